@@ -1,0 +1,151 @@
+# Every task of a developer and of CI. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := install --quiet --disable-pip-version-check --no-input --root-user-action=ignore
+PREFIX ?= /usr/local
+DESTDIR ?=
+LIBDIR := $(PREFIX)/lib/bento
+T ?=
+
+.PHONY: help
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Set-up ---------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: packages $(VENV)/.ready ## Install Debian's packages (as root) and make .venv with .venv/bin/bento
+	@test -x $(BIN)/bento && echo "ready: $(BIN)/bento"
+
+.PHONY: setup-test
+setup-test: test-packages $(VENV)/.ready-test $(VENV)/.ready-lint ## The same, with what the tests need
+
+.PHONY: packages
+packages:
+	@tools/ensure-packages run
+
+.PHONY: test-packages
+test-packages:
+	@tools/ensure-packages test
+
+# An interpreter that was upgraded or removed leaves a .venv that does not run: then it is made anew.
+$(VENV)/.made:
+	@python=$$(tools/find-python) && echo "making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV)
+	@touch $@
+
+ifneq ($(wildcard $(VENV)),)
+ifneq ($(shell $(BIN)/python -c 'print("ok")' 2>/dev/null),ok)
+$(shell rm -rf $(VENV))
+endif
+endif
+
+$(VENV)/.ready: $(VENV)/.made requirements/run.txt requirements/build.txt pyproject.toml src/bento/__init__.py
+	@echo "installing pinned requirements"
+	@$(BIN)/python -m pip $(PIP_INSTALL) --require-hashes -r requirements/run.txt -r requirements/build.txt
+	@$(BIN)/python -m pip $(PIP_INSTALL) --no-index --no-build-isolation --no-deps --editable .
+# setuptools comes with venv before Python 3.12 and puts itself into every start of the interpreter; nobody needs it.
+	@$(BIN)/python -m pip --disable-pip-version-check uninstall --quiet --yes --root-user-action=ignore setuptools 2>/dev/null || true
+	@touch $@
+
+$(VENV)/.ready-test: $(VENV)/.ready requirements/test.txt
+	@echo "installing pinned test requirements"
+	@$(BIN)/python -m pip $(PIP_INSTALL) --require-hashes -r requirements/test.txt
+	@touch $@
+
+# The linters have an environment of their own (requirements/test.in says why), reached by links in .venv/bin.
+$(VENV)/.ready-lint: $(VENV)/.ready-test requirements/lint.txt
+	@echo "installing pinned linters"
+	@$(BIN)/python -m venv --clear $(VENV)/lint
+	@$(VENV)/lint/bin/python -m pip $(PIP_INSTALL) --require-hashes -r requirements/lint.txt
+# import-linter reads the package where Python would find it.
+	@echo '$(CURDIR)/src' > $(VENV)/lint/$$($(VENV)/lint/bin/python -c \
+		'import os, sys, sysconfig; print(os.path.relpath(sysconfig.get_path("purelib"), sys.prefix))')/bento.pth
+	@ln -sf $(foreach tool,mypy ruff codespell lint-imports,../lint/bin/$(tool)) $(BIN)/
+	@touch $@
+
+# Use ------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup ## Run a server in a container, stop it gracefully, look at the report (as root)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" demo/run
+
+# Checks ---------------------------------------------------------------------------------
+
+.PHONY: test
+test: setup-test ## Every test (as root); T=path or T='-k words' for some
+	@$(BIN)/python -m pytest $(or $(T),tests)
+
+.PHONY: unit
+unit: $(VENV)/.ready-test ## Tests that need no root: unit and property
+	@$(BIN)/python -m pytest $(wildcard tests/unit tests/property) $(T)
+
+.PHONY: coverage
+coverage: $(VENV)/.ready-test ## Branch coverage of the unit and property tests
+	@$(BIN)/python -m pytest -q --cov --cov-report=term $(wildcard tests/unit tests/property) $(T)
+
+.PHONY: lint
+lint: $(VENV)/.ready-lint ## ruff, formatting, spelling
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/codespell --quiet-level 3
+
+.PHONY: format
+format: $(VENV)/.ready-lint ## Format the sources and mend what ruff can mend
+	@$(BIN)/ruff check --quiet --fix . || true
+	@$(BIN)/ruff format .
+
+.PHONY: types
+types: $(VENV)/.ready-lint ## mypy: strict on src, looser on tests and bench
+	@$(BIN)/mypy --no-error-summary src tests bench
+
+.PHONY: imports
+imports: $(VENV)/.ready-lint ## The layers of ARCHITECTURE.md, by import-linter
+	@$(BIN)/lint-imports --no-cache --no-logo
+
+.PHONY: budget
+budget: $(VENV)/.ready-test ## What `bento stop` may import
+	@$(BIN)/python -m pytest -q tests/unit/test_import_budget.py
+
+.PHONY: bench
+bench: setup ## Compare with the engines found here (as root); T='--quick --out FILE'
+	@$(BIN)/python bench/bench.py $(T)
+
+# Install --------------------------------------------------------------------------------
+
+.PHONY: install
+install: setup ## Put bento on PATH: PREFIX=/usr/local, DESTDIR for packagers
+	@rm -rf build/wheel '$(DESTDIR)$(LIBDIR)'
+	@install -d '$(DESTDIR)$(dir $(LIBDIR))' '$(DESTDIR)$(PREFIX)/bin'
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-index --no-build-isolation --no-deps \
+		--wheel-dir build/wheel .
+	@"$$(tools/find-python)" -m venv --without-pip '$(DESTDIR)$(LIBDIR)'
+	@$(BIN)/python -m pip --python '$(DESTDIR)$(LIBDIR)/bin/python' $(PIP_INSTALL) --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip --python '$(DESTDIR)$(LIBDIR)/bin/python' $(PIP_INSTALL) --no-index --no-deps build/wheel/*.whl
+# pip writes the interpreter's path at build time into the script; below DESTDIR that is not where it will live.
+	@sed -i '1s|.*|#!$(LIBDIR)/bin/python|' '$(DESTDIR)$(LIBDIR)/bin/bento'
+	@ln -sfn '$(LIBDIR)/bin/bento' '$(DESTDIR)$(PREFIX)/bin/bento'
+	@rm -rf build/wheel
+	@echo "installed $(DESTDIR)$(PREFIX)/bin/bento"
+
+.PHONY: uninstall
+uninstall: ## Undo install; containers and images stay
+	@rm -rf '$(DESTDIR)$(LIBDIR)'
+	@if [[ -L '$(DESTDIR)$(PREFIX)/bin/bento' ]]; then rm -f '$(DESTDIR)$(PREFIX)/bin/bento'; fi
+
+# Upkeep ---------------------------------------------------------------------------------
+
+.PHONY: requirements
+requirements: ## Pin requirements/*.in anew (needs a package index)
+	@tools/pin-requirements
+
+.PHONY: clean
+clean: ## Remove everything that make has made here
+	@rm -rf $(VENV) build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache htmlcov .coverage*
+	@find . -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +

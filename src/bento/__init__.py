@@ -1,0 +1,31 @@
+"""Bento stops containers gracefully, says what happened, and leaves nothing behind.
+
+from bento import Engine
+
+with Engine() as engine:
+    report = engine.stop("web")
+    print(report.verdict, report.cause)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bento.engine.create import CreateOptions
+    from bento.engine.stop import StopOptions
+    from bento.wiring import Engine
+
+__version__ = "0.1.0"
+__all__ = ["CreateOptions", "Engine", "StopOptions", "__version__"]
+
+_HOMES = {"CreateOptions": "bento.engine.create", "Engine": "bento.wiring", "StopOptions": "bento.engine.stop"}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first used: the command line imports this package and needs few of them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bento' has no attribute {name!r}")
+    module = __import__(_HOMES[name], fromlist=[name])
+    value: object = getattr(module, name)
+    return value

@@ -1,0 +1,60 @@
+"""What every verb is given: the settings, an engine when it needs one, and ways to say things."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+
+from bento.config import Settings
+from bento.errors import BentoError
+from bento.wiring import Engine
+
+
+class Context:
+    """One command line."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def engine(self) -> Engine:
+        """Open the engine. Raises NotPermitted, StorageUnusable, StateCorrupt."""
+        settings = self.settings
+        return Engine(
+            root=settings.root,
+            run_root=settings.run_root,
+            runtime=settings.runtime,
+            runtime_args=settings.runtime_args,
+            stop_timeout_s=settings.stop_timeout_s,
+        )
+
+
+def say(text: str) -> None:
+    """Print a line on stdout at once: what follows may take a while, and somebody may read along."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def tell_person(text: str) -> None:
+    """Print a line on stderr, for a person."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def complain(error: BentoError) -> None:
+    """Print an error as its one line."""
+    tell_person(f"bento: {error}")
+
+
+def each(refs: Iterable[str], act: Callable[[str], str]) -> int:
+    """Do something to each container; print what ``act`` returns. One failure does not stop the others.
+
+    Returns the exit status: 0, or that of the worst error.
+    """
+    status = 0
+    for ref in refs:
+        try:
+            say(act(ref))
+        except BentoError as error:
+            complain(error)
+            status = max(status, error.exit_code)
+    return status

@@ -1,0 +1,29 @@
+"""``bento create``."""
+
+from __future__ import annotations
+
+import argparse
+
+from bento.cli import create_options
+from bento.cli.context import Context, say
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    create_options.configure(parser)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Carry it out: print the new container's id."""
+    options = create_options.read(args)
+    with context.engine() as engine:
+        cidfile = create_options.Cidfile(args.cidfile)
+        try:
+            container = engine.create(options)
+            with create_options.discarded(engine, container.id):
+                cidfile.write(container.id)
+        except BaseException:
+            cidfile.remove()
+            raise
+    say(container.id)
+    return 0

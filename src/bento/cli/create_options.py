@@ -1,0 +1,238 @@
+"""The options that ``run`` and ``create`` share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from bento import log
+from bento.cli import hook_options
+from bento.cli.context import complain
+from bento.engine.create import CreateOptions
+from bento.errors import BentoError, UsageError
+from bento.model.container import Mount, RestartPolicy, Ulimit
+from bento.stop import methods
+from bento.units import parse_seconds, parse_signal
+from bento.wiring import Engine
+
+_HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options, the image and the command."""
+    add = parser.add_argument
+    add("--name", metavar="N", help="a name for the container")
+    add("--rm", action="store_true", help="delete it when it has ended")
+    add("--init", action="store_true", help="put a small init in front, which passes signals on and reaps")
+    add("--system", action="store_true", help="boot the image's own init (/sbin/init), with what inits need")
+    add("-e", "--env", action="append", default=[], metavar="K[=V]", help="set a variable; K alone takes the caller's")
+    add("--env-file", action="append", default=[], metavar="F", help="read variables from a file")
+    add(
+        "-v",
+        "--volume",
+        action="append",
+        default=[],
+        metavar="SRC:DST[:ro]",
+        help="bind a directory or file of the host",
+    )
+    add("--tmpfs", action="append", default=[], metavar="DST[:OPTIONS]", help="an empty filesystem in memory")
+    add("-w", "--workdir", metavar="DIR", help="working directory, made when missing")
+    add("-u", "--user", metavar="USER[:GROUP]", help="name or id, resolved in the image")
+    add("--hostname", metavar="H")
+    add("--read-only", action="store_true", help="mount the root filesystem read-only")
+    add("--entrypoint", metavar="E", help="replace the image's entry point; '' clears it")
+    add("--restart", default="no", metavar="POLICY", help="no, on-failure[:N], always or unless-stopped (default no)")
+    add(
+        "--requires",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a container started before it, stopped after it",
+    )
+    add("--stop-signal", metavar="SIG", help="what stop sends (default: the image's, or SIGTERM)")
+    add("--stop-timeout", metavar="S", help="grace in seconds; -1: never kill (default 10)")
+    add("--stop-method", metavar="M", help=f"how stop asks PID 1: {', '.join(methods.NAMES)}")
+    add("--stop-command", metavar="CMD", help="what stop runs inside (method exec)")
+    hook_options.configure(parser)
+    add("--label", action="append", default=[], metavar="K=V")
+    add("--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]")
+    add("--network", default="none", metavar="none|host", help="none: loopback only (default)")
+    add("--pid", default="", metavar="host|container:NAME", help="share a PID namespace (default: one of its own)")
+    add("--pids-limit", metavar="N", help="at most so many processes and threads at once")
+    add("-m", "--memory", metavar="BYTES[kmg]", help="at most so much memory")
+    add("--cpus", metavar="N", help="at most so many CPUs' time, such as 0.5")
+    add("--cidfile", metavar="F", help="write the id to a new file")
+    add("image", help="an imported image, or 'host': this machine's own files, copy-on-write")
+    command = add("command", nargs=argparse.REMAINDER, help="the program and its arguments")
+    command.required = False  # argparse would name it beside a missing image
+
+
+def read(args: argparse.Namespace) -> CreateOptions:
+    """Return what was said. Raises UsageError."""
+    if args.hostname is not None and not _HOSTNAME.fullmatch(args.hostname):
+        raise UsageError(f"bad hostname {args.hostname!r}", hint="use letters, digits, '.' and '-'; 64 at most")
+    if args.workdir is not None and not args.workdir.startswith("/"):
+        raise UsageError(f"working directory {args.workdir!r} is not an absolute path")
+    files = [line for path in args.env_file for line in read_env_file(path)]
+    return CreateOptions(
+        image=args.image,
+        command=tuple(args.command),
+        name=args.name,
+        entrypoint=None if args.entrypoint is None else ((args.entrypoint,) if args.entrypoint else ()),
+        env=tuple(entry for word in (*files, *args.env) if (entry := _variable(word))),
+        workdir=args.workdir,
+        user=args.user,
+        hostname=args.hostname,
+        network=args.network,
+        pid=args.pid,
+        pids_limit=None if args.pids_limit is None else parse_count(args.pids_limit),
+        memory_bytes=None if args.memory is None else parse_bytes(args.memory),
+        cpus=None if args.cpus is None else parse_cpus(args.cpus),
+        read_only=args.read_only,
+        init=args.init,
+        mounts=(*map(parse_volume, args.volume), *map(parse_tmpfs, args.tmpfs)),
+        ulimits=tuple(map(parse_ulimit, args.ulimit)),
+        labels=dict(map(parse_label, args.label)),
+        stop_signal=None if args.stop_signal is None else parse_signal(args.stop_signal),
+        stop_timeout_s=None if args.stop_timeout is None else parse_seconds(args.stop_timeout, what="stop timeout"),
+        system=args.system,
+        stop_method=None if args.stop_method is None else methods.parse_method(args.stop_method),
+        stop_command=methods.parse_command(args.stop_command),
+        auto_remove=args.rm,
+        restart=parse_restart(args.restart),
+        requires=tuple(args.requires),
+        **hook_options.read(args),
+    )
+
+
+def _variable(word: str) -> str:
+    """K=V as it is; K alone with the caller's value, or "" when the caller has none: Docker's rule."""
+    if "=" in word:
+        return word
+    value = os.environ.get(word)
+    return "" if value is None else f"{word}={value}"
+
+
+def read_env_file(path: str) -> list[str]:
+    """Return the lines of an env file; empty ones and those that begin with # are comments. Raises UsageError."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            lines = [line.rstrip("\n").lstrip() for line in stream]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UsageError(f"env file {path}: {reason}") from None
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def parse_volume(text: str) -> Mount:
+    """``SRC:DST[:ro|rw]``. Raises UsageError."""
+    source, colon, rest = text.partition(":")
+    destination, _, options = rest.partition(":")
+    words = [word for word in options.split(",") if word]
+    if not colon or not source or not destination or set(words) - {"ro", "rw"}:
+        raise UsageError(f"bad volume {text!r}", hint="use SRC:DST or SRC:DST:ro")
+    if source.startswith("."):
+        source = os.path.abspath(source)
+    return Mount(kind="bind", source=source, destination=destination, read_only="ro" in words)
+
+
+def parse_tmpfs(text: str) -> Mount:
+    """``DST[:OPTIONS]``, options as in mount(8): size=64m, mode=1777, ... Raises UsageError."""
+    destination, _, options = text.partition(":")
+    return Mount(kind="tmpfs", destination=destination, options=tuple(word for word in options.split(",") if word))
+
+
+def parse_ulimit(text: str) -> Ulimit:
+    """``NAME=SOFT[:HARD]``; -1 is unlimited. Raises UsageError."""
+    name, _, values = text.partition("=")
+    soft, _, hard = values.partition(":")
+    try:
+        limit = Ulimit(name=name, soft=int(soft), hard=int(hard or soft))
+    except ValueError:
+        raise UsageError(f"bad limit {text!r}", hint="use NAME=SOFT[:HARD], such as nofile=1024:4096") from None
+    return limit
+
+
+def parse_count(text: str) -> int:
+    """A number of processes from 1. Raises UsageError."""
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise UsageError(f"bad limit of processes {text!r}", hint="give a number from 1")
+    return int(text)
+
+
+def parse_bytes(text: str) -> int:
+    """A number of bytes, or one with ``k``, ``m``, ``g`` or ``t`` behind it: powers of 1024. Raises UsageError."""
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,6})?)([kmgt]?)(?:i?b)?", text.lower(), re.ASCII)
+    if match is None:
+        raise UsageError(f"bad amount of memory {text!r}", hint="give bytes, or a number such as 512m or 2g")
+    return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " "))
+
+
+def parse_cpus(text: str) -> float:
+    """CPU time per time: 0.5 is half of one CPU. Raises UsageError."""
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?|\.\d{1,6}", text, re.ASCII):
+        raise UsageError(f"bad number of CPUs {text!r}", hint="give a number, such as 2 or 0.5")
+    return float(text)
+
+
+def parse_restart(text: str) -> RestartPolicy:
+    """``no``, ``on-failure[:N]``, ``always`` or ``unless-stopped``. Raises UsageError."""
+    name, colon, count = text.partition(":")
+    is_count_bad = bool(colon) and not (name == "on-failure" and count.isascii() and count.isdigit())
+    if name not in ("no", "on-failure", "always", "unless-stopped") or is_count_bad:
+        raise UsageError(f"bad restart policy {text!r}", hint="use no, on-failure[:N], always or unless-stopped")
+    return RestartPolicy(name=name, limit=int(count or 0))
+
+
+def parse_label(text: str) -> tuple[str, str]:
+    """``K=V`` or ``K``. Raises UsageError."""
+    key, _, value = text.partition("=")
+    if not key:
+        raise UsageError(f"bad label {text!r}", hint="use KEY=VALUE")
+    return key, value
+
+
+class Cidfile:
+    """The file of ``--cidfile``: made before the container, written after it, taken away when it comes to nothing."""
+
+    def __init__(self, path: str | None) -> None:
+        """Make the file. Raises UsageError when it is there already, or cannot be made."""
+        self._path = path
+        if path is None:
+            return
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+        except FileExistsError:
+            raise UsageError(f"cidfile {path} exists already", hint="remove it, or name another") from None
+        except OSError as error:
+            raise UsageError(f"cidfile {path}: {error.strerror}") from None
+
+    def write(self, container_id: str) -> None:
+        """Write the id. Raises OSError."""
+        if self._path is not None:
+            with open(self._path, "w", encoding="utf-8") as stream:
+                stream.write(container_id)
+
+    def remove(self) -> None:
+        """Take away the file that was made here. Idempotent."""
+        if self._path is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(self._path)
+
+
+@contextmanager
+def discarded(engine: Engine, container_id: str) -> Iterator[None]:
+    """Delete a new container when what follows comes to nothing, be it by Ctrl-C: nothing half made is left."""
+    try:
+        yield
+    except BaseException as cause:
+        log.set_level("error")  # what went wrong is told once: a full disk is in the way of the removal, too
+        try:
+            engine.remove(container_id, force=True)
+        except BentoError as error:
+            if str(error) != str(cause):
+                complain(error)
+        raise

@@ -1,0 +1,36 @@
+"""``bento doctor``."""
+
+from __future__ import annotations
+
+import argparse
+
+import msgspec
+
+from bento.cli.context import Context, say
+from bento.engine.doctor import Finding
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("--fix", action="store_true", help="remove what nobody holds")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Carry it out. Exit status 1 when something is left over that was not removed."""
+    with context.engine() as engine:
+        findings = engine.doctor(fix=args.fix)
+    if args.format == "json":
+        say(msgspec.json.format(msgspec.json.encode(findings)).decode())
+    elif not findings:
+        say("nothing is left over")
+    else:
+        for finding in findings:
+            say(_line(finding))
+    return 1 if any(not finding.is_fixed for finding in findings) else 0
+
+
+def _line(finding: Finding) -> str:
+    whose = f" of {finding.container_id[:12]}" if finding.container_id else ""
+    held = f", held by {', '.join(finding.held_by)}" if finding.held_by else ""
+    return f"{finding.kind}: {finding.what}{whose}{held}{' (removed)' if finding.is_fixed else ''}"

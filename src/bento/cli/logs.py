@@ -1,0 +1,49 @@
+"""``bento logs``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from bento.cli.context import Context
+from bento.engine.logs import parse_since
+from bento.errors import UsageError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the container has ended")
+    parser.add_argument("-n", "--tail", default="all", metavar="N", help="only the last N lines (default all)")
+    parser.add_argument(
+        "--since", metavar="T", help="only what is newer: 2026-01-31T12:00:00Z, or 10m for ten minutes ago"
+    )
+    parser.add_argument("-t", "--timestamps", action="store_true", help="show when each line was written")
+    parser.add_argument("container", help="name, id, or the beginning of an id")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Carry it out: what the container wrote to stdout and stderr, each on our own."""
+    since = None if args.since is None else parse_since(args.since)
+    tail = _tail(args.tail)
+    streams = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
+    with context.engine() as engine:
+        is_new_line = {"stdout": True, "stderr": True}
+        for line in engine.logs(args.container, follow=args.follow, tail=tail, since=since):
+            stream = streams[line.stream]
+            if args.timestamps and is_new_line[line.stream]:
+                stream.write(f"{line.time} ".encode())
+            stream.write(line.text)
+            is_new_line[line.stream] = line.text.endswith(b"\n")
+            if args.follow:
+                stream.flush()
+    for stream in streams.values():
+        stream.flush()
+    return 0
+
+
+def _tail(text: str) -> int | None:
+    if text in ("all", "-1"):
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"bad number of lines {text!r}", hint="give a number, or all")
+    return int(text)

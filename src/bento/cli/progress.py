@@ -1,0 +1,82 @@
+"""Several stops on a terminal: a line for each container with its phase and the time left, redrawn in place.
+
+Below the lines that stay. Only when a person looks, so nobody else pays for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from bento import clock
+from bento.cli.worker import Message
+
+REDRAWN_EVERY_S = 0.2
+_NAME_WIDTH = 24
+_PHASES = {
+    "waiting": "waits for those that require it",
+    "joined": "is being stopped by somebody else",
+    "asked": "is looked at",
+    "hooking": "hooks run",
+    "telling": "told",
+    "killing": "SIGKILL",
+    "cleaning": "has ended, is cleaned up",
+    "stuck": "stuck",
+}
+_LEFT = {"hooking": "s until SIGKILL", "telling": "s until SIGKILL", "killing": "s until it is given up"}
+
+
+class Screen:
+    """The lines of the containers that have not ended yet, at the bottom of the terminal."""
+
+    def __init__(self, *, columns: int, rows: int) -> None:
+        self._columns, self._rows = columns, rows
+        self._lines: dict[str, Message] = {}
+        self._drawn = 0
+
+    @classmethod
+    def on_terminal(cls) -> Screen | None:
+        """Return one for stderr, or None when that cannot move its cursor, or has no size."""
+        size = os.get_terminal_size(2)
+        if os.environ.get("TERM", "dumb") == "dumb" or size.columns < 40 or size.lines < 4:
+            return None
+        return cls(columns=size.columns, rows=size.lines)
+
+    def take(self, message: Message) -> None:
+        """Note what a worker has reported; make room for whatever is printed because of it."""
+        if message.kind == "phase":
+            self._lines[message.name] = message
+        elif message.kind in ("ended", "failed"):
+            self._lines.pop(message.name, None)
+            self.erase()
+
+    def draw(self) -> None:
+        """Draw all lines anew."""
+        lines = [self._line(message) for message in self._lines.values()]
+        most = self._rows - 2
+        if len(lines) > most:
+            lines = [*lines[: most - 1], f"... and {len(lines) - most + 1} more"]
+        text = self._back()
+        text += "".join(f"{line[: self._columns - 1]}\x1b[K\n" for line in lines)
+        self._write(f"{text}\x1b[J")
+        self._drawn = len(lines)
+
+    def erase(self) -> None:
+        """Remove the lines; the cursor stands where they began."""
+        if self._drawn:
+            self._write(f"{self._back()}\x1b[J")
+        self._drawn = 0
+
+    def _back(self) -> str:
+        return f"\x1b[{self._drawn}A\r" if self._drawn else ""
+
+    def _line(self, message: Message) -> str:
+        text = _PHASES.get(message.phase, message.phase)
+        if message.phase in _LEFT:
+            left_s = None if message.until_s is None else max(0.0, message.until_s - clock.mono_s())
+            text += ", is never killed" if left_s is None else f", {left_s:.0f} {_LEFT[message.phase]}"
+        return f"{message.name:<{_NAME_WIDTH}} {text}"
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -1,0 +1,72 @@
+"""Tables and times for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bento import clock
+from bento.model.container import Container, Status
+
+_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+_COMMAND_MAX = 30
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return left-aligned columns, three blanks apart, as Docker prints them."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (header, *rows))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def ago(unix_ns: int) -> str:
+    """Return how long ago something was: ``3 minutes ago``."""
+    return f"{span(clock.wall_ns() - unix_ns)} ago"
+
+
+def span(duration_ns: int) -> str:
+    """Return a duration in its largest unit: ``3 minutes``."""
+    seconds = max(0, duration_ns // 10**9)
+    for size, name in _UNITS:
+        if seconds >= size:
+            count = seconds // size
+            return f"{count} {name}{'s' if count != 1 else ''}"
+    return "Less than a second"
+
+
+def status_text(container: Container) -> str:
+    """Return Docker's words for a container's state."""
+    match container.status:
+        case Status.CREATED:
+            return "Created"
+        case Status.STARTING:
+            return "Starting"
+        case Status.RESTARTING:
+            ended = container.exit
+            return f"Restarting ({'?' if ended is None or ended.code is None else ended.code})"
+        case Status.STOPPED:
+            ended = container.exit
+            code = "?" if ended is None or ended.code is None else str(ended.code)
+            return f"Exited ({code}) {ago(ended.finished_unix_ns) if ended else ''}".rstrip()
+        case Status.STOPPING:
+            deadline_s = container.intent.deadline_boot_s if container.intent else None
+            left = f" ({max(0.0, deadline_s - clock.boot_s()):.0f} s left)" if deadline_s is not None else ""
+            return f"Stopping{left}"
+        case Status.RUNNING | Status.PAUSED:
+            up = span(clock.wall_ns() - container.run.started_unix_ns) if container.run else "?"
+            return f"Up {up}" + (" (Paused)" if container.status is Status.PAUSED else "")
+
+
+def command_text(container: Container) -> str:
+    """Return the command in quotes, cut short."""
+    text = " ".join(container.spec.argv)
+    return f'"{text if len(text) <= _COMMAND_MAX else text[: _COMMAND_MAX - 1] + "…"}"'
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a size in decimal units, as Docker does."""
+    value, unit = float(size_bytes), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.3g}{unit}" if value < 1000 else f"{value:.0f}{unit}"

@@ -1,0 +1,121 @@
+"""``bento report``: the last stop, drawn."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+import msgspec
+
+from bento.cli.context import Context, say
+from bento.errors import NotFound
+from bento.model.stop import ProcessEnd, StopReport, Telling
+
+_NAME_WIDTH = 16
+_WIDTH_LEAST, _WIDTH_MOST = 20, 60
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument("container", help="name, id, or the beginning of an id")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Carry it out."""
+    with context.engine() as engine:
+        container = engine.get(args.container)
+    if container.report is None:
+        raise NotFound(f"container {container.name} was never stopped", hint="a report is left by bento stop")
+    if args.format == "json":
+        say(msgspec.json.format(msgspec.json.encode(container.report)).decode())
+    else:
+        for line in draw(container.name, container.report, columns=_columns()):
+            say("".join(letter if letter.isprintable() else "?" for letter in line))  # names are the container's
+    return 0
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(1).columns
+    except OSError:
+        return 100
+
+
+def draw(name: str, report: StopReport, *, columns: int) -> list[str]:
+    """Return the report as lines: what was asked, the verdict, and phases and processes on one time axis."""
+    axis = _Axis(report.duration_s, columns)
+    grace = "never to be killed" if report.grace_s < 0 else f"a grace of {report.grace_s:g} s"
+    code = "an unknown exit code" if report.exit_code is None else f"exit code {report.exit_code}"
+    lines = [
+        f"{name}: {report.verdict.value}, {code}, in {_time(report.duration_s)}{' (slow)' if report.is_slow else ''}",
+        f"  why    {report.cause}",
+    ]
+    if report.remedy:
+        lines.append(f"  to do  {report.remedy}")
+    lines.append(
+        f"  asked  by {report.asked_by.value}: {report.signal} by method {report.method}, {grace};"
+        f" PID 1 was {report.disposition}"
+    )
+    lines += ["", "phases"]
+    for phase in report.phases:
+        bar = axis.bar(phase.start_s, phase.start_s + phase.duration_s)
+        lines.append(f"  {phase.name:<{_NAME_WIDTH}} {bar} {_time(phase.duration_s):>8}")
+    if report.processes:
+        lines += ["", "processes"]
+    told = {telling.pid: telling for telling in report.tellings}
+    for process in report.processes:
+        lines.append(_process(process, told.get(process.pid), report, axis))
+    lines += [f"  note   {text}" for text in (*report.notes, *report.errors)]
+    return lines
+
+
+class _Axis:
+    """The time axis: from the beginning of the stop to its end, over the width that is left."""
+
+    def __init__(self, duration_s: float, columns: int) -> None:
+        self.width = max(_WIDTH_LEAST, min(_WIDTH_MOST, columns - _NAME_WIDTH - 50))
+        self._per_s = self.width / duration_s if duration_s > 0 else 0.0
+        is_wide = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+        self._full, self._mark, self._rest = ("█", "▼", "·") if is_wide else ("#", "v", ".")
+
+    def _cell(self, at_s: float) -> int:
+        return min(self.width - 1, max(0, int(at_s * self._per_s)))
+
+    def bar(self, start_s: float, end_s: float, *, mark_s: float | None = None) -> str:
+        """Return the axis with what lasted from start to end filled in; at least one cell. ``mark_s``: a moment."""
+        cells = [self._rest] * self.width
+        for cell in range(self._cell(start_s), self._cell(end_s) + 1):
+            cells[cell] = self._full
+        if mark_s is not None:
+            cells[self._cell(mark_s)] = self._mark
+        return "".join(cells)
+
+
+def _process(process: ProcessEnd, telling: Telling | None, report: StopReport, axis: _Axis) -> str:
+    end_s = report.duration_s if process.ended_s is None else process.ended_s
+    bar = axis.bar(0.0, end_s, mark_s=telling.at_s if telling else None)
+    label = f"{process.pid} {process.comm}"[:_NAME_WIDTH]
+    told = f"told at {_time(telling.at_s)}" if telling else "not told"
+    return f"  {label:<{_NAME_WIDTH}} {bar} {_ending(process)}; {told}"
+
+
+def _ending(process: ProcessEnd) -> str:
+    match process.how:
+        case "exited":
+            return f"exited {process.code}"
+        case "signalled":
+            return f"ended by signal {process.code}"
+        case "killed-by-us":
+            return "killed by Bento"
+        case "killed-with-pid-1":
+            return "killed by the kernel when PID 1 left"
+        case "alive":
+            return "still alive"
+        case _:
+            return "ended, nobody saw how"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"

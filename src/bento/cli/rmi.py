@@ -1,0 +1,18 @@
+"""``bento rmi``."""
+
+from __future__ import annotations
+
+import argparse
+
+from bento.cli.context import Context, each
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("image", nargs="+", help="name, id, or the beginning of an id")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Carry it out; print each name."""
+    with context.engine() as engine:
+        return each(args.image, lambda ref: engine.remove_image(ref).name)

@@ -1,0 +1,178 @@
+"""``bento stop``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from bento.cli import stop_options
+from bento.cli.context import Context, say, tell_person
+from bento.cli.worker import Emit, Message, check_answers, failed, in_worker
+from bento.engine.session import StopOutcome, StopProgress
+from bento.engine.stop import StopOptions
+from bento.errors import AlreadyStopped, NotFound, UsageError
+from bento.lazy import LazyModule
+from bento.model.stop import StopReport
+
+if TYPE_CHECKING:
+    from bento.cli import progress as on_screen
+else:  # only a person who stops several looks at it
+    on_screen = LazyModule("bento.cli.progress")
+
+_NOT_GRACEFUL = 4
+_INTERRUPTED = 130
+_IGNORED = (AlreadyStopped.code, NotFound.code)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    stop_options.configure(parser)
+    parser.add_argument("--extend", action="store_true", help="with -t: let a stop under way take longer, too")
+    parser.add_argument("--no-wait", action="store_true", help="ask for the stop and return; it goes on by itself")
+    parser.add_argument("--ignore", action="store_true", help="no error for what is unknown or has stopped already")
+    parser.add_argument("--strict", action="store_true", help=f"exit with {_NOT_GRACEFUL} when a stop was not graceful")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what happened, also when nobody looks")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="json: the reports, on stdout")
+    parser.add_argument("--total", metavar="S", help="one budget in seconds for all of them together")
+    parser.add_argument("-a", "--all", action="store_true", help="every container that runs")
+    parser.add_argument("--filter", action="append", default=[], metavar="K=V", help="those that run and fit; as in ps")
+    parser.add_argument("container", nargs="*", help="name, id, or the beginning of an id")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Carry it out in a worker that outlives this process."""
+    return stop_all(context, _chosen(args, context), stop_options.read(args), args)
+
+
+def stop_all(context: Context, refs: list[str], options: StopOptions, args: argparse.Namespace) -> int:
+    """Stop containers in a worker, and tell of it as ``args`` want it; return the exit status."""
+    is_watched = len(refs) > 1 and not args.no_wait and sys.stderr.isatty()
+    screen = on_screen.Screen.on_terminal() if is_watched else None
+    progress = _Progress(args, len(refs))
+    tick_s = on_screen.REDRAWN_EVERY_S if screen else None
+    try:
+        for message in in_worker(
+            lambda emit: _stop(context, refs, options, emit, wants_phases=screen is not None), tick_s=tick_s
+        ):
+            if screen is not None:
+                screen.take(message)
+            if message.kind not in ("phase", "tick"):
+                progress.take(message)
+            if screen is not None:
+                screen.draw()
+            if args.no_wait and progress.is_all_begun():
+                return progress.status
+    except KeyboardInterrupt:
+        if screen is not None:
+            screen.erase()
+        tell_person(f"bento: the stop goes on by itself; to wait for it: bento wait {' '.join(refs)}")
+        return _INTERRUPTED
+    progress.status = max(progress.status, check_answers(progress.answers, len(refs)))
+    if args.format == "json":
+        say(msgspec.json.format(msgspec.json.encode(progress.results)).decode())
+    return progress.status
+
+
+def _chosen(args: argparse.Namespace, context: Context) -> list[str]:
+    """Return who is to be stopped: those named, or those that run and fit. Raises UsageError for none at all."""
+    if not args.all and not args.filter:
+        if not args.container:
+            raise UsageError("stop: no container named", hint="name some, or use --all or --filter")
+        return list(dict.fromkeys(args.container))
+    if args.container:
+        raise UsageError("stop: names and --all or --filter exclude each other")
+    with context.engine() as engine:  # closed again before the worker is forked
+        return [container.id for container in engine.containers(filters=args.filter) if container.status.is_wanted]
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """What became of one container, for --format json."""
+
+    name: str
+    report: StopReport | None
+    error: str | None
+
+
+class _Progress:
+    """What the worker has reported so far, told on."""
+
+    def __init__(self, args: argparse.Namespace, count: int) -> None:
+        self.args, self._count = args, count
+        self.status = 0
+        self.results: list[Result] = []
+        self._begun: set[str] = set()
+        self.answers = 0
+        self._over = 0  # failed before they began
+
+    def is_all_begun(self) -> bool:
+        """Whether every stop is recorded, or could not be."""
+        return len(self._begun) + self._over >= self._count
+
+    def take(self, message: Message) -> None:
+        """Tell of one message."""
+        if message.kind == "begun":
+            self._begun.add(message.name)
+            if self.args.no_wait:
+                say(message.name)
+            return
+        self.answers += 1
+        if message.kind == "failed":
+            self._over += message.name not in self._begun
+            if not (self.args.ignore and message.code in _IGNORED):
+                tell_person(f"bento: {message.error}")
+                self.status = max(self.status, message.exit_code)
+        self.results.append(Result(name=message.name, report=message.report, error=message.error or None))
+        if not self.args.no_wait:
+            self.status = max(self.status, _tell(self.args, message))
+
+
+def _stop(context: Context, refs: list[str], options: StopOptions, emit: Emit, *, wants_phases: bool) -> None:
+    def on_outcome(outcome: StopOutcome) -> None:
+        if outcome.error is not None:
+            emit(failed(outcome.name, outcome.error, outcome.report))
+        else:
+            emit(Message(kind="ended", name=outcome.name, report=outcome.report))
+
+    def on_phase(now: StopProgress) -> None:
+        emit(Message(kind="phase", name=now.name, phase=now.phase, until_s=now.until_s))
+
+    with context.engine() as engine:
+        engine.stop_many(
+            refs,
+            options,
+            on_begun=lambda name: emit(Message(kind="begun", name=name)),
+            on_outcome=on_outcome,
+            on_phase=on_phase if wants_phases else None,
+        )
+
+
+def _tell(args: argparse.Namespace, message: Message) -> int:
+    """Print the name for programs and a line for people; return the exit status it makes."""
+    if message.kind == "ended" and args.format == "text":
+        say(message.name)
+    if message.report is None:
+        return 0
+    if args.format == "text" and (args.verbose or sys.stderr.isatty()):
+        tell_person(describe(message.name, message.report))
+    return _NOT_GRACEFUL if args.strict and not message.report.verdict.is_graceful else 0
+
+
+def describe(name: str, report: StopReport) -> str:
+    """Return the line for a person: how long, which signal, exit code, verdict; reason and remedy when they matter."""
+    code = "unknown" if report.exit_code is None else str(report.exit_code)
+    told = ", ".join(dict.fromkeys(telling.comm for telling in report.tellings))
+    by = f"{report.signal} to {told}" if told else "no signal"
+    line = f"{name}: stopped in {report.duration_s:.2f} s, {by}, exit code {code}, {report.verdict.value}"
+    if report.verdict.value != "graceful":
+        line += f": {report.cause}"
+    if report.remedy:
+        line += f"; to do: {report.remedy}"
+    for note in report.notes:
+        line += f"; {note}"
+    if report.is_slow:
+        line += f" (slow: over half of its {report.grace_s:g} s)"
+    return line

@@ -1,0 +1,24 @@
+"""``bento wait``."""
+
+from __future__ import annotations
+
+import argparse
+
+from bento.cli.context import Context, each
+from bento.wiring import Engine
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("container", nargs="+", help="name, id, or the beginning of an id")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Carry it out; print each exit code, -1 where nobody saw it."""
+    with context.engine() as engine:
+        return each(args.container, lambda ref: _wait(engine, ref))
+
+
+def _wait(engine: Engine, ref: str) -> str:
+    ended = engine.wait(ref).exit
+    return str(-1 if ended and ended.code is None else ended.code if ended else 0)

@@ -1,0 +1,138 @@
+"""Work that goes on when its command line is gone: a forked process in a session of its own (rule S6).
+
+The command line only passes on what the worker reports. Killing it, its process group or its
+terminal does not reach the worker. Only for a process without other threads, and before anything is
+opened that must not be shared.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Callable, Iterator
+
+import msgspec
+from msgspec import Struct
+
+from bento.cli.context import say, tell_person
+from bento.errors import BentoError, InternalError
+from bento.model.stop import StopReport
+
+_READ_BYTES = 1 << 16
+
+
+class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a worker reports. ``error`` is the line for stderr, ``exit_code`` goes with it."""
+
+    kind: str  # begun | phase | ended | failed; tick: from the waiting itself, nothing was reported
+    name: str = ""
+    code: str = ""  # of the error
+    error: str = ""
+    exit_code: int = 0
+    report: StopReport | None = None
+    phase: str = ""
+    until_s: float | None = None  # the latest end of the phase, CLOCK_MONOTONIC: the same clock here and there
+
+
+TICK = Message(kind="tick")
+Emit = Callable[[Message], None]
+
+
+def failed(name: str, error: BentoError, report: StopReport | None = None) -> Message:
+    """Return the message that tells of an error."""
+    return Message(
+        kind="failed", name=name, code=error.code, error=str(error), exit_code=error.exit_code, report=report
+    )
+
+
+def in_worker(work: Callable[[Emit], None], *, tick_s: float | None = None) -> Iterator[Message]:
+    """Fork a worker that runs ``work(emit)``; yield what it emits until it ends.
+
+    ``tick_s``: yield TICK, too, whenever nothing was emitted for so long.
+    Leaving the iterator, or dying, leaves the worker at its work.
+    """
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        os.close(read_fd)
+        _be_worker(work, write_fd)
+    os.close(write_fd)
+    return _messages(read_fd, pid, tick_s)
+
+
+def _be_worker(work: Callable[[Emit], None], write_fd: int) -> None:
+    """Never returns. The outermost edge of this process, so whatever goes wrong is told."""
+
+    outbox = bytearray()
+    os.set_blocking(write_fd, False)  # whoever does not read must not hold up what is done here
+
+    def emit(message: Message) -> None:
+        outbox.extend(msgspec.json.encode(message) + b"\n")
+        _flush(write_fd, outbox)
+
+    try:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        work(emit)
+    except BentoError as error:
+        emit(failed("", error))
+    except Exception as error:
+        emit(failed("", InternalError(f"{type(error).__name__}: {error}", hint="please report this")))
+    finally:
+        os.set_blocking(write_fd, True)
+        _flush(write_fd, outbox)
+        os._exit(0)
+
+
+def _flush(write_fd: int, outbox: bytearray) -> None:
+    """Write what can be written now; drop it when nobody listens any more."""
+    try:
+        while outbox:
+            del outbox[: os.write(write_fd, outbox)]
+    except BlockingIOError:
+        pass
+    except BrokenPipeError:
+        outbox.clear()
+
+
+def print_names(messages: Iterator[Message], count: int) -> int:
+    """Print the name of each container that was dealt with, and each error; return the exit status."""
+    status = answers = 0
+    for message in messages:
+        answers += 1
+        if message.kind == "failed":
+            tell_person(f"bento: {message.error}")
+            status = max(status, message.exit_code)
+        else:
+            say(message.name)
+    return max(status, check_answers(answers, count))
+
+
+def check_answers(answers: int, count: int) -> int:
+    """Return 0 when every container was answered for; else say that the worker was killed, and return 1."""
+    if answers >= count:
+        return 0
+    tell_person("bento: who did the work was killed before it was done (give the command again to have it finished)")
+    return 1
+
+
+def _messages(read_fd: int, pid: int, tick_s: float | None) -> Iterator[Message]:
+    with open(read_fd, "rb", buffering=0) as stream:
+        poller = select.poll()
+        poller.register(stream, select.POLLIN)
+        rest = b""
+        while True:
+            if tick_s is not None and not poller.poll(tick_s * 1000):
+                yield TICK
+                continue
+            data = stream.read(_READ_BYTES)
+            if not data:
+                break
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                yield msgspec.json.decode(line, type=Message)
+    os.waitpid(pid, 0)

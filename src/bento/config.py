@@ -1,0 +1,25 @@
+"""Where an engine keeps things and what it uses; only values, ``bento.config_load`` reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec import Struct
+
+DEFAULT_ROOT = Path("/var/lib/bento")
+DEFAULT_RUN_ROOT = Path("/run/bento")
+CONFIG_FILE = Path("/etc/bento/config.toml")
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """``root`` outlives a reboot, ``run_root`` need not. ``runtime``: a name or path; "" is the first that works.
+
+    ``runtime_args``: global arguments for runtimes that have a virtual machine or gVisor, in place of Bento's own.
+    """
+
+    root: Path = DEFAULT_ROOT
+    run_root: Path = DEFAULT_RUN_ROOT
+    runtime: str = ""
+    runtime_args: tuple[str, ...] = ()
+    log_level: str = "warning"
+    stop_timeout_s: float = 10.0  # the grace of containers that name none

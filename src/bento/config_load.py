@@ -1,0 +1,69 @@
+"""The only reader of the configuration file and the environment. What is said on the command line wins,
+then the environment (BENTO_ROOT, BENTO_RUN_ROOT, BENTO_RUNTIME,
+BENTO_RUNTIME_ARGS, BENTO_LOG_LEVEL, BENTO_STOP_TIMEOUT), then the file, then the default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bento import log
+from bento.config import CONFIG_FILE, DEFAULT_ROOT, DEFAULT_RUN_ROOT, Settings
+from bento.errors import UsageError
+from bento.lazy import LazyModule
+from bento.units import parse_seconds
+
+if TYPE_CHECKING:
+    import tomllib
+else:  # only who has a file pays for its parser
+    tomllib = LazyModule("tomllib")
+
+_KEYS = ("root", "run_root", "runtime", "runtime_args", "log_level", "stop_timeout")
+
+
+def load(
+    given: Mapping[str, str | None], *, environ: Mapping[str, str] | None = None, file: Path = CONFIG_FILE
+) -> Settings:
+    """Merge the sources. ``given`` holds the same keys as the file. Raises UsageError for a bad value."""
+    environ = os.environ if environ is None else environ
+    from_file = _read_file(file)
+    merged: dict[str, str] = {}
+    for key in _KEYS:
+        value = given.get(key) or environ.get(f"BENTO_{key.upper()}") or from_file.get(key)
+        if value:
+            merged[key] = value
+    level = merged.get("log_level", "warning")
+    if level not in log.LEVELS:
+        raise UsageError(f"unknown log level {level!r}", hint=f"use one of {', '.join(log.LEVELS)}")
+    return Settings(
+        root=_directory(merged.get("root"), DEFAULT_ROOT),
+        run_root=_directory(merged.get("run_root"), DEFAULT_RUN_ROOT),
+        runtime=merged.get("runtime", ""),
+        runtime_args=tuple(merged.get("runtime_args", "").split()),
+        log_level=level,
+        stop_timeout_s=parse_seconds(merged.get("stop_timeout", "10"), what="stop_timeout"),
+    )
+
+
+def _directory(value: str | None, default: Path) -> Path:
+    return Path(os.path.abspath(value)) if value else default
+
+
+def _read_file(file: Path) -> dict[str, str]:
+    try:
+        content = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {file}: {error}") from None
+    try:
+        values = tomllib.loads(content)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file} is not valid TOML: {error}") from None
+    for key, value in values.items():
+        if key not in _KEYS or isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise UsageError(f"{file}: bad setting {key!r}", hint=f"the settings are {', '.join(_KEYS)}")
+    return {key: str(value) for key, value in values.items()}

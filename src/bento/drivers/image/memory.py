@@ -1,0 +1,62 @@
+"""Images without copies, for unit tests of the engine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from bento.drivers.image.base import nothing
+from bento.errors import UsageError
+from bento.model.image import Image, ImageConfig
+
+
+class MemoryImages:
+    """An ImageDriver whose layers are the source directories themselves."""
+
+    def __init__(self) -> None:
+        self._layers: set[str] = set()
+
+    def import_rootfs(
+        self, source: Path, name: str, config: ImageConfig, record: Callable[[Image], Iterable[str]] = nothing
+    ) -> Image:
+        """Record and return an image of a directory that is not empty; UsageError otherwise."""
+        if not source.is_dir() or not os.listdir(source):
+            raise UsageError(f"{source} holds no files")
+        layer = os.fspath(source.resolve())
+        self._layers.add(layer)
+        image = Image(
+            id="sha256:" + hashlib.sha256(f"{layer} {config}".encode()).hexdigest(),
+            name=name,
+            layers=(layer,),
+            config=config,
+            created_unix_ns=time.time_ns(),
+            size_bytes=0,
+        )
+        self._layers.difference_update(record(image))
+        return image
+
+    def kept(self) -> AbstractContextManager[None]:
+        """Return a context in which nothing changes: there is only one thread."""
+        return nullcontext()
+
+    def remove_layers(self, choose: Callable[[], Iterable[str]]) -> list[str]:
+        """Forget the chosen layers; the directories are the test's. Idempotent."""
+        chosen = sorted(self._layers & set(choose()))
+        self._layers.difference_update(chosen)
+        return chosen
+
+    def layers(self) -> list[str]:
+        """Return the layers that are known."""
+        return sorted(self._layers)
+
+    def leftovers(self) -> list[str]:
+        """Return nothing: nothing is ever half-made."""
+        return []
+
+    def remove_leftovers(self) -> list[str]:
+        """Return nothing."""
+        return []

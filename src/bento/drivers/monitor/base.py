@@ -1,0 +1,61 @@
+"""What the engine needs of a monitor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+
+from bento.drivers.runtime.base import RuntimeDriver
+
+
+class Launch(Struct, frozen=True, kw_only=True):
+    """Everything a monitor needs to create a container from a bundle."""
+
+    container_id: str
+    name: str
+    runtime: RuntimeDriver
+    bundle: Path  # holds config.json
+    run_dir: Path  # the container's directory below the run root: pid files, exit file, attach socket
+    log_path: Path
+    command: str = ""  # what the container is to run, for error messages
+    exit_command: tuple[str, ...] = ()  # run by the monitor after the exit file is written
+    entry_fd: int | None = None  # the monitor's pid is written there before it does anything
+    timeout_s: float = 60.0  # for the runtime's create; virtual machines need seconds
+
+
+class Launched(Struct, frozen=True):
+    """The processes of a created, not yet started container; pids, not yet identified."""
+
+    init_pid: int
+    monitor_pid: int
+
+
+class ExitStatus(Struct, frozen=True):
+    """What the monitor saw: 0-255, 128+n for signal n."""
+
+    code: int
+
+
+class MonitorDriver(Protocol):
+    """Starts monitors and reads what they leave. State is in files, so any process can ask."""
+
+    def launch(self, launch: Launch) -> Launched:
+        """Start a monitor in the calling thread's mount namespace and have it create the container.
+
+        Blocks until the runtime has created it. Raises what the runtime's ``explain_create_failure`` says,
+        RuntimeFailed, MissingTool, or DeadlineExceeded. Leaves nothing behind when it raises.
+        """
+
+    def pids(self, run_dir: Path) -> tuple[int | None, int | None]:
+        """Return (init pid, monitor pid) as the monitor wrote them; None for what it did not get to."""
+
+    def exit_status(self, run_dir: Path, container_id: str) -> ExitStatus | None:
+        """Return what the monitor wrote at the exit, or None when it has written nothing."""
+
+    def attach(self, run_dir: Path) -> int:
+        """Connect to the container's output; return a SOCK_SEQPACKET descriptor the caller closes.
+
+        Each packet is one byte for the stream (2 stdout, 3 stderr) and the bytes. End of file: the monitor ended.
+        """

@@ -1,0 +1,229 @@
+"""conmon (2.1): a process of 0.4 MiB per container that holds its output, sees its exit and writes the code to a file.
+
+What it is told and what it answers: conmon(8) and its source (conmon.c, parent_pipe_fd.c, conn_sock.c). It forks; the
+parent ends at once, the child reports the container's pid, or -1 and the runtime's words, as one JSON line on the pipe
+named by ``_OCI_SYNCPIPE``. At the exit it drains the output, writes ``exit/ID``, runs the exit command, and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from bento import command
+from bento.command import Child
+from bento.drivers.monitor.base import ExitStatus, Launch, Launched
+from bento.errors import BentoError, DeadlineExceeded, KernelError, MissingTool, RuntimeFailed
+from bento.kernel import packets, pidfd, proc
+
+PACKAGE: Final = "conmon"
+
+_PID_FILE: Final = "pidfile"
+_MONITOR_PID_FILE: Final = "conmon.pid"
+_MAX_REPORT_BYTES: Final = 64 * 1024
+_SIGKILL: Final = 9
+_END_TIMEOUT_S: Final = 5.0  # for conmon's own ways after it has reported: milliseconds
+
+
+class _Report(Struct, frozen=True):
+    """conmon's line on the sync pipe (--api-version 1)."""
+
+    data: int
+    message: str = ""
+
+
+class ConmonMonitor:
+    """Implements ``MonitorDriver``. ``path`` is the conmon binary."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def launch(self, launch: Launch) -> Launched:
+        """See ``MonitorDriver.launch``."""
+        deadline_mono_s = time.monotonic() + launch.timeout_s
+        _prepare(launch)
+        read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        try:
+            try:
+                child = self._spawn(launch, write_fd)
+            finally:
+                os.close(write_fd)
+            return self._follow(launch, child, read_fd, deadline_mono_s)
+        finally:
+            os.close(read_fd)
+
+    def _spawn(self, launch: Launch, report_fd: int) -> Child:
+        env = command.clean_environment() | {"_OCI_SYNCPIPE": str(report_fd)}
+        if launch.entry_fd is None:  # without _OCI_STARTPIPE conmon goes ahead at once
+            return command.spawn(self._argv(launch), env=env, pass_fds=(report_fd,))
+        wait_fd, go_fd = os.pipe2(os.O_CLOEXEC)
+        try:
+            env["_OCI_STARTPIPE"] = str(wait_fd)
+            child = command.spawn(self._argv(launch), env=env, pass_fds=(report_fd, wait_fd))
+            try:
+                os.write(launch.entry_fd, str(child.pid).encode())
+            except OSError as error:
+                child.kill()
+                raise KernelError("write", error.errno or 0, error.strerror or "", path="cgroup.procs") from error
+            return child
+        finally:
+            os.close(wait_fd)
+            os.close(go_fd)  # conmon waits for a byte, or for this
+
+    def pids(self, run_dir: Path) -> tuple[int | None, int | None]:
+        """See ``MonitorDriver.pids``."""
+        return _number(run_dir / _PID_FILE), _number(run_dir / _MONITOR_PID_FILE)
+
+    def exit_status(self, run_dir: Path, container_id: str) -> ExitStatus | None:
+        """See ``MonitorDriver.exit_status``."""
+        # conmon writes a temporary file and renames it, so the name stands for the whole content.
+        code = _number(run_dir / "exit" / container_id)
+        return None if code is None else ExitStatus(code)
+
+    def attach(self, run_dir: Path) -> int:
+        """See ``MonitorDriver.attach``. Raises KernelError when there is no monitor."""
+        try:
+            return packets.connect(run_dir, "attach")
+        except OSError as error:
+            raise KernelError(
+                "connect", error.errno or 0, error.strerror or "", path=str(run_dir / "attach"), hint="is it running?"
+            ) from error
+
+    def _argv(self, launch: Launch) -> list[str]:
+        run_dir = launch.run_dir
+        argv = [str(self.path), "--api-version", "1", "-c", launch.container_id, "-u", launch.container_id]
+        argv += ["-n", launch.name, "-r", str(launch.runtime.path)]
+        for argument in launch.runtime.monitor_arguments():
+            argv += ["--runtime-arg", argument]
+        # The run directory is the bundle as conmon knows it, since that is where it makes its socket and FIFOs.
+        argv += ["-b", str(run_dir), "--persist-dir", str(run_dir / "persist"), "--exit-dir", str(run_dir / "exit")]
+        argv += ["-p", str(run_dir / _PID_FILE), "-P", str(run_dir / _MONITOR_PID_FILE), "--full-attach"]
+        argv += ["-l", f"k8s-file:{launch.log_path}", "--no-sync-log", "--log-level", "error"]
+        if not launch.runtime.shows_processes:
+            argv.append("-i")  # runsc changes the owner of its stdin, which without -i is the host's /dev/null
+        if launch.exit_command:
+            argv += ["--exit-command", launch.exit_command[0]]
+            for argument in launch.exit_command[1:]:
+                argv += ["--exit-command-arg", argument]
+        return argv
+
+    def _follow(self, launch: Launch, child: Child, read_fd: int, deadline_mono_s: float) -> Launched:
+        is_over = False
+        try:
+            line = _read_line(read_fd, deadline_mono_s)
+            if line is None:
+                raise DeadlineExceeded(
+                    f"{launch.runtime.name} did not create the container within {launch.timeout_s:g} s",
+                    hint=f"to see why, run: {command.replay_line(self._argv(launch))}",
+                )
+            said = child.finish(_END_TIMEOUT_S).stderr
+            report = _parse(line)
+            if report is not None and report.data > 0:
+                return self._launched(launch, report.data)
+            # conmon has told its last and ends by itself, and the runtime has cleaned up: the pipe closes.
+            is_over = _reaches_end(read_fd, time.monotonic() + _END_TIMEOUT_S)
+            if report is not None and report.message:
+                raise launch.runtime.explain_create_failure(report.message, launch.command)
+            words = " ".join(said.split())[-300:]
+            raise RuntimeFailed(f"conmon ended before the container was created: {words or 'it gave no reason'}")
+        except BaseException:
+            if not is_over:
+                child.kill()
+                _kill_monitor(self.pids(launch.run_dir)[1])
+            # Also after a failure that the runtime has told: not all of them clean up after themselves.
+            with suppress(BentoError):  # the error that led here is the one to tell
+                launch.runtime.discard(launch.container_id)
+            _remove_files(launch.run_dir, launch.container_id)
+            raise
+
+    def _launched(self, launch: Launch, init_pid: int) -> Launched:
+        # conmon writes its own pid before it reports, so a missing file means that the run directory is unusable.
+        monitor_pid = self.pids(launch.run_dir)[1]
+        if monitor_pid is None:
+            raise RuntimeFailed("conmon did not write its pid file", hint=f"is {launch.run_dir} full?")
+        return Launched(init_pid=init_pid, monitor_pid=monitor_pid)
+
+
+def find(path: str = "") -> ConmonMonitor:
+    """Return the monitor at ``path``, or the one on PATH. Raises MissingTool naming the package."""
+    if path and not os.access(path, os.X_OK):
+        raise MissingTool(f"no conmon at {path}", hint=f"apt install {PACKAGE}")
+    return ConmonMonitor(Path(path) if path else command.find_program("conmon", package=PACKAGE))
+
+
+def _prepare(launch: Launch) -> None:
+    """Make the run directory fresh: whatever a run before has left there would be taken for this one's."""
+    run_dir = launch.run_dir
+    for directory in (run_dir, run_dir / "exit", run_dir / "persist"):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _remove_files(run_dir, launch.container_id)
+    (run_dir / "config.json").symlink_to(launch.bundle / "config.json")
+
+
+def _remove_files(run_dir: Path, container_id: str) -> None:
+    for name in ("attach", "ctl", "winsz", "oom", "config.json", _PID_FILE, _MONITOR_PID_FILE, f"exit/{container_id}"):
+        (run_dir / name).unlink(missing_ok=True)
+
+
+def _read_line(fd: int, deadline_mono_s: float) -> bytes | None:
+    """Return what comes until a newline or end of file; None when the deadline passed first."""
+    line = bytearray()
+    while b"\n" not in line and len(line) < _MAX_REPORT_BYTES:
+        if not _is_readable(fd, deadline_mono_s):
+            return None
+        chunk = os.read(fd, 4096)
+        if not chunk:
+            break
+        line += chunk
+    return bytes(line)
+
+
+def _parse(line: bytes) -> _Report | None:
+    try:
+        return msgspec.json.decode(line, type=_Report, strict=False)
+    except msgspec.DecodeError:
+        return None
+
+
+def _reaches_end(fd: int, deadline_mono_s: float) -> bool:
+    """Whether end of file came before the deadline: everybody who had the pipe has ended."""
+    while _is_readable(fd, deadline_mono_s):
+        if not os.read(fd, 4096):
+            return True
+    return False
+
+
+def _is_readable(fd: int, deadline_mono_s: float) -> bool:
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    left_ms = max(0.0, deadline_mono_s - time.monotonic()) * 1000
+    return bool(poller.poll(left_ms))
+
+
+def _kill_monitor(pid: int | None) -> None:
+    """Kill a monitor by the pid it has written, if it still is one."""
+    if pid is None:
+        return
+    with suppress(KernelError):
+        fd, _ = pidfd.identify(pid)
+        try:
+            status = proc.read(pid)
+            if status is not None and status.comm == "conmon" and pidfd.send(fd, _SIGKILL):
+                pidfd.wait(fd, _END_TIMEOUT_S)
+        finally:
+            os.close(fd)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_bytes().strip()  # digits; as text it would take the import of a codec
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return int(text) if text.isdigit() else None

@@ -1,0 +1,1 @@
+"""The processes of containers, as the host's kernel shows them."""

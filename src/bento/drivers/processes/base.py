@@ -1,0 +1,159 @@
+"""What the engine needs to know of, and do to, the processes of a container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+from bento.model.container import ProcessIdentity, Run
+from bento.stop.process import Process
+
+if TYPE_CHECKING:
+    from bento.command import Child
+
+
+class FileWatch(Protocol):
+    """Waits for writes to one file. A context."""
+
+    def wait(self, other_fd: int) -> None:
+        """Block until the file was written to since the last call, or ``other_fd`` is readable."""
+
+    def __enter__(self) -> FileWatch: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Refusal(Struct, frozen=True):
+    """Why a request was not delivered. ``may_pass``: the container may only not be so far yet."""
+
+    reason: str
+    may_pass: bool = False
+
+
+class Lodging(Protocol):
+    """A cgroup that a monitor is in while it has its container made. ``entry_fd``: a pid written there moves in."""
+
+    entry_fd: int
+
+    def leave(self, pid: int) -> None:
+        """Move a process out again."""
+
+    def close(self) -> None:
+        """Close it; the cgroup stays."""
+
+
+class ProcessDriver(Protocol):
+    """Every signal goes to a process whose identity was checked (rule S3). No call blocks.
+
+    Descriptors returned are pidfds: readable when the process has exited, zombie or not; the caller closes them.
+    """
+
+    def open(self, identity: ProcessIdentity) -> int | None:
+        """Return a pidfd of this very process, or None when it is gone, a zombie, or somebody else."""
+
+    def identify(self, pid: int, *, mark: str = "") -> ProcessIdentity | None:
+        """Return who lives under this pid now, or None; also None without ``mark`` in its arguments or cgroups."""
+
+    def cgroups(self, pid: int, container_id: str) -> dict[str, str]:
+        """Return by controller ("" is cgroup v2) the directories of a process that are this container's own.
+
+        A runtime does not place a container in every hierarchy; elsewhere it is where its starter was.
+        """
+
+    def see_all_cgroups(self) -> None:
+        """For a process that a monitor has started: undo what hides a hierarchy in the monitor's mount namespace."""
+
+    def boot_id(self) -> str:
+        """Return the id of this boot."""
+
+    def lodge(self, container_id: str) -> Lodging | None:
+        """Make the container's cgroup2, for a runtime that does not see that hierarchy; None on hosts with one only."""
+
+    def look(self, run: Run, number: int) -> tuple[Process, ...]:
+        """Return every live process of the run, with what signal ``number`` would do to it."""
+
+    def namespace_init(self, pid: int) -> int | None:
+        """Return PID 1 of a process's PID namespace; None when that is this process's own, or cannot be known."""
+
+    def look_namespace(self, pid: int, number: int) -> tuple[Process, ...]:
+        """Return every live process of the PID namespace whose PID 1 this is, nested ones too, as ``look``. Slow."""
+
+    def watch(self, pid: int, start_ticks: int) -> int | None:
+        """Return a pidfd of this very process, as ``open``."""
+
+    def tell(self, pidfd: int, number: int, *, wake: bool) -> bool:
+        """Send a signal, and SIGCONT after it when ``wake``. False: it had exited."""
+
+    def find_method(self, run: Run) -> tuple[str, str]:
+        """Return the stop method that PID 1 of the run obeys, ``signal`` when it is no init that is known, and why."""
+
+    def has_path(self, pidfd: int, path: str) -> bool:
+        """Whether there is something at this path in the mount namespace of a process."""
+
+    def ask_initctl(self, pidfd: int, run: Run) -> Refusal | None:
+        """Ask PID 1 for run level 0 through the FIFO it reads; None when it has the request.
+
+        Refuses, with the reason, whatever is not a FIFO of the container's own that somebody reads.
+        """
+
+    def take_children(self) -> list[Child]:
+        """Return what ``tell`` and ``kill_all`` have started since the last call: children that have the runtime send
+        a signal (``RuntimeDriver.begin_signal``). The caller waits for them and ends them."""
+
+    def is_empty(self, run: Run) -> bool:
+        """Whether no process is left in the run's cgroups."""
+
+    def has_exited(self, pidfd: int) -> bool:
+        """Whether the process has exited."""
+
+    def wait(self, pidfd: int, timeout_s: float | None) -> bool:
+        """Block until the process has exited, at most so long (None: for ever); return whether it has."""
+
+    def exit_status(self, pidfd: int) -> int | None:
+        """Return the raw wait status of an exited process, or None when the kernel cannot say (before Linux 6.15)."""
+
+    def kill_session(self, pid: int, *, spared: int = 0) -> None:
+        """SIGKILL a process and everybody in its session. The caller knows that the pid is still its own.
+
+        ``spared``: the process alone, when it is in this one's session, or in the caller's.
+        """
+
+    def kill_all(self, run: Run) -> int:
+        """SIGKILL everything in the run's cgroups, fork-safe, thawed afterwards; return how many were alive."""
+
+    def is_frozen(self, run: Run) -> bool:
+        """Whether the run's cgroup is frozen: the container is paused."""
+
+    def is_process_frozen(self, pid: int) -> bool:
+        """Whether the cgroup that a process is in is frozen, whoever made it."""
+
+    def freeze(self, run: Run) -> None:
+        """Freeze the run's cgroup. Idempotent."""
+
+    def thaw(self, run: Run) -> None:
+        """Thaw the run's cgroups, nested ones too. Idempotent; no error when they are gone."""
+
+    def oom_kills(self, run: Run) -> int:
+        """Return the cgroup's count of OOM kills; 0 when it cannot be known."""
+
+    def release_cgroups(self, run: Run) -> list[str]:
+        """Remove the run's cgroups; return what could not be removed. Idempotent."""
+
+    def name_stuck(self, run: Run) -> list[str]:
+        """Return a line for each live process: pid, name, state, where in the kernel it waits."""
+
+    def find_monitors(self, run_root: str) -> list[tuple[int, str]]:
+        """Return (pid, container id) of every process whose arguments name a container below this run root. Slow."""
+
+    def find_cgroups(self) -> list[tuple[str, str, list[int]]]:
+        """Return (container id, directory, live pids) of every container's cgroup on this host, of any engine."""
+
+    def remove_cgroup(self, directory: str) -> bool:
+        """Remove one empty cgroup directory that ``find_cgroups`` named; return whether it is gone."""
+
+    def controllers(self) -> frozenset[str]:
+        """Return the cgroup controllers of this host that a runtime can use."""
+
+    def cgroup_mode(self) -> str:
+        """Return how this host's cgroups are mounted: v1, v2 or hybrid."""

@@ -1,0 +1,277 @@
+"""Processes that exist only in memory: for tests of the engine, without root."""
+
+from __future__ import annotations
+
+import os
+import select
+from _thread import RLock
+from collections.abc import Callable
+
+from bento.command import Child
+from bento.drivers.processes.base import Lodging, Refusal
+from bento.model.container import ProcessIdentity, Run
+from bento.stop.process import Disposition, Process
+
+BOOT_ID = "fake-boot"
+_SIGKILL = 9
+
+
+class FakeProcess:
+    """One process. It has a pipe whose write end is closed at its exit: a pidfd is a copy of the read end.
+
+    Attributes:
+        signals: what it got, in order.
+        on_signal: what it does about a signal; a test sets it. SIGKILL ends it without asking, unless ``is_immortal``.
+    """
+
+    def __init__(self, pid: int, comm: str, disposition: Disposition, parent: FakeProcess | None) -> None:
+        self.identity = ProcessIdentity(pid, pid * 10, BOOT_ID)
+        self.comm = comm
+        self.disposition = disposition
+        self.parent = parent
+        self.signals: list[int] = []
+        self.on_signal: Callable[[int], None] = lambda number: None
+        self.is_immortal = False
+        self.status: int | None = None  # raw wait status once it has exited
+        self.reader, self._writer = os.pipe2(os.O_CLOEXEC)
+        self.inode = os.fstat(self.reader).st_ino
+
+    @property
+    def main(self) -> FakeProcess:
+        """PID 1 of its container."""
+        return self if self.parent is None else self.parent.main
+
+    def end(self, status: int) -> None:
+        """Exit with a raw wait status (waitpid(2)). Idempotent."""
+        if self.status is None:
+            self.status = status
+            os.close(self._writer)
+
+    def close(self) -> None:
+        """Let go of the pipe."""
+        self.end(0)
+        os.close(self.reader)
+
+
+class FakeProcesses:
+    """Implements ``ProcessDriver``. A test adds processes and says what they do. Safe between threads.
+
+    Attributes:
+        frozen: pids of the PID 1s whose containers are paused.
+        sessions_killed: of whom ``kill_session`` was asked.
+        kills: how often everything was killed.
+        thaws: how often something was thawed.
+        oom_count: what ``oom_kills`` returns.
+        cgroups_left: what the next ``release_cgroups`` return, first one first; then everything is gone.
+        can_tell_status: False on kernels before Linux 6.15.
+    """
+
+    def __init__(self) -> None:
+        self.frozen: set[int] = set()
+        self.method = "signal"  # what PID 1 obeys
+        self.sessions_killed: list[int] = []
+        self.kills = self.thaws = self.oom_count = 0
+        self.cgroups_left: list[list[str]] = []
+        self.can_tell_status = True
+        self._mutex = RLock()
+        self._all: list[FakeProcess] = []
+
+    def add(
+        self,
+        comm: str,
+        disposition: Disposition = Disposition.HANDLED,
+        *,
+        under: FakeProcess | None = None,
+        exits: int | None = None,
+    ) -> FakeProcess:
+        """Start a process, PID 1 of a new container unless ``under`` another. ``exits``: ends so when signalled."""
+        with self._mutex:
+            process = FakeProcess(1000 + len(self._all), comm, disposition, under)
+            self._all.append(process)
+        if exits is not None:
+            process.on_signal = lambda number: self.end(process, exits)
+        return process
+
+    def end(self, process: FakeProcess, status: int) -> None:
+        """Let a process exit. With PID 1 go all others of its container, as the kernel has it."""
+        with self._mutex:
+            others = [other for other in self._all if process.parent is None and other.main is process]
+            process.end(status)
+            for other in others:
+                other.end(_SIGKILL)
+
+    def close(self) -> None:
+        """End everything and close every pipe of its own."""
+        for process in self._all:
+            process.close()
+
+    def open(self, identity: ProcessIdentity) -> int | None:
+        """See ProcessDriver."""
+        with self._mutex:
+            found = [one for one in self._all if one.identity == identity and one.status is None]
+            return os.dup(found[0].reader) if found else None
+
+    def identify(self, pid: int, *, mark: str = "") -> ProcessIdentity | None:
+        """See ProcessDriver. Marks are not looked at."""
+        return next((one.identity for one in self._all if one.identity.pid == pid and one.status is None), None)
+
+    def cgroups(self, pid: int, container_id: str) -> dict[str, str]:
+        """Return one directory that does not exist."""
+        return {"": f"/fake/{pid}"}
+
+    def see_all_cgroups(self) -> None:
+        """Nothing is hidden."""
+
+    def lodge(self, container_id: str) -> Lodging | None:
+        """There is one hierarchy only."""
+        return None
+
+    def find_method(self, run: Run) -> tuple[str, str]:
+        """Return ``method``."""
+        return self.method, "the fake says so"
+
+    def has_path(self, pidfd: int, path: str) -> bool:
+        """Everything has booted."""
+        return True
+
+    def ask_initctl(self, pidfd: int, run: Run) -> Refusal | None:
+        """Refuse: there is no FIFO."""
+        return Refusal("there is no FIFO")
+
+    def boot_id(self) -> str:
+        """Return the boot that the fake's identities name."""
+        return BOOT_ID
+
+    def look(self, run: Run, number: int) -> tuple[Process, ...]:
+        """See ProcessDriver."""
+        return tuple(
+            Process(
+                pid=one.identity.pid,
+                start_ticks=one.identity.start_ticks,
+                ppid=one.parent.identity.pid if one.parent else 0,
+                comm=one.comm,
+                disposition=one.disposition,
+                argv=(one.comm,),
+                is_main=one.parent is None,
+            )
+            for one in self._members(run)
+        )
+
+    def namespace_init(self, pid: int) -> int | None:
+        """See ProcessDriver. Every container has a namespace of its own."""
+        return next((one.main.identity.pid for one in self._all if one.identity.pid == pid), None)
+
+    def look_namespace(self, pid: int, number: int) -> tuple[Process, ...]:
+        """See ProcessDriver."""
+        identity = next((one.identity for one in self._all if one.identity.pid == pid), None)
+        return self.look(Run(number=1, runtime="fake", init=identity), number)
+
+    def watch(self, pid: int, start_ticks: int) -> int | None:
+        """See ProcessDriver."""
+        return self.open(ProcessIdentity(pid, start_ticks, BOOT_ID))
+
+    def tell(self, pidfd: int, number: int, *, wake: bool) -> bool:
+        """See ProcessDriver."""
+        process = self._of(pidfd)
+        if process.status is not None:
+            return False
+        process.signals.append(number)
+        if number != _SIGKILL:
+            process.on_signal(number)
+        elif not process.is_immortal:
+            self.end(process, _SIGKILL)
+        return True
+
+    def take_children(self) -> list[Child]:
+        """There are none."""
+        return []
+
+    def is_empty(self, run: Run) -> bool:
+        """See ProcessDriver."""
+        return not self._members(run)
+
+    def controllers(self) -> frozenset[str]:
+        """See ProcessDriver."""
+        return frozenset({"cpu", "memory", "pids"})
+
+    def has_exited(self, pidfd: int) -> bool:
+        """See ProcessDriver."""
+        return self._of(pidfd).status is not None
+
+    def wait(self, pidfd: int, timeout_s: float | None) -> bool:
+        """See ProcessDriver."""
+        readable, _, _ = select.select([pidfd], [], [], timeout_s)
+        return bool(readable)
+
+    def exit_status(self, pidfd: int) -> int | None:
+        """See ProcessDriver."""
+        return self._of(pidfd).status if self.can_tell_status else None
+
+    def kill_session(self, pid: int, *, spared: int = 0) -> None:
+        """Remember."""
+        self.sessions_killed.append(pid)
+
+    def kill_all(self, run: Run) -> int:
+        """See ProcessDriver."""
+        self.kills += 1
+        self.thaw(run)
+        members = self._members(run)
+        for process in members:
+            if not process.is_immortal:
+                self.end(process, _SIGKILL)
+        return len(members)
+
+    def is_frozen(self, run: Run) -> bool:
+        """See ProcessDriver."""
+        return run.init is not None and run.init.pid in self.frozen
+
+    def is_process_frozen(self, pid: int) -> bool:
+        """Whether the process is among ``frozen``."""
+        return pid in self.frozen
+
+    def freeze(self, run: Run) -> None:
+        """See ProcessDriver."""
+        if run.init is not None:
+            self.frozen.add(run.init.pid)
+
+    def thaw(self, run: Run) -> None:
+        """See ProcessDriver."""
+        if run.init is not None and run.init.pid in self.frozen:
+            self.frozen.remove(run.init.pid)
+            self.thaws += 1
+
+    def oom_kills(self, run: Run) -> int:
+        """Return ``oom_count``."""
+        return self.oom_count
+
+    def release_cgroups(self, run: Run) -> list[str]:
+        """Return the next of ``cgroups_left``, then nothing."""
+        return self.cgroups_left.pop(0) if self.cgroups_left else []
+
+    def name_stuck(self, run: Run) -> list[str]:
+        """See ProcessDriver."""
+        return [f"{one.identity.pid} {one.comm} (state D, in fake_wait, read)" for one in self._members(run)]
+
+    def find_monitors(self, run_root: str) -> list[tuple[int, str]]:
+        """Return nothing: nobody's arguments are kept."""
+        return []
+
+    def find_cgroups(self) -> list[tuple[str, str, list[int]]]:
+        """Return nothing: there are no cgroups."""
+        return []
+
+    def remove_cgroup(self, directory: str) -> bool:
+        """Return True: it is gone."""
+        return True
+
+    def cgroup_mode(self) -> str:
+        """Return "v2"."""
+        return "v2"
+
+    def _members(self, run: Run) -> list[FakeProcess]:
+        with self._mutex:
+            return [one for one in self._all if one.status is None and one.main.identity == run.init]
+
+    def _of(self, pidfd: int) -> FakeProcess:
+        inode = os.fstat(pidfd).st_ino
+        return next(one for one in self._all if one.inode == inode)

@@ -1,0 +1,274 @@
+"""Processes of a container from /proc, pidfds and cgroups."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from bento.drivers.processes.base import Refusal
+from bento.errors import KernelError
+from bento.kernel import pidfd, proc
+from bento.kernel.cgroup import Cgroups, Lodging, controllers, hierarchies, mode
+from bento.lazy import LazyModule
+from bento.model.container import ProcessIdentity, Run
+from bento.stop.process import Process, disposition
+
+if TYPE_CHECKING:
+    from bento.command import Child
+    from bento.drivers.processes import initctl, inits
+    from bento.kernel import hybrid, namespace
+else:  # only the stop of a system container, and a monitor's helper, need them
+    hybrid, namespace = LazyModule("bento.kernel.hybrid"), LazyModule("bento.kernel.namespace")
+    initctl, inits = (LazyModule(f"bento.drivers.processes.{name}") for name in ("initctl", "inits"))
+
+_SIGCONT = 18
+_INT_AND_QUIT = 0b110  # in a mask
+CGROUP_PREFIX = "bento-"
+"""A container's cgroup is named by this and its id, directly below the root: no parent to leak or to race for."""
+_SESSION_ROUNDS = 4
+_LOOK_LIMIT = 4096  # processes of one container that a look reads; beyond it a stop relies on the kill
+
+
+class LinuxProcesses:
+    """ProcessDriver on the host's own kernel."""
+
+    def open(self, identity: ProcessIdentity) -> int | None:
+        """See ProcessDriver."""
+        return pidfd.open_verified(identity)
+
+    def identify(self, pid: int, *, mark: str = "") -> ProcessIdentity | None:
+        """See ProcessDriver."""
+        try:
+            fd, identity = pidfd.identify(pid)
+        except KernelError:
+            return None
+        words = (*proc.cmdline(pid), *Cgroups.of_process(pid).paths.values()) if mark else ()
+        is_marked = not mark or any(mark in word for word in words)
+        os.close(fd)
+        return identity if is_marked else None
+
+    def cgroups(self, pid: int, container_id: str) -> dict[str, str]:
+        """See ProcessDriver."""
+        own = f"/{CGROUP_PREFIX}{container_id}"
+        return {name: path for name, path in Cgroups.of_process(pid).paths.items() if path.endswith(own)}
+
+    def see_all_cgroups(self) -> None:
+        """See ProcessDriver."""
+        hybrid.show_unified()
+
+    def boot_id(self) -> str:
+        """See ProcessDriver."""
+        return pidfd.boot_id()
+
+    def lodge(self, container_id: str) -> Lodging | None:
+        """See ProcessDriver."""
+        return Lodging(CGROUP_PREFIX + container_id) if mode() == "hybrid" else None
+
+    def look(self, run: Run, number: int) -> tuple[Process, ...]:
+        """See ProcessDriver. Zombies have exited and are left out."""
+        main_pid = run.init.pid if run.init else 0
+        pids = Cgroups(run.cgroups).pids()[:_LOOK_LIMIT]
+        if main_pid and main_pid not in pids:
+            pids.insert(0, main_pid)  # moved to another cgroup, or the cgroup is gone
+        found = (self._look_at(pid, number, is_main=pid == main_pid) for pid in pids)
+        return tuple(process for process in found if process is not None)
+
+    def _look_at(self, pid: int, number: int, *, is_main: bool) -> Process | None:
+        status = proc.read(pid)
+        if status is None or status.state in "ZX":
+            return None
+        is_init = len(status.ns_pids) > 1 and status.ns_pids[-1] == 1
+        bit = 1 << (number - 1)
+        is_clear = not (status.blocked | status.ignored | status.caught) & bit
+        return Process(
+            pid=pid,
+            start_ticks=status.start_ticks,
+            ppid=status.ppid,
+            comm=status.comm,
+            argv=proc.cmdline(pid),
+            is_main=is_main,
+            is_pending=bool(status.pending & bit),
+            is_halted=status.state == "T",
+            is_background=status.ignored & _INT_AND_QUIT == _INT_AND_QUIT,
+            cpu_ticks=status.utime_ticks,
+            disposition=disposition(
+                number,
+                blocked=status.blocked,
+                ignored=status.ignored,
+                caught=status.caught,
+                is_namespace_init=is_init,
+                is_traced=status.tracer_pid != 0,
+                waits=proc.waits_for_signal(pid, number) if is_clear else False,
+            ),
+        )
+
+    def namespace_init(self, pid: int) -> int | None:
+        """See ProcessDriver."""
+        namespace = proc.pid_namespace(pid)
+        if not namespace or namespace == proc.pid_namespace(os.getpid()):
+            return None
+        members = (proc.read(other) for other in proc.all_pids() if proc.pid_namespace(other) == namespace)
+        return next((member.pid for member in members if member and member.ns_pids[-1] == 1), None)
+
+    def look_namespace(self, pid: int, number: int) -> tuple[Process, ...]:
+        """See ProcessDriver. Who entered from outside (nsenter, exec) has a parent that is not among them."""
+        namespace = proc.pid_namespace(pid)
+        looked = (self._look_at(other, number, is_main=other == pid) for other in proc.all_pids())
+        by_pid = {process.pid: process for process in looked if process is not None}
+
+        def belongs(process: Process) -> bool:
+            seen: set[int] = set()
+            above: Process | None = process
+            while above is not None and above.pid not in seen:
+                if proc.pid_namespace(above.pid) == namespace:
+                    return True
+                seen.add(above.pid)
+                above = by_pid.get(above.ppid)
+            return False
+
+        return tuple(process for process in by_pid.values() if belongs(process))
+
+    def watch(self, pid: int, start_ticks: int) -> int | None:
+        """See ProcessDriver."""
+        return pidfd.open_verified(ProcessIdentity(pid, start_ticks, pidfd.boot_id()))
+
+    def tell(self, pidfd_: int, number: int, *, wake: bool) -> bool:
+        """See ProcessDriver."""
+        is_there = pidfd.send(pidfd_, number)
+        if is_there and wake:
+            pidfd.send(pidfd_, _SIGCONT)
+        return is_there
+
+    def find_method(self, run: Run) -> tuple[str, str]:
+        """See ProcessDriver."""
+        return inits.find_method(run.init.pid) if run.init else inits.UNKNOWN
+
+    def has_path(self, pidfd_: int, path: str) -> bool:
+        """See ProcessDriver. Asked inside: a symbolic link there cannot lead out."""
+        try:
+            return namespace.in_mounts_of(pidfd_, lambda: os.path.lexists(path))
+        except KernelError:
+            return False
+
+    def ask_initctl(self, pidfd_: int, run: Run) -> Refusal | None:
+        """See ProcessDriver."""
+        return initctl.ask(pidfd_, run.init.pid) if run.init else Refusal("PID 1 is gone")
+
+    def take_children(self) -> list[Child]:
+        """See ProcessDriver. The kernel does it."""
+        return []
+
+    def is_empty(self, run: Run) -> bool:
+        """See ProcessDriver."""
+        return not Cgroups(run.cgroups).pids()
+
+    def has_exited(self, pidfd_: int) -> bool:
+        """See ProcessDriver."""
+        return pidfd.has_exited(pidfd_)
+
+    def wait(self, pidfd_: int, timeout_s: float | None) -> bool:
+        """See ProcessDriver."""
+        return pidfd.wait(pidfd_, timeout_s)
+
+    def exit_status(self, pidfd_: int) -> int | None:
+        """See ProcessDriver."""
+        return pidfd.exit_status(pidfd_)
+
+    def kill_session(self, pid: int, *, spared: int = 0) -> None:
+        """See ProcessDriver. In rounds: who is killed may just have forked."""
+        session = proc.session_if_alive(pid) or pid  # who has just ended led it
+        if session in (os.getsid(0), proc.session_if_alive(spared) if spared else None):
+            self._kill_member(pid, session)
+            return
+        for _ in range(_SESSION_ROUNDS):
+            members = [other for other in proc.all_pids() if other > 1 and proc.session_if_alive(other) == session]
+            if not sum(self._kill_member(other, session) for other in members):
+                return
+
+    def _kill_member(self, pid: int, session: int) -> bool:
+        try:
+            fd, _ = pidfd.identify(pid)
+        except KernelError:
+            return False
+        try:  # looked at once more: now the descriptor holds it
+            return proc.session_if_alive(pid) == session and pidfd.send(fd, 9)
+        finally:
+            os.close(fd)
+
+    def kill_all(self, run: Run) -> int:
+        """See ProcessDriver. PID 1 first: in a namespace of its own the kernel then ends everybody at once."""
+        if run.init and (fd := pidfd.open_verified(run.init)) is not None:
+            pidfd.send(fd, 9)
+            os.close(fd)
+        return Cgroups(run.cgroups).kill()
+
+    def is_frozen(self, run: Run) -> bool:
+        """See ProcessDriver."""
+        return Cgroups(run.cgroups).is_frozen()
+
+    def is_process_frozen(self, pid: int) -> bool:
+        """See ProcessDriver."""
+        return Cgroups.of_process(pid).is_frozen()
+
+    def freeze(self, run: Run) -> None:
+        """See ProcessDriver."""
+        Cgroups(run.cgroups).freeze()
+
+    def thaw(self, run: Run) -> None:
+        """See ProcessDriver."""
+        Cgroups(run.cgroups).thaw()
+
+    def oom_kills(self, run: Run) -> int:
+        """See ProcessDriver."""
+        return Cgroups(run.cgroups).oom_kills()
+
+    def release_cgroups(self, run: Run) -> list[str]:
+        """See ProcessDriver."""
+        return Cgroups(run.cgroups).remove()
+
+    def name_stuck(self, run: Run) -> list[str]:
+        """See ProcessDriver. PID 1 has left the cgroup when it waits for the last of its namespace."""
+        pids = Cgroups(run.cgroups).pids()
+        if run.init and run.init.pid not in pids:
+            pids.insert(0, run.init.pid)
+        return [line for pid in pids if (line := self._name_stuck(run, pid))]
+
+    def _name_stuck(self, run: Run, pid: int) -> str:
+        status = proc.read(pid)
+        is_other = (
+            run.init is not None and pid == run.init.pid and status and status.start_ticks != run.init.start_ticks
+        )
+        if status is None or status.state in "ZX" or is_other:
+            return ""
+        where = proc.wchan(pid) or "?"
+        return f"{pid} {status.comm} (state {status.state}, in {where}, {proc.syscall_name(pid)})"
+
+    def find_monitors(self, run_root: str) -> list[tuple[int, str]]:
+        """See ProcessDriver."""
+        prefix = f"{run_root}/containers/"
+        found = []
+        for pid in proc.all_pids():
+            ids = {word[len(prefix) :].split("/", 1)[0] for word in proc.cmdline(pid) if word.startswith(prefix)}
+            found += [(pid, container_id) for container_id in ids]
+        return found
+
+    def find_cgroups(self) -> list[tuple[str, str, list[int]]]:
+        """See ProcessDriver."""
+        return [
+            (name.removeprefix(CGROUP_PREFIX), f"{root}/{name}", Cgroups({"": f"{root}/{name}"}).pids())
+            for root in hierarchies()
+            for name in sorted(os.listdir(root))
+            if name.startswith(CGROUP_PREFIX)
+        ]
+
+    def remove_cgroup(self, directory: str) -> bool:
+        """See ProcessDriver."""
+        return not Cgroups({"": directory}).remove()
+
+    def controllers(self) -> frozenset[str]:
+        """See ProcessDriver."""
+        return controllers()
+
+    def cgroup_mode(self) -> str:
+        """See ProcessDriver."""
+        return mode()

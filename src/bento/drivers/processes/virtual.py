@@ -1,0 +1,74 @@
+"""Containers whose processes the host does not see: virtual machines (Kata), gVisor's own kernel (runsc).
+
+The host has the sandbox's processes only. Their exit is the container's, and their cgroup its cgroup, but a signal for
+the program goes through the runtime, and what it would do there cannot be known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from bento.drivers.processes.linux import LinuxProcesses
+from bento.kernel import proc
+from bento.stop.process import Disposition, Process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bento.command import Child
+    from bento.model.container import Container, Run
+
+_SIGKILL: Final = 9
+_ASKED_ROUNDS: Final = 2
+"""So many rounds of a kill leave it to the runtime, which may take some ten ms; then the sandbox itself is killed."""
+
+
+class VirtualProcesses(LinuxProcesses):
+    """ProcessDriver for one container of such a runtime, whose ``begin_signal`` it uses.
+
+    It counts the rounds of a kill: make it anew for each stop.
+    """
+
+    def __init__(self, container: Container, begin_signal: Callable[[str, int], Child]) -> None:
+        self._container, self._begin_signal = container, begin_signal
+        self._children: list[Child] = []
+        self._rounds = 0
+
+    def look(self, run: Run, number: int) -> tuple[Process, ...]:
+        """See ProcessDriver. Shows the program alone, in the place of its sandbox."""
+        status = proc.read(run.init.pid) if run.init else None
+        if run.init is None or status is None or status.start_ticks != run.init.start_ticks or status.state in "ZX":
+            return ()
+        argv = self._container.spec.argv
+        return (
+            Process(
+                pid=status.pid,
+                start_ticks=status.start_ticks,
+                ppid=status.ppid,
+                comm=argv[0].rsplit("/", 1)[-1],
+                argv=argv,
+                is_main=True,
+                disposition=Disposition.UNKNOWN,
+            ),
+        )
+
+    def tell(self, pidfd_: int, number: int, *, wake: bool) -> bool:
+        """See ProcessDriver. Has the runtime send it; who calls takes the children."""
+        if self.has_exited(pidfd_):
+            return False
+        self._children.append(self._begin_signal(self._container.id, number))
+        return True
+
+    def take_children(self) -> list[Child]:
+        """See ProcessDriver."""
+        children, self._children = self._children, []
+        return children
+
+    def kill_all(self, run: Run) -> int:
+        """See ProcessDriver. The runtime's own kill first; the sandbox when that has not helped."""
+        self._rounds += 1
+        if self._rounds > _ASKED_ROUNDS:
+            return super().kill_all(run)
+        self._children.append(self._begin_signal(self._container.id, _SIGKILL))
+        self.thaw(run)  # a frozen sandbox hears no runtime
+        return len(self.look(run, _SIGKILL))

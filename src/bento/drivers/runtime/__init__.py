@@ -1,0 +1,1 @@
+"""OCI runtimes: crun, runc, and others that speak their command line."""

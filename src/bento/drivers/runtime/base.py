@@ -1,0 +1,88 @@
+"""What the engine needs of an OCI runtime (runtime-spec, "Runtime and Lifecycle")."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from bento.command import Child
+from bento.errors import BentoError
+from bento.model.container import Container, ContainerSpec
+
+
+class RuntimeDriver(Protocol):
+    """One runtime binary with its own state directory.
+
+    Every call works from whatever mount namespace the calling thread is in; a runtime that needs another view of the
+    host makes it for itself.
+    """
+
+    name: str
+    path: Path
+    shows_processes: bool  # False: VM or gVisor; the processes are not the host's
+    supports_seccomp: bool
+    sees_cgroup2: bool  # False: it works in a view of the host without that hierarchy
+
+    def enter(self) -> None:
+        """Prepare the calling thread's *private* mount namespace for this runtime, before a monitor is started there.
+
+        Never call it outside of ``kernel.namespace.in_private_mounts``: it may take mounts away.
+        """
+
+    def write_bundle(
+        self,
+        container: Container,
+        *,
+        bundle: Path,
+        rootfs: Path,
+        namespaces: list[dict[str, str]],
+        masked: tuple[str, ...],
+    ) -> tuple[str, ...]:
+        """Write config.json for a mounted root filesystem; return notes on what was clamped or left out.
+
+        Call it after ``enter``, in the same mount namespace. ``masked`` are the engine's own directories, hidden from
+        containers that see the host's files. Raises UsageError for an unknown user or a missing mount source,
+        CommandNotFound and CommandNotExecutable where an init in front would hide it, MissingTool, StorageUnusable.
+        """
+
+    def monitor_arguments(self) -> list[str]:
+        """Return the global arguments a monitor must put before ``create``."""
+
+    def start(self, container_id: str) -> None:
+        """Let a created container run its program. Blocks. Raises RuntimeFailed and what ``create`` may raise."""
+
+    def check(self, spec: ContainerSpec) -> None:
+        """Raise UsageError for what this runtime cannot do. Nothing is touched."""
+
+    def signal(self, container_id: str, number: int) -> None:
+        """Send a signal through the runtime. Blocks. Raises RuntimeFailed."""
+
+    def begin_signal(self, container_id: str, number: int) -> Child:
+        """Start sending a signal through the runtime and return the child to wait for."""
+
+    def end_signal(self, child: Child) -> str:
+        """Reap that child; return "" when the signal was sent, else the reason."""
+
+    def begin_exec(self, container_id: str, argv: list[str], *, env: list[str], pid_file: Path) -> Child:
+        """Start a command inside a running container and return the child to wait for: it ends as the command does.
+
+        ``env``: more "K=V". The command is in a session of its own; its pid is in ``pid_file`` as soon as it runs.
+        """
+
+    def begin_delete(self, container_id: str) -> Child:
+        """Start deleting a *stopped* container and return the child to wait for. Never kills."""
+
+    def end_delete(self, child: Child) -> str:
+        """Reap that child; return "" when the container is gone (also when it was unknown), else the reason."""
+
+    def is_still_running(self, reason: str) -> bool:
+        """Whether a reason from ``end_delete`` says that the runtime does not see the container stopped yet."""
+
+    def discard(self, container_id: str) -> None:
+        """Delete whatever a failed create has left, killing it. Blocks. Idempotent: nothing there is fine."""
+
+    def explain_create_failure(self, message: str, command: str = "") -> BentoError:
+        """Turn what the runtime said through the monitor into the error to raise.
+
+        ``command`` is what the container was to run: some runtimes do not name it.
+        """

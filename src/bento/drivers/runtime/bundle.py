@@ -1,0 +1,144 @@
+"""The files a container is created from: config.json and what is bound over the image's /etc."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from bento import command
+from bento.errors import CommandNotExecutable, CommandNotFound, KernelError, StorageUnusable, UsageError
+from bento.kernel import cgroup, mount, rootfs
+from bento.model.container import Container, ContainerSpec
+from bento.oci import config, defaults, limits, seccomp
+from bento.oci.user import ResolvedUser, resolve
+
+_INIT: Final = "catatonit"
+_NO_DEVICES: Final = "no device filter: this runtime may not load one here; no device nodes but /dev's work instead"
+_NO_FILTER: Final = "no seccomp filter: this runtime was built without it"
+
+
+def write(
+    container: Container,
+    *,
+    bundle: Path,
+    root: Path,
+    namespaces: list[dict[str, str]],
+    masked: tuple[str, ...],
+    has_seccomp: bool,
+    filters_devices: bool,
+) -> tuple[str, ...]:
+    """Write the bundle's files for a root filesystem mounted at ``root``; return notes on what was clamped or left out.
+
+    Run it in the mount namespace the runtime will see. Idempotent: files of an earlier run are replaced.
+
+    Raises:
+        UsageError: unknown user, or a mount source that is not there.
+        CommandNotFound, CommandNotExecutable: with ``--init``, which hides it from the runtime.
+        MissingTool: no seccomp profile, or no init for ``--init``.
+        StorageUnusable: the files cannot be written.
+    """
+    spec = container.spec
+    _check_sources(spec)
+    if spec.init:
+        _check_command(spec, root)
+    wanted = limits.merge(spec.ulimits)
+    clamped = limits.clamp(wanted, limits.allowance(limit.name for limit in wanted))
+    held = config.capabilities(filters_devices, may_reboot=config.may_reboot(spec, has_filter=has_seccomp))
+    document = config.build(
+        container,
+        rootfs=root,
+        bundle=bundle,
+        user=_user(spec, root),
+        namespaces=namespaces,
+        seccomp=seccomp.for_capabilities(held) if has_seccomp else None,
+        limits=clamped,
+        init_path=command.find_program(_INIT, package=_INIT) if spec.init else None,
+        masked=masked,
+        cgroups_mode=cgroup.mode(),
+        has_cgroup2=cgroup.has_version2(),
+        kernel=seccomp.kernel_version(),
+        filters_devices=filters_devices,
+        files=frozenset(m.source for m in spec.mounts if m.kind == "bind" and not os.path.isdir(m.source)),
+    )
+    files: dict[str, str] = config.etc_files(
+        container, host_hosts=_host_file("/etc/hosts"), host_resolv_conf=_host_file("/etc/resolv.conf")
+    )
+    for name, text in files.items():
+        _write(bundle / name, text.encode(), 0o644)
+    _write(bundle / "config.json", _encode(document), 0o600)  # it holds the environment: passwords, often
+    if not filters_devices:
+        mount.refuse_devices(root)
+    missing = [note for note, is_there in ((_NO_FILTER, has_seccomp), (_NO_DEVICES, filters_devices)) if not is_there]
+    return (*clamped.notes, *missing)
+
+
+def _check_sources(spec: ContainerSpec) -> None:
+    for asked in spec.mounts:
+        if asked.kind == "bind" and not os.path.exists(asked.source):
+            raise UsageError(f"cannot mount {asked.source}: no such file or directory", hint="make it first")
+
+
+def _check_command(spec: ContainerSpec, root: Path) -> None:
+    """Refuse what the init in front could not execute: it would exit 1 with a message of its own.
+
+    Without an init the runtime tells. A command on one of the user's mounts cannot be seen yet and is let through.
+    """
+    name = spec.argv[0]
+    if "/" in name:
+        candidates = [os.path.join(spec.workdir or "/", name)]
+    else:
+        path = next((entry[5:] for entry in reversed(spec.env) if entry.startswith("PATH=")), defaults.PATH)
+        candidates = [f"{directory or '.'}/{name}" for directory in path.split(":")]
+    is_seen = False
+    for candidate in candidates:
+        below = f"{os.path.normpath(candidate)}/"
+        if any(below.startswith(f"{asked.destination.rstrip('/')}/") for asked in spec.mounts):
+            return
+        mode = _mode(root, candidate)
+        if mode is not None and stat.S_ISREG(mode) and mode & 0o111:
+            return
+        is_seen = is_seen or mode is not None
+    if is_seen:
+        raise CommandNotExecutable(f"cannot execute {name}: permission denied", hint="a directory, or no x bit?")
+    raise CommandNotFound(f"command not found: {name}", hint="check the name, and the image's PATH")
+
+
+def _mode(root: Path, path: str) -> int | None:
+    try:
+        fd = rootfs.open_in_root(root, path, os.O_PATH)
+    except KernelError:
+        return None
+    try:
+        return os.fstat(fd).st_mode
+    finally:
+        os.close(fd)
+
+
+def _user(spec: ContainerSpec, root: Path) -> ResolvedUser:
+    passwd, group = (rootfs.read_in_root(root, f"/etc/{name}") or b"" for name in ("passwd", "group"))
+    return resolve(spec.user, passwd=passwd.decode(errors="replace"), group=group.decode(errors="replace"))
+
+
+def _host_file(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:  # a host without one gives its containers an empty one
+        return ""
+
+
+def _encode(document: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(document)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        with open(os.open(path, flags, mode), "wb") as file:
+            os.fchmod(file.fileno(), mode)  # whatever the caller's umask
+            file.write(content)
+    except OSError as error:
+        raise StorageUnusable(f"cannot write {path}: {error.strerror}", hint="is the disk full?") from error

@@ -1,0 +1,108 @@
+"""A runtime that only remembers what it was asked: for tests of the engine, without root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bento import command
+from bento.command import Child
+from bento.errors import BentoError, RuntimeFailed
+from bento.model.container import Container, ContainerSpec
+
+
+class FakeRuntime:
+    """Implements ``RuntimeDriver``.
+
+    Attributes:
+        calls: (verb, container id) in order.
+        start_error: raised by ``start`` when set.
+        notes: what ``write_bundle`` returns.
+        refusals: reasons that the next deletes give instead of deleting, first one first.
+    """
+
+    def __init__(self, name: str = "fake") -> None:
+        self.name = name
+        self.path = Path("/usr/bin/fake-runtime")
+        self.shows_processes = True
+        self.supports_seccomp = True
+        self.sees_cgroup2 = True
+        self.calls: list[tuple[str, str]] = []
+        self.signals: list[int] = []
+        self.start_error: BentoError | None = None
+        self.notes: tuple[str, ...] = ()
+        self.refusals: list[str] = []
+
+    def enter(self) -> None:
+        """Nothing to prepare."""
+
+    def write_bundle(
+        self,
+        container: Container,
+        *,
+        bundle: Path,
+        rootfs: Path,
+        namespaces: list[dict[str, str]],
+        masked: tuple[str, ...],
+    ) -> tuple[str, ...]:
+        """Write an empty config.json; return ``notes``."""
+        self.calls.append(("bundle", container.id))
+        (bundle / "config.json").write_text("{}")
+        return self.notes
+
+    def monitor_arguments(self) -> list[str]:
+        """Return what a real one would."""
+        return ["--root", "/nonexistent"]
+
+    def start(self, container_id: str) -> None:
+        """Remember; raise ``start_error`` when a test set it."""
+        self.calls.append(("start", container_id))
+        if self.start_error is not None:
+            raise self.start_error
+
+    def signal(self, container_id: str, number: int) -> None:
+        """Remember."""
+        self.calls.append(("signal", container_id))
+        self.signals.append(number)
+
+    def check(self, spec: ContainerSpec) -> None:
+        """Everything can be done."""
+
+    def begin_signal(self, container_id: str, number: int) -> Child:
+        """Remember; the child is a real process that ends at once."""
+        self.signal(container_id, number)
+        return command.spawn(["/bin/true"])
+
+    def end_signal(self, child: Child) -> str:
+        """Reap it."""
+        child.finish(10.0)
+        return ""
+
+    def begin_exec(self, container_id: str, argv: list[str], *, env: list[str], pid_file: Path) -> Child:
+        """Remember, and run the command here."""
+        self.calls.append(("exec", container_id))
+        variables = dict(entry.split("=", 1) for entry in env)
+        child = command.spawn(argv, env=command.clean_environment() | variables, new_session=True)
+        pid_file.write_text(str(child.pid))
+        return child
+
+    def begin_delete(self, container_id: str) -> Child:
+        """Remember; the child is a real process that ends at once, so that selectors work as with a real runtime."""
+        self.calls.append(("delete", container_id))
+        return command.spawn(["/bin/true"])
+
+    def end_delete(self, child: Child) -> str:
+        """Return the next refusal, or ""."""
+        child.finish(10.0)
+        return self.refusals.pop(0) if self.refusals else ""
+
+    def is_still_running(self, reason: str) -> bool:
+        """Whether the refusal says so."""
+        return "still running" in reason
+
+    def discard(self, container_id: str) -> None:
+        """Remember."""
+        self.calls.append(("discard", container_id))
+
+    def explain_create_failure(self, message: str, command: str = "") -> BentoError:
+        """Return the message as a RuntimeFailed."""
+        return RuntimeFailed(f"{command}: {message}" if command else message)

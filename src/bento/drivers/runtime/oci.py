@@ -1,0 +1,179 @@
+"""Any runtime with the OCI command line: crun, runc and their kin, gVisor's runsc."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bento import command
+from bento.command import Child, Completed
+from bento.drivers.runtime import output
+from bento.errors import BentoError, DeadlineExceeded, RuntimeFailed, UsageError
+from bento.kernel import hybrid, mountinfo, namespace
+from bento.kernel.cgroup import Cgroups, locate
+from bento.lazy import LazyModule
+from bento.model.container import Container, ContainerSpec
+
+if TYPE_CHECKING:
+    from bento.drivers.runtime import bundle as bundles
+    from bento.oci import config
+else:  # only a start needs them
+    bundles, config = LazyModule("bento.drivers.runtime.bundle"), LazyModule("bento.oci.config")
+
+_CALL_TIMEOUT_S: Final = 30.0  # crun and runc need 10 ms; virtual machines some seconds
+
+
+class OciRuntime:
+    """One runtime binary with its state below ``state_root`` (implements ``RuntimeDriver``).
+
+    ``hide_unified``: the runtime refuses hosts with hybrid cgroups (crun does), so each of its processes runs in a
+    private mount namespace where the cgroup2 hierarchy is hidden. The host's own mounts are never touched.
+    ``filters_devices``: it can load the rules of the device cgroup; where not, containers get no other devices by mount
+    options and by the lack of CAP_MKNOD. ``arguments``: put before every verb.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        state_root: Path,
+        *,
+        hide_unified: bool = False,
+        name: str = "",
+        shows_processes: bool = True,
+        supports_seccomp: bool = True,
+        filters_devices: bool = True,
+        arguments: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name or path.name
+        self.path = path
+        self.shows_processes = shows_processes
+        self.supports_seccomp = supports_seccomp
+        self.filters_devices = filters_devices
+        self._state_root = state_root
+        self.sees_cgroup2 = not hide_unified
+        self._arguments = arguments
+        self._hide_unified = hide_unified
+
+    def enter(self) -> None:
+        """See ``RuntimeDriver.enter``."""
+        if self._hide_unified:
+            hybrid.hide_unified()
+
+    def write_bundle(
+        self,
+        container: Container,
+        *,
+        bundle: Path,
+        rootfs: Path,
+        namespaces: list[dict[str, str]],
+        masked: tuple[str, ...],
+    ) -> tuple[str, ...]:
+        """See ``RuntimeDriver.write_bundle``."""
+        return bundles.write(
+            container,
+            bundle=bundle,
+            root=rootfs,
+            namespaces=namespaces,
+            masked=masked,
+            has_seccomp=self.supports_seccomp,
+            filters_devices=self.filters_devices,
+        )
+
+    def monitor_arguments(self) -> list[str]:
+        """See ``RuntimeDriver.monitor_arguments``."""
+        return ["--root", str(self._state_root), *self._arguments]
+
+    def check(self, spec: ContainerSpec) -> None:
+        """See ``RuntimeDriver.check``."""
+        if self.shows_processes:
+            return
+        if spec.pid:
+            raise UsageError(f"{self.name} cannot share PID namespaces: the host sees no processes in it")
+        if spec.pids_limit is not None:
+            raise UsageError(f"{self.name} cannot limit processes: it would limit its own", hint="use --ulimit nproc=N")
+        if spec.network == "host" and "--network=none" in self._arguments:
+            raise UsageError(
+                f"{self.name} has no network as it is run here", hint="see runtime_args in the documentation"
+            )
+
+    def start(self, container_id: str) -> None:
+        """See ``RuntimeDriver.start``."""
+        done = self._call("start", container_id)
+        if done.returncode != 0:
+            raise output.explain(done.stderr, verb="start")
+
+    def signal(self, container_id: str, number: int) -> None:
+        """See ``RuntimeDriver.signal``."""
+        reason = self.end_signal(self.begin_signal(container_id, number))
+        if reason:
+            raise RuntimeFailed(f"cannot signal the container: {reason}")
+
+    def begin_signal(self, container_id: str, number: int) -> Child:
+        """See ``RuntimeDriver.begin_signal``."""
+        return self._spawn("kill", container_id, str(number))
+
+    def end_signal(self, child: Child) -> str:
+        """See ``RuntimeDriver.end_signal``."""
+        return self._end(child, "kill")
+
+    def begin_exec(self, container_id: str, argv: list[str], *, env: list[str], pid_file: Path) -> Child:
+        """See ``RuntimeDriver.begin_exec``."""
+        more = [word for entry in env for word in ("--env", entry)]
+        return self._spawn("exec", "--pid-file", str(pid_file), *more, container_id, *argv)
+
+    def begin_delete(self, container_id: str) -> Child:
+        """See ``RuntimeDriver.begin_delete``."""
+        return self._spawn("delete", container_id)
+
+    def end_delete(self, child: Child) -> str:
+        """See ``RuntimeDriver.end_delete``."""
+        return self._end(child, "delete")
+
+    def _end(self, child: Child, verb: str) -> str:
+        """Reap the child; return why it failed, or "". A container that the runtime does not know is deleted."""
+        try:
+            done = child.finish(_CALL_TIMEOUT_S)
+        except DeadlineExceeded as error:
+            return error.message
+        if done.returncode == 0 or (verb == "delete" and output.is_unknown_container(done.stderr)):
+            return ""
+        return output.sentence(done.stderr) or f"{self.name} {verb} ended with status {done.returncode}"
+
+    def is_still_running(self, reason: str) -> bool:
+        """See ``RuntimeDriver.is_still_running``."""
+        return output.is_still_running(reason)
+
+    def discard(self, container_id: str) -> None:
+        """See ``RuntimeDriver.discard``."""
+        self._call("delete", "--force", container_id)
+        # crun forgets the cgroup when it fails between making it and keeping state. Whoever is in it was never started.
+        left = _cgroups(container_id)
+        if left.exists():
+            left.kill()
+            left.remove()
+
+    def explain_create_failure(self, message: str, command: str = "") -> BentoError:
+        """See ``RuntimeDriver.explain_create_failure``."""
+        return output.explain(message, verb="create", command=command)
+
+    def _call(self, *arguments: str) -> Completed:
+        return self._spawn(*arguments).finish(_CALL_TIMEOUT_S)
+
+    def _spawn(self, *arguments: str) -> Child:
+        argv = [str(self.path), *self.monitor_arguments(), *arguments]
+        if not self._hide_unified:
+            return command.spawn(argv)
+
+        def in_own_view() -> Child:
+            hybrid.hide_unified()
+            return command.spawn(argv)
+
+        return namespace.in_private_mounts(in_own_view)
+
+
+def _cgroups(container_id: str) -> Cgroups:
+    """Where the container's cgroups are, or would be: in every hierarchy that the calling thread sees."""
+    path = config.cgroups_path(container_id)
+    with open("/proc/self/cgroup", encoding="utf-8", errors="replace") as file:
+        membership = "".join(f"{line.rsplit(':/', 1)[0]}:{path}\n" for line in file)
+    return Cgroups(locate(membership, mountinfo.mount_table()))

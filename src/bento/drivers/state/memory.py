@@ -1,0 +1,133 @@
+"""A store that forgets: for unit tests and for engines that need no memory. Keeps the promise of ``base``."""
+
+from __future__ import annotations
+
+import builtins
+from _thread import RLock
+from collections.abc import Callable
+
+from bento.drivers.state.resolve import (
+    ambiguous_container,
+    ambiguous_image,
+    image_digits,
+    name_taken,
+    no_container,
+    no_image,
+)
+from bento.errors import InternalError
+from bento.model.container import Container
+from bento.model.image import Image
+
+
+class MemoryStore:
+    """A StateStore in this process. Safe between threads."""
+
+    def __init__(self) -> None:
+        self._mutex = RLock()
+        self._containers: dict[str, Container] = {}
+        self._images: dict[str, Image] = {}  # by name
+        self._is_closed = False
+
+    def add(self, container: Container) -> None:
+        """Store a new container. Raises Conflict when its name or id is taken."""
+        with self._mutex:
+            self._check_open()
+            if container.id in self._containers:
+                raise name_taken(container.name)
+            self._check_name(container)
+            self._containers[container.id] = container
+
+    def get(self, container_id: str) -> Container:
+        """Return the container with this full id, or raise NotFound."""
+        with self._mutex:
+            self._check_open()
+            if container_id not in self._containers:
+                raise no_container(container_id)
+            return self._containers[container_id]
+
+    def find(self, ref: str) -> Container:
+        """Return the container of this name, full id, or unambiguous id prefix; a name wins."""
+        with self._mutex:
+            self._check_open()
+            for container in self._containers.values():
+                if container.name == ref:
+                    return container
+            if ref in self._containers:
+                return self._containers[ref]
+            fits = [c for c in self._containers.values() if ref and c.id.startswith(ref)]
+        if not fits:
+            raise no_container(ref)
+        if len(fits) > 1:
+            raise ambiguous_container(ref, [c.name for c in sorted(fits, key=lambda c: c.id)])
+        return fits[0]
+
+    def list(self) -> list[Container]:
+        """Return all containers, newest first."""
+        with self._mutex:
+            self._check_open()
+            return sorted(self._containers.values(), key=lambda c: (-c.created_unix_ns, c.id))
+
+    def requiring(self, container_id: str) -> builtins.list[Container]:
+        """Return the containers that require this one, newest first."""
+        return [container for container in self.list() if container_id in container.spec.requires]
+
+    def modify(self, container_id: str, change: Callable[[Container], Container]) -> Container:
+        """Change one container; others wait meanwhile. Exceptions of ``change`` come through, nothing is written."""
+        with self._mutex:
+            after = change(self.get(container_id))
+            if after.id != container_id:
+                raise InternalError(f"a change gave container {container_id} another id")
+            self._check_name(after)
+            self._containers[container_id] = after
+            return after
+
+    def remove(self, container_id: str) -> None:
+        """Forget a container. Idempotent."""
+        with self._mutex:
+            self._check_open()
+            self._containers.pop(container_id, None)
+
+    def put_image(self, image: Image) -> None:
+        """Store an image; an older one of the same name is replaced."""
+        with self._mutex:
+            self._check_open()
+            self._images[image.name] = image
+
+    def find_image(self, ref: str) -> Image:
+        """Return the image of this name, id, or unambiguous id prefix; a name wins."""
+        digits = image_digits(ref)
+        with self._mutex:
+            self._check_open()
+            if ref in self._images:
+                return self._images[ref]
+            fits = [image for image in self.list_images() if digits and image.id.startswith(f"sha256:{digits}")]
+        if not fits:
+            raise no_image(ref)
+        if len({image.id for image in fits}) > 1:
+            raise ambiguous_image(ref, [image.name for image in fits])
+        return fits[0]
+
+    def list_images(self) -> builtins.list[Image]:
+        """Return all images, newest first."""
+        with self._mutex:
+            self._check_open()
+            by_name = sorted(self._images.values(), key=lambda image: image.name)
+            return sorted(by_name, key=lambda image: -image.created_unix_ns)
+
+    def remove_image(self, name: str) -> None:
+        """Forget an image by its name. Idempotent."""
+        with self._mutex:
+            self._check_open()
+            self._images.pop(name, None)
+
+    def close(self) -> None:
+        """Release the store. Idempotent."""
+        self._is_closed = True
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise InternalError("the store is used after it was closed")
+
+    def _check_name(self, container: Container) -> None:
+        if any(c.name == container.name and c.id != container.id for c in self._containers.values()):
+            raise name_taken(container.name)

@@ -1,0 +1,57 @@
+"""How the database got its shape: ordered, named steps, each applied once and never edited afterwards.
+
+The number of applied steps is the schema's version; it stands in ``PRAGMA user_version``, which SQLite keeps
+in the file's header and changes in the same transaction (sqlite.org/pragma.html), so that opening a current
+database costs one query. The names stand in the table ``migrations``, for people.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Final
+
+APPLICATION_ID: Final = 0x62656E74
+"""``bent`` in ASCII, in the header of the file: tells a foreign SQLite database from ours."""
+
+Step = Callable[[sqlite3.Connection], None]
+
+
+def _first_schema(connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute("CREATE TABLE migrations (name TEXT PRIMARY KEY, applied_unix_ns INTEGER NOT NULL)")
+    connection.execute(
+        """
+        CREATE TABLE containers (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            created_unix_ns INTEGER NOT NULL,
+            status TEXT NOT NULL,
+            document BLOB NOT NULL
+        )
+        """
+    )
+    connection.execute(
+        """
+        CREATE TABLE images (
+            name TEXT PRIMARY KEY,
+            id TEXT NOT NULL,
+            created_unix_ns INTEGER NOT NULL,
+            document BLOB NOT NULL
+        )
+        """
+    )
+    connection.execute("CREATE INDEX images_by_id ON images (id)")
+
+
+MIGRATIONS: Final[tuple[tuple[str, Step], ...]] = (("first-schema", _first_schema),)
+CURRENT: Final = len(MIGRATIONS)
+
+
+def apply_step(connection: sqlite3.Connection, number: int) -> None:
+    """Apply step ``number`` (from 0) and record it; the caller holds the write transaction."""
+    name, step = MIGRATIONS[number]
+    step(connection)
+    connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, time.time_ns()))
+    connection.execute(f"PRAGMA user_version = {number + 1}")

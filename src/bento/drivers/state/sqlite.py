@@ -1,0 +1,191 @@
+"""The real store: one SQLite file, records as JSON documents beside the columns they are found by."""
+
+from __future__ import annotations
+
+import builtins
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from bento.drivers.state.database import BUSY_TIMEOUT_S, Database
+from bento.drivers.state.resolve import (
+    ambiguous_container,
+    ambiguous_image,
+    image_digits,
+    name_taken,
+    no_container,
+    no_image,
+)
+from bento.errors import InternalError, StateCorrupt, UsageError
+from bento.model.container import Container
+from bento.model.image import Image
+
+_Record = TypeVar("_Record", Container, Image)
+
+_AFTER_HEX = "g"
+"""Sorts behind every hexadecimal digit: a prefix search becomes a range, with no wildcards to escape."""
+
+
+class SqliteStore:
+    """A StateStore in the file ``path``. Safe between threads and processes, not across fork(2)."""
+
+    def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        """Open or make the store; see Database for what is raised."""
+        self._database = Database(path, busy_timeout_s=busy_timeout_s)
+        self._decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+
+    def add(self, container: Container) -> None:
+        """Store a new container. Raises Conflict when its name or id is taken."""
+        with self._database.atomic() as transaction:
+            try:
+                transaction.execute(
+                    "INSERT INTO containers (id, name, created_unix_ns, status, document) VALUES (?, ?, ?, ?, ?)",
+                    (
+                        container.id,
+                        container.name,
+                        container.created_unix_ns,
+                        container.status.value,
+                        _encode(container),
+                    ),
+                )
+            except sqlite3.IntegrityError as error:
+                raise name_taken(container.name) from error
+
+    def get(self, container_id: str) -> Container:
+        """Return the container with this full id, or raise NotFound."""
+        rows = self._database.rows("SELECT document FROM containers WHERE id = ?", (container_id,))
+        if not rows:
+            raise no_container(container_id)
+        return self._decode(rows[0][0], Container, container_id)
+
+    def find(self, ref: str) -> Container:
+        """Return the container of this name, full id, or unambiguous id prefix; a name wins."""
+        rows = self._database.rows(
+            "SELECT id, document FROM containers WHERE name = ? OR id = ? ORDER BY name = ? DESC LIMIT 1",
+            (ref, ref, ref),
+        )
+        if not rows and ref:
+            rows = self._database.rows(
+                "SELECT id, document, name FROM containers WHERE id >= ? AND id < ? ORDER BY id LIMIT 3",
+                (ref, ref + _AFTER_HEX),
+            )
+        if not rows:
+            raise no_container(ref)
+        if len(rows) > 1:
+            raise ambiguous_container(ref, [row[2] for row in rows])
+        return self._decode(rows[0][1], Container, rows[0][0])
+
+    def list(self) -> list[Container]:
+        """Return all containers, newest first."""
+        rows = self._database.rows("SELECT document, id FROM containers ORDER BY created_unix_ns DESC, id")
+        return [self._decode(document, Container, container_id) for document, container_id in rows]
+
+    def requiring(self, container_id: str) -> builtins.list[Container]:
+        """Return the containers that require this one, newest first."""
+        # An id stands in few documents beside its own: only these are decoded.
+        rows = self._database.rows(
+            "SELECT document, id FROM containers WHERE id != ? AND instr(document, CAST(? AS BLOB)) > 0"
+            " ORDER BY created_unix_ns DESC, id",
+            (container_id, container_id),
+        )
+        found = [self._decode(document, Container, key) for document, key in rows]
+        return [container for container in found if container_id in container.spec.requires]
+
+    def modify(self, container_id: str, change: Callable[[Container], Container]) -> Container:
+        """Read, change and write one container in one transaction; return what was written."""
+        return self._database.urgent(lambda: self._modify(container_id, change))
+
+    def _modify(self, container_id: str, change: Callable[[Container], Container]) -> Container:
+        with self._database.atomic() as transaction:
+            rows = transaction.execute("SELECT document FROM containers WHERE id = ?", (container_id,))
+            if not rows:
+                raise no_container(container_id)
+            before = self._decode(rows[0][0], Container, container_id)
+            after = change(before)
+            if after.id != container_id:
+                raise InternalError(f"a change gave container {container_id} another id")
+            if after is before:
+                return after
+            try:
+                transaction.execute(
+                    "UPDATE containers SET name = ?, status = ?, document = ? WHERE id = ?",
+                    (after.name, after.status.value, _encode(after), container_id),
+                )
+            except sqlite3.IntegrityError as error:
+                raise name_taken(after.name) from error
+            return after
+
+    def remove(self, container_id: str) -> None:
+        """Forget a container. Idempotent."""
+        self._database.urgent(lambda: self._delete("DELETE FROM containers WHERE id = ?", container_id))
+
+    def put_image(self, image: Image) -> None:
+        """Store an image; an older one of the same name is replaced."""
+        with self._database.atomic() as transaction:
+            transaction.execute(
+                "INSERT OR REPLACE INTO images (name, id, created_unix_ns, document) VALUES (?, ?, ?, ?)",
+                (image.name, image.id, image.created_unix_ns, _encode(image)),
+            )
+
+    def find_image(self, ref: str) -> Image:
+        """Return the image of this name, id, or unambiguous id prefix; a name wins.
+
+        One id under several names is one image: the newest of them is returned.
+        """
+        rows = self._database.rows("SELECT name, id, document FROM images WHERE name = ?", (ref,))
+        digits = image_digits(ref)
+        if not rows and digits:
+            first = f"sha256:{digits}"
+            rows = self._database.rows(
+                "SELECT name, id, document FROM images WHERE id >= ? AND id < ? ORDER BY created_unix_ns DESC, name",
+                (first, first + _AFTER_HEX),
+            )
+        if not rows:
+            raise no_image(ref)
+        if len({row[1] for row in rows}) > 1:
+            raise ambiguous_image(ref, [row[0] for row in rows])
+        return self._decode(rows[0][2], Image, rows[0][0])
+
+    def list_images(self) -> builtins.list[Image]:
+        """Return all images, newest first."""
+        rows = self._database.rows("SELECT document, name FROM images ORDER BY created_unix_ns DESC, name")
+        return [self._decode(document, Image, name) for document, name in rows]
+
+    def remove_image(self, name: str) -> None:
+        """Forget an image by its name. Idempotent."""
+        self._database.urgent(lambda: self._delete("DELETE FROM images WHERE name = ?", name))
+
+    def _delete(self, sql: str, key: str) -> None:
+        with self._database.atomic() as transaction:
+            transaction.execute(sql, (key,))
+
+    def close(self) -> None:
+        """Release the store. Idempotent."""
+        self._database.close()
+
+    def _decode(self, document: bytes, record: type[_Record], key: str) -> _Record:
+        # A decoder per record type, made when first needed: resolving a record's annotations costs more than decoding.
+        decoder = self._decoders.get(record)
+        if decoder is None:
+            decoder = self._decoders[record] = msgspec.json.Decoder(record)
+        try:
+            decoded: _Record = decoder.decode(document)
+        except (msgspec.DecodeError, TypeError, UnicodeDecodeError) as error:
+            raise StateCorrupt(
+                f"{self._database.path}: the record of {record.__name__.lower()} {key} cannot be read: {error}",
+                hint="nothing was changed: restore the file from a copy, or move it away to begin anew",
+            ) from error
+        return decoded
+
+
+def _encode(record: Container | Image) -> bytes:
+    try:
+        return msgspec.json.encode(record)
+    except UnicodeEncodeError as error:
+        # Arguments of a command line may be any bytes; Python carries them as lone surrogates (PEP 383).
+        raise UsageError(
+            f"not valid UTF-8: {error.object!r}", hint="names, variables and paths must be text"
+        ) from error

@@ -1,0 +1,58 @@
+"""What the engine needs of storage: a writable root filesystem per container, and proof that it was released."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class Holder(Struct, frozen=True):
+    """A process whose mount namespace still holds a container's root filesystem."""
+
+    pid: int
+    comm: str
+
+
+class StorageDriver(Protocol):
+    """Directories below the engine's root, one per container."""
+
+    def check(self) -> None:
+        """Raise StorageUnusable when the root cannot hold containers, naming the filesystem and the way out."""
+
+    def prepare(self, container_id: str) -> Path:
+        """Make the container's directories; return its bundle directory. Idempotent."""
+
+    def bundle(self, container_id: str) -> Path:
+        """Return the bundle directory: config.json, rootfs, log."""
+
+    def mount(self, container_id: str, layers: tuple[str, ...]) -> Path:
+        """Mount the root filesystem in the calling thread's mount namespace; return where.
+
+        ``layers`` are lower directories, topmost first. The caller must be in a private namespace.
+        """
+
+    def unmount(self, container_id: str) -> None:
+        """Unmount the root filesystem in the calling thread's mount namespace. Idempotent; never lazy."""
+
+    def watch_release(self, pid: int) -> int | None:
+        """Return a descriptor that becomes readable once nobody holds the root filesystem of this process any more.
+
+        The process must live; None when it does not, or where this cannot be had. Watching holds nothing.
+        The caller closes it.
+        """
+
+    def is_held(self, container_id: str) -> bool:
+        """Whether any mount namespace of this machine still holds the root filesystem. Cheap: asks the kernel once,
+        which writes a line to its log; where there is a choice, ``watch_release`` is the silent way.
+        """
+
+    def holders(self, container_id: str) -> list[Holder]:
+        """Return who holds it, from every /proc/PID/mountinfo. Slow."""
+
+    def remove(self, container_id: str) -> None:
+        """Delete the container's directories. Idempotent. Whether they are held is for the caller to know."""
+
+    def ids(self) -> list[str]:
+        """Return the ids that have a directory."""

@@ -1,0 +1,74 @@
+"""Storage without mounts, for unit tests of the engine: real bundle directories, pretended root filesystems."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bento.drivers.storage.base import Holder
+from bento.errors import BentoError, StorageUnusable
+from bento.kernel.tree import remove_tree
+
+
+class MemoryStorage:
+    """A StorageDriver that only remembers what is mounted. Tests set ``failure`` and change ``held``."""
+
+    def __init__(self, root: Path) -> None:
+        self._containers = root / "containers"
+        self.held: dict[str, list[Holder]] = {}
+        self.mounted: dict[str, tuple[str, ...]] = {}
+        self.failure: BentoError | None = None
+
+    def check(self) -> None:
+        """Raise ``failure``, when there is one."""
+        if self.failure is not None:
+            raise self.failure
+
+    def prepare(self, container_id: str) -> Path:
+        """Make the container's directories; return its bundle directory. Idempotent."""
+        self.check()
+        bundle = self.bundle(container_id)
+        for name in ("rootfs", "upper", "work"):
+            (bundle / name).mkdir(parents=True, exist_ok=True)
+        return bundle
+
+    def bundle(self, container_id: str) -> Path:
+        """Return the bundle directory."""
+        return self._containers / container_id
+
+    def mount(self, container_id: str, layers: tuple[str, ...]) -> Path:
+        """Remember the layers; from now on the root filesystem is held, until the test calls ``let_go``."""
+        for layer in layers:
+            if not Path(layer).is_dir():
+                raise StorageUnusable(f"the layer {layer} is missing")
+        self.mounted[container_id] = layers
+        self.held.setdefault(container_id, [])
+        return self.bundle(container_id) / "rootfs"
+
+    def let_go(self, container_id: str) -> None:
+        """Do what the kernel does when the last process in the mount namespace has ended."""
+        self.held.pop(container_id, None)
+        self.mounted.pop(container_id, None)
+
+    def unmount(self, container_id: str) -> None:
+        """Forget the mount. Idempotent."""
+        self.let_go(container_id)
+
+    def watch_release(self, pid: int) -> int | None:
+        """Return None: there is no kernel to watch."""
+        return None
+
+    def is_held(self, container_id: str) -> bool:
+        """Whether the root filesystem is mounted."""
+        return container_id in self.held
+
+    def holders(self, container_id: str) -> list[Holder]:
+        """Return who holds it, as the test has set it."""
+        return list(self.held.get(container_id, []))
+
+    def remove(self, container_id: str) -> None:
+        """Delete the container's directories. Idempotent. Whether they are held is for the caller to know."""
+        remove_tree(self.bundle(container_id))
+
+    def ids(self) -> list[str]:
+        """Return the ids that have a directory."""
+        return sorted(path.name for path in self._containers.iterdir()) if self._containers.is_dir() else []

@@ -1,0 +1,219 @@
+"""Root filesystems on overlayfs: one writable directory per container above shared, read-only layers."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Final
+
+from bento.drivers.storage.base import Holder
+from bento.errors import KernelError, NotPermitted, StorageUnusable
+from bento.kernel.inotify import watch_unmount
+from bento.kernel.mount import is_upper_in_use, mount_table, overlay, unmount
+from bento.kernel.namespace import in_private_mounts
+from bento.kernel.tree import remove_tree
+
+_UNFIT: Final = frozenset(
+    ("overlay", "ramfs", "rootfs", "nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "vfat", "exfat", "msdos", "ntfs3")
+)
+"""Filesystems that overlayfs refuses as upper, or that lack trusted.* xattrs or d_type (Documentation/filesystems/
+overlayfs.rst, "Upper and Lower"). Others are tried."""
+
+_SCRATCH: Final = ".check-"
+_HINT: Final = "use --root on ext4, xfs, btrfs or tmpfs"
+
+
+class OverlayStorage:
+    """A StorageDriver below ``<root>/containers``. Keeps nothing in memory; safe between processes.
+
+    Callers hold the container's operation lock for everything that changes something.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._containers = root / "containers"
+
+    def check(self) -> None:
+        """Raise StorageUnusable when the root cannot hold containers; NotPermitted without the privilege to mount.
+
+        Mounts a small overlay in a private namespace and writes to it; nothing is left. A few milliseconds.
+        """
+        scratch = self._containers / f"{_SCRATCH}{os.getpid()}-{os.urandom(4).hex()}"
+        try:
+            for name in ("lower", "upper", "work", "rootfs"):
+                os.makedirs(scratch / name, mode=0o700)
+            if (fstype := _filesystem(scratch)) in _UNFIT:
+                raise _unfit(self._root, fstype)
+            in_private_mounts(lambda: _try_overlay(scratch))
+        except OSError as error:
+            raise _explain(self._root, error.errno or 0, error.strerror or str(error)) from error
+        except KernelError as error:
+            raise _explain(self._root, error.errno, str(error)) from error
+        finally:
+            remove_tree(scratch)
+
+    def prepare(self, container_id: str) -> Path:
+        """Make the container's directories; return its bundle directory. Idempotent.
+
+        Raises StorageUnusable when the disk is full or read-only, NotPermitted; then nothing new is left.
+        """
+        bundle = self.bundle(container_id)
+        is_new = not bundle.exists()
+        try:
+            os.makedirs(bundle, mode=0o700, exist_ok=True)
+            # The root directory of a container shows the mode of ``upper``, see ``mount``.
+            for name, mode in (("rootfs", 0o755), ("upper", 0o755), ("work", 0o700)):
+                _make_directory(bundle / name, mode)
+        except OSError as error:
+            if is_new:
+                remove_tree(bundle)
+            raise _explain(self._root, error.errno or 0, error.strerror or str(error)) from error
+        return bundle
+
+    def bundle(self, container_id: str) -> Path:
+        """Return the bundle directory."""
+        return self._containers / container_id
+
+    def mount(self, container_id: str, layers: tuple[str, ...]) -> Path:
+        """Mount the root filesystem in the calling thread's (private) mount namespace; return where.
+
+        Raises StorageUnusable when a layer is missing or the root's filesystem cannot be an upper layer.
+        """
+        bundle = self.bundle(container_id)
+        try:
+            _inherit_root(bundle, layers)
+            overlay(bundle / "rootfs", lower=layers, upper=bundle / "upper", work=bundle / "work")
+        except FileNotFoundError as error:
+            raise StorageUnusable(
+                f"{error.filename} is missing", hint="import the image again, then create the container anew"
+            ) from error
+        except OSError as error:
+            raise _explain(self._root, error.errno or 0, error.strerror or str(error)) from error
+        except KernelError as error:
+            raise self._explain_mount(layers, error) from error
+        return bundle / "rootfs"
+
+    def _explain_mount(self, layers: tuple[str, ...], error: KernelError) -> Exception:
+        for layer in layers:
+            if not os.path.isdir(layer):
+                return StorageUnusable(
+                    f"the layer {layer} is missing", hint="import the image again, then create the container anew"
+                )
+        return _explain(self._root, error.errno, str(error), fstype=_filesystem(self._containers))
+
+    def unmount(self, container_id: str) -> None:
+        """Unmount the root filesystem in the calling thread's mount namespace. Idempotent; never lazy."""
+        rootfs = self.bundle(container_id) / "rootfs"
+        if any(entry.target == os.fspath(rootfs) for entry in mount_table()):
+            unmount(rootfs)
+
+    def watch_release(self, pid: int) -> int | None:
+        """Return an inotify descriptor for the root filesystem that this process has as its root."""
+        try:
+            return watch_unmount(f"/proc/{pid}/root")
+        except KernelError:  # it has exited, or the kernel has no watches left: then ``is_held`` must do
+            return None
+
+    def is_held(self, container_id: str) -> bool:
+        """Whether any mount namespace of this machine still holds the root filesystem. Asks the kernel once."""
+        return is_upper_in_use(self.bundle(container_id) / "upper")
+
+    def holders(self, container_id: str) -> list[Holder]:
+        """Return who holds it: all processes in mount namespaces that show it. Reads every /proc/PID/mountinfo once
+        per namespace: slow. A namespace that only an open file keeps alive has no process to name."""
+        bundle = self.bundle(container_id)
+        rootfs, upper = os.fspath(bundle / "rootfs"), f"upperdir={bundle / 'upper'}"
+        seen: dict[str, bool] = {}
+        found = []
+        for name in os.listdir("/proc"):
+            if not name.isdigit():
+                continue
+            pid = int(name)
+            try:
+                namespace = os.readlink(f"/proc/{pid}/ns/mnt")
+                comm = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+            except OSError:  # it is gone, or a zombie: neither holds a mount
+                continue
+            if namespace not in seen:
+                seen[namespace] = any(
+                    entry.fstype == "overlay" and (entry.target == rootfs or upper in entry.options.split(","))
+                    for entry in mount_table(pid)
+                )
+            if seen[namespace]:
+                found.append(Holder(pid=pid, comm=comm))
+        return sorted(found, key=lambda holder: holder.pid)
+
+    def remove(self, container_id: str) -> None:
+        """Delete the container's directories. Idempotent. Whether they are held is for the caller to know."""
+        remove_tree(self.bundle(container_id))
+
+    def ids(self) -> list[str]:
+        """Return the ids that have a directory; with them what a ``check`` that was killed has left."""
+        try:
+            names = os.listdir(self._containers)
+            return sorted(name for name in names if not name.startswith(".") or _is_abandoned(name))
+        except FileNotFoundError:
+            return []
+
+
+def _is_abandoned(name: str) -> bool:
+    """Whether the process that made this scratch directory, and is named in it, is gone."""
+    return name.startswith(_SCRATCH) and not os.path.exists("/proc/" + name.split("-")[1])
+
+
+def _make_directory(path: Path, mode: int) -> None:
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return
+    os.chmod(path, mode)  # whatever the umask
+
+
+def _inherit_root(bundle: Path, layers: tuple[str, ...]) -> None:
+    """Give a fresh upper directory the owner and mode of the image's /, which it hides."""
+    # The kernel makes work/work at the first mount: from then on / belongs to the container, which may change it.
+    if (bundle / "work" / "work").exists():
+        return
+    below = os.stat(layers[0])
+    os.chown(bundle / "upper", below.st_uid, below.st_gid)
+    os.chmod(bundle / "upper", below.st_mode & 0o7777)
+
+
+def _try_overlay(scratch: Path) -> None:
+    rootfs = scratch / "rootfs"
+    overlay(rootfs, lower=[os.fspath(scratch / "lower")], upper=scratch / "upper", work=scratch / "work")
+    try:
+        (rootfs / "file").write_text("x")
+    finally:
+        unmount(rootfs)
+
+
+def _filesystem(path: Path) -> str:
+    """Return the type of the filesystem that ``path`` is on; "" when it cannot be told."""
+    wanted = os.path.realpath(path)
+    best, fstype = -1, ""
+    for entry in mount_table():
+        prefix = entry.target.rstrip("/") + "/"
+        # Later lines of the table lie above earlier ones: the last of the longest wins.
+        if (wanted + "/").startswith(prefix) and len(prefix) >= best:
+            best, fstype = len(prefix), entry.fstype
+    return fstype
+
+
+def _unfit(root: Path, fstype: str) -> StorageUnusable:
+    return StorageUnusable(f"{root} is on {fstype or 'a filesystem'}, which cannot hold containers", hint=_HINT)
+
+
+def _explain(root: Path, code: int, reason: str, *, fstype: str = "") -> StorageUnusable | NotPermitted:
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        return StorageUnusable(f"the disk of {root} is full", hint="free some space and try again")
+    if code == errno.EROFS:
+        return StorageUnusable(f"{root} is on a read-only filesystem", hint="choose a --root that can be written")
+    if code in (errno.EPERM, errno.EACCES):
+        return NotPermitted(f"{root} cannot be used: {reason}", hint="run as root, with CAP_SYS_ADMIN")
+    if code == errno.ENODEV:
+        return StorageUnusable("this kernel has no overlayfs", hint="load it: modprobe overlay")
+    if code == errno.EINVAL and fstype:
+        return _unfit(root, fstype)
+    return StorageUnusable(f"{root} cannot hold containers: {reason}", hint=_HINT)

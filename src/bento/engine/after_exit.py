@@ -1,0 +1,97 @@
+"""What follows an exit that nobody attends: ``--rm`` removes, a restart policy starts again (rule S4).
+
+There is no daemon: the container's monitor runs this in a process of its own when it has seen the exit. That
+process lives through the pause before a restart; should it die, the next command that meets the container
+starts another one. However many there are, one start comes of it: it is decided on under the container's lock.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from bento import clock, log
+from bento.engine import policy
+from bento.engine.erase import attend
+from bento.engine.reconcile import OVERDUE_S
+from bento.engine.remove import remove
+from bento.engine.start import start
+from bento.engine.stop import LOCK_TIMEOUT_S
+from bento.engine.wait import wait_for_exit
+from bento.errors import BentoError, NotFound
+from bento.model.container import Container, Exit, Status
+
+if TYPE_CHECKING:
+    from bento.engine.parts import Parts
+
+
+def after_exit(parts: Parts, container_id: str, run: int) -> None:
+    """Do what the container asks for after the end of this run. Blocks until that is done.
+
+    Run by the monitor, in whose mount namespace the root filesystem is still mounted: that goes first.
+    """
+    parts.storage.unmount(container_id)
+    parts.processes.see_all_cgroups()
+    try:
+        if not _is_of_run(parts.store.get(container_id), run):
+            return
+        ended = wait_for_exit(parts, container_id)
+        if not _is_of_run(ended, run):
+            return
+        if ended.spec.auto_remove and ended.status is not Status.RESTARTING:
+            remove(parts, container_id)
+        elif ended.status is Status.RESTARTING:
+            _restart(parts, container_id, run)
+    except NotFound:
+        return
+
+
+def _is_of_run(container: Container, run: int) -> bool:
+    return container.run is not None and container.run.number == run
+
+
+def _restart(parts: Parts, container_id: str, run: int) -> None:
+    """Wait out the pause and start, unless somebody stops, starts or removes the container meanwhile."""
+    while (gone_fd := _begin_pause(parts, container_id, run)) is not None:
+        try:
+            left_s = policy.left_s(parts.store.get(container_id), clock.boot_s())
+            if parts.processes.wait(gone_fd, max(0.0, left_s)):
+                return
+        finally:
+            os.close(gone_fd)
+        try:
+            start(parts, container_id, only_if=Status.RESTARTING)
+            return
+        except NotFound:
+            raise
+        except BentoError as error:
+            log.warning(f"cannot restart {container_id[:12]}: {error}")
+            _note_failure(parts, container_id, run, error)
+
+
+def _begin_pause(parts: Parts, container_id: str, run: int) -> int | None:
+    """Take charge of the restart. Return what becomes readable when it is called off, or None when it is not ours."""
+    with parts.locks.hold(container_id, LOCK_TIMEOUT_S):
+        now = parts.store.get(container_id)
+        if now.status is not Status.RESTARTING or not _is_of_run(now, run):
+            return None
+        run_dir = parts.run_dir(container_id)
+        run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not attend(parts, container_id) and policy.left_s(now, clock.boot_s()) > -OVERDUE_S:
+            return None
+        return parts.watch_gone(run_dir)
+
+
+def _note_failure(parts: Parts, container_id: str, run: int, error: BentoError) -> None:
+    """A start that failed counts as a run that failed: the policy says whether there is another."""
+    ended = Exit(code=None, finished_unix_ns=clock.wall_ns(), note=f"the restart failed: {error}")
+
+    def change(container: Container) -> Container:
+        if container.status is not Status.RESTARTING or not _is_of_run(container, run):
+            return container
+        stopped = replace(container, status=Status.STOPPED, exit=ended)
+        return policy.after_end(stopped, ended, up_s=0.0, now_boot_s=clock.boot_s())
+
+    parts.store.modify(container_id, change)

@@ -1,0 +1,138 @@
+"""What is released after the exit, step by step (rules S20 - S22). The machine says which step, and when again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bento.errors import BentoError
+from bento.stop.inputs import StepDone
+from bento.stop.states import Step
+
+if TYPE_CHECKING:
+    from bento.command import Child
+    from bento.engine.parts import Parts
+    from bento.model.container import Container, Run
+
+_SIGKILL = 9
+
+
+class Cleanup:
+    """Carries out the steps of one container up to the record. Nothing here waits: ``done`` is called with each end.
+
+    Every step is idempotent; an error is of its step alone and does not hide the others (rule S21).
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        container: Container,
+        run: Run,
+        *,
+        watch: Callable[[int, Callable[[], None]], None],
+        unwatch: Callable[[int], None],
+        done: Callable[[StepDone], None],
+    ) -> None:
+        self.is_released = False  # the root filesystem is held by nobody any more
+        self.oom_kills = 0  # the cgroup's count at the end
+        self._parts, self._container, self._run = parts, container, run
+        self._watch, self._unwatch, self._done = watch, unwatch, done
+        self._monitor_fd: int | None = None
+        self._release_fd: int | None = None  # readable once the root filesystem is held by nobody
+        self._delete: Child | None = None
+
+    def watch_release(self, pid: int, main_fd: int) -> None:
+        """Ask, while PID 1 lives, to be told when its root filesystem is released."""
+        self._release_fd = self._parts.storage.watch_release(pid)
+        if self._release_fd is not None and self._parts.processes.has_exited(main_fd):
+            os.close(self._release_fd)  # the pid may have been somebody else's by then
+            self._release_fd = None
+
+    def begin(self, step: Step, tries: int) -> None:
+        """Begin a step, or try it again."""
+        try:
+            match step:
+                case Step.MONITOR:
+                    self._wait_for_monitor()
+                case Step.RUNTIME:
+                    self._delete_from_runtime()
+                case Step.CGROUP:
+                    self._release_cgroups()
+                case _:
+                    self._check_released(tries)
+        except (BentoError, OSError) as error:
+            self._done(StepDone(step, str(error)))
+
+    def close(self) -> None:
+        """Let go of what is under way. Idempotent."""
+        for fd in (self._monitor_fd, self._release_fd):
+            if fd is not None:
+                self._unwatch(fd)
+                os.close(fd)
+        if self._delete is not None:
+            self._unwatch(self._delete.fileno())
+            self._delete.kill()
+        self._monitor_fd = self._release_fd = self._delete = None
+
+    def _wait_for_monitor(self) -> None:
+        """The monitor drains the output, writes the exit code, and ends."""
+        self.oom_kills = self._parts.processes.oom_kills(self._run)
+        identity = self._run.monitor
+        self._monitor_fd = self._parts.processes.open(identity) if identity else None
+        if self._monitor_fd is None:
+            self._done(StepDone(Step.MONITOR))
+        else:
+            self._watch(self._monitor_fd, self._monitor_exited)
+
+    def _monitor_exited(self) -> None:
+        if self._monitor_fd is not None:
+            self._unwatch(self._monitor_fd)
+            os.close(self._monitor_fd)
+            self._monitor_fd = None
+        self._done(StepDone(Step.MONITOR))
+
+    def _delete_from_runtime(self) -> None:
+        """Delete without force: the runtime refuses while it does not see the container stopped (rule S20)."""
+        if self._monitor_fd is not None:  # gave up waiting for it: it would keep the root filesystem mounted
+            self._parts.processes.tell(self._monitor_fd, _SIGKILL, wake=False)
+            self._unwatch(self._monitor_fd)
+        self._delete = self._parts.runtime(self._run.runtime).begin_delete(self._container.id)
+        self._watch(self._delete.fileno(), self._deleted)
+
+    def _deleted(self) -> None:
+        child, self._delete = self._delete, None
+        if child is None:
+            return
+        self._unwatch(child.fileno())
+        runtime = self._parts.runtime(self._run.runtime)
+        try:
+            reason = runtime.end_delete(child)
+        except (BentoError, OSError) as error:
+            self._done(StepDone(Step.RUNTIME, str(error)))
+            return
+        self._done(StepDone(Step.RUNTIME, reason, retry=bool(reason) and runtime.is_still_running(reason)))
+
+    def _release_cgroups(self) -> None:
+        left = self._parts.processes.release_cgroups(self._run)
+        if left:
+            self._parts.processes.kill_all(self._run)
+        self._done(StepDone(Step.CGROUP, f"still there: {', '.join(left)}" if left else "", retry=bool(left)))
+
+    def _check_released(self, tries: int) -> None:
+        """The kernel releases the root filesystem when its last holder ends, and tells at once.
+
+        When no word comes, it is asked: PID 1 may have had another root (chroot(2)) when the watch was set.
+        """
+        if self._release_fd is not None and tries == 0:
+            self._watch(self._release_fd, self._released)
+        elif not self._parts.storage.is_held(self._container.id):
+            self._released()
+            return
+        self._done(StepDone(Step.OVERLAY, "the root filesystem is still held", retry=True))
+
+    def _released(self) -> None:
+        if self._release_fd is not None:
+            self._unwatch(self._release_fd)
+        self.is_released = True
+        self._done(StepDone(Step.OVERLAY))

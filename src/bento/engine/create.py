@@ -1,0 +1,283 @@
+"""``create``: check what was asked for, merge in the image's defaults, write the record."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bento import clock
+from bento.engine import sharing
+from bento.engine.hooks import check_hooks
+from bento.engine.stop import LOCK_TIMEOUT_S
+from bento.errors import Conflict, NotFound, UsageError
+from bento.model.container import Container, ContainerSpec, Mount, RestartPolicy, Ulimit
+from bento.model.image import Image, ImageConfig
+from bento.model.stop import Hook
+from bento.oci import limits, resources
+from bento.stop.methods import choose, parse_method
+from bento.units import new_id, parse_name, parse_signal
+
+if TYPE_CHECKING:
+    from bento.engine.parts import Parts
+
+HOST_IMAGE = "host"
+_SYSTEM_COMMAND = "/sbin/init"
+_NAME_ATTEMPTS = 8
+_FIRST = [
+    "brisk",
+    "calm",
+    "crisp",
+    "deft",
+    "eager",
+    "fresh",
+    "glad",
+    "keen",
+    "lucid",
+    "mellow",
+    "neat",
+    "plain",
+    "quick",
+    "ready",
+    "sharp",
+    "tidy",
+    "warm",
+]
+_SECOND = [
+    "almond",
+    "barley",
+    "carrot",
+    "daikon",
+    "endive",
+    "fennel",
+    "ginger",
+    "kombu",
+    "lotus",
+    "miso",
+    "nori",
+    "okra",
+    "plum",
+    "radish",
+    "sesame",
+    "tofu",
+    "udon",
+]
+
+
+class CreateOptions(Struct, frozen=True, kw_only=True):
+    """What a caller says of a new container; None and empty leave it to the image, then to the default.
+
+    ``stop_timeout_s`` is in seconds. ``entrypoint`` () clears the image's, None keeps it.
+    """
+
+    image: str
+    command: tuple[str, ...] = ()
+    name: str | None = None
+    entrypoint: tuple[str, ...] | None = None
+    env: tuple[str, ...] = ()
+    workdir: str | None = None
+    user: str | None = None
+    hostname: str | None = None
+    network: str = "none"
+    pid: str = ""  # "", "host", or "container:" and a name or id
+    pids_limit: int | None = None
+    memory_bytes: int | None = None
+    cpus: float | None = None
+    read_only: bool = False
+    init: bool = False
+    mounts: tuple[Mount, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    labels: dict[str, str] = {}
+    stop_signal: int | None = None
+    stop_timeout_s: float | None = None
+    system: bool = False
+    stop_method: str | None = None
+    stop_command: str = ""
+    auto_remove: bool = False
+    restart: RestartPolicy = RestartPolicy()
+    requires: tuple[str, ...] = ()  # names or ids
+    pre_stop: tuple[Hook, ...] = ()
+    post_stop: tuple[Hook, ...] = ()
+    hook_timeout_s: float | None = None
+    runtime: str = ""
+
+
+def host_image() -> Image:
+    """The pseudo-image: this machine's own root filesystem, copy-on-write, no download."""
+    return Image(
+        id="sha256:" + "0" * 64, name=HOST_IMAGE, layers=("/",), config=ImageConfig(), created_unix_ns=0, size_bytes=0
+    )
+
+
+def find_image(parts: Parts, ref: str) -> Image:
+    """Return the image of this name or id; ``host`` always exists. Raises NotFound with what to do."""
+    if ref == HOST_IMAGE:
+        return host_image()
+    try:
+        return parts.store.find_image(ref)
+    except NotFound:
+        raise NotFound(
+            f"no such image: {ref}", hint="see bento images; bento import makes one; 'host' is this machine's own"
+        ) from None
+
+
+def create(parts: Parts, options: CreateOptions) -> Container:
+    """Make a container that can be started. Nothing runs, nothing is mounted.
+
+    Raises UsageError, NotFound (image), Conflict (name), StorageUnusable, MissingTool (runtime); then nothing is left.
+    """
+    if options.auto_remove and options.restart.name != "no":
+        raise UsageError("--rm and --restart exclude each other", hint="leave one of them away")
+    if options.system and options.init:
+        raise UsageError("--system and --init exclude each other", hint="a system container brings its own init")
+    if options.stop_method is not None:
+        choose(method=parse_method(options.stop_method), command=options.stop_command, is_system=options.system)
+    name = parse_name(options.name) if options.name is not None else ""
+    find_image(parts, options.image)  # the most likely mistake is told first
+    runtime = parts.runtime(options.runtime)
+    parts.network.namespaces(options.network)
+    for mount in options.mounts:
+        check_mount(mount)
+    limits.check(options.ulimits)
+    check_hooks((*options.pre_stop, *options.post_stop))
+    pid = sharing.resolve(parts, options.pid)
+    needed = [_required(parts, ref) for ref in options.requires] + [sharing.container_of(pid)]
+    requires = tuple(dict.fromkeys(filter(None, needed)))
+    parts.storage.check()
+    with ExitStack() as held:
+        for required in sorted(requires):  # nobody can remove them meanwhile; these come before any lock on layers
+            held.enter_context(parts.locks.hold(required, LOCK_TIMEOUT_S))
+            parts.store.get(required)
+        held.enter_context(parts.images.kept())  # from finding the image to the record that stands on its layers
+        container_id = new_id()
+        spec = _merge(options, find_image(parts, options.image), container_id, str(runtime.path), requires)
+        spec = replace(spec, pid=pid)
+        resources.check(spec, parts.processes.controllers())
+        runtime.check(spec)
+        return _make(parts, name, Container(id=container_id, name="", created_unix_ns=clock.wall_ns(), spec=spec))
+
+
+def _make(parts: Parts, name: str, container: Container) -> Container:
+    with parts.locks.hold(container.id, 0.0):  # a record whose directories are still to come is nobody's leftover
+        container = _add(parts, name, container)
+        try:
+            parts.storage.prepare(container.id)
+        except BaseException:
+            parts.storage.remove(container.id)
+            parts.store.remove(container.id)
+            raise
+    return container
+
+
+def _add(parts: Parts, name: str, container: Container) -> Container:
+    named = replace(container, name=name or _free_name(parts, container.id))
+    try:
+        parts.store.add(named)
+    except Conflict:
+        if name:
+            raise
+        named = replace(named, name=f"{named.name}_{container.id[:6]}")  # somebody was quicker to take the free one
+        parts.store.add(named)
+    return named
+
+
+def _required(parts: Parts, ref: str) -> str:
+    """Return the id. Only what exists already can be required, so requirements never go round in a circle."""
+    container = parts.store.find(ref)
+    if container.spec.auto_remove:
+        raise UsageError(
+            f"container {container.name} cannot be required: it was made with --rm", hint="make it without --rm"
+        )
+    return container.id
+
+
+def _merge(
+    options: CreateOptions, image: Image, container_id: str, runtime: str, requires: tuple[str, ...]
+) -> ContainerSpec:
+    config = image.config
+    # Docker's rule: an entrypoint given by the user resets the image's command.
+    entrypoint = config.entrypoint if options.entrypoint is None else options.entrypoint
+    inherited = config.command if options.entrypoint is None else ()
+    command = options.command or inherited
+    if options.system and not (*entrypoint, *command):
+        command = (_SYSTEM_COMMAND,)
+    if not (*entrypoint, *command):
+        raise UsageError(f"no command given, and image {image.name} has none", hint="name one after the image")
+    if "" in (*entrypoint, *command)[:1]:
+        raise UsageError("the command is an empty word", hint="name a program")
+    image_signal = parse_signal(config.stop_signal) if config.stop_signal else None
+    return ContainerSpec(
+        image=image.name,
+        image_id=image.id,
+        layers=image.layers,
+        entrypoint=entrypoint,
+        command=command,
+        env=merge_env(config.env, options.env),
+        workdir=options.workdir or config.workdir or "/",
+        user=options.user if options.user is not None else config.user,
+        hostname=options.hostname or "",
+        network=options.network,
+        pids_limit=options.pids_limit,
+        memory_bytes=options.memory_bytes,
+        cpus=options.cpus,
+        read_only=options.read_only,
+        init=options.init,
+        mounts=options.mounts,
+        ulimits=options.ulimits,
+        labels=config.labels | options.labels,
+        stop_signal=options.stop_signal if options.stop_signal is not None else image_signal,
+        stop_timeout_s=options.stop_timeout_s,
+        system=options.system,
+        stop_method=parse_method(options.stop_method) if options.stop_method else "",
+        stop_command=options.stop_command,
+        auto_remove=options.auto_remove,
+        restart=options.restart,
+        requires=requires,
+        pre_stop=options.pre_stop,
+        post_stop=options.post_stop,
+        hook_timeout_s=options.hook_timeout_s,
+        runtime=runtime,
+    )
+
+
+def merge_env(*layers: tuple[str, ...]) -> tuple[str, ...]:
+    """Merge ``K=V`` lists; later ones win, the place of the first is kept."""
+    merged: dict[str, str] = {}
+    for entry in (entry for layer in layers for entry in layer):
+        key, equals, value = entry.partition("=")
+        if not key or not equals or "\0" in entry:
+            raise UsageError(f"bad environment variable {entry!r}", hint="use NAME=VALUE")
+        merged[key] = value
+    return tuple(f"{key}={value}" for key, value in merged.items())
+
+
+def check_mount(mount: Mount) -> None:
+    """Refuse a mount that cannot work, before anything is made. Bento does not make missing sources up."""
+    if not mount.destination.startswith("/") or mount.destination.rstrip("/") == "":
+        raise UsageError(f"bad mount destination {mount.destination!r}", hint="use an absolute path other than /")
+    if mount.kind != "bind":
+        return
+    if not mount.source.startswith("/"):
+        raise UsageError(
+            f"mount source {mount.source!r} is not an absolute path", hint="named volumes are not supported"
+        )
+    try:
+        os.stat(mount.source)
+    except OSError as error:
+        raise UsageError(f"mount source {mount.source}: {error.strerror}", hint="make it first") from None
+
+
+def _free_name(parts: Parts, container_id: str) -> str:
+    """A name people can say; the id decides, so no list of taken names is needed first."""
+    digits = int(container_id[:16], 16)
+    for attempt in range(_NAME_ATTEMPTS):
+        value = digits >> (attempt * 4)
+        name = f"{_FIRST[value % len(_FIRST)]}_{_SECOND[value // 64 % len(_SECOND)]}"
+        try:
+            parts.store.find(name)
+        except NotFound:
+            return name
+    return f"{name}_{container_id[:6]}"

@@ -1,0 +1,166 @@
+"""``doctor``: what is left over on this machine of containers of this engine, and who holds it.
+
+Nothing here trusts the store alone: directories, mounts, cgroups, monitors and locks are looked for
+by themselves and held against it. Others make, stop and remove containers meanwhile: each is judged
+under its own lock, by what its record says then, and left alone while somebody is at work on it. What
+is left over is so at two looks, a moment apart.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bento.engine import reconcile
+from bento.engine.layers import unused
+from bento.errors import Conflict, NotFound
+from bento.kernel.tree import remove_tree
+from bento.model.container import Container
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bento.engine.parts import Parts
+
+_SECOND_LOOK_S = 0.1
+"""What is about to go, such as a monitor that has done its work or a lock file just made, has gone then."""
+
+
+_Key = tuple[str, str, str]
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """Something left over. ``held_by`` names processes that keep it; ``is_fixed``: it was removed just now."""
+
+    kind: str  # mount | cgroup | process | directory | lock | layer | missing
+    what: str
+    container_id: str = ""
+    held_by: tuple[str, ...] = ()
+    is_fixed: bool = False
+
+    @property
+    def key(self) -> _Key:
+        """What makes it the same at another look."""
+        return (self.kind, self.what, self.container_id)
+
+
+def examine(parts: Parts, *, fix: bool = False) -> list[Finding]:
+    """Return what is left over; ``fix`` removes what nobody holds. Blocks while it looks at every process.
+
+    Containers that have ended unseen are settled first, as by every verb.
+    """
+    reconcile.refresh(parts, parts.store.list())
+    first = {finding.key for finding in _Look(parts).findings()}
+    if not first:
+        return []
+    time.sleep(_SECOND_LOOK_S)
+    again = _Look(parts, may_fix=first if fix else ()).findings()
+    return [finding for finding in again if finding.key in first]
+
+
+class _Look:
+    """One look at everything. Removes what is found and named in ``may_fix``, unless somebody holds it."""
+
+    def __init__(self, parts: Parts, may_fix: Collection[_Key] = ()) -> None:
+        self._parts = parts
+        self._may_fix = may_fix
+        self._monitors: dict[str, list[int]] = defaultdict(list)
+        self._cgroups: dict[str, list[tuple[str, list[int]]]] = defaultdict(list)
+
+    def findings(self) -> list[Finding]:
+        """Return what is left over."""
+        parts = self._parts
+        locks = list(self._locks())  # looked at first: whoever judges a container takes its lock, and the file away
+        for pid, container_id in parts.processes.find_monitors(str(parts.run_root)):
+            self._monitors[container_id].append(pid)
+        for container_id, directory, pids in parts.processes.find_cgroups():
+            self._cgroups[container_id].append((directory, pids))
+        ids = {container.id for container in parts.store.list()}
+        ids.update(parts.storage.ids(), _names_in(parts.run_root / "containers"), self._monitors)
+        found = [finding for container_id in sorted(ids) for finding in self._judge(container_id)]
+        return [*found, *locks, *self._layers()]
+
+    def _judge(self, container_id: str) -> list[Finding]:
+        """Judge one container with its lock held; say nothing when that is not to be had."""
+        try:
+            lock = self._parts.locks.hold(container_id, 0.0)
+        except Conflict:
+            return []
+        with lock:
+            container = self._record(container_id)
+            # Asked after the record was read: who had recorded an end by then is seen here until all is cleaned.
+            if self._parts.locks.is_stop_held(container_id):
+                return []
+            found = [] if container is not None and container.status.is_wanted else self._remains(container_id)
+            is_known = container_id in self._parts.storage.ids()
+            if container is not None and not is_known:
+                what = f"the directory of container {container.name} is gone"
+                found.append(Finding(kind="missing", what=what, container_id=container_id))
+            if container is None and is_known:
+                what = str(self._parts.storage.bundle(container_id))
+                stray = Finding(kind="directory", what=what, container_id=container_id)
+                is_held = any(finding.kind in ("mount", "process") for finding in found)
+                found.append(stray if is_held else self._fix(stray, self._parts.storage.remove))
+            return found
+
+    def _record(self, container_id: str) -> Container | None:
+        try:
+            return self._parts.store.get(container_id)
+        except NotFound:
+            return None
+
+    def _remains(self, container_id: str) -> list[Finding]:
+        """Return what there is of a run that has ended."""
+        parts = self._parts
+        found = [
+            Finding(kind="process", what=f"monitor {pid}", container_id=container_id)
+            for pid in self._monitors[container_id]
+        ]
+        if container_id in parts.storage.ids() and parts.storage.is_held(container_id):
+            holders = tuple(f"{holder.pid} ({holder.comm})" for holder in parts.storage.holders(container_id))
+            found.append(Finding(kind="mount", what="root filesystem", container_id=container_id, held_by=holders))
+        path = parts.run_dir(container_id)
+        if path.exists():
+            left = Finding(kind="directory", what=str(path), container_id=container_id)
+            found.append(left if found else self._fix(left, lambda _: remove_tree(path)))
+        return [*found, *(self._cgroup(container_id, *cgroup) for cgroup in self._cgroups[container_id])]
+
+    def _cgroup(self, container_id: str, directory: str, pids: list[int]) -> Finding:
+        held_by = tuple(map(str, pids))
+        left = Finding(kind="cgroup", what=directory, container_id=container_id, held_by=held_by)
+        return left if pids else self._fix(left, lambda _: self._parts.processes.remove_cgroup(directory))
+
+    def _fix(self, finding: Finding, remove: Callable[[str], bool | None]) -> Finding:
+        if finding.key not in self._may_fix:
+            return finding
+        return replace(finding, is_fixed=remove(finding.container_id) is not False)
+
+    def _locks(self) -> Iterator[Finding]:
+        for container_id in self._parts.locks.ids():
+            if self._record(container_id) is None and not self._parts.locks.is_held(container_id):
+                finding = Finding(kind="lock", what="lock file", container_id=container_id)
+                yield self._fix(finding, self._parts.locks.forget)
+
+    def _layers(self) -> list[Finding]:
+        images = self._parts.images
+        left = images.remove_leftovers() if self._may_fix else images.leftovers()
+        found = [Finding(kind="layer", what=name, is_fixed=bool(self._may_fix)) for name in left]
+        with images.kept():
+            stray = unused(self._parts, images.layers())
+        found += [Finding(kind="layer", what=layer) for layer in sorted(stray)]
+        wanted = {finding.what for finding in found if finding.key in self._may_fix}
+        gone = images.remove_layers(lambda: unused(self._parts, wanted & stray)) if wanted & stray else []
+        return [replace(finding, is_fixed=True) if finding.what in gone else finding for finding in found]
+
+
+def _names_in(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,297 @@
+"""The engine as a library: every verb of the command line as a typed method, and nothing else."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from bento.errors import AlreadyStopped
+from bento.lazy import LazyModule
+from bento.model.container import Container, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+    from types import TracebackType
+
+    from bento.engine import (
+        after_exit,
+        create,
+        doctor,
+        erase,
+        explain,
+        images,
+        inspect,
+        logs,
+        reconcile,
+        remove,
+        shutdown,
+        signals,
+        start,
+        stop,
+        wait,
+    )
+    from bento.engine.create import CreateOptions
+    from bento.engine.doctor import Finding
+    from bento.engine.logs import LogLine
+    from bento.engine.parts import Parts
+    from bento.engine.session import StopOutcome, StopProgress
+    from bento.engine.start import Started
+    from bento.engine.stop import StopOptions
+    from bento.model.image import Image, ImageConfig
+    from bento.model.stop import StopReport
+    from bento.stop.forecast import Forecast
+else:
+    (
+        after_exit,
+        create,
+        doctor,
+        erase,
+        explain,
+        images,
+        inspect,
+        logs,
+        reconcile,
+        remove,
+        shutdown,
+        signals,
+        start,
+        stop,
+        wait,
+    ) = (
+        LazyModule(f"bento.engine.{verb}")
+        for verb in [
+            "after_exit",
+            "create",
+            "doctor",
+            "erase",
+            "explain",
+            "images",
+            "inspect",
+            "logs",
+            "reconcile",
+            "remove",
+            "shutdown",
+            "signals",
+            "start",
+            "stop",
+            "wait",
+        ]
+    )
+
+
+class EngineFacade:
+    """Containers below one root. ``bento.Engine`` puts it together. A context; safe between processes,
+    not between threads: give each thread its own.
+
+    A container is named by its name, its id, or an unambiguous prefix of that. Unknown: NotFound.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    def create(self, options: CreateOptions) -> Container:
+        """Make a container; nothing runs. Raises UsageError, NotFound, Conflict, StorageUnusable, MissingTool."""
+        return create.create(self.parts, options)
+
+    def start(self, ref: str) -> Container:
+        """Start a container, after those it requires; one that runs is left alone. Blocks until its program runs.
+
+        Raises WrongState, CommandNotFound, CommandNotExecutable, RuntimeFailed; then it is as it was before.
+        """
+        container = start.start(self.parts, self._with_required(ref)).container
+        if container.spec.auto_remove:  # it may have ended before its monitor's helper was needed
+            reconcile.refresh(self.parts, [container])
+        return container
+
+    def start_attached(self, ref: str) -> Started:
+        """As ``start``, with the container's output from its first byte on. Raises WrongState when it runs already."""
+        return start.start(self.parts, self._with_required(ref), attach=True)
+
+    def _with_required(self, ref: str) -> str:
+        container = reconcile.find(self.parts, ref)
+        start.start_required(self.parts, container)
+        return container.id
+
+    def stop(self, ref: str, options: StopOptions | None = None) -> StopReport | None:
+        """Stop one container and return the report. Blocks, up to the grace and the kill limit.
+
+        Raises WrongState when it is not running (callers may take that for success), StuckProcess, CleanupFailed.
+        The stop is driven in this process; should it die, the next command that meets the container goes on.
+        """
+        outcome = self.stop_many([ref], options)[0]
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.report
+
+    def stop_many(
+        self,
+        refs: Sequence[str],
+        options: StopOptions | None = None,
+        *,
+        on_begun: Callable[[str], None] | None = None,
+        on_outcome: Callable[[StopOutcome], None] | None = None,
+        on_phase: Callable[[StopProgress], None] | None = None,
+    ) -> list[StopOutcome]:
+        """Stop containers, all together: it takes as long as the slowest. Errors are in the outcomes. Blocks."""
+        options = options or stop.StopOptions()
+        return stop.stop_containers(
+            self.parts, refs, options, on_begun=on_begun, on_outcome=on_outcome, on_phase=on_phase
+        )
+
+    def explain(self, ref: str, options: StopOptions | None = None) -> Forecast:
+        """Say what a stop would do, and send nothing. Raises AlreadyStopped, WrongState."""
+        return explain.explain(self.parts, ref, options or stop.StopOptions())
+
+    def explain_process(self, pid: int, options: StopOptions | None = None) -> Forecast:
+        """The same for any process that is PID 1 of its PID namespace. Raises NotFound, WrongState for others."""
+        return explain.explain_process(self.parts, pid, options or stop.StopOptions())
+
+    def to_be_shut_down(self) -> list[Container]:
+        """Return what a shutdown of the machine has to stop: what runs, and what waits to be started again."""
+        return shutdown.to_be_shut_down(self.parts)
+
+    def to_be_started(self) -> list[Container]:
+        """Return what its restart policy wants to run and does not, in the order in which it is to be started."""
+        return shutdown.to_be_started(self.parts)
+
+    def install_unit(self, prefix: Path | None) -> str:
+        """Return the systemd unit that starts and shuts down the containers of these roots with the machine.
+
+        Written below ``prefix`` unless that is None. Raises StorageUnusable when it cannot be written.
+        """
+        return shutdown.install_unit(self.parts, prefix)
+
+    def finish_stop(self, container_id: str) -> None:
+        """Go on with a stop whose driver died. Blocks. No error when there is nothing to do."""
+        reconcile.finish_stop(self.parts, container_id)
+
+    def restart(self, ref: str, options: StopOptions | None = None) -> Container:
+        """Stop a container, if it runs, and start it again. Blocks."""
+        container = reconcile.find(self.parts, ref)
+        if container.spec.auto_remove:  # not yet
+            erase.attend(self.parts, container.id)
+        with suppress(AlreadyStopped):
+            self.stop(container.id, options)
+        return start.start(self.parts, self._with_required(container.id)).container
+
+    def kill(self, ref: str, number: int = 9) -> Container:
+        """Send a signal to PID 1; SIGKILL also waits for the end. Raises WrongState when nothing runs."""
+        return signals.kill(self.parts, ref, number)
+
+    def signal_main(self, container: Container, number: int) -> None:
+        """Pass a signal on to PID 1 of a container that was started; no error when it has ended."""
+        signals.pass_on(self.parts, container, number)
+
+    def pause(self, ref: str) -> Container:
+        """Freeze a running container. Raises WrongState."""
+        return signals.pause(self.parts, ref)
+
+    def unpause(self, ref: str) -> Container:
+        """Thaw a paused container. Raises WrongState."""
+        return signals.unpause(self.parts, ref)
+
+    def wait(self, ref: str) -> Container:
+        """Block until a container is not live any more, and return it."""
+        return wait.wait_for_exit(self.parts, reconcile.find(self.parts, ref).id)
+
+    def wait_attached(self, started: Started) -> Container:
+        """As ``wait``, for what ``start_attached`` has started; also when it is removed meanwhile. Closes its pidfd."""
+        return wait.wait_for_exit(self.parts, started.container.id, started)
+
+    def remove(self, ref: str, *, force: bool = False) -> Container:
+        """Delete a container; ``force`` kills it first.
+
+        Raises WrongState, StuckProcess, Conflict when another one requires it.
+        """
+        return remove.remove(self.parts, ref, force=force)
+
+    def dependants_first(self, refs: Sequence[str]) -> list[str]:
+        """Return the names so that each comes before those it requires: in this order they can be removed."""
+        return remove.dependants_first(self.parts, refs)
+
+    def after_exit(self, container_id: str, run: int) -> None:
+        """Remove a container once this run has ended, or restart it, as it was made. Blocks until that is done."""
+        after_exit.after_exit(self.parts, container_id, run)
+
+    def rename(self, ref: str, name: str) -> Container:
+        """Give a container another name. Raises UsageError, Conflict."""
+        return remove.rename(self.parts, ref, name)
+
+    def get(self, ref: str) -> Container:
+        """Return one container as it is now."""
+        return reconcile.find(self.parts, ref)
+
+    def containers(self, *, all: bool = False, filters: Iterable[str] = ()) -> list[Container]:
+        """Return the containers that run or will be restarted, or all, newest first, as they are now.
+
+        Raises UsageError for a bad filter.
+        """
+        wanted = tuple(filters)
+        passes = inspect.parse_filters(wanted)
+        wants_status = any(text.startswith(("status=", "exited=")) for text in wanted)
+        found = reconcile.refresh(self.parts, self.parts.store.list())
+        return [c for c in found if (all or wants_status or c.status.is_wanted) and passes(c)]
+
+    def inspect(self, ref: str) -> dict[str, Any]:
+        """Return one container in Docker's words."""
+        return inspect.inspect(self.parts, reconcile.find(self.parts, ref))
+
+    def logs(
+        self, ref: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
+    ) -> Iterator[LogLine]:
+        """Yield the container's output. ``follow`` blocks for more until it ends."""
+        container = reconcile.find(self.parts, ref)
+        if follow:
+            return logs.follow(self.parts, container, tail=tail, since=since)
+        return logs.read_log(logs.log_path(self.parts, container), tail=tail, since=since)
+
+    def import_image(self, source: Path, name: str, config: ImageConfig | None = None) -> Image:
+        """Make an image of a directory or tar archive. Raises UsageError, StorageUnusable."""
+        return images.import_image(self.parts, source, name, config)
+
+    def images(self) -> list[Image]:
+        """Return the stored images, newest first. ``host`` is not one of them: it is this machine."""
+        return self.parts.store.list_images()
+
+    def remove_image(self, ref: str) -> Image:
+        """Delete an image. Raises NotFound, Conflict when containers hold it."""
+        return images.remove_image(self.parts, ref)
+
+    def info(self) -> dict[str, Any]:
+        """Return what this engine uses on this host. Raises MissingTool, StorageUnusable where something is missing."""
+        parts = self.parts
+        parts.storage.check()
+        containers = self.containers(all=True)
+        runtime = parts.runtime("")
+        return {
+            "Containers": len(containers),
+            "ContainersRunning": sum(c.status is Status.RUNNING for c in containers),
+            "ContainersPaused": sum(c.status is Status.PAUSED for c in containers),
+            "ContainersStopped": sum(not c.status.is_wanted for c in containers),
+            "Images": len(self.images()),
+            "Driver": "overlay",
+            "Root": str(parts.root),
+            "RunRoot": str(parts.run_root),
+            "Runtime": str(runtime.path),
+            "Seccomp": runtime.supports_seccomp,
+            "CgroupMode": parts.processes.cgroup_mode(),
+        }
+
+    def doctor(self, *, fix: bool = False) -> list[Finding]:
+        """Return what was left over on this machine; ``fix`` removes what nobody holds. Slow."""
+        return doctor.examine(self.parts, fix=fix)
+
+    def close(self) -> None:
+        """Close the store. Idempotent."""
+        if "store" in vars(self.parts):  # else it was never opened, or could not be: that has been told
+            self.parts.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

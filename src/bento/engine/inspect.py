@@ -1,0 +1,173 @@
+"""``inspect`` and ``ps``: a container as Docker's words tell it, with ours beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bento.engine.logs import log_path
+from bento.errors import UsageError
+from bento.model.container import Container, ContainerSpec, Status
+from bento.oci import config
+from bento.stop.methods import choose
+from bento.units import signal_name
+
+if TYPE_CHECKING:
+    from bento.engine.parts import Parts
+
+_NEVER = "0001-01-01T00:00:00Z"
+_UNKNOWN_CODE = -1
+
+
+def rfc3339(unix_ns: int) -> str:
+    """Return a time as Docker writes it; Go's zero time for 0."""
+    if not unix_ns:
+        return _NEVER
+    seconds, rest_ns = divmod(unix_ns, 10**9)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest_ns:09d}Z"
+
+
+def inspect(parts: Parts, container: Container) -> dict[str, Any]:
+    """Return a container as one element of ``inspect``'s array: Docker's fields, with ours beside them."""
+    spec, run = container.spec, container.run
+    argv = spec.argv
+    return {
+        "Id": container.id,
+        "Created": rfc3339(container.created_unix_ns),
+        "Path": argv[0],
+        "Args": list(argv[1:]),
+        "State": _state(container),
+        "Image": spec.image_id,
+        "Name": container.name,
+        "RestartCount": container.restarts,
+        "Driver": "overlay",
+        "LogPath": str(log_path(parts, container)),
+        "Config": {
+            "Hostname": config.hostname(container),
+            "User": spec.user,
+            "Env": list(spec.env),
+            "Cmd": list(spec.command),
+            "Entrypoint": list(spec.entrypoint) or None,
+            "Image": spec.image,
+            "WorkingDir": spec.workdir,
+            "Labels": spec.labels,
+            **_stop_words(spec),
+        },
+        "HostConfig": _host_config(spec),
+        "Mounts": [
+            {"Type": m.kind, "Source": m.source, "Destination": m.destination, "RW": not m.read_only}
+            for m in spec.mounts
+        ],
+        "Run": run.number if run else 0,
+        "Monitor": {"Pid": run.monitor.pid} if run and run.monitor else None,
+        "Cgroups": run.cgroups if run else {},
+        "Stop": msgspec.to_builtins(container.report) if container.report else None,
+        "Stopping": _stopping(container),
+        "Notes": list(container.notes),
+    }
+
+
+def _stop_words(spec: ContainerSpec) -> dict[str, Any]:
+    """How it is stopped when a call says nothing else."""
+    return {
+        "StopSignal": signal_name(spec.stop_signal) if spec.stop_signal is not None else "SIGTERM",
+        "StopTimeout": spec.stop_timeout_s,
+        "StopMethod": choose(method=spec.stop_method or None, command=spec.stop_command, is_system=spec.system),
+        "StopCommand": spec.stop_command,
+    }
+
+
+def _host_config(spec: ContainerSpec) -> dict[str, Any]:
+    return {
+        "NetworkMode": spec.network,
+        "PidMode": spec.pid,
+        "PidsLimit": spec.pids_limit,
+        "Memory": spec.memory_bytes or 0,
+        "NanoCpus": round((spec.cpus or 0) * 1e9),
+        "AutoRemove": spec.auto_remove,
+        "ReadonlyRootfs": spec.read_only,
+        "Init": spec.init,
+        "System": spec.system,
+        "Requires": list(spec.requires),
+        "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.limit},
+        "Binds": [_bind(m.source, m.destination, m.read_only) for m in spec.mounts if m.kind == "bind"],
+        "Tmpfs": {m.destination: ",".join(m.options) for m in spec.mounts if m.kind == "tmpfs"},
+        "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in spec.ulimits],
+        "Runtime": spec.runtime,
+    }
+
+
+def _bind(source: str, destination: str, is_read_only: bool) -> str:
+    return f"{source}:{destination}:{'ro' if is_read_only else 'rw'}"
+
+
+def _state(container: Container) -> dict[str, Any]:
+    status, run, ended = container.status, container.run, container.exit
+    is_live = status.is_live and run is not None and run.init is not None
+    code = ended.code if ended else 0
+    return {
+        "Status": status.value,
+        "Running": status in (Status.RUNNING, Status.PAUSED, Status.STOPPING),
+        "Paused": status is Status.PAUSED,
+        "Restarting": status is Status.RESTARTING,
+        "OOMKilled": bool(ended and ended.oom_killed),
+        "Dead": False,
+        "Pid": run.init.pid if is_live and run and run.init else 0,
+        "ExitCode": _UNKNOWN_CODE if code is None else code,
+        "Error": ended.note if ended else "",
+        "StartedAt": rfc3339(run.started_unix_ns if run else 0),
+        "FinishedAt": rfc3339(ended.finished_unix_ns if ended else 0),
+    }
+
+
+def _stopping(container: Container) -> dict[str, Any] | None:
+    """The stop under way, without its journal."""
+    if container.intent is None:
+        return None
+    return {
+        "AskedBy": container.intent.request.asked_by.value,
+        "Signal": signal_name(container.intent.request.signal),
+        "Method": container.intent.request.method,
+        "DeadlineBoottime": container.intent.deadline_boot_s,
+        "Run": container.intent.run,
+    }
+
+
+def parse_filters(filters: Iterable[str]) -> Callable[[Container], bool]:
+    """Return what tells whether a container passes all ``--filter KEY=VALUE``; values of one key are alternatives.
+
+    Keys: id, name, status, label (KEY or KEY=VALUE), ancestor, exited; as in Docker. Raises UsageError.
+    """
+    wanted: dict[str, list[str]] = {}
+    for text in filters:
+        key, equals, value = text.partition("=")
+        if not equals or key not in _FILTERS:
+            raise UsageError(f"bad filter {text!r}", hint=f"use KEY=VALUE with one of {', '.join(sorted(_FILTERS))}")
+        wanted.setdefault(key, []).append(value)
+
+    def passes(container: Container) -> bool:
+        return all(any(_FILTERS[key](container, value) for value in values) for key, values in wanted.items())
+
+    return passes
+
+
+def _has_label(container: Container, value: str) -> bool:
+    key, equals, text = value.partition("=")
+    return key in container.spec.labels and (not equals or container.spec.labels[key] == text)
+
+
+def _has_exited_with(container: Container, value: str) -> bool:
+    return container.exit is not None and str(container.exit.code) == value
+
+
+_FILTERS = {
+    "id": lambda c, value: c.id.startswith(value),
+    "name": lambda c, value: value in c.name,
+    "status": lambda c, value: c.status.value == ("stopped" if value == "exited" else value),
+    "label": _has_label,
+    "ancestor": lambda c, value: value in (c.spec.image, c.spec.image_id),
+    "exited": _has_exited_with,
+}

@@ -1,0 +1,161 @@
+"""Joining a stop under way (rule S5): the driver listens, later callers move the deadline and wait.
+
+A caller sends one packet, a wish for the deadline; it gets one packet, the outcome. End of file without
+a packet means that the driver is gone: the kernel closes its socket and releases its lock together.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from bento.engine.session import Session, StopOutcome
+from bento.errors import BentoError, CleanupFailed, StuckProcess
+from bento.kernel import packets
+from bento.model.stop import StopReport
+from bento.stop.inputs import DeadlineMoved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from bento.engine.loop import Loop
+
+_SOCKET = "stop.sock"
+_PACKET_MAX = 1 << 20
+_PAUSE_S = 0.002  # the driver has its lock but does not listen yet, or no longer: a matter of microseconds
+
+
+class _Answer(Struct):
+    """An outcome as it travels: errors by their code."""
+
+    id: str
+    name: str
+    report: StopReport | None
+    error_code: str
+    error_text: str
+    error_hint: str
+
+
+_ERRORS: dict[str, type[BentoError]] = {kind.code: kind for kind in (StuckProcess, CleanupFailed)}
+
+
+def _encode(outcome: StopOutcome) -> bytes:
+    error = outcome.error
+    return msgspec.json.encode(
+        _Answer(
+            id=outcome.id,
+            name=outcome.name,
+            report=outcome.report,
+            error_code=error.code if error else "",
+            error_text=error.message if error else "",
+            error_hint=error.hint if error else "",
+        )
+    )
+
+
+def _decode(packet: bytes) -> StopOutcome:
+    answer = msgspec.json.decode(packet, type=_Answer)
+    error = None
+    if answer.error_code:
+        error = _ERRORS.get(answer.error_code, BentoError)(answer.error_text, hint=answer.error_hint)
+    return StopOutcome(id=answer.id, name=answer.name, report=answer.report, error=error)
+
+
+class JoinServer:
+    """The driver's side: one socket in the container's run directory."""
+
+    def __init__(self, run_dir: Path, loop: Loop, session: Session) -> None:
+        self._loop, self._session = loop, session
+        self._clients: set[int] = set()
+        self._path = run_dir / _SOCKET
+        run_dir.mkdir(parents=True, exist_ok=True)
+        self._listener = packets.listen(run_dir, _SOCKET)
+        loop.watch(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        client = packets.accept(self._listener)
+        if client is not None:
+            self._clients.add(client)
+            self._loop.watch(client, lambda: self._receive(client))
+
+    def _receive(self, client: int) -> None:
+        try:
+            packet = os.read(client, _PACKET_MAX)
+            if packet:
+                self._session.feed(msgspec.json.decode(packet, type=DeadlineMoved))
+                return
+        except (OSError, msgspec.DecodeError):
+            pass
+        self._drop(client)  # the caller went away; the stop goes on
+
+    def _drop(self, client: int) -> None:
+        self._loop.unwatch(client)
+        self._clients.discard(client)
+        os.close(client)
+
+    def publish(self, outcome: StopOutcome) -> None:
+        """Answer everybody who has joined, also those who are still in the queue."""
+        while (client := packets.accept(self._listener)) is not None:
+            self._clients.add(client)
+        answer = _encode(outcome) if self._clients else b""
+        for client in self._clients:
+            with suppress(OSError):
+                os.write(client, answer)
+
+    def close(self) -> None:
+        """Stop listening and remove the socket. Idempotent."""
+        for client in list(self._clients):
+            self._drop(client)
+        if self._listener >= 0:
+            self._loop.unwatch(self._listener)
+            os.close(self._listener)
+            self._listener = -1
+            with suppress(FileNotFoundError):
+                self._path.unlink()
+
+
+class Joiner:
+    """A later caller's side."""
+
+    def __init__(self, connection: int, loop: Loop, on_lost: Callable[[], None]) -> None:
+        self.outcome: StopOutcome | None = None
+        self._connection, self._loop, self._on_lost = connection, loop, on_lost
+        loop.watch(connection, self._receive)
+
+    @classmethod
+    def connect(cls, run_dir: Path, loop: Loop, moved: DeadlineMoved, *, on_lost: Callable[[], None]) -> Joiner | None:
+        """Join the stop under way, or return None after a moment when nobody answers: then look again."""
+        connection = -1
+        try:
+            connection = packets.connect(run_dir, _SOCKET)
+            os.write(connection, msgspec.json.encode(moved))
+        except OSError:
+            if connection >= 0:
+                os.close(connection)
+            time.sleep(_PAUSE_S)
+            return None
+        return cls(connection, loop, on_lost)
+
+    def _receive(self) -> None:
+        try:
+            packet = os.read(self._connection, _PACKET_MAX)
+        except OSError:
+            packet = b""
+        if packet:
+            self.outcome = _decode(packet)
+            return
+        self.close()
+        self._on_lost()
+
+    def close(self) -> None:
+        """Leave; the stop goes on. Idempotent."""
+        if self._connection >= 0:
+            self._loop.unwatch(self._connection)
+            os.close(self._connection)
+            self._connection = -1

@@ -1,0 +1,37 @@
+"""Which layers are still needed: whoever makes or forgets a record tells the image driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from bento.model.container import Container
+
+if TYPE_CHECKING:
+    from bento.engine.parts import Parts
+
+HOST_LAYER = "/"
+"""The machine's own root filesystem: no image's, and never deleted."""
+
+
+def unused(parts: Parts, layers: Iterable[str]) -> set[str]:
+    """Return those of the layers that no stored image and no container stands on.
+
+    Holds as long as nobody can make a record: within ``record``, ``choose`` and ``kept`` of the image driver.
+    """
+    left = set(layers).difference(*(image.layers for image in parts.store.list_images()))
+    return left.difference(*(container.spec.layers for container in parts.store.list())) if left else left
+
+
+def forget(parts: Parts, container: Container) -> None:
+    """Remove a container's record, and the layers of an image that was replaced and that only it still stood on."""
+    own = set(container.spec.layers) - {HOST_LAYER}
+    if not own:
+        parts.store.remove(container.id)
+        return
+
+    def choose() -> set[str]:
+        parts.store.remove(container.id)
+        return unused(parts, own)
+
+    parts.images.remove_layers(choose)

@@ -1,0 +1,74 @@
+"""What every verb works with: the drivers and the directories, put together by ``bento.wiring``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import TypeVar
+
+    from bento.command import Child
+    from bento.drivers.image.base import ImageDriver
+    from bento.drivers.monitor.base import MonitorDriver
+    from bento.drivers.network.base import NetworkDriver
+    from bento.drivers.processes.base import FileWatch, ProcessDriver
+    from bento.drivers.runtime.base import RuntimeDriver
+    from bento.drivers.state.base import StateStore
+    from bento.drivers.storage.base import StorageDriver
+    from bento.locks import ContainerLocks
+    from bento.model.container import Container
+
+    T = TypeVar("T")
+
+
+class Parts:
+    """The engine's drivers. A subclass says where they come from; each is made when it is first used."""
+
+    root: Path
+    run_root: Path
+    store: StateStore
+    storage: StorageDriver
+    monitor: MonitorDriver
+    network: NetworkDriver
+    images: ImageDriver
+    processes: ProcessDriver
+    locks: ContainerLocks
+    grace_s: float  # of a stop for which neither the caller nor the container names one
+    helper_argv: tuple[str, ...]  # runs a verb of this engine in a process of its own
+
+    def runtime(self, name: str) -> RuntimeDriver:
+        """Return the runtime of this name or path; "" is the default of this host. Raises MissingTool."""
+        raise NotImplementedError
+
+    def processes_for(self, container: Container) -> ProcessDriver:
+        """Return the driver for what this container runs now: not every runtime shows its processes to the host.
+
+        ``processes`` is for the host's own ones, such as its monitor.
+        """
+        return self.processes
+
+    def in_private_mounts(self, fn: Callable[[], T]) -> T:
+        """Run ``fn`` in a fresh mount namespace that only what it spawns keeps alive; return what it returns."""
+        raise NotImplementedError
+
+    def watch_file(self, path: Path) -> FileWatch:
+        """Return a watch for writes to one file."""
+        raise NotImplementedError
+
+    def watch_gone(self, directory: Path) -> int:
+        """Return a descriptor that becomes readable when the directory is removed; the caller closes it."""
+        raise NotImplementedError
+
+    def spawn(self, argv: list[str], env: dict[str, str]) -> Child:
+        """Start a program on the host, in a session of its own, with these variables on top of a clean environment."""
+        raise NotImplementedError
+
+    def spawn_detached(self, argv: tuple[str, ...]) -> None:
+        """Start a process that outlives this one and that nobody here waits for."""
+        raise NotImplementedError
+
+    def run_dir(self, container_id: str) -> Path:
+        """Return the container's directory below the run root: pid files, exit file, sockets."""
+        return self.run_root / "containers" / container_id

@@ -1,0 +1,169 @@
+"""State is derived where it can be: what the kernel says wins over what some process last wrote.
+
+A record that says running whose process is gone becomes stopped, and what it held is released then
+and there. A stop without a driver is given one. A start that died is undone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from bento import clock, log
+from bento.engine import policy
+from bento.engine.erase import attended_path
+from bento.errors import BentoError, Conflict, NotFound, WrongState
+from bento.lazy import LazyModule
+from bento.model.container import Container, Run, Status
+from bento.model.stop import AskedBy
+
+if TYPE_CHECKING:
+    from bento.engine import stop
+    from bento.engine.parts import Parts
+else:  # most of the time everybody is as the record says
+    stop = LazyModule("bento.engine.stop")
+
+_HELPER_STARTS_NS = 1_000_000_000  # so long, at the most, a helper needs until it has the lock
+OVERDUE_S = 5.0
+"""A restart so late has nobody who attends to it, whatever its run directory says: pids are used again."""
+
+
+def find(parts: Parts, ref: str) -> Container:
+    """Return one container by name, id or prefix, as it is now. Raises as ``current`` does."""
+    return current(parts, parts.store.find(ref))
+
+
+def current(parts: Parts, container: Container) -> Container:
+    """Return one container as it is now.
+
+    Raises NotFound when it was removed meanwhile. When it has ended and that cannot be recorded, raises why:
+    it would be the same at the next look, so whoever waits for its end must not look again at once.
+    """
+    error = _settle_ended(parts, [container]).get(container.id)
+    now = with_pause(parts, parts.store.get(container.id))
+    if error is not None:
+        if now.status.is_live and now.run == container.run:
+            raise error
+        log.warning(str(error))
+    return now
+
+
+def refresh(parts: Parts, containers: Sequence[Container]) -> list[Container]:
+    """Return the containers as they are now; those removed meanwhile are left out.
+
+    PAUSED is set where the kernel's freezer says so; it is never stored. What could not be settled is a warning.
+    """
+    errors = _settle_ended(parts, containers)
+    fresh = []
+    for container in containers:
+        try:
+            now = parts.store.get(container.id) if container.id in errors else container
+        except NotFound:
+            continue
+        if (error := errors.get(container.id)) is not None:
+            log.warning(str(error))
+        fresh.append(with_pause(parts, now))
+    return fresh
+
+
+def _settle_ended(parts: Parts, containers: Sequence[Container]) -> dict[str, BentoError | None]:
+    """Settle those that have ended. Return whose record may have changed, with what went wrong."""
+    stopper: stop.Stopper | None = None
+    touched: dict[str, BentoError | None] = {}
+    for container in containers:
+        if container.status is Status.RESTARTING:
+            resume_restart(parts, container)
+        if not container.status.is_live:
+            continue
+        if container.status is Status.STOPPING:
+            finish_orphaned_stop(parts, container)
+        elif container.status is Status.STARTING:
+            touched[container.id] = undo_abandoned_start(parts, container)
+        elif not is_alive(parts, container.run):
+            touched[container.id] = None
+            stopper = stopper or stop.Stopper(parts)
+            stopper.settle(container)
+    for outcome in stopper.run() if stopper else []:
+        if outcome.error is not None and not isinstance(outcome.error, NotFound):  # removed by somebody meanwhile
+            touched[outcome.id] = outcome.error
+    return touched
+
+
+def is_alive(parts: Parts, run: Run | None) -> bool:
+    """Whether PID 1 of this very run lives."""
+    fd = parts.processes.open(run.init) if run and run.init else None
+    if fd is None:
+        return False
+    os.close(fd)
+    return True
+
+
+def with_pause(parts: Parts, container: Container) -> Container:
+    """Return a container with PAUSED as its status where the kernel's freezer says so."""
+    if container.status is Status.RUNNING and container.run and parts.processes.is_frozen(container.run):
+        return replace(container, status=Status.PAUSED)
+    return container
+
+
+def finish_orphaned_stop(parts: Parts, container: Container) -> None:
+    """Give a stop whose driver died a new one, in a process of its own: nobody here waits for it (rule S6)."""
+    if parts.locks.is_stop_held(container.id):
+        return
+    with suppress(NotFound):  # asked after the lock: its driver may just have come to the end
+        if parts.store.get(container.id).status is Status.STOPPING:
+            _go_on_with_stop(parts, container)
+
+
+def _go_on_with_stop(parts: Parts, container: Container) -> None:
+    mark = parts.run_dir(container.id) / "finishing"
+    with suppress(OSError):
+        if clock.wall_ns() - mark.stat().st_mtime_ns < _HELPER_STARTS_NS:  # a helper is on its way to the lock
+            return
+    with suppress(OSError):
+        mark.touch()
+    log.info(f"going on with the stop of {container.name}, whose process is gone")
+    parts.spawn_detached((*parts.helper_argv, "finish-stop", container.id))
+
+
+def resume_restart(parts: Parts, container: Container) -> None:
+    """Give a restart whose helper died a new one."""
+    is_attended = os.path.exists(attended_path(parts, container.id))
+    is_overdue = policy.left_s(container, clock.boot_s()) < -OVERDUE_S
+    if is_overdue or not is_attended:
+        follow_exit(parts, container)
+
+
+def follow_exit(parts: Parts, container: Container) -> None:
+    """Have a process of its own do what is to follow the end of the container's run. More than one do no harm."""
+    if container.run is not None:
+        parts.spawn_detached((*parts.helper_argv, "after-exit", container.id, str(container.run.number)))
+
+
+def undo_abandoned_start(parts: Parts, container: Container) -> BentoError | None:
+    """End what a start that died half-way has left; return what went wrong. Skipped while the start is at work."""
+    try:
+        parts.locks.hold(container.id, 0.0).release()
+    except Conflict:
+        return None
+    now = stop.StopOptions(grace_s=0.0, asked_by=AskedBy.POLICY)
+    stopper = stop.Stopper(parts)
+    # With the locks held: the start may have ended well since it was looked at, and what runs stays.
+    stopper.add([container.id], now, only_if=Status.STARTING)
+    errors = [outcome.error for outcome in stopper.run()]
+    return next(
+        (error for error in errors if error is not None and not isinstance(error, (NotFound, WrongState))), None
+    )
+
+
+def finish_stop(parts: Parts, container_id: str) -> None:
+    """Drive an orphaned stop to its end with the time that was left. Blocks. Nothing to do is no error."""
+    try:
+        if parts.store.get(container_id).status is not Status.STOPPING:
+            return
+    except BentoError:
+        return
+    stop.stop_containers(parts, [container_id], stop.StopOptions())

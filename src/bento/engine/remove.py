@@ -1,0 +1,96 @@
+"""``rm`` and ``rename``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from bento.engine import order, reconcile
+from bento.engine.erase import erase
+from bento.engine.stop import LOCK_TIMEOUT_S, StopOptions, stop_containers
+from bento.errors import BentoError, Conflict, NotFound, WrongState
+from bento.model.container import Container
+from bento.model.stop import OnPaused
+from bento.units import parse_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bento.engine.parts import Parts
+
+_ATTEMPTS = 3  # a restart policy, or somebody, may start it between the kill and the removal
+
+
+def remove(parts: Parts, ref: str, *, force: bool = False) -> Container:
+    """Delete a container and everything that is its own. ``force`` kills it first when it runs.
+
+    Raises NotFound, WrongState when it runs, Conflict when another container requires it, StuckProcess when it cannot
+    be killed; then the record is kept: nothing vanishes from the list while a process of it lives.
+    """
+    container = reconcile.find(parts, ref)
+    for _ in range(_ATTEMPTS):
+        _refuse_if_required(parts, container)
+        if container.status.is_wanted:
+            if not force:
+                raise WrongState(
+                    f"container {container.name} is {container.status.value}",
+                    hint="stop it first, or use rm -f to kill it",
+                )
+            _kill(parts, container)
+            if container.spec.auto_remove and not _exists(parts, container.id):  # its end was its removal
+                return container
+        with parts.locks.hold(container.id, LOCK_TIMEOUT_S):
+            container = parts.store.get(container.id)
+            if not container.status.is_wanted:
+                _refuse_if_required(parts, container)
+                erase(parts, container)
+                break
+    else:
+        raise WrongState(f"container {container.name} is {container.status.value}", hint="somebody starts it again")
+    parts.locks.forget(container.id)
+    return container
+
+
+def _exists(parts: Parts, container_id: str) -> bool:
+    try:
+        parts.store.get(container_id)
+    except NotFound:
+        return False
+    return True
+
+
+def _refuse_if_required(parts: Parts, container: Container) -> None:
+    names = [other.name for other in parts.store.requiring(container.id)]
+    if names:
+        raise Conflict(f"container {container.name} is required by {', '.join(names)}", hint="remove that first")
+
+
+def dependants_first(parts: Parts, refs: Sequence[str]) -> list[str]:
+    """Return the names so that each comes before those it requires, unknown ones last: in this order all can go."""
+    requires: dict[str, tuple[str, ...]] = {}
+    names: dict[str, str] = {}
+    unknown = []
+    for ref in refs:
+        try:
+            container = parts.store.find(ref)
+        except BentoError:
+            unknown.append(ref)
+            continue
+        requires[container.id] = container.spec.requires
+        names.setdefault(container.id, ref)
+    return [names[container_id] for container_id in order.dependants_first(requires)] + unknown
+
+
+def _kill(parts: Parts, container: Container) -> None:
+    now = StopOptions(grace_s=0.0, on_paused=OnPaused.KILL)
+    for outcome in stop_containers(parts, [container.id], now):
+        if outcome.error is not None and not isinstance(outcome.error, WrongState):
+            raise outcome.error
+
+
+def rename(parts: Parts, ref: str, name: str) -> Container:
+    """Give a container another name, in any state. Raises NotFound, UsageError, Conflict when it is taken."""
+    name = parse_name(name)
+    container = parts.store.find(ref)
+    return parts.store.modify(container.id, lambda c: replace(c, name=name))

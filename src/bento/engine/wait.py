@@ -1,0 +1,67 @@
+"""``wait``: block until a container has ended and what it held is released."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from bento import clock
+from bento.engine import reconcile
+from bento.engine.report import exit_code_from
+from bento.errors import NotFound
+from bento.model.container import Container, Exit, Status
+from bento.units import NO_LIMIT
+
+if TYPE_CHECKING:
+    from bento.engine.parts import Parts
+    from bento.engine.start import Started
+
+
+def wait_for_exit(parts: Parts, container_id: str, started: Started | None = None) -> Container:
+    """Return the container once it is not live any more. Blocks on the kernel, without polling.
+
+    One that is removed at its end (``--rm``) is returned as it was, with the exit code that the kernel
+    remembers. Raises NotFound when it was removed before it could be waited for. ``started`` was begun by the
+    caller, who has followed it from then on; its pidfd is closed.
+    """
+    if started is not None and started.main_fd is not None:
+        return _wait_for_started(parts, started.container, started.main_fd)
+    while True:
+        container = parts.store.get(container_id)
+        if not container.status.is_live:
+            return container
+        if container.status is Status.STARTING:
+            parts.locks.hold(container_id, NO_LIMIT).release()  # until the start has come to something
+            reconcile.current(parts, parts.store.get(container_id))
+            continue
+        fd = parts.processes.open(container.run.init) if container.run and container.run.init else None
+        try:
+            if fd is not None:
+                parts.processes.wait(fd, None)
+            if container.status is Status.STOPPING or parts.locks.is_stop_held(container_id):
+                parts.locks.wait_stop(container_id)  # whoever drives its end records it before letting go
+            reconcile.current(parts, container)
+            parts.store.get(container_id)
+        except NotFound:
+            if fd is None:
+                raise
+            return _as_it_ended(container, exit_code_from(parts.processes, fd))
+        finally:
+            if fd is not None:
+                os.close(fd)
+
+
+def _wait_for_started(parts: Parts, container: Container, main_fd: int) -> Container:
+    try:
+        parts.processes.wait(main_fd, None)
+        return wait_for_exit(parts, container.id)
+    except NotFound:
+        return _as_it_ended(container, exit_code_from(parts.processes, main_fd))
+    finally:
+        os.close(main_fd)
+
+
+def _as_it_ended(container: Container, code: int | None) -> Container:
+    return replace(container, status=Status.STOPPED, exit=Exit(code=code, finished_unix_ns=clock.wall_ns()))

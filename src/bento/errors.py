@@ -1,0 +1,159 @@
+"""The errors of Bento: one root, one class per kind of answer the caller can give.
+
+A class says who must act. ``code`` is a stable slug for machines, ``exit_code`` what the
+command line exits with, ``http_status`` what a server answers. The message says what is
+wrong in one line; ``hint`` says what to do about it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+
+class BentoError(Exception):
+    """Root of everything Bento raises on purpose; itself only for what came from another process unnamed."""
+
+    code = "error"
+    exit_code = 1
+    http_status = 500
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(BentoError):
+    """The request itself is malformed: a bad flag, name, signal, number or path."""
+
+    code = "usage"
+    exit_code = 2
+    http_status = 400
+
+
+class NotFound(BentoError):
+    """No container or image answers to that name or id."""
+
+    code = "not-found"
+    http_status = 404
+
+
+class Conflict(BentoError):
+    """The name is taken, the thing is in use, or another process is working on it."""
+
+    code = "conflict"
+    http_status = 409
+
+
+class WrongState(BentoError):
+    """The container's state does not allow this; nothing was changed."""
+
+    code = "wrong-state"
+    http_status = 409
+
+
+class AlreadyStopped(WrongState):
+    """A stop of what does not run. Callers for whom the end is what counts may take it for success, as CRI does."""
+
+    code = "already-stopped"
+    http_status = 304
+
+
+class NotPermitted(BentoError):
+    """The caller lacks a privilege that the operation needs."""
+
+    code = "not-permitted"
+    http_status = 403
+
+
+class MissingTool(BentoError):
+    """A program Bento relies on is missing, too old, or does not work on this host."""
+
+    code = "missing-tool"
+
+
+class StorageUnusable(BentoError):
+    """The root directory cannot hold containers: wrong filesystem, full, or read-only."""
+
+    code = "storage-unusable"
+    http_status = 507
+
+
+class StateCorrupt(BentoError):
+    """The database or a record in it cannot be trusted. Nothing was changed."""
+
+    code = "state-corrupt"
+
+
+class KernelError(BentoError):
+    """A system call failed where Bento did not expect it to."""
+
+    code = "kernel"
+
+    def __init__(self, call: str, errno: int, reason: str, *, path: str = "", hint: str = "") -> None:
+        where = f" {path}" if path else ""
+        super().__init__(f"{call}{where}: {reason}", hint=hint)
+        self.call = call
+        self.errno = errno
+        self.path = path
+
+
+class RuntimeFailed(BentoError):
+    """The OCI runtime or the monitor refused or died; the message carries its own words."""
+
+    code = "runtime-failed"
+
+
+class CommandNotFound(RuntimeFailed):
+    """The container's command does not exist in its root filesystem."""
+
+    code = "command-not-found"
+    exit_code = 127
+    http_status = 400
+
+
+class CommandNotExecutable(RuntimeFailed):
+    """The container's command exists but cannot be executed."""
+
+    code = "command-not-executable"
+    exit_code = 126
+    http_status = 400
+
+
+class DeadlineExceeded(BentoError):
+    """Something that is not the container's own shutdown took longer than it may."""
+
+    code = "deadline-exceeded"
+    http_status = 504
+
+
+class StuckProcess(BentoError):
+    """SIGKILL did not end the container within the kill limit. A later stop goes on."""
+
+    code = "stuck-process"
+
+
+class CleanupFailed(BentoError):
+    """The container has ended, but something of it could not be released."""
+
+    code = "cleanup-failed"
+
+
+def as_bento_error(error: BentoError | OSError) -> BentoError:
+    """Return an operating system's error as one of ours."""
+    if isinstance(error, BentoError):
+        return error
+    what = os.fspath(error.filename) if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return StorageUnusable(f"the disk is full{f': {what}' if what else ''}", hint="make room, then try again")
+    return KernelError("the system", error.errno or 0, error.strerror or str(error), path=str(what))
+
+
+class InternalError(BentoError):
+    """A defect of Bento itself."""
+
+    code = "internal"

@@ -1,0 +1,1 @@
+"""What Bento asks of the Linux kernel: thin, typed, without policy."""

@@ -1,0 +1,326 @@
+"""The cgroups of one container: who is in them, freezing, killing, removing.
+
+Version 1 has a tree per controller, version 2 ("" here) one for all; a hybrid host has both.
+Facts are from the kernel's admin-guide: cgroup-v2.rst, cgroup-v1/freezer-subsystem.rst and pids.rst.
+Every call is short; all treat a cgroup that is gone as empty.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Final, Literal, Self
+
+from bento.errors import DeadlineExceeded, InternalError, KernelError
+from bento.kernel import mountinfo, pidfd
+
+_FREEZE_LIMIT_S: Final = 2.0
+_KILL_FREEZE_LIMIT_S: Final = 0.1
+_BATCH: Final = 256
+"""Pidfds held at once: the usual limit of open files is 1024."""
+
+
+def mode(root: str = "/sys/fs/cgroup") -> Literal["v1", "v2", "hybrid"]:
+    """Return how this host's cgroups are mounted, as the calling thread sees it."""
+    if os.path.exists(f"{root}/cgroup.controllers"):
+        return "v2"
+    return "hybrid" if os.path.exists(f"{root}/unified/cgroup.controllers") else "v1"
+
+
+def has_version2() -> bool:
+    """Whether version 2 is mounted somewhere, be it below something that hides it."""
+    return any(entry.fstype == "cgroup2" for entry in mountinfo.mount_table())
+
+
+def controllers(root: str = "/sys/fs/cgroup") -> frozenset[str]:
+    """Return the controllers to set limits by: on a hybrid host those of version 1, since the runtimes use these.
+
+    As the calling thread sees them; controllers of version 2 are those the root of the hierarchy has.
+    """
+    if mode(root) == "v2":
+        return frozenset(_read(f"{root}/cgroup.controllers").split())
+    mounts = mountinfo.mount_table(os.getpid())
+    return frozenset(word for entry in mounts if entry.fstype == "cgroup" for word in entry.options.split(","))
+
+
+def hierarchies() -> list[str]:
+    """Return where cgroup hierarchies are mounted, as the calling thread sees them."""
+    mounts = mountinfo.mount_table(os.getpid())
+    return sorted({entry.target for entry in mounts if entry.fstype in ("cgroup", "cgroup2")})
+
+
+class Lodging:
+    """A cgroup of version 2 on a hybrid host, for a container whose runtime does not see that hierarchy.
+
+    Who is in it when the runtime makes the container's cgroup namespace has it for the namespace's root: the monitor
+    enters by ``entry_fd`` before that, and leaves afterwards. Close it.
+    """
+
+    def __init__(self, name: str, root: str = "/sys/fs/cgroup/unified") -> None:
+        """Make it below the root of version 2. Raises KernelError."""
+        path = f"{root}/{name}"
+        try:
+            os.makedirs(path, exist_ok=True)
+            self.entry_fd = os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise KernelError("mkdir", error.errno or 0, error.strerror or "", path=path) from error
+        self._root = root
+
+    def leave(self, pid: int) -> None:
+        """Move a process to the hierarchy's root. No error when it is gone."""
+        _write(f"{self._root}/cgroup.procs", str(pid))
+
+    def close(self) -> None:
+        """Close it; the cgroup stays."""
+        os.close(self.entry_fd)
+
+
+class Cgroups:
+    """The cgroups of one container.
+
+    ``paths``: absolute directory by controller, "" for version 2. The directories are used as
+    the calling thread sees them: where a hierarchy is hidden, it counts as gone.
+    """
+
+    def __init__(self, paths: dict[str, str]) -> None:
+        """Take the directories as they were recorded. Refuses a hierarchy's root with InternalError: all is in it."""
+        for path in paths.values():
+            if _is_root(path):
+                raise InternalError(f"{path} is the root of a cgroup hierarchy, not a container's")
+        self.paths = paths
+
+    @classmethod
+    def of_process(cls, pid: int) -> Self:
+        """Return the cgroups of a process, without those that are not its own.
+
+        Left out: hierarchies in which it is where this process is, or above (a runtime does not
+        place a container in every hierarchy). Empty when the process is gone.
+        """
+        mounts = mountinfo.mount_table(os.getpid())
+        own = locate(_read("/proc/self/cgroup"), mounts)
+        theirs = locate(_read(f"/proc/{pid}/cgroup"), mounts)
+        return cls({name: path for name, path in theirs.items() if not f"{own.get(name, '')}/".startswith(f"{path}/")})
+
+    def exists(self) -> bool:
+        """Whether any of the directories is there."""
+        return any(os.path.isdir(path) for path in self.paths.values())
+
+    def pids(self) -> list[int]:
+        """Return the processes in it and below. Those that have ended but are not reaped are not listed."""
+        home = self._home()
+        return sorted({pid for path in _tree(home) for pid in _numbers(f"{path}/cgroup.procs")}) if home else []
+
+    def is_frozen(self) -> bool:
+        """Whether its user, or anybody, has frozen the container. Nested cgroups do not count."""
+        v2, v1 = self.paths.get(""), self.paths.get("freezer")
+        if v2 is not None and _read(f"{v2}/cgroup.freeze").strip() == "1":
+            return True
+        return v1 is not None and _read(f"{v1}/freezer.state").strip() in ("FROZEN", "FREEZING")
+
+    def freeze(self) -> None:
+        """Freeze all processes; return when they are. Idempotent.
+
+        Blocks for 2 s at most; then thaws and raises DeadlineExceeded (a process in an
+        uninterruptible sleep cannot be frozen).
+        """
+        if not self._freeze(_FREEZE_LIMIT_S):
+            self.thaw()
+            raise DeadlineExceeded(
+                f"the container's processes could not be frozen within {_FREEZE_LIMIT_S:g} s",
+                hint="one of them is in an uninterruptible sleep, usually waiting for a disk or a network file system",
+            )
+
+    def thaw(self) -> None:
+        """Thaw it, whoever froze it, in every hierarchy, and all nested cgroups. Idempotent."""
+        for path in _tree(self.paths.get("")):
+            _write(f"{path}/cgroup.freeze", "0")
+        for path in _tree(self.paths.get("freezer")):
+            _write(f"{path}/freezer.state", "THAWED")
+
+    def kill(self) -> int:
+        """Kill everything in it, once; return how many processes were seen alive.
+
+        One round: whoever needs certainty calls again until it returns 0, and waits for the pids.
+        Fork-safe: by cgroup.kill (Linux 5.14) where there is version 2; else nobody may fork any
+        more, all are frozen for at most 0.1 s, killed, and thawed, because version 1 delivers
+        no SIGKILL to the frozen. A container that was paused is thawed too.
+        """
+        seen = self.pids()
+        v2 = self.paths.get("")
+        if v2 is not None and self._home() == v2 and _write(f"{v2}/cgroup.kill", "1"):
+            self.thaw()
+            return len(seen)
+        # With seen empty too: a process on its way through fork may appear after the list was read.
+        for name in ("pids", ""):
+            if name in self.paths:
+                _write(f"{self.paths[name]}/pids.max", "0")
+        try:
+            if seen:
+                self._freeze(_KILL_FREEZE_LIMIT_S)
+                seen = self.pids()
+                self._signal_all(seen)
+        finally:
+            self.thaw()
+        return len(seen)
+
+    def oom_kills(self) -> int:
+        """Return how many of its processes the kernel has killed for want of memory; 0 when unknown."""
+        if memory := self.paths.get("memory"):
+            return sum(_field(f"{path}/memory.oom_control", "oom_kill") for path in _tree(memory))
+        v2 = self.paths.get("")
+        return _field(f"{v2}/memory.events", "oom_kill") if v2 is not None else 0
+
+    def remove(self) -> list[str]:
+        """Remove the directories, nested ones first; return those that could not be. Idempotent.
+
+        Blocks for about 20 ms at most: a cgroup stays busy for a moment after its last process.
+        """
+        left = [path for path in sorted(set(self.paths.values())) if os.path.isdir(path)]
+        for pause_s in (0.001, 0.002, 0.005, 0.01, 0.0):
+            left = [path for path in left if not _remove_tree(path)]
+            if not left:
+                break
+            time.sleep(pause_s)
+        return left
+
+    def _home(self) -> str | None:
+        """Return the directory to read processes from: version 2 where it is, else the freezer's tree, else any."""
+        for name in ("", "freezer", "pids", *self.paths):
+            path = self.paths.get(name)
+            if path is not None and os.path.isdir(path):
+                return path
+        return None
+
+    def _freeze(self, limit_s: float) -> bool:
+        """Ask for it and wait until it is done; True also when there is nothing to freeze."""
+        deadline_mono_s = time.monotonic() + limit_s
+        v2, v1 = self.paths.get(""), self.paths.get("freezer")
+        # On a hybrid host by version 1, as the runtimes do: who is frozen there never gets frozen by version 2 as well.
+        if v1 is not None and _write(f"{v1}/freezer.state", "FROZEN"):
+            name, wanted, again = f"{v1}/freezer.state", "FROZEN", "FROZEN"
+        elif v2 is not None and _write(f"{v2}/cgroup.freeze", "1"):
+            name, wanted, again = f"{v2}/cgroup.events", "frozen 1", ""
+        else:
+            return True
+        while (text := _read(name)) and wanted not in text.splitlines():
+            if time.monotonic() > deadline_mono_s:
+                return False
+            time.sleep(0.0005)
+            if again:  # version 1 can miss a process that forks just then; writing again makes it look again
+                _write(name, again)
+        return True
+
+    def _signal_all(self, pids: list[int]) -> None:
+        for start in range(0, len(pids), _BATCH):
+            held = {}
+            try:
+                for pid in pids[start : start + _BATCH]:
+                    try:
+                        held[pid] = os.pidfd_open(pid)
+                    except OSError:  # gone
+                        continue
+                # A number read a moment ago may be somebody else's now. Still listed after its pidfd was opened: ours.
+                members = set(self.pids())
+                for pid, fd in held.items():
+                    if pid in members:
+                        pidfd.send(fd, signal.SIGKILL)
+            finally:
+                for fd in held.values():
+                    os.close(fd)
+
+
+def locate(membership: str, mounts: list[mountinfo.MountEntry]) -> dict[str, str]:
+    """Return directory by controller from the text of /proc/PID/cgroup and the caller's mounts.
+
+    Hierarchies that are not mounted, or in which the path lies outside the mounted part
+    (another cgroup namespace's, cgroup_namespaces(7)), are left out.
+    """
+    places: dict[str, mountinfo.MountEntry] = {}
+    for entry in mounts:
+        if entry.fstype == "cgroup2":
+            places.setdefault("", entry)
+        elif entry.fstype == "cgroup":
+            # Controllers are among the superblock's options; others there ("rw", "xattr") are no controller's name.
+            for option in entry.options.split(","):
+                places.setdefault(option, entry)
+    found = {}
+    for line in membership.splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        for name in controllers.split(","):
+            place = places.get(name)
+            if place is None or path.startswith("/.."):
+                continue
+            base = place.root.rstrip("/")
+            if path == place.root or path.startswith(f"{base}/"):
+                found[name] = (place.target + path[len(base) :]).rstrip("/")
+    return found
+
+
+def _is_root(path: str) -> bool:
+    try:
+        return os.stat(path).st_dev != os.stat(f"{path}/..").st_dev
+    except OSError:
+        return False
+
+
+def _tree(path: str | None) -> Iterator[str]:
+    """Yield a directory and all below, parents first; nothing when there is none."""
+    if path is None:
+        return
+    try:
+        with os.scandir(path) as entries:
+            nested = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return
+    yield path
+    for directory in nested:
+        yield from _tree(directory)
+
+
+def _remove_tree(path: str) -> bool:
+    gone = True
+    for directory in reversed(list(_tree(path))):
+        try:
+            os.rmdir(directory)
+        except OSError as error:
+            gone = error.errno == errno.ENOENT
+    return gone
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _write(path: str, text: str) -> bool:
+    """Write to a control file; False when it, or its cgroup, is not there."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.write(fd, text.encode())
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def _numbers(path: str) -> list[int]:
+    return [int(word) for word in _read(path).split()]
+
+
+def _field(path: str, name: str) -> int:
+    for line in _read(path).splitlines():
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    return 0

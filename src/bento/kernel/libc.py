@@ -1,0 +1,163 @@
+"""The only door to the C library: one thin typed function per system call.
+
+A failure raises KernelError with the call's name, errno and path. Nothing here decides
+anything. Numbers and flags are from linux/mount.h, linux/sched.h, linux/prctl.h; calls
+younger than Linux 5.1 have the same number on every architecture but alpha.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from typing import Final
+
+from bento.errors import KernelError
+
+AT_FDCWD: Final = -100
+
+CLONE_FS: Final = 0x00000200
+CLONE_NEWNS: Final = 0x00020000
+
+MS_NODEV: Final = 0x4
+MS_REMOUNT: Final = 0x20
+MS_BIND: Final = 0x1000
+MS_REC: Final = 0x4000
+MS_SLAVE: Final = 0x80000
+UMOUNT_NOFOLLOW: Final = 0x8
+
+FSCONFIG_SET_STRING: Final = 1
+FSCONFIG_CMD_CREATE: Final = 6
+_FSOPEN_CLOEXEC: Final = 1
+_FSMOUNT_CLOEXEC: Final = 1
+_MOVE_MOUNT_F_EMPTY_PATH: Final = 4
+
+_NR_MOVE_MOUNT: Final = 429
+_NR_FSOPEN: Final = 430
+_NR_FSCONFIG: Final = 431
+_NR_FSMOUNT: Final = 432
+_NR_OPENAT2: Final = 437
+
+RESOLVE_NO_MAGICLINKS: Final = 0x02
+RESOLVE_IN_ROOT: Final = 0x10
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+_HINTS: Final = {
+    errno.EPERM: "this needs root with CAP_SYS_ADMIN",
+    errno.ENOSYS: "this needs Linux 5.10 or newer, and no seccomp filter in the way",
+}
+
+_lib = ctypes.CDLL(None, use_errno=True)
+_long = ctypes.c_long
+# syscall(2) takes everything as a register's width; ctypes would pass bare integers as 32 bits.
+_lib.syscall.restype = _long
+
+
+def _checked(result: int, call: str, path: str = "", log: str = "") -> int:
+    if result == -1:
+        number = ctypes.get_errno()
+        reason = os.strerror(number) + (f": {log}" if log else "")
+        raise KernelError(call, number, reason, path=path, hint=_HINTS.get(number, ""))
+    return result
+
+
+def unshare(flags: int) -> None:
+    """Give the calling *thread* namespaces of its own (unshare(2)). CLONE_NEWNS implies CLONE_FS."""
+    _checked(_lib.unshare(flags), "unshare")
+
+
+def setns(fd: int, flags: int) -> None:
+    """Move the calling *thread* into namespaces; ``fd`` may be a pidfd since Linux 5.8 (setns(2))."""
+    _checked(_lib.setns(fd, flags), "setns")
+
+
+def mount(source: str, target: str, fstype: str, flags: int, data: str = "") -> None:
+    """The classic mount(2). ``data`` is cut by the kernel at one page."""
+    encoded = [os.fsencode(text) for text in (source, target, fstype, data)]
+    _checked(_lib.mount(*encoded[:3], ctypes.c_ulong(flags), encoded[3]), "mount", target)
+
+
+def umount2(target: str, flags: int) -> None:
+    """umount2(2)."""
+    _checked(_lib.umount2(os.fsencode(target), flags), "umount", target)
+
+
+def fsopen(fstype: str) -> int:
+    """Return a descriptor to configure a new superblock with; the caller closes it."""
+    return _checked(_lib.syscall(_long(_NR_FSOPEN), fstype.encode(), _long(_FSOPEN_CLOEXEC)), "fsopen", fstype)
+
+
+def fsconfig_set(fs_fd: int, key: str, value: str) -> None:
+    """Set one option. The kernel takes at most 255 bytes of ``value``."""
+    result = _lib.syscall(
+        _long(_NR_FSCONFIG), _long(fs_fd), _long(FSCONFIG_SET_STRING), key.encode(), os.fsencode(value), _long(0)
+    )
+    _checked(result, f"fsconfig {key}", value, "" if result == 0 else _fs_log(fs_fd))
+
+
+def fsconfig_create(fs_fd: int) -> None:
+    """Make the superblock from what was set."""
+    result = _lib.syscall(_long(_NR_FSCONFIG), _long(fs_fd), _long(FSCONFIG_CMD_CREATE), None, None, _long(0))
+    _checked(result, "fsconfig create", "", "" if result == 0 else _fs_log(fs_fd))
+
+
+def fsmount(fs_fd: int, attributes: int = 0) -> int:
+    """Return a detached mount of the superblock; the caller closes it."""
+    result = _lib.syscall(_long(_NR_FSMOUNT), _long(fs_fd), _long(_FSMOUNT_CLOEXEC), _long(attributes))
+    return _checked(result, "fsmount")
+
+
+def move_mount(mount_fd: int, target: str) -> None:
+    """Attach a detached mount at ``target``; a symbolic link there is not followed."""
+    result = _lib.syscall(
+        _long(_NR_MOVE_MOUNT),
+        _long(mount_fd),
+        b"",
+        _long(AT_FDCWD),
+        os.fsencode(target),
+        _long(_MOVE_MOUNT_F_EMPTY_PATH),
+    )
+    _checked(result, "move_mount", target)
+
+
+class _OpenHow(ctypes.Structure):
+    """struct open_how, linux/openat2.h."""
+
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def openat2(dir_fd: int, path: str, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
+    """Return a descriptor of ``path`` below ``dir_fd`` by the rules of ``resolve``; the caller closes it."""
+    how = _OpenHow(flags, mode, resolve)
+    size = _long(ctypes.sizeof(how))
+    result = _lib.syscall(_long(_NR_OPENAT2), _long(dir_fd), os.fsencode(path), ctypes.byref(how), size)
+    return _checked(result, "openat2", path)
+
+
+def inotify_init() -> int:
+    """Return a close-on-exec inotify descriptor; the caller closes it (inotify(7))."""
+    return _checked(_lib.inotify_init1(os.O_CLOEXEC), "inotify_init1")
+
+
+def inotify_add_watch(fd: int, path: str, mask: int) -> int:
+    """Watch a file; return the watch's number."""
+    return _checked(_lib.inotify_add_watch(fd, os.fsencode(path), ctypes.c_uint32(mask)), "inotify_add_watch", path)
+
+
+def set_child_subreaper() -> None:
+    """Make orphaned descendants children of this process instead of init's (prctl(2)). Idempotent."""
+    _checked(_lib.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), _long(0), _long(0), _long(0)), "prctl")
+
+
+def _fs_log(fs_fd: int) -> str:
+    """Return what the filesystem had to say: one message per read, ENODATA at the end. Keeps errno."""
+    number = ctypes.get_errno()
+    lines = []
+    try:
+        while message := os.read(fs_fd, 4096):
+            lines.append(message.decode(errors="replace").strip()[2:])  # "e ", "w " or "i " in front
+    except OSError:
+        pass
+    ctypes.set_errno(number)
+    return "; ".join(lines)

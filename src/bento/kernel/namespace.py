@@ -1,0 +1,82 @@
+"""Functions run inside a mount namespace of their own, without forking Python.
+
+unshare(2) and setns(2) act on the calling thread. So the work is done in a fresh thread;
+what it mounts and whom it starts lives in that namespace. When the thread ends, only the
+processes it started keep the namespace, and its mounts, alive.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from bento.kernel import libc
+
+T = TypeVar("T")
+
+
+def in_private_mounts(fn: Callable[[], T]) -> T:
+    """Run ``fn`` in a new mount namespace, copied from the caller's; return what it returns.
+
+    The host sees no mount made there. Unmounts on the host still reach it (MS_SLAVE), so a
+    long-lived monitor in it never keeps a host's filesystem busy. The working directory is /
+    inside ``fn``. Blocks until ``fn`` is done; its exceptions come through. Needs CAP_SYS_ADMIN.
+    """
+
+    def enter() -> None:
+        libc.unshare(libc.CLONE_NEWNS)
+        libc.mount("", "/", "", libc.MS_REC | libc.MS_SLAVE)
+        # A working directory is a reference to its mount, and children inherit it. unshare gave this thread its own.
+        os.chdir("/")
+
+    return _Call(enter, fn).result()
+
+
+def in_mounts_of(pidfd: int, fn: Callable[[], T]) -> T:
+    """Run ``fn`` in the mount namespace of the process behind ``pidfd``; return what it returns.
+
+    Root and working directory are that namespace's root. Blocks. Raises KernelError with ESRCH
+    when the process is gone. Needs CAP_SYS_ADMIN, CAP_SYS_CHROOT and Linux 5.8.
+    """
+
+    def enter() -> None:
+        # setns(2): a mount namespace can only be joined by who shares no root and cwd with others.
+        libc.unshare(libc.CLONE_FS)
+        libc.setns(pidfd, libc.CLONE_NEWNS)
+
+    return _Call(enter, fn).result()
+
+
+class _Call(Generic[T]):
+    """One function in one thread. (``threading`` would cost more to import than all of this module.)"""
+
+    def __init__(self, enter: Callable[[], None], fn: Callable[[], T]) -> None:
+        self._enter = enter
+        self._fn = fn
+        self._values: list[T] = []
+        self._error: BaseException | None = None
+        self._done = _thread.allocate_lock()
+
+    def result(self) -> T:
+        self._done.acquire()
+        _thread.start_new_thread(self._main, ())
+        try:
+            self._done.acquire()
+        except BaseException:
+            # A signal handler raised here (Ctrl-C). The thread goes on: its work must not outlive this call.
+            self._done.acquire()
+            raise
+        if self._error is not None:
+            raise self._error
+        return self._values[0]
+
+    def _main(self) -> None:
+        try:
+            self._enter()
+            self._values.append(self._fn())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._done.release()

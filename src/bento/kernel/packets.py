@@ -1,0 +1,58 @@
+"""SOCK_SEQPACKET sockets in directories (unix(7)): whole packets, and end of file when the other side dies.
+
+On ``_socket``, the C half of the standard library's socket module, whose Python half takes longer to import
+than all that is needed of it here. Packets are read and written with os.read and os.write.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+_KIND = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
+_BACKLOG = 64
+
+
+def listen(directory: Path, name: str) -> int:
+    """Return a non-blocking listening descriptor for ``directory/name``, in place of an old one. Raises OSError."""
+    with suppress(FileNotFoundError):
+        os.unlink(directory / name)
+
+    def bind(sock: _socket.socket, address: str) -> None:
+        sock.bind(address)
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+
+    return _made(directory, name, bind)
+
+
+def connect(directory: Path, name: str) -> int:
+    """Return a descriptor connected to ``directory/name``. Raises OSError when nobody listens."""
+    return _made(directory, name, lambda sock, address: sock.connect(address))
+
+
+def accept(listener: int) -> int | None:
+    """Return a descriptor for the next caller, or None when nobody waits."""
+    sock = _socket.socket(_socket.AF_UNIX, _KIND, 0, listener)
+    try:
+        fd, _ = sock._accept()  # type: ignore[attr-defined]  # what socket.accept is made of
+    except (BlockingIOError, ConnectionError):
+        return None
+    finally:
+        sock.detach()  # the descriptor is the caller's
+    return int(fd)
+
+
+def _made(directory: Path, name: str, act: Callable[[_socket.socket, str], None]) -> int:
+    # An address holds 108 bytes; a path through the descriptor of its directory always fits.
+    at = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    sock = _socket.socket(_socket.AF_UNIX, _KIND)
+    try:
+        act(sock, f"/proc/self/fd/{at}/{name}")
+        return sock.detach()
+    finally:
+        sock.close()
+        os.close(at)

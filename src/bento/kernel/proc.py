@@ -1,0 +1,226 @@
+"""What /proc tells about one process (proc(5)). Everything may be gone a moment later."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final
+
+from msgspec import Struct
+
+# rt_sigtimedwait by architecture, 32-bit ones with the call for 64-bit time too.
+_SIGTIMEDWAIT: Final = {
+    "x86_64": (128,),
+    "aarch64": (137,),
+    "riscv64": (137,),
+    "loongarch64": (137,),
+    "ppc64le": (176,),
+    "s390x": (177,),
+    "i686": (177, 421),
+    "armv7l": (177, 421),
+}
+
+# Calls a process is seen stuck in, for reports.
+_CALL_NAMES: Final = {
+    "x86_64": {
+        0: "read", 1: "write", 3: "close", 7: "poll", 16: "ioctl", 23: "select", 34: "pause", 35: "nanosleep",
+        45: "recvfrom", 47: "recvmsg", 59: "execve", 60: "exit", 61: "wait4", 72: "fcntl", 73: "flock", 74: "fsync",
+        75: "fdatasync", 82: "rename", 87: "unlink", 128: "rt_sigtimedwait", 130: "rt_sigsuspend", 162: "sync",
+        165: "mount", 166: "umount2", 202: "futex", 230: "clock_nanosleep", 231: "exit_group", 232: "epoll_wait",
+        247: "waitid", 257: "openat", 270: "pselect6", 271: "ppoll", 281: "epoll_pwait", 306: "syncfs",
+    },
+    "aarch64": {
+        22: "epoll_pwait", 25: "fcntl", 29: "ioctl", 32: "flock", 35: "unlinkat", 39: "umount2", 40: "mount",
+        56: "openat", 57: "close", 63: "read", 64: "write", 72: "pselect6", 73: "ppoll", 81: "sync", 82: "fsync",
+        83: "fdatasync", 93: "exit", 94: "exit_group", 95: "waitid", 98: "futex", 101: "nanosleep",
+        115: "clock_nanosleep", 133: "rt_sigsuspend", 137: "rt_sigtimedwait", 207: "recvfrom", 212: "recvmsg",
+        221: "execve", 260: "wait4", 267: "syncfs",
+    },
+}  # fmt: skip
+
+
+class ProcStatus(Struct, frozen=True, kw_only=True):
+    """One look at a process. Masks have bit n-1 set for signal n; they are the leader thread's."""
+
+    pid: int
+    ppid: int
+    comm: str
+    state: str  # one letter: R S D Z T t X I
+    start_ticks: int  # clock ticks since boot
+    utime_ticks: int  # processor time used, user and system
+    threads: int
+    tracer_pid: int
+    ns_pids: tuple[int, ...]  # as seen from each PID namespace, this one first, its own last
+    pending: int
+    blocked: int
+    ignored: int
+    caught: int
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still runs: a zombie has ended."""
+        return self.state not in "ZXx"
+
+
+def all_pids() -> list[int]:
+    """Return every process of this PID namespace, as listed now."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def read(pid: int) -> ProcStatus | None:
+    """Return one look at a process, zombies included, or None when there is none."""
+    stat = _slurp(pid, "stat")
+    status = _slurp(pid, "status")
+    return parse(stat, status) if stat and status else None
+
+
+def parse(stat: bytes, status: bytes) -> ProcStatus:
+    """Combine the texts of /proc/PID/stat and /proc/PID/status."""
+    pid, comm, fields = _split_stat(stat)
+    values = {}
+    for line in status.split(b"\n"):  # a comm may hold \r
+        key, _, value = line.partition(b":")
+        values[key] = value
+    return ProcStatus(
+        pid=pid,
+        ppid=int(fields[1]),
+        comm=comm,
+        state=fields[0].decode(),
+        start_ticks=int(fields[19]),
+        utime_ticks=int(fields[11]) + int(fields[12]),
+        threads=int(fields[17]),
+        tracer_pid=int(values.get(b"TracerPid", b"0")),
+        ns_pids=tuple(int(word) for word in values.get(b"NSpid", b"").split()) or (pid,),
+        pending=int(values.get(b"SigPnd", b"0"), 16) | int(values.get(b"ShdPnd", b"0"), 16),
+        blocked=int(values.get(b"SigBlk", b"0"), 16),
+        ignored=int(values.get(b"SigIgn", b"0"), 16),
+        caught=int(values.get(b"SigCgt", b"0"), 16),
+    )
+
+
+def start_ticks_if_alive(pid: int) -> int | None:
+    """Return when the process started, in clock ticks since boot; None when it is gone or a zombie."""
+    stat = _slurp(pid, "stat")
+    if not stat:
+        return None
+    _, _, fields = _split_stat(stat)
+    return None if fields[0] in (b"Z", b"X", b"x") else int(fields[19])
+
+
+def session_if_alive(pid: int) -> int | None:
+    """Return the session that the process is in (its leader's pid); None when it is gone or a zombie."""
+    stat = _slurp(pid, "stat")
+    if not stat:
+        return None
+    _, _, fields = _split_stat(stat)
+    return None if fields[0] in (b"Z", b"X", b"x") else int(fields[3])
+
+
+def zombie_exit_code(pid: int) -> int | None:
+    """Return the wait status of a zombie; None for anything else, or without the right to see it."""
+    stat = _slurp(pid, "stat")
+    if not stat:
+        return None
+    _, _, fields = _split_stat(stat)
+    # Field 52 is 0 for who may not see it (ptrace access, proc(5)); only root's zero is believed.
+    return int(fields[49]) if fields[0] == b"Z" and len(fields) > 49 and os.geteuid() == 0 else None
+
+
+def cmdline(pid: int) -> tuple[str, ...]:
+    """Return the arguments as the process shows them; empty when gone, a zombie or a kernel thread."""
+    text = _slurp(pid, "cmdline").removesuffix(b"\0")
+    return tuple(word.decode(errors="replace") for word in text.split(b"\0")) if text else ()
+
+
+def pid_namespace(pid: int) -> str:
+    """Return what tells a process's PID namespace from others (namespaces(7)); empty when it cannot be known."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return ""
+
+
+def exe(pid: int) -> str:
+    """Return the path of its program as its own mount namespace names it; empty when that cannot be known."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return ""
+
+
+def wchan(pid: int) -> str:
+    """Return the kernel function the leader sleeps in; empty when it runs or the kernel does not tell."""
+    # Compilers make variants of a function: do_sigtimedwait.isra.0.
+    name = _slurp(pid, "wchan").decode(errors="replace").strip().partition(".")[0]
+    return "" if name == "0" else name
+
+
+def syscall_name(pid: int) -> str:
+    """Return the system call the leader is blocked in, for reports: a name, ``syscall N``, or empty."""
+    call = parse_syscall(_slurp(pid, "syscall"))
+    if call is None or call[0] < 0:
+        return ""
+    return _CALL_NAMES.get(os.uname().machine, {}).get(call[0], f"syscall {call[0]}")
+
+
+def waits_for_signal(pid: int, number: int) -> bool | None:
+    """Whether the leader thread sleeps in sigwait(3) or its kin for this signal; None when that cannot be known.
+
+    The kernel unblocks the awaited signals while it sleeps there, so that the masks of such a
+    process look as if nobody heard them (kernel/signal.c, do_sigtimedwait). Needs ptrace access.
+    """
+    before = _slurp(pid, "syscall")
+    if not before:
+        return None
+    call = parse_syscall(before)
+    if call is None or call[0] < 0:
+        return False  # running, or not blocked in a call
+    known = _SIGTIMEDWAIT.get(os.uname().machine)
+    if known is None or call[0] not in known:
+        # Another architecture, or a 32-bit program with its own numbers: the kernel function's name tells.
+        where = wchan(pid)
+        if not where and known is None:
+            return None
+        if where != "do_sigtimedwait":
+            return False
+    mask = _memory_word(pid, call[1])
+    # It may have woken up meanwhile and the word be anything: same call, same stack, or we do not know.
+    if mask is None or _slurp(pid, "syscall") != before:
+        return None
+    return bool(mask >> (number - 1) & 1)
+
+
+def parse_syscall(text: bytes) -> tuple[int, int] | None:
+    """Return (number, first argument) from the text of /proc/PID/syscall; None when it is running."""
+    words = text.split()
+    if not words or words[0] == b"running":
+        return None
+    return int(words[0]), int(words[1], 16) if len(words) > 3 else 0
+
+
+def _memory_word(pid: int, address: int) -> int | None:
+    """Return the 8 bytes at an address of the process: a kernel signal set is 64 bits on every architecture."""
+    if not 0 < address < 1 << 63:
+        return None
+    try:
+        with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+            word = os.pread(memory.fileno(), 8, address)
+    except OSError:
+        return None
+    return int.from_bytes(word, sys.byteorder) if len(word) == 8 else None
+
+
+def _split_stat(stat: bytes) -> tuple[int, str, list[bytes]]:
+    """Return pid, comm and the fields from the state (number 3) on. A comm may hold spaces and parentheses."""
+    head, _, tail = stat.rpartition(b")")
+    pid, _, comm = head.partition(b" (")
+    return int(pid), comm.decode(errors="replace"), tail.split()
+
+
+def _slurp(pid: int, name: str) -> bytes:
+    """Return a whole file of /proc/PID; empty when the process is gone or it may not be read."""
+    try:
+        with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
+            return file.readall()
+    except OSError:
+        return b""

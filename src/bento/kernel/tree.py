@@ -1,0 +1,128 @@
+"""Deleting a directory tree that a container has filled, without trusting anything in it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from bento.errors import CleanupFailed
+
+
+def remove_tree(path: Path) -> None:
+    """Delete ``path`` and all below it. Idempotent: what is not there is deleted. Blocks for as long as it takes.
+
+    Follows no symlink and crosses no mount point, bind mounts of the same filesystem included. Any depth needs two
+    open descriptors: each directory is first renamed up into ``path``, where the kernel refuses (EBUSY) to move what
+    something is mounted on in this namespace: rename(2), unlink(2), rmdir(2). What is mounted is not entered, then.
+
+    Raises CleanupFailed naming the first thing that could not be deleted, after having deleted all the rest.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        # Tells the cases apart, a mount point (EBUSY) before anything of what is mounted there has been touched.
+        os.rmdir(path)
+        return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno == errno.ENOTDIR:
+            _remove_no_directory(path)
+            return
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise _cleanup_failed(path, error) from error
+    try:
+        top = os.open(path, flags)
+    except OSError as error:
+        raise _cleanup_failed(path, error) from error
+    try:
+        failure = _empty(top, flags)
+    finally:
+        os.close(top)
+    if failure is not None:
+        raise _cleanup_failed(path, failure)
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _cleanup_failed(path, error) from error
+
+
+def _remove_no_directory(path: Path) -> None:
+    try:
+        os.unlink(path)
+    except (FileNotFoundError, NotADirectoryError):  # the latter: not even a directory for it to be in
+        pass
+    except OSError as error:
+        raise _cleanup_failed(path, error) from error
+
+
+def _empty(top: int, flags: int) -> OSError | None:
+    """Delete everything in the directory ``top``; return the first failure."""
+    failures: list[OSError] = []
+    count = 0
+    token = os.urandom(8).hex()  # a name that nothing in the tree can have taken
+    pending = [""]  # names of directories that lie in ``top``; "" is itself
+    while pending:
+        name = pending.pop()
+        try:
+            current = os.open(name, flags, dir_fd=top) if name else os.dup(top)
+        except OSError as error:
+            failures.append(error)
+            continue
+        try:
+            for entry, is_directory in _entries(current, failures):
+                moved = f".bento-{token}-{count}"
+                count += 1
+                if _remove_entry(current, entry, is_directory, top, moved, failures):
+                    pending.append(moved)
+        finally:
+            os.close(current)
+        if name:
+            _rmdir(top, name, failures)
+    return failures[0] if failures else None
+
+
+def _entries(directory: int, failures: list[OSError]) -> list[tuple[str, bool]]:
+    try:
+        with os.scandir(directory) as found:
+            return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
+    except OSError as error:
+        failures.append(error)
+        return []
+
+
+def _remove_entry(directory: int, name: str, is_directory: bool, top: int, moved: str, failures: list[OSError]) -> bool:
+    """Delete one entry; or, when it is a directory with something in it, move it to ``top`` and return True."""
+    try:
+        if not is_directory:
+            os.unlink(name, dir_fd=directory)
+            return False
+        try:
+            os.rmdir(name, dir_fd=directory)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            os.rename(name, moved, src_dir_fd=directory, dst_dir_fd=top)
+            return True
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        failures.append(OSError(error.errno, error.strerror, name))
+    return False
+
+
+def _rmdir(top: int, name: str, failures: list[OSError]) -> None:
+    try:
+        os.rmdir(name, dir_fd=top)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        failures.append(error)
+
+
+def _cleanup_failed(path: Path, error: OSError) -> CleanupFailed:
+    what = f"{path}/{error.filename}" if error.filename and error.filename != os.fspath(path) else os.fspath(path)
+    hint = "something is mounted there: unmount it first" if error.errno == errno.EBUSY else "see lsattr, mount and df"
+    return CleanupFailed(f"cannot delete {what}: {error.strerror}", hint=hint)

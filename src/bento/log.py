@@ -1,0 +1,52 @@
+"""What Bento says of its own doings, on stderr, for who asks (``--log-level``).
+
+The standard logging package takes as long to import as the rest of a command line start; these few
+lines do what a tool needs. A library user can take the lines over by setting ``sink``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Final
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+_threshold = LEVELS.index("warning")
+
+
+def _to_stderr(level: str, text: str) -> None:
+    sys.stderr.write(f"bento[{os.getpid()}] {level}: {text}\n")
+
+
+sink: Callable[[str, str], None] = _to_stderr
+
+
+def set_level(level: str) -> None:
+    """Show lines of this level and above. Raises ValueError for an unknown one."""
+    global _threshold
+    _threshold = LEVELS.index(level)
+
+
+def is_debug() -> bool:
+    """Whether debug lines are shown, for text that is costly to make."""
+    return _threshold == 0
+
+
+def debug(text: str) -> None:
+    """For who follows what Bento does: commands as they could be pasted, steps of a stop."""
+    if _threshold == 0:
+        sink("debug", text)
+
+
+def info(text: str) -> None:
+    """For who wants to know that something happened."""
+    if _threshold <= 1:
+        sink("info", text)
+
+
+def warning(text: str) -> None:
+    """For who should act, though the command goes on."""
+    if _threshold <= 2:
+        sink("warning", text)

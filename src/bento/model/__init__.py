@@ -1,0 +1,1 @@
+"""What Bento remembers: plain frozen records, no behaviour beyond their own predicates."""

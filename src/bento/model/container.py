@@ -1,0 +1,151 @@
+"""A container as the store keeps it: what was asked for, what runs, how it ended."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from msgspec import Struct
+
+from bento.model.stop import Hook, StopIntent, StopReport
+
+
+class Status(str, Enum):
+    """Where a container is in its life. PAUSED is never stored: the kernel's freezer says it."""
+
+    CREATED = "created"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    RESTARTING = "restarting"  # nothing runs; its restart policy will start it again
+
+    @property
+    def is_live(self) -> bool:
+        """Whether processes of the container may exist."""
+        return self in (Status.STARTING, Status.RUNNING, Status.PAUSED, Status.STOPPING)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it is live, or will be again by itself."""
+        return self.is_live or self is Status.RESTARTING
+
+
+class RestartPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What happens after an exit that nobody asked for. ``limit``: at most so many restarts; 0 is no limit."""
+
+    name: str = "no"  # no | on-failure | always | unless-stopped
+    limit: int = 0
+
+
+class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A bind mount (``-v``) or a tmpfs (``--tmpfs``); paths are absolute."""
+
+    kind: str  # "bind" or "tmpfs"
+    destination: str
+    source: str = ""
+    read_only: bool = False
+    options: tuple[str, ...] = ()
+
+
+class Ulimit(Struct, frozen=True, kw_only=True):
+    """A resource limit (setrlimit(2)); ``name`` as in ``nofile``."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the user asked for, after the image's configuration was merged in.
+
+    Times are seconds. ``stop_signal`` is a number; ``None`` means not given.
+    """
+
+    image: str
+    image_id: str
+    layers: tuple[str, ...]  # lower directories, topmost first
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()  # "K=V", later ones win
+    workdir: str = "/"
+    user: str = ""  # name|uid[:group|gid], resolved in the root filesystem at start
+    hostname: str = ""
+    network: str = "none"  # "none" or "host"
+    pid: str = ""  # PID namespace: "" its own, "host", or "container:" and an id
+    pids_limit: int | None = None  # processes and threads at once; None: no limit
+    memory_bytes: int | None = None
+    cpus: float | None = None  # CPU seconds per second
+    read_only: bool = False
+    init: bool = False
+    mounts: tuple[Mount, ...] = ()
+    ulimits: tuple[Ulimit, ...] = ()
+    labels: dict[str, str] = {}
+    stop_signal: int | None = None
+    stop_timeout_s: float | None = None
+    system: bool = False  # its program is an init, and gets what inits need
+    stop_method: str = ""  # "": what follows from the rest
+    stop_command: str = ""  # of the method exec
+    auto_remove: bool = False
+    restart: RestartPolicy = RestartPolicy()
+    pre_stop: tuple[Hook, ...] = ()
+    post_stop: tuple[Hook, ...] = ()
+    hook_timeout_s: float | None = None
+    requires: tuple[str, ...] = ()  # ids of containers that are started before it and stopped after it
+    runtime: str = ""  # name or path; "" is the engine's default, resolved at create
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The process's arguments, before ``--init`` puts an init in front."""
+        return self.entrypoint + self.command
+
+
+class ProcessIdentity(Struct, frozen=True):
+    """A process for as long as this boot lasts: a pid alone may be somebody else tomorrow."""
+
+    pid: int
+    start_ticks: int  # field 22 of /proc/PID/stat, clock ticks since boot
+    boot_id: str
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """One run of a container, from start to exit."""
+
+    number: int
+    runtime: str  # path of the runtime binary
+    shows_processes: bool = True  # False: in a virtual machine or gVisor; ``init`` is the sandbox then
+    init: ProcessIdentity | None = None  # None until the runtime has created it
+    monitor: ProcessIdentity | None = None
+    cgroups: dict[str, str] = {}  # controller ("" is v2) -> directory below /sys/fs/cgroup
+    started_unix_ns: int = 0
+    started_boot_s: float = 0.0  # CLOCK_BOOTTIME
+
+
+class Exit(Struct, frozen=True, kw_only=True):
+    """How the last run ended. ``code`` None: nobody saw it (the monitor died)."""
+
+    code: int | None
+    finished_unix_ns: int
+    oom_killed: bool = False
+    is_released: bool = True  # nobody held the root filesystem any more
+    note: str = ""
+
+
+class Container(Struct, frozen=True, kw_only=True):
+    """The whole record."""
+
+    id: str
+    name: str
+    created_unix_ns: int
+    spec: ContainerSpec
+    status: Status = Status.CREATED
+    run: Run | None = None  # the current run, or the last one
+    exit: Exit | None = None
+    restarts: int = 0  # by its policy, since somebody last started it
+    restart_boot_s: float | None = None  # when it is due, CLOCK_BOOTTIME
+    restart_streak: int = 0  # of them, those after runs too short to be taken for recovered
+    stop_asked: bool = False  # a stop was asked for in this run: no restart policy may restart it
+    shut_down: bool = False  # and it was the machine's shutdown that asked: ``unless-stopped`` is started again with it
+    intent: StopIntent | None = None  # the stop under way
+    report: StopReport | None = None  # the last stop's
+    notes: tuple[str, ...] = ()  # what was clamped or left out, and why

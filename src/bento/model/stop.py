@@ -1,0 +1,167 @@
+"""What is asked of a stop and what it tells afterwards."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from msgspec import Struct
+
+from bento.units import NO_LIMIT
+
+
+class AskedBy(str, Enum):
+    """Who wanted the stop (rule S4)."""
+
+    USER = "user"
+    API = "api"
+    POLICY = "policy"
+    DEPENDENCY = "dependency"
+    SHUTDOWN = "shutdown"
+
+
+class OnPaused(str, Enum):
+    """What a stop does to a container that its user has paused (rule S11)."""
+
+    REFUSE = "refuse"
+    THAW = "thaw"
+    KILL = "kill"
+
+
+class OnDeaf(str, Enum):
+    """What a stop does to a PID 1 that the kernel keeps from hearing the signal (rule S14)."""
+
+    END = "end"
+    WAIT = "wait"
+
+
+class Verdict(str, Enum):
+    """How the container came to its end (rule S23)."""
+
+    GRACEFUL = "graceful"
+    FORWARDED = "forwarded"
+    LAST_CALL = "last-call"
+    DEFAULT_ACTION = "default-action"
+    KILLED = "killed"
+    ALREADY_EXITED = "already-exited"
+    STUCK = "stuck"
+
+    @property
+    def is_graceful(self) -> bool:
+        """Whether the program was given its chance, and took it or had already gone."""
+        return self in (Verdict.GRACEFUL, Verdict.FORWARDED, Verdict.ALREADY_EXITED)
+
+
+class Hook(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something to be done before the signal, or on the host after the clean-up (rule S9)."""
+
+    kind: str  # "inside" or "host": a command for /bin/sh; "sleep"
+    command: str = ""
+    seconds: float = 0.0  # of "sleep"
+
+
+class HookResult(Struct, frozen=True, kw_only=True):
+    """How a hook ended. ``error`` "" is success."""
+
+    when: str  # pre-stop | post-stop
+    kind: str
+    command: str
+    start_s: float  # seconds since the stop began
+    duration_s: float
+    error: str = ""
+
+
+class StopRequest(Struct, frozen=True, kw_only=True):
+    """What a caller asks for. All times are seconds."""
+
+    signal: int = 15
+    method: str = "signal"
+    command: str = ""  # of the method exec, for /bin/sh inside
+    grace_s: float = 10.0  # 0: kill now; NO_LIMIT: never kill
+    kill_timeout_s: float = 30.0
+    start_window_s: float = 10.0
+    pre_stop: tuple[Hook, ...] = ()  # in order, out of the grace
+    post_stop: tuple[Hook, ...] = ()  # on the host, after the clean-up
+    hook_timeout_s: float | None = None  # each; None: what the grace leaves
+    last_call_s: float | None = None  # None: 2 s or a fifth of the grace; 0: off
+    on_deaf: OnDeaf = OnDeaf.END
+    on_paused: OnPaused = OnPaused.REFUSE
+    asked_by: AskedBy = AskedBy.USER
+
+    @property
+    def hooks(self) -> tuple[Hook, ...]:
+        """All hooks, by the numbers that the machine gives them."""
+        return self.pre_stop + self.post_stop
+
+    @property
+    def may_kill(self) -> bool:
+        """Whether the grace ever ends."""
+        return self.grace_s != NO_LIMIT
+
+
+class StopIntent(Struct, frozen=True, kw_only=True):
+    """The stop under way, written before its first signal (rules S4, S6).
+
+    ``journal`` is the machine's own state, so that another process can go on from there.
+    """
+
+    run: int
+    request: StopRequest
+    deadline_boot_s: float | None  # CLOCK_BOOTTIME; None: no limit
+    boot_id: str
+    asked_unix_ns: int
+    oom_kills: int = 0  # the cgroup's count when the stop began
+    journal: bytes = b""
+
+
+class Telling(Struct, frozen=True, kw_only=True):
+    """One signal sent by a stop: nobody gets a second one (rule S13)."""
+
+    pid: int
+    start_ticks: int
+    comm: str
+    at_s: float  # seconds since the stop began
+    why: str
+    hears: str  # the disposition read before
+    wave: int = 1  # 1: hears it; 2: only its default action; 3: last call
+
+
+class PhaseTiming(Struct, frozen=True, kw_only=True):
+    """A phase of the stop on its own time axis; seconds since the stop began."""
+
+    name: str
+    start_s: float
+    duration_s: float
+
+
+class ProcessEnd(Struct, frozen=True, kw_only=True):
+    """How one process that was alive when the stop began has ended."""
+
+    pid: int
+    comm: str
+    how: str  # exited | signalled | killed-by-us | killed-with-pid-1 | unknown | alive
+    code: int | None = None  # exit code, or signal number
+    hears: str = ""  # its disposition for the stop signal at the first look
+    ended_s: float | None = None  # when it was seen gone, seconds since the stop began
+
+
+class StopReport(Struct, frozen=True, kw_only=True):
+    """What happened in a stop, kept with the container (rule S23)."""
+
+    asked_by: AskedBy
+    method: str
+    signal: str
+    grace_s: float
+    started_unix_ns: int
+    duration_s: float
+    verdict: Verdict
+    cause: str
+    remedy: str
+    exit_code: int | None
+    disposition: str  # of PID 1, for the stop signal
+    is_slow: bool = False  # took over half of the grace
+    phases: tuple[PhaseTiming, ...] = ()
+    tellings: tuple[Telling, ...] = ()
+    processes: tuple[ProcessEnd, ...] = ()
+    hooks: tuple[HookResult, ...] = ()
+    notes: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()  # clean-up steps that failed

@@ -1,0 +1,261 @@
+"""A container's ``config.json`` (runtime-spec 1.0: config.md, config-linux.md). Pure: a record in, a document out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bento.model.container import Container, ContainerSpec, Mount
+from bento.oci import defaults, resources
+from bento.oci.limits import Limits
+from bento.oci.user import ResolvedUser
+from bento.units import short_id
+
+SPEC_VERSION: Final = "1.0.2"
+"""The oldest that has everything used here: crun 1.0 and runc 1.0 both accept it."""
+
+INIT_PATH: Final = "/dev/catatonit"
+"""Where ``--init`` finds its init in the container: on the container's own /dev, so that no image is touched.
+
+It keeps its name: a stop knows it by that for one that passes signals on, and looks through it (rule S13).
+"""
+
+INIT_PATH_ON_ROOT: Final = "/.bento/catatonit"
+"""The same when the user mounts something on /dev: a file made there would stay behind on the host."""
+
+ETC_FILES: Final = ("hosts", "hostname", "resolv.conf")
+
+_PROPAGATIONS: Final = frozenset(
+    {"private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"}
+)
+_TMPFS_OPTIONS: Final = ("noexec", "nosuid", "nodev", "mode=1777")
+_MASK_OPTIONS: Final = ("nosuid", "noexec", "nodev", "ro", "mode=700", "size=4k")
+_OPEN_TREE_KERNEL: Final = (5, 12)  # mount_setattr(2), which "rro" needs
+
+
+def build(
+    container: Container,
+    *,
+    rootfs: Path,
+    bundle: Path,
+    user: ResolvedUser,
+    namespaces: list[dict[str, str]],
+    seccomp: dict[str, Any] | None,
+    limits: Limits,
+    init_path: Path | None,
+    masked: Sequence[str] = (),
+    cgroups_mode: str = "v2",
+    has_cgroup2: bool = True,
+    kernel: tuple[int, int] = (5, 10),
+    filters_devices: bool = True,
+    files: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """Return config.json's content.
+
+    Args:
+        container: the record; its spec already has the image's configuration merged in.
+        rootfs: where the root filesystem will be mounted, absolute.
+        bundle: directory that holds ``hosts``, ``hostname`` and ``resolv.conf`` (see ``etc_files``).
+        user: who the process runs as, looked up in the root filesystem.
+        namespaces: those of ``linux.namespaces`` that others than this function decide on: the network's, and the PID
+            namespace of another container.
+        seccomp: ``linux.seccomp``, or None for no filter.
+        limits: what ``limits.clamp`` allowed.
+        init_path: the init to put in front, on the host; None without ``--init``.
+        masked: directories of the host's own userland to hide, for an image whose only layer is ``/``.
+        cgroups_mode: v1, v2 or hybrid, as the runtime will see the host.
+        has_cgroup2: whether the host has that hierarchy, visible to the runtime or not. A system container gets it.
+        kernel: the running kernel; since 5.12 read-only bind mounts are read-only all the way down.
+        filters_devices: whether the runtime can load the device cgroup's rules. Where it cannot, device nodes do not
+            work on what the user mounts either, and none can be made; the root filesystem is for the caller.
+        files: the sources of bind mounts that are no directories: nothing is mounted below them, and crun 1.8
+            opens the target of a recursive option as a directory.
+    """
+    spec = container.spec
+    has_own_cgroup2 = spec.system and has_cgroup2
+    held = capabilities(filters_devices, may_reboot=may_reboot(spec, has_filter=seccomp is not None))
+    linux: dict[str, Any] = {
+        "namespaces": [*_own_namespaces(spec), *namespaces],
+        "cgroupsPath": cgroups_path(container.id),
+        "rootfsPropagation": "rprivate",
+        "resources": ({"devices": defaults.device_rules()} if filters_devices else {}) | resources.build(spec),
+        "maskedPaths": list(defaults.MASKED_PATHS),
+        "readonlyPaths": _read_only_paths("v2" if has_own_cgroup2 else cgroups_mode),
+    }
+    if seccomp is not None:
+        linux["seccomp"] = seccomp
+    document: dict[str, Any] = {
+        "ociVersion": SPEC_VERSION,
+        "process": _process(container, user, limits, held, has_init=init_path is not None),
+        "root": {"path": str(rootfs), "readonly": spec.read_only},
+        "mounts": _mounts(
+            spec,
+            bundle,
+            init_path=init_path,
+            masked=masked,
+            is_rro=kernel >= _OPEN_TREE_KERNEL,
+            has_devices=filters_devices,
+            files=files,
+            system=defaults.system_mounts(has_cgroup2=has_own_cgroup2) if spec.system else [],
+        ),
+        "linux": linux,
+    }
+    if owns_hostname(spec):
+        document["hostname"] = hostname(container)
+    return document
+
+
+def _read_only_paths(cgroups_mode: str) -> list[str]:
+    paths = list(defaults.READ_ONLY_PATHS)
+    if cgroups_mode == "hybrid":
+        paths.append(defaults.HYBRID_READ_ONLY_PATH)
+    return paths
+
+
+def _own_namespaces(spec: ContainerSpec) -> list[dict[str, str]]:
+    kinds = [kind for kind in defaults.NAMESPACES if kind != "pid" or not spec.pid]
+    return [{"type": kind} for kind in (*kinds, *(["uts"] if owns_hostname(spec) else []))]
+
+
+def capabilities(filters_devices: bool, *, may_reboot: bool = False) -> list[str]:
+    """Return the bounding set: nobody makes device nodes where nothing keeps them from working."""
+    held = [name for name in defaults.CAPABILITIES if filters_devices or name != "CAP_MKNOD"]
+    return [*held, defaults.REBOOT] if may_reboot else held
+
+
+def may_reboot(spec: ContainerSpec, *, has_filter: bool) -> bool:
+    """Whether the container's init may end its own PID namespace by reboot(2)."""
+    return spec.system and has_filter and "pid" in defaults.NAMESPACES
+
+
+def cgroups_path(container_id: str) -> str:
+    """Return the container's cgroup below every hierarchy's root: flat, so that no parent is left over."""
+    return f"/bento-{container_id}"
+
+
+def owns_hostname(spec: ContainerSpec) -> bool:
+    """Whether the container has a UTS namespace of its own: not on the host's network, unless a name was asked for."""
+    return spec.network != "host" or bool(spec.hostname)
+
+
+def hostname(container: Container) -> str:
+    """Return the container's host name: what was asked for, else its short id."""
+    return container.spec.hostname or short_id(container.id)
+
+
+def etc_files(container: Container, *, host_hosts: str, host_resolv_conf: str) -> dict[str, str]:
+    """Return the text of each file of ``ETC_FILES`` to lay into the bundle; one left out is not bound.
+
+    On the host's network a container gets copies of the host's files, with the host's host name left alone.
+
+    Args:
+        container: the record.
+        host_hosts: text of the host's /etc/hosts, "" when there is none.
+        host_resolv_conf: text of the host's /etc/resolv.conf, "" when there is none.
+    """
+    name = hostname(container)
+    if container.spec.network == "host":
+        files = {"hosts": host_hosts, "resolv.conf": host_resolv_conf}
+    else:
+        local = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+        files = {"hosts": f"{local}127.0.0.1\t{name}\n", "resolv.conf": ""}
+    if owns_hostname(container.spec):
+        files["hostname"] = f"{name}\n"
+    return files
+
+
+def init_destination(spec: ContainerSpec) -> str:
+    """Return where the init of ``--init`` is bound in this container."""
+    return INIT_PATH_ON_ROOT if any(mount.destination.rstrip("/") == "/dev" for mount in spec.mounts) else INIT_PATH
+
+
+def _process(
+    container: Container, user: ResolvedUser, limits: Limits, bounding: list[str], *, has_init: bool
+) -> dict[str, Any]:
+    spec = container.spec
+    # A program of root holds them all at once; others get none until they execute a file that has some. Inheritable
+    # and ambient stay empty: they would hand capabilities to whatever such a program executes.
+    held = bounding if user.uid == 0 else []
+    return {
+        "terminal": False,
+        "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
+        "args": [*((init_destination(spec), "--") if has_init else ()), *spec.argv],
+        "env": _environment(container, user),
+        "cwd": spec.workdir or "/",
+        "capabilities": {"bounding": bounding, "effective": held, "permitted": held},
+        "rlimits": limits.rlimits,
+        "noNewPrivileges": False,
+    }
+
+
+def _environment(container: Container, user: ResolvedUser) -> list[str]:
+    values = {"PATH": defaults.PATH, "HOME": user.home}
+    if owns_hostname(container.spec):
+        values["HOSTNAME"] = hostname(container)
+    if container.spec.system:
+        values["container"] = defaults.CONTAINER_ENV
+    for entry in container.spec.env:
+        name, _, value = entry.partition("=")
+        values[name] = value
+    return [f"{name}={value}" for name, value in values.items()]
+
+
+def _mounts(
+    spec: ContainerSpec,
+    bundle: Path,
+    *,
+    init_path: Path | None,
+    masked: Sequence[str],
+    is_rro: bool,
+    has_devices: bool,
+    files: frozenset[str],
+    system: list[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    destinations = [mount.destination for mount in spec.mounts]
+    replaced = {mount["destination"] for mount in system}
+    mounts = [mount for mount in defaults.mounts() if mount["destination"] not in replaced] + system
+    if init_path is not None:
+        mounts.append(_bind(str(init_path), init_destination(spec), "bind", "ro", "nosuid", "nodev", "rprivate"))
+    if spec.layers == ("/",) and "/run" not in replaced:
+        mounts.append(_tmpfs("/run", ("nosuid", "nodev", "mode=755")))
+    if spec.layers == ("/",):
+        # Not below a mount the user asked for: making the mount point would write into the user's directory.
+        hidden = [path for path in _outermost(masked) if not any(_is_below(path, d) for d in ("/run", *destinations))]
+        mounts += [_tmpfs(path, _MASK_OPTIONS) for path in hidden]
+    names = ETC_FILES if owns_hostname(spec) else tuple(name for name in ETC_FILES if name != "hostname")
+    mounts += [_bind(str(bundle / name), f"/etc/{name}", "bind", "rprivate") for name in names]
+    mounts = [mount for mount in mounts if mount["destination"] not in destinations]
+    mounts += [_asked(m, is_rro=is_rro and m.source not in files, has_devices=has_devices) for m in spec.mounts]
+    # The shallow ones first: /data must not bury /data/cache. The user's stay behind ours where equally deep.
+    mounts.sort(key=lambda mount: mount["destination"].rstrip("/").count("/"))
+    return mounts
+
+
+def _asked(mount: Mount, *, is_rro: bool, has_devices: bool) -> dict[str, Any]:
+    if mount.kind == "tmpfs":
+        return _tmpfs(mount.destination, (*_TMPFS_OPTIONS, *(("ro",) if mount.read_only else ()), *mount.options))
+    options = ["rbind", *mount.options, *(() if has_devices else ("nodev",))]
+    if _PROPAGATIONS.isdisjoint(mount.options):
+        options.append("rprivate")
+    if mount.read_only:
+        options += ["ro", "rro"] if is_rro else ["ro"]
+    return _bind(mount.source, mount.destination, *options)
+
+
+def _bind(source: str, destination: str, *options: str) -> dict[str, Any]:
+    return {"destination": destination, "type": "bind", "source": source, "options": list(options)}
+
+
+def _tmpfs(destination: str, options: Iterable[str]) -> dict[str, Any]:
+    return {"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": list(options)}
+
+
+def _is_below(path: str, parent: str) -> bool:
+    return path == parent or path.startswith(parent + "/")
+
+
+def _outermost(paths: Sequence[str]) -> list[str]:
+    """Drop what lies below another one of the list: its mount point would be gone already."""
+    ordered = sorted(set(paths))
+    return [path for path in ordered if not any(_is_below(path, other) for other in ordered if other != path)]

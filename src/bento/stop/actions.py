@@ -1,0 +1,70 @@
+"""What a stop wants done. Imperative; the driver carries them out in order."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from bento.stop.states import Step
+
+
+class Persist(Struct, frozen=True):
+    """Write the new state to the store, before anything that follows."""
+
+
+class Look(Struct, frozen=True):
+    """Read every process of the container and answer with Looked."""
+
+
+class RunHook(Struct, frozen=True):
+    """Begin the hook of this number (of ``request.hooks``) and answer with HookDone when it has ended."""
+
+    number: int
+
+
+class KillHook(Struct, frozen=True):
+    """End the hook that runs, also one begun by a driver that died. No answer is expected any more."""
+
+
+class Tell(Struct, frozen=True):
+    """Send the stop signal to this very process; SIGCONT after it when it is halted. Watch for its exit."""
+
+    pid: int
+    start_ticks: int
+    signal: int
+    wake: bool
+
+
+class Identify(Struct, frozen=True):
+    """Find out which method PID 1 obeys and answer with Identified."""
+
+
+class Ask(Struct, frozen=True):
+    """Ask PID 1 to end, by this method, and answer with Asked. ``is_patient``: rather not before it has booted."""
+
+    method: str
+    is_patient: bool
+
+
+class Thaw(Struct, frozen=True):
+    """Thaw the container's cgroups."""
+
+
+class EndMain(Struct, frozen=True):
+    """SIGKILL PID 1 only: the kernel ends its namespace with it."""
+
+
+class KillAll(Struct, frozen=True):
+    """SIGKILL everything in the container's cgroups, fork-safe, and thaw (rule S18)."""
+
+
+class RunStep(Struct, frozen=True):
+    """Carry out a clean-up step, other than the hooks, and answer with StepDone. Idempotent."""
+
+    step: Step
+
+
+class ReportStuck(Struct, frozen=True):
+    """Name who does not die, and where in the kernel they hang (rule S19)."""
+
+
+Action = Persist | Look | RunHook | KillHook | Identify | Ask | Tell | Thaw | EndMain | KillAll | RunStep | ReportStuck

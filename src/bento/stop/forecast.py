@@ -1,0 +1,291 @@
+"""What a stop would do, in words, before anything is sent. Pure: the machine is asked, not its rules repeated."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from bento.model.stop import OnPaused, StopRequest, Telling, Verdict
+from bento.stop.plan import Tree, is_forwarder, is_shell, make_plan, program
+from bento.stop.process import Disposition, Process
+from bento.stop.rehearsal import Event, Rehearsal, rehearse
+from bento.stop.telling import SWALLOWERS
+from bento.stop.verdict import Judgement, judge
+from bento.units import signal_name
+
+_BETTER: Final[dict[str, tuple[int, str]]] = {
+    "systemd": (37, "halts the container, at SIGTERM it executes itself anew"),
+    "runit": (30, "shuts down"),
+    "nginx": (3, "finishes the requests under way"),
+    "httpd": (28, "finishes the requests under way"),
+    "apache2": (28, "finishes the requests under way"),
+    "php-fpm": (3, "finishes the requests under way"),
+    "haproxy": (10, "finishes the connections under way"),
+    "postgres": (2, "disconnects its clients, at SIGTERM it waits for them"),
+    "uwsgi": (2, "ends, at SIGTERM it starts anew unless told to die-on-term"),
+}
+"""Programs for which another signal is the orderly shutdown, by their own documentation."""
+
+
+class ProcessForecast(Struct, frozen=True, kw_only=True):
+    """One process, what the stop signal would do to it, and its part in the stop."""
+
+    pid: int
+    ppid: int
+    comm: str
+    argv: tuple[str, ...]
+    hears: str  # the disposition
+    why: str  # what that means for this process
+    part: str  # what the stop does about it
+
+
+class StepForecast(Struct, frozen=True):
+    """Something that would happen, so many seconds after the stop has begun."""
+
+    at_s: float
+    text: str
+
+
+class Forecast(Struct, frozen=True, kw_only=True):
+    """A stop as it is expected to go. ``verdict`` None: it would be refused, or never end."""
+
+    name: str
+    signal: str
+    grace_s: float
+    age_s: float
+    is_paused: bool
+    processes: tuple[ProcessForecast, ...]
+    steps: tuple[StepForecast, ...]
+    verdict: Verdict | None
+    duration_s: float | None
+    cause: str
+    otherwise: str = ""  # how else it may end, and when it does
+    advice: tuple[str, ...] = ()
+
+
+def forecast(
+    name: str,
+    request: StopRequest,
+    processes: tuple[Process, ...],
+    *,
+    age_s: float,
+    is_frozen: bool = False,
+    also_hears: tuple[int, ...] = (),
+) -> Forecast:
+    """Say what a stop of these processes would do. ``also_hears``: other signals that PID 1 has a handler for."""
+    is_refused = is_frozen and request.on_paused is OnPaused.REFUSE
+    shown = rehearse(request, processes, age_s=age_s, is_frozen=is_frozen)
+    judgement = _judge(shown)
+    otherwise = ""
+    if any(program(process) in SWALLOWERS and process.disposition is Disposition.HANDLED for process in processes):
+        worse = _judge(rehearse(request, processes, age_s=age_s, is_frozen=is_frozen, swallows=True))
+        if worse is not None and judgement is not None and worse.verdict is not judgement.verdict:
+            otherwise = f"{worse.verdict.value}, if the handler shown is node's own and not the program's"
+    return Forecast(
+        name=name,
+        signal=signal_name(request.signal),
+        grace_s=request.grace_s,
+        age_s=age_s,
+        is_paused=is_frozen,
+        processes=tuple(
+            _process(process, processes, shown, is_refused=is_refused) for process in _in_tree_order(processes)
+        ),
+        steps=() if is_refused else _steps(request, processes, shown),
+        verdict=None if is_refused or judgement is None else judgement.verdict,
+        duration_s=shown.state.exited_s if shown.is_over and not is_refused else None,
+        cause=_cause(judgement, is_refused),
+        otherwise=otherwise,
+        advice=_advice(request, processes, shown, judgement, also_hears),
+    )
+
+
+def _judge(shown: Rehearsal) -> Judgement | None:
+    return judge(shown.state, exit_code=shown.exit_code, oom_kills=0) if shown.is_over else None
+
+
+def _cause(judgement: Judgement | None, is_refused: bool) -> str:
+    if is_refused:
+        return "it is paused and would not get the signal: stop refuses, unless told --paused thaw or --paused kill"
+    return "nothing would end it, and it is never to be killed" if judgement is None else judgement.cause
+
+
+# -- processes -----------------------------------------------------------------------------------
+
+
+def _in_tree_order(processes: tuple[Process, ...]) -> list[Process]:
+    """Each process after its parent; PID 1 first, and last those whose parents are not in the container."""
+    tree = Tree(processes)
+    main = tree.main()
+    roots = [p for p in processes if p.ppid not in tree.by_pid or p.is_main]
+    stack = sorted(roots, key=lambda process: process is main)
+    found: dict[int, Process] = {}
+    while stack:
+        process = stack.pop()
+        if process.pid not in found:
+            found[process.pid] = process
+            stack += reversed(tree.children(process))
+    found.update((process.pid, process) for process in processes if process.pid not in found)
+    return list(found.values())
+
+
+def _process(
+    process: Process, processes: tuple[Process, ...], shown: Rehearsal, *, is_refused: bool
+) -> ProcessForecast:
+    tree = Tree(processes)
+    return ProcessForecast(
+        pid=process.pid,
+        ppid=process.ppid,
+        comm=program(process),
+        argv=process.argv,
+        hears=process.disposition.value,
+        why=_why(process, tree, signal_name(shown.state.request.signal)),
+        part="not told" if is_refused else _part(process, tree, shown),
+    )
+
+
+def _why(process: Process, tree: Tree, name: str) -> str:
+    match process.disposition:
+        case Disposition.HANDLED if is_shell(process):
+            busy = tree.children(process)
+            return f"it has a trap for {name}" + (", which it runs when its foreground child ends" if busy else "")
+        case Disposition.HANDLED if program(process) in SWALLOWERS:
+            return f"a handler for {name} is set, but node sets one of its own that only gives up: see what it does"
+        case Disposition.HANDLED:
+            return f"it has a handler for {name}" + (", to pass it on" if is_forwarder(process) else "")
+        case Disposition.BLOCKED:
+            return f"it blocks {name}, as programs do that read their signals from a queue"
+        case Disposition.WAITING:
+            return f"it sleeps until {name} comes (sigwait)"
+        case Disposition.IGNORED:
+            return f"it ignores {name}: the kernel drops it"
+        case Disposition.DEFAULT:
+            return f"it has no handler: {name} ends it at once"
+        case Disposition.DEAF:
+            return f"it has no handler, and to PID 1 the kernel delivers no {name} without one"
+        case _:
+            return "it is being traced, or may not be read: nothing is assumed"
+
+
+def _part(process: Process, tree: Tree, shown: Rehearsal) -> str:
+    telling = next((one for one in shown.state.tellings if one.pid == process.pid), None)
+    if telling is not None:
+        return "told at the last call" if telling.wave == 3 else f"told in wave {telling.wave}"
+    by = next((event.pids[0] for event in shown.events if _is_passed_on(event, process.pid)), None)
+    if by is not None:
+        return f"told by {program(tree.by_pid[by])} ({by})"
+    ways = make_plan(tree.by_pid.values()).wrappers
+    if process in ways and tree.children(process):
+        return "looked through"
+    above = next((parent for parent in tree.ancestors(process) if parent.disposition.hears), None)
+    if above is not None:
+        return f"left to {program(above)} ({above.pid})"
+    return "not told"
+
+
+def _is_passed_on(event: Event, pid: int) -> bool:
+    return event.kind == "passed-on" and event.pids[1] == pid
+
+
+# -- steps ---------------------------------------------------------------------------------------
+
+
+def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsal) -> tuple[StepForecast, ...]:
+    names = {process.pid: f"{program(process)} ({process.pid})" for process in processes}
+    signal = signal_name(request.signal)
+    steps: list[StepForecast] = []
+    if request.grace_s == 0:
+        steps.append(StepForecast(0.0, "a grace of 0: nobody is told"))
+    elif not shown.state.tellings and any(event.kind == "end-main" and event.at_s > 0.1 for event in shown.events):
+        text = "nothing is sent: PID 1 could not hear it, but is young and may still learn to; it would be told then"
+        steps.append(StepForecast(0.0, text))
+    hooks = tuple(event for event in shown.events if event.kind == "hook" and event.number < len(request.pre_stop))
+    steps += _happenings(request, hooks, names)
+    steps += _tellings(shown.state.tellings, names, signal)
+    steps += _happenings(request, tuple(event for event in shown.events if event not in hooks), names)
+    steps.sort(key=lambda step: step.at_s)  # stable: hooks stand before who is told, and that before who ends
+    end_s = shown.state.exited_s if shown.is_over else None
+    if any(event.kind in ("end-main", "kill-all") for event in shown.events):  # it is not left to the programs
+        return tuple(steps)
+    if shown.last_call_s is not None and (end_s is None or end_s < shown.last_call_s):
+        text = f"last call, if it lives on: {signal} to whoever nobody can have told"
+        steps.append(StepForecast(shown.last_call_s, text))
+    if shown.deadline_s is not None and (end_s is None or end_s < shown.deadline_s):
+        steps.append(StepForecast(shown.deadline_s, "the grace is over: SIGKILL to whatever lives on"))
+    return tuple(steps)
+
+
+def _tellings(tellings: tuple[Telling, ...], names: dict[int, str], signal: str) -> list[StepForecast]:
+    groups: dict[tuple[float, int, str], list[str]] = {}
+    for one in tellings:
+        groups.setdefault((one.at_s, one.wave, one.why), []).append(names[one.pid])
+    kind = {1: "wave 1", 2: "wave 2", 3: "last call"}
+    return [
+        StepForecast(at_s, f"{kind[wave]}: {signal} to {', '.join(who)}: {why.removeprefix('last call: ')}")
+        for (at_s, wave, why), who in groups.items()
+    ]
+
+
+def _happenings(request: StopRequest, events: tuple[Event, ...], names: dict[int, str]) -> list[StepForecast]:
+    steps: list[StepForecast] = []
+    for event in events:
+        who = ", ".join(names[pid] for pid in event.pids)
+        match event.kind:
+            case "passed-on":
+                text = f"{names[event.pids[0]]} passes it on to {names[event.pids[1]]}"
+            case "ended":
+                text = f"{who} ends"
+            case "left":
+                text = f"{who} leaves, with the status of what it ran"
+            case "thawed":
+                text = "it is thawed, and wakes up into its shutdown"
+            case "end-main":
+                action = f"the default action of {signal_name(request.signal)}"
+                text = f"{who} cannot hear it: Bento does what {action} is, and ends it"
+            case "hook":
+                hook = request.hooks[event.number]
+                when = "" if event.number < len(request.pre_stop) else ", after the clean-up"
+                what = f"sleep {hook.seconds:g}" if hook.kind == "sleep" else f"{hook.kind}: {hook.command}"
+                text = f"hook{when}, {what}"
+            case _:
+                text = f"SIGKILL to {who}"
+        steps.append(StepForecast(event.at_s, text))
+    return steps
+
+
+# -- advice --------------------------------------------------------------------------------------
+
+
+def _advice(
+    request: StopRequest,
+    processes: tuple[Process, ...],
+    shown: Rehearsal,
+    judgement: Judgement | None,
+    also_hears: tuple[int, ...],
+) -> tuple[str, ...]:
+    found: list[str] = []
+    told = {telling.pid for telling in shown.state.tellings}
+    told |= {event.pids[1] for event in shown.events if event.kind == "passed-on"}
+    main = next((process for process in processes if process.is_main), None)
+    for process in processes:
+        name = program(process) if program(process) in _BETTER else process.comm
+        number, does = _BETTER.get(name, (request.signal, ""))
+        if number != request.signal and process.pid in told:
+            found.append(f"use --stop-signal {_short(number)}: at {signal_name(number)} {name} {does}")
+    if main is not None and not main.disposition.hears and not is_shell(main):
+        for number in also_hears:
+            better = f"{program(main)} has a handler for {signal_name(number)}: if that ends it in order"
+            found.append(f"{better}, use --stop-signal {_short(number)}")
+    tree = Tree(processes)
+    for process in processes:
+        busy = [child for child in tree.children(process) if not child.is_background]
+        if is_shell(process) and process.disposition is Disposition.HANDLED and busy:
+            who = program(busy[0])
+            found.append(f"in the script of {program(process)} ({process.pid}): start {who} with & and wait for it")
+    if judgement is not None and judgement.remedy:
+        found.append(judgement.remedy)
+    return tuple(dict.fromkeys(found))
+
+
+def _short(number: int) -> str:
+    return signal_name(number).removeprefix("SIG")

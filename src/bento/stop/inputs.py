@@ -1,0 +1,82 @@
+"""What may happen to a stop. Past tense: these are observations, never wishes."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from bento.stop.process import Process
+from bento.stop.states import Step, Timer
+
+
+class Looked(Struct, frozen=True):
+    """A look at every process of the container."""
+
+    processes: tuple[Process, ...]
+    is_frozen: bool = False
+
+
+class MainExited(Struct, frozen=True):
+    """PID 1 of the container was seen gone. Only this leads to ``stopped`` (rule S20)."""
+
+
+class ToldExited(Struct, frozen=True):
+    """Somebody the stop had told was seen gone."""
+
+    pid: int
+
+
+class Identified(Struct, frozen=True):
+    """PID 1 was looked at: the method it obeys, ``signal`` when it is no init that is known, and how that shows."""
+
+    method: str
+    reason: str
+
+
+class Asked(Struct, frozen=True):
+    """PID 1 was asked by a method. ``error`` "" is success; ``retry``: nothing was sent, and soon it may be."""
+
+    method: str
+    error: str = ""
+    retry: bool = False
+
+
+class TimerFired(Struct, frozen=True):
+    """A timer of the state has come due."""
+
+    timer: Timer
+
+
+class DeadlineMoved(Struct, frozen=True):
+    """Another caller joined (rule S5). Later than now only with ``extend``."""
+
+    deadline_s: float | None
+    extend: bool = False
+
+
+class HookDone(Struct, frozen=True):
+    """A hook ended, or could not be begun. ``error`` "" is success."""
+
+    number: int
+    error: str = ""
+
+
+class StepDone(Struct, frozen=True):
+    """A clean-up step ended. ``error`` "" is success; ``retry``: it may succeed a little later."""
+
+    step: Step
+    error: str = ""
+    retry: bool = False
+
+
+class Resumed(Struct, frozen=True):
+    """Another process goes on with this stop: whoever drove it before is gone.
+
+    ``deadline_s`` is the recorded one on today's clock; the machine may have been suspended meanwhile.
+    """
+
+    deadline_s: float | None = None
+
+
+Input = (
+    HookDone | Asked | Identified | Looked | MainExited | ToldExited | TimerFired | DeadlineMoved | StepDone | Resumed
+)

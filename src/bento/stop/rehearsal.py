@@ -1,0 +1,296 @@
+"""A stop rehearsed: the machine itself, driven in virtual time against a model of the container. Pure.
+
+No rule of the stop is in here: who is told, when, and what follows is what ``machine`` does with what it is shown.
+Only how programs take it is assumed, and that is the whole of this model:
+
+- who hears the signal ends at once, and ends what it has started;
+- an init or another forwarder passes it on to its first child, and leaves with that child's status;
+- a shell runs its trap, or leaves, when what it waits for has ended; so does a PID 1 that is looked through;
+- who has only the default action dies of it; who ignores the signal, or is deaf to it, goes on;
+- inits that want another signal (systemd, runit) go on, too;
+- hooks succeed at once, but for a sleep, which takes its time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bento.model.stop import StopRequest
+from bento.stop import machine
+from bento.stop.actions import (
+    Action,
+    Ask,
+    EndMain,
+    Identify,
+    KillAll,
+    KillHook,
+    Look,
+    Persist,
+    ReportStuck,
+    RunHook,
+    RunStep,
+    Tell,
+    Thaw,
+)
+from bento.stop.inputs import (
+    Asked,
+    HookDone,
+    Identified,
+    Input,
+    Looked,
+    MainExited,
+    StepDone,
+    TimerFired,
+    ToldExited,
+)
+from bento.stop.methods import HALTED_CODE, METHODS, SIGNAL
+from bento.stop.plan import Tree, is_forwarder, is_shell, program
+from bento.stop.process import Disposition, Process
+from bento.stop.states import FINAL, StopState, Timer
+from bento.stop.telling import SWALLOWERS
+from bento.stop.verdict import SIGKILL_STATUS
+
+SOON_S: Final = 0.001  # what "at once" takes
+_SIGKILL: Final = 9
+_BY_NAME: Final[dict[str, str]] = {name: name for name in METHODS} | {"init": "sysvinit"}
+_ENDS_ON: Final = {"systemd": frozenset({37, 38, 2}), "runit": frozenset({30, 2})}
+"""Inits that do something else at other signals: systemd executes itself anew at SIGTERM (systemd(1), SIGNALS)."""
+
+
+class Event(Struct, frozen=True):
+    """Something that happens in a rehearsal."""
+
+    at_s: float
+    kind: str  # passed-on | ended | left | thawed | end-main | kill-all | hook
+    pids: tuple[int, ...] = ()
+    number: int = 0  # of the hook
+
+
+class Rehearsal(Struct, frozen=True, kw_only=True):
+    """How it went. ``state`` is not final when it would go on for ever."""
+
+    state: StopState
+    events: tuple[Event, ...]
+    exit_code: int | None  # of PID 1
+    deadline_s: float | None  # when SIGKILL would come, had it not ended
+    last_call_s: float | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it comes to an end."""
+        return self.state.phase in FINAL
+
+
+def rehearse(
+    request: StopRequest,
+    processes: tuple[Process, ...],
+    *,
+    age_s: float,
+    is_frozen: bool = False,
+    swallows: bool = False,
+) -> Rehearsal:
+    """Run a stop of what one look has shown, at time 0. ``age_s``: of the container.
+
+    ``swallows``: programs known for it (node) drop their handler when told, and live on.
+    """
+    run = _Run(request, _Cast(processes, request.signal, is_frozen=is_frozen, swallows=swallows), age_s)
+    run.play()
+    main = next((process for process in processes if process.is_main), None)
+    return Rehearsal(
+        state=run.state,
+        events=tuple(run.cast.events),
+        exit_code=run.cast.codes.get(main.pid) if main else None,
+        deadline_s=run.deadline_s,
+        last_call_s=run.last_call_s,
+    )
+
+
+class _Cast:
+    """The processes, and how they take what they are told."""
+
+    def __init__(self, processes: tuple[Process, ...], number: int, *, is_frozen: bool, swallows: bool) -> None:
+        self.alive = {process.pid: process for process in processes}
+        self.codes: dict[int, int] = {}  # of those who have ended
+        self.events: list[Event] = []
+        self.is_frozen = is_frozen
+        self.due: list[tuple[float, int, int, str]] = []  # who ends when, with which code, and the event's kind
+        self._number, self._swallows = number, swallows
+        self._waits_for = {process.pid: self._foreground(process) for process in processes}
+
+    def _foreground(self, process: Process) -> frozenset[int]:
+        """Whom a process waits for: a shell not for its background jobs, unless it has no others."""
+        children = [child for child in self.alive.values() if child.ppid == process.pid]
+        return frozenset(child.pid for child in children if not child.is_background) or frozenset(
+            child.pid for child in children
+        )
+
+    def main(self) -> Process | None:
+        return next((process for process in self.alive.values() if process.is_main), None)
+
+    def method(self) -> str:
+        """Return what PID 1 would be asked by, from its name alone: a rehearsal has no more."""
+        main = self.main()
+        return _BY_NAME.get(main.comm, SIGNAL) if main else SIGNAL
+
+    def ask(self, now_s: float) -> None:
+        """Have an init shut its container down, as one that has nothing to do."""
+        main = self.main()
+        if main is not None:
+            self.due.append((now_s + SOON_S, main.pid, HALTED_CODE, "ended"))
+
+    def signal(self, pid: int, now_s: float) -> None:
+        """Have a process take the stop signal. A frozen one takes it when it is thawed, which comes with it."""
+        process = self.alive[pid]
+        waits_for = self._waits_for[pid] & self.alive.keys()
+        ends_on = _ENDS_ON.get(process.comm, frozenset({self._number}))
+        if not process.disposition.hears:
+            if process.disposition is Disposition.DEFAULT:
+                self.due.append((now_s + SOON_S, pid, 128 + self._number, "ended"))
+        elif is_forwarder(process) and waits_for:
+            first = min(waits_for, key=lambda child: self.alive[child].key[::-1])
+            self.events.append(Event(now_s, "passed-on", (pid, first)))
+            self.signal(first, now_s)
+        elif self._swallows and program(process) in SWALLOWERS:
+            self.alive[pid] = replace(process, disposition=Disposition.DEAF if process.is_main else Disposition.DEFAULT)
+        elif self._number in ends_on and not (is_shell(process) and waits_for):
+            self.due.append((now_s + SOON_S, pid, 0, "ended"))
+
+    def kill(self, pids: list[int], now_s: float) -> None:
+        self.due += [(now_s, pid, SIGKILL_STATUS, "killed") for pid in pids]
+
+    def next_s(self) -> float | None:
+        return min((due[0] for due in self.due), default=None)
+
+    def advance(self, now_s: float) -> list[int]:
+        """End whoever is due; return who has ended."""
+        ended: list[int] = []
+        while self.due and (first := min(self.due))[0] <= now_s:
+            self.due.remove(first)
+            _, pid, code, kind = first
+            if pid in self.alive:
+                ended += self._end(pid, code, kind, now_s)
+        return ended
+
+    def _end(self, pid: int, code: int, kind: str, now_s: float) -> list[int]:
+        process = self.alive[pid]
+        self.codes[pid] = code
+        if process.is_main:  # and with it, by the kernel, its namespace
+            gone = list(self.alive)
+        elif process.disposition.hears:
+            gone = [pid, *(below for below, _ in Tree(self.alive.values()).below([process.key]))]
+        else:
+            gone = [pid]
+        for one in gone:
+            self.alive.pop(one, None)
+        main = self.main()
+        for child in list(self.alive.values()):
+            if child.ppid in gone and main is not None:
+                self.alive[child.pid] = replace(child, ppid=main.pid)
+        if kind != "killed":
+            self.events.append(Event(now_s, kind, (pid,)))
+        for waiter in list(self.alive.values()):
+            waits_for = self._waits_for[waiter.pid]
+            if waits_for and not waits_for & self.alive.keys() and self._leaves(waiter):
+                self.due.append((now_s + SOON_S, waiter.pid, code, "left"))
+        return gone
+
+    def _leaves(self, waiter: Process) -> bool:
+        """Whether a process ends when what it waits for has ended."""
+        is_looked_through = waiter.is_main and not waiter.disposition.hears
+        return is_shell(waiter) or is_forwarder(waiter) or is_looked_through
+
+
+class _Run:
+    """The machine's driver, as ``engine.session`` is for real processes."""
+
+    def __init__(self, request: StopRequest, cast: _Cast, age_s: float) -> None:
+        self.cast = cast
+        self.now_s = 0.0
+        self.state, self._actions = machine.begin(request, now_s=0.0, born_s=-age_s)
+        timers = self.state.timers
+        self.deadline_s, self.last_call_s = timers.get(Timer.DEADLINE), timers.get(Timer.LAST_CALL)
+        self._queue: deque[Input] = deque()
+        self._hook: tuple[float, int] | None = None  # when the one that runs ends, and its number
+        self._told: set[int] = set()
+        self._is_main_seen = False
+        # Most looks of a long grace show what the one before has shown: after so many, only the deadline counts.
+        self._looks_left = max(150, min(3000, 100_000 // max(1, len(cast.alive))))
+
+    def play(self) -> None:
+        """Go on until it is over, or nothing more will happen."""
+        self._drain()
+        while self.state.phase not in FINAL:
+            timers = {t: at_s for t, at_s in self.state.timers.items() if t is not Timer.LOOK or self._looks_left > 0}
+            timer = min(timers.items(), key=lambda item: item[1], default=None)
+            exit_s, hook = self.cast.next_s(), self._hook
+            due = [at_s for at_s in (timer and timer[1], exit_s, hook and hook[0]) if at_s is not None]
+            if not due:
+                return
+            self.now_s = min(due)
+            if hook is not None and hook[0] <= self.now_s:
+                self._hook = None
+                self._queue.append(HookDone(hook[1]))
+            elif exit_s is not None and exit_s <= self.now_s:
+                self._observe(self.cast.advance(self.now_s))
+            else:
+                assert timer is not None
+                self._looks_left -= timer[0] is Timer.LOOK
+                self._queue.append(TimerFired(timer[0]))
+            self._drain()
+
+    def _observe(self, ended: list[int]) -> None:
+        self._queue.extend(ToldExited(pid) for pid in ended if pid in self._told)
+        if self.cast.main() is None and not self._is_main_seen:
+            self._is_main_seen = True
+            self._queue.append(MainExited())
+
+    def _drain(self) -> None:
+        self._carry_out(self._actions)
+        while self._queue:
+            self.state, self._actions = machine.step(self.state, self._queue.popleft(), self.now_s)
+            self._carry_out(self._actions)
+        self._actions = ()
+
+    def _carry_out(self, actions: tuple[Action, ...]) -> None:
+        cast, now_s = self.cast, self.now_s
+        for action in actions:
+            match action:
+                case Look():
+                    self._queue.append(Looked(tuple(cast.alive.values()), cast.is_frozen))
+                case Tell():
+                    self._told.add(action.pid)
+                    cast.signal(action.pid, now_s)
+                case Thaw():
+                    cast.is_frozen = False
+                    cast.events.append(Event(now_s, "thawed"))
+                case EndMain():
+                    main = cast.main()
+                    cast.events.append(Event(now_s, "end-main", (main.pid,) if main else ()))
+                    cast.kill([main.pid] if main else [], now_s)
+                case KillAll():
+                    cast.events.append(Event(now_s, "kill-all", tuple(cast.alive)))
+                    cast.kill(list(cast.alive), now_s)
+                case Identify():
+                    self._queue.append(Identified(cast.method(), "its program's name"))
+                case Ask():
+                    cast.ask(now_s)
+                    self._queue.append(Asked(action.method))
+                case RunHook():
+                    self._run_hook(action.number)
+                case KillHook():
+                    self._hook = None
+                case RunStep():
+                    self._queue.append(StepDone(action.step))
+                case Persist() | ReportStuck():  # nothing to the processes
+                    pass
+                case _:
+                    assert_never(action)
+
+    def _run_hook(self, number: int) -> None:
+        hook = self.state.request.hooks[number]
+        self.cast.events.append(Event(self.now_s, "hook", number=number))
+        self._hook = (self.now_s + (hook.seconds if hook.kind == "sleep" else 0.0), number)

@@ -1,0 +1,95 @@
+"""Words that users and records write, parsed once: signals, seconds, names and ids."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import signal
+from typing import Final
+
+from bento.errors import UsageError
+
+NO_LIMIT: Final = -1.0
+"""A grace of this many seconds never ends in a kill (``-t -1``)."""
+
+RTMIN: Final = 34
+"""libc's SIGRTMIN: the kernel's 32 and 33 belong to the C library (signal(7))."""
+RTMAX: Final = 64
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_SIGNALS: Final = {s.name.removeprefix("SIG"): int(s) for s in signal.Signals} | {"IOT": 6, "POLL": 29, "CLD": 17}
+
+
+def parse_signal(text: str | int) -> int:
+    """Return the number of a signal given as ``TERM``, ``SIGTERM``, ``15`` or ``RTMIN+3``.
+
+    Raises UsageError for unknown names, for 0 (which only probes, kill(2)) and for numbers
+    that Linux does not have.
+    """
+    word = str(text).strip().upper().removeprefix("SIG")
+    number = int(word) if word.isascii() and word.isdigit() else _named_signal(word)
+    if not 1 <= number <= RTMAX or number in (32, 33):
+        raise UsageError(
+            f"unknown signal {text!r}", hint="use a name such as SIGTERM, RTMIN+3, or a number from 1 to 64"
+        )
+    return number
+
+
+def _named_signal(word: str) -> int:
+    if match := re.fullmatch(r"(RTMIN|RTMAX)(?:([+-])(\d{1,2}))?", word):
+        base, sign, offset = match.groups()
+        number = (RTMIN if base == "RTMIN" else RTMAX) + int(f"{sign or '+'}{offset or 0}")
+        return number if RTMIN <= number <= RTMAX else 0
+    return _SIGNALS.get(word, 0)
+
+
+def signal_name(number: int) -> str:
+    """Return ``SIGTERM`` for 15 and ``SIGRTMIN+3`` for 37."""
+    if RTMIN <= number <= RTMAX:
+        return "SIGRTMIN" if number == RTMIN else f"SIGRTMIN+{number - RTMIN}"
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def parse_seconds(text: str | float, *, what: str = "time", allow_no_limit: bool = True) -> float:
+    """Return seconds, fractions allowed; -1 is NO_LIMIT where that is allowed.
+
+    Raises UsageError for anything else: text, NaN, infinity, other negative numbers.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if allow_no_limit and seconds == NO_LIMIT:
+        return NO_LIMIT
+    if not math.isfinite(seconds) or seconds < 0:
+        or_never = ", or -1 for no limit" if allow_no_limit else ""
+        raise UsageError(f"bad {what} {str(text)!r}", hint=f"give seconds, such as 10 or 0.5{or_never}")
+    return seconds
+
+
+def parse_name(text: str) -> str:
+    """Return a container or image name that Docker would accept too; else UsageError."""
+    if not _NAME.fullmatch(text) or len(text) > 128:
+        raise UsageError(
+            f"invalid name {text!r}",
+            hint="start with a letter or digit; then letters, digits, '_', '.', '-'; 128 at most",
+        )
+    return text
+
+
+def new_id() -> str:
+    """Return a fresh container id: 64 hexadecimal digits."""
+    while True:
+        candidate = os.urandom(32).hex()
+        # Docker's rule: an id whose short form is a plain number would be taken for one by tools that parse numbers.
+        if not candidate[:12].isdigit():
+            return candidate
+
+
+def short_id(full: str) -> str:
+    """Return the 12 digits people read."""
+    return full[:12]

@@ -1,0 +1,168 @@
+"""The only place that names concrete drivers: from settings to an engine."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bento.config import DEFAULT_ROOT, DEFAULT_RUN_ROOT, Settings
+from bento.engine.facade import EngineFacade
+from bento.engine.parts import Parts
+from bento.errors import NotPermitted, StorageUnusable
+from bento.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bento import command, locks
+    from bento.command import Child
+    from bento.drivers.image import rootfs
+    from bento.drivers.monitor import conmon
+    from bento.drivers.network import simple
+    from bento.drivers.processes import linux, virtual
+    from bento.drivers.processes.base import ProcessDriver
+    from bento.drivers.runtime import detect
+    from bento.drivers.runtime.base import RuntimeDriver
+    from bento.drivers.state import sqlite
+    from bento.drivers.storage import overlay
+    from bento.engine.parts import T
+    from bento.kernel import inotify, namespace
+    from bento.model.container import Container
+else:
+    command, locks = LazyModule("bento.command"), LazyModule("bento.locks")
+    rootfs, conmon = LazyModule("bento.drivers.image.rootfs"), LazyModule("bento.drivers.monitor.conmon")
+    simple, linux = LazyModule("bento.drivers.network.simple"), LazyModule("bento.drivers.processes.linux")
+    virtual = LazyModule("bento.drivers.processes.virtual")
+    detect, sqlite = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.state.sqlite")
+    overlay = LazyModule("bento.drivers.storage.overlay")
+    inotify, namespace = LazyModule("bento.kernel.inotify"), LazyModule("bento.kernel.namespace")
+
+_SPAWN_TIMEOUT_S = 10.0
+
+
+class Engine(EngineFacade):
+    """An engine on this host. Two engines with different roots never touch each other.
+
+    Raises NotPermitted when the caller is not root, StorageUnusable when a root cannot be made or is open to others.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: Path | str = DEFAULT_ROOT,
+        run_root: Path | str = DEFAULT_RUN_ROOT,
+        runtime: str = "",
+        runtime_args: tuple[str, ...] = (),
+        stop_timeout_s: float = 10.0,
+    ) -> None:
+        settings = Settings(
+            root=Path(os.path.abspath(root)),
+            run_root=Path(os.path.abspath(run_root)),
+            runtime=runtime,
+            runtime_args=runtime_args,
+            stop_timeout_s=stop_timeout_s,
+        )
+        super().__init__(HostParts(settings))
+
+
+class HostParts(Parts):
+    """The drivers of this host. Makes the roots when they are not there; opens the database when it is first used."""
+
+    def __init__(self, settings: Settings) -> None:
+        if os.geteuid() != 0:
+            raise NotPermitted("bento needs root: it makes namespaces, mounts and cgroups", hint="use sudo")
+        self.root, self.run_root = settings.root, settings.run_root
+        for directory in (self.root, self.run_root):
+            _make(directory, 0o711)
+            _check_ours(directory)
+        # Who could enter the run directories could reach the sockets of the monitors in them, and of stops.
+        _make(self.run_root / "containers", 0o700)
+        self.grace_s = settings.stop_timeout_s
+        self.helper_argv = _helper_argv(settings)
+        self._settings = settings
+        self._runtimes: dict[str, RuntimeDriver] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        """Make a driver when it is first used."""
+        if name not in _DRIVERS:
+            raise AttributeError(name)
+        driver = _DRIVERS[name](self)
+        setattr(self, name, driver)
+        return driver
+
+    def runtime(self, name: str) -> RuntimeDriver:
+        """See Parts."""
+        name = name or self._settings.runtime
+        if name not in self._runtimes:
+            self._runtimes[name] = detect.choose(name, self.run_root, self._settings.runtime_args)
+        return self._runtimes[name]
+
+    def processes_for(self, container: Container) -> ProcessDriver:
+        """See Parts."""
+        if container.run is None or container.run.shows_processes:
+            return super().processes_for(container)
+        return virtual.VirtualProcesses(container, self.runtime(container.run.runtime).begin_signal)
+
+    def in_private_mounts(self, fn: Callable[[], T]) -> T:
+        """See Parts."""
+        return namespace.in_private_mounts(fn)
+
+    def watch_file(self, path: Path) -> inotify.FileWatch:
+        """See Parts."""
+        return inotify.FileWatch(path)
+
+    def watch_gone(self, directory: Path) -> int:
+        """See Parts."""
+        return inotify.watch_gone(str(directory))
+
+    def spawn(self, argv: list[str], env: dict[str, str]) -> Child:
+        """See Parts."""
+        return command.spawn(argv, env=command.clean_environment() | env, new_session=True)
+
+    def spawn_detached(self, argv: tuple[str, ...]) -> None:
+        """See Parts. The shell between is reaped here, the helper by init."""
+        words = ["/bin/sh", "-c", '"$@" &', "sh", *argv]
+        command.spawn(words, capture=False, new_session=True).finish(_SPAWN_TIMEOUT_S)
+
+
+_DRIVERS: dict[str, Callable[[HostParts], object]] = {
+    "store": lambda parts: sqlite.SqliteStore(parts.root / "bento.db"),
+    "storage": lambda parts: overlay.OverlayStorage(parts.root),
+    "monitor": lambda parts: conmon.ConmonMonitor(Path("conmon")),  # looked for on PATH when one is started
+    "network": lambda parts: simple.SimpleNetwork(),
+    "images": lambda parts: rootfs.RootfsImages(parts.root),
+    "processes": lambda parts: linux.LinuxProcesses(),
+    "locks": lambda parts: locks.ContainerLocks(parts.run_root),
+}
+
+
+def _make(directory: Path, mode: int) -> None:
+    try:
+        directory.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageUnusable(
+            f"cannot make {directory}: {error.strerror}", hint="choose another --root or --run-root"
+        ) from None
+
+
+def _check_ours(directory: Path) -> None:
+    """Refuse a directory in which others could put files in the place of ours: root follows what is written there."""
+    status = directory.stat()
+    if status.st_uid != os.geteuid():
+        raise StorageUnusable(
+            f"{directory} belongs to user {status.st_uid}", hint="choose a directory of root's own, or chown it"
+        )
+    if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid != 0):
+        raise StorageUnusable(
+            f"{directory} may be written by others", hint="choose a directory of root's own, or use chmod go-w"
+        )
+
+
+def _helper_argv(settings: Settings) -> tuple[str, ...]:
+    """How this engine is run again. -P: the current directory is not searched for modules (python(1))."""
+    where = ("--root", str(settings.root), "--run-root", str(settings.run_root))
+    arguments = ("--runtime-args", " ".join(settings.runtime_args)) if settings.runtime_args else ()
+    return (sys.executable, "-P", "-m", "bento", *where, *arguments)

@@ -1,0 +1,142 @@
+"""Fixtures and rules of the whole suite; the machinery is in ``support``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from support import leaks, reaper
+from support.cli import BentoCli, Roots
+
+IS_STRICT = os.environ.get("BENTO_TEST_STRICT") == "1" or os.environ.get("CI") == "true"
+"""In CI a test that cannot run here is a failure: a missing tool must not pass for a passed test."""
+KERNEL_CANNOT = "kernel:"
+"""A skip whose reason begins like this stays a skip: the machine's kernel is too old for it."""
+
+_NEED_ROOT = ("contract", "integration")
+_HERE = Path(__file__).parent
+
+settings.register_profile("bento", deadline=None, print_blob=True)
+settings.register_profile("ci", parent=settings.get_profile("bento"), derandomize=True)
+settings.load_profile("ci" if IS_STRICT else "bento")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    if not config.option.collectonly:
+        reaper.run_under_reaper()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(_HERE).parts[0]
+        item.add_marker(getattr(pytest.mark, folder))
+        if folder in _NEED_ROOT and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    report = yield
+    if IS_STRICT and report.skipped and not hasattr(report, "wasxfail"):
+        _fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector):
+    report = yield
+    if IS_STRICT and report.outcome == "skipped":
+        _fail_if_skipped(report)
+    return report
+
+
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    reason = (
+        report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    )
+    if not reason.startswith(KERNEL_CANNOT):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which is a failure here (CI or BENTO_TEST_STRICT is set): {reason}"
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    """A short directory for the session, on a filesystem that overlayfs can write to.
+
+    Short, because a UNIX socket's path has 108 bytes at most (unix(7)), and ours hold a 64-digit id.
+    """
+    base = Path(tempfile.mkdtemp(prefix="bt-", dir=_writable_by_overlay()))
+    yield base
+    leaks.remove_tree(base)
+
+
+def _writable_by_overlay() -> str:
+    chosen = os.environ.get("BENTO_TEST_DIR")
+    candidates = [chosen] if chosen else ["/tmp", "/var/tmp", "/dev/shm"]
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        types = {line.split()[4]: line.split(" - ")[1].split()[0] for line in file}
+    for candidate in candidates:
+        point = Path(candidate)
+        while str(point) not in types:
+            point = point.parent
+        # An overlay cannot be the writable layer of another one (overlayfs.rst).
+        if types[str(point)] != "overlay":
+            return candidate
+    return candidates[0]
+
+
+@pytest.fixture(autouse=True)
+def leak_check(request: pytest.FixtureRequest) -> Iterator[leaks.LeakWatch | None]:
+    """After each contract and integration test nothing of it may be left on the machine."""
+    folder = request.path.relative_to(_HERE).parts[0]
+    if folder not in _NEED_ROOT or os.geteuid() != 0:
+        yield None
+        return
+    scratch = request.getfixturevalue("scratch")
+    base = Path(tempfile.mkdtemp(prefix="t", dir=scratch))
+    tmp_base = request.getfixturevalue("tmp_path_factory").getbasetemp()
+    watches = [leaks.LeakWatch(base), leaks.LeakWatch(tmp_base)]
+    yield watches[0]
+    found = list(dict.fromkeys(line for watch in watches for line in watch.leaks()))
+    found += watches[0].files()
+    if found:
+        for watch in watches:
+            watch.sweep()
+    leaks.remove_tree(base)
+    if found and not request.node.get_closest_marker("no_leak_check"):
+        pytest.fail("left behind:\n  " + "\n  ".join(found), pytrace=False)
+
+
+@pytest.fixture
+def roots(leak_check: leaks.LeakWatch | None, tmp_path: Path) -> Roots:
+    """--root and --run-root of this test alone."""
+    base = leak_check.base if leak_check else tmp_path
+    pair = Roots(base / "l", base / "r")
+    if leak_check:
+        leak_check.roots += pair
+    return pair
+
+
+@pytest.fixture(params=["crun", "runc"])
+def runtime(request: pytest.FixtureRequest) -> str:
+    """The OCI runtime's name; every test that asks for it runs with each."""
+    name: str = request.param
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    return name
+
+
+@pytest.fixture
+def bento(roots: Roots, runtime: str) -> Iterator[BentoCli]:
+    """The command line. What the test leaves is removed by ``bento rm -f``; the leak check judges the result."""
+    cli = BentoCli(roots, runtime)
+    yield cli
+    removed = cli.remove_all()
+    assert removed is None or removed.returncode == 0, str(removed)

@@ -1,0 +1,94 @@
+"""The filter in force: what Docker denies fails in a real container, what programs need works."""
+
+from __future__ import annotations
+
+import errno
+import platform
+from pathlib import Path
+
+import pytest
+
+from support.sandbox import Sandbox
+
+X86_ONLY = pytest.mark.skipif(platform.machine() != "x86_64", reason="kernel: system call numbers of x86_64")
+
+NUMBERS = {
+    "add_key": 248,
+    "keyctl": 250,
+    "setns": 308,
+    "bpf": 321,
+    "fsopen": 430,
+    "unshare": 272,
+    "io_uring_setup": 425,
+}
+
+
+def python(code: str) -> tuple[str, ...]:
+    return ("/usr/bin/python3", "-c", code)
+
+
+@pytest.fixture
+def run(leak_check, runtime: str):
+    def run(*argv: str) -> tuple[str, str, int]:
+        with Sandbox(leak_check.base, runtime, *argv) as it:
+            return it.run()
+
+    return run
+
+
+@X86_ONLY
+def test_forbidden_calls_fail(run) -> None:
+    code = (
+        "import ctypes\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        f"for name, number in {NUMBERS!r}.items():\n"
+        "    result = libc.syscall(number, 0, 0, 0, 0, 0)\n"
+        "    print(name, result, ctypes.get_errno())\n"
+    )
+    out, err, status = run(*python(code))
+
+    assert status == 0, err
+    answers = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
+    for name in NUMBERS:
+        assert answers[name][0] == "-1"
+        assert int(answers[name][1]) in (errno.EPERM, errno.ENOSYS), name
+    assert {int(answers[name][1]) for name in ("keyctl", "unshare", "setns", "fsopen")} == {errno.EPERM}
+
+
+def test_nobody_makes_namespaces_or_mounts(run) -> None:
+    out, _, _ = run(
+        "/bin/sh",
+        "-c",
+        "for n in U m n; do unshare -$n true 2>&- || echo no; done; mount -t tmpfs x /mnt 2>&- || echo no",
+    )
+
+    assert out == "no\n" * 4
+
+
+def test_a_new_user_namespace_by_clone_fails_too(run) -> None:
+    code = (
+        "import ctypes\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "print(libc.syscall(56, 0x10000000 | 17, 0, 0, 0, 0) > -1)\n"  # CLONE_NEWUSER | SIGCHLD
+    )
+    if platform.machine() != "x86_64":
+        pytest.skip("kernel: system call numbers of x86_64")
+    assert run(*python(code))[0] == "False\n"
+
+
+def test_threads_and_processes_work(run) -> None:
+    code = (
+        "import os, subprocess, threading\n"
+        "thread = threading.Thread(target=print, args=('thread',)); thread.start(); thread.join()\n"
+        "print(subprocess.run(['/bin/echo', 'child'], capture_output=True, text=True).stdout, end='')\n"
+        "print(os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)[1])\n"
+    )
+    assert run(*python(code)) == ("thread\nchild\n0\n", "", 0)
+
+
+def test_the_filter_is_on(run) -> None:
+    assert run("/bin/grep", "^Seccomp:", "/proc/self/status")[0] == "Seccomp:\t2\n"
+
+
+def test_the_packaged_profile_is_there() -> None:
+    assert Path("/usr/share/containers/seccomp.json").exists()

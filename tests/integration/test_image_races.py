@@ -1,0 +1,86 @@
+"""Imports, removals, containers and doctor at once: nobody stands on a layer that is gone, no layer is lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from support.cli import BentoCli, Roots
+from support.workload import ONE_RUNTIME, assert_clean
+
+pytestmark = ONE_RUNTIME
+
+SECONDS = 4.0
+PRELUDE = """
+import os, sys, time
+from contextlib import suppress
+from pathlib import Path
+from bento import Engine
+from bento.model.image import ImageConfig
+from bento.engine.create import CreateOptions
+from bento.errors import BentoError, Conflict, NotFound
+root, run_root, sources, seconds = sys.argv[1:]
+end, done = time.monotonic() + float(seconds), 0
+engine = Engine(root=root, run_root=run_root, runtime="crun")
+while time.monotonic() < end:
+"""
+IMPORTS = """
+    source = Path(sources) / str(done % 2)
+    layer = engine.import_image(source, "im", ImageConfig(command=("true",)))
+    done += 1
+"""
+REMOVES = """
+    with suppress(NotFound, Conflict):
+        engine.remove_image("im")
+        done += 1
+"""
+CREATES = """
+    with suppress(NotFound):
+        made = engine.create(CreateOptions(image="im"))
+        for _ in range(3):
+            assert all(os.path.isdir(layer) for layer in made.spec.layers), made.spec.layers
+            time.sleep(0.003)
+        engine.remove(made.id)
+        done += 1
+"""
+EXAMINES = """
+    found = [finding for finding in engine.doctor(fix=bool(done % 2))]
+    assert found == [], found
+    done += 1
+"""
+
+
+def test_no_layer_goes_that_somebody_stands_on(bento: BentoCli, roots: Roots, tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "file").write_text(str(number))
+    arguments = [str(word) for word in (*roots, tmp_path, SECONDS)]
+    racers = [
+        subprocess.Popen([sys.executable, "-c", PRELUDE + code + "print(done)", *arguments],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for code in (IMPORTS, IMPORTS, REMOVES, CREATES, CREATES, EXAMINES)
+    ]  # fmt: skip
+    ends = [(*racer.communicate(timeout=60), racer.returncode) for racer in racers]
+    assert [code for _, _, code in ends] == [0] * len(racers), "\n".join(err for _, err, _ in ends)
+    assert all(int(out) for out, _, _ in ends), ends
+    left = os.listdir(roots.root / "layers")
+    assert len(left) == len(bento("images", "-q").stdout.split()) <= 1
+    if left:
+        bento("rmi", "im")
+    assert_clean(bento)
+
+
+def test_layer_whose_import_or_removal_was_killed_is_found(bento: BentoCli, roots: Roots) -> None:
+    """Between the layer and its record, or the record and its layer."""
+    stray = roots.root / "layers" / ("ab" * 32)
+    stray.mkdir(parents=True)
+    (stray / "file").touch()
+    finished = bento("doctor", check=False)
+    assert finished.returncode == 1
+    assert str(stray) in finished.stdout
+    assert stray.exists()
+    assert "removed" in bento("doctor", "--fix").stdout
+    assert not stray.exists()
+    assert_clean(bento)

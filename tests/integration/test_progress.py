@@ -1,0 +1,181 @@
+"""Several stops on a terminal: a line each, redrawn in place; elsewhere plain lines. On a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import termios
+import time
+
+import pytest
+
+from support.cli import BentoCli
+from support.workload import IGNORING, ONE_RUNTIME, ended, wait_for_status
+
+pytestmark = ONE_RUNTIME
+
+
+class Terminal:
+    """A pseudo-terminal of so many rows and columns, and what is written to it."""
+
+    def __init__(self, *, rows: int = 24, columns: int = 100) -> None:
+        self.master, self.slave = pty.openpty()
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.text = ""
+
+    def read_until_end(self, process, *, timeout_s: float = 30.0) -> str:
+        """Read until the process has ended and everything was read."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if self._read(0.05):
+                continue
+            if process.poll() is not None and not self._read(0.0):
+                return self.text
+        raise AssertionError(f"not over after {timeout_s} s: {self.text!r}")
+
+    def read_until(self, word: str, *, timeout_s: float = 10.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while word not in self.text:
+            assert time.monotonic() < deadline, self.text
+            self._read(0.05)
+
+    def _read(self, timeout_s: float) -> bool:
+        if not select.select([self.master], [], [], timeout_s)[0]:
+            return False
+        self.text += os.read(self.master, 65536).decode()
+        return True
+
+    def screen(self) -> list[str]:
+        """What a person sees: the lines that are left after all cursor movements that Bento uses."""
+        lines, row, column = [""], 0, 0
+        for token in re.findall(r"\x1b\[\d*[AJK]|\r|\n|[^\x1b\r\n]+", self.text):
+            if token == "\n":
+                row += 1
+                column = 0
+                lines += [""] * (row + 1 - len(lines))
+            elif token == "\r":
+                column = 0
+            elif token.endswith("A") and token.startswith("\x1b"):
+                row -= int(token[2:-1])
+                assert row >= 0, "above the first line"
+            elif token == "\x1b[K":
+                lines[row] = lines[row][:column]
+            elif token == "\x1b[J":
+                lines[row:] = [lines[row][:column]]
+            else:
+                lines[row] = lines[row][:column] + token + lines[row][column + len(token) :]
+                column += len(token)
+        return [line for line in lines if line]
+
+    def close(self) -> None:
+        os.close(self.master)
+        os.close(self.slave)
+
+
+@pytest.fixture
+def terminal():
+    made = Terminal()
+    yield made
+    made.close()
+
+
+def start(bento: BentoCli, terminal: Terminal, *words: str, term: str = "xterm"):
+    env = os.environ | {"TERM": term}
+    return bento.start(*words, stdout=terminal.slave, stderr=terminal.slave, env=env)
+
+
+def run_two(bento: BentoCli) -> None:
+    for name in ("one", "two"):
+        bento.run("--name", name, "host", *IGNORING)
+        bento.wait_for_log(name, "ready")
+
+
+def test_s26_a_line_for_each_with_phase_and_time_left(bento, terminal):
+    run_two(bento)
+    with ended(start(bento, terminal, "stop", "-t", "2", "one", "two")) as process:
+        text = terminal.read_until_end(process)
+    for name in ("one", "two"):
+        assert re.search(rf"{name} +told, 2 s until SIGKILL", text), text
+        assert re.search(rf"{name} +told, 1 s until SIGKILL", text), text
+    assert "\x1b[2A" in text
+    shown = terminal.screen()
+    assert sorted(line for line in shown if line in ("one", "two")) == ["one", "two"]
+    assert sum("stopped in" in line for line in shown) == 2
+    assert not any("until SIGKILL" in line for line in shown)
+    assert len(shown) == 4
+
+
+def test_s26_who_ends_early_leaves_the_list(bento, terminal):
+    bento.run("--name", "one", "--stop-timeout", "0", "host", *IGNORING)
+    bento.run("--name", "two", "--stop-timeout", "3", "host", *IGNORING)
+    bento.run("--name", "three", "--requires", "two", "--stop-timeout", "1", "host", *IGNORING)
+    for name in ("one", "two", "three"):
+        bento.wait_for_log(name, "ready")
+    with ended(start(bento, terminal, "stop", "one", "two", "three")) as process:
+        terminal.read_until("one: stopped in")
+        terminal.read_until("waits for those that require it")
+        time.sleep(0.5)
+        terminal._read(0.1)
+        shown = "\n".join(terminal.screen())
+        assert "one  " not in shown
+        assert re.search(r"two +waits for", shown)
+        assert re.search(r"three +told", shown)
+        terminal.read_until_end(process)
+
+
+def test_s26_a_small_terminal_shows_what_fits(bento):
+    terminal = Terminal(rows=4, columns=40)
+    try:
+        for name in ("one", "two", "three"):
+            bento.run("--name", name, "host", *IGNORING)
+            bento.wait_for_log(name, "ready")
+        with ended(start(bento, terminal, "stop", "-t", "1", "one", "two", "three")) as process:
+            text = terminal.read_until_end(process)
+        assert "... and 2 more" in text
+        assert all(len(line) < 40 for line in re.findall(r"[a-z]+ +told[^\x1b\r\n]*", text))
+    finally:
+        terminal.close()
+
+
+@pytest.mark.parametrize("words", [("one",), ("--no-wait", "one", "two")], ids=["alone", "no-wait"])
+def test_s26_nothing_is_drawn_where_it_would_not_help(bento, terminal, words):
+    run_two(bento)
+    with ended(start(bento, terminal, "stop", "-t", "1", *words)) as process:
+        assert "\x1b" not in terminal.read_until_end(process)
+    for name in words:
+        if not name.startswith("-"):
+            wait_for_status(bento, name, "stopped")
+
+
+def test_s26_a_dumb_terminal_and_a_pipe_get_plain_lines(bento, terminal):
+    run_two(bento)
+    with ended(start(bento, terminal, "stop", "-t", "1", "one", "two", term="dumb")) as process:
+        assert "\x1b" not in terminal.read_until_end(process)
+    bento("start", "one", "two")
+    finished = bento("stop", "-t", "0", "one", "two")
+    assert "\x1b" not in finished.stdout + finished.stderr
+    assert finished.stderr == ""
+
+
+def test_s06_ctrl_c_clears_the_lines_and_the_stops_go_on(bento, terminal):
+    run_two(bento)
+    with ended(start(bento, terminal, "stop", "-t", "2", "one", "two")) as process:
+        terminal.read_until("until SIGKILL")
+        process.send_signal(signal.SIGINT)
+        terminal.read_until_end(process)
+        assert process.returncode == 130
+    assert terminal.screen() == ["bento: the stop goes on by itself; to wait for it: bento wait one two"]
+    for name in ("one", "two"):
+        wait_for_status(bento, name, "stopped")
+
+
+def test_s05_a_stop_that_was_joined_says_so(bento, terminal):
+    run_two(bento)
+    bento("stop", "--no-wait", "-t", "2", "one", "two")
+    with ended(start(bento, terminal, "stop", "one", "two")) as process:
+        assert "is being stopped by somebody else" in terminal.read_until_end(process)

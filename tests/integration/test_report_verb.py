@@ -1,0 +1,60 @@
+"""``bento report``: rule S23 for people, and for programs."""
+
+from __future__ import annotations
+
+import json
+
+from support.cli import BentoCli
+from support.workload import MARKER, ONE_RUNTIME, Share, run_script
+
+
+def test_s23_the_last_stop_is_drawn(bento: BentoCli, share: Share) -> None:
+    run_script(bento, share, MARKER)
+    bento("stop", "--pre-stop-sleep", "0.2", "--post-stop-host", "exit 3", "w")
+    lines = bento("report", "w", env={"PYTHONIOENCODING": "utf-8"}).stdout.splitlines()
+    text = "\n".join(lines)
+    assert lines[0].startswith("w: graceful, exit code 0, in ")
+    for part in (
+        "why",
+        "by user: SIGTERM",
+        "phases",
+        "hooks",
+        "signal",
+        "processes",
+        "python3",
+        "told at",
+        "exit status 3",
+    ):
+        assert part in text
+    drawn = [line for line in lines if "█" in line]
+    assert len(drawn) >= 5
+    assert len({len(line.split("█")[0]) >= 18 for line in drawn}) == 1  # on one axis
+    hooks = next(line for line in drawn if line.strip().startswith("hooks"))
+    assert hooks.count("█") > 3
+
+
+@ONE_RUNTIME
+def test_s23_json_is_what_inspect_keeps(bento: BentoCli, share: Share) -> None:
+    run_script(bento, share, MARKER)
+    bento("stop", "w")
+    report = json.loads(bento("report", "--format", "json", "w").stdout)
+    assert report == bento.inspect("w")["Stop"]
+
+
+@ONE_RUNTIME
+def test_s23_without_a_stop_there_is_none(bento: BentoCli) -> None:
+    bento("create", "--name", "w", "host", "true")
+    assert "never stopped" in bento.fails("report", "w")
+    bento.fails("report", "nobody")
+    bento.fails("report", code=2)
+
+
+@ONE_RUNTIME
+def test_s23_names_of_the_containers_making_do_nothing_to_the_terminal(bento: BentoCli, share: Share) -> None:
+    run_script(
+        bento,
+        share,
+        MARKER.replace('open("/s/ready"', "open('/proc/self/comm', 'w').write('a\\x1b[2J'); open(\"/s/ready\""),
+    )
+    bento("stop", "w")
+    assert "\x1b" not in bento("report", "w").stdout

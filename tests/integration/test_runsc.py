@@ -1,0 +1,157 @@
+"""Rule S20 with a runtime whose processes the host does not see: gVisor's runsc, by ptrace and without a network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from support import leaks, procs
+from support.cli import BentoCli, Roots
+from support.workload import assert_clean, assert_released, ended, engine_processes, stop_report, wait_for_status
+
+pytestmark = pytest.mark.skipif(shutil.which("runsc") is None, reason="runsc is not installed")
+
+LOOP = "while :; do sleep 0.05; done"
+POLITE = f"trap 'echo told; exit 7' TERM; echo ready; {LOOP}"
+STUBBORN = f"trap '' TERM; echo ready; {LOOP}"
+SLOW = f"trap 'sleep 2; echo left; exit 0' TERM; echo ready; {LOOP}"
+
+
+@pytest.fixture
+def bento(roots: Roots) -> Iterator[BentoCli]:
+    cli = BentoCli(roots, "runsc")
+    yield cli
+    removed = cli.remove_all()
+    assert removed is None or removed.returncode == 0, str(removed)
+    assert leaks.dev_null_damage() == []
+
+
+def run(bento: BentoCli, script: str, *flags: str) -> str:
+    identifier = bento.run("--name", "w", *flags, "host", "/bin/sh", "-c", script)
+    bento.wait_for_log("w", "ready")
+    return identifier
+
+
+def assert_gone(bento: BentoCli, identifier: str) -> None:
+    assert_released(bento, identifier)
+    assert [path.name for path in (bento.roots.run_root / "runtime/runsc").glob(f"*{identifier}*")] == []
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_run_passes_output_and_exit_code_on(bento: BentoCli, code: int) -> None:
+    finished = bento("run", "--rm", "host", "/bin/sh", "-c", f"echo out; echo err >&2; exit {code}", check=False)
+    assert (finished.returncode, finished.stdout, finished.stderr) == (code, "out\n", "err\n")
+    assert_clean(bento)
+
+
+def test_s20_stop_goes_through_the_runtime_and_the_trap_runs(bento: BentoCli) -> None:
+    identifier = run(bento, POLITE)
+    report = stop_report(bento, "w")
+    assert (report["verdict"], report["exit_code"], report["disposition"]) == ("graceful", 7, "unknown")
+    assert report["errors"] == []
+    assert report["notes"] == []
+    assert bento("logs", "w").stdout == "ready\ntold\n"
+    assert bento.state("w")["ExitCode"] == 7
+    assert_gone(bento, identifier)
+
+
+def test_s20_a_program_that_ignores_the_signal_is_killed_when_the_grace_is_over(bento: BentoCli) -> None:
+    identifier = run(bento, STUBBORN)
+    begun = time.monotonic()
+    report = stop_report(bento, "-t", "1", "w")
+    assert 1.0 <= time.monotonic() - begun < 6
+    assert (report["verdict"], report["exit_code"]) == ("killed", 137)
+    assert [telling["comm"] for telling in report["tellings"]] == ["sh"]
+    assert_gone(bento, identifier)
+
+
+def test_s18_a_sandbox_that_answers_nobody_is_killed_itself(bento: BentoCli) -> None:
+    identifier = run(bento, STUBBORN)
+    sandbox = bento.state("w")["Pid"]
+    os.kill(sandbox, signal.SIGSTOP)
+    assert bento("stop", "-t", "0", "w").seconds < 10
+    assert bento.state("w")["ExitCode"] == 137
+    assert_gone(bento, identifier)
+
+
+@pytest.mark.parametrize("verb", [("stop", "--paused", "kill"), ("kill",), ("rm", "-f")], ids=" ".join)
+def test_s18_a_paused_one_dies(bento: BentoCli, verb: tuple[str, ...]) -> None:
+    identifier = run(bento, STUBBORN)
+    bento("pause", "w")
+    assert bento.state("w")["Status"] == "paused"
+    assert bento(*verb, "w").seconds < 10
+    assert_gone(bento, identifier)
+
+
+def test_s11_a_paused_one_is_told_and_thawed(bento: BentoCli) -> None:
+    identifier = run(bento, POLITE)
+    bento("pause", "w")
+    report = stop_report(bento, "--paused", "thaw", "w")
+    assert (report["verdict"], report["exit_code"]) == ("graceful", 7)
+    assert_gone(bento, identifier)
+
+
+def test_kill_sends_any_signal_to_the_program(bento: BentoCli) -> None:
+    run(bento, f"trap 'echo usr1' USR1; echo ready; {LOOP}")
+    bento("kill", "-s", "USR1", "w")
+    bento.wait_for_log("w", "usr1")
+    bento("kill", "w")
+    assert bento.state("w")["ExitCode"] == 137
+
+
+def test_it_starts_again_and_goes_with_rm(bento: BentoCli) -> None:
+    identifier = run(bento, POLITE)
+    bento("restart", "w")
+    assert bento.inspect("w")["Run"] == 2
+    bento("rm", "-f", "w")
+    assert_gone(bento, identifier)
+    assert_clean(bento)
+
+
+def test_s06_worker_killed_in_the_middle_the_next_command_goes_on(bento: BentoCli) -> None:
+    identifier = run(bento, SLOW)
+    with ended(bento.start("stop", "w")):
+        wait_for_status(bento, "w", "stopping")
+        time.sleep(0.3)
+        for process in engine_processes(bento, "stop"):
+            procs.kill(process)
+    assert bento("stop", "w").stdout == "w\n"
+    report = bento.inspect("w")["Stop"]
+    assert (report["verdict"], report["exit_code"]) == ("graceful", 0)
+    assert len(report["tellings"]) == 1
+    assert_gone(bento, identifier)
+
+
+def test_s20_the_exit_code_is_unknown_when_the_monitor_died(bento: BentoCli) -> None:
+    identifier = run(bento, POLITE)
+    monitor = procs.read(bento.inspect("w")["Monitor"]["Pid"])
+    assert monitor is not None
+    procs.kill(monitor)
+    report = stop_report(bento, "w")
+    assert report["exit_code"] in (None, 7)
+    assert_gone(bento, identifier)
+
+
+def test_what_it_cannot_do_is_refused_at_once(bento: BentoCli) -> None:
+    for flags in (("--pid", "host"), ("--pids-limit", "9"), ("--network", "host")):
+        assert "runsc" in bento.fails("create", *flags, "host", "true", code=2)
+    assert_clean(bento)
+
+
+def test_what_does_not_exist_or_cannot_be_executed_has_its_exit_code(bento: BentoCli) -> None:
+    assert "nosuch" in bento.fails("run", "host", "nosuch", code=127)
+    assert "/etc/passwd" in bento.fails("run", "host", "/etc/passwd", code=126)
+    assert_clean(bento)
+
+
+def test_arguments_of_ones_own_take_the_place_of_bentos(bento: BentoCli) -> None:
+    own = {"BENTO_RUNTIME_ARGS": "--platform=no-such"}
+    assert "no-such" in bento.fails("run", "host", "true", code=125, env=own)
+    own = {"BENTO_RUNTIME_ARGS": "--platform=ptrace --network=host"}
+    bento("run", "--rm", "--network", "host", "host", "true", env=own)
+    assert_clean(bento)

@@ -1,0 +1,122 @@
+"""Fixed scenarios, interrupted before every single action: the end is the same (invariant 5)."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from bento.model.stop import Hook, StopRequest
+from bento.stop.actions import Ask, RunHook, Tell
+from bento.stop.states import Phase, Step, StopState
+
+from support.sim import Does, Driver, World, order_of_steps
+
+_works = Does("works", needs_s=1.5)
+SCENARIOS: dict[str, Does] = {
+    "a server": Does("works", needs_s=0.3),
+    "a server that needs too long": Does("works", needs_s=60.0),
+    "a shell over a server": Does("shell", runs=(_works,)),
+    "a shell over sleep": Does("shell", runs=(Does(),)),
+    "an init over a shell over a server, then a clean-up": Does(
+        "forwarder", runs=(Does("shell", runs=(_works, Does(name="clean-up", lasts_s=2.0))),)
+    ),
+    "a producer and its reader": Does("shell", runs=(Does("plain"),), jobs=(Does("works", needs_s=0.4),)),
+    "a shell with a trap": Does("trap", runs=(_works,), trap_runs=(Does(name="backup", lasts_s=1.0),)),
+    "a supervisor": Does("supervisor", runs=(_works, Does("works", needs_s=0.2))),
+    "deaf": Does(),
+    "node": Does("swallows"),
+    "ignores it": Does("ignores"),
+    "never reads it": Does("blocks"),
+    "a shell in a loop": Does("shell", runs=(Does(),), loops=True),
+    "an init": Does("init", obeys="systemd", needs_s=1.0, runs=(Does(), _works)),
+    "an init that cannot reboot": Does("init", obeys="sysvinit", needs_s=0.3, halts=True, runs=(Does(),)),
+    "no init that is known": Does("init", runs=(Does(),)),
+    "hangs in the kernel for a while": Does("ignores", dies_after_s=3.0),
+}
+HOOKED = StopRequest(
+    pre_stop=(Hook(kind="inside", command="drain"), Hook(kind="sleep", seconds=1.0)),
+    post_stop=(Hook(kind="host", command="tell"), Hook(kind="host", command="tidy")),
+)
+
+
+def _drive(name: str, *, crashes: tuple[int, ...] = (), down_s: float = 0.001) -> Driver:
+    request = StopRequest(method="auto", last_call_s=0.0) if SCENARIOS[name].kind == "init" else StopRequest()
+    driver = Driver(World(SCENARIOS[name]), request, crashes=crashes, down_s=down_s)
+    driver.run()
+    return driver
+
+
+def _end(driver: Driver) -> tuple[object, ...]:
+    ends = {proc.pid: proc.ended for proc in driver.world.procs.values()}
+    return driver.state.phase, ends, sorted(set(driver.tells)), driver.state.kill_cause, order_of_steps(driver)
+
+
+@pytest.mark.parametrize("down_s", [0.0, 0.001, 0.4])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_s06_interrupted_at_any_action_the_end_is_the_same(name, down_s):
+    undisturbed = _drive(name)
+    assert undisturbed.state.phase is Phase.DONE
+    for number in range(len(undisturbed.actions)):
+        driver = _drive(name, crashes=(number,), down_s=down_s)
+        assert driver.state.phase is Phase.DONE
+        assert len(driver.tells) == len(set(driver.tells))
+        assert driver.steps_done[-1] is Step.RECORD
+        if isinstance(driver.crashed_before[0], (Tell, Ask)):
+            continue  # recorded and maybe not sent: never twice comes before once
+        assert _end(driver) == _end(undisturbed), (number, driver.crashed_before, driver.world.history)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_s06_interrupted_at_every_action_it_still_ends(name):
+    """Each driver lives for a few actions only; the grace is the first one's."""
+    driver = _drive(name, crashes=tuple(range(0, 400, 3)), down_s=0.1)
+    assert driver.state.phase is Phase.DONE
+    assert len(driver.tells) == len(set(driver.tells))
+    assert driver.state.exited_s is not None
+    assert driver.state.exited_s - driver.began_s < 10 + 4  # one of them needs 3 s after SIGKILL
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_s06_the_journal_holds_all_of_the_state(name):
+    driver = _drive(name)
+    assert msgspec.json.decode(msgspec.json.encode(driver.state), type=StopState) == driver.state
+
+
+@pytest.mark.parametrize("down_s", [12.0, 100.0])
+def test_s06_what_is_left_of_the_grace_is_nothing_when_it_is_over(down_s):
+    driver = _drive("a server that needs too long", crashes=(4,), down_s=down_s)
+    assert driver.state.exited_s == pytest.approx(driver.began_s + down_s, abs=0.2)
+
+
+@pytest.mark.parametrize("down_s", [0.001, 0.4, 30.0])
+@pytest.mark.parametrize("name", ["a server", "deaf", "ignores it"])
+def test_s06_no_hook_is_begun_twice_wherever_the_stop_is_interrupted(name, down_s):
+    takes = [(0.2, ""), (1.0, ""), (0.3, "exit status 1"), (0.1, "")]
+    undisturbed = Driver(World(SCENARIOS[name]), HOOKED, hook_takes=takes)
+    undisturbed.run()
+    assert [number for number, _, _ in undisturbed.hook_runs] == [0, 1, 2, 3]
+    for number in range(len(undisturbed.actions)):
+        driver = Driver(World(SCENARIOS[name]), HOOKED, hook_takes=takes, crashes=(number,), down_s=down_s)
+        state = driver.run()
+        begun = [run[0] for run in driver.hook_runs]
+        assert state.phase is Phase.DONE
+        assert begun == sorted(set(begun))
+        assert not driver.hook_is_running
+        assert driver.world.main.ended
+        assert len(state.hooks) == 4
+        missing = sorted(set(range(4)) - set(begun))
+        if down_s < 1.0:  # recorded and maybe not begun: never twice comes before once
+            crashed = driver.crashed_before[0]
+            assert missing == ([crashed.number] if isinstance(crashed, RunHook) else [])
+
+
+def test_s19_a_kill_that_was_interrupted_gets_a_limit_of_its_own():
+    """Else a stop resumed long after would call itself stuck before SIGKILL could work."""
+    request = StopRequest(grace_s=1.0)
+    undisturbed = Driver(World(SCENARIOS["hangs in the kernel for a while"]), request)
+    undisturbed.run()
+    for number in range(len(undisturbed.actions)):
+        world = World(SCENARIOS["hangs in the kernel for a while"])
+        driver = Driver(world, request, crashes=(number,), down_s=100.0)
+        assert driver.run().phase is Phase.DONE
+        assert driver.stuck_reports == 0

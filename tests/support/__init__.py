@@ -1,0 +1,1 @@
+"""What the tests share: a reaper around pytest, leak checks, and a hand on the command line."""

@@ -1,0 +1,150 @@
+"""An engine of fakes: a real loop, real locks and sockets, and nothing else that is real."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bento import clock
+from bento.command import Child
+from bento.drivers.monitor.fake import FakeMonitor
+from bento.drivers.processes.fake import BOOT_ID, FakeProcess, FakeProcesses
+from bento.drivers.runtime.fake import FakeRuntime
+from bento.drivers.state.memory import MemoryStore
+from bento.drivers.storage.memory import MemoryStorage
+from bento.engine.parts import Parts
+from bento.errors import BentoError
+from bento.locks import ContainerLocks
+from bento.model.container import Container, ContainerSpec, ProcessIdentity, Run, Status
+from bento.stop.process import Disposition
+
+
+class DoneChild:
+    """A child process that has ended already: its descriptor is at end of file."""
+
+    def __init__(self) -> None:
+        self._fd, writer = os.pipe2(os.O_CLOEXEC)
+        os.close(writer)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def finish(self, timeout_s: float) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class InstantRuntime(FakeRuntime):
+    """A runtime whose deletes start no process.
+
+    Attributes:
+        begin_error, end_error: raised by the two halves of a delete when set.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begin_error: BentoError | None = None
+        self.end_error: BentoError | None = None
+
+    def begin_delete(self, container_id: str) -> Child:
+        self.calls.append(("delete", container_id))
+        if self.begin_error is not None:
+            raise self.begin_error
+        done: Any = DoneChild()
+        child: Child = done
+        return child
+
+    def end_delete(self, child: Child) -> str:
+        child.finish(1.0)
+        if self.end_error is not None:
+            raise self.end_error
+        return self.refusals.pop(0) if self.refusals else ""
+
+
+class FakeParts(Parts):
+    """Drivers of an engine that lives in one test."""
+
+    store: MemoryStore
+    storage: MemoryStorage
+    monitor: FakeMonitor
+    processes: FakeProcesses
+
+    def __init__(self, base: Path) -> None:
+        self.root, self.run_root = base / "l", base / "r"
+        self.run_root.mkdir(parents=True, exist_ok=True)
+        self.store = MemoryStore()
+        self.storage = MemoryStorage(self.root)
+        self.monitor = FakeMonitor()
+        self.processes = FakeProcesses()
+        self.locks = ContainerLocks(self.run_root)
+        self.grace_s = 10.0
+        self.helper_argv = ("/nonexistent",)
+        self.fake_runtime = InstantRuntime()
+        self.detached: list[tuple[str, ...]] = []
+        self._numbers = iter(range(1, 100))
+
+    def runtime(self, name: str) -> FakeRuntime:
+        return self.fake_runtime
+
+    def in_private_mounts(self, fn: Callable[[], Any]) -> Any:
+        return fn()
+
+    def spawn_detached(self, argv: tuple[str, ...]) -> None:
+        self.detached.append(argv)
+
+    # -- a test's hand
+
+    def add(
+        self,
+        name: str,
+        main: FakeProcess | None,
+        *,
+        monitor: FakeProcess | None = None,
+        age_s: float = 100.0,
+        status: Status = Status.RUNNING,
+        **spec: Any,
+    ) -> Container:
+        """Store a container as ``start`` leaves it. ``main`` None: its process has gone."""
+        container_id = f"{next(self._numbers):064x}"
+        self.run_dir(container_id).mkdir(parents=True)
+        gone = ProcessIdentity(999, 9, BOOT_ID)
+        run = Run(
+            number=1,
+            runtime="fake",
+            init=main.identity if main else gone,
+            monitor=monitor.identity if monitor else None,
+            started_boot_s=clock.boot_s() - age_s,
+        )
+        container = Container(
+            id=container_id,
+            name=name,
+            created_unix_ns=1,
+            spec=ContainerSpec(image="host", image_id="", layers=(), **spec),
+            status=status,
+            run=run,
+        )
+        self.store.add(container)
+        return container
+
+    def server(self, name: str = "web", *, code: int = 0, **more: Any) -> tuple[Container, FakeProcess]:
+        """A container whose program ends at once, and properly, when it is told."""
+        main = self.processes.add("server")
+        container = self.add(name, main, **more)
+
+        def told(number: int) -> None:
+            self.monitor.write_exit(self.run_dir(container.id), container.id, code)
+            self.processes.end(main, code << 8)
+
+        main.on_signal = told
+        return container, main
+
+    def stubborn(self, name: str = "web", **more: Any) -> tuple[Container, FakeProcess]:
+        """A container whose program ignores the signal."""
+        main = self.processes.add("stubborn", Disposition.IGNORED)
+        return self.add(name, main, **more), main

@@ -1,0 +1,184 @@
+"""What a test left behind on the machine, found without asking the code under test.
+
+Other programs, and other test runs, work on the same machine. A new thing therefore counts only when it can be laid
+at this test's door: it names the test's directory, descends from its processes, or stays after all of them are gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+import time
+from pathlib import Path
+
+from support import procs
+
+CGROUP_ROOT = "/sys/fs/cgroup"
+SETTLE_S = 3.0
+"""How long the last processes of a container may take to go after everybody says it is gone."""
+
+_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+
+
+class Snapshot:
+    """The things a container engine could leave, now."""
+
+    def __init__(self) -> None:
+        self.processes = {process.key for process in procs.descendants()}
+        self.cgroups = set(bento_cgroups())
+        self.links = set(os.listdir("/sys/class/net"))
+        self.netns_names = set(_listdir("/run/netns"))
+
+
+class LeakWatch:
+    """Compares the machine before and after one test."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base  # every path of this test begins with it
+        self.before = Snapshot()
+        self.roots: list[Path] = []
+
+    def leaks(self, *, settle_s: float = SETTLE_S) -> list[str]:
+        """Return one line per leak. Waits for what is on its way out; returns as soon as all is clean."""
+        deadline = time.monotonic() + settle_s
+        while True:
+            found = self.look()
+            if not found or time.monotonic() > deadline:
+                return found
+            time.sleep(0.02)
+
+    def look(self) -> list[str]:
+        """Return what there is at this moment, files of known containers aside."""
+        return [
+            *(f"process {process}" for process in self.new_processes()),
+            *(f"mount {line}" for line in mounts_naming(str(self.base))),
+            *(f"cgroup {path}" for path in self.new_cgroups()),
+            *(f"network link {name}" for name in sorted(set(os.listdir("/sys/class/net")) - self.before.links)),
+            *(f"network namespace {name}" for name in sorted(set(_listdir("/run/netns")) - self.before.netns_names)),
+            *dev_null_damage(),
+        ]
+
+    def files(self) -> list[str]:
+        """Return what still names a container below the test's roots; asked after every container was removed."""
+        return [f"file {path}" for root in self.roots for path in _named_after_containers(root)]
+
+    def new_processes(self) -> list[procs.Process]:
+        return [p for p in procs.descendants() if p.is_alive and p.key not in self.before.processes]
+
+    def new_cgroups(self) -> list[str]:
+        """Return Bento's cgroups that were not there before and do not hold another run's processes."""
+        ours = {process.pid for process in procs.descendants()}
+        return [path for path in bento_cgroups() if path not in self.before.cgroups and _members(path) <= ours]
+
+    def sweep(self) -> None:
+        """Remove what was left, so that the next test starts clean."""
+        cgroups = self.new_cgroups()
+        for path in cgroups:
+            _thaw(path)
+        for _ in range(20):
+            left = self.new_processes()
+            if not left:
+                break
+            for process in left:
+                procs.kill(process)
+        for path in cgroups:
+            _remove_cgroup(path)
+        for point in sorted(_mount_points_below(self.base), reverse=True):
+            os.system(f"umount -l '{point}' 2>/dev/null")
+
+
+def mounts_naming(text: str) -> list[str]:
+    """Return the mountinfo lines of all mount namespaces that name a path, with a process that holds each."""
+    found = []
+    seen: set[str] = set()
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            namespace = os.readlink(f"/proc/{name}/ns/mnt")
+            if namespace in seen:
+                continue
+            with open(f"/proc/{name}/mountinfo", encoding="utf-8", errors="replace") as file:
+                found += [
+                    f"{line.strip()} (held by {name} {procs.cmdline(int(name))})" for line in file if text in line
+                ]
+            seen.add(namespace)
+    return found
+
+
+def bento_cgroups() -> list[str]:
+    """Return the directories named bento-* in every hierarchy, nested at most three deep."""
+    found = []
+    queue = [(CGROUP_ROOT, 0)]
+    while queue:
+        directory, depth = queue.pop()
+        with contextlib.suppress(OSError), os.scandir(directory) as entries:
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    continue
+                if entry.name.startswith("bento-"):
+                    found.append(entry.path)
+                elif depth < 4:
+                    queue.append((entry.path, depth + 1))
+    return found
+
+
+def dev_null_damage() -> list[str]:
+    """Return a complaint when /dev/null is not root's and 666 any more (gVisor once gave it away)."""
+    info = os.stat("/dev/null")
+    if info.st_uid == 0 and stat.S_IMODE(info.st_mode) == 0o666:
+        return []
+    return [f"/dev/null has owner {info.st_uid} and mode {stat.S_IMODE(info.st_mode):o}"]
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a test's directory, read-only ones in it too."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _named_after_containers(root: Path) -> list[str]:
+    found = []
+    for directory, names, files in os.walk(root):
+        if Path(directory) == root and "layers" in names:
+            names.remove("layers")  # images are named by 64 digits too, and may stay
+        hits = [name for name in names + files if _CONTAINER_ID.search(name)]
+        found += [os.path.join(directory, name) for name in hits]
+        names[:] = [name for name in names if name not in hits]
+    return found
+
+
+def _members(cgroup: str) -> set[int]:
+    pids: set[int] = set()
+    for directory, _, _ in os.walk(cgroup):
+        with contextlib.suppress(OSError), open(f"{directory}/cgroup.procs", encoding="ascii") as file:
+            pids |= {int(line) for line in file}
+    return pids
+
+
+def _thaw(cgroup: str) -> None:
+    for directory, _, _ in os.walk(cgroup):
+        for name, value in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+            with contextlib.suppress(OSError), open(f"{directory}/{name}", "w", encoding="ascii") as file:
+                file.write(value)
+
+
+def _remove_cgroup(cgroup: str) -> None:
+    for directory, _, _ in os.walk(cgroup, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
+
+
+def _mount_points_below(base: Path) -> list[str]:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+        points = [line.split()[4] for line in file]
+    return [point for point in points if point.startswith(f"{base}/")]
+
+
+def _listdir(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except FileNotFoundError:
+        return []

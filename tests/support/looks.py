@@ -1,0 +1,60 @@
+"""Short words for what a look at a container shows, and a hand on the stop machine in virtual time."""
+
+from __future__ import annotations
+
+from bento.model.stop import StopRequest
+from bento.stop import machine
+from bento.stop.actions import Action, Tell
+from bento.stop.inputs import Input, Looked, TimerFired
+from bento.stop.process import Disposition, Process
+from bento.stop.states import FINAL, Phase, StopState, Timer
+
+HANDLED, BLOCKED, WAITING, IGNORED, DEFAULT, DEAF, UNKNOWN = Disposition
+
+
+def proc(pid: int, disposition: Disposition, name: str = "prog", *, under: int = 0, **more) -> Process:
+    """A process; ``under`` is its parent, and none makes it PID 1."""
+    more.setdefault("argv", (name,))
+    more.setdefault("start_ticks", 7)
+    return Process(pid=pid, ppid=under, comm=name, disposition=disposition, is_main=under == 0, **more)
+
+
+class Stop:
+    """A stop under test. The container is 100 s old and the clock says 1000 at the beginning."""
+
+    def __init__(self, request: StopRequest | None = None, *, age_s: float = 100.0) -> None:
+        self.now_s = 1000.0
+        request = request or StopRequest()
+        self.state: StopState
+        self.state, self.actions = machine.begin(request, now_s=self.now_s, born_s=self.now_s - age_s)
+
+    def give(self, event: Input, *, after_s: float = 0.0) -> tuple[Action, ...]:
+        """Feed one input, some time later; return the actions."""
+        self.now_s += after_s
+        before = self.state
+        self.state, self.actions = machine.step(before, event, self.now_s)
+        machine.check_invariants(before, event, self.state, self.actions)
+        return self.actions
+
+    def look(self, *processes: Process, after_s: float = 0.0, is_frozen: bool = False) -> list[int]:
+        """Feed a look; return the pids that are told because of it."""
+        self.give(Looked(processes, is_frozen), after_s=after_s)
+        return self.told_now
+
+    @property
+    def told_now(self) -> list[int]:
+        return [action.pid for action in self.actions if isinstance(action, Tell)]
+
+    def look_until(self, at_s: float, *processes: Process) -> list[int]:
+        """Show the same at every look that is asked for until then; return who is told. Other timers fire too."""
+        told: list[int] = self.look(*processes) if self.state.phase is Phase.ASKED else []
+        while self.state.phase not in FINAL:
+            timer = machine.next_timer(self.state)
+            if timer is None or timer[1] > 1000.0 + at_s:
+                break
+            self.now_s = timer[1]
+            self.give(TimerFired(timer[0]))
+            if timer[0] in (Timer.LOOK, Timer.LAST_CALL):
+                told += self.look(*processes)
+        self.now_s = max(self.now_s, 1000.0 + at_s)
+        return told

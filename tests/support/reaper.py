@@ -1,0 +1,59 @@
+"""Put a subreaper around pytest, as an init is around a real program.
+
+Monitors and containers outlive the process that started them. Their parent is then the nearest subreaper
+(prctl(2), PR_SET_CHILD_SUBREAPER), which must wait for them, or they stay zombies. pytest cannot do that itself:
+wait for "any child" and subprocess loses its own. So pytest forks once, before it has done anything: the child goes
+on with the tests and the parent does nothing but reap. It also makes the leak check exact: whatever a test left
+descends from this parent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_reaper_pid = 0
+
+
+def reaper_pid() -> int:
+    """Return the process everything that the tests start descends from."""
+    return _reaper_pid or os.getpid()
+
+
+def run_under_reaper() -> None:
+    """Go on in a child; the calling process only reaps from here on and never returns."""
+    global _reaper_pid
+    if _reaper_pid:
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    _reaper_pid = os.getpid()
+    child = os.fork()
+    if child == 0:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        return
+    os._exit(_reap_until(child))
+
+
+def _reap_until(child: int) -> int:
+    # Ctrl-C reaches the whole process group: the tests answer it. Others are sent to one process: pass them on.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _frame: os.kill(child, received))
+    while True:
+        pid, status = os.waitpid(-1, 0)
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")

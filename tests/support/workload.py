@@ -1,0 +1,232 @@
+"""Programs for the tests' containers, a directory they share with the test, and what must be gone after a stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import leaks, procs
+from support.cli import BentoCli, Finished
+
+ONE_RUNTIME = pytest.mark.parametrize("runtime", ["crun"], indirect=True)
+"""For rules that no runtime takes part in."""
+
+PYTHON = "/usr/bin/python3"
+
+POLITE = """
+import signal, sys
+def leave(number, frame):
+    print("told", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, leave)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+"""Ends with 0 when it is told."""
+
+MARKER = """
+import os, signal, sys, time
+def leave(number, frame):
+    with open("/s/marker", "a") as file:
+        file.write("done\\n")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, leave)
+open("/s/ready", "w").close()
+while True:
+    signal.pause()
+"""
+"""Shuts down properly: writes its marker when it is told, once per telling, then ends with 0."""
+
+COUNTER = """
+import signal, sys, time
+def told(number, frame):
+    with open("/s/told", "a") as file:
+        file.write(f"{number}\\n")
+signal.signal(signal.SIGTERM, told)
+open("/s/ready", "w").close()
+end = None
+while True:
+    time.sleep(0.02)
+    try:
+        told_s = len(open("/s/told").read()) and time.monotonic()
+    except FileNotFoundError:
+        continue
+    end = end or told_s + float(sys.argv[1])
+    if time.monotonic() > end:
+        sys.exit(0)
+"""
+"""Writes a line for each SIGTERM it gets, and ends so many seconds after the first."""
+
+IGNORING = ("/bin/sh", "-c", "trap '' TERM; echo ready; exec sleep 1000")
+"""A PID 1 that ignores SIGTERM."""
+
+
+class Share:
+    """A directory of the host that the container sees as /s."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+
+    @property
+    def flags(self) -> tuple[str, str]:
+        """The flag that binds it."""
+        return "-v", f"{self.path}:/s"
+
+    def script(self, name: str, text: str) -> str:
+        """Write a file for the container; return the path that it has there."""
+        file = self.path / name
+        file.write_text(text)
+        file.chmod(0o755)
+        return f"/s/{name}"
+
+    def text(self, name: str) -> str:
+        """Return what the container has written; empty when it has not."""
+        with contextlib.suppress(FileNotFoundError):
+            return (self.path / name).read_text()
+        return ""
+
+    def lines(self, name: str) -> list[str]:
+        return self.text(name).splitlines()
+
+    def wait_for(self, name: str, *, timeout_s: float = 20.0) -> None:
+        """Return as soon as the container has made this file."""
+        procs.wait_until((self.path / name).exists, timeout_s=timeout_s, what=f"the container's file {name}")
+
+
+def run_ignoring(bento: BentoCli, name: str = "w") -> str:
+    """Start a container that ignores SIGTERM; return once it does."""
+    identifier = bento.run("--name", name, "host", *IGNORING)
+    bento.wait_for_log(name, "ready")
+    return identifier
+
+
+def run_script(bento: BentoCli, share: Share, text: str, *flags: str, name: str = "w", ready: str = "ready") -> str:
+    """Start ``python3 SCRIPT`` as PID 1; return once it has made its file ``ready``."""
+    path = share.script(f"{name}.py", text)
+    identifier = bento.run("--name", name, *share.flags, *flags, "host", PYTHON, path)
+    share.wait_for(ready)
+    return identifier
+
+
+def stop_report(bento: BentoCli, *args: str | Path, code: int = 0) -> dict[str, Any]:
+    """Stop one container; return the report that is kept with it."""
+    finished = bento("stop", "-v", *args, check=False)
+    assert finished.returncode == code, str(finished)
+    report: dict[str, Any] = bento.inspect(str(args[-1]))["Stop"]
+    return report
+
+
+def assert_released(bento: BentoCli, identifier: str) -> None:
+    """Rules S21 and S22: no mount, cgroup, monitor, or run-time file of this container is left, at this very moment."""
+    assert leaks.mounts_naming(identifier) == []
+    assert [path for path in leaks.bento_cgroups() if identifier in path] == []
+    assert not (bento.roots.run_root / "containers" / identifier).exists()
+    assert not list((bento.roots.run_root / "runtime").glob(f"*/{identifier}"))
+
+    def mine() -> list[procs.Process]:
+        return [p for p in procs.all_processes() if p.is_alive and identifier in _whole_cmdline(p.pid)]
+
+    # A helper that has recorded the end is about to end itself; everything else must be gone already.
+    assert [str(p) for p in mine() if "finish-stop" not in _whole_cmdline(p.pid)] == []
+    procs.wait_until(lambda: mine() == [], what="the end of the helper")
+    doctor = bento("doctor", check=False)
+    assert doctor.returncode == 0, str(doctor)
+
+
+def assert_clean(bento: BentoCli) -> None:
+    """Nothing half-made is left: no container, and ``doctor`` finds nothing."""
+    assert bento("ps", "-a", "-q").stdout == ""
+    doctor = bento("doctor", check=False)
+    assert doctor.returncode == 0, str(doctor)
+    for directory in (bento.roots.root / "containers", bento.roots.run_root / "containers"):
+        left = sorted(path.name for path in directory.iterdir()) if directory.exists() else []
+        assert left == [], f"{left} left in {directory}"
+
+
+def assert_one_line(finished: Finished, *parts: str) -> str:
+    """One line on stderr, for a person, that holds these words."""
+    lines = finished.stderr.strip().splitlines()
+    assert len(lines) == 1, str(finished)
+    assert lines[0].startswith("bento: "), str(finished)
+    for part in parts:
+        assert part in lines[0], str(finished)
+    return lines[0]
+
+
+def kill_pid(pid: int, number: int = signal.SIGKILL) -> None:
+    """Signal one process from outside; return, after SIGKILL, when it is gone."""
+    assert pid > 1
+    found = procs.read(pid)
+    assert found is not None
+    if number == signal.SIGKILL:
+        procs.kill(found)
+    else:
+        os.kill(pid, number)
+
+
+def engine_processes(bento: BentoCli, verb: str) -> list[procs.Process]:
+    """Return the command lines of this test's engine that run this verb, workers included."""
+    root = str(bento.roots.root)
+    found = []
+    for process in procs.all_processes():
+        words = _whole_cmdline(process.pid).split("\0")
+        if process.is_alive and root in words and verb in words:
+            found.append(process)
+    return found
+
+
+def _whole_cmdline(pid: int) -> str:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read().decode(errors="replace")
+    return ""
+
+
+def wait_for_status(bento: BentoCli, name: str, status: str, *, timeout_s: float = 15.0) -> dict[str, Any]:
+    """Poll until a container is in this state; return its ``State``."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        state = bento.state(name)
+        if state["Status"] == status:
+            return state
+        assert time.monotonic() < deadline, f"{name} is {state['Status']}, not {status}, after {timeout_s} s"
+        time.sleep(0.02)
+
+
+def busybox_rootfs(directory: Path) -> Path:
+    """Make a root filesystem of one static program."""
+    for name in ("bin", "etc", "tmp"):
+        (directory / name).mkdir(parents=True)
+    shutil.copy("/bin/busybox", directory / "bin/busybox")
+    for applet in ("sh", "sleep", "cat", "ls", "id", "echo", "true", "env", "touch"):
+        (directory / "bin" / applet).symlink_to("busybox")
+    (directory / "etc/passwd").write_text("root:x:0:0:root:/:/bin/sh\nann:x:1234:1235:Ann:/home:/bin/sh\n")
+    (directory / "etc/group").write_text("root:x:0:\nstaff:x:77:ann\n")
+    return directory
+
+
+def masks(pid: int) -> dict[str, str]:
+    """Return the fields of /proc/PID/status."""
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        return dict(re.split(r":\s*", line.rstrip("\n"), maxsplit=1) for line in file)
+
+
+@contextlib.contextmanager
+def ended(process: Any) -> Iterator[Any]:
+    """Whatever happens, the started command line ends with the block."""
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

@@ -1,0 +1,143 @@
+"""``doctor`` judges each container by what its record says under its lock, while others go on working."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from bento.drivers.image.memory import MemoryImages
+from bento.drivers.storage.base import Holder
+from bento.engine import doctor
+from bento.model.container import Container, ContainerSpec, Status
+from bento.model.image import ImageConfig
+
+from support.engine import FakeParts
+
+ID = "ab" * 32
+
+
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeParts:
+    made = FakeParts(tmp_path)
+    made.images = MemoryImages()
+    monkeypatch.setattr(doctor, "_SECOND_LOOK_S", 0.0)
+    return made
+
+
+def created(identity: str = ID, name: str = "web") -> Container:
+    spec = ContainerSpec(image="host", image_id="", layers=())
+    return Container(id=identity, name=name, created_unix_ns=1, spec=spec)
+
+
+def kinds(parts: FakeParts, *, fix: bool = False) -> list[str]:
+    return [finding.kind for finding in doctor.examine(parts, fix=fix)]
+
+
+def after(parts: FakeParts, monkeypatch: pytest.MonkeyPatch, what: str, act: Callable[[], object]) -> None:
+    """Let somebody act right after the records were listed, or the directories."""
+    place, name = (parts.store, "list") if what == "records" else (parts.storage, "ids")
+    original = getattr(place, name)
+    todo = [act]
+
+    def listed() -> Any:
+        result = original()
+        if todo:
+            todo.pop()()
+        return result
+
+    monkeypatch.setattr(place, name, listed)
+
+
+@pytest.mark.parametrize("fix", [False, True])
+@pytest.mark.parametrize("what", ["records", "directories"])
+def test_container_made_after_something_was_listed_is_left_alone(
+    parts: FakeParts, monkeypatch: pytest.MonkeyPatch, fix: bool, what: str
+) -> None:
+    def create_and_start() -> None:
+        parts.storage.prepare(ID)
+        parts.run_dir(ID).mkdir(parents=True)
+        parts.store.add(replace(created(), status=Status.RUNNING))
+
+    monkeypatch.setattr("bento.engine.reconcile.refresh", lambda *_: [])
+    after(parts, monkeypatch, what, create_and_start)
+
+    assert kinds(parts, fix=fix) == []
+    assert parts.storage.bundle(ID).exists()
+    assert parts.run_dir(ID).exists()
+
+
+@pytest.mark.parametrize("fix", [False, True])
+def test_container_that_somebody_works_on_is_left_alone(parts: FakeParts, fix: bool) -> None:
+    parts.storage.prepare(ID)
+    with parts.locks.hold(ID, 0.0):  # as rm does, between its record and its directory
+        assert kinds(parts, fix=fix) == []
+    parts.store.add(replace(created(), status=Status.STOPPED))
+    parts.run_dir(ID).mkdir(parents=True)
+    lock = parts.locks.try_stop(ID)
+    assert lock is not None
+    with lock:  # as a stop does, between its record and its run directory
+        assert kinds(parts, fix=fix) == []
+    assert parts.run_dir(ID).exists()
+
+
+def test_record_whose_directory_is_still_to_come_is_not_missed(parts: FakeParts) -> None:
+    parts.store.add(created())
+    with parts.locks.hold(ID, 0.0):  # as create does
+        assert kinds(parts) == []
+    assert kinds(parts, fix=True) == ["missing"]
+
+
+def test_leftovers_are_found_and_then_removed(parts: FakeParts) -> None:
+    parts.storage.prepare(ID)
+    parts.run_dir(ID).mkdir(parents=True)
+    (parts.run_root / "locks").mkdir()
+    (parts.run_root / "locks" / ("cd" * 32 + ".op")).touch()
+
+    assert sorted(kinds(parts)) == ["directory", "directory", "lock"]
+    found = doctor.examine(parts, fix=True)
+    assert [finding.is_fixed for finding in found] == [True, True, True]
+    assert kinds(parts) == []
+    assert parts.storage.ids() == parts.locks.ids() == []
+
+
+def test_what_only_one_look_finds_is_not_left_over(parts: FakeParts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the monitor of a container that has just removed itself."""
+    looks = [[(77, ID)], [(78, ID)]]
+    monkeypatch.setattr(parts.processes, "find_monitors", lambda run_root: looks.pop(0))
+    assert kinds(parts) == []
+    monkeypatch.setattr(parts.processes, "find_monitors", lambda run_root: [(77, ID)])
+    assert kinds(parts) == ["process"]
+
+
+def test_directory_of_a_root_filesystem_in_use_is_not_deleted(parts: FakeParts) -> None:
+    parts.storage.prepare(ID)
+    parts.storage.held[ID] = [Holder(pid=7, comm="sh")]
+
+    found = doctor.examine(parts, fix=True)
+
+    assert [(finding.kind, finding.held_by, finding.is_fixed) for finding in found] == [
+        ("mount", ("7 (sh)",), False),
+        ("directory", (), False),
+    ]
+    assert parts.storage.bundle(ID).exists()
+
+
+def test_layers_that_nobody_stands_on_are_found_and_removed(parts: FakeParts, tmp_path: Path) -> None:
+    layers = []
+    for name in ("image", "container", "nobody"):
+        (tmp_path / name / "bin").mkdir(parents=True)
+        image = parts.images.import_rootfs(tmp_path / name, name, ImageConfig())
+        layers.append(image.layers[0])
+        if name == "image":
+            parts.store.put_image(image)
+        elif name == "container":
+            parts.storage.prepare(ID)
+            parts.store.add(replace(created(), spec=ContainerSpec(image="c", image_id="", layers=image.layers)))
+
+    assert [(f.kind, f.what, f.is_fixed) for f in doctor.examine(parts)] == [("layer", layers[2], False)]
+    assert [(f.kind, f.what, f.is_fixed) for f in doctor.examine(parts, fix=True)] == [("layer", layers[2], True)]
+    assert parts.images.layers() == sorted(layers[:2])

@@ -1,0 +1,116 @@
+"""Following a log: nothing is lost, cut, told twice, or kept in memory."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from bento.engine import logs
+from bento.model.container import Container
+
+from support.engine import FakeParts
+
+TIME = "2026-01-31T12:00:00.000000000+00:00"
+
+
+class Changes:
+    """A watch on the log that lets the test go on writing: each wait takes the next step."""
+
+    def __init__(self, steps: list[Callable[[], None]]) -> None:
+        self._steps = steps
+
+    def wait(self, other_fd: int) -> None:
+        self._steps.pop(0)()
+
+    def __enter__(self) -> Changes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class Logged:
+    """A container with a living monitor and a log that the test writes."""
+
+    def __init__(self, parts: FakeParts) -> None:
+        self.parts = parts
+        self.monitor = parts.processes.add("conmon")
+        self.container: Container = parts.add("web", parts.processes.add("server"), monitor=self.monitor)
+        self.path = logs.log_path(parts, self.container)
+        self.path.parent.mkdir(parents=True)
+        self.path.touch()
+
+    def write(self, text: str) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    def follow(self, *steps: Callable[[], None], tail: int | None = None) -> list[str]:
+        todo = [*steps, lambda: self.parts.processes.end(self.monitor, 0)]
+        self.parts.watch_file = lambda path: Changes(todo)  # type: ignore[method-assign]
+        return [line.text.decode() for line in logs.follow(self.parts, self.container, tail=tail, since=None)]
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> Logged:
+    return Logged(FakeParts(tmp_path))
+
+
+def line(text: str, tag: str = "F") -> str:
+    return f"{TIME} stdout {tag} {text}\n"
+
+
+@pytest.mark.parametrize("tail", [None, 0, 1, 2, 9])
+@pytest.mark.parametrize("cut", [1, len(TIME), len(TIME) + 8, len(line("two")) - 1])
+def test_line_that_was_half_written_at_the_first_look_comes_whole(logged: Logged, tail: int | None, cut: int) -> None:
+    second = line("two")
+    logged.write(line("one") + second[:cut])
+
+    told = logged.follow(lambda: logged.write(second[cut:] + line("three")), tail=tail)
+
+    assert told == (["two\n", "three\n"] if tail == 0 else ["one\n", "two\n", "three\n"])
+
+
+def test_line_may_grow_by_single_bytes(logged: Logged) -> None:
+    steps = [lambda byte=byte: logged.write(byte) for byte in line("one") + line("two")]
+
+    assert logged.follow(*steps) == ["one\n", "two\n"]
+
+
+def test_what_was_written_last_is_read_before_the_end(logged: Logged) -> None:
+    logged.write(line("one"))
+
+    def last() -> None:
+        logged.write(line("last"))
+        logged.parts.processes.end(logged.monitor, 0)
+
+    assert logged.follow(last) == ["one\n", "last\n"]
+
+
+def test_long_log_is_read_in_parts(logged: Logged) -> None:
+    logged.write("".join(line(f"{number:050}") for number in range(20_000)))
+    size = logged.path.stat().st_size
+    assert size > 20 * logs._CHUNK_BYTES
+    sizes: list[int] = []
+
+    class Counting(io.FileIO):
+        def read(self, size: int | None = -1) -> bytes:
+            sizes.append(size or 0)
+            return super().read(size)
+
+    with Counting(logged.path) as stream:
+        last = list(logs._last_lines(logs._Reader(stream, None).read(size), 2))
+
+    assert [int(each.text) for each in last] == [19_998, 19_999]
+    assert max(sizes) == logs._CHUNK_BYTES
+
+
+def test_log_of_what_has_ended_is_read_once(logged: Logged) -> None:
+    logged.write(line("one"))
+    assert logged.container.run is not None
+    ended = replace(logged.container, run=replace(logged.container.run, monitor=None))
+
+    assert [one.text for one in logs.follow(logged.parts, ended, tail=None, since=None)] == [b"one\n"]

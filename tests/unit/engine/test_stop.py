@@ -1,0 +1,709 @@
+"""The engine drives the machine: on fakes, with a real loop, real locks and real sockets."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from bento import clock
+from bento.drivers.storage.base import Holder
+from bento.engine import reconcile
+from bento.engine.stop import StopOptions, Stopper, deadline_of, request_for, stop_containers
+from bento.errors import (
+    AlreadyStopped,
+    CleanupFailed,
+    DeadlineExceeded,
+    NotFound,
+    StorageUnusable,
+    StuckProcess,
+    WrongState,
+)
+from bento.model.container import Container, Status
+from bento.model.stop import AskedBy, OnPaused, StopIntent, StopReport, StopRequest, Verdict
+from bento.stop import machine
+from bento.stop.inputs import Looked
+from bento.stop.process import Disposition
+from bento.stop.states import Step, StopState
+from bento.units import NO_LIMIT
+
+from support.engine import FakeParts
+
+NOW = StopOptions(grace_s=0.0)
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[FakeParts]:
+    made = FakeParts(tmp_path)
+    yield made
+    made.processes.close()
+
+
+def stop(parts: FakeParts, ref: str = "web", options: StopOptions | None = None):
+    return stop_containers(parts, [ref], options or StopOptions())[0]
+
+
+def report_of(parts: FakeParts, name: str = "web") -> StopReport:
+    report = parts.store.find(name).report
+    assert report is not None
+    return report
+
+
+# -- states (S1, S2, S11) --------------------------------------------------------------------------
+
+
+def test_s01_a_running_container_is_stopped(parts):
+    container, main = parts.server()
+    outcome = stop(parts)
+    assert outcome.error is None
+    assert main.signals == [15]
+    after = parts.store.get(container.id)
+    assert after.status is Status.STOPPED
+    assert after.run is not None
+    assert (after.run.init, after.run.monitor, after.run.cgroups) == (None, None, {})
+    assert after.exit is not None
+    assert after.exit.code == 0
+    assert after.intent is None
+    assert after.stop_asked
+    assert not parts.run_dir(container.id).exists()
+    assert parts.fake_runtime.calls == [("delete", container.id)]
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(Status.CREATED, "was never started"), (Status.STOPPED, "is already stopped")]
+)
+def test_s01_what_does_not_run_is_refused_and_left_alone(parts, status, words):
+    parts.add("web", None, status=status)
+    before = parts.store.find("web")
+    outcome = stop(parts)
+    assert isinstance(outcome.error, AlreadyStopped)
+    assert words in outcome.error.message
+    assert parts.store.find("web") == before
+
+
+def test_s01_an_unknown_container(parts):
+    assert isinstance(stop(parts, "nobody").error, NotFound)
+
+
+def test_s02_a_process_that_has_gone_is_cleaned_up(parts):
+    container = parts.add("web", None)
+    parts.monitor.write_exit(parts.run_dir(container.id), container.id, 3)
+    outcome = stop(parts)
+    assert outcome.error is None
+    assert report_of(parts).verdict is Verdict.ALREADY_EXITED
+    assert report_of(parts).exit_code == 3
+    assert parts.store.get(container.id).status is Status.STOPPED
+
+
+def test_s11_a_paused_container_is_refused_and_nothing_is_changed(parts):
+    container, main = parts.server()
+    parts.processes.frozen.add(main.identity.pid)
+    outcome = stop(parts)
+    assert isinstance(outcome.error, WrongState)
+    assert "--paused thaw" in str(outcome.error)
+    assert parts.store.get(container.id) == container
+    assert main.signals == []
+    assert main.identity.pid in parts.processes.frozen
+
+
+@pytest.mark.parametrize("on_paused", [OnPaused.THAW, OnPaused.KILL])
+def test_s11_or_thawed_or_killed(parts, on_paused):
+    _, main = parts.server()
+    parts.processes.frozen.add(main.identity.pid)
+    assert stop(parts, options=StopOptions(on_paused=on_paused)).error is None
+    assert not parts.processes.frozen
+    assert main.signals == ([15] if on_paused is OnPaused.THAW else [])
+
+
+# -- intent and options (S4, S7, S8) -----------------------------------------------------------------
+
+
+def test_s04_the_record_says_stopping_before_the_first_signal(parts):
+    container, main = parts.server()
+    seen: list[Container] = []
+    answer = main.on_signal
+
+    def told(number):
+        seen.append(parts.store.get(container.id))
+        answer(number)
+
+    main.on_signal = told
+    stop(parts, options=StopOptions(asked_by=AskedBy.API))
+    assert seen[0].status is Status.STOPPING
+    assert seen[0].stop_asked
+    intent = seen[0].intent
+    assert intent is not None
+    assert intent.run == 1
+    assert intent.request.asked_by is AskedBy.API
+    assert intent.deadline_boot_s == pytest.approx(clock.boot_s() + 10, abs=5)
+    state = msgspec.json.decode(intent.journal, type=StopState)
+    assert [telling.pid for telling in state.tellings] == [main.identity.pid]
+
+
+def test_s05_the_containers_lock_is_free_while_the_stop_goes_on(parts):
+    container, main = parts.stubborn()
+    thread, begun = _in_thread(parts, StopOptions(grace_s=60.0), [])
+    assert begun.wait(10)
+    with parts.locks.hold(container.id, 5.0):
+        assert parts.locks.is_stop_held(container.id)
+    parts.processes.end(main, 0)
+    thread.join(10)
+
+
+def test_s07_s08_what_is_said_now_wins_over_the_container_and_that_over_the_default(parts):
+    plain, _ = parts.server("plain")
+    own, _ = parts.server("own", stop_timeout_s=3.0, stop_signal=3)
+    for container, options, expected in [
+        (plain, StopOptions(), (10.0, 15)),
+        (own, StopOptions(), (3.0, 3)),
+        (own, StopOptions(grace_s=1.0, signal=2), (1.0, 2)),
+    ]:
+        request = request_for(container, options, 10.0)
+        assert (request.grace_s, request.signal) == expected
+    assert request_for(own, StopOptions(on_paused=OnPaused.KILL), 10.0).grace_s == 0.0
+
+
+def test_s07_a_grace_of_0_kills(parts):
+    container, main = parts.stubborn()
+    assert stop(parts, options=NOW).error is None
+    assert main.signals == []
+    assert parts.processes.kills == 1
+    assert report_of(parts).verdict is Verdict.KILLED
+    assert parts.store.get(container.id).exit == replace(
+        parts.store.get(container.id).exit, code=137, note="", oom_killed=False
+    )
+
+
+def test_s05_what_a_caller_who_joins_asks_of_the_deadline():
+    request = StopRequest(grace_s=4.0)
+    assert deadline_of(request, StopOptions()).deadline_s is None
+    moved = deadline_of(request, StopOptions(grace_s=4.0, extend=True))
+    assert moved.extend
+    assert moved.deadline_s == pytest.approx(clock.mono_s() + 4.0, abs=1.0)
+    assert deadline_of(StopRequest(grace_s=NO_LIMIT), StopOptions(grace_s=NO_LIMIT)).deadline_s is None
+
+
+# -- the program's end (S13, S14, S20) ----------------------------------------------------------------
+
+
+def test_s13_the_wrapped_program_is_told_and_the_shell_leaves(parts):
+    shell = parts.processes.add("sh", Disposition.DEAF)
+    server = parts.processes.add("server", under=shell)
+    container = parts.add("web", shell)
+
+    def told(number):
+        server.end(0)
+        parts.monitor.write_exit(parts.run_dir(container.id), container.id, 0)
+        parts.processes.end(shell, 0)
+
+    server.on_signal = told
+    assert stop(parts).error is None
+    assert (shell.signals, server.signals) == ([], [15])
+    assert report_of(parts).verdict is Verdict.FORWARDED
+
+
+def test_s14_a_deaf_program_is_ended_alone(parts):
+    main = parts.processes.add("sleep", Disposition.DEAF)
+    parts.add("web", main)
+    assert stop(parts).error is None
+    assert main.signals == [9]
+    assert report_of(parts).verdict is Verdict.DEFAULT_ACTION
+    assert [(end.how, end.code) for end in report_of(parts).processes] == [("killed-by-us", 9)]
+
+
+def test_s20_a_monitor_that_is_there_is_waited_for(parts):
+    monitor = parts.processes.add("conmon")
+    container, main = parts.server(monitor=monitor)
+    answer = main.on_signal
+
+    def told(number):
+        answer(number)
+        threading.Timer(0.05, lambda: monitor.end(0)).start()
+
+    main.on_signal = told
+    assert stop(parts).error is None
+    assert monitor.signals == []
+    phases = {phase.name: phase.duration_s for phase in report_of(parts).phases}
+    assert phases["log drain"] >= 0.03
+    assert parts.store.get(container.id).exit.code == 0
+
+
+def test_s20_an_exit_that_nobody_saw_is_unknown_and_said_to_be(parts):
+    container = parts.add("web", None)
+    assert stop(parts).error is None
+    ended = parts.store.get(container.id).exit
+    assert ended.code is None
+    assert "unknown" in ended.note
+    assert report_of(parts).exit_code is None
+
+
+@pytest.mark.parametrize(("status", "code"), [(5 << 8, 5), (15, 143)])
+def test_s20_without_a_monitor_the_kernel_may_still_know(parts, status, code):
+    main = parts.processes.add("server", exits=status)
+    parts.add("web", main)
+    stop(parts)
+    assert report_of(parts).exit_code == code
+
+
+def test_s20_or_not_on_an_older_kernel(parts):
+    parts.processes.can_tell_status = False
+    parts.add("web", parts.processes.add("server", exits=0))
+    stop(parts)
+    assert report_of(parts).exit_code is None
+    assert [end.how for end in report_of(parts).processes] == ["unknown"]
+
+
+# -- clean-up (S21, S22) ------------------------------------------------------------------------------
+
+
+def test_s20_a_runtime_that_says_still_running_is_asked_again(parts):
+    parts.server()
+    parts.fake_runtime.refusals = ["still running", "still running"]
+    assert stop(parts).error is None
+    assert [verb for verb, _ in parts.fake_runtime.calls] == ["delete"] * 3
+
+
+@pytest.mark.parametrize("half", ["begin_error", "end_error"])
+def test_s21_an_error_of_the_runtime_does_not_hide_the_rest(parts, half):
+    container, _ = parts.server()
+    setattr(parts.fake_runtime, half, DeadlineExceeded("no answer"))
+    outcome = stop(parts)
+    assert isinstance(outcome.error, CleanupFailed)
+    assert "runtime: no answer" in outcome.error.message
+    assert outcome.report is not None
+    assert outcome.report.errors == ("runtime: no answer",)
+    after = parts.store.get(container.id)
+    assert after.status is Status.STOPPED
+    assert after.exit is not None
+    assert after.exit.is_released
+
+
+def test_s21_a_refusal_that_will_not_pass_is_reported(parts):
+    parts.server()
+    parts.fake_runtime.refusals = ["permission denied"]
+    outcome = stop(parts)
+    assert isinstance(outcome.error, CleanupFailed)
+    assert "permission denied" in outcome.error.message
+
+
+def test_s21_cgroups_that_are_busy_are_tried_again(parts):
+    parts.server()
+    parts.processes.cgroups_left = [["/fake"], ["/fake"]]
+    assert stop(parts).error is None
+    assert parts.processes.kills == 2
+
+
+def test_s22_a_root_filesystem_that_is_held_is_waited_for_then_named(parts, monkeypatch):
+    monkeypatch.setitem(machine.STEP_LIMIT_S, Step.OVERLAY, 0.02)
+    container, _ = parts.server()
+    parts.storage.held[container.id] = [Holder(77, "nosy")]
+    outcome = stop(parts)
+    assert isinstance(outcome.error, CleanupFailed)
+    assert "nosy (77)" in outcome.error.message
+    assert parts.store.get(container.id).exit.is_released is False
+
+
+def test_s21_a_monitor_that_hangs_is_killed_and_the_rest_is_done(parts, monkeypatch):
+    monkeypatch.setitem(machine.STEP_LIMIT_S, Step.MONITOR, 0.02)
+    monitor = parts.processes.add("conmon")
+    parts.server(monitor=monitor)
+    outcome = stop(parts)
+    assert isinstance(outcome.error, CleanupFailed)
+    assert monitor.signals == [9]
+    assert parts.store.find("web").status is Status.STOPPED
+
+
+def test_s21_a_record_that_cannot_be_written_stays_as_it_was(parts, monkeypatch):
+    container, _ = parts.server()
+    modify = parts.store.modify
+
+    def failing(container_id, change):
+        if change(parts.store.get(container_id)).status is Status.STOPPED:
+            raise StorageUnusable("disk full")
+        return modify(container_id, change)
+
+    monkeypatch.setattr(parts.store, "modify", failing)
+    outcome = stop(parts)
+    assert isinstance(outcome.error, StuckProcess)
+    assert "disk full" in outcome.error.message
+    assert parts.store.get(container.id).status is Status.STOPPING
+    monkeypatch.undo()
+    again = stop(parts)
+    assert again.error is None
+    assert parts.store.get(container.id).status is Status.STOPPED
+    assert report_of(parts).verdict is Verdict.GRACEFUL
+
+
+# -- stuck (S19) ----------------------------------------------------------------------------------------
+
+
+def test_s19_a_process_that_does_not_die_keeps_the_record_open(parts):
+    container, main = parts.stubborn()
+    main.is_immortal = True
+    outcome = stop(parts, options=StopOptions(grace_s=0.0, kill_timeout_s=0.05))
+    assert isinstance(outcome.error, StuckProcess)
+    assert f"{main.identity.pid} stubborn (state D, in fake_wait, read)" in outcome.error.message
+    assert outcome.report.verdict is Verdict.STUCK
+    assert outcome.report.notes == (f"{main.identity.pid} stubborn (state D, in fake_wait, read)",)
+    after = parts.store.get(container.id)
+    assert after.status is Status.STOPPING
+    assert after.intent is not None
+    assert parts.run_dir(container.id).exists()
+    assert parts.fake_runtime.calls == []
+    assert parts.locks.try_stop(container.id) is not None
+
+
+def test_s19_and_a_later_stop_goes_on(parts):
+    container, main = parts.stubborn()
+    main.is_immortal = True
+    stop(parts, options=StopOptions(grace_s=0.0, kill_timeout_s=0.05))
+    main.is_immortal = False
+    assert stop(parts).error is None
+    assert parts.store.get(container.id).status is Status.STOPPED
+    assert report_of(parts).verdict is Verdict.KILLED
+
+
+# -- surviving (S6) ---------------------------------------------------------------------------------------
+
+
+def _abandoned(parts: FakeParts, container: Container, *, grace_s: float, told: bool) -> None:
+    """Leave the record as a driver that was killed does."""
+    request = StopRequest(grace_s=grace_s)
+    now_s = clock.mono_s()
+    state, _ = machine.begin(request, now_s=now_s, born_s=now_s - 100)
+    if told:
+        assert container.run is not None
+        processes = parts.processes.look(container.run, 15)
+        state, _ = machine.step(state, Looked(processes), now_s)
+    intent = StopIntent(
+        run=1,
+        request=request,
+        deadline_boot_s=clock.boot_s() + grace_s,
+        boot_id="fake-boot",
+        asked_unix_ns=5,
+        journal=msgspec.json.encode(state),
+    )
+    parts.store.modify(container.id, lambda c: replace(c, status=Status.STOPPING, stop_asked=True, intent=intent))
+
+
+def test_s06_the_next_stop_goes_on_and_tells_nobody_again(parts):
+    container, main = parts.stubborn()
+    main.disposition = Disposition.HANDLED
+    _abandoned(parts, container, grace_s=0.05, told=True)
+    outcome = stop(parts)
+    assert outcome.error is None
+    assert main.signals == []
+    assert report_of(parts).verdict is Verdict.KILLED
+    assert report_of(parts).started_unix_ns == 5
+    assert report_of(parts).grace_s == 0.05
+
+
+def test_s06_one_that_told_nobody_tells(parts):
+    container, main = parts.server()
+    _abandoned(parts, container, grace_s=10.0, told=False)
+    assert stop(parts).error is None
+    assert main.signals == [15]
+
+
+def test_s06_who_left_meanwhile_was_not_killed(parts):
+    container, main = parts.server(code=7)
+    _abandoned(parts, container, grace_s=0.0, told=True)
+    main.on_signal(15)
+    assert stop(parts).error is None
+    assert parts.processes.kills == 0
+    assert report_of(parts).verdict is Verdict.GRACEFUL
+    assert report_of(parts).exit_code == 7
+
+
+def test_s06_a_look_at_the_container_gives_it_a_new_driver(parts):
+    container, _ = parts.server()
+    _abandoned(parts, container, grace_s=10.0, told=True)
+    reconcile.refresh(parts, [parts.store.get(container.id)])
+    assert parts.detached == [("/nonexistent", "finish-stop", container.id)]
+
+
+def test_s06_but_not_a_second_one(parts):
+    container, _ = parts.server()
+    _abandoned(parts, container, grace_s=10.0, told=True)
+    lock = parts.locks.try_stop(container.id)
+    assert lock is not None
+    reconcile.refresh(parts, [parts.store.get(container.id)])
+    lock.release()
+    assert parts.detached == []
+
+
+def test_s06_the_new_driver_finishes_it(parts):
+    container, main = parts.server()
+    _abandoned(parts, container, grace_s=10.0, told=False)
+    reconcile.finish_stop(parts, container.id)
+    assert parts.store.get(container.id).status is Status.STOPPED
+    reconcile.finish_stop(parts, container.id)
+    reconcile.finish_stop(parts, "0" * 64)
+    assert main.signals == [15]
+
+
+# -- settling what has ended by itself (S2) -----------------------------------------------------------------
+
+
+def test_s02_a_record_that_says_running_is_settled_without_a_report(parts):
+    container = parts.add("web", None)
+    parts.monitor.write_exit(parts.run_dir(container.id), container.id, 4)
+    fresh = reconcile.refresh(parts, [container])[0]
+    assert fresh.status is Status.STOPPED
+    assert fresh.exit is not None
+    assert fresh.exit.code == 4
+    assert fresh.report is None
+    assert not fresh.stop_asked
+
+
+def test_s02_one_that_lives_is_left_alone(parts):
+    container, _ = parts.server()
+    assert reconcile.refresh(parts, [container]) == [container]
+
+
+def test_s11_paused_is_what_the_freezer_says(parts):
+    container, main = parts.server()
+    parts.processes.frozen.add(main.identity.pid)
+    assert reconcile.refresh(parts, [container])[0].status is Status.PAUSED
+    assert parts.store.get(container.id).status is Status.RUNNING
+
+
+# -- joining (S5) ---------------------------------------------------------------------------------------------
+
+
+def _in_thread(parts: FakeParts, options: StopOptions, outcomes: list) -> tuple[threading.Thread, threading.Event]:
+    begun = threading.Event()
+
+    def drive() -> None:
+        outcomes.extend(stop_containers(parts, ["web"], options, on_begun=lambda _: begun.set()))
+
+    thread = threading.Thread(target=drive)
+    thread.start()
+    return thread, begun
+
+
+def test_s05_a_second_caller_joins_and_gets_the_same_answer(parts):
+    container, main = parts.stubborn()
+    main.disposition = Disposition.HANDLED
+    outcomes: list = []
+    first, begun = _in_thread(parts, StopOptions(grace_s=60.0), outcomes)
+    assert begun.wait(10)
+    second, joined = _in_thread(parts, StopOptions(), outcomes)
+    assert joined.wait(10)
+    parts.monitor.write_exit(parts.run_dir(container.id), container.id, 0)
+    parts.processes.end(main, 0)
+    first.join(10)
+    second.join(10)
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert outcomes[0].report == outcomes[1].report
+    assert main.signals == [15]
+
+
+def test_s05_it_brings_the_deadline_nearer(parts):
+    _, main = parts.stubborn()
+    outcomes: list = []
+    first, begun = _in_thread(parts, StopOptions(grace_s=60.0), outcomes)
+    assert begun.wait(10)
+    assert stop(parts, options=NOW).error is None
+    first.join(10)
+    assert report_of(parts).verdict is Verdict.KILLED
+    assert report_of(parts).cause == "a kill was asked for"
+    assert main.signals == []
+
+
+def test_s05_a_caller_who_leaves_changes_nothing(parts):
+    container, main = parts.stubborn()
+    outcomes: list = []
+    first, begun = _in_thread(parts, StopOptions(grace_s=60.0), outcomes)
+    assert begun.wait(10)
+    joiner = Stopper(parts)
+    joiner.add(["web"], StopOptions())
+    assert joiner.targets[0].joiner is not None
+    joiner.close()
+    assert first.is_alive()
+    parts.processes.end(main, 0)
+    first.join(10)
+    assert parts.store.get(container.id).status is Status.STOPPED
+
+
+def test_s06_a_joined_driver_that_dies_is_succeeded(parts):
+    """Its socket and its lock go together; whoever had joined drives on."""
+    container, main = parts.stubborn()
+    main.disposition = Disposition.HANDLED
+    driver = Stopper(parts)
+    driver.add(["web"], StopOptions())
+    assert main.signals == [15]
+    outcomes: list = []
+    second, joined = _in_thread(parts, StopOptions(), outcomes)
+    assert joined.wait(10)
+    driver.close()  # as the kernel does it for a process that was killed
+    parts.processes.end(main, 0)
+    second.join(10)
+    assert outcomes[0].error is None
+    assert main.signals == [15]
+    assert parts.store.get(container.id).status is Status.STOPPED
+
+
+def test_s05_a_stuck_stop_is_stuck_for_everybody(parts):
+    _, main = parts.stubborn()
+    main.is_immortal = True
+    outcomes: list = []
+    first, begun = _in_thread(parts, StopOptions(grace_s=60.0, kill_timeout_s=0.05), outcomes)
+    assert begun.wait(10)
+    outcome = stop(parts, options=NOW)
+    first.join(10)
+    assert isinstance(outcome.error, StuckProcess)
+    assert isinstance(outcomes[0].error, StuckProcess)
+
+
+def test_s05_one_that_ended_before_it_could_answer_was_a_success(parts, monkeypatch):
+    _, main = parts.server()
+    driver = Stopper(parts)
+    leave = main.on_signal
+    main.on_signal = lambda number: None
+    driver.add(["web"], StopOptions())
+    late = Stopper(parts)
+    late.add(["web"], StopOptions())
+    assert late.targets[0].joiner is not None
+    monkeypatch.setattr(driver.targets[0].server, "publish", lambda outcome: None)  # the answer is lost
+    leave(15)
+    driver.run()
+    outcome = late.run()[0]
+    assert outcome.error is None
+    assert outcome.report == report_of(parts)
+
+
+# -- many (S26, S28) -------------------------------------------------------------------------------------------
+
+
+def test_s28_one_failure_does_not_stop_the_others(parts):
+    parts.server("a")
+    _, stuck = parts.stubborn("b")
+    stuck.is_immortal = True
+    parts.server("c")
+    outcomes = stop_containers(parts, ["a", "b", "nobody", "c"], StopOptions(grace_s=0.1, kill_timeout_s=0.05))
+    assert [type(outcome.error) for outcome in outcomes] == [type(None), StuckProcess, NotFound, type(None)]
+    assert [parts.store.find(name).status for name in "abc"] == [Status.STOPPED, Status.STOPPING, Status.STOPPED]
+
+
+def test_s28_a_store_that_fails_ends_one_session_only(parts, monkeypatch):
+    failing, _ = parts.server("a")
+    parts.server("b")
+    modify = parts.store.modify
+
+    def broken(container_id, change):
+        if container_id == failing.id:
+            raise StorageUnusable("disk full")
+        return modify(container_id, change)
+
+    monkeypatch.setattr(parts.store, "modify", broken)
+    outcomes = stop_containers(parts, ["a", "b"], StopOptions())
+    assert isinstance(outcomes[0].error, StorageUnusable)
+    assert outcomes[1].error is None
+
+
+def test_s26_outcomes_are_told_as_they_come(parts):
+    parts.server("a")
+    parts.server("b")
+    begun: list[str] = []
+    told: list[str] = []
+    stop_containers(
+        parts, ["a", "b"], StopOptions(), on_begun=begun.append, on_outcome=lambda outcome: told.append(outcome.name)
+    )
+    assert begun == ["a", "b"]
+    assert sorted(told) == ["a", "b"]
+
+
+# -- the report (S23, S24) ----------------------------------------------------------------------------------------
+
+
+def test_s23_the_report_says_who_was_told_and_how_everybody_ended(parts):
+    shell = parts.processes.add("sh", Disposition.DEAF)
+    server = parts.processes.add("server", under=shell)
+    reader = parts.processes.add("tee", Disposition.DEFAULT, under=shell)
+    container = parts.add("web", shell)
+
+    def told(number):
+        server.end(3 << 8)
+        parts.monitor.write_exit(parts.run_dir(container.id), container.id, 3)
+        parts.processes.end(shell, 3 << 8)
+
+    server.on_signal = told
+    stop(parts, options=StopOptions(signal=2))
+    report = report_of(parts)
+    assert (report.signal, report.method, report.disposition) == ("SIGINT", "signal", "deaf")
+    assert (report.exit_code, report.grace_s, report.is_slow) == (3, 10.0, False)
+    assert [(telling.comm, telling.wave) for telling in report.tellings] == [("server", 1)]
+    ends = {end.pid: (end.comm, end.how, end.code) for end in report.processes}
+    assert ends == {
+        shell.identity.pid: ("sh", "exited", 3),
+        server.identity.pid: ("server", "exited", 3),
+        reader.identity.pid: ("tee", "killed-with-pid-1", 9),
+    }
+    names = [phase.name for phase in report.phases]
+    assert [names[0], names[-5:]] == ["signal", ["log drain", "runtime", "cgroup", "unmount", "record"]]
+    assert all(phase.duration_s >= 0 for phase in report.phases)
+    assert report.duration_s >= report.phases[-1].start_s
+
+
+def test_s24_the_oom_killer_is_told_by_the_change_of_its_count(parts):
+    parts.processes.oom_count = 2
+    container, main = parts.server(code=137)
+    answer = main.on_signal
+
+    def told(number):
+        parts.processes.oom_count = 3
+        answer(number)
+
+    main.on_signal = told
+    stop(parts)
+    assert "OOM" in report_of(parts).cause
+    assert parts.store.get(container.id).exit.oom_killed
+
+
+def test_s25_a_stop_that_took_over_half_of_its_grace_is_slow(parts):
+    parts.stubborn()
+    stop(parts, options=StopOptions(grace_s=0.05))
+    assert report_of(parts).is_slow
+    assert "stubborn ignores SIGTERM" in report_of(parts).cause
+
+
+def test_s23_a_stop_that_failed_leaves_a_report_of_its_own(parts):
+    container, main = parts.stubborn()
+    main.is_immortal = True
+    parts.store.modify(container.id, lambda c: replace(c, report=_old_report()))
+    report = stop(parts, options=StopOptions(grace_s=0.0, kill_timeout_s=0.02)).report
+    assert report.verdict is Verdict.STUCK
+    assert report == parts.store.get(container.id).report
+
+
+def _old_report() -> StopReport:
+    return StopReport(
+        asked_by=AskedBy.USER,
+        method="signal",
+        signal="SIGTERM",
+        grace_s=1.0,
+        started_unix_ns=1,
+        duration_s=1.0,
+        verdict=Verdict.GRACEFUL,
+        cause="",
+        remedy="",
+        exit_code=0,
+        disposition="handled",
+    )
+
+
+def test_s21_nothing_of_a_stop_stays_open(parts):
+    before = set(os.listdir("/proc/self/fd"))
+    for number in range(3):
+        name = f"web{number}"
+        _, main = parts.server(name)
+        stop(parts, name)
+        os.close(main.reader)
+        parts.processes._all.clear()
+    assert set(os.listdir("/proc/self/fd")) == before

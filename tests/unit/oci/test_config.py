@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bento.model.container import Container, ContainerSpec, Mount
+from bento.oci import config, defaults
+from bento.oci.limits import Limits
+from bento.oci.user import ResolvedUser
+
+ID = "ab" * 32
+ROOT = ResolvedUser(uid=0, gid=0, groups=(0,), home="/root")
+BUNDLE = Path("/var/lib/bento/containers/x")
+
+
+def container(**fields: Any) -> Container:
+    fields = {
+        "image": "alpine",
+        "image_id": "sha256:1",
+        "layers": ("/layers/1",),
+        "command": ("/bin/app", "-v"),
+    } | fields
+    return Container(id=ID, name="web", created_unix_ns=0, spec=ContainerSpec(**fields))
+
+
+def build(subject: Container, **arguments: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "rootfs": BUNDLE / "rootfs",
+        "bundle": BUNDLE,
+        "user": ROOT,
+        "namespaces": [{"type": "network"}],
+        "seccomp": None,
+        "limits": Limits([], ()),
+        "init_path": None,
+    }
+    return config.build(subject, **(values | arguments))
+
+
+def mount_at(document: dict[str, Any], destination: str) -> dict[str, Any] | None:
+    found = [mount for mount in document["mounts"] if mount["destination"] == destination]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+def order(document: dict[str, Any]) -> list[str]:
+    return [mount["destination"] for mount in document["mounts"]]
+
+
+def test_the_sandbox_is_closed_by_default() -> None:
+    document = build(container())
+
+    linux = document["linux"]
+    assert {entry["type"] for entry in linux["namespaces"]} == {"pid", "ipc", "mount", "cgroup", "uts", "network"}
+    assert linux["cgroupsPath"] == f"/bento-{ID}"
+    assert linux["resources"]["devices"][0] == {"allow": False, "access": "rwm"}
+    assert "/proc/kcore" in linux["maskedPaths"]
+    assert "/proc/sys" in linux["readonlyPaths"]
+    assert "seccomp" not in linux
+    assert len(document["process"]["capabilities"]["bounding"]) == 14
+    assert mount_at(document, "/sys/fs/cgroup") == {
+        "destination": "/sys/fs/cgroup",
+        "type": "cgroup",
+        "source": "cgroup",
+        "options": ["nosuid", "noexec", "nodev", "relatime", "ro"],
+    }
+
+
+def test_capabilities_are_for_root_only_and_never_inherited() -> None:
+    root = build(container())["process"]["capabilities"]
+    other = build(container(), user=ResolvedUser(uid=5, gid=5, groups=(5, 6), home="/"))["process"]
+
+    assert root["effective"] == root["permitted"] == list(defaults.CAPABILITIES)
+    assert other["capabilities"] == {"bounding": list(defaults.CAPABILITIES), "effective": [], "permitted": []}
+    assert other["user"] == {"uid": 5, "gid": 5, "additionalGids": [5, 6]}
+    assert not {"inheritable", "ambient"} & (root.keys() | other["capabilities"].keys())
+
+
+def test_the_process_is_what_was_asked_for() -> None:
+    process = build(container(entrypoint=("/entry",), workdir="/srv"))["process"]
+
+    assert process["args"] == ["/entry", "/bin/app", "-v"]
+    assert process["cwd"] == "/srv"
+    assert process["terminal"] is False
+    assert process["noNewPrivileges"] is False
+
+
+def test_later_environment_wins_and_the_defaults_are_there() -> None:
+    env = build(container(env=("A=1", "PATH=/p", "A=2=3", "EMPTY=")))["process"]["env"]
+
+    assert sorted(env) == ["A=2=3", "EMPTY=", "HOME=/root", f"HOSTNAME={ID[:12]}", "PATH=/p"]
+
+
+def test_init_goes_in_front_and_touches_no_image() -> None:
+    document = build(container(init=True), init_path=Path("/usr/bin/catatonit"))
+
+    assert document["process"]["args"] == ["/dev/catatonit", "--", "/bin/app", "-v"]
+    assert mount_at(document, "/dev/catatonit") == {
+        "destination": "/dev/catatonit",
+        "type": "bind",
+        "source": "/usr/bin/catatonit",
+        "options": ["bind", "ro", "nosuid", "nodev", "rprivate"],
+    }
+    assert order(document).index("/dev") < order(document).index("/dev/catatonit")
+
+
+def test_init_leaves_no_file_on_a_dev_of_the_hosts() -> None:
+    mounts = (Mount(kind="bind", source="/dev", destination="/dev"),)
+
+    document = build(container(init=True, mounts=mounts), init_path=Path("/usr/bin/catatonit"))
+
+    assert document["process"]["args"][0] == "/.bento/catatonit"
+    assert mount_at(document, "/dev/catatonit") is None
+
+
+def test_the_hosts_network_has_the_hosts_name() -> None:
+    document = build(container(network="host"), namespaces=[])
+
+    assert {entry["type"] for entry in document["linux"]["namespaces"]} == {"pid", "ipc", "mount", "cgroup"}
+    assert "hostname" not in document
+    assert mount_at(document, "/etc/hostname") is None
+    assert mount_at(document, "/etc/resolv.conf") is not None
+    assert not [entry for entry in document["process"]["env"] if entry.startswith("HOSTNAME=")]
+
+
+def test_a_name_asked_for_on_the_hosts_network_is_the_containers_own() -> None:
+    document = build(container(network="host", hostname="web"), namespaces=[])
+
+    assert {"type": "uts"} in document["linux"]["namespaces"]
+    assert document["hostname"] == "web"
+
+
+def test_etc_files_of_a_closed_network() -> None:
+    files = config.etc_files(container(hostname="web"), host_hosts="the host's", host_resolv_conf="the host's")
+
+    assert files["hostname"] == "web\n"
+    assert "127.0.0.1\tweb\n" in files["hosts"]
+    assert "the host's" not in "".join(files.values())
+
+
+def test_etc_files_of_the_hosts_network_are_copies() -> None:
+    files = config.etc_files(container(network="host"), host_hosts="h", host_resolv_conf="r")
+
+    assert files == {"hosts": "h", "resolv.conf": "r"}
+
+
+def test_every_file_that_is_bound_is_written() -> None:
+    for subject in (container(), container(network="host"), container(network="host", hostname="x")):
+        bound = {m["source"] for m in build(subject)["mounts"] if m["source"].startswith(str(BUNDLE))}
+
+        assert bound == {str(BUNDLE / name) for name in config.etc_files(subject, host_hosts="", host_resolv_conf="")}
+
+
+def test_bind_mounts_are_private_and_read_only_all_the_way_down() -> None:
+    mounts = (Mount(kind="bind", source="/data", destination="/d", read_only=True),)
+
+    assert mount_at(build(container(mounts=mounts), kernel=(6, 1)), "/d") == {
+        "destination": "/d",
+        "type": "bind",
+        "source": "/data",
+        "options": ["rbind", "rprivate", "ro", "rro"],
+    }
+    old = mount_at(build(container(mounts=mounts), kernel=(5, 10)), "/d")
+    assert old is not None
+    assert old["options"] == ["rbind", "rprivate", "ro"]
+
+
+def test_a_propagation_asked_for_replaces_ours() -> None:
+    mounts = (Mount(kind="bind", source="/data", destination="/d", options=("rslave",)),)
+
+    mount = mount_at(build(container(mounts=mounts)), "/d")
+
+    assert mount is not None
+    assert mount["options"] == ["rbind", "rslave"]
+
+
+def test_tmpfs_options_come_after_the_safe_ones() -> None:
+    mounts = (Mount(kind="tmpfs", destination="/t", options=("exec", "size=1m")),)
+
+    mount = mount_at(build(container(mounts=mounts)), "/t")
+
+    assert mount is not None
+    assert mount["options"] == ["noexec", "nosuid", "nodev", "mode=1777", "exec", "size=1m"]
+
+
+def test_shallow_mounts_come_first_and_the_users_replace_ours() -> None:
+    mounts = (
+        Mount(kind="tmpfs", destination="/data/cache"),
+        Mount(kind="bind", source="/data", destination="/data"),
+        Mount(kind="tmpfs", destination="/dev/shm"),
+    )
+
+    document = build(container(mounts=mounts))
+
+    assert order(document).index("/data") < order(document).index("/data/cache")
+    assert order(document).index("/dev") < order(document).index("/dev/shm")
+    shm = mount_at(document, "/dev/shm")
+    assert shm is not None
+    assert shm["source"] == "tmpfs"
+
+
+def test_the_machines_own_userland_hides_the_engine() -> None:
+    masked = ("/var/lib/bento", "/run/bento", "/var/lib/bento/below")
+
+    document = build(container(layers=("/",)), masked=masked)
+
+    run, state = mount_at(document, "/run"), mount_at(document, "/var/lib/bento")
+    assert run is not None
+    assert run["type"] == "tmpfs"
+    assert state is not None
+    assert "ro" in state["options"]
+    assert mount_at(document, "/run/bento") is None  # the tmpfs on /run hides it already
+    assert mount_at(document, "/var/lib/bento/below") is None
+    assert mount_at(build(container(), masked=masked), "/var/lib/bento") is None
+
+
+def test_a_mask_does_not_write_into_what_the_user_mounts() -> None:
+    mounts = (Mount(kind="bind", source="/srv/lib", destination="/var/lib"),)
+
+    assert (
+        mount_at(build(container(layers=("/",), mounts=mounts), masked=("/var/lib/bento",)), "/var/lib/bento") is None
+    )
+
+
+def test_a_read_only_root() -> None:
+    assert build(container(read_only=True))["root"] == {"path": str(BUNDLE / "rootfs"), "readonly": True}
+
+
+def test_the_cgroup2_half_of_a_hybrid_host_is_read_only_too() -> None:
+    assert "/sys/fs/cgroup/unified" in build(container(), cgroups_mode="hybrid")["linux"]["readonlyPaths"]
+    assert "/sys/fs/cgroup/unified" not in build(container())["linux"]["readonlyPaths"]
+
+
+def test_limits_and_filter_are_passed_on() -> None:
+    limits = Limits([{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}], ())
+
+    document = build(container(), limits=limits, seccomp={"defaultAction": "SCMP_ACT_ALLOW"})
+
+    assert document["process"]["rlimits"] == limits.rlimits
+    assert document["linux"]["seccomp"] == {"defaultAction": "SCMP_ACT_ALLOW"}
+
+
+def test_bind_mount_of_a_file_is_not_recursive() -> None:
+    mounts = (Mount(kind="bind", source="/data", destination="/d", read_only=True),)
+
+    mount = mount_at(build(container(mounts=mounts), kernel=(6, 1), files=frozenset({"/data"})), "/d")
+
+    assert mount is not None
+    assert mount["options"] == ["rbind", "rprivate", "ro"]
+
+
+def test_s10_a_system_container_has_what_its_init_needs() -> None:
+    document = build(container(system=True), cgroups_mode="hybrid", seccomp={})
+
+    cgroup = mount_at(document, "/sys/fs/cgroup")
+    assert cgroup is not None
+    assert cgroup["type"] == "cgroup2"
+    assert "rw" in cgroup["options"]
+    assert {"/run", "/run/lock", "/tmp"} <= set(order(document))
+    assert order(document).index("/run") < order(document).index("/run/lock")
+    assert not [path for path in document["linux"]["readonlyPaths"] if path.startswith("/sys/fs/cgroup")]
+    assert "CAP_SYS_BOOT" in document["process"]["capabilities"]["bounding"]
+    assert "CAP_SYS_ADMIN" not in document["process"]["capabilities"]["bounding"]
+    assert "container=bento" in document["process"]["env"]
+
+
+def test_s10_without_a_filter_a_system_container_may_not_reboot() -> None:
+    """CAP_SYS_BOOT is kexec_load(2), too."""
+    document = build(container(system=True), seccomp=None)
+    assert "CAP_SYS_BOOT" not in document["process"]["capabilities"]["bounding"]
+    assert "CAP_SYS_BOOT" not in build(container(), seccomp={})["process"]["capabilities"]["bounding"]
+
+
+def test_s10_without_cgroup2_a_system_container_has_the_usual_view() -> None:
+    document = build(container(system=True), cgroups_mode="v1", has_cgroup2=False)
+    cgroup = mount_at(document, "/sys/fs/cgroup")
+    assert cgroup is not None
+    assert "ro" in cgroup["options"]
+
+
+def test_s10_what_the_user_mounts_wins_in_a_system_container_too() -> None:
+    mine = Mount(kind="bind", source="/srv/run", destination="/run")
+    document = build(container(system=True, mounts=(mine,), layers=("/",)), masked=("/var/lib/bento",))
+    run = mount_at(document, "/run")
+    assert run is not None
+    assert run["source"] == "/srv/run"
+    assert mount_at(document, "/var/lib/bento") is not None

@@ -1,0 +1,349 @@
+"""Rule S10 in virtual time: which method is tried when, what it falls back to, and what counts as halted."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from bento.errors import UsageError
+from bento.model.stop import StopRequest, Verdict
+from bento.stop import machine
+from bento.stop.actions import Action, Ask, EndMain, Identify, Look, Persist, Tell
+from bento.stop.inputs import Asked, DeadlineMoved, Identified, Input, Looked, MainExited, Resumed, TimerFired
+from bento.stop.methods import AUTO, METHODS, NAMES, SIGNAL, choose, describe, parse_command, parse_method
+from bento.stop.states import KillCause, Phase, StopState, Timer
+from bento.stop.verdict import judge
+
+from support.looks import BLOCKED, DEAF, HANDLED, Stop, proc
+
+INIT = proc(1, BLOCKED, "init")
+HEARS = proc(1, HANDLED, "init")
+SERVICE = proc(2, HANDLED, "service", under=1)
+
+
+def begun(method: str = AUTO, *, age_s: float = 100.0, **request) -> Stop:
+    stop = Stop(StopRequest(method=method, last_call_s=0.0, **request), age_s=age_s)
+    stop.look(INIT, SERVICE)
+    return stop
+
+
+def asked(method: str = "systemd", **request) -> Stop:
+    """A stop whose init has the request."""
+    stop = begun(method, **request)
+    stop.give(Asked(method))
+    return stop
+
+
+def asks(actions: tuple[Action, ...]) -> list[str]:
+    return [action.method for action in actions if isinstance(action, Ask)]
+
+
+# -- the table ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_says_what_carries_the_wish(name):
+    assert parse_method(name) == name
+    assert bool(METHODS[name].signal) == describe(name).startswith("SIG")
+
+
+def test_the_words_of_lxc():
+    assert parse_method("application") == SIGNAL
+    assert {"application", "sysvinit", "systemd", "exec"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("text", ["", "upstart", "SIGNAL", "systemd "])
+def test_an_unknown_method_is_a_usage_error(text):
+    with pytest.raises(UsageError):
+        parse_method(text)
+
+
+@pytest.mark.parametrize(
+    ("method", "command", "is_system", "chosen"),
+    [
+        (None, "", False, SIGNAL),
+        (None, "", True, AUTO),
+        (None, "halt", True, "exec"),
+        ("runit", "halt", False, "runit"),
+        ("exec", "halt", False, "exec"),
+    ],
+)
+def test_what_was_said_decides_the_method(method, command, is_system, chosen):
+    assert choose(method=method, command=command, is_system=is_system) == chosen
+
+
+def test_exec_needs_a_command():
+    with pytest.raises(UsageError):
+        choose(method="exec", command="", is_system=True)
+    with pytest.raises(UsageError):
+        parse_command("  ")
+    assert parse_command(None) == ""
+    assert parse_command("halt") == "halt"
+
+
+# -- asking -------------------------------------------------------------------------------------------
+
+
+def test_s10_the_method_that_was_named_is_tried_after_it_was_recorded():
+    stop = begun("runit")
+    assert stop.actions == (Persist(), Ask("runit", is_patient=False))
+    assert stop.state.timers.keys() >= {Timer.LOOK, Timer.DEADLINE}
+
+
+def test_s10_auto_looks_at_pid_1_first():
+    stop = begun()
+    assert stop.actions == (Identify(),)
+    stop.give(Identified("sysvinit", "PID 1 runs /sbin/init"))
+    assert asks(stop.actions) == ["sysvinit"]
+    stop.give(Asked("sysvinit"))
+    assert stop.state.notes == ("method sysvinit: PID 1 runs /sbin/init",)
+
+
+def test_s10_an_init_is_asked_once_and_nobody_else_is_told():
+    stop = asked()
+    assert stop.look_until(9.9, INIT, SERVICE) == []
+    assert [asking.method for asking in stop.state.askings] == ["systemd"]
+    assert stop.state.timers.get(Timer.LAST_CALL) is None
+
+
+def test_s10_a_failure_falls_back_to_what_pid_1_is_and_then_to_the_signal():
+    stop = begun("exec", command="halt")
+    stop.give(Asked("exec", "it failed"))
+    assert Look() in stop.actions
+    stop.look(INIT)
+    assert Identify() in stop.actions
+    stop.give(Identified("runit", "why"))
+    assert asks(stop.actions) == ["runit"]
+    stop.give(Asked("runit", "PID 1 does not hear SIGPWR"))
+    assert stop.look(HEARS) == [1]
+    assert stop.state.notes == (
+        "method exec: asked for",
+        "method exec failed: it failed",
+        "method runit: why",
+        "method runit failed: PID 1 does not hear SIGPWR",
+    )
+
+
+def test_s10_the_same_method_is_not_tried_again_by_another_way():
+    stop = begun("sysvinit")
+    stop.give(Asked("sysvinit", "there is no initctl FIFO"))
+    stop.look(INIT)
+    stop.give(Identified("sysvinit", "why"))
+    assert stop.look(HEARS) == [1]
+    assert [asking.method for asking in stop.state.askings] == ["sysvinit"]
+
+
+def test_s10_who_is_no_init_is_told_like_an_application():
+    stop = begun()
+    stop.give(Identified(SIGNAL, "PID 1 runs sleep"))
+    assert stop.look(HEARS) == [1]
+    assert stop.state.method == SIGNAL
+
+
+def test_s10_a_young_container_may_yet_execute_its_init():
+    stop = begun(age_s=0.2)
+    stop.give(Identified(SIGNAL, "PID 1 runs sh"))
+    assert stop.look_until(0.3, INIT) == []
+    assert stop.actions == (Identify(),)
+    stop.give(Identified("systemd", "PID 1 runs systemd"))
+    assert asks(stop.actions) == ["systemd"]
+
+
+def test_s10_an_init_that_still_boots_is_asked_when_it_can_hear():
+    stop = begun("finit", age_s=1.0)
+    assert stop.actions[-1] == Ask("finit", is_patient=True)
+    for _ in range(3):
+        stop.give(Asked("finit", "it is still booting", retry=True))
+        assert stop.actions == (Persist(),)
+        stop.give(TimerFired(Timer.LOOK), after_s=0.2)
+        stop.look(INIT)
+        assert asks(stop.actions) == ["finit"]
+    stop.give(Asked("finit"))
+    assert len(stop.state.askings) == 1
+
+
+@pytest.mark.parametrize(("age_s", "after_s"), [(20.0, 0.0), (1.0, 5.0)])
+def test_s10_it_is_not_waited_for_when_it_is_old_or_half_of_the_grace_is_over(age_s, after_s):
+    stop = begun(age_s=age_s)
+    stop.give(Identified("finit", "why"), after_s=after_s)
+    assert stop.actions[-1] == Ask("finit", is_patient=False)
+    stop.give(Asked("finit", "PID 1 does not hear SIGUSR2", retry=True))
+    assert stop.state.method == SIGNAL
+
+
+def test_s10_without_a_limit_only_the_age_counts():
+    stop = begun("finit", age_s=1.0, grace_s=-1.0)
+    stop.give(Asked("finit", "not yet", retry=True), after_s=8.0)
+    assert stop.state.method == "finit"
+    stop.give(Asked("finit", "too late", retry=True))  # nothing was asked meanwhile
+    assert stop.state.askings[0].error == "not yet"
+
+
+def test_s11_an_init_is_asked_before_it_is_thawed_but_a_command_would_hang():
+    stop = Stop(StopRequest(method="systemd"))
+    stop.look(INIT, is_frozen=True)
+    assert asks(stop.actions) == ["systemd"]
+    stop = Stop(StopRequest(method="exec", command="halt"))
+    stop.look(INIT, is_frozen=True)
+    assert asks(stop.actions) == []
+    stop.look(INIT, after_s=0.2)
+    assert asks(stop.actions) == ["exec"]
+
+
+def test_s23_the_reaction_of_an_init_is_marked_once():
+    stop = asked()
+    for _ in range(2):
+        stop.look(INIT, after_s=0.3)
+    stop.look(after_s=0.3)
+    assert [mark.name for mark in stop.state.marks] == ["signal", "reaction"]
+
+
+# -- halted -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_s10_pid_1_alone_and_idle_has_halted(method):
+    stop = asked(method, command="halt")
+    stop.look(INIT, after_s=0.5)
+    idle_s = METHODS[method].idle_s
+    stop.look_until(0.5 + idle_s - 0.1, INIT)
+    assert stop.state.phase is Phase.TELLING
+    stop.look_until(0.5 + idle_s + 0.6, INIT)
+    assert stop.state.kill_cause is KillCause.HALTED
+    judgement = judge(stop.state, exit_code=137, oom_kills=0)
+    assert judgement.verdict is Verdict.GRACEFUL
+    assert "left alone" in judgement.cause
+
+
+def test_s10_a_moment_alone_in_the_middle_of_a_shutdown_is_not_the_end():
+    stop = asked("sysvinit")
+    stop.look(INIT, after_s=0.01)
+    stop.look_until(1.5, INIT)
+    stop.look(INIT, SERVICE, after_s=0.1)
+    stop.look_until(3.0, INIT, SERVICE)
+    assert stop.state.phase is Phase.TELLING
+
+
+def test_s10_who_works_or_is_frozen_is_not_idle():
+    stop = asked("sysvinit")
+    for ticks in range(40):
+        stop.look(proc(1, BLOCKED, "init", cpu_ticks=ticks), after_s=0.1)
+    assert stop.state.phase is Phase.TELLING
+    stop.look(proc(1, BLOCKED, "init", cpu_ticks=39), after_s=3.0, is_frozen=True)
+    assert stop.state.phase is Phase.TELLING
+
+
+def test_s10_before_it_was_asked_an_idle_pid_1_is_left_alone():
+    stop = begun()
+    for _ in range(5):
+        stop.look(INIT, after_s=1.0)
+        assert stop.actions == (Identify(),)
+
+
+def test_s19_a_pid_1_that_does_not_end_after_it_halted_is_killed_again():
+    stop = asked("sysvinit")
+    stop.look(INIT)
+    stop.look(INIT, after_s=2.5)
+    assert stop.actions == (Persist(), EndMain())
+    assert Timer.KILL_AGAIN in stop.state.timers
+
+
+# -- late and strange inputs; other hands -------------------------------------------------------------
+
+
+def test_answers_that_nobody_waits_for_change_nothing():
+    late: list[tuple[Stop, Input]] = [
+        (asked(), Asked("systemd", "late")),
+        (asked(), Asked("runit")),
+        (asked(), Identified("runit", "late")),
+        (Stop(StopRequest(method=AUTO)), Identified("runit", "too early")),
+        (Stop(StopRequest(method="runit")), Asked("runit")),
+    ]
+    for stop, event in late:
+        before = stop.state
+        assert stop.give(event) == ()
+        assert stop.state == before
+    plain = Stop()
+    plain.look(INIT)
+    for event in (Identified("runit", "nobody asked"), Asked("runit")):
+        before = plain.state
+        assert plain.give(event) == ()
+        assert plain.state == before
+
+
+def test_s05_a_kill_that_joins_does_not_wait_for_an_answer():
+    stop = begun("exec", command="halt")
+    stop.give(DeadlineMoved(stop.now_s))
+    assert stop.state.phase is Phase.KILLING
+
+
+def test_s06_after_a_change_of_hands_nobody_is_asked_again():
+    for stop in (begun("systemd"), asked()):
+        stop.state = msgspec.json.decode(msgspec.json.encode(stop.state), type=StopState)
+        stop.give(Resumed(stop.state.deadline_s))
+        assert stop.actions == (Look(),)
+        stop.look(INIT, SERVICE)
+        assert asks(stop.actions) == []
+
+
+def test_s06_a_failure_is_tried_again_by_the_next_driver():
+    stop = begun("systemd", age_s=1.0)
+    stop.give(Asked("systemd", "not yet", retry=True))
+    stop.give(Resumed(stop.state.deadline_s))
+    stop.look(INIT)
+    assert asks(stop.actions) == ["systemd"]
+
+
+# -- verdicts -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(130, "and halted"), (129, "wanted to reboot"), (0, "ended by itself"), (None, "ended by itself")],
+)
+def test_s10_whatever_the_init_ends_with_is_its_own_way(code, words):
+    stop = asked()
+    stop.give(MainExited(), after_s=1.0)
+    judgement = judge(stop.state, exit_code=code, oom_kills=0)
+    assert judgement.verdict is Verdict.GRACEFUL
+    assert words in judgement.cause
+    assert "systemd (SIGRTMIN+3)" in judgement.cause
+
+
+def test_s24_an_init_that_needs_too_long_is_killed_and_that_is_said():
+    stop = asked()
+    stop.give(TimerFired(Timer.DEADLINE), after_s=10.0)
+    judgement = judge(stop.state, exit_code=137, oom_kills=0)
+    assert judgement.verdict is Verdict.KILLED
+    assert "by method systemd" in judgement.cause
+    assert "--stop-method" in judgement.remedy
+
+
+def test_s24_an_init_that_ended_before_it_could_be_asked():
+    stop = begun()
+    stop.give(MainExited())
+    assert judge(stop.state, exit_code=0, oom_kills=0).cause == "it ended by itself before it could be told"
+    stop = begun()
+    stop.give(TimerFired(Timer.DEADLINE), after_s=10.0)
+    assert judge(stop.state, exit_code=137, oom_kills=0).verdict is Verdict.KILLED
+
+
+def test_s14_after_a_fallback_a_deaf_pid_1_is_judged_by_the_signal_alone():
+    deaf = proc(1, DEAF, "sleep")
+    stop = Stop(StopRequest(method="systemd"))
+    stop.look(deaf)
+    stop.give(Asked("systemd", "PID 1 does not hear SIGRTMIN+3"), after_s=1.0)
+    stop.look(deaf)
+    stop.give(Identified(SIGNAL, "PID 1 runs sleep"))
+    assert not stop.look(deaf)
+    assert stop.state.phase is Phase.TELLING
+    stop.look(deaf, after_s=0.06)
+    assert stop.state.kill_cause is KillCause.DEFAULT_ACTION
+
+
+def test_an_asking_must_be_written_before_it_is_done():
+    stop = begun()
+    after = msgspec.structs.replace(stop.state)
+    with pytest.raises(AssertionError, match="before it was written"):
+        machine.check_invariants(stop.state, Looked(()), after, (Ask("runit", is_patient=False),))
+    assert not any(isinstance(action, Tell) for action in stop.actions)

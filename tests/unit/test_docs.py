@@ -1,0 +1,125 @@
+"""The documentation says what the code does: nothing generated is stale, no verb, option or method is left out, no link
+leads nowhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bento import CreateOptions, StopOptions, config_load
+from bento.cli import main
+from bento.engine.facade import EngineFacade
+from bento.engine.inspect import _FILTERS
+from bento.model.stop import StopReport, Verdict
+
+REPOSITORY = Path(__file__).parents[2]
+DOCS = REPOSITORY / "docs"
+CLI, LIBRARY, STOP = DOCS / "cli.md", DOCS / "library.md", DOCS / "stop.md"
+ROOT_PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = [*sorted(DOCS.glob("*.md")), *(page for name in ROOT_PAGES if (page := REPOSITORY / name).exists())]
+FENCED = r"(?ms)^```.*?^```$"
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def is_named(word: str, text: str) -> bool:
+    """Whether a word, such as an option, stands in a text by itself: ``--no-wait`` does not name ``--no``."""
+    return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) is not None
+
+
+def section(verb: str) -> str:
+    """What docs/cli.md says of a verb."""
+    for heading, body in re.findall(r"(?ms)^### (.+?)$(.*?)(?=^##|\Z)", re.sub(FENCED, "", text_of(CLI))):
+        if verb in heading.split(", "):
+            return body
+    pytest.fail(f"docs/cli.md has no section on {verb}")
+
+
+def test_nothing_generated_is_stale():
+    words = [sys.executable, str(REPOSITORY / "tools/update-docs"), "--check"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("verb", main.VERBS)
+def test_every_option_of_a_verb_is_described_with_it(verb):
+    parser = main.Parser(prog=verb)
+    main._load(verb).configure(parser)
+    described = section(verb)
+    words = [
+        word
+        for action in parser._actions
+        if action.dest != "help"
+        for word in (*action.option_strings, *(action.choices or ()))
+    ]
+    assert [word for word in words if not is_named(word, described)] == []
+
+
+@pytest.mark.parametrize("verb", main.VERBS)
+def test_no_option_is_described_that_a_verb_does_not_have(verb):
+    parser = main.Parser(prog=verb)
+    main._load(verb).configure(parser)
+    known = {word for action in parser._actions for word in action.option_strings}
+    if verb == "create":
+        known |= {"-d", "--detach"}  # of run, in the same section
+    rows = re.findall(r"(?m)^\| (`-.*?) \|", section(verb))
+    assert {word for row in rows for word in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", row)} <= known
+
+
+def test_settings_and_filters_are_described():
+    text = text_of(CLI)
+    words = [*config_load._KEYS, *(f"BENTO_{key.upper()}" for key in config_load._KEYS)]
+    words += [*main._GLOBAL, *(f"{key}=" for key in _FILTERS)]
+    assert [word for word in words if f"`{word}`" not in text] == []
+
+
+def test_verdicts_and_fields_of_the_report_are_described():
+    text = text_of(STOP)
+    words = [*(verdict.value for verdict in Verdict), *StopReport.__struct_fields__]
+    assert [word for word in words if f"`{word}`" not in text] == []
+
+
+def test_methods_and_options_of_the_library_are_described():
+    text = text_of(LIBRARY)
+    methods = [name for name, value in vars(EngineFacade).items() if callable(value) and not name.startswith("_")]
+    fields = [*CreateOptions.__struct_fields__, *StopOptions.__struct_fields__]
+    assert [name for name in methods if not re.search(rf"`{name}[`(]", text)] == []
+    assert [name for name in fields if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "```python" in text_of(page)], ids=lambda page: page.name)
+def test_examples_compile(page):
+    for number, example in enumerate(re.findall(r"(?ms)^```python\n(.*?)^```$", text_of(page))):
+        compile(example, f"{page.name}, example {number}", "exec")
+
+
+def slugs(page: Path) -> set[str]:
+    """The anchors of a page's headings, as forges make them."""
+    headings = re.findall(r"(?m)^#+ (.+)$", re.sub(FENCED, "", text_of(page)))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(FENCED, "", text_of(page))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        if not path.exists() and path.name in ROOT_PAGES:
+            continue  # not written yet
+        if not path.exists() or (anchor and anchor not in slugs(path)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_records_are_json_as_the_library_page_says():
+    assert msgspec.json.decode(msgspec.json.encode(StopOptions(grace_s=5.0)))["grace_s"] == 5.0

@@ -1,0 +1,220 @@
+"""The house rules of CONTRIBUTING.md that no other tool holds."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bento
+from bento import errors
+
+REPOSITORY = Path(__file__).parents[2]
+SOURCE = Path(bento.__file__).parent
+MODULES = sorted(SOURCE.rglob("*.py"))
+NAMES = [str(path.relative_to(SOURCE)) for path in MODULES]
+
+MAX_MODULE_LINES = 500
+MAX_FUNCTION_LINES = 50
+
+# Who may do what; everybody else may not.
+FUNCTION_IMPORTS = {
+    "__init__.py",  # the library's names are loaded when first used
+    "cli/main.py",  # and so are the verbs
+    "drivers/image/rootfs.py",  # only an import pays for hashing
+    "config_load.py",  # only who has a configuration file pays for its parser
+}
+CATCH_ALL = {
+    "cli/main.py",  # the outer edges: the program,
+    "cli/worker.py",  # and its forked worker
+    "kernel/namespace.py",  # hands over from a thread to its waiter
+}
+FORKS = {"cli/worker.py", "cli/after_exit.py"}  # a detached worker is this program itself, still single-threaded
+ONLY_IN = {
+    "ctypes": {"kernel/libc.py"},
+    "sqlite3": {"drivers/state/"},
+    "subprocess": set(),
+    "multiprocessing": set(),
+    "asyncio": set(),
+    "dataclasses": set(),
+    "inspect": set(),
+}
+STARTS_PROCESSES = {"posix_spawn", "posix_spawnp", "fork", "forkpty", "system", "popen", "spawnv", "spawnve", "spawnvp"}
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _imports(node: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
+    for child in ast.walk(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                yield child, alias.name
+        elif isinstance(child, ast.ImportFrom):
+            yield child, child.module or ""
+            for alias in child.names:
+                yield child, f"{child.module}.{alias.name}"
+
+
+def _functions(tree: ast.Module) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+
+def _end(node: ast.stmt) -> int:
+    return node.end_lineno or node.lineno
+
+
+def _body_lines(function: ast.FunctionDef) -> int:
+    """Lines without the docstring: explaining is not what makes a function long."""
+    first = function.body[0]
+    docstring = _end(first) - first.lineno + 1 if ast.get_docstring(function) is not None else 0
+    return _end(function) - function.lineno + 1 - docstring
+
+
+def _is_allowed(name: str, places: set[str]) -> bool:
+    return any(name == place or (place.endswith("/") and name.startswith(place)) for place in places)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_module_is_short_documented_and_lazy_about_annotations(path):
+    text = path.read_text(encoding="utf-8")
+    tree = _tree(path)
+    assert len(text.splitlines()) <= MAX_MODULE_LINES
+    assert ast.get_docstring(tree), "a module says what it is for"
+    if len(tree.body) > 1 and path.name not in ("__init__.py", "__main__.py"):
+        assert "from __future__ import annotations" in text
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_functions_are_short(path):
+    too_long = {f.name: _body_lines(f) for f in _functions(_tree(path)) if _body_lines(f) > MAX_FUNCTION_LINES}
+    assert not too_long
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_imports_stand_at_the_top(path):
+    hidden = [
+        f"{function.name} imports {name}" for function in _functions(_tree(path)) for _, name in _imports(function)
+    ]
+    assert not hidden or str(path.relative_to(SOURCE)) in FUNCTION_IMPORTS
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_dangerous_modules_have_one_home_each(path):
+    name = str(path.relative_to(SOURCE))
+    strays = {
+        imported
+        for _, imported in _imports(_tree(path))
+        for top, homes in ONLY_IN.items()
+        if imported.partition(".")[0] == top and not _is_allowed(name, homes)
+    }
+    assert not strays
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_only_command_starts_processes(path):
+    calls = {
+        node.attr
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Attribute)
+        and node.attr in STARTS_PROCESSES
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+    }
+    name = str(path.relative_to(SOURCE))
+    assert name == "command.py" or not calls - ({"fork"} if name in FORKS else set())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_only_wiring_names_concrete_drivers(path):
+    """Others know the promise in ``base``; a driver knows its own family."""
+    own = path.relative_to(SOURCE).parts
+    family = own[1] if own[0] == "drivers" and len(own) > 2 else ""
+    named = {
+        name
+        for _, name in _imports(_tree(path))
+        if (match := re.match(r"bento\.drivers\.(\w+)\.(\w+)", name)) and match[2] != "base" and match[1] != family
+    }
+    assert not named or own == ("wiring.py",)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_nothing_swallows_every_exception(path):
+    def is_blanket(kind: ast.expr | None) -> bool:
+        kinds = kind.elts if isinstance(kind, ast.Tuple) else [kind]
+        return any(k is None or (isinstance(k, ast.Name) and k.id in ("Exception", "BaseException")) for k in kinds)
+
+    def passes_on(handler: ast.ExceptHandler) -> bool:
+        # Tidying up and raising again swallows nothing.
+        return any(isinstance(node, ast.Raise) for node in ast.walk(handler))
+
+    blanket = [
+        node.lineno
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.ExceptHandler) and is_blanket(node.type) and not passes_on(node)
+    ]
+    assert not blanket or str(path.relative_to(SOURCE)) in CATCH_ALL
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_nothing_is_left_for_later(path):
+    assert not re.findall(r"\b(?:TODO|FIXME|XXX|HACK)\b", path.read_text(encoding="utf-8"))
+
+
+def _all_errors(root: type[errors.BentoError] = errors.BentoError) -> list[type[errors.BentoError]]:
+    return [root, *(found for child in root.__subclasses__() for found in _all_errors(child))]
+
+
+def test_every_error_says_who_it_is():
+    classes = _all_errors()
+    codes = [cls.code for cls in classes]
+    assert len(set(codes)) == len(codes)
+    for cls in classes:
+        assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", cls.code), cls
+        assert cls.exit_code in (1, 2, 4, 125, 126, 127), cls
+        assert 400 <= cls.http_status <= 599 or cls.http_status == 304, cls  # 304: nothing to do, as Docker says it
+        assert cls.__doc__, cls
+
+
+def test_test_names_cite_rules_that_exist():
+    """``test_s07_...`` proves rule S7 of the stop contract, which has S1 to S28."""
+    wrong = []
+    for path in (REPOSITORY / "tests").rglob("test_*.py"):
+        for name in re.findall(r"def (test_s\d\w*)", path.read_text(encoding="utf-8")):
+            match = re.match(r"test_s(\d\d)a?_", name)
+            if not match or not 1 <= int(match[1]) <= 28:
+                wrong.append(f"{path.name}: {name}")
+    assert not wrong
+
+
+def _tracked_files() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("kernel: not a git checkout")
+    return [path for name in listed.stdout.split("\0") if name and (path := REPOSITORY / name).is_file()]
+
+
+def test_no_file_names_a_package_index():
+    # Put together here, so that this file does not name one either.
+    hosts = [".".join(parts) for parts in (("pypi", "org"), ("files", "pythonhosted", "org"))]
+    words = [*hosts, "--index" + "-url", "--find" + "-links", "--trusted" + "-host"]
+    harmless = {REPOSITORY / "tools/pin-requirements"}  # switches them off
+    named = [
+        f"{path.relative_to(REPOSITORY)}: {word}"
+        for path in _tracked_files()
+        for word in words
+        if path not in harmless and word.encode() in path.read_bytes()
+    ]
+    assert not named
+
+
+def test_every_requirement_is_pinned_by_hash():
+    for path in (REPOSITORY / "requirements").glob("*.txt"):
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if "==" in line]
+        assert lines
+        assert all(line.endswith("\\") for line in lines), path
