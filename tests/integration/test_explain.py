@@ -62,7 +62,7 @@ def wait_for_processes(bento: BentoCli, name: str, count: int) -> dict[str, Any]
         found[:] = [explain(bento, name)]
         return len(found[0]["processes"]) == count
 
-    procs.wait_until(is_there, timeout_s=15, what=f"{count} processes", every_s=0.05)
+    procs.wait_until(is_there, timeout_s=40, what=f"{count} processes", every_s=0.05)
     return found[0]
 
 

@@ -38,7 +38,7 @@ def processes_with(word: str) -> list[procs.Process]:
 
 
 def assert_gone(word: str) -> None:
-    procs.wait_until(lambda: not processes_with(word), timeout_s=5.0, what=f"the end of everybody with {word}")
+    procs.wait_until(lambda: not processes_with(word), timeout_s=20.0, what=f"the end of everybody with {word}")
 
 
 def hooks(report: dict[str, Any]) -> list[tuple[str, str]]:

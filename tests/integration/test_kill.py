@@ -87,7 +87,7 @@ def test_s18_fork_bomb_within_a_pids_limit_is_killed_to_the_last_process(
     bomb = members(bento, "w")
     assert len(bomb) <= LIMIT
 
-    assert bento(*verb, "w").seconds < 5
+    assert bento(*verb, "w").seconds < 8
     assert gone(bomb)
     assert_released(bento, identifier)
 
@@ -99,7 +99,7 @@ def test_s18_fork_bomb_on_cgroup2_is_killed_to_the_last_process(on_cgroup2: Bent
     procs.wait_until(lambda: len(members(on_cgroup2, "w")) >= LIMIT - 5, what="the bomb to go off")
     assert set(on_cgroup2.inspect("w")["Cgroups"]) == {""}
 
-    assert on_cgroup2("stop", "-t", "0.5", "w").seconds < 5
+    assert on_cgroup2("stop", "-t", "0.5", "w").seconds < 8
     assert_released(on_cgroup2, identifier)
 
 
@@ -278,7 +278,7 @@ while True:
 def test_s18_a_frozen_container_dies(bento: BentoCli, verb: tuple[str, ...]) -> None:
     identifier = run_ignoring(bento)
     bento("pause", "w")
-    assert bento(*verb, "w").seconds < 3
+    assert bento(*verb, "w").seconds < 6
     assert_released(bento, identifier)
 
 
@@ -287,7 +287,7 @@ def test_s18_a_frozen_container_dies_on_cgroup2(on_cgroup2: BentoCli, verb: tupl
     identifier = run_ignoring(on_cgroup2)
     on_cgroup2("pause", "w")
     assert on_cgroup2.state("w")["Status"] == "paused"
-    assert on_cgroup2(*verb, "w").seconds < 3
+    assert on_cgroup2(*verb, "w").seconds < 6
     assert_released(on_cgroup2, identifier)
 
 
@@ -320,7 +320,7 @@ def test_s19_a_process_in_state_d_is_named_and_a_later_stop_goes_on(
     }[who]
     flags = ("--pid", "host") if who == "left" else ()
     identifier = stuck.run("--name", "w", "-v", f"{hanging.directory}:/f", *flags, "host", "/bin/sh", "-c", script)
-    assert hanging.taken.wait(10)
+    assert hanging.taken.wait(30)
     (reader,) = (pid for pid in members(stuck, "w") if procs.cmdline(pid).startswith("cat"))
 
     said = stuck.fails("stop", "-t", "0", "--kill-timeout", "1", "w")
@@ -345,7 +345,7 @@ def test_s19_a_process_in_state_d_is_named_and_a_later_stop_goes_on(
 
 def test_s19_a_stuck_container_is_not_removed_by_force(stuck: BentoCli, hanging: fuse.HangingFile) -> None:
     stuck.run("--name", "w", "-v", f"{hanging.directory}:/f", "host", "cat", "/f/hang")
-    assert hanging.taken.wait(10)
+    assert hanging.taken.wait(30)
     stuck.fails("stop", "-t", "0", "--kill-timeout", "0.5", "w")
     with ended(stuck.start("rm", "-f", "w")) as removing:
         procs.wait_until(lambda: stuck.state("w")["Status"] == "stopping", what="the record to stay")

@@ -38,7 +38,7 @@ class Terminal:
                 return self.text
         raise AssertionError(f"not over after {timeout_s} s: {self.text!r}")
 
-    def read_until(self, word: str, *, timeout_s: float = 10.0) -> None:
+    def read_until(self, word: str, *, timeout_s: float = 40.0) -> None:
         deadline = time.monotonic() + timeout_s
         while word not in self.text:
             assert time.monotonic() < deadline, self.text

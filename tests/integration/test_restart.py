@@ -29,7 +29,7 @@ def record(bento: BentoCli, name: str = "w") -> Container:
 
 def wait_for_runs(share: Share, count: int) -> None:
     procs.wait_until(
-        lambda: len(share.lines("runs")) >= count, timeout_s=15, what=f"run {count}, after {share.lines('runs')}"
+        lambda: len(share.lines("runs")) >= count, timeout_s=40, what=f"run {count}, after {share.lines('runs')}"
     )
 
 
@@ -199,7 +199,7 @@ def test_whoever_sees_the_exit_first_one_restart_follows(bento: BentoCli, share:
     watchers: list[Any] = [bento.start("ps") for _ in range(4)]
     for watcher in watchers:
         with ended(watcher):
-            watcher.communicate(timeout=20)
+            watcher.communicate(timeout=40)
     if not has_monitor:
         bento("ps")
     wait_for_runs(share, 2)

@@ -249,7 +249,7 @@ def test_foreground_passes_signals_on(bento: BentoCli, name: str) -> None:
     with ended(bento.start("run", "--rm", "host", *SH, script, start_new_session=True)) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
-        text, _ = process.communicate(timeout=20)
+        text, _ = process.communicate(timeout=40)
         assert (process.returncode, text) == (9, f"got {name}\n")
     assert_clean(bento)
 
@@ -269,7 +269,7 @@ def test_foreground_stopped_from_elsewhere_ends_with_the_containers_code(bento: 
     with ended(bento.start("run", "--name", "w", "host", *SH, script)) as process:
         assert process.stdout.readline() == "ready\n"
         bento("stop", "w")
-        process.communicate(timeout=10)
+        process.communicate(timeout=40)
         assert process.returncode == 21
 
 

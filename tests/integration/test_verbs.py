@@ -231,7 +231,7 @@ def test_logs_follow_until_the_end(bento: BentoCli, share: Share) -> None:
         assert follower.stdout.readline() == "one\n"
         assert follower.poll() is None
         (share.path / "go").touch()
-        rest, _ = follower.communicate(timeout=10)
+        rest, _ = follower.communicate(timeout=40)
     assert rest == "two\nthree\n"
     assert follower.returncode == 0
     assert bento("logs", "-f", "--tail", "1", "w").stdout == "three\n"
@@ -244,7 +244,7 @@ def test_logs_follow_into_a_closed_pipe_ends(bento: BentoCli) -> None:
         assert follower.stderr is not None
         assert follower.stdout.readline() == "line\n"
         follower.stdout.close()
-        assert follower.wait(10) in (0, 141)
+        assert follower.wait(30) in (0, 141)
         assert "Traceback" not in follower.stderr.read()
 
 

@@ -52,7 +52,7 @@ class BentoCli:
         ]  # fmt: skip
 
     def __call__(
-        self, *args: str | Path, check: bool = True, timeout_s: float = 60.0, stdin: str | None = None,
+        self, *args: str | Path, check: bool = True, timeout_s: float = 120.0, stdin: str | None = None,
         env: dict[str, str] | None = None,
     ) -> Finished:  # fmt: skip
         words = tuple(map(str, args))
@@ -96,7 +96,7 @@ class BentoCli:
         state: dict[str, Any] = self.inspect(name)["State"]
         return state
 
-    def wait_for_log(self, name: str, text: str, *, timeout_s: float = 10.0) -> None:
+    def wait_for_log(self, name: str, text: str, *, timeout_s: float = 40.0) -> None:
         """Return as soon as a container has printed ``text``."""
         procs.wait_until(
             lambda: text in self("logs", name, check=False).stdout,

@@ -89,7 +89,7 @@ def kill(process: Process, *, timeout_s: float = 5.0) -> None:
         os.close(pidfd)
 
 
-def wait_until(condition, *, timeout_s: float = 10.0, what: str = "", every_s: float = 0.01) -> None:
+def wait_until(condition, *, timeout_s: float = 40.0, what: str = "", every_s: float = 0.01) -> None:
     """Poll for something that no descriptor announces; fail with ``what`` after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while not condition():

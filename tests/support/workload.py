@@ -99,7 +99,7 @@ class Share:
     def lines(self, name: str) -> list[str]:
         return self.text(name).splitlines()
 
-    def wait_for(self, name: str, *, timeout_s: float = 20.0) -> None:
+    def wait_for(self, name: str, *, timeout_s: float = 40.0) -> None:
         """Return as soon as the container has made this file."""
         procs.wait_until((self.path / name).exists, timeout_s=timeout_s, what=f"the container's file {name}")
 
@@ -192,7 +192,7 @@ def _whole_cmdline(pid: int) -> str:
     return ""
 
 
-def wait_for_status(bento: BentoCli, name: str, status: str, *, timeout_s: float = 15.0) -> dict[str, Any]:
+def wait_for_status(bento: BentoCli, name: str, status: str, *, timeout_s: float = 40.0) -> dict[str, Any]:
     """Poll until a container is in this state; return its ``State``."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -49,7 +49,8 @@ METHODS: Final[dict[str, Method]] = {
     "systemd": Method(trigger=Trigger.SIGNAL, signal=37),  # SIGRTMIN+3: halt.target
     "sysvinit": Method(trigger=Trigger.INITCTL, idle_s=2.0),  # openrc on sysvinit as well
     "openrc-init": Method(trigger=Trigger.SIGNAL, signal=30, ready_path="/run/openrc/init.ctl"),  # SIGPWR
-    "runit": Method(trigger=Trigger.SIGNAL, signal=30, idle_s=2.0),
+    # Its first stage makes these files anew at its end, and with them takes back what SIGPWR had set.
+    "runit": Method(trigger=Trigger.SIGNAL, signal=30, ready_path="/run/runit.reboot", idle_s=2.0),
     "finit": Method(trigger=Trigger.SIGNAL, signal=12, ready_path="/run/finit/cond/hook/sys/up"),  # SIGUSR2
     "busybox": Method(trigger=Trigger.SIGNAL, signal=12),
     EXEC: Method(trigger=Trigger.COMMAND),
