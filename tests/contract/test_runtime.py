@@ -350,4 +350,4 @@ def test_creating_takes_no_longer_than_the_runtime(box: Boxes) -> None:
         it.run()
         it.delete()
 
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < 10.0
