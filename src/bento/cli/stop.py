@@ -12,8 +12,8 @@ from msgspec import Struct
 from bento.cli import stop_options
 from bento.cli.context import Context, say, tell_person
 from bento.cli.worker import Emit, Message, check_answers, failed, in_worker
-from bento.engine.session import StopOutcome, StopProgress
-from bento.engine.stop import StopOptions
+from bento.engine.outcome import StopOutcome, StopProgress
+from bento.engine.request import StopOptions
 from bento.errors import AlreadyStopped, NotFound, UsageError
 from bento.lazy import LazyModule
 from bento.model.stop import StopReport

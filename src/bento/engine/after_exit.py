@@ -15,10 +15,10 @@ from msgspec.structs import replace
 from bento import clock, log
 from bento.engine import policy
 from bento.engine.erase import attend
+from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.engine.reconcile import OVERDUE_S
 from bento.engine.remove import remove
 from bento.engine.start import start
-from bento.engine.stop import LOCK_TIMEOUT_S
 from bento.engine.wait import wait_for_exit
 from bento.errors import BentoError, NotFound
 from bento.model.container import Container, Exit, Status

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         logs,
         reconcile,
         remove,
+        request,
         shutdown,
         signals,
         start,
@@ -35,10 +36,10 @@ if TYPE_CHECKING:
     from bento.engine.create import CreateOptions
     from bento.engine.doctor import Finding
     from bento.engine.logs import LogLine
+    from bento.engine.outcome import StopOutcome, StopProgress
     from bento.engine.parts import Parts
-    from bento.engine.session import StopOutcome, StopProgress
+    from bento.engine.request import StopOptions
     from bento.engine.start import Started
-    from bento.engine.stop import StopOptions
     from bento.model.image import Image, ImageConfig
     from bento.model.stop import StopReport
     from bento.stop.forecast import Forecast
@@ -54,6 +55,7 @@ else:
         logs,
         reconcile,
         remove,
+        request,
         shutdown,
         signals,
         start,
@@ -72,6 +74,7 @@ else:
             "logs",
             "reconcile",
             "remove",
+            "request",
             "shutdown",
             "signals",
             "start",
@@ -135,18 +138,18 @@ class EngineFacade:
         on_phase: Callable[[StopProgress], None] | None = None,
     ) -> list[StopOutcome]:
         """Stop containers, all together: it takes as long as the slowest. Errors are in the outcomes. Blocks."""
-        options = options or stop.StopOptions()
+        options = options or request.StopOptions()
         return stop.stop_containers(
             self.parts, refs, options, on_begun=on_begun, on_outcome=on_outcome, on_phase=on_phase
         )
 
     def explain(self, ref: str, options: StopOptions | None = None) -> Forecast:
         """Say what a stop would do, and send nothing. Raises AlreadyStopped, WrongState."""
-        return explain.explain(self.parts, ref, options or stop.StopOptions())
+        return explain.explain(self.parts, ref, options or request.StopOptions())
 
     def explain_process(self, pid: int, options: StopOptions | None = None) -> Forecast:
         """The same for any process that is PID 1 of its PID namespace. Raises NotFound, WrongState for others."""
-        return explain.explain_process(self.parts, pid, options or stop.StopOptions())
+        return explain.explain_process(self.parts, pid, options or request.StopOptions())
 
     def to_be_shut_down(self) -> list[Container]:
         """Return what a shutdown of the machine has to stop: what runs, and what waits to be started again."""

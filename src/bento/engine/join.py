@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from bento.engine.session import Session, StopOutcome
+from bento.engine.outcome import StopOutcome
+from bento.engine.session import Session
 from bento.errors import BentoError, CleanupFailed, StuckProcess
 from bento.kernel import packets
 from bento.model.stop import StopReport

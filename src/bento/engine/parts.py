@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from bento.model.container import Container
 
     T = TypeVar("T")
+
+LOCK_TIMEOUT_S: Final = 30.0
+"""How long a verb waits for another process that works on the same container."""
 
 
 class Parts:
