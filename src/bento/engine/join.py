@@ -124,13 +124,21 @@ class JoinServer:
 class Joiner:
     """A later caller's side."""
 
-    def __init__(self, connection: int, loop: Loop, on_lost: Callable[[], None]) -> None:
+    def __init__(self, connection: int, loop: Loop, on_end: Callable[[], None], on_lost: Callable[[], None]) -> None:
         self.outcome: StopOutcome | None = None
-        self._connection, self._loop, self._on_lost = connection, loop, on_lost
+        self._connection, self._loop, self._on_end, self._on_lost = connection, loop, on_end, on_lost
         loop.watch(connection, self._receive)
 
     @classmethod
-    def connect(cls, run_dir: Path, loop: Loop, moved: DeadlineMoved, *, on_lost: Callable[[], None]) -> Joiner | None:
+    def connect(
+        cls,
+        run_dir: Path,
+        loop: Loop,
+        moved: DeadlineMoved,
+        *,
+        on_end: Callable[[], None],
+        on_lost: Callable[[], None],
+    ) -> Joiner | None:
         """Join the stop under way, or return None after a moment when nobody answers: then look again."""
         connection = -1
         try:
@@ -141,7 +149,7 @@ class Joiner:
                 os.close(connection)
             time.sleep(_PAUSE_S)
             return None
-        return cls(connection, loop, on_lost)
+        return cls(connection, loop, on_end, on_lost)
 
     def _receive(self) -> None:
         try:
@@ -150,6 +158,7 @@ class Joiner:
             packet = b""
         if packet:
             self.outcome = _decode(packet)
+            self._on_end()
             return
         self.close()
         self._on_lost()

@@ -45,19 +45,16 @@ from bento.stop.inputs import HookDone, Input, MainExited, Resumed, StepDone, Ti
 from bento.stop.states import FINAL, Phase, Step, StopState, Timer
 
 if TYPE_CHECKING:
+    from bento.engine.loop import Loop
     from bento.engine.parts import Parts
+    from bento.engine.releases import Releases
 
 
 class Session:
-    """Drives one container's machine. ``watch`` and ``unwatch`` register descriptors with the loop."""
+    """Drives one container's machine. ``on_end`` is called once, when ``outcome`` is set."""
 
     def __init__(
-        self,
-        parts: Parts,
-        container: Container,
-        *,
-        watch: Callable[[int, Callable[[], None]], None],
-        unwatch: Callable[[int], None],
+        self, parts: Parts, container: Container, *, loop: Loop, releases: Releases, on_end: Callable[[], None]
     ) -> None:
         if container.run is None:
             raise InternalError(f"container {container.name} has no run to stop")
@@ -67,7 +64,9 @@ class Session:
         self.on_phase: Callable[[StopProgress], None] | None = None
         self._parts, self._name = parts, container.name
         self._progress: StopProgress | None = None
-        self._watch, self._unwatch = watch, unwatch
+        self._on_end = on_end
+        self._alarm = loop.alarm(self._tick)
+        self._watch, self._unwatch = watch, unwatch = loop.watch, loop.unwatch
         self._state: StopState | None = None
         self._queue: deque[Input] = deque()
         self._is_draining = False
@@ -75,7 +74,9 @@ class Session:
             parts, container, self.run, watch=watch, unwatch=unwatch, feed=self._feed, look_again=self._look_again
         )
         self._asker = Asker(parts, self.run, container.id, watch=watch, unwatch=unwatch, answer=self._feed)
-        self._cleanup = Cleanup(parts, container, self.run, watch=watch, unwatch=unwatch, done=self._feed)
+        self._cleanup = Cleanup(
+            parts, container, self.run, watch=watch, unwatch=unwatch, releases=releases, done=self._feed
+        )
         self._recorder = Recorder(parts, container, self.run, self._members, self._cleanup)
         self._hooks: HookRunner | None = None
 
@@ -130,14 +131,7 @@ class Session:
             raise InternalError("a session was used before it began")
         return self._state
 
-    def due_s(self) -> float | None:
-        """When ``tick`` wants to be called, on the monotonic clock."""
-        if self.outcome is not None or self._state is None:
-            return None
-        timer = machine.next_timer(self._state)
-        return timer[1] if timer else None
-
-    def tick(self) -> None:
+    def _tick(self) -> None:
         """Fire the timers that are due."""
         now_s = clock.mono_s()
         while self.outcome is None and (timer := machine.next_timer(self.state)) and timer[1] <= now_s:
@@ -150,6 +144,7 @@ class Session:
 
     def close(self) -> None:
         """Close every descriptor. Idempotent."""
+        self._alarm.set(None)
         self._members.close()
         self._asker.close()
         if self._hooks is not None:
@@ -165,7 +160,7 @@ class Session:
 
         What cannot be written to the store ends the session, not the stop: the next command goes on from the journal.
         """
-        if self._is_draining:
+        if self._is_draining or self.outcome is not None:
             return
         self._is_draining = True
         try:
@@ -182,6 +177,10 @@ class Session:
             self._is_draining = False
         if self.outcome is None and self.state.phase in FINAL:
             self.outcome = self._recorder.outcome(self.state)
+        timer = machine.next_timer(self.state) if self.outcome is None else None
+        self._alarm.set(timer[1] if timer else None)
+        if self.outcome is not None:
+            self._on_end()
 
     def _tell_phase(self, on_phase: Callable[[StopProgress], None]) -> None:
         state = self.state
@@ -225,7 +224,7 @@ class Session:
             self._members.follow_signals()
 
     def _look_again(self) -> None:
-        self._feed(self._members.look(self.state.request.signal))
+        self._drain((Look(),))
 
     def _ask(self, action: Ask) -> None:
         answer = self._asker.ask(action, self._members.main_fd, self.state.request.command)

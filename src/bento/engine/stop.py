@@ -6,7 +6,8 @@ S6).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bento import clock
@@ -36,6 +37,10 @@ class Stopper:
         self.loop = Loop()
         self.targets: list[Target] = []
         self._call = Call(parts, self.loop, on_begun=on_begun, on_outcome=on_outcome, on_phase=on_phase)
+        self._open = 0  # targets without an outcome
+        self._waiting: dict[str, list[Target]] = {}  # by container, those whose dependants have not all ended
+        self._ready: deque[Target] = deque()
+        self._is_taking = False
 
     def add(self, refs: Sequence[str], options: StopOptions, *, only_if: Status | None = None) -> None:
         """Begin, resume or join the stops of containers, those first that others do not require; ``run`` goes on.
@@ -46,43 +51,55 @@ class Stopper:
         check_hooks((*options.pre_stop, *options.post_stop))
         self._call.options, self._call.only_if = options, only_if
         for ref in refs:
-            target = Target(self._call, ref)
-            self.targets.append(target)
-            target.find(ref)
-        requires = {target.container_id: target.requires for target in self.targets if target.outcome is None}
-        self._call.schedule = Schedule(requires, total_s=options.total_s, now_s=clock.mono_s())
+            self._add(ref).find(ref)
+        found = [target for target in self.targets if target.outcome is None]
+        requires = {target.container_id: target.requires for target in found}
+        self._call.schedule = schedule = Schedule(requires, total_s=options.total_s, now_s=clock.mono_s())
+        for target in found:
+            self._waiting.setdefault(target.container_id, []).append(target)
+        self._release(schedule.first())
         self._take_ready()
-
-    def _take_ready(self) -> None:
-        """Take every target whose dependants have all ended, well or badly."""
-        schedule = self._call.schedule
-        waiting = [target for target in self.targets if target.outcome is None and not target.is_taken]
-        while schedule is not None and waiting:
-            ended = {target.container_id for target in self.targets if target.outcome is not None}
-            ready = [target for target in waiting if schedule.is_ready(target.container_id, ended)]
-            if not ready:
-                return
-            for target in ready:
-                target.take()
-            waiting = [target for target in waiting if not target.is_taken]  # some may have ended at once
 
     def settle(self, container: Container) -> None:
         """Release what a container held that has ended by itself; skip it when somebody else is at it."""
-        target = Target(self._call, container.name)
-        if target.settle(container):
-            self.targets.append(target)
+        target = self._add(container.name)
+        if not target.settle(container):
+            self.targets.remove(target)
+            self._open -= 1
+
+    def _add(self, name: str) -> Target:
+        target = Target(self._call, name, self._ended)
+        self.targets.append(target)
+        self._open += 1
+        return target
+
+    def _release(self, container_ids: Iterable[str]) -> None:
+        for container_id in container_ids:
+            self._ready.extend(self._waiting.pop(container_id, ()))
+
+    def _take_ready(self) -> None:
+        """Take every target whose dependants have all ended, well or badly; those that end at once release others."""
+        if self._is_taking:
+            return
+        self._is_taking = True
+        try:
+            while self._ready:
+                self._ready.popleft().take()
+        finally:
+            self._is_taking = False
+
+    def _ended(self, target: Target) -> None:
+        self._open -= 1
+        schedule = self._call.schedule
+        if schedule is not None and target.container_id:
+            self._release(schedule.after(target.container_id))
+            self._take_ready()
 
     def run(self) -> list[StopOutcome]:
         """Block until every target has its outcome; return them in the order they were added."""
         try:
-            while True:
-                self._take_ready()
-                pending = [target for target in self.targets if target.outcome is None]
-                if not pending:
-                    break
-                self.loop.sessions = [target.session for target in pending if target.session]
-                if not any([target.is_ended() for target in pending]):
-                    self.loop.turn()
+            while self._open:
+                self.loop.turn()
         finally:
             self.close()
         return [target.outcome for target in self.targets if target.outcome]
@@ -91,6 +108,7 @@ class Stopper:
         """Let go of everything. Stops that have not ended are left to whoever meets them next."""
         for target in self.targets:
             target.close()
+        self._call.releases.close()
         self.loop.close()
 
 

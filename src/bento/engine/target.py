@@ -18,6 +18,7 @@ from bento.engine.erase import attend, erase
 from bento.engine.join import Joiner, JoinServer
 from bento.engine.outcome import StopOutcome, StopProgress
 from bento.engine.parts import LOCK_TIMEOUT_S
+from bento.engine.releases import Releases
 from bento.engine.request import StopOptions, deadline_of, request_for
 from bento.engine.session import Session
 from bento.errors import AlreadyStopped, BentoError, NotFound, WrongState, as_bento_error
@@ -49,19 +50,19 @@ class Call:
         self.options = StopOptions()
         self.only_if: Status | None = None  # those in another state are left alone
         self.schedule: Schedule | None = None  # shares the budget, where there is one
+        self.releases = Releases(parts, loop)
 
 
 class Target:
-    """One container on its way to its outcome."""
+    """One container on its way to its outcome; ``on_end`` is called when it has that."""
 
-    def __init__(self, call: Call, name: str) -> None:
+    def __init__(self, call: Call, name: str, on_end: Callable[[Target], None]) -> None:
         self.name = name
         self.container_id = ""
         self.requires: tuple[str, ...] = ()
-        self.is_taken = False  # it has been begun, resumed or joined
         self.session: Session | None = None
         self.outcome: StopOutcome | None = None
-        self._call, self._parts, self._loop = call, call.parts, call.loop
+        self._call, self._parts, self._loop, self._on_end = call, call.parts, call.loop, on_end
         self._lock: Lock | None = None
         self.server: JoinServer | None = None
         self.joiner: Joiner | None = None
@@ -78,7 +79,6 @@ class Target:
 
     def take(self) -> None:
         """Begin, resume or join the stop; an error is its outcome."""
-        self.is_taken = True
         try:
             self._take()
         except (BentoError, OSError) as error:
@@ -174,7 +174,9 @@ class Target:
         remove_tree(self._parts.run_dir(container.id))
 
     def _drive(self, container: Container, begin: Callable[[Session], None], *, is_asked: bool = True) -> None:
-        session = Session(self._parts, container, watch=self._loop.watch, unwatch=self._loop.unwatch)
+        session = Session(
+            self._parts, container, loop=self._loop, releases=self._call.releases, on_end=self._driver_ended
+        )
         self.session = session
         session.on_phase = self._call.on_phase
         self.server = JoinServer(self._parts.run_dir(container.id), self._loop, session)
@@ -194,7 +196,9 @@ class Target:
             self._parts.locks.wait_stop(container.id)
             return False
         moved = deadline_of(self._request(container), self._call.options)
-        joiner = Joiner.connect(self._parts.run_dir(container.id), self._loop, moved, on_lost=self._driver_lost)
+        joiner = Joiner.connect(
+            self._parts.run_dir(container.id), self._loop, moved, on_end=self._driver_ended, on_lost=self._driver_lost
+        )
         if joiner is None:
             return False
         self.joiner = joiner
@@ -209,8 +213,8 @@ class Target:
             self._take()
         except (AlreadyStopped, NotFound):  # it ended just before we could be answered
             self.end(StopOutcome(id=self.container_id, name=self.name, report=self._last_report()))
-        except BentoError as error:
-            self._end_with(error)
+        except (BentoError, OSError) as error:
+            self._end_with(as_bento_error(error))
 
     def _last_report(self) -> StopReport | None:
         try:
@@ -229,13 +233,14 @@ class Target:
         if self._call.on_begun is not None:
             self._call.on_begun(self.name)
 
-    def is_ended(self) -> bool:
-        """Whether it has come to its end by now; then that is told."""
+    def _driver_ended(self) -> None:
+        """Session or joiner have the outcome. They are still in the middle of a call: it is taken up later."""
+        self._loop.soon(self._take_outcome)
+
+    def _take_outcome(self) -> None:
         driver = self.session or self.joiner
-        if driver is None or driver.outcome is None:
-            return False
-        self.end(driver.outcome)
-        return True
+        if driver is not None and driver.outcome is not None:
+            self.end(driver.outcome)
 
     def _end_with(self, error: BentoError | None) -> None:
         self.end(StopOutcome(id=self.container_id, name=self.name, error=error))
@@ -252,6 +257,7 @@ class Target:
         self.close()
         if self._call.on_outcome is not None:
             self._call.on_outcome(outcome)
+        self._on_end(self)
 
     def _erased(self, session: Session, outcome: StopOutcome) -> StopOutcome:
         """Remove a ``--rm`` container that has ended, unless it was started again already. Errors are of this one."""

@@ -4,23 +4,70 @@ from __future__ import annotations
 
 import os
 import select
+import struct
+from contextlib import suppress
 from pathlib import Path
 
+from bento.errors import KernelError
 from bento.kernel import libc
 
+_READ_BYTES = 1 << 16
 _IN_MODIFY = 0x2
 _IN_ATTRIB = 0x4
 _IN_CLOSE_WRITE = 0x8
 _IN_DELETE_SELF = 0x400
+_IN_UNMOUNT = 0x2000
+_EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name after it
 
 
-def watch_unmount(path: str) -> int:
-    """Return a descriptor that becomes readable when the filesystem of ``path`` has no mount left anywhere.
+class Unmounts:
+    """Tells which filesystems have no mount left anywhere, any number of them by one instance. Close it.
 
-    The event is IN_UNMOUNT, sent with every watch when the superblock goes, and that goes with its last
-    mount in the last mount namespace. A watch does not keep the filesystem busy. The caller closes it.
+    One instance, because a user may have but few (fs.inotify.max_user_instances: 128), and many watches. The event is
+    IN_UNMOUNT, sent with every watch when the superblock goes, and that goes with its last mount in the last mount
+    namespace. A watch does not keep the filesystem busy.
     """
-    return _watch(path, _IN_DELETE_SELF)
+
+    def __init__(self) -> None:
+        """Raises KernelError when there are too many instances, or open files."""
+        self._fd = libc.inotify_init(os.O_NONBLOCK)
+
+    def fileno(self) -> int:
+        """Return the descriptor, readable when ``read`` has something to tell."""
+        return self._fd
+
+    def add(self, pid: int) -> int | None:
+        """Watch the root filesystem of a live process; None when it is gone, or no watch is left."""
+        try:
+            return libc.inotify_add_watch(self._fd, f"/proc/{pid}/root", _IN_DELETE_SELF)
+        except KernelError:
+            return None
+
+    def read(self) -> list[int]:
+        """Return the watches whose filesystem has gone since the last call; the kernel has removed these."""
+        gone = []
+        try:
+            while data := os.read(self._fd, _READ_BYTES):
+                at = 0
+                while at < len(data):
+                    watch, mask, _, length = _EVENT.unpack_from(data, at)
+                    at += _EVENT.size + length
+                    if mask & _IN_UNMOUNT:
+                        gone.append(watch)
+        except BlockingIOError:
+            pass
+        return gone
+
+    def remove(self, watch: int) -> None:
+        """Watch it no more. No error when the kernel has removed it already."""
+        with suppress(KernelError):
+            libc.inotify_rm_watch(self._fd, watch)
+
+    def close(self) -> None:
+        """Close the instance. Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def watch_let_go(path: str) -> int:
