@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from bento.cli.context import say, tell_person
+from bento.command import own_process
 from bento.errors import BentoError, InternalError
 from bento.model.stop import StopReport
 
@@ -77,6 +78,7 @@ def _be_worker(work: Callable[[Emit], None], write_fd: int) -> None:
         for fd in (0, 1, 2):
             os.dup2(null, fd)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        own_process()
         work(emit)
     except BentoError as error:
         emit(failed("", error))

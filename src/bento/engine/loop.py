@@ -6,9 +6,9 @@ What a turn costs depends on what happened in it, not on how many stops are unde
 from __future__ import annotations
 
 import select
+from _heapq import heappop, heappush  # the C half: the other one costs an import
 from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush
 
 from bento import clock
 

@@ -96,8 +96,8 @@ class Target:
                 self._drive(fresh, lambda session: session.settle(), is_asked=False)
             else:  # settled by somebody, and maybe started again: that is another run, which lives
                 self._end_with(None)
-        except BentoError as error:  # such as that it was removed meanwhile
-            self._end_with(error)
+        except (BentoError, OSError) as error:  # such as that it was removed meanwhile
+            self._end_with(as_bento_error(error))
         return True
 
     # -- taking, resuming -----------------------------------------------------------------------------
