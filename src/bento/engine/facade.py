@@ -136,11 +136,18 @@ class EngineFacade:
         on_begun: Callable[[str], None] | None = None,
         on_outcome: Callable[[StopOutcome], None] | None = None,
         on_phase: Callable[[StopProgress], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
     ) -> list[StopOutcome]:
         """Stop containers, all together: it takes as long as the slowest. Errors are in the outcomes. Blocks."""
         options = options or request.StopOptions()
         return stop.stop_containers(
-            self.parts, refs, options, on_begun=on_begun, on_outcome=on_outcome, on_phase=on_phase
+            self.parts,
+            refs,
+            options,
+            on_begun=on_begun,
+            on_outcome=on_outcome,
+            on_phase=on_phase,
+            on_notice=on_notice,
         )
 
     def explain(self, ref: str, options: StopOptions | None = None) -> Forecast:

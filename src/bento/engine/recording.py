@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from bento.engine.members import Members
     from bento.engine.parts import Parts
 
-_LOCK_TIMEOUT_S = 10.0
-
 
 class Recorder:
     """Keeps the record of one container through its stop.
@@ -87,7 +85,7 @@ class Recorder:
         self._stuck = self._members.name_stuck()
 
     def record(self, state: StopState) -> None:
-        """Write the end: everything that happened, in one transaction."""
+        """Write the end: everything that happened, in one transaction. Raises Conflict while somebody has the lock."""
         code = exit_code_of(self._parts, self.container.id, self._members.main_fd)
         report = self._report(state, code) if self.is_asked else None
         ended = Exit(
@@ -98,7 +96,7 @@ class Recorder:
             note="" if code is not None else "the exit code is unknown: the monitor died before it could write it",
         )
         # Under the lock, so that no new run owns the run directory yet when it goes.
-        with self._parts.locks.hold(self.container.id, _LOCK_TIMEOUT_S):
+        with self._parts.locks.hold(self.container.id, 0.0):
             self.container = self._parts.store.modify(
                 self.container.id, lambda c: _stopped(c, self._run, ended, report)
             )

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from bento import clock
 from bento.engine.asking import Asker
@@ -22,7 +23,7 @@ from bento.engine.hooks import HookRunner
 from bento.engine.members import Members
 from bento.engine.outcome import StopOutcome, StopProgress
 from bento.engine.recording import Recorder
-from bento.errors import BentoError, InternalError, as_bento_error
+from bento.errors import BentoError, Conflict, InternalError, as_bento_error
 from bento.model.container import Container, Run
 from bento.model.stop import StopIntent, StopRequest
 from bento.stop import machine
@@ -92,15 +93,16 @@ class Session:
         self._recorder.is_asked = False
         self._start(StopRequest(grace_s=0.0), has_exited=self._members.is_gone())
 
-    def resume(self, intent: StopIntent) -> None:
-        """Go on with a stop whose driver is gone, with the time that was left."""
+    def resume(self, intent: StopIntent, note: str = "") -> None:
+        """Go on with a stop whose driver is gone, with the time that was left. ``note`` is for the report."""
         self._open_main()
         self._recorder.resume(intent)
         if intent.boot_id and intent.boot_id != self._parts.processes.boot_id():
             # The machine went down in the middle of it: nothing of that run is left, nor any of its times.
             self._start(intent.request, has_exited=True)
             return
-        self._state = msgspec.json.decode(intent.journal, type=StopState)
+        state = msgspec.json.decode(intent.journal, type=StopState)
+        self._state = replace(state, notes=(*state.notes, note)) if note else state
         deadline_s = None
         if intent.deadline_boot_s is not None:
             deadline_s = intent.deadline_boot_s - clock.boot_s() + clock.mono_s()
@@ -252,5 +254,7 @@ class Session:
         try:
             self._recorder.record(self.state)
             self._feed(StepDone(step))
+        except Conflict as error:
+            self._feed(StepDone(step, str(error), retry=True))
         except (BentoError, OSError) as error:
             self._feed(StepDone(step, str(error)))

@@ -33,10 +33,13 @@ class Stopper:
         on_begun: Callable[[str], None] | None = None,
         on_outcome: Callable[[StopOutcome], None] | None = None,
         on_phase: Callable[[StopProgress], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
     ) -> None:
         self.loop = Loop()
         self.targets: list[Target] = []
-        self._call = Call(parts, self.loop, on_begun=on_begun, on_outcome=on_outcome, on_phase=on_phase)
+        self._call = Call(
+            parts, self.loop, on_begun=on_begun, on_outcome=on_outcome, on_phase=on_phase, on_notice=on_notice
+        )
         self._open = 0  # targets without an outcome
         self._waiting: dict[str, list[Target]] = {}  # by container, those whose dependants have not all ended
         self._ready: deque[Target] = deque()
@@ -108,7 +111,7 @@ class Stopper:
         """Let go of everything. Stops that have not ended are left to whoever meets them next."""
         for target in self.targets:
             target.close()
-        self._call.releases.close()
+        self._call.close()
         self.loop.close()
 
 
@@ -120,12 +123,14 @@ def stop_containers(
     on_begun: Callable[[str], None] | None = None,
     on_outcome: Callable[[StopOutcome], None] | None = None,
     on_phase: Callable[[StopProgress], None] | None = None,
+    on_notice: Callable[[str], None] | None = None,
 ) -> list[StopOutcome]:
     """Stop containers, all together; return an outcome for each, in order. Blocks until the last has ended.
 
     ``on_begun`` is called with a container's name once its stop is recorded, ``on_outcome`` as each ends, ``on_phase``
-    whenever one gets on, or is given more or less time.
+    whenever one gets on, or is given more or less time, ``on_notice`` with a line for people that is no error (else it
+    is logged as a warning).
     """
-    stopper = Stopper(parts, on_begun=on_begun, on_outcome=on_outcome, on_phase=on_phase)
+    stopper = Stopper(parts, on_begun=on_begun, on_outcome=on_outcome, on_phase=on_phase, on_notice=on_notice)
     stopper.add(refs, options)
     return stopper.run()

@@ -8,12 +8,15 @@ it is waited for (rule S5).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bento import clock
+from bento import clock, log
+from bento.engine import succession
 from bento.engine.adopt import adopt
+from bento.engine.background import Background
 from bento.engine.erase import attend, erase
 from bento.engine.join import Joiner, JoinServer
 from bento.engine.outcome import StopOutcome, StopProgress
@@ -21,7 +24,7 @@ from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.engine.releases import Releases
 from bento.engine.request import StopOptions, deadline_of, request_for
 from bento.engine.session import Session
-from bento.errors import AlreadyStopped, BentoError, NotFound, WrongState, as_bento_error
+from bento.errors import AlreadyStopped, BentoError, Conflict, NotFound, StuckProcess, WrongState, as_bento_error
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Status
 from bento.model.stop import AskedBy, OnPaused, StopReport, StopRequest
@@ -31,6 +34,12 @@ if TYPE_CHECKING:
     from bento.engine.order import Schedule
     from bento.engine.parts import Parts
     from bento.locks import Lock
+    from bento.stop.inputs import DeadlineMoved
+
+
+_PAUSE_S = 0.001  # doubled each time
+_PAUSE_MAX_S = 0.05
+_DRIVER_DIES_S = 10.0  # unless it hangs in the kernel
 
 
 class Call:
@@ -44,13 +53,20 @@ class Call:
         on_begun: Callable[[str], None] | None = None,
         on_outcome: Callable[[StopOutcome], None] | None = None,
         on_phase: Callable[[StopProgress], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
     ) -> None:
         self.parts, self.loop = parts, loop
-        self.on_begun, self.on_outcome, self.on_phase = on_begun, on_outcome, on_phase
+        self.on_begun, self.on_outcome, self.on_phase, self.on_notice = on_begun, on_outcome, on_phase, on_notice
         self.options = StopOptions()
         self.only_if: Status | None = None  # those in another state are left alone
         self.schedule: Schedule | None = None  # shares the budget, where there is one
         self.releases = Releases(parts, loop)
+        self.background = Background(loop)
+
+    def close(self) -> None:
+        """Let go of what the containers share. Idempotent."""
+        self.background.close()
+        self.releases.close()
 
 
 class Target:
@@ -66,6 +82,12 @@ class Target:
         self._lock: Lock | None = None
         self.server: JoinServer | None = None
         self.joiner: Joiner | None = None
+        self._alarm = self._loop.alarm(self._attempt)  # to try again what is not free yet
+        self._patience = self._loop.alarm(self._succeed)  # with a driver that does not answer
+        self._began_s = clock.mono_s()
+        self._pause_s = _PAUSE_S
+        self._moved: DeadlineMoved | None = None  # what was asked of the driver that was joined
+        self._note = ""  # of how this process came to drive the stop
 
     def find(self, ref: str) -> None:
         """Look up who that is; an error is its outcome."""
@@ -78,11 +100,25 @@ class Target:
         self._tell_phase("waiting")
 
     def take(self) -> None:
-        """Begin, resume or join the stop; an error is its outcome."""
+        """Begin, resume or join the stop; an error is its outcome. What is not free yet is tried again by the loop."""
+        self._began_s = clock.mono_s()
+        self._attempt()
+
+    def _attempt(self) -> None:
         try:
-            self._take()
+            if not self._take():
+                self._pause_s = min(2 * self._pause_s, _PAUSE_MAX_S)
+                self._alarm.set(clock.mono_s() + self._pause_s)
+        except (AlreadyStopped, NotFound) as error:
+            if self._moved is None:
+                self._end_with(error)
+            else:  # it was joined, and ended just before that could be answered
+                self.end(StopOutcome(id=self.container_id, name=self.name, report=self._last_report()))
         except (BentoError, OSError) as error:
             self._end_with(as_bento_error(error))
+
+    def _is_late(self) -> bool:
+        return clock.mono_s() - self._began_s >= LOCK_TIMEOUT_S
 
     def settle(self, container: Container) -> bool:
         """Release what a container held that has ended by itself; False when somebody else is at it."""
@@ -102,15 +138,18 @@ class Target:
 
     # -- taking, resuming -----------------------------------------------------------------------------
 
-    def _take(self) -> None:
-        while True:
-            lock = self._parts.locks.try_stop(self.container_id)
-            if lock is not None:
-                break
-            if self._join():
-                return
-        self._lock = lock
-        with self._parts.locks.hold(self.container_id, LOCK_TIMEOUT_S):
+    def _take(self) -> bool:
+        """Take it, or say that it is not free yet. Raises what makes it impossible."""
+        self._lock = self._lock or self._parts.locks.try_stop(self.container_id)
+        if self._lock is None:
+            return self._join()
+        try:
+            operation = self._parts.locks.hold(self.container_id, 0.0)
+        except Conflict:
+            if self._is_late():
+                raise
+            return False
+        with operation:
             container = adopt(self._parts, self._parts.store.get(self.container_id))
             only_if = self._call.only_if
             if only_if is not None and container.status is not only_if:
@@ -122,16 +161,17 @@ class Target:
                 self._call_off_restart(container)
                 self._begun()
                 self._end_with(None)
-                return
+                return True
             self._check(container, request)
         # The stop lock is held from here on, the other one is not: the session takes it for the record.
         if container.intent is not None:
             intent = container.intent
-            self._drive(container, lambda session: session.resume(intent))
+            self._drive(container, lambda session: session.resume(intent, self._note))
             if self.session is not None:
-                self.session.feed(deadline_of(request, self._call.options))
+                self.session.feed(self._moved or deadline_of(request, self._call.options))
         else:
             self._drive(container, lambda session: session.begin(request))
+        return True
 
     def _request(self, container: Container) -> StopRequest:
         request = request_for(container, self._call.options, self._parts.grace_s)
@@ -175,11 +215,11 @@ class Target:
 
     def _drive(self, container: Container, begin: Callable[[Session], None], *, is_asked: bool = True) -> None:
         session = Session(
-            self._parts, container, loop=self._loop, releases=self._call.releases, on_end=self._driver_ended
+            self._parts, container, loop=self._loop, releases=self._call.releases, on_end=self._ended_soon
         )
         self.session = session
         session.on_phase = self._call.on_phase
-        self.server = JoinServer(self._parts.run_dir(container.id), self._loop, session)
+        self.server = JoinServer(self._parts, self._parts.run_dir(container.id), self._loop, session)
         spec = container.spec
         if spec.auto_remove:
             session.is_attended = attend(self._parts, container.id)
@@ -192,29 +232,55 @@ class Target:
 
     def _join(self) -> bool:
         container = self._parts.store.modify(self.container_id, _wish)
-        if container.status is Status.RESTARTING:  # who recorded that is about to let go: then it is called off
-            self._parts.locks.wait_stop(container.id)
+        if container.status is not Status.RESTARTING:  # who recorded that is about to let go: then it is called off
+            self._moved = self._moved or deadline_of(self._request(container), self._call.options)
+            self.joiner = Joiner.connect(self._parts.run_dir(container.id), self._loop, self._moved, self)
+        if self.joiner is None:
+            if self._is_late():
+                raise Conflict(f"another bento process stops container {container.name} and cannot be joined")
             return False
-        moved = deadline_of(self._request(container), self._call.options)
-        joiner = Joiner.connect(
-            self._parts.run_dir(container.id), self._loop, moved, on_end=self._driver_ended, on_lost=self._driver_lost
-        )
-        if joiner is None:
-            return False
-        self.joiner = joiner
         self._begun()
         self._tell_phase("joined")
         return True
 
-    def _driver_lost(self) -> None:
-        """The driver ended without an answer: look for ourselves."""
+    def joined_ended(self) -> None:
+        """See JoinEvents."""
+        self._ended_soon()
+
+    def joined_lost(self) -> None:
+        """See JoinEvents. Look for ourselves."""
         self.joiner = None
+        self._patience.set(None)
+        self.take()
+
+    def joined_silent(self) -> None:
+        """See JoinEvents. It may have its time until the deadline that was asked for, or the stop's own, has passed."""
+        if self.joiner is None:
+            return
+        self._notice(f"process {self.joiner.driver_pid}, which drives the stop of {self.name}, does not answer")
+        limits = [self._moved.deadline_s] if self._moved is not None else []
+        with suppress(NotFound):
+            intent = self._parts.store.get(self.container_id).intent
+            if intent is not None and intent.deadline_boot_s is not None:
+                limits.append(intent.deadline_boot_s - clock.boot_s() + clock.mono_s())
+        self._patience.set(min((limit for limit in limits if limit is not None), default=None))
+
+    def _succeed(self) -> None:
+        """End a driver that does not answer; the end of its connection is the sign to go on without it."""
+        joiner = self.joiner
+        if joiner is None or joiner.is_taken:
+            return
+        if self._note:
+            self._end_with(StuckProcess(f"process {joiner.driver_pid}, which stops {self.name}, does not even die"))
+            return
         try:
-            self._take()
-        except (AlreadyStopped, NotFound):  # it ended just before we could be answered
-            self.end(StopOutcome(id=self.container_id, name=self.name, report=self._last_report()))
-        except (BentoError, OSError) as error:
-            self._end_with(as_bento_error(error))
+            succession.end_driver(self._parts, self._parts.run_dir(self.container_id), joiner.driver_pid, self.name)
+        except BentoError as error:
+            self._end_with(error)
+            return
+        self._note = f"process {joiner.driver_pid}, which drove this stop, did not answer and was ended"
+        self._notice(f"{self._note}: going on with the stop of {self.name}")
+        self._patience.set(clock.mono_s() + _DRIVER_DIES_S)
 
     def _last_report(self) -> StopReport | None:
         try:
@@ -223,6 +289,9 @@ class Target:
             return None
 
     # -- telling, ending ------------------------------------------------------------------------------
+
+    def _notice(self, text: str) -> None:
+        (self._call.on_notice or log.warning)(text)
 
     def _tell_phase(self, phase: str) -> None:
         if self._call.on_phase is not None:
@@ -233,14 +302,23 @@ class Target:
         if self._call.on_begun is not None:
             self._call.on_begun(self.name)
 
-    def _driver_ended(self) -> None:
+    def _ended_soon(self) -> None:
         """Session or joiner have the outcome. They are still in the middle of a call: it is taken up later."""
         self._loop.soon(self._take_outcome)
 
     def _take_outcome(self) -> None:
         driver = self.session or self.joiner
-        if driver is not None and driver.outcome is not None:
-            self.end(driver.outcome)
+        if driver is None or driver.outcome is None:
+            return
+        session, outcome = self.session, driver.outcome
+        if session is None or not session.is_attended or outcome.error is not None:
+            self.end(outcome)
+            return
+        # A --rm container: its files may be many.
+        self._call.background.do(
+            lambda: self._erase(session.run.number),
+            lambda error: self.end(outcome if error is None else replace(outcome, error=error)),
+        )
 
     def _end_with(self, error: BentoError | None) -> None:
         self.end(StopOutcome(id=self.container_id, name=self.name, error=error))
@@ -248,10 +326,6 @@ class Target:
     def end(self, outcome: StopOutcome) -> None:
         """Take the outcome, and tell whoever waits for it."""
         self.outcome = outcome
-        session = self.session
-        if session is not None and session.is_attended and outcome.error is None:
-            outcome = self._erased(session, outcome)
-            self.outcome = outcome
         if self.server is not None:
             self.server.publish(outcome)
         self.close()
@@ -259,21 +333,17 @@ class Target:
             self._call.on_outcome(outcome)
         self._on_end(self)
 
-    def _erased(self, session: Session, outcome: StopOutcome) -> StopOutcome:
-        """Remove a ``--rm`` container that has ended, unless it was started again already. Errors are of this one."""
-        try:
-            with self._parts.locks.hold(outcome.id, LOCK_TIMEOUT_S):
-                now = self._parts.store.get(outcome.id)
-                if not now.status.is_live and now.run is not None and now.run.number == session.run.number:
-                    erase(self._parts, now)
-        except NotFound:
-            pass
-        except (BentoError, OSError) as error:
-            return replace(outcome, error=as_bento_error(error))
-        return outcome
+    def _erase(self, run_number: int) -> None:
+        """Remove a ``--rm`` container that has ended, unless it was started again already. Not for the loop: blocks."""
+        with suppress(NotFound), self._parts.locks.hold(self.container_id, LOCK_TIMEOUT_S):
+            now = self._parts.store.get(self.container_id)
+            if not now.status.is_live and now.run is not None and now.run.number == run_number:
+                erase(self._parts, now)
 
     def close(self) -> None:
         """Let go of it. A stop that has not ended is left to whoever meets it next. Idempotent."""
+        self._alarm.set(None)
+        self._patience.set(None)
         for part in (self.server, self.session, self.joiner):
             if part is not None:
                 part.close()
