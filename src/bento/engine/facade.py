@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bento.engine.parts import Parts
     from bento.engine.request import StopOptions
     from bento.engine.start import Started
+    from bento.errors import StateCorrupt
     from bento.model.image import Image, ImageConfig
     from bento.model.stop import StopReport
     from bento.stop.forecast import Forecast
@@ -233,15 +234,22 @@ class EngineFacade:
         """Return one container as it is now."""
         return reconcile.find(self.parts, ref)
 
-    def containers(self, *, all: bool = False, filters: Iterable[str] = ()) -> list[Container]:
+    def containers(
+        self,
+        *,
+        all: bool = False,
+        filters: Iterable[str] = (),
+        on_unreadable: Callable[[StateCorrupt], None] | None = None,
+    ) -> list[Container]:
         """Return the containers that run or will be restarted, or all, newest first, as they are now.
 
-        Raises UsageError for a bad filter.
+        ``on_unreadable`` is told of each record that cannot be read, which is left out; without it, that is raised.
+        Raises UsageError for a bad filter, StateCorrupt.
         """
         wanted = tuple(filters)
         passes = inspect.parse_filters(wanted)
         wants_status = any(text.startswith(("status=", "exited=")) for text in wanted)
-        found = reconcile.refresh(self.parts, self.parts.store.list())
+        found = reconcile.refresh(self.parts, self.parts.store.list(on_unreadable=on_unreadable))
         return [c for c in found if (all or wants_status or c.status.is_wanted) and passes(c)]
 
     def inspect(self, ref: str) -> dict[str, Any]:

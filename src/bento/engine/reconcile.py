@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from bento import clock, log
 from bento.engine import policy
-from bento.engine.erase import attended_path
+from bento.engine.erase import is_attended
 from bento.errors import BentoError, Conflict, NotFound, WrongState
 from bento.lazy import LazyModule
 from bento.model.container import Container, Run, Status
@@ -131,9 +131,8 @@ def _go_on_with_stop(parts: Parts, container: Container) -> None:
 
 def resume_restart(parts: Parts, container: Container) -> None:
     """Give a restart whose helper died a new one."""
-    is_attended = os.path.exists(attended_path(parts, container.id))
     is_overdue = policy.left_s(container, clock.boot_s()) < -OVERDUE_S
-    if is_overdue or not is_attended:
+    if is_overdue or not is_attended(parts, container.id):
         follow_exit(parts, container)
 
 

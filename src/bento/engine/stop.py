@@ -61,6 +61,7 @@ class Stopper:
         for target in found:
             self._waiting.setdefault(target.container_id, []).append(target)
         self._release(schedule.first())
+        self._ask_waiting()
         self._take_ready()
 
     def settle(self, container: Container) -> None:
@@ -78,7 +79,14 @@ class Stopper:
 
     def _release(self, container_ids: Iterable[str]) -> None:
         for container_id in container_ids:
-            self._ready.extend(self._waiting.pop(container_id, ()))
+            self._ready.extend(target for target in self._waiting.pop(container_id, ()) if target.outcome is None)
+
+    def _ask_waiting(self) -> None:
+        """Record of those whose turn comes later that they are to be stopped, before anybody is (rule S4)."""
+        self._is_taking = True
+        for target in [one for waiting in self._waiting.values() for one in waiting]:
+            target.ask()
+        self._is_taking = False
 
     def _take_ready(self) -> None:
         """Take every target whose dependants have all ended, well or badly; those that end at once release others."""

@@ -87,6 +87,7 @@ class Target:
         self._began_s = clock.mono_s()
         self._pause_s = _PAUSE_S
         self._moved: DeadlineMoved | None = None  # what was asked of the driver that was joined
+        self._is_begun = False
         self._note = ""  # of how this process came to drive the stop
 
     def find(self, ref: str) -> None:
@@ -98,6 +99,18 @@ class Target:
             return
         self.name, self.container_id, self.requires = container.name, container.id, container.spec.requires
         self._tell_phase("waiting")
+
+    def ask(self) -> None:
+        """Record that its stop was asked for, whose turn comes later; refuse now what would be refused then."""
+        try:
+            container = self._parts.store.get(self.container_id)
+            if container.status is not Status.RESTARTING:
+                self._check(container, self._request(container))
+            is_shutdown = self._call.options.asked_by is AskedBy.SHUTDOWN
+            self._parts.store.modify(self.container_id, lambda c: replace(c, stop_asked=True, shut_down=is_shutdown))
+            self._begun()
+        except (BentoError, OSError) as error:
+            self._end_with(as_bento_error(error))
 
     def take(self) -> None:
         """Begin, resume or join the stop; an error is its outcome. What is not free yet is tried again by the loop."""
@@ -299,8 +312,9 @@ class Target:
 
     def _begun(self) -> None:
         """The stop is recorded, or joined: it happens now, whatever becomes of this process."""
-        if self._call.on_begun is not None:
+        if self._call.on_begun is not None and not self._is_begun:
             self._call.on_begun(self.name)
+        self._is_begun = True
 
     def _ended_soon(self) -> None:
         """Session or joiner have the outcome. They are still in the middle of a call: it is taken up later."""
