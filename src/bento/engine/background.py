@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bento.errors import BentoError, InternalError, as_bento_error
+from bento.errors import BentoError, as_bento_error
 
 if TYPE_CHECKING:
     from bento.engine.loop import Loop
@@ -27,12 +27,15 @@ class Background:
         self._loop = loop
         self._fd: int | None = None  # an eventfd: readable when a piece of work has ended
         self._queue: deque[tuple[Work, Done]] = deque()
-        self._ended: deque[tuple[Done, BentoError | None]] = deque()
+        self._ended: deque[tuple[Done, BaseException | None]] = deque()
         self._is_running = False
         self._mutex = allocate_lock()
 
     def do(self, work: Work, done: Done) -> None:
-        """Do this after all that was given before; then call ``done`` with the error it raised, or None."""
+        """Do this after all that was given before; then call ``done`` with the error it raised, or None.
+
+        A BentoError or OSError; another exception is a defect, and raised by the loop.
+        """
         if self._fd is None:
             self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             self._loop.watch(self._fd, self._take_ended)
@@ -50,22 +53,22 @@ class Background:
                     os.eventfd_write(fd, 1)  # under the lock: ``close`` closes it after this
                     return
                 work, done = self._queue.popleft()
-            error: BentoError | None = InternalError("a piece of work in the background broke off")
+            error: BaseException | None = None
             try:
                 work()
-                error = None
-            except (BentoError, OSError) as raised:
-                error = as_bento_error(raised)
-            finally:
-                self._ended.append((done, error))
-                os.eventfd_write(fd, 1)
+            except BaseException as raised:  # handed over to the loop's thread
+                error = raised
+            self._ended.append((done, error))
+            os.eventfd_write(fd, 1)
 
     def _take_ended(self) -> None:
         if self._fd is not None:
             os.eventfd_read(self._fd)
         while self._ended:
             done, error = self._ended.popleft()
-            done(error)
+            if error is not None and not isinstance(error, (BentoError, OSError)):
+                raise error
+            done(as_bento_error(error) if error is not None else None)
 
     def close(self) -> None:
         """Leave out what has not begun, and wait for what has. Idempotent. Blocks for as long as that takes."""

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bento import clock
+from bento.engine.call import Call
 from bento.engine.hooks import check_hooks
 from bento.engine.loop import Loop
 from bento.engine.order import Schedule
 from bento.engine.outcome import StopOutcome, StopProgress
 from bento.engine.request import StopOptions
-from bento.engine.target import Call, Target
+from bento.engine.target import Target
 from bento.model.container import Container, Status
 
 if TYPE_CHECKING:

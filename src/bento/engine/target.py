@@ -14,25 +14,20 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from bento import clock, log
-from bento.engine import succession
+from bento.engine import succession, wishes
 from bento.engine.adopt import adopt
-from bento.engine.background import Background
+from bento.engine.call import Call
 from bento.engine.erase import attend, erase
 from bento.engine.join import Joiner, JoinServer
 from bento.engine.outcome import StopOutcome, StopProgress
 from bento.engine.parts import LOCK_TIMEOUT_S
-from bento.engine.releases import Releases
-from bento.engine.request import StopOptions, deadline_of, request_for
+from bento.engine.request import deadline_of, request_for
 from bento.engine.session import Session
 from bento.errors import AlreadyStopped, BentoError, Conflict, NotFound, StuckProcess, WrongState, as_bento_error
-from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Status
-from bento.model.stop import AskedBy, OnPaused, StopReport, StopRequest
+from bento.model.stop import StopReport, StopRequest
 
 if TYPE_CHECKING:
-    from bento.engine.loop import Loop
-    from bento.engine.order import Schedule
-    from bento.engine.parts import Parts
     from bento.locks import Lock
     from bento.stop.inputs import DeadlineMoved
 
@@ -40,33 +35,6 @@ if TYPE_CHECKING:
 _PAUSE_S = 0.001  # doubled each time
 _PAUSE_MAX_S = 0.05
 _DRIVER_DIES_S = 10.0  # unless it hangs in the kernel
-
-
-class Call:
-    """What all containers of one call have in common."""
-
-    def __init__(
-        self,
-        parts: Parts,
-        loop: Loop,
-        *,
-        on_begun: Callable[[str], None] | None = None,
-        on_outcome: Callable[[StopOutcome], None] | None = None,
-        on_phase: Callable[[StopProgress], None] | None = None,
-        on_notice: Callable[[str], None] | None = None,
-    ) -> None:
-        self.parts, self.loop = parts, loop
-        self.on_begun, self.on_outcome, self.on_phase, self.on_notice = on_begun, on_outcome, on_phase, on_notice
-        self.options = StopOptions()
-        self.only_if: Status | None = None  # those in another state are left alone
-        self.schedule: Schedule | None = None  # shares the budget, where there is one
-        self.releases = Releases(parts, loop)
-        self.background = Background(loop)
-
-    def close(self) -> None:
-        """Let go of what the containers share. Idempotent."""
-        self.background.close()
-        self.releases.close()
 
 
 class Target:
@@ -105,9 +73,8 @@ class Target:
         try:
             container = self._parts.store.get(self.container_id)
             if container.status is not Status.RESTARTING:
-                self._check(container, self._request(container))
-            is_shutdown = self._call.options.asked_by is AskedBy.SHUTDOWN
-            self._parts.store.modify(self.container_id, lambda c: replace(c, stop_asked=True, shut_down=is_shutdown))
+                wishes.refuse_if_not_running(self._parts, container, self._call.options)
+            wishes.record_wish(self._parts, container, self._call.options)
             self._begun()
         except (BentoError, OSError) as error:
             self._end_with(as_bento_error(error))
@@ -171,11 +138,11 @@ class Target:
             if container.status is Status.STARTING:  # its start died: there is no program to be told
                 request = replace(request, grace_s=0.0)
             if container.status is Status.RESTARTING:
-                self._call_off_restart(container)
+                wishes.call_off_restart(self._parts, container, self._call.options)
                 self._begun()
                 self._end_with(None)
                 return True
-            self._check(container, request)
+            wishes.refuse_if_not_running(self._parts, container, self._call.options)
         # The stop lock is held from here on, the other one is not: the session takes it for the record.
         if container.intent is not None:
             intent = container.intent
@@ -192,39 +159,6 @@ class Target:
         if schedule is None:
             return request
         return replace(request, grace_s=schedule.grace_s(container.id, request.grace_s, clock.mono_s()))
-
-    def _check(self, container: Container, request: StopRequest) -> None:
-        """Rules S1 and S11; nothing is changed when they refuse."""
-        name = container.name
-        if container.status is Status.CREATED:
-            raise AlreadyStopped(f"container {name} was never started")
-        if not container.status.is_live or container.run is None:
-            self._forbid_restart(container)
-            raise AlreadyStopped(f"container {name} is already stopped")
-        is_paused = container.status is Status.RUNNING and self._parts.processes.is_frozen(container.run)
-        if is_paused and request.on_paused is OnPaused.REFUSE:
-            raise WrongState(
-                f"container {name} is paused and would not get the signal",
-                hint=f"unpause it first, or use: stop --paused thaw {name}, or stop --paused kill {name}",
-            )
-
-    def _forbid_restart(self, container: Container) -> None:
-        """A stop that finds nothing running still is the wish that nothing runs (rule S4)."""
-        if container.spec.restart.name != "no":
-            is_shutdown = self._call.options.asked_by is AskedBy.SHUTDOWN
-            self._parts.store.modify(
-                container.id,
-                lambda c: replace(c, stop_asked=True, shut_down=is_shutdown and (c.shut_down or not c.stop_asked)),
-            )
-
-    def _call_off_restart(self, container: Container) -> None:
-        """Stop a container that waits to be started again: its helper ends with its run directory (rule S4)."""
-        is_shutdown = self._call.options.asked_by is AskedBy.SHUTDOWN
-        self._parts.store.modify(
-            container.id,
-            lambda c: replace(c, status=Status.STOPPED, stop_asked=True, shut_down=is_shutdown, restart_boot_s=None),
-        )
-        remove_tree(self._parts.run_dir(container.id))
 
     def _drive(self, container: Container, begin: Callable[[Session], None], *, is_asked: bool = True) -> None:
         session = Session(
@@ -244,7 +178,7 @@ class Target:
     # -- joining --------------------------------------------------------------------------------------
 
     def _join(self) -> bool:
-        container = self._parts.store.modify(self.container_id, _wish)
+        container = wishes.record_joined_wish(self._parts, self.container_id)
         if container.status is not Status.RESTARTING:  # who recorded that is about to let go: then it is called off
             self._moved = self._moved or deadline_of(self._request(container), self._call.options)
             self.joiner = Joiner.connect(self._parts.run_dir(container.id), self._loop, self._moved, self)
@@ -364,10 +298,3 @@ class Target:
         if self._lock is not None:
             self._lock.release()
         self.server = self.session = self.joiner = self._lock = None
-
-
-def _wish(container: Container) -> Container:
-    """Whoever drives the container's end may only be recording an exit: no restart may follow (rule S4)."""
-    if container.spec.restart.name == "no" or not container.status.is_wanted:
-        return container
-    return replace(container, stop_asked=True)
