@@ -35,6 +35,7 @@ REMOVES = """
     with suppress(NotFound, Conflict):
         engine.remove_image("im")
         done += 1
+    time.sleep(0.1)  # on a busy machine nobody else would ever find the image
 """
 CREATES = """
     with suppress(NotFound):
