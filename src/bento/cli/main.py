@@ -38,6 +38,7 @@ VERBS = {
     "import": ("import_", "make an image of a directory or tar archive"),
     "images": ("images", "list images"),
     "rmi": ("rmi", "delete images"),
+    "tag": ("tag", "give an image one more name"),
     "shutdown": ("shutdown", "stop everything, in order, before the machine goes down"),
     "install-unit": ("install_unit", "have systemd start and shut down the containers with the machine"),
     "doctor": ("doctor", "find what was left behind"),
@@ -45,10 +46,10 @@ VERBS = {
     "version": ("version", "show versions"),
 }
 HIDDEN = {"finish-stop": ("finish_stop", ""), "after-exit": ("after_exit", "")}
-_NOT_OF_CONTAINERS = ("import", "images", "rmi", "shutdown", "install-unit", "doctor", "info", "version")
+_NOT_OF_CONTAINERS = ("import", "images", "rmi", "tag", "shutdown", "install-unit", "doctor", "info", "version")
 GROUPS = {
     "container": {verb: verb for verb in VERBS if verb not in _NOT_OF_CONTAINERS} | {"ls": "ps", "list": "ps"},
-    "image": {"import": "import", "ls": "images", "list": "images", "rm": "rmi"},
+    "image": {"import": "import", "ls": "images", "list": "images", "rm": "rmi", "tag": "tag"},
 }
 _INTERRUPTED = 130
 

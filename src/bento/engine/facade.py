@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from bento.engine.create import CreateOptions
     from bento.engine.doctor import Finding
+    from bento.engine.images import RemovedImage
     from bento.engine.logs import LogLine
     from bento.engine.outcome import StopOutcome, StopProgress
     from bento.engine.parts import Parts
@@ -273,9 +274,13 @@ class EngineFacade:
         """Return the stored images, newest first. ``host`` is not one of them: it is this machine."""
         return self.parts.store.list_images()
 
-    def remove_image(self, ref: str) -> Image:
-        """Delete an image. Raises NotFound, Conflict when containers hold it."""
-        return images.remove_image(self.parts, ref)
+    def tag_image(self, ref: str, name: str) -> Image:
+        """Give an image one more name. Raises NotFound, UsageError."""
+        return images.tag_image(self.parts, ref, name)
+
+    def remove_image(self, ref: str, *, force: bool = False) -> RemovedImage:
+        """Take a name from an image, or delete it. Raises NotFound, Conflict when containers hold it."""
+        return images.remove_image(self.parts, ref, force=force)
 
     def info(self) -> dict[str, Any]:
         """Return what this engine uses on this host. Raises MissingTool, StorageUnusable where something is missing."""

@@ -17,6 +17,7 @@ from bento.errors import KernelError
 from bento.kernel import libc
 
 _RESOLVE: Final = libc.RESOLVE_IN_ROOT | libc.RESOLVE_NO_MAGICLINKS
+_BENEATH: Final = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_MAGICLINKS
 _TRIES: Final = 64  # EAGAIN: a rename or mount elsewhere on the machine raced with a ".." of the path
 _ABSENT: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
@@ -31,6 +32,14 @@ def open_in_root(root: Path, path: str, flags: int) -> int:
         return _open(root_fd, path, flags)
     finally:
         os.close(root_fd)
+
+
+def open_beneath(directory: int, path: str, flags: int) -> int:
+    """Open ``path`` below the open ``directory``; return a close-on-exec descriptor the caller closes.
+
+    Links that stay below it are followed. Raises KernelError: EXDEV for one that leads out, ENOENT, ENOTDIR, ELOOP ...
+    """
+    return _open(directory, path, flags, _BENEATH)
 
 
 def read_in_root(root: Path, path: str, *, limit_bytes: int = 4 << 20) -> bytes | None:
@@ -87,10 +96,10 @@ def _enter(root_fd: int, parent_fd: int, path: str, name: str, mode: int) -> int
     return _open(root_fd, path, flags)
 
 
-def _open(root_fd: int, path: str, flags: int) -> int:
+def _open(root_fd: int, path: str, flags: int, resolve: int = _RESOLVE) -> int:
     for attempt in range(_TRIES):
         try:
-            return libc.openat2(root_fd, path, flags | os.O_CLOEXEC, resolve=_RESOLVE)
+            return libc.openat2(root_fd, path, flags | os.O_CLOEXEC, resolve=resolve)
         except KernelError as error:
             if error.errno != errno.EAGAIN or attempt == _TRIES - 1:
                 raise
