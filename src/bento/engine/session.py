@@ -19,11 +19,11 @@ from bento import clock
 from bento.engine import policy
 from bento.engine.asking import Asker
 from bento.engine.cleanup import Cleanup
+from bento.engine.erase import leave_run_dir
 from bento.engine.hooks import HookRunner
 from bento.engine.report import Endings, exit_code_of, make_report
 from bento.engine.sending import Sending
 from bento.errors import BentoError, CleanupFailed, InternalError, StuckProcess, as_bento_error
-from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Exit, Run, Status
 from bento.model.stop import AskedBy, StopIntent, StopReport, StopRequest
 from bento.stop import machine
@@ -131,6 +131,7 @@ class Session:
         self._open_main()
         self.asked_unix_ns = intent.asked_unix_ns
         self._oom_before = intent.oom_kills
+        self._cleanup.oom_kills, self._cleanup.is_released = intent.oom_kills_at_end, intent.is_released
         if intent.boot_id and intent.boot_id != self.parts.processes.boot_id():
             # The machine went down in the middle of it: nothing of that run is left, nor any of its times.
             self._start(intent.request, has_exited=True)
@@ -289,6 +290,8 @@ class Session:
             boot_id=self.run.init.boot_id if self.run.init else "",
             asked_unix_ns=self.asked_unix_ns,
             oom_kills=self._oom_before,
+            oom_kills_at_end=self._cleanup.oom_kills,
+            is_released=self._cleanup.is_released,
             journal=msgspec.json.encode(state),
         )
         asked_by = state.request.asked_by
@@ -401,7 +404,7 @@ class Session:
         # Under the lock, so that no new run owns the run directory yet when it goes.
         with self.parts.locks.hold(self.container.id, _LOCK_TIMEOUT_S):
             self.container = self.parts.store.modify(self.container.id, lambda c: _stopped(c, self.run, ended, report))
-            remove_tree(self.parts.run_dir(self.container.id))
+            leave_run_dir(self.parts, self.container)
         self._feed(StepDone(Step.RECORD))
 
     def _report(self, code: int | None) -> StopReport:

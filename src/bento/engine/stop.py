@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from bento import clock
 from bento.engine.adopt import adopt
-from bento.engine.erase import attend, erase
+from bento.engine.erase import attend, erase, erase_forgotten
 from bento.engine.hooks import check_hooks
 from bento.engine.join import Joiner, JoinServer
 from bento.engine.loop import Loop
@@ -216,6 +216,7 @@ class Stopper:
             raise AlreadyStopped(f"container {name} was never started")
         if not container.status.is_live or container.run is None:
             self._forbid_restart(container)
+            erase_forgotten(self.parts, container)
             raise AlreadyStopped(f"container {name} is already stopped")
         is_paused = container.status is Status.RUNNING and self.parts.processes.is_frozen(container.run)
         if is_paused and request.on_paused is OnPaused.REFUSE:
