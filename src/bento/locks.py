@@ -162,10 +162,13 @@ def _wait_until_free(path: Path, deadline_mono_s: float) -> bool:
     except KernelError as error:
         if error.errno == errno.ENOENT:
             return True
-        raise
+        if error.errno != errno.EMFILE:
+            raise
+        watch = -1  # all of the user's inotify instances are taken (inotify(7)): then it is looked at now and then
     try:
         poller = select.poll()
-        poller.register(watch, select.POLLIN)
+        if watch >= 0:
+            poller.register(watch, select.POLLIN)
         # Asked after the watch was set, lest a release between go unseen; not by attempts, whose end would wake us.
         while _is_held(path):
             left_s = deadline_mono_s - time.monotonic()
@@ -177,7 +180,8 @@ def _wait_until_free(path: Path, deadline_mono_s: float) -> bool:
                 os.sched_yield()
         return True
     finally:
-        os.close(watch)
+        if watch >= 0:
+            os.close(watch)
 
 
 def _is_held(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bento.errors import Conflict, StorageUnusable
+from bento.errors import Conflict, KernelError, StorageUnusable
 from bento.locks import ContainerLocks, Lock
 from bento.units import NO_LIMIT
 
@@ -238,3 +239,14 @@ def test_is_held_tells_of_either_lock_and_disturbs_nobody(locks: ContainerLocks,
     (locks._directory / f"{ID}.{which}").touch()  # as a killed holder leaves it
     assert not locks.is_held(ID)
     assert locks.ids() == [ID]
+
+
+def test_where_inotify_has_no_more_room_a_lock_is_still_waited_for(tmp_path, monkeypatch):
+    def full(path):
+        raise KernelError("inotify_init1", errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr("bento.locks.watch_let_go", full)
+    locks = ContainerLocks(tmp_path)
+    lock = locks.hold("a", 1.0)
+    threading.Timer(0.1, lock.release).start()
+    locks.hold("a", 20.0).release()
