@@ -90,6 +90,10 @@ unit: $(VENV)/.ready-test ## Tests that need no root: unit and property
 coverage: $(VENV)/.ready-test ## Branch coverage of the unit and property tests
 	@$(BIN)/python -m pytest -q --cov --cov-report=term $(wildcard tests/unit tests/property) $(T)
 
+.PHONY: soak
+soak: setup-test ## Many commands at one container at once, in T=100 rounds (as root); CI does two
+	@BENTO_TEST_ROUNDS=$(or $(T),100) $(BIN)/python -m pytest -q tests/integration/test_concurrent.py
+
 .PHONY: lint
 lint: $(VENV)/.ready-lint ## ruff, formatting, spelling
 	@$(BIN)/ruff check --quiet .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 
@@ -12,7 +13,15 @@ import pytest
 
 from support import leaks, procs
 from support.cli import BentoCli, Roots
-from support.workload import assert_clean, assert_released, ended, engine_processes, stop_report, wait_for_status
+from support.workload import (
+    Share,
+    assert_clean,
+    assert_released,
+    ended,
+    engine_processes,
+    stop_report,
+    wait_for_status,
+)
 
 pytestmark = pytest.mark.skipif(shutil.which("runsc") is None, reason="runsc is not installed")
 
@@ -111,6 +120,56 @@ def test_it_starts_again_and_goes_with_rm(bento: BentoCli) -> None:
     bento("rm", "-f", "w")
     assert_gone(bento, identifier)
     assert_clean(bento)
+
+
+def inside(bento: BentoCli, identifier: str) -> str:
+    """What runs inside, as the runtime tells."""
+    words = ["runsc", "--root", str(bento.roots.run_root / "runtime/runsc"), "ps", identifier]
+    return subprocess.run(words, capture_output=True, text=True, check=True, stdin=subprocess.PIPE).stdout
+
+
+def test_s09_hooks_inside_and_the_host_keeps_its_dev_null(bento: BentoCli, share: Share) -> None:
+    identifier = run(bento, POLITE, *share.flags)
+    report = stop_report(bento, "--pre-stop", "cat; echo $BENTO_CONTAINER_NAME > /s/name", "--pre-stop", "exit 3", "w")
+    assert [hook["error"] for hook in report["hooks"]] == ["", "exit status 3"]
+    assert share.lines("name") == ["w"]
+    assert (report["verdict"], report["exit_code"]) == ("graceful", 7)
+    assert leaks.dev_null_damage() == []
+    assert_gone(bento, identifier)
+
+
+def test_s09_a_hook_inside_that_takes_too_long_is_ended_inside_too(bento: BentoCli, share: Share) -> None:
+    """By the container's own pid: the host has none for it."""
+    identifier = run(bento, POLITE, *share.flags)
+    hook = "sh -c 'touch /s/begun; exec sleep 98771' & trap '' TERM HUP; wait"
+    with ended(bento.start("stop", "--hook-timeout", "2", "--pre-stop", hook, "--pre-stop-sleep", "1000", "w")) as stop:
+        share.wait_for("begun")
+        assert "sleep" in inside(bento, identifier)
+        procs.wait_until(lambda: inside(bento, identifier).count("\n") <= 3, timeout_s=30, what="its end")
+        assert stop.wait(timeout=30) == 0
+    report = bento.inspect("w")["Stop"]
+    assert [hook["error"] for hook in report["hooks"]] == ["took too long and was ended"] * 2
+    assert_gone(bento, identifier)
+
+
+def test_s06_a_hook_inside_whose_stopper_was_killed_is_ended_inside_too(bento: BentoCli, share: Share) -> None:
+    identifier = run(bento, POLITE, *share.flags)
+    hook = "touch /s/begun; trap '' TERM HUP; sleep 1000"
+    with ended(bento.start("stop", "-t", "600", "--pre-stop", hook, "--pre-stop-sleep", "500", "w")):
+        share.wait_for("begun")
+        for process in engine_processes(bento, "stop"):
+            procs.kill(process)
+    bento("ps")  # somebody meets it, and its stop goes on
+    procs.wait_until(
+        lambda: inside(bento, identifier).count("\n") <= 3, timeout_s=30, what="the end of the hook inside"
+    )
+    bento("stop", "-t", "5", "w")
+    report = bento.inspect("w")["Stop"]
+    assert [hook["error"] for hook in report["hooks"]] == [
+        "interrupted: who ran it died",
+        "took too long and was ended",
+    ]
+    assert_gone(bento, identifier)
 
 
 def test_s06_worker_killed_in_the_middle_the_next_command_goes_on(bento: BentoCli) -> None:

@@ -76,11 +76,12 @@ def test_read_only_paths_cannot_be_written(bento: BentoCli) -> None:
 def test_cgroup_is_seen_as_the_root_and_cannot_be_changed(bento: BentoCli) -> None:
     lines = out(bento, "cat", "/proc/self/cgroup").splitlines()
     assert all(line.endswith(":/") for line in lines), lines
-    # On cgroup v1 the runtimes leave the empty tmpfs writable that holds the hierarchies; those are what counts.
-    writable = out(
-        bento, *SH, "awk '$5 ~ /^.sys.fs.cgroup/ && / - cgroup2? / && $6 ~ /^rw/ {print $5}' /proc/self/mountinfo"
+    script = "awk '$5 ~ /^.sys.fs.cgroup/ && $6 ~ /^rw/ {print $5}' /proc/self/mountinfo"
+    assert out(bento, *SH, script) == ""
+    tries = (
+        "for d in /sys/fs/cgroup /sys/fs/cgroup/*/; do mkdir $d/x && echo $d; touch $d/y && echo $d; done 2>/dev/null"
     )
-    assert writable == ""
+    assert out(bento, *SH, f"{tries}; true") == ""
 
 
 def test_devices_are_the_harmless_ones(bento: BentoCli) -> None:

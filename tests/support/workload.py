@@ -129,6 +129,13 @@ def stop_report(bento: BentoCli, *args: str | Path, code: int = 0) -> dict[str, 
 
 def assert_released(bento: BentoCli, identifier: str) -> None:
     """Rules S21 and S22: no mount, cgroup, monitor, or run-time file of this container is left, at this very moment."""
+    assert_nothing_held(bento, identifier)
+    doctor = bento("doctor", check=False)
+    assert doctor.returncode == 0, str(doctor)
+
+
+def assert_nothing_held(bento: BentoCli, identifier: str) -> None:
+    """The same without asking the code under test."""
     assert leaks.mounts_naming(identifier) == []
     assert [path for path in leaks.bento_cgroups() if identifier in path] == []
     assert not (bento.roots.run_root / "containers" / identifier).exists()
@@ -138,10 +145,9 @@ def assert_released(bento: BentoCli, identifier: str) -> None:
         return [p for p in procs.all_processes() if p.is_alive and identifier in _whole_cmdline(p.pid)]
 
     # A helper that has recorded the end is about to end itself; everything else must be gone already.
-    assert [str(p) for p in mine() if "finish-stop" not in _whole_cmdline(p.pid)] == []
+    helpers = ("finish-stop", "after-exit")
+    assert [str(p) for p in mine() if not any(verb in _whole_cmdline(p.pid) for verb in helpers)] == []
     procs.wait_until(lambda: mine() == [], what="the end of the helper")
-    doctor = bento("doctor", check=False)
-    assert doctor.returncode == 0, str(doctor)
 
 
 def assert_clean(bento: BentoCli) -> None:

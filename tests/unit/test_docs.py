@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -84,6 +85,20 @@ def test_verdicts_and_fields_of_the_report_are_described():
     text = text_of(STOP)
     words = [*(verdict.value for verdict in Verdict), *StopReport.__struct_fields__]
     assert [word for word in words if f"`{word}`" not in text] == []
+
+
+def test_every_rule_is_held_against_what_others_do_and_has_its_tests():
+    rules = tomllib.loads(text_of(DOCS / "peers.toml"))
+    numbers = [str(number) for number in range(1, 29)]
+    numbers.insert(numbers.index("18"), "17a")
+    assert list(rules) == [f"S{number}" for number in numbers]
+    for rule, said in rules.items():
+        assert set(said) == {"rule", "docker", "podman", "crio", "lxc"}, rule
+        assert all(text and "|" not in text and "\n" not in text for text in said.values()), rule
+    headings = re.findall(r"(?m)^### (S\d+a?) ", text_of(STOP))
+    table = text_of(STOP).partition("<!-- tools/rule-table -->")[2]
+    without = re.findall(r"(?m)^\| \*\*(S\d+a?)\*\* .*no test carries its number", table)
+    assert [rule for rule in headings if rule in without] == []
 
 
 def test_methods_and_options_of_the_library_are_described():

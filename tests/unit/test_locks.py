@@ -238,3 +238,11 @@ def test_is_held_tells_of_either_lock_and_disturbs_nobody(locks: ContainerLocks,
     (locks._directory / f"{ID}.{which}").touch()  # as a killed holder leaves it
     assert not locks.is_held(ID)
     assert locks.ids() == [ID]
+
+
+def test_where_inotify_has_no_more_room_a_lock_is_still_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("bento.locks.watch_let_go", lambda path: None)
+    locks = ContainerLocks(tmp_path)
+    lock = locks.hold("a", 1.0)
+    threading.Timer(0.1, lock.release).start()
+    locks.hold("a", 20.0).release()

@@ -15,7 +15,7 @@ from bento.engine.layers import forget
 from bento.errors import Conflict
 from bento.kernel import pidfd
 from bento.kernel.tree import remove_tree
-from bento.model.container import Container, ProcessIdentity
+from bento.model.container import Container, ProcessIdentity, Status
 
 if TYPE_CHECKING:
     from bento.engine.parts import Parts
@@ -80,6 +80,22 @@ def leave(parts: Parts, container_id: str) -> None:
         os.unlink(attended_path(parts, container_id))
 
 
+def leave_run_dir(parts: Parts, container: Container) -> None:
+    """Delete the run directory of a run whose end is recorded. Idempotent.
+
+    The mark of whoever is about to delete the container, or to start it again, stays: should he die before he has
+    done so, it names nobody who lives, and the next command that meets the container deletes it.
+    """
+    mark = attended_path(parts, container.id)
+    is_kept = container.spec.auto_remove and container.status is Status.STOPPED and is_attended(parts, container.id)
+    if not is_kept:
+        remove_tree(parts.run_dir(container.id))
+        return
+    for path in parts.run_dir(container.id).iterdir():
+        if str(path) != mark:
+            remove_tree(path)
+
+
 def exit_script(parts: Parts, container: Container) -> tuple[str, ...]:
     """What the monitor runs at the exit of a container that something is to follow: a helper, unless somebody attends.
 
@@ -110,3 +126,17 @@ def erase(parts: Parts, container: Container) -> None:
     parts.storage.remove(container.id)
     remove_tree(parts.run_dir(container.id))
     forget(parts, container)
+
+
+def erase_forgotten(parts: Parts, container: Container) -> bool:
+    """Delete a ``--rm`` container whose end was recorded by somebody who died before he could delete it.
+
+    False: it is not one, somebody lives who will delete it or start it again, or its root filesystem could not be
+    released, of which its record is all that tells. Whoever calls holds both locks, or has seen that nobody holds the
+    stop lock. Raises as ``erase`` does.
+    """
+    is_ended = container.status is Status.STOPPED and container.exit is not None and container.exit.is_released
+    if not container.spec.auto_remove or not is_ended or is_attended(parts, container.id):
+        return False
+    erase(parts, container)
+    return True

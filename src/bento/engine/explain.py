@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bento import clock
 from bento.engine import reconcile
+from bento.engine.hooks import check_hooks
 from bento.engine.looking import look_at
 from bento.engine.request import StopOptions, request_for
 from bento.errors import AlreadyStopped, NotFound, WrongState
@@ -29,8 +30,9 @@ _OTHERS: Final = (2, 3)
 def explain(parts: Parts, ref: str, options: StopOptions) -> Forecast:
     """Say what a stop of a container with these options would do. Blocks for some milliseconds.
 
-    Raises NotFound, AlreadyStopped, WrongState when it is being stopped.
+    Raises NotFound, AlreadyStopped, WrongState when it is being stopped, UsageError for a hook that cannot be run.
     """
+    check_hooks((*options.pre_stop, *options.post_stop))
     container = reconcile.find(parts, ref)
     run = container.run
     if not container.status.is_live or run is None:
@@ -54,8 +56,10 @@ def explain(parts: Parts, ref: str, options: StopOptions) -> Forecast:
 def explain_process(parts: Parts, pid: int, options: StopOptions) -> Forecast:
     """The same for a process that is PID 1 of its PID namespace, whatever engine started it.
 
-    Raises NotFound when there is no such process, WrongState when it is not PID 1 of a namespace other than ours.
+    Raises NotFound when there is no such process, WrongState when it is not PID 1 of a namespace other than ours,
+    UsageError for a hook that cannot be run.
     """
+    check_hooks((*options.pre_stop, *options.post_stop))
     identity = parts.processes.identify(pid)
     if identity is None:
         raise NotFound(f"no such process: {pid}")

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
     from bento.command import Child
     from bento.engine.parts import Parts
+    from bento.model.container import Run
 
 KINDS = ("inside", "host", "sleep")
 _END_LIMIT_S = 5.0  # for reading what a hook that has ended has said
 _OUTPUT_MAX = 200
 _PID_FILE = "hook.pid"
+_KILLER_PID_FILE = "hook-killer.pid"
 _IN_ROOT = 'cd / && exec /bin/sh -c "$0"'
 """Where a hook finds itself does not depend on who asked for the stop."""
 
@@ -54,6 +56,7 @@ class HookRunner:
         self._parts, self._container, self._request = parts, container, request
         self._watch, self._unwatch = watch, unwatch
         self._child: Child | None = None
+        self._killer: Child | None = None
         self._is_inside = False
 
     @property
@@ -161,10 +164,31 @@ class HookRunner:
             if fd is not None:
                 self._parts.processes.kill_session(words[0])
                 os.close(fd)
+        elif len(words) == 1 and self._container.run is not None and not self._container.run.shows_processes:
+            self._kill_unseen(self._container.run, words[0])
         elif len(words) == 1 and self._is_member(words[0]):
             main = self._container.run.init if self._container.run else None
             self._parts.processes.kill_session(words[0], spared=main.pid if main else 0)
         self._forget()
+
+    def _kill_unseen(self, run: Run, pid: int) -> None:
+        """The host does not see it: have it ended inside, with its process group. Nobody waits for that."""
+        if pid <= 1:  # would mean everybody
+            return
+        self._end_killer()
+        pid_file = self._pid_file.with_name(_KILLER_PID_FILE)
+        words = ["/bin/sh", "-c", f"kill -KILL -{pid}"]
+        with suppress(BentoError):  # else the container ends it
+            self._killer = self._parts.runtime(run.runtime).begin_exec(
+                self._container.id, words, env=[], pid_file=pid_file
+            )
+            self._watch(self._killer.fileno(), self._end_killer)
+
+    def _end_killer(self) -> None:
+        killer, self._killer = self._killer, None
+        if killer is not None:
+            self._unwatch(killer.fileno())
+            killer.kill()
 
     def _is_member(self, pid: int) -> bool:
         run = self._container.run
@@ -175,3 +199,4 @@ class HookRunner:
         """End the hook that this runner has begun. Idempotent."""
         if self._child is not None:
             self.kill()
+        self._end_killer()

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from bento import clock, log
 from bento.engine import policy
-from bento.engine.erase import is_attended
-from bento.errors import BentoError, Conflict, NotFound, WrongState
+from bento.engine.erase import erase_forgotten, is_attended
+from bento.errors import BentoError, CleanupFailed, Conflict, NotFound, WrongState
 from bento.lazy import LazyModule
 from bento.model.container import Container, Run, Status
 from bento.model.stop import AskedBy
@@ -77,6 +77,8 @@ def _settle_ended(parts: Parts, containers: Sequence[Container]) -> dict[str, Be
     for container in containers:
         if container.status is Status.RESTARTING:
             resume_restart(parts, container)
+        if container.status is Status.STOPPED and container.spec.auto_remove:
+            _erase_forgotten(parts, container, touched)
         if not container.status.is_live:
             continue
         if container.status is Status.STOPPING:
@@ -91,6 +93,20 @@ def _settle_ended(parts: Parts, containers: Sequence[Container]) -> dict[str, Be
         if outcome.error is not None and not isinstance(outcome.error, NotFound):  # removed by somebody meanwhile
             touched[outcome.id] = outcome.error
     return touched
+
+
+def _erase_forgotten(parts: Parts, container: Container, touched: dict[str, BentoError | None]) -> None:
+    """Delete what should have been deleted by somebody who died. Skipped while others are at work on it."""
+    if parts.locks.is_held(container.id):
+        return
+    with suppress(Conflict, NotFound), parts.locks.hold(container.id, 0.0):
+        if parts.locks.is_stop_held(container.id):
+            return
+        try:
+            if erase_forgotten(parts, parts.store.get(container.id)):
+                touched[container.id] = None
+        except CleanupFailed as error:
+            touched[container.id] = error
 
 
 def is_alive(parts: Parts, run: Run | None) -> bool:

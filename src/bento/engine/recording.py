@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from bento import clock
 from bento.engine import exec_sessions, policy
+from bento.engine.erase import leave_run_dir
 from bento.engine.outcome import StopOutcome
 from bento.engine.report import exit_code_of, make_report
 from bento.errors import BentoError, CleanupFailed, StuckProcess
-from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Exit, Run, Status
 from bento.model.stop import AskedBy, StopIntent, StopReport
 from bento.stop.states import Phase, StopState
@@ -51,6 +51,7 @@ class Recorder:
         """Take over what an earlier driver had noted."""
         self.asked_unix_ns = intent.asked_unix_ns
         self._oom_before = intent.oom_kills
+        self._cleanup.oom_kills, self._cleanup.is_released = intent.oom_kills_at_end, intent.is_released
 
     def persist(self, state: StopState) -> None:
         """Write intent and journal in one transaction (rules S4, S6). From the kill on nobody is let in any more."""
@@ -74,6 +75,8 @@ class Recorder:
             boot_id=self._run.init.boot_id if self._run.init else "",
             asked_unix_ns=self.asked_unix_ns,
             oom_kills=self._oom_before,
+            oom_kills_at_end=self._cleanup.oom_kills,
+            is_released=self._cleanup.is_released,
             journal=msgspec.json.encode(state),
         )
         asked_by = state.request.asked_by
@@ -109,7 +112,7 @@ class Recorder:
             self.container = self._parts.store.modify(
                 self.container.id, lambda c: _stopped(c, self._run, ended, report)
             )
-            remove_tree(self._parts.run_dir(self.container.id))
+            leave_run_dir(self._parts, self.container)
 
     def outcome(self, state: StopState) -> StopOutcome:
         """Return what became of it, from the machine's final state; a stop that is stuck gets its report here."""

@@ -34,10 +34,9 @@ def kill(parts: Parts, ref: str, number: int) -> Container:
     run = container.run
     fd = parts.processes.open(run.init) if run and run.init and container.status.is_live else None
     if run is None or fd is None:
-        raise WrongState(
-            f"cannot kill container {container.name}: it is {container.status.value}",
-            hint="only what runs gets signals",
-        )
+        is_gone = container.status.is_live  # and somebody else is about to record that
+        state = "has just ended" if is_gone else f"is {container.status.value}"
+        raise WrongState(f"cannot kill container {container.name}: it {state}", hint="only what runs gets signals")
     try:
         _send(parts, container, run, fd, number)
         if number != _SIGKILL:

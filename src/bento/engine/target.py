@@ -17,7 +17,7 @@ from bento import clock, log
 from bento.engine import succession, wishes
 from bento.engine.adopt import adopt
 from bento.engine.call import Call
-from bento.engine.erase import attend, erase
+from bento.engine.erase import attend, erase, erase_forgotten
 from bento.engine.join import Joiner, JoinServer
 from bento.engine.outcome import StopOutcome, StopProgress
 from bento.engine.parts import LOCK_TIMEOUT_S
@@ -142,7 +142,11 @@ class Target:
                 self._begun()
                 self._end_with(None)
                 return True
-            wishes.refuse_if_not_running(self._parts, container, self._call.options)
+            try:
+                wishes.refuse_if_not_running(self._parts, container, self._call.options)
+            except AlreadyStopped:
+                erase_forgotten(self._parts, container)
+                raise
         # The stop lock is held from here on, the other one is not: the session takes it for the record.
         if container.intent is not None:
             intent = container.intent

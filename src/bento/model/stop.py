@@ -110,6 +110,8 @@ class StopIntent(Struct, frozen=True, kw_only=True):
     boot_id: str
     asked_unix_ns: int
     oom_kills: int = 0  # the cgroup's count when the stop began
+    oom_kills_at_end: int = 0  # and when it had ended, once that is known
+    is_released: bool = False  # the root filesystem was seen to be held by nobody
     journal: bytes = b""
 
 

@@ -98,6 +98,7 @@ def build(
             is_rro=kernel >= _OPEN_TREE_KERNEL,
             has_devices=filters_devices,
             files=files,
+            is_v1=cgroups_mode != "v2",
             system=defaults.system_mounts(has_cgroup2=has_own_cgroup2) if spec.system else [],
         ),
         "linux": linux,
@@ -233,10 +234,14 @@ def _mounts(
     has_devices: bool,
     files: frozenset[str],
     system: list[dict[str, Any]],
+    is_v1: bool,
 ) -> list[dict[str, Any]]:
     destinations = [mount.destination for mount in spec.mounts]
     replaced = {mount["destination"] for mount in system}
     mounts = [mount for mount in defaults.mounts() if mount["destination"] not in replaced] + system
+    # A system container's init makes what it needs there itself; and a mount of the user's below needs a mount point.
+    if is_v1 and not spec.system and not any(_is_below(path, defaults.CGROUP) for path in destinations):
+        mounts.append(defaults.read_only_hierarchies())
     if init_path is not None:
         mounts.append(_bind(str(init_path), init_destination(spec), "bind", "ro", "nosuid", "nodev", "rprivate"))
     if spec.layers == ("/",) and "/run" not in replaced:

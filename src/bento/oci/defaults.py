@@ -47,6 +47,7 @@ READ_ONLY_PATHS: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/p
 
 # runc mounts the cgroup2 hierarchy of a hybrid host writable even when a read-only mount was asked for (runc 1.1).
 HYBRID_READ_ONLY_PATH: Final = "/sys/fs/cgroup/unified"
+CGROUP: Final = "/sys/fs/cgroup"
 
 SHM_BYTES: Final = 64 * 1024 * 1024
 
@@ -78,6 +79,15 @@ def mounts() -> list[dict[str, Any]]:
         _mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),
         {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": list(shm_options)},
     ]
+
+
+def read_only_hierarchies() -> dict[str, Any]:
+    """Return the mount, after those, that makes the tmpfs read-only which holds the hierarchies of cgroup v1.
+
+    Runtimes leave it writable. As a read-only path it would be bound onto itself with all below it, and crun 1.8 leaves
+    those copies of the hierarchies writable.
+    """
+    return _mount(CGROUP, "tmpfs", "remount", "ro", "nosuid", "noexec", "nodev")
 
 
 def system_mounts(*, has_cgroup2: bool) -> list[dict[str, Any]]:

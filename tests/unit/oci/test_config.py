@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bento.model.container import Container, ContainerSpec, Mount
 from bento.oci import config, defaults
 from bento.oci.limits import Limits
@@ -228,6 +230,28 @@ def test_a_read_only_root() -> None:
 def test_the_cgroup2_half_of_a_hybrid_host_is_read_only_too() -> None:
     assert "/sys/fs/cgroup/unified" in build(container(), cgroups_mode="hybrid")["linux"]["readonlyPaths"]
     assert "/sys/fs/cgroup/unified" not in build(container())["linux"]["readonlyPaths"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "spec", "is_there"),
+    [
+        ("hybrid", {}, True),
+        ("v1", {}, True),
+        ("v2", {}, False),
+        ("v1", {"system": True}, False),
+        ("hybrid", {"mounts": (Mount(kind="bind", source="/x", destination="/sys/fs/cgroup/x"),)}, False),
+        ("hybrid", {"mounts": (Mount(kind="bind", source="/x", destination="/sys/fs/cgroup"),)}, False),
+    ],
+)
+def test_what_holds_the_hierarchies_of_version_1_is_read_only(mode: str, spec: dict[str, Any], is_there: bool) -> None:
+    """Mounted by the runtime, remounted after that: never one before the other."""
+    document = build(container(**spec), cgroups_mode=mode, has_cgroup2=mode != "v1")
+    kinds = [mount["type"] for mount in document["mounts"] if mount["destination"] == "/sys/fs/cgroup"]
+    again = [mount for mount in document["mounts"] if "remount" in mount.get("options", ())]
+    assert bool(again) == is_there
+    if is_there:
+        assert kinds == ["cgroup", "tmpfs"]
+        assert "ro" in again[0]["options"]
 
 
 def test_limits_and_filter_are_passed_on() -> None:

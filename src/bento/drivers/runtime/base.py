@@ -67,7 +67,8 @@ class RuntimeDriver(Protocol):
     def begin_exec(self, container_id: str, argv: list[str], *, env: list[str], pid_file: Path) -> Child:
         """Start a command inside a running container and return the child to wait for: it ends as the command does.
 
-        ``env``: more "K=V". The command is in a session of its own; its pid is in ``pid_file`` as soon as it runs.
+        ``env``: more "K=V". The command is in a session of its own; its pid is in ``pid_file`` as soon as it runs:
+        the container's own number for it where the host does not see its processes.
         """
 
     def write_process(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -120,7 +121,16 @@ class OciRuntime:
     def begin_exec(self, container_id: str, argv: list[str], *, env: list[str], pid_file: Path) -> Child:
         """See ``RuntimeDriver.begin_exec``."""
         more = [word for entry in env for word in ("--env", entry)]
-        return self._spawn("exec", "--pid-file", str(pid_file), *more, container_id, *argv)
+        if self.shows_processes:
+            return self._spawn("exec", "--pid-file", str(pid_file), *more, container_id, *argv)
+        # runsc gives its standard input away to nobody (fchown(2)): that must not be the host's /dev/null.
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        os.close(writer)
+        try:
+            words = ("exec", "--internal-pid-file", str(pid_file), *more, container_id, *argv)
+            return self._spawn(*words, stdin_fd=reader)
+        finally:
+            os.close(reader)
 
     def write_process(
         self, container: Container, extra: ExecOptions, *, bundle: Path, root: Path | None, path: Path
@@ -170,14 +180,14 @@ class OciRuntime:
     def _call(self, *arguments: str) -> Completed:
         return self._spawn(*arguments).finish(_CALL_TIMEOUT_S)
 
-    def _spawn(self, *arguments: str) -> Child:
+    def _spawn(self, *arguments: str, stdin_fd: int | None = None) -> Child:
         argv = [str(self.path), *self.monitor_arguments(), *arguments]
         if not self._hide_unified:
-            return command.spawn(argv)
+            return command.spawn(argv, stdin_fd=stdin_fd)
 
         def in_own_view() -> Child:
             hybrid.hide_unified()
-            return command.spawn(argv)
+            return command.spawn(argv, stdin_fd=stdin_fd)
 
         return namespace.in_private_mounts(in_own_view)
 

@@ -1,0 +1,198 @@
+"""Every option of the stop capability with nonsense: one line on stderr, the right exit status, nothing is changed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import pytest
+
+from bento.cli import main
+
+from support import procs
+from support.cli import BentoCli
+from support.workload import ONE_RUNTIME, assert_one_line
+
+AT_ONCE = 4
+USAGE, FAILED, RUN_FAILED = 2, 1, 125
+SECONDS = ("soon", "-2", "nan", "inf", "", "1 2", "1e999", "0x10")
+NO_SECONDS = (*SECONDS, "-1")  # where never is no answer
+SIGNALS = ("NOPE", "0", "65", "32", "-9", "", "RTMIN+31", "TERM,KILL", "9.5")
+COMMANDS = ("", " ", "\t\n")
+SWITCH = ("yes", "")
+"""What is no switch's: a value, as in --all=yes."""
+A_CHOICE = ("maybe", "", "END")
+
+HOOKS = {
+    "--pre-stop": COMMANDS,
+    "--pre-stop-host": COMMANDS,
+    "--pre-stop-sleep": NO_SECONDS,
+    "--post-stop-host": COMMANDS,
+    "--hook-timeout": (*NO_SECONDS, "0"),
+}
+STOP = HOOKS | {
+    "-t": SECONDS,
+    "--time": ("soon",),
+    "--timeout": ("soon",),
+    "-s": SIGNALS,
+    "--signal": ("NOPE",),
+    "--stop-method": ("nope", "", "SIGTERM", "exec"),
+    "--stop-command": COMMANDS,
+    "--deaf": A_CHOICE,
+    "--start-window": NO_SECONDS,
+    "--last-call": NO_SECONDS,
+    "--kill-timeout": NO_SECONDS,
+    "--paused": A_CHOICE,
+}
+ONCE_MORE = {option: values[:2] for option, values in STOP.items()}
+"""Verbs that read the options of a stop by the same function."""
+OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "stop": STOP | {
+        "--extend": SWITCH, "--no-wait": SWITCH, "--ignore": SWITCH, "--strict": SWITCH, "-v": ("=yes",),
+        "--verbose": SWITCH, "--format": ("xml", ""), "--total": NO_SECONDS, "-a": ("=yes",), "--all": SWITCH,
+        "--filter": ("w", "", "=w", "color=red", "status=dead", "exited=x", "label="),
+    },
+    "restart": ONCE_MORE,
+    "explain": ONCE_MORE | {"--pid": ("", "0", "-1", "one", "1.5", "99999999999"), "--format": ("xml", "")},
+    "report": {"--format": ("xml", "")},
+    "shutdown": {"--total": NO_SECONDS, "-v": ("=yes",), "--verbose": SWITCH, "--format": ("xml", "")},
+    "install-unit": {"--print": SWITCH, "--prefix": ("",)},
+    "start": {"--restart-policy": SWITCH},
+    "kill": {"-s": SIGNALS, "--signal": ("NOPE",)},
+    "create": {option: values[:2] for option, values in HOOKS.items()} | {
+        "--stop-signal": SIGNALS[:2], "--stop-timeout": SECONDS[:2], "--stop-method": ("nope", "", "exec"),
+        "--stop-command": COMMANDS, "--system": SWITCH, "--init": SWITCH, "--rm": SWITCH,
+        "--restart": ("", "never", "on-failure:", "on-failure:x", "on-failure:-1", "always:3", "ALWAYS"),
+        "--requires": (), "--pid": ("w", "container:", "host:w"),
+        "--pids-limit": ("", "0", "-1", "many", "1.5", "²"),
+        "-m": ("0", "-1", "lots", "1x", "1e3", "1kk", "9" * 20), "--memory": ("lots",),
+        "--cpus": ("", "0", "-1", "all", "1e3", "nan", "1.", "9" * 9),
+    },
+}  # fmt: skip
+"""Every option of these verbs, or of create's those of this capability, with what is not to be taken for anything."""
+OTHERS_OF_CREATE = {
+    "--name", "-e", "--env", "--env-file", "-v", "--volume", "--tmpfs", "-w", "--workdir", "-u", "--user", "--hostname",
+    "--read-only", "--entrypoint", "--label", "--ulimit", "--network", "--cidfile",
+}  # fmt: skip
+"""See test_bad_input.py for these."""
+
+COMBINED: dict[str, tuple[tuple[str, ...], ...]] = {
+    "stop": (
+        (), ("--extend", "w"), ("--all", "w"), ("--filter", "name=w", "w"), ("--no-such", "w"), ("-t",),
+        ("--stop-method", "exec", "w"), ("--stop-method", "signal", "--stop-method", "nope", "w"),
+        ("--filter", "name=w", "--stop-method", "exec"),
+    ),
+    "restart": ((), ("--extend", "-t", "3", "w"), ("--all",), ("--no-wait", "w")),
+    "explain": ((), ("--pid", "1", "w"), ("w", "c"), ("--all",), ("--extend", "-t", "3", "w")),
+    "report": ((), ("w", "c"), ("--all",)),
+    "shutdown": (("w",), ("-t", "3"), ("--all",)),
+    "install-unit": (("w",), ("--print", "--prefix", "/usr/local"), ("--prefix",)),
+    "start": ((), ("--restart-policy", "w"), ("--all",)),
+    "kill": ((), ("-s",), ("--all",)),
+    "create": (
+        (), ("--rm", "--restart", "always", "host"), ("--system", "--init", "host"),
+        ("--stop-method", "exec", "host"),
+    ),
+}  # fmt: skip
+"""What goes wrong together, or is left out."""
+
+FOUND_OUT: dict[str, tuple[tuple[str, ...], ...]] = {
+    "stop": (("nobody",), ("c",)),
+    "restart": (("nobody",),),
+    "explain": (("nobody",), ("c",), ("--pid", "4194304"), ("--pid", "2")),
+    "report": (("nobody",), ("w",), ("c",)),
+    "start": (("nobody",),),
+    "kill": (("nobody",), ("c",)),
+    "create": (
+        *(("--requires", name, "host", "true") for name in ("", "nobody", "a b", "=w")),
+        ("--pid", "container:nobody", "host", "true"),
+    ),
+    "install-unit": (("--prefix", "/proc/nowhere"),),
+}
+"""What reads well and cannot be done: another exit status."""
+
+
+class Case(NamedTuple):
+    """A command line, and how it ends."""
+
+    words: tuple[str, ...]
+    code: int
+
+
+def cases(verb: str) -> Iterator[Case]:
+    target = {"create": ("host", "true"), "shutdown": (), "install-unit": ()}.get(verb, ("w",))
+    for option, values in OPTIONS[verb].items():
+        for value in values:
+            word = f"{option}={value}" if option.startswith("--") else f"{option}{value}"
+            given = (option, value) if not value and not option.startswith("--") else (word,)
+            yield Case((verb, *given, *target), USAGE)
+    for words in COMBINED.get(verb, ()):
+        yield Case((verb, *words), USAGE)
+    for words in FOUND_OUT.get(verb, ()):
+        yield Case((verb, *words), FAILED)
+
+
+class World(NamedTuple):
+    """All that a refused command must leave as it is."""
+
+    records: list[str]
+    files: list[tuple[str, int, int]]
+    processes: set[tuple[int, int]]
+
+    @classmethod
+    def now(cls, bento: BentoCli) -> World:
+        with sqlite3.connect(f"file:{bento.roots.root}/bento.db?mode=ro", uri=True) as db:
+            records = list(db.iterdump())
+        db.close()
+        files = [
+            (str(path), path.lstat().st_mode, path.lstat().st_size)
+            for root in bento.roots
+            for path in sorted(root.rglob("*"))
+            if not path.name.startswith("bento.db-") and not path.is_relative_to(bento.roots.run_root / "locks")
+        ]
+        return cls(records, files, {process.key for process in procs.descendants() if process.is_alive})
+
+
+@ONE_RUNTIME
+@pytest.mark.parametrize("verb", OPTIONS)
+def test_nonsense_is_refused_in_one_line_and_nothing_is_changed(bento: BentoCli, verb: str) -> None:
+    bento.run("--name", "w", "host", "sleep", "1000")
+    bento("create", "--name", "c", "host", "true")
+    before = World.now(bento)
+
+    def complaint(case: Case) -> str:
+        """What is wrong with the answer; empty when it is as it should be."""
+        finished = bento(*case.words, check=False)
+        try:
+            assert finished.returncode == case.code
+            assert finished.stdout == ""
+            assert_one_line(finished)
+        except AssertionError:
+            return f"{case}: {finished}"
+        return ""
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        wrong = [text for text in pool.map(complaint, cases(verb)) if text]
+    assert wrong == [], "\n".join(wrong)
+    assert World.now(bento) == before
+
+
+@ONE_RUNTIME
+def test_run_keeps_its_own_failures_apart_from_the_programs(bento: BentoCli) -> None:
+    for option, values in OPTIONS["create"].items():
+        if values in ((), SWITCH):
+            continue
+        finished = bento("run", f"{option}={values[-1]}", "host", "true", check=False)
+        assert finished.returncode == RUN_FAILED, str(finished)
+        assert_one_line(finished)
+    assert bento("ps", "-aq").stdout == ""
+
+
+@pytest.mark.parametrize("verb", OPTIONS)
+def test_every_option_of_a_verb_is_tried(verb: str) -> None:
+    parser = main.Parser(prog=verb)
+    main._load(verb).configure(parser)
+    known = {word for action in parser._actions for word in action.option_strings} - {"-h", "--help"}
+    assert set(OPTIONS[verb]) == known - (OTHERS_OF_CREATE if verb == "create" else set())
