@@ -38,6 +38,11 @@ VERBS = {
     "import": ("import_", "make an image of a directory or tar archive"),
     "images": ("images", "list images"),
     "rmi": ("rmi", "delete images"),
+    "volume create": ("volume_create", "make a volume"),
+    "volume ls": ("volume_ls", "list volumes"),
+    "volume inspect": ("volume_inspect", "show all about volumes, as JSON"),
+    "volume rm": ("volume_rm", "delete volumes"),
+    "volume prune": ("volume_prune", "delete the volumes that no container has"),
     "shutdown": ("shutdown", "stop everything, in order, before the machine goes down"),
     "install-unit": ("install_unit", "have systemd start and shut down the containers with the machine"),
     "doctor": ("doctor", "find what was left behind"),
@@ -45,9 +50,11 @@ VERBS = {
     "version": ("version", "show versions"),
 }
 HIDDEN = {"finish-stop": ("finish_stop", ""), "after-exit": ("after_exit", "")}
-_NOT_OF_CONTAINERS = ("import", "images", "rmi", "shutdown", "install-unit", "doctor", "info", "version")
+_NOT_OF_CONTAINERS = ("import", "images", "rmi", "volume", "shutdown", "install-unit", "doctor", "info", "version")
 GROUPS = {
-    "container": {verb: verb for verb in VERBS if verb not in _NOT_OF_CONTAINERS} | {"ls": "ps", "list": "ps"},
+    "container": {verb: verb for verb in VERBS if verb.split()[0] not in _NOT_OF_CONTAINERS}
+    | {"ls": "ps", "list": "ps"},
+    "volume": {verb: f"volume {verb}" for verb in ("create", "inspect", "ls", "prune", "rm")} | {"list": "volume ls"},
     "image": {"import": "import", "ls": "images", "list": "images", "rm": "rmi"},
 }
 _INTERRUPTED = 130
@@ -79,7 +86,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """See argparse."""
-        raise UsageError(f"{self.prog.split()[-1]}: {message}", hint=f"see {self.prog} --help")
+        raise UsageError(f"{self.prog.removeprefix('bento ')}: {message}", hint=f"see {self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -187,7 +194,7 @@ def _usage(stream: TextIO, status: int) -> int:
     )
     write("Stops containers gracefully, says what happened, and leaves nothing behind.\n\n")
     for verb, (_, about) in VERBS.items():
-        write(f"  {verb:<12} {about}\n")
+        write(f"  {verb:<14} {about}\n")
     write("\nAlso as 'bento container VERB' and 'bento image VERB'. 'bento VERB --help' tells more.\n")
     return status
 

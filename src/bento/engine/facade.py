@@ -24,12 +24,14 @@ if TYPE_CHECKING:
         images,
         inspect,
         logs,
+        mounting,
         reconcile,
         remove,
         shutdown,
         signals,
         start,
         stop,
+        volumes,
         wait,
     )
     from bento.engine.create import CreateOptions
@@ -39,8 +41,10 @@ if TYPE_CHECKING:
     from bento.engine.session import StopOutcome, StopProgress
     from bento.engine.start import Started
     from bento.engine.stop import StopOptions
+    from bento.engine.volumes import Pruned
     from bento.model.image import Image, ImageConfig
     from bento.model.stop import StopReport
+    from bento.model.volume import Volume
     from bento.stop.forecast import Forecast
 else:
     (
@@ -52,12 +56,14 @@ else:
         images,
         inspect,
         logs,
+        mounting,
         reconcile,
         remove,
         shutdown,
         signals,
         start,
         stop,
+        volumes,
         wait,
     ) = (
         LazyModule(f"bento.engine.{verb}")
@@ -70,12 +76,14 @@ else:
             "images",
             "inspect",
             "logs",
+            "mounting",
             "reconcile",
             "remove",
             "shutdown",
             "signals",
             "start",
             "stop",
+            "volumes",
             "wait",
         ]
     )
@@ -200,12 +208,12 @@ class EngineFacade:
         """As ``wait``, for what ``start_attached`` has started; also when it is removed meanwhile. Closes its pidfd."""
         return wait.wait_for_exit(self.parts, started.container.id, started)
 
-    def remove(self, ref: str, *, force: bool = False) -> Container:
-        """Delete a container; ``force`` kills it first.
+    def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> Container:
+        """Delete a container; ``force`` kills it first, ``volumes`` deletes its anonymous volumes, too.
 
         Raises WrongState, StuckProcess, Conflict when another one requires it.
         """
-        return remove.remove(self.parts, ref, force=force)
+        return remove.remove(self.parts, ref, force=force, volumes=volumes)
 
     def dependants_first(self, refs: Sequence[str]) -> list[str]:
         """Return the names so that each comes before those it requires: in this order they can be removed."""
@@ -258,6 +266,30 @@ class EngineFacade:
     def remove_image(self, ref: str) -> Image:
         """Delete an image. Raises NotFound, Conflict when containers hold it."""
         return images.remove_image(self.parts, ref)
+
+    def create_volume(self, name: str = "", *, labels: dict[str, str] | None = None) -> Volume:
+        """Make a volume; one of that name that is there already is returned as it is. Raises UsageError (name)."""
+        return volumes.create(self.parts, name, labels)
+
+    def volumes(self, *, filters: Iterable[str] = ()) -> list[Volume]:
+        """Return the volumes, by name. Raises UsageError for a bad filter."""
+        return volumes.find(self.parts, filters)
+
+    def describe_volume(self, volume: Volume) -> dict[str, Any]:
+        """Return a volume in Docker's words."""
+        return volumes.describe(self.parts, volume)
+
+    def inspect_volume(self, name: str) -> dict[str, Any]:
+        """Return a volume in Docker's words, and the containers that have it. Raises NotFound."""
+        return volumes.inspect(self.parts, name)
+
+    def remove_volume(self, name: str) -> None:
+        """Delete a volume and its files. Raises NotFound, Conflict when containers have it."""
+        mounting.take_away(self.parts, name)
+
+    def prune_volumes(self, *, all: bool = False, filters: Iterable[str] = ()) -> Pruned:
+        """Delete the anonymous volumes, or ``all``, that no container has. Raises UsageError for a bad filter."""
+        return volumes.prune(self.parts, all=all, filters=filters)
 
     def info(self) -> dict[str, Any]:
         """Return what this engine uses on this host. Raises MissingTool, StorageUnusable where something is missing."""

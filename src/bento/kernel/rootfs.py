@@ -17,6 +17,7 @@ from bento.errors import KernelError
 from bento.kernel import libc
 
 _RESOLVE: Final = libc.RESOLVE_IN_ROOT | libc.RESOLVE_NO_MAGICLINKS
+_BENEATH: Final = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS | libc.RESOLVE_NO_MAGICLINKS
 _TRIES: Final = 64  # EAGAIN: a rename or mount elsewhere on the machine raced with a ".." of the path
 _ABSENT: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
@@ -31,6 +32,20 @@ def open_in_root(root: Path, path: str, flags: int) -> int:
         return _open(root_fd, path, flags)
     finally:
         os.close(root_fd)
+
+
+def open_in(root_fd: int, path: str, flags: int) -> int:
+    """As ``open_in_root``, for a root that is open already."""
+    return _open(root_fd, path, flags)
+
+
+def open_beneath(directory_fd: int, path: str, flags: int) -> int:
+    """Open what lies below a directory, following no symbolic link at all; "" is the directory itself, anew.
+
+    Return a close-on-exec descriptor the caller closes. Does not create files. Raises KernelError: ELOOP for a link
+    on the way, EXDEV for a path that leaves the directory, ENOENT, ENOTDIR ...
+    """
+    return _open(directory_fd, path or ".", flags, _BENEATH)
 
 
 def read_in_root(root: Path, path: str, *, limit_bytes: int = 4 << 20) -> bytes | None:
@@ -87,10 +102,10 @@ def _enter(root_fd: int, parent_fd: int, path: str, name: str, mode: int) -> int
     return _open(root_fd, path, flags)
 
 
-def _open(root_fd: int, path: str, flags: int) -> int:
+def _open(root_fd: int, path: str, flags: int, resolve: int = _RESOLVE) -> int:
     for attempt in range(_TRIES):
         try:
-            return libc.openat2(root_fd, path, flags | os.O_CLOEXEC, resolve=_RESOLVE)
+            return libc.openat2(root_fd, path, flags | os.O_CLOEXEC, resolve=resolve)
         except KernelError as error:
             if error.errno != errno.EAGAIN or attempt == _TRIES - 1:
                 raise

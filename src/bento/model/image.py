@@ -16,6 +16,7 @@ class ImageConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stop_signal: str = ""
     labels: dict[str, str] = {}
     exposed_ports: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
 
 
 class Image(Struct, frozen=True, kw_only=True):

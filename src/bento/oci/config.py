@@ -26,7 +26,7 @@ INIT_PATH_ON_ROOT: Final = "/.bento/catatonit"
 
 ETC_FILES: Final = ("hosts", "hostname", "resolv.conf")
 
-_PROPAGATIONS: Final = frozenset(
+PROPAGATIONS: Final = frozenset(
     {"private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"}
 )
 _TMPFS_OPTIONS: Final = ("noexec", "nosuid", "nodev", "mode=1777")
@@ -236,7 +236,7 @@ def _asked(mount: Mount, *, is_rro: bool, has_devices: bool) -> dict[str, Any]:
     if mount.kind == "tmpfs":
         return _tmpfs(mount.destination, (*_TMPFS_OPTIONS, *(("ro",) if mount.read_only else ()), *mount.options))
     options = ["rbind", *mount.options, *(() if has_devices else ("nodev",))]
-    if _PROPAGATIONS.isdisjoint(mount.options):
+    if PROPAGATIONS.isdisjoint(mount.options):
         options.append("rprivate")
     if mount.read_only:
         options += ["ro", "rro"] if is_rro else ["ro"]

@@ -45,7 +45,11 @@ def _first_schema(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX images_by_id ON images (id)")
 
 
-MIGRATIONS: Final[tuple[tuple[str, Step], ...]] = (("first-schema", _first_schema),)
+def _volumes(connection: sqlite3.Connection) -> None:
+    connection.execute("CREATE TABLE volumes (name TEXT PRIMARY KEY, document BLOB NOT NULL)")
+
+
+MIGRATIONS: Final[tuple[tuple[str, Step], ...]] = (("first-schema", _first_schema), ("volumes", _volumes))
 CURRENT: Final = len(MIGRATIONS)
 
 
