@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
     from bento.engine import (
         after_exit,
+        copying,
         create,
+        diff,
         doctor,
         erase,
         explain,
+        export,
         images,
         inspect,
         logs,
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
         volumes,
         wait,
     )
+    from bento.engine.copying import CopyOptions
     from bento.engine.create import CreateOptions
     from bento.engine.doctor import Finding
     from bento.engine.logs import LogLine
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from bento.engine.start import Started
     from bento.engine.stop import StopOptions
     from bento.engine.volumes import Pruned
+    from bento.files.changes import Change
     from bento.model.image import Image, ImageConfig
     from bento.model.stop import StopReport
     from bento.model.volume import Volume
@@ -49,10 +54,13 @@ if TYPE_CHECKING:
 else:
     (
         after_exit,
+        copying,
         create,
+        diff,
         doctor,
         erase,
         explain,
+        export,
         images,
         inspect,
         logs,
@@ -69,10 +77,13 @@ else:
         LazyModule(f"bento.engine.{verb}")
         for verb in [
             "after_exit",
+            "copying",
             "create",
+            "diff",
             "doctor",
             "erase",
             "explain",
+            "export",
             "images",
             "inspect",
             "logs",
@@ -266,6 +277,36 @@ class EngineFacade:
     def remove_image(self, ref: str) -> Image:
         """Delete an image. Raises NotFound, Conflict when containers hold it."""
         return images.remove_image(self.parts, ref)
+
+    def copy_out(self, ref: str, path: str, target: str, options: CopyOptions | None = None) -> None:
+        """Copy a file or directory of a container, in any state, to this machine, by the rules of ``bento cp``.
+
+        Raises NotFound (also for paths), Conflict (a file in the way of a directory ...), WrongState.
+        """
+        copying.copy_out(self.parts, ref, path, target, options or copying.CopyOptions())
+
+    def copy_in(self, ref: str, source: str, path: str, options: CopyOptions | None = None) -> None:
+        """Copy a file or directory of this machine into a container; as ``copy_out``."""
+        copying.copy_in(self.parts, ref, source, path, options or copying.CopyOptions())
+
+    def archive_out(self, ref: str, path: str, fd: int, options: CopyOptions | None = None) -> None:
+        """Write a file or directory of a container to a descriptor as a tar archive; as ``copy_out``."""
+        copying.archive_out(self.parts, ref, path, fd, options or copying.CopyOptions())
+
+    def archive_in(self, ref: str, fd: int, path: str) -> None:
+        """Unpack a tar archive from a descriptor into a directory of a container; as ``copy_out``, and UsageError."""
+        copying.archive_in(self.parts, ref, fd, path)
+
+    def diff(self, ref: str) -> list[Change]:
+        """Return what a container, in any state, has added, changed and deleted in its root filesystem, by path."""
+        return diff.diff(self.parts, ref)
+
+    def export(self, ref: str, fd: int) -> None:
+        """Write a container's root filesystem, without what is mounted in it, to a descriptor as a tar archive. Blocks.
+
+        Raises WrongState when it ends meanwhile.
+        """
+        export.export(self.parts, ref, fd)
 
     def create_volume(self, name: str = "", *, labels: dict[str, str] | None = None) -> Volume:
         """Make a volume; one of that name that is there already is returned as it is. Raises UsageError (name)."""

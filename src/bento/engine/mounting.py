@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from bento import clock
 from bento.engine.layers import HOST_LAYER
 from bento.errors import Conflict, KernelError, NotFound, UsageError
-from bento.kernel.rootfs import open_in_root
+from bento.kernel.rootfs import open_in, open_in_root
 from bento.model.container import Container, ContainerSpec, Mount
 from bento.model.volume import Volume
 from bento.units import new_id, parse_name
@@ -129,17 +129,22 @@ def _fill(parts: Parts, spec: ContainerSpec, mount: Mount, rootfs: Path) -> None
             f"cannot mount a volume at {mount.destination}: in the image it is {reason}", hint="choose another place"
         ) from None
     try:
-        parts.volumes.fill(mount.source, source, _masked(parts, spec, rootfs))
+        root_fd = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            left_out = masked(parts, spec, root_fd)
+        finally:
+            os.close(root_fd)
+        parts.volumes.fill(mount.source, source, left_out)
     finally:
         os.close(source)
 
 
-def _masked(parts: Parts, spec: ContainerSpec, rootfs: Path) -> set[tuple[int, int]]:
-    """Return Bento's own directories in the machine's userland, which no container gets to see."""
+def masked(parts: Parts, spec: ContainerSpec, root_fd: int) -> set[tuple[int, int]]:
+    """Return Bento's own directories in the machine's userland, which no container gets to see, by device and inode."""
     found = set()
     for path in (parts.root, parts.run_root) if spec.layers == (HOST_LAYER,) else ():
         with suppress(KernelError):
-            fd = open_in_root(rootfs, str(path), os.O_PATH)
+            fd = open_in(root_fd, str(path), os.O_PATH)
             status = os.fstat(fd)
             os.close(fd)
             found.add((status.st_dev, status.st_ino))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -29,7 +29,7 @@ class Entry(Struct):
 
     ``path`` is relative to the top of the tree, which is "" itself: names joined by "/", none of them empty, "." or
     "..". ``mode`` has the type of the file, too, as in stat(2). ``link``: the path of an earlier entry that this is
-    another name of; then only ``path`` matters besides.
+    another name of; then only ``path``, and what kind of file it is, is said besides.
     """
 
     path: str
@@ -56,18 +56,31 @@ class Entry(Struct):
         return stat.S_ISCHR(self.mode) or stat.S_ISBLK(self.mode)
 
 
-class FileBody:
-    """The content of an open file, without its holes (lseek(2), SEEK_DATA). At most ``size`` bytes: it may grow."""
+def nothing() -> None:
+    """Check nothing."""
 
-    def __init__(self, fd: int, size: int) -> None:
+
+class FileBody:
+    """The content of an open file, without its holes (lseek(2), SEEK_DATA). At most ``size`` bytes: it may grow.
+
+    ``check`` is called before each piece, and may raise.
+    """
+
+    def __init__(self, fd: int, size: int, check: Callable[[], object] = nothing) -> None:
         self._fd = fd
         self._size = size
+        self._check = check
 
     def chunks(self) -> Iterator[tuple[int, bytes]]:
         """See Body."""
-        for begin, end in self.extents():
+        return self.read(self.extents())
+
+    def read(self, extents: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
+        """Yield what is there of the extents."""
+        for begin, end in extents:
             position = begin
             while position < end:
+                self._check()
                 data = os.pread(self._fd, min(CHUNK_BYTES, end - position), position)
                 if not data:  # it was cut short meanwhile
                     return

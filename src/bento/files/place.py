@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
@@ -41,18 +42,40 @@ class Placer:
         self._parent_fd = os.dup(top_fd)
         self._times: list[tuple[str, int]] = []  # of directories made here: what is put into them would change them
         self.left_out: list[str] = []
+        self.made: set[tuple[int, int]] = set()  # directories, by device and inode: not to be copied into themselves
 
-    def put_all(self, entries: Iterable[Entry], base: str = "") -> None:
-        """Put every entry; ``base`` is the name that the tree's top gets, "": the directory itself."""
+    def put_all(self, entries: Iterable[Entry], base: str = "", *, makes_parents: bool = False) -> None:
+        """Put every entry; ``base`` is the name that the tree's top gets, "": the directory itself.
+
+        ``makes_parents``: for archives, which need not name every directory.
+        """
         for entry in entries:
             path = "/".join(part for part in (base, entry.path) if part)
             if entry.link:
                 entry.link = "/".join(part for part in (base, entry.link) if part)
+            if path and makes_parents:
+                self._make_parents(path)
             if path:
                 self.put(entry, path)
 
+    def _make_parents(self, path: str) -> None:
+        directory = path.rpartition("/")[0]
+        if directory != self._parent:
+            try:
+                self._enter(directory)
+            except FileNotFoundError:
+                self._make_parents(directory)
+                self.put(Entry(path=directory, mode=stat.S_IFDIR | 0o755, mtime_ns=time.time_ns()), directory)
+
     def put(self, entry: Entry, path: str) -> None:
         """Put one entry at ``path``. Raises Conflict, FileNotFoundError when its parent is not there, OSError."""
+        try:
+            self._put(entry, path)
+        except OSError as error:
+            error.filename = path  # not what it was called on its way
+            raise
+
+    def _put(self, entry: Entry, path: str) -> None:
         if self._owner is not None and entry.is_device and not entry.link:
             self.left_out.append(path)
             return
@@ -104,6 +127,8 @@ class Placer:
         fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
         try:
             dress(fd, entry, self._owner)
+            status = os.fstat(fd)
+            self.made.add((status.st_dev, status.st_ino))
         finally:
             os.close(fd)
         self._times.append((path, entry.mtime_ns))

@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from bento.errors import KernelError
-from bento.files.entry import KEPT_XATTRS, Entry, FileBody
+from bento.files.entry import KEPT_XATTRS, Entry, FileBody, nothing
 from bento.kernel.rootfs import open_beneath
 
 _GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -27,6 +27,7 @@ def walk(
     *,
     left_out: Collection[Identity] = (),
     reads: bool = True,
+    check: Callable[[], object] = nothing,
 ) -> Iterator[Entry]:
     """Yield what ``top_fd`` (O_PATH will do) is and, when it is a directory, all below it: parents first, by name.
 
@@ -37,12 +38,14 @@ def walk(
         top_fd: stays the caller's, and open.
         left_out: directories that are not entered and not named.
         reads: open files for their content; else ``body`` is None.
+        check: called before each file and each piece of content; what it raises ends the walk.
 
     Raises OSError, KernelError (ENAMETOOLONG for a path beyond 4096 bytes).
     """
     first: dict[Identity, str] = {}
     pending = [""]
     while pending:
+        check()
         path = pending.pop()
         try:
             fd = open_beneath(top_fd, path, os.O_PATH | os.O_NOFOLLOW) if path else os.dup(top_fd)
@@ -54,7 +57,7 @@ def walk(
             status = os.fstat(fd)
             if stat.S_ISSOCK(status.st_mode) or (status.st_dev, status.st_ino) in left_out:
                 continue
-            yield from _one(fd, path, status, first, reads=reads)
+            yield from _one(fd, path, status, first, check if reads else None)
             if stat.S_ISDIR(status.st_mode):
                 pending += [f"{path}/{name}" if path else name for name in _names(fd)]
         finally:
@@ -78,19 +81,21 @@ def read_entry(fd: int, path: str, status: os.stat_result) -> Entry:
     )
 
 
-def _one(fd: int, path: str, status: os.stat_result, first: dict[Identity, str], *, reads: bool) -> Iterator[Entry]:
+def _one(
+    fd: int, path: str, status: os.stat_result, first: dict[Identity, str], check: Callable[[], object] | None
+) -> Iterator[Entry]:
     if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
         name = first.setdefault((status.st_dev, status.st_ino), path)
         if name != path:
-            yield Entry(path=path, mode=status.st_mode, link=name)
+            yield Entry(path=path, mode=status.st_mode, device=status.st_rdev, link=name)
             return
     entry = read_entry(fd, path, status)
-    if not (reads and stat.S_ISREG(status.st_mode)):
+    if check is None or not (stat.S_ISREG(status.st_mode)):
         yield entry
         return
     content = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)  # the very file that was looked at
     try:
-        entry.body = FileBody(content, entry.size)
+        entry.body = FileBody(content, entry.size, check)
         yield entry
     finally:
         os.close(content)
