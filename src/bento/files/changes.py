@@ -16,7 +16,7 @@ from msgspec import Struct
 from bento.errors import KernelError
 from bento.files.entry import Entry, nothing
 from bento.files.walk import walk
-from bento.kernel.rootfs import open_beneath
+from bento.kernel.rootfs import open_without_links
 
 _OPAQUE: Final = "trusted.overlay.opaque"
 _ABSENT: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -50,7 +50,7 @@ def is_whiteout(entry: Entry) -> bool:
 def is_opaque(top_fd: int, path: str) -> bool:
     """Whether a directory of an upper one hides what is in the directory below it."""
     try:
-        fd = open_beneath(top_fd, path, os.O_RDONLY | os.O_DIRECTORY)
+        fd = open_without_links(top_fd, path, os.O_RDONLY | os.O_DIRECTORY)
     except KernelError as error:
         if error.errno in _ABSENT:
             return False
@@ -86,7 +86,7 @@ class Below:
         found: set[str] = set()
         for fd in self._fds:
             with suppress(KernelError):
-                listing = open_beneath(fd, path, os.O_RDONLY | os.O_DIRECTORY)
+                listing = open_without_links(fd, path, os.O_RDONLY | os.O_DIRECTORY)
                 try:
                     found.update(os.listdir(listing))
                 finally:
@@ -110,7 +110,7 @@ class Below:
 
 def _look(fd: int, path: str) -> os.stat_result | None:
     try:
-        found = open_beneath(fd, path, os.O_PATH | os.O_NOFOLLOW)
+        found = open_without_links(fd, path, os.O_PATH | os.O_NOFOLLOW)
     except KernelError as error:
         if error.errno in _ABSENT:
             return None
@@ -179,7 +179,7 @@ class Changes:
         if path not in self._ignored or self.below.find(path) is not None:
             return False
         try:
-            fd = open_beneath(self.upper_fd, path, os.O_PATH | os.O_NOFOLLOW)
+            fd = open_without_links(self.upper_fd, path, os.O_PATH | os.O_NOFOLLOW)
         except KernelError:
             return False
         try:

@@ -16,7 +16,7 @@ from typing import Final
 
 from bento.errors import Conflict, KernelError
 from bento.files.entry import Entry
-from bento.kernel.rootfs import open_beneath
+from bento.kernel.rootfs import open_without_links
 
 _SET_ID: Final = stat.S_ISUID | stat.S_ISGID
 _CAPABILITY: Final = "security.capability"
@@ -100,7 +100,7 @@ class Placer:
             return
         for path, mtime_ns in reversed(self._times):
             with suppress(KernelError):  # somebody has taken it away, or put something else there
-                fd = open_beneath(self._top_fd, path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                fd = open_without_links(self._top_fd, path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 try:
                     os.utime(fd, ns=(mtime_ns, mtime_ns))
                 finally:
@@ -236,7 +236,7 @@ def dress(fd: int, entry: Entry, owner: tuple[int, int] | None = None) -> None:
 
 def _opened(top_fd: int, directory: str) -> int:
     try:
-        return open_beneath(top_fd, directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        return open_without_links(top_fd, directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except KernelError as error:
         raise OSError(error.errno, os.strerror(error.errno), directory) from error
 

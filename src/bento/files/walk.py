@@ -14,7 +14,7 @@ from typing import Final
 
 from bento.errors import KernelError
 from bento.files.entry import KEPT_XATTRS, Entry, FileBody, nothing
-from bento.kernel.rootfs import open_beneath
+from bento.kernel.rootfs import open_without_links
 
 _GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """What a name that was listed a moment ago says when the file was taken away, or another put in its place."""
@@ -48,7 +48,7 @@ def walk(
         check()
         path = pending.pop()
         try:
-            fd = open_beneath(top_fd, path, os.O_PATH | os.O_NOFOLLOW) if path else os.dup(top_fd)
+            fd = open_without_links(top_fd, path, os.O_PATH | os.O_NOFOLLOW) if path else os.dup(top_fd)
         except KernelError as error:
             if error.errno in _GONE:
                 continue
