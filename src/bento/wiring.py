@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bento import command, locks
     from bento.command import Child
-    from bento.drivers.image import rootfs
+    from bento.drivers.image import store as image_store
     from bento.drivers.monitor import conmon
     from bento.drivers.network import simple
     from bento.drivers.processes import linux, virtual
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bento.model.container import Container
 else:
     command, locks = LazyModule("bento.command"), LazyModule("bento.locks")
-    rootfs, conmon = LazyModule("bento.drivers.image.rootfs"), LazyModule("bento.drivers.monitor.conmon")
+    image_store, conmon = LazyModule("bento.drivers.image.store"), LazyModule("bento.drivers.monitor.conmon")
     simple, linux = LazyModule("bento.drivers.network.simple"), LazyModule("bento.drivers.processes.linux")
     virtual = LazyModule("bento.drivers.processes.virtual")
     detect, sqlite = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.state.sqlite")
@@ -135,7 +135,7 @@ _DRIVERS: dict[str, Callable[[HostParts], object]] = {
     "monitor": lambda parts: conmon.ConmonMonitor(Path("conmon")),  # looked for on PATH when one is started
     "network": lambda parts: simple.SimpleNetwork(),
     "volumes": lambda parts: local.LocalVolumes(parts.root),
-    "images": lambda parts: rootfs.RootfsImages(parts.root),
+    "images": lambda parts: image_store.ImageStore(parts.root),
     "processes": lambda parts: linux.LinuxProcesses(),
     "locks": lambda parts: locks.ContainerLocks(parts.run_root),
 }

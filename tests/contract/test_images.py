@@ -19,7 +19,7 @@ import pytest
 
 from bento.drivers.image.base import ImageDriver
 from bento.drivers.image.memory import MemoryImages
-from bento.drivers.image.rootfs import RootfsImages
+from bento.drivers.image.store import ImageStore
 from bento.errors import BentoError, MissingTool, UsageError
 from bento.model.image import Image, ImageConfig
 
@@ -34,8 +34,8 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def images(root: Path) -> RootfsImages:
-    return RootfsImages(root)
+def images(root: Path) -> ImageStore:
+    return ImageStore(root)
 
 
 @pytest.fixture
@@ -130,31 +130,31 @@ def stdin() -> Iterator[Callable[[int], None]]:
 
 
 def is_empty(root: Path) -> bool:
-    return not (root / "layers").exists() or os.listdir(root / "layers") == []
+    return not any(path.is_file() or path.parent.name == "layers" for path in root.glob("[bl]*s/**/*"))
 
 
 class TestEveryDriver:
     @pytest.fixture(params=["rootfs", "memory"])
     def each(self, request: pytest.FixtureRequest, root: Path) -> ImageDriver:
-        return RootfsImages(root) if request.param == "rootfs" else MemoryImages()
+        return ImageStore(root) if request.param == "rootfs" else MemoryImages()
 
     def test_import_and_remove(self, each: ImageDriver, source: Path) -> None:
-        image = each.import_rootfs(source, "app", CONFIG)
-        assert (image.name, image.config) == ("app", CONFIG)
+        image = each.import_rootfs(source, CONFIG)
+        assert (image.names, image.config) == ((), CONFIG)
         assert image.id.startswith("sha256:")
         assert len(image.id) == 71
         assert Path(image.layers[0], "bin", "tool").exists()
         assert each.layers() == list(image.layers)
         assert each.leftovers() == each.remove_leftovers() == []
-        assert each.remove_layers(lambda: image.layers) == list(image.layers)
-        assert each.remove_layers(lambda: image.layers) == []
+        assert each.remove(lambda: image.layers).things == image.layers
+        assert each.remove(lambda: image.layers).things == ()
         assert each.layers() == []
         assert (source / "bin" / "tool").exists()
 
     def test_the_layer_is_in_place_when_it_is_recorded_and_what_is_unused_goes(
         self, each: ImageDriver, source: Path, tmp_path: Path
     ) -> None:
-        old = each.import_rootfs(source, "app", CONFIG)
+        old = each.import_rootfs(source, CONFIG)
         (tmp_path / "new").mkdir()
         (tmp_path / "new" / "file").touch()
         recorded: list[Image] = []
@@ -164,60 +164,60 @@ class TestEveryDriver:
             recorded.append(image)
             return old.layers
 
-        new = each.import_rootfs(tmp_path / "new", "app", CONFIG, record)
+        new = each.import_rootfs(tmp_path / "new", CONFIG, record)
         assert recorded == [new]
         assert each.layers() == list(new.layers)
 
     def test_an_empty_directory_is_no_image(self, each: ImageDriver, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         with pytest.raises(UsageError, match="empty"):
-            each.import_rootfs(tmp_path / "empty", "app", CONFIG)
+            each.import_rootfs(tmp_path / "empty", CONFIG)
 
 
 class TestDirectories:
-    def test_everything_comes_along(self, images: RootfsImages, source: Path) -> None:
-        image = images.import_rootfs(source, "app", CONFIG)
+    def test_everything_comes_along(self, images: ImageStore, source: Path) -> None:
+        image = images.import_rootfs(source, CONFIG)
         layer = Path(image.layers[0])
         assert tree(layer) == tree(source)
         assert (layer / "sparse").stat().st_blocks < 1000
         assert "trusted.overlay.redirect" not in os.listxattr(layer / "bin" / "tool")
         assert image.size_bytes < 1_000_000
 
-    def test_the_same_files_are_the_same_layer(self, images: RootfsImages, source: Path, root: Path) -> None:
-        first = images.import_rootfs(source, "app", CONFIG)
+    def test_the_same_files_are_the_same_layer(self, images: ImageStore, source: Path, root: Path) -> None:
+        first = images.import_rootfs(source, CONFIG)
         (source / "bin" / "tool").read_bytes()
         os.chown(source / "null", 0, 0)  # another change time
-        second = images.import_rootfs(source, "copy", CONFIG)
+        second = images.import_rootfs(source, CONFIG)
         assert (first.id, first.layers) == (second.id, second.layers)
-        other = images.import_rootfs(source, "copy", ImageConfig())
+        other = images.import_rootfs(source, ImageConfig())
         assert other.id != first.id
         assert other.layers == first.layers
         (source / "new").touch()
-        assert images.import_rootfs(source, "app", CONFIG).layers != first.layers
-        assert len(os.listdir(root / "layers")) == 2
+        assert images.import_rootfs(source, CONFIG).layers != first.layers
+        assert len(images.layers()) == 2
 
-    def test_sockets_are_left_out(self, images: RootfsImages, source: Path) -> None:
+    def test_sockets_are_left_out(self, images: ImageStore, source: Path) -> None:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(source / "socket"))
-            image = images.import_rootfs(source, "app", CONFIG)
+            image = images.import_rootfs(source, CONFIG)
         assert not Path(image.layers[0], "socket").exists()
 
     def test_bentos_own_root_is_left_out(self, source: Path) -> None:
         inside = source / "var" / "lib" / "be*nto"
-        images = RootfsImages(inside)
+        images = ImageStore(inside)
         (source / "var" / "lib" / "be-nto").mkdir(parents=True)
-        layer = Path(images.import_rootfs(source, "app", CONFIG).layers[0])
+        layer = Path(images.import_rootfs(source, CONFIG).layers[0])
         assert os.listdir(layer / "var" / "lib") == ["be-nto"]
         with pytest.raises(UsageError, match="own root"):
-            images.import_rootfs(inside, "app", CONFIG)
+            images.import_rootfs(inside, CONFIG)
 
     def test_other_filesystems_are_left_out(self, tmp_path: Path, source: Path) -> None:
         code = """
 import os, sys
 from pathlib import Path
-from bento.drivers.image.rootfs import RootfsImages
+from bento.drivers.image.store import ImageStore
 from bento.model.image import ImageConfig
-image = RootfsImages(Path(sys.argv[1])).import_rootfs(Path(sys.argv[2]), "app", ImageConfig())
+image = ImageStore(Path(sys.argv[1])).import_rootfs(Path(sys.argv[2]), ImageConfig())
 print(os.listdir(image.layers[0] + "/tmp"))
 """
         script = 'mount -t tmpfs tmpfs "$2/tmp" && touch "$2/tmp/file" && exec "$3" -c "$4" "$1" "$2"'
@@ -225,56 +225,56 @@ print(os.listdir(image.layers[0] + "/tmp"))
 
 
 class TestArchives:
-    def test_gnu_tar_with_everything(self, images: RootfsImages, source: Path, tmp_path: Path) -> None:
+    def test_gnu_tar_with_everything(self, images: ImageStore, source: Path, tmp_path: Path) -> None:
         made = tmp_path / "all.tar"
         subprocess.run(
             ["tar", "-C", source, "--xattrs", "--xattrs-include=*", "--acls", "--sparse", "-cf", made, "."], check=True
         )
-        layer = Path(images.import_rootfs(made, "app", CONFIG).layers[0])
+        layer = Path(images.import_rootfs(made, CONFIG).layers[0])
         assert tree(layer) == tree(source)
         assert "trusted.overlay.redirect" not in os.listxattr(layer / "bin" / "tool")
 
     @pytest.mark.parametrize("program", COMPRESSORS)
-    def test_compressed_is_the_same_layer(self, images: RootfsImages, plain: Path, program: str) -> None:
-        expected = images.import_rootfs(plain, "app", CONFIG)
+    def test_compressed_is_the_same_layer(self, images: ImageStore, plain: Path, program: str) -> None:
+        expected = images.import_rootfs(plain, CONFIG)
         subprocess.run([program, "-q", "-k", plain], check=True)
         packed = plain.with_name(f"plain.tar.{COMPRESSORS[program]}")
         odd = packed.rename(packed.with_name("no-suffix"))
-        assert images.import_rootfs(odd, "app", CONFIG).layers == expected.layers
+        assert images.import_rootfs(odd, CONFIG).layers == expected.layers
 
     @pytest.mark.parametrize("program", ["cat", *COMPRESSORS])
     def test_standard_input(
-        self, images: RootfsImages, plain: Path, program: str, stdin: Callable[[int], None], root: Path
+        self, images: ImageStore, plain: Path, program: str, stdin: Callable[[int], None], root: Path
     ) -> None:
-        expected = images.import_rootfs(plain, "app", CONFIG)
+        expected = images.import_rootfs(plain, CONFIG)
         with subprocess.Popen([program, *(["-c"] if program != "cat" else []), plain], stdout=subprocess.PIPE) as maker:
             assert maker.stdout is not None
             stdin(maker.stdout.fileno())
-            assert images.import_rootfs(Path("-"), "app", CONFIG).layers == expected.layers
+            assert images.import_rootfs(Path("-"), CONFIG).layers == expected.layers
         with plain.open("rb") as opened:
             stdin(opened.fileno())
-            assert images.import_rootfs(Path("-"), "app", CONFIG).layers == expected.layers
-        assert len(os.listdir(root / "layers")) == 1
+            assert images.import_rootfs(Path("-"), CONFIG).layers == expected.layers
+        assert len(images.layers()) == 1
 
-    def test_a_pipe_by_name(self, images: RootfsImages, plain: Path) -> None:
+    def test_a_pipe_by_name(self, images: ImageStore, plain: Path) -> None:
         with subprocess.Popen(["gzip", "-c", plain], stdout=subprocess.PIPE) as maker:
             assert maker.stdout is not None
-            image = images.import_rootfs(Path(f"/dev/fd/{maker.stdout.fileno()}"), "app", CONFIG)
+            image = images.import_rootfs(Path(f"/dev/fd/{maker.stdout.fileno()}"), CONFIG)
         assert Path(image.layers[0], "bin", "sh").read_bytes() == b"#!"
 
-    def test_a_root_without_an_entry_can_be_entered(self, images: RootfsImages, plain: Path) -> None:
+    def test_a_root_without_an_entry_can_be_entered(self, images: ImageStore, plain: Path) -> None:
         old = os.umask(0o077)
         try:
-            image = images.import_rootfs(plain, "app", CONFIG)
+            image = images.import_rootfs(plain, CONFIG)
         finally:
             os.umask(old)
         assert stat.S_IMODE(os.stat(image.layers[0]).st_mode) == 0o755
         assert stat.S_IMODE(os.stat(Path(image.layers[0]).parent).st_mode) == 0o700
 
-    def test_many_complaints_do_not_block(self, images: RootfsImages, tmp_path: Path, root: Path) -> None:
+    def test_many_complaints_do_not_block(self, images: ImageStore, tmp_path: Path, root: Path) -> None:
         bad = archive(tmp_path / "bad.tar", [file(f"../{number}" + "x" * 90) for number in range(3000)])
         with pytest.raises(UsageError, match=r"\.\."):
-            images.import_rootfs(bad, "app", CONFIG)
+            images.import_rootfs(bad, CONFIG)
         assert is_empty(root)
 
 
@@ -296,7 +296,7 @@ class TestEscapes:
         ],
     )
     def test_nothing_is_written_or_linked_outside(
-        self, images: RootfsImages, tmp_path: Path, members: list[tuple[str, dict[str, object], bytes]]
+        self, images: ImageStore, tmp_path: Path, members: list[tuple[str, dict[str, object], bytes]]
     ) -> None:
         (tmp_path / "precious").write_text("precious")
         there = [
@@ -310,40 +310,41 @@ class TestEscapes:
         before = sorted(os.listdir(tmp_path))
         made = archive(tmp_path / "evil.tar", there)
         try:
-            image: Image | None = images.import_rootfs(made, "app", CONFIG)
+            image: Image | None = images.import_rootfs(made, CONFIG)
         except UsageError:
             image = None
         assert sorted(os.listdir(tmp_path)) == sorted([*before, "evil.tar", "root"])
         assert (tmp_path / "precious").read_text() == "precious"
         assert (tmp_path / "precious").stat().st_nlink == 1
-        assert set(os.listdir(tmp_path / "root")) <= {"layers", "layers.lock"}
-        assert os.listdir(tmp_path / "root" / "layers") == ([Path(image.layers[0]).name] if image else [])
+        assert set(os.listdir(tmp_path / "root")) <= {"blobs", "layers", "layers.lock"}
+        assert images.layers() == (list(image.layers) if image else [])
+        assert images.leftovers() == []
 
-    def test_orders_to_overlayfs_are_not_taken(self, images: RootfsImages, tmp_path: Path) -> None:
+    def test_orders_to_overlayfs_are_not_taken(self, images: ImageStore, tmp_path: Path) -> None:
         orders = {"SCHILY.xattr.trusted.overlay.redirect": "/etc", "SCHILY.xattr.user.mine": "1"}
         made = archive(tmp_path / "evil.tar", [("dir", {"type": tarfile.DIRTYPE, "pax_headers": orders}, b"")])
-        image = images.import_rootfs(made, "app", CONFIG)
+        image = images.import_rootfs(made, CONFIG)
         assert os.listxattr(Path(image.layers[0], "dir")) == ["user.mine"]
 
 
 class TestBadInput:
-    def test_what_is_not_there(self, images: RootfsImages, tmp_path: Path, root: Path) -> None:
+    def test_what_is_not_there(self, images: ImageStore, tmp_path: Path, root: Path) -> None:
         with pytest.raises(UsageError, match="nowhere"):
-            images.import_rootfs(tmp_path / "nowhere", "app", CONFIG)
+            images.import_rootfs(tmp_path / "nowhere", CONFIG)
         assert is_empty(root)
 
     @pytest.mark.parametrize(
         "content",
         [b"", b"x", b"text " * 5000, bytes(10240), b"\x1f\x8b" + b"x" * 99, b"BZh9garbage", b"\xfd7zXZ\0junk"],
     )
-    def test_what_is_no_archive(self, images: RootfsImages, tmp_path: Path, root: Path, content: bytes) -> None:
+    def test_what_is_no_archive(self, images: ImageStore, tmp_path: Path, root: Path, content: bytes) -> None:
         (tmp_path / "file").write_bytes(content)
         with pytest.raises(UsageError, match="file"):
-            images.import_rootfs(tmp_path / "file", "app", CONFIG)
+            images.import_rootfs(tmp_path / "file", CONFIG)
         assert is_empty(root)
 
     @pytest.mark.parametrize("program", ["cat", *COMPRESSORS])
-    def test_a_truncated_archive(self, images: RootfsImages, tmp_path: Path, root: Path, program: str) -> None:
+    def test_a_truncated_archive(self, images: ImageStore, tmp_path: Path, root: Path, program: str) -> None:
         noise = os.urandom(300_000)
         whole = archive(tmp_path / "whole", [file("a", noise), file("b", noise)])
         packed = subprocess.run(
@@ -351,30 +352,30 @@ class TestBadInput:
         )
         (tmp_path / "cut").write_bytes(packed.stdout[: len(packed.stdout) * 2 // 3])
         with pytest.raises(UsageError, match="cut"):
-            images.import_rootfs(tmp_path / "cut", "app", CONFIG)
+            images.import_rootfs(tmp_path / "cut", CONFIG)
         assert is_empty(root)
 
-    def test_a_compressed_text(self, images: RootfsImages, tmp_path: Path, root: Path) -> None:
+    def test_a_compressed_text(self, images: ImageStore, tmp_path: Path, root: Path) -> None:
         (tmp_path / "text").write_text("no archive " * 1000)
         subprocess.run(["gzip", tmp_path / "text"], check=True)
         with pytest.raises(UsageError, match="tar archive"):
-            images.import_rootfs(tmp_path / "text.gz", "app", CONFIG)
+            images.import_rootfs(tmp_path / "text.gz", CONFIG)
         assert is_empty(root)
 
     @pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
     def test_devices_are_not_read(
-        self, images: RootfsImages, root: Path, device: str, stdin: Callable[[int], None]
+        self, images: ImageStore, root: Path, device: str, stdin: Callable[[int], None]
     ) -> None:
         with pytest.raises(UsageError, match=device):
-            images.import_rootfs(Path(device), "app", CONFIG)
+            images.import_rootfs(Path(device), CONFIG)
         with open(device, "rb") as opened:
             stdin(opened.fileno())
             with pytest.raises(UsageError, match="standard input"):
-                images.import_rootfs(Path("-"), "app", CONFIG)
+                images.import_rootfs(Path("-"), CONFIG)
         assert is_empty(root)
 
     def test_a_missing_decompressor_names_its_package(
-        self, images: RootfsImages, plain: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+        self, images: ImageStore, plain: Path, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         subprocess.run(["zstd", "-q", plain], check=True)
 
@@ -383,7 +384,7 @@ class TestBadInput:
 
         monkeypatch.setattr("bento.drivers.image.unpack.find_program", missing)
         with pytest.raises(MissingTool, match="zstd"):
-            images.import_rootfs(plain.with_name("plain.tar.zst"), "app", CONFIG)
+            images.import_rootfs(plain.with_name("plain.tar.zst"), CONFIG)
         assert is_empty(root)
 
     @pytest.mark.parametrize("kind", ["directory", "archive", "pipe"])
@@ -396,30 +397,31 @@ class TestBadInput:
         code = """
 import os, sys
 from pathlib import Path
-from bento.drivers.image.rootfs import RootfsImages
+from bento.drivers.image.store import ImageStore
 from bento.errors import BentoError
 from bento.model.image import ImageConfig
 try:
-    RootfsImages(Path(sys.argv[1])).import_rootfs(Path(sys.argv[2]), "app", ImageConfig())
+    ImageStore(Path(sys.argv[1])).import_rootfs(Path(sys.argv[2]), ImageConfig())
 except BentoError as error:
-    print(error.code, "full" in str(error), os.listdir(sys.argv[1] + "/layers"))
+    left = [os.listdir(sys.argv[1] + place) for place in ("/layers", "/blobs/sha256")]
+    print(error.code, "full" in str(error), *left)
 """
         script = 'mount -t tmpfs -o size=1m tmpfs "$1" && gzip -c "$5" | "$3" -c "$4" "$1" "$2"'
         given = {"directory": tmp_path / "directory", "archive": big, "pipe": Path("-")}[kind]
         answer = in_namespace(script, tmp_path / "small", given, sys.executable, code, big)
-        assert answer == "storage-unusable True []"
+        assert answer == "storage-unusable True [] []"
 
 
 class TestInterruption:
     def test_a_killed_import_leaves_one_directory_that_doctor_removes(
-        self, images: RootfsImages, tmp_path: Path, root: Path
+        self, images: ImageStore, tmp_path: Path, root: Path
     ) -> None:
         code = """
 import sys
 from pathlib import Path
-from bento.drivers.image.rootfs import RootfsImages
+from bento.drivers.image.store import ImageStore
 from bento.model.image import ImageConfig
-RootfsImages(Path(sys.argv[1])).import_rootfs(Path("-"), "app", ImageConfig())
+ImageStore(Path(sys.argv[1])).import_rootfs(Path("-"), ImageConfig())
 """
         importer = subprocess.Popen(
             [sys.executable, "-c", code, str(root)],
@@ -431,7 +433,7 @@ RootfsImages(Path(sys.argv[1])).import_rootfs(Path("-"), "app", ImageConfig())
         importer.stdin.write(many.read_bytes()[:-20_000])  # more than the 10 KiB that tar reads at once
         importer.stdin.flush()
         deadline = time.monotonic() + 20
-        while not list(root.glob("layers/tmp-*/bin/*")):
+        while not list(root.glob("layers/tmp-*/blobs/*")):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert images.leftovers() == images.remove_leftovers() == []  # it is alive
@@ -439,30 +441,25 @@ RootfsImages(Path(sys.argv[1])).import_rootfs(Path("-"), "app", ImageConfig())
         importer.wait()
         importer.stdin.close()
         assert images.layers() == []
-        # Its tar goes on with what is in the pipe, and only when it has ended may somebody clean up behind it.
-        while not images.leftovers():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
         assert len(images.remove_leftovers()) == 1
         assert is_empty(root)
 
-    def test_ctrl_c_leaves_nothing(self, plain: Path, root: Path, images: RootfsImages) -> None:
-        class Interrupting(RootfsImages):
-            def _write_out(self, temporary: Path) -> None:
-                raise KeyboardInterrupt
+    def test_ctrl_c_leaves_nothing(self, plain: Path, root: Path, images: ImageStore) -> None:
+        def interrupt(image: Image) -> tuple[str, ...]:
+            raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            Interrupting(root).import_rootfs(plain, "app", CONFIG)
+            images.import_rootfs(plain, CONFIG, interrupt)
         assert is_empty(root)
 
-    def test_two_imports_of_the_same_at_once(self, plain: Path, root: Path, images: RootfsImages) -> None:
-        class Late(RootfsImages):
-            def _write_out(self, temporary: Path) -> None:
-                images.import_rootfs(plain, "first", CONFIG)
-                super()._write_out(temporary)
+    def test_two_imports_of_the_same_at_once(self, plain: Path, root: Path, images: ImageStore) -> None:
+        class Late(ImageStore):
+            def changing(self, kind: int):
+                images.import_rootfs(plain, CONFIG)
+                return super().changing(kind)
 
-        late = Late(root).import_rootfs(plain, "second", CONFIG)
-        assert os.listdir(root / "layers") == [Path(late.layers[0]).name]
+        late = Late(root).import_rootfs(plain, CONFIG)
+        assert images.layers() == list(late.layers)
         assert Path(late.layers[0], "bin", "sh").exists()
 
 
@@ -470,37 +467,39 @@ class TestRecords:
     """Layers come and go only while nobody is between finding an image and recording who stands on it."""
 
     def test_an_image_that_cannot_be_recorded_leaves_no_layer(
-        self, images: RootfsImages, plain: Path, root: Path
+        self, images: ImageStore, plain: Path, root: Path
     ) -> None:
         def record(image: Image) -> tuple[str, ...]:
             raise UsageError("no")
 
         with pytest.raises(UsageError):
-            images.import_rootfs(plain, "app", CONFIG, record)
+            images.import_rootfs(plain, CONFIG, record)
         assert is_empty(root)
-        kept = images.import_rootfs(plain, "app", CONFIG)
+        kept = images.import_rootfs(plain, CONFIG)
         with pytest.raises(UsageError):
-            images.import_rootfs(plain, "again", CONFIG, record)
+            images.import_rootfs(plain, CONFIG, record)
         assert images.layers() == list(kept.layers)
 
     def test_a_layer_that_goes_while_it_is_imported_again_is_put_back(
-        self, images: RootfsImages, plain: Path, root: Path
+        self, images: ImageStore, plain: Path, root: Path
     ) -> None:
-        first = images.import_rootfs(plain, "app", CONFIG)
+        first = images.import_rootfs(plain, CONFIG)
 
-        class Late(RootfsImages):
-            def _changing(self, kind: int):
+        class Late(ImageStore):
+            def changing(self, kind: int):
                 if not gone:
-                    gone.extend(images.remove_layers(lambda: first.layers))
-                return super()._changing(kind)
+                    gone.extend(images.remove(lambda: (*first.layers, *first.blobs)).things)
+                return super().changing(kind)
 
         gone: list[str] = []
-        again = Late(root).import_rootfs(plain, "app", CONFIG)
-        assert gone == list(again.layers) == images.layers()
+        again = Late(root).import_rootfs(plain, CONFIG)
+        assert gone == [*first.layers, *first.blobs]
+        assert list(again.layers) == images.layers()
+        assert set(again.blobs) == set(images.idle_blobs())
 
     @pytest.mark.parametrize("change", ["import", "remove"])
-    def test_changes_wait_for_those_who_keep(self, images: RootfsImages, plain: Path, change: str) -> None:
-        image = images.import_rootfs(plain, "app", CONFIG)
+    def test_changes_wait_for_those_who_keep(self, images: ImageStore, plain: Path, change: str) -> None:
+        image = images.import_rootfs(plain, CONFIG)
         told: list[str] = []
 
         def changed(_: Image | None = None) -> tuple[str, ...]:
@@ -509,9 +508,9 @@ class TestRecords:
 
         def change_it() -> None:
             if change == "import":
-                images.import_rootfs(plain, "app", CONFIG, changed)
+                images.import_rootfs(plain, CONFIG, changed)
             else:
-                images.remove_layers(changed)
+                images.remove(changed)
 
         thread = threading.Thread(target=change_it)
         with images.kept(), images.kept():
@@ -523,10 +522,10 @@ class TestRecords:
         assert told == ["kept", "changed"]
 
 
-def test_remove_leaves_foreign_layers_alone(images: RootfsImages, source: Path, root: Path) -> None:
-    kept = images.import_rootfs(source, "app", CONFIG)
+def test_remove_leaves_foreign_layers_alone(images: ImageStore, source: Path, root: Path) -> None:
+    kept = images.import_rootfs(source, CONFIG)
     for layer in ("/", str(source), str(root), str(root / "layers"), str(root / "layers" / "..")):
-        assert images.remove_layers(partial(list, [layer])) == []
+        assert images.remove(partial(list, [layer])).things == ()
     assert (source / "bin").exists()
     assert Path(kept.layers[0]).exists()
 
@@ -545,7 +544,7 @@ def in_namespace(script: str, *arguments: object) -> str:
     return done.stdout.strip()
 
 
-def test_every_failure_is_one_of_bentos(images: RootfsImages, tmp_path: Path) -> None:
+def test_every_failure_is_one_of_bentos(images: ImageStore, tmp_path: Path) -> None:
     (tmp_path / "root").touch()
     with pytest.raises(BentoError, match="root"):
-        images.import_rootfs(tmp_path, "app", CONFIG)
+        images.import_rootfs(tmp_path, CONFIG)

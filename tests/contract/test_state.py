@@ -42,10 +42,16 @@ def container(identity: str, name: str, *, created: int = 1, **fields: object) -
     return msgspec.structs.replace(record, **fields)
 
 
-def image(digits: str, name: str, *, created: int = 1) -> Image:
+def full(name: str) -> str:
+    return f"docker.io/library/{name}:latest"
+
+
+def image(digits: str, *names: str, created: int = 1) -> Image:
     config = ImageConfig(command=("/bin/true",))
     identity = "sha256:" + digits.ljust(64, "0")
-    return Image(id=identity, name=name, layers=("/x/" + digits,), config=config, created_unix_ns=created, size_bytes=7)
+    layers = ("/x/" + digits,)
+    named = tuple(map(full, names))
+    return Image(id=identity, names=named, layers=layers, config=config, created_unix_ns=created, size_bytes=7)
 
 
 def renamed(name: str) -> Callable[[Container], Container]:
@@ -180,21 +186,54 @@ class TestEveryStore:
         old, new, other = image("abc", "app"), image("abd", "app"), image("abe", "tool", created=2)
         for each in (old, new, other):
             store.put_image(each)
-        assert store.list_images() == [other, new]
+        nameless = msgspec.structs.replace(old, names=())
+        assert store.list_images() == [other, nameless, new]
         assert store.find_image("app") == store.find_image("abd") == store.find_image(new.id) == new
+        assert store.find_image("app:latest") == store.find_image("docker.io/app") == new
         assert store.find_image("sha256:abe") == other
+        assert store.get_image(new.id) == new
+        assert store.get_image("sha256:abd") is None
         with pytest.raises(Conflict):
             store.find_image("ab")
         with pytest.raises(NotFound):
-            store.find_image("abc")
-        store.remove_image("app")
-        store.remove_image("app")
+            store.find_image("app:1")
+        store.remove_image(new.id)
+        store.remove_image(new.id)
+        store.remove_image(old.id)
         assert store.find_image("ab") == other
+        with pytest.raises(NotFound):
+            store.find_image("app")
 
-    def test_one_image_under_two_names_is_not_ambiguous(self, store: StateStore) -> None:
-        store.put_image(image("abc", "app"))
-        store.put_image(image("abc", "copy", created=2))
-        assert store.find_image("ab").name == "copy"
+    def test_images_lose_and_get_names(self, store: StateStore) -> None:
+        first, second = image("abc", "app", "copy"), image("abd")
+        for each in (first, second):
+            store.put_image(each)
+        store.name_image(second.id, [full("app"), full("more")])
+        store.name_image(second.id, [full("app")])
+        assert store.find_image("app").names == (full("app"), full("more"))
+        assert store.find_image("abc").names == (full("copy"),)
+        store.put_image(image("abc", "third"))
+        assert store.find_image("abc").names == (full("copy"), full("third"))
+        store.unname_image([full("copy"), full("third"), full("never")])
+        assert store.find_image("abc").names == ()
+        with pytest.raises(NotFound):
+            store.name_image("sha256:abc", [full("x")])
+
+    def test_a_short_name_finds_what_only_one_registry_has(self, store: StateStore) -> None:
+        first, second = image("abc"), image("abd")
+        for each in (first, second):
+            store.put_image(each)
+        store.name_image(first.id, ["quay.io/library/app:latest", "localhost:5000/me/tool:1"])
+        assert store.find_image("app").id == store.find_image("me/tool:1").id == first.id
+        assert store.find_image("tool:1").id == first.id
+        for ref in ("ool:1", "docker.io/app", "app:1"):
+            with pytest.raises(NotFound):
+                store.find_image(ref)
+        store.name_image(second.id, ["other.io/app:latest"])
+        with pytest.raises(Conflict, match="registry"):
+            store.find_image("app")
+        store.name_image(second.id, [full("app")])
+        assert store.find_image("app").id == second.id
 
     def test_volumes(self, store: StateStore) -> None:
         old = Volume(name="b", created_unix_ns=1, labels={"k": "v"})

@@ -376,7 +376,7 @@ def test_container_is_not_started_while_its_files_are_copied(bento: BentoCli, en
         os.read(copy.stdout.fileno(), 10)
         with ended(bento.start("start", "w")) as start:
             time.sleep(0.2)
-            assert start.poll() is None
+            assert start.poll() is None, start.communicate()
             copy.kill()
             copy.communicate()
             start.communicate(timeout=60)

@@ -15,6 +15,7 @@ import pytest
 from bento import Engine
 from bento.kernel import cgroup
 from bento.model.image import Image, ImageConfig
+from bento.model.reference import parse
 
 from support import inits, procs
 from support.cli import BentoCli
@@ -60,8 +61,8 @@ def add_image(bento: BentoCli, name: str, layer: Path) -> None:
     """Make an image of a directory as it is: containers only read it."""
     root, run_root = bento.roots
     image = Image(
-        id="sha256:" + os.urandom(32).hex(), name=name, layers=(str(layer),), config=ImageConfig(), created_unix_ns=0,
-        size_bytes=0,
+        id="sha256:" + os.urandom(32).hex(), names=(str(parse(name)),), layers=(str(layer),), config=ImageConfig(),
+        created_unix_ns=0, size_bytes=0,
     )  # fmt: skip
     with Engine(root=root, run_root=run_root) as engine:
         engine.parts.store.put_image(image)

@@ -363,7 +363,7 @@ def test_import_run_and_remove(bento: BentoCli, tmp_path: Path, kind: str) -> No
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", image_id)
     assert bento("run", "--rm", "bb", "/bin/cat", "/etc/group").stdout == "root:x:0:\nstaff:x:77:ann\n"
     listed = json.loads(bento("images", "--format", "json").stdout)
-    assert [image["name"] for image in listed] == ["bb"]
+    assert [image["names"] for image in listed] == [["docker.io/library/bb:latest"]]
     assert bento("images", "-q").stdout.strip() == image_id.removeprefix("sha256:")[:12]
     assert bento("rmi", "bb").returncode == 0
     assert json.loads(bento("images", "--format", "json").stdout) == []
@@ -415,6 +415,8 @@ def test_import_of_a_taken_name_moves_the_name(bento: BentoCli, tmp_path: Path) 
     assert bento("logs", "w").stdout == "root:x:0:\nstaff:x:77:ann\n"
     bento("rm", "w")
     bento("rmi", "bb")
+    assert bento("images", "-q").stdout.strip() == first.removeprefix("sha256:")[:12]
+    bento("rmi", first.strip())
     assert_clean(bento)
 
 

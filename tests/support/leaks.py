@@ -139,11 +139,14 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+_OF_IMAGES = ("blobs", "layers")  # these are named by 64 digits too, and may stay
+
+
 def _named_after_containers(root: Path) -> list[str]:
     found = []
     for directory, names, files in os.walk(root):
-        if Path(directory) == root and "layers" in names:
-            names.remove("layers")  # images are named by 64 digits too, and may stay
+        if Path(directory) == root:
+            names[:] = [name for name in names if name not in _OF_IMAGES]
         hits = [name for name in names + files if _CONTAINER_ID.search(name)]
         found += [os.path.join(directory, name) for name in hits]
         names[:] = [name for name in names if name not in hits]

@@ -8,8 +8,10 @@ import msgspec
 
 from bento.cli.context import Context, say
 from bento.cli.render import ago, size_text, table
+from bento.model import reference
+from bento.model.image import NO_NAME, Image
 
-_HEADER = ("REPOSITORY", "IMAGE ID", "CREATED", "SIZE")
+_HEADER = ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,13 +24,22 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out."""
     with context.engine() as engine:
         images = engine.images()
-    ids = {image.name: image.id.removeprefix("sha256:")[:12] for image in images}
     if args.quiet:
         for image in images:
-            say(ids[image.name])
+            say(_short(image))
     elif args.format == "json":
         say(msgspec.json.format(msgspec.json.encode(images)).decode())
     else:
-        rows = [(i.name, ids[i.name], ago(i.created_unix_ns), size_text(i.size_bytes)) for i in images]
-        say(table(_HEADER, rows))
+        say(table(_HEADER, [row for image in images for row in _rows(image)]))
     return 0
+
+
+def _rows(image: Image) -> list[tuple[str, ...]]:
+    """A line for each name; one for an image without."""
+    named = [reference.split(name)[:2] for name in image.names] or [(NO_NAME, NO_NAME)]
+    rest = (_short(image), ago(image.created_unix_ns), size_text(image.size_bytes))
+    return [(repository, tag or NO_NAME, *rest) for repository, tag in named]
+
+
+def _short(image: Image) -> str:
+    return image.id.removeprefix("sha256:")[:12]

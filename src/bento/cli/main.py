@@ -37,10 +37,12 @@ VERBS = {
     "rename": ("rename", "give a container another name"),
     "cp": ("cp", "copy files between a container and this machine"),
     "diff": ("diff", "show what a container has changed in its root filesystem"),
+    "commit": ("commit", "make an image of what a container has changed"),
     "export": ("export", "write a container's root filesystem as a tar archive"),
     "import": ("import_", "make an image of a directory or tar archive"),
     "images": ("images", "list images"),
     "rmi": ("rmi", "delete images"),
+    "tag": ("tag", "give an image one more name"),
     "volume create": ("volume_create", "make a volume"),
     "volume ls": ("volume_ls", "list volumes"),
     "volume inspect": ("volume_inspect", "show all about volumes, as JSON"),
@@ -53,12 +55,14 @@ VERBS = {
     "version": ("version", "show versions"),
 }
 HIDDEN = {"finish-stop": ("finish_stop", ""), "after-exit": ("after_exit", "")}
-_NOT_OF_CONTAINERS = ("import", "images", "rmi", "volume", "shutdown", "install-unit", "doctor", "info", "version")
+_NOT_OF_CONTAINERS = (
+    "import", "images", "rmi", "tag", "volume", "shutdown", "install-unit", "doctor", "info", "version",
+)  # fmt: skip
 GROUPS = {
     "container": {verb: verb for verb in VERBS if verb.split()[0] not in _NOT_OF_CONTAINERS}
     | {"ls": "ps", "list": "ps"},
     "volume": {verb: f"volume {verb}" for verb in ("create", "inspect", "ls", "prune", "rm")} | {"list": "volume ls"},
-    "image": {"import": "import", "ls": "images", "list": "images", "rm": "rmi"},
+    "image": {"import": "import", "ls": "images", "list": "images", "rm": "rmi", "tag": "tag"},
 }
 _INTERRUPTED = 130
 

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import argparse
 
-from bento.cli.context import Context, each
+from bento.cli.context import Context, complain, say
+from bento.errors import BentoError
+from bento.model import reference
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
+    parser.add_argument(
+        "-f", "--force", action="store_true", help="by an id: all its names; in use: the name goes, the image stays"
+    )
     parser.add_argument("image", nargs="+", help="name, id, or the beginning of an id")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Carry it out; print each name."""
+    """Carry it out; print what has lost its name and what is gone, as Docker does."""
+    status = 0
     with context.engine() as engine:
-        return each(args.image, lambda ref: engine.remove_image(ref).name)
+        for ref in args.image:
+            try:
+                removed = engine.remove_image(ref, force=args.force)
+            except BentoError as error:
+                complain(error)
+                status = max(status, error.exit_code)
+                continue
+            for name in removed.untagged:
+                say(f"Untagged: {reference.familiar(name)}")
+            if removed.deleted:
+                say(f"Deleted: {removed.deleted}")
+    return status

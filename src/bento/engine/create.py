@@ -106,9 +106,7 @@ class CreateOptions(Struct, frozen=True, kw_only=True):
 
 def host_image() -> Image:
     """The pseudo-image: this machine's own root filesystem, copy-on-write, no download."""
-    return Image(
-        id="sha256:" + "0" * 64, name=HOST_IMAGE, layers=("/",), config=ImageConfig(), created_unix_ns=0, size_bytes=0
-    )
+    return Image(id="sha256:" + "0" * 64, layers=("/",), config=ImageConfig(), created_unix_ns=0, size_bytes=0)
 
 
 def find_image(parts: Parts, ref: str) -> Image:
@@ -206,12 +204,12 @@ def _merge(
     if options.system and not (*entrypoint, *command):
         command = (_SYSTEM_COMMAND,)
     if not (*entrypoint, *command):
-        raise UsageError(f"no command given, and image {image.name} has none", hint="name one after the image")
+        raise UsageError(f"no command given, and image {options.image} has none", hint="name one after the image")
     if "" in (*entrypoint, *command)[:1]:
         raise UsageError("the command is an empty word", hint="name a program")
     image_signal = parse_signal(config.stop_signal) if config.stop_signal else None
     return ContainerSpec(
-        image=image.name,
+        image=options.image,
         image_id=image.id,
         layers=image.layers,
         entrypoint=entrypoint,

@@ -39,7 +39,7 @@ _Key = tuple[str, str, str]
 class Finding(Struct, frozen=True, kw_only=True):
     """Something left over. ``held_by`` names processes that keep it; ``is_fixed``: it was removed just now."""
 
-    kind: str  # mount | cgroup | process | directory | lock | layer | volume | missing
+    kind: str  # mount | cgroup | process | directory | lock | layer | blob | volume | missing
     what: str
     container_id: str = ""
     held_by: tuple[str, ...] = ()
@@ -184,10 +184,10 @@ class _Look:
         left = images.remove_leftovers() if self._may_fix else images.leftovers()
         found = [Finding(kind="layer", what=name, is_fixed=bool(self._may_fix)) for name in left]
         with images.kept():
-            stray = unused(self._parts, images.layers())
-        found += [Finding(kind="layer", what=layer) for layer in sorted(stray)]
+            stray = unused(self._parts, (*images.layers(), *images.idle_blobs()))
+        found += [Finding(kind="layer" if thing.startswith("/") else "blob", what=thing) for thing in sorted(stray)]
         wanted = {finding.what for finding in found if finding.key in self._may_fix}
-        gone = images.remove_layers(lambda: unused(self._parts, wanted & stray)) if wanted & stray else []
+        gone = images.remove(lambda: unused(self._parts, wanted & stray)).things if wanted & stray else ()
         return [replace(finding, is_fixed=True) if finding.what in gone else finding for finding in found]
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bento.engine import (
         after_exit,
+        commit,
         copying,
         create,
         diff,
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
         volumes,
         wait,
     )
+    from bento.engine.commit import CommitOptions
     from bento.engine.copying import CopyOptions
     from bento.engine.create import CreateOptions
     from bento.engine.doctor import Finding
+    from bento.engine.images import RemovedImage
     from bento.engine.logs import LogLine
     from bento.engine.parts import Parts
     from bento.engine.session import StopOutcome, StopProgress
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
 else:
     (
         after_exit,
+        commit,
         copying,
         create,
         diff,
@@ -77,6 +81,7 @@ else:
         LazyModule(f"bento.engine.{verb}")
         for verb in [
             "after_exit",
+            "commit",
             "copying",
             "create",
             "diff",
@@ -274,9 +279,13 @@ class EngineFacade:
         """Return the stored images, newest first. ``host`` is not one of them: it is this machine."""
         return self.parts.store.list_images()
 
-    def remove_image(self, ref: str) -> Image:
-        """Delete an image. Raises NotFound, Conflict when containers hold it."""
-        return images.remove_image(self.parts, ref)
+    def tag_image(self, ref: str, name: str) -> Image:
+        """Give an image one more name. Raises NotFound, UsageError."""
+        return images.tag_image(self.parts, ref, name)
+
+    def remove_image(self, ref: str, *, force: bool = False) -> RemovedImage:
+        """Take a name from an image, or delete it. Raises NotFound, Conflict when containers hold it."""
+        return images.remove_image(self.parts, ref, force=force)
 
     def copy_out(self, ref: str, path: str, target: str, options: CopyOptions | None = None) -> None:
         """Copy a file or directory of a container, in any state, to this machine, by the rules of ``bento cp``.
@@ -300,6 +309,13 @@ class EngineFacade:
     def diff(self, ref: str) -> list[Change]:
         """Return what a container, in any state, has added, changed and deleted in its root filesystem, by path."""
         return diff.diff(self.parts, ref)
+
+    def commit(self, ref: str, name: str = "", options: CommitOptions | None = None) -> Image:
+        """Make an image of a container, in any state: its image's layers, and what it has changed on top. Blocks.
+
+        Raises UsageError (the name; a change; a container of ``host``), StorageUnusable.
+        """
+        return commit.commit(self.parts, ref, name, options or commit.CommitOptions())
 
     def export(self, ref: str, fd: int) -> None:
         """Write a container's root filesystem, without what is mounted in it, to a descriptor as a tar archive. Blocks.

@@ -1,18 +1,51 @@
-"""Images: ``import``, ``images``, ``rmi``."""
+"""Images: ``import``, ``tag``, ``rmi``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from bento.engine.create import HOST_IMAGE
 from bento.engine.layers import unused
 from bento.errors import Conflict, UsageError
+from bento.model import reference
 from bento.model.image import Image, ImageConfig
-from bento.units import parse_name
 
 if TYPE_CHECKING:
     from bento.engine.parts import Parts
+
+
+class RemovedImage(Struct, frozen=True, kw_only=True):
+    """What became of an image: names it has lost, and its id when it is gone."""
+
+    untagged: tuple[str, ...] = ()  # full names
+    deleted: str = ""
+    freed_bytes: int = 0
+
+
+def new_name(text: str) -> str:
+    """Return the full form of a name for an image. Raises UsageError."""
+    parsed = reference.parse(text)
+    if parsed.digest:
+        raise UsageError(f"{text!r} names an image by its digest", hint="give a name and a tag")
+    if str(parsed) == reference.complete(HOST_IMAGE):
+        raise UsageError(
+            f"the image name {HOST_IMAGE!r} stands for this machine's own root filesystem", hint="choose another"
+        )
+    return str(parsed)
+
+
+def record(parts: Parts, image: Image, *names: str) -> set[str]:
+    """Store an image that is in place, under full names; return what nobody stands on any more, for the image driver.
+
+    An older image of such a name loses it. Within ``record`` of the image driver alone.
+    """
+    before = parts.store.get_image(image.id)
+    parts.store.put_image(replace(image, names=names))
+    return unused(parts, (*before.layers, *before.blobs)) if before else set()
 
 
 def import_image(parts: Parts, source: Path, name: str, config: ImageConfig | None) -> Image:
@@ -20,38 +53,69 @@ def import_image(parts: Parts, source: Path, name: str, config: ImageConfig | No
 
     Raises UsageError for the name or the source, StorageUnusable; then nothing is left.
     """
-    name = parse_name(name)
-    if name == HOST_IMAGE:
-        raise UsageError(
-            f"the image name {HOST_IMAGE!r} stands for this machine's own root filesystem", hint="choose another"
-        )
+    full = new_name(name)
     parts.storage.check()
-
-    def record(image: Image) -> set[str]:
-        replaced = [layer for old in parts.store.list_images() if old.name == name for layer in old.layers]
-        parts.store.put_image(image)
-        return unused(parts, replaced)
-
-    return parts.images.import_rootfs(source, name, config or ImageConfig(), record)
+    image = parts.images.import_rootfs(source, config or ImageConfig(), lambda made: record(parts, made, full))
+    return parts.store.get_image(image.id) or image
 
 
-def remove_image(parts: Parts, ref: str) -> Image:
-    """Forget an image, and delete its files when no other image shares them.
+def tag_image(parts: Parts, ref: str, name: str) -> Image:
+    """Give an image one more name; who had it before loses it. Raises NotFound, UsageError."""
+    full = new_name(name)
+    if ref == HOST_IMAGE:
+        raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and cannot be named")
+    with parts.images.kept():
+        image = parts.store.find_image(ref)
+        parts.store.name_image(image.id, [full])
+    return replace(image, names=tuple(sorted({*image.names, full})))
 
-    Raises NotFound, Conflict when containers hold it.
+
+def remove_image(parts: Parts, ref: str, *, force: bool = False) -> RemovedImage:
+    """Take a name from an image; with the last one the image goes, with what no other shares.
+
+    By its id all its names go, when ``force`` or when it has one at most. ``force`` takes the names also from an image
+    that containers hold; it stays, without names. Raises NotFound, Conflict when containers hold it.
     """
     if ref == HOST_IMAGE:
         raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and cannot be removed")
-    removed: list[Image] = []
+    outcome = RemovedImage()
 
     def choose() -> set[str]:
+        nonlocal outcome
         image = parts.store.find_image(ref)
-        holders = [container.name for container in parts.store.list() if container.spec.image == image.name]
-        if holders:
-            raise Conflict(f"image {image.name} is used by {', '.join(holders)}", hint="remove these containers first")
-        parts.store.remove_image(image.name)
-        removed.append(image)
-        return unused(parts, image.layers)
+        named = _named_by(image, ref)
+        if not named and len(image.names) > 1 and not force:
+            names = ", ".join(map(reference.familiar, image.names))
+            raise Conflict(f"image {ref} has several names: {names}", hint="remove one of them, or use -f")
+        going = named or image.names
+        held_by = () if set(image.names) - set(going) else holders(parts, image)
+        if held_by and not force:
+            raise Conflict(
+                f"image {image.name} is used by {', '.join(held_by)}",
+                hint="remove these containers first, or use -f to take only its name",
+            )
+        if held_by or set(image.names) - set(going):
+            parts.store.unname_image(going)
+            outcome = RemovedImage(untagged=going)
+            return set()
+        parts.store.remove_image(image.id)
+        outcome = RemovedImage(untagged=going, deleted=image.id)
+        return unused(parts, (*image.layers, *image.blobs))
 
-    parts.images.remove_layers(choose)
-    return removed[0]
+    removed = parts.images.remove(choose)
+    return replace(outcome, freed_bytes=removed.freed_bytes)
+
+
+def holders(parts: Parts, image: Image) -> tuple[str, ...]:
+    """Return the names of the containers that were made from an image."""
+    return tuple(container.name for container in parts.store.list() if container.spec.image_id == image.id)
+
+
+def _named_by(image: Image, ref: str) -> tuple[str, ...]:
+    """Return the name that ``ref`` means; () when it is an id."""
+    full = reference.complete(ref)
+    if full in image.names:
+        return (full,)
+    if image.id.removeprefix("sha256:").startswith(ref.removeprefix("sha256:")):
+        return ()
+    return tuple(name for name in image.names if name.endswith("/" + reference.familiar(full)))[:1]

@@ -1,4 +1,7 @@
-"""Which layers are still needed: whoever makes or forgets a record tells the image driver."""
+"""Which layers and blobs are still needed: whoever makes or forgets a record tells the image driver.
+
+Nothing counts references: what is needed is what the records reach.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ HOST_LAYER = "/"
 """The machine's own root filesystem: no image's, and never deleted."""
 
 
-def unused(parts: Parts, layers: Iterable[str]) -> set[str]:
-    """Return those of the layers that no stored image and no container stands on.
+def unused(parts: Parts, things: Iterable[str]) -> set[str]:
+    """Return those of the layers and blobs that no stored image and no container stands on.
 
     Holds as long as nobody can make a record: within ``record``, ``choose`` and ``kept`` of the image driver.
     """
-    left = set(layers).difference(*(image.layers for image in parts.store.list_images()))
+    left = set(things).difference(*((*image.layers, *image.blobs) for image in parts.store.list_images()))
     return left.difference(*(container.spec.layers for container in parts.store.list())) if left else left
 
 
@@ -34,4 +37,4 @@ def forget(parts: Parts, container: Container) -> None:
         parts.store.remove(container.id)
         return unused(parts, own)
 
-    parts.images.remove_layers(choose)
+    parts.images.remove(choose)

@@ -65,6 +65,10 @@ def is_opaque(top_fd: int, path: str) -> bool:
         os.close(fd)
 
 
+def _mark(path: str, entry: Entry) -> Entry:
+    return Entry(path=path, mode=stat.S_IFREG, mtime_ns=entry.mtime_ns)
+
+
 class Below:
     """The layers under an upper directory, topmost first, as one tree. ``close`` it."""
 
@@ -135,6 +139,20 @@ class Changes:
         for entry in walk(self.upper_fd, reads=reads, check=check):
             if not self._is_engines(entry.path):
                 yield entry
+
+    def layer(self, *, check: Callable[[], object] = nothing) -> Iterator[Entry]:
+        """Yield the changes as a layer has them (image-spec, layer.md): what is gone is an empty file ``.wh.NAME``."""
+        for entry in self.entries(check=check):
+            if not entry.path:
+                continue
+            if is_whiteout(entry):
+                if self.below.find(entry.path) is not None:
+                    directory, _, name = entry.path.rpartition("/")
+                    yield _mark(f"{directory}/.wh.{name}" if directory else f".wh.{name}", entry)
+                continue
+            yield entry
+            if entry.is_directory and is_opaque(self.upper_fd, entry.path):
+                yield _mark(f"{entry.path}/.wh..wh..opq", entry)
 
     def list(self) -> list[Change]:
         """Return every path that was added, changed or deleted, by path.

@@ -18,6 +18,7 @@ from bento.kernel import libc
 
 _RESOLVE: Final = libc.RESOLVE_IN_ROOT | libc.RESOLVE_NO_MAGICLINKS
 _NO_LINKS: Final = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS | libc.RESOLVE_NO_MAGICLINKS
+_BENEATH: Final = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_MAGICLINKS
 _TRIES: Final = 64  # EAGAIN: a rename or mount elsewhere on the machine raced with a ".." of the path
 _ABSENT: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
@@ -46,6 +47,14 @@ def open_without_links(directory_fd: int, path: str, flags: int) -> int:
     on the way, EXDEV for a path that leaves the directory, ENOENT, ENOTDIR ...
     """
     return _open(directory_fd, path or ".", flags, _NO_LINKS)
+
+
+def open_beneath(directory: int, path: str, flags: int) -> int:
+    """Open ``path`` below the open ``directory``; return a close-on-exec descriptor the caller closes.
+
+    Links that stay below it are followed. Raises KernelError: EXDEV for one that leads out, ENOENT, ENOTDIR, ELOOP ...
+    """
+    return _open(directory, path, flags, _BENEATH)
 
 
 def read_in_root(root: Path, path: str, *, limit_bytes: int = 4 << 20) -> bytes | None:

@@ -4,6 +4,22 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from bento.model.reference import familiar
+
+NO_NAME = "<none>"
+"""What Docker shows of an image that has lost its last name."""
+
+
+class Healthcheck(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The image's health check, kept as it was given; times are nanoseconds, 0 is not given."""
+
+    test: tuple[str, ...] = ()
+    interval_ns: int = 0
+    timeout_ns: int = 0
+    start_period_ns: int = 0
+    start_interval_ns: int = 0
+    retries: int = 0
+
 
 class ImageConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The part of an OCI image configuration that a container inherits."""
@@ -17,14 +33,51 @@ class ImageConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     labels: dict[str, str] = {}
     exposed_ports: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    healthcheck: Healthcheck | None = None
+
+
+class HistoryEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One step of how an image was built; a step without files has no layer of its own."""
+
+    created_unix_ns: int = 0
+    created_by: str = ""
+    author: str = ""
+    comment: str = ""
+    is_empty_layer: bool = False
 
 
 class Image(Struct, frozen=True, kw_only=True):
-    """``id`` is ``sha256:HEX`` of the content; ``layers`` are directories, topmost first."""
+    """One image of this engine.
+
+    ``id`` is the digest of its configuration, as in Docker. ``names`` are full ones, sorted; none: it dangles.
+    ``layers`` are directories, topmost first, each once. ``diff_ids``, ``layer_digests`` and ``layer_sizes_bytes`` have
+    one entry for each layer of the image, lowest first, as in OCI: the digest of its archive uncompressed and as it
+    came, and what its files hold. ``digest`` is that of the manifest, and "" for an image of an older Bento, which kept
+    no blobs.
+    """
 
     id: str
-    name: str
+    names: tuple[str, ...] = ()
+    digest: str = ""
     layers: tuple[str, ...]
+    diff_ids: tuple[str, ...] = ()
+    layer_digests: tuple[str, ...] = ()
+    layer_sizes_bytes: tuple[int, ...] = ()
     config: ImageConfig
+    architecture: str = ""
+    os: str = "linux"
+    variant: str = ""
+    author: str = ""
     created_unix_ns: int
     size_bytes: int
+    history: tuple[HistoryEntry, ...] = ()
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """The digests of all blobs that make it up."""
+        return (self.digest, self.id, *self.layer_digests) if self.digest else ()
+
+    @property
+    def name(self) -> str:
+        """What to call it: its first name as people write it; its short id when it has none."""
+        return familiar(self.names[0]) if self.names else self.id.removeprefix("sha256:")[:12]

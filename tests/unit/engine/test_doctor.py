@@ -130,7 +130,7 @@ def test_layers_that_nobody_stands_on_are_found_and_removed(parts: FakeParts, tm
     layers = []
     for name in ("image", "container", "nobody"):
         (tmp_path / name / "bin").mkdir(parents=True)
-        image = parts.images.import_rootfs(tmp_path / name, name, ImageConfig())
+        image = parts.images.import_rootfs(tmp_path / name, ImageConfig())
         layers.append(image.layers[0])
         if name == "image":
             parts.store.put_image(image)

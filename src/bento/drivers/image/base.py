@@ -1,4 +1,4 @@
-"""What the engine needs of an image source."""
+"""What the engine needs of an image store."""
 
 from __future__ import annotations
 
@@ -7,44 +7,96 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from msgspec import Struct
+
 from bento.model.image import Image, ImageConfig
+from bento.oci.image import Platform
+
+Record = Callable[[Image], Iterable[str]]
+"""Stores an image, and returns what nobody stands on any more, as ``remove`` takes it."""
 
 
 def nothing(image: Image) -> tuple[str, ...]:
-    """Record nothing: the ``record`` of an import whose image the caller keeps to itself."""
+    """Record nothing: the ``record`` of an image that the caller keeps to itself."""
     return ()
 
 
-class ImageDriver(Protocol):
-    """Turns a root filesystem into an image below the engine's root.
+class Removed(Struct, frozen=True):
+    """What was removed, and how many bytes of the disk it had."""
 
-    Records of images and containers are the engine's; which layers they stand on is not known here. So that
-    no layer goes whose record is just being written, layers come and go only while the engine looks: ``record``
-    and ``choose`` are called alone, with nobody inside ``kept`` and no other such call under way. They may block
-    others, so they are short; they must not call the driver's blocking methods.
+    things: tuple[str, ...] = ()
+    freed_bytes: int = 0
+
+
+class Intake(Protocol):
+    """One image on its way in. Blobs that it has got or found are its own until it ends, whoever removes them."""
+
+    def add_blob(self, source_fd: int) -> str:
+        """Copy what is to be read from a descriptor into a blob; return its digest. Blocks until the end of file."""
+
+    def add_bytes(self, content: bytes) -> str:
+        """Make a blob of these bytes; return its digest. Idempotent."""
+
+    def add_layer(self, digest: str) -> str:
+        """Unpack a blob that is a layer; return its DiffID, which a configuration for it needs.
+
+        Blocks. Raises UsageError when it is no layer, or one that would leave its directory.
+        """
+
+    def blob_size(self, digest: str) -> int:
+        """Return how many bytes a blob has. Raises NotFound."""
+
+    def adopt(self, digest: str, record: Record = nothing, platform: Platform | None = None) -> Image:
+        """Make an image of a manifest whose blobs are all there; unpack what is new of its layers; have it recorded.
+
+        ``digest``: of a manifest, or of an index, from which ``platform`` chooses; this machine's when it is None.
+        Everything is verified while it is read. Blocks. Idempotent.
+
+        Raises UsageError for what is damaged, unknown or lies about itself, NotFound when a blob is missing (somebody
+        removed it after it was found: fetch again), StorageUnusable, MissingTool; then nothing new is there.
+        """
+
+
+class ImageDriver(Protocol):
+    """Blobs as they came, and layers unpacked, below the engine's root.
+
+    Records of images and containers are the engine's; what they stand on is not known here. *Things* are strings: a
+    layer by the path of its directory, a blob by its digest. So that nothing goes whose record is just being written,
+    things come and go only while the engine looks: ``record`` and ``choose`` are called alone, with nobody inside
+    ``kept`` and no other such call under way. They may block others, so they are short; they must not call the driver's
+    blocking methods.
     """
 
-    def import_rootfs(
-        self, source: Path, name: str, config: ImageConfig, record: Callable[[Image], Iterable[str]] = nothing
-    ) -> Image:
-        """Copy a directory, or unpack a tar archive, into a layer of its own; return the image.
+    blobs_dir: Path
+    """``ALGORITHM/HEX`` below it are the blobs; a "shared blob directory" for skopeo. Write to it inside ``intake``."""
 
-        ``record`` stores it once its layer is in place, and returns the layers that nobody stands on any more.
+    def intake(self) -> AbstractContextManager[Intake]:
+        """Return a context in which an image comes in: nobody takes what is there for left over.
+
+        Leaves nothing but what ``adopt`` has put in place, and blobs that others put into ``blobs_dir``.
+        """
+
+    def import_rootfs(self, source: Path, config: ImageConfig, record: Record = nothing) -> Image:
+        """Make an image of a directory or a tar archive, of one layer.
+
         Blocks. Raises UsageError when there is nothing usable at ``source``, StorageUnusable when the disk is full;
         then nothing is left below the root.
         """
 
     def kept(self) -> AbstractContextManager[None]:
-        """Return a context in which no layer goes: from finding an image to the record of who stands on it."""
+        """Return a context in which nothing goes: from finding an image to the record of who stands on it."""
 
-    def remove_layers(self, choose: Callable[[], Iterable[str]]) -> list[str]:
-        """Delete the layers that ``choose`` returns, and return them. Idempotent. Blocks while they are deleted."""
+    def remove(self, choose: Callable[[], Iterable[str]]) -> Removed:
+        """Delete the things that ``choose`` returns. Idempotent. Blocks while they are deleted."""
 
     def layers(self) -> list[str]:
         """Return the complete layers on disk, as images name them."""
 
+    def idle_blobs(self) -> list[str]:
+        """Return the digests of all blobs; empty while an image is on its way in: whose they are is not known then."""
+
     def leftovers(self) -> list[str]:
-        """Return what interrupted imports and removals have left, for ``doctor``; empty while one is under way."""
+        """Return what interrupted work has left, for ``doctor``; empty while some is under way."""
 
     def remove_leftovers(self) -> list[str]:
         """Delete what ``leftovers`` names; return it. Idempotent."""

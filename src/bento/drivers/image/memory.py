@@ -9,20 +9,24 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from bento.drivers.image.base import nothing
+from bento.drivers.image.base import Intake, Record, Removed, nothing
 from bento.errors import UsageError
 from bento.model.image import Image, ImageConfig
 
 
 class MemoryImages:
-    """An ImageDriver whose layers are the source directories themselves."""
+    """An ImageDriver whose layers are the source directories themselves, and that has no blobs."""
+
+    blobs_dir = Path("/nonexistent")
 
     def __init__(self) -> None:
         self._layers: set[str] = set()
 
-    def import_rootfs(
-        self, source: Path, name: str, config: ImageConfig, record: Callable[[Image], Iterable[str]] = nothing
-    ) -> Image:
+    def intake(self) -> AbstractContextManager[Intake]:
+        """There are no blobs here."""
+        raise UsageError("images are not fetched into memory")
+
+    def import_rootfs(self, source: Path, config: ImageConfig, record: Record = nothing) -> Image:
         """Record and return an image of a directory that is not empty; UsageError otherwise."""
         if not source.is_dir() or not os.listdir(source):
             raise UsageError(f"{source} holds no files")
@@ -30,7 +34,6 @@ class MemoryImages:
         self._layers.add(layer)
         image = Image(
             id="sha256:" + hashlib.sha256(f"{layer} {config}".encode()).hexdigest(),
-            name=name,
             layers=(layer,),
             config=config,
             created_unix_ns=time.time_ns(),
@@ -43,15 +46,19 @@ class MemoryImages:
         """Return a context in which nothing changes: there is only one thread."""
         return nullcontext()
 
-    def remove_layers(self, choose: Callable[[], Iterable[str]]) -> list[str]:
+    def remove(self, choose: Callable[[], Iterable[str]]) -> Removed:
         """Forget the chosen layers; the directories are the test's. Idempotent."""
         chosen = sorted(self._layers & set(choose()))
         self._layers.difference_update(chosen)
-        return chosen
+        return Removed(tuple(chosen))
 
     def layers(self) -> list[str]:
         """Return the layers that are known."""
         return sorted(self._layers)
+
+    def idle_blobs(self) -> list[str]:
+        """Return nothing."""
+        return []
 
     def leftovers(self) -> list[str]:
         """Return nothing: nothing is ever half-made."""

@@ -1,163 +1,137 @@
-"""Unpacking a source into a directory, and hashing what was unpacked, in one pass."""
+"""Unpacking a layer into a directory, in one pass, and saying what it was.
+
+Decompressors are programs of their own, on another CPU than the one that places the files.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import msgspec
+from msgspec import Struct
 
 from bento.command import Child, find_program, spawn
-from bento.drivers.image.source import Source, decompressor
-from bento.drivers.image.stream import Transfer
-from bento.errors import NotPermitted, StorageUnusable, UsageError
-from bento.model.image import ImageConfig
+from bento.drivers.image.place import Placer
+from bento.drivers.image.tarstream import STREAM_MAX_BYTES, Stream, entries
+from bento.errors import DeadlineExceeded, MissingTool, StorageUnusable, UsageError
 
-_PREFIX: Final = "sha256:"
-_END_LIMIT_S: Final = 600.0
-"""For a program to end after its stream did; unpacking ends with setting the times of all directories."""
-
-_NO_ROOM: Final = ("No space left on device", "Disk quota exceeded", "Wrote only")
-"""What GNU tar says when the disk is full; the last one when some of a block still had room."""
-
-# Attributes of trusted.overlay.* are orders to overlayfs, such as to take a file's content from elsewhere: an image has
-# no business giving them.
-_ATTRIBUTES: Final = ("--xattrs", "--xattrs-include=*", "--xattrs-exclude=trusted.overlay.*", "--acls")
-_PACK: Final = (
-    "--create",
-    "--format=posix",
-    "--sort=name",
-    "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
-    "--sparse",
-    "--sparse-version=0.0",  # the later ones put tar's process id into the stream
-    "--numeric-owner",
-    "--one-file-system",
-    *_ATTRIBUTES,
+_END_LIMIT_S: Final = 60.0
+_HEAD_BYTES: Final = 6
+_DECOMPRESSORS: Final[tuple[tuple[bytes, tuple[str, ...], str], ...]] = (
+    (b"\x1f\x8b", ("pigz", "gzip"), "gzip"),
+    (b"\x28\xb5\x2f\xfd", ("zstd",), "zstd"),
+    (b"\xfd7zXZ\x00", ("xz",), "xz-utils"),
+    (b"BZh", ("bzip2",), "bzip2"),
 )
-_UNPACK: Final = ("--extract", "--preserve-permissions", "--same-owner", "--numeric-owner", *_ATTRIBUTES)
+"""First bytes, programs (the first that is there), Debian package."""
+_FREE_BYTES: Final = 64 << 20
+"""What is left free on the disk for those who work beside: a layer that would fill it is given up before."""
+_LOOK_EVERY_BYTES: Final = 32 << 20
+
+_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors that are not the archive's fault."""
 
 
-class Unpacking:
-    """One source on its way into ``target``, an empty directory.
+class Unpacked(Struct, frozen=True, kw_only=True):
+    """What a layer is. Kept beside it, because it cannot be told from its files."""
 
-    ``lock`` is a descriptor that the unpacking tar inherits: what it locks stays locked until tar is gone, too, even
-    when this process is killed.
+    size_bytes: int  # what its files hold
+    implied: tuple[str, ...] = ()  # directories that it has without saying of what mode and owner; "" is the root
+    is_opaque: bool = False  # it hides all layers below it
+
+
+def unpack(source_fd: int, target: Path, algorithm: str, check: Callable[[], None]) -> tuple[str, Unpacked]:
+    """Unpack the archive that ``source_fd``, at its beginning, holds into the empty directory ``target``.
+
+    Returns the digest of the uncompressed stream, and what it was. Blocks; ``check`` is called now and then, and may
+    raise. Raises UsageError for what is no archive, or one that would leave the directory; StorageUnusable when the
+    disk is full; MissingTool. ``target`` is to be removed then.
     """
-
-    def __init__(self, source: Source, target: Path, *, root: Path, lock: int) -> None:
-        self.digest = ""  # hexadecimal, of the uncompressed stream
-        self.size_bytes = 0  # of that stream
-        self._source = source
-        self._target = target
-        self._root = root
-        self._lock = lock
-
-    def run(self) -> None:
-        """Unpack all of it. Blocks. Raises UsageError, StorageUnusable, NotPermitted, MissingTool, OSError."""
-        if self._source.is_directory:
-            self._copy_directory()
-        else:
-            self._unpack_archive()
-        if not os.listdir(self._target):
-            raise UsageError(f"{self._source.words} holds no files", hint="give a root filesystem: bin, etc, usr, ...")
-
-    def _copy_directory(self) -> None:
-        path = self._source.path
-        if not os.listdir(self._source.fd):
-            raise UsageError(f"{path} is empty", hint="give a root filesystem: bin, etc, usr, ...")
-        producer = spawn([_tar(), *_PACK, *self._exclusions(path), f"--directory={path}", "--file=-", "."])
-        # 1: "some files differ", such as a log that grew meanwhile in a directory that is in use (tar's manual, 2.5).
-        self._pipe(producer, accepted=(0, 1))
-
-    def _exclusions(self, path: Path) -> list[str]:
-        """Keep our own files out, when the root lies inside the directory: an import would copy itself."""
-        here, root = os.path.realpath(path), os.path.realpath(self._root)
-        if os.path.commonpath([here, root]) != here:
-            return []
-        if here == root:
-            raise UsageError(f"{path} is Bento's own root", hint="import another directory")
-        return ["--anchored", "--no-wildcards", f"--exclude=./{os.path.relpath(root, here)}"]
-
-    def _unpack_archive(self) -> None:
-        head = self._source.read_head()
-        packed = decompressor(head)
-        if packed is None:
-            self._pipe(self._source.fd, head=b"" if self._source.is_seekable() else head)
-            return
-        program = os.fspath(find_program(packed[0], package=packed[1]))
-        if self._source.is_seekable():
-            self._pipe(spawn([program, "-dc"], stdin_fd=self._source.fd))
-            return
-        spool = self._source.spool(self._target.parent, head)
+    program = decompressor(os.pread(source_fd, _HEAD_BYTES, 0))
+    if program is None:
+        return _fill(source_fd, target, algorithm, check)
+    child = spawn([program, "-dc"], stdin_fd=source_fd)
+    try:
+        assert child.stdout_fd is not None  # spawn captures unless told otherwise
+        os.set_blocking(child.stdout_fd, True)
         try:
-            self._pipe(spawn([program, "-dc"], stdin_fd=spool))
-        finally:
-            os.close(spool)
-
-    def _pipe(self, producer: Child | int, *, head: bytes = b"", accepted: Sequence[int] = (0,)) -> None:
-        """Unpack what ``producer``, a program or a descriptor, gives."""
-        children = [producer] if isinstance(producer, Child) else []
-        try:
-            reader, sink = os.pipe()
-            try:
-                consumer = spawn(
-                    [_tar(), *_UNPACK, f"--directory={self._target}", "--file=-"],
-                    stdin_fd=reader,
-                    pass_fds=(self._lock,),
-                )
-            except BaseException:
-                os.close(sink)
+            result = _fill(child.stdout_fd, target, algorithm, check)
+        except UsageError as error:
+            os.set_blocking(child.stdout_fd, False)
+            reason = _last_words(child)
+            if not reason:
                 raise
-            finally:
-                os.close(reader)
-            children.append(consumer)
-            origin = producer if isinstance(producer, int) else producer.stdout_fd
-            assert origin is not None  # spawn captures unless told otherwise
-            transfer = Transfer(origin, sink, head=head, talkers=children)
-            is_complete = transfer.run()
-            self._judge(transfer, consumer, accepted=(0,))
-            if children[0] is not consumer:
-                self._judge(transfer, children[0], accepted=accepted)
-            if not is_complete:
-                raise UsageError(f"{self._source.words} could not be unpacked to its end")
-            self.digest, self.size_bytes = transfer.hexdigest(), transfer.size_bytes
-        finally:
-            for child in children:
-                child.kill()
-
-    def _judge(self, transfer: Transfer, child: Child, *, accepted: Sequence[int]) -> None:
-        """Raise what a program's end means."""
+            raise UsageError(f"it cannot be unpacked: {reason}") from error
         done = child.finish(_END_LIMIT_S)
-        if done.returncode in accepted:
+        if done.returncode != 0:
+            reason = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
+            raise UsageError(f"it cannot be unpacked: {reason[:200]}")
+        return result
+    finally:
+        child.kill()
+
+
+def decompressor(head: bytes) -> str | None:
+    """Return the program that unpacks what begins like this; None when it is not packed. Raises MissingTool."""
+    for magic, programs, package in _DECOMPRESSORS:
+        if head.startswith(magic):
+            for program in programs[:-1]:
+                try:
+                    return os.fspath(find_program(program, package=package))
+                except MissingTool:
+                    continue
+            return os.fspath(find_program(programs[-1], package=package))
+    return None
+
+
+def _fill(fd: int, target: Path, algorithm: str, check: Callable[[], None]) -> tuple[str, Unpacked]:
+    placer = Placer(target)
+    try:
+        with Stream(fd, algorithm, _Room(target, check).check) as stream:
+            for entry in entries(stream):
+                try:
+                    placer.place(entry, stream)
+                except OSError as error:
+                    if error.errno in _DISK:
+                        raise
+                    raise UsageError(f"the entry {entry.name[:200]!r} cannot be made: {error.strerror}") from None
+            placer.finish()
+        unpacked = Unpacked(size_bytes=placer.size_bytes, implied=placer.implied, is_opaque=placer.has_opaque_root)
+        return stream.digest, unpacked
+    finally:
+        placer.close()
+
+
+class _Room:
+    """Watches a stream that is being unpacked: neither too long, nor longer than the disk."""
+
+    def __init__(self, target: Path, check: Callable[[], None]) -> None:
+        self._target = target
+        self._check = check
+        self._next_look = _LOOK_EVERY_BYTES
+
+    def check(self, done_bytes: int) -> None:
+        self._check()
+        if done_bytes < self._next_look:
             return
-        text = transfer.said(child) + done.stderr
-        words = self._source.words
-        if any(mark in text for mark in _NO_ROOM):
-            raise StorageUnusable(f"the disk of {self._root} is full", hint="free some space and try again")
-        if "Operation not permitted" in text and os.geteuid() != 0:
-            raise NotPermitted(f"{words}: {_reason(text)}", hint="run as root")
-        raise UsageError(
-            f"{words} cannot be imported: {_reason(text) or f'status {done.returncode}'}",
-            hint="give a directory, or a tar archive (plain, gzip, bzip2, xz, zstd)",
-        )
+        self._next_look = done_bytes + _LOOK_EVERY_BYTES
+        if done_bytes > STREAM_MAX_BYTES:
+            raise UsageError(f"the layer has more than {STREAM_MAX_BYTES >> 40} TiB")
+        status = os.statvfs(self._target)
+        if status.f_bavail * status.f_frsize < _FREE_BYTES:
+            raise StorageUnusable(
+                f"less than {_FREE_BYTES >> 20} MiB are free on the disk of {self._target.parent}",
+                hint="free some space and try again",
+            )
 
 
-def image_id(digest: str, config: ImageConfig) -> str:
-    """Return the id of this content with these defaults: two imports of the same are one image."""
-    content = msgspec.json.encode({"config": config, "layers": [_PREFIX + digest]}, order="deterministic")
-    return _PREFIX + hashlib.sha256(content).hexdigest()
-
-
-def _tar() -> str:
-    return os.fspath(find_program("tar", package="tar"))
-
-
-def _reason(text: str) -> str:
-    """Return the first line in which a program says what is wrong, without tar's remarks."""
-    for line in text.splitlines():
-        if line.strip() and "Removing leading" not in line and not line.endswith("socket ignored"):
-            return line.strip()
-    return ""
+def _last_words(child: Child) -> str:
+    """What a decompressor has said, when it is it that has failed."""
+    try:
+        done = child.finish(0.5)
+    except DeadlineExceeded:  # it waits for us: the archive is at fault
+        return ""
+    return done.stderr.strip().splitlines()[-1][:200] if done.returncode > 0 and done.stderr.strip() else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from bento.model.container import Container
@@ -43,16 +43,31 @@ class StateStore(Protocol):
         """Forget a container. Idempotent."""
 
     def put_image(self, image: Image) -> None:
-        """Store an image; an older one of the same name is replaced."""
+        """Store an image under its id, in place of what was known of it. It keeps the names that it has, and gets those
+        of ``image``: who had them before loses them.
+        """
+
+    def get_image(self, image_id: str) -> Image | None:
+        """Return the image with this full id; None when there is none."""
 
     def find_image(self, ref: str) -> Image:
-        """Return the image of this name, id, or unambiguous id prefix (with or without ``sha256:``)."""
+        """Return the image of this name, id, or unambiguous id prefix (with or without ``sha256:``); a name wins.
+
+        A name without a registry also finds what came from another one than docker.io, when only one image fits.
+        Raises NotFound, Conflict.
+        """
 
     def list_images(self) -> builtins.list[Image]:
         """Return all images, newest first."""
 
-    def remove_image(self, name: str) -> None:
-        """Forget an image by its name. Idempotent."""
+    def name_image(self, image_id: str, names: Iterable[str]) -> None:
+        """Give an image more names, full ones; who had them before loses them. Idempotent. Raises NotFound."""
+
+    def unname_image(self, names: Iterable[str]) -> None:
+        """Forget full names of images; what has none left stays, and dangles. Idempotent."""
+
+    def remove_image(self, image_id: str) -> None:
+        """Forget an image, by its full id, and its names. Idempotent."""
 
     def put_volume(self, volume: Volume) -> None:
         """Store a volume; an older record of the same name is replaced."""

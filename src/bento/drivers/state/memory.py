@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import builtins
 from _thread import RLock
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+from msgspec.structs import replace
 
 from bento.drivers.state.resolve import (
     ambiguous_container,
     ambiguous_image,
+    fits_suffix,
     image_digits,
     name_taken,
+    names_to_try,
     no_container,
     no_image,
     no_volume,
+    one_image,
 )
 from bento.errors import InternalError
 from bento.model.container import Container
@@ -27,7 +32,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self._mutex = RLock()
         self._containers: dict[str, Container] = {}
-        self._images: dict[str, Image] = {}  # by name
+        self._images: dict[str, Image] = {}  # by id
+        self._names: dict[str, str] = {}  # full name -> id
         self._volumes: dict[str, Volume] = {}
         self._is_closed = False
 
@@ -91,22 +97,33 @@ class MemoryStore:
             self._containers.pop(container_id, None)
 
     def put_image(self, image: Image) -> None:
-        """Store an image; an older one of the same name is replaced."""
+        """Store an image under its id; see StateStore."""
         with self._mutex:
             self._check_open()
-            self._images[image.name] = image
+            self._images[image.id] = image
+            self._names.update(dict.fromkeys(image.names, image.id))
+
+    def get_image(self, image_id: str) -> Image | None:
+        """Return the image with this full id; None when there is none."""
+        with self._mutex:
+            self._check_open()
+            return self._named(self._images[image_id]) if image_id in self._images else None
 
     def find_image(self, ref: str) -> Image:
         """Return the image of this name, id, or unambiguous id prefix; a name wins."""
         digits = image_digits(ref)
+        full, suffix = names_to_try(ref)
         with self._mutex:
             self._check_open()
-            if ref in self._images:
-                return self._images[ref]
+            if full in self._names:
+                return self._named(self._images[self._names[full]])
             fits = [image for image in self.list_images() if digits and image.id.startswith(f"sha256:{digits}")]
+            alike = one_image(ref, [item for item in self._names.items() if fits_suffix(item[0], suffix)])
+            if alike is not None:
+                return self._named(self._images[alike])
         if not fits:
             raise no_image(ref)
-        if len({image.id for image in fits}) > 1:
+        if len(fits) > 1:
             raise ambiguous_image(ref, [image.name for image in fits])
         return fits[0]
 
@@ -114,14 +131,33 @@ class MemoryStore:
         """Return all images, newest first."""
         with self._mutex:
             self._check_open()
-            by_name = sorted(self._images.values(), key=lambda image: image.name)
-            return sorted(by_name, key=lambda image: -image.created_unix_ns)
+            found = sorted(self._images.values(), key=lambda image: (-image.created_unix_ns, image.id))
+            return [self._named(image) for image in found]
 
-    def remove_image(self, name: str) -> None:
-        """Forget an image by its name. Idempotent."""
+    def name_image(self, image_id: str, names: Iterable[str]) -> None:
+        """Give an image more names; who had them before loses them."""
         with self._mutex:
             self._check_open()
-            self._images.pop(name, None)
+            if image_id not in self._images:
+                raise no_image(image_id)
+            self._names.update(dict.fromkeys(names, image_id))
+
+    def unname_image(self, names: Iterable[str]) -> None:
+        """Forget names. Idempotent."""
+        with self._mutex:
+            self._check_open()
+            for name in names:
+                self._names.pop(name, None)
+
+    def remove_image(self, image_id: str) -> None:
+        """Forget an image by its id. Idempotent."""
+        with self._mutex:
+            self._check_open()
+            self._images.pop(image_id, None)
+            self._names = {name: key for name, key in self._names.items() if key != image_id}
+
+    def _named(self, image: Image) -> Image:
+        return replace(image, names=tuple(sorted(name for name, key in self._names.items() if key == image.id)))
 
     def put_volume(self, volume: Volume) -> None:
         """Store a volume; an older record of the same name is replaced."""

@@ -45,11 +45,45 @@ def _first_schema(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX images_by_id ON images (id)")
 
 
+def _images_by_id(connection: sqlite3.Connection) -> None:
+    """An image has any number of names. Those of old were a word each, and their records had one layer."""
+    rows = connection.execute(
+        "SELECT name, id, created_unix_ns, document FROM images ORDER BY created_unix_ns"
+    ).fetchall()
+    connection.execute("DROP TABLE images")
+    connection.execute(
+        """
+        CREATE TABLE images (
+            id TEXT PRIMARY KEY,
+            created_unix_ns INTEGER NOT NULL,
+            document BLOB NOT NULL
+        )
+        """
+    )
+    connection.execute(
+        """
+        CREATE TABLE image_names (
+            name TEXT PRIMARY KEY,
+            image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE
+        )
+        """
+    )
+    connection.execute("CREATE INDEX image_names_by_id ON image_names (image_id)")
+    for _, image_id, created_unix_ns, document in rows:
+        connection.execute("INSERT OR REPLACE INTO images VALUES (?, ?, ?)", (image_id, created_unix_ns, document))
+    for name, image_id, _, _ in rows:
+        connection.execute("INSERT INTO image_names VALUES (?, ?)", (f"docker.io/library/{name}:latest", image_id))
+
+
 def _volumes(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TABLE volumes (name TEXT PRIMARY KEY, document BLOB NOT NULL)")
 
 
-MIGRATIONS: Final[tuple[tuple[str, Step], ...]] = (("first-schema", _first_schema), ("volumes", _volumes))
+MIGRATIONS: Final[tuple[tuple[str, Step], ...]] = (
+    ("first-schema", _first_schema),
+    ("images-by-id", _images_by_id),
+    ("volumes", _volumes),
+)
 CURRENT: Final = len(MIGRATIONS)
 
 

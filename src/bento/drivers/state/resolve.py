@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bento.errors import Conflict, NotFound
+from bento.model import reference
 
 _IMAGE_PREFIX = "sha256:"
 _HEX = frozenset("0123456789abcdef")
@@ -14,6 +15,29 @@ def image_digits(ref: str) -> str:
     """Return the hexadecimal digits of an image id or prefix; "" when ``ref`` can be no id."""
     digits = ref.removeprefix(_IMAGE_PREFIX)
     return digits if _HEX.issuperset(digits) else ""
+
+
+def names_to_try(ref: str) -> tuple[str, str]:
+    """Return the full name to look for, and what a name that says no registry may end with; "" when it says one."""
+    full = reference.complete(ref)
+    suffix = "" if reference.has_registry(ref) or not ref else full.removeprefix(reference.DEFAULT_DOMAIN)
+    return full, suffix.replace("/library/", "/", 1) if suffix.startswith("/library/") else suffix
+
+
+def fits_suffix(full: str, suffix: str) -> bool:
+    """Whether a stored name is ``REGISTRY[/PATH]`` and then the name that was asked for."""
+    return bool(suffix) and full.endswith(suffix)
+
+
+def one_image(ref: str, names: Iterable[tuple[str, str]]) -> str | None:
+    """Return the id that all of (name, id) have; None when there are none. Raises Conflict when there are several."""
+    found = sorted(names)
+    if len({image_id for _, image_id in found}) > 1:
+        raise Conflict(
+            f"several images are called {ref!r}: {_some([reference.familiar(name) for name, _ in found])}",
+            hint="give the registry, too",
+        )
+    return found[0][1] if found else None
 
 
 def no_container(ref: str) -> NotFound:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import builtins
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
-from bento.drivers.state.database import BUSY_TIMEOUT_S, Database
+from bento.drivers.state.database import BUSY_TIMEOUT_S, Database, Transaction
 from bento.drivers.state.resolve import (
     ambiguous_container,
     ambiguous_image,
+    fits_suffix,
     image_digits,
     name_taken,
+    names_to_try,
     no_container,
     no_image,
     no_volume,
+    one_image,
 )
 from bento.errors import InternalError, StateCorrupt, UsageError
 from bento.model.container import Container
@@ -29,6 +33,8 @@ _Record = TypeVar("_Record", Container, Image, Volume)
 
 _AFTER_HEX = "g"
 """Sorts behind every hexadecimal digit: a prefix search becomes a range, with no wildcards to escape."""
+
+_IMAGES = "SELECT id, document, (SELECT json_group_array(name) FROM image_names WHERE image_id = id) FROM images"
 
 
 class SqliteStore:
@@ -125,40 +131,44 @@ class SqliteStore:
         self._database.urgent(lambda: self._delete("DELETE FROM containers WHERE id = ?", container_id))
 
     def put_image(self, image: Image) -> None:
-        """Store an image; an older one of the same name is replaced."""
+        """Store an image under its id; see StateStore."""
         with self._database.atomic() as transaction:
             transaction.execute(
-                "INSERT OR REPLACE INTO images (name, id, created_unix_ns, document) VALUES (?, ?, ?, ?)",
-                (image.name, image.id, image.created_unix_ns, _encode(image)),
+                "INSERT INTO images (id, created_unix_ns, document) VALUES (?1, ?2, ?3)"
+                " ON CONFLICT (id) DO UPDATE SET created_unix_ns = ?2, document = ?3",
+                (image.id, image.created_unix_ns, _encode(replace(image, names=()))),
             )
+            _put_names(transaction, image.id, image.names)
+
+    def get_image(self, image_id: str) -> Image | None:
+        """Return the image with this full id; None when there is none."""
+        rows = self._database.rows(f"{_IMAGES} WHERE id = ?", (image_id,))
+        return self._image(*rows[0]) if rows else None
 
     def find_image(self, ref: str) -> Image:
-        """Return the image of this name, id, or unambiguous id prefix; a name wins.
-
-        One id under several names is one image: the newest of them is returned.
-        """
-        rows = self._database.rows("SELECT name, id, document FROM images WHERE name = ?", (ref,))
+        """Return the image of this name, id, or unambiguous id prefix; a name wins."""
+        full, suffix = names_to_try(ref)
+        rows = self._database.rows(f"{_IMAGES} WHERE id = (SELECT image_id FROM image_names WHERE name = ?)", (full,))
+        if not rows and suffix:
+            names = self._database.rows("SELECT name, image_id FROM image_names")
+            alike = one_image(ref, [(name, key) for name, key in names if fits_suffix(name, suffix)])
+            rows = self._database.rows(f"{_IMAGES} WHERE id = ?", (alike,)) if alike is not None else []
         digits = image_digits(ref)
         if not rows and digits:
             first = f"sha256:{digits}"
             rows = self._database.rows(
-                "SELECT name, id, document FROM images WHERE id >= ? AND id < ? ORDER BY created_unix_ns DESC, name",
-                (first, first + _AFTER_HEX),
+                f"{_IMAGES} WHERE id >= ? AND id < ? ORDER BY created_unix_ns DESC, id", (first, first + _AFTER_HEX)
             )
         if not rows:
             raise no_image(ref)
-        if len({row[1] for row in rows}) > 1:
-            raise ambiguous_image(ref, [row[0] for row in rows])
-        return self._decode(rows[0][2], Image, rows[0][0])
+        images = [self._image(*row) for row in rows]
+        if len(images) > 1:
+            raise ambiguous_image(ref, [image.name for image in images])
+        return images[0]
 
     def list_images(self) -> builtins.list[Image]:
         """Return all images, newest first."""
-        rows = self._database.rows("SELECT document, name FROM images ORDER BY created_unix_ns DESC, name")
-        return [self._decode(document, Image, name) for document, name in rows]
-
-    def remove_image(self, name: str) -> None:
-        """Forget an image by its name. Idempotent."""
-        self._database.urgent(lambda: self._delete("DELETE FROM images WHERE name = ?", name))
+        return [self._image(*row) for row in self._database.rows(f"{_IMAGES} ORDER BY created_unix_ns DESC, id")]
 
     def put_volume(self, volume: Volume) -> None:
         """Store a volume; an older record of the same name is replaced."""
@@ -183,9 +193,30 @@ class SqliteStore:
         """Forget a volume. Idempotent."""
         self._database.urgent(lambda: self._delete("DELETE FROM volumes WHERE name = ?", name))
 
-    def _delete(self, sql: str, key: str) -> None:
+    def name_image(self, image_id: str, names: Iterable[str]) -> None:
+        """Give an image more names; who had them before loses them. Idempotent. Raises NotFound."""
         with self._database.atomic() as transaction:
-            transaction.execute(sql, (key,))
+            if not transaction.execute("SELECT 1 FROM images WHERE id = ?", (image_id,)):
+                raise no_image(image_id)
+            _put_names(transaction, image_id, names)
+
+    def unname_image(self, names: Iterable[str]) -> None:
+        """Forget names. Idempotent."""
+        wanted = tuple(names)
+        self._database.urgent(lambda: self._delete("DELETE FROM image_names WHERE name = ?", *wanted))
+
+    def remove_image(self, image_id: str) -> None:
+        """Forget an image by its id, and its names. Idempotent."""
+        self._database.urgent(lambda: self._delete("DELETE FROM images WHERE id = ?", image_id))
+
+    def _delete(self, sql: str, *keys: str) -> None:
+        with self._database.atomic() as transaction:
+            for key in keys:
+                transaction.execute(sql, (key,))
+
+    def _image(self, image_id: str, document: bytes, names: str) -> Image:
+        image = self._decode(document, Image, image_id)
+        return replace(image, names=tuple(sorted(msgspec.json.decode(names, type=list[str]))))
 
     def close(self) -> None:
         """Release the store. Idempotent."""
@@ -214,3 +245,8 @@ def _encode(record: Container | Image | Volume) -> bytes:
         raise UsageError(
             f"not valid UTF-8: {error.object!r}", hint="names, variables and paths must be text"
         ) from error
+
+
+def _put_names(transaction: Transaction, image_id: str, names: Iterable[str]) -> None:
+    for name in names:
+        transaction.execute("INSERT OR REPLACE INTO image_names (name, image_id) VALUES (?, ?)", (name, image_id))

@@ -1,0 +1,319 @@
+"""An image on its way in: its blobs are verified, its layers unpacked, then all of it is put in place at once."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import fcntl
+import hashlib
+import os
+import platform as machine
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from bento.command import run
+from bento.drivers.image.base import Record, nothing
+from bento.drivers.image.unpack import Unpacked, unpack
+from bento.errors import NotFound, StorageUnusable, UsageError
+from bento.kernel.tree import remove_tree
+from bento.model.image import Image
+from bento.model.reference import is_digest
+from bento.oci.image import (
+    CONFIG_MAX_BYTES,
+    MANIFEST_MAX_BYTES,
+    Descriptor,
+    Index,
+    Manifest,
+    ParsedConfig,
+    Platform,
+    choose_platform,
+    parse_config,
+    parse_manifest,
+)
+
+if TYPE_CHECKING:
+    from bento.drivers.image.store import ImageStore
+
+_SYNC_LIMIT_S: Final = 600.0
+_CHUNK_BYTES: Final = 1 << 20
+_WORKERS_MAX: Final = 8
+_GO_MACHINES: Final = {
+    "x86_64": Platform("linux", "amd64"),
+    "aarch64": Platform("linux", "arm64", "v8"),
+    "armv7l": Platform("linux", "arm", "v7"),
+    "armv6l": Platform("linux", "arm", "v6"),
+    "i386": Platform("linux", "386"),
+    "i686": Platform("linux", "386"),
+    "mips64": Platform("linux", "mips64le"),
+    "loongarch64": Platform("linux", "loong64"),
+}
+"""What uname(2) says, in Go's words, where they differ."""
+
+
+def host_platform() -> Platform:
+    """Return what this machine runs."""
+    name = machine.machine()
+    return _GO_MACHINES.get(name, Platform("linux", name))
+
+
+class StoreIntake:
+    """An Intake of the ImageStore: everything new is in ``directory`` until ``adopt`` moves it to its place."""
+
+    def __init__(self, store: ImageStore, directory: Path, lock: int) -> None:
+        self._store = store
+        self._blobs = directory / "blobs"
+        self._layers = directory / "layers"
+        self._lock = lock
+        self._unpacked: dict[str, Path] = {}  # by DiffID
+        self._is_cancelled = False
+        self._blobs.mkdir()
+        self._layers.mkdir()
+
+    def add_blob(self, source_fd: int) -> str:
+        """Copy what is to be read into a blob; return its digest. Blocks until the end of file."""
+        digest = hashlib.sha256()
+        path = self._blobs / f"new-{os.urandom(4).hex()}"
+        with open(path, "xb", buffering=0) as blob:
+            while chunk := os.read(source_fd, _CHUNK_BYTES):
+                digest.update(chunk)
+                view = memoryview(chunk)
+                while view:
+                    view = view[blob.write(view) :]
+        return self._named(path, f"sha256:{digest.hexdigest()}")
+
+    def add_bytes(self, content: bytes) -> str:
+        """Make a blob of these bytes; return its digest. Idempotent."""
+        path = self._blobs / f"new-{os.urandom(4).hex()}"
+        path.write_bytes(content)
+        return self._named(path, f"sha256:{hashlib.sha256(content).hexdigest()}")
+
+    def add_layer(self, digest: str) -> str:
+        """Unpack a blob that is a layer; return its DiffID."""
+        fd = self._open(digest)
+        try:
+            return self._unpack(fd, "sha256")
+        finally:
+            os.close(fd)
+
+    def blob_size(self, digest: str) -> int:
+        """Return how many bytes a blob has. Raises NotFound."""
+        return self._pin(digest).stat().st_size
+
+    def blob_head(self, digest: str) -> bytes:
+        """Return the first bytes of a blob."""
+        with open(self._pin(digest), "rb") as blob:
+            return blob.read(16)
+
+    def is_empty(self, diff_id: str) -> bool:
+        """Whether a layer of ``add_layer`` has no files."""
+        return not os.listdir(self._unpacked[diff_id])
+
+    @property
+    def root(self) -> Path:
+        """The engine's root."""
+        return self._store.root
+
+    def adopt(self, digest: str, record: Record = nothing, platform: Platform | None = None) -> Image:
+        """Make an image of a manifest whose blobs are all there, and have it recorded. See Intake."""
+        digest, manifest = self._manifest(digest, platform or host_platform())
+        config = parse_config(self._read(manifest.config, CONFIG_MAX_BYTES))
+        if len(config.diff_ids) != len(manifest.layers):
+            raise UsageError(
+                f"the image has {len(manifest.layers)} layers, and its configuration {len(config.diff_ids)}",
+                hint="it is damaged",
+            )
+        if not manifest.layers:
+            raise UsageError("the image has no layers", hint="there is nothing in it to run")
+        for layer in manifest.layers:
+            if (size := self.blob_size(layer.digest)) != layer.size:
+                raise UsageError(f"layer {layer.digest} has {size} bytes, not {layer.size} as the manifest says")
+        wanted = dict(zip(config.diff_ids, manifest.layers, strict=True))
+        while True:
+            self._unpack_missing(wanted)
+            with self._store.changing(fcntl.LOCK_EX):
+                if self._missing(wanted):  # removed in the last moment
+                    continue
+                image = self._image(digest, manifest, config)
+                doomed = self._settle(image, record)
+                break
+        for path in doomed:
+            remove_tree(path)
+        return image
+
+    def _manifest(self, digest: str, platform: Platform) -> tuple[str, Manifest]:
+        parsed = parse_manifest(self._read(Descriptor("", digest, -1), MANIFEST_MAX_BYTES))
+        if isinstance(parsed, Index):
+            chosen = choose_platform(parsed, platform)
+            digest, parsed = chosen.digest, parse_manifest(self._read(chosen, MANIFEST_MAX_BYTES))
+        if isinstance(parsed, Index):
+            raise UsageError("the index of the image leads to another index", hint="it is damaged")
+        return digest, parsed
+
+    def _named(self, path: Path, digest: str) -> str:
+        os.rename(path, self._blobs / digest)
+        return digest
+
+    def _pin(self, digest: str) -> Path:
+        """Return a name of our own for a blob: it stays when somebody removes it."""
+        if not is_digest(digest):
+            raise UsageError(f"bad digest {digest!r}", hint="it is sha256: and 64 digits, or sha512: and 128")
+        own = self._blobs / digest
+        if not own.exists():
+            try:
+                os.link(self._store.blob(digest), own, follow_symlinks=False)
+            except FileNotFoundError:
+                raise NotFound(f"the blob {digest} is missing", hint="fetch the image again") from None
+        return own
+
+    def _open(self, digest: str) -> int:
+        return os.open(self._pin(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def _read(self, descriptor: Descriptor, limit_bytes: int) -> bytes:
+        """Return a small blob that is what its descriptor says; -1 is any size."""
+        path = self._pin(descriptor.digest)
+        size = path.stat().st_size
+        if size > limit_bytes:
+            raise UsageError(f"{descriptor.digest} has {size} bytes; at most {limit_bytes} are read of such a document")
+        if descriptor.size not in (-1, size):
+            raise UsageError(f"{descriptor.digest} has {size} bytes, not {descriptor.size} as the manifest says")
+        content = path.read_bytes()
+        algorithm, _, digits = descriptor.digest.partition(":")
+        if hashlib.new(algorithm, content).hexdigest() != digits:
+            raise UsageError(f"{descriptor.digest} is damaged: its content has another digest", hint="fetch it again")
+        return content
+
+    def _missing(self, wanted: Iterable[str]) -> list[str]:
+        return [diff_id for diff_id in wanted if diff_id not in self._unpacked and not self._place(diff_id).is_dir()]
+
+    def _place(self, diff_id: str) -> Path:
+        return self._store.layer(diff_id.partition(":")[2])
+
+    def _unpack_missing(self, wanted: dict[str, Descriptor]) -> None:
+        """Unpack in parallel what is not there. The first failure ends all."""
+        missing = self._missing(wanted)
+        if not missing:
+            return
+        with concurrent.futures.ThreadPoolExecutor(min(_WORKERS_MAX, len(missing), os.cpu_count() or 1)) as pool:
+            jobs = [pool.submit(self._unpack_verified, wanted[diff_id], diff_id) for diff_id in missing]
+            try:
+                for job in concurrent.futures.as_completed(jobs):
+                    job.result()
+            except BaseException:
+                self._is_cancelled = True
+                pool.shutdown(cancel_futures=True)
+                raise
+        self._write_out()
+
+    def _unpack_verified(self, layer: Descriptor, diff_id: str) -> None:
+        algorithm, _, digits = layer.digest.partition(":")
+        fd = self._open(layer.digest)
+        try:
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                hashed = pool.submit(_hash_file, fd, algorithm)
+                got = self._unpack(fd, diff_id.partition(":")[0])
+                if hashed.result() != digits:
+                    raise UsageError("its content has another digest: it is damaged")
+                if got != diff_id:
+                    raise UsageError(f"what it unpacks to is {got}, not {diff_id} as the configuration says")
+        except UsageError as error:
+            raise UsageError(f"layer {layer.digest}: {error.message}", hint=error.hint) from error
+        finally:
+            os.close(fd)
+
+    def _unpack(self, fd: int, algorithm: str) -> str:
+        target = self._layers / os.urandom(8).hex()
+        target.mkdir()
+        target.chmod(0o755)  # an archive without an entry for its root: what a root directory should be
+        diff_id, about = unpack(fd, target, algorithm, self._check_cancelled)
+        self._store.about(target).write_bytes(msgspec.json.encode(about))
+        self._unpacked[diff_id] = target
+        return diff_id
+
+    def _check_cancelled(self) -> None:
+        if self._is_cancelled:
+            raise concurrent.futures.CancelledError
+
+    def _image(self, digest: str, manifest: Manifest, config: ParsedConfig) -> Image:
+        abouts = [self._about(diff_id) for diff_id in config.diff_ids]
+        sizes = tuple(about.size_bytes for about in abouts)
+        shown = []
+        for diff_id, about in reversed(list(zip(config.diff_ids, abouts, strict=True))):
+            shown.append(os.fspath(self._place(diff_id)))
+            if about.is_opaque:
+                break
+        return Image(
+            id=manifest.config.digest,
+            digest=digest,
+            layers=tuple(dict.fromkeys(shown)),  # overlayfs takes each once; the topmost hides the others
+            diff_ids=config.diff_ids,
+            layer_digests=tuple(layer.digest for layer in manifest.layers),
+            layer_sizes_bytes=sizes,
+            config=config.config,
+            architecture=config.platform.architecture,
+            os=config.platform.os,
+            variant=config.platform.variant,
+            author=config.author,
+            created_unix_ns=config.created_unix_ns or time.time_ns(),
+            size_bytes=sum(sizes),
+            history=config.history,
+        )
+
+    def _about(self, diff_id: str) -> Unpacked:
+        try:
+            return read_about(self._store.about(self._unpacked.get(diff_id, self._place(diff_id))))
+        except FileNotFoundError:  # of a Bento that did not keep it
+            return Unpacked(size_bytes=0)
+
+    def _settle(self, image: Image, record: Record) -> list[Path]:
+        """Put everything in its place and have it recorded, as one; return what is to be deleted now."""
+        linked: list[Path] = []
+        moved: list[tuple[Path, Path]] = []
+        try:
+            for digest in image.blobs:
+                place = self._store.blob(digest)
+                if not place.exists():
+                    place.parent.mkdir(mode=0o700, exist_ok=True)
+                    os.link(self._blobs / digest, place)
+                    linked.append(place)
+            for diff_id, path in self._unpacked.items():
+                place = self._place(diff_id)
+                if diff_id in image.diff_ids and not place.is_dir():
+                    for source, target in ((self._store.about(path), self._store.about(place)), (path, place)):
+                        os.rename(source, target)
+                        moved.append((target, source))
+            unused = record(image)
+        except BaseException:
+            for place, source in reversed(moved):
+                os.rename(place, source)
+            for place in linked:
+                place.unlink()
+            raise
+        return [path for path, _ in self._store.withdraw(unused).values() if path is not None]
+
+    def _write_out(self) -> None:
+        # A layer's name promises the content for ever, also after a power cut: rename(2) says nothing about the files.
+        written = run(["sync", "--file-system", os.fspath(self._layers)], timeout_s=_SYNC_LIMIT_S)
+        if written.returncode != 0:
+            raise StorageUnusable(
+                f"the image could not be written to disk: {written.stderr.strip()}", hint="see the kernel's log"
+            )
+
+
+def read_about(path: Path) -> Unpacked:
+    """Return what is known of a layer. Raises FileNotFoundError. What cannot be read is nothing known."""
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(path.read_bytes(), type=Unpacked)
+    return Unpacked(size_bytes=0)
+
+
+def _hash_file(fd: int, algorithm: str) -> str:
+    digest = hashlib.new(algorithm)
+    offset = 0
+    while chunk := os.pread(fd, _CHUNK_BYTES, offset):
+        digest.update(chunk)
+        offset += len(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,133 @@
+"""``import``: a root filesystem as an image of one layer, with manifest and configuration, as others make them.
+
+Of a directory GNU tar writes a stream that depends on nothing but the files: sorted, without access and change times.
+The configuration has no time in it, so that the same files with the same defaults are the same image.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bento.command import Child, find_program, spawn
+from bento.drivers.image.intake import host_platform
+from bento.drivers.image.source import Source
+from bento.errors import MissingTool, UsageError
+from bento.model.image import Image, ImageConfig
+from bento.oci import image as oci
+
+if TYPE_CHECKING:
+    from bento.drivers.image.base import Record
+    from bento.drivers.image.intake import StoreIntake
+
+_END_LIMIT_S: Final = 600.0
+_SAID_BYTES: Final = 16 << 10
+# Attributes of trusted.overlay.* are orders to overlayfs, such as to take a file's content from elsewhere: an image has
+# no business giving them.
+_PACK: Final = (
+    "--create",
+    "--format=posix",
+    "--sort=name",
+    "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
+    "--sparse",
+    "--sparse-version=0.0",  # the later ones put tar's process id into the stream
+    "--numeric-owner",
+    "--one-file-system",
+    "--xattrs",
+    "--xattrs-include=*",
+    "--xattrs-exclude=trusted.overlay.*",
+)
+_GIVE: Final = "give a root filesystem: bin, etc, usr, ..."
+
+
+def import_rootfs(intake: StoreIntake, path: Path, config: ImageConfig, record: Record) -> Image:
+    """Make an image of a directory or an archive; see ``ImageStore.import_rootfs``."""
+    source = Source(path)
+    try:
+        digest = _pack_directory(intake, source) if source.is_directory else intake.add_blob(source.fd)
+    finally:
+        source.close()
+    try:
+        diff_id = intake.add_layer(digest)
+    except UsageError as error:
+        raise UsageError(
+            f"{source.words} cannot be imported: {error.message}",
+            hint="give a directory, or a tar archive (plain, gzip, bzip2, xz, zstd)",
+        ) from error
+    if intake.is_empty(diff_id):
+        raise UsageError(f"{source.words} holds no files", hint=_GIVE)
+    content = oci.write_config(config, host_platform(), [diff_id])
+    config_digest = intake.add_bytes(content)
+    layer = oci.Descriptor(oci.layer_type(intake.blob_head(digest)), digest, intake.blob_size(digest))
+    manifest = oci.write_manifest(oci.Descriptor(oci.OCI_CONFIG, config_digest, len(content)), [layer])
+    return intake.adopt(intake.add_bytes(manifest), record)
+
+
+def _pack_directory(intake: StoreIntake, source: Source) -> str:
+    path = source.path
+    if not os.listdir(source.fd):
+        raise UsageError(f"{path} is empty", hint=_GIVE)
+    tar = os.fspath(find_program("tar", package="tar"))
+    packer = spawn([tar, *_PACK, *_exclusions(path, intake.root), f"--directory={path}", "--file=-", "."])
+    compressor: Child | None = None
+    try:
+        assert packer.stdout_fd is not None  # spawn captures unless told otherwise
+        os.set_blocking(packer.stdout_fd, True)
+        compressor = spawn([*_gzip(), "-1", "-n", "-c"], stdin_fd=packer.stdout_fd)
+        assert compressor.stdout_fd is not None
+        os.set_blocking(compressor.stdout_fd, True)
+        listener = _Listener(packer)
+        digest = intake.add_blob(compressor.stdout_fd)
+        for child, accepted in ((packer, (0, 1)), (compressor, (0,))):
+            # 1: "some files differ", such as a log that grew meanwhile in a directory in use (tar's manual, 2.5).
+            done = child.finish(_END_LIMIT_S)
+            if done.returncode not in accepted:
+                said = listener.said() if child is packer else done.stderr.strip()
+                reason = (said or f"status {done.returncode}").splitlines()[0]
+                raise UsageError(f"{source.words} cannot be imported: {reason}")
+        return digest
+    finally:
+        for each in (packer, compressor):
+            if each is not None:
+                each.kill()
+
+
+def _exclusions(path: Path, root: Path) -> list[str]:
+    """Keep our own files out, when the root lies inside the directory: an import would copy itself."""
+    here, root_path = os.path.realpath(path), os.path.realpath(root)
+    if os.path.commonpath([here, root_path]) != here:
+        return []
+    if here == root_path:
+        raise UsageError(f"{path} is Bento's own root", hint="import another directory")
+    return ["--anchored", "--no-wildcards", f"--exclude=./{os.path.relpath(root_path, here)}"]
+
+
+def _gzip() -> list[str]:
+    try:
+        return [os.fspath(find_program("pigz", package="pigz"))]
+    except MissingTool:
+        return [os.fspath(find_program("gzip", package="gzip"))]
+
+
+class _Listener:
+    """Takes what a program complains of, meanwhile: it stands still when nobody does (pipe(7))."""
+
+    def __init__(self, child: Child) -> None:
+        assert child.stderr_fd is not None
+        self._said = bytearray()
+        self._fd = os.dup(child.stderr_fd)
+        os.set_blocking(self._fd, True)
+        self._thread = threading.Thread(target=self._listen, name="bento-listen", daemon=True)
+        self._thread.start()
+
+    def said(self) -> str:
+        """Return the beginning of it, once the program has ended."""
+        self._thread.join()
+        return self._said.decode(errors="replace").strip()
+
+    def _listen(self) -> None:
+        with open(self._fd, "rb", buffering=0) as stream:
+            while chunk := stream.read(_SAID_BYTES):
+                self._said += chunk[: _SAID_BYTES - len(self._said)]

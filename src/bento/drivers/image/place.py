@@ -1,0 +1,338 @@
+"""Making the entries of a layer's archive in a directory, and nowhere else.
+
+What comes out is a layer as overlayfs wants it: a deletion is a character device 0:0, an emptied directory has the
+attribute ``trusted.overlay.opaque`` (kernel, Documentation/filesystems/overlayfs.rst; image-spec, layer.md).
+
+No path is ever followed from the outside: directories are opened by openat2(2) with RESOLVE_BENEATH, which refuses
+every link that would leave the directory, and each entry is made by its last name below such a descriptor,
+exclusively. Directories get their owner, mode, attributes and times last: a set-group-ID bit or a default ACL would be
+inherited, and every new entry would change the times.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from bento.drivers.image.tarstream import Stream
+from bento.errors import KernelError, UsageError
+from bento.kernel.rootfs import open_beneath
+from bento.kernel.tree import remove_tree
+
+_WHITEOUT: Final = ".wh."
+_OPAQUE: Final = ".wh..wh..opq"
+_AUFS: Final = ".wh..wh."
+"""What aufs keeps for itself: directories of hard links and of orphans."""
+_OPAQUE_ATTRIBUTE: Final = "trusted.overlay.opaque"
+_ATTRIBUTE_PREFIX: Final = "SCHILY.xattr."
+_OVERLAY_ORDERS: Final = "trusted.overlay."
+"""Attributes that are orders to overlayfs, such as to take a file's content from elsewhere: no image may give them."""
+
+_ID_MAX: Final = 2**32 - 2  # the last one means "unchanged" to chown(2)
+_MAJOR_MAX: Final = 2**12 - 1
+_MINOR_MAX: Final = 2**20 - 1
+_TIME_RANGE: Final = range(-(2**31), 2**34)
+"""Seconds that every filesystem can keep (ext4's)."""
+_OPEN_DIRECTORIES: Final = 64
+_NEW: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_MTIME: Final = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9})\d*)?")
+
+_Meta = tuple[int, int, int, int, dict[str, bytes]]  # mode, uid, gid, mtime_ns, attributes
+
+
+class Placer:
+    """Fills one directory. ``close`` it when done; ``finish`` first when all entries are made."""
+
+    def __init__(self, root: Path) -> None:
+        self.size_bytes = 0  # what the files hold
+        self._root = os.open(root, _DIRECTORY)
+        self._open: dict[str, int] = {"": self._root}  # directories, by their path
+        self._directories: dict[str, _Meta] = {}
+        self._implied: set[str] = set()
+        self._has_opaque_root = False
+
+    @property
+    def implied(self) -> tuple[str, ...]:
+        """Directories that no entry describes, "" for the root: only made because something lies in them."""
+        own = self._implied if "" in self._directories else self._implied | {""}
+        return tuple(sorted(own))
+
+    @property
+    def has_opaque_root(self) -> bool:
+        """Whether the layer hides all that is below it."""
+        return self._has_opaque_root
+
+    def place(self, entry: tarfile.TarInfo, stream: Stream) -> None:
+        """Make one entry, in place of what is there under its name. Raises UsageError, OSError when the disk fails."""
+        path = _path(entry.name)
+        parent, _, name = path.rpartition("/")
+        if not path:
+            if not entry.isdir():
+                raise UsageError(f"the entry {entry.name!r} has the place of the root directory")
+            self._directories[""] = _meta(entry)
+        elif name.startswith(_WHITEOUT) or _WHITEOUT in parent:
+            self._delete(parent, name)
+        elif entry.isdir():
+            self._make_directory(parent, name, path, entry)
+        else:
+            try:
+                self._make(self._parent(parent), name, entry, stream)
+            except FileExistsError:
+                if entry.islnk() and _path(entry.linkname) == path:
+                    return
+                self._remove(parent, name, path)
+                self._make(self._parent(parent), name, entry, stream)
+
+    def finish(self) -> None:
+        """Give the directories what is theirs, the deepest first."""
+        for path in sorted(self._directories, reverse=True):
+            mode, uid, gid, mtime_ns, attributes = self._directories[path]
+            fd = open_beneath(self._root, path or ".", _DIRECTORY)
+            try:
+                os.fchown(fd, uid, gid)
+                _set_attributes(fd, attributes, is_regular=True)
+                os.fchmod(fd, mode)
+                os.utime(fd, ns=(mtime_ns, mtime_ns))
+            finally:
+                os.close(fd)
+
+    def close(self) -> None:
+        """Close all descriptors. Idempotent."""
+        for fd in self._open.values():
+            os.close(fd)
+        self._open = {}
+
+    def _parent(self, path: str) -> int:
+        """Return a descriptor of a directory, good until the next one is asked for."""
+        fd = self._open.get(path)
+        if fd is None:
+            fd = self._enter(path)
+            if len(self._open) > _OPEN_DIRECTORIES:
+                self._forget_open()
+            self._open[path] = fd
+        return fd
+
+    def _enter(self, path: str) -> int:
+        """Open a directory, making it and those above it when they are missing."""
+        try:
+            return open_beneath(self._root, path, _DIRECTORY)
+        except KernelError as error:
+            if error.errno == errno.EXDEV:
+                raise UsageError(f"{path!r} leads out of the root filesystem through a symbolic link") from None
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                raise UsageError(f"{path!r} cannot be entered: {os.strerror(error.errno)}") from None
+        above, _, name = path.rpartition("/")
+        self._make_directory(above, name, path, None)
+        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=self._parent(above))
+
+    def _forget_open(self) -> None:
+        """Names may mean other directories now."""
+        for path, fd in self._open.items():
+            if path:
+                os.close(fd)
+        self._open = {"": self._root}
+
+    def _make_directory(self, above: str, name: str, path: str, entry: tarfile.TarInfo | None) -> None:
+        """Make a directory, or keep the one that is there; without ``entry`` because something is to lie in it."""
+        parent = self._parent(above)
+        is_new = True
+        try:
+            os.mkdir(name, 0o755, dir_fd=parent)
+        except FileExistsError:
+            there = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            is_new = not stat.S_ISDIR(there.st_mode)
+            if is_new:
+                if entry is None and not _is_whiteout(there):
+                    raise UsageError(f"{path!r} is no directory, but something is to lie in it") from None
+                self._remove(above, name, path)
+                parent = self._parent(above)
+                os.mkdir(name, 0o755, dir_fd=parent)
+                self._set_opaque(parent, name)  # what was here before hid all that lies below
+        if entry is not None:
+            self._directories[path] = _meta(entry)
+            self._implied.discard(path)
+        elif is_new:
+            self._implied.add(path)
+            os.chmod(name, 0o755, dir_fd=parent)  # whatever the umask
+
+    def _remove(self, above: str, name: str, path: str) -> None:
+        """Take away what is there: a later entry of the same name has its place."""
+        parent = self._parent(above)
+        mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+        if stat.S_ISDIR(mode):
+            remove_tree(Path(f"/proc/self/fd/{parent}/{name}"))
+            inside = f"{path}/"
+            for each in [each for each in self._directories if each == path or each.startswith(inside)]:
+                del self._directories[each]
+            self._implied = {each for each in self._implied if each != path and not each.startswith(inside)}
+        else:
+            os.unlink(name, dir_fd=parent)
+        if not stat.S_ISREG(mode):
+            self._forget_open()
+
+    def _delete(self, parent: str, name: str) -> None:
+        """Carry out a whiteout: what lies below under this name, or all that lies below in this directory, is hidden.
+
+        What the same layer has put there stays (layer.md, "Whiteouts").
+        """
+        first = next((part for part in parent.split("/") if part.startswith(_WHITEOUT)), name)
+        if first == _OPAQUE and not parent:
+            self._has_opaque_root = True
+        elif first == _OPAQUE and first is name:
+            os.setxattr(self._parent(parent), _OPAQUE_ATTRIBUTE, b"y")
+        elif first.startswith(_AUFS):
+            return
+        elif first is not name or name[len(_WHITEOUT) :] in ("", ".", ".."):
+            raise UsageError(f"{parent}/{name}: names that begin with {_WHITEOUT} are deletions; this is none")
+        else:
+            hidden = name[len(_WHITEOUT) :]
+            fd = self._parent(parent)
+            try:
+                os.mknod(hidden, stat.S_IFCHR, 0, dir_fd=fd)
+            except FileExistsError:
+                if stat.S_ISDIR(os.stat(hidden, dir_fd=fd, follow_symlinks=False).st_mode):
+                    self._set_opaque(fd, hidden)
+
+    def _set_opaque(self, parent: int, name: str) -> None:
+        os.setxattr(f"/proc/self/fd/{parent}/{name}", _OPAQUE_ATTRIBUTE, b"y", follow_symlinks=False)
+
+    def _make(self, parent: int, name: str, entry: tarfile.TarInfo, stream: Stream) -> None:
+        """Make what is no directory. Raises FileExistsError before anything was read or written."""
+        if entry.islnk():
+            self._link(parent, name, _path(entry.linkname))
+            return
+        mode, uid, gid, mtime_ns, attributes = _meta(entry)
+        if entry.isreg():
+            fd = os.open(name, _NEW, 0o600, dir_fd=parent)
+            try:
+                self._write(fd, entry, stream)
+                if uid or gid:
+                    os.fchown(fd, uid, gid)
+                if attributes:
+                    _set_attributes(fd, attributes, is_regular=True)
+                os.fchmod(fd, mode)  # after the owner: chown(2) takes set-user-ID away
+                os.utime(fd, ns=(mtime_ns, mtime_ns))
+            finally:
+                os.close(fd)
+            return
+        if entry.issym():
+            os.symlink(_no_nul(entry.linkname), name, dir_fd=parent)
+        else:
+            os.mknod(name, *_device(entry), dir_fd=parent)
+        os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+        if attributes:
+            _set_attributes(f"/proc/self/fd/{parent}/{name}", attributes, is_regular=False)
+        if not entry.issym():
+            os.chmod(name, mode, dir_fd=parent)
+        os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=parent, follow_symlinks=False)
+
+    def _write(self, fd: int, entry: tarfile.TarInfo, stream: Stream) -> None:
+        if entry.sparse is None:
+            for piece in stream.pieces(entry.size):
+                _write_all(fd, piece)
+            self.size_bytes += entry.size
+            return
+        parts: Iterable[tuple[int, int]] = entry.sparse  # type: ignore[assignment]  # typeshed has it flat
+        for offset, size in parts:
+            if min(offset, size) < 0 or offset + size > entry.size:
+                raise UsageError(f"{entry.name!r} is damaged: a part of it lies outside of it")
+            os.lseek(fd, offset, os.SEEK_SET)
+            for piece in stream.pieces(size):
+                _write_all(fd, piece)
+            self.size_bytes += size
+        os.ftruncate(fd, entry.size)
+
+    def _link(self, parent: int, name: str, target: str) -> None:
+        above, _, last = target.rpartition("/")
+        try:
+            source = open_beneath(self._root, above or ".", _DIRECTORY)
+        except KernelError as error:
+            raise UsageError(f"the hard link {name!r} leads to {target!r}: {os.strerror(error.errno)}") from None
+        try:
+            if not last or _is_whiteout(os.stat(last, dir_fd=source, follow_symlinks=False)):
+                raise FileNotFoundError
+            os.link(last, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            raise UsageError(f"the hard link {name!r} leads to {target!r}, which is not in its layer") from None
+        finally:
+            os.close(source)
+
+
+def _path(name: str) -> str:
+    """Return a name as a path below the root; "" is the root. A leading "/" or "./" is taken away, as others do."""
+    parts = [part for part in _no_nul(name).split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise UsageError(f"the name {name!r} leads out of the root filesystem: it has '..' in it")
+    return "/".join(parts)
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise UsageError(f"the name {text!r} has a NUL character in it")
+    return text
+
+
+def _meta(entry: tarfile.TarInfo) -> _Meta:
+    if not (0 <= entry.uid <= _ID_MAX and 0 <= entry.gid <= _ID_MAX):
+        raise UsageError(f"{entry.name!r} has the owner {entry.uid}:{entry.gid}, which cannot be")
+    headers = entry.pax_headers
+    attributes = {}
+    if headers:
+        for key, value in headers.items():
+            name = key.removeprefix(_ATTRIBUTE_PREFIX)
+            if name != key and not name.startswith(_OVERLAY_ORDERS):
+                attributes[_no_nul(name)] = value.encode("utf-8", "surrogateescape")
+    return entry.mode & 0o7777, entry.uid, entry.gid, _mtime_ns(entry, headers.get("mtime")), attributes
+
+
+def _mtime_ns(entry: tarfile.TarInfo, text: str | None) -> int:
+    """tarfile makes a float of it, which has no room for nanoseconds. A time that no filesystem can keep is 1970."""
+    if text is None:
+        return int(entry.mtime) * 10**9 if entry.mtime in _TIME_RANGE else 0
+    match = _MTIME.fullmatch(text)
+    if match is None or int(match[2]) not in _TIME_RANGE:
+        return 0
+    ns = int(match[2]) * 10**9 + int((match[3] or "").ljust(9, "0"))
+    return -ns if match[1] else ns
+
+
+def _device(entry: tarfile.TarInfo) -> tuple[int, int]:
+    if entry.isfifo():
+        return stat.S_IFIFO, 0
+    if not entry.isdev():
+        raise UsageError(f"{entry.name!r} is of a type that no filesystem has: {entry.type!r}")
+    if not (0 <= entry.devmajor <= _MAJOR_MAX and 0 <= entry.devminor <= _MINOR_MAX):
+        raise UsageError(f"{entry.name!r} is device {entry.devmajor}:{entry.devminor}, which cannot be")
+    return stat.S_IFCHR if entry.ischr() else stat.S_IFBLK, os.makedev(entry.devmajor, entry.devminor)
+
+
+def _is_whiteout(there: os.stat_result) -> bool:
+    return stat.S_ISCHR(there.st_mode) and there.st_rdev == 0
+
+
+def _set_attributes(where: int | str, attributes: dict[str, bytes], *, is_regular: bool) -> None:
+    for name, value in attributes.items():
+        if name.startswith("user.") and not is_regular:
+            continue  # only files and directories can have these (xattr(7))
+        try:
+            if isinstance(where, int):
+                os.setxattr(where, name, value)
+            else:
+                os.setxattr(where, name, value, follow_symlinks=False)
+        except OSError as error:
+            # What security module runs here, if any, is not the image's to say; all else is part of its files.
+            if error.errno != errno.ENOTSUP or name == "security.capability":
+                raise
+
+
+def _write_all(fd: int, piece: memoryview) -> None:
+    done = os.write(fd, piece)
+    while done < len(piece):
+        done += os.write(fd, piece[done:])
