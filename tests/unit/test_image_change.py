@@ -102,7 +102,7 @@ def test_expose() -> None:
         "",
         "CMD",
         "CMD   ",
-        "VOLUME /x",
+        "VOLUME /",
         "ONBUILD CMD x",
         "ENV A",
         "ENV =1",

@@ -15,7 +15,7 @@ from bento import clock
 from bento.engine import images, reconcile, signals
 from bento.engine.create import HOST_IMAGE
 from bento.engine.diff import changes_of
-from bento.errors import NotFound, UsageError, WrongState, as_bento_error
+from bento.errors import BentoError, InternalError, NotFound, UsageError, WrongState, as_bento_error
 from bento.files.tarout import TarWriter
 from bento.model.container import Container, Status
 from bento.model.image import HistoryEntry, Image, ImageConfig
@@ -121,20 +121,21 @@ def _about(container: Container, base: Image, config: ImageConfig, options: Comm
 def _add_layer(intake: Intake, changes: Changes) -> str:
     """Write the layer's archive in a thread of its own, to be read here; return its digest."""
     reader, writer = os.pipe()
-    errors: list[BaseException] = []
-    thread = threading.Thread(target=_write, args=(changes, writer, errors), name="bento-commit", daemon=True)
+    outcome: list[BentoError | OSError | None] = []
+    thread = threading.Thread(target=_write, args=(changes, writer, outcome), name="bento-commit", daemon=True)
     thread.start()
     try:
         digest = intake.add_blob(reader)
     finally:
         os.close(reader)  # should nobody read on, the writer is told
         thread.join()
-    if errors:
-        raise errors[0]
+    error = outcome[0] if outcome else InternalError("the layer was not written to its end")
+    if error is not None:
+        raise error
     return digest
 
 
-def _write(changes: Changes, fd: int, errors: list[BaseException]) -> None:
+def _write(changes: Changes, fd: int, outcome: list[BentoError | OSError | None]) -> None:
     def write(data: bytes) -> None:
         view = memoryview(data)
         while view:
@@ -144,8 +145,9 @@ def _write(changes: Changes, fd: int, errors: list[BaseException]) -> None:
         tar = TarWriter(write)
         tar.add_all(changes.layer(), "")
         tar.close()
-    except BaseException as error:
-        errors.append(error)
+        outcome.append(None)
+    except (BentoError, OSError) as error:
+        outcome.append(error)
     finally:
         os.close(fd)
 
