@@ -11,11 +11,13 @@ import errno
 import fcntl
 import math
 import os
+import resource
 import select
 import shlex
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +39,35 @@ _EXTRA_DIRECTORIES: Final = (
 _RESET: Final = frozenset(range(1, 65)) - {signal.SIGKILL, signal.SIGSTOP, 32, 33}
 
 _REAP_LIMIT_S: Final = 5.0
+
+
+class _Own(Struct):
+    """What ``own_process`` has changed; None: this process is somebody else's."""
+
+    nofile: tuple[int, int] | None = None  # the limits children get
+
+
+_own = _Own()
+
+
+def own_process() -> None:
+    """For a process that is Bento's own and has no other threads: make room for many descriptors. Idempotent.
+
+    The soft limit of open files is raised to the hard one; children get the old one. Nothing that is open is inherited
+    any more, which is then not looked for at every start of a child: that would take longer the more is open.
+    """
+    if _own.nofile is not None:
+        return
+    for fd in _inheritable_fds():
+        os.set_inheritable(fd, False)
+    _own.nofile = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def is_own_process() -> bool:
+    """Whether this process is Bento's own, and does nothing else."""
+    return _own.nofile is not None
 
 
 class Completed(Struct, frozen=True):
@@ -187,19 +218,12 @@ def spawn(
         words[0] = str(find_program(words[0], package=words[0]))
     pipes = [_pipe(), _pipe()] if capture else []
     try:
-        actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = []
-        if stdin_fd is None:
-            actions.append((os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0))
-        else:
-            actions.append((os.POSIX_SPAWN_DUP2, stdin_fd, 0))
-        for number in (1, 2):
-            if capture:
-                actions.append((os.POSIX_SPAWN_DUP2, pipes[number - 1][1], number))
-            else:
-                actions.append((os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_WRONLY, 0))
+        actions = [_standard(0, stdin_fd)]
+        actions += [_standard(number, pipes[number - 1][1] if capture else None) for number in (1, 2)]
         # Onto itself: only the child's copy loses close-on-exec (POSIX.1-2024; glibc 2.29, musl 1.1.24).
         actions.extend((os.POSIX_SPAWN_DUP2, fd, fd) for fd in pass_fds)
-        actions.extend((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable_fds() if fd not in pass_fds)
+        if _own.nofile is None:
+            actions.extend((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable_fds() if fd not in pass_fds)
         pid = _spawn(words, clean_environment() if env is None else env, actions, new_session)
     except BaseException:
         for reader, _ in pipes:
@@ -275,11 +299,23 @@ def _pipe() -> tuple[int, int]:
     """Return (read end, write end). The write end is above 2, lest a later dup2 onto 0-2 overwrite it."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
-    if writer <= 2:  # our own caller has closed its standard streams
-        low = writer
-        writer = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 3)
-        os.close(low)
-    return reader, writer
+    return reader, _above_standard(writer)
+
+
+def _above_standard(fd: int) -> int:
+    """Return the descriptor, moved out of the place of a standard stream that our own caller has closed."""
+    if fd > 2:
+        return fd
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return moved
+
+
+def _standard(number: int, fd: int | None) -> tuple[object, ...]:
+    """Return the action that gives a child its standard stream: this descriptor, or /dev/null."""
+    if fd is not None:
+        return (os.POSIX_SPAWN_DUP2, fd, number)
+    return (os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_WRONLY if number else os.O_RDONLY, 0)
 
 
 def _inheritable_fds() -> list[int]:
@@ -300,7 +336,7 @@ def _inheritable_fds() -> list[int]:
 
 def _spawn(argv: list[str], env: dict[str, str], actions: Sequence[tuple[object, ...]], new_session: bool) -> int:
     try:
-        return os.posix_spawn(
+        pid = os.posix_spawn(
             argv[0], argv, env, file_actions=actions, setsid=new_session, setsigmask=(), setsigdef=_RESET
         )
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
@@ -312,3 +348,8 @@ def _spawn(argv: list[str], env: dict[str, str], actions: Sequence[tuple[object,
             "posix_spawn", error.errno or 0, error.strerror or str(error), path=argv[0],
             hint=f"run: {replay_line(argv)}",
         ) from error  # fmt: skip
+    if _own.nofile is not None:
+        # Not ours lowered meanwhile: posix_spawn takes no descriptor above it. Not reaped: the number is its own.
+        with suppress(OSError):
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, _own.nofile)
+    return pid

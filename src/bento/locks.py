@@ -165,19 +165,21 @@ def _wait_until_free(path: Path, deadline_mono_s: float) -> bool:
         raise
     try:
         poller = select.poll()
-        poller.register(watch, select.POLLIN)
+        if watch is not None:
+            poller.register(watch, select.POLLIN)
         # Asked after the watch was set, lest a release between go unseen; not by attempts, whose end would wake us.
         while _is_held(path):
             left_s = deadline_mono_s - time.monotonic()
             if left_s <= 0:
                 return False
-            if poller.poll(math.ceil(min(left_s, _LONGEST_WAIT_S) * 1000)):
+            if poller.poll(math.ceil(min(left_s, _LONGEST_WAIT_S) * 1000)) and watch is not None:
                 os.read(watch, 4096)
                 # The kernel tells of a dead holder's last close just before it drops the lock.
                 os.sched_yield()
         return True
     finally:
-        os.close(watch)
+        if watch is not None:
+            os.close(watch)
 
 
 def _is_held(path: Path) -> bool:

@@ -115,9 +115,9 @@ class HostParts(Parts):
         """See Parts."""
         return inotify.FileWatch(path)
 
-    def watch_gone(self, directory: Path) -> int:
+    def watch_gone(self, directory: Path) -> inotify.GoneWatch:
         """See Parts."""
-        return inotify.watch_gone(str(directory))
+        return inotify.GoneWatch(directory)
 
     def spawn(self, argv: list[str], env: dict[str, str]) -> Child:
         """See Parts."""

@@ -200,16 +200,22 @@ class TestHeld:
         try:
             assert storage.is_held(ID)
             assert [found.pid for found in storage.holders(ID)] == [holder.pid]
-            released = storage.watch_release(holder.pid)
+            released = storage.watch_releases()
             assert released is not None
+            token = released.add(holder.pid)
+            assert token is not None
             assert not select.select([released], [], [], 0)[0]
+            assert released.read() == []
         finally:
             holder.kill()
             holder.wait()
         assert select.select([released], [], [], 10)[0]
-        os.close(released)
+        assert released.read() == [token]
+        released.remove(token)
         assert not storage.is_held(ID)
-        assert storage.watch_release(holder.pid) is None
+        assert released.add(holder.pid) is None
+        released.close()
+        released.close()
 
     def test_the_question_leaves_no_trace(self, storage: OverlayStorage, layer: Path) -> None:
         bundle = storage.prepare(ID)

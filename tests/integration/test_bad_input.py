@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import random
 import sqlite3
@@ -318,6 +319,35 @@ def test_corrupted_database_is_refused_named_and_left_as_it_is(bento: BentoCli, 
         file.write_bytes(whole)
     assert bento.inspect("w")["Name"] == "w"
     assert bento("doctor").returncode == 0
+
+
+def test_a_record_that_cannot_be_read_does_not_hide_the_others(bento: BentoCli) -> None:
+    bento("create", "--name", "good", "host", "true")
+    bad = bento("create", "--name", "bad", "host", "true").stdout.strip()
+    file = bento.roots.root / "bento.db"
+
+    def damage(old: str, new: str) -> None:
+        with sqlite3.connect(file) as db:
+            db.execute(
+                "UPDATE containers SET document = replace(CAST(document AS TEXT), ?, ?) WHERE id = ?", (old, new, bad)
+            )
+        db.close()
+
+    damage('"image"', '"im\u0001ge"')
+    with sqlite3.connect(file) as db:
+        before = db.execute("SELECT * FROM containers ORDER BY id").fetchall()
+    db.close()
+    finished = bento("ps", "-a", check=False)
+    assert finished.returncode == 1
+    assert "good" in finished.stdout
+    assert "bad" not in finished.stdout
+    assert_one_line(finished, bad)
+    assert [one["Names"] for one in json.loads(bento("ps", "-a", "--format", "json", check=False).stdout)] == [["good"]]
+    with sqlite3.connect(file) as db:
+        assert db.execute("SELECT * FROM containers ORDER BY id").fetchall() == before
+    db.close()
+    damage('"im\u0001ge"', '"image"')
+    assert bento("ps", "-a", "-q").stdout.count("\n") == 2
 
 
 def test_database_of_a_later_version_is_refused(bento: BentoCli) -> None:

@@ -11,7 +11,7 @@ import pytest
 import bento
 from bento import Engine
 from bento.engine.create import CreateOptions
-from bento.engine.stop import StopOptions
+from bento.engine.request import StopOptions
 from bento.errors import AlreadyStopped, Conflict, NotFound
 from bento.model.container import Status
 from bento.model.stop import Verdict

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+
+from bento.drivers.state.sqlite import SqliteStore
+from bento.model.container import Status
 
 from support.cli import BentoCli
 from support.workload import ONE_RUNTIME, Share, run_ignoring
@@ -134,3 +138,22 @@ def test_nonsense_is_refused_by_stop(bento: BentoCli) -> None:
     begun = time.monotonic()
     assert bento("stop", "--all").stdout == ""
     assert time.monotonic() - begun < 5
+
+
+@ONE_RUNTIME
+def test_s04_no_wait_returns_when_all_are_asked_for_and_the_rounds_go_on(bento: BentoCli, share: Share) -> None:
+    create(bento, share, "db")
+    create(bento, share, "web", "--requires", "db", lasts_s=3.0)
+    create(bento, share, "made")
+    bento("start", "web")
+    for name in ("db", "web"):
+        share.wait_for(f"{name}-ready")
+    finished = bento("stop", "--no-wait", "-t", "60", "web", "made", "db", check=False)
+    assert (finished.returncode, sorted(finished.stdout.split())) == (1, ["db", "web"])
+    assert "made was never started" in finished.stderr
+    assert "web-end" not in order(share)
+    with contextlib.closing(SqliteStore(bento.roots.root / "bento.db")) as store:
+        assert [store.find(name).stop_asked for name in ("web", "db")] == [True, True]
+        assert store.find("db").status is Status.RUNNING
+    assert bento("wait", "db").stdout == "0\n"
+    assert order(share) == ["web", "web-end", "db", "db-end"]

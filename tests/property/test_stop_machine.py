@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from bento.model.stop import Hook, OnDeaf, StopRequest
 from bento.stop.actions import Persist, RunHook, RunStep, Tell
+from bento.stop.cleaning import STEP_LIMIT_S
 from bento.stop.hooking import AFTERWARDS_S, LEFT_FOR_SIGNAL_S
 from bento.stop.inputs import (
     Asked,
@@ -21,7 +22,8 @@ from bento.stop.inputs import (
     TimerFired,
     ToldExited,
 )
-from bento.stop.machine import STEP_LIMIT_S, begin, check_invariants, step
+from bento.stop.invariants import check_invariants
+from bento.stop.machine import begin, step
 from bento.stop.methods import METHODS
 from bento.stop.states import FINAL, Phase, Step, Timer
 from bento.units import NO_LIMIT

@@ -6,6 +6,7 @@ from bento.model.stop import StopRequest
 from bento.stop import machine
 from bento.stop.actions import Action, Tell
 from bento.stop.inputs import Input, Looked, TimerFired
+from bento.stop.invariants import check_invariants
 from bento.stop.process import Disposition, Process
 from bento.stop.states import FINAL, Phase, StopState, Timer
 
@@ -33,7 +34,7 @@ class Stop:
         self.now_s += after_s
         before = self.state
         self.state, self.actions = machine.step(before, event, self.now_s)
-        machine.check_invariants(before, event, self.state, self.actions)
+        check_invariants(before, event, self.state, self.actions)
         return self.actions
 
     def look(self, *processes: Process, after_s: float = 0.0, is_frozen: bool = False) -> list[int]:

@@ -44,6 +44,7 @@ from bento.stop.inputs import (
     TimerFired,
     ToldExited,
 )
+from bento.stop.invariants import check_invariants
 from bento.stop.process import Disposition, Process, disposition
 from bento.stop.states import FINAL, STEPS, Step, StopState
 
@@ -477,7 +478,7 @@ class Driver:
             event = self._queue.popleft()
             before = self.state
             self.state, actions = machine.step(before, event, self.world.now_s)
-            machine.check_invariants(before, event, self.state, actions)
+            check_invariants(before, event, self.state, actions)
             self._check(before, event)
             self._carry_out(actions)
             self._observe()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import subprocess
 import sys
 import textwrap
 
@@ -243,3 +244,27 @@ def test_a_status_that_somebody_else_took_is_an_error_or_known_from_the_kernel()
 
 def test_a_replay_line_can_be_pasted():
     assert command.replay_line(["/bin/echo", "a b", "$HOME", "it's"]) == """/bin/echo 'a b' '$HOME' 'it'"'"'s'"""
+
+
+def test_a_process_of_our_own_has_room_and_its_children_have_what_it_was_given():
+    program = """
+import os, resource, sys
+soft, hard = 64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+left_open = os.dup(0)
+os.set_inheritable(left_open, True)
+from bento import command
+command.own_process()
+command.own_process()
+assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+many = [os.open("/", os.O_RDONLY) for _ in range(200)]
+go, say = os.pipe()
+script = f"read line; ulimit -n; test -e /proc/self/fd/{left_open} && echo inherited; echo seen >&2"
+child = command.spawn(["/bin/sh", "-c", script], stdin_fd=go)  # its limit is set once it runs
+os.write(say, b"now\\n")
+done = child.finish(60)
+print(done.returncode, done.stdout.split(), done.stderr.strip())
+assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=100)
+    assert (done.stdout.strip(), done.stderr) == ("0 ['64'] seen", "")

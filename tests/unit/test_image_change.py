@@ -96,6 +96,10 @@ def test_expose() -> None:
     )
 
 
+def test_volumes() -> None:
+    assert changed('VOLUME ["/b", "/a/"]', "VOLUME /c d", "VOLUME /a").volumes == ("/a", "/b", "/c", "/d")
+
+
 @pytest.mark.parametrize(
     "change",
     [

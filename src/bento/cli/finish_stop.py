@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bento.cli.context import Context
+from bento.command import own_process
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out."""
+    own_process()
     with context.engine() as engine:
         engine.finish_stop(args.container_id)
     return 0

@@ -6,9 +6,10 @@ import argparse
 
 import msgspec
 
-from bento.cli.context import Context, say
+from bento.cli.context import Context, say, tell_person
 from bento.cli.render import ago, command_text, status_text, table
 from bento.engine.inspect import rfc3339
+from bento.errors import StateCorrupt
 from bento.model.container import Container
 from bento.units import short_id
 
@@ -31,9 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Carry it out."""
+    """Carry it out. A record that cannot be read does not hide the others."""
+    unreadable: list[StateCorrupt] = []
     with context.engine() as engine:
-        containers = engine.containers(all=args.all, filters=args.filter)
+        containers = engine.containers(all=args.all, filters=args.filter, on_unreadable=unreadable.append)
     if args.quiet:
         for container in containers:
             say(container.id if args.no_trunc else short_id(container.id))
@@ -41,7 +43,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         say(msgspec.json.format(msgspec.json.encode([_record(container) for container in containers])).decode())
     else:
         say(table(_HEADER, [_row(container, is_whole=args.no_trunc) for container in containers]))
-    return 0
+    for error in unreadable:
+        tell_person(f"bento: {error}")
+    return unreadable[0].exit_code if unreadable else 0
 
 
 def _row(container: Container, *, is_whole: bool) -> tuple[str, ...]:

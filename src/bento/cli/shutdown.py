@@ -6,7 +6,7 @@ import argparse
 
 from bento.cli.context import Context
 from bento.cli.stop import stop_all
-from bento.engine.stop import StopOptions
+from bento.engine.request import StopOptions
 from bento.model.stop import AskedBy, OnPaused
 from bento.units import parse_seconds
 

@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from bento.cli import stop_options
 from bento.cli.context import Context, say, tell_person
-from bento.cli.worker import Emit, Message, check_answers, failed, in_worker
-from bento.engine.session import StopOutcome, StopProgress
-from bento.engine.stop import StopOptions
+from bento.cli.worker import Emit, Message, check_answers, failed, in_worker, notice
+from bento.engine.outcome import StopOutcome, StopProgress
+from bento.engine.request import StopOptions
 from bento.errors import AlreadyStopped, NotFound, UsageError
 from bento.lazy import LazyModule
 from bento.model.stop import StopReport
@@ -114,6 +114,9 @@ class _Progress:
 
     def take(self, message: Message) -> None:
         """Tell of one message."""
+        if message.kind == "notice":
+            tell_person(f"bento: {message.error}")
+            return
         if message.kind == "begun":
             self._begun.add(message.name)
             if self.args.no_wait:
@@ -147,6 +150,7 @@ def _stop(context: Context, refs: list[str], options: StopOptions, emit: Emit, *
             on_begun=lambda name: emit(Message(kind="begun", name=name)),
             on_outcome=on_outcome,
             on_phase=on_phase if wants_phases else None,
+            on_notice=lambda text: emit(notice(text)),
         )
 
 

@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator
 import msgspec
 from msgspec import Struct
 
+from bento import log
 from bento.cli.context import say, tell_person
+from bento.command import own_process
 from bento.errors import BentoError, InternalError
 from bento.model.stop import StopReport
 
@@ -25,10 +27,10 @@ _READ_BYTES = 1 << 16
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a worker reports. ``error`` is the line for stderr, ``exit_code`` goes with it."""
 
-    kind: str  # begun | phase | ended | failed; tick: from the waiting itself, nothing was reported
+    kind: str  # begun | phase | notice | ended | failed; tick: from the waiting itself, nothing was reported
     name: str = ""
     code: str = ""  # of the error
-    error: str = ""
+    error: str = ""  # or a notice: a line for people that is no error
     exit_code: int = 0
     report: StopReport | None = None
     phase: str = ""
@@ -37,6 +39,11 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 TICK = Message(kind="tick")
 Emit = Callable[[Message], None]
+
+
+def notice(text: str) -> Message:
+    """Return the message that tells people of something that is no error."""
+    return Message(kind="notice", error=text)
 
 
 def failed(name: str, error: BentoError, report: StopReport | None = None) -> Message:
@@ -77,6 +84,8 @@ def _be_worker(work: Callable[[Emit], None], write_fd: int) -> None:
         for fd in (0, 1, 2):
             os.dup2(null, fd)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        own_process()
+        log.sink = lambda level, text: emit(notice(f"{level}: {text}"))  # nobody sees this process's own stderr
         work(emit)
     except BentoError as error:
         emit(failed("", error))
@@ -103,6 +112,9 @@ def print_names(messages: Iterator[Message], count: int) -> int:
     """Print the name of each container that was dealt with, and each error; return the exit status."""
     status = answers = 0
     for message in messages:
+        if message.kind == "notice":
+            tell_person(f"bento: {message.error}")
+            continue
         answers += 1
         if message.kind == "failed":
             tell_person(f"bento: {message.error}")

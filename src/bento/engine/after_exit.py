@@ -7,7 +7,6 @@ starts another one. However many there are, one start comes of it: it is decided
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -15,15 +14,16 @@ from msgspec.structs import replace
 from bento import clock, log
 from bento.engine import policy
 from bento.engine.erase import attend
+from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.engine.reconcile import OVERDUE_S
 from bento.engine.remove import remove
 from bento.engine.start import start
-from bento.engine.stop import LOCK_TIMEOUT_S
 from bento.engine.wait import wait_for_exit
 from bento.errors import BentoError, NotFound
 from bento.model.container import Container, Exit, Status
 
 if TYPE_CHECKING:
+    from bento.drivers.processes.base import GoneWatch
     from bento.engine.parts import Parts
 
 
@@ -54,13 +54,13 @@ def _is_of_run(container: Container, run: int) -> bool:
 
 def _restart(parts: Parts, container_id: str, run: int) -> None:
     """Wait out the pause and start, unless somebody stops, starts or removes the container meanwhile."""
-    while (gone_fd := _begin_pause(parts, container_id, run)) is not None:
+    while (watch := _begin_pause(parts, container_id, run)) is not None:
         try:
             left_s = policy.left_s(parts.store.get(container_id), clock.boot_s())
-            if parts.processes.wait(gone_fd, max(0.0, left_s)):
+            if watch.wait(max(0.0, left_s)):
                 return
         finally:
-            os.close(gone_fd)
+            watch.close()
         try:
             start(parts, container_id, only_if=Status.RESTARTING)
             return
@@ -71,8 +71,8 @@ def _restart(parts: Parts, container_id: str, run: int) -> None:
             _note_failure(parts, container_id, run, error)
 
 
-def _begin_pause(parts: Parts, container_id: str, run: int) -> int | None:
-    """Take charge of the restart. Return what becomes readable when it is called off, or None when it is not ours."""
+def _begin_pause(parts: Parts, container_id: str, run: int) -> GoneWatch | None:
+    """Take charge of the restart. Return what tells when it is called off, or None when it is not ours."""
     with parts.locks.hold(container_id, LOCK_TIMEOUT_S):
         now = parts.store.get(container_id)
         if now.status is not Status.RESTARTING or not _is_of_run(now, run):

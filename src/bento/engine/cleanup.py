@@ -13,6 +13,7 @@ from bento.stop.states import Step
 if TYPE_CHECKING:
     from bento.command import Child
     from bento.engine.parts import Parts
+    from bento.engine.releases import Releases
     from bento.model.container import Container, Run
 
 _SIGKILL = 9
@@ -32,6 +33,7 @@ class Cleanup:
         *,
         watch: Callable[[int, Callable[[], None]], None],
         unwatch: Callable[[int], None],
+        releases: Releases,
         done: Callable[[StepDone], None],
     ) -> None:
         self.is_released = False  # the root filesystem is held by nobody any more
@@ -39,15 +41,18 @@ class Cleanup:
         self._parts, self._container, self._run = parts, container, run
         self._watch, self._unwatch, self._done = watch, unwatch, done
         self._monitor_fd: int | None = None
-        self._release_fd: int | None = None  # readable once the root filesystem is held by nobody
+        self._releases = releases
+        self._release: int | None = None  # by what it is watched
+        self._is_let_go = False  # word has come that nobody holds the root filesystem any more
+        self._waits_for_release = False
         self._delete: Child | None = None
 
     def watch_release(self, pid: int, main_fd: int) -> None:
         """Ask, while PID 1 lives, to be told when its root filesystem is released."""
-        self._release_fd = self._parts.storage.watch_release(pid)
-        if self._release_fd is not None and self._parts.processes.has_exited(main_fd):
-            os.close(self._release_fd)  # the pid may have been somebody else's by then
-            self._release_fd = None
+        self._release = self._releases.watch(pid, self._let_go)
+        if self._release is not None and self._parts.processes.has_exited(main_fd):
+            self._releases.unwatch(self._release)  # the pid may have been somebody else's by then
+            self._release = None
 
     def begin(self, step: Step, tries: int) -> None:
         """Begin a step, or try it again."""
@@ -66,14 +71,15 @@ class Cleanup:
 
     def close(self) -> None:
         """Let go of what is under way. Idempotent."""
-        for fd in (self._monitor_fd, self._release_fd):
-            if fd is not None:
-                self._unwatch(fd)
-                os.close(fd)
+        if self._monitor_fd is not None:
+            self._unwatch(self._monitor_fd)
+            os.close(self._monitor_fd)
+        if self._release is not None:
+            self._releases.unwatch(self._release)
         if self._delete is not None:
             self._unwatch(self._delete.fileno())
             self._delete.kill()
-        self._monitor_fd = self._release_fd = self._delete = None
+        self._monitor_fd = self._release = self._delete = None
 
     def _wait_for_monitor(self) -> None:
         """The monitor drains the output, writes the exit code, and ends."""
@@ -124,15 +130,18 @@ class Cleanup:
 
         When no word comes, it is asked: PID 1 may have had another root (chroot(2)) when the watch was set.
         """
-        if self._release_fd is not None and tries == 0:
-            self._watch(self._release_fd, self._released)
-        elif not self._parts.storage.is_held(self._container.id):
+        self._waits_for_release = True
+        may_be_told = self._release is not None and tries == 0
+        if self._is_let_go or (not may_be_told and not self._parts.storage.is_held(self._container.id)):
             self._released()
             return
         self._done(StepDone(Step.OVERLAY, "the root filesystem is still held", retry=True))
 
+    def _let_go(self) -> None:
+        self._release, self._is_let_go = None, True
+        if self._waits_for_release:
+            self._released()
+
     def _released(self) -> None:
-        if self._release_fd is not None:
-            self._unwatch(self._release_fd)
         self.is_released = True
         self._done(StepDone(Step.OVERLAY))

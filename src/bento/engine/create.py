@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from bento import clock
 from bento.engine import mounting, sharing
 from bento.engine.hooks import check_hooks
-from bento.engine.stop import LOCK_TIMEOUT_S
+from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.errors import Conflict, NotFound, UsageError
 from bento.model.container import Container, ContainerSpec, Mount, RestartPolicy, Ulimit
 from bento.model.image import Image, ImageConfig

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bento import clock
 from bento.engine import reconcile
-from bento.engine.stop import StopOptions, request_for
+from bento.engine.request import StopOptions, request_for
 from bento.errors import AlreadyStopped, NotFound, WrongState
 from bento.model.container import Container, ContainerSpec, Status
 from bento.stop.forecast import Forecast, forecast

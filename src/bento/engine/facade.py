@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         mounting,
         reconcile,
         remove,
+        request,
         shutdown,
         signals,
         start,
@@ -44,11 +45,12 @@ if TYPE_CHECKING:
     from bento.engine.doctor import Finding
     from bento.engine.images import RemovedImage
     from bento.engine.logs import LogLine
+    from bento.engine.outcome import StopOutcome, StopProgress
     from bento.engine.parts import Parts
-    from bento.engine.session import StopOutcome, StopProgress
+    from bento.engine.request import StopOptions
     from bento.engine.start import Started
-    from bento.engine.stop import StopOptions
     from bento.engine.volumes import Pruned
+    from bento.errors import StateCorrupt
     from bento.files.changes import Change
     from bento.model.image import Image, ImageConfig
     from bento.model.stop import StopReport
@@ -71,6 +73,7 @@ else:
         mounting,
         reconcile,
         remove,
+        request,
         shutdown,
         signals,
         start,
@@ -95,6 +98,7 @@ else:
             "mounting",
             "reconcile",
             "remove",
+            "request",
             "shutdown",
             "signals",
             "start",
@@ -157,20 +161,27 @@ class EngineFacade:
         on_begun: Callable[[str], None] | None = None,
         on_outcome: Callable[[StopOutcome], None] | None = None,
         on_phase: Callable[[StopProgress], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
     ) -> list[StopOutcome]:
         """Stop containers, all together: it takes as long as the slowest. Errors are in the outcomes. Blocks."""
-        options = options or stop.StopOptions()
+        options = options or request.StopOptions()
         return stop.stop_containers(
-            self.parts, refs, options, on_begun=on_begun, on_outcome=on_outcome, on_phase=on_phase
+            self.parts,
+            refs,
+            options,
+            on_begun=on_begun,
+            on_outcome=on_outcome,
+            on_phase=on_phase,
+            on_notice=on_notice,
         )
 
     def explain(self, ref: str, options: StopOptions | None = None) -> Forecast:
         """Say what a stop would do, and send nothing. Raises AlreadyStopped, WrongState."""
-        return explain.explain(self.parts, ref, options or stop.StopOptions())
+        return explain.explain(self.parts, ref, options or request.StopOptions())
 
     def explain_process(self, pid: int, options: StopOptions | None = None) -> Forecast:
         """The same for any process that is PID 1 of its PID namespace. Raises NotFound, WrongState for others."""
-        return explain.explain_process(self.parts, pid, options or stop.StopOptions())
+        return explain.explain_process(self.parts, pid, options or request.StopOptions())
 
     def to_be_shut_down(self) -> list[Container]:
         """Return what a shutdown of the machine has to stop: what runs, and what waits to be started again."""
@@ -247,15 +258,22 @@ class EngineFacade:
         """Return one container as it is now."""
         return reconcile.find(self.parts, ref)
 
-    def containers(self, *, all: bool = False, filters: Iterable[str] = ()) -> list[Container]:
+    def containers(
+        self,
+        *,
+        all: bool = False,
+        filters: Iterable[str] = (),
+        on_unreadable: Callable[[StateCorrupt], None] | None = None,
+    ) -> list[Container]:
         """Return the containers that run or will be restarted, or all, newest first, as they are now.
 
-        Raises UsageError for a bad filter.
+        ``on_unreadable`` is told of each record that cannot be read, which is left out; without it, that is raised.
+        Raises UsageError for a bad filter, StateCorrupt.
         """
         wanted = tuple(filters)
         passes = inspect.parse_filters(wanted)
         wants_status = any(text.startswith(("status=", "exited=")) for text in wanted)
-        found = reconcile.refresh(self.parts, self.parts.store.list())
+        found = reconcile.refresh(self.parts, self.parts.store.list(on_unreadable=on_unreadable))
         return [c for c in found if (all or wants_status or c.status.is_wanted) and passes(c)]
 
     def inspect(self, ref: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from bento.engine import mounting, reconcile
 from bento.engine.layers import HOST_LAYER
-from bento.engine.stop import LOCK_TIMEOUT_S
+from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.errors import KernelError, UsageError, WrongState
 from bento.kernel import libc, mount
 from bento.kernel.namespace import in_mounts_of

@@ -1,34 +1,39 @@
 """Joining a stop under way (rule S5): the driver listens, later callers move the deadline and wait.
 
-A caller sends one packet, a wish for the deadline; it gets one packet, the outcome. End of file without
-a packet means that the driver is gone: the kernel closes its socket and releases its lock together.
+A caller sends one packet, a wish for the deadline; it gets one at once, that the wish was taken, and one at the end,
+the outcome. End of file without that means that the driver is gone: the kernel closes its socket and releases its lock
+together. No answer at all means that the driver hangs (``succession``).
 """
 
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 from msgspec import Struct
 
-from bento.engine.session import Session, StopOutcome
+from bento import clock
+from bento.engine import succession
+from bento.engine.outcome import StopOutcome
+from bento.engine.session import Session
 from bento.errors import BentoError, CleanupFailed, StuckProcess
 from bento.kernel import packets
 from bento.model.stop import StopReport
 from bento.stop.inputs import DeadlineMoved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from bento.engine.loop import Loop
+    from bento.engine.parts import Parts
 
 _SOCKET = "stop.sock"
 _PACKET_MAX = 1 << 20
-_PAUSE_S = 0.002  # the driver has its lock but does not listen yet, or no longer: a matter of microseconds
+_TAKEN = b"taken"
+ANSWER_LIMIT_S: Final = 5.0
+"""A driver answers in milliseconds; on a machine that is very busy it may take longer."""
 
 
 class _Answer(Struct):
@@ -70,11 +75,11 @@ def _decode(packet: bytes) -> StopOutcome:
 class JoinServer:
     """The driver's side: one socket in the container's run directory."""
 
-    def __init__(self, run_dir: Path, loop: Loop, session: Session) -> None:
-        self._loop, self._session = loop, session
+    def __init__(self, parts: Parts, run_dir: Path, loop: Loop, session: Session) -> None:
+        self._loop, self._session, self._run_dir = loop, session, run_dir
         self._clients: set[int] = set()
-        self._path = run_dir / _SOCKET
         run_dir.mkdir(parents=True, exist_ok=True)
+        succession.announce(parts, run_dir)
         self._listener = packets.listen(run_dir, _SOCKET)
         loop.watch(self._listener, self._accept)
 
@@ -88,7 +93,9 @@ class JoinServer:
         try:
             packet = os.read(client, _PACKET_MAX)
             if packet:
-                self._session.feed(msgspec.json.decode(packet, type=DeadlineMoved))
+                moved = msgspec.json.decode(packet, type=DeadlineMoved)
+                os.write(client, _TAKEN)
+                self._session.feed(moved)
                 return
         except (OSError, msgspec.DecodeError):
             pass
@@ -116,45 +123,74 @@ class JoinServer:
             self._loop.unwatch(self._listener)
             os.close(self._listener)
             self._listener = -1
+            succession.withdraw(self._run_dir)
             with suppress(FileNotFoundError):
-                self._path.unlink()
+                (self._run_dir / _SOCKET).unlink()
+
+
+class JoinEvents(Protocol):
+    """Who joined, as the joiner calls it back."""
+
+    def joined_ended(self) -> None:
+        """The outcome is there."""
+
+    def joined_lost(self) -> None:
+        """The driver is gone without an outcome."""
+
+    def joined_silent(self) -> None:
+        """The driver has not answered for ANSWER_LIMIT_S."""
 
 
 class Joiner:
-    """A later caller's side."""
+    """A later caller's side.
 
-    def __init__(self, connection: int, loop: Loop, on_lost: Callable[[], None]) -> None:
+    Attributes:
+        driver_pid: who drives the stop, as the kernel knows it.
+        is_taken: the driver has answered that it took the wish.
+    """
+
+    def __init__(self, connection: int, loop: Loop, events: JoinEvents) -> None:
         self.outcome: StopOutcome | None = None
-        self._connection, self._loop, self._on_lost = connection, loop, on_lost
+        self.driver_pid = packets.peer_pid(connection)
+        self.is_taken = False
+        self._connection, self._loop, self._events = connection, loop, events
+        self._alarm = loop.alarm(events.joined_silent)
+        self._alarm.set(clock.mono_s() + ANSWER_LIMIT_S)
         loop.watch(connection, self._receive)
 
     @classmethod
-    def connect(cls, run_dir: Path, loop: Loop, moved: DeadlineMoved, *, on_lost: Callable[[], None]) -> Joiner | None:
-        """Join the stop under way, or return None after a moment when nobody answers: then look again."""
+    def connect(cls, run_dir: Path, loop: Loop, moved: DeadlineMoved, events: JoinEvents) -> Joiner | None:
+        """Join the stop under way; None when nobody listens, yet or any more, or too many wait: look again soon."""
         connection = -1
         try:
-            connection = packets.connect(run_dir, _SOCKET)
+            connection = packets.connect(run_dir, _SOCKET, wait=False)
             os.write(connection, msgspec.json.encode(moved))
         except OSError:
             if connection >= 0:
                 os.close(connection)
-            time.sleep(_PAUSE_S)
             return None
-        return cls(connection, loop, on_lost)
+        return cls(connection, loop, events)
 
     def _receive(self) -> None:
         try:
             packet = os.read(self._connection, _PACKET_MAX)
+        except BlockingIOError:
+            return
         except OSError:
             packet = b""
         if packet:
-            self.outcome = _decode(packet)
+            self.is_taken = True
+            self._alarm.set(None)
+            if packet != _TAKEN:
+                self.outcome = _decode(packet)
+                self._events.joined_ended()
             return
         self.close()
-        self._on_lost()
+        self._events.joined_lost()
 
     def close(self) -> None:
         """Leave; the stop goes on. Idempotent."""
+        self._alarm.set(None)
         if self._connection >= 0:
             self._loop.unwatch(self._connection)
             os.close(self._connection)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 
 from bento.units import NO_LIMIT
 
@@ -58,14 +58,26 @@ class Schedule:
     """Who may be stopped when, and with how much of the budget. ``total_s`` None: each has its own grace."""
 
     def __init__(self, requires: Mapping[str, tuple[str, ...]], *, total_s: float | None, now_s: float) -> None:
-        self._dependants = dependants(requires)
+        self._requires = requires
+        self._awaited = dependants(requires)  # of each, the dependants that have not ended
         self._rounds_after = rounds_after(requires)
         self._rounds = max(self._rounds_after.values(), default=0) + 1
         self._total_s, self._began_s = total_s, now_s
 
-    def is_ready(self, container_id: str, ended: Set[str]) -> bool:
-        """Whether nobody who requires this container is left."""
-        return self._dependants[container_id] <= ended
+    def first(self) -> list[str]:
+        """Return those that nobody else of this set requires."""
+        return [container_id for container_id, awaited in self._awaited.items() if not awaited]
+
+    def after(self, container_id: str) -> list[str]:
+        """Return whom the end of this one was the last to be waited for. Only for its first end; then nobody."""
+        freed = []
+        for other in self._requires.get(container_id, ()):
+            awaited = self._awaited.get(other, set())
+            if container_id in awaited:
+                awaited.remove(container_id)
+                if not awaited:
+                    freed.append(other)
+        return freed
 
     def grace_s(self, container_id: str, wanted_s: float, now_s: float) -> float:
         """Return the grace it gets when it is stopped now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bento.drivers.image.base import ImageDriver
     from bento.drivers.monitor.base import MonitorDriver
     from bento.drivers.network.base import NetworkDriver
-    from bento.drivers.processes.base import FileWatch, ProcessDriver
+    from bento.drivers.processes.base import FileWatch, GoneWatch, ProcessDriver
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state.base import StateStore
     from bento.drivers.storage.base import StorageDriver
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from bento.model.container import Container
 
     T = TypeVar("T")
+
+LOCK_TIMEOUT_S: Final = 30.0
+"""How long a verb waits for another process that works on the same container."""
 
 
 class Parts:
@@ -59,8 +62,8 @@ class Parts:
         """Return a watch for writes to one file."""
         raise NotImplementedError
 
-    def watch_gone(self, directory: Path) -> int:
-        """Return a descriptor that becomes readable when the directory is removed; the caller closes it."""
+    def watch_gone(self, directory: Path) -> GoneWatch:
+        """Return a watch for the removal of a directory; the caller closes it."""
         raise NotImplementedError
 
     def spawn(self, argv: list[str], env: dict[str, str]) -> Child:

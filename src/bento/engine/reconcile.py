@@ -15,17 +15,17 @@ from msgspec.structs import replace
 
 from bento import clock, log
 from bento.engine import policy
-from bento.engine.erase import attended_path
+from bento.engine.erase import is_attended
 from bento.errors import BentoError, Conflict, NotFound, WrongState
 from bento.lazy import LazyModule
 from bento.model.container import Container, Run, Status
 from bento.model.stop import AskedBy
 
 if TYPE_CHECKING:
-    from bento.engine import stop
+    from bento.engine import request, stop
     from bento.engine.parts import Parts
 else:  # most of the time everybody is as the record says
-    stop = LazyModule("bento.engine.stop")
+    request, stop = LazyModule("bento.engine.request"), LazyModule("bento.engine.stop")
 
 _HELPER_STARTS_NS = 1_000_000_000  # so long, at the most, a helper needs until it has the lock
 OVERDUE_S = 5.0
@@ -131,9 +131,8 @@ def _go_on_with_stop(parts: Parts, container: Container) -> None:
 
 def resume_restart(parts: Parts, container: Container) -> None:
     """Give a restart whose helper died a new one."""
-    is_attended = os.path.exists(attended_path(parts, container.id))
     is_overdue = policy.left_s(container, clock.boot_s()) < -OVERDUE_S
-    if is_overdue or not is_attended:
+    if is_overdue or not is_attended(parts, container.id):
         follow_exit(parts, container)
 
 
@@ -149,7 +148,7 @@ def undo_abandoned_start(parts: Parts, container: Container) -> BentoError | Non
         parts.locks.hold(container.id, 0.0).release()
     except Conflict:
         return None
-    now = stop.StopOptions(grace_s=0.0, asked_by=AskedBy.POLICY)
+    now = request.StopOptions(grace_s=0.0, asked_by=AskedBy.POLICY)
     stopper = stop.Stopper(parts)
     # With the locks held: the start may have ended well since it was looked at, and what runs stays.
     stopper.add([container.id], now, only_if=Status.STARTING)
@@ -166,4 +165,4 @@ def finish_stop(parts: Parts, container_id: str) -> None:
             return
     except BentoError:
         return
-    stop.stop_containers(parts, [container_id], stop.StopOptions())
+    stop.stop_containers(parts, [container_id], request.StopOptions())

@@ -8,7 +8,9 @@ from msgspec.structs import replace
 
 from bento.engine import order, reconcile
 from bento.engine.erase import erase
-from bento.engine.stop import LOCK_TIMEOUT_S, StopOptions, stop_containers
+from bento.engine.parts import LOCK_TIMEOUT_S
+from bento.engine.request import StopOptions
+from bento.engine.stop import stop_containers
 from bento.errors import BentoError, Conflict, NotFound, WrongState
 from bento.model.container import Container
 from bento.model.stop import OnPaused

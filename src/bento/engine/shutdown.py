@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from bento.engine import reconcile
 from bento.engine.order import rounds_after
-from bento.engine.stop import StopOptions
+from bento.engine.request import StopOptions
 from bento.errors import StorageUnusable
 from bento.model.container import Container, Status
 from bento.units import NO_LIMIT

@@ -7,7 +7,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bento.engine import reconcile
-from bento.engine.stop import LOCK_TIMEOUT_S, StopOptions, stop_containers
+from bento.engine.parts import LOCK_TIMEOUT_S
+from bento.engine.request import StopOptions
+from bento.engine.stop import stop_containers
 from bento.engine.wait import wait_for_exit
 from bento.errors import NotFound, RuntimeFailed, StuckProcess, WrongState
 from bento.model.container import Container, Run, Status

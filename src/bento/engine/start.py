@@ -18,7 +18,7 @@ from bento.drivers.monitor.base import Launch, Launched
 from bento.engine import mounting, reconcile, sharing
 from bento.engine.erase import attend, exit_script, leave
 from bento.engine.order import required_first
-from bento.engine.stop import LOCK_TIMEOUT_S
+from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.errors import BentoError, RuntimeFailed, WrongState
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Run, Status

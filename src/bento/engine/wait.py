@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from bento.engine.start import Started
 
 
+_PAUSE_S = 0.01  # doubled each time
+_PAUSE_MAX_S = 1.0
+
+
 def wait_for_exit(parts: Parts, container_id: str, started: Started | None = None) -> Container:
     """Return the container once it is not live any more. Blocks on the kernel, without polling.
 
@@ -28,6 +33,7 @@ def wait_for_exit(parts: Parts, container_id: str, started: Started | None = Non
     """
     if started is not None and started.main_fd is not None:
         return _wait_for_started(parts, started.container, started.main_fd)
+    pause_s = _PAUSE_S
     while True:
         container = parts.store.get(container_id)
         if not container.status.is_live:
@@ -42,8 +48,13 @@ def wait_for_exit(parts: Parts, container_id: str, started: Started | None = Non
                 parts.processes.wait(fd, None)
             if container.status is Status.STOPPING or parts.locks.is_stop_held(container_id):
                 parts.locks.wait_stop(container_id)  # whoever drives its end records it before letting go
-            reconcile.current(parts, container)
-            parts.store.get(container_id)
+            now = reconcile.current(parts, container)
+            if now.status is Status.STOPPING and not parts.locks.is_stop_held(container_id):
+                # A helper is on its way to go on with its stop, or has died on it: then there will be another one.
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, _PAUSE_MAX_S)
+            else:
+                pause_s = _PAUSE_S
         except NotFound:
             if fd is None:
                 raise

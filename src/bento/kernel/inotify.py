@@ -2,48 +2,129 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import select
+import struct
+import time
+from contextlib import suppress
 from pathlib import Path
 
+from bento.errors import KernelError
 from bento.kernel import libc
 
+_READ_BYTES = 1 << 16
+_NONE_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ENOMEM)
+"""This user has as many instances or watches as it may, or too many open files (inotify_init(2))."""
+_LOOK_EVERY_S = 0.2  # without a watch
 _IN_MODIFY = 0x2
 _IN_ATTRIB = 0x4
 _IN_CLOSE_WRITE = 0x8
 _IN_DELETE_SELF = 0x400
+_IN_UNMOUNT = 0x2000
+_EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name after it
 
 
-def watch_unmount(path: str) -> int:
-    """Return a descriptor that becomes readable when the filesystem of ``path`` has no mount left anywhere.
+class Unmounts:
+    """Tells which filesystems have no mount left anywhere, any number of them by one instance. Close it.
 
-    The event is IN_UNMOUNT, sent with every watch when the superblock goes, and that goes with its last
-    mount in the last mount namespace. A watch does not keep the filesystem busy. The caller closes it.
+    One instance, because a user may have but few (fs.inotify.max_user_instances: 128), and many watches. The event is
+    IN_UNMOUNT, sent with every watch when the superblock goes, and that goes with its last mount in the last mount
+    namespace. A watch does not keep the filesystem busy.
     """
-    return _watch(path, _IN_DELETE_SELF)
+
+    def __init__(self) -> None:
+        """Raises KernelError when there are too many instances, or open files."""
+        self._fd = libc.inotify_init(os.O_NONBLOCK)
+
+    def fileno(self) -> int:
+        """Return the descriptor, readable when ``read`` has something to tell."""
+        return self._fd
+
+    def add(self, pid: int) -> int | None:
+        """Watch the root filesystem of a live process; None when it is gone, or no watch is left."""
+        try:
+            return libc.inotify_add_watch(self._fd, f"/proc/{pid}/root", _IN_DELETE_SELF)
+        except KernelError:
+            return None
+
+    def read(self) -> list[int]:
+        """Return the watches whose filesystem has gone since the last call; the kernel has removed these."""
+        gone = []
+        try:
+            while data := os.read(self._fd, _READ_BYTES):
+                at = 0
+                while at < len(data):
+                    watch, mask, _, length = _EVENT.unpack_from(data, at)
+                    at += _EVENT.size + length
+                    if mask & _IN_UNMOUNT:
+                        gone.append(watch)
+        except BlockingIOError:
+            pass
+        return gone
+
+    def remove(self, watch: int) -> None:
+        """Watch it no more. No error when the kernel has removed it already."""
+        with suppress(KernelError):
+            libc.inotify_rm_watch(self._fd, watch)
+
+    def close(self) -> None:
+        """Close the instance. Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
-def watch_let_go(path: str) -> int:
+def watch_let_go(path: str) -> int | None:
     """Return a descriptor that becomes readable when a writer closes the file, or the file is unlinked.
 
-    Also a writer that is killed closes it. The caller closes the descriptor. Raises KernelError.
+    Also a writer that is killed closes it. The caller closes the descriptor. None when no watch is left: then look
+    again and again. Raises KernelError.
     """
     return _watch(path, _IN_CLOSE_WRITE | _IN_ATTRIB | _IN_DELETE_SELF)
 
 
-def _watch(path: str, mask: int) -> int:
-    fd = libc.inotify_init()
+def _watch(path: str, mask: int) -> int | None:
+    fd = -1
     try:
+        fd = libc.inotify_init()
         libc.inotify_add_watch(fd, path, mask)
-    except BaseException:
-        os.close(fd)
+    except BaseException as error:
+        if fd >= 0:
+            os.close(fd)
+        if isinstance(error, KernelError) and error.errno in _NONE_LEFT:
+            return None
         raise
     return fd
 
 
-def watch_gone(path: str) -> int:
-    """Return a descriptor that becomes readable when the file or directory is removed. The caller closes it."""
-    return _watch(path, _IN_DELETE_SELF)
+class GoneWatch:
+    """Waits for the end of a file or directory. Close it. Raises KernelError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = _watch(str(path), _IN_DELETE_SELF)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until it is removed, at most so long; return whether it was."""
+        deadline_mono_s = time.monotonic() + timeout_s
+        poller = select.poll()
+        if self._fd is not None:
+            poller.register(self._fd, select.POLLIN)
+        while True:
+            left_s = max(0.0, deadline_mono_s - time.monotonic())
+            pause_s = min(left_s, 3600.0 if self._fd is not None else _LOOK_EVERY_S)
+            if poller.poll(math.ceil(pause_s * 1000)) or (self._fd is None and not self._path.exists()):
+                return True
+            if time.monotonic() >= deadline_mono_s:
+                return False
+
+    def close(self) -> None:
+        """Watch it no more. Idempotent."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
 
 
 class FileWatch:
@@ -53,15 +134,21 @@ class FileWatch:
         self._fd = _watch(str(path), _IN_MODIFY)
 
     def wait(self, other_fd: int) -> None:
-        """Block until the file was written to since the last call, or ``other_fd`` is readable."""
+        """Block until the file was written to since the last call, or ``other_fd`` is readable.
+
+        Where no watch was left, until a moment has passed: the caller looks.
+        """
         poller = select.poll()  # select(2) knows no descriptor above 1023
         for fd in (self._fd, other_fd):
-            poller.register(fd, select.POLLIN)
-        if any(fd == self._fd for fd, _ in poller.poll()):
+            if fd is not None:
+                poller.register(fd, select.POLLIN)
+        ready = poller.poll(None if self._fd is not None else _LOOK_EVERY_S * 1000)
+        if self._fd is not None and any(fd == self._fd for fd, _ in ready):
             os.read(self._fd, 4096)
 
     def __enter__(self) -> FileWatch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+        if self._fd is not None:
+            os.close(self._fd)

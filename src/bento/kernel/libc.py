@@ -153,9 +153,14 @@ def openat2(dir_fd: int, path: str, flags: int, *, mode: int = 0, resolve: int =
     return _checked(result, "openat2", path)
 
 
-def inotify_init() -> int:
+def inotify_init(flags: int = 0) -> int:
     """Return a close-on-exec inotify descriptor; the caller closes it (inotify(7))."""
-    return _checked(_lib.inotify_init1(os.O_CLOEXEC), "inotify_init1")
+    return _checked(_lib.inotify_init1(os.O_CLOEXEC | flags), "inotify_init1")
+
+
+def inotify_rm_watch(fd: int, watch: int) -> None:
+    """Take a watch away; EINVAL when the kernel has done so already."""
+    _checked(_lib.inotify_rm_watch(fd, watch), "inotify_rm_watch")
 
 
 def inotify_add_watch(fd: int, path: str, mask: int) -> int:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import _socket
 import os
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 _KIND = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
 _BACKLOG = 64
+_UCRED = struct.Struct("iII")  # pid, uid, gid
 
 
 def listen(directory: Path, name: str) -> int:
@@ -29,9 +31,27 @@ def listen(directory: Path, name: str) -> int:
     return _made(directory, name, bind)
 
 
-def connect(directory: Path, name: str) -> int:
-    """Return a descriptor connected to ``directory/name``. Raises OSError when nobody listens."""
-    return _made(directory, name, lambda sock, address: sock.connect(address))
+def connect(directory: Path, name: str, *, wait: bool = True) -> int:
+    """Return a descriptor connected to ``directory/name``. Raises OSError when nobody listens.
+
+    ``wait``: for a place in the queue, when it is full; otherwise BlockingIOError, and the descriptor never waits.
+    """
+
+    def attach(sock: _socket.socket, address: str) -> None:
+        sock.setblocking(wait)
+        sock.connect(address)
+
+    return _made(directory, name, attach)
+
+
+def peer_pid(connection: int) -> int:
+    """Return the process that listened when this descriptor was connected; 0: in a PID namespace not seen here."""
+    sock = _socket.socket(fileno=connection)
+    try:
+        pid, _, _ = _UCRED.unpack(sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _UCRED.size))
+    finally:
+        sock.detach()
+    return int(pid)
 
 
 def accept(listener: int) -> int | None:

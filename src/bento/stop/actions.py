@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from bento.stop.states import Step
+from bento.stop.states import Step, StopState
 
 
 class Persist(Struct, frozen=True):
@@ -68,3 +68,6 @@ class ReportStuck(Struct, frozen=True):
 
 
 Action = Persist | Look | RunHook | KillHook | Identify | Ask | Tell | Thaw | EndMain | KillAll | RunStep | ReportStuck
+
+Result = tuple[StopState, tuple[Action, ...]]
+"""What a move leads to: the next state, and what to do."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from bento.stop import telling
+from bento.stop import watching
 from bento.stop.actions import Action, Ask, Identify, Look, Persist
 from bento.stop.inputs import Asked, Identified, Looked
 from bento.stop.methods import AUTO, METHODS, SIGNAL, Trigger
@@ -33,7 +33,7 @@ def is_in_charge(state: StopState) -> bool:
 
 def after_look(state: StopState, look: Looked, now_s: float) -> Outcome:
     """Decide on a look within the grace."""
-    state = _look_again(_mark_reaction(telling.watch(state, look, now_s), now_s), LOOK_S, now_s)
+    state = _look_again(_mark_reaction(watching.watch(state, look, now_s), now_s), LOOK_S, now_s)
     if not state.method:
         if state.request.method == AUTO or state.askings:
             return state, (Identify(),), False

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bento.model.stop import HookResult, StopRequest, Telling
 from bento.stop.process import Key, Process
@@ -140,3 +141,14 @@ class StopState(Struct, frozen=True, kw_only=True):
     def told(self) -> frozenset[Key]:
         """Everybody who has had the stop signal from us, or may have: it was recorded before it was sent."""
         return frozenset((telling.pid, telling.start_ticks) for telling in self.tellings)
+
+
+def go(state: StopState, phase: Phase, name: str, now_s: float) -> StopState:
+    """Move to a phase that MOVES allows, and mark when."""
+    assert phase in MOVES[state.phase], f"{state.phase} -> {phase}"
+    return replace(state, phase=phase, marks=(*state.marks, Mark(name, now_s)))
+
+
+def backoff_s(first_s: float, tries: int, most_s: float) -> float:
+    """Return the pause before the next try: doubled each time, up to ``most_s``."""
+    return min(first_s * 2.0 ** min(tries, 32), most_s)  # 2**1024 is no float

@@ -8,6 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from bento.model.stop import OnDeaf, Telling
+from bento.stop import watching
 from bento.stop.actions import Action, Persist, Tell
 from bento.stop.inputs import Looked
 from bento.stop.plan import (
@@ -22,18 +23,15 @@ from bento.stop.plan import (
 )
 from bento.stop.process import Disposition, Key, Process
 from bento.stop.states import Mark, StopState, Timer
+from bento.stop.watching import UNMOVED_S
 
-FIRST_MAX: Final = 8192  # processes that a stop remembers
 LOOK_SOON_S: Final = 0.05
 LOOK_AT_ONCE_S: Final = 0.01
 LOOK_LATER_S: Final = 1.0
-PLAIN_AFTER_HEARERS_S: Final = 0.1  # lets a reader end by end-of-file first
-UNMOVED_S: Final = 0.5  # a wrapper, or a shell with a trap, that has not moved for so long
 BLOCKED_FOR_S: Final = 0.01
 """Whoever starts a process blocks every signal for a moment (glibc's posix_spawn, dash, bash), and is not one that
 reads signals. A shell never is: it gets UNMOVED_S."""
 DEAF_FOR_S: Final = 0.05  # deaf in two looks that far apart
-PLAIN_BUSY_S: Final = 2.0  # a reader that still works on what it has read, such as gzip, gets so long
 RESTARTS_TOLD: Final = 3  # of a program that something restarts again and again
 SWALLOWED_IDLE_S: Final = 1.0
 """A program that dropped its handler when told may be cleaning up with the default action restored, as many
@@ -53,58 +51,9 @@ def last_call_lead_s(state: StopState, now_s: float) -> float:
     return min(2.0, left_s / 5) if wanted_s is None else min(wanted_s, left_s)
 
 
-def watch(state: StopState, look: Looked, now_s: float) -> StopState:
-    """Fold a look into what the stop remembers."""
-    old = state.watch
-    keys = frozenset(process.key for process in look.processes)
-    cpu_ticks = sum(process.cpu_ticks for process in look.processes)
-    main = Tree(look.processes).main()
-    has_worked = main is not None and (old.main is None or main.cpu_ticks != old.main.cpu_ticks)
-    is_deaf = main is not None and main.disposition is Disposition.DEAF
-    blocked_since = dict(old.blocked)
-    blocked = [process.key for process in look.processes if process.disposition is Disposition.BLOCKED]
-    hearers = {(telling.pid, telling.start_ticks) for telling in state.tellings if telling.wave == 1}
-    heard_out = bool(hearers) and not hearers & keys
-    new = replace(
-        old,
-        first=old.first if state.tellings else _joined(old.first, look.processes)[:FIRST_MAX],
-        main=main or old.main,
-        keys=keys,
-        cpu_ticks=cpu_ticks,
-        changed_s=now_s if keys != old.keys else old.changed_s,
-        worked_s=now_s if cpu_ticks != old.cpu_ticks else old.worked_s,
-        blocked=tuple((key, blocked_since.get(key, now_s)) for key in blocked),
-        main_worked_s=now_s if has_worked else old.main_worked_s,
-        deaf_since_s=(old.deaf_since_s if old.deaf_since_s is not None else now_s) if is_deaf else None,
-        hearers_left_s=(old.hearers_left_s if old.hearers_left_s is not None else now_s) if heard_out else None,
-        looks=old.looks + 1,
-    )
-    state = replace(state, watch=new)
-    return _mark_reaction(state, look, now_s)
-
-
-def _joined(old: tuple[Process, ...], new: tuple[Process, ...]) -> tuple[Process, ...]:
-    """Newcomers before anybody was told were there at the beginning as well: a look misses who is just forked."""
-    known = {process.key for process in old}
-    return old + tuple(process for process in new if process.key not in known)
-
-
-def _mark_reaction(state: StopState, look: Looked, now_s: float) -> StopState:
-    """Mark the first sign that a telling was noticed: somebody told left, changed its mask, or worked."""
-    if not state.tellings or any(mark.name == "reaction" for mark in state.marks):
-        return state
-    by_key = {process.key: process for process in look.processes}
-    before = {process.key: process for process in state.watch.first}
-    for told in state.told:
-        now, then = by_key.get(told), before.get(told)
-        if now is None or (then and (now.cpu_ticks > then.cpu_ticks or now.disposition is not then.disposition)):
-            return replace(state, marks=(*state.marks, Mark("reaction", now_s)))
-    return state
-
-
 def after_look(state: StopState, look: Looked, now_s: float) -> Outcome:
     """Decide on a look within the grace."""
-    state = watch(state, look, now_s)
+    state = watching.watch(state, look, now_s)
     processes = tuple(_as_it_acts(state, process, now_s) for process in look.processes)
     if _is_last_call(state):
         return _last_call(state, processes, now_s)
@@ -112,7 +61,7 @@ def after_look(state: StopState, look: Looked, now_s: float) -> Outcome:
     opened = _opened(state, Tree(look.processes), now_s)  # as the masks are: who has dropped its trap has run it
     plan = make_plan(processes, opened=opened)
     unsure = frozenset() if look.is_frozen else _unsure(state, processes, now_s)
-    state = _remember(state, plan, tree, opened, unsure)
+    state = watching.remember(state, plan, tree, opened, unsure)
     waiting = tree.above(opened)  # told, by us or through an init, and waiting for what is to be told now
     not_now = waiting | unsure
     hearing = [process for process in plan.hearing if process.key not in not_now and _is_due(state, process, now_s)]
@@ -131,7 +80,7 @@ def after_look(state: StopState, look: Looked, now_s: float) -> Outcome:
 
 def _as_it_acts(state: StopState, process: Process, now_s: float) -> Process:
     """What a process that was told does about it counts for more than its masks."""
-    told = _telling_of(state, process.key)
+    told = watching.telling_of(state, process.key)
     if told is None or told.wave != 1:
         return process
     told_s = told.at_s + state.began_s
@@ -158,7 +107,7 @@ def _has_swallowed(state: StopState, main: Process, told_s: float, now_s: float)
 
 def _unsure(state: StopState, processes: tuple[Process, ...], now_s: float) -> frozenset[Key]:
     """Return who blocks the signal, maybe for a moment only (see BLOCKED_FOR_S). Newcomers are waited for by nobody."""
-    since, candidates = dict(state.watch.blocked), _first_keys(state) - state.told
+    since, candidates = dict(state.watch.blocked), watching.first_keys(state) - state.told
     return frozenset(
         process.key
         for process in processes
@@ -168,38 +117,29 @@ def _unsure(state: StopState, processes: tuple[Process, ...], now_s: float) -> f
     )
 
 
-def _telling_of(state: StopState, key: Key) -> Telling | None:
-    return next((telling for telling in state.tellings if (telling.pid, telling.start_ticks) == key), None)
-
-
 def _is_due(state: StopState, process: Process, now_s: float) -> bool:
     """Whether somebody who hears is to be told now."""
     if process.key in state.told | state.watch.answered:
         return False
     if process.key in state.watch.wrappers and is_forwarder(process):
         # It wrapped something that has left; told now, it would end the shell that is about to go on.
-        return _is_quiet(state, now_s)
+        return watching.is_quiet(state, now_s)
     return not _is_next_command(state, process) and not _is_restarted_for_ever(state, process)
 
 
 def _is_next_command(state: StopState, process: Process) -> bool:
     """Whether a newcomer is what a wrapper went on to, such as a clean-up. It is left to work."""
-    if process.key in _first_keys(state) or _was_told_before(state, process):
+    if process.key in watching.first_keys(state) or watching.was_told_before(state, process):
         return False
     return process.ppid in {pid for pid, _ in state.watch.wrappers}
 
 
 def _is_restarted_for_ever(state: StopState, process: Process) -> bool:
-    if process.key in _first_keys(state) or not _was_told_before(state, process):
+    if process.key in watching.first_keys(state) or not watching.was_told_before(state, process):
         return False
     name, first = program(process), state.watch.first
     there = sum(program(one) == name for one in first)
     return sum(telling.comm == name for telling in state.tellings) >= there + RESTARTS_TOLD
-
-
-def _is_quiet(state: StopState, now_s: float) -> bool:
-    """Whether nobody has come, gone, or worked for a while."""
-    return now_s - max(state.watch.changed_s, state.watch.worked_s) >= UNMOVED_S
 
 
 def _opened(state: StopState, tree: Tree, now_s: float) -> frozenset[Key]:
@@ -222,28 +162,12 @@ def _shell_told_s(state: StopState, tree: Tree, process: Process) -> float | Non
     """When a shell with a trap was told, by us or by an init above it that was told; None: neither, or no shell."""
     if not is_shell(process) or not process.disposition.hears:
         return None
-    told = _telling_of(state, process.key)
+    told = watching.telling_of(state, process.key)
     for above in tree.ancestors(process) if told is None else ():
         if not tells_only_its_child(above):
             break
-        told = told or _telling_of(state, above.key)
+        told = told or watching.telling_of(state, above.key)
     return told.at_s + state.began_s if told else None
-
-
-def _first_keys(state: StopState) -> frozenset[Key]:
-    return frozenset(process.key for process in state.watch.first)
-
-
-def _remember(state: StopState, plan: Plan, tree: Tree, opened: frozenset[Key], unsure: frozenset[Key]) -> StopState:
-    """Remember wrappers, and who is left to somebody above, also once that one has left and they are orphans."""
-    wrappers = state.watch.wrappers | {process.key for process in plan.wrappers if tree.children(process)}
-    owners = {process.key for process in plan.hearing} - tree.above(opened) - unsure
-    # Who turned out not to hear has told nobody.
-    told_deaf = {key for key in state.told - owners if any(p.key == key for p in plan.wrappers)}
-    # Where PID 1 has left somebody behind, it will not tell them any more.
-    before = state.watch.answered if tree.main() else frozenset()
-    answered = before - tree.below(told_deaf | opened) - opened | tree.below(owners)
-    return replace(state, watch=replace(state.watch, wrappers=wrappers, answered=answered))
 
 
 def _due_plain(state: StopState, plan: Plan, tree: Tree, now_s: float) -> tuple[list[Process], bool]:
@@ -251,10 +175,10 @@ def _due_plain(state: StopState, plan: Plan, tree: Tree, now_s: float) -> tuple[
 
     Only asked when nobody of wave 1 is left who was told and could still be working.
     """
-    told, first, is_quiet = state.told, _first_keys(state), _is_quiet(state, now_s)
+    told, first, is_quiet = state.told, watching.first_keys(state), watching.is_quiet(state, now_s)
     plain: list[Process] = []
     is_respawning = False
-    are_readers_at_work = _are_readers_at_work(state, now_s)
+    are_readers_at_work = watching.are_readers_at_work(state, now_s)
     restarted = [process for process in plan.hearing if _is_restarted_for_ever(state, process)]
     for process in (*plan.plain, *restarted):
         if process.key in told | state.watch.answered:
@@ -266,7 +190,7 @@ def _due_plain(state: StopState, plan: Plan, tree: Tree, now_s: float) -> tuple[
         elif process.key in first:
             if not are_readers_at_work:
                 plain.append(process)
-        elif _was_told_before(state, process):
+        elif watching.was_told_before(state, process):
             wrapper = tree.by_pid.get(process.ppid)
             if wrapper is not None and wrapper.is_main:
                 is_respawning = True
@@ -274,21 +198,6 @@ def _due_plain(state: StopState, plan: Plan, tree: Tree, now_s: float) -> tuple[
                 plain.append(wrapper)
     is_somebody_working = any(_is_next_command(state, process) for process in (*plan.plain, *plan.hearing))
     return plain, is_respawning and not is_somebody_working
-
-
-def _are_readers_at_work(state: StopState, now_s: float) -> bool:
-    """Whether those who read what the hearers wrote may still be at it."""
-    left_s = state.watch.hearers_left_s
-    if left_s is None:
-        return False
-    is_working = now_s - state.watch.worked_s < PLAIN_AFTER_HEARERS_S and now_s - left_s < PLAIN_BUSY_S
-    return is_working or now_s - left_s < PLAIN_AFTER_HEARERS_S
-
-
-def _was_told_before(state: StopState, process: Process) -> bool:
-    """Whether a newcomer runs what somebody ran who was told: then its wrapper restarts it."""
-    same = {p.key for p in state.watch.first if p.argv == process.argv and program(p) == program(process)}
-    return bool(same & state.told)
 
 
 def _may_end_main(state: StopState, plan: Plan, tree: Tree, now_s: float, *, is_respawning: bool) -> bool:
@@ -304,7 +213,7 @@ def _may_end_main(state: StopState, plan: Plan, tree: Tree, now_s: float, *, is_
         return False
     if main.key in state.told:  # and has swallowed it, or it would not be shown as deaf
         return True
-    if len(seen.first) > 1 and not _is_quiet(state, now_s):
+    if len(seen.first) > 1 and not watching.is_quiet(state, now_s):
         return False
     return now_s - state.born_s >= state.request.start_window_s
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bento.engine.explain import explain, explain_process
-from bento.engine.stop import StopOptions
+from bento.engine.request import StopOptions
 from bento.errors import AlreadyStopped, NotFound, WrongState
 from bento.model.container import Status
 from bento.model.stop import Verdict

@@ -17,14 +17,18 @@ def schedule(total_s: float | None, requires=CHAIN) -> order.Schedule:
 
 def test_s27_dependants_end_first_and_independent_ones_at_once():
     plan = schedule(None)
-    assert {name for name in CHAIN if plan.is_ready(name, set())} == {"web", "job", "alone"}
-    assert not plan.is_ready("db", {"web", "job"})
-    assert plan.is_ready("app", {"web"})
-    assert plan.is_ready("db", {"app", "job"})
+    assert plan.first() == ["web", "job", "alone"]
+    assert plan.after("job") == []
+    assert plan.after("web") == ["app"]
+    assert plan.after("app") == ["db"]
+    assert plan.after("app") == []  # one that was given twice ends twice
 
 
 def test_s27_who_is_not_stopped_is_not_waited_for():
-    assert schedule(None, {"app": ("db",), "web": ("gone",)}).is_ready("app", set())
+    plan = schedule(None, {"app": ("db",), "web": ("gone",)})
+    assert plan.first() == ["app", "web"]
+    assert plan.after("app") == []
+    assert plan.after("nobody") == []
 
 
 def test_s27_without_a_budget_each_has_its_own_grace():
@@ -79,10 +83,11 @@ def test_s27_everybody_is_stopped_after_its_dependants_and_within_the_budget(lin
             requires[str(younger)] += (str(older),)
     plan = schedule(total_s, requires)
     ends: dict[str, float] = {}
-    while len(ends) < len(requires):
-        ready = [name for name in requires if name not in ends and plan.is_ready(name, ends.keys())]
-        assert ready
-        for name in ready:
-            begun = max((ends[other] for other in order.dependants(requires)[name]), default=100.0)
-            ends[name] = begun + plan.grace_s(name, NO_LIMIT, begun)
+    ready = plan.first()
+    while ready:
+        name = ready.pop(0)
+        begun = max((ends[other] for other in order.dependants(requires)[name]), default=100.0)
+        ends[name] = begun + plan.grace_s(name, NO_LIMIT, begun)
+        ready += plan.after(name)
+    assert ends.keys() == requires.keys()
     assert max(ends.values()) <= 100.0 + total_s + 1e-6

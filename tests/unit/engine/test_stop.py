@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from bento import clock
 from bento.drivers.storage.base import Holder
 from bento.engine import reconcile
-from bento.engine.stop import StopOptions, Stopper, deadline_of, request_for, stop_containers
+from bento.engine.request import StopOptions, deadline_of, request_for
+from bento.engine.stop import Stopper, stop_containers
 from bento.errors import (
     AlreadyStopped,
     CleanupFailed,
@@ -26,7 +27,7 @@ from bento.errors import (
 )
 from bento.model.container import Container, Status
 from bento.model.stop import AskedBy, OnPaused, StopIntent, StopReport, StopRequest, Verdict
-from bento.stop import machine
+from bento.stop import cleaning, machine
 from bento.stop.inputs import Looked
 from bento.stop.process import Disposition
 from bento.stop.states import Step, StopState
@@ -299,7 +300,7 @@ def test_s21_cgroups_that_are_busy_are_tried_again(parts):
 
 
 def test_s22_a_root_filesystem_that_is_held_is_waited_for_then_named(parts, monkeypatch):
-    monkeypatch.setitem(machine.STEP_LIMIT_S, Step.OVERLAY, 0.02)
+    monkeypatch.setitem(cleaning.STEP_LIMIT_S, Step.OVERLAY, 0.02)
     container, _ = parts.server()
     parts.storage.held[container.id] = [Holder(77, "nosy")]
     outcome = stop(parts)
@@ -309,7 +310,7 @@ def test_s22_a_root_filesystem_that_is_held_is_waited_for_then_named(parts, monk
 
 
 def test_s21_a_monitor_that_hangs_is_killed_and_the_rest_is_done(parts, monkeypatch):
-    monkeypatch.setitem(machine.STEP_LIMIT_S, Step.MONITOR, 0.02)
+    monkeypatch.setitem(cleaning.STEP_LIMIT_S, Step.MONITOR, 0.02)
     monitor = parts.processes.add("conmon")
     parts.server(monitor=monitor)
     outcome = stop(parts)

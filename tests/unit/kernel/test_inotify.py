@@ -1,16 +1,22 @@
-"""Waiting for a file to grow."""
+"""Waiting for a file to grow or a directory to go, also when the kernel grants no watch."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bento.kernel.inotify import FileWatch
+from bento.drivers.storage.overlay import OverlayStorage
+from bento.errors import KernelError
+from bento.kernel import libc
+from bento.kernel.inotify import FileWatch, GoneWatch
+from bento.locks import ContainerLocks
 
 BEYOND_SELECT = 1024
 
@@ -39,3 +45,60 @@ def test_descriptors_may_be_beyond_what_select_knows(tmp_path: Path) -> None:
     finally:
         os.close(reader)
         os.close(high)
+
+
+@pytest.fixture
+def no_instances(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(flags: int = 0) -> int:
+        raise KernelError("inotify_init1", errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(libc, "inotify_init", refuse)
+
+
+@pytest.mark.usefixtures("no_instances")
+def test_without_an_instance_a_file_is_looked_at_now_and_then(tmp_path: Path) -> None:
+    (tmp_path / "log").touch()
+    reader, writer = os.pipe()
+    try:
+        with FileWatch(tmp_path / "log") as watch:
+            watch.wait(reader)  # returns though nothing happens
+            os.close(writer)
+            watch.wait(reader)
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_directory_that_goes_is_noticed(tmp_path: Path, request: pytest.FixtureRequest, is_told: bool) -> None:
+    if not is_told:
+        request.getfixturevalue("no_instances")
+    directory = tmp_path / "run"
+    directory.mkdir()
+    watch = GoneWatch(directory)
+    try:
+        assert not watch.wait(0.0)
+        directory.rmdir()
+        assert watch.wait(60.0)
+    finally:
+        watch.close()
+        watch.close()
+
+
+def test_what_does_not_exist_cannot_be_watched(tmp_path: Path) -> None:
+    with pytest.raises(KernelError, match="No such file"):
+        GoneWatch(tmp_path / "nothing")
+
+
+@pytest.mark.usefixtures("no_instances")
+def test_without_an_instance_a_lock_is_waited_for_all_the_same(tmp_path: Path) -> None:
+    locks = ContainerLocks(tmp_path)
+    held = locks.hold("a", 0.0)
+    releasing = threading.Timer(0.1, held.release)
+    releasing.start()
+    locks.hold("a", 60.0).release()
+    releasing.join()
+
+
+@pytest.mark.usefixtures("no_instances")
+def test_without_an_instance_storage_says_so(tmp_path: Path) -> None:
+    assert OverlayStorage(tmp_path).watch_releases() is None

@@ -8,8 +8,10 @@ import pytest
 from bento.model.stop import OnDeaf, StopRequest
 from bento.stop import machine
 from bento.stop.actions import EndMain, KillAll, Look, Persist, ReportStuck, RunStep, Tell
+from bento.stop.cleaning import STEP_LIMIT_S
 from bento.stop.inputs import DeadlineMoved, Input, Looked, MainExited, Resumed, StepDone, TimerFired, ToldExited
-from bento.stop.states import FINAL, MOVES, KillCause, Mark, Phase, Step, StopState, Timer
+from bento.stop.invariants import check_invariants
+from bento.stop.states import FINAL, MOVES, KillCause, Mark, Phase, Step, StopState, Timer, go
 from bento.units import NO_LIMIT
 
 from support.looks import DEAF, HANDLED, IGNORED, Stop, proc
@@ -123,7 +125,7 @@ def test_moves_lead_from_the_beginning_to_an_end():
 
 def test_a_move_that_is_not_in_the_table_is_a_defect():
     with pytest.raises(AssertionError, match="DONE"):
-        machine.go(done().state, Phase.TELLING, "again", 0.0)
+        go(done().state, Phase.TELLING, "again", 0.0)
 
 
 # -- beginning (S2, S4, S7) ------------------------------------------------------------------------
@@ -466,7 +468,7 @@ def test_s06_killing_goes_on():
 def test_s06_cleaning_goes_on_at_its_step(step):
     stop = after_a_crash(cleaning(step))
     assert stop.give(Resumed(), after_s=300.0) == (RunStep(step),)
-    assert stop.state.timers == {Timer.STEP_LIMIT: stop.now_s + machine.STEP_LIMIT_S[step]}
+    assert stop.state.timers == {Timer.STEP_LIMIT: stop.now_s + STEP_LIMIT_S[step]}
 
 
 def test_s06_what_is_done_is_done():
@@ -497,10 +499,10 @@ def test_invariants_are_checked_in_earnest():
     }
     for words, after in broken.items():
         with pytest.raises(AssertionError, match=words if "->" not in words else "TELLING"):
-            machine.check_invariants(state, look, after, ())
+            check_invariants(state, look, after, ())
     with pytest.raises(AssertionError, match="frozen"):
-        machine.check_invariants(state, Looked((), is_frozen=True), state, ())
-    machine.check_invariants(state, look, state, (Tell(1, 1, 15, False),))
+        check_invariants(state, Looked((), is_frozen=True), state, ())
+    check_invariants(state, look, state, (Tell(1, 1, 15, False),))
 
 
 def test_marks_tell_when_each_phase_began():

@@ -7,9 +7,9 @@ import pytest
 
 from bento.errors import UsageError
 from bento.model.stop import StopRequest, Verdict
-from bento.stop import machine
 from bento.stop.actions import Action, Ask, EndMain, Identify, Look, Persist, Tell
 from bento.stop.inputs import Asked, DeadlineMoved, Identified, Input, Looked, MainExited, Resumed, TimerFired
+from bento.stop.invariants import check_invariants
 from bento.stop.methods import AUTO, METHODS, NAMES, SIGNAL, choose, describe, parse_command, parse_method
 from bento.stop.states import KillCause, Phase, StopState, Timer
 from bento.stop.verdict import judge
@@ -345,5 +345,5 @@ def test_an_asking_must_be_written_before_it_is_done():
     stop = begun()
     after = msgspec.structs.replace(stop.state)
     with pytest.raises(AssertionError, match="before it was written"):
-        machine.check_invariants(stop.state, Looked(()), after, (Ask("runit", is_patient=False),))
+        check_invariants(stop.state, Looked(()), after, (Ask("runit", is_patient=False),))
     assert not any(isinstance(action, Tell) for action in stop.actions)

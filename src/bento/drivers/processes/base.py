@@ -24,6 +24,16 @@ class FileWatch(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+class GoneWatch(Protocol):
+    """Waits for the removal of one directory. Close it."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until it is removed, at most so long; return whether it was."""
+
+    def close(self) -> None:
+        """Watch it no more. Idempotent."""
+
+
 class Refusal(Struct, frozen=True):
     """Why a request was not delivered. ``may_pass``: the container may only not be so far yet."""
 

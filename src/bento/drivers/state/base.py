@@ -6,6 +6,7 @@ import builtins
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from bento.errors import StateCorrupt
 from bento.model.container import Container
 from bento.model.image import Image
 from bento.model.volume import Volume
@@ -26,8 +27,11 @@ class StateStore(Protocol):
         A name wins over a prefix. Raises NotFound, or Conflict when the prefix fits several.
         """
 
-    def list(self) -> list[Container]:
-        """Return all containers, newest first."""
+    def list(self, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> list[Container]:
+        """Return all containers, newest first.
+
+        ``on_unreadable`` is told of each record that cannot be read, which is left out; without it, that is raised.
+        """
 
     def requiring(self, container_id: str) -> builtins.list[Container]:
         """Return the containers that require this one, newest first."""

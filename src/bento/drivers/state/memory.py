@@ -20,7 +20,7 @@ from bento.drivers.state.resolve import (
     no_volume,
     one_image,
 )
-from bento.errors import InternalError
+from bento.errors import InternalError, StateCorrupt
 from bento.model.container import Container
 from bento.model.image import Image
 from bento.model.volume import Volume
@@ -70,7 +70,7 @@ class MemoryStore:
             raise ambiguous_container(ref, [c.name for c in sorted(fits, key=lambda c: c.id)])
         return fits[0]
 
-    def list(self) -> list[Container]:
+    def list(self, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> list[Container]:
         """Return all containers, newest first."""
         with self._mutex:
             self._check_open()

@@ -86,10 +86,18 @@ class SqliteStore:
             raise ambiguous_container(ref, [row[2] for row in rows])
         return self._decode(rows[0][1], Container, rows[0][0])
 
-    def list(self) -> list[Container]:
-        """Return all containers, newest first."""
+    def list(self, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> list[Container]:
+        """Return all containers, newest first; tell of those that cannot be read, or raise that."""
         rows = self._database.rows("SELECT document, id FROM containers ORDER BY created_unix_ns DESC, id")
-        return [self._decode(document, Container, container_id) for document, container_id in rows]
+        found = []
+        for document, container_id in rows:
+            try:
+                found.append(self._decode(document, Container, container_id))
+            except StateCorrupt as error:
+                if on_unreadable is None:
+                    raise
+                on_unreadable(error)
+        return found
 
     def requiring(self, container_id: str) -> builtins.list[Container]:
         """Return the containers that require this one, newest first."""

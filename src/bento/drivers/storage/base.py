@@ -15,6 +15,25 @@ class Holder(Struct, frozen=True):
     comm: str
 
 
+class ReleaseWatch(Protocol):
+    """Tells when nobody holds a root filesystem any more. Watching holds nothing. No call blocks."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when ``read`` has something to tell."""
+
+    def add(self, pid: int) -> int | None:
+        """Watch the root filesystem of this live process; return a token. None: it is gone, or cannot be watched."""
+
+    def read(self) -> list[int]:
+        """Return the tokens of what was released since the last call; these are watched no more."""
+
+    def remove(self, token: int) -> None:
+        """Watch it no more. Idempotent."""
+
+    def close(self) -> None:
+        """Watch nothing any more. Idempotent."""
+
+
 class StorageDriver(Protocol):
     """Directories below the engine's root, one per container."""
 
@@ -39,16 +58,12 @@ class StorageDriver(Protocol):
     def unmount(self, container_id: str) -> None:
         """Unmount the root filesystem in the calling thread's mount namespace. Idempotent; never lazy."""
 
-    def watch_release(self, pid: int) -> int | None:
-        """Return a descriptor that becomes readable once nobody holds the root filesystem of this process any more.
-
-        The process must live; None when it does not, or where this cannot be had. Watching holds nothing.
-        The caller closes it.
-        """
+    def watch_releases(self) -> ReleaseWatch | None:
+        """Return what tells of root filesystems that are released; None where this cannot be had. Close it."""
 
     def is_held(self, container_id: str) -> bool:
         """Whether any mount namespace of this machine still holds the root filesystem. Cheap: asks the kernel once,
-        which writes a line to its log; where there is a choice, ``watch_release`` is the silent way.
+        which writes a line to its log; where there is a choice, ``watch_releases`` is the silent way.
         """
 
     def holders(self, container_id: str) -> list[Holder]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bento.drivers.storage.base import Holder
+from bento.drivers.storage.base import Holder, ReleaseWatch
 from bento.errors import BentoError, StorageUnusable
 from bento.kernel.tree import remove_tree
 
@@ -57,7 +57,7 @@ class MemoryStorage:
         """Forget the mount. Idempotent."""
         self.let_go(container_id)
 
-    def watch_release(self, pid: int) -> int | None:
+    def watch_releases(self) -> ReleaseWatch | None:
         """Return None: there is no kernel to watch."""
         return None
 

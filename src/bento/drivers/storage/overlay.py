@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Final
 
-from bento.drivers.storage.base import Holder
+from bento.drivers.storage.base import Holder, ReleaseWatch
 from bento.errors import KernelError, NotPermitted, StorageUnusable
-from bento.kernel.inotify import watch_unmount
+from bento.kernel.inotify import Unmounts
 from bento.kernel.mount import is_upper_in_use, mount_table, overlay, unmount
 from bento.kernel.namespace import in_private_mounts
 from bento.kernel.tree import remove_tree
@@ -112,11 +112,11 @@ class OverlayStorage:
         if any(entry.target == os.fspath(rootfs) for entry in mount_table()):
             unmount(rootfs)
 
-    def watch_release(self, pid: int) -> int | None:
-        """Return an inotify descriptor for the root filesystem that this process has as its root."""
+    def watch_releases(self) -> ReleaseWatch | None:
+        """Return one inotify instance for any number of root filesystems."""
         try:
-            return watch_unmount(f"/proc/{pid}/root")
-        except KernelError:  # it has exited, or the kernel has no watches left: then ``is_held`` must do
+            return Unmounts()
+        except KernelError:  # this user has as many instances as the kernel allows: then ``is_held`` must do
             return None
 
     def is_held(self, container_id: str) -> bool:

@@ -1,0 +1,163 @@
+"""The processes of one container, as a stop follows them: by pidfds, after a check of who they are (rule S3)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bento import clock
+from bento.engine.report import Endings
+from bento.engine.sending import Sending
+from bento.stop.actions import Tell
+from bento.stop.inputs import Input, Looked, MainExited, ToldExited
+from bento.stop.process import Key
+
+if TYPE_CHECKING:
+    from bento.command import Child
+    from bento.engine.parts import Parts
+    from bento.model.container import Container, Run
+    from bento.model.stop import ProcessEnd
+    from bento.stop.states import StopState
+
+_SIGKILL = 9
+_WATCH_LIMIT = 256  # processes whose own end is told in the report
+
+
+class Members:
+    """Looks at them, signals them, and sees them end. Nothing here waits: ``feed`` takes what is observed later.
+
+    ``look_again`` is called when PID 1 has left others behind, in whose PID namespace it was only a guest.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        container: Container,
+        run: Run,
+        *,
+        watch: Callable[[int, Callable[[], None]], None],
+        unwatch: Callable[[int], None],
+        feed: Callable[[Input], None],
+        look_again: Callable[[], None],
+    ) -> None:
+        self.processes = parts.processes_for(container)
+        self.main_fd: int | None = None
+        self._parts, self._run = parts, run
+        self._watch, self._unwatch, self._feed, self._look_again = watch, unwatch, feed, look_again
+        self._fds: dict[Key, int] = {}
+        self._told: set[int] = set()
+        self._sending = Sending(self._end_signal, watch=watch, unwatch=unwatch)
+        # In somebody else's PID namespace the kernel does not end the rest with PID 1, so its exit is not the end.
+        self._may_leave_rest = bool(container.spec.pid)
+        self._endings = Endings()
+
+    def open_main(self) -> None:
+        """Follow PID 1 from now on, if it is still there."""
+        if self._run.init is None:
+            return
+        self.main_fd = self.processes.open(self._run.init)
+        if self.main_fd is not None:
+            self._watch(self.main_fd, self._main_exited)
+
+    def is_gone(self) -> bool:
+        """Whether the container has ended: PID 1, and whom it has left behind."""
+        if self.main_fd is not None and not self.processes.has_exited(self.main_fd):
+            return False
+        return not self._may_leave_rest or self.processes.is_empty(self._run)
+
+    def look(self, signal: int) -> Looked | MainExited:
+        """Read every process with what the signal would do to it; follow those that are new."""
+        processes = self.processes.look(self._run, signal)
+        if self._may_leave_rest and not processes and self.is_gone():
+            return MainExited()
+        for process in processes:
+            # Of those alone who come now and then in a long stop, thousands of descriptors could be kept.
+            if process.key not in self._fds and len(self._fds) < _WATCH_LIMIT:
+                self._follow(process.key)
+        return Looked(processes, self.processes.is_frozen(self._run))
+
+    def tell(self, action: Tell) -> None:
+        """Send the stop signal to one process, and say when it has ended."""
+        fd = self._follow((action.pid, action.start_ticks))
+        if fd is not None:
+            self._told.add(action.pid)
+            self.processes.tell(fd, action.signal, wake=action.wake)
+
+    def thaw(self) -> None:
+        """Thaw the container's cgroups."""
+        self.processes.thaw(self._run)
+
+    def end_main(self) -> None:
+        """SIGKILL PID 1 alone."""
+        if self.main_fd is not None:
+            self.processes.tell(self.main_fd, _SIGKILL, wake=False)
+
+    def kill_all(self) -> MainExited | None:
+        """SIGKILL everybody; return the exit when that is all there is to see any more."""
+        if self._may_leave_rest and self.is_gone():
+            return MainExited()
+        self._endings.kill_began()
+        self.processes.kill_all(self._run)
+        return None
+
+    def name_stuck(self) -> list[str]:
+        """Name who does not die, and where in the kernel they hang."""
+        return self.processes.name_stuck(self._run)
+
+    def oom_kills(self) -> int:
+        """Return how often the kernel has killed in this container for want of memory."""
+        return self.processes.oom_kills(self._run)
+
+    def follow_signals(self) -> None:
+        """Wait in the loop for the child processes by which signals were sent, where a runtime has to do that."""
+        self._sending.follow(self.processes.take_children())
+
+    @property
+    def failures(self) -> list[str]:
+        """Signals that could not be sent, each reason once."""
+        return self._sending.failures
+
+    def ends(self, state: StopState) -> tuple[ProcessEnd, ...]:
+        """Return how each process that was there at the first look has ended."""
+        return self._endings.collect(self.processes, state, self._fds, self._run)
+
+    def close(self) -> None:
+        """Close every descriptor. Idempotent."""
+        for fd in (*self._fds.values(), self.main_fd):
+            if fd is not None:
+                self._unwatch(fd)
+                os.close(fd)
+        self._sending.close()
+        self._fds, self.main_fd = {}, None
+
+    def _end_signal(self, child: Child) -> str:
+        reason = self._parts.runtime(self._run.runtime).end_signal(child)
+        # Whoever has ended meanwhile needs no signal.
+        return "" if not reason or self.is_gone() else f"the runtime could not send a signal: {reason}"
+
+    def _follow(self, key: Key) -> int | None:
+        """Open a process and note when it ends; None when it has ended already."""
+        if key in self._fds:
+            return self._fds[key]
+        fd = self.processes.watch(*key)
+        if fd is not None:
+            self._fds[key] = fd
+            self._watch(fd, lambda: self._exited(fd, key))
+        return fd
+
+    def _exited(self, fd: int, key: Key) -> None:
+        self._unwatch(fd)
+        self._endings.saw(key, clock.mono_s())
+        if self._may_leave_rest and self.is_gone():
+            self._feed(MainExited())
+        elif key[0] in self._told:
+            self._feed(ToldExited(key[0]))
+
+    def _main_exited(self) -> None:
+        if self.main_fd is not None:
+            self._unwatch(self.main_fd)
+        if self.is_gone():
+            self._feed(MainExited())
+        else:
+            self._look_again()  # whoever it has left behind has nobody else to tell them

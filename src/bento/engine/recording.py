@@ -1,0 +1,158 @@
+"""What a stop writes down: the intent before the first signal, the report and the exit at the end (S4, S21, S23)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
+
+from bento import clock
+from bento.engine import policy
+from bento.engine.outcome import StopOutcome
+from bento.engine.report import exit_code_of, make_report
+from bento.errors import BentoError, CleanupFailed, StuckProcess
+from bento.kernel.tree import remove_tree
+from bento.model.container import Container, Exit, Run, Status
+from bento.model.stop import AskedBy, StopIntent, StopReport
+from bento.stop.states import Phase, StopState
+from bento.stop.verdict import SIGKILL_STATUS
+
+if TYPE_CHECKING:
+    from bento.engine.cleanup import Cleanup
+    from bento.engine.members import Members
+    from bento.engine.parts import Parts
+
+
+class Recorder:
+    """Keeps the record of one container through its stop.
+
+    Attributes:
+        container: as it was last written.
+        is_asked: False: nobody asked for a stop, the container had ended by itself.
+        asked_unix_ns: when the stop was asked for.
+    """
+
+    def __init__(self, parts: Parts, container: Container, run: Run, members: Members, cleanup: Cleanup) -> None:
+        self.container = container
+        self.is_asked = True
+        self.asked_unix_ns = clock.wall_ns()
+        self._parts, self._run, self._members, self._cleanup = parts, run, members, cleanup
+        self._oom_before = 0
+        self._stuck: list[str] = []
+
+    def begin(self) -> None:
+        """Note what must be known from before the stop."""
+        self._oom_before = self._members.oom_kills()
+
+    def resume(self, intent: StopIntent) -> None:
+        """Take over what an earlier driver had noted."""
+        self.asked_unix_ns = intent.asked_unix_ns
+        self._oom_before = intent.oom_kills
+
+    def persist(self, state: StopState) -> None:
+        """Write intent and journal in one transaction (rules S4, S6)."""
+        if not self.is_asked:
+            return
+        deadline_boot_s = None
+        if state.deadline_s is not None:
+            deadline_boot_s = state.deadline_s - clock.mono_s() + clock.boot_s()
+        intent = StopIntent(
+            run=self._run.number,
+            request=state.request,
+            deadline_boot_s=deadline_boot_s,
+            boot_id=self._run.init.boot_id if self._run.init else "",
+            asked_unix_ns=self.asked_unix_ns,
+            oom_kills=self._oom_before,
+            journal=msgspec.json.encode(state),
+        )
+        asked_by = state.request.asked_by
+        is_wanted = asked_by is not AskedBy.POLICY  # else only the end of a start that had died
+        self.container = self._parts.store.modify(
+            self.container.id,
+            lambda c: replace(
+                c,
+                status=Status.STOPPING,
+                stop_asked=c.stop_asked or is_wanted,
+                shut_down=asked_by is AskedBy.SHUTDOWN,
+                intent=intent,
+            ),
+        )
+
+    def note_stuck(self) -> None:
+        """Remember who did not die."""
+        self._stuck = self._members.name_stuck()
+
+    def record(self, state: StopState) -> None:
+        """Write the end: everything that happened, in one transaction. Raises Conflict while somebody has the lock."""
+        code = exit_code_of(self._parts, self.container.id, self._members.main_fd)
+        report = self._report(state, code) if self.is_asked else None
+        ended = Exit(
+            code=code,
+            finished_unix_ns=clock.wall_ns(),
+            is_released=self._cleanup.is_released,
+            oom_killed=self._cleanup.oom_kills > 0 and code == SIGKILL_STATUS,
+            note="" if code is not None else "the exit code is unknown: the monitor died before it could write it",
+        )
+        # Under the lock, so that no new run owns the run directory yet when it goes.
+        with self._parts.locks.hold(self.container.id, 0.0):
+            self.container = self._parts.store.modify(
+                self.container.id, lambda c: _stopped(c, self._run, ended, report)
+            )
+            remove_tree(self._parts.run_dir(self.container.id))
+
+    def outcome(self, state: StopState) -> StopOutcome:
+        """Return what became of it, from the machine's final state; a stop that is stuck gets its report here."""
+        error: BentoError | None = None
+        if state.phase is Phase.STUCK:
+            if self.is_asked:
+                self._keep_stuck_report(state)
+            who = "; ".join(self._stuck) or "; ".join(state.errors)
+            error = StuckProcess(
+                f"container {self.container.name} could not be ended: {who}", hint="stop it again later"
+            )
+        elif state.errors:
+            held = "" if self._cleanup.is_released else f"; the root filesystem is held by {self._holders()}"
+            error = CleanupFailed(
+                f"container {self.container.name} has stopped, but: {'; '.join(state.errors)}{held}",
+                hint="see bento doctor",
+            )
+        report = self.container.report if self.is_asked else None
+        return StopOutcome(id=self.container.id, name=self.container.name, report=report, error=error)
+
+    def _report(self, state: StopState, code: int | None) -> StopReport:
+        return make_report(
+            state,
+            exit_code=code,
+            oom_kills=self._cleanup.oom_kills - self._oom_before,
+            ends=self._members.ends(state),
+            notes=(*self._members.failures, *self._stuck),
+            asked_unix_ns=self.asked_unix_ns,
+            now_s=clock.mono_s(),
+        )
+
+    def _keep_stuck_report(self, state: StopState) -> None:
+        """Every stop leaves a report, also one that did not get through (rule S23). The record stays ``stopping``."""
+        report = self._report(state, None)
+        with suppress(BentoError):  # the error that is told is the one that matters
+            self.container = self._parts.store.modify(self.container.id, lambda c: replace(c, report=report))
+
+    def _holders(self) -> str:
+        holders = self._parts.storage.holders(self.container.id)
+        return ", ".join(f"{holder.comm} ({holder.pid})" for holder in holders) or "nobody to be seen"
+
+
+def _stopped(container: Container, run: Run, ended: Exit, report: StopReport | None) -> Container:
+    """The record of a container that has ended: stopped, or waiting for its restart when its policy says so."""
+    stopped = replace(
+        container,
+        status=Status.STOPPED,
+        run=replace(run, init=None, monitor=None, cgroups={}),
+        exit=ended,
+        intent=None,
+        report=report or container.report,
+    )
+    now_s = clock.boot_s()
+    up_s = now_s - run.started_boot_s if run.started_boot_s else 0.0
+    return policy.after_end(stopped, ended, up_s=up_s, now_boot_s=now_s)

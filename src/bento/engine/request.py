@@ -1,0 +1,79 @@
+"""What a caller asks of a stop, and what becomes of it for one container (rules S7 - S10)."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bento import clock
+from bento.model.container import Container
+from bento.model.stop import AskedBy, Hook, OnDeaf, OnPaused, StopRequest
+from bento.stop.inputs import DeadlineMoved
+from bento.stop.methods import SIGNAL, choose
+from bento.units import NO_LIMIT
+
+
+class StopOptions(Struct, frozen=True, kw_only=True):
+    """What a caller may say; None leaves it to the container, then to the image, then to the default."""
+
+    grace_s: float | None = None
+    signal: int | None = None
+    method: str | None = None  # as ``bento.stop.methods.parse_method`` returns it
+    command: str | None = None  # of the method exec
+    on_deaf: OnDeaf = OnDeaf.END
+    on_paused: OnPaused = OnPaused.REFUSE
+    start_window_s: float = 10.0
+    last_call_s: float | None = None
+    kill_timeout_s: float = 30.0
+    extend: bool = False
+    pre_stop: tuple[Hook, ...] = ()  # besides the container's own, after them
+    post_stop: tuple[Hook, ...] = ()
+    hook_timeout_s: float | None = None
+    total_s: float | None = None  # one budget for all of them together
+    asked_by: AskedBy = AskedBy.USER
+
+
+def deadline_of(request: StopRequest, options: StopOptions) -> DeadlineMoved:
+    """What a caller who joins asks of the deadline: only what was said, a default moves nothing."""
+    if options.grace_s is None and options.total_s is None:
+        return DeadlineMoved(None)
+    deadline_s = None if request.grace_s == NO_LIMIT else clock.mono_s() + request.grace_s
+    return DeadlineMoved(deadline_s, extend=options.extend)
+
+
+def request_for(container: Container, options: StopOptions, grace_s: float) -> StopRequest:
+    """Merge what was said now with what the container was made with (rules S7, S8)."""
+    request = StopRequest(
+        on_deaf=options.on_deaf,
+        on_paused=options.on_paused,
+        start_window_s=options.start_window_s,
+        last_call_s=options.last_call_s,
+        kill_timeout_s=options.kill_timeout_s,
+        asked_by=options.asked_by,
+        pre_stop=container.spec.pre_stop + options.pre_stop,
+        post_stop=container.spec.post_stop + options.post_stop,
+        hook_timeout_s=(container.spec.hook_timeout_s if options.hook_timeout_s is None else options.hook_timeout_s),
+    )
+    for wanted_s in (container.spec.stop_timeout_s, options.grace_s):
+        grace_s = grace_s if wanted_s is None else wanted_s
+    number = options.signal if options.signal is not None else container.spec.stop_signal
+    if options.on_paused is OnPaused.KILL:
+        grace_s = 0.0
+    request = _with_method(replace(request, grace_s=grace_s), container, options)
+    return request if number is None else replace(request, signal=number)
+
+
+def _with_method(request: StopRequest, container: Container, options: StopOptions) -> StopRequest:
+    """Add how PID 1 is asked (rule S10). Who names a signal, and no method, wants that signal."""
+    spec, command = container.spec, options.command or container.spec.stop_command
+    if options.method is not None or options.command is not None:
+        method = choose(method=options.method, command=command, is_system=spec.system)
+    elif options.signal is not None:
+        method = SIGNAL
+    else:
+        method = choose(method=spec.stop_method or None, command=command, is_system=spec.system)
+    if method == SIGNAL:
+        return request
+    # An init tells whatever it runs itself: a last call would get in its way.
+    last_call_s = 0.0 if request.last_call_s is None else request.last_call_s
+    return replace(request, method=method, command=command, last_call_s=last_call_s)

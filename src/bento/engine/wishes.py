@@ -1,0 +1,72 @@
+"""What a stop may find before it begins: a refusal, or a restart that is to be prevented (rules S1, S4, S11)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from bento.engine.request import StopOptions
+from bento.errors import AlreadyStopped, WrongState
+from bento.kernel.tree import remove_tree
+from bento.model.container import Container, Status
+from bento.model.stop import AskedBy, OnPaused
+
+if TYPE_CHECKING:
+    from bento.engine.parts import Parts
+
+
+def refuse_if_not_running(parts: Parts, container: Container, options: StopOptions) -> None:
+    """Raise AlreadyStopped or WrongState where there is nothing to stop (S1), or it would not hear (S11).
+
+    Nothing is changed then, but that no restart policy starts it again.
+    """
+    name = container.name
+    if container.status is Status.CREATED:
+        raise AlreadyStopped(f"container {name} was never started")
+    if not container.status.is_live or container.run is None:
+        _forbid_restart(parts, container, options)
+        raise AlreadyStopped(f"container {name} is already stopped")
+    is_paused = container.status is Status.RUNNING and parts.processes.is_frozen(container.run)
+    if is_paused and options.on_paused is OnPaused.REFUSE:
+        raise WrongState(
+            f"container {name} is paused and would not get the signal",
+            hint=f"unpause it first, or use: stop --paused thaw {name}, or stop --paused kill {name}",
+        )
+
+
+def _forbid_restart(parts: Parts, container: Container, options: StopOptions) -> None:
+    """A stop that finds nothing running still is the wish that nothing runs (rule S4)."""
+    if container.spec.restart.name != "no":
+        is_shutdown = options.asked_by is AskedBy.SHUTDOWN
+        parts.store.modify(
+            container.id,
+            lambda c: replace(c, stop_asked=True, shut_down=is_shutdown and (c.shut_down or not c.stop_asked)),
+        )
+
+
+def record_wish(parts: Parts, container: Container, options: StopOptions) -> None:
+    """Write down of a container whose turn comes later that its stop was asked for (rule S4)."""
+    is_shutdown = options.asked_by is AskedBy.SHUTDOWN
+    parts.store.modify(container.id, lambda c: replace(c, stop_asked=True, shut_down=is_shutdown))
+
+
+def record_joined_wish(parts: Parts, container_id: str) -> Container:
+    """Whoever drives the container's end may only be recording an exit: no restart may follow (rule S4)."""
+
+    def wish(container: Container) -> Container:
+        if container.spec.restart.name == "no" or not container.status.is_wanted:
+            return container
+        return replace(container, stop_asked=True)
+
+    return parts.store.modify(container_id, wish)
+
+
+def call_off_restart(parts: Parts, container: Container, options: StopOptions) -> None:
+    """Stop a container that waits to be started again: its helper ends with its run directory (rule S4)."""
+    is_shutdown = options.asked_by is AskedBy.SHUTDOWN
+    parts.store.modify(
+        container.id,
+        lambda c: replace(c, status=Status.STOPPED, stop_asked=True, shut_down=is_shutdown, restart_boot_s=None),
+    )
+    remove_tree(parts.run_dir(container.id))

@@ -1,0 +1,39 @@
+"""The killing phase: SIGKILL, again and again, until the exit is seen or the limit is over (rules S18, S19). Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from bento.stop import hooking
+from bento.stop.actions import EndMain, KillAll, Persist, Result
+from bento.stop.states import KillCause, Phase, StopState, Timer, backoff_s, go
+
+KILL_AGAIN_S: Final = 0.1  # doubled each round
+KILL_AGAIN_MAX_S: Final = 5.0
+
+
+def kill(state: StopState, cause: KillCause, now_s: float) -> Result:
+    """Begin the killing phase, whatever runs before it."""
+    state, killing_hook = hooking.cut_short(state, "the time for it was over", now_s)
+    state = replace(go(state, Phase.KILLING, "kill", now_s), kill_cause=cause, timers={})
+    state = arm_limit(state, now_s)
+    if cause in (KillCause.DEFAULT_ACTION, KillCause.HALTED):
+        # PID 1 alone: the kernel ends the rest with it, as it would after the default action of any signal.
+        timers = state.timers | {Timer.KILL_AGAIN: now_s + KILL_AGAIN_S}
+        return replace(state, timers=timers), (Persist(), EndMain())
+    state, actions = kill_round(state, now_s)
+    return state, (Persist(), *killing_hook, *actions)
+
+
+def arm_limit(state: StopState, now_s: float) -> StopState:
+    """Begin the time within which SIGKILL has to help."""
+    return replace(state, timers={Timer.KILL_LIMIT: now_s + state.request.kill_timeout_s})
+
+
+def kill_round(state: StopState, now_s: float) -> Result:
+    """Kill everybody once more, and arm the next round."""
+    pause_s = backoff_s(KILL_AGAIN_S, state.kill_rounds, KILL_AGAIN_MAX_S)
+    timers = state.timers | {Timer.KILL_AGAIN: now_s + pause_s}
+    return replace(state, timers=timers, kill_rounds=state.kill_rounds + 1), (KillAll(),)

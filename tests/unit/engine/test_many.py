@@ -1,0 +1,185 @@
+"""Many stops in one loop: what waits holds nobody else up, and each costs the same however many there are."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bento.engine.background import Background
+from bento.engine.loop import Loop
+from bento.engine.request import StopOptions
+from bento.engine.stop import stop_containers
+from bento.errors import BentoError, Conflict, StorageUnusable
+from bento.model.container import Status
+from bento.stop import machine
+
+from support.engine import FakeParts
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[FakeParts]:
+    made = FakeParts(tmp_path)
+    yield made
+    made.processes.close()
+
+
+def test_s28_a_lock_that_is_held_delays_its_own_container_only(parts):
+    blocked, _ = parts.server("blocked")
+    parts.server("free")
+    lock = parts.locks.hold(blocked.id, 0.0)
+    ended: list[str] = []
+
+    def on_outcome(outcome) -> None:
+        ended.append(outcome.name)
+        if outcome.name == "free":
+            lock.release()
+
+    outcomes = stop_containers(parts, ["blocked", "free"], StopOptions(), on_outcome=on_outcome)
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert ended == ["free", "blocked"]
+
+
+def test_s28_a_lock_that_is_held_at_the_record_is_tried_again(parts):
+    container, main = parts.server("web")
+    told = main.on_signal
+    assert told is not None
+    held: list = []
+
+    def leave(number: int) -> None:
+        held.append(parts.locks.hold(container.id, 0.0))
+        threading.Timer(0.1, held[0].release).start()
+        told(number)
+
+    main.on_signal = leave
+    assert stop_containers(parts, ["web"], StopOptions())[0].error is None
+    assert parts.store.get(container.id).status is Status.STOPPED
+
+
+def test_a_lock_that_stays_held_is_an_error_in_the_end(parts, monkeypatch):
+    container, main = parts.server("web")
+    monkeypatch.setattr("bento.engine.target.LOCK_TIMEOUT_S", 0.1)
+    with parts.locks.hold(container.id, 0.0):
+        assert isinstance(stop_containers(parts, ["web"], StopOptions())[0].error, Conflict)
+    assert main.signals == []
+
+
+def test_somebody_who_stops_it_and_cannot_be_joined_is_an_error_in_the_end(parts, monkeypatch):
+    container, _ = parts.server("web")
+    monkeypatch.setattr("bento.engine.target.LOCK_TIMEOUT_S", 0.1)
+    lock = parts.locks.try_stop(container.id)
+    assert isinstance(stop_containers(parts, ["web"], StopOptions())[0].error, Conflict)
+    lock.release()
+
+
+def test_s26_files_that_take_long_to_delete_delay_nobody_else(parts, monkeypatch):
+    brief, _ = parts.server("brief", auto_remove=True)
+    parts.server("other")
+    remove, may_go_on = parts.storage.remove, threading.Event()
+
+    def slow(container_id: str) -> None:
+        assert may_go_on.wait(60)
+        remove(container_id)
+
+    monkeypatch.setattr(parts.storage, "remove", slow)
+    ended: list[str] = []
+
+    def on_outcome(outcome) -> None:
+        ended.append(outcome.name)
+        may_go_on.set()
+
+    outcomes = stop_containers(parts, ["brief", "other"], StopOptions(), on_outcome=on_outcome)
+    assert ended == ["other", "brief"]
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert [container.name for container in parts.store.list()] == ["other"]
+    assert brief.id not in parts.storage.ids()
+
+
+def test_s26_each_stop_costs_the_same_however_many_there_are(parts, monkeypatch):
+    """Counted are the questions after a session's next timer: one for each thing that happens to it."""
+    asked = 0
+    next_timer = machine.next_timer
+
+    def count(state):
+        nonlocal asked
+        asked += 1
+        return next_timer(state)
+
+    monkeypatch.setattr(machine, "next_timer", count)
+    costs = []
+    for number, count_of in enumerate((5, 60)):
+        asked = 0
+        names = [f"c{number}-{one}" for one in range(count_of)]
+        for name in names:
+            parts.server(name)
+        assert all(outcome.error is None for outcome in stop_containers(parts, names, StopOptions()))
+        costs.append(asked / count_of)
+    assert costs[1] <= 1.5 * costs[0], costs
+
+
+# -- the thread beside the loop --------------------------------------------------------------------------------
+
+
+def do_all(loop: Loop, background: Background, works: list[Callable[[], None]]) -> list[BentoError | None]:
+    errors: list[BentoError | None] = []
+    for work in works:
+        background.do(work, errors.append)
+    while len(errors) < len(works):
+        loop.turn()
+    return errors
+
+
+def test_work_is_done_in_order_and_its_errors_come_back():
+    loop = Loop()
+    background = Background(loop)
+    done: list[int] = []
+
+    def fail() -> None:
+        raise StorageUnusable("the disk is gone")
+
+    def fail_otherwise() -> None:
+        raise OSError(28, "No space left on device")
+
+    errors = do_all(loop, background, [lambda: done.append(1), fail, fail_otherwise, lambda: done.append(2)])
+    assert done == [1, 2]
+    assert [type(error) for error in errors][:2] == [type(None), StorageUnusable]
+    assert "disk is full" in str(errors[2])
+    assert do_all(loop, background, [lambda: done.append(3)]) == [None]  # the thread had ended meanwhile, or not
+    background.close()
+    background.close()
+    loop.close()
+
+
+def test_closing_waits_for_what_has_begun_and_leaves_out_the_rest():
+    loop = Loop()
+    background = Background(loop)
+    begun, may_go_on = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def first() -> None:
+        begun.set()
+        assert may_go_on.wait(60)
+        done.append("first")
+
+    background.do(first, lambda error: None)
+    background.do(lambda: done.append("second"), lambda error: None)
+    assert begun.wait(60)
+    threading.Timer(0.05, may_go_on.set).start()
+    background.close()
+    assert done == ["first"]
+    loop.close()
+
+
+def test_a_defect_in_the_work_is_raised_in_the_loop():
+    loop = Loop()
+    background = Background(loop)
+
+    def break_off() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        do_all(loop, background, [break_off])
+    background.close()
+    loop.close()

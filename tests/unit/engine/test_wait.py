@@ -1,0 +1,38 @@
+"""Waiting for the end of a container whose stop nobody finishes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from bento.engine import wait
+from bento.model.container import Status
+
+from support.engine import FakeParts
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[FakeParts]:
+    made = FakeParts(tmp_path)
+    yield made
+    made.processes.close()
+
+
+def test_s06_helpers_that_keep_dying_are_waited_for_longer_and_longer(parts, monkeypatch):
+    container = parts.add("web", None, status=Status.STOPPING)
+    paused_s: list[float] = []
+
+    def sleep(pause_s: float) -> None:
+        paused_s.append(pause_s)
+        if len(paused_s) == 10:
+            parts.store.modify(container.id, lambda c: replace(c, status=Status.STOPPED))
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    assert wait.wait_for_exit(parts, container.id).status is Status.STOPPED
+    assert paused_s == sorted(paused_s)
+    assert (paused_s[0], paused_s[-1]) == (0.01, 1.0)
+    assert parts.detached  # somebody was asked to finish it
