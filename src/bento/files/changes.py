@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from enum import Enum
 from typing import Final
@@ -14,7 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from bento.errors import KernelError
-from bento.files.entry import Entry, nothing
+from bento.files.entry import Entry
 from bento.files.walk import walk
 from bento.kernel.rootfs import open_without_links
 
@@ -134,15 +134,15 @@ class Changes:
         self.below = below
         self._ignored = frozenset(ignored)
 
-    def entries(self, *, check: Callable[[], object] = nothing, reads: bool = True) -> Iterator[Entry]:
+    def entries(self, *, reads: bool = True) -> Iterator[Entry]:
         """Yield what is in the upper directory, whiteouts too, but for what the engine has made."""
-        for entry in walk(self.upper_fd, reads=reads, check=check):
+        for entry in walk(self.upper_fd, reads=reads):
             if not self._is_engines(entry.path):
                 yield entry
 
-    def layer(self, *, check: Callable[[], object] = nothing) -> Iterator[Entry]:
+    def layer(self) -> Iterator[Entry]:
         """Yield the changes as a layer has them (image-spec, layer.md): what is gone is an empty file ``.wh.NAME``."""
-        for entry in self.entries(check=check):
+        for entry in self.entries():
             if not entry.path:
                 continue
             if is_whiteout(entry):
