@@ -71,6 +71,14 @@ def parse_seconds(text: str | float, *, what: str = "time", allow_no_limit: bool
     return seconds
 
 
+def parse_bytes(text: str, *, what: str = "size") -> int:
+    """Return bytes: a number, or one with ``k``, ``m``, ``g`` or ``t`` behind it, powers of 1024. Raises UsageError."""
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,6})?)([kmgt]?)(?:i?b)?", text.lower(), re.ASCII)
+    if match is None:
+        raise UsageError(f"bad amount of {what} {text!r}", hint="give bytes, or a number such as 512m or 2g")
+    return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " "))
+
+
 def parse_name(text: str) -> str:
     """Return a container or image name that Docker would accept too; else UsageError."""
     if not _NAME.fullmatch(text) or len(text) > 128:

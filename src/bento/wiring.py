@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state import sqlite
     from bento.drivers.storage import overlay
+    from bento.drivers.volume import local
     from bento.engine import exec_sessions
     from bento.engine.parts import T
     from bento.kernel import inotify, namespace
@@ -38,8 +39,8 @@ else:
     simple, linux = LazyModule("bento.drivers.network.simple"), LazyModule("bento.drivers.processes.linux")
     virtual = LazyModule("bento.drivers.processes.virtual")
     detect, sqlite = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.state.sqlite")
-    overlay = LazyModule("bento.drivers.storage.overlay")
     exec_sessions = LazyModule("bento.engine.exec_sessions")
+    overlay, local = LazyModule("bento.drivers.storage.overlay"), LazyModule("bento.drivers.volume.local")
     inotify, namespace = LazyModule("bento.kernel.inotify"), LazyModule("bento.kernel.namespace")
 
 _SPAWN_TIMEOUT_S = 10.0
@@ -139,6 +140,7 @@ _DRIVERS: dict[str, Callable[[HostParts], object]] = {
     "storage": lambda parts: overlay.OverlayStorage(parts.root),
     "monitor": lambda parts: conmon.ConmonMonitor(Path("conmon")),  # looked for on PATH when one is started
     "network": lambda parts: simple.SimpleNetwork(),
+    "volumes": lambda parts: local.LocalVolumes(parts.root),
     "images": lambda parts: image_store.ImageStore(parts.root),
     "processes": lambda parts: linux.LinuxProcesses(),
     "locks": lambda parts: locks.ContainerLocks(parts.run_root),

@@ -20,6 +20,7 @@ from bento.drivers.state.sqlite import SqliteStore
 from bento.errors import BentoError, Conflict, InternalError, NotFound, StateCorrupt, StorageUnusable
 from bento.model.container import Container, ContainerSpec, Exit, Status
 from bento.model.image import Image, ImageConfig
+from bento.model.volume import Volume
 
 PRELUDE = """
 import sys
@@ -233,6 +234,20 @@ class TestEveryStore:
             store.find_image("app")
         store.name_image(second.id, [full("app")])
         assert store.find_image("app").id == second.id
+
+    def test_volumes(self, store: StateStore) -> None:
+        old = Volume(name="b", created_unix_ns=1, labels={"k": "v"})
+        for volume in (old, Volume(name="a", created_unix_ns=2, anonymous=True, container_id="c" * 64)):
+            store.put_volume(volume)
+        assert [volume.name for volume in store.list_volumes()] == ["a", "b"]
+        assert store.find_volume("b") == old
+        new = msgspec.structs.replace(old, created_unix_ns=3)
+        store.put_volume(new)
+        assert store.find_volume("b") == new
+        store.remove_volume("b")
+        store.remove_volume("b")
+        with pytest.raises(NotFound, match="no such volume: b"):
+            store.find_volume("b")
 
     def test_threads_lose_no_change(self, store: StateStore) -> None:
         store.add(container("a", "web"))

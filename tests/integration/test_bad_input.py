@@ -91,8 +91,8 @@ def test_invalid_name(bento: BentoCli, name: str) -> None:
     "flags",
     [
         ("--stop-signal", "NOPE"), ("--stop-signal", "0"), ("--stop-timeout", "soon"), ("--stop-timeout", "-2"),
-        ("--stop-timeout", "nan"), ("-v", "/tmp"), ("-v", ":/x"), ("-v", "/tmp:relative"), ("-v", "/tmp:/"),
-        ("-v", "/tmp:/x:exec"), ("-v", "/no/such/source:/x"), ("-v", "volume:/x"), ("--tmpfs", "relative"),
+        ("--stop-timeout", "nan"), ("-v", "tmp"), ("-v", ":/x"), ("-v", "/tmp:relative"), ("-v", "/tmp:/"),
+        ("-v", "/tmp:/x:exec"), ("-v", "/no/such/source:/x"), ("-v", "a/b:/x"), ("--tmpfs", "relative"),
         ("-w", "relative"), ("--hostname", "bad_host!"), ("--ulimit", "nofile"), ("--ulimit", "nosuch=1:2"),
         ("--label", "=v"), ("-e", "=v"), ("--env-file", "/no/such/file"), ("--network", "bridge"),
         ("-u", "no-such-user"), ("-u", "0:no-such-group"), ("--cidfile", "/no/such/dir/cid"),

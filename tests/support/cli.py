@@ -108,4 +108,4 @@ class BentoCli:
         if not (self.roots.root / "bento.db").exists():
             return None
         names = self("ps", "-a", "-q", check=False).stdout.split()
-        return self("rm", "-f", *names, check=False) if names else None
+        return self("rm", "-f", "-v", *names, check=False) if names else None

@@ -14,6 +14,7 @@ from bento.drivers.processes.fake import BOOT_ID, FakeProcess, FakeProcesses
 from bento.drivers.runtime.fake import FakeRuntime
 from bento.drivers.state.memory import MemoryStore
 from bento.drivers.storage.memory import MemoryStorage
+from bento.drivers.volume.local import LocalVolumes
 from bento.engine.parts import Parts
 from bento.errors import BentoError
 from bento.locks import ContainerLocks
@@ -82,6 +83,7 @@ class FakeParts(Parts):
         self.storage = MemoryStorage(self.root)
         self.monitor = FakeMonitor()
         self.processes = FakeProcesses()
+        self.volumes = LocalVolumes(self.root)
         self.locks = ContainerLocks(self.run_root)
         self.grace_s = 10.0
         self.helper_argv = ("/nonexistent",)

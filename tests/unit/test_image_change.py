@@ -96,13 +96,17 @@ def test_expose() -> None:
     )
 
 
+def test_volumes() -> None:
+    assert changed('VOLUME ["/b", "/a/"]', "VOLUME /c d", "VOLUME /a").volumes == ("/a", "/b", "/c", "/d")
+
+
 @pytest.mark.parametrize(
     "change",
     [
         "",
         "CMD",
         "CMD   ",
-        "VOLUME /x",
+        "VOLUME /",
         "ONBUILD CMD x",
         "ENV A",
         "ENV =1",

@@ -12,11 +12,12 @@ from bento import log
 from bento.cli import hook_options
 from bento.cli.context import complain
 from bento.cli.env_options import read_env_file, variable
+from bento.cli.mount_options import parse_mount, parse_tmpfs, parse_volume
 from bento.engine.create import CreateOptions
 from bento.errors import BentoError, UsageError
-from bento.model.container import Mount, RestartPolicy, Ulimit
+from bento.model.container import RestartPolicy, Ulimit
 from bento.stop import methods
-from bento.units import parse_seconds, parse_signal
+from bento.units import parse_bytes, parse_seconds, parse_signal
 from bento.wiring import Engine
 
 _HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?")
@@ -36,9 +37,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--volume",
         action="append",
         default=[],
-        metavar="SRC:DST[:ro]",
-        help="bind a directory or file of the host",
+        metavar="[SRC:]DST[:OPTIONS]",
+        help="mount a volume, or a directory or file of the host",
     )
+    add("--mount", action="append", default=[], metavar="K=V,...", help="the same in words: type=bind,src=...,dst=...")
     add("--tmpfs", action="append", default=[], metavar="DST[:OPTIONS]", help="an empty filesystem in memory")
     add("-w", "--workdir", metavar="DIR", help="working directory, made when missing")
     add("-u", "--user", metavar="USER[:GROUP]", help="name or id, resolved in the image")
@@ -90,11 +92,11 @@ def read(args: argparse.Namespace) -> CreateOptions:
         network=args.network,
         pid=args.pid,
         pids_limit=None if args.pids_limit is None else parse_count(args.pids_limit),
-        memory_bytes=None if args.memory is None else parse_bytes(args.memory),
+        memory_bytes=None if args.memory is None else parse_bytes(args.memory, what="memory"),
         cpus=None if args.cpus is None else parse_cpus(args.cpus),
         read_only=args.read_only,
         init=args.init,
-        mounts=(*map(parse_volume, args.volume), *map(parse_tmpfs, args.tmpfs)),
+        mounts=(*map(parse_volume, args.volume), *map(parse_mount, args.mount), *map(parse_tmpfs, args.tmpfs)),
         ulimits=tuple(map(parse_ulimit, args.ulimit)),
         labels=dict(map(parse_label, args.label)),
         stop_signal=None if args.stop_signal is None else parse_signal(args.stop_signal),
@@ -107,24 +109,6 @@ def read(args: argparse.Namespace) -> CreateOptions:
         requires=tuple(args.requires),
         **hook_options.read(args),
     )
-
-
-def parse_volume(text: str) -> Mount:
-    """``SRC:DST[:ro|rw]``. Raises UsageError."""
-    source, colon, rest = text.partition(":")
-    destination, _, options = rest.partition(":")
-    words = [word for word in options.split(",") if word]
-    if not colon or not source or not destination or set(words) - {"ro", "rw"}:
-        raise UsageError(f"bad volume {text!r}", hint="use SRC:DST or SRC:DST:ro")
-    if source.startswith("."):
-        source = os.path.abspath(source)
-    return Mount(kind="bind", source=source, destination=destination, read_only="ro" in words)
-
-
-def parse_tmpfs(text: str) -> Mount:
-    """``DST[:OPTIONS]``, options as in mount(8): size=64m, mode=1777, ... Raises UsageError."""
-    destination, _, options = text.partition(":")
-    return Mount(kind="tmpfs", destination=destination, options=tuple(word for word in options.split(",") if word))
 
 
 def parse_ulimit(text: str) -> Ulimit:
@@ -143,14 +127,6 @@ def parse_count(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise UsageError(f"bad limit of processes {text!r}", hint="give a number from 1")
     return int(text)
-
-
-def parse_bytes(text: str) -> int:
-    """A number of bytes, or one with ``k``, ``m``, ``g`` or ``t`` behind it: powers of 1024. Raises UsageError."""
-    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,6})?)([kmgt]?)(?:i?b)?", text.lower(), re.ASCII)
-    if match is None:
-        raise UsageError(f"bad amount of memory {text!r}", hint="give bytes, or a number such as 512m or 2g")
-    return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " "))
 
 
 def parse_cpus(text: str) -> float:
@@ -213,7 +189,7 @@ def discarded(engine: Engine, container_id: str) -> Iterator[None]:
     except BaseException as cause:
         log.set_level("error")  # what went wrong is told once: a full disk is in the way of the removal, too
         try:
-            engine.remove(container_id, force=True)
+            engine.remove(container_id, force=True, volumes=True)
         except BentoError as error:
             if str(error) != str(cause):
                 complain(error)

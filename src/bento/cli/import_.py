@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument(
         "-c", "--change", action="append", default=[], metavar="INSTRUCTION",
-        help="CMD, ENTRYPOINT, ENV, WORKDIR, USER, STOPSIGNAL, LABEL or EXPOSE, as in a Dockerfile",
+        help="CMD, ENTRYPOINT, ENV, WORKDIR, USER, STOPSIGNAL, LABEL, EXPOSE or VOLUME, as in a Dockerfile",
     )  # fmt: skip
     parser.add_argument("source", help="a directory, a tar archive, or - for one on stdin")
     parser.add_argument("name", help="the image's name")

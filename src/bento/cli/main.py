@@ -36,10 +36,19 @@ VERBS = {
     "explain": ("explain", "say what a stop would do, and send nothing"),
     "wait": ("wait", "wait until containers have ended; print their exit codes"),
     "rename": ("rename", "give a container another name"),
+    "cp": ("cp", "copy files between a container and this machine"),
+    "diff": ("diff", "show what a container has changed in its root filesystem"),
+    "commit": ("commit", "make an image of what a container has changed"),
+    "export": ("export", "write a container's root filesystem as a tar archive"),
     "import": ("import_", "make an image of a directory or tar archive"),
     "images": ("images", "list images"),
     "rmi": ("rmi", "delete images"),
     "tag": ("tag", "give an image one more name"),
+    "volume create": ("volume_create", "make a volume"),
+    "volume ls": ("volume_ls", "list volumes"),
+    "volume inspect": ("volume_inspect", "show all about volumes, as JSON"),
+    "volume rm": ("volume_rm", "delete volumes"),
+    "volume prune": ("volume_prune", "delete the volumes that no container has"),
     "shutdown": ("shutdown", "stop everything, in order, before the machine goes down"),
     "install-unit": ("install_unit", "have systemd start and shut down the containers with the machine"),
     "doctor": ("doctor", "find what was left behind"),
@@ -47,9 +56,13 @@ VERBS = {
     "version": ("version", "show versions"),
 }
 HIDDEN = {"finish-stop": ("finish_stop", ""), "after-exit": ("after_exit", "")}
-_NOT_OF_CONTAINERS = ("import", "images", "rmi", "tag", "shutdown", "install-unit", "doctor", "info", "version")
+_NOT_OF_CONTAINERS = (
+    "import", "images", "rmi", "tag", "volume", "shutdown", "install-unit", "doctor", "info", "version",
+)  # fmt: skip
 GROUPS = {
-    "container": {verb: verb for verb in VERBS if verb not in _NOT_OF_CONTAINERS} | {"ls": "ps", "list": "ps"},
+    "container": {verb: verb for verb in VERBS if verb.split()[0] not in _NOT_OF_CONTAINERS}
+    | {"ls": "ps", "list": "ps"},
+    "volume": {verb: f"volume {verb}" for verb in ("create", "inspect", "ls", "prune", "rm")} | {"list": "volume ls"},
     "image": {"import": "import", "ls": "images", "list": "images", "rm": "rmi", "tag": "tag"},
 }
 _INTERRUPTED = 130
@@ -81,7 +94,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """See argparse."""
-        raise UsageError(f"{self.prog.split()[-1]}: {message}", hint=f"see {self.prog} --help")
+        raise UsageError(f"{self.prog.removeprefix('bento ')}: {message}", hint=f"see {self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -189,7 +202,7 @@ def _usage(stream: TextIO, status: int) -> int:
     )
     write("Stops containers gracefully, says what happened, and leaves nothing behind.\n\n")
     for verb, (_, about) in VERBS.items():
-        write(f"  {verb:<12} {about}\n")
+        write(f"  {verb:<14} {about}\n")
     write("\nAlso as 'bento container VERB' and 'bento image VERB'. 'bento VERB --help' tells more.\n")
     return status
 

@@ -23,7 +23,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-trunc", action="store_true", help="whole ids")
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument(
-        "--filter", action="append", default=[], metavar="K=V", help="id, name, status, label, ancestor or exited"
+        "--filter",
+        action="append",
+        default=[],
+        metavar="K=V",
+        help="id, name, status, label, ancestor, exited or volume",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento import clock
-from bento.engine import sharing
+from bento.engine import mounting, sharing
 from bento.engine.hooks import check_hooks
 from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.errors import Conflict, NotFound, UsageError
@@ -137,8 +136,7 @@ def create(parts: Parts, options: CreateOptions) -> Container:
     find_image(parts, options.image)  # the most likely mistake is told first
     runtime = parts.runtime(options.runtime)
     parts.network.namespaces(options.network)
-    for mount in options.mounts:
-        check_mount(mount)
+    mounting.check(options.mounts)
     limits.check(options.ulimits)
     check_hooks((*options.pre_stop, *options.post_stop))
     pid = sharing.resolve(parts, options.pid)
@@ -155,6 +153,7 @@ def create(parts: Parts, options: CreateOptions) -> Container:
         spec = replace(spec, pid=pid)
         resources.check(spec, parts.processes.controllers())
         runtime.check(spec)
+        mounting.check(spec.mounts)  # with the image's own
         return _make(parts, name, Container(id=container_id, name="", created_unix_ns=clock.wall_ns(), spec=spec))
 
 
@@ -163,7 +162,9 @@ def _make(parts: Parts, name: str, container: Container) -> Container:
         container = _add(parts, name, container)
         try:
             parts.storage.prepare(container.id)
+            mounting.make(parts, container)
         except BaseException:
+            mounting.let_go(parts, container, remove=True)
             parts.storage.remove(container.id)
             parts.store.remove(container.id)
             raise
@@ -223,7 +224,7 @@ def _merge(
         cpus=options.cpus,
         read_only=options.read_only,
         init=options.init,
-        mounts=options.mounts,
+        mounts=mounting.complete(options.mounts, config.volumes),
         ulimits=options.ulimits,
         labels=config.labels | options.labels,
         stop_signal=options.stop_signal if options.stop_signal is not None else image_signal,
@@ -250,22 +251,6 @@ def merge_env(*layers: tuple[str, ...]) -> tuple[str, ...]:
             raise UsageError(f"bad environment variable {entry!r}", hint="use NAME=VALUE")
         merged[key] = value
     return tuple(f"{key}={value}" for key, value in merged.items())
-
-
-def check_mount(mount: Mount) -> None:
-    """Refuse a mount that cannot work, before anything is made. Bento does not make missing sources up."""
-    if not mount.destination.startswith("/") or mount.destination.rstrip("/") == "":
-        raise UsageError(f"bad mount destination {mount.destination!r}", hint="use an absolute path other than /")
-    if mount.kind != "bind":
-        return
-    if not mount.source.startswith("/"):
-        raise UsageError(
-            f"mount source {mount.source!r} is not an absolute path", hint="named volumes are not supported"
-        )
-    try:
-        os.stat(mount.source)
-    except OSError as error:
-        raise UsageError(f"mount source {mount.source}: {error.strerror}", hint="make it first") from None
 
 
 def _free_name(parts: Parts, container_id: str) -> str:

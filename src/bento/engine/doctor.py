@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from bento.engine import exec_sessions, reconcile
 from bento.engine.layers import unused
+from bento.engine.mounting import remove_empty, take_away
 from bento.errors import Conflict, NotFound
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container
@@ -39,7 +40,7 @@ _Key = tuple[str, str, str]
 class Finding(Struct, frozen=True, kw_only=True):
     """Something left over. ``held_by`` names processes that keep it; ``is_fixed``: it was removed just now."""
 
-    kind: str  # mount | cgroup | process | directory | lock | layer | blob | missing
+    kind: str  # mount | cgroup | process | directory | lock | layer | blob | volume | missing
     what: str
     container_id: str = ""
     held_by: tuple[str, ...] = ()
@@ -85,7 +86,7 @@ class _Look:
         ids = {container.id for container in parts.store.list()}
         ids.update(parts.storage.ids(), _names_in(parts.run_root / "containers"), self._monitors)
         found = [finding for container_id in sorted(ids) for finding in self._judge(container_id)]
-        return [*found, *locks, *self._layers()]
+        return [*found, *locks, *self._layers(), *self._volumes()]
 
     def _judge(self, container_id: str) -> list[Finding]:
         """Judge one container with its lock held; say nothing when that is not to be had."""
@@ -155,6 +156,37 @@ class _Look:
             if self._record(container_id) is None and not self._parts.locks.is_held(container_id):
                 finding = Finding(kind="lock", what="lock file", container_id=container_id)
                 yield self._fix(finding, self._parts.locks.forget)
+
+    def _volumes(self) -> list[Finding]:
+        volumes, store = self._parts.volumes, self._parts.store
+        left = volumes.remove_leftovers() if self._may_fix else volumes.leftovers()
+        found = [Finding(kind="volume", what=name, is_fixed=bool(self._may_fix)) for name in left]
+        with volumes.changing():
+            records, names = store.list_volumes(), volumes.names()
+        for name in sorted(set(names) - {volume.name for volume in records}):
+            # One that was being made has no files yet. Others' files are somebody's, whatever became of the record.
+            found.append(self._fix(Finding(kind="volume", what=f"{name} has no record"), self._remove_empty(name)))
+        for volume in records:
+            if volume.name not in names:
+                gone = Finding(kind="missing", what=f"the directory of volume {volume.name} is gone")
+                found.append(self._fix(gone, self._take_away(volume.name)))
+            elif volume.container_id and self._record(volume.container_id) is None:
+                own = Finding(kind="volume", what=f"{volume.name}, anonymous", container_id=volume.container_id)
+                found.append(self._fix(own, self._take_away(volume.name)))
+        return found
+
+    def _remove_empty(self, name: str) -> Callable[[str], bool]:
+        return lambda _: remove_empty(self._parts, name)
+
+    def _take_away(self, name: str) -> Callable[[str], bool]:
+        def remove(_: str) -> bool:
+            try:
+                take_away(self._parts, name)
+            except (Conflict, NotFound):  # a container has it
+                return False
+            return True
+
+        return remove
 
     def _layers(self) -> list[Finding]:
         images = self._parts.images

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bento.engine.layers import forget
+from bento.engine.mounting import let_go
 from bento.errors import Conflict
 from bento.kernel import pidfd
 from bento.kernel.tree import remove_tree
@@ -111,9 +112,10 @@ def exit_script(parts: Parts, container: Container) -> tuple[str, ...]:
     return ("/bin/sh", "-c", script, path, *parts.helper_argv, "after-exit", container.id, number)
 
 
-def erase(parts: Parts, container: Container) -> None:
+def erase(parts: Parts, container: Container, *, volumes: bool = False) -> None:
     """Delete everything of a container that is not live. The record goes last: an interrupted removal
     is finished by the next one. Whoever calls holds the operation lock. Idempotent.
+    ``volumes``: its anonymous volumes, too; always so for a ``--rm`` container.
     Raises Conflict while somebody holds the root filesystem; then nothing was deleted.
     """
     is_released = container.exit is None or container.exit.is_released
@@ -123,6 +125,7 @@ def erase(parts: Parts, container: Container) -> None:
             f"the root filesystem of container {container.name} is still in use by {names or 'the kernel'}",
             hint="end these processes first",
         )
+    let_go(parts, container, remove=volumes or container.spec.auto_remove)
     parts.storage.remove(container.id)
     remove_tree(parts.run_dir(container.id))
     forget(parts, container)

@@ -17,15 +17,20 @@ if TYPE_CHECKING:
 
     from bento.engine import (
         after_exit,
+        commit,
+        copying,
         create,
+        diff,
         doctor,
         erase,
         exec_,
         exec_sessions,
         explain,
+        export,
         images,
         inspect,
         logs,
+        mounting,
         reconcile,
         remove,
         request,
@@ -33,8 +38,11 @@ if TYPE_CHECKING:
         signals,
         start,
         stop,
+        volumes,
         wait,
     )
+    from bento.engine.commit import CommitOptions
+    from bento.engine.copying import CopyOptions
     from bento.engine.create import CreateOptions
     from bento.engine.doctor import Finding
     from bento.engine.exec_ import Attached
@@ -44,23 +52,31 @@ if TYPE_CHECKING:
     from bento.engine.parts import Parts
     from bento.engine.request import StopOptions
     from bento.engine.start import Started
+    from bento.engine.volumes import Pruned
     from bento.errors import StateCorrupt
+    from bento.files.changes import Change
     from bento.model.exec import ExecOptions, ExecSession
     from bento.model.image import Image, ImageConfig
     from bento.model.stop import StopReport
+    from bento.model.volume import Volume
     from bento.stop.forecast import Forecast
 else:
     (
         after_exit,
+        commit,
+        copying,
         create,
+        diff,
         doctor,
         erase,
         exec_,
         exec_sessions,
         explain,
+        export,
         images,
         inspect,
         logs,
+        mounting,
         reconcile,
         remove,
         request,
@@ -68,20 +84,26 @@ else:
         signals,
         start,
         stop,
+        volumes,
         wait,
     ) = (
         LazyModule(f"bento.engine.{verb}")
         for verb in [
             "after_exit",
+            "commit",
+            "copying",
             "create",
+            "diff",
             "doctor",
             "erase",
             "exec_",
             "exec_sessions",
             "explain",
+            "export",
             "images",
             "inspect",
             "logs",
+            "mounting",
             "reconcile",
             "remove",
             "request",
@@ -89,6 +111,7 @@ else:
             "signals",
             "start",
             "stop",
+            "volumes",
             "wait",
         ]
     )
@@ -247,12 +270,12 @@ class EngineFacade:
         """As ``wait``, for what ``start_attached`` has started; also when it is removed meanwhile. Closes its pidfd."""
         return wait.wait_for_exit(self.parts, started.container.id, started)
 
-    def remove(self, ref: str, *, force: bool = False) -> Container:
-        """Delete a container; ``force`` kills it first.
+    def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> Container:
+        """Delete a container; ``force`` kills it first, ``volumes`` deletes its anonymous volumes, too.
 
         Raises WrongState, StuckProcess, Conflict when another one requires it.
         """
-        return remove.remove(self.parts, ref, force=force)
+        return remove.remove(self.parts, ref, force=force, volumes=volumes)
 
     def dependants_first(self, refs: Sequence[str]) -> list[str]:
         """Return the names so that each comes before those it requires: in this order they can be removed."""
@@ -316,6 +339,67 @@ class EngineFacade:
     def remove_image(self, ref: str, *, force: bool = False) -> RemovedImage:
         """Take a name from an image, or delete it. Raises NotFound, Conflict when containers hold it."""
         return images.remove_image(self.parts, ref, force=force)
+
+    def copy_out(self, ref: str, path: str, target: str, options: CopyOptions | None = None) -> None:
+        """Copy a file or directory of a container, in any state, to this machine, by the rules of ``bento cp``.
+
+        Raises NotFound (also for paths), Conflict (a file in the way of a directory ...), WrongState.
+        """
+        copying.copy_out(self.parts, ref, path, target, options or copying.CopyOptions())
+
+    def copy_in(self, ref: str, source: str, path: str, options: CopyOptions | None = None) -> None:
+        """Copy a file or directory of this machine into a container; as ``copy_out``."""
+        copying.copy_in(self.parts, ref, source, path, options or copying.CopyOptions())
+
+    def archive_out(self, ref: str, path: str, fd: int, options: CopyOptions | None = None) -> None:
+        """Write a file or directory of a container to a descriptor as a tar archive; as ``copy_out``."""
+        copying.archive_out(self.parts, ref, path, fd, options or copying.CopyOptions())
+
+    def archive_in(self, ref: str, fd: int, path: str) -> None:
+        """Unpack a tar archive from a descriptor into a directory of a container; as ``copy_out``, and UsageError."""
+        copying.archive_in(self.parts, ref, fd, path)
+
+    def diff(self, ref: str) -> list[Change]:
+        """Return what a container, in any state, has added, changed and deleted in its root filesystem, by path."""
+        return diff.diff(self.parts, ref)
+
+    def commit(self, ref: str, name: str = "", options: CommitOptions | None = None) -> Image:
+        """Make an image of a container, in any state: its image's layers, and what it has changed on top. Blocks.
+
+        Raises UsageError (the name; a change; a container of ``host``), StorageUnusable.
+        """
+        return commit.commit(self.parts, ref, name, options or commit.CommitOptions())
+
+    def export(self, ref: str, fd: int) -> None:
+        """Write a container's root filesystem, without what is mounted in it, to a descriptor as a tar archive. Blocks.
+
+        Raises WrongState when it ends meanwhile.
+        """
+        export.export(self.parts, ref, fd)
+
+    def create_volume(self, name: str = "", *, labels: dict[str, str] | None = None) -> Volume:
+        """Make a volume; one of that name that is there already is returned as it is. Raises UsageError (name)."""
+        return volumes.create(self.parts, name, labels)
+
+    def volumes(self, *, filters: Iterable[str] = ()) -> list[Volume]:
+        """Return the volumes, by name. Raises UsageError for a bad filter."""
+        return volumes.find(self.parts, filters)
+
+    def describe_volume(self, volume: Volume) -> dict[str, Any]:
+        """Return a volume in Docker's words."""
+        return volumes.describe(self.parts, volume)
+
+    def inspect_volume(self, name: str) -> dict[str, Any]:
+        """Return a volume in Docker's words, and the containers that have it. Raises NotFound."""
+        return volumes.inspect(self.parts, name)
+
+    def remove_volume(self, name: str) -> None:
+        """Delete a volume and its files. Raises NotFound, Conflict when containers have it."""
+        mounting.take_away(self.parts, name)
+
+    def prune_volumes(self, *, all: bool = False, filters: Iterable[str] = ()) -> Pruned:
+        """Delete the anonymous volumes, or ``all``, that no container has. Raises UsageError for a bad filter."""
+        return volumes.prune(self.parts, all=all, filters=filters)
 
     def info(self) -> dict[str, Any]:
         """Return what this engine uses on this host. Raises MissingTool, StorageUnusable where something is missing."""

@@ -11,7 +11,7 @@ import msgspec
 from bento.engine import exec_sessions
 from bento.engine.logs import log_path
 from bento.errors import UsageError
-from bento.model.container import Container, ContainerSpec, Status
+from bento.model.container import Container, ContainerSpec, Mount, Status
 from bento.oci import config
 from bento.stop.methods import choose
 from bento.units import signal_name
@@ -59,10 +59,7 @@ def inspect(parts: Parts, container: Container) -> dict[str, Any]:
             **_stop_words(spec),
         },
         "HostConfig": _host_config(spec),
-        "Mounts": [
-            {"Type": m.kind, "Source": m.source, "Destination": m.destination, "RW": not m.read_only}
-            for m in spec.mounts
-        ],
+        "Mounts": [_mount(parts, mount) for mount in spec.mounts],
         "Run": run.number if run else 0,
         "Monitor": {"Pid": run.monitor.pid} if run and run.monitor else None,
         "Cgroups": run.cgroups if run else {},
@@ -95,11 +92,19 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "System": spec.system,
         "Requires": list(spec.requires),
         "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.limit},
-        "Binds": [_bind(m.source, m.destination, m.read_only) for m in spec.mounts if m.kind == "bind"],
+        "Binds": [_bind(m.source, m.destination, m.read_only) for m in spec.mounts if m.kind != "tmpfs"],
         "Tmpfs": {m.destination: ",".join(m.options) for m in spec.mounts if m.kind == "tmpfs"},
         "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in spec.ulimits],
         "Runtime": spec.runtime,
     }
+
+
+def _mount(parts: Parts, mount: Mount) -> dict[str, Any]:
+    if mount.kind == "volume":
+        named = {"Name": mount.source, "Source": str(parts.volumes.path(mount.source)), "Driver": "local"}
+    else:
+        named = {"Source": mount.source}
+    return {"Type": mount.kind, **named, "Destination": mount.destination, "RW": not mount.read_only}
 
 
 def _bind(source: str, destination: str, is_read_only: bool) -> str:
@@ -141,7 +146,8 @@ def _stopping(container: Container) -> dict[str, Any] | None:
 def parse_filters(filters: Iterable[str]) -> Callable[[Container], bool]:
     """Return what tells whether a container passes all ``--filter KEY=VALUE``; values of one key are alternatives.
 
-    Keys: id, name, status, label (KEY or KEY=VALUE), ancestor, exited; as in Docker. Raises UsageError.
+    Keys: id, name, status, label (KEY or KEY=VALUE), ancestor, exited, volume (a mount's source or destination); as in
+    Docker. Raises UsageError.
     """
     wanted: dict[str, list[str]] = {}
     for text in filters:
@@ -165,6 +171,10 @@ def _has_exited_with(container: Container, value: str) -> bool:
     return container.exit is not None and str(container.exit.code) == value
 
 
+def _has_mount(container: Container, value: str) -> bool:
+    return any(value in (mount.source, mount.destination) for mount in container.spec.mounts)
+
+
 _FILTERS = {
     "id": lambda c, value: c.id.startswith(value),
     "name": lambda c, value: value in c.name,
@@ -172,4 +182,5 @@ _FILTERS = {
     "label": _has_label,
     "ancestor": lambda c, value: value in (c.spec.image, c.spec.image_id),
     "exited": _has_exited_with,
+    "volume": _has_mount,
 }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state.base import StateStore
     from bento.drivers.storage.base import StorageDriver
+    from bento.drivers.volume.base import VolumeDriver
     from bento.locks import ContainerLocks
     from bento.model.container import Container
 
@@ -36,6 +37,7 @@ class Parts:
     monitor: MonitorDriver
     network: NetworkDriver
     images: ImageDriver
+    volumes: VolumeDriver
     processes: ProcessDriver
     locks: ContainerLocks
     grace_s: float  # of a stop for which neither the caller nor the container names one

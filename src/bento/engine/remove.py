@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 _ATTEMPTS = 3  # a restart policy, or somebody, may start it between the kill and the removal
 
 
-def remove(parts: Parts, ref: str, *, force: bool = False) -> Container:
+def remove(parts: Parts, ref: str, *, force: bool = False, volumes: bool = False) -> Container:
     """Delete a container and everything that is its own. ``force`` kills it first when it runs.
+
+    ``volumes``: its anonymous volumes, too, unless another container has them; else they are left, as those with names.
 
     Raises NotFound, WrongState when it runs, Conflict when another container requires it, StuckProcess when it cannot
     be killed; then the record is kept: nothing vanishes from the list while a process of it lives.
@@ -46,7 +48,7 @@ def remove(parts: Parts, ref: str, *, force: bool = False) -> Container:
             container = parts.store.get(container.id)
             if not container.status.is_wanted:
                 _refuse_if_required(parts, container)
-                erase(parts, container)
+                erase(parts, container, volumes=volumes)
                 break
     else:
         raise WrongState(f"container {container.name} is {container.status.value}", hint="somebody starts it again")

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from bento import clock
 from bento.drivers.monitor.base import Launch, Launched
-from bento.engine import reconcile, sharing
+from bento.engine import mounting, reconcile, sharing
 from bento.engine.erase import attend, exit_script, leave
 from bento.engine.order import required_first
 from bento.engine.parts import LOCK_TIMEOUT_S
@@ -179,7 +179,7 @@ def _create_inside(
     runtime.enter()
     rootfs = parts.storage.mount(container.id, container.spec.layers)
     notes = runtime.write_bundle(
-        container,
+        mounting.attach(parts, container, rootfs),
         bundle=bundle,
         rootfs=rootfs,
         namespaces=[*parts.network.namespaces(container.spec.network), *shared],

@@ -19,6 +19,7 @@ AT_FDCWD: Final = -100
 CLONE_FS: Final = 0x00000200
 CLONE_NEWNS: Final = 0x00020000
 
+MS_RDONLY: Final = 0x1
 MS_NODEV: Final = 0x4
 MS_REMOUNT: Final = 0x20
 MS_BIND: Final = 0x1000
@@ -32,6 +33,10 @@ _FSOPEN_CLOEXEC: Final = 1
 _FSMOUNT_CLOEXEC: Final = 1
 _MOVE_MOUNT_F_EMPTY_PATH: Final = 4
 
+_OPEN_TREE_CLONE: Final = 1
+_AT_RECURSIVE: Final = 0x8000
+
+_NR_OPEN_TREE: Final = 428
 _NR_MOVE_MOUNT: Final = 429
 _NR_FSOPEN: Final = 430
 _NR_FSCONFIG: Final = 431
@@ -39,6 +44,7 @@ _NR_FSMOUNT: Final = 432
 _NR_OPENAT2: Final = 437
 
 RESOLVE_NO_MAGICLINKS: Final = 0x02
+RESOLVE_NO_SYMLINKS: Final = 0x04
 RESOLVE_BENEATH: Final = 0x08
 RESOLVE_IN_ROOT: Final = 0x10
 
@@ -120,6 +126,17 @@ def move_mount(mount_fd: int, target: str) -> None:
         _long(_MOVE_MOUNT_F_EMPTY_PATH),
     )
     _checked(result, "move_mount", target)
+
+
+def open_tree(path: str, *, recursive: bool) -> int:
+    """Return a detached copy of the mount at ``path``, and of those below it when ``recursive``; the caller closes it.
+
+    ``path`` is in the calling thread's mount namespace. Who holds the descriptor holds the filesystems, wherever.
+    """
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (_AT_RECURSIVE if recursive else 0)
+    return _checked(
+        _lib.syscall(_long(_NR_OPEN_TREE), _long(AT_FDCWD), os.fsencode(path), _long(flags)), "open_tree", path
+    )
 
 
 class _OpenHow(ctypes.Structure):

@@ -20,6 +20,9 @@ _VALUE_LIMIT: Final = 255
 """Bytes of one fsconfig(2) string (fs/fsopen.c copies at most 256 with the final zero)."""
 _DATA_LIMIT: Final = 4095
 """Bytes of mount(2)'s option string: a page."""
+_PLAIN: Final = ("redirect_dir", "metacopy")
+"""With these, which some kernels have on, a file of the upper directory could be the half of one below: the layer that
+``commit`` makes of that directory must stand for itself."""
 _SPECIAL: Final = re.compile(r"[\\,:]")
 """What overlayfs or the option parser gives a meaning inside a path."""
 
@@ -74,6 +77,23 @@ def unmount(target: Path) -> None:
     libc.umount2(str(target), libc.UMOUNT_NOFOLLOW)
 
 
+def bind(source: str, target: str, *, read_only: bool = False) -> None:
+    """Mount a file or directory, with all that is mounted below it, in the calling thread's mount namespace."""
+    libc.mount(source, target, "", libc.MS_BIND | libc.MS_REC)
+    if read_only:
+        refuse_writes(target)
+
+
+def refuse_writes(target: str) -> None:
+    """Make the mount at ``target`` read-only in the calling thread's mount namespace; not those below it."""
+    libc.mount("", target, "", libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY)
+
+
+def hide(target: str) -> None:
+    """Mount something empty and read-only on a directory, in the calling thread's mount namespace."""
+    libc.mount("tmpfs", target, "tmpfs", libc.MS_RDONLY, "size=4k,mode=700")
+
+
 def refuse_devices(target: Path) -> None:
     """Make device nodes on the mount at ``target`` useless (nodev), in the calling thread's mount namespace."""
     libc.mount("", str(target), "", libc.MS_REMOUNT | libc.MS_BIND | libc.MS_NODEV)
@@ -90,7 +110,8 @@ def _overlay_by_layer(target: Path, *, lower: Sequence[str], upper: Path, work: 
         libc.fsconfig_set(fs_fd, "upperdir", _as_option(str(upper), stack))
         libc.fsconfig_set(fs_fd, "workdir", _as_option(str(work), stack))
         # The index is for hard links and NFS; it ties an upper directory to one lower filesystem for ever.
-        libc.fsconfig_set(fs_fd, "index", "off")
+        for key in ("index", *_PLAIN):
+            libc.fsconfig_set(fs_fd, key, "off")
         libc.fsconfig_create(fs_fd)
         mount_fd = libc.fsmount(fs_fd)
         stack.callback(os.close, mount_fd)
@@ -100,7 +121,8 @@ def _overlay_by_layer(target: Path, *, lower: Sequence[str], upper: Path, work: 
 def _overlay_by_string(target: Path, *, lower: Sequence[str], upper: Path, work: Path) -> None:
     """The way of older kernels: all in one page of options."""
     with ExitStack() as stack:
-        own = f"upperdir={_as_option(str(upper), stack)},workdir={_as_option(str(work), stack)},index=off"
+        off = "".join(f",{key}=off" for key in ("index", *_PLAIN))
+        own = f"upperdir={_as_option(str(upper), stack)},workdir={_as_option(str(work), stack)}{off}"
         layers = ":".join(_as_option(layer, stack) for layer in lower)
         if len(os.fsencode(own + layers)) > _DATA_LIMIT - len(",lowerdir="):
             layers = ":".join(_as_link(layer, stack) for layer in lower)

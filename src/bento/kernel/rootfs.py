@@ -17,6 +17,7 @@ from bento.errors import KernelError
 from bento.kernel import libc
 
 _RESOLVE: Final = libc.RESOLVE_IN_ROOT | libc.RESOLVE_NO_MAGICLINKS
+_NO_LINKS: Final = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS | libc.RESOLVE_NO_MAGICLINKS
 _BENEATH: Final = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_MAGICLINKS
 _TRIES: Final = 64  # EAGAIN: a rename or mount elsewhere on the machine raced with a ".." of the path
 _ABSENT: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -32,6 +33,20 @@ def open_in_root(root: Path, path: str, flags: int) -> int:
         return _open(root_fd, path, flags)
     finally:
         os.close(root_fd)
+
+
+def open_in(root_fd: int, path: str, flags: int) -> int:
+    """As ``open_in_root``, for a root that is open already."""
+    return _open(root_fd, path, flags)
+
+
+def open_without_links(directory_fd: int, path: str, flags: int) -> int:
+    """Open what lies below a directory, following no symbolic link at all; "" is the directory itself, anew.
+
+    Return a close-on-exec descriptor the caller closes. Does not create files. Raises KernelError: ELOOP for a link
+    on the way, EXDEV for a path that leaves the directory, ENOENT, ENOTDIR ...
+    """
+    return _open(directory_fd, path or ".", flags, _NO_LINKS)
 
 
 def open_beneath(directory: int, path: str, flags: int) -> int:

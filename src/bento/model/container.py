@@ -39,13 +39,19 @@ class RestartPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A bind mount (``-v``) or a tmpfs (``--tmpfs``); paths are absolute."""
+    """A bind mount, a volume or a tmpfs (``-v``, ``--mount``, ``--tmpfs``); paths are absolute.
 
-    kind: str  # "bind" or "tmpfs"
+    ``source`` of a volume is its name; "" asks ``create`` for an anonymous one. ``options``: of a bind mount its
+    propagation, of a tmpfs those of mount(8).
+    """
+
+    kind: str  # "bind", "volume" or "tmpfs"
     destination: str
     source: str = ""
     read_only: bool = False
     options: tuple[str, ...] = ()
+    no_copy: bool = False  # of a volume: what the image has at the destination is not copied into it
+    anonymous: bool = False  # a volume that is this container's own
 
 
 class Ulimit(Struct, frozen=True, kw_only=True):

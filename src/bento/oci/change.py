@@ -103,6 +103,15 @@ def _expose(config: ImageConfig, text: str) -> ImageConfig:
     return msgspec.structs.replace(config, exposed_ports=tuple(ports))
 
 
+def _volume(config: ImageConfig, text: str) -> ImageConfig:
+    given = _arguments(text) if text.startswith("[") else ()
+    words = list(given) if given and given[:2] != _SHELL else _words(text, _environment(config))
+    paths = [posixpath.normpath(f"/{word}").replace("//", "/") for word in words]
+    if "/" in paths:
+        raise UsageError(f"bad volume in --change VOLUME {text!r}", hint="name directories other than /")
+    return msgspec.structs.replace(config, volumes=tuple(sorted({*config.volumes, *paths})))
+
+
 _INSTRUCTIONS: Final[Mapping[str, Callable[[ImageConfig, str], ImageConfig]]] = {
     "CMD": _command,
     "ENTRYPOINT": _entrypoint,
@@ -111,6 +120,7 @@ _INSTRUCTIONS: Final[Mapping[str, Callable[[ImageConfig, str], ImageConfig]]] = 
     "LABEL": _label,
     "STOPSIGNAL": _stop_signal,
     "USER": _user,
+    "VOLUME": _volume,
     "WORKDIR": _workdir,
 }
 

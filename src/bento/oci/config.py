@@ -27,7 +27,7 @@ INIT_PATH_ON_ROOT: Final = "/.bento/catatonit"
 
 ETC_FILES: Final = ("hosts", "hostname", "resolv.conf")
 
-_PROPAGATIONS: Final = frozenset(
+PROPAGATIONS: Final = frozenset(
     {"private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"}
 )
 _TMPFS_OPTIONS: Final = ("noexec", "nosuid", "nodev", "mode=1777")
@@ -167,6 +167,20 @@ def etc_files(container: Container, *, host_hosts: str, host_resolv_conf: str) -
     return files
 
 
+def mount_points(container: Container) -> set[str]:
+    """Return where the runtime makes an empty file or directory when the image has none, parents included."""
+    spec = container.spec
+    paths = [mount["destination"] for mount in (*defaults.mounts(), *defaults.system_mounts(has_cgroup2=True))]
+    paths += [f"/etc/{name}" for name in ETC_FILES]
+    paths += [INIT_PATH_ON_ROOT, *(mount.destination for mount in spec.mounts)]
+    points = set()
+    for path in paths:
+        while path.strip("/"):
+            points.add(path.rstrip("/"))
+            path = path.rstrip("/").rpartition("/")[0]
+    return points
+
+
 def init_destination(spec: ContainerSpec) -> str:
     """Return where the init of ``--init`` is bound in this container."""
     return INIT_PATH_ON_ROOT if any(mount.destination.rstrip("/") == "/dev" for mount in spec.mounts) else INIT_PATH
@@ -263,7 +277,7 @@ def _asked(mount: Mount, *, is_rro: bool, has_devices: bool) -> dict[str, Any]:
     if mount.kind == "tmpfs":
         return _tmpfs(mount.destination, (*_TMPFS_OPTIONS, *(("ro",) if mount.read_only else ()), *mount.options))
     options = ["rbind", *mount.options, *(() if has_devices else ("nodev",))]
-    if _PROPAGATIONS.isdisjoint(mount.options):
+    if PROPAGATIONS.isdisjoint(mount.options):
         options.append("rprivate")
     if mount.read_only:
         options += ["ro", "rro"] if is_rro else ["ro"]

@@ -361,7 +361,15 @@ def _history(raw: _RawHistory) -> HistoryEntry:
     )
 
 
-def write_config(config: ImageConfig, platform: Platform, diff_ids: Iterable[str]) -> bytes:
+def write_config(
+    config: ImageConfig,
+    platform: Platform,
+    diff_ids: Iterable[str],
+    *,
+    created_unix_ns: int = 0,
+    author: str = "",
+    history: Iterable[HistoryEntry] = (),
+) -> bytes:
     """Return an image's configuration as OCI writes it. The same for the same arguments."""
     runtime: dict[str, Any] = {
         "User": config.user,
@@ -389,8 +397,30 @@ def write_config(config: ImageConfig, platform: Platform, diff_ids: Iterable[str
     return _encode(
         {
             **_given({"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}),
+            **_given({"created": write_time(created_unix_ns), "author": author}),
             "config": _given(runtime),
             "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
+            **_given({"history": [_write_history(entry) for entry in history]}),
+        }
+    )
+
+
+def write_time(unix_ns: int) -> str:
+    """Return a time as RFC 3339 has it; "" for 0."""
+    if not unix_ns:
+        return ""
+    seconds, rest_ns = divmod(unix_ns, 10**9)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest_ns:09d}Z"
+
+
+def _write_history(entry: HistoryEntry) -> dict[str, Any]:
+    return _given(
+        {
+            "created": write_time(entry.created_unix_ns),
+            "created_by": entry.created_by,
+            "author": entry.author,
+            "comment": entry.comment,
+            "empty_layer": entry.is_empty_layer,
         }
     )
 
@@ -398,6 +428,12 @@ def write_config(config: ImageConfig, platform: Platform, diff_ids: Iterable[str
 def write_manifest(config: Descriptor, layers: Iterable[Descriptor]) -> bytes:
     """Return an image's manifest as OCI writes it."""
     return _encode({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": list(layers)})
+
+
+def oci_type(media_type: str) -> str:
+    """Return the OCI type of a layer of Docker's: they differ in name alone."""
+    packing = next((word for word in ("gzip", "zstd") if media_type.endswith(word)), "")
+    return OCI_LAYER + (f"+{packing}" if packing else "")
 
 
 def layer_type(head: bytes) -> str:

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from bento.drivers.image.memory import MemoryImages
 from bento.drivers.storage.base import Holder
-from bento.engine import doctor
-from bento.model.container import Container, ContainerSpec, Status
+from bento.engine import doctor, mounting
+from bento.model.container import Container, ContainerSpec, Mount, Status
 from bento.model.image import ImageConfig
+from bento.model.volume import Volume
 
 from support.engine import FakeParts
 
@@ -141,3 +142,22 @@ def test_layers_that_nobody_stands_on_are_found_and_removed(parts: FakeParts, tm
     assert [(f.kind, f.what, f.is_fixed) for f in doctor.examine(parts)] == [("layer", layers[2], False)]
     assert [(f.kind, f.what, f.is_fixed) for f in doctor.examine(parts, fix=True)] == [("layer", layers[2], True)]
     assert parts.images.layers() == sorted(layers[:2])
+
+
+@pytest.mark.parametrize("users", [0, 1])
+def test_volume_whose_directory_or_container_is_gone(parts: FakeParts, users: int) -> None:
+    mounts = (Mount(kind="volume", source="gone", destination="/x"),) if users else ()
+    parts.storage.prepare(ID)
+    parts.store.add(replace(created(), spec=ContainerSpec(image="host", image_id="", layers=(), mounts=mounts)))
+    parts.store.put_volume(Volume(name="gone", created_unix_ns=1))
+    mounting.ensure(parts, "own", container_id=ID)
+    mounting.ensure(parts, "orphan", container_id="cd" * 32)
+
+    assert sorted(f.what for f in doctor.examine(parts)) == [
+        "orphan, anonymous",
+        "the directory of volume gone is gone",
+    ]
+    fixed = {f.what: f.is_fixed for f in doctor.examine(parts, fix=True)}
+    assert fixed == {"orphan, anonymous": True, "the directory of volume gone is gone": not users}
+    assert [volume.name for volume in parts.store.list_volumes()] == (["gone", "own"] if users else ["own"])
+    assert parts.volumes.names() == ["own"]

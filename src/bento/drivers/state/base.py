@@ -9,10 +9,11 @@ from typing import Protocol
 from bento.errors import StateCorrupt
 from bento.model.container import Container
 from bento.model.image import Image
+from bento.model.volume import Volume
 
 
 class StateStore(Protocol):
-    """Containers and images by id and name. Short blocking calls; safe between processes."""
+    """Containers and images by id and name, volumes by name. Short blocking calls; safe between processes."""
 
     def add(self, container: Container) -> None:
         """Store a new container. Raises Conflict when its name or id is taken."""
@@ -71,6 +72,18 @@ class StateStore(Protocol):
 
     def remove_image(self, image_id: str) -> None:
         """Forget an image, by its full id, and its names. Idempotent."""
+
+    def put_volume(self, volume: Volume) -> None:
+        """Store a volume; an older record of the same name is replaced."""
+
+    def find_volume(self, name: str) -> Volume:
+        """Return the volume of exactly this name, or raise NotFound."""
+
+    def list_volumes(self) -> builtins.list[Volume]:
+        """Return all volumes, by name."""
+
+    def remove_volume(self, name: str) -> None:
+        """Forget a volume. Idempotent."""
 
     def close(self) -> None:
         """Release the store. Idempotent."""

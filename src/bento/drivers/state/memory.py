@@ -17,11 +17,13 @@ from bento.drivers.state.resolve import (
     names_to_try,
     no_container,
     no_image,
+    no_volume,
     one_image,
 )
 from bento.errors import InternalError, StateCorrupt
 from bento.model.container import Container
 from bento.model.image import Image
+from bento.model.volume import Volume
 
 
 class MemoryStore:
@@ -32,6 +34,7 @@ class MemoryStore:
         self._containers: dict[str, Container] = {}
         self._images: dict[str, Image] = {}  # by id
         self._names: dict[str, str] = {}  # full name -> id
+        self._volumes: dict[str, Volume] = {}
         self._is_closed = False
 
     def add(self, container: Container) -> None:
@@ -155,6 +158,32 @@ class MemoryStore:
 
     def _named(self, image: Image) -> Image:
         return replace(image, names=tuple(sorted(name for name, key in self._names.items() if key == image.id)))
+
+    def put_volume(self, volume: Volume) -> None:
+        """Store a volume; an older record of the same name is replaced."""
+        with self._mutex:
+            self._check_open()
+            self._volumes[volume.name] = volume
+
+    def find_volume(self, name: str) -> Volume:
+        """Return the volume of exactly this name, or raise NotFound."""
+        with self._mutex:
+            self._check_open()
+            if name not in self._volumes:
+                raise no_volume(name)
+            return self._volumes[name]
+
+    def list_volumes(self) -> builtins.list[Volume]:
+        """Return all volumes, by name."""
+        with self._mutex:
+            self._check_open()
+            return sorted(self._volumes.values(), key=lambda volume: volume.name)
+
+    def remove_volume(self, name: str) -> None:
+        """Forget a volume. Idempotent."""
+        with self._mutex:
+            self._check_open()
+            self._volumes.pop(name, None)
 
     def close(self) -> None:
         """Release the store. Idempotent."""

@@ -75,7 +75,15 @@ def _images_by_id(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO image_names VALUES (?, ?)", (f"docker.io/library/{name}:latest", image_id))
 
 
-MIGRATIONS: Final[tuple[tuple[str, Step], ...]] = (("first-schema", _first_schema), ("images-by-id", _images_by_id))
+def _volumes(connection: sqlite3.Connection) -> None:
+    connection.execute("CREATE TABLE volumes (name TEXT PRIMARY KEY, document BLOB NOT NULL)")
+
+
+MIGRATIONS: Final[tuple[tuple[str, Step], ...]] = (
+    ("first-schema", _first_schema),
+    ("images-by-id", _images_by_id),
+    ("volumes", _volumes),
+)
 CURRENT: Final = len(MIGRATIONS)
 
 

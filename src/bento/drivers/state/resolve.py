@@ -50,6 +50,11 @@ def no_image(ref: str) -> NotFound:
     return NotFound(f"no such image: {ref}", hint="'bento images' lists them, 'bento import' makes one")
 
 
+def no_volume(name: str) -> NotFound:
+    """Return the error for a volume nobody knows."""
+    return NotFound(f"no such volume: {name}", hint="'bento volume ls' lists them")
+
+
 def ambiguous_container(ref: str, names: Sequence[str]) -> Conflict:
     """Return the error for an id prefix that fits several containers."""
     return Conflict(f"several containers begin with {ref!r}: {_some(names)}", hint="give more digits, or the name")

@@ -21,13 +21,15 @@ from bento.drivers.state.resolve import (
     names_to_try,
     no_container,
     no_image,
+    no_volume,
     one_image,
 )
 from bento.errors import InternalError, StateCorrupt, UsageError
 from bento.model.container import Container
 from bento.model.image import Image
+from bento.model.volume import Volume
 
-_Record = TypeVar("_Record", Container, Image)
+_Record = TypeVar("_Record", Container, Image, Volume)
 
 _AFTER_HEX = "g"
 """Sorts behind every hexadecimal digit: a prefix search becomes a range, with no wildcards to escape."""
@@ -176,6 +178,29 @@ class SqliteStore:
         """Return all images, newest first."""
         return [self._image(*row) for row in self._database.rows(f"{_IMAGES} ORDER BY created_unix_ns DESC, id")]
 
+    def put_volume(self, volume: Volume) -> None:
+        """Store a volume; an older record of the same name is replaced."""
+        with self._database.atomic() as transaction:
+            transaction.execute(
+                "INSERT OR REPLACE INTO volumes (name, document) VALUES (?, ?)", (volume.name, _encode(volume))
+            )
+
+    def find_volume(self, name: str) -> Volume:
+        """Return the volume of exactly this name, or raise NotFound."""
+        rows = self._database.rows("SELECT document FROM volumes WHERE name = ?", (name,))
+        if not rows:
+            raise no_volume(name)
+        return self._decode(rows[0][0], Volume, name)
+
+    def list_volumes(self) -> builtins.list[Volume]:
+        """Return all volumes, by name."""
+        rows = self._database.rows("SELECT document, name FROM volumes ORDER BY name")
+        return [self._decode(document, Volume, name) for document, name in rows]
+
+    def remove_volume(self, name: str) -> None:
+        """Forget a volume. Idempotent."""
+        self._database.urgent(lambda: self._delete("DELETE FROM volumes WHERE name = ?", name))
+
     def name_image(self, image_id: str, names: Iterable[str]) -> None:
         """Give an image more names; who had them before loses them. Idempotent. Raises NotFound."""
         with self._database.atomic() as transaction:
@@ -220,7 +245,7 @@ class SqliteStore:
         return decoded
 
 
-def _encode(record: Container | Image) -> bytes:
+def _encode(record: Container | Image | Volume) -> bytes:
     try:
         return msgspec.json.encode(record)
     except UnicodeEncodeError as error:

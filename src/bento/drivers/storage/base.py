@@ -46,6 +46,9 @@ class StorageDriver(Protocol):
     def bundle(self, container_id: str) -> Path:
         """Return the bundle directory: config.json, rootfs, log."""
 
+    def upper(self, container_id: str) -> Path:
+        """Return the directory that holds what the container has changed, as overlayfs keeps it."""
+
     def mount(self, container_id: str, layers: tuple[str, ...]) -> Path:
         """Mount the root filesystem in the calling thread's mount namespace; return where.
 

@@ -35,6 +35,10 @@ class MemoryStorage:
         """Return the bundle directory."""
         return self._containers / container_id
 
+    def upper(self, container_id: str) -> Path:
+        """Return the directory that holds what the container has changed."""
+        return self.bundle(container_id) / "upper"
+
     def mount(self, container_id: str, layers: tuple[str, ...]) -> Path:
         """Remember the layers; from now on the root filesystem is held, until the test calls ``let_go``."""
         for layer in layers:

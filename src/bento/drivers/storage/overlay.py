@@ -75,6 +75,10 @@ class OverlayStorage:
         """Return the bundle directory."""
         return self._containers / container_id
 
+    def upper(self, container_id: str) -> Path:
+        """Return the directory that holds what the container has changed."""
+        return self.bundle(container_id) / "upper"
+
     def mount(self, container_id: str, layers: tuple[str, ...]) -> Path:
         """Mount the root filesystem in the calling thread's (private) mount namespace; return where.
 

@@ -1,0 +1,54 @@
+"""``bento cp``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from bento.cli.context import Context
+from bento.engine.copying import CopyOptions
+from bento.errors import UsageError
+
+_STREAM = "-"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("-a", "--archive", action="store_true", help="keep owners, set-id bits and device nodes")
+    parser.add_argument("-L", "--follow-link", action="store_true", help="copy what a link at SOURCE points to")
+    parser.add_argument("source", help="CONTAINER:PATH, a path here, or - for a tar archive on stdin")
+    parser.add_argument("target", help="the same; - writes a tar archive to stdout")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Carry it out."""
+    source_ref, source = _split(args.source)
+    target_ref, target = _split(args.target)
+    if bool(source_ref) == bool(target_ref):
+        words = "both are" if source_ref else "neither is"
+        raise UsageError(f"cp: {words} in a container", hint="one of them is CONTAINER:PATH, the other a path here")
+    options = CopyOptions(archive=args.archive, follow=args.follow_link)
+    if target == _STREAM and os.isatty(1):
+        raise UsageError("cp: an archive is nothing for a terminal", hint="redirect stdout, or name a target")
+    with context.engine() as engine:
+        if source_ref and target == _STREAM:
+            engine.archive_out(source_ref, source, 1, options)
+        elif source_ref:
+            engine.copy_out(source_ref, source, target, options)
+        elif source == _STREAM:
+            engine.archive_in(target_ref, 0, target)
+        else:
+            engine.copy_in(target_ref, source, target, options)
+    return 0
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Return (container, path); ("", path) for one here, which is absolute, begins with a dot, or has no colon."""
+    ref, colon, path = text.partition(":")
+    if not colon or text.startswith((".", "/")):
+        if not text:
+            raise UsageError("cp: an empty path", hint="use . for the current directory")
+        return "", text
+    if not ref or not path:
+        raise UsageError(f"cp: {text!r} names no container, or no path in it", hint="write CONTAINER:PATH")
+    return ref, path

@@ -1,0 +1,146 @@
+"""``-v``, ``--mount`` and ``--tmpfs``: what is mounted in a container, in Docker's and Podman's words."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Final
+
+from bento.errors import UsageError
+from bento.model.container import Mount
+from bento.oci.config import PROPAGATIONS
+from bento.units import parse_bytes
+
+_TRUE: Final = ("", "true", "1")
+_FALSE: Final = ("false", "0")
+_SPELLINGS: Final = {"src": "source", "dst": "destination", "target": "destination", "ro": "readonly"}
+_KEYS: Final[dict[str, tuple[str, ...]]] = {
+    "bind": ("source", "destination", "readonly", "bind-propagation"),
+    "volume": ("source", "destination", "readonly", "volume-nocopy"),
+    "tmpfs": ("destination", "readonly", "tmpfs-size", "tmpfs-mode"),
+}
+
+
+def parse_volume(text: str) -> Mount:
+    """``DST``, ``NAME:DST[:OPTIONS]`` or ``SRC:DST[:OPTIONS]``. Raises UsageError."""
+    source, colon, rest = text.partition(":")
+    destination, has_options, options = rest.partition(":")
+    if not colon:
+        source, destination = "", text
+    words = options.split(",") if has_options else []
+    is_bind = source.startswith((".", "/", "~"))
+    if "/" in source and not is_bind:
+        raise UsageError(f"bad volume {text!r}: {source!r} is neither a volume's name nor a path", hint=_PATHS)
+    known = {"ro", "rw", *(PROPAGATIONS if is_bind else ("nocopy",))}
+    wrong = [word for word in words if word not in known]
+    if (colon and not source) or not destination.startswith("/") or wrong or {"ro", "rw"} <= set(words):
+        raise UsageError(
+            f"bad volume {text!r}" + (f": {wrong[0]!r} is not one of {', '.join(sorted(known))}" if wrong else ""),
+            hint="use DST, NAME:DST or SRC:DST, then :ro if need be; DST is an absolute path",
+        )
+    return Mount(
+        kind="bind" if is_bind else "volume",
+        source=os.path.abspath(source) if source.startswith(".") else source,
+        destination=destination,
+        read_only="ro" in words,
+        options=tuple(word for word in words if word in PROPAGATIONS),
+        no_copy="nocopy" in words,
+    )
+
+
+_PATHS: Final = "paths are absolute or begin with ./"
+
+
+def parse_tmpfs(text: str) -> Mount:
+    """``DST[:OPTIONS]``, options as in mount(8): size=64m, mode=1777, ... Raises UsageError."""
+    destination, _, options = text.partition(":")
+    return Mount(kind="tmpfs", destination=destination, options=tuple(word for word in options.split(",") if word))
+
+
+def parse_mount(text: str) -> Mount:
+    """``type=TYPE,KEY=VALUE,...``, comma-separated values with quotes as in CSV. Raises UsageError."""
+    given = _fields(text)
+    kind = given.pop("type", "volume")
+    if kind not in _KEYS:
+        raise _bad(text, f"unknown type {kind!r}", f"one of {', '.join(_KEYS)}")
+    for key in given:
+        if key not in _KEYS[kind]:
+            whose = next((other for other in _KEYS if key in _KEYS[other]), "")
+            reason = f"{key} is for type={whose}" if whose else f"unknown key {key!r}"
+            raise _bad(text, reason, f"type={kind} takes {', '.join(_KEYS[kind])}")
+    source, destination = given.get("source", ""), given.get("destination", "")
+    if not destination.startswith("/"):
+        raise _bad(text, f"{destination!r} is no absolute path" if destination else "no destination", "give dst=/PATH")
+    if kind == "bind" and not source:
+        raise _bad(text, "no source", "give src=PATH")
+    if kind == "bind" and not source.startswith((".", "/")):
+        raise _bad(text, f"{source!r} is no path", _PATHS)
+    return Mount(
+        kind=kind,
+        source=os.path.abspath(source) if source.startswith(".") and kind == "bind" else source,
+        destination=destination,
+        read_only=_flag(text, given, "readonly"),
+        options=tuple(_OPTIONS[key](text, value) for key, value in given.items() if key in _OPTIONS),
+        no_copy=_flag(text, given, "volume-nocopy"),
+    )
+
+
+def _fields(text: str) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for field in _split(text):
+        key, equals, value = field.partition("=")
+        key = _SPELLINGS.get(key.strip().lower(), key.strip().lower())
+        if key in given:
+            raise _bad(text, f"{key} is given twice", "once is enough")
+        if not equals and key not in ("readonly", "volume-nocopy"):
+            raise _bad(text, f"{field!r} has no value", "write KEY=VALUE")
+        if equals and not value:
+            raise _bad(text, f"{key} has an empty value", "write KEY=VALUE")
+        given[key] = value
+    return given
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas; a field in double quotes may hold some, and "" for a quote."""
+    fields = re.findall(r'(?:^|,)("(?:[^"]|"")*"|[^",]*)', text)
+    if ",".join(fields) != text:
+        raise _bad(text, "the quotes are wrong", 'quote a whole field, as in "src=/a,b"')
+    return [field[1:-1].replace('""', '"') if field.startswith('"') else field for field in fields]
+
+
+def _flag(text: str, given: dict[str, str], key: str) -> bool:
+    value = given.get(key)
+    if value is not None and value.lower() not in _TRUE + _FALSE:
+        raise _bad(text, f"{key}={value}", "true or false")
+    return value is not None and value.lower() in _TRUE
+
+
+def _propagation(text: str, value: str) -> str:
+    if value not in PROPAGATIONS:
+        raise _bad(text, f"bind-propagation={value}", f"one of {', '.join(sorted(PROPAGATIONS))}")
+    return value
+
+
+def _size(text: str, value: str) -> str:
+    size_bytes = parse_bytes(value, what="tmpfs-size")
+    if size_bytes == 0:
+        raise _bad(text, f"tmpfs-size={value}", "give bytes, or a number such as 64m")
+    return f"size={size_bytes}"
+
+
+def _mode(text: str, value: str) -> str:
+    if not re.fullmatch(r"[0-7]{1,5}", value) or int(value, 8) > 0o7777:
+        raise _bad(text, f"tmpfs-mode={value}", "an octal number such as 1777")
+    return f"mode={value}"
+
+
+_OPTIONS: Final[dict[str, Callable[[str, str], str]]] = {
+    "bind-propagation": _propagation,
+    "tmpfs-size": _size,
+    "tmpfs-mode": _mode,
+}
+
+
+def _bad(text: str, reason: str, hint: str) -> UsageError:
+    return UsageError(f"bad mount {text!r}: {reason}", hint=hint)

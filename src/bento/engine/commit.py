@@ -1,0 +1,172 @@
+"""``commit``: what a container has changed becomes a layer, and with its image's layers a new image."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bento import clock
+from bento.engine import images, reconcile, signals
+from bento.engine.create import HOST_IMAGE
+from bento.engine.diff import changes_of
+from bento.errors import BentoError, InternalError, NotFound, UsageError, WrongState, as_bento_error
+from bento.files.tarout import TarWriter
+from bento.model.container import Container, Status
+from bento.model.image import HistoryEntry, Image, ImageConfig
+from bento.oci import image as oci
+from bento.oci.change import apply_changes
+from bento.units import signal_name
+
+if TYPE_CHECKING:
+    from bento.drivers.image.base import Intake
+    from bento.engine.parts import Parts
+    from bento.files.changes import Changes
+
+
+class CommitOptions(Struct, frozen=True, kw_only=True):
+    """``changes``: instructions as of a Dockerfile; ``pause``: freeze the container while its files are read."""
+
+    changes: tuple[str, ...] = ()
+    message: str = ""
+    author: str = ""
+    pause: bool = True
+
+
+def commit(parts: Parts, ref: str, name: str, options: CommitOptions) -> Image:
+    """Make an image of a container, in any state; ``name`` "" leaves it without one. Blocks.
+
+    Raises NotFound, UsageError (name, change, a container of this machine's own files), StorageUnusable; then no image
+    is left.
+    """
+    full = images.new_name(name) if name else ""
+    container = reconcile.find(parts, ref)
+    if container.spec.image == HOST_IMAGE:
+        raise UsageError(
+            f"container {container.name} stands on this machine's own files, not on an image", hint="use export"
+        )
+    base = parts.store.get_image(container.spec.image_id)
+    if base is None or not base.digest:
+        raise NotFound(f"the image of container {container.name} is not there as a whole", hint="use export and import")
+    config = apply_changes(_config(container, base), options.changes)
+    with parts.images.intake() as intake, _frozen(parts, container, options.pause):
+        try:
+            with changes_of(parts, container) as changes:
+                digest = _add_layer(intake, changes)
+        except OSError as error:
+            raise as_bento_error(error) from error
+        manifest = _add_manifest(parts, intake, base, digest, _about(container, base, config, options))
+        made = intake.adopt(manifest, lambda image: images.record(parts, image, *([full] if full else [])))
+    return parts.store.get_image(made.id) or made
+
+
+@contextmanager
+def _frozen(parts: Parts, container: Container, pause: bool) -> Iterator[None]:
+    """Freeze a container that runs, and let it go on; one that is paused stays so."""
+    if not pause or container.status is not Status.RUNNING:
+        yield
+        return
+    with suppress(WrongState):  # it has ended meanwhile, or somebody else has paused it
+        signals.pause(parts, container.id)
+    try:
+        yield
+    finally:
+        with suppress(WrongState, NotFound):
+            signals.unpause(parts, container.id)
+
+
+def _config(container: Container, base: Image) -> ImageConfig:
+    """The defaults of the new image are those of the container, as in Docker."""
+    spec = container.spec
+    return replace(
+        base.config,
+        entrypoint=spec.entrypoint,
+        command=spec.command,
+        env=spec.env,
+        workdir=spec.workdir if spec.workdir != "/" else base.config.workdir,
+        user=spec.user,
+        stop_signal=signal_name(spec.stop_signal) if spec.stop_signal is not None else base.config.stop_signal,
+        labels=spec.labels,
+    )
+
+
+class _About(Struct, frozen=True):
+    """What a configuration says."""
+
+    config: ImageConfig
+    created_unix_ns: int
+    author: str
+    history: tuple[HistoryEntry, ...]
+
+
+def _about(container: Container, base: Image, config: ImageConfig, options: CommitOptions) -> _About:
+    now = clock.wall_ns()
+    step = HistoryEntry(
+        created_unix_ns=now,
+        created_by=" ".join(container.spec.argv),
+        author=options.author,
+        comment=options.message,
+    )
+    # Others count: as many steps with files as there are layers.
+    told = sum(not entry.is_empty_layer for entry in base.history)
+    unsaid = (HistoryEntry(),) * max(0, len(base.diff_ids) - told)
+    return _About(config, now, options.author or base.author, (*unsaid, *base.history, step))
+
+
+def _add_layer(intake: Intake, changes: Changes) -> str:
+    """Write the layer's archive in a thread of its own, to be read here; return its digest."""
+    reader, writer = os.pipe()
+    outcome: list[BentoError | OSError | None] = []
+    thread = threading.Thread(target=_write, args=(changes, writer, outcome), name="bento-commit", daemon=True)
+    thread.start()
+    try:
+        digest = intake.add_blob(reader)
+    finally:
+        os.close(reader)  # should nobody read on, the writer is told
+        thread.join()
+    error = outcome[0] if outcome else InternalError("the layer was not written to its end")
+    if error is not None:
+        raise error
+    return digest
+
+
+def _write(changes: Changes, fd: int, outcome: list[BentoError | OSError | None]) -> None:
+    def write(data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+    try:
+        tar = TarWriter(write)
+        tar.add_all(changes.layer(), "")
+        tar.close()
+        outcome.append(None)
+    except (BentoError, OSError) as error:
+        outcome.append(error)
+    finally:
+        os.close(fd)
+
+
+def _add_manifest(parts: Parts, intake: Intake, base: Image, digest: str, about: _About) -> str:
+    """Add configuration and manifest of the new image; return the manifest's digest."""
+    diff_ids = (*base.diff_ids, intake.add_layer(digest))
+    content = oci.write_config(
+        about.config,
+        oci.Platform(base.os, base.architecture, base.variant),
+        diff_ids,
+        created_unix_ns=about.created_unix_ns,
+        author=about.author,
+        history=about.history,
+    )
+    config = oci.Descriptor(oci.OCI_CONFIG, intake.add_bytes(content), len(content))
+    algorithm, _, digits = base.digest.partition(":")
+    parsed = oci.parse_manifest((parts.images.blobs_dir / algorithm / digits).read_bytes())
+    below = parsed.layers if isinstance(parsed, oci.Manifest) else ()
+    layers = [replace(layer, media_type=oci.oci_type(layer.media_type)) for layer in below]
+    layers.append(oci.Descriptor(oci.OCI_LAYER, digest, intake.blob_size(digest)))
+    return intake.add_bytes(oci.write_manifest(config, layers))

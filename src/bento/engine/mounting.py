@@ -1,0 +1,203 @@
+"""Volumes in the life of a container: given at its creation, filled at its first start, left or removed with it.
+
+A container's record names its volumes before they are made, and keeps them from being removed. So whoever makes one
+makes it for a record that is there; whoever removes one looks for records. Both do so within ``changing``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from bento import clock
+from bento.engine.layers import HOST_LAYER
+from bento.errors import Conflict, KernelError, NotFound, UsageError
+from bento.kernel.rootfs import open_in, open_in_root
+from bento.model.container import Container, ContainerSpec, Mount
+from bento.model.volume import Volume
+from bento.units import new_id, parse_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bento.engine.parts import Parts
+
+VOLUME = "volume"
+
+
+def check(mounts: Iterable[Mount]) -> None:
+    """Refuse mounts that cannot work, before anything is made. Bento does not make missing sources up."""
+    destinations = set()
+    for mount in mounts:
+        _check_one(mount)
+        destination = posixpath.normpath(mount.destination)
+        if destination in destinations:
+            raise UsageError(f"two mounts at {destination}", hint="a place in the container takes one")
+        destinations.add(destination)
+
+
+def _check_one(mount: Mount) -> None:
+    if not mount.destination.startswith("/") or posixpath.normpath(mount.destination).strip("/") == "":
+        raise UsageError(f"bad mount destination {mount.destination!r}", hint="use an absolute path other than /")
+    if mount.kind == VOLUME and mount.source:
+        parse_name(mount.source)
+    if mount.kind != "bind":
+        return
+    if not mount.source.startswith("/"):
+        raise UsageError(f"mount source {mount.source!r} is not an absolute path")
+    try:
+        os.stat(mount.source)
+    except OSError as error:
+        raise UsageError(f"mount source {mount.source}: {error.strerror}", hint="make it first") from None
+
+
+def complete(mounts: tuple[Mount, ...], image_volumes: Iterable[str]) -> tuple[Mount, ...]:
+    """Return the mounts with the image's volumes where nothing else is wanted, and names for those that have none."""
+    taken = {posixpath.normpath(mount.destination) for mount in mounts}
+    wanted = [path for path in map(posixpath.normpath, image_volumes) if path not in taken]
+    mounts += tuple(Mount(kind=VOLUME, destination=path) for path in dict.fromkeys(wanted))
+    return tuple(
+        replace(mount, source=new_id(), anonymous=True) if mount.kind == VOLUME and not mount.source else mount
+        for mount in mounts
+    )
+
+
+def make(parts: Parts, container: Container) -> None:
+    """Make those of a container's volumes that are not there. Idempotent; the container's record is there already."""
+    for mount in _volumes_of(container.spec):
+        ensure(parts, mount.source, container_id=container.id if mount.anonymous else "")
+
+
+def ensure(parts: Parts, name: str, *, labels: dict[str, str] | None = None, container_id: str = "") -> Volume:
+    """Return the volume of this name; make it when it is not there. With ``container_id`` it is anonymous."""
+    with parts.volumes.changing():
+        parts.volumes.make(name)
+        with suppress(NotFound):
+            return parts.store.find_volume(name)
+        volume = Volume(
+            name=name,
+            created_unix_ns=clock.wall_ns(),
+            labels=labels or {},
+            anonymous=bool(container_id),
+            container_id=container_id,
+        )
+        parts.store.put_volume(volume)
+        return volume
+
+
+def attach(parts: Parts, container: Container, rootfs: Path) -> Container:
+    """Return the container with its volumes as directories to bind, made and filled as far as need be.
+
+    Called with the root filesystem mounted in the calling thread's namespace, before anything else is. A volume that
+    is empty gets what the image has in its place when the container is started for the first time.
+    Raises UsageError, StorageUnusable.
+    """
+    if not any(_volumes_of(container.spec)):
+        return container
+    make(parts, container)
+    if container.run is None or container.run.number == 1:
+        for mount in _volumes_of(container.spec):
+            if not mount.no_copy:
+                _fill(parts, container.spec, mount, rootfs)
+    return replace(container, spec=replace(container.spec, mounts=bound(parts, container.spec)))
+
+
+def bound(parts: Parts, spec: ContainerSpec) -> tuple[Mount, ...]:
+    """Return the mounts of a spec with volumes as bind mounts of their directories."""
+    return tuple(
+        Mount(kind="bind", source=str(parts.volumes.path(m.source)), destination=m.destination, read_only=m.read_only)
+        if m.kind == VOLUME
+        else m
+        for m in spec.mounts
+    )
+
+
+def _fill(parts: Parts, spec: ContainerSpec, mount: Mount, rootfs: Path) -> None:
+    try:
+        source = open_in_root(rootfs, mount.destination, os.O_PATH | os.O_DIRECTORY)
+    except KernelError as error:
+        if error.errno == errno.ENOENT:  # the image has nothing there
+            return
+        reason = "not a directory" if error.errno == errno.ENOTDIR else os.strerror(error.errno)
+        raise UsageError(
+            f"cannot mount a volume at {mount.destination}: in the image it is {reason}", hint="choose another place"
+        ) from None
+    try:
+        root_fd = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            left_out = masked(parts, spec, root_fd)
+        finally:
+            os.close(root_fd)
+        parts.volumes.fill(mount.source, source, left_out)
+    finally:
+        os.close(source)
+
+
+def masked(parts: Parts, spec: ContainerSpec, root_fd: int) -> set[tuple[int, int]]:
+    """Return Bento's own directories in the machine's userland, which no container gets to see, by device and inode."""
+    found = set()
+    for path in (parts.root, parts.run_root) if spec.layers == (HOST_LAYER,) else ():
+        with suppress(KernelError):
+            fd = open_in(root_fd, str(path), os.O_PATH)
+            status = os.fstat(fd)
+            os.close(fd)
+            found.add((status.st_dev, status.st_ino))
+    return found
+
+
+def users(parts: Parts, name: str, *, besides: str = "") -> list[str]:
+    """Return the names of the containers that have a volume, but for the one with the id ``besides``."""
+    return [
+        container.name
+        for container in parts.store.list()
+        if container.id != besides and any(mount.source == name for mount in _volumes_of(container.spec))
+    ]
+
+
+def take_away(parts: Parts, name: str, *, besides: str = "") -> None:
+    """Remove a volume and its files. Raises NotFound; Conflict when containers (besides one) have it."""
+    with parts.volumes.changing():
+        parts.store.find_volume(name)
+        holders = users(parts, name, besides=besides)
+        if holders:
+            raise Conflict(f"volume {name} is used by {', '.join(holders)}", hint="remove these containers first")
+        parts.volumes.remove(name)
+        parts.store.remove_volume(name)
+    parts.volumes.clear(name)
+
+
+def remove_empty(parts: Parts, name: str) -> bool:
+    """Remove the directory of a volume that has no record, if it has no files either; return whether it is gone."""
+    with parts.volumes.changing():
+        with suppress(NotFound):
+            parts.store.find_volume(name)
+            return False
+        if not parts.volumes.is_empty(name):
+            return False
+        parts.volumes.remove(name)
+    parts.volumes.clear(name)
+    return True
+
+
+def let_go(parts: Parts, container: Container, *, remove: bool) -> None:
+    """Remove a container's anonymous volumes that no other one has, or leave them to nobody. Before its record goes."""
+    for mount in _volumes_of(container.spec):
+        if not mount.anonymous:
+            continue
+        with suppress(NotFound, Conflict):
+            if remove:
+                take_away(parts, mount.source, besides=container.id)
+                continue
+        with suppress(NotFound), parts.volumes.changing():
+            volume = parts.store.find_volume(mount.source)
+            parts.store.put_volume(replace(volume, container_id=""))
+
+
+def _volumes_of(spec: ContainerSpec) -> list[Mount]:
+    return [mount for mount in spec.mounts if mount.kind == VOLUME]

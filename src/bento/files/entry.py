@@ -1,0 +1,102 @@
+"""One file of a tree that is being copied, wherever it comes from and goes to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+CHUNK_BYTES: Final = 1 << 20
+
+KEPT_XATTRS: Final = ("user.", "security.capability", "system.posix_acl_")
+"""Attributes that belong to a file wherever it is. The others are the host's policy (security.selinux), or orders to
+overlayfs (trusted.overlay.*) that no copy may give."""
+
+
+class Body(Protocol):
+    """What is in a regular file."""
+
+    def chunks(self) -> Iterator[tuple[int, bytes]]:
+        """Yield (offset, bytes) from first to last; what lies between is a hole."""
+
+
+class Entry(Struct):
+    """A file with all that is to be kept of it.
+
+    ``path`` is relative to the top of the tree, which is "" itself: names joined by "/", none of them empty, "." or
+    "..". ``mode`` has the type of the file, too, as in stat(2). ``link``: the path of an earlier entry that this is
+    another name of; then only ``path``, and what kind of file it is, is said besides.
+    """
+
+    path: str
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    mtime_ns: int = 0
+    size: int = 0  # of a regular file, holes included
+    taken_bytes: int = 0  # on disk, where it comes from
+    device: int = 0  # of a device node
+    target: str = ""  # of a symbolic link
+    link: str = ""
+    xattrs: dict[str, bytes] = {}
+    body: Body | None = None  # of a regular file; to be read before the next entry is asked for
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory."""
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_device(self) -> bool:
+        """Whether it is a device node."""
+        return stat.S_ISCHR(self.mode) or stat.S_ISBLK(self.mode)
+
+
+def nothing() -> None:
+    """Check nothing."""
+
+
+class FileBody:
+    """The content of an open file, without its holes (lseek(2), SEEK_DATA). At most ``size`` bytes: it may grow.
+
+    ``check`` is called before each piece, and may raise.
+    """
+
+    def __init__(self, fd: int, size: int, check: Callable[[], object] = nothing) -> None:
+        self._fd = fd
+        self._size = size
+        self._check = check
+
+    def chunks(self) -> Iterator[tuple[int, bytes]]:
+        """See Body."""
+        return self.read(self.extents())
+
+    def read(self, extents: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
+        """Yield what is there of the extents."""
+        for begin, end in extents:
+            position = begin
+            while position < end:
+                self._check()
+                data = os.pread(self._fd, min(CHUNK_BYTES, end - position), position)
+                if not data:  # it was cut short meanwhile
+                    return
+                yield position, data
+                position += len(data)
+
+    def extents(self) -> Iterator[tuple[int, int]]:
+        """Yield where there is something, as (begin, end)."""
+        position = 0
+        while position < self._size:
+            try:
+                begin = os.lseek(self._fd, position, os.SEEK_DATA)
+                position = os.lseek(self._fd, begin, os.SEEK_HOLE)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # nothing but a hole is left
+                    return
+                begin, position = position, self._size  # a filesystem that knows of no holes
+            if begin < self._size:
+                yield begin, min(position, self._size)

@@ -1,0 +1,251 @@
+"""Writing a tree into a directory that somebody may be changing at the same time, to deceive us or not.
+
+Parents are opened from the top anew, following no symbolic link; a file is made under a name of its own beside its
+place and renamed there when it is whole. So nothing is ever written through a link, and nobody sees half a file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+from bento.errors import Conflict, KernelError
+from bento.files.entry import Entry
+from bento.kernel.rootfs import open_without_links
+
+_SET_ID: Final = stat.S_ISUID | stat.S_ISGID
+_CAPABILITY: Final = "security.capability"
+_NEVER_REPLACED: Final = (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
+
+
+class Placer:
+    """Puts entries below a directory, parents first; ``close`` finishes.
+
+    ``owner`` (uid, gid): everything belongs to them, and what only its own owner may have handed out is dropped: set-id
+    bits, file capabilities, device nodes (``left_out`` has their paths then). None: all as it was.
+
+    What is there is replaced, but for directories (which stay as they are, and are filled) and device nodes, FIFOs and
+    sockets; those raise Conflict. A file that something is mounted on is written in its place. Raises OSError.
+    """
+
+    def __init__(self, top_fd: int, *, owner: tuple[int, int] | None = None) -> None:
+        self._top_fd = top_fd
+        self._owner = owner
+        self._token = os.urandom(6).hex()
+        self._count = 0
+        self._parent = ""
+        self._parent_fd = os.dup(top_fd)
+        self._times: list[tuple[str, int]] = []  # of directories made here: what is put into them would change them
+        self.left_out: list[str] = []
+        self.made: set[tuple[int, int]] = set()  # directories, by device and inode: not to be copied into themselves
+
+    def put_all(self, entries: Iterable[Entry], base: str = "", *, makes_parents: bool = False) -> None:
+        """Put every entry; ``base`` is the name that the tree's top gets, "": the directory itself.
+
+        ``makes_parents``: for archives, which need not name every directory.
+        """
+        for entry in entries:
+            path = "/".join(part for part in (base, entry.path) if part)
+            if entry.link:
+                entry.link = "/".join(part for part in (base, entry.link) if part)
+            if path and makes_parents:
+                self._make_parents(path)
+            if path:
+                self.put(entry, path)
+
+    def _make_parents(self, path: str) -> None:
+        directory = path.rpartition("/")[0]
+        if directory != self._parent:
+            try:
+                self._enter(directory)
+            except FileNotFoundError:
+                self._make_parents(directory)
+                self.put(Entry(path=directory, mode=stat.S_IFDIR | 0o755, mtime_ns=time.time_ns()), directory)
+
+    def put(self, entry: Entry, path: str) -> None:
+        """Put one entry at ``path``. Raises Conflict, FileNotFoundError when its parent is not there, OSError."""
+        try:
+            self._put(entry, path)
+        except OSError as error:
+            error.filename = path  # not what it was called on its way
+            raise
+
+    def _put(self, entry: Entry, path: str) -> None:
+        if self._owner is not None and entry.is_device and not entry.link:
+            self.left_out.append(path)
+            return
+        directory, _, name = path.rpartition("/")
+        parent_fd = self._enter(directory)
+        if entry.is_directory:
+            self._make_directory(entry, path, parent_fd, name)
+            return
+        self._count += 1
+        temporary = f".bento-{self._token}-{self._count}"
+        try:
+            self._make(entry, parent_fd, temporary)
+            self._rename(parent_fd, temporary, name, path, entry)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=parent_fd)
+            raise
+
+    def close(self) -> None:
+        """Set the times of the directories that were made, and let go. Idempotent."""
+        if self._parent_fd < 0:
+            return
+        for path, mtime_ns in reversed(self._times):
+            with suppress(KernelError):  # somebody has taken it away, or put something else there
+                fd = open_without_links(self._top_fd, path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    os.utime(fd, ns=(mtime_ns, mtime_ns))
+                finally:
+                    os.close(fd)
+        self._times.clear()
+        os.close(self._parent_fd)
+        self._parent_fd = -1
+
+    def _enter(self, directory: str) -> int:
+        """Return a descriptor of a directory, kept for the entries that follow."""
+        if directory != self._parent:
+            fd = _opened(self._top_fd, directory)
+            os.close(self._parent_fd)
+            self._parent, self._parent_fd = directory, fd
+        return self._parent_fd
+
+    def _make_directory(self, entry: Entry, path: str, parent_fd: int, name: str) -> None:
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent_fd)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode):
+                raise Conflict(f"cannot overwrite a file by a directory: {path}") from None
+            return
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+        try:
+            dress(fd, entry, self._owner)
+            status = os.fstat(fd)
+            self.made.add((status.st_dev, status.st_ino))
+        finally:
+            os.close(fd)
+        self._times.append((path, entry.mtime_ns))
+
+    def _make(self, entry: Entry, parent_fd: int, name: str) -> None:
+        """Make what is no directory, whole, under a name that nobody else has."""
+        if entry.link:
+            self._link(entry.link, parent_fd, name)
+        elif stat.S_ISREG(entry.mode):
+            self._write(entry, parent_fd, name)
+        elif stat.S_ISLNK(entry.mode):
+            os.symlink(entry.target, name, dir_fd=parent_fd)
+            os.chown(name, *self._whose(entry), dir_fd=parent_fd, follow_symlinks=False)
+            os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent_fd, follow_symlinks=False)
+        else:
+            os.mknod(name, stat.S_IFMT(entry.mode) | 0o600, entry.device, dir_fd=parent_fd)
+            # By a descriptor that opens nothing: a FIFO would keep us waiting, a device would act.
+            fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+            try:
+                path = f"/proc/self/fd/{fd}"
+                os.chown(path, *self._whose(entry))
+                os.chmod(path, stat.S_IMODE(entry.mode))
+                os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
+            finally:
+                os.close(fd)
+
+    def _link(self, first: str, parent_fd: int, name: str) -> None:
+        directory, _, old = first.rpartition("/")
+        fd = _opened(self._top_fd, directory)
+        try:
+            os.link(old, name, src_dir_fd=fd, dst_dir_fd=parent_fd, follow_symlinks=False)
+        finally:
+            os.close(fd)
+
+    def _write(self, entry: Entry, parent_fd: int, name: str) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(name, flags, 0o600, dir_fd=parent_fd)
+        try:
+            _fill(fd, entry)
+            dress(fd, entry, self._owner)
+            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+        finally:
+            os.close(fd)
+
+    def _rename(self, parent_fd: int, temporary: str, name: str, path: str, entry: Entry) -> None:
+        """Put what was made into its place."""
+        with suppress(FileNotFoundError):
+            there = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+            if stat.S_ISDIR(there.st_mode):
+                raise Conflict(f"cannot overwrite a directory by a file: {path}")
+            if stat.S_IFMT(there.st_mode) in _NEVER_REPLACED:
+                raise Conflict(f"cannot overwrite a device, FIFO or socket: {path}", hint="remove it first")
+        try:
+            os.rename(temporary, name, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)
+            # Two names of one file: rename(2) does nothing then.
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=parent_fd)
+        except OSError as error:
+            if error.errno != errno.EBUSY or not stat.S_ISREG(entry.mode):
+                raise
+            self._overwrite(parent_fd, temporary, name)
+            os.unlink(temporary, dir_fd=parent_fd)
+
+    def _overwrite(self, parent_fd: int, temporary: str, name: str) -> None:
+        """Write into the file that is mounted at ``name``, such as a container's /etc/hosts; it stays who it is."""
+        looked = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+        try:
+            if not stat.S_ISREG(os.fstat(looked).st_mode):
+                raise Conflict(f"cannot overwrite what is mounted at {name}")
+            source = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+            try:
+                target = os.open(f"/proc/self/fd/{looked}", os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+                try:
+                    while os.sendfile(target, source, None, 1 << 30):
+                        pass
+                finally:
+                    os.close(target)
+            finally:
+                os.close(source)
+        finally:
+            os.close(looked)
+
+    def _whose(self, entry: Entry) -> tuple[int, int]:
+        return self._owner or (entry.uid, entry.gid)
+
+
+def dress(fd: int, entry: Entry, owner: tuple[int, int] | None = None) -> None:
+    """Give a file its owner, mode and attributes, in an order in which the kernel does not take one away for another.
+
+    ``owner``: as for Placer.
+    """
+    os.fchown(fd, *(owner or (entry.uid, entry.gid)))
+    mode = stat.S_IMODE(entry.mode)
+    if owner is not None and not entry.is_directory:
+        mode &= ~_SET_ID
+    os.fchmod(fd, mode)
+    for name, value in entry.xattrs.items():
+        if owner is None or name != _CAPABILITY:
+            try:
+                os.setxattr(fd, name, value)
+            except OSError as error:
+                if error.errno not in (errno.ENOTSUP, errno.EPERM):  # not what this filesystem can keep
+                    raise
+
+
+def _opened(top_fd: int, directory: str) -> int:
+    try:
+        return open_without_links(top_fd, directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except KernelError as error:
+        raise OSError(error.errno, os.strerror(error.errno), directory) from error
+
+
+def _fill(fd: int, entry: Entry) -> None:
+    if entry.body is not None:
+        for offset, data in entry.body.chunks():
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(fd, view, offset)
+                view, offset = view[written:], offset + written
+    os.ftruncate(fd, entry.size)  # a hole at the end; and what grew meanwhile stays as long as it was said to be

@@ -1,0 +1,18 @@
+"""A volume: a directory that outlives the containers it is mounted in."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Volume(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is kept of a volume beside its files. Who uses it is not: containers' records say that.
+
+    ``container_id``: an anonymous one is the own of the container it was made for, until that is removed and leaves it.
+    """
+
+    name: str
+    created_unix_ns: int
+    labels: dict[str, str] = {}
+    anonymous: bool = False
+    container_id: str = ""

@@ -1,0 +1,172 @@
+"""Trees that change while they are copied, and what stands in the way of one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bento.errors import BentoError, Conflict, KernelError
+from bento.files.changes import Below, Changes
+from bento.files.entry import Entry
+from bento.files.locate import locate
+from bento.files.place import Placer
+from bento.files.walk import walk
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Iterator[int]:
+    (tmp_path / "top").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_text("host")
+    fd = os.open(tmp_path / "top", os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+def directory(path: str) -> Entry:
+    return Entry(path=path, mode=stat.S_IFDIR | 0o755)
+
+
+def empty(path: str) -> Entry:
+    return Entry(path=path, mode=stat.S_IFREG | 0o644)
+
+
+def test_parent_that_becomes_a_link_is_not_followed(top: int, tmp_path: Path) -> None:
+    placer = Placer(top)
+    placer.put(directory("d"), "d")
+    placer.put(directory("d/e"), "d/e")
+    os.rename(tmp_path / "top/d", tmp_path / "top/moved")
+    (tmp_path / "top/d").symlink_to(tmp_path / "outside")
+    placer.put(empty("d/f"), "d/f")  # into the directory that was made, wherever it is by now
+    placer.put(empty("other"), "other")
+    with pytest.raises(OSError, match="d/secret"):
+        placer.put(empty("d/secret"), "d/secret")
+    placer.close()
+    assert sorted(os.listdir(tmp_path / "top/moved")) == ["e", "f"]
+    assert os.listdir(tmp_path / "outside") == ["secret"]
+    assert (tmp_path / "outside/secret").read_text() == "host"
+
+
+def test_link_in_the_place_of_a_file_is_replaced_not_followed(top: int, tmp_path: Path) -> None:
+    (tmp_path / "top/f").symlink_to(tmp_path / "outside/secret")
+    placer = Placer(top)
+    placer.put(empty("f"), "f")
+    placer.close()
+    assert not (tmp_path / "top/f").is_symlink()
+    assert (tmp_path / "outside/secret").read_text() == "host"
+
+
+@pytest.mark.parametrize("there", ["directory", "device", "fifo", "socket"])
+def test_what_a_file_never_replaces(top: int, tmp_path: Path, there: str) -> None:
+    kinds = {"device": stat.S_IFCHR, "fifo": stat.S_IFIFO, "socket": stat.S_IFSOCK}
+    if there == "directory":
+        (tmp_path / "top/f").mkdir()
+    else:
+        os.mknod(tmp_path / "top/f", kinds[there] | 0o600, os.makedev(1, 3))
+    before = os.lstat(tmp_path / "top/f")
+    placer = Placer(top)
+    with pytest.raises(Conflict, match="cannot overwrite"):
+        placer.put(empty("f"), "f")
+    placer.close()
+    assert os.lstat(tmp_path / "top/f") == before
+    assert os.listdir(tmp_path / "top") == ["f"]  # nothing half made beside it
+
+
+def test_what_vanishes_while_it_is_walked_is_left_out(top: int, tmp_path: Path) -> None:
+    for name in ("a", "b", "c/d"):
+        (tmp_path / "top" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "top" / name).touch()
+    found = []
+    for entry in walk(top):
+        found.append(entry.path)
+        if entry.path == "a":
+            (tmp_path / "top/b").unlink()
+            os.rename(tmp_path / "top/c", tmp_path / "gone")
+            (tmp_path / "top/c").symlink_to(tmp_path / "outside")
+    assert found == ["", "a", "c"]
+    assert "secret" not in found
+
+
+def test_no_device_is_opened_and_no_socket_named(top: int, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "top/fifo")  # to open it would wait for ever
+    os.mknod(tmp_path / "top/device", stat.S_IFCHR | 0o600, os.makedev(10, 130))  # the watchdog's
+    os.mknod(tmp_path / "top/socket", stat.S_IFSOCK | 0o600)
+    assert [(entry.path, entry.body) for entry in walk(top)] == [("", None), ("device", None), ("fifo", None)]
+
+
+def test_path_too_long_for_the_kernel_is_said(top: int) -> None:
+    fd = os.dup(top)
+    for _ in range(25):
+        os.mkdir("x" * 200, dir_fd=fd)
+        below = os.open("x" * 200, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+    with pytest.raises(KernelError, match="too long"):
+        list(walk(top))
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/", ""), ("/d", "d"), ("/d/../d", "d"), ("/../../d", "d"), ("/loop", BentoError), ("/no/x", BentoError),
+        ("/out/secret", BentoError), ("/up", ""), ("/dangling", "new"),
+    ],
+)  # fmt: skip
+def test_paths_end_inside(top: int, tmp_path: Path, path: str, expected: object) -> None:
+    base = tmp_path / "top"
+    (base / "d").mkdir()
+    (base / "loop").symlink_to("loop")
+    (base / "out").symlink_to(tmp_path / "outside")
+    (base / "up").symlink_to("../../..")
+    (base / "dangling").symlink_to("/new")
+    if expected is BentoError:
+        with pytest.raises(BentoError):
+            locate(top, path, follow=True)
+    else:
+        with locate(top, path, follow=True) as spot:
+            assert spot.name == expected
+            assert os.path.samestat(os.fstat(spot.directory_fd), os.stat(base))
+
+
+def whiteout(path: Path) -> None:
+    os.mknod(path, stat.S_IFCHR, os.makedev(0, 0))
+
+
+def test_layers_hide_what_lies_below_them(tmp_path: Path) -> None:
+    """Whiteouts and opaque directories between the layers, not only in the upper directory."""
+    upper, middle, lowest = (tmp_path / name for name in ("upper", "middle", "lowest"))
+    for path in ("a/x", "b/x", "c/x", "d"):
+        (lowest / path).parent.mkdir(parents=True, exist_ok=True)
+        (lowest / path).write_text("low")
+    (middle / "b").mkdir(parents=True)
+    os.setxattr(middle / "b", "trusted.overlay.opaque", b"y")
+    (middle / "b" / "y").touch()
+    whiteout(middle / "a")
+    whiteout(middle / "d")
+    upper.mkdir()
+    for path in ("a", "b", "c"):
+        (upper / path).mkdir()
+    os.setxattr(upper / "b", "trusted.overlay.opaque", b"y")
+    (upper / "a/x").touch()
+    (upper / "b/x").touch()
+    (upper / "c/x").touch()
+    (upper / "d").touch()
+    whiteout(upper / "c/never")
+    os.link(upper / "c/never", upper / "never")  # the kernel makes its whiteouts as names of one
+    fds = [os.open(path, os.O_PATH) for path in (upper, middle, lowest)]
+    try:
+        changes = Changes(fds[0], Below(fds[1:]))
+        assert [f"{change.kind.letter} {change.path}" for change in changes.list()] == [
+            "A /a", "A /a/x", "C /b", "A /b/x", "D /b/y", "C /c", "C /c/x", "A /d",
+        ]  # fmt: skip
+        assert [entry.path for entry in changes.layer()] == [
+            "a", "a/x", "b", "b/.wh..wh..opq", "b/x", "c", "c/x", "d",
+        ]  # fmt: skip
+    finally:
+        for fd in fds:
+            os.close(fd)

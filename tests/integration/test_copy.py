@@ -1,0 +1,398 @@
+"""``cp`` by Docker's rules, both ways, on containers that run, are paused or stopped; and past those that cheat."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import stat
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from bento import Engine
+from bento.engine.copying import CopyOptions
+from bento.errors import BentoError, Conflict, NotFound, WrongState
+
+from support import procs
+from support.cli import BentoCli
+from support.workload import ONE_RUNTIME, PYTHON, assert_clean, ended
+
+SH = ("/bin/sh", "-c")
+
+
+@pytest.fixture
+def engine(bento: BentoCli) -> Iterator[Engine]:
+    with Engine(root=bento.roots.root, run_root=bento.roots.run_root, runtime=bento.runtime) as opened:
+        yield opened
+
+
+def tree(top: Path) -> dict[str, str]:
+    """What is below a directory: the text of files, the targets of links."""
+    found = {}
+    for path in sorted(top.rglob("*")):
+        name = str(path.relative_to(top))
+        if path.is_symlink():
+            found[name] = f"-> {os.readlink(path)}"
+        else:
+            found[name] = "dir" if path.is_dir() else path.read_text()
+    return found
+
+
+def make_source(top: Path) -> None:
+    (top / "dir" / "sub").mkdir(parents=True)
+    (top / "file").write_text("F")
+    (top / "dir" / "a").write_text("A")
+    (top / "dir" / "sub" / "b").write_text("B")
+    (top / "link").symlink_to("file")
+    (top / "dlink").symlink_to("dir")
+
+
+def make_target(top: Path) -> None:
+    (top / "tdir").mkdir(parents=True)
+    (top / "tfile").write_text("T")
+    (top / "tdir" / "old").write_text("O")
+    (top / "tlink").symlink_to("tfile")
+    (top / "tdlink").symlink_to("tdir")
+    (top / "dangling").symlink_to("new")
+    (top / "tdir" / "dir").write_text("in the way")
+
+
+DIR = {"": "dir", "a": "A", "sub": "dir", "sub/b": "B"}
+
+
+def under(name: str, entries: dict[str, str] = DIR) -> dict[str, str]:
+    return {f"{name}/{path}".rstrip("/"): text for path, text in entries.items()}
+
+
+RULES: list[tuple[str, str, bool, Any]] = [
+    # source, target, follow; what is new or changed below the target's directory, or the error
+    ("file", "new", False, {"new": "F"}),
+    ("file", "new/", False, NotFound),
+    ("file", "tfile", False, {"tfile": "F"}),
+    ("file", "tfile/", False, Conflict),
+    ("file", "tdir", False, {"tdir/file": "F"}),
+    ("file", "tdir/", False, {"tdir/file": "F"}),
+    ("file", "tdir/.", False, {"tdir/file": "F"}),
+    ("file", "tdir/dir", False, {"tdir/dir": "F"}),
+    ("file", "tlink", False, {"tfile": "F"}),
+    ("file", "tdlink", False, {"tdir/file": "F"}),
+    ("file", "dangling", False, {"new": "F"}),
+    ("file", "no/new", False, NotFound),
+    ("file", "tfile/new", False, NotFound),
+    ("file/", "new", False, Conflict),
+    ("file/.", "new", False, Conflict),
+    ("nosuch", "new", False, NotFound),
+    ("no/such", "new", False, NotFound),
+    ("dir", "new", False, under("new")),
+    ("dir/", "new", False, under("new")),
+    ("dir/.", "new", False, under("new")),
+    ("dir", "new/", False, under("new")),
+    ("dir", ".", False, under("dir")),
+    ("dir/", ".", False, under("dir")),
+    ("dir/.", ".", False, under("", {k: v for k, v in DIR.items() if k})),
+    ("dir/.", "tdir", False, under("tdir", {k: v for k, v in DIR.items() if k})),
+    ("dir", "tfile", False, Conflict),
+    ("dir", "tdir", False, Conflict),  # where tdir/dir is a file
+    ("dir/../dir/./sub", "new", False, under("new", {"": "dir", "b": "B"})),
+    ("dir", "dangling", False, under("new")),
+    ("link", "new", False, {"new": "-> file"}),
+    ("link", "new", True, {"new": "F"}),
+    ("link", "tdir", True, {"tdir/link": "F"}),
+    ("dlink", "new", False, {"new": "-> dir"}),
+    ("dlink", "new", True, under("new")),
+    ("dlink/", "new", False, under("new")),
+    ("dlink/.", "new", False, under("new")),
+]
+
+
+def check_rules(copy: Callable[[str, str, CopyOptions], None], source: Path, target: Path) -> None:
+    make_source(source)
+    for words, to, follow, expected in RULES:
+        shutil.rmtree(target / "t", ignore_errors=True)
+        make_target(target / "t")
+        before = tree(target / "t")
+        case = f"cp {'-L ' if follow else ''}{words} {to}"
+        if isinstance(expected, dict):
+            copy(words, f"t/{to}", CopyOptions(follow=follow))
+            assert tree(target / "t") == before | {k.lstrip("/"): v for k, v in expected.items()}, case
+        else:
+            try:
+                copy(words, f"t/{to}", CopyOptions(follow=follow))
+            except expected:
+                pass
+            else:
+                pytest.fail(f"{case} did not fail")
+            assert tree(target / "t") == before, case
+
+
+@ONE_RUNTIME
+@pytest.mark.parametrize("state", ["running", "paused", "stopped"])
+def test_dockers_rules_both_ways(bento: BentoCli, engine: Engine, tmp_path: Path, state: str) -> None:
+    """On a volume: what is in it can be looked at from outside."""
+    bento("create", "--name", "w", "-v", "v:/side", "host", "sleep", "1000")
+    inside, outside = engine.parts.volumes.path("v"), tmp_path / "out"
+    outside.mkdir()
+    if state != "stopped":
+        bento("start", "w")
+    if state == "paused":
+        bento("pause", "w")
+    check_rules(lambda a, b, options: engine.copy_in("w", f"{tmp_path}/src/{a}", f"/side/{b}", options),
+                tmp_path / "src", inside)  # fmt: skip
+    check_rules(lambda a, b, options: engine.copy_out("w", f"side/src/{a}", f"{outside}/{b}", options),
+                inside / "src", outside)  # fmt: skip
+    assert engine.get("w").status.value == {"stopped": "created"}.get(state, state)
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_everywhere_in_the_container(bento: BentoCli, engine: Engine, tmp_path: Path, running: bool) -> None:
+    (tmp_path / "bound").mkdir()
+    (tmp_path / "file").write_text("F")
+    bento("create", "--name", "w", "-v", "v:/vol", "-v", f"{tmp_path}/bound:/deep/bound", "-v", "ro:/ro:ro",
+          "--tmpfs", "/mem", "host", "sleep", "1000")  # fmt: skip
+    places = ["/etc/new", "/vol/new", "/deep/bound/new"]
+    if running:
+        bento("start", "w")
+        places += ["/mem/new", "/dev/shm/new", "/etc/hosts", "/run/new"]
+    for place in places:
+        engine.copy_in("w", f"{tmp_path}/file", place)
+        engine.copy_out("w", place, f"{tmp_path}/back")
+        assert (tmp_path / "back").read_text() == "F", place
+        (tmp_path / "back").unlink()
+    assert (tmp_path / "bound" / "new").read_text() == "F"
+    assert not Path("/etc/new").exists()
+    assert Path("/etc/hosts").read_text() != "F"
+    line = bento.fails("cp", tmp_path / "file", "w:/ro/x")
+    assert "Read-only" in line
+    assert ".bento" not in line
+    if not running:
+        bento("start", "w")
+        init = bento.state("w")["Pid"]
+        for place in places:
+            assert Path(f"/proc/{init}/root{place}").read_text() == "F"
+    bento("rm", "-f", "w")
+    assert_clean(bento)
+
+
+@ONE_RUNTIME
+def test_what_is_kept_with_and_without_archive(bento: BentoCli, engine: Engine, tmp_path: Path) -> None:
+    source = tmp_path / "s"
+    source.mkdir()
+    (source / "f").write_text("x")
+    os.chown(source / "f", 1000, 1001)
+    os.chmod(source / "f", 0o4750)
+    os.utime(source / "f", ns=(1, 1_500_000_000_123_456_789))
+    os.link(source / "f", source / "g")
+    os.mkfifo(source / "fifo")
+    os.mknod(source / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    os.setxattr(source / "f", "user.note", b"n")
+    with open(source / "sparse", "wb") as file:
+        file.truncate(1 << 30)
+    os.utime(source, ns=(1, 1_400_000_000_000_000_007))
+    bento("create", "--name", "w", "-v", "v:/v", "host", "true")
+    top = engine.parts.volumes.path("v")
+
+    bento("cp", "-a", source, "w:/v/kept")
+    warned = bento("cp", source, "w:/v/plain").stderr
+    assert "device nodes were left out, use -a: plain/null" in warned
+    for name, owner, mode in (("kept", (1000, 1001), 0o4750), ("plain", (0, 0), 0o750)):
+        copied = top / name
+        status = (copied / "f").stat()
+        assert (status.st_uid, status.st_gid) == owner
+        assert stat.S_IMODE(status.st_mode) == mode
+        assert status.st_mtime_ns == 1_500_000_000_123_456_789
+        assert copied.stat().st_mtime_ns == 1_400_000_000_000_000_007
+        assert os.path.samefile(copied / "f", copied / "g")
+        assert os.getxattr(copied / "f", "user.note") == b"n"
+        assert (copied / "fifo").is_fifo()
+        assert (copied / "null").exists() == (name == "kept")
+        assert (copied / "sparse").stat().st_blocks < 100
+    bento("cp", "-a", "w:/v/kept", tmp_path / "back")
+    assert (tmp_path / "back" / "f").stat().st_uid == 1000
+    assert (tmp_path / "back" / "null").stat().st_rdev == os.makedev(1, 3)
+
+
+@ONE_RUNTIME
+def test_archives_on_stdin_and_stdout(bento: BentoCli, engine: Engine, tmp_path: Path) -> None:
+    bento("create", "--name", "w", "-v", "v:/v", "host", "true")
+    make_source(tmp_path / "s")
+    engine.copy_in("w", f"{tmp_path}/s", "/v/s")
+    for path, top in (("w:/v/s", "s"), ("w:/v/s/", "s"), ("w:/v/s/.", "."), ("w:/v/s/file", "s/file")):
+        done = subprocess.run([*bento.prefix, "cp", path, "-"], capture_output=True, check=True)
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+            names = archive.getnames()
+        assert names[0] == ("file" if top == "s/file" else top)
+        assert len(names) == (1 if top == "s/file" else 8)
+
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as archive:
+        info = tarfile.TarInfo("deep/er/file")  # its directories are not named
+        info.size, info.uid = 1, 1234
+        archive.addfile(info, io.BytesIO(b"X"))
+    subprocess.run([*bento.prefix, "cp", "-", "w:/v"], input=made.getvalue(), check=True)
+    placed = engine.parts.volumes.path("v") / "deep/er/file"
+    assert (placed.read_text(), placed.stat().st_uid) == ("X", 1234)
+
+    for data, path, says in (
+        (b"junk" * 500, "w:/v", "no tar archive"), (made.getvalue(), "w:/v/s/file", "not a directory"),
+        (made.getvalue(), "w:/nosuch", "no such file"),
+    ):  # fmt: skip
+        failed = subprocess.run([*bento.prefix, "cp", "-", path], input=data, capture_output=True, check=False)
+        assert failed.returncode != 0
+        assert says in failed.stderr.decode()
+        assert failed.stderr.count(b"\n") == 1
+
+
+@ONE_RUNTIME
+def test_archive_cannot_write_through_its_own_links(bento: BentoCli, engine: Engine, tmp_path: Path) -> None:
+    bento("create", "--name", "w", "-v", "v:/v", "host", "true")
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        link = tarfile.TarInfo("out")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+        archive.addfile(link)
+        file = tarfile.TarInfo("out/file")
+        archive.addfile(file)
+    done = subprocess.run([*bento.prefix, "cp", "-", "w:/v"], input=made.getvalue(), capture_output=True, check=False)
+    assert done.returncode == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@ONE_RUNTIME
+def test_bad_words(bento: BentoCli, tmp_path: Path) -> None:
+    bento("create", "--name", "w", "host", "true")
+    for words in (
+        ("a", "b"), ("w:/a", "w:/b"), ("w:/a",), (":/a", "."), ("w:", "."), ("", "w:/a"), ("w:/a", ""), ("-", "x"),
+        ("--nosuch", "w:/a", "."), ("-", "-"),
+    ):  # fmt: skip
+        bento.fails("cp", *words, code=2)
+    assert "nobody" in bento.fails("cp", "nobody:/a", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert_clean_but(bento, "w")
+
+
+def assert_clean_but(bento: BentoCli, *names: str) -> None:
+    bento("rm", *names)
+    assert_clean(bento)
+
+
+@ONE_RUNTIME
+def test_devices_and_what_is_read_from_them_are_safe(bento: BentoCli, engine: Engine, tmp_path: Path) -> None:
+    """A device is not opened, and none is put in the place of a file or the other way round; a FIFO keeps nobody."""
+    bento.run("--name", "w", "host", *SH, "mkfifo /pipe; echo ready; exec sleep 1000")
+    bento.wait_for_log("w", "ready")
+    (tmp_path / "file").write_text("F")
+    os.mkfifo(tmp_path / "fifo")
+    for act in (lambda: engine.copy_in("w", f"{tmp_path}/file", "/dev/null"),
+                lambda: engine.copy_in("w", f"{tmp_path}/file", "/pipe"),
+                lambda: engine.copy_out("w", "/etc/passwd", str(tmp_path / "fifo"))):  # fmt: skip
+        with pytest.raises(Conflict, match="device"):
+            act()
+    engine.copy_out("w", "/pipe", str(tmp_path / "pipe"))
+    assert (tmp_path / "pipe").is_fifo()
+    with pytest.raises(BentoError):
+        engine.copy_out("w", "/proc/1/root/etc/passwd", str(tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
+
+
+FLIP = """
+import os, sys
+secret = sys.argv[1]
+os.makedirs("/work/d/deep")
+open("/work/d/secret", "w").write("container")
+open("/work/d/deep/secret", "w").write("container")
+os.symlink(secret, "/work/l")
+print("ready", flush=True)
+while True:
+    for name in ("d", "l"):
+        os.rename(f"/work/{name}", "/work/x")
+        os.rename("/work/x", f"/work/{name}")
+        os.rename(f"/work/{name}", "/work/x")
+        os.rename("/work/x", f"/work/{name}")
+"""
+
+
+@pytest.mark.parametrize("way", ["in", "out"])
+def test_container_that_swaps_links_never_reaches_the_host(
+    bento: BentoCli, engine: Engine, tmp_path: Path, way: str
+) -> None:
+    """``/work/x`` is now a directory, now a link to a directory of the host: one of a filesystem that it has not."""
+    marker = Path(f"/dev/shm/bento-test-{os.getpid()}-{way}")
+    (marker / "deep").mkdir(parents=True)
+    try:
+        (marker / "secret").write_text("host")
+        (marker / "deep" / "secret").write_text("host")
+        before = tree(marker)
+        (tmp_path / "planted").mkdir()
+        (tmp_path / "planted" / "f").write_text("planted")
+        bento.run("--name", "w", "host", PYTHON, "-c", FLIP, str(marker))
+        bento.wait_for_log("w", "ready")
+        worked = missed = 0
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (worked >= 40 and missed >= 40):
+            try:
+                if way == "in":
+                    engine.copy_in("w", f"{tmp_path}/planted", "/work/x/deep/p")
+                else:
+                    shutil.rmtree(tmp_path / "got", ignore_errors=True)
+                    engine.copy_out("w", "/work/x/", str(tmp_path / "got"))
+                    assert "host" not in tree(tmp_path / "got").values()
+                worked += 1
+            except (NotFound, Conflict, BentoError):
+                missed += 1
+        assert worked
+        assert missed
+        assert tree(marker) == before
+        assert not list(marker.parent.glob("planted*"))
+    finally:
+        shutil.rmtree(marker)
+
+
+@ONE_RUNTIME
+def test_copy_ends_with_its_container_and_lets_go_of_it(bento: BentoCli, tmp_path: Path) -> None:
+    """A reader that does not read keeps no root filesystem: the stop of the container is clean."""
+    bento.run("--name", "w", "--init", "host", "sleep", "1000")
+    with ended(bento.start("cp", "w:/usr", "-", errors="replace")) as copy:
+        assert copy.stdout is not None
+        os.read(copy.stdout.fileno(), 10)
+        bento("stop", "-t", "5", "w")
+        _, err = copy.communicate(timeout=60)
+        assert copy.returncode == 1
+        assert "ended meanwhile" in err
+    assert bento("doctor").returncode == 0
+
+
+@ONE_RUNTIME
+def test_container_is_not_started_while_its_files_are_copied(bento: BentoCli, engine: Engine, tmp_path: Path) -> None:
+    bento("create", "--name", "w", "host", "true")
+    with ended(bento.start("cp", "w:/usr", "-", errors="replace")) as copy:
+        assert copy.stdout is not None
+        os.read(copy.stdout.fileno(), 10)
+        with ended(bento.start("start", "w")) as start:
+            time.sleep(0.2)
+            assert start.poll() is None, start.communicate()
+            copy.kill()
+            copy.communicate()
+            start.communicate(timeout=60)
+            assert start.returncode == 0
+    procs.wait_until(lambda: bento.state("w")["Status"] == "stopped", what="the end", every_s=0.05)
+
+
+@ONE_RUNTIME
+def test_virtual_container_cannot_be_looked_into(bento: BentoCli, engine: Engine, tmp_path: Path) -> None:
+    bento.run("--name", "w", "host", "sleep", "1000")
+    container = engine.get("w")
+    assert container.run is not None
+    virtual = replace(container.run, shows_processes=False)
+    engine.parts.store.modify(container.id, lambda c: replace(c, run=virtual))
+    try:
+        with pytest.raises(WrongState, match="virtual"):
+            engine.copy_out("w", "/etc/passwd", str(tmp_path))
+    finally:
+        engine.parts.store.modify(container.id, lambda c: replace(c, run=container.run))
