@@ -30,6 +30,7 @@ from bento.stop import machine
 from bento.stop.actions import (
     Action,
     Ask,
+    Drain,
     EndMain,
     Identify,
     KillAll,
@@ -42,7 +43,7 @@ from bento.stop.actions import (
     Tell,
     Thaw,
 )
-from bento.stop.inputs import HookDone, Input, Looked, MainExited, Resumed, StepDone, TimerFired, ToldExited
+from bento.stop.inputs import Drained, HookDone, Input, Looked, MainExited, Resumed, StepDone, TimerFired, ToldExited
 from bento.stop.process import Key
 from bento.stop.states import FINAL, Phase, Step, StopState, Timer
 from bento.stop.verdict import SIGKILL_STATUS
@@ -110,6 +111,7 @@ class Session:
         self._may_leave_rest = bool(container.spec.pid)
         self._cleanup = Cleanup(parts, container, self.run, watch=watch, unwatch=unwatch, done=self._feed)
         self._hooks: HookRunner | None = None
+        self._port_closer: Child | None = None
         self._endings = Endings()
         self._oom_before = 0
         self._stuck: list[str] = []
@@ -200,6 +202,8 @@ class Session:
                 self._unwatch(fd)
                 os.close(fd)
         self._asker.close()
+        if (child := self._forget_drain()) is not None:
+            child.kill()
         if self._hooks is not None:
             self._hooks.close()
         self._sending.close()
@@ -251,6 +255,8 @@ class Session:
                     self._persist()
                 case Look():
                     self._look()
+                case Drain():
+                    self._drain_ports()
                 case RunHook():
                     self._run_hook(action.number)
                 case KillHook():
@@ -320,6 +326,34 @@ class Session:
         answer = self._asker.ask(action, self._main_fd, self.state.request.command)
         if answer is not None:
             self._queue.append(answer)
+
+    def _drain_ports(self) -> None:
+        """A child process closes the ports (rule S17a); the loop waits for it."""
+        network, connection = self.parts.network, self.run.connection
+        try:
+            if connection is None:
+                raise InternalError(f"container {self.container.name} has no ports to close")
+            child = network.begin_drain(self.container.id, connection)
+        except (BentoError, OSError) as error:
+            self._queue.append(Drained(str(error)))
+            return
+
+        def ended() -> None:
+            self._forget_drain()
+            try:
+                error = network.end(child)
+            except BentoError as failure:
+                error = str(failure)
+            self._feed(Drained(error))
+
+        self._port_closer = child
+        self._watch(child.fileno(), ended)
+
+    def _forget_drain(self) -> Child | None:
+        child, self._port_closer = self._port_closer, None
+        if child is not None:
+            self._unwatch(child.fileno())
+        return child
 
     def _hook_runner(self) -> HookRunner:
         if self._hooks is None:
@@ -400,7 +434,10 @@ class Session:
         )
         # Under the lock, so that no new run owns the run directory yet when it goes.
         with self.parts.locks.hold(self.container.id, _LOCK_TIMEOUT_S):
-            self.container = self.parts.store.modify(self.container.id, lambda c: _stopped(c, self.run, ended, report))
+            self.container = self.parts.store.modify(
+                self.container.id,
+                lambda c: _stopped(c, self.run, ended, report, is_disconnected=self._cleanup.is_disconnected),
+            )
             remove_tree(self.parts.run_dir(self.container.id))
         self._feed(StepDone(Step.RECORD))
 
@@ -450,12 +487,15 @@ class Session:
         return ", ".join(f"{holder.comm} ({holder.pid})" for holder in holders) or "nobody to be seen"
 
 
-def _stopped(container: Container, run: Run, ended: Exit, report: StopReport | None) -> Container:
+def _stopped(
+    container: Container, run: Run, ended: Exit, report: StopReport | None, *, is_disconnected: bool
+) -> Container:
     """The record of a container that has ended: stopped, or waiting for its restart when its policy says so."""
+    connection = None if is_disconnected else run.connection  # what is left of it goes with the container
     stopped = msgspec.structs.replace(
         container,
         status=Status.STOPPED,
-        run=msgspec.structs.replace(run, init=None, monitor=None, cgroups={}),
+        run=msgspec.structs.replace(run, init=None, monitor=None, cgroups={}, connection=connection),
         exit=ended,
         intent=None,
         report=report or container.report,
