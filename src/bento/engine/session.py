@@ -19,6 +19,7 @@ from bento import clock
 from bento.engine import policy
 from bento.engine.asking import Asker
 from bento.engine.cleanup import Cleanup
+from bento.engine.draining import Drainer
 from bento.engine.hooks import HookRunner
 from bento.engine.report import Endings, exit_code_of, make_report
 from bento.engine.sending import Sending
@@ -43,7 +44,7 @@ from bento.stop.actions import (
     Tell,
     Thaw,
 )
-from bento.stop.inputs import Drained, HookDone, Input, Looked, MainExited, Resumed, StepDone, TimerFired, ToldExited
+from bento.stop.inputs import HookDone, Input, Looked, MainExited, Resumed, StepDone, TimerFired, ToldExited
 from bento.stop.process import Key
 from bento.stop.states import FINAL, Phase, Step, StopState, Timer
 from bento.stop.verdict import SIGKILL_STATUS
@@ -111,7 +112,7 @@ class Session:
         self._may_leave_rest = bool(container.spec.pid)
         self._cleanup = Cleanup(parts, container, self.run, watch=watch, unwatch=unwatch, done=self._feed)
         self._hooks: HookRunner | None = None
-        self._port_closer: Child | None = None
+        self._drainer = Drainer(parts, container.id, self.run, watch=watch, unwatch=unwatch, done=self._feed)
         self._endings = Endings()
         self._oom_before = 0
         self._stuck: list[str] = []
@@ -202,8 +203,7 @@ class Session:
                 self._unwatch(fd)
                 os.close(fd)
         self._asker.close()
-        if (child := self._forget_drain()) is not None:
-            child.kill()
+        self._drainer.close()
         if self._hooks is not None:
             self._hooks.close()
         self._sending.close()
@@ -256,7 +256,7 @@ class Session:
                 case Look():
                     self._look()
                 case Drain():
-                    self._drain_ports()
+                    self._drainer.begin()
                 case RunHook():
                     self._run_hook(action.number)
                 case KillHook():
@@ -326,34 +326,6 @@ class Session:
         answer = self._asker.ask(action, self._main_fd, self.state.request.command)
         if answer is not None:
             self._queue.append(answer)
-
-    def _drain_ports(self) -> None:
-        """A child process closes the ports (rule S17a); the loop waits for it."""
-        network, connection = self.parts.network, self.run.connection
-        try:
-            if connection is None:
-                raise InternalError(f"container {self.container.name} has no ports to close")
-            child = network.begin_drain(self.container.id, connection)
-        except (BentoError, OSError) as error:
-            self._queue.append(Drained(str(error)))
-            return
-
-        def ended() -> None:
-            self._forget_drain()
-            try:
-                error = network.end(child)
-            except BentoError as failure:
-                error = str(failure)
-            self._feed(Drained(error))
-
-        self._port_closer = child
-        self._watch(child.fileno(), ended)
-
-    def _forget_drain(self) -> Child | None:
-        child, self._port_closer = self._port_closer, None
-        if child is not None:
-            self._unwatch(child.fileno())
-        return child
 
     def _hook_runner(self) -> HookRunner:
         if self._hooks is None:
