@@ -11,6 +11,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from bento.engine import networking
 from bento.engine.layers import forget
 from bento.errors import Conflict
 from bento.kernel import pidfd
@@ -107,6 +108,7 @@ def erase(parts: Parts, container: Container) -> None:
             f"the root filesystem of container {container.name} is still in use by {names or 'the kernel'}",
             hint="end these processes first",
         )
+    networking.release(parts, container)
     parts.storage.remove(container.id)
     remove_tree(parts.run_dir(container.id))
     forget(parts, container)
