@@ -49,6 +49,16 @@ class Conflict(BentoError):
     http_status = 409
 
 
+class PortTaken(Conflict):
+    """A port of the host that is to be published is somebody else's."""
+
+    code = "port-taken"
+
+    def __init__(self, message: str, *, port: object = None, hint: str = "publish another, or end who has it") -> None:
+        super().__init__(message, hint=hint)
+        self.port = port
+
+
 class WrongState(BentoError):
     """The container's state does not allow this; nothing was changed."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bento.command import Child
     from bento.drivers.image import store as image_store
     from bento.drivers.monitor import conmon
-    from bento.drivers.network import simple
+    from bento.drivers.network import bridge
     from bento.drivers.processes import linux, virtual
     from bento.drivers.processes.base import ProcessDriver
     from bento.drivers.runtime import detect
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 else:
     command, locks = LazyModule("bento.command"), LazyModule("bento.locks")
     image_store, conmon = LazyModule("bento.drivers.image.store"), LazyModule("bento.drivers.monitor.conmon")
-    simple, linux = LazyModule("bento.drivers.network.simple"), LazyModule("bento.drivers.processes.linux")
+    bridge, linux = LazyModule("bento.drivers.network.bridge"), LazyModule("bento.drivers.processes.linux")
     virtual = LazyModule("bento.drivers.processes.virtual")
     detect, sqlite = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.state.sqlite")
     exec_sessions = LazyModule("bento.engine.exec_sessions")
@@ -139,7 +139,7 @@ _DRIVERS: dict[str, Callable[[HostParts], object]] = {
     "store": lambda parts: sqlite.SqliteStore(parts.root / "bento.db"),
     "storage": lambda parts: overlay.OverlayStorage(parts.root),
     "monitor": lambda parts: conmon.ConmonMonitor(Path("conmon")),  # looked for on PATH when one is started
-    "network": lambda parts: simple.SimpleNetwork(),
+    "network": lambda parts: bridge.BridgeNetwork(parts.root, is_default=parts.root == DEFAULT_ROOT),
     "volumes": lambda parts: local.LocalVolumes(parts.root),
     "images": lambda parts: image_store.ImageStore(parts.root),
     "processes": lambda parts: linux.LinuxProcesses(),

@@ -27,7 +27,7 @@ from support.workload import (
     stop_report,
 )
 
-PHASES = ["signal", "reaction", "exit", "log drain", "runtime", "cgroup", "unmount", "record"]
+PHASES = ["signal", "reaction", "exit", "log drain", "runtime", "cgroup", "network", "unmount", "record"]
 
 
 def run_polite(bento: BentoCli, name: str = "w") -> str:

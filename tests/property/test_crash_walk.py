@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from bento.model.stop import Hook, StopRequest
-from bento.stop.actions import Ask, RunHook, Tell
+from bento.stop.actions import Ask, Drain, RunHook, Tell
 from bento.stop.states import Phase, Step, StopState
 
 from support.sim import Does, Driver, World, order_of_steps
@@ -108,6 +108,22 @@ def test_s06_no_hook_is_begun_twice_wherever_the_stop_is_interrupted(name, down_
         if down_s < 1.0:  # recorded and maybe not begun: never twice comes before once
             crashed = driver.crashed_before[0]
             assert missing == ([crashed.number] if isinstance(crashed, RunHook) else [])
+
+
+@pytest.mark.parametrize("down_s", [0.001, 0.4])
+@pytest.mark.parametrize("name", ["a server", "a shell over a server", "deaf"])
+def test_s17a_ports_that_were_closed_are_not_closed_again_wherever_the_stop_is_interrupted(name, down_s):
+    request = StopRequest(drain=True)
+    undisturbed = Driver(World(SCENARIOS[name]), request)
+    undisturbed.run()
+    assert undisturbed.drains == [undisturbed.began_s]
+    closed = undisturbed.actions.index(Drain()) + 1  # the next action comes after its end
+    for number in range(len(undisturbed.actions)):
+        driver = Driver(World(SCENARIOS[name]), request, crashes=(number,), down_s=down_s)
+        assert driver.run().phase is Phase.DONE
+        assert len(driver.drains) == (2 if number == closed else 1)  # its end was seen, and not written down yet
+        if not isinstance(driver.crashed_before[0], Tell):
+            assert [tell for tell, _ in driver.tells] == [tell for tell, _ in undisturbed.tells]
 
 
 def test_s19_a_kill_that_was_interrupted_gets_a_limit_of_its_own():

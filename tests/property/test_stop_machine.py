@@ -6,12 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bento.model.stop import Hook, OnDeaf, StopRequest
-from bento.stop.actions import Persist, RunHook, RunStep, Tell
+from bento.stop.actions import Drain, Persist, RunHook, RunStep, Tell
 from bento.stop.cleaning import STEP_LIMIT_S
 from bento.stop.hooking import AFTERWARDS_S, LEFT_FOR_SIGNAL_S
 from bento.stop.inputs import (
     Asked,
     DeadlineMoved,
+    Drained,
     HookDone,
     Identified,
     Input,
@@ -82,6 +83,16 @@ hooked = st.builds(
     pre_stop=_hooks,
     post_stop=_hooks,
     hook_timeout_s=st.sampled_from([None, None, 0.5, 3.0, 100.0]),
+)
+draining = st.builds(
+    StopRequest,
+    drain=st.just(True),
+    grace_s=st.sampled_from([0.0, 0.5, 2.0, 10.0, NO_LIMIT]),
+    pre_stop=_hooks,
+    on_deaf=st.sampled_from(OnDeaf),
+)
+_closings = st.one_of(
+    st.none(), st.tuples(st.sampled_from([0.0, 0.01, 0.3, 2.0, 30.0]), st.sampled_from(["", "status 1"]))
 )
 _takes = st.lists(
     st.tuples(st.sampled_from([0.0, 0.1, 1.0, 4.0, 7.9, 30.0]), st.sampled_from(["", "exit status 1"])), max_size=6
@@ -370,6 +381,41 @@ def test_s09_the_signal_gets_its_time_and_no_hook_cancels_the_stop(tree, request
         written = isinstance(action, Persist)
 
 
+@settings(max_examples=500)
+@given(
+    tree=trees,
+    request=draining,
+    takes=_closings,
+    events=st.lists(st.one_of(joins(), noise()), max_size=3),
+    crashes=st.sets(st.integers(0, 20), max_size=3),
+    down_s=st.sampled_from([0.001, 0.5]),
+)
+def test_s17a_the_ports_are_closed_first_and_that_cancels_nothing(tree, request, takes, events, crashes, down_s):
+    events = [*events, (200.0, DeadlineMoved(0.0))]  # without a limit somebody has to end it
+    driver = Driver(World(tree), request, inputs=events, crashes=crashes, down_s=down_s, drain_takes=takes)
+    state = driver.run(limit_s=1000 + STEPS_LIMIT_S)
+    assert state.phase is Phase.DONE
+    assert len(driver.drains) <= 1 + len(crashes)
+    assert bool(driver.drains) <= (request.grace_s != 0)
+    if driver.tells or driver.hook_runs:
+        assert driver.drains
+    first = next((action for action in driver.actions if isinstance(action, (Tell, RunHook, Drain))), None)
+    assert first is None or isinstance(first, Drain)
+    if driver.drains and not crashes:
+        begun = driver.actions.index(Drain())
+        assert driver.actions[begun - 1] == Persist()
+    phases = [mark.name for mark in state.marks]
+    assert phases.count("drain") == (request.grace_s != 0)
+    if (
+        state.kill_cause is not None
+        and request.may_kill
+        and not crashes
+        and not any(isinstance(e, DeadlineMoved) for _, e in events[:-1])
+    ):
+        assert state.exited_s is not None
+        assert state.exited_s <= driver.began_s + request.grace_s + 0.6  # all of it out of the grace
+
+
 @settings(max_examples=200)
 @given(tree=trees, request=requests)
 def test_s04_everything_that_matters_is_written_before_it_is_done(tree, request):
@@ -390,6 +436,7 @@ _inputs = st.one_of(
     st.builds(ToldExited, st.integers(2, 9)),
     st.builds(DeadlineMoved, st.one_of(st.none(), st.floats(0, 100)), st.booleans()),
     st.builds(StepDone, st.sampled_from(Step), st.sampled_from(["", "no"]), st.booleans()),
+    st.builds(Drained, st.sampled_from(["", "no"])),
     st.builds(HookDone, st.integers(0, 5), st.sampled_from(["", "no"])),
     st.builds(Resumed, st.one_of(st.none(), st.floats(0, 100))),
 )
@@ -397,7 +444,7 @@ _inputs = st.one_of(
 
 @settings(max_examples=400)
 @given(
-    request=st.one_of(requests, _system_requests, hooked),
+    request=st.one_of(requests, _system_requests, hooked, draining),
     events=st.lists(st.tuples(st.floats(0, 5), _inputs), max_size=40),
 )
 def test_no_order_of_inputs_breaks_an_invariant(request, events):

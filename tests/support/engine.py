@@ -10,6 +10,7 @@ from typing import Any
 from bento import clock
 from bento.command import Child
 from bento.drivers.monitor.fake import FakeMonitor
+from bento.drivers.network.fake import FakeNetwork
 from bento.drivers.processes.fake import BOOT_ID, FakeProcess, FakeProcesses
 from bento.drivers.runtime.fake import FakeRuntime
 from bento.drivers.state.memory import MemoryStore
@@ -19,6 +20,7 @@ from bento.engine.parts import Parts
 from bento.errors import BentoError
 from bento.locks import ContainerLocks
 from bento.model.container import Container, ContainerSpec, ProcessIdentity, Run, Status
+from bento.model.network import Connection
 from bento.stop.process import Disposition
 
 
@@ -74,6 +76,7 @@ class FakeParts(Parts):
     store: MemoryStore
     storage: MemoryStorage
     monitor: FakeMonitor
+    network: FakeNetwork
     processes: FakeProcesses
 
     def __init__(self, base: Path) -> None:
@@ -82,6 +85,7 @@ class FakeParts(Parts):
         self.store = MemoryStore()
         self.storage = MemoryStorage(self.root)
         self.monitor = FakeMonitor()
+        self.network = FakeNetwork()
         self.processes = FakeProcesses()
         self.volumes = LocalVolumes(self.root)
         self.locks = ContainerLocks(self.run_root)
@@ -110,6 +114,7 @@ class FakeParts(Parts):
         monitor: FakeProcess | None = None,
         age_s: float = 100.0,
         status: Status = Status.RUNNING,
+        connection: Connection | None = None,
         **spec: Any,
     ) -> Container:
         """Store a container as ``start`` leaves it. ``main`` None: its process has gone."""
@@ -122,6 +127,7 @@ class FakeParts(Parts):
             init=main.identity if main else gone,
             monitor=monitor.identity if monitor else None,
             started_boot_s=clock.boot_s() - age_s,
+            connection=connection,
         )
         container = Container(
             id=container_id,

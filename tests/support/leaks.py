@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+import subprocess
 import time
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Snapshot:
         self.cgroups = set(bento_cgroups())
         self.links = set(os.listdir("/sys/class/net"))
         self.netns_names = set(_listdir("/run/netns"))
+        self.rules = set(rules())
 
 
 class LeakWatch:
@@ -58,6 +60,7 @@ class LeakWatch:
             *(f"cgroup {path}" for path in self.new_cgroups()),
             *(f"network link {name}" for name in sorted(set(os.listdir("/sys/class/net")) - self.before.links)),
             *(f"network namespace {name}" for name in sorted(set(_listdir("/run/netns")) - self.before.netns_names)),
+            *(f"firewall {line}" for line in rules() if line not in self.before.rules),
             *dev_null_damage(),
         ]
 
@@ -124,6 +127,14 @@ def bento_cgroups() -> list[str]:
                 elif depth < 4:
                     queue.append((entry.path, depth + 1))
     return found
+
+
+def rules() -> list[str]:
+    """Return the nftables tables of this namespace, iptables' included, and their chains."""
+    if shutil.which("nft") is None:
+        return []
+    listed = subprocess.run(["nft", "list", "chains"], capture_output=True, text=True, check=False).stdout
+    return [line.strip() for line in listed.splitlines() if line.strip() != "}"]
 
 
 def dev_null_damage() -> list[str]:

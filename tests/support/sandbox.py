@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from bento.drivers.monitor import conmon
 from bento.drivers.monitor.base import ExitStatus, Launch, Launched
-from bento.drivers.network.simple import SimpleNetwork
+from bento.drivers.network.bridge import BridgeNetwork
 from bento.drivers.runtime import detect
 from bento.kernel import mount, namespace, pidfd
 from bento.kernel.cgroup import Cgroups
@@ -62,7 +62,7 @@ class Sandbox:
             self.container,
             bundle=self.bundle,
             rootfs=rootfs,
-            namespaces=SimpleNetwork().namespaces(self.container.spec.network),
+            namespaces=BridgeNetwork(Path("/"), is_default=True).namespaces(self.container.spec.network),
             masked=self.masked,
         )
         return self.monitor.launch(

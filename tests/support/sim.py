@@ -19,6 +19,7 @@ from bento.stop import machine
 from bento.stop.actions import (
     Action,
     Ask,
+    Drain,
     EndMain,
     Identify,
     KillAll,
@@ -34,6 +35,7 @@ from bento.stop.actions import (
 from bento.stop.inputs import (
     Asked,
     DeadlineMoved,
+    Drained,
     HookDone,
     Identified,
     Input,
@@ -407,6 +409,8 @@ class Driver:
         crashes: numbers of actions before which the driver is killed; it comes back ``down_s`` later.
         step_results: what clean-up steps answer, first one first; then success.
         hook_takes: how long each hook runs and how it ends ("" is success), by its number; a missing one takes no time.
+        drain_takes: how long it takes to close the ports, and how that ends; None: for ever.
+        drains: when it was begun to close them.
         hook_runs: (number, begun at, ended at or None while it runs) of every hook that was begun.
     """
 
@@ -420,12 +424,16 @@ class Driver:
         down_s: float = 0.01,
         step_results: dict[Step, list[tuple[str, bool] | None]] | None = None,
         hook_takes: Sequence[tuple[float, str]] = (),
+        drain_takes: tuple[float, str] | None = (0.01, ""),
     ) -> None:
         self.world, self.request = world, request
         self.inputs = sorted(inputs, key=lambda item: item[0])
         self.crashes, self.down_s = set(crashes), down_s
         self.step_results = step_results or {}
         self.hook_takes = list(hook_takes)
+        self.drain_takes = drain_takes
+        self.drains: list[float] = []
+        self._drivers = 1
         self._is_hook_ours = False
         self.hook_runs: list[tuple[int, float, float | None]] = []
         self.actions: list[Action] = []
@@ -514,6 +522,8 @@ class Driver:
         match action:
             case Persist():
                 self._journal = msgspec.json.encode(self.state)
+            case Drain():
+                self._drain_ports()
             case Look():
                 self._queue.append(Looked(world.look(), world.is_frozen))
             case Tell():
@@ -556,6 +566,15 @@ class Driver:
             self.steps_done.append(step)
         self._queue.append(StepDone(step, error, retry))
 
+    def _drain_ports(self) -> None:
+        assert not self.tells, "somebody was told before the ports were closed"
+        assert not self.drains or self.crashed_before, "closed twice by one driver"
+        self.drains.append(self.world.now_s)
+        if self.drain_takes is not None:
+            takes_s, error = self.drain_takes
+            of_driver = self._drivers
+            self.world.at(takes_s, lambda: self._queue.append(Drained(error)) if of_driver == self._drivers else None)
+
     def _run_hook(self, number: int) -> None:
         assert not self.hook_is_running, "two hooks at a time"
         takes_s, error = self.hook_takes[number] if number < len(self.hook_takes) else (0.0, "")
@@ -582,6 +601,7 @@ class Driver:
         """Another process finds the record, and goes on from its journal."""
         self._queue.clear()
         self._watched.clear()
+        self._drivers += 1
         self._is_hook_ours = False  # it lives on, and nobody waits for it
         self.world.advance(self.world.now_s + self.down_s)
         if self._journal is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from bento import log
-from bento.cli import hook_options
+from bento.cli import hook_options, publish_options
 from bento.cli.context import complain
 from bento.cli.env_options import read_env_file, variable
 from bento.cli.mount_options import parse_mount, parse_tmpfs, parse_volume
@@ -62,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     hook_options.configure(parser)
     add("--label", action="append", default=[], metavar="K=V")
     add("--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]")
-    add("--network", default="none", metavar="none|host", help="none: loopback only (default)")
+    publish_options.configure(parser)
     add("--pid", default="", metavar="host|container:NAME", help="share a PID namespace (default: one of its own)")
     add("--pids-limit", metavar="N", help="at most so many processes and threads at once")
     add("-m", "--memory", metavar="BYTES[kmg]", help="at most so much memory")
@@ -89,7 +89,6 @@ def read(args: argparse.Namespace) -> CreateOptions:
         workdir=args.workdir,
         user=args.user,
         hostname=args.hostname,
-        network=args.network,
         pid=args.pid,
         pids_limit=None if args.pids_limit is None else parse_count(args.pids_limit),
         memory_bytes=None if args.memory is None else parse_bytes(args.memory, what="memory"),
@@ -108,6 +107,7 @@ def read(args: argparse.Namespace) -> CreateOptions:
         restart=parse_restart(args.restart),
         requires=tuple(args.requires),
         **hook_options.read(args),
+        **publish_options.read(args),
     )
 
 

@@ -31,6 +31,7 @@ VERBS = {
     "rm": ("rm", "delete containers"),
     "ps": ("ps", "list containers"),
     "inspect": ("inspect", "show all about containers, as JSON"),
+    "port": ("port", "show where the published ports of a container are reached"),
     "logs": ("logs", "show the output of a container"),
     "report": ("report", "show what happened in the last stop, on a time axis"),
     "explain": ("explain", "say what a stop would do, and send nothing"),

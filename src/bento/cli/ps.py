@@ -7,13 +7,13 @@ import argparse
 import msgspec
 
 from bento.cli.context import Context, say, tell_person
-from bento.cli.render import ago, command_text, status_text, table
+from bento.cli.render import ago, command_text, ports_text, status_text, table
 from bento.engine.inspect import rfc3339
 from bento.errors import StateCorrupt
 from bento.model.container import Container
 from bento.units import short_id
 
-_HEADER = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES")
+_HEADER = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +55,7 @@ def _row(container: Container, *, is_whole: bool) -> tuple[str, ...]:
         command_text(container),
         ago(container.created_unix_ns),
         status_text(container),
+        ports_text(container),
         container.name,
     )
 
@@ -72,4 +73,5 @@ def _record(container: Container) -> dict[str, object]:
         "Pid": run.init.pid if run and run.init and container.status.is_live else 0,
         "ExitCode": ended.code if ended else None,
         "Labels": container.spec.labels,
+        "Ports": ports_text(container),
     }

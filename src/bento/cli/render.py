@@ -62,6 +62,12 @@ def command_text(container: Container) -> str:
     return f'"{text if len(text) <= _COMMAND_MAX else text[: _COMMAND_MAX - 1] + "…"}"'
 
 
+def ports_text(container: Container) -> str:
+    """Return where a container's ports are reached, as Docker writes it: ``0.0.0.0:8080->80/tcp``."""
+    connection = container.run.connection if container.run and container.status.is_live else None
+    return ", ".join(f"{port.outside}->{port.inside}" for port in connection.ports) if connection else ""
+
+
 def size_text(size_bytes: int) -> str:
     """Return a size in decimal units, as Docker does."""
     value, unit = float(size_bytes), "B"

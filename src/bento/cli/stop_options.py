@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--last-call", metavar="S", help="so long before the end tell whoever was not told (0: off)")
     parser.add_argument("--kill-timeout", metavar="S", default="30", help="give up so long after SIGKILL")
     hook_options.configure(parser)
+    parser.add_argument("--drain", action="store_true", help="first close the published ports to new connections")
     parser.add_argument(
         "--paused", choices=("refuse", "thaw", "kill"), default="refuse", help="what to do with a paused container"
     )
@@ -42,6 +43,7 @@ def read(args: argparse.Namespace) -> StopOptions:
     total = getattr(args, "total", None)
     return StopOptions(
         **hook_options.read(args),
+        drain=args.drain,
         total_s=None if total is None else parse_seconds(total, what="total", allow_no_limit=False),
         grace_s=grace_s,
         signal=None if args.signal is None else parse_signal(args.signal),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 from bento.engine import exec_sessions
-from bento.errors import BentoError
+from bento.errors import BentoError, Conflict
 from bento.stop.inputs import StepDone
 from bento.stop.states import Step
 
@@ -48,6 +48,8 @@ class Cleanup:
         self._is_let_go = False  # word has come that nobody holds the root filesystem any more
         self._waits_for_release = False
         self._delete: Child | None = None
+        self._disconnecting: Child | None = None
+        self.is_disconnected = run.connection is None
 
     def watch_release(self, pid: int, main_fd: int) -> None:
         """Ask, while PID 1 lives, to be told when its root filesystem is released."""
@@ -66,6 +68,8 @@ class Cleanup:
                     self._delete_from_runtime()
                 case Step.CGROUP:
                     self._release_cgroups()
+                case Step.NETWORK:
+                    self._disconnect()
                 case _:
                     self._check_released(tries)
         except (BentoError, OSError) as error:
@@ -79,10 +83,11 @@ class Cleanup:
         self._monitor_fds.clear()
         if self._release is not None:
             self._releases.unwatch(self._release)
-        if self._delete is not None:
-            self._unwatch(self._delete.fileno())
-            self._delete.kill()
-        self._release = self._delete = None
+        for child in (self._delete, self._disconnecting):
+            if child is not None:
+                self._unwatch(child.fileno())
+                child.kill()
+        self._release = self._delete = self._disconnecting = None
 
     def _wait_for_monitor(self) -> None:
         """The monitor drains the output, writes the exit code, and ends; so do those of exec sessions."""
@@ -130,6 +135,35 @@ class Cleanup:
         if left:
             self._parts.processes.kill_all(self._run)
         self._done(StepDone(Step.CGROUP, f"still there: {', '.join(left)}" if left else "", retry=bool(left)))
+
+    def _disconnect(self) -> None:
+        if self.is_disconnected:
+            self._done(StepDone(Step.NETWORK))
+        else:
+            self._go_on_disconnecting(self._parts.network.release(self._container.id))
+
+    def _go_on_disconnecting(self, release: Iterator[Child]) -> None:
+        """Begin the next part; each is a child process."""
+        try:
+            child = next(release, None)
+        except Conflict as error:  # somebody else is at work on links of this host
+            self._done(StepDone(Step.NETWORK, str(error), retry=True))
+            return
+        except (BentoError, OSError) as error:
+            self._done(StepDone(Step.NETWORK, str(error)))
+            return
+        self._disconnecting = child
+        if child is None:
+            self.is_disconnected = True
+            self._done(StepDone(Step.NETWORK))
+            return
+        self._watch(child.fileno(), lambda: self._part_disconnected(child, release))
+
+    def _part_disconnected(self, child: Child, release: Iterator[Child]) -> None:
+        if self._disconnecting is child:
+            self._unwatch(child.fileno())
+            self._disconnecting = None
+            self._go_on_disconnecting(release)
 
     def _check_released(self, tries: int) -> None:
         """The kernel releases the root filesystem when its last holder ends, and tells at once.

@@ -9,12 +9,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento import clock
-from bento.engine import mounting, sharing
+from bento.engine import mounting, networking, sharing
 from bento.engine.hooks import check_hooks
 from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.errors import Conflict, NotFound, UsageError
 from bento.model.container import Container, ContainerSpec, Mount, RestartPolicy, Ulimit
 from bento.model.image import Image, ImageConfig
+from bento.model.network import Port
 from bento.model.stop import Hook
 from bento.oci import limits, resources
 from bento.stop.methods import choose, parse_method
@@ -80,7 +81,9 @@ class CreateOptions(Struct, frozen=True, kw_only=True):
     workdir: str | None = None
     user: str | None = None
     hostname: str | None = None
-    network: str = "none"
+    network: str = ""  # "": bridge when ports are published, else none
+    ports: tuple[Port, ...] = ()
+    drain: bool = False
     pid: str = ""  # "", "host", or "container:" and a name or id
     pids_limit: int | None = None
     memory_bytes: int | None = None
@@ -135,7 +138,8 @@ def create(parts: Parts, options: CreateOptions) -> Container:
     name = parse_name(options.name) if options.name is not None else ""
     find_image(parts, options.image)  # the most likely mistake is told first
     runtime = parts.runtime(options.runtime)
-    parts.network.namespaces(options.network)
+    options = replace(options, network=networking.resolve(options.network, options.ports))
+    networking.check(parts, options.network, options.ports, drain=options.drain)
     mounting.check(options.mounts)
     limits.check(options.ulimits)
     check_hooks((*options.pre_stop, *options.post_stop))
@@ -219,6 +223,8 @@ def _merge(
         user=options.user if options.user is not None else config.user,
         hostname=options.hostname or "",
         network=options.network,
+        ports=options.ports,
+        drain=options.drain,
         pids_limit=options.pids_limit,
         memory_bytes=options.memory_bytes,
         cpus=options.cpus,

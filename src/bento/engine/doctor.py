@@ -11,14 +11,14 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bento.engine import exec_sessions, reconcile
+from bento.engine import exec_sessions, networking, reconcile
 from bento.engine.layers import unused
 from bento.engine.mounting import remove_empty, take_away
 from bento.errors import Conflict, NotFound
@@ -28,11 +28,15 @@ from bento.model.container import Container
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bento.drivers.network.base import Leftover
     from bento.engine.parts import Parts
 
 _SECOND_LOOK_S = 0.1
 """What is about to go, such as a monitor that has done its work or a lock file just made, has gone then."""
 
+
+_NOBODY = "0" * 64
+"""No container: what is released for it is what no container has."""
 
 _Key = tuple[str, str, str]
 
@@ -40,7 +44,7 @@ _Key = tuple[str, str, str]
 class Finding(Struct, frozen=True, kw_only=True):
     """Something left over. ``held_by`` names processes that keep it; ``is_fixed``: it was removed just now."""
 
-    kind: str  # mount | cgroup | process | directory | lock | layer | blob | volume | missing
+    kind: str  # network | mount | cgroup | process | directory | lock | layer | blob | volume | missing
     what: str
     container_id: str = ""
     held_by: tuple[str, ...] = ()
@@ -74,6 +78,7 @@ class _Look:
         self._may_fix = may_fix
         self._monitors: dict[str, list[int]] = defaultdict(list)
         self._cgroups: dict[str, list[tuple[str, list[int]]]] = defaultdict(list)
+        self._links: dict[str, list[str]] = defaultdict(list)
 
     def findings(self) -> list[Finding]:
         """Return what is left over."""
@@ -83,10 +88,12 @@ class _Look:
             self._monitors[container_id].append(pid)
         for container_id, directory, pids in parts.processes.find_cgroups():
             self._cgroups[container_id].append((directory, pids))
+        left = parts.network.leftovers()  # before the records, each of which is older than what is made for it
         ids = {container.id for container in parts.store.list()}
         ids.update(parts.storage.ids(), _names_in(parts.run_root / "containers"), self._monitors)
+        bridges = list(self._networks(left, ids))
         found = [finding for container_id in sorted(ids) for finding in self._judge(container_id)]
-        return [*found, *locks, *self._layers(), *self._volumes()]
+        return [*found, *bridges, *locks, *self._layers(), *self._volumes()]
 
     def _judge(self, container_id: str) -> list[Finding]:
         """Judge one container with its lock held; say nothing when that is not to be had."""
@@ -139,7 +146,27 @@ class _Look:
         if path.exists():
             left = Finding(kind="directory", what=str(path), container_id=container_id)
             found.append(left if found else self._fix(left, lambda _: remove_tree(path)))
+        found += [
+            self._fix(Finding(kind="network", what=what, container_id=container_id), self._disconnect)
+            for what in self._links[container_id]
+        ]
         return [*found, *(self._cgroup(container_id, *cgroup) for cgroup in self._cgroups[container_id])]
+
+    def _networks(self, leftovers: Iterable[Leftover], ids: set[str]) -> Iterator[Finding]:
+        """Lay connections at the door of the containers they are named after; the ids of strangers are known in part.
+
+        Yield what is nobody's own.
+        """
+        for left in leftovers:
+            if not left.container_id:
+                yield self._fix(Finding(kind="network", what=left.what), lambda _: self._disconnect(_NOBODY))
+                continue
+            owner = next((known for known in ids if known.startswith(left.container_id)), left.container_id)
+            ids.add(owner)
+            self._links[owner].append(left.what)
+
+    def _disconnect(self, container_id: str) -> None:
+        networking.release_left(self._parts, container_id)
 
     def _cgroup(self, container_id: str, directory: str, pids: list[int]) -> Finding:
         held_by = tuple(map(str, pids))

@@ -11,6 +11,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from bento.engine import networking
 from bento.engine.layers import forget
 from bento.engine.mounting import let_go
 from bento.errors import Conflict
@@ -125,6 +126,7 @@ def erase(parts: Parts, container: Container, *, volumes: bool = False) -> None:
             f"the root filesystem of container {container.name} is still in use by {names or 'the kernel'}",
             hint="end these processes first",
         )
+    networking.release(parts, container)
     let_go(parts, container, remove=volumes or container.spec.auto_remove)
     parts.storage.remove(container.id)
     remove_tree(parts.run_dir(container.id))

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from bento.files.changes import Change
     from bento.model.exec import ExecOptions, ExecSession
     from bento.model.image import Image, ImageConfig
+    from bento.model.network import Port
     from bento.model.stop import StopReport
     from bento.model.volume import Volume
     from bento.stop.forecast import Forecast
@@ -314,6 +315,10 @@ class EngineFacade:
     def inspect(self, ref: str) -> dict[str, Any]:
         """Return one container in Docker's words."""
         return inspect.inspect(self.parts, reconcile.find(self.parts, ref))
+
+    def ports(self, ref: str) -> tuple[Port, ...]:
+        """Return the published ports of a container that runs, with the host ports chosen. Raises WrongState."""
+        return inspect.published(reconcile.find(self.parts, ref))
 
     def logs(
         self, ref: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None

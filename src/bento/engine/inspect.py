@@ -10,8 +10,9 @@ import msgspec
 
 from bento.engine import exec_sessions
 from bento.engine.logs import log_path
-from bento.errors import UsageError
+from bento.errors import UsageError, WrongState
 from bento.model.container import Container, ContainerSpec, Mount, Status
+from bento.model.network import Port
 from bento.oci import config
 from bento.stop.methods import choose
 from bento.units import signal_name
@@ -60,6 +61,7 @@ def inspect(parts: Parts, container: Container) -> dict[str, Any]:
         },
         "HostConfig": _host_config(spec),
         "Mounts": [_mount(parts, mount) for mount in spec.mounts],
+        "NetworkSettings": _network_settings(container),
         "Run": run.number if run else 0,
         "Monitor": {"Pid": run.monitor.pid} if run and run.monitor else None,
         "Cgroups": run.cgroups if run else {},
@@ -76,12 +78,14 @@ def _stop_words(spec: ContainerSpec) -> dict[str, Any]:
         "StopTimeout": spec.stop_timeout_s,
         "StopMethod": choose(method=spec.stop_method or None, command=spec.stop_command, is_system=spec.system),
         "StopCommand": spec.stop_command,
+        "StopDrain": spec.drain,
     }
 
 
 def _host_config(spec: ContainerSpec) -> dict[str, Any]:
     return {
         "NetworkMode": spec.network,
+        "PortBindings": _bindings(spec.ports),
         "PidMode": spec.pid,
         "PidsLimit": spec.pids_limit,
         "Memory": spec.memory_bytes or 0,
@@ -109,6 +113,37 @@ def _mount(parts: Parts, mount: Mount) -> dict[str, Any]:
 
 def _bind(source: str, destination: str, is_read_only: bool) -> str:
     return f"{source}:{destination}:{'ro' if is_read_only else 'rw'}"
+
+
+def _bindings(ports: tuple[Port, ...]) -> dict[str, list[dict[str, str]]]:
+    """Docker's shape: where each port of the container is reached. "" as a host port: a free one."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for port in ports:
+        where = {"HostIp": port.host_ip or "0.0.0.0", "HostPort": str(port.host_port or "")}
+        found.setdefault(port.inside, []).append(where)
+    return found
+
+
+def published(container: Container) -> tuple[Port, ...]:
+    """Return the ports of a container that runs, with the host ports that were chosen. Raises WrongState."""
+    if not container.status.is_live or container.run is None:
+        raise WrongState(f"container {container.name} does not run", hint="its ports are published while it does")
+    return container.run.connection.ports if container.run.connection else ()
+
+
+def _network_settings(container: Container) -> dict[str, Any]:
+    connection = container.run.connection if container.run and container.status.is_live else None
+    own: dict[str, Any] = {
+        "IPAddress": connection.address if connection else "",
+        "IPPrefixLen": connection.prefix if connection else 0,
+        "Gateway": connection.gateway if connection else "",
+        "MacAddress": connection.mac if connection else "",
+    }
+    return own | {
+        "Bridge": connection.bridge if connection else "",
+        "Ports": _bindings(connection.ports) if connection else {},
+        "Networks": {container.spec.network: own},
+    }
 
 
 def _state(container: Container) -> dict[str, Any]:

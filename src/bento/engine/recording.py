@@ -110,7 +110,8 @@ class Recorder:
         # Under the lock, so that no new run owns the run directory yet when it goes.
         with self._parts.locks.hold(self.container.id, 0.0):
             self.container = self._parts.store.modify(
-                self.container.id, lambda c: _stopped(c, self._run, ended, report)
+                self.container.id,
+                lambda c: _stopped(c, self._run, ended, report, is_disconnected=self._cleanup.is_disconnected),
             )
             leave_run_dir(self._parts, self.container)
 
@@ -155,12 +156,15 @@ class Recorder:
         return ", ".join(f"{holder.comm} ({holder.pid})" for holder in holders) or "nobody to be seen"
 
 
-def _stopped(container: Container, run: Run, ended: Exit, report: StopReport | None) -> Container:
+def _stopped(
+    container: Container, run: Run, ended: Exit, report: StopReport | None, *, is_disconnected: bool
+) -> Container:
     """The record of a container that has ended: stopped, or waiting for its restart when its policy says so."""
+    connection = None if is_disconnected else run.connection  # what is left of it goes with the container
     stopped = replace(
         container,
         status=Status.STOPPED,
-        run=replace(run, init=None, monitor=None, cgroups={}),
+        run=replace(run, init=None, monitor=None, cgroups={}, connection=connection),
         exit=ended,
         intent=None,
         report=report or container.report,

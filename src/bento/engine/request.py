@@ -29,6 +29,7 @@ class StopOptions(Struct, frozen=True, kw_only=True):
     pre_stop: tuple[Hook, ...] = ()  # besides the container's own, after them
     post_stop: tuple[Hook, ...] = ()
     hook_timeout_s: float | None = None
+    drain: bool = False  # first close the published ports to new connections; the container's own wish holds as well
     total_s: float | None = None  # one budget for all of them together
     asked_by: AskedBy = AskedBy.USER
 
@@ -50,6 +51,7 @@ def request_for(container: Container, options: StopOptions, grace_s: float) -> S
         last_call_s=options.last_call_s,
         kill_timeout_s=options.kill_timeout_s,
         asked_by=options.asked_by,
+        drain=bool(container.spec.ports) and (options.drain or container.spec.drain),
         pre_stop=container.spec.pre_stop + options.pre_stop,
         post_stop=container.spec.post_stop + options.post_stop,
         hook_timeout_s=(container.spec.hook_timeout_s if options.hook_timeout_s is None else options.hook_timeout_s),

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from bento import clock
 from bento.engine.asking import Asker
 from bento.engine.cleanup import Cleanup
+from bento.engine.draining import Drainer
 from bento.engine.hooks import HookRunner
 from bento.engine.members import Members
 from bento.engine.outcome import StopOutcome, StopProgress
@@ -30,6 +31,7 @@ from bento.stop import machine
 from bento.stop.actions import (
     Action,
     Ask,
+    Drain,
     EndMain,
     Identify,
     KillAll,
@@ -80,6 +82,7 @@ class Session:
         )
         self._recorder = Recorder(parts, container, self.run, self._members, self._cleanup)
         self._hooks: HookRunner | None = None
+        self._drainer = Drainer(parts, container.id, self.run, watch=watch, unwatch=unwatch, done=self._feed)
 
     # -- beginnings -------------------------------------------------------------------------------
 
@@ -149,6 +152,7 @@ class Session:
         self._alarm.set(None)
         self._members.close()
         self._asker.close()
+        self._drainer.close()
         if self._hooks is not None:
             self._hooks.close()
         self._cleanup.close()
@@ -203,6 +207,8 @@ class Session:
                     self._recorder.persist(self.state)
                 case Look():
                     self._queue.append(self._members.look(self.state.request.signal))
+                case Drain():
+                    self._drainer.begin()
                 case RunHook():
                     self._run_hook(action.number)
                 case KillHook():

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from bento import clock
 from bento.drivers.monitor.base import Launch, Launched
-from bento.engine import mounting, reconcile, sharing
+from bento.engine import mounting, networking, reconcile, sharing
 from bento.engine.erase import attend, exit_script, leave
 from bento.engine.order import required_first
 from bento.engine.parts import LOCK_TIMEOUT_S
@@ -117,7 +117,12 @@ def _starting(container: Container, run: Run, *, is_restart: bool) -> Container:
 
 
 def _launch(parts: Parts, container: Container, run: Run, runtime: RuntimeDriver, *, attach: bool) -> Started:
-    launched, notes = _create_sandbox(parts, container, runtime)
+    with networking.reserved(parts, container) as reservation:
+        if reservation is not None:
+            container, connection = networking.allot(parts, container, reservation.ports)
+            run = replace(run, connection=connection)
+        kept_fds = reservation.fds if reservation else ()
+        launched, notes = _create_sandbox(parts, container, runtime, kept_fds)
     init = parts.processes.identify(launched.init_pid)
     monitor = parts.processes.identify(launched.monitor_pid)
     if init is None or monitor is None:
@@ -131,6 +136,8 @@ def _launch(parts: Parts, container: Container, run: Run, runtime: RuntimeDriver
         started_boot_s=clock.boot_s(),
     )
     parts.store.modify(container.id, lambda c: replace(c, run=run, notes=notes))
+    if run.connection is not None:
+        parts.network.connect(container.id, run.connection, init.pid)
     output_fd = parts.monitor.attach(parts.run_dir(container.id)) if attach else None
     try:
         runtime.start(container.id)
@@ -143,7 +150,9 @@ def _launch(parts: Parts, container: Container, run: Run, runtime: RuntimeDriver
     return Started(started, output_fd, main_fd)
 
 
-def _create_sandbox(parts: Parts, container: Container, runtime: RuntimeDriver) -> tuple[Launched, tuple[str, ...]]:
+def _create_sandbox(
+    parts: Parts, container: Container, runtime: RuntimeDriver, kept_fds: tuple[int, ...]
+) -> tuple[Launched, tuple[str, ...]]:
     """Mount the root filesystem and have the monitor create the container, all in one private mount namespace."""
     bundle = parts.storage.prepare(container.id)
     run_dir = parts.run_dir(container.id)
@@ -157,7 +166,7 @@ def _create_sandbox(parts: Parts, container: Container, runtime: RuntimeDriver) 
     try:
         with sharing.namespaces(parts, container.spec.pid) as shared:
             result = parts.in_private_mounts(
-                lambda: _create_inside(parts, container, runtime, bundle, shared, entry_fd)
+                lambda: _create_inside(parts, container, runtime, bundle, shared, entry_fd, kept_fds)
             )
         if lodging is not None:
             lodging.leave(result[0].monitor_pid)
@@ -174,6 +183,7 @@ def _create_inside(
     bundle: Path,
     shared: list[dict[str, str]],
     entry_fd: int | None,
+    kept_fds: tuple[int, ...],
 ) -> tuple[Launched, tuple[str, ...]]:
     """What happens in the private mount namespace."""
     runtime.enter()
@@ -195,6 +205,7 @@ def _create_inside(
         command=container.spec.argv[0],
         exit_command=exit_script(parts, container),
         entry_fd=entry_fd,
+        kept_fds=kept_fds,
     )
     return parts.monitor.launch(launch), notes
 
@@ -206,6 +217,8 @@ def _undo(parts: Parts, before: Container, runtime: RuntimeDriver) -> None:
         _end(parts, pid, before.id)
     with suppress(BentoError):  # the error that led here is the one to tell
         runtime.discard(before.id)
+    with suppress(BentoError):
+        networking.release(parts, parts.store.get(before.id))
     remove_tree(parts.run_dir(before.id))
     parts.store.modify(before.id, lambda c: _as_before(c, before))
 

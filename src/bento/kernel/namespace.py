@@ -49,6 +49,14 @@ def in_mounts_of(pidfd: int, fn: Callable[[], T]) -> T:
     return _Call(enter, fn).result()
 
 
+def in_network(namespace_fd: int, fn: Callable[[], T]) -> T:
+    """Run ``fn`` in the network namespace that the descriptor stands for; return what it returns. Blocks.
+
+    Whom it starts is in that namespace, too. Needs CAP_SYS_ADMIN.
+    """
+    return _Call(lambda: libc.setns(namespace_fd, libc.CLONE_NEWNET), fn).result()
+
+
 class _Call(Generic[T]):
     """One function in one thread. (``threading`` would cost more to import than all of this module.)"""
 

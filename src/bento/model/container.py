@@ -6,6 +6,7 @@ from enum import Enum
 
 from msgspec import Struct
 
+from bento.model.network import Connection, Port
 from bento.model.stop import Hook, StopIntent, StopReport
 
 
@@ -77,7 +78,9 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     workdir: str = "/"
     user: str = ""  # name|uid[:group|gid], resolved in the root filesystem at start
     hostname: str = ""
-    network: str = "none"  # "none" or "host"
+    network: str = "none"  # "none", "host" or "bridge"
+    ports: tuple[Port, ...] = ()  # published; of a bridge alone
+    drain: bool = False  # a stop first closes them to new connections
     pid: str = ""  # PID namespace: "" its own, "host", or "container:" and an id
     pids_limit: int | None = None  # processes and threads at once; None: no limit
     memory_bytes: int | None = None
@@ -123,6 +126,7 @@ class Run(Struct, frozen=True, kw_only=True):
     init: ProcessIdentity | None = None  # None until the runtime has created it
     monitor: ProcessIdentity | None = None
     cgroups: dict[str, str] = {}  # controller ("" is v2) -> directory below /sys/fs/cgroup
+    connection: Connection | None = None  # None: no network that has to be taken down
     started_unix_ns: int = 0
     started_boot_s: float = 0.0  # CLOCK_BOOTTIME
 

@@ -85,6 +85,7 @@ class StopRequest(Struct, frozen=True, kw_only=True):
     last_call_s: float | None = None  # None: 2 s or a fifth of the grace; 0: off
     on_deaf: OnDeaf = OnDeaf.END
     on_paused: OnPaused = OnPaused.REFUSE
+    drain: bool = False  # first of all, close the published ports to new connections (rule S17a)
     asked_by: AskedBy = AskedBy.USER
 
     @property

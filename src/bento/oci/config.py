@@ -146,22 +146,30 @@ def hostname(container: Container) -> str:
     return container.spec.hostname or short_id(container.id)
 
 
-def etc_files(container: Container, *, host_hosts: str, host_resolv_conf: str) -> dict[str, str]:
+def etc_files(
+    container: Container, *, host_hosts: str, host_resolv_conf: str, upstream_resolv_conf: str = ""
+) -> dict[str, str]:
     """Return the text of each file of ``ETC_FILES`` to lay into the bundle; one left out is not bound.
 
-    On the host's network a container gets copies of the host's files, with the host's host name left alone.
+    On the host's network a container gets copies of the host's files, with the host's host name left alone; on a
+    bridge its own address, and those name servers of the host that can be reached from there.
 
     Args:
         container: the record.
         host_hosts: text of the host's /etc/hosts, "" when there is none.
         host_resolv_conf: text of the host's /etc/resolv.conf, "" when there is none.
+        upstream_resolv_conf: the same of those that a resolver on the host itself asks, "" when there is none.
     """
     name = hostname(container)
     if container.spec.network == "host":
         files = {"hosts": host_hosts, "resolv.conf": host_resolv_conf}
     else:
         local = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-        files = {"hosts": f"{local}127.0.0.1\t{name}\n", "resolv.conf": ""}
+        connection = container.run.connection if container.run else None
+        files = {"hosts": f"{local}{connection.address if connection else '127.0.0.1'}\t{name}\n", "resolv.conf": ""}
+        if connection is not None:
+            own, upstream = _reachable(host_resolv_conf), _reachable(upstream_resolv_conf)
+            files["resolv.conf"] = upstream if "nameserver" not in own and "nameserver" in upstream else own
     if owns_hostname(container.spec):
         files["hostname"] = f"{name}\n"
     return files
@@ -179,6 +187,16 @@ def mount_points(container: Container) -> set[str]:
             points.add(path.rstrip("/"))
             path = path.rstrip("/").rpartition("/")[0]
     return points
+
+
+def _reachable(resolv_conf: str) -> str:
+    """Leave out the name servers on the host's own loopback: in a container that is its own (resolv.conf(5))."""
+    kept = []
+    for line in resolv_conf.splitlines():
+        words = line.split()
+        if words[:1] != ["nameserver"] or not (words[1:] and words[1].startswith(("127.", "::1"))):
+            kept.append(line)
+    return "".join(f"{line}\n" for line in kept)
 
 
 def init_destination(spec: ContainerSpec) -> str:

@@ -11,6 +11,10 @@ class Persist(Struct, frozen=True):
     """Write the new state to the store, before anything that follows."""
 
 
+class Drain(Struct, frozen=True):
+    """Close the published ports to new connections and answer with Drained. Idempotent."""
+
+
 class Look(Struct, frozen=True):
     """Read every process of the container and answer with Looked."""
 
@@ -67,7 +71,21 @@ class ReportStuck(Struct, frozen=True):
     """Name who does not die, and where in the kernel they hang (rule S19)."""
 
 
-Action = Persist | Look | RunHook | KillHook | Identify | Ask | Tell | Thaw | EndMain | KillAll | RunStep | ReportStuck
+Action = (
+    Persist
+    | Drain
+    | Look
+    | RunHook
+    | KillHook
+    | Identify
+    | Ask
+    | Tell
+    | Thaw
+    | EndMain
+    | KillAll
+    | RunStep
+    | ReportStuck
+)
 
 Result = tuple[StopState, tuple[Action, ...]]
 """What a move leads to: the next state, and what to do."""

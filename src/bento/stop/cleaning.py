@@ -17,6 +17,7 @@ STEP_LIMIT_S: Final[dict[Step, float]] = {
     Step.MONITOR: 10.0,
     Step.RUNTIME: 30.0,  # virtualised runtimes tear down after the process is gone
     Step.CGROUP: 5.0,
+    Step.NETWORK: 20.0,  # links of many containers go one after the other
     Step.OVERLAY: 5.0,
     Step.RECORD: 30.0,
 }

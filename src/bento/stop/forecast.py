@@ -202,7 +202,7 @@ def _is_passed_on(event: Event, pid: int) -> bool:
 def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsal) -> tuple[StepForecast, ...]:
     names = {process.pid: f"{program(process)} ({process.pid})" for process in processes}
     signal = signal_name(request.signal)
-    steps: list[StepForecast] = []
+    steps = _happenings(request, tuple(event for event in shown.events if event.kind == "drained"), names)
     if request.grace_s == 0:
         steps.append(StepForecast(0.0, "a grace of 0: nobody is told"))
     elif not shown.state.tellings and any(event.kind == "end-main" and event.at_s > 0.1 for event in shown.events):
@@ -211,7 +211,8 @@ def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsa
     hooks = tuple(event for event in shown.events if event.kind == "hook" and event.number < len(request.pre_stop))
     steps += _happenings(request, hooks, names)
     steps += _tellings(shown.state.tellings, names, signal)
-    steps += _happenings(request, tuple(event for event in shown.events if event not in hooks), names)
+    later = tuple(event for event in shown.events if event not in hooks and event.kind != "drained")
+    steps += _happenings(request, later, names)
     steps.sort(key=lambda step: step.at_s)  # stable: hooks stand before who is told, and that before who ends
     end_s = shown.state.exited_s if shown.is_over else None
     if any(event.kind in ("end-main", "kill-all") for event in shown.events):  # it is not left to the programs
@@ -253,6 +254,8 @@ def _happenings(request: StopRequest, events: tuple[Event, ...], names: dict[int
                 text = f"{who} leaves, with the status of what it ran"
             case "thawed":
                 text = "it is thawed, and wakes up into its shutdown"
+            case "drained":
+                text = "the published ports are closed to new connections; those under way live on"
             case "end-main":
                 action = f"the default action of {signal_name(request.signal)}"
                 text = f"{who} cannot hear it: Bento does what {action} is, and ends it"

@@ -25,6 +25,12 @@ class ToldExited(Struct, frozen=True):
     pid: int
 
 
+class Drained(Struct, frozen=True):
+    """The published ports were closed to new connections, or could not be. ``error`` "" is success."""
+
+    error: str = ""
+
+
 class Identified(Struct, frozen=True):
     """PID 1 was looked at: the method it obeys, ``signal`` when it is no init that is known, and how that shows."""
 
@@ -78,5 +84,15 @@ class Resumed(Struct, frozen=True):
 
 
 Input = (
-    HookDone | Asked | Identified | Looked | MainExited | ToldExited | TimerFired | DeadlineMoved | StepDone | Resumed
+    HookDone
+    | Asked
+    | Drained
+    | Identified
+    | Looked
+    | MainExited
+    | ToldExited
+    | TimerFired
+    | DeadlineMoved
+    | StepDone
+    | Resumed
 )

@@ -22,11 +22,12 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from bento.model.stop import StopRequest
-from bento.stop import asking, cleaning, hooking, killing, sessions, telling
-from bento.stop.actions import Look, Persist, ReportStuck, Result, RunStep, Thaw
+from bento.stop import asking, cleaning, draining, hooking, killing, sessions, telling
+from bento.stop.actions import Drain, Look, Persist, ReportStuck, Result, RunStep, Thaw
 from bento.stop.inputs import (
     Asked,
     DeadlineMoved,
+    Drained,
     HookDone,
     Identified,
     Input,
@@ -55,8 +56,15 @@ def begin(request: StopRequest, *, now_s: float, born_s: float, has_exited: bool
         state, _ = hooking.cut_short(state, "the container had ended", now_s)
         state, actions = cleaning.begin(state, now_s)
         return state, (Persist(), *actions)
-    if not request.pre_stop:
-        return _arm_deadline(state, now_s), (Persist(), Look())
+    if draining.is_wanted(request):
+        state = _arm_deadline(go(state, Phase.DRAINING, "drain", now_s), now_s)
+        return draining.begin(state, now_s), (Persist(), Drain())
+    return _begin_hooks(_arm_deadline(state, now_s), now_s)
+
+
+def _begin_hooks(state: StopState, now_s: float) -> Result:
+    if not state.request.pre_stop:
+        return state, (Persist(), Look())
     state = _arm_deadline(go(state, Phase.HOOKING, "hooks", now_s), now_s)
     return _after_hook(hooking.begin_next(state, now_s))
 
@@ -72,6 +80,8 @@ def step(state: StopState, event: Input, now_s: float) -> Result:
             return _looked(state, event, now_s)
         case ToldExited():
             return state, ((Look(),) if state.phase is Phase.TELLING else ())
+        case Drained():
+            return _drained(state, event.error, now_s)
         case Identified():
             return asking.identified(state, event, now_s) if state.phase is Phase.TELLING else (state, ())
         case Asked():
@@ -99,14 +109,15 @@ def next_timer(state: StopState) -> tuple[Timer, float] | None:
 
 
 def _looked(state: StopState, look: Looked, now_s: float) -> Result:
-    if state.phase not in (Phase.ASKED, Phase.HOOKING, Phase.TELLING) or state.is_hooking:
+    is_busy = state.is_hooking or draining.is_under_way(state)
+    if state.phase not in (Phase.ASKED, Phase.DRAINING, Phase.HOOKING, Phase.TELLING) or is_busy:
         return state, ()
     if state.deadline_s is not None and state.deadline_s <= now_s:
         return killing.kill(sessions.watch(state, look, now_s), _deadline_cause(state), now_s)
     if state.phase is not Phase.TELLING:
-        had_hooks = state.phase is Phase.HOOKING
+        was_first = state.phase is Phase.ASKED
         state = go(state, Phase.TELLING, "signal", now_s)
-        state = _arm_deadline(state, now_s) if had_hooks else state
+        state = state if was_first else _arm_deadline(state, now_s)
     is_asked = asking.is_in_charge(state)
     state, actions, end_main = sessions.after_look(state, look, now_s)
     if look.is_frozen:
@@ -115,6 +126,12 @@ def _looked(state: StopState, look: Looked, now_s: float) -> Result:
         state, following = killing.kill(state, KillCause.HALTED if is_asked else KillCause.DEFAULT_ACTION, now_s)
         return state, (*actions, *following)
     return state, actions
+
+
+def _drained(state: StopState, error: str, now_s: float) -> Result:
+    if not draining.is_under_way(state):
+        return state, ()
+    return _begin_hooks(draining.ended(state, error), now_s)
 
 
 def _hook_over(outcome: hooking.Outcome, now_s: float) -> Result:
@@ -130,6 +147,8 @@ def _after_hook(outcome: hooking.Outcome) -> Result:
 def _timer_fired(state: StopState, timer: Timer, now_s: float) -> Result:
     if timer not in state.timers or state.timers[timer] > now_s:
         return state, ()
+    if timer is Timer.DRAIN_LIMIT:
+        return _drained(state, "took too long", now_s)
     state = replace(state, timers={name: at for name, at in state.timers.items() if name is not timer})
     match timer:
         case Timer.LOOK:
@@ -153,7 +172,7 @@ def _timer_fired(state: StopState, timer: Timer, now_s: float) -> Result:
 
 
 def _deadline_moved(state: StopState, event: DeadlineMoved, now_s: float) -> Result:
-    if state.phase not in (Phase.ASKED, Phase.HOOKING, Phase.TELLING):
+    if state.phase not in (Phase.ASKED, Phase.DRAINING, Phase.HOOKING, Phase.TELLING):
         return state, ()
     if event.deadline_s is None:
         wanted = None if event.extend else state.deadline_s
@@ -176,14 +195,14 @@ def _deadline_cause(state: StopState) -> KillCause:
 
 
 def _arm_deadline(state: StopState, now_s: float) -> StopState:
-    """Arm the deadline and the last call before it (rule S15), or neither. Hooks come before any call."""
+    """Arm the deadline and the last call before it (rule S15), or neither. Drain and hooks come before any call."""
     moved = (Timer.DEADLINE, Timer.LAST_CALL)
     timers: dict[Timer, float] = {name: at for name, at in state.timers.items() if name not in moved}
     if state.deadline_s is not None:
         timers[Timer.DEADLINE] = state.deadline_s
         lead_s = telling.last_call_lead_s(state, now_s)
         is_called = any(mark.name == "last call" for mark in state.marks)
-        if lead_s > 0 and not is_called and state.phase is not Phase.HOOKING:
+        if lead_s > 0 and not is_called and state.phase not in (Phase.DRAINING, Phase.HOOKING):
             timers[Timer.LAST_CALL] = state.deadline_s - lead_s
     return replace(state, timers=timers)
 
@@ -199,10 +218,12 @@ def _main_exited(state: StopState, now_s: float) -> Result:
 def _resumed(state: StopState, event: Resumed, now_s: float) -> Result:
     """Go on where the last driver was. Its timers are still right; what was under way is asked for again."""
     match state.phase:
-        case Phase.ASKED | Phase.TELLING | Phase.HOOKING:
+        case Phase.ASKED | Phase.DRAINING | Phase.TELLING | Phase.HOOKING:
             if event.deadline_s is not None and (state.deadline_s is None or event.deadline_s < state.deadline_s):
                 state = _arm_deadline(replace(state, deadline_s=event.deadline_s), now_s)
-            return _after_hook(hooking.resume(state, now_s)) if state.phase is Phase.HOOKING else (state, (Look(),))
+            if state.phase is Phase.HOOKING:
+                return _after_hook(hooking.resume(state, now_s))
+            return state, ((Drain(),) if draining.is_under_way(state) else (Look(),))
         case Phase.KILLING:  # with a limit of its own: the old one may have passed while nobody was there to kill
             return killing.kill_round(killing.arm_limit(state, now_s), now_s)
         case Phase.CLEANING:

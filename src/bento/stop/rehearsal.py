@@ -8,7 +8,7 @@ Only how programs take it is assumed, and that is the whole of this model:
 - a shell runs its trap, or leaves, when what it waits for has ended; so does a PID 1 that is looked through;
 - who has only the default action dies of it; who ignores the signal, or is deaf to it, goes on;
 - inits that want another signal (systemd, runit) go on, too;
-- hooks succeed at once, but for a sleep, which takes its time.
+- ports are closed at once, and hooks succeed at once, but for a sleep, which takes its time.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from bento.stop import machine
 from bento.stop.actions import (
     Action,
     Ask,
+    Drain,
     EndMain,
     Identify,
     KillAll,
@@ -38,6 +39,7 @@ from bento.stop.actions import (
 )
 from bento.stop.inputs import (
     Asked,
+    Drained,
     HookDone,
     Identified,
     Input,
@@ -65,7 +67,7 @@ class Event(Struct, frozen=True):
     """Something that happens in a rehearsal."""
 
     at_s: float
-    kind: str  # passed-on | ended | left | thawed | end-main | kill-all | hook
+    kind: str  # drained | passed-on | ended | left | thawed | end-main | kill-all | hook
     pids: tuple[int, ...] = ()
     number: int = 0  # of the hook
 
@@ -274,6 +276,9 @@ class _Run:
                 case KillAll():
                     cast.events.append(Event(now_s, "kill-all", tuple(cast.alive)))
                     cast.kill(list(cast.alive), now_s)
+                case Drain():
+                    cast.events.append(Event(now_s, "drained"))
+                    self._queue.append(Drained())
                 case Identify():
                     self._queue.append(Identified(cast.method(), "its program's name"))
                 case Ask():

@@ -21,6 +21,7 @@ class Phase(str, Enum):
     """Where a stop is."""
 
     ASKED = "asked"  # wanted and recorded; nobody has been looked at yet
+    DRAINING = "draining"  # the published ports are being closed to new connections
     HOOKING = "hooking"  # pre-stop hooks run, one after the other
     TELLING = "telling"  # the program has been told, or is about to be, within the grace
     KILLING = "killing"  # SIGKILL, until the exit is seen
@@ -30,7 +31,8 @@ class Phase(str, Enum):
 
 
 MOVES: Final[dict[Phase, frozenset[Phase]]] = {
-    Phase.ASKED: frozenset({Phase.HOOKING, Phase.TELLING, Phase.KILLING, Phase.CLEANING}),
+    Phase.ASKED: frozenset({Phase.DRAINING, Phase.HOOKING, Phase.TELLING, Phase.KILLING, Phase.CLEANING}),
+    Phase.DRAINING: frozenset({Phase.HOOKING, Phase.TELLING, Phase.KILLING, Phase.CLEANING}),
     Phase.HOOKING: frozenset({Phase.TELLING, Phase.KILLING, Phase.CLEANING}),
     Phase.TELLING: frozenset({Phase.KILLING, Phase.CLEANING}),
     Phase.KILLING: frozenset({Phase.CLEANING, Phase.STUCK}),
@@ -47,6 +49,7 @@ class Step(str, Enum):
     MONITOR = "log drain"
     RUNTIME = "runtime"
     CGROUP = "cgroup"
+    NETWORK = "network"
     OVERLAY = "unmount"
     HOOKS = "post-stop"
     RECORD = "record"
@@ -59,6 +62,7 @@ class Timer(str, Enum):
     """What a stop waits for besides the processes themselves."""
 
     LOOK = "look"
+    DRAIN_LIMIT = "drain-limit"
     LAST_CALL = "last-call"
     DEADLINE = "deadline"
     KILL_AGAIN = "kill-again"

@@ -647,7 +647,7 @@ def test_s23_the_report_says_who_was_told_and_how_everybody_ended(parts):
         reader.identity.pid: ("tee", "killed-with-pid-1", 9),
     }
     names = [phase.name for phase in report.phases]
-    assert [names[0], names[-5:]] == ["signal", ["log drain", "runtime", "cgroup", "unmount", "record"]]
+    assert [names[0], names[-6:]] == ["signal", ["log drain", "runtime", "cgroup", "network", "unmount", "record"]]
     assert all(phase.duration_s >= 0 for phase in report.phases)
     assert report.duration_s >= report.phases[-1].start_s
 

@@ -202,3 +202,11 @@ def test_s09_a_hook_that_takes_too_long_is_ended_and_the_signal_has_its_time():
 def test_pid_1_may_seem_to_stand_below_somebody():
     main = Process(pid=1, start_ticks=7, ppid=2, comm="prog", disposition=HANDLED, argv=("prog",), is_main=True)
     assert [process.pid for process in explain(main, proc(2, DEFAULT, under=1)).processes] == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["systemd", "runit"])
+def test_s10_an_init_is_asked_by_the_method_that_goes_with_its_name(name):
+    found = forecast("box", StopRequest(method="auto", last_call_s=0.0), (proc(1, BLOCKED, name),), age_s=100.0)
+    assert found.verdict is Verdict.GRACEFUL
+    assert found.duration_s is not None
+    assert found.duration_s < 1.0

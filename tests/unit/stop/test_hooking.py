@@ -27,7 +27,7 @@ def after_clean_up(**request) -> Stop:
     stop = Stop(StopRequest(post_stop=(TELL, TELL), **request))
     stop.look(proc(1, HANDLED))
     stop.give(MainExited(), after_s=0.5)
-    for step in (Step.MONITOR, Step.RUNTIME, Step.CGROUP, Step.OVERLAY):
+    for step in (Step.MONITOR, Step.RUNTIME, Step.CGROUP, Step.NETWORK, Step.OVERLAY):
         stop.give(StepDone(step))
     return stop
 
@@ -222,7 +222,7 @@ def test_s06_those_after_the_clean_up_are_not_begun_twice_either():
 def test_s09_hooks_before_and_after_are_numbered_through():
     stop = Stop(StopRequest(pre_stop=(DRAIN,), post_stop=(TELL,)))
     stop.give(MainExited())
-    for step in (Step.MONITOR, Step.RUNTIME, Step.CGROUP, Step.OVERLAY):
+    for step in (Step.MONITOR, Step.RUNTIME, Step.CGROUP, Step.NETWORK, Step.OVERLAY):
         stop.give(StepDone(step))
     assert stop.actions == (Persist(), RunHook(1))
     assert [hook.command for hook in stop.state.hooks] == ["drain", "x"]

@@ -337,13 +337,13 @@ def test_s21_the_steps_come_in_order_and_the_record_is_last():
     while stop.state.step:
         order.append(stop.state.step)
         stop.give(StepDone(stop.state.step))
-    assert order == [Step.MONITOR, Step.RUNTIME, Step.CGROUP, Step.OVERLAY, Step.RECORD]
+    assert order == [Step.MONITOR, Step.RUNTIME, Step.CGROUP, Step.NETWORK, Step.OVERLAY, Step.RECORD]
     assert stop.state.phase is Phase.DONE
     assert stop.state.timers == {}
-    assert [mark.name for mark in stop.state.marks][-6:] == [*(step.value for step in order), "done"]
+    assert [mark.name for mark in stop.state.marks][-7:] == [*(step.value for step in order), "done"]
 
 
-@pytest.mark.parametrize("step", [Step.MONITOR, Step.RUNTIME, Step.CGROUP, Step.OVERLAY])
+@pytest.mark.parametrize("step", [Step.MONITOR, Step.RUNTIME, Step.CGROUP, Step.NETWORK, Step.OVERLAY])
 def test_s21_an_error_is_kept_and_the_next_step_comes(step):
     stop = cleaning(step)
     following = STEPS_WITHOUT_HOOKS[STEPS_WITHOUT_HOOKS.index(step) + 1]
@@ -373,7 +373,9 @@ def test_s21_many_tries_are_no_problem_for_the_arithmetic():
     assert stop.state.timers[Timer.STEP_AGAIN] == pytest.approx(stop.now_s + 0.5)
 
 
-@pytest.mark.parametrize(("step", "limit_s"), [(Step.MONITOR, 10.0), (Step.CGROUP, 5.0), (Step.OVERLAY, 5.0)])
+@pytest.mark.parametrize(
+    ("step", "limit_s"), [(Step.MONITOR, 10.0), (Step.CGROUP, 5.0), (Step.NETWORK, 20.0), (Step.OVERLAY, 5.0)]
+)
 def test_s21_a_step_that_takes_too_long_is_given_up(step, limit_s):
     stop = cleaning(step)
     assert stop.state.timers == {Timer.STEP_LIMIT: stop.now_s + limit_s}

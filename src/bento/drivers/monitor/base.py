@@ -21,6 +21,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     log_path: Path
     command: str = ""  # what the container is to run, for error messages
     exit_command: tuple[str, ...] = ()  # run by the monitor after the exit file is written
+    kept_fds: tuple[int, ...] = ()  # the monitor has them open until it ends
     entry_fd: int | None = None  # the monitor's pid is written there before it does anything
     timeout_s: float = 60.0  # for the runtime's create; virtual machines need seconds
 

@@ -55,11 +55,11 @@ class ConmonMonitor:
     def _spawn(self, launch: Launch, report_fd: int) -> Child:
         env = command.clean_environment() | {"_OCI_SYNCPIPE": str(report_fd)}
         if launch.entry_fd is None:  # without _OCI_STARTPIPE conmon goes ahead at once
-            return command.spawn(self._argv(launch), env=env, pass_fds=(report_fd,))
+            return command.spawn(self._argv(launch), env=env, pass_fds=(report_fd, *launch.kept_fds))
         wait_fd, go_fd = os.pipe2(os.O_CLOEXEC)
         try:
             env["_OCI_STARTPIPE"] = str(wait_fd)
-            child = command.spawn(self._argv(launch), env=env, pass_fds=(report_fd, wait_fd))
+            child = command.spawn(self._argv(launch), env=env, pass_fds=(report_fd, wait_fd, *launch.kept_fds))
             try:
                 os.write(launch.entry_fd, str(child.pid).encode())
             except OSError as error:

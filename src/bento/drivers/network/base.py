@@ -2,11 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager
 from typing import Protocol
+
+from msgspec import Struct
+
+from bento.command import Child
+from bento.model.network import Connection, Port
+
+
+class Reservation(Struct, frozen=True):
+    """Ports of the host that are kept for as long as anybody has the descriptors open; the caller closes them."""
+
+    ports: tuple[Port, ...]  # with the host ports that were chosen
+    fds: tuple[int, ...]
+
+
+class Leftover(Struct, frozen=True):
+    """Something made for a container. ``container_id`` is the beginning of its id; "" for what is nobody's own."""
+
+    container_id: str
+    what: str
 
 
 class NetworkDriver(Protocol):
-    """Decides the network namespace of a container."""
+    """Connects containers. What is made for one is named after it, so that anybody can take it away at any time."""
+
+    def check(self, network: str, ports: Collection[Port]) -> None:
+        """Refuse what cannot be had, before anything is made. Raises UsageError, MissingTool."""
 
     def namespaces(self, network: str) -> list[dict[str, str]]:
         """Return the entries for ``linux.namespaces`` of config.json. Raises UsageError for an unknown network."""
+
+    def reserve(self, ports: Collection[Port]) -> Reservation:
+        """Take ports of the host. Raises PortTaken, UsageError (not an address of this host)."""
+
+    def locked(self, *, wait: bool = True) -> AbstractContextManager[None]:
+        """Keep every other engine of this host from changing its networks. Raises Conflict unless it may wait."""
+
+    def choose(self, container_id: str, taken: Collection[str], ports: tuple[Port, ...]) -> Connection:
+        """Return a place on the bridge whose address nobody of ``taken`` has. Nothing is made. Call it locked,
+        and record the answer before letting go. Raises Conflict when there is none.
+        """
+
+    def connect(self, container_id: str, connection: Connection, pid: int) -> None:
+        """Make the connection of the network namespace of this process. Blocks. Raises RuntimeFailed; then
+        ``release`` takes away what there is of it.
+        """
+
+    def begin_drain(self, container_id: str, connection: Connection) -> Child:
+        """Start closing the published ports to new connections; those under way live on. Idempotent."""
+
+    def end(self, child: Child) -> str:
+        """Reap a child of this driver; return "" when it has done its work, else the reason."""
+
+    def release(self, container_id: str) -> Iterator[Child]:
+        """Take away all that was made for a container, and with the last one what they shared.
+
+        Each child is to be waited for before the next one is asked for, which raises RuntimeFailed when it failed.
+        Raises Conflict, to be tried again a little later, while another engine changes networks. Idempotent.
+        """
+
+    def leftovers(self) -> list[Leftover]:
+        """Return what was made by this engine and is there. Slow."""

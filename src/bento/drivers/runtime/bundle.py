@@ -18,6 +18,7 @@ from bento.oci import config, defaults, limits, seccomp
 from bento.oci.user import ResolvedUser, resolve
 
 _INIT: Final = "catatonit"
+_UPSTREAM: Final = "/run/systemd/resolve/resolv.conf"  # systemd-resolved(8), where /etc's names only itself
 _NO_DEVICES: Final = "no device filter: this runtime may not load one here; no device nodes but /dev's work instead"
 _NO_FILTER: Final = "no seccomp filter: this runtime was built without it"
 
@@ -66,7 +67,10 @@ def write(
         files=frozenset(m.source for m in spec.mounts if m.kind == "bind" and not os.path.isdir(m.source)),
     )
     files: dict[str, str] = config.etc_files(
-        container, host_hosts=_host_file("/etc/hosts"), host_resolv_conf=_host_file("/etc/resolv.conf")
+        container,
+        host_hosts=_host_file("/etc/hosts"),
+        host_resolv_conf=_host_file("/etc/resolv.conf"),
+        upstream_resolv_conf=_host_file(_UPSTREAM),
     )
     for name, text in files.items():
         _write(bundle / name, text.encode(), 0o644)

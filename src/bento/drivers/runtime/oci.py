@@ -93,7 +93,7 @@ class OciRuntime:
             raise UsageError(f"{self.name} cannot share PID namespaces: the host sees no processes in it")
         if spec.pids_limit is not None:
             raise UsageError(f"{self.name} cannot limit processes: it would limit its own", hint="use --ulimit nproc=N")
-        if spec.network == "host" and "--network=none" in self._arguments:
+        if spec.network in ("host", "bridge") and "--network=none" in self._arguments:
             raise UsageError(
                 f"{self.name} has no network as it is run here", hint="see runtime_args in the documentation"
             )

@@ -1,0 +1,65 @@
+"""The options of ``run`` and ``create`` that say how a container is reached."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bento.errors import UsageError
+from bento.model.network import Port
+
+_HINT = "use [IP:]HOST:CONTAINER[/udp], [IP:]:CONTAINER for a free port, and FIRST-LAST for several"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add = parser.add_argument
+    add(
+        "--network",
+        default="",
+        metavar="NETWORK",
+        help="none: loopback only (default); bridge: a network of containers (default with -p); host: the machine's",
+    )
+    add(
+        "-p",
+        "--publish",
+        action="append",
+        default=[],
+        metavar="[IP:]HOST:CONTAINER[/udp]",
+        help="forward a port of the host; without HOST: a free one",
+    )
+    add("--drain", action="store_true", help="stop first closes the published ports to new connections")
+
+
+def read(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what was said, as fields of CreateOptions. Raises UsageError."""
+    ports = tuple(port for text in args.publish for port in parse_publish(text))
+    return {"network": args.network, "ports": ports, "drain": args.drain}
+
+
+def parse_publish(text: str) -> list[Port]:
+    """``[[IP:][HOST]:]CONTAINER[/PROTOCOL]``; both may be ranges of the same length. Raises UsageError."""
+    where, slash, protocol = text.partition("/")
+    words = where.split(":")
+    if len(words) > 3 or (slash and protocol not in ("tcp", "udp")):
+        raise UsageError(f"bad port {text!r}", hint=_HINT)
+    inside = _range(words[-1], text)
+    outside = _range(words[-2], text) if len(words) > 1 and words[-2] else [0] * len(inside)
+    if len(inside) != len(outside):
+        raise UsageError(f"bad port {text!r}: the ranges differ in length", hint=_HINT)
+    host_ip = words[0] if len(words) == 3 else ""
+    return [
+        Port(container_port=c, host_port=h, host_ip=host_ip, protocol=protocol or "tcp")
+        for c, h in zip(inside, outside, strict=True)
+    ]
+
+
+def _range(word: str, text: str) -> list[int]:
+    first, dash, last = word.partition("-")
+    numbers = [first, last if dash else first]
+    if not all(number.isascii() and number.isdigit() and 1 <= int(number[:6]) <= 65535 for number in numbers):
+        raise UsageError(f"bad port {text!r}", hint=_HINT)
+    found = list(range(int(first), int(numbers[1]) + 1))
+    if not found:
+        raise UsageError(f"bad port {text!r}: the range ends before it begins", hint=_HINT)
+    return found

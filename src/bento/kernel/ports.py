@@ -1,0 +1,104 @@
+"""Ports of the host: holding one that is forwarded elsewhere, and finding out who has it."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+from contextlib import suppress
+
+from bento.kernel.proc import read
+
+_KINDS = {"tcp": _socket.SOCK_STREAM, "udp": _socket.SOCK_DGRAM}
+
+
+def is_ipv4(text: str) -> bool:
+    """Whether this is an IPv4 address, all four numbers of it."""
+    try:
+        _socket.inet_pton(_socket.AF_INET, text)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def interfaces() -> list[str]:
+    """Return the names of the links in the calling process's network namespace."""
+    return [name for _, name in _socket.if_nameindex()]
+
+
+def reserve(host_ip: str, port: int, protocol: str) -> tuple[int, int]:
+    """Return a descriptor that keeps a port taken for as long as anybody has it open, and the port (0: a free one).
+
+    The socket is bound and never listens: nobody can connect to it. Raises OSError: EADDRINUSE when somebody has the
+    port, EADDRNOTAVAIL when the address is not this host's.
+    """
+    address = (host_ip or "0.0.0.0", port)
+    with suppress(OSError):
+        return _bound(address, protocol, is_shared=False)
+    # Connections that a server closed a moment ago keep its port for a minute, but from nobody who says this.
+    return _bound(address, protocol, is_shared=protocol == "tcp")
+
+
+def _bound(address: tuple[str, int], protocol: str, *, is_shared: bool) -> tuple[int, int]:
+    sock = _socket.socket(_socket.AF_INET, _KINDS[protocol] | _socket.SOCK_CLOEXEC)
+    try:
+        if is_shared:
+            _check_unused(address, protocol)
+            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        port: int = sock.getsockname()[1]
+        return sock.detach(), port
+    finally:
+        sock.close()
+
+
+def _check_unused(address: tuple[str, int], protocol: str) -> None:
+    """Raise OSError when somebody has the port: only then listening is refused, too."""
+    sock = _socket.socket(_socket.AF_INET, _KINDS[protocol] | _socket.SOCK_CLOEXEC)
+    try:
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(0)
+    finally:
+        sock.close()
+
+
+def is_taken(error: OSError) -> bool:
+    """Whether a reservation failed because somebody has the port."""
+    return error.errno == errno.EADDRINUSE
+
+
+def holder(port: int, protocol: str) -> str:
+    """Return who has a port of this host open, as ``comm (pid)``; "" when that cannot be told. Slow."""
+    inodes = {inode for family in ("", "6") for inode in _inodes(f"/proc/net/{protocol}{family}", port)}
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    for name in os.listdir("/proc") if wanted else ():
+        if name.isdigit() and wanted & _open_files(name):
+            found = read(int(name))
+            if found is not None:
+                return f"{found.comm} ({name})"
+    return ""
+
+
+def _inodes(path: str, port: int) -> list[str]:
+    """Return the inodes of the sockets that have a port, but for those of connections (proc(5), /proc/net/tcp)."""
+    try:
+        with open(path, encoding="ascii") as file:
+            rows = [line.split() for line in file]
+    except OSError:
+        return []
+    # Peer port 0: it listens, or waits for datagrams.
+    return [
+        row[9] for row in rows[1:] if row[1].endswith(f":{port:04X}") and row[2].endswith(":0000") and row[9] != "0"
+    ]
+
+
+def _open_files(pid: str) -> set[str]:
+    found = set()
+    with suppress(OSError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                target = os.readlink(f"/proc/{pid}/fd/{fd}")
+                if target.startswith("socket:"):
+                    found.add(target)
+    return found

@@ -1,0 +1,176 @@
+"""A connection is recorded before it is made, taken down by the stop, and forgotten only when that is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from bento.engine import networking
+from bento.engine.erase import erase
+from bento.engine.request import StopOptions
+from bento.engine.stop import stop_containers
+from bento.errors import CleanupFailed, Conflict, RuntimeFailed, UsageError
+from bento.model.container import Container, Run, Status
+from bento.model.network import Connection, Port
+from bento.model.stop import StopReport
+
+from support.engine import FakeParts
+
+PORTS = (Port(container_port=80, host_port=8080),)
+CONNECTION = Connection(
+    bridge="fake0", address="10.0.0.2", prefix=24, gateway="10.0.0.1", mac="02:00:00:00:00:02", ports=PORTS
+)
+BUSY = Conflict("another process changes networks")
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[FakeParts]:
+    made = FakeParts(tmp_path)
+    yield made
+    made.processes.close()
+
+
+def served(parts: FakeParts, **spec) -> Container:
+    container, _ = parts.server(connection=CONNECTION, network="bridge", ports=PORTS, **spec)
+    parts.network.made.add(container.id)
+    return container
+
+
+def stop(parts: FakeParts, **options) -> tuple[StopReport, object]:
+    outcome = stop_containers(parts, ["web"], StopOptions(**options))[0]
+    assert outcome.report is not None
+    return outcome.report, outcome.error
+
+
+def run_of(parts: FakeParts, container: Container) -> Run:
+    run = parts.store.get(container.id).run
+    assert run is not None
+    return run
+
+
+def test_s21_the_network_is_taken_down_before_the_record_says_stopped(parts):
+    container = served(parts)
+    report, error = stop(parts)
+    assert error is None
+    assert not parts.network.made
+    assert run_of(parts, container).connection is None
+    names = [phase.name for phase in report.phases]
+    assert names.index("cgroup") < names.index("network") < names.index("unmount")
+
+
+def test_s21_a_network_that_somebody_is_at_work_on_is_tried_again(parts):
+    served(parts)
+    parts.network.release_errors = [BUSY, BUSY]
+    assert stop(parts)[1] is None
+    assert parts.network.calls.count(("release", parts.store.find("web").id)) == 3
+
+
+def test_s21_a_network_that_cannot_be_taken_down_is_told_and_kept_in_the_record_until_the_container_goes(parts):
+    container = served(parts)
+    parts.network.release_errors = [RuntimeFailed("the network failed: nft: no")]
+    error = stop(parts)[1]
+    assert isinstance(error, CleanupFailed)
+    assert "network: the network failed: nft: no" in str(error)
+    assert run_of(parts, container).connection == CONNECTION
+    assert parts.store.get(container.id).status is Status.STOPPED
+    erase(parts, parts.store.get(container.id))
+    assert not parts.network.made
+
+
+def test_s17a_the_ports_are_closed_before_anybody_is_told(parts):
+    container = served(parts)
+    report, error = stop(parts, drain=True)
+    assert error is None
+    assert parts.network.calls == [("drain", container.id), ("release", container.id)]
+    assert [phase.name for phase in report.phases][:2] == ["drain", "signal"]
+    assert report.tellings[0].at_s >= report.phases[0].duration_s
+
+
+@pytest.mark.parametrize(("spec", "options"), [({"drain": True}, {}), ({}, {"drain": True})])
+def test_s17a_the_container_or_the_call_asks_for_it(parts, spec, options):
+    container = served(parts, **spec)
+    stop(parts, **options)
+    assert ("drain", container.id) in parts.network.calls
+
+
+def test_s17a_nobody_drains_what_publishes_nothing(parts):
+    parts.server()
+    stop(parts, drain=True)
+    assert parts.network.calls == []
+
+
+def test_s17a_a_failure_is_a_note(parts):
+    served(parts)
+    parts.network.drain_error = "nft: no such table"
+    report, error = stop(parts, drain=True)
+    assert error is None
+    assert report.notes == ("drain: nft: no such table",)
+
+
+def test_s17a_so_is_a_tool_that_cannot_be_started(parts):
+    served(parts)
+    parts.network.drain_command = ["/nonexistent/nft"]
+    report, error = stop(parts, drain=True)
+    assert error is None
+    assert "cannot run /nonexistent/nft" in report.notes[0]
+
+
+def test_s17a_and_a_record_without_a_connection(parts):
+    parts.server(network="bridge", ports=PORTS)
+    report, error = stop(parts, drain=True)
+    assert error is None
+    assert "no ports to close" in report.notes[0]
+
+
+def test_s17a_a_closing_that_hangs_is_ended_with_the_stop(parts):
+    served(parts)
+    parts.network.drain_command = ["/bin/sleep", "1000"]
+    report, error = stop(parts, drain=True, grace_s=0.2)
+    assert error is None
+    assert report.notes == ("drain: took too long",)
+
+
+def test_an_address_is_recorded_and_nobody_elses(parts):
+    first = served(parts)
+    second = parts.add("other", None, status=Status.STARTING, network="bridge")
+    recorded, connection = networking.allot(parts, second, PORTS)
+    assert connection.address != CONNECTION.address
+    assert recorded.run is not None
+    assert recorded.run.connection == run_of(parts, second).connection == connection
+    assert run_of(parts, first).connection == CONNECTION
+
+
+def test_release_waits_for_others_and_gives_up(parts, monkeypatch):
+    container = served(parts)
+    parts.network.release_errors = [BUSY]
+    networking.release(parts, container)
+    assert not parts.network.made
+    monkeypatch.setattr(networking, "_RELEASE_LIMIT_S", 0.0)
+    parts.network.release_errors = [BUSY]
+    with pytest.raises(RuntimeFailed, match="another process changes networks"):
+        networking.release(parts, container)
+    networking.release(parts, replace(container, run=None))
+
+
+@pytest.mark.parametrize(
+    "ports",
+    [
+        (Port(container_port=0),),
+        (Port(container_port=80, host_port=65536),),
+        (Port(container_port=80, protocol="sctp"),),
+        (Port(container_port=80, host_ip="::1"),),
+        (Port(container_port=80, host_port=1), Port(container_port=81, host_port=1)),
+    ],
+)
+def test_bad_ports_of_a_program_are_refused(parts, ports):
+    with pytest.raises(UsageError):
+        networking.check(parts, "bridge", ports, drain=False)
+
+
+def test_who_publishes_is_on_the_bridge_unless_told_otherwise():
+    assert networking.resolve("", PORTS) == "bridge"
+    assert networking.resolve("", ()) == "none"
+    assert networking.resolve("host", PORTS) == "host"

@@ -1,0 +1,47 @@
+"""``--publish``: Docker's ways of saying it, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bento.cli.publish_options import parse_publish
+from bento.errors import UsageError
+from bento.model.network import Port
+
+
+@pytest.mark.parametrize(
+    ("text", "ports"),
+    [
+        ("18999:80", [Port(container_port=80, host_port=18999)]),
+        ("80", [Port(container_port=80)]),
+        (":80", [Port(container_port=80)]),
+        ("127.0.0.1::80", [Port(container_port=80, host_ip="127.0.0.1")]),
+        ("127.0.0.1:81:80/udp", [Port(container_port=80, host_port=81, host_ip="127.0.0.1", protocol="udp")]),
+        ("81-82:90-91", [Port(container_port=90, host_port=81), Port(container_port=91, host_port=82)]),
+        ("90-91", [Port(container_port=90), Port(container_port=91)]),
+    ],
+)
+def test_what_is_published(text: str, ports: list[Port]) -> None:
+    assert parse_publish(text) == ports
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ":", "a", "0:80", "80:0", "65536", "80/", "80/sctp", "80/TCP", "1:2:3:4", "[::1]:80:80", "5-4", "-4", "4-",
+     "8000-8002:80-81", "80 ", "+80", "\u0663", "9" * 5000],
+)  # fmt: skip
+def test_what_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="bad port"):
+        parse_publish(text)
+
+
+@given(st.text(alphabet="0189:-/udtcp.[] ", max_size=24))
+def test_garbage_is_ports_or_a_usage_error(text: str) -> None:
+    try:
+        ports = parse_publish(text)
+    except UsageError:
+        return
+    assert ports
+    assert all(1 <= port.container_port <= 65535 and 0 <= port.host_port <= 65535 for port in ports)
