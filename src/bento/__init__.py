@@ -14,12 +14,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bento.engine.create import CreateOptions
     from bento.engine.request import StopOptions
+    from bento.model.exec import ExecOptions
     from bento.wiring import Engine
 
 __version__ = "0.1.0"
-__all__ = ["CreateOptions", "Engine", "StopOptions", "__version__"]
+__all__ = ["CreateOptions", "Engine", "ExecOptions", "StopOptions", "__version__"]
 
-_HOMES = {"CreateOptions": "bento.engine.create", "Engine": "bento.wiring", "StopOptions": "bento.engine.request"}
+_HOMES = {
+    "CreateOptions": "bento.engine.create",
+    "Engine": "bento.wiring",
+    "ExecOptions": "bento.model.exec",
+    "StopOptions": "bento.engine.request",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -196,6 +196,7 @@ def spawn(
     env: dict[str, str] | None = None,
     capture: bool = True,
     stdin_fd: int | None = None,
+    output_fds: tuple[int, int] | None = None,
     pass_fds: tuple[int, ...] = (),
     new_session: bool = False,
 ) -> Child:
@@ -206,6 +207,7 @@ def spawn(
         env: the whole environment; None is ``clean_environment()``.
         capture: read stdout and stderr through pipes; otherwise they are /dev/null.
         stdin_fd: its standard input; None is /dev/null.
+        output_fds: its stdout and stderr, above 2, instead of what ``capture`` says.
         pass_fds: descriptors above 2 that it gets under the same numbers; no others are inherited.
         new_session: make it the leader of a new session, without a terminal.
 
@@ -216,10 +218,12 @@ def spawn(
     words = list(argv)
     if "/" not in words[0]:
         words[0] = str(find_program(words[0], package=words[0]))
+    capture = capture and output_fds is None
     pipes = [_pipe(), _pipe()] if capture else []
     try:
         actions = [_standard(0, stdin_fd)]
-        actions += [_standard(number, pipes[number - 1][1] if capture else None) for number in (1, 2)]
+        outputs = output_fds or ((pipes[0][1], pipes[1][1]) if capture else (None, None))
+        actions += [_standard(number, fd) for number, fd in zip((1, 2), outputs, strict=True)]
         # Onto itself: only the child's copy loses close-on-exec (POSIX.1-2024; glibc 2.29, musl 1.1.24).
         actions.extend((os.POSIX_SPAWN_DUP2, fd, fd) for fd in pass_fds)
         if _own.nofile is None:

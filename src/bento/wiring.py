@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state import sqlite
     from bento.drivers.storage import overlay
+    from bento.engine import exec_sessions
     from bento.engine.parts import T
     from bento.kernel import inotify, namespace
     from bento.model.container import Container
@@ -38,6 +39,7 @@ else:
     virtual = LazyModule("bento.drivers.processes.virtual")
     detect, sqlite = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.state.sqlite")
     overlay = LazyModule("bento.drivers.storage.overlay")
+    exec_sessions = LazyModule("bento.engine.exec_sessions")
     inotify, namespace = LazyModule("bento.kernel.inotify"), LazyModule("bento.kernel.namespace")
 
 _SPAWN_TIMEOUT_S = 10.0
@@ -104,7 +106,11 @@ class HostParts(Parts):
         """See Parts."""
         if container.run is None or container.run.shows_processes:
             return super().processes_for(container)
-        return virtual.VirtualProcesses(container, self.runtime(container.run.runtime).begin_signal)
+        return virtual.VirtualProcesses(
+            container,
+            self.runtime(container.run.runtime).begin_signal,
+            lambda: exec_sessions.live(self, container.id),
+        )
 
     def in_private_mounts(self, fn: Callable[[], T]) -> T:
         """See Parts."""

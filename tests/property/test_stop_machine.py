@@ -232,6 +232,50 @@ def test_s21_an_error_in_one_step_does_not_hide_the_others(tree, request, result
         assert state.errors
 
 
+sessions = st.lists(trees, min_size=1, max_size=2).map(tuple)
+
+
+@settings(max_examples=400)
+@given(
+    tree=trees,
+    entered=sessions,
+    request=requests,
+    events=st.lists(st.one_of(joins(), noise()), max_size=3),
+    crashes=st.sets(st.integers(0, 40), max_size=3),
+    frozen=st.booleans(),
+)
+def test_s16_sessions_are_told_by_the_same_rules_and_never_twice(tree, entered, request, events, crashes, frozen):
+    world = World(tree, is_frozen=frozen, sessions=entered)
+    driver = Driver(world, request, inputs=events, crashes=crashes)
+    state = driver.run(limit_s=100 + request.kill_timeout_s + STEPS_LIMIT_S)
+    assert state.phase is Phase.DONE
+    assert not world.is_frozen
+    _never_twice(driver)
+    deadline_s = _effective_deadline_s(driver)
+    if deadline_s is not None and state.kill_cause is not None and not crashes:
+        assert state.exited_s is not None
+        assert state.exited_s <= deadline_s + 0.2
+    for telling in state.tellings:
+        told = world.procs[telling.pid]
+        assert not (told.is_entered and not telling.session), (telling, world.history)
+        assert not (told.is_main and telling.session), (telling, world.history)
+
+
+@settings(max_examples=400)
+@given(tree=trees, entered=sessions)
+def test_s16_a_session_that_shuts_down_properly_is_not_cut_short_by_us(tree, entered):
+    """Only PID 1's own end, or the end of the grace, may come before it is done."""
+    driver = Driver(World(tree, sessions=entered), StopRequest())
+    state = driver.run()
+    world = driver.world
+    for proc in world.procs.values():
+        does = proc.does
+        if does.kind != "works" or proc.told_s is None or does.hidden_looks or does.hears_after_s:
+            continue
+        if proc.told_s + does.needs_s + 0.1 < driver.began_s + 10 and world.main.ended == "killed":
+            assert proc.ended == "own", (proc, state.tellings, world.history)
+
+
 _named = st.sampled_from(["auto", "systemd", "sysvinit", "exec"])
 _inits = st.builds(
     Does,
@@ -248,6 +292,19 @@ _system_requests = st.builds(
     grace_s=st.sampled_from([0.5, 2.0, 10.0]),
     last_call_s=st.just(0.0),
 )
+
+
+@settings(max_examples=300)
+@given(init=_inits, entered=sessions)
+def test_s16_sessions_of_a_system_container_are_told_while_its_init_is_asked(init, entered):
+    world = World(init, sessions=entered)
+    driver = Driver(world, StopRequest(method="auto", last_call_s=0.0))
+    state = driver.run()
+    assert state.phase is Phase.DONE
+    _never_twice(driver)
+    for proc in world.procs.values():
+        if proc.is_entered and proc.does.kind == "works" and not proc.does.hears_after_s and not proc.does.hidden_looks:
+            assert proc.told_s is not None or proc.ended in ("own", "killed-with-main"), world.history
 
 
 @settings(max_examples=400)
@@ -348,7 +405,7 @@ def test_s17a_the_ports_are_closed_first_and_that_cancels_nothing(tree, request,
         begun = driver.actions.index(Drain())
         assert driver.actions[begun - 1] == Persist()
     phases = [mark.name for mark in state.marks]
-    assert phases.count("drain") == (request.grace_s != 0)
+    assert phases.count("drain") == (request.grace_s != 0 and not state.had_exited)
     if (
         state.kill_cause is not None
         and request.may_kill

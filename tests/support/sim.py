@@ -94,6 +94,7 @@ class Proc:
     argv: tuple[str, ...]
     is_main: bool = False
     is_job: bool = False
+    is_entered: bool = False
     is_halted: bool = False
     is_pending: bool = False
     is_reset: bool = False  # has restored the default action
@@ -123,7 +124,9 @@ _CAUGHT = {"works", "drops", "swallows", "trap", "forwarder", "group", "supervis
 class World:
     """The processes of one container."""
 
-    def __init__(self, main: Does, *, age_s: float = 100.0, is_frozen: bool = False) -> None:
+    def __init__(
+        self, main: Does, *, age_s: float = 100.0, is_frozen: bool = False, sessions: Sequence[Does] = ()
+    ) -> None:
         self.now_s = 1000.0
         self.procs: dict[int, Proc] = {}
         self.is_frozen = False
@@ -134,6 +137,8 @@ class World:
         self._held: list[Callable[[], None]] = []
         self.born_s = self.now_s - age_s
         self.main = self.spawn(main, ppid=1, is_main=True)
+        for session in sessions:
+            self.enter(session)
         self.present = {proc.pid for proc in self.procs.values()}
         self.is_frozen = is_frozen
 
@@ -180,6 +185,12 @@ class World:
         else:
             for child in does.runs:
                 self.spawn(child, ppid=proc.pid)
+        return proc
+
+    def enter(self, does: Does) -> Proc:
+        """Bring a process in from outside, as exec does."""
+        proc = self.spawn(does, ppid=0)
+        proc.is_entered = True
         return proc
 
     def children(self, proc: Proc) -> list[Proc]:
@@ -298,7 +309,7 @@ class World:
                 Process(
                     pid=proc.pid, start_ticks=1, ppid=proc.ppid, comm=proc.argv[0], argv=proc.argv,
                     disposition=self.disposition(proc), is_main=proc.is_main, is_pending=proc.is_pending,
-                    is_halted=proc.is_halted, is_background=proc.is_job, cpu_ticks=ticks,
+                    is_halted=proc.is_halted, is_background=proc.is_job, cpu_ticks=ticks, is_entered=proc.is_entered,
                 )
             )  # fmt: skip
         return tuple(shown)

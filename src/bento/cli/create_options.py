@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from bento import log
 from bento.cli import hook_options, publish_options
 from bento.cli.context import complain
+from bento.cli.env_options import read_env_file, variable
 from bento.engine.create import CreateOptions
 from bento.errors import BentoError, UsageError
 from bento.model.container import Mount, RestartPolicy, Ulimit
@@ -82,7 +83,7 @@ def read(args: argparse.Namespace) -> CreateOptions:
         command=tuple(args.command),
         name=args.name,
         entrypoint=None if args.entrypoint is None else ((args.entrypoint,) if args.entrypoint else ()),
-        env=tuple(entry for word in (*files, *args.env) if (entry := _variable(word))),
+        env=tuple(entry for word in (*files, *args.env) if (entry := variable(word))),
         workdir=args.workdir,
         user=args.user,
         hostname=args.hostname,
@@ -106,25 +107,6 @@ def read(args: argparse.Namespace) -> CreateOptions:
         **hook_options.read(args),
         **publish_options.read(args),
     )
-
-
-def _variable(word: str) -> str:
-    """K=V as it is; K alone with the caller's value, or "" when the caller has none: Docker's rule."""
-    if "=" in word:
-        return word
-    value = os.environ.get(word)
-    return "" if value is None else f"{word}={value}"
-
-
-def read_env_file(path: str) -> list[str]:
-    """Return the lines of an env file; empty ones and those that begin with # are comments. Raises UsageError."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            lines = [line.rstrip("\n").lstrip() for line in stream]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UsageError(f"env file {path}: {reason}") from None
-    return [line for line in lines if line and not line.startswith("#")]
 
 
 def parse_volume(text: str) -> Mount:

@@ -59,8 +59,9 @@ def draw(found: Forecast) -> list[str]:
     ]
     for process, depth in _with_depth(found.processes):
         indent = "  " * (depth + 1)
+        mark = "   (exec session)" if process.session and depth == 0 else ""
         lines += [
-            f"{indent}{process.pid} {_command(process)}",
+            f"{indent}{process.pid} {_command(process)}{mark}",
             f"{indent}    {process.hears}: {process.why}",
             f"{indent}    {process.part}",
         ]

@@ -24,6 +24,7 @@ VERBS = {
     "start": ("start", "start containers"),
     "stop": ("stop", "stop containers gracefully and say what happened"),
     "restart": ("restart", "stop containers and start them again"),
+    "exec": ("exec_", "run a command in a running container"),
     "kill": ("kill", "send a signal to containers"),
     "pause": ("pause", "freeze all processes of containers"),
     "unpause": ("unpause", "let paused containers go on"),
@@ -102,7 +103,7 @@ def run(argv: Sequence[str]) -> int:
         options, verb, rest = split(argv)
         if verb is None:
             return 0 if options is None else _usage(sys.stderr, 2)
-        if verb == "run":
+        if verb in ("run", "exec"):
             failure = 125
         settings = config_load.load(options or {})
         log.set_level(settings.log_level)

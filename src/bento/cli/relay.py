@@ -19,7 +19,7 @@ def relay(output_fd: int) -> None:
         while packet := _receive(output_fd):
             fd = 2 if packet[0] == _STDERR else 1
             if is_open[fd]:
-                is_open[fd] = _write_all(fd, packet[1:])
+                is_open[fd] = write_all(fd, packet[1:])
     finally:
         os.close(output_fd)
 
@@ -30,7 +30,8 @@ def _receive(output_fd: int) -> bytes:
     return b""
 
 
-def _write_all(fd: int, data: bytes) -> bool:
+def write_all(fd: int, data: bytes) -> bool:
+    """Write everything; False when nobody reads it any more. Blocks."""
     view = memoryview(data)
     try:
         while view:

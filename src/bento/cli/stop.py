@@ -168,8 +168,12 @@ def _tell(args: argparse.Namespace, message: Message) -> int:
 def describe(name: str, report: StopReport) -> str:
     """Return the line for a person: how long, which signal, exit code, verdict; reason and remedy when they matter."""
     code = "unknown" if report.exit_code is None else str(report.exit_code)
-    told = ", ".join(dict.fromkeys(telling.comm for telling in report.tellings))
+    told, sessions = (
+        ", ".join(dict.fromkeys(telling.comm for telling in report.tellings if telling.session is is_session))
+        for is_session in (False, True)
+    )
     by = f"{report.signal} to {told}" if told else "no signal"
+    by += f", SIGTERM to {sessions} (exec)" if sessions else ""
     line = f"{name}: stopped in {report.duration_s:.2f} s, {by}, exit code {code}, {report.verdict.value}"
     if report.verdict.value != "graceful":
         line += f": {report.cause}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
+from bento.engine import exec_sessions
 from bento.errors import BentoError, Conflict
 from bento.stop.inputs import StepDone
 from bento.stop.states import Step
@@ -40,7 +42,7 @@ class Cleanup:
         self.oom_kills = 0  # the cgroup's count at the end
         self._parts, self._container, self._run = parts, container, run
         self._watch, self._unwatch, self._done = watch, unwatch, done
-        self._monitor_fd: int | None = None
+        self._monitor_fds: set[int] = set()
         self._releases = releases
         self._release: int | None = None  # by what it is watched
         self._is_let_go = False  # word has come that nobody holds the root filesystem any more
@@ -75,39 +77,43 @@ class Cleanup:
 
     def close(self) -> None:
         """Let go of what is under way. Idempotent."""
-        if self._monitor_fd is not None:
-            self._unwatch(self._monitor_fd)
-            os.close(self._monitor_fd)
+        for fd in self._monitor_fds:
+            self._unwatch(fd)
+            os.close(fd)
+        self._monitor_fds.clear()
         if self._release is not None:
             self._releases.unwatch(self._release)
         for child in (self._delete, self._disconnecting):
             if child is not None:
                 self._unwatch(child.fileno())
                 child.kill()
-        self._monitor_fd = self._release = self._delete = self._disconnecting = None
+        self._release = self._delete = self._disconnecting = None
 
     def _wait_for_monitor(self) -> None:
-        """The monitor drains the output, writes the exit code, and ends."""
+        """The monitor drains the output, writes the exit code, and ends; so do those of exec sessions."""
         self.oom_kills = self._parts.processes.oom_kills(self._run)
-        identity = self._run.monitor
-        self._monitor_fd = self._parts.processes.open(identity) if identity else None
-        if self._monitor_fd is None:
+        sessions = exec_sessions.live(self._parts, self._container.id)
+        for identity in (self._run.monitor, *(session.monitor for session in sessions)):
+            fd = self._parts.processes.open(identity) if identity else None
+            if fd is not None:
+                self._monitor_fds.add(fd)
+        for fd in tuple(self._monitor_fds):
+            self._watch(fd, partial(self._monitor_exited, fd))
+        if not self._monitor_fds:
             self._done(StepDone(Step.MONITOR))
-        else:
-            self._watch(self._monitor_fd, self._monitor_exited)
 
-    def _monitor_exited(self) -> None:
-        if self._monitor_fd is not None:
-            self._unwatch(self._monitor_fd)
-            os.close(self._monitor_fd)
-            self._monitor_fd = None
-        self._done(StepDone(Step.MONITOR))
+    def _monitor_exited(self, fd: int) -> None:
+        self._unwatch(fd)
+        os.close(fd)
+        self._monitor_fds.discard(fd)
+        if not self._monitor_fds:
+            self._done(StepDone(Step.MONITOR))
 
     def _delete_from_runtime(self) -> None:
         """Delete without force: the runtime refuses while it does not see the container stopped (rule S20)."""
-        if self._monitor_fd is not None:  # gave up waiting for it: it would keep the root filesystem mounted
-            self._parts.processes.tell(self._monitor_fd, _SIGKILL, wake=False)
-            self._unwatch(self._monitor_fd)
+        for fd in self._monitor_fds:  # gave up waiting for it: it would keep the root filesystem mounted
+            self._parts.processes.tell(fd, _SIGKILL, wake=False)
+            self._unwatch(fd)
         self._delete = self._parts.runtime(self._run.runtime).begin_delete(self._container.id)
         self._watch(self._delete.fileno(), self._deleted)
 

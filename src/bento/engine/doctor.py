@@ -12,12 +12,13 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bento.engine import networking, reconcile
+from bento.engine import exec_sessions, networking, reconcile
 from bento.engine.layers import unused
 from bento.errors import Conflict, NotFound
 from bento.kernel.tree import remove_tree
@@ -104,7 +105,8 @@ class _Look:
             # Asked after the record was read: who had recorded an end by then is seen here until all is cleaned.
             if self._parts.locks.is_stop_held(container_id):
                 return []
-            found = [] if container is not None and container.status.is_wanted else self._remains(container_id)
+            is_wanted = container is not None and container.status.is_wanted
+            found = self._sessions(container_id) if is_wanted else self._remains(container_id)
             is_known = container_id in self._parts.storage.ids()
             if container is not None and not is_known:
                 what = f"the directory of container {container.name} is gone"
@@ -115,6 +117,13 @@ class _Look:
                 is_held = any(finding.kind in ("mount", "process") for finding in found)
                 found.append(stray if is_held else self._fix(stray, self._parts.storage.remove))
             return found
+
+    def _sessions(self, container_id: str) -> list[Finding]:
+        """Return what exec sessions have left of which the monitor was ended."""
+        return [
+            self._fix(Finding(kind="directory", what=str(path), container_id=container_id), partial(_remove, path))
+            for path in exec_sessions.left_over(self._parts, container_id)
+        ]
 
     def _record(self, container_id: str) -> Container | None:
         try:
@@ -184,6 +193,10 @@ class _Look:
         wanted = {finding.what for finding in found if finding.key in self._may_fix}
         gone = images.remove(lambda: unused(self._parts, wanted & stray)).things if wanted & stray else ()
         return [replace(finding, is_fixed=True) if finding.what in gone else finding for finding in found]
+
+
+def _remove(path: Path, _: str) -> None:
+    remove_tree(path)
 
 
 def _names_in(directory: Path) -> list[str]:

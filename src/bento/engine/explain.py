@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bento import clock
 from bento.engine import reconcile
+from bento.engine.looking import look_at
 from bento.engine.request import StopOptions, request_for
 from bento.errors import AlreadyStopped, NotFound, WrongState
 from bento.model.container import Container, ContainerSpec, Status
@@ -81,10 +82,10 @@ def explain_process(parts: Parts, pid: int, options: StopOptions) -> Forecast:
 
 
 def _look(look: Callable[[int], tuple[Process, ...]], number: int) -> tuple[Process, ...]:
-    processes = look(number)
+    processes = look_at(look, number)
     if any(process.disposition is Disposition.BLOCKED for process in processes):
         time.sleep(_LOOK_AGAIN_S)
-        processes = look(number)
+        processes = look_at(look, number)
     return processes
 
 

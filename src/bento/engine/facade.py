@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         create,
         doctor,
         erase,
+        exec_,
+        exec_sessions,
         explain,
         images,
         inspect,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     )
     from bento.engine.create import CreateOptions
     from bento.engine.doctor import Finding
+    from bento.engine.exec_ import Attached
     from bento.engine.images import RemovedImage
     from bento.engine.logs import LogLine
     from bento.engine.outcome import StopOutcome, StopProgress
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from bento.engine.request import StopOptions
     from bento.engine.start import Started
     from bento.errors import StateCorrupt
+    from bento.model.exec import ExecOptions, ExecSession
     from bento.model.image import Image, ImageConfig
     from bento.model.network import Port
     from bento.model.stop import StopReport
@@ -52,6 +56,8 @@ else:
         create,
         doctor,
         erase,
+        exec_,
+        exec_sessions,
         explain,
         images,
         inspect,
@@ -71,6 +77,8 @@ else:
             "create",
             "doctor",
             "erase",
+            "exec_",
+            "exec_sessions",
             "explain",
             "images",
             "inspect",
@@ -196,6 +204,33 @@ class EngineFacade:
     def signal_main(self, container: Container, number: int) -> None:
         """Pass a signal on to PID 1 of a container that was started; no error when it has ended."""
         signals.pass_on(self.parts, container, number)
+
+    def exec(self, ref: str, options: ExecOptions) -> Attached:
+        """Run a command in a running container, with its output and its input. Blocks until it runs.
+
+        Raises WrongState when the container does not run, is paused, or is being killed by a stop; UsageError,
+        CommandNotFound, CommandNotExecutable, RuntimeFailed. Whoever calls it also calls ``wait_exec``.
+        """
+        return exec_.attached(self.parts, ref, options)
+
+    def exec_detached(self, ref: str, options: ExecOptions) -> ExecSession:
+        """As ``exec``, and leave it there: its output is lost, and its end is nobody's business but its monitor's."""
+        return exec_.detached(self.parts, ref, options)
+
+    def wait_exec(self, running: Attached) -> int:
+        """Block until a command of ``exec`` has ended, close its descriptors, and return its exit status (128+n).
+
+        Output that was not read is lost. Raises RuntimeFailed when nobody saw the end.
+        """
+        return exec_.wait(self.parts, running)
+
+    def signal_exec(self, session: ExecSession, number: int) -> None:
+        """Pass a signal on to an exec's process; no error when it has ended."""
+        exec_.signal(self.parts, session, number)
+
+    def exec_sessions(self, ref: str) -> list[ExecSession]:
+        """Return what was brought into a container by ``exec`` and still runs, oldest first."""
+        return exec_sessions.live(self.parts, reconcile.find(self.parts, ref).id)
 
     def pause(self, ref: str) -> Container:
         """Freeze a running container. Raises WrongState."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bento.engine import exec_sessions
 from bento.engine.logs import log_path
 from bento.errors import UsageError, WrongState
 from bento.model.container import Container, ContainerSpec, Status
@@ -45,6 +46,7 @@ def inspect(parts: Parts, container: Container) -> dict[str, Any]:
         "Name": container.name,
         "RestartCount": container.restarts,
         "Driver": "overlay",
+        "ExecIDs": [session.id for session in exec_sessions.live(parts, container.id)] or None,
         "LogPath": str(log_path(parts, container)),
         "Config": {
             "Hostname": config.hostname(container),

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bento import clock
+from bento.engine import exec_sessions
+from bento.engine.looking import helpers_of, look_at
 from bento.engine.report import Endings
 from bento.engine.sending import Sending
 from bento.stop.actions import Tell
@@ -43,7 +45,7 @@ class Members:
     ) -> None:
         self.processes = parts.processes_for(container)
         self.main_fd: int | None = None
-        self._parts, self._run = parts, run
+        self._parts, self._run, self._container_id = parts, run, container.id
         self._watch, self._unwatch, self._feed, self._look_again = watch, unwatch, feed, look_again
         self._fds: dict[Key, int] = {}
         self._told: set[int] = set()
@@ -64,11 +66,17 @@ class Members:
         """Whether the container has ended: PID 1, and whom it has left behind."""
         if self.main_fd is not None and not self.processes.has_exited(self.main_fd):
             return False
-        return not self._may_leave_rest or self.processes.is_empty(self._run)
+        if not self._may_leave_rest:
+            return True
+        if not self.processes.is_empty(self._run):
+            return False
+        with exec_sessions.none_begins(self._parts, self._container_id):  # who was on the way in is there now
+            return self.processes.is_empty(self._run)
 
     def look(self, signal: int) -> Looked | MainExited:
         """Read every process with what the signal would do to it; follow those that are new."""
-        processes = self.processes.look(self._run, signal)
+        helpers = helpers_of(self._parts.run_dir(self._container_id))
+        processes = look_at(lambda number: self.processes.look(self._run, number), signal, helpers=helpers)
         if self._may_leave_rest and not processes and self.is_gone():
             return MainExited()
         for process in processes:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from bento import clock
-from bento.engine import policy
+from bento.engine import exec_sessions, policy
 from bento.engine.outcome import StopOutcome
 from bento.engine.report import exit_code_of, make_report
 from bento.errors import BentoError, CleanupFailed, StuckProcess
@@ -41,6 +41,7 @@ class Recorder:
         self._parts, self._run, self._members, self._cleanup = parts, run, members, cleanup
         self._oom_before = 0
         self._stuck: list[str] = []
+        self._is_door_closed = False
 
     def begin(self) -> None:
         """Note what must be known from before the stop."""
@@ -52,9 +53,17 @@ class Recorder:
         self._oom_before = intent.oom_kills
 
     def persist(self, state: StopState) -> None:
-        """Write intent and journal in one transaction (rules S4, S6)."""
+        """Write intent and journal in one transaction (rules S4, S6). From the kill on nobody is let in any more."""
         if not self.is_asked:
             return
+        if state.phase is Phase.KILLING and not self._is_door_closed:
+            self._is_door_closed = True
+            with exec_sessions.none_begins(self._parts, self.container.id):
+                self._write_intent(state)
+        else:
+            self._write_intent(state)
+
+    def _write_intent(self, state: StopState) -> None:
         deadline_boot_s = None
         if state.deadline_s is not None:
             deadline_boot_s = state.deadline_s - clock.mono_s() + clock.boot_s()

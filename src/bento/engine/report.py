@@ -58,10 +58,11 @@ class Endings:
         self, processes: ProcessDriver, state: StopState, fds: dict[Key, int], run: Run
     ) -> tuple[ProcessEnd, ...]:
         """Read the ends from the pidfds that were opened while the processes lived."""
-        return tuple(self._end(processes, state, process, fds.get(process.key)) for process in state.watch.first)
+        return tuple(self._end(processes, state, process, fds.get(process.key)) for process in state.first)
 
     def _end(self, processes: ProcessDriver, state: StopState, process: Process, fd: int | None) -> ProcessEnd:
         how, code = self._how(processes, state, process, fd)
+        is_session = process in state.sessions.first
         seen_s = self._seen_s.get(process.key)
         return ProcessEnd(
             pid=process.pid,
@@ -69,6 +70,7 @@ class Endings:
             how=how,
             code=code,
             hears=process.disposition.value,
+            session=is_session,
             ended_s=None if seen_s is None else seen_s - state.began_s,
         )
 

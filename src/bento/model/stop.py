@@ -124,6 +124,7 @@ class Telling(Struct, frozen=True, kw_only=True):
     why: str
     hears: str  # the disposition read before
     wave: int = 1  # 1: hears it; 2: only its default action; 3: last call
+    session: bool = False  # of an exec session, which gets SIGTERM (rule S16)
 
 
 class PhaseTiming(Struct, frozen=True, kw_only=True):
@@ -142,6 +143,7 @@ class ProcessEnd(Struct, frozen=True, kw_only=True):
     how: str  # exited | signalled | killed-by-us | killed-with-pid-1 | unknown | alive
     code: int | None = None  # exit code, or signal number
     hears: str = ""  # its disposition for the stop signal at the first look
+    session: bool = False  # of an exec session
     ended_s: float | None = None  # when it was seen gone, seconds since the stop began
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bento.model.container import Container, ContainerSpec, Mount
+from bento.model.exec import ExecOptions
 from bento.oci import defaults, resources
 from bento.oci.limits import Limits
 from bento.oci.user import ResolvedUser
@@ -217,6 +218,27 @@ def _environment(container: Container, user: ResolvedUser) -> list[str]:
         name, _, value = entry.partition("=")
         values[name] = value
     return [f"{name}={value}" for name, value in values.items()]
+
+
+def exec_process(
+    spec: ContainerSpec, running: dict[str, Any], extra: ExecOptions, user: ResolvedUser | None
+) -> dict[str, Any]:
+    """Return the ``process`` of an exec: that of the container, but for what was asked for.
+
+    ``running``: the container's own ``process``. ``user``: the one that was asked for; None is the container's.
+    """
+    values = dict(entry.partition("=")[::2] for entry in running["env"])
+    process = running | {"args": list(extra.command), "cwd": extra.workdir or running["cwd"], "terminal": False}
+    if user is not None:
+        bounding = running["capabilities"]["bounding"]
+        held = bounding if user.uid == 0 else []
+        process["user"] = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)}
+        process["capabilities"] = {"bounding": bounding, "effective": held, "permitted": held}
+        if not any(entry.startswith("HOME=") for entry in spec.env):  # else it was asked for at create
+            values["HOME"] = user.home
+    values |= dict(entry.partition("=")[::2] for entry in extra.env)
+    process["env"] = [f"{name}={value}" for name, value in values.items()]
+    return process
 
 
 def _mounts(

@@ -7,7 +7,8 @@ from typing import Final
 from msgspec import Struct
 
 from bento.model.stop import OnPaused, StopRequest, Telling, Verdict
-from bento.stop.plan import Tree, is_forwarder, is_shell, make_plan, program
+from bento.stop import sessions
+from bento.stop.plan import Tree, entered, is_forwarder, is_shell, make_plan, program
 from bento.stop.process import Disposition, Process
 from bento.stop.rehearsal import Event, Rehearsal, rehearse
 from bento.stop.telling import SWALLOWERS
@@ -28,6 +29,9 @@ _BETTER: Final[dict[str, tuple[int, str]]] = {
 """Programs for which another signal is the orderly shutdown, by their own documentation."""
 
 
+_SESSION_SIGNAL: Final = signal_name(sessions.SIGNAL)
+
+
 class ProcessForecast(Struct, frozen=True, kw_only=True):
     """One process, what the stop signal would do to it, and its part in the stop."""
 
@@ -38,6 +42,7 @@ class ProcessForecast(Struct, frozen=True, kw_only=True):
     hears: str  # the disposition
     why: str  # what that means for this process
     part: str  # what the stop does about it
+    session: bool = False  # of an exec session: the signal is SIGTERM (rule S16)
 
 
 class StepForecast(Struct, frozen=True):
@@ -133,14 +138,16 @@ def _process(
     process: Process, processes: tuple[Process, ...], shown: Rehearsal, *, is_refused: bool
 ) -> ProcessForecast:
     tree = Tree(processes)
+    is_session = process.key in entered(processes)
     return ProcessForecast(
         pid=process.pid,
         ppid=process.ppid,
         comm=program(process),
         argv=process.argv,
         hears=process.disposition.value,
-        why=_why(process, tree, signal_name(shown.state.request.signal)),
+        why=_why(process, tree, _SESSION_SIGNAL if is_session else signal_name(shown.state.request.signal)),
         part="not told" if is_refused else _part(process, tree, shown),
+        session=is_session,
     )
 
 
@@ -174,7 +181,9 @@ def _part(process: Process, tree: Tree, shown: Rehearsal) -> str:
     by = next((event.pids[0] for event in shown.events if _is_passed_on(event, process.pid)), None)
     if by is not None:
         return f"told by {program(tree.by_pid[by])} ({by})"
-    ways = make_plan(tree.by_pid.values()).wrappers
+    of_sessions = entered(tree.by_pid.values())
+    same = (one for one in tree.by_pid.values() if (one.key in of_sessions) == (process.key in of_sessions))
+    ways = make_plan(same).wrappers
     if process in ways and tree.children(process):
         return "looked through"
     above = next((parent for parent in tree.ancestors(process) if parent.disposition.hears), None)
@@ -218,11 +227,16 @@ def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsa
 
 def _tellings(tellings: tuple[Telling, ...], names: dict[int, str], signal: str) -> list[StepForecast]:
     groups: dict[tuple[float, int, str], list[str]] = {}
+    of_sessions = {one.why for one in tellings if one.session}
     for one in tellings:
         groups.setdefault((one.at_s, one.wave, one.why), []).append(names[one.pid])
     kind = {1: "wave 1", 2: "wave 2", 3: "last call"}
     return [
-        StepForecast(at_s, f"{kind[wave]}: {signal} to {', '.join(who)}: {why.removeprefix('last call: ')}")
+        StepForecast(
+            at_s,
+            f"{kind[wave]}: {_SESSION_SIGNAL if why in of_sessions else signal} to {', '.join(who)}:"
+            f" {why.removeprefix('last call: ')}",
+        )
         for (at_s, wave, why), who in groups.items()
     ]
 
@@ -270,7 +284,10 @@ def _advice(
     told = {telling.pid for telling in shown.state.tellings}
     told |= {event.pids[1] for event in shown.events if event.kind == "passed-on"}
     main = next((process for process in processes if process.is_main), None)
+    of_sessions = entered(processes)
     for process in processes:
+        if process.key in of_sessions:  # they get SIGTERM, whatever the stop signal is
+            continue
         name = program(process) if program(process) in _BETTER else process.comm
         number, does = _BETTER.get(name, (request.signal, ""))
         if number != request.signal and process.pid in told:

@@ -22,7 +22,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from bento.model.stop import StopRequest
-from bento.stop import asking, cleaning, draining, hooking, killing, telling, watching
+from bento.stop import asking, cleaning, draining, hooking, killing, sessions, telling
 from bento.stop.actions import Drain, Look, Persist, ReportStuck, Result, RunStep, Thaw
 from bento.stop.inputs import (
     Asked,
@@ -113,13 +113,13 @@ def _looked(state: StopState, look: Looked, now_s: float) -> Result:
     if state.phase not in (Phase.ASKED, Phase.DRAINING, Phase.HOOKING, Phase.TELLING) or is_busy:
         return state, ()
     if state.deadline_s is not None and state.deadline_s <= now_s:
-        return killing.kill(watching.watch(state, look, now_s), _deadline_cause(state), now_s)
+        return killing.kill(sessions.watch(state, look, now_s), _deadline_cause(state), now_s)
     if state.phase is not Phase.TELLING:
         was_first = state.phase is Phase.ASKED
         state = go(state, Phase.TELLING, "signal", now_s)
         state = state if was_first else _arm_deadline(state, now_s)
     is_asked = asking.is_in_charge(state)
-    state, actions, end_main = (asking if is_asked else telling).after_look(state, look, now_s)
+    state, actions, end_main = sessions.after_look(state, look, now_s)
     if look.is_frozen:
         actions = (*actions, Thaw())
     if end_main:

@@ -105,6 +105,13 @@ class Tree:
         return is_shell(process) and not process.disposition.hears and bool(self.children(process))
 
 
+def entered(processes: Iterable[Process]) -> frozenset[Key]:
+    """Return the exec sessions: who has entered from outside, with everybody below (rule S16)."""
+    everybody = tuple(processes)
+    roots = frozenset(process.key for process in everybody if process.is_entered)
+    return roots | Tree(everybody).below(roots) if roots else roots
+
+
 def program(process: Process) -> str:
     """Return the name of the program a process runs: ``sh`` for ``busybox sh`` and for ``-sh``."""
     name = process.argv[0].rsplit("/", 1)[-1].removeprefix("-") if process.argv else process.comm

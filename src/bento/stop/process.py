@@ -47,6 +47,7 @@ class Process(Struct, frozen=True, kw_only=True):
     is_main: bool = False  # PID 1 of the container
     is_pending: bool = False  # the stop signal is queued and nobody has taken it
     is_halted: bool = False  # stopped by SIGSTOP or a terminal (state T)
+    is_entered: bool = False  # came in from outside (exec): its parent is none of the container's
     is_background: bool = False  # ignores SIGINT and SIGQUIT, as shells have it for what they start with &
     cpu_ticks: int = 0
 

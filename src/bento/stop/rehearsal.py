@@ -99,7 +99,7 @@ def rehearse(
 
     ``swallows``: programs known for it (node) drop their handler when told, and live on.
     """
-    run = _Run(request, _Cast(processes, request.signal, is_frozen=is_frozen, swallows=swallows), age_s)
+    run = _Run(request, _Cast(processes, is_frozen=is_frozen, swallows=swallows), age_s)
     run.play()
     main = next((process for process in processes if process.is_main), None)
     return Rehearsal(
@@ -114,13 +114,13 @@ def rehearse(
 class _Cast:
     """The processes, and how they take what they are told."""
 
-    def __init__(self, processes: tuple[Process, ...], number: int, *, is_frozen: bool, swallows: bool) -> None:
+    def __init__(self, processes: tuple[Process, ...], *, is_frozen: bool, swallows: bool) -> None:
         self.alive = {process.pid: process for process in processes}
         self.codes: dict[int, int] = {}  # of those who have ended
         self.events: list[Event] = []
         self.is_frozen = is_frozen
         self.due: list[tuple[float, int, int, str]] = []  # who ends when, with which code, and the event's kind
-        self._number, self._swallows = number, swallows
+        self._swallows = swallows
         self._waits_for = {process.pid: self._foreground(process) for process in processes}
 
     def _foreground(self, process: Process) -> frozenset[int]:
@@ -144,21 +144,21 @@ class _Cast:
         if main is not None:
             self.due.append((now_s + SOON_S, main.pid, HALTED_CODE, "ended"))
 
-    def signal(self, pid: int, now_s: float) -> None:
-        """Have a process take the stop signal. A frozen one takes it when it is thawed, which comes with it."""
+    def signal(self, pid: int, number: int, now_s: float) -> None:
+        """Have a process take a signal. A frozen one takes it when it is thawed, which comes with it."""
         process = self.alive[pid]
         waits_for = self._waits_for[pid] & self.alive.keys()
-        ends_on = _ENDS_ON.get(process.comm, frozenset({self._number}))
+        ends_on = _ENDS_ON.get(process.comm, frozenset({number}))
         if not process.disposition.hears:
             if process.disposition is Disposition.DEFAULT:
-                self.due.append((now_s + SOON_S, pid, 128 + self._number, "ended"))
+                self.due.append((now_s + SOON_S, pid, 128 + number, "ended"))
         elif is_forwarder(process) and waits_for:
             first = min(waits_for, key=lambda child: self.alive[child].key[::-1])
             self.events.append(Event(now_s, "passed-on", (pid, first)))
-            self.signal(first, now_s)
+            self.signal(first, number, now_s)
         elif self._swallows and program(process) in SWALLOWERS:
             self.alive[pid] = replace(process, disposition=Disposition.DEAF if process.is_main else Disposition.DEFAULT)
-        elif self._number in ends_on and not (is_shell(process) and waits_for):
+        elif number in ends_on and not (is_shell(process) and waits_for):
             self.due.append((now_s + SOON_S, pid, 0, "ended"))
 
     def kill(self, pids: list[int], now_s: float) -> None:
@@ -265,7 +265,7 @@ class _Run:
                     self._queue.append(Looked(tuple(cast.alive.values()), cast.is_frozen))
                 case Tell():
                     self._told.add(action.pid)
-                    cast.signal(action.pid, now_s)
+                    cast.signal(action.pid, action.signal, now_s)
                 case Thaw():
                     cast.is_frozen = False
                     cast.events.append(Event(now_s, "thawed"))

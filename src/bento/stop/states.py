@@ -124,6 +124,9 @@ class StopState(Struct, frozen=True, kw_only=True):
     deadline_s: float | None  # None: never kill
     timers: dict[Timer, float] = {}
     watch: Watch = Watch()
+    sessions: Watch = Watch()  # the same for those that have entered from outside (rule S16)
+    in_sessions: frozenset[Key] = frozenset()  # who was of a session at the last look
+    late: frozenset[Key] = frozenset()  # of them, those of sessions that began after somebody was told
     method: str = ""  # that is tried, or has worked; "": not known yet, or told like an application from the start
     is_identified: bool = False  # PID 1 was looked at, to see which method it obeys
     askings: tuple[Asking, ...] = ()
@@ -140,6 +143,11 @@ class StopState(Struct, frozen=True, kw_only=True):
     step: Step | None = None
     step_tries: int = 0
     errors: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> tuple[Process, ...]:
+        """Everybody who was there at the beginning, exec sessions last."""
+        return tuple({process.key: process for process in self.watch.first + self.sessions.first}.values())
 
     @property
     def told(self) -> frozenset[Key]:

@@ -55,7 +55,7 @@ def after_look(state: StopState, look: Looked, now_s: float) -> Outcome:
     """Decide on a look within the grace."""
     state = watching.watch(state, look, now_s)
     processes = tuple(_as_it_acts(state, process, now_s) for process in look.processes)
-    if _is_last_call(state):
+    if is_last_call(state):
         return _last_call(state, processes, now_s)
     tree = Tree(processes)
     opened = _opened(state, Tree(look.processes), now_s)  # as the masks are: who has dropped its trap has run it
@@ -259,7 +259,7 @@ def _telling(state: StopState, process: Process, wave: int, now_s: float) -> Tel
     )
 
 
-def _is_last_call(state: StopState) -> bool:
+def is_last_call(state: StopState) -> bool:
     """Whether the last call is due and has not been made: its mark is there and its tellings are not."""
     called = any(mark.name == "last call" for mark in state.marks)
     return called and not any(mark.name == "last call made" for mark in state.marks)

@@ -68,12 +68,13 @@ def _has_left_others(state: StopState) -> bool:
 
 
 def _left_by_itself(state: StopState) -> Judgement:
-    waves = {telling.wave for telling in state.tellings}
+    tellings = [telling for telling in state.tellings if not telling.session]  # PID 1 has no part in exec sessions
+    waves = {telling.wave for telling in tellings}
     main = _main(state)
-    told_main = any(main and telling.pid == main.pid for telling in state.tellings if telling.wave != 3)
-    others = [telling.comm for telling in state.tellings if not main or telling.pid != main.pid]
+    told_main = any(main and telling.pid == main.pid for telling in tellings if telling.wave != 3)
+    others = [telling.comm for telling in tellings if not main or telling.pid != main.pid]
     if 3 in waves:
-        called = [telling.comm for telling in state.tellings if telling.wave == 3]
+        called = [telling.comm for telling in tellings if telling.wave == 3]
         return Judgement(
             Verdict.LAST_CALL,
             f"it ended only after the last call had told {_names(called)}",

@@ -73,8 +73,8 @@ def remember(state: StopState, plan: Plan, tree: Tree, opened: frozenset[Key], u
     owners = {process.key for process in plan.hearing} - tree.above(opened) - unsure
     # Who turned out not to hear has told nobody.
     told_deaf = {key for key in state.told - owners if any(p.key == key for p in plan.wrappers)}
-    # Where PID 1 has left somebody behind, it will not tell them any more.
-    before = state.watch.answered if tree.main() else frozenset()
+    # Where PID 1 has left somebody behind, it will not tell them any more. Sessions never had one.
+    before = state.watch.answered if tree.main() or state.watch.main is None else frozenset()
     answered = before - tree.below(told_deaf | opened) - opened | tree.below(owners)
     return replace(state, watch=replace(state.watch, wrappers=wrappers, answered=answered))
 

@@ -33,6 +33,41 @@ class Launched(Struct, frozen=True):
     monitor_pid: int
 
 
+class ExecLaunch(Struct, frozen=True, kw_only=True):
+    """Everything a monitor needs to have a process brought into a running container."""
+
+    container_id: str
+    exec_id: str
+    name: str  # of the container
+    runtime: RuntimeDriver
+    directory: Path  # of this session alone, there already; the monitor removes it at its end
+    process_spec: Path  # config.json's ``process``, for this one
+    command: str = ""  # for error messages
+    is_attached: bool = False
+    entry_fd: int | None = None  # as in Launch
+    timeout_s: float = 30.0
+
+
+class Streams(Struct, frozen=True):
+    """Our ends of the pipes that are a process's standard streams; the holder closes them."""
+
+    stdin_fd: int
+    stdout_fd: int
+    stderr_fd: int
+
+
+class ExecLaunched(Struct, frozen=True):
+    """A process that was brought in. Pids are not yet identified; descriptors are the caller's to close.
+
+    ``status_fd`` is for ``exec_status``; readable once the process has ended. ``streams``: None when it is detached.
+    """
+
+    pid: int
+    monitor_pid: int
+    status_fd: int
+    streams: Streams | None
+
+
 class ExitStatus(Struct, frozen=True):
     """What the monitor saw: 0-255, 128+n for signal n."""
 
@@ -51,6 +86,19 @@ class MonitorDriver(Protocol):
 
     def pids(self, run_dir: Path) -> tuple[int | None, int | None]:
         """Return (init pid, monitor pid) as the monitor wrote them; None for what it did not get to."""
+
+    def launch_exec(self, launch: ExecLaunch) -> ExecLaunched:
+        """Start a monitor that has the runtime bring a process into a container, and reaps it at its end.
+
+        Blocks until the process runs. Raises what the runtime's ``explain_exec_failure`` says, RuntimeFailed,
+        MissingTool, or DeadlineExceeded: then the monitor is ended, the directory maybe not yet gone.
+        """
+
+    def exec_status(self, status_fd: int) -> int | None:
+        """Return how the process of ``launch_exec`` has ended: 0-255, 128+n for signal n. Blocks until then.
+
+        None: the monitor was ended before it could tell.
+        """
 
     def exit_status(self, run_dir: Path, container_id: str) -> ExitStatus | None:
         """Return what the monitor wrote at the exit, or None when it has written nothing."""

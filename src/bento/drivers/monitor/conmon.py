@@ -8,35 +8,28 @@ named by ``_OCI_SYNCPIPE``. At the exit it drains the output, writes ``exit/ID``
 from __future__ import annotations
 
 import os
-import select
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
-
-import msgspec
-from msgspec import Struct
+from typing import TYPE_CHECKING, Final
 
 from bento import command
 from bento.command import Child
-from bento.drivers.monitor.base import ExitStatus, Launch, Launched
+from bento.drivers.monitor import reports
+from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, ExitStatus, Launch, Launched
 from bento.errors import BentoError, DeadlineExceeded, KernelError, MissingTool, RuntimeFailed
-from bento.kernel import packets, pidfd, proc
+from bento.kernel import packets
+from bento.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from bento.drivers.monitor import conmon_exec
+else:  # only an exec needs it
+    conmon_exec = LazyModule("bento.drivers.monitor.conmon_exec")
 
 PACKAGE: Final = "conmon"
 
 _PID_FILE: Final = "pidfile"
 _MONITOR_PID_FILE: Final = "conmon.pid"
-_MAX_REPORT_BYTES: Final = 64 * 1024
-_SIGKILL: Final = 9
-_END_TIMEOUT_S: Final = 5.0  # for conmon's own ways after it has reported: milliseconds
-
-
-class _Report(Struct, frozen=True):
-    """conmon's line on the sync pipe (--api-version 1)."""
-
-    data: int
-    message: str = ""
 
 
 class ConmonMonitor:
@@ -79,12 +72,12 @@ class ConmonMonitor:
 
     def pids(self, run_dir: Path) -> tuple[int | None, int | None]:
         """See ``MonitorDriver.pids``."""
-        return _number(run_dir / _PID_FILE), _number(run_dir / _MONITOR_PID_FILE)
+        return reports.number(run_dir / _PID_FILE), reports.number(run_dir / _MONITOR_PID_FILE)
 
     def exit_status(self, run_dir: Path, container_id: str) -> ExitStatus | None:
         """See ``MonitorDriver.exit_status``."""
         # conmon writes a temporary file and renames it, so the name stands for the whole content.
-        code = _number(run_dir / "exit" / container_id)
+        code = reports.number(run_dir / "exit" / container_id)
         return None if code is None else ExitStatus(code)
 
     def attach(self, run_dir: Path) -> int:
@@ -95,6 +88,14 @@ class ConmonMonitor:
             raise KernelError(
                 "connect", error.errno or 0, error.strerror or "", path=str(run_dir / "attach"), hint="is it running?"
             ) from error
+
+    def launch_exec(self, launch: ExecLaunch) -> ExecLaunched:
+        """See ``MonitorDriver.launch_exec``."""
+        return conmon_exec.launch(self.path, launch)
+
+    def exec_status(self, status_fd: int) -> int | None:
+        """See ``MonitorDriver.exec_status``."""
+        return conmon_exec.exit_status(status_fd)
 
     def _argv(self, launch: Launch) -> list[str]:
         run_dir = launch.run_dir
@@ -117,18 +118,18 @@ class ConmonMonitor:
     def _follow(self, launch: Launch, child: Child, read_fd: int, deadline_mono_s: float) -> Launched:
         is_over = False
         try:
-            line = _read_line(read_fd, deadline_mono_s)
+            line = reports.read_line(read_fd, deadline_mono_s)
             if line is None:
                 raise DeadlineExceeded(
                     f"{launch.runtime.name} did not create the container within {launch.timeout_s:g} s",
                     hint=f"to see why, run: {command.replay_line(self._argv(launch))}",
                 )
-            said = child.finish(_END_TIMEOUT_S).stderr
-            report = _parse(line)
+            said = child.finish(reports.END_TIMEOUT_S).stderr
+            report = reports.parse(line)
             if report is not None and report.data > 0:
                 return self._launched(launch, report.data)
             # conmon has told its last and ends by itself, and the runtime has cleaned up: the pipe closes.
-            is_over = _reaches_end(read_fd, time.monotonic() + _END_TIMEOUT_S)
+            is_over = reports.reaches_end(read_fd, time.monotonic() + reports.END_TIMEOUT_S)
             if report is not None and report.message:
                 raise launch.runtime.explain_create_failure(report.message, launch.command)
             words = " ".join(said.split())[-300:]
@@ -136,7 +137,7 @@ class ConmonMonitor:
         except BaseException:
             if not is_over:
                 child.kill()
-                _kill_monitor(self.pids(launch.run_dir)[1])
+                reports.kill_monitor(self.pids(launch.run_dir)[1])
             # Also after a failure that the runtime has told: not all of them clean up after themselves.
             with suppress(BentoError):  # the error that led here is the one to tell
                 launch.runtime.discard(launch.container_id)
@@ -170,60 +171,3 @@ def _prepare(launch: Launch) -> None:
 def _remove_files(run_dir: Path, container_id: str) -> None:
     for name in ("attach", "ctl", "winsz", "oom", "config.json", _PID_FILE, _MONITOR_PID_FILE, f"exit/{container_id}"):
         (run_dir / name).unlink(missing_ok=True)
-
-
-def _read_line(fd: int, deadline_mono_s: float) -> bytes | None:
-    """Return what comes until a newline or end of file; None when the deadline passed first."""
-    line = bytearray()
-    while b"\n" not in line and len(line) < _MAX_REPORT_BYTES:
-        if not _is_readable(fd, deadline_mono_s):
-            return None
-        chunk = os.read(fd, 4096)
-        if not chunk:
-            break
-        line += chunk
-    return bytes(line)
-
-
-def _parse(line: bytes) -> _Report | None:
-    try:
-        return msgspec.json.decode(line, type=_Report, strict=False)
-    except msgspec.DecodeError:
-        return None
-
-
-def _reaches_end(fd: int, deadline_mono_s: float) -> bool:
-    """Whether end of file came before the deadline: everybody who had the pipe has ended."""
-    while _is_readable(fd, deadline_mono_s):
-        if not os.read(fd, 4096):
-            return True
-    return False
-
-
-def _is_readable(fd: int, deadline_mono_s: float) -> bool:
-    poller = select.poll()
-    poller.register(fd, select.POLLIN)
-    left_ms = max(0.0, deadline_mono_s - time.monotonic()) * 1000
-    return bool(poller.poll(left_ms))
-
-
-def _kill_monitor(pid: int | None) -> None:
-    """Kill a monitor by the pid it has written, if it still is one."""
-    if pid is None:
-        return
-    with suppress(KernelError):
-        fd, _ = pidfd.identify(pid)
-        try:
-            status = proc.read(pid)
-            if status is not None and status.comm == "conmon" and pidfd.send(fd, _SIGKILL):
-                pidfd.wait(fd, _END_TIMEOUT_S)
-        finally:
-            os.close(fd)
-
-
-def _number(path: Path) -> int | None:
-    try:
-        text = path.read_bytes().strip()  # digits; as text it would take the import of a codec
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return int(text) if text.isdigit() else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bento.drivers.monitor.base import ExitStatus, Launch, Launched
+from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, ExitStatus, Launch, Launched, Streams
 from bento.errors import BentoError
 
 
@@ -16,12 +16,18 @@ class FakeMonitor:
         launches: what was asked for, in order.
         launched: the pids that the next launch reports; a test gives those of processes it has started.
         launch_error: raised by ``launch`` when set.
+        exec_launches, exec_error, exec_pid: the same for ``launch_exec``.
+        exec_status_fd: where the end of the last exec session is to be told; a test writes to it, and closes it.
     """
 
     def __init__(self, launched: Launched | None = None) -> None:
         self.launches: list[Launch] = []
         self.launched = launched or Launched(init_pid=os.getpid(), monitor_pid=os.getpid())
         self.launch_error: BentoError | None = None
+        self.exec_launches: list[ExecLaunch] = []
+        self.exec_error: BentoError | None = None
+        self.exec_pid = os.getpid()
+        self.exec_status_fd = -1
 
     def launch(self, launch: Launch) -> Launched:
         """Remember; report ``launched`` or raise ``launch_error``."""
@@ -43,6 +49,27 @@ class FakeMonitor:
     def pids(self, run_dir: Path) -> tuple[int | None, int | None]:
         """See ``MonitorDriver.pids``."""
         return _number(run_dir / "pidfile"), _number(run_dir / "conmon.pid")
+
+    def launch_exec(self, launch: ExecLaunch) -> ExecLaunched:
+        """Remember; report ``exec_pid``. Attached, what is written to its stdin comes back on its stdout."""
+        self.exec_launches.append(launch)
+        if self.exec_error is not None:
+            raise self.exec_error
+        reader, self.exec_status_fd = os.pipe2(os.O_CLOEXEC)
+        (launch.directory / "pidfile").write_text(str(self.exec_pid))
+        (launch.directory / "conmon.pid").write_text(str(self.exec_pid))
+        streams = None
+        if launch.is_attached:
+            stdout_fd, stdin_fd = os.pipe2(os.O_CLOEXEC)
+            stderr_fd, writer = os.pipe2(os.O_CLOEXEC)
+            os.close(writer)
+            streams = Streams(stdin_fd, stdout_fd, stderr_fd)
+        return ExecLaunched(self.exec_pid, self.exec_pid, reader, streams)
+
+    def exec_status(self, status_fd: int) -> int | None:
+        """Return the number written to ``exec_status_fd``, None when there is none. Blocks until its end."""
+        text = os.read(status_fd, 16)
+        return int(text) if text else None
 
     def exit_status(self, run_dir: Path, container_id: str) -> ExitStatus | None:
         """See ``MonitorDriver.exit_status``."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bento.drivers.processes.base import Refusal
 from bento.errors import KernelError
 from bento.kernel import pidfd, proc
@@ -27,6 +29,18 @@ CGROUP_PREFIX = "bento-"
 """A container's cgroup is named by this and its id, directly below the root: no parent to leak or to race for."""
 _SESSION_ROUNDS = 4
 _LOOK_LIMIT = 4096  # processes of one container that a look reads; beyond it a stop relies on the kill
+
+
+def _has_entered(run: Run, process: Process) -> bool:
+    """Whether somebody without a parent in the container has come in from outside."""
+    namespace, main = proc.pid_namespace(process.pid), run.init.pid if run.init else 0
+    if namespace and proc.pid_namespace(process.ppid) != namespace:
+        return not main or namespace == (proc.pid_namespace(main) or namespace)  # else: a monitor lodged there
+    # In a shared PID namespace, orphans come to this run's monitor, or to somebody else of that namespace; whoever was
+    # brought in is the child of another monitor, which names the container.
+    is_monitor = run.monitor is not None and process.ppid == run.monitor.pid
+    name = next((path.rpartition(CGROUP_PREFIX)[2] for path in run.cgroups.values()), "")
+    return bool(name) and not is_monitor and name in proc.cmdline(process.ppid)
 
 
 class LinuxProcesses:
@@ -71,7 +85,17 @@ class LinuxProcesses:
         if main_pid and main_pid not in pids:
             pids.insert(0, main_pid)  # moved to another cgroup, or the cgroup is gone
         found = (self._look_at(pid, number, is_main=pid == main_pid) for pid in pids)
-        return tuple(process for process in found if process is not None)
+        return self._with_entered(run, tuple(process for process in found if process is not None))
+
+    def _with_entered(self, run: Run, processes: tuple[Process, ...]) -> tuple[Process, ...]:
+        """Mark who has entered from outside: its parent is no process of the container, and not an orphan's new one."""
+        pids = {process.pid for process in processes}
+        return tuple(
+            msgspec.structs.replace(process, is_entered=True)
+            if not process.is_main and process.ppid not in pids and _has_entered(run, process)
+            else process
+            for process in processes
+        )
 
     def _look_at(self, pid: int, number: int, *, is_main: bool) -> Process | None:
         status = proc.read(pid)
@@ -126,7 +150,12 @@ class LinuxProcesses:
                 above = by_pid.get(above.ppid)
             return False
 
-        return tuple(process for process in by_pid.values() if belongs(process))
+        members = [process for process in by_pid.values() if belongs(process)]
+        pids = {process.pid for process in members}
+        return tuple(
+            msgspec.structs.replace(process, is_entered=not process.is_main and process.ppid not in pids)
+            for process in members
+        )
 
     def watch(self, pid: int, start_ticks: int) -> int | None:
         """See ProcessDriver."""
@@ -231,7 +260,30 @@ class LinuxProcesses:
         pids = Cgroups(run.cgroups).pids()
         if run.init and run.init.pid not in pids:
             pids.insert(0, run.init.pid)
-        return [line for pid in pids if (line := self._name_stuck(run, pid))]
+        found = [line for pid in pids if (line := self._name_stuck(run, pid))]
+        return [*found, *(self._name_unreaped(run.init.pid) if found and run.init else ())]
+
+    def _name_unreaped(self, main_pid: int) -> list[str]:
+        """Return a line for each process of PID 1's namespace that has ended, and that a parent outside does not reap.
+
+        PID 1 cannot end before that (kernel/pid_namespace.c, zap_pid_ns_processes).
+        """
+        namespace = proc.pid_namespace(main_pid)
+        if not namespace or namespace == proc.pid_namespace(os.getpid()):
+            return []
+        found = []
+        for pid in proc.all_pids():
+            status = proc.read(pid)
+            if status is None or status.state != "Z" or pid == main_pid or proc.pid_namespace(pid) != namespace:
+                continue
+            parent = proc.read(status.ppid)
+            if proc.pid_namespace(status.ppid) != namespace:
+                who = f"{status.ppid} {parent.comm} (state {parent.state})" if parent else f"{status.ppid}"
+                found.append(
+                    f"PID 1 waits for {pid} {status.comm}, which has ended: its parent {who}, outside of the container,"
+                    " does not reap it"
+                )
+        return found
 
     def _name_stuck(self, run: Run, pid: int) -> str:
         status = proc.read(pid)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bento.command import Child
     from bento.model.container import Container, Run
+    from bento.model.exec import ExecSession
 
 _SIGKILL: Final = 9
 _ASKED_ROUNDS: Final = 2
@@ -29,13 +30,20 @@ class VirtualProcesses(LinuxProcesses):
     It counts the rounds of a kill: make it anew for each stop.
     """
 
-    def __init__(self, container: Container, begin_signal: Callable[[str, int], Child]) -> None:
-        self._container, self._begin_signal = container, begin_signal
+    def __init__(
+        self,
+        container: Container,
+        begin_signal: Callable[[str, int], Child],
+        sessions: Callable[[], list[ExecSession]] = list,
+    ) -> None:
+        self._container, self._begin_signal, self._sessions = container, begin_signal, sessions
+        self._session_fds: set[int] = set()
         self._children: list[Child] = []
         self._rounds = 0
 
     def look(self, run: Run, number: int) -> tuple[Process, ...]:
-        """See ProcessDriver. Shows the program alone, in the place of its sandbox."""
+        """See ProcessDriver. Shows the program alone, in the place of its sandbox, and exec sessions by the process
+        of the runtime that waits for each on the host."""
         status = proc.read(run.init.pid) if run.init else None
         if run.init is None or status is None or status.start_ticks != run.init.start_ticks or status.state in "ZX":
             return ()
@@ -50,10 +58,25 @@ class VirtualProcesses(LinuxProcesses):
                 is_main=True,
                 disposition=Disposition.UNKNOWN,
             ),
+            *(found for session in self._sessions() if (found := _session(session)) is not None),
         )
 
+    def watch(self, pid: int, start_ticks: int) -> int | None:
+        """See ProcessDriver."""
+        fd = super().watch(pid, start_ticks)
+        if fd is not None:
+            main = self._container.run.init if self._container.run else None
+            is_main = main is not None and main.pid == pid
+            (self._session_fds.discard if is_main else self._session_fds.add)(fd)  # numbers are used again
+        return fd
+
     def tell(self, pidfd_: int, number: int, *, wake: bool) -> bool:
-        """See ProcessDriver. Has the runtime send it; who calls takes the children."""
+        """See ProcessDriver. Has the runtime send it; who calls takes the children.
+
+        What waits for an exec session passes its own signals on.
+        """
+        if pidfd_ in self._session_fds:
+            return super().tell(pidfd_, number, wake=wake)
         if self.has_exited(pidfd_):
             return False
         self._children.append(self._begin_signal(self._container.id, number))
@@ -72,3 +95,18 @@ class VirtualProcesses(LinuxProcesses):
         self._children.append(self._begin_signal(self._container.id, _SIGKILL))
         self.thaw(run)  # a frozen sandbox hears no runtime
         return len(self.look(run, _SIGKILL))
+
+
+def _session(session: ExecSession) -> Process | None:
+    status = proc.read(session.process.pid) if session.process else None
+    if session.process is None or status is None or status.start_ticks != session.process.start_ticks:
+        return None
+    return Process(
+        pid=status.pid,
+        start_ticks=status.start_ticks,
+        ppid=status.ppid,
+        comm=session.command[0].rsplit("/", 1)[-1],
+        argv=session.command,
+        is_entered=True,
+        disposition=Disposition.UNKNOWN,
+    )

@@ -8,6 +8,7 @@ from typing import Protocol
 from bento.command import Child
 from bento.errors import BentoError
 from bento.model.container import Container, ContainerSpec
+from bento.model.exec import ExecOptions
 
 
 class RuntimeDriver(Protocol):
@@ -68,6 +69,18 @@ class RuntimeDriver(Protocol):
 
         ``env``: more "K=V". The command is in a session of its own; its pid is in ``pid_file`` as soon as it runs.
         """
+
+    def write_process(
+        self, container: Container, extra: ExecOptions, *, bundle: Path, root: Path | None, path: Path
+    ) -> None:
+        """Write ``path``: the process that ``extra`` asks for, in a container created from this bundle.
+
+        ``root``: its root filesystem, to look a user up; None is fine where none was named. Raises UsageError for an
+        unknown user or a bad variable, StorageUnusable.
+        """
+
+    def explain_exec_failure(self, message: str, command: str = "") -> BentoError:
+        """As ``explain_create_failure``, for a process that could not be brought in."""
 
     def begin_delete(self, container_id: str) -> Child:
         """Start deleting a *stopped* container and return the child to wait for. Never kills."""

@@ -13,6 +13,7 @@ from bento import command
 from bento.errors import CommandNotExecutable, CommandNotFound, KernelError, StorageUnusable, UsageError
 from bento.kernel import cgroup, mount, rootfs
 from bento.model.container import Container, ContainerSpec
+from bento.model.exec import ExecOptions
 from bento.oci import config, defaults, limits, seccomp
 from bento.oci.user import ResolvedUser, resolve
 
@@ -53,7 +54,7 @@ def write(
         container,
         rootfs=root,
         bundle=bundle,
-        user=_user(spec, root),
+        user=_user(spec.user, root),
         namespaces=namespaces,
         seccomp=seccomp.for_capabilities(held) if has_seccomp else None,
         limits=clamped,
@@ -78,6 +79,23 @@ def write(
         mount.refuse_devices(root)
     missing = [note for note, is_there in ((_NO_FILTER, has_seccomp), (_NO_DEVICES, filters_devices)) if not is_there]
     return (*clamped.notes, *missing)
+
+
+def write_process(container: Container, extra: ExecOptions, *, bundle: Path, root: Path | None, path: Path) -> None:
+    """Write the process that ``extra`` asks for, with the limits and rights that the container was created with.
+
+    See ``RuntimeDriver.write_process``.
+    """
+    try:
+        document = msgspec.json.decode((bundle / "config.json").read_bytes())
+    except (OSError, msgspec.DecodeError) as error:
+        raise StorageUnusable(f"cannot read {bundle / 'config.json'}", hint="start the container again") from error
+    user = None
+    if extra.user is not None:
+        if root is None:
+            raise UsageError(f"cannot look up user {extra.user!r}: the container's files cannot be seen")
+        user = _user(extra.user, root)
+    _write(path, _encode(config.exec_process(container.spec, document["process"], extra, user)), 0o600)
 
 
 def _check_sources(spec: ContainerSpec) -> None:
@@ -122,9 +140,9 @@ def _mode(root: Path, path: str) -> int | None:
         os.close(fd)
 
 
-def _user(spec: ContainerSpec, root: Path) -> ResolvedUser:
+def _user(user: str, root: Path) -> ResolvedUser:
     passwd, group = (rootfs.read_in_root(root, f"/etc/{name}") or b"" for name in ("passwd", "group"))
-    return resolve(spec.user, passwd=passwd.decode(errors="replace"), group=group.decode(errors="replace"))
+    return resolve(user, passwd=passwd.decode(errors="replace"), group=group.decode(errors="replace"))
 
 
 def _host_file(path: str) -> str:

@@ -8,6 +8,7 @@ from bento import command
 from bento.command import Child
 from bento.errors import BentoError, RuntimeFailed
 from bento.model.container import Container, ContainerSpec
+from bento.model.exec import ExecOptions
 
 
 class FakeRuntime:
@@ -84,6 +85,17 @@ class FakeRuntime:
         child = command.spawn(argv, env=command.clean_environment() | variables, new_session=True)
         pid_file.write_text(str(child.pid))
         return child
+
+    def write_process(
+        self, container: Container, extra: ExecOptions, *, bundle: Path, root: Path | None, path: Path
+    ) -> None:
+        """Write the arguments alone."""
+        self.calls.append(("process", container.id))
+        path.write_text(" ".join(extra.command))
+
+    def explain_exec_failure(self, message: str, command: str = "") -> BentoError:
+        """Return the message as a RuntimeFailed."""
+        return RuntimeFailed(message)
 
     def begin_delete(self, container_id: str) -> Child:
         """Remember; the child is a real process that ends at once, so that selectors work as with a real runtime."""

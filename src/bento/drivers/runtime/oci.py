@@ -13,6 +13,7 @@ from bento.kernel import hybrid, mountinfo, namespace
 from bento.kernel.cgroup import Cgroups, locate
 from bento.lazy import LazyModule
 from bento.model.container import Container, ContainerSpec
+from bento.model.exec import ExecOptions
 
 if TYPE_CHECKING:
     from bento.drivers.runtime import bundle as bundles
@@ -120,6 +121,16 @@ class OciRuntime:
         """See ``RuntimeDriver.begin_exec``."""
         more = [word for entry in env for word in ("--env", entry)]
         return self._spawn("exec", "--pid-file", str(pid_file), *more, container_id, *argv)
+
+    def write_process(
+        self, container: Container, extra: ExecOptions, *, bundle: Path, root: Path | None, path: Path
+    ) -> None:
+        """See ``RuntimeDriver.write_process``."""
+        bundles.write_process(container, extra, bundle=bundle, root=root, path=path)
+
+    def explain_exec_failure(self, message: str, command: str = "") -> BentoError:
+        """See ``RuntimeDriver.explain_exec_failure``."""
+        return output.explain(message, verb="exec in", command=command)
 
     def begin_delete(self, container_id: str) -> Child:
         """See ``RuntimeDriver.begin_delete``."""

@@ -131,11 +131,12 @@ _KNOWN: Final[tuple[tuple[str, Callable[[re.Match[str], str], BentoError]], ...]
     (rf'exec: "(?P<what>.*?)": (?:stat .*: {_NO_FILE}|executable file not found)', _not_found),
     (r'exec: "(?P<what>.*?)": (?:stat .*?: )?(?P<why>[^:]+)$', _not_executable),
     (rf'error finding executable "(?P<what>.*?)" in PATH .*: {_NO_FILE}', _not_found),  # runsc, and the next
-    (r"creating process: failed to load (?P<what>/.*?): (?P<why>.+)", _not_loaded),
+    (r"(?:creating process|in sandbox): failed to load (?P<what>/.*?): (?P<why>.+)", _not_loaded),
     (r"open executable: (?P<why>.+)", _not_executable),
     (r"exec(?: container process)?(?: \([^)]*\))? `?(?P<what>/[^`:]+)`?: (?P<why>.+)", _not_executable),
     (r"chdir `(?P<what>.*?)`: (?P<why>.+)", _bad_workdir),
     (r'chdir to cwd \("(?P<what>.*?)"\).*: (?P<why>[^:]+)$', _bad_workdir),
+    (r'initial working directory "(?P<what>.*?)": (?P<why>.+)', _bad_workdir),  # runsc
     (r"^mkdir (?P<what>/.*?): (?P<why>.+)", _bad_workdir),
     (rf"error stat'ing file `(?P<what>.*?)`: {_NO_FILE}", _bad_source),
     (rf'error mounting "(?P<what>.*?)" to rootfs at ".*?": stat .*?: {_NO_FILE}', _bad_source),

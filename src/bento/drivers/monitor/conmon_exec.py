@@ -1,0 +1,178 @@
+"""An exec session's conmon: it has the runtime bring a process into a container, and reaps it.
+
+That it reaps is what it is there for: PID 1 of a container cannot end while a process that came in from outside has
+ended and is not reaped (kernel/pid_namespace.c, zap_pid_ns_processes). So that must hang neither on whoever asked for
+the exec, nor on whoever reads its output: attached, the process has its caller's pipes themselves (``-l passthrough``).
+A conmon that copies stands still, and reaps nobody, as long as nobody reads. Detached, it reads the output, to drop it.
+Its protocol is that of a container's conmon, with a second line on the sync pipe: the exit status.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from bento import command
+from bento.command import Child
+from bento.drivers.monitor import reports
+from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, Streams
+from bento.errors import BentoError, DeadlineExceeded, RuntimeFailed
+
+_PID_FILE: Final = "pidfile"
+_MONITOR_PID_FILE: Final = "conmon.pid"
+_WORDS_MAX: Final = 1 << 16
+
+
+def launch(path: Path, launch: ExecLaunch) -> ExecLaunched:
+    """See ``MonitorDriver.launch_exec``."""
+    for name in ("exit", "persist"):
+        (launch.directory / name).mkdir(mode=0o700)
+    return _Conmon(path, launch).start()
+
+
+def exit_status(status_fd: int) -> int | None:
+    """See ``MonitorDriver.exec_status``."""
+    poller = select.poll()
+    poller.register(status_fd, select.POLLIN)
+    said = bytearray()
+    while True:
+        poller.poll()
+        chunk = os.read(status_fd, 4096)
+        if not chunk:
+            break
+        said += chunk
+    lines = bytes(said).splitlines()
+    report = reports.parse(lines[-1]) if lines else None
+    return report.data if report is not None and report.data >= 0 else None
+
+
+class _Conmon:
+    """One conmon on its way, with the ends of its pipes."""
+
+    def __init__(self, path: Path, launch: ExecLaunch) -> None:
+        self._path, self._launch = path, launch
+        self._deadline_s = time.monotonic() + launch.timeout_s
+        self._fds: set[int] = set()
+        self._stderr_fd: int | None = None
+
+    def start(self) -> ExecLaunched:
+        """Return the running process; leave nothing behind when that comes to nothing."""
+        launch = self._launch
+        child: Child | None = None
+        try:
+            status_fd, report_fd = self._pipe()
+            streams, theirs = self._streams() if launch.is_attached else (None, None)
+            child = self._spawn(report_fd, theirs)
+            self._close(report_fd, *(theirs or ()))
+            pid = self._pid(child, status_fd)
+            monitor_pid = reports.number(launch.directory / _MONITOR_PID_FILE)
+            if monitor_pid is None:
+                raise RuntimeFailed("conmon did not write its pid file", hint=f"is {launch.directory} full?")
+            kept = (status_fd, *((streams.stdin_fd, streams.stdout_fd, streams.stderr_fd) if streams else ()))
+            self._fds.difference_update(kept)
+            return ExecLaunched(pid=pid, monitor_pid=monitor_pid, status_fd=status_fd, streams=streams)
+        except BaseException:
+            if child is not None:
+                child.kill()
+            reports.kill_monitor(reports.number(launch.directory / _MONITOR_PID_FILE))
+            raise
+        finally:
+            self._close(*self._fds)
+
+    def _spawn(self, report_fd: int, streams: tuple[int, int, int] | None) -> Child:
+        """Start conmon, in the cgroup it is to be in before it does anything."""
+        launch = self._launch
+        wait_fd, go_fd = self._pipe()
+        child = command.spawn(
+            self._argv(),
+            env=command.clean_environment() | {"_OCI_SYNCPIPE": str(report_fd), "_OCI_STARTPIPE": str(wait_fd)},
+            stdin_fd=streams[0] if streams else None,
+            output_fds=streams[1:] if streams else None,
+            pass_fds=(report_fd, wait_fd),
+            new_session=True,  # Ctrl-C is passed on to the process, and is not for its monitor
+        )
+        try:
+            if launch.entry_fd is not None:
+                os.write(launch.entry_fd, str(child.pid).encode())
+        except OSError as error:
+            child.kill()
+            raise RuntimeFailed(f"conmon cannot enter the container's cgroup: {error.strerror}") from error
+        self._close(wait_fd, go_fd)  # conmon waits for a byte, or for this
+        return child
+
+    def _streams(self) -> tuple[Streams, tuple[int, int, int]]:
+        """Return our ends, and those of the process. Pipes in any case: runtimes give them to the process's user."""
+        their_input, stdin_fd = self._pipe()
+        stdout_fd, their_output = self._pipe()
+        stderr_fd, their_errors = self._pipe()
+        self._stderr_fd = stderr_fd
+        return Streams(stdin_fd, stdout_fd, stderr_fd), (their_input, their_output, their_errors)
+
+    def _pipe(self) -> tuple[int, int]:
+        """Return (read end, write end), both above 2: the numbers below become the child's streams."""
+        ends = []
+        for fd in os.pipe2(os.O_CLOEXEC):
+            if fd <= 2:  # our own caller has closed its standard streams
+                ends.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))
+                os.close(fd)
+            else:
+                ends.append(fd)
+        self._fds.update(ends)
+        return ends[0], ends[1]
+
+    def _close(self, *fds: int) -> None:
+        for fd in fds:
+            self._fds.discard(fd)
+            os.close(fd)
+
+    def _pid(self, child: Child, status_fd: int) -> int:
+        launch = self._launch
+        line = reports.read_line(status_fd, self._deadline_s, at_once=1)
+        if line is None:
+            raise self._too_slow()
+        said = child.finish(reports.END_TIMEOUT_S).stderr
+        report = reports.parse(line)
+        if report is not None and report.data > 0:
+            return report.data
+        reports.reaches_end(status_fd, time.monotonic() + reports.END_TIMEOUT_S)  # it tidies up after itself
+        words = (report.message if report is not None else "") or self._said() or said
+        if words:
+            raise launch.runtime.explain_exec_failure(words, launch.command)
+        raise RuntimeFailed("conmon ended before the command ran, and gave no reason")
+
+    def _said(self) -> str:
+        """What conmon, or the runtime, has written on the stderr that was to be the process's."""
+        if self._stderr_fd is None:
+            return ""
+        os.set_blocking(self._stderr_fd, False)
+        with suppress(BlockingIOError):
+            return os.read(self._stderr_fd, _WORDS_MAX).decode(errors="replace")
+        return ""
+
+    def _too_slow(self) -> BentoError:
+        return DeadlineExceeded(
+            f"{self._launch.runtime.name} did not run the command within {self._launch.timeout_s:g} s",
+            hint=f"to see why, run: {command.replay_line(self._argv())}",
+        )
+
+    def _argv(self) -> list[str]:
+        launch, directory = self._launch, self._launch.directory
+        argv = [str(self._path), "--api-version", "1", "-e", "--exec-process-spec", str(launch.process_spec)]
+        argv += ["-c", launch.container_id, "-u", launch.exec_id, "-n", launch.name, "-r", str(launch.runtime.path)]
+        for argument in launch.runtime.monitor_arguments():
+            argv += ["--runtime-arg", argument]
+        argv += ["-b", str(directory), "--persist-dir", str(directory / "persist")]
+        argv += ["--exit-dir", str(directory / "exit"), "-p", str(directory / _PID_FILE)]
+        argv += ["-P", str(directory / _MONITOR_PID_FILE), "--full-attach", "--log-level", "error"]
+        argv += ["-l", "passthrough" if launch.is_attached else "none"]
+        if not launch.is_attached and not launch.runtime.shows_processes:
+            argv.append("-i")  # see ConmonMonitor
+        # Whatever becomes of the caller, nothing is left of the session when it has ended.
+        for number, word in enumerate(("/bin/rm", "-rf", "--", str(directory))):
+            argv += ["--exit-command-arg" if number else "--exit-command", word]
+        return argv

@@ -1,0 +1,235 @@
+"""``exec``: a process more in a running container, by the runtime, under a monitor of its own.
+
+The container's operation lock is held from the check until the process runs, and a stop takes it before it begins to
+kill: so whoever gets in is seen, told and ended by that stop, and nobody gets in after (rule S16).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from bento import clock
+from bento.drivers.monitor.base import ExecLaunch, ExecLaunched
+from bento.engine import exec_sessions, reconcile
+from bento.engine.create import merge_env
+from bento.engine.exec_sessions import door_is_open
+from bento.engine.report import exit_code_from
+from bento.errors import BentoError, InternalError, RuntimeFailed, UsageError, WrongState
+from bento.kernel.tree import remove_tree
+from bento.model.container import Container, Run, Status
+from bento.model.exec import ExecOptions, ExecSession
+from bento.units import new_id
+
+if TYPE_CHECKING:
+    from bento.engine.parts import Parts
+
+LOCK_TIMEOUT_S = 30.0
+
+
+class Attached:
+    """A process that runs in a container, with its standard streams. ``Engine.wait_exec`` closes what is still open.
+
+    Attributes:
+        session: its record.
+        stdin_fd: write its input there, and close it by ``end_input``; None when it has none.
+        stdout_fd, stderr_fd: pipes with its output. What it has left behind may keep them open after its end.
+        status_fd: readable once it has ended; only to be polled.
+    """
+
+    def __init__(self, session: ExecSession, launched: ExecLaunched, process_fd: int | None) -> None:
+        if launched.streams is None:
+            raise InternalError("the monitor gave no streams")
+        self.session = session
+        self.stdin_fd: int | None = launched.streams.stdin_fd
+        self.stdout_fd, self.stderr_fd = launched.streams.stdout_fd, launched.streams.stderr_fd
+        self.status_fd, self.process_fd = launched.status_fd, process_fd
+        self._is_open = True
+
+    def end_input(self) -> None:
+        """Let its stdin come to an end. Idempotent."""
+        fd, self.stdin_fd = self.stdin_fd, None
+        if fd is not None:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Close the descriptors. The process goes on. Idempotent."""
+        self.end_input()
+        if self._is_open:
+            self._is_open = False
+            for fd in (self.stdout_fd, self.stderr_fd, self.status_fd, self.process_fd):
+                if fd is not None:
+                    os.close(fd)
+
+
+def attached(parts: Parts, ref: str, options: ExecOptions) -> Attached:
+    """Run a command in a container, with its output and input. Blocks until it runs.
+
+    Raises NotFound, UsageError, CommandNotFound, CommandNotExecutable, RuntimeFailed, and WrongState when the container
+    does not run, is paused, or is being killed.
+    """
+    session, launched = _begin(parts, ref, options, is_attached=True)
+    found = Attached(session, launched, parts.processes.open(session.process) if session.process else None)
+    if not options.has_input:
+        found.end_input()
+    return found
+
+
+def detached(parts: Parts, ref: str, options: ExecOptions) -> ExecSession:
+    """Run a command in a container and leave it there; its output is lost. Blocks until it runs.
+
+    Raises as ``attached``.
+    """
+    session, launched = _begin(parts, ref, options, is_attached=False)
+    os.close(launched.status_fd)
+    return session
+
+
+def wait(parts: Parts, running: Attached) -> int:
+    """Return the exit status of an attached process, 128+n after signal n, and close its descriptors. Blocks.
+
+    Output that was not read is lost. Raises RuntimeFailed when nobody saw the end.
+    """
+    try:
+        code = parts.monitor.exec_status(running.status_fd)
+        if code is None and running.process_fd is not None:  # its monitor was ended; it may go on
+            parts.processes.wait(running.process_fd, None)
+            code = exit_code_from(parts.processes, running.process_fd)
+            remove_tree(exec_sessions.directory(parts, running.session))
+    finally:
+        running.close()
+    if code is None:
+        raise RuntimeFailed("the command has ended, and nobody saw how", hint="was its monitor killed?")
+    return code
+
+
+def signal(parts: Parts, session: ExecSession, number: int) -> None:
+    """Send a signal to an exec's process; no error when it has ended."""
+    fd = parts.processes.open(session.process) if session.process else None
+    if fd is not None:
+        parts.processes.tell(fd, number, wake=False)
+        os.close(fd)
+
+
+def _begin(parts: Parts, ref: str, options: ExecOptions, *, is_attached: bool) -> tuple[ExecSession, ExecLaunched]:
+    options = _checked(options)
+    container_id = reconcile.find(parts, ref).id
+    with parts.locks.hold(container_id, LOCK_TIMEOUT_S):
+        container = parts.store.get(container_id)
+        run = _may_enter(parts, container)
+        session = ExecSession(
+            id=new_id(),
+            container_id=container_id,
+            command=options.command,
+            started_unix_ns=clock.wall_ns(),
+        )
+        exec_sessions.write(parts, session)
+        try:
+            launched = _launch(parts, container, run, session, options, is_attached=is_attached)
+        except BaseException as error:
+            exec_sessions.end(parts, session)
+            if isinstance(error, BentoError):
+                _may_enter(parts, parts.store.get(container_id))  # that it ended meanwhile says more
+            raise
+        session = replace(
+            session,
+            process=parts.processes.identify(launched.pid),
+            monitor=parts.processes.identify(launched.monitor_pid),
+        )
+        exec_sessions.complete(parts, session)
+        return session, launched
+
+
+def _checked(options: ExecOptions) -> ExecOptions:
+    """Refuse what could not be run, before anything is made. Raises UsageError."""
+    words = (*options.command, options.workdir or "", options.user or "")
+    if not options.command or not options.command[0] or any("\0" in word for word in words):
+        raise UsageError("no command to run, or one with a null byte", hint="give a program and its arguments")
+    if options.workdir is not None and not options.workdir.startswith("/"):
+        raise UsageError(f"working directory {options.workdir!r} is not an absolute path")
+    return replace(options, env=merge_env(options.env))
+
+
+def _may_enter(parts: Parts, container: Container) -> Run:
+    """Return the run of a container that takes another process now. Raises WrongState."""
+    name, run = container.name, container.run
+    if container.status not in (Status.RUNNING, Status.STOPPING) or run is None:
+        raise WrongState(f"container {name} is not running: it is {container.status.value}", hint="start it first")
+    if container.status is Status.STOPPING and not door_is_open(container.intent):
+        raise WrongState(f"container {name} is being killed: nothing more is run in it", hint="start it again later")
+    if not reconcile.is_alive(parts, run):
+        raise WrongState(f"container {name} is not running: it has just ended", hint="start it first")
+    if parts.processes.is_frozen(run):
+        raise WrongState(f"container {name} is paused: nothing can be run in it", hint=f"bento unpause {name}")
+    return run
+
+
+def _launch(
+    parts: Parts, container: Container, run: Run, session: ExecSession, options: ExecOptions, *, is_attached: bool
+) -> ExecLaunched:
+    runtime = parts.runtime(run.runtime)
+    path = exec_sessions.directory(parts, session)
+    bundle = parts.storage.bundle(container.id)
+    spec_path = path / "process.json"
+    with _root(parts, container, run, options.user) as root:
+        runtime.write_process(container, options, bundle=bundle, root=root, path=spec_path)
+    # As for the container itself (start): so that the process is in the container's cgroup2, too.
+    is_lodged = container.spec.system and not runtime.sees_cgroup2
+    lodging = parts.processes.lodge(container.id) if is_lodged else None
+    launch = ExecLaunch(
+        container_id=container.id,
+        exec_id=session.id,
+        name=container.name,
+        runtime=runtime,
+        directory=path,
+        process_spec=spec_path,
+        command=options.command[0],
+        is_attached=is_attached,
+        entry_fd=lodging.entry_fd if lodging else None,
+    )
+
+    def inside() -> ExecLaunched:
+        runtime.enter()
+        return parts.monitor.launch_exec(launch)
+
+    try:
+        launched = parts.in_private_mounts(inside)
+        if lodging is not None:
+            lodging.leave(launched.monitor_pid)
+        return launched
+    finally:
+        if lodging is not None:
+            lodging.close()
+        with suppress(OSError):  # it holds the environment; nobody reads it any more
+            spec_path.unlink()
+
+
+@contextmanager
+def _root(parts: Parts, container: Container, run: Run, user: str | None) -> Iterator[Path | None]:
+    """Give the container's root filesystem as its processes see it, to look up a user; None when none is named.
+
+    Where the host does not see them it is what the monitor has mounted for it.
+    """
+    if user is None:
+        yield None
+        return
+    holder = run.init if run.shows_processes else run.monitor
+    below = "" if run.shows_processes else str(parts.storage.bundle(container.id) / "rootfs")
+    try:
+        fd = os.open(f"/proc/{holder.pid if holder else 0}/root{below}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        raise WrongState(f"container {container.name} has just ended", hint="start it first") from None
+    try:
+        # Opened first, checked then: a number that is somebody else's by now is noticed (rule S3).
+        check = parts.processes.open(holder) if holder else None
+        if check is None:
+            raise WrongState(f"container {container.name} has just ended", hint="start it first")
+        os.close(check)
+        yield Path(f"/proc/{os.getpid()}/fd/{fd}")
+    finally:
+        os.close(fd)

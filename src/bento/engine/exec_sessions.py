@@ -1,0 +1,157 @@
+"""The exec sessions of containers: a directory each below the container's in the run root, as long as they last.
+
+The monitor of a session removes its directory at the end, whatever has become of who began it. What the kernel says
+counts: a session is there as long as its process, or its monitor, lives.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bento.errors import Conflict, StorageUnusable
+from bento.kernel.tree import remove_tree
+from bento.model.container import ProcessIdentity
+from bento.model.exec import ExecSession
+from bento.model.stop import StopIntent
+from bento.stop.states import Phase
+
+if TYPE_CHECKING:
+    from bento.engine.parts import Parts
+
+_RECORD = "session.json"
+_LOCK_TIMEOUT_S = 10.0
+_OPEN = frozenset({Phase.ASKED, Phase.DRAINING, Phase.HOOKING, Phase.TELLING})
+
+
+class _Journal(Struct, frozen=True):
+    """Of the machine's state, what is of interest here."""
+
+    phase: Phase
+
+
+def door_is_open(intent: StopIntent | None) -> bool:
+    """Whether a container that is being stopped takes another process: until its stop begins to kill (rule S16)."""
+    return intent is None or msgspec.json.decode(intent.journal, type=_Journal).phase in _OPEN
+
+
+@contextmanager
+def none_begins(parts: Parts, container_id: str) -> Iterator[None]:
+    """Hold the lock under which processes are brought in: whoever was on the way in is there when it is had.
+
+    Blocks, for 10 s at most: a runtime that hangs must not keep a stop from killing.
+    """
+    lock = None
+    with suppress(Conflict):
+        lock = parts.locks.hold(container_id, _LOCK_TIMEOUT_S)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def all_in(parts: Parts, container_id: str) -> Path:
+    """Return the directory that holds those of one container."""
+    return parts.run_dir(container_id) / "exec"
+
+
+def directory(parts: Parts, session: ExecSession) -> Path:
+    """Return the directory of one session."""
+    return all_in(parts, session.container_id) / session.id
+
+
+def write(parts: Parts, session: ExecSession) -> None:
+    """Make the directory of a new session, before anything is started. Raises StorageUnusable."""
+    path = directory(parts, session)
+    try:
+        path.mkdir(mode=0o700, parents=True)
+        _put(path, session)
+    except OSError as error:
+        raise StorageUnusable(f"cannot write {path}: {error.strerror}", hint="is the run root full?") from error
+
+
+def complete(parts: Parts, session: ExecSession) -> None:
+    """Add who its process and its monitor are. It may have ended, and its directory be gone."""
+    with suppress(OSError):  # without it they are known by their pid files
+        _put(directory(parts, session), session)
+
+
+def _put(path: Path, session: ExecSession) -> None:
+    draft = path / f"{_RECORD}.draft"
+    draft.write_bytes(msgspec.json.encode(session))
+    draft.replace(path / _RECORD)
+
+
+def end(parts: Parts, session: ExecSession) -> None:
+    """End what a launch that failed may have left: its monitor, its process, and the directory. Idempotent."""
+    found = _completed(parts, session, directory(parts, session))
+    for identity in (found.monitor, found.process):
+        fd = parts.processes.open(identity) if identity else None
+        if fd is not None:
+            parts.processes.tell(fd, 9, wake=False)
+            os.close(fd)
+    remove_tree(directory(parts, session))
+
+
+def live(parts: Parts, container_id: str) -> list[ExecSession]:
+    """Return the sessions of a container whose process, or monitor, lives, oldest first."""
+    try:
+        names = os.listdir(all_in(parts, container_id))
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        path = all_in(parts, container_id) / name
+        try:
+            session = msgspec.json.decode((path / _RECORD).read_bytes(), type=ExecSession)
+        except (OSError, msgspec.DecodeError):  # it is just ending
+            continue
+        session = _completed(parts, session, path)
+        if _lives(parts, session.process) or _lives(parts, session.monitor):
+            found.append(session)
+    return sorted(found, key=lambda session: session.started_unix_ns)
+
+
+def left_over(parts: Parts, container_id: str) -> list[Path]:
+    """Return the directories of sessions that have ended, and whose monitor could not remove them. Slow.
+
+    The caller holds the container's operation lock: else some may just be beginning.
+    """
+    alive = {session.id for session in live(parts, container_id)}
+    try:
+        names = os.listdir(all_in(parts, container_id))
+    except OSError:
+        return []
+    return [all_in(parts, container_id) / name for name in sorted(names) if name not in alive]
+
+
+def _lives(parts: Parts, identity: ProcessIdentity | None) -> bool:
+    fd = parts.processes.open(identity) if identity else None
+    if fd is None:
+        return False
+    os.close(fd)
+    return True
+
+
+def _completed(parts: Parts, session: ExecSession, path: Path) -> ExecSession:
+    """Fill in what whoever began the session did not get to write, from the pid files."""
+    if session.process is not None and session.monitor is not None:
+        return session
+    process, monitor = (_identify(parts, session, path / name) for name in ("pidfile", "conmon.pid"))
+    return replace(session, process=session.process or process, monitor=session.monitor or monitor)
+
+
+def _identify(parts: Parts, session: ExecSession, path: Path) -> ProcessIdentity | None:
+    try:
+        text = path.read_bytes().strip()
+    except OSError:
+        return None
+    return parts.processes.identify(int(text), mark=session.container_id) if text.isdigit() else None

@@ -1,0 +1,48 @@
+"""A look at a container's processes as a stop needs it, and a forecast of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from bento.stop.plan import entered
+from bento.stop.sessions import SIGNAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from bento.stop.process import Process
+
+_HELPERS = ("hook.pid", "asked.pid")
+"""Where the runtime, and engine.hooks, write the pid of what a stop itself runs inside."""
+
+
+def look_at(
+    look: Callable[[int], tuple[Process, ...]], number: int, *, helpers: Collection[int] = ()
+) -> tuple[Process, ...]:
+    """Return what ``look`` shows, exec sessions with what *their* signal would do to them.
+
+    ``helpers``: pids that a stop has brought in itself; they are no exec sessions.
+    """
+    processes = look(number)
+    if helpers:
+        processes = tuple(replace(one, is_entered=False) if one.pid in helpers else one for one in processes)
+    sessions = entered(processes)
+    if not sessions or number == SIGNAL:
+        return processes
+    theirs = {process.key: process for process in look(SIGNAL)}
+    return tuple(theirs.get(process.key, process) if process.key in sessions else process for process in processes)
+
+
+def helpers_of(run_dir: Path) -> frozenset[int]:
+    """Return the pids of hooks and stop commands that run inside a container, or have run."""
+    found = set()
+    for name in _HELPERS:
+        try:
+            words = (run_dir / name).read_bytes().split()
+        except OSError:
+            continue
+        found |= {int(word) for word in words[:1] if word.isdigit()}
+    return frozenset(found)

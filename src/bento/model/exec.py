@@ -1,0 +1,28 @@
+"""A process that was brought into a running container: an exec session."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from bento.model.container import ProcessIdentity
+
+
+class ExecOptions(Struct, frozen=True, kw_only=True):
+    """What is asked of an exec. None leaves it to the container."""
+
+    command: tuple[str, ...]
+    env: tuple[str, ...] = ()  # "K=V", on top of the container's
+    workdir: str | None = None  # absolute, inside; must exist
+    user: str | None = None  # name|uid[:group|gid], looked up in the container's files
+    has_input: bool = False  # attached: what the caller writes is its stdin; else that is empty
+
+
+class ExecSession(Struct, frozen=True, kw_only=True):
+    """One exec session, as its directory in the run root keeps it."""
+
+    id: str
+    container_id: str
+    command: tuple[str, ...]
+    started_unix_ns: int
+    process: ProcessIdentity | None = None  # None until it runs
+    monitor: ProcessIdentity | None = None

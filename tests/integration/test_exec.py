@@ -1,0 +1,315 @@
+"""``bento exec`` on real runtimes, and rule S16: what becomes of exec sessions in a stop."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bento import Engine, ExecOptions
+from bento.errors import WrongState
+
+from support import procs
+from support.cli import BentoCli, Roots
+from support.workload import IGNORING, MARKER, ONE_RUNTIME, Share, assert_released, run_script, stop_report
+
+SLOW = """
+import os, signal, sys, time
+def leave(number, frame):
+    time.sleep(0.5)
+    with open("/s/exec-marker", "a") as file:
+        file.write("done\\n")
+    sys.exit(5)
+signal.signal(signal.SIGTERM, leave)
+open("/s/exec-ready", "w").close()
+while True:
+    signal.pause()
+"""
+"""Needs half a second for its end once it is told."""
+
+ALONE = "any(time.sleep(0.05) for _ in iter(lambda: sum(name.isdigit() for name in os.listdir('/proc')), 1))"
+"""Waits until nobody else is left in the container."""
+
+
+def wait_for(share: Share, name: str) -> None:
+    procs.wait_until(lambda: (share.path / name).exists(), timeout_s=30.0, what=name)
+
+
+def living(word: str) -> list[procs.Process]:
+    return [one for one in procs.all_processes() if one.is_alive and word in procs.cmdline(one.pid).split()]
+
+
+def test_exec_passes_streams_status_and_settings(bento: BentoCli) -> None:
+    bento.run("--name", "w", "-e", "A=1", "host", "sleep", "1000")
+    done = bento("exec", "w", "sh", "-c", "echo out; echo err >&2; exit 3", check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 3)
+    words = ["-i", "-e", "B=2", "-w", "/tmp", "-u", "nobody", "w", "sh", "-c", "cat; echo $A $B; pwd; id -u"]
+    assert bento("exec", *words, stdin="in\n").stdout.splitlines() == ["in", "1 2", "/tmp", "65534"]
+    assert bento("container", "exec", "w", "cat").stdout == ""  # without -i it has nothing to read
+    assert bento("exec", "w", "sh", "-c", "kill -9 $$", check=False).returncode == 137
+    big = "x" * 3_000_000
+    assert bento("exec", "-i", "w", "cat", stdin=big).stdout == big
+    assert bento("exec", "-i", "w", "true", stdin=big).returncode == 0
+    assert bento.inspect("w")["ExecIDs"] is None
+
+
+@ONE_RUNTIME
+def test_exec_does_not_wait_for_what_the_command_leaves_behind(bento: BentoCli) -> None:
+    bento.run("--name", "w", "host", "sleep", "1000")
+    assert bento("exec", "w", "sh", "-c", "sleep 1000 & echo left").stdout == "left\n"
+
+
+BAD: list[tuple[list[str], int, str]] = [
+    (["w", "nosuch"], 127, "command not found: nosuch"),
+    (["w", "/etc/passwd"], 126, "cannot execute"),
+    (["-w", "/nosuch", "w", "pwd"], 125, "working directory /nosuch"),
+    (["-w", "tmp", "w", "pwd"], 125, "not an absolute path"),
+    (["-u", "nosuch", "w", "id"], 125, "unknown user 'nosuch'"),
+    (["-u", "0:", "w", "id"], 125, "bad user"),
+    (["-e", "=x", "w", "env"], 125, "bad environment variable"),
+    (["--env-file", "/nosuch", "w", "env"], 125, "env file /nosuch"),
+    (["w"], 125, "no command"),
+    ([], 125, "required"),
+    (["-d", "-i", "w", "cat"], 125, "exclude each other"),
+    (["-t", "w", "sh"], 125, "unrecognized"),
+    (["nobody", "true"], 125, "nobody"),
+]
+
+
+@ONE_RUNTIME
+def test_exec_bad_input_is_one_line_and_leaves_nothing(bento: BentoCli) -> None:
+    identifier = bento.run("--name", "w", "host", "sleep", "1000")
+    for words, code, said in BAD:
+        assert said in bento.fails("exec", *words, code=code), words
+    left = bento.roots.run_root / "containers" / identifier / "exec"
+    procs.wait_until(lambda: not os.listdir(left), what="the end of the sessions' directories")
+
+
+@ONE_RUNTIME
+def test_exec_needs_a_container_that_runs(bento: BentoCli) -> None:
+    bento("create", "--name", "w", "host", "sleep", "1000")
+    assert "is created" in bento.fails("exec", "w", "true", code=125)
+    bento("start", "w")
+    bento("pause", "w")
+    assert "is paused" in bento.fails("exec", "w", "true", code=125)
+    bento("unpause", "w")
+    bento("exec", "w", "true")
+    bento("stop", "-t", "0", "w")
+    assert "is stopped" in bento.fails("exec", "w", "true", code=125)
+
+
+@ONE_RUNTIME
+def test_exec_passes_signals_on(bento: BentoCli) -> None:
+    bento.run("--name", "w", "host", "sleep", "1000")
+    script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done"
+    with bento.start("exec", "w", "sh", "-c", script) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == "ready\n"
+        client.send_signal(signal.SIGTERM)
+        assert client.wait(30.0) == 7
+
+
+@ONE_RUNTIME
+def test_exec_detached_is_listed_until_it_ends(bento: BentoCli) -> None:
+    identifier = bento.run("--name", "w", "host", "sleep", "1000")
+    session = bento("exec", "-d", "w", "sh", "-c", "head -c 1000000 /dev/zero; exec sleep 4321").stdout.strip()
+    assert bento.inspect("w")["ExecIDs"] == [session]
+    procs.wait_until(lambda: living("4321"), what="the end of what it writes")
+    for process in living("4321"):
+        procs.kill(process)
+    procs.wait_until(lambda: bento.inspect("w")["ExecIDs"] is None, what="the end of the session")
+    assert os.listdir(bento.roots.run_root / "containers" / identifier / "exec") == []
+
+
+@ONE_RUNTIME
+def test_doctor_finds_what_a_killed_monitor_of_a_session_has_left(bento: BentoCli) -> None:
+    bento.run("--name", "w", "host", "sleep", "1000")
+    session = bento("exec", "-d", "w", "sleep", "4322").stdout.strip()
+    for process in [one for one in procs.all_processes() if one.is_alive and one.comm == "conmon"]:
+        if session in procs.cmdline(process.pid).split() or session in _words(process.pid):
+            procs.kill(process)
+    for process in living("4322"):
+        procs.kill(process)
+    assert session in bento("doctor", check=False).stdout
+    assert bento("doctor", "--fix").returncode == 0
+    assert bento("doctor").stdout == "nothing is left over\n"
+
+
+def _words(pid: int) -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    return []
+
+
+@ONE_RUNTIME
+def test_exec_by_the_library(roots: Roots, runtime: str) -> None:
+    cli = BentoCli(roots, runtime)
+    cli.run("--name", "w", "host", "sleep", "1000")
+    with Engine(root=roots.root, run_root=roots.run_root, runtime=runtime) as engine:
+        running = engine.exec("w", ExecOptions(command=("cat",), has_input=True))
+        assert [one.id for one in engine.exec_sessions("w")] == [running.session.id]
+        assert running.stdin_fd is not None
+        os.write(running.stdin_fd, b"hello")
+        assert os.read(running.stdout_fd, 100) == b"hello"
+        running.end_input()
+        assert select.select([running.status_fd], [], [], 30.0)[0]
+        assert engine.wait_exec(running) == 0
+        session = engine.exec_detached("w", ExecOptions(command=("sleep", "1000")))
+        engine.signal_exec(session, 15)
+        procs.wait_until(lambda: not engine.exec_sessions("w"), what="the end of the session")
+        engine.remove("w", force=True)
+
+
+# -- in a stop -----------------------------------------------------------------------------------
+
+
+def test_s16_sessions_are_told_and_finish_beside_pid_1(bento: BentoCli, share: Share) -> None:
+    identifier = run_script(bento, share, MARKER.replace("sys.exit(0)", f"{ALONE}; sys.exit(0)"))
+    script = share.script("slow.py", SLOW)
+    with bento.start("exec", "w", "python3", script) as client:
+        wait_for(share, "exec-ready")
+        bento("exec", "-d", "w", "sleep", "1000")
+        report = stop_report(bento, "-t", "60", "w")
+        assert client.wait(30.0) == 5
+    assert share.lines("exec-marker") == ["done"]
+    assert share.lines("marker") == ["done"]
+    assert report["verdict"] == "graceful"
+    told = {telling["comm"]: telling["session"] for telling in report["tellings"] if telling["comm"] == "sleep"}
+    assert told == {"sleep": True}
+    assert sum(telling["session"] for telling in report["tellings"]) == 2
+    ends = {process["comm"]: process for process in report["processes"] if process["session"]}
+    assert ends["sleep"]["how"] in ("signalled", "unknown")
+    assert_released(bento, identifier)
+
+
+@ONE_RUNTIME
+def test_s16_a_deaf_pid_1_is_ended_after_the_session(bento: BentoCli, share: Share) -> None:
+    bento.run("--name", "w", *share.flags, "host", "sleep", "1000")
+    script = share.script("slow.py", SLOW)
+    bento("exec", "-d", "w", "python3", script)
+    wait_for(share, "exec-ready")
+    assert "exec session" in bento("explain", "--start-window", "0", "w").stdout
+    report = stop_report(bento, "--start-window", "0", "-t", "60", "w")
+    assert report["verdict"] == "default-action"
+    assert share.lines("exec-marker") == ["done"]
+
+
+@ONE_RUNTIME
+def test_s16_no_exec_once_the_kill_has_begun(bento: BentoCli) -> None:
+    bento.run("--name", "w", "host", *IGNORING)
+    bento.wait_for_log("w", "ready")
+    bento("stop", "-t", "1000", "--no-wait", "w")
+    assert bento("exec", "w", "echo", "in the grace").stdout == "in the grace\n"
+    bento("stop", "-t", "0", "w")
+    assert "is stopped" in bento.fails("exec", "w", "true", code=125)
+
+
+@ONE_RUNTIME
+def test_s16_killing_the_command_line_leaves_nothing_after_the_stop(bento: BentoCli) -> None:
+    identifier = bento.run("--name", "w", "host", "sleep", "1000")
+    with bento.start("exec", "w", "sleep", "4323") as client:
+        procs.wait_until(lambda: [one for one in living("4323") if one.comm == "sleep"], what="the command")
+        client.kill()
+        client.wait(10.0)
+    assert [one.comm for one in living("4323")] == ["sleep"]
+    assert len(bento.inspect("w")["ExecIDs"]) == 1
+    bento("stop", "--start-window", "0", "w")
+    assert not living("4323")
+    assert_released(bento, identifier)
+
+
+def test_s16_a_command_line_that_stands_still_holds_nothing_up(bento: BentoCli) -> None:
+    """Nobody reads what the command writes: whoever reaps it must not be waiting for that."""
+    identifier = bento.run("--name", "w", "host", "sleep", "1000")
+    with bento.start("exec", "w", "sh", "-c", "echo begun; exec yes") as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == "begun\n"
+        client.send_signal(signal.SIGSTOP)
+        report = stop_report(bento, "--start-window", "0", "--kill-timeout", "5", "w")
+        client.kill()
+    assert report["verdict"] == "default-action"
+    assert_released(bento, identifier)
+
+
+def test_s16_sessions_in_the_hosts_pid_namespace(bento: BentoCli, share: Share) -> None:
+    identifier = run_script(bento, share, MARKER, "--pid", "host")
+    script = share.script("slow.py", SLOW)
+    with bento.start("exec", "w", "python3", script) as client:
+        wait_for(share, "exec-ready")
+        report = stop_report(bento, "-t", "60", "w")
+        assert client.wait(30.0) == 5
+    assert share.lines("exec-marker") == ["done"]
+    assert [telling["session"] for telling in report["tellings"]] == [False, True]
+    assert_released(bento, identifier)
+
+
+@ONE_RUNTIME
+def test_s16_hooks_and_stop_commands_are_no_sessions(bento: BentoCli, share: Share) -> None:
+    run_script(bento, share, MARKER, "--stop-command", "kill -TERM 1; sleep 0.3; echo over > /s/over")
+    report = stop_report(bento, "--pre-stop", "touch /s/hooked", "w")
+    assert not [telling for telling in report["tellings"] if telling["session"]]
+    assert not [process for process in report["processes"] if process["session"]]
+    assert (share.path / "hooked").exists()
+
+
+@ONE_RUNTIME
+def test_s19_a_process_from_outside_that_nobody_reaps_is_named_and_the_stop_goes_on(bento: BentoCli) -> None:
+    bento.run("--name", "w", "host", "sleep", "1000")
+    main = bento.state("w")["Pid"]
+    command = ["nsenter", "-t", str(main), "-p", "-m", "sh", "-c", "echo $$; exec sleep 4324"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        parent.send_signal(signal.SIGSTOP)  # it reaps nobody now
+        said = bento.fails("stop", "--start-window", "0", "--kill-timeout", "1", "w")
+        assert "zap_pid_ns_processes" in said
+        assert f"its parent {parent.pid} nsenter (state T), outside of the container, does not reap it" in said
+        assert "is being killed" in bento.fails("exec", "w", "true", code=125)
+        assert bento.state("w")["Status"] == "stopping"
+        parent.send_signal(signal.SIGCONT)
+        parent.wait(30.0)
+    bento("stop", "--ignore", "w")  # whoever looked at it meanwhile may have gone on with it already
+    assert bento.state("w")["Status"] == "stopped"
+
+
+@pytest.mark.skipif(shutil.which("runsc") is None, reason="runsc is not installed")
+def test_s16_sessions_under_runsc(roots: Roots) -> None:
+    bento = BentoCli(roots, "runsc")
+    bento.run("--name", "w", "host", "sleep", "1000")
+    try:
+        done = bento("exec", "-i", "w", "sh", "-c", "cat; echo err >&2; exit 3", stdin="in", check=False)
+        assert (done.stdout, done.stderr, done.returncode) == ("in", "err\n", 3)
+        assert "command not found" in bento.fails("exec", "w", "nosuch", code=127)
+        assert "cannot execute /etc/passwd" in bento.fails("exec", "w", "/etc/passwd", code=126)
+        assert "working directory /nosuch" in bento.fails("exec", "-w", "/nosuch", "w", "pwd", code=125)
+        with bento.start("exec", "w", "sleep", "1000") as client:
+            procs.wait_until(lambda: bento.inspect("w")["ExecIDs"], what="the session")
+            report = json.loads(bento("stop", "--format", "json", "w").stdout)[0]["report"]
+            assert client.wait(30.0) == 143
+        assert [telling["session"] for telling in report["tellings"]] == [False, True]
+    finally:
+        bento.remove_all()
+
+
+def test_s16_an_exec_that_races_with_a_kill_is_refused_or_gone(roots: Roots, runtime: str) -> None:
+    bento = BentoCli(roots, runtime)
+    identifier = bento.run("--name", "w", "--pid", "host", "host", *IGNORING)
+    bento.wait_for_log("w", "ready")
+    with contextlib.ExitStack() as stack:
+        others = [stack.enter_context(bento.start("exec", "-d", "w", "sleep", "4325")) for _ in range(4)]
+        bento("stop", "-t", "0", "w")
+        for other in others:
+            assert other.wait(60.0) in (0, 125)
+    assert not living("4325")
+    assert_released(bento, identifier)
+    with Engine(root=roots.root, run_root=roots.run_root, runtime=runtime) as engine:
+        with pytest.raises(WrongState):
+            engine.exec("w", ExecOptions(command=("true",)))
+        engine.remove("w")
