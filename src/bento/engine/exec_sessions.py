@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _RECORD = "session.json"
 _LOCK_TIMEOUT_S = 10.0
-_OPEN = frozenset({Phase.ASKED, Phase.HOOKING, Phase.TELLING})
+_OPEN = frozenset({Phase.ASKED, Phase.DRAINING, Phase.HOOKING, Phase.TELLING})
 
 
 class _Journal(Struct, frozen=True):

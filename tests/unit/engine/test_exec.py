@@ -196,7 +196,7 @@ def test_s16_while_a_container_is_killed_nobody_is_let_in(parts):
         exec_.detached(parts, container.id, CAT)
 
 
-@pytest.mark.parametrize("phase", [Phase.ASKED, Phase.HOOKING, Phase.TELLING])
+@pytest.mark.parametrize("phase", [Phase.ASKED, Phase.DRAINING, Phase.HOOKING, Phase.TELLING])
 def test_s16_within_the_grace_somebody_may_have_a_look(parts, phase):
     container, main = parts.stubborn()
     parts.storage.prepare(container.id)

@@ -179,8 +179,9 @@ def test_a_circle_of_parents_and_strangers_are_shown_once():
     assert sorted(process.pid for process in found.processes) == [1, 2, 3, 9]
 
 
-def test_s13_processes_that_a_stop_would_only_find_without_pid_1():
-    assert explain(proc(5, DEFAULT, under=4)).verdict is not None
+@pytest.mark.parametrize("method", ["signal", "systemd"])
+def test_s13_processes_that_a_stop_would_only_find_without_pid_1(method):
+    assert explain(proc(5, DEFAULT, under=4), method=method).verdict is not None
 
 
 def test_s13_children_of_who_dies_go_to_pid_1():
