@@ -14,7 +14,6 @@ from bento.errors import NotFound
 from bento.model.container import Container, ContainerSpec, Status
 from bento.model.reference import complete
 from bento.oci import config
-from bento.oci.image import healthcheck_words
 from bento.stop.methods import choose
 from bento.units import signal_name
 
@@ -60,7 +59,7 @@ def inspect(parts: Parts, container: Container) -> dict[str, Any]:
             "WorkingDir": spec.workdir,
             "Labels": spec.labels,
             "ExposedPorts": {port: {} for port in spec.exposed_ports},
-            **healthcheck_words(spec.healthcheck),
+            **({"Healthcheck": spec.healthcheck.words} if spec.healthcheck else {}),
             **_stop_words(spec),
         },
         "HostConfig": _host_config(spec),

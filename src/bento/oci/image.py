@@ -399,22 +399,7 @@ def runtime_words(config: ImageConfig) -> dict[str, Any]:
         "Labels": config.labels,
         "StopSignal": config.stop_signal,
     }
-    return words | healthcheck_words(config.healthcheck)
-
-
-def healthcheck_words(check: Healthcheck | None) -> dict[str, Any]:
-    """Return a health check as ``{"Healthcheck": ...}``, times in ns; {} when there is none."""
-    if check is None:
-        return {}
-    said = {
-        "Test": list(check.test),
-        "Interval": check.interval_ns,
-        "Timeout": check.timeout_ns,
-        "StartPeriod": check.start_period_ns,
-        "StartInterval": check.start_interval_ns,
-        "Retries": check.retries,
-    }
-    return {"Healthcheck": _given(said)}
+    return words | ({"Healthcheck": config.healthcheck.words} if config.healthcheck else {})
 
 
 def write_config(config: ImageConfig, platform: Platform, diff_ids: Iterable[str]) -> bytes:
