@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import msgspec
 
 from bento.cli.context import Context, complain, say
-from bento.errors import BentoError
+from bento.errors import BentoError, NotFound
+from bento.wiring import Engine
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("container", nargs="+", help="name, id, or the beginning of an id")
+    parser.add_argument("--type", choices=("container", "image"), help="look for nothing else (default: both, in turn)")
+    parser.add_argument("name", nargs="+", help="name, id, or the beginning of an id, of a container or an image")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Carry it out: a JSON array with one object for each container found."""
+    """Carry it out: a JSON array with one object for each thing found."""
     found, status = [], 0
     with context.engine() as engine:
-        for ref in args.container:
+        for ref in args.name:
             try:
-                found.append(engine.inspect(ref))
+                found.append(_inspect(engine, ref, args.type))
             except BentoError as error:
                 complain(error)
                 status = max(status, error.exit_code)
     say(msgspec.json.format(msgspec.json.encode(found), indent=4).decode())
     return status
+
+
+def _inspect(engine: Engine, ref: str, kind: str | None) -> dict[str, Any]:
+    """A container's name wins over an image's, as in Docker."""
+    if kind != "image":
+        try:
+            return engine.inspect(ref)
+        except NotFound:
+            if kind is not None:
+                raise
+    try:
+        return engine.inspect_image(ref)
+    except NotFound:
+        if kind is not None:
+            raise
+        raise NotFound(
+            f"no such container or image: {ref}", hint="'bento ps -a' and 'bento images' list them"
+        ) from None

@@ -30,7 +30,7 @@ VERBS = {
     "unpause": ("unpause", "let paused containers go on"),
     "rm": ("rm", "delete containers"),
     "ps": ("ps", "list containers"),
-    "inspect": ("inspect", "show all about containers, as JSON"),
+    "inspect": ("inspect", "show all about containers or images, as JSON"),
     "port": ("port", "show where the published ports of a container are reached"),
     "logs": ("logs", "show the output of a container"),
     "report": ("report", "show what happened in the last stop, on a time axis"),
@@ -45,11 +45,17 @@ VERBS = {
     "images": ("images", "list images"),
     "rmi": ("rmi", "delete images"),
     "tag": ("tag", "give an image one more name"),
+    "history": ("history", "show how an image was built"),
     "volume create": ("volume_create", "make a volume"),
     "volume ls": ("volume_ls", "list volumes"),
     "volume inspect": ("volume_inspect", "show all about volumes, as JSON"),
     "volume rm": ("volume_rm", "delete volumes"),
     "volume prune": ("volume_prune", "delete the volumes that no container has"),
+    "prune": ("system_prune", "delete what nobody uses: containers and images"),
+    "container prune": ("container_prune", "delete the containers that do not run"),
+    "image prune": ("image_prune", "delete the images that nobody needs"),
+    "system prune": ("system_prune", "the same as prune"),
+    "system df": ("system_df", "show what containers and images take of the disk"),
     "shutdown": ("shutdown", "stop everything, in order, before the machine goes down"),
     "install-unit": ("install_unit", "have systemd start and shut down the containers with the machine"),
     "doctor": ("doctor", "find what was left behind"),
@@ -58,14 +64,25 @@ VERBS = {
 }
 HIDDEN = {"finish-stop": ("finish_stop", ""), "after-exit": ("after_exit", "")}
 _NOT_OF_CONTAINERS = (
-    "import", "images", "rmi", "tag", "volume", "shutdown", "install-unit", "doctor", "info", "version",
+    "import", "images", "rmi", "tag", "history", "prune", "shutdown", "install-unit", "doctor", "info", "version",
 )  # fmt: skip
 GROUPS = {
-    "container": {verb: verb for verb in VERBS if verb.split()[0] not in _NOT_OF_CONTAINERS}
-    | {"ls": "ps", "list": "ps"},
+    "container": {verb: verb for verb in VERBS if verb not in _NOT_OF_CONTAINERS and " " not in verb}
+    | {"inspect": "inspect --type container", "prune": "container prune", "ls": "ps", "list": "ps"},
     "volume": {verb: f"volume {verb}" for verb in ("create", "inspect", "ls", "prune", "rm")} | {"list": "volume ls"},
-    "image": {"import": "import", "ls": "images", "list": "images", "rm": "rmi", "tag": "tag"},
+    "image": {
+        "import": "import",
+        "ls": "images",
+        "list": "images",
+        "rm": "rmi",
+        "tag": "tag",
+        "history": "history",
+        "inspect": "inspect --type image",
+        "prune": "image prune",
+    },
+    "system": {"df": "system df", "info": "info", "prune": "system prune"},
 }
+"""What each word after a group's name stands for: a verb, maybe with an option."""
 _INTERRUPTED = 130
 
 
@@ -170,7 +187,8 @@ def split(argv: Sequence[str]) -> tuple[dict[str, str | None] | None, str | None
             return None, None, []
         if not words or words[0] not in group:
             raise UsageError(f"{verb}: no verb, or not one of its own", hint=f"one of {', '.join(group)}")
-        verb = group[words.pop(0)]
+        verb, _, option = group[words.pop(0)].partition(" --")
+        words = [*(f"--{option}".split() if option else ()), *words]
     if verb not in VERBS and verb not in HIDDEN:
         raise UsageError(f"unknown verb {verb!r}", hint="see bento --help")
     return given, verb, words
@@ -203,8 +221,10 @@ def _usage(stream: TextIO, status: int) -> int:
     )
     write("Stops containers gracefully, says what happened, and leaves nothing behind.\n\n")
     for verb, (_, about) in VERBS.items():
-        write(f"  {verb:<14} {about}\n")
-    write("\nAlso as 'bento container VERB' and 'bento image VERB'. 'bento VERB --help' tells more.\n")
+        write(f"  {verb:<15} {about}\n")
+    write(
+        "\nAlso as 'bento container VERB', 'bento image VERB', 'bento system VERB'. 'bento VERB --help' tells more.\n"
+    )
     return status
 
 

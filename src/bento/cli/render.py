@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bento import clock
 from bento.model.container import Container, Status
+from bento.units import short_id
 
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 _COMMAND_MAX = 30
@@ -58,8 +59,22 @@ def status_text(container: Container) -> str:
 
 def command_text(container: Container) -> str:
     """Return the command in quotes, cut short."""
-    text = " ".join(container.spec.argv)
-    return f'"{text if len(text) <= _COMMAND_MAX else text[: _COMMAND_MAX - 1] + "…"}"'
+    return f'"{cut(" ".join(container.spec.argv), _COMMAND_MAX)}"'
+
+
+def cut(text: str, longest: int) -> str:
+    """Return a text, cut short where it is longer than so many characters."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def one_line(text: str) -> str:
+    """Return a text of somebody else's as one line that gives a terminal no orders."""
+    return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
+
+
+def short_image_id(image_id: str) -> str:
+    """Return the 12 digits that people read of an image's id."""
+    return short_id(image_id.removeprefix("sha256:"))
 
 
 def ports_text(container: Container) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bento import clock
+from bento import clock, log
 from bento.engine import mounting, networking, sharing
 from bento.engine.hooks import check_hooks
 from bento.engine.parts import LOCK_TIMEOUT_S
@@ -18,6 +18,7 @@ from bento.model.image import Image, ImageConfig
 from bento.model.network import Port
 from bento.model.stop import Hook
 from bento.oci import limits, resources
+from bento.oci.image import Platform, host_platform, runs_on
 from bento.stop.methods import choose, parse_method
 from bento.units import new_id, parse_name, parse_signal
 
@@ -158,7 +159,13 @@ def create(parts: Parts, options: CreateOptions) -> Container:
         resources.check(spec, parts.processes.controllers())
         runtime.check(spec)
         mounting.check(spec.mounts)  # with the image's own
-        return _make(parts, name, Container(id=container_id, name="", created_unix_ns=clock.wall_ns(), spec=spec))
+        for note in spec.notes:
+            log.warning(note)
+        return _make(
+            parts,
+            name,
+            Container(id=container_id, name="", created_unix_ns=clock.wall_ns(), spec=spec, notes=spec.notes),
+        )
 
 
 def _make(parts: Parts, name: str, container: Container) -> Container:
@@ -211,7 +218,6 @@ def _merge(
         raise UsageError(f"no command given, and image {options.image} has none", hint="name one after the image")
     if "" in (*entrypoint, *command)[:1]:
         raise UsageError("the command is an empty word", hint="name a program")
-    image_signal = parse_signal(config.stop_signal) if config.stop_signal else None
     return ContainerSpec(
         image=options.image,
         image_id=image.id,
@@ -233,7 +239,7 @@ def _merge(
         mounts=mounting.complete(options.mounts, config.volumes),
         ulimits=options.ulimits,
         labels=config.labels | options.labels,
-        stop_signal=options.stop_signal if options.stop_signal is not None else image_signal,
+        stop_signal=options.stop_signal if options.stop_signal is not None else _stop_signal(options.image, config),
         stop_timeout_s=options.stop_timeout_s,
         system=options.system,
         stop_method=parse_method(options.stop_method) if options.stop_method else "",
@@ -245,7 +251,28 @@ def _merge(
         post_stop=options.post_stop,
         hook_timeout_s=options.hook_timeout_s,
         runtime=runtime,
+        exposed_ports=config.exposed_ports,
+        healthcheck=config.healthcheck,
+        notes=_platform_notes(options.image, image),
     )
+
+
+def _stop_signal(name: str, config: ImageConfig) -> int | None:
+    if not config.stop_signal:
+        return None
+    try:
+        return parse_signal(config.stop_signal)
+    except UsageError:
+        raise UsageError(
+            f"image {name} names an unknown stop signal: {config.stop_signal!r}", hint="give one by --stop-signal"
+        ) from None
+
+
+def _platform_notes(name: str, image: Image) -> tuple[str, ...]:
+    own, host = Platform(image.os, image.architecture, image.variant), host_platform()
+    if runs_on(own, host):
+        return ()
+    return (f"image {name} is for {own}, and this machine is {host}: its programs may not run",)
 
 
 def merge_env(*layers: tuple[str, ...]) -> tuple[str, ...]:

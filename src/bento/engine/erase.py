@@ -113,10 +113,11 @@ def exit_script(parts: Parts, container: Container) -> tuple[str, ...]:
     return ("/bin/sh", "-c", script, path, *parts.helper_argv, "after-exit", container.id, number)
 
 
-def erase(parts: Parts, container: Container, *, volumes: bool = False) -> None:
+def erase(parts: Parts, container: Container, *, volumes: bool = False) -> int:
     """Delete everything of a container that is not live. The record goes last: an interrupted removal
     is finished by the next one. Whoever calls holds the operation lock. Idempotent.
     ``volumes``: its anonymous volumes, too; always so for a ``--rm`` container.
+    Returns how many bytes of image layers have gone with it.
     Raises Conflict while somebody holds the root filesystem; then nothing was deleted.
     """
     is_released = container.exit is None or container.exit.is_released
@@ -130,7 +131,7 @@ def erase(parts: Parts, container: Container, *, volumes: bool = False) -> None:
     let_go(parts, container, remove=volumes or container.spec.auto_remove)
     parts.storage.remove(container.id)
     remove_tree(parts.run_dir(container.id))
-    forget(parts, container)
+    return forget(parts, container)
 
 
 def erase_forgotten(parts: Parts, container: Container) -> bool:

@@ -27,10 +27,13 @@ if TYPE_CHECKING:
         exec_sessions,
         explain,
         export,
+        image_inspect,
+        image_list,
         images,
         inspect,
         logs,
         mounting,
+        prune,
         reconcile,
         remove,
         request,
@@ -46,13 +49,16 @@ if TYPE_CHECKING:
     from bento.engine.create import CreateOptions
     from bento.engine.doctor import Finding
     from bento.engine.exec_ import Attached
+    from bento.engine.image_inspect import HistoryStep
+    from bento.engine.image_list import DiskUsage, ImageUsage
     from bento.engine.images import RemovedImage
     from bento.engine.logs import LogLine
     from bento.engine.outcome import StopOutcome, StopProgress
     from bento.engine.parts import Parts
+    from bento.engine.prune import Pruned
     from bento.engine.request import StopOptions
     from bento.engine.start import Started
-    from bento.engine.volumes import Pruned
+    from bento.engine.volumes import PrunedVolumes
     from bento.errors import StateCorrupt
     from bento.files.changes import Change
     from bento.model.exec import ExecOptions, ExecSession
@@ -74,10 +80,13 @@ else:
         exec_sessions,
         explain,
         export,
+        image_inspect,
+        image_list,
         images,
         inspect,
         logs,
         mounting,
+        prune,
         reconcile,
         remove,
         request,
@@ -101,10 +110,13 @@ else:
             "exec_sessions",
             "explain",
             "export",
+            "image_inspect",
+            "image_list",
             "images",
             "inspect",
             "logs",
             "mounting",
+            "prune",
             "reconcile",
             "remove",
             "request",
@@ -307,7 +319,7 @@ class EngineFacade:
         Raises UsageError for a bad filter, StateCorrupt.
         """
         wanted = tuple(filters)
-        passes = inspect.parse_filters(wanted)
+        passes = inspect.parse_filters(self.parts.store, wanted)
         wants_status = any(text.startswith(("status=", "exited=")) for text in wanted)
         found = reconcile.refresh(self.parts, self.parts.store.list(on_unreadable=on_unreadable))
         return [c for c in found if (all or wants_status or c.status.is_wanted) and passes(c)]
@@ -333,9 +345,40 @@ class EngineFacade:
         """Make an image of a directory or tar archive. Raises UsageError, StorageUnusable."""
         return images.import_image(self.parts, source, name, config)
 
-    def images(self) -> list[Image]:
-        """Return the stored images, newest first. ``host`` is not one of them: it is this machine."""
-        return self.parts.store.list_images()
+    def images(self, *, filters: Iterable[str] = ()) -> list[Image]:
+        """Return the stored images, newest first. ``host`` is not one of them: it is this machine.
+
+        Raises UsageError for a bad filter, NotFound for an image named in one.
+        """
+        return image_list.find_images(self.parts, filters)
+
+    def image_usage(self, *, filters: Iterable[str] = ()) -> list[ImageUsage]:
+        """Return the images as ``images`` does, with what each shares with others, and who was made from it."""
+        return image_list.usage(self.parts, image_list.find_images(self.parts, filters))
+
+    def disk_usage(self) -> DiskUsage:
+        """Return what images and containers take of the disk. Looks at every file of the containers: slow."""
+        return image_list.disk_usage(self.parts)
+
+    def history(self, ref: str) -> list[HistoryStep]:
+        """Return how an image was built, last step first. Raises NotFound."""
+        return image_inspect.history(self.parts, ref)
+
+    def inspect_image(self, ref: str) -> dict[str, Any]:
+        """Return one image in Docker's words. Raises NotFound."""
+        return image_inspect.inspect_image(self.parts, ref)
+
+    def prune_containers(self, *, filters: Iterable[str] = ()) -> Pruned:
+        """Delete the containers that do not run. Raises UsageError for a bad filter; other errors are in the result."""
+        return prune.prune_containers(self.parts, filters)
+
+    def prune_images(self, *, all: bool = False, filters: Iterable[str] = ()) -> Pruned:
+        """Delete the images without names, or ``all``, that no container was made from. Raises as prune_containers."""
+        return prune.prune_images(self.parts, all=all, filters=filters)
+
+    def prune(self, *, all: bool = False, filters: Iterable[str] = ()) -> Pruned:
+        """Delete the containers that do not run, then images as ``prune_images`` does. Raises as prune_containers."""
+        return prune.prune(self.parts, all=all, filters=filters)
 
     def tag_image(self, ref: str, name: str) -> Image:
         """Give an image one more name. Raises NotFound, UsageError."""
@@ -402,7 +445,7 @@ class EngineFacade:
         """Delete a volume and its files. Raises NotFound, Conflict when containers have it."""
         mounting.take_away(self.parts, name)
 
-    def prune_volumes(self, *, all: bool = False, filters: Iterable[str] = ()) -> Pruned:
+    def prune_volumes(self, *, all: bool = False, filters: Iterable[str] = ()) -> PrunedVolumes:
         """Delete the anonymous volumes, or ``all``, that no container has. Raises UsageError for a bad filter."""
         return volumes.prune(self.parts, all=all, filters=filters)
 

@@ -106,6 +106,26 @@ def remove_image(parts: Parts, ref: str, *, force: bool = False) -> RemovedImage
     return replace(outcome, freed_bytes=removed.freed_bytes)
 
 
+def remove_unused(parts: Parts, image_id: str, *, named: bool) -> RemovedImage:
+    """Remove an image, unless containers were made from it, or it has names and ``named`` is not set.
+
+    What is returned names nothing when it stays. Idempotent.
+    """
+    outcome = RemovedImage()
+
+    def choose() -> set[str]:
+        nonlocal outcome
+        image = parts.store.get_image(image_id)
+        if image is None or (image.names and not named) or holders(parts, image):
+            return set()
+        parts.store.remove_image(image.id)
+        outcome = RemovedImage(untagged=image.names, deleted=image.id)
+        return unused(parts, (*image.layers, *image.blobs))
+
+    removed = parts.images.remove(choose)
+    return replace(outcome, freed_bytes=removed.freed_bytes)
+
+
 def holders(parts: Parts, image: Image) -> tuple[str, ...]:
     """Return the names of the containers that were made from an image."""
     return tuple(container.name for container in parts.store.list() if container.spec.image_id == image.id)

@@ -26,15 +26,18 @@ def unused(parts: Parts, things: Iterable[str]) -> set[str]:
     return left.difference(*(container.spec.layers for container in parts.store.list())) if left else left
 
 
-def forget(parts: Parts, container: Container) -> None:
-    """Remove a container's record, and the layers of an image that was replaced and that only it still stood on."""
+def forget(parts: Parts, container: Container) -> int:
+    """Remove a container's record, and the layers of an image that was replaced and that only it still stood on.
+
+    Returns how many bytes these had.
+    """
     own = set(container.spec.layers) - {HOST_LAYER}
     if not own:
         parts.store.remove(container.id)
-        return
+        return 0
 
     def choose() -> set[str]:
         parts.store.remove(container.id)
         return unused(parts, own)
 
-    parts.images.remove(choose)
+    return parts.images.remove(choose).freed_bytes

@@ -34,7 +34,7 @@ def remove(parts: Parts, ref: str, *, force: bool = False, volumes: bool = False
     """
     container = reconcile.find(parts, ref)
     for _ in range(_ATTEMPTS):
-        _refuse_if_required(parts, container)
+        refuse_if_required(parts, container)
         if container.status.is_wanted:
             if not force:
                 raise WrongState(
@@ -47,7 +47,7 @@ def remove(parts: Parts, ref: str, *, force: bool = False, volumes: bool = False
         with parts.locks.hold(container.id, LOCK_TIMEOUT_S):
             container = parts.store.get(container.id)
             if not container.status.is_wanted:
-                _refuse_if_required(parts, container)
+                refuse_if_required(parts, container)
                 erase(parts, container, volumes=volumes)
                 break
     else:
@@ -64,7 +64,8 @@ def _exists(parts: Parts, container_id: str) -> bool:
     return True
 
 
-def _refuse_if_required(parts: Parts, container: Container) -> None:
+def refuse_if_required(parts: Parts, container: Container) -> None:
+    """Raise Conflict when another container requires this one."""
     names = [other.name for other in parts.store.requiring(container.id)]
     if names:
         raise Conflict(f"container {container.name} is required by {', '.join(names)}", hint="remove that first")

@@ -135,7 +135,7 @@ def _launch(parts: Parts, container: Container, run: Run, runtime: RuntimeDriver
         started_unix_ns=clock.wall_ns(),
         started_boot_s=clock.boot_s(),
     )
-    parts.store.modify(container.id, lambda c: replace(c, run=run, notes=notes))
+    parts.store.modify(container.id, lambda c: replace(c, run=run, notes=(*c.spec.notes, *notes)))
     if run.connection is not None:
         parts.network.connect(container.id, run.connection, init.pid)
     output_fd = parts.monitor.attach(parts.run_dir(container.id)) if attach else None

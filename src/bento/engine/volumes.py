@@ -20,7 +20,7 @@ DRIVER = "local"
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 
-class Pruned(Struct, frozen=True, kw_only=True):
+class PrunedVolumes(Struct, frozen=True, kw_only=True):
     """What a ``prune`` has removed."""
 
     names: tuple[str, ...]
@@ -62,7 +62,7 @@ def describe(parts: Parts, volume: Volume) -> dict[str, Any]:
     }
 
 
-def prune(parts: Parts, *, all: bool = False, filters: Iterable[str] = ()) -> Pruned:
+def prune(parts: Parts, *, all: bool = False, filters: Iterable[str] = ()) -> PrunedVolumes:
     """Remove the anonymous volumes, or ``all``, that no container has. Raises UsageError for a bad filter."""
     passes = _parse_filters(filters, {key: _FILTERS[key] for key in ("label", "label!")})
     used = _used(parts)
@@ -77,7 +77,7 @@ def prune(parts: Parts, *, all: bool = False, filters: Iterable[str] = ()) -> Pr
             continue
         names.append(volume.name)
         freed_bytes += size_bytes
-    return Pruned(names=tuple(names), freed_bytes=freed_bytes)
+    return PrunedVolumes(names=tuple(names), freed_bytes=freed_bytes)
 
 
 def _used(parts: Parts) -> set[str]:

@@ -6,6 +6,7 @@ from enum import Enum
 
 from msgspec import Struct
 
+from bento.model.image import Healthcheck
 from bento.model.network import Connection, Port
 from bento.model.stop import Hook, StopIntent, StopReport
 
@@ -102,6 +103,9 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     hook_timeout_s: float | None = None
     requires: tuple[str, ...] = ()  # ids of containers that are started before it and stopped after it
     runtime: str = ""  # name or path; "" is the engine's default, resolved at create
+    exposed_ports: tuple[str, ...] = ()  # the image's, as "80/tcp"
+    healthcheck: Healthcheck | None = None  # the image's, kept and not carried out
+    notes: tuple[str, ...] = ()  # what is to be said of it in every run
 
     @property
     def argv(self) -> tuple[str, ...]:

@@ -20,6 +20,19 @@ class Healthcheck(Struct, frozen=True, kw_only=True, omit_defaults=True):
     start_interval_ns: int = 0
     retries: int = 0
 
+    @property
+    def words(self) -> dict[str, object]:
+        """What is given of it, in the words of Docker."""
+        said: dict[str, object] = {
+            "Test": list(self.test),
+            "Interval": self.interval_ns,
+            "Timeout": self.timeout_ns,
+            "StartPeriod": self.start_period_ns,
+            "StartInterval": self.start_interval_ns,
+            "Retries": self.retries,
+        }
+        return {name: value for name, value in said.items() if value}
+
 
 class ImageConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The part of an OCI image configuration that a container inherits."""

@@ -6,6 +6,7 @@ Formats: OCI image-spec (manifest.md, image-index.md, config.md, descriptor.md) 
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Iterable
@@ -64,6 +65,25 @@ class Platform(Struct, frozen=True):
 
     def __str__(self) -> str:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
+
+
+_GO_MACHINES: Final = {
+    "x86_64": Platform("linux", "amd64"),
+    "aarch64": Platform("linux", "arm64", "v8"),
+    "armv7l": Platform("linux", "arm", "v7"),
+    "armv6l": Platform("linux", "arm", "v6"),
+    "i386": Platform("linux", "386"),
+    "i686": Platform("linux", "386"),
+    "mips64": Platform("linux", "mips64le"),
+    "loongarch64": Platform("linux", "loong64"),
+}
+"""What uname(2) says, in Go's words, where they differ."""
+
+
+def host_platform() -> Platform:
+    """Return what this machine runs."""
+    name = os.uname().machine
+    return _GO_MACHINES.get(name, Platform("linux", name))
 
 
 class Manifest(Struct, frozen=True):
@@ -285,6 +305,11 @@ def _platform(raw: _RawPlatform | None) -> Platform | None:
     return Platform(raw.os, raw.architecture, raw.variant or "") if raw is not None else None
 
 
+def runs_on(platform: Platform, host: Platform) -> bool:
+    """Whether what was made for ``platform`` runs on ``host`` by itself; what says nothing is taken to."""
+    return not platform.architecture or _rank(platform, host) >= 0
+
+
 def _rank(platform: Platform, wanted: Platform) -> int:
     """How well a platform fits; -1: it does not. A CPU runs what was made for older variants of its own: v7 runs v6."""
     if (platform.os, platform.architecture) != (wanted.os, wanted.architecture):
@@ -361,17 +386,9 @@ def _history(raw: _RawHistory) -> HistoryEntry:
     )
 
 
-def write_config(
-    config: ImageConfig,
-    platform: Platform,
-    diff_ids: Iterable[str],
-    *,
-    created_unix_ns: int = 0,
-    author: str = "",
-    history: Iterable[HistoryEntry] = (),
-) -> bytes:
-    """Return an image's configuration as OCI writes it. The same for the same arguments."""
-    runtime: dict[str, Any] = {
+def runtime_words(config: ImageConfig) -> dict[str, Any]:
+    """Return what a container inherits in the words of OCI and Docker; a health check only where there is one."""
+    words: dict[str, Any] = {
         "User": config.user,
         "ExposedPorts": {port: {} for port in config.exposed_ports},
         "Env": list(config.env),
@@ -382,23 +399,24 @@ def write_config(
         "Labels": config.labels,
         "StopSignal": config.stop_signal,
     }
-    if config.healthcheck is not None:
-        check = config.healthcheck
-        runtime["Healthcheck"] = _given(
-            {
-                "Test": list(check.test),
-                "Interval": check.interval_ns,
-                "Timeout": check.timeout_ns,
-                "StartPeriod": check.start_period_ns,
-                "StartInterval": check.start_interval_ns,
-                "Retries": check.retries,
-            }
-        )
+    return words | ({"Healthcheck": config.healthcheck.words} if config.healthcheck else {})
+
+
+def write_config(
+    config: ImageConfig,
+    platform: Platform,
+    diff_ids: Iterable[str],
+    *,
+    created_unix_ns: int = 0,
+    author: str = "",
+    history: Iterable[HistoryEntry] = (),
+) -> bytes:
+    """Return an image's configuration as OCI writes it. The same for the same arguments."""
     return _encode(
         {
             **_given({"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}),
             **_given({"created": write_time(created_unix_ns), "author": author}),
-            "config": _given(runtime),
+            "config": _given(runtime_words(config)),
             "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
             **_given({"history": [_write_history(entry) for entry in history]}),
         }

@@ -89,6 +89,9 @@ class ImageDriver(Protocol):
     def remove(self, choose: Callable[[], Iterable[str]]) -> Removed:
         """Delete the things that ``choose`` returns. Idempotent. Blocks while they are deleted."""
 
+    def size_bytes(self, things: Iterable[str]) -> int:
+        """Return what ``remove`` would free of these things; what is not there is nothing."""
+
     def layers(self) -> list[str]:
         """Return the complete layers on disk, as images name them."""
 

@@ -52,6 +52,10 @@ class MemoryImages:
         self._layers.difference_update(chosen)
         return Removed(tuple(chosen))
 
+    def size_bytes(self, things: Iterable[str]) -> int:
+        """Return 0: nothing is stored here."""
+        return 0
+
     def layers(self) -> list[str]:
         """Return the layers that are known."""
         return sorted(self._layers)

@@ -93,6 +93,17 @@ class ImageStore:
                     remove_tree(path)
             return base.Removed(tuple(doomed), freed)
 
+    def size_bytes(self, things: Iterable[str]) -> int:
+        """Return what ``remove`` would free of these things; what is not there is nothing."""
+        total = 0
+        for thing in things:
+            with suppress(FileNotFoundError):
+                if thing.partition(":")[0] in ALGORITHMS:
+                    total += self.blob(thing).stat().st_size
+                elif Path(thing).parent == self._layers:
+                    total += intakes.read_about(self.about(Path(thing))).size_bytes
+        return total
+
     def layers(self) -> list[str]:
         """Return the complete layers on disk."""
         return [

@@ -69,6 +69,9 @@ class StorageDriver(Protocol):
     def holders(self, container_id: str) -> list[Holder]:
         """Return who holds it, from every /proc/PID/mountinfo. Slow."""
 
+    def size_bytes(self, container_id: str) -> int:
+        """Return how much of the disk the container's directories take: what ``remove`` frees. Looks at every file."""
+
     def remove(self, container_id: str) -> None:
         """Delete the container's directories. Idempotent. Whether they are held is for the caller to know."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bento.drivers.storage.base import Holder, ReleaseWatch
 from bento.errors import BentoError, StorageUnusable
-from bento.kernel.tree import remove_tree
+from bento.kernel.tree import remove_tree, taken_bytes
 
 
 class MemoryStorage:
@@ -68,6 +68,10 @@ class MemoryStorage:
     def holders(self, container_id: str) -> list[Holder]:
         """Return who holds it, as the test has set it."""
         return list(self.held.get(container_id, []))
+
+    def size_bytes(self, container_id: str) -> int:
+        """Return how much of the disk the container's directories take."""
+        return taken_bytes(self.bundle(container_id))
 
     def remove(self, container_id: str) -> None:
         """Delete the container's directories. Idempotent. Whether they are held is for the caller to know."""

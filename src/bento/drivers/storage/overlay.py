@@ -12,7 +12,7 @@ from bento.errors import KernelError, NotPermitted, StorageUnusable
 from bento.kernel.inotify import Unmounts
 from bento.kernel.mount import is_upper_in_use, mount_table, overlay, unmount
 from bento.kernel.namespace import in_private_mounts
-from bento.kernel.tree import remove_tree
+from bento.kernel.tree import remove_tree, taken_bytes
 
 _UNFIT: Final = frozenset(
     ("overlay", "ramfs", "rootfs", "nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "vfat", "exfat", "msdos", "ntfs3")
@@ -147,6 +147,11 @@ class OverlayStorage:
             if seen[namespace]:
                 found.append(Holder(pid=pid, comm=comm))
         return sorted(found, key=lambda holder: holder.pid)
+
+    def size_bytes(self, container_id: str) -> int:
+        """Return how much of the disk the container's directories take. Looks at every file."""
+        bundle = self.bundle(container_id)  # what is mounted at ``rootfs`` in a namespace of its own is not seen here
+        return taken_bytes(bundle)
 
     def remove(self, container_id: str) -> None:
         """Delete the container's directories. Idempotent. Whether they are held is for the caller to know."""

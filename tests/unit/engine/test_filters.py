@@ -1,0 +1,94 @@
+"""``--filter`` of prunes and listings."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from bento.drivers.state.memory import MemoryStore
+from bento.engine import image_list
+from bento.engine.filters import parse_prune, split
+from bento.engine.inspect import parse_filters
+from bento.errors import UsageError
+from bento.model.container import Container, ContainerSpec
+from bento.model.image import Image, ImageConfig
+
+FRONT = {"tier": "front", "x": ""}
+
+
+@pytest.mark.parametrize("text", ["", "label", "=x", "nope=1", "LABEL=x", "label!"])
+def test_what_is_no_filter_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="label, label!, until"):
+        parse_prune([text])
+
+
+@pytest.mark.parametrize("text", ["until=", "until=soon", "until=2026-13-01", "until=nan", "until=1e99d"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_prune([text])
+
+
+@pytest.mark.parametrize(
+    ("filters", "passes"),
+    [
+        ([], True), (["label=tier"], True), (["label=tier=front"], True), (["label=tier=back"], False),
+        (["label=x="], True), (["label=tier", "label=nope"], False), (["label!=tier"], False), (["label!=nope"], True),
+        (["label!=tier=back"], True), (["until=1970-01-01T00:00:10Z"], True), (["until=9"], True), (["until=8"], False),
+        (["until=9", "until=8"], False), (["until=9", "label=nope"], False), (["until=1h"], True),
+    ],
+)  # fmt: skip
+def test_all_filters_of_a_prune_must_fit(filters: list[str], passes: bool) -> None:
+    assert parse_prune(filters)(FRONT, 8 * 10**9) == passes
+
+
+def test_values_of_a_key_are_kept_in_order() -> None:
+    assert split(["a=1", "b==", "a=2=3"], ("a", "b")) == {"a": ["1", "2=3"], "b": ["="]}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits"),
+    [
+        ("web", True), ("w?b", True), ("w*", True), ("web:1*", True), ("web:2", False), ("[vw]eb", True),
+        ("[^w]eb", False), ("*", True), ("*/*", False), ("docker.io/library/web", True), ("*/*/web:1.0", True),
+        ("docker.io/*", False), ("", False), ("[", False), ("WEB", False),
+    ],
+)  # fmt: skip
+def test_patterns_of_names(pattern: str, fits: bool) -> None:
+    image = Image(id="", names=("docker.io/library/web:1.0",), layers=(), config=ImageConfig(), created_unix_ns=0,
+                  size_bytes=0)  # fmt: skip
+    assert bool(image_list._names_like(image, [pattern])) == fits
+
+
+def image(digits: str, *diff_ids: str, name: str = "") -> Image:
+    return Image(
+        id="sha256:" + digits.ljust(64, "0"),
+        names=(name,) if name else (),
+        layers=("/x",),
+        diff_ids=diff_ids,
+        layer_sizes_bytes=(1,) * len(diff_ids),
+        config=ImageConfig(),
+        created_unix_ns=0,
+        size_bytes=0,
+    )
+
+
+def test_ancestors_are_found_by_what_they_are_now_and_else_by_what_was_said() -> None:
+    store = MemoryStore()
+    base = image("abc", "1", "2", name="docker.io/library/base:latest")
+    for each in (base, image("abd", "1", "2", "3"), image("abe", "1"), image("abf")):
+        store.put_image(each)
+    spec = ContainerSpec(image="abc", image_id=base.id, layers=())
+    made = Container(id="1" * 64, name="w", created_unix_ns=1, spec=spec)
+
+    def passes(ancestor: str, image_id: str, said: str = "") -> bool:
+        container = replace(made, spec=replace(spec, image_id=image_id, image=said))
+        return parse_filters(store, [f"ancestor={ancestor}"])(container)
+
+    assert passes("base", base.id, "abc")
+    assert passes("abc", image("abd").id)
+    assert not passes("abc", image("abe").id)
+    assert not passes("abf", base.id)
+    assert not passes("base", image("cc").id, "base")  # the name is another image's now
+    assert passes("gone", image("cc").id, "gone:latest")
+    assert passes("cc" + "0" * 10, image("cc").id)
+    assert not passes("c", image("cc").id, "x")
