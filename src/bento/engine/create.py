@@ -130,12 +130,7 @@ def create(parts: Parts, options: CreateOptions) -> Container:
 
     Raises UsageError, NotFound (image), Conflict (name), StorageUnusable, MissingTool (runtime); then nothing is left.
     """
-    if options.auto_remove and options.restart.name != "no":
-        raise UsageError("--rm and --restart exclude each other", hint="leave one of them away")
-    if options.system and options.init:
-        raise UsageError("--system and --init exclude each other", hint="a system container brings its own init")
-    if options.stop_method is not None:
-        choose(method=parse_method(options.stop_method), command=options.stop_command, is_system=options.system)
+    _check_combinations(options)
     name = parse_name(options.name) if options.name is not None else ""
     find_image(parts, options.image)  # the most likely mistake is told first
     runtime = parts.runtime(options.runtime)
@@ -161,11 +156,17 @@ def create(parts: Parts, options: CreateOptions) -> Container:
         mounting.check(spec.mounts)  # with the image's own
         for note in spec.notes:
             log.warning(note)
-        return _make(
-            parts,
-            name,
-            Container(id=container_id, name="", created_unix_ns=clock.wall_ns(), spec=spec, notes=spec.notes),
-        )
+        made = Container(id=container_id, name="", created_unix_ns=clock.wall_ns(), spec=spec, notes=spec.notes)
+        return _make(parts, name, made)
+
+
+def _check_combinations(options: CreateOptions) -> None:
+    if options.auto_remove and options.restart.name != "no":
+        raise UsageError("--rm and --restart exclude each other", hint="leave one of them away")
+    if options.system and options.init:
+        raise UsageError("--system and --init exclude each other", hint="a system container brings its own init")
+    if options.stop_method is not None:
+        choose(method=parse_method(options.stop_method), command=options.stop_command, is_system=options.system)
 
 
 def _make(parts: Parts, name: str, container: Container) -> Container:
