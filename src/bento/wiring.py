@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state import sqlite
     from bento.drivers.storage import overlay
+    from bento.drivers.transport import skopeo
     from bento.engine.parts import T
     from bento.kernel import inotify, namespace
     from bento.model.container import Container
@@ -37,7 +38,7 @@ else:
     simple, linux = LazyModule("bento.drivers.network.simple"), LazyModule("bento.drivers.processes.linux")
     virtual = LazyModule("bento.drivers.processes.virtual")
     detect, sqlite = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.state.sqlite")
-    overlay = LazyModule("bento.drivers.storage.overlay")
+    overlay, skopeo = LazyModule("bento.drivers.storage.overlay"), LazyModule("bento.drivers.transport.skopeo")
     inotify, namespace = LazyModule("bento.kernel.inotify"), LazyModule("bento.kernel.namespace")
 
 _SPAWN_TIMEOUT_S = 10.0
@@ -57,6 +58,8 @@ class Engine(EngineFacade):
         runtime: str = "",
         runtime_args: tuple[str, ...] = (),
         stop_timeout_s: float = 10.0,
+        registries: tuple[str, ...] = ("docker.io",),
+        insecure_registries: tuple[str, ...] = (),
     ) -> None:
         settings = Settings(
             root=Path(os.path.abspath(root)),
@@ -64,6 +67,8 @@ class Engine(EngineFacade):
             runtime=runtime,
             runtime_args=runtime_args,
             stop_timeout_s=stop_timeout_s,
+            registries=registries,
+            insecure_registries=insecure_registries,
         )
         super().__init__(HostParts(settings))
 
@@ -81,6 +86,8 @@ class HostParts(Parts):
         # Who could enter the run directories could reach the sockets of the monitors in them, and of stops.
         _make(self.run_root / "containers", 0o700)
         self.grace_s = settings.stop_timeout_s
+        self.registries = settings.registries
+        self.insecure_registries = settings.insecure_registries
         self.helper_argv = _helper_argv(settings)
         self._settings = settings
         self._runtimes: dict[str, RuntimeDriver] = {}
@@ -134,6 +141,7 @@ _DRIVERS: dict[str, Callable[[HostParts], object]] = {
     "monitor": lambda parts: conmon.ConmonMonitor(Path("conmon")),  # looked for on PATH when one is started
     "network": lambda parts: simple.SimpleNetwork(),
     "images": lambda parts: image_store.ImageStore(parts.root),
+    "transport": lambda parts: skopeo.SkopeoTransport(parts.insecure_registries),
     "processes": lambda parts: linux.LinuxProcesses(),
     "locks": lambda parts: locks.ContainerLocks(parts.run_root),
 }

@@ -11,7 +11,9 @@ from contextlib import contextmanager, suppress
 from bento import log
 from bento.cli import hook_options
 from bento.cli.context import complain
+from bento.cli.layers import LayerScreen
 from bento.engine.create import CreateOptions
+from bento.engine.pull import POLICIES
 from bento.errors import BentoError, UsageError
 from bento.model.container import Mount, RestartPolicy, Ulimit
 from bento.stop import methods
@@ -65,7 +67,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("-m", "--memory", metavar="BYTES[kmg]", help="at most so much memory")
     add("--cpus", metavar="N", help="at most so many CPUs' time, such as 0.5")
     add("--cidfile", metavar="F", help="write the id to a new file")
-    add("image", help="an imported image, or 'host': this machine's own files, copy-on-write")
+    add("--pull", choices=POLICIES, default="missing", help="when to fetch the image (default missing)")
+    add("image", help="an image's name or id, or 'host': this machine's own files, copy-on-write")
     command = add("command", nargs=argparse.REMAINDER, help="the program and its arguments")
     command.required = False  # argparse would name it beside a missing image
 
@@ -193,6 +196,15 @@ def parse_label(text: str) -> tuple[str, str]:
     if not key:
         raise UsageError(f"bad label {text!r}", hint="use KEY=VALUE")
     return key, value
+
+
+def provide_image(engine: Engine, args: argparse.Namespace) -> None:
+    """Have the image here, as ``--pull`` says; tell a person what is fetched. Raises as ``Engine.pull``."""
+    screen = LayerScreen()
+    try:
+        engine.provide_image(args.image, args.pull, on_progress=screen)
+    finally:
+        screen.close()
 
 
 class Cidfile:

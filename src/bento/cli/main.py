@@ -35,6 +35,10 @@ VERBS = {
     "explain": ("explain", "say what a stop would do, and send nothing"),
     "wait": ("wait", "wait until containers have ended; print their exit codes"),
     "rename": ("rename", "give a container another name"),
+    "pull": ("pull", "fetch images from registries and elsewhere"),
+    "push": ("push", "copy an image to a registry"),
+    "save": ("save", "write images into an archive"),
+    "load": ("load", "read the images of an archive"),
     "import": ("import_", "make an image of a directory or tar archive"),
     "images": ("images", "list images"),
     "rmi": ("rmi", "delete images"),
@@ -46,10 +50,34 @@ VERBS = {
     "version": ("version", "show versions"),
 }
 HIDDEN = {"finish-stop": ("finish_stop", ""), "after-exit": ("after_exit", "")}
-_NOT_OF_CONTAINERS = ("import", "images", "rmi", "tag", "shutdown", "install-unit", "doctor", "info", "version")
+_NOT_OF_CONTAINERS = (
+    "pull",
+    "push",
+    "save",
+    "load",
+    "import",
+    "images",
+    "rmi",
+    "tag",
+    "shutdown",
+    "install-unit",
+    "doctor",
+    "info",
+    "version",
+)
 GROUPS = {
     "container": {verb: verb for verb in VERBS if verb not in _NOT_OF_CONTAINERS} | {"ls": "ps", "list": "ps"},
-    "image": {"import": "import", "ls": "images", "list": "images", "rm": "rmi", "tag": "tag"},
+    "image": {
+        "pull": "pull",
+        "push": "push",
+        "save": "save",
+        "load": "load",
+        "import": "import",
+        "ls": "images",
+        "list": "images",
+        "rm": "rmi",
+        "tag": "tag",
+    },
 }
 _INTERRUPTED = 130
 

@@ -6,6 +6,7 @@ Formats: OCI image-spec (manifest.md, image-index.md, config.md, descriptor.md) 
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Iterable
@@ -64,6 +65,25 @@ class Platform(Struct, frozen=True):
 
     def __str__(self) -> str:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
+
+
+_GO_MACHINES: Final = {
+    "x86_64": Platform("linux", "amd64"),
+    "aarch64": Platform("linux", "arm64", "v8"),
+    "armv7l": Platform("linux", "arm", "v7"),
+    "armv6l": Platform("linux", "arm", "v6"),
+    "i386": Platform("linux", "386"),
+    "i686": Platform("linux", "386"),
+    "mips64": Platform("linux", "mips64le"),
+    "loongarch64": Platform("linux", "loong64"),
+}
+"""What uname(2) says, in Go's words, where they differ."""
+
+
+def host_platform() -> Platform:
+    """Return what this machine runs."""
+    name = os.uname().machine
+    return _GO_MACHINES.get(name, Platform("linux", name))
 
 
 class Manifest(Struct, frozen=True):

@@ -6,7 +6,6 @@ import concurrent.futures
 import fcntl
 import hashlib
 import os
-import platform as machine
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -31,6 +30,7 @@ from bento.oci.image import (
     ParsedConfig,
     Platform,
     choose_platform,
+    host_platform,
     parse_config,
     parse_manifest,
 )
@@ -41,23 +41,6 @@ if TYPE_CHECKING:
 _SYNC_LIMIT_S: Final = 600.0
 _CHUNK_BYTES: Final = 1 << 20
 _WORKERS_MAX: Final = 8
-_GO_MACHINES: Final = {
-    "x86_64": Platform("linux", "amd64"),
-    "aarch64": Platform("linux", "arm64", "v8"),
-    "armv7l": Platform("linux", "arm", "v7"),
-    "armv6l": Platform("linux", "arm", "v6"),
-    "i386": Platform("linux", "386"),
-    "i686": Platform("linux", "386"),
-    "mips64": Platform("linux", "mips64le"),
-    "loongarch64": Platform("linux", "loong64"),
-}
-"""What uname(2) says, in Go's words, where they differ."""
-
-
-def host_platform() -> Platform:
-    """Return what this machine runs."""
-    name = machine.machine()
-    return _GO_MACHINES.get(name, Platform("linux", name))
 
 
 class StoreIntake:

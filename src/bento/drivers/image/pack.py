@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bento.command import Child, find_program, spawn
-from bento.drivers.image.intake import host_platform
 from bento.drivers.image.source import Source
 from bento.errors import MissingTool, UsageError
 from bento.model.image import Image, ImageConfig
@@ -58,7 +57,7 @@ def import_rootfs(intake: StoreIntake, path: Path, config: ImageConfig, record: 
         ) from error
     if intake.is_empty(diff_id):
         raise UsageError(f"{source.words} holds no files", hint=_GIVE)
-    content = oci.write_config(config, host_platform(), [diff_id])
+    content = oci.write_config(config, oci.host_platform(), [diff_id])
     config_digest = intake.add_bytes(content)
     layer = oci.Descriptor(oci.layer_type(intake.blob_head(digest)), digest, intake.blob_size(digest))
     manifest = oci.write_manifest(oci.Descriptor(oci.OCI_CONFIG, config_digest, len(content)), [layer])
