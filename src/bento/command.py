@@ -196,7 +196,8 @@ def spawn(
     env: dict[str, str] | None = None,
     capture: bool = True,
     stdin_fd: int | None = None,
-    output_fds: tuple[int, int] | None = None,
+    stdout_fd: int | None = None,
+    stderr_fd: int | None = None,
     pass_fds: tuple[int, ...] = (),
     new_session: bool = False,
 ) -> Child:
@@ -207,7 +208,7 @@ def spawn(
         env: the whole environment; None is ``clean_environment()``.
         capture: read stdout and stderr through pipes; otherwise they are /dev/null.
         stdin_fd: its standard input; None is /dev/null.
-        output_fds: its stdout and stderr, above 2, instead of what ``capture`` says.
+        stdout_fd, stderr_fd: its outputs, in place of a pipe or /dev/null.
         pass_fds: descriptors above 2 that it gets under the same numbers; no others are inherited.
         new_session: make it the leader of a new session, without a terminal.
 
@@ -218,25 +219,26 @@ def spawn(
     words = list(argv)
     if "/" not in words[0]:
         words[0] = str(find_program(words[0], package=words[0]))
-    capture = capture and output_fds is None
-    pipes = [_pipe(), _pipe()] if capture else []
+    given = {0: stdin_fd, 1: stdout_fd, 2: stderr_fd}
+    pipes = {number: _pipe() for number in (1, 2) if capture and given[number] is None}
     try:
-        actions = [_standard(0, stdin_fd)]
-        outputs = output_fds or ((pipes[0][1], pipes[1][1]) if capture else (None, None))
-        actions += [_standard(number, fd) for number, fd in zip((1, 2), outputs, strict=True)]
+        given |= {number: writer for number, (_, writer) in pipes.items()}
+        # What the caller gives may be one of the three itself, where its own caller has closed them.
+        order = (1, 2, 0) if stdin_fd is None else (0, 1, 2)
+        actions = [_standard(number, given[number]) for number in order]
         # Onto itself: only the child's copy loses close-on-exec (POSIX.1-2024; glibc 2.29, musl 1.1.24).
         actions.extend((os.POSIX_SPAWN_DUP2, fd, fd) for fd in pass_fds)
         if _own.nofile is None:
             actions.extend((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable_fds() if fd not in pass_fds)
         pid = _spawn(words, clean_environment() if env is None else env, actions, new_session)
     except BaseException:
-        for reader, _ in pipes:
+        for reader, _ in pipes.values():
             os.close(reader)
         raise
     finally:
-        for _, writer in pipes:
+        for _, writer in pipes.values():
             os.close(writer)
-    return Child(words, pid, *(reader for reader, _ in pipes)) if capture else Child(words, pid, None, None)
+    return Child(words, pid, *(pipes[number][0] if number in pipes else None for number in (1, 2)))
 
 
 def run(

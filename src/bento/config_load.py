@@ -1,6 +1,7 @@
 """The only reader of the configuration file and the environment. What is said on the command line wins,
 then the environment (BENTO_ROOT, BENTO_RUN_ROOT, BENTO_RUNTIME,
-BENTO_RUNTIME_ARGS, BENTO_LOG_LEVEL, BENTO_STOP_TIMEOUT), then the file, then the default.
+BENTO_RUNTIME_ARGS, BENTO_LOG_LEVEL, BENTO_STOP_TIMEOUT, BENTO_REGISTRIES, BENTO_INSECURE_REGISTRIES), then the file,
+then the default.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 else:  # only who has a file pays for its parser
     tomllib = LazyModule("tomllib")
 
-_KEYS = ("root", "run_root", "runtime", "runtime_args", "log_level", "stop_timeout")
+_LISTS = ("registries", "insecure_registries")
+_KEYS = ("root", "run_root", "runtime", "runtime_args", "log_level", "stop_timeout", *_LISTS)
 
 
 def load(
@@ -45,7 +47,13 @@ def load(
         runtime_args=tuple(merged.get("runtime_args", "").split()),
         log_level=level,
         stop_timeout_s=parse_seconds(merged.get("stop_timeout", "10"), what="stop_timeout"),
+        registries=_words(merged.get("registries", "docker.io")),
+        insecure_registries=_words(merged.get("insecure_registries", "")),
     )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
 
 
 def _directory(value: str | None, default: Path) -> Path:
@@ -64,6 +72,8 @@ def _read_file(file: Path) -> dict[str, str]:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file} is not valid TOML: {error}") from None
     for key, value in values.items():
-        if key not in _KEYS or isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        if key in _LISTS and isinstance(value, list) and all(isinstance(each, str) for each in value):
+            values[key] = " ".join(value)
+        elif key not in _KEYS or isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise UsageError(f"{file}: bad setting {key!r}", hint=f"the settings are {', '.join(_KEYS)}")
     return {key: str(value) for key, value in values.items()}

@@ -134,6 +134,13 @@ class CommandNotExecutable(RuntimeFailed):
     http_status = 400
 
 
+class TransportFailed(BentoError):
+    """An image could not be brought from, or to, where it is kept: a registry, an archive, another engine's store."""
+
+    code = "transport-failed"
+    http_status = 502
+
+
 class DeadlineExceeded(BentoError):
     """Something that is not the container's own shutdown took longer than it may."""
 

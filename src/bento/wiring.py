@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state import sqlite
     from bento.drivers.storage import overlay
+    from bento.drivers.transport import skopeo
     from bento.drivers.volume import local
     from bento.engine import exec_sessions
     from bento.engine.parts import T
@@ -40,7 +41,8 @@ else:
     virtual = LazyModule("bento.drivers.processes.virtual")
     detect, sqlite = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.state.sqlite")
     exec_sessions = LazyModule("bento.engine.exec_sessions")
-    overlay, local = LazyModule("bento.drivers.storage.overlay"), LazyModule("bento.drivers.volume.local")
+    overlay, skopeo = LazyModule("bento.drivers.storage.overlay"), LazyModule("bento.drivers.transport.skopeo")
+    local = LazyModule("bento.drivers.volume.local")
     inotify, namespace = LazyModule("bento.kernel.inotify"), LazyModule("bento.kernel.namespace")
 
 _SPAWN_TIMEOUT_S = 10.0
@@ -60,6 +62,8 @@ class Engine(EngineFacade):
         runtime: str = "",
         runtime_args: tuple[str, ...] = (),
         stop_timeout_s: float = 10.0,
+        registries: tuple[str, ...] = ("docker.io",),
+        insecure_registries: tuple[str, ...] = (),
     ) -> None:
         settings = Settings(
             root=Path(os.path.abspath(root)),
@@ -67,6 +71,8 @@ class Engine(EngineFacade):
             runtime=runtime,
             runtime_args=runtime_args,
             stop_timeout_s=stop_timeout_s,
+            registries=registries,
+            insecure_registries=insecure_registries,
         )
         super().__init__(HostParts(settings))
 
@@ -84,6 +90,8 @@ class HostParts(Parts):
         # Who could enter the run directories could reach the sockets of the monitors in them, and of stops.
         _make(self.run_root / "containers", 0o700)
         self.grace_s = settings.stop_timeout_s
+        self.registries = settings.registries
+        self.insecure_registries = settings.insecure_registries
         self.helper_argv = _helper_argv(settings)
         self._settings = settings
         self._runtimes: dict[str, RuntimeDriver] = {}
@@ -142,6 +150,7 @@ _DRIVERS: dict[str, Callable[[HostParts], object]] = {
     "network": lambda parts: bridge.BridgeNetwork(parts.root, is_default=parts.root == DEFAULT_ROOT),
     "volumes": lambda parts: local.LocalVolumes(parts.root),
     "images": lambda parts: image_store.ImageStore(parts.root),
+    "transport": lambda parts: skopeo.SkopeoTransport(parts.insecure_registries),
     "processes": lambda parts: linux.LinuxProcesses(),
     "locks": lambda parts: locks.ContainerLocks(parts.run_root),
 }

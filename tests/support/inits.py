@@ -36,7 +36,7 @@ def cache() -> Path:
 
 def rootfs(name: str) -> Path:
     """Where a root filesystem is, or will be."""
-    made_of = " ".join([_suite(), *_OPTIONS, PACKAGES[name]])
+    made_of = " ".join([suite(), *_OPTIONS, PACKAGES[name]])
     return cache() / f"{name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
 
 
@@ -45,7 +45,7 @@ def make_all() -> None:
     missing = [name for name in PACKAGES if not rootfs(name).exists()]
     if not missing:
         return
-    if shutil.which("mmdebstrap") is None or not _sources():
+    if shutil.which("mmdebstrap") is None or not sources():
         pytest.skip("needs mmdebstrap, and apt sources of a Debian release")
     cache().mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(2) as pool:
@@ -55,7 +55,7 @@ def make_all() -> None:
 def _make(name: str) -> None:
     target = rootfs(name)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
-    words = ["mmdebstrap", "--quiet", *_OPTIONS, f"--include={PACKAGES[name]}", _suite(), str(draft), *_sources()]
+    words = ["mmdebstrap", "--quiet", *_OPTIONS, f"--include={PACKAGES[name]}", suite(), str(draft), *sources()]
     done = subprocess.run(
         words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_BUILD_LIMIT_S, check=False
     )
@@ -67,15 +67,16 @@ def _make(name: str) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _suite() -> str:
+def suite() -> str:
+    """The release that this machine runs."""
     return platform.freedesktop_os_release().get("VERSION_CODENAME", "")
 
 
-def _sources() -> list[str]:
+def sources() -> list[str]:
     """The machine's own apt sources of its own release."""
     parts = sorted(Path("/etc/apt/sources.list.d").glob("*"))
     files = [Path("/etc/apt/sources.list"), *(path for path in parts if path.suffix in (".list", ".sources"))]
-    return [str(path) for path in files if path.is_file() and _suite() in path.read_text().split()]
+    return [str(path) for path in files if path.is_file() and suite() in path.read_text().split()]
 
 
 def make_busybox(directory: Path, inittab: str) -> Path:

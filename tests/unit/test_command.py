@@ -33,6 +33,13 @@ def test_output_and_return_code_come_back():
     assert done.argv[0].startswith("/")
 
 
+def test_standard_output_may_go_where_the_caller_says_while_errors_are_kept(tmp_path):
+    with open(tmp_path / "out", "wb") as out:
+        child = command.spawn(["sh", "-c", "echo out; echo err >&2"], stdout_fd=out.fileno())
+        done = child.finish(LIMIT_S)
+    assert (done.stdout, done.stderr, (tmp_path / "out").read_text()) == ("", "err\n", "out\n")
+
+
 def test_a_signal_is_a_negative_return_code():
     assert _sh("kill -TERM $$").returncode == -signal.SIGTERM
 

@@ -25,6 +25,8 @@ class Context:
             runtime=settings.runtime,
             runtime_args=settings.runtime_args,
             stop_timeout_s=settings.stop_timeout_s,
+            registries=settings.registries,
+            insecure_registries=settings.insecure_registries,
         )
 
 

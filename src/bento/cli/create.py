@@ -17,6 +17,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: print the new container's id."""
     options = create_options.read(args)
     with context.engine() as engine:
+        create_options.provide_image(engine, args)
         cidfile = create_options.Cidfile(args.cidfile)
         try:
             container = engine.create(options)

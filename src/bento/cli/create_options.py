@@ -12,8 +12,10 @@ from bento import log
 from bento.cli import hook_options, publish_options
 from bento.cli.context import complain
 from bento.cli.env_options import read_env_file, variable
+from bento.cli.layers import LayerScreen
 from bento.cli.mount_options import parse_mount, parse_tmpfs, parse_volume
 from bento.engine.create import CreateOptions
+from bento.engine.pull import POLICIES
 from bento.errors import BentoError, UsageError
 from bento.model.container import RestartPolicy, Ulimit
 from bento.stop import methods
@@ -68,7 +70,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("-m", "--memory", metavar="BYTES[kmg]", help="at most so much memory")
     add("--cpus", metavar="N", help="at most so many CPUs' time, such as 0.5")
     add("--cidfile", metavar="F", help="write the id to a new file")
-    add("image", help="an imported image, or 'host': this machine's own files, copy-on-write")
+    add("--pull", choices=POLICIES, default="missing", help="when to fetch the image (default missing)")
+    add("image", help="an image's name or id, or 'host': this machine's own files, copy-on-write")
     command = add("command", nargs=argparse.REMAINDER, help="the program and its arguments")
     command.required = False  # argparse would name it beside a missing image
 
@@ -151,6 +154,15 @@ def parse_label(text: str) -> tuple[str, str]:
     if not key:
         raise UsageError(f"bad label {text!r}", hint="use KEY=VALUE")
     return key, value
+
+
+def provide_image(engine: Engine, args: argparse.Namespace) -> None:
+    """Have the image here, as ``--pull`` says; tell a person what is fetched. Raises as ``Engine.pull``."""
+    screen = LayerScreen()
+    try:
+        engine.provide_image(args.image, args.pull, on_progress=screen)
+    finally:
+        screen.close()
 
 
 class Cidfile:

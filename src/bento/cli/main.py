@@ -37,6 +37,10 @@ VERBS = {
     "explain": ("explain", "say what a stop would do, and send nothing"),
     "wait": ("wait", "wait until containers have ended; print their exit codes"),
     "rename": ("rename", "give a container another name"),
+    "pull": ("pull", "fetch images from registries and elsewhere"),
+    "push": ("push", "copy an image to a registry"),
+    "save": ("save", "write images into an archive"),
+    "load": ("load", "read the images of an archive"),
     "cp": ("cp", "copy files between a container and this machine"),
     "diff": ("diff", "show what a container has changed in its root filesystem"),
     "commit": ("commit", "make an image of what a container has changed"),
@@ -64,13 +68,18 @@ VERBS = {
 }
 HIDDEN = {"finish-stop": ("finish_stop", ""), "after-exit": ("after_exit", "")}
 _NOT_OF_CONTAINERS = (
-    "import", "images", "rmi", "tag", "history", "prune", "shutdown", "install-unit", "doctor", "info", "version",
+    "pull", "push", "save", "load", "import", "images", "rmi", "tag", "history", "prune",
+    "shutdown", "install-unit", "doctor", "info", "version",
 )  # fmt: skip
 GROUPS = {
     "container": {verb: verb for verb in VERBS if verb not in _NOT_OF_CONTAINERS and " " not in verb}
     | {"inspect": "inspect --type container", "prune": "container prune", "ls": "ps", "list": "ps"},
     "volume": {verb: f"volume {verb}" for verb in ("create", "inspect", "ls", "prune", "rm")} | {"list": "volume ls"},
     "image": {
+        "pull": "pull",
+        "push": "push",
+        "save": "save",
+        "load": "load",
         "import": "import",
         "ls": "images",
         "list": "images",

@@ -29,6 +29,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if options.restart.name != "no" and not args.detach:
         raise UsageError("--restart needs -d", hint="in the foreground, run ends with the container")
     with context.engine() as engine:
+        create_options.provide_image(engine, args)
         cidfile = create_options.Cidfile(args.cidfile)
         try:
             container = engine.create(options)

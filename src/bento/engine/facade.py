@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bento.engine import (
         after_exit,
+        archive,
         commit,
         copying,
         create,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
         logs,
         mounting,
         prune,
+        pull,
+        push,
         reconcile,
         remove,
         request,
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
     from bento.engine.outcome import StopOutcome, StopProgress
     from bento.engine.parts import Parts
     from bento.engine.prune import Pruned
+    from bento.engine.pull import Pulled
     from bento.engine.request import StopOptions
     from bento.engine.start import Started
     from bento.engine.volumes import PrunedVolumes
@@ -65,11 +69,13 @@ if TYPE_CHECKING:
     from bento.model.image import Image, ImageConfig
     from bento.model.network import Port
     from bento.model.stop import StopReport
+    from bento.model.transfer import Access, TransferProgress
     from bento.model.volume import Volume
     from bento.stop.forecast import Forecast
 else:
     (
         after_exit,
+        archive,
         commit,
         copying,
         create,
@@ -87,6 +93,8 @@ else:
         logs,
         mounting,
         prune,
+        pull,
+        push,
         reconcile,
         remove,
         request,
@@ -100,6 +108,7 @@ else:
         LazyModule(f"bento.engine.{verb}")
         for verb in [
             "after_exit",
+            "archive",
             "commit",
             "copying",
             "create",
@@ -117,6 +126,8 @@ else:
             "logs",
             "mounting",
             "prune",
+            "pull",
+            "push",
             "reconcile",
             "remove",
             "request",
@@ -344,6 +355,67 @@ class EngineFacade:
     def import_image(self, source: Path, name: str, config: ImageConfig | None = None) -> Image:
         """Make an image of a directory or tar archive. Raises UsageError, StorageUnusable."""
         return images.import_image(self.parts, source, name, config)
+
+    def pull(
+        self,
+        source: str,
+        *,
+        platform: str = "",
+        access: Access | None = None,
+        on_progress: Callable[[TransferProgress], None] | None = None,
+    ) -> Pulled:
+        """Fetch an image: ``NAME[:TAG|@DIGEST]``, or another place such as ``oci:DIR``. Blocks.
+
+        ``platform``: ``OS/ARCH[/VARIANT]``, this machine's when empty. ``on_progress`` is called by several threads.
+        Raises UsageError, NotFound, NotPermitted, TransportFailed, StorageUnusable, MissingTool; then nothing is
+        recorded, and what has come whole is kept for the next time.
+        """
+        return pull.pull(self.parts, source, platform=platform, access=access, on_progress=on_progress)
+
+    def provide_image(
+        self,
+        ref: str,
+        policy: str = "missing",
+        *,
+        platform: str = "",
+        access: Access | None = None,
+        on_progress: Callable[[TransferProgress], None] | None = None,
+    ) -> Pulled | None:
+        """Have an image here before a container is made of it: ``missing``, ``always`` or ``never`` fetch it.
+
+        Returns what was fetched; None when nothing was. Blocks. Raises as ``pull``.
+        """
+        return pull.provide(self.parts, ref, policy, platform=platform, access=access, on_progress=on_progress)
+
+    def push(
+        self,
+        ref: str,
+        destination: str = "",
+        *,
+        access: Access | None = None,
+        on_progress: Callable[[TransferProgress], None] | None = None,
+    ) -> str:
+        """Copy an image to the registry in its name, or to ``destination``; return its digest there. Blocks.
+
+        Raises NotFound, UsageError, NotPermitted, TransportFailed, MissingTool.
+        """
+        return push.push(self.parts, ref, destination, access=access, on_progress=on_progress)
+
+    def save(self, refs: Sequence[str], target: Path | int, format: str = "docker-archive") -> None:
+        """Write images into an archive or a directory, or to an open descriptor. Blocks.
+
+        ``format``: docker-archive, oci-archive, oci-dir or docker-dir. Raises NotFound, UsageError, StorageUnusable.
+        """
+        archive.save(self.parts, refs, target, format)
+
+    def load(
+        self, source: Path, *, platform: str = "", on_progress: Callable[[TransferProgress], None] | None = None
+    ) -> list[Pulled]:
+        """Read all images of an archive; ``-`` is standard input. Blocks.
+
+        Raises UsageError for what is no such archive, StorageUnusable, MissingTool.
+        """
+        return archive.load(self.parts, source, platform=platform, on_progress=on_progress)
 
     def images(self, *, filters: Iterable[str] = ()) -> list[Image]:
         """Return the stored images, newest first. ``host`` is not one of them: it is this machine.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state.base import StateStore
     from bento.drivers.storage.base import StorageDriver
+    from bento.drivers.transport.base import TransportDriver
     from bento.drivers.volume.base import VolumeDriver
     from bento.locks import ContainerLocks
     from bento.model.container import Container
@@ -37,9 +38,11 @@ class Parts:
     monitor: MonitorDriver
     network: NetworkDriver
     images: ImageDriver
+    transport: TransportDriver
     volumes: VolumeDriver
     processes: ProcessDriver
     locks: ContainerLocks
+    registries: tuple[str, ...]  # where names without one are looked for, in this order
     grace_s: float  # of a stop for which neither the caller nor the container names one
     helper_argv: tuple[str, ...]  # runs a verb of this engine in a process of its own
 

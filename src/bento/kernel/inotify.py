@@ -21,6 +21,7 @@ _LOOK_EVERY_S = 0.2  # without a watch
 _IN_MODIFY = 0x2
 _IN_ATTRIB = 0x4
 _IN_CLOSE_WRITE = 0x8
+_IN_MOVED_TO = 0x80
 _IN_DELETE_SELF = 0x400
 _IN_UNMOUNT = 0x2000
 _EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name after it
@@ -97,6 +98,36 @@ def _watch(path: str, mask: int) -> int | None:
             return None
         raise
     return fd
+
+
+def watch_arrivals(directory: str) -> int | None:
+    """Return a descriptor that becomes readable when a file is renamed into the directory. The caller closes it.
+
+    A program that writes beside the place and renames shows only whole files here. None when no watch is left.
+    """
+    fd = _watch(directory, _IN_MOVED_TO)
+    if fd is not None:
+        os.set_blocking(fd, False)
+    return fd
+
+
+def arrived(fd: int) -> list[str]:
+    """Return the names that came since the last call, without waiting; of a ``watch_arrivals``.
+
+    A queue that ran over (16384 events, inotify(7)) loses names: callers look at the directory once more at the end.
+    """
+    try:
+        data = os.read(fd, _READ_BYTES)
+    except BlockingIOError:
+        return []
+    names = []
+    at = 0
+    while at < len(data):
+        length = _EVENT.unpack_from(data, at)[3]
+        at += _EVENT.size
+        names.append(os.fsdecode(data[at : at + length].rstrip(b"\0")))
+        at += length
+    return [name for name in names if name]
 
 
 class GoneWatch:

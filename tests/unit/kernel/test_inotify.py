@@ -15,7 +15,7 @@ import pytest
 from bento.drivers.storage.overlay import OverlayStorage
 from bento.errors import KernelError
 from bento.kernel import libc
-from bento.kernel.inotify import FileWatch, GoneWatch
+from bento.kernel.inotify import FileWatch, GoneWatch, arrived, watch_arrivals
 from bento.locks import ContainerLocks
 
 BEYOND_SELECT = 1024
@@ -102,3 +102,19 @@ def test_without_an_instance_a_lock_is_waited_for_all_the_same(tmp_path: Path) -
 @pytest.mark.usefixtures("no_instances")
 def test_without_an_instance_storage_says_so(tmp_path: Path) -> None:
     assert OverlayStorage(tmp_path).watch_releases() is None
+
+
+def test_names_of_files_that_are_renamed_into_a_directory_are_told(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    watch = watch_arrivals(str(place))
+    assert watch is not None
+    try:
+        (place / "written here").touch()
+        for name in ("a", "ö" * 60):
+            (tmp_path / "draft").touch()
+            (tmp_path / "draft").rename(place / name)
+        assert arrived(watch) == ["a", "ö" * 60]
+        assert arrived(watch) == []
+    finally:
+        os.close(watch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from bento.model.image import Image, ImageConfig
+from bento.model.transfer import TransferProgress
 from bento.oci.image import Platform
 
 Record = Callable[[Image], Iterable[str]]
@@ -57,6 +58,55 @@ class Intake(Protocol):
         """
 
 
+class ArchivedImage(Struct, frozen=True):
+    """One image of an archive, whose blobs are here now. ``names`` are full; none: the archive has none for it."""
+
+    manifest_digest: str
+    names: tuple[str, ...]
+
+
+class Transfer(Intake, Protocol):
+    """An intake for what others bring or fetch, such as skopeo.
+
+    ``directory`` is empty at first and on the disk of the blobs; what is left in it goes with the transfer. ``lock_fd``
+    keeps it from being taken for left over; programs that work there inherit it.
+    """
+
+    directory: Path
+    lock_fd: int
+
+    def find(self, digest: str) -> Path | None:
+        """Return the file of a blob that is here."""
+
+    def take(self, digest: str, path: Path) -> None:
+        """Take a file, of which whoever wrote it has verified the digest, as a blob. Idempotent.
+
+        It is there for everybody at once, so that an interrupted transfer can go on with it.
+        """
+
+    def begin_layer(self, digest: str) -> None:
+        """Unpack a blob that was taken, beside everything else. Idempotent. What fails is told by ``adopt``."""
+
+    def load(self, path: Path, platform: Platform | None) -> list[ArchivedImage]:
+        """Take the blobs of all images of an archive of docker save or OCI; ``-`` is standard input. Blocks.
+
+        Of an image for several platforms, those of one. Raises UsageError for what is no such archive.
+        """
+
+    def save(self, images: Sequence[tuple[Image, Sequence[str]]], target: Path | int, kind: str) -> None:
+        """Write images, each with these full names, to a file, a directory, or an open descriptor. Blocks.
+
+        ``kind``: docker-archive, oci-archive, oci-dir or docker-dir. A file is replaced only by a complete one.
+        Raises UsageError, NotFound for an image that has no blobs.
+        """
+
+    def hold(self, image: Image) -> Path:
+        """Return a directory in which the blobs of an image are ``ALGORITHM/HEX``, whatever others remove meanwhile.
+
+        Raises NotFound when the image has none, or a part of it is gone.
+        """
+
+
 class ImageDriver(Protocol):
     """Blobs as they came, and layers unpacked, below the engine's root.
 
@@ -74,6 +124,14 @@ class ImageDriver(Protocol):
         """Return a context in which an image comes in: nobody takes what is there for left over.
 
         Leaves nothing but what ``adopt`` has put in place, and blobs that others put into ``blobs_dir``.
+        """
+
+    def transfer(
+        self, on_progress: Callable[[TransferProgress], None] | None = None
+    ) -> AbstractContextManager[Transfer]:
+        """Return a context in which images come or go by others' hands. ``on_progress`` is told of what is unpacked.
+
+        It is called by several threads. At the end of the context, nothing goes on.
         """
 
     def import_rootfs(self, source: Path, config: ImageConfig, record: Record = nothing) -> Image:

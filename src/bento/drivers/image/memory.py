@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from bento.drivers.image.base import Intake, Record, Removed, nothing
+from bento.drivers.image.base import Intake, Record, Removed, Transfer, nothing
 from bento.errors import UsageError
 from bento.model.image import Image, ImageConfig
+from bento.model.transfer import TransferProgress
 
 
 class MemoryImages:
@@ -23,6 +24,12 @@ class MemoryImages:
         self._layers: set[str] = set()
 
     def intake(self) -> AbstractContextManager[Intake]:
+        """There are no blobs here."""
+        raise UsageError("images are not fetched into memory")
+
+    def transfer(
+        self, on_progress: Callable[[TransferProgress], None] | None = None
+    ) -> AbstractContextManager[Transfer]:
         """There are no blobs here."""
         raise UsageError("images are not fetched into memory")
 

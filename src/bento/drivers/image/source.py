@@ -32,6 +32,23 @@ class Source:
             os.close(self.fd)
             self.fd = -1
 
+    def is_seekable(self) -> bool:
+        """Whether it is a file, not a pipe."""
+        try:
+            os.lseek(self.fd, 0, os.SEEK_CUR)
+        except OSError:
+            return False
+        return True
+
+    def read_head(self, size: int) -> bytes:
+        """Return the first bytes; of a file, they are still to be read afterwards."""
+        head = b""
+        while len(head) < size and (more := os.read(self.fd, size - len(head))):
+            head += more
+        if self.is_seekable():
+            os.lseek(self.fd, -len(head), os.SEEK_CUR)
+        return head
+
     def _open_standard_input(self) -> int:
         try:
             return os.dup(sys.__stdin__.fileno() if sys.__stdin__ is not None else 0)

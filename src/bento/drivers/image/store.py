@@ -28,11 +28,12 @@ from bento.lazy import LazyModule
 if TYPE_CHECKING:
     from bento.drivers.image import base, pack
     from bento.drivers.image import intake as intakes
+    from bento.drivers.image import transfer as transfers
     from bento.drivers.image.base import Record, Removed
     from bento.model.image import Image, ImageConfig
 else:
     base, intakes = LazyModule("bento.drivers.image.base"), LazyModule("bento.drivers.image.intake")
-    pack = LazyModule("bento.drivers.image.pack")
+    pack, transfers = LazyModule("bento.drivers.image.pack"), LazyModule("bento.drivers.image.transfer")
 
 _TEMPORARY: Final = "tmp-"
 _ABOUT: Final = ".json"
@@ -59,6 +60,21 @@ class ImageStore:
             try:
                 temporary.mkdir(mode=0o700)
                 yield intakes.StoreIntake(self, temporary, lock)
+            finally:
+                remove_tree(temporary)
+
+    @contextmanager
+    def transfer(self, on_progress: transfers.OnProgress | None = None) -> Iterator[transfers.StoreTransfer]:
+        """Return a context in which images come or go by others' hands; see ImageDriver."""
+        with self._working() as lock:
+            temporary = self.temporary()
+            try:
+                temporary.mkdir(mode=0o700)
+                transfer = transfers.StoreTransfer(self, temporary, lock, on_progress)
+                try:
+                    yield transfer
+                finally:
+                    transfer.close()
             finally:
                 remove_tree(temporary)
 

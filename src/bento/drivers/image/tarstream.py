@@ -64,12 +64,15 @@ class Hashing:
 class Stream:
     """Bytes from a descriptor, forward only. Keeps to what tarfile asks of a file; a context that ends the hashing."""
 
-    def __init__(self, fd: int, algorithm: str, watch: Callable[[int], None]) -> None:
-        """``watch`` is called with the number of bytes so far, now and then; it raises when that is too much."""
+    def __init__(self, fd: int, algorithm: str, watch: Callable[[int], None], *, head: bytes = b"") -> None:
+        """``watch`` is called with the number of bytes so far, now and then; it raises when that is too much.
+
+        ``algorithm`` "" computes no digest. ``head`` was read from the descriptor before.
+        """
         self._fd = fd
-        self._hashing = Hashing(algorithm)
+        self._hashing = Hashing(algorithm) if algorithm else None
         self._watch = watch
-        self._chunk = b""
+        self._chunk = head
         self._at = 0  # in the chunk
         self._before = 0  # of the stream, up to the chunk
         self._is_at_end = False
@@ -84,7 +87,8 @@ class Stream:
 
     def finish(self) -> None:
         """End the hashing. Idempotent."""
-        self.digest = self.digest or self._hashing.digest()
+        if self._hashing is not None:
+            self.digest = self.digest or self._hashing.digest()
 
     def tell(self) -> int:
         """Return how much was read."""
@@ -158,7 +162,8 @@ class Stream:
             return b""
         chunk = os.read(self._fd, CHUNK_BYTES)
         if chunk:
-            self._hashing.update(chunk)
+            if self._hashing is not None:
+                self._hashing.update(chunk)
             self._watch(self._before + len(self._chunk) + len(chunk))
         self._is_at_end = not chunk
         return chunk

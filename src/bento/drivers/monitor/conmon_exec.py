@@ -88,11 +88,13 @@ class _Conmon:
         """Start conmon, in the cgroup it is to be in before it does anything."""
         launch = self._launch
         wait_fd, go_fd = self._pipe()
+        stdin_fd, stdout_fd, stderr_fd = streams or (None, None, None)
         child = command.spawn(
             self._argv(),
             env=command.clean_environment() | {"_OCI_SYNCPIPE": str(report_fd), "_OCI_STARTPIPE": str(wait_fd)},
-            stdin_fd=streams[0] if streams else None,
-            output_fds=streams[1:] if streams else None,
+            stdin_fd=stdin_fd,
+            stdout_fd=stdout_fd,
+            stderr_fd=stderr_fd,
             pass_fds=(report_fd, wait_fd),
             new_session=True,  # Ctrl-C is passed on to the process, and is not for its monitor
         )

@@ -1,0 +1,44 @@
+"""``bento pull``."""
+
+from __future__ import annotations
+
+import argparse
+
+from bento.cli import transfer_options
+from bento.cli.context import Context, say, tell_person
+from bento.cli.layers import LayerScreen
+from bento.model.transfer import Access
+from bento.wiring import Engine
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    transfer_options.configure(parser)
+    transfer_options.add_platform(parser)
+    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    parser.add_argument(
+        "image", nargs="+", help="NAME[:TAG|@DIGEST], or a place such as oci:DIR or containers-storage:NAME"
+    )
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Carry it out: print each image's full name, or its id when it has none."""
+    access = transfer_options.read(args)
+    transfer_options.end_cleanly()
+    with context.engine() as engine:
+        for source in args.image:
+            say(pull(engine, source, args.platform, access, is_quiet=args.quiet))
+    return 0
+
+
+def pull(engine: Engine, source: str, platform: str, access: Access, *, is_quiet: bool) -> str:
+    """Pull one image; tell a person about it; return what to call it."""
+    screen = None if is_quiet else LayerScreen()
+    try:
+        pulled = engine.pull(source, platform=platform, access=access, on_progress=screen)
+    finally:
+        if screen is not None:
+            screen.close()
+    if not is_quiet:
+        tell_person(f"digest: {pulled.image.digest}")
+    return pulled.name or pulled.image.id

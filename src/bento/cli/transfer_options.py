@@ -1,0 +1,61 @@
+"""The options of verbs that speak to registries, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import signal
+import sys
+
+from bento.errors import UsageError
+from bento.model.transfer import Access, Credentials
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add = parser.add_argument
+    add("--creds", metavar="USER[:PASSWORD]", help="who asks; a password that is not given is asked for")
+    add("--authfile", metavar="FILE", default="", help="credentials as docker login or podman login keep them")
+    add("--cert-dir", metavar="DIR", default="", help="certificates (*.crt) of authorities to trust")
+    add(
+        "--tls-verify",
+        metavar="true|false",
+        nargs="?",
+        const="true",
+        choices=("true", "false"),
+        help="false: also speak to a registry without TLS, or without a certificate that is trusted",
+    )
+
+
+def add_platform(parser: argparse.ArgumentParser) -> None:
+    """Add ``--platform``, for verbs that fetch."""
+    parser.add_argument("--platform", metavar="OS/ARCH[/VARIANT]", default="", help="default: this machine's")
+
+
+def read(args: argparse.Namespace) -> Access:
+    """Return what was said; ask for the password that was not. Raises UsageError."""
+    verify = None if args.tls_verify is None else args.tls_verify == "true"
+    return Access(
+        credentials=parse_credentials(args.creds) if args.creds is not None else None,
+        authfile=args.authfile,
+        cert_dir=args.cert_dir,
+        tls_verify=verify,
+    )
+
+
+def parse_credentials(text: str) -> Credentials:
+    """``USER[:PASSWORD]``. Raises UsageError when the password is missing and nobody can be asked."""
+    user, colon, password = text.partition(":")
+    if not user:
+        raise UsageError("--creds names no user", hint="use --creds USER or --creds USER:PASSWORD")
+    if not colon:
+        if not sys.stdin.isatty():
+            raise UsageError("--creds names no password, and there is no terminal to ask on", hint="use --authfile")
+        password = getpass.getpass(f"password of {user}: ")
+    return Credentials(user, password)
+
+
+def end_cleanly() -> None:
+    """From now on SIGTERM and SIGHUP end this command as Ctrl-C does: what it has begun is tidied up."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)

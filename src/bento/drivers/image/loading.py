@@ -1,0 +1,68 @@
+"""``load``: an archive of images from a file or a pipe, packed or not."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from bento.command import spawn
+from bento.drivers.image.source import Source
+from bento.drivers.image.unpack import decompressor
+from bento.errors import UsageError
+
+_HEAD_BYTES: Final = 6
+_CHUNK_BYTES: Final = 1 << 20
+_END_LIMIT_S: Final = 60.0
+
+
+@contextmanager
+def unpacked(source: Source) -> Iterator[tuple[int, bytes]]:
+    """Yield (descriptor, bytes that come before what it has): the archive without its packing.
+
+    Raises UsageError at the end when it could not be unpacked, MissingTool.
+    """
+    head = source.read_head(_HEAD_BYTES)
+    program = decompressor(head)
+    if program is None:
+        yield source.fd, b"" if source.is_seekable() else head
+        return
+    fed = None if source.is_seekable() else _feed(source.fd, head)
+    try:
+        child = spawn([program, "-dc"], stdin_fd=source.fd if fed is None else fed)
+    finally:
+        if fed is not None:
+            os.close(fed)
+    try:
+        assert child.stdout_fd is not None  # spawn captures unless told otherwise
+        os.set_blocking(child.stdout_fd, True)
+        yield child.stdout_fd, b""
+        done = child.finish(_END_LIMIT_S)
+        if done.returncode != 0:
+            reason = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
+            raise UsageError(f"{source.words} cannot be unpacked: {reason[:200]}")
+    finally:
+        child.kill()
+
+
+def _feed(fd: int, head: bytes) -> int:
+    """Return a pipe with what a pipe has, and before it what was read from that already; the caller closes it."""
+    reader, writer = os.pipe()
+
+    def pass_on() -> None:
+        data = head
+        try:
+            while data:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(writer, view) :]
+                data = os.read(fd, _CHUNK_BYTES)
+        except OSError:  # nobody reads any more
+            return
+        finally:
+            os.close(writer)
+
+    threading.Thread(target=pass_on, name="bento-feed", daemon=True).start()
+    return reader

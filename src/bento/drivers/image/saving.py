@@ -1,0 +1,194 @@
+"""Writing images out of the store: archives as ``docker save`` and OCI have them, and the same as directories.
+
+A docker-archive is written as Docker itself does since version 25: an OCI layout with a ``manifest.json`` in it, so
+that it is both. Blobs are written as they are, also compressed ones: an image that is loaded again is the same one.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from bento.errors import UsageError
+from bento.kernel.tree import remove_tree
+from bento.oci.image import Manifest
+from bento.oci.layout import (
+    LAYOUT_CONTENT,
+    LAYOUT_FILE,
+    as_oci,
+    blob_path,
+    descriptor,
+    digest_of,
+    image_manifest,
+    index,
+    layer_sizes,
+)
+
+DIRECTORIES: Final = ("oci-dir", "docker-dir")
+FORMATS: Final = ("docker-archive", "oci-archive", *DIRECTORIES)
+_CHUNK_BYTES: Final = 1 << 20
+_DIR_VERSION: Final = b"Directory Transport Version: 1.1\n"
+
+Content = bytes | Path
+"""What a file shall hold: these bytes, or what another file has."""
+
+
+class Saved(Struct, frozen=True):
+    """One image to be written. ``names`` are full ones, as people shall find them."""
+
+    manifest: bytes
+    names: tuple[str, ...]
+
+
+def write(images: Sequence[Saved], blobs: Path, kind: str, target: Path | int) -> None:
+    """Write images to a file, which is replaced only by a complete one, a directory, or an open descriptor. Blocks.
+
+    Raises UsageError when the target cannot be that, OSError when its disk fails; then nothing is left of it.
+    """
+    if isinstance(target, int):
+        if kind in DIRECTORIES:
+            raise UsageError(f"the format {kind} is a directory, not a stream", hint="name one with -o")
+        _write_archive(images, blobs, kind, target)
+    elif kind in DIRECTORIES:
+        _fill_directory(images, blobs, kind, target)
+    elif target.exists() and not target.is_file():
+        if target.is_dir():
+            raise UsageError(f"{target} is a directory", hint="name a file")
+        with open(target, "wb", buffering=0) as special:  # /dev/stdout, a named pipe
+            _write_archive(images, blobs, kind, special.fileno())
+    else:
+        _replace_file(images, blobs, kind, target)
+
+
+def _replace_file(images: Sequence[Saved], blobs: Path, kind: str, target: Path) -> None:
+    target = target.resolve()
+    draft = target.with_name(f".{target.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)  # less the umask
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror}") from error
+    try:
+        try:
+            _write_archive(images, blobs, kind, fd)
+        finally:
+            os.close(fd)
+        os.rename(draft, target)
+    except BaseException:
+        draft.unlink()
+        raise
+
+
+def _fill_directory(images: Sequence[Saved], blobs: Path, kind: str, target: Path) -> None:
+    try:
+        is_new = not target.exists()
+        if is_new:
+            target.mkdir(parents=True)
+        elif os.listdir(target):
+            raise UsageError(f"{target} is not empty", hint="name a new directory")
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror}") from error
+    try:
+        _write_directory(images, blobs, kind, target)
+    except BaseException:
+        for name in os.listdir(target):
+            path = target / name
+            remove_tree(path) if path.is_dir() else path.unlink()
+        if is_new:
+            target.rmdir()
+        raise
+
+
+def _write_archive(images: Sequence[Saved], blobs: Path, kind: str, fd: int) -> None:
+    """Write an archive to a file or pipe. The same images make the same bytes. Blocks. Raises OSError."""
+    for name, content in _members(images, blobs, kind):
+        info = tarfile.TarInfo(name)
+        info.mode = 0o644
+        info.size = len(content) if isinstance(content, bytes) else content.stat().st_size
+        _write(fd, info.tobuf(tarfile.GNU_FORMAT))
+        _pour(content, fd)
+        _write(fd, bytes(-info.size % tarfile.BLOCKSIZE))
+    _write(fd, bytes(tarfile.BLOCKSIZE * 2))
+
+
+def _write_directory(images: Sequence[Saved], blobs: Path, kind: str, directory: Path) -> None:
+    """Write a layout into a directory that is empty. Blocks. Raises OSError."""
+    for name, content in _members(images, blobs, kind):
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            _pour(content, fd)
+        finally:
+            os.close(fd)
+
+
+def _members(images: Sequence[Saved], blobs: Path, kind: str) -> Iterator[tuple[str, Content]]:
+    """Yield the files of a layout, each name once."""
+    if kind == "docker-dir":
+        yield from _flat(images[0].manifest, blobs)
+        return
+    written: set[str] = set()
+    entries: list[dict[str, object]] = []
+    docker = []
+    for image in images:
+        content = as_oci(image.manifest)
+        manifest = image_manifest(content)
+        parts: list[tuple[str, Content]] = [(digest_of(content), content), *_parts(manifest, blobs)]
+        for digest, body in parts:
+            if digest not in written:
+                written.add(digest)
+                yield _blob(digest), body
+        entries += _entries(content, image.names)
+        docker.append({
+            "Config": _blob(manifest.config.digest),
+            "RepoTags": [name for name in image.names if "@" not in name],
+            "Layers": [_blob(layer.digest) for layer in manifest.layers],
+        })  # fmt: skip
+    if kind == "docker-archive":
+        yield "manifest.json", msgspec.json.encode(docker)
+    yield "index.json", index(entries)
+    yield LAYOUT_FILE, LAYOUT_CONTENT
+
+
+def _flat(content: bytes, blobs: Path) -> Iterator[tuple[str, Content]]:
+    """skopeo's own ``dir:``."""
+    yield "version", _DIR_VERSION
+    yield "manifest.json", content
+    for digest, body in _parts(image_manifest(content), blobs):
+        yield digest.removeprefix("sha256:"), body
+
+
+def _parts(manifest: Manifest, blobs: Path) -> Iterator[tuple[str, Path]]:
+    for digest in dict.fromkeys((manifest.config.digest, *layer_sizes(manifest))):
+        yield digest, blob_path(blobs, digest)
+
+
+def _entries(content: bytes, names: tuple[str, ...]) -> list[dict[str, object]]:
+    """One entry for each name: Podman and skopeo look for the second annotation, Docker for the first."""
+    keys = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+    return [descriptor(content, annotations=dict.fromkeys(keys, name)) for name in names] or [descriptor(content)]
+
+
+def _blob(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+def _pour(content: Content, fd: int) -> None:
+    if isinstance(content, bytes):
+        _write(fd, content)
+        return
+    with open(content, "rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            _write(fd, chunk)
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

@@ -1,0 +1,142 @@
+"""Images on their way in or out by others' hands: what fetched blobs are taken by, and what blobs are sent from.
+
+A layer is unpacked as soon as it has come, while others still do. Blobs that came whole are in the store at once,
+before any image stands on them: an interrupted transfer goes on with them, and ``doctor`` finds those nobody wants.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bento.drivers.image import loading, saving
+from bento.drivers.image.archive import read_archive
+from bento.drivers.image.base import ArchivedImage
+from bento.drivers.image.intake import StoreIntake
+from bento.drivers.image.source import Source
+from bento.errors import NotFound, UsageError
+from bento.model.image import Image
+from bento.model.transfer import TransferProgress
+from bento.oci.image import Descriptor, Platform, host_platform
+
+if TYPE_CHECKING:
+    from bento.drivers.image.store import ImageStore
+
+_WORKERS_MAX: Final = 8
+
+OnProgress = Callable[[TransferProgress], None]
+
+
+class StoreTransfer(StoreIntake):
+    """A Transfer of the ImageStore. ``close`` it before its directory is removed."""
+
+    def __init__(self, store: ImageStore, directory: Path, lock: int, on_progress: OnProgress | None) -> None:
+        super().__init__(store, directory, lock)
+        self.directory = directory / "transfer"
+        self.lock_fd = lock
+        self._tell = on_progress
+        self._held = directory / "held"
+        self._pool: ThreadPoolExecutor | None = None
+        self._ahead: dict[str, Future[None]] = {}  # by the digest of the blob
+        self._is_written = True
+        self.directory.mkdir()
+
+    def find(self, digest: str) -> Path | None:
+        """Return the file of a blob that is here."""
+        try:
+            return self._pin(digest)
+        except NotFound:
+            return None
+
+    def take(self, digest: str, path: Path) -> None:
+        """Take a verified file as a blob, at once for everybody. Idempotent."""
+        place = self._store.blob(digest)
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            os.link(path, self._blobs / digest)
+        with suppress(FileExistsError):
+            os.link(path, place)
+
+    def begin_layer(self, digest: str) -> None:
+        """Unpack a blob that was taken, beside everything else. Idempotent. What fails is told by ``adopt``."""
+        if digest not in self._ahead:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(min(_WORKERS_MAX, os.cpu_count() or 1), "bento-unpack")
+            self._ahead[digest] = self._pool.submit(self._unpack_ahead, digest)
+
+    def load(self, path: Path, platform: Platform | None) -> list[ArchivedImage]:
+        """Take the blobs of all images of an archive; ``-`` is standard input. Blocks.
+
+        Raises UsageError for what is no such archive, OSError when the disk fails.
+        """
+        source = Source(path)
+        try:
+            if source.is_directory:
+                raise UsageError(f"{source.words} is a directory", hint=f"bento pull oci:{path}, or dir:{path}")
+            try:
+                with loading.unpacked(source) as (fd, head):
+                    return read_archive(fd, head, self, platform or host_platform())
+            except UsageError as error:
+                raise UsageError(f"{source.words}: {error.message}", hint=error.hint) from error
+        finally:
+            source.close()
+
+    def save(self, images: Sequence[tuple[Image, Sequence[str]]], target: Path | int, kind: str) -> None:
+        """Write images, each with these full names, to a file, a directory, or an open descriptor. Blocks.
+
+        Raises UsageError, NotFound for an image without blobs, OSError.
+        """
+        saved = []
+        for image, names in images:
+            blobs = self.hold(image)
+            manifest = (blobs / image.digest.replace(":", "/")).read_bytes()
+            saved.append(saving.Saved(manifest, tuple(names)))
+        saving.write(saved, self._held, kind, target)
+
+    def hold(self, image: Image) -> Path:
+        """Return a directory in which the blobs of an image are ``ALGORITHM/HEX``, whatever others remove meanwhile.
+
+        Raises NotFound when the image has none, or a part of it is gone.
+        """
+        if not image.blobs:
+            raise NotFound(f"image {image.name} has no blobs: an older Bento made it", hint="import or pull it again")
+        for digest in image.blobs:
+            path = self._held / digest.replace(":", "/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                os.link(self._pin(digest), path)
+        return self._held
+
+    def close(self) -> None:
+        """End what is being unpacked. Idempotent."""
+        self._is_cancelled = True
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _unpack_missing(self, wanted: dict[str, Descriptor]) -> None:
+        for digest, job in self._ahead.items():
+            try:
+                job.result()
+            except UsageError as error:
+                raise UsageError(f"layer {digest}: {error.message}", hint=error.hint) from error
+        if not self._is_written and not self._missing(wanted):
+            self._write_out()
+        self._report("unpacking", [wanted[diff_id].digest for diff_id in self._missing(wanted)])
+        super()._unpack_missing(wanted)
+        self._report("done", [layer.digest for layer in wanted.values()])
+
+    def _unpack_ahead(self, digest: str) -> None:
+        self._report("unpacking", [digest])
+        self._is_written = False
+        self.add_layer(digest)
+        self._report("done", [digest])
+
+    def _report(self, phase: str, digests: Iterable[str]) -> None:
+        for digest in digests if self._tell is not None else ():
+            assert self._tell is not None
+            size = self.blob_size(digest)
+            self._tell(TransferProgress(digest=digest, phase=phase, done_bytes=size, total_bytes=size))

@@ -1,0 +1,1 @@
+"""How images come and go: registries, other engines' stores, archives."""

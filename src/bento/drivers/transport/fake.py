@@ -1,0 +1,48 @@
+"""A transport without a network, for unit tests of the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bento.drivers.transport.base import Inbox, OnProgress
+from bento.errors import BentoError, NotFound
+from bento.model.transfer import Access, TransferProgress
+from bento.oci.image import Platform
+from bento.oci.layout import digest_of
+
+
+class FakeTransport:
+    """A TransportDriver whose images are bytes, by place.
+
+    Attributes:
+        images: what is to be had: the manifest, or the error that is raised instead.
+        asked: the places that were asked, in order.
+        sent: what came, by place.
+    """
+
+    def __init__(self, images: dict[str, bytes | BentoError] | None = None) -> None:
+        self.images = images or {}
+        self.asked: list[str] = []
+        self.sent: dict[str, bytes] = {}
+
+    def fetch(
+        self, source: str, inbox: Inbox, *, access: Access, platform: Platform, on_progress: OnProgress | None = None
+    ) -> str:
+        """Store the manifest of this place; return its digest. Raises NotFound for an unknown one."""
+        self.asked.append(source)
+        found = self.images.get(source)
+        if found is None:
+            raise NotFound(f"{source}: there is no such image")
+        if isinstance(found, BentoError):
+            raise found
+        if on_progress is not None:
+            on_progress(TransferProgress(digest=digest_of(found), phase="moved"))
+        return inbox.add_bytes(found)
+
+    def send(
+        self, manifest: bytes, blobs: Path, inbox: Inbox, destination: str, *, access: Access,
+        on_progress: OnProgress | None = None,
+    ) -> str:  # fmt: skip
+        """Keep the manifest; return its digest."""
+        self.sent[destination] = manifest
+        return digest_of(manifest)

@@ -1,0 +1,163 @@
+"""``pull``: find out which image a name means, have it brought, and record it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from bento import log
+from bento.engine.create import HOST_IMAGE, find_image
+from bento.engine.images import record
+from bento.errors import MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
+from bento.model import reference
+from bento.model.image import Image
+from bento.model.transfer import Access
+from bento.oci.image import Platform, host_platform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bento.engine.parts import Parts
+    from bento.model.transfer import TransferProgress
+
+    OnProgress = Callable[[TransferProgress], None]
+
+REGISTRY: Final = "docker://"
+_OTHERS: Final = ("oci:", "dir:", "containers-storage:")
+ARCHIVES: Final = ("docker-archive:", "oci-archive:")
+POLICIES: Final = ("missing", "always", "never")
+_PLATFORM_HINT: Final = "use OS/ARCH[/VARIANT], such as linux/arm64"
+
+
+class Pulled(Struct, frozen=True):
+    """An image that was brought. ``name`` is its full name; "" when its source has none for it."""
+
+    image: Image
+    name: str
+
+
+def pull(
+    parts: Parts, source: str, *, platform: str = "", access: Access | None, on_progress: OnProgress | None = None
+) -> Pulled:
+    """Bring an image from a registry, or by another transport, and record it. Blocks.
+
+    A name without a registry is looked for in the configured ones, in their order; the next one is asked only when
+    one says that it has no such image, or none for us.
+
+    Raises UsageError, NotFound, NotPermitted, TransportFailed, StorageUnusable, MissingTool; then nothing is recorded,
+    and what has come whole is not fetched again the next time.
+    """
+    wanted = parse_platform(platform) if platform else None
+    access = access or Access()
+    parts.storage.check()
+    if source.startswith(_OTHERS):
+        return Pulled(_bring(parts, source, name := _name_in(source), wanted, access, on_progress), name)
+    refusals: list[NotFound | NotPermitted] = []
+    for name in candidates(parts, source.removeprefix(REGISTRY)):
+        try:
+            return Pulled(_bring(parts, f"{REGISTRY}{name}", name, wanted, access, on_progress), name)
+        except (NotFound, NotPermitted) as error:
+            refusals.append(error)
+    if len(refusals) == 1:
+        raise refusals[0]
+    tried = "; ".join(error.message for error in refusals)
+    raise type(refusals[-1])(f"{source} is in none of the registries: {tried}", hint="name the registry")
+
+
+def provide(
+    parts: Parts,
+    ref: str,
+    policy: str,
+    *,
+    platform: str = "",
+    access: Access | None,
+    on_progress: OnProgress | None = None,
+) -> Pulled | None:
+    """Have the image of this name or id here, as the policy says: ``missing``, ``always`` or ``never`` fetch it.
+
+    Returns what was fetched; None when nothing was. Raises as ``pull``; NotFound when it is not here and must not be
+    fetched.
+    """
+    if policy not in POLICIES:
+        raise UsageError(f"unknown pull policy {policy!r}", hint=f"use {', '.join(POLICIES)}")
+    if ref == HOST_IMAGE:
+        return None
+    if policy != "always":
+        try:
+            find_image(parts, ref)
+        except NotFound as error:
+            if policy == "never":
+                raise NotFound(error.message, hint="--pull never: see bento images, or pull it") from None
+        else:
+            return None
+    try:
+        return pull(parts, ref, platform=platform, access=access, on_progress=on_progress)
+    except (NotFound, NotPermitted, TransportFailed, MissingTool) as error:
+        if policy == "always":
+            raise
+        words = f"no such image: {ref}, and it cannot be fetched: {error.message}"
+        raise type(error)(words, hint=error.hint) from error
+
+
+def candidates(parts: Parts, name: str) -> list[str]:
+    """Return the full names that a name may mean. Raises UsageError."""
+    if reference.has_registry(name):
+        return [str(reference.parse(name))]
+    for registry in parts.registries:
+        if not reference.has_registry(f"{registry}/{name}"):
+            raise UsageError(
+                f"bad registry {registry!r} in the configuration", hint="use HOST[:PORT], such as docker.io"
+            )
+    return [str(reference.parse(f"{registry}/{name}")) for registry in parts.registries]
+
+
+def parse_platform(text: str) -> Platform:
+    """``OS/ARCH[/VARIANT]``. Raises UsageError."""
+    words = text.split("/")
+    if not 2 <= len(words) <= 3 or not all(word.isascii() and word.isalnum() for word in words):
+        raise UsageError(f"bad platform {text!r}", hint=_PLATFORM_HINT)
+    if words[0] != "linux":
+        raise UsageError(f"Bento cannot run images for {words[0]}", hint=_PLATFORM_HINT)
+    return Platform(*words)
+
+
+def check_platform(image: Image, what: str, wanted: Platform | None) -> None:
+    """Refuse an image that is not for the platform that was asked for; warn of one that is not for this machine."""
+    own = Platform(image.os, image.architecture, image.variant)
+    want = wanted or host_platform()
+    fits = not image.architecture or (own.os, own.architecture) == (want.os, want.architecture)
+    if fits and not (wanted and wanted.variant and own.variant and own.variant != wanted.variant):
+        return
+    if wanted is not None:
+        raise UsageError(f"{what} is for {own}, not for {wanted}", hint="leave --platform away, or name another image")
+    log.warning(f"{what} is for {own}, and this machine is {want}: its programs may not run")
+
+
+def _bring(
+    parts: Parts, source: str, name: str, wanted: Platform | None, access: Access, on_progress: OnProgress | None
+) -> Image:
+    names = (name,) if name else ()
+
+    def keep(made: Image) -> set[str]:
+        check_platform(made, name or source, wanted)
+        return record(parts, made, *names)
+
+    parts.images.remove_leftovers()  # what an interrupted pull was in the midst of, which may be large
+    with parts.images.transfer(on_progress) as transfer:
+        digest = parts.transport.fetch(
+            source, transfer, access=access, platform=wanted or host_platform(), on_progress=on_progress
+        )
+        return transfer.adopt(digest, keep)
+
+
+def _name_in(source: str) -> str:
+    """Return the name that a place outside of registries has for its image, when that is a whole one."""
+    kind, _, rest = source.partition(":")
+    if kind == "containers-storage":
+        name = rest.rpartition("]")[2]
+        return "" if "@" in name else reference.complete(name)
+    if kind == "oci":
+        _, colon, name = rest.partition(":")
+        return reference.complete(name) if colon and ("/" in name or ":" in name) else ""
+    return ""

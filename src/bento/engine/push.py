@@ -1,0 +1,61 @@
+"""``push``: an image of this engine to a registry, or elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from bento.engine.create import find_image
+from bento.engine.pull import REGISTRY
+from bento.errors import UsageError
+from bento.model import reference
+from bento.model.transfer import Access
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bento.engine.parts import Parts
+    from bento.model.image import Image
+    from bento.model.transfer import TransferProgress
+
+_OTHERS: Final = ("oci:", "dir:", "containers-storage:")
+
+
+def push(
+    parts: Parts,
+    ref: str,
+    destination: str = "",
+    *,
+    access: Access | None,
+    on_progress: Callable[[TransferProgress], None] | None = None,
+) -> str:
+    """Copy an image to where its name says, or to ``destination``; return the digest of its manifest there. Blocks.
+
+    In a registry the digest is the one that the image has here. Raises NotFound, UsageError, NotPermitted,
+    TransportFailed, MissingTool.
+    """
+    image = find_image(parts, ref)
+    target = _target(image, ref, destination)
+    with parts.images.transfer() as transfer:
+        blobs = transfer.hold(image)
+        manifest = (blobs / image.digest.replace(":", "/")).read_bytes()
+        return parts.transport.send(
+            manifest, blobs, transfer, target, access=access or Access(), on_progress=on_progress
+        )
+
+
+def _target(image: Image, ref: str, destination: str) -> str:
+    if destination.startswith(_OTHERS):
+        return destination
+    if destination:
+        return REGISTRY + _tagged(destination.removeprefix(REGISTRY))
+    if not image.names:
+        raise UsageError(f"image {ref} has no name", hint="say where it shall go, or give it a name with bento tag")
+    full = reference.complete(ref)
+    return REGISTRY + _tagged(full if full in image.names else image.names[0])
+
+
+def _tagged(name: str) -> str:
+    parsed = reference.parse(name)
+    if parsed.digest:
+        raise UsageError(f"{name} is a digest: what is pushed gets a tag", hint="name a tag")
+    return str(parsed)

@@ -1,0 +1,210 @@
+"""``save`` and ``load``: what Bento writes others read, what others write Bento reads, and nothing half made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from support import leaks, webimages
+from support.cli import BentoCli
+from support.registry import run, skopeo
+from support.terminal import Terminal
+from support.workload import ONE_RUNTIME, assert_clean, ended
+
+pytestmark = ONE_RUNTIME
+
+
+@pytest.fixture
+def filled(bento: BentoCli, leak_check: leaks.LeakWatch) -> dict[str, str]:
+    """An engine with base:1, as Docker would have made it, and nginx:1; their ids by name."""
+    layout = webimages.layout()
+    docker = f"dir:{leak_check.base}/docker"
+    skopeo("copy", "--format=v2s2", f"oci:{layout}:base", docker)
+    ids = {}
+    for source, name in ((docker, "base:1"), (f"oci:{layout}:nginx", "nginx:1")):
+        ids[name] = bento("pull", "-q", source).stdout.strip()
+        bento("tag", ids[name], name)
+    return ids
+
+
+def forget(bento: BentoCli) -> None:
+    bento("rmi", "-f", *bento("images", "-q").stdout.split())
+    assert bento("images", "-q").stdout == ""
+
+
+def ids(bento: BentoCli) -> dict[str, str]:
+    found = json.loads(bento("images", "--format", "json").stdout)
+    return {name.removeprefix("docker.io/library/"): each["id"] for each in found for name in each["names"]}
+
+
+class Podman:
+    """Podman with a store of its own, that mounts nothing."""
+
+    def __init__(self, base: Path) -> None:
+        self.store = f"containers-storage:[vfs@{base}/p+{base}/pr]"
+        self._words = ("podman", "--storage-driver=vfs", f"--root={base}/p", f"--runroot={base}/pr")
+
+    def __call__(self, *words: str | Path) -> str:
+        return run(*self._words, *words)
+
+    def ids(self) -> dict[str, str]:
+        """The images it has."""
+        lines = self("images", "--no-trunc", "--format={{.Repository}}:{{.Tag}} {{.ID}}").splitlines()
+        return {name.removeprefix("docker.io/library/"): found for name, found in map(str.split, lines)}
+
+
+def test_what_is_saved_others_load_with_the_same_ids(bento: BentoCli, filled, tmp_path, leak_check) -> None:
+    podman = Podman(leak_check.base)
+    both = tmp_path / "both.tar"
+    bento("save", "-o", both, "base:1", "nginx:1")
+    assert podman("load", "-i", both).count("Loaded image") == 2
+    assert podman.ids() == filled
+    for name, identifier in filled.items():
+        manifest = json.loads(skopeo("inspect", "--raw", f"docker-archive:{both}:{name}"))
+        assert manifest["config"]["digest"] == identifier
+        bento("save", "--format", "oci-archive", "-o", tmp_path / "one.tar", name)
+        podman("rmi", "-f", identifier)
+        podman("load", "-i", tmp_path / "one.tar")
+        assert podman.ids()[name] == identifier
+    for kind, transport in (("oci-dir", "oci"), ("docker-dir", "dir")):
+        bento("save", "--format", kind, "-o", tmp_path / kind, "base:1")
+        manifest = json.loads(skopeo("inspect", "--raw", f"{transport}:{tmp_path / kind}"))
+        assert manifest["config"]["digest"] == filled["base:1"]
+        skopeo("copy", f"{transport}:{tmp_path / kind}", f"{podman.store}localhost/{kind}:1")  # verifies every blob
+
+
+def test_what_others_saved_is_loaded_with_the_same_ids(bento: BentoCli, filled, tmp_path, leak_check) -> None:
+    podman = Podman(leak_check.base)
+    layout = webimages.layout()
+    for name in ("base", "nginx"):
+        skopeo("copy", f"oci:{layout}:{name}", f"{podman.store}docker.io/library/{name}:1")
+    archives = {}
+    for kind in ("docker-archive", "oci-archive"):
+        archives[f"podman {kind}"] = tmp_path / f"podman-{kind}.tar"
+        podman("save", f"--format={kind}", "-o", archives[f"podman {kind}"], "base:1")
+        archives[f"skopeo {kind}"] = tmp_path / f"skopeo-{kind}.tar"
+        skopeo("copy", f"oci:{layout}:base", f"{kind}:{archives[f'skopeo {kind}']}:docker.io/library/base:1")
+    several = tmp_path / "several.tar"
+    podman("save", "--multi-image-archive", "-o", several, "base:1", "nginx:1")
+    for archive in archives.values():
+        forget(bento)
+        assert bento("load", "-q", "-i", archive).stdout == "Loaded image: base:1\n"
+        assert ids(bento)["base:1"] == filled["base:1"]
+    assert bento("run", "--rm", "base:1", "echo", "runs").stdout == "runs\n"
+    forget(bento)
+    assert sorted(bento("load", "-i", several).stdout.splitlines()) == ["Loaded image: base:1", "Loaded image: nginx:1"]
+    assert ids(bento) == filled
+
+
+@pytest.mark.parametrize(("kind", "packer"), [("docker-archive", "gzip"), ("oci-archive", "zstd")])
+def test_through_pipes_packed_or_not_images_stay_what_they_are(
+    bento: BentoCli, filled, kind: str, packer: str, tmp_path
+) -> None:
+    archive = tmp_path / "images.tar"
+    bento("save", "--format", kind, "-o", archive, "nginx:1", "base:1", filled["base:1"])
+    with (
+        open(tmp_path / "piped.tar", "wb") as file,
+        bento.start("save", "--format", kind, "nginx:1", "base:1", stdout=file) as process,
+    ):
+        assert process.wait(60) == 0
+    assert archive.read_bytes() == (tmp_path / "piped.tar").read_bytes()  # the same images, the same bytes
+    packed = archive.with_name(archive.name + {"gzip": ".gz", "zstd": ".zst"}[packer])
+    run(packer, "-1", "-k", archive)
+    for source in (archive, packed):
+        forget(bento)
+        # Through a pipe that nothing can be put back into.
+        with (
+            subprocess.Popen(["cat", str(source)], stdout=subprocess.PIPE) as cat,
+            bento.start("load", "-q", stdin=cat.stdout) as load,
+        ):
+            out, err = load.communicate(timeout=60)
+        assert (load.returncode, err) == (0, "")
+        assert sorted(out.splitlines()) == ["Loaded image: base:1", "Loaded image: nginx:1"]
+        assert ids(bento) == filled
+    forget(bento)
+    bento("load", "-q", "-i", packed)
+    assert ids(bento) == filled
+
+
+def test_a_copy_that_cannot_be_made_leaves_what_was_there(bento: BentoCli, filled, tmp_path) -> None:
+    target = tmp_path / "there.tar"
+    target.write_text("precious")
+    assert "no such image" in bento.fails("save", "-o", target, "base:1", "none:1")
+    layer = next((bento.roots.root / "blobs/sha256").iterdir())
+    assert "directory" in bento.fails("save", "-o", tmp_path, "base:1", code=2)
+    assert "stream" in bento.fails("save", "--format", "oci-dir", "base:1", code=2)
+    assert "not empty" in bento.fails("save", "--format", "oci-dir", "-o", tmp_path, "base:1", code=2)
+    assert "one image" in bento.fails(
+        "save", "--format", "docker-dir", "-o", tmp_path / "d", "base:1", "nginx:1", code=2
+    )
+    assert "host" in bento.fails("save", "-o", target, "host", code=2)
+    assert "/nonexistent" in bento.fails("save", "-o", "/nonexistent/x.tar", "base:1", code=2)
+    layer.unlink()
+    assert "missing" in bento.fails("save", "-o", target, "base:1", "nginx:1")
+    assert target.read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there.tar"]
+
+
+def test_an_archive_is_not_shown_on_a_terminal_nor_asked_for_on_one(bento: BentoCli, filled) -> None:
+    terminal = Terminal()
+    try:
+        with ended(bento.start("save", "base:1", stdout=terminal.slave)) as process:
+            assert process.wait(60) == 2
+            assert "terminal" in process.stderr.read()
+        with ended(bento.start("load", stdin=terminal.slave)) as process:
+            assert process.wait(60) == 2
+            assert "terminal" in process.stderr.read()
+    finally:
+        terminal.close()
+
+
+def test_what_is_no_archive_of_images_is_refused_in_one_line(bento: BentoCli, tmp_path) -> None:
+    junk = tmp_path / "junk"
+    junk.write_bytes(os.urandom(100_000))
+    empty = tmp_path / "empty.tar"
+    with tarfile.open(empty, "w"):
+        pass
+    plain = tmp_path / "plain.tar"
+    with tarfile.open(plain, "w") as tar:
+        tar.add(junk, "junk")
+    broken = tmp_path / "broken.gz"
+    broken.write_bytes(b"\x1f\x8b" + os.urandom(1000))
+    for file in (junk, empty, plain, broken, Path("/dev/null")):
+        assert str(file) in bento.fails("load", "-i", file, code=2)
+    assert "bento pull oci:" in bento.fails("load", "-i", tmp_path, code=2)
+    assert "no such file" in bento.fails("load", "-i", "/nonexistent", code=2).lower()
+    assert bento.fails("load", code=2, stdin="")
+    assert bento("images", "-q").stdout == ""
+    assert_clean(bento)
+    assert not list((bento.roots.root / "layers").glob("tmp-*"))
+
+
+def test_an_archive_for_several_platforms_gives_the_one_that_is_wanted(bento: BentoCli, tmp_path) -> None:
+    layout = webimages.layout()
+    skopeo("copy", f"oci:{layout}:base", f"oci:{tmp_path}/l:amd")
+    skopeo("copy", f"oci:{layout}:base", f"oci:{tmp_path}/l:arm")
+    run("umoci", "config", "--image", f"{tmp_path}/l:arm", "--architecture=arm64")
+    index = json.loads((tmp_path / "l/index.json").read_text())
+    platforms = {"amd": "amd64", "arm": "arm64"}
+    for entry in index["manifests"]:
+        tag = entry.pop("annotations")["org.opencontainers.image.ref.name"]
+        entry["platform"] = {"os": "linux", "architecture": platforms[tag]}
+    inner = json.dumps(index | {"mediaType": "application/vnd.oci.image.index.v1+json"}).encode()
+    digest = hashlib.sha256(inner).hexdigest()
+    (tmp_path / f"l/blobs/sha256/{digest}").write_bytes(inner)
+    outer = {"schemaVersion": 2, "manifests": [{
+        "mediaType": "application/vnd.oci.image.index.v1+json", "digest": f"sha256:{digest}", "size": len(inner),
+        "annotations": {"io.containerd.image.name": "docker.io/library/multi:1"}}]}  # fmt: skip
+    (tmp_path / "l/index.json").write_text(json.dumps(outer))
+    run("tar", "-C", tmp_path / "l", "-cf", tmp_path / "multi.tar", ".")
+    for architecture in platforms.values():
+        bento("load", "-q", "--platform", f"linux/{architecture}", "-i", tmp_path / "multi.tar")
+        found = json.loads(bento("images", "--format", "json").stdout)
+        assert [each["architecture"] for each in found if each["names"]] == [architecture]
+    assert "linux/arm64" in bento.fails("load", "-q", "--platform", "linux/s390x", "-i", tmp_path / "multi.tar", code=2)

@@ -1,0 +1,153 @@
+"""Which place is asked for an image, in which order, and what is said when none has it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bento.cli import transfer_options
+from bento.drivers.transport.fake import FakeTransport
+from bento.engine import pull
+from bento.errors import MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
+from bento.model.image import Image, ImageConfig
+from bento.model.transfer import Access, Credentials
+from bento.oci.image import Platform
+from bento.oci.layout import digest_of
+
+from support.engine import FakeParts
+
+ACCESS = Access()
+
+
+class Transfer:
+    """Adopts anything."""
+
+    def add_bytes(self, content: bytes) -> str:
+        return digest_of(content)
+
+    def adopt(self, digest, record):
+        image = Image(id=digest, layers=(), config=ImageConfig(), created_unix_ns=0, size_bytes=0, architecture="amd64")
+        record(image)
+        return image
+
+
+class Images:
+    @contextmanager
+    def transfer(self, on_progress=None):
+        yield Transfer()
+
+    def remove_leftovers(self) -> list[str]:
+        return []
+
+
+@pytest.fixture
+def parts(tmp_path: Path):
+    made = FakeParts(tmp_path)
+    made.images = Images()  # type: ignore[assignment]
+    made.transport = FakeTransport()
+    made.registries = ("docker.io", "localhost:5000", "quay.io/team")
+    return made
+
+
+def fetch(parts, name: str, **options) -> pull.Pulled:
+    return pull.pull(parts, name, access=ACCESS, **options)
+
+
+def test_a_short_name_is_asked_for_in_order_and_the_first_has_it(parts):
+    parts.transport.images["docker://localhost:5000/web:1"] = b"m"
+    pulled = fetch(parts, "web:1")
+    assert parts.transport.asked == ["docker://docker.io/library/web:1", "docker://localhost:5000/web:1"]
+    assert pulled.name == "localhost:5000/web:1"
+    assert parts.store.find_image("web:1").id == pulled.image.id
+
+
+def test_a_whole_name_is_asked_for_where_it_says(parts):
+    parts.transport.images["docker://h.example/web:latest"] = b"m"
+    for name in ("h.example/web", "docker://h.example/web:latest"):
+        assert fetch(parts, name).name == "h.example/web:latest"
+    assert set(parts.transport.asked) == {"docker://h.example/web:latest"}
+
+
+def test_all_who_refused_are_named(parts):
+    parts.transport.images["docker://quay.io/team/web:1"] = NotPermitted("quay.io/team/web:1: refused")
+    with pytest.raises(NotPermitted) as caught:
+        fetch(parts, "web:1")
+    assert all(
+        part in str(caught.value) for part in ("docker.io/library/web:1", "localhost:5000/web:1", "quay.io/team")
+    )
+
+
+def test_who_does_not_answer_is_not_passed_over(parts):
+    parts.transport.images["docker://docker.io/library/web:1"] = TransportFailed("no answer")
+    parts.transport.images["docker://localhost:5000/web:1"] = b"somebody else's"
+    with pytest.raises(TransportFailed):
+        fetch(parts, "web:1")
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("oci:/d", ""), ("oci:/d:tag", ""), ("oci:/d:h.example/web:2", "h.example/web:2"),
+        ("oci:/d:web:2", "docker.io/library/web:2"), ("dir:/d", ""),
+        ("containers-storage:localhost/web", "localhost/web:latest"),
+        ("containers-storage:[vfs@/a+/b]localhost/web:1", "localhost/web:1"), ("containers-storage:@abc", ""),
+    ],
+)  # fmt: skip
+def test_other_places_give_their_name_where_they_have_a_whole_one(parts, source, name):
+    parts.transport.images[source] = b"m"
+    assert fetch(parts, source).name == name
+
+
+def test_policies_say_when_to_ask(parts):
+    source = "docker://h.example/web:1"
+    parts.transport.images[source] = b"m"
+    with pytest.raises(NotFound, match="never"):
+        pull.provide(parts, "h.example/web:1", "never", access=ACCESS)
+    assert parts.transport.asked == []
+    assert pull.provide(parts, "h.example/web:1", "missing", access=ACCESS) is not None
+    assert pull.provide(parts, "h.example/web:1", "missing", access=ACCESS) is None
+    assert pull.provide(parts, "h.example/web:1", "never", access=ACCESS) is None
+    assert parts.transport.asked == [source]
+    assert pull.provide(parts, "h.example/web:1", "always", access=ACCESS) is not None
+    assert pull.provide(parts, "host", "always", access=ACCESS) is None
+    with pytest.raises(UsageError):
+        pull.provide(parts, "web", "sometimes", access=ACCESS)
+
+
+@pytest.mark.parametrize("kind", [NotFound, NotPermitted, TransportFailed, MissingTool])
+def test_what_is_missing_and_cannot_be_fetched_is_said_to_be_both(parts, kind):
+    parts.transport.images["docker://h.example/web:1"] = kind("because", hint="do this")
+    with pytest.raises(kind) as caught:
+        pull.provide(parts, "h.example/web:1", "missing", access=ACCESS)
+    assert str(caught.value) == "no such image: h.example/web:1, and it cannot be fetched: because (do this)"
+
+
+def test_a_registry_of_the_configuration_must_be_a_host(parts):
+    parts.registries = ("team",)
+    with pytest.raises(UsageError, match="team"):
+        fetch(parts, "web")
+
+
+def test_an_image_for_another_platform_is_refused_only_when_one_was_asked_for(parts):
+    parts.transport.images["docker://h.example/web:1"] = b"m"
+    with pytest.raises(UsageError, match="is for linux/amd64, not for linux/riscv64"):
+        fetch(parts, "h.example/web:1", platform="linux/riscv64")
+    assert parts.store.list_images() == []
+    assert fetch(parts, "h.example/web:1", platform="linux/amd64").name
+
+
+def test_platforms_are_written_as_docker_writes_them():
+    assert pull.parse_platform("linux/arm/v7") == Platform("linux", "arm", "v7")
+    for bad in ("", "linux", "linux/", "/arm", "linux/arm/v7/x", "darwin/arm64", "linux/a b"):
+        with pytest.raises(UsageError):
+            pull.parse_platform(bad)
+
+
+def test_credentials_hide_their_password():
+    assert transfer_options.parse_credentials("ann:a:b") == Credentials("ann", "a:b")
+    assert "a:b" not in repr(transfer_options.parse_credentials("ann:a:b"))
+    for bad in ("", ":secret"):
+        with pytest.raises(UsageError):
+            transfer_options.parse_credentials(bad)
