@@ -16,6 +16,7 @@ import msgspec
 
 from bento.command import run
 from bento.drivers.image.base import Record, nothing
+from bento.drivers.image.seams import make_seam, seam_name
 from bento.drivers.image.unpack import Unpacked, unpack
 from bento.errors import NotFound, StorageUnusable, UsageError
 from bento.kernel.tree import remove_tree
@@ -23,6 +24,7 @@ from bento.model.image import Image
 from bento.model.reference import is_digest
 from bento.oci.image import (
     CONFIG_MAX_BYTES,
+    LAYERS_MAX,
     MANIFEST_MAX_BYTES,
     Descriptor,
     Index,
@@ -117,10 +119,16 @@ class StoreIntake:
         wanted = dict(zip(config.diff_ids, manifest.layers, strict=True))
         while True:
             self._unpack_missing(wanted)
+            try:
+                stack = self._stack(config.diff_ids)
+            except FileNotFoundError:
+                if not self._missing(wanted):
+                    raise
+                continue  # removed in the last moment
             with self._store.changing(fcntl.LOCK_EX):
-                if self._missing(wanted):  # removed in the last moment
+                if self._missing((*wanted, *stack)):
                     continue
-                image = self._image(digest, manifest, config)
+                image = self._image(digest, manifest, config, stack)
                 doomed = self._settle(image, record)
                 break
         for path in doomed:
@@ -220,18 +228,48 @@ class StoreIntake:
         if self._is_cancelled:
             raise concurrent.futures.CancelledError
 
-    def _image(self, digest: str, manifest: Manifest, config: ParsedConfig) -> Image:
-        abouts = [self._about(diff_id) for diff_id in config.diff_ids]
-        sizes = tuple(about.size_bytes for about in abouts)
-        shown = []
-        for diff_id, about in reversed(list(zip(config.diff_ids, abouts, strict=True))):
-            shown.append(os.fspath(self._place(diff_id)))
-            if about.is_opaque:
-                break
+    def _stack(self, diff_ids: tuple[str, ...]) -> list[str]:
+        """Return what is to be mounted, lowest first: layers, and seams between them. Makes the seams that are missing.
+
+        Raises UsageError when they are too many, or contradict each other, FileNotFoundError when one has gone.
+        """
+        stack: list[str] = []
+        for number, diff_id in enumerate(diff_ids):
+            about = self._about(diff_id)
+            below = [each for each in stack if each != diff_id]  # overlayfs takes each once, and hides the lower one
+            seam = self._seam(diff_ids[: number + 1], about, below) if below and about.implied else None
+            stack = [*(() if about.is_opaque else below), diff_id, *([seam] if seam else ())]
+        if set(stack).intersection(self._unpacked).difference(diff_ids):
+            self._write_out()
+        if len(stack) > LAYERS_MAX:
+            raise UsageError(f"the image needs {len(stack)} layers; overlayfs stacks at most {LAYERS_MAX}")
+        return stack
+
+    def _seam(self, diff_ids: tuple[str, ...], about: Unpacked, below: list[str]) -> str | None:
+        """Return the seam on top of the last of these layers; None when there need be none."""
+        seam = f"sha256:{seam_name(diff_ids)}"
+        if not self._missing([seam]):
+            return seam
+        target = self._layers / os.urandom(8).hex()
+        target.mkdir()
+        implied = [path for path in about.implied if not (path and about.is_opaque)]
+        if not make_seam(self._path(diff_ids[-1]), implied, [self._path(each) for each in reversed(below)], target):
+            target.rmdir()
+            return None
+        self._store.about(target).write_bytes(msgspec.json.encode(Unpacked(size_bytes=0)))
+        self._unpacked[seam] = target
+        return seam
+
+    def _path(self, diff_id: str) -> Path:
+        """Return where a layer is now."""
+        return self._unpacked.get(diff_id) or self._place(diff_id)
+
+    def _image(self, digest: str, manifest: Manifest, config: ParsedConfig, stack: list[str]) -> Image:
+        sizes = tuple(self._about(diff_id).size_bytes for diff_id in config.diff_ids)
         return Image(
             id=manifest.config.digest,
             digest=digest,
-            layers=tuple(dict.fromkeys(shown)),  # overlayfs takes each once; the topmost hides the others
+            layers=tuple(os.fspath(self._place(each)) for each in reversed(stack)),
             diff_ids=config.diff_ids,
             layer_digests=tuple(layer.digest for layer in manifest.layers),
             layer_sizes_bytes=sizes,
@@ -247,7 +285,7 @@ class StoreIntake:
 
     def _about(self, diff_id: str) -> Unpacked:
         try:
-            return read_about(self._store.about(self._unpacked.get(diff_id, self._place(diff_id))))
+            return read_about(self._store.about(self._path(diff_id)))
         except FileNotFoundError:  # of a Bento that did not keep it
             return Unpacked(size_bytes=0)
 
@@ -264,7 +302,7 @@ class StoreIntake:
                     linked.append(place)
             for diff_id, path in self._unpacked.items():
                 place = self._place(diff_id)
-                if diff_id in image.diff_ids and not place.is_dir():
+                if os.fspath(place) in image.layers and not place.is_dir():
                     for source, target in ((self._store.about(path), self._store.about(place)), (path, place)):
                         os.rename(source, target)
                         moved.append((target, source))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import re
 import stat
 import tarfile
@@ -29,12 +30,14 @@ _WHITEOUT: Final = ".wh."
 _OPAQUE: Final = ".wh..wh..opq"
 _AUFS: Final = ".wh..wh."
 """What aufs keeps for itself: directories of hard links and of orphans."""
-_OPAQUE_ATTRIBUTE: Final = "trusted.overlay.opaque"
+OPAQUE_ATTRIBUTE: Final = "trusted.overlay.opaque"
 _ATTRIBUTE_PREFIX: Final = "SCHILY.xattr."
-_OVERLAY_ORDERS: Final = "trusted.overlay."
+OVERLAY_ORDERS: Final = "trusted.overlay."
 """Attributes that are orders to overlayfs, such as to take a file's content from elsewhere: no image may give them."""
 
 _ID_MAX: Final = 2**32 - 2  # the last one means "unchanged" to chown(2)
+_NAME_MAX: Final = 4095
+"""Bytes of a path that programs can open (PATH_MAX of limits.h, less the NUL)."""
 _MAJOR_MAX: Final = 2**12 - 1
 _MINOR_MAX: Final = 2**20 - 1
 _TIME_RANGE: Final = range(-(2**31), 2**34)
@@ -60,7 +63,10 @@ class Placer:
 
     @property
     def implied(self) -> tuple[str, ...]:
-        """Directories that no entry describes, "" for the root: only made because something lies in them."""
+        """Directories that no entry describes, "" for the root: only made because something lies in them.
+
+        What they are is said by the layers below, see ``seams``.
+        """
         own = self._implied if "" in self._directories else self._implied | {""}
         return tuple(sorted(own))
 
@@ -142,24 +148,26 @@ class Placer:
     def _make_directory(self, above: str, name: str, path: str, entry: tarfile.TarInfo | None) -> None:
         """Make a directory, or keep the one that is there; without ``entry`` because something is to lie in it."""
         parent = self._parent(above)
-        is_new = True
+        is_new, is_fresh = True, False
         try:
             os.mkdir(name, 0o755, dir_fd=parent)
         except FileExistsError:
             there = os.stat(name, dir_fd=parent, follow_symlinks=False)
             is_new = not stat.S_ISDIR(there.st_mode)
             if is_new:
-                if entry is None and not _is_whiteout(there):
+                if entry is None and not is_whiteout(there):
                     raise UsageError(f"{path!r} is no directory, but something is to lie in it") from None
                 self._remove(above, name, path)
                 parent = self._parent(above)
                 os.mkdir(name, 0o755, dir_fd=parent)
                 self._set_opaque(parent, name)  # what was here before hid all that lies below
+                is_fresh = True
         if entry is not None:
             self._directories[path] = _meta(entry)
             self._implied.discard(path)
         elif is_new:
-            self._implied.add(path)
+            if not is_fresh:
+                self._implied.add(path)
             os.chmod(name, 0o755, dir_fd=parent)  # whatever the umask
 
     def _remove(self, above: str, name: str, path: str) -> None:
@@ -186,11 +194,13 @@ class Placer:
         if first == _OPAQUE and not parent:
             self._has_opaque_root = True
         elif first == _OPAQUE and first is name:
-            os.setxattr(self._parent(parent), _OPAQUE_ATTRIBUTE, b"y")
+            os.setxattr(self._parent(parent), OPAQUE_ATTRIBUTE, b"y")
         elif first.startswith(_AUFS):
             return
         elif first is not name or name[len(_WHITEOUT) :] in ("", ".", ".."):
-            raise UsageError(f"{parent}/{name}: names that begin with {_WHITEOUT} are deletions; this is none")
+            raise UsageError(
+                f"{posixpath.join(parent, name)!r}: names that begin with {_WHITEOUT} are deletions; this is none"
+            )
         else:
             hidden = name[len(_WHITEOUT) :]
             fd = self._parent(parent)
@@ -201,7 +211,7 @@ class Placer:
                     self._set_opaque(fd, hidden)
 
     def _set_opaque(self, parent: int, name: str) -> None:
-        os.setxattr(f"/proc/self/fd/{parent}/{name}", _OPAQUE_ATTRIBUTE, b"y", follow_symlinks=False)
+        os.setxattr(f"/proc/self/fd/{parent}/{name}", OPAQUE_ATTRIBUTE, b"y", follow_symlinks=False)
 
     def _make(self, parent: int, name: str, entry: tarfile.TarInfo, stream: Stream) -> None:
         """Make what is no directory. Raises FileExistsError before anything was read or written."""
@@ -256,7 +266,7 @@ class Placer:
         except KernelError as error:
             raise UsageError(f"the hard link {name!r} leads to {target!r}: {os.strerror(error.errno)}") from None
         try:
-            if not last or _is_whiteout(os.stat(last, dir_fd=source, follow_symlinks=False)):
+            if not last or is_whiteout(os.stat(last, dir_fd=source, follow_symlinks=False)):
                 raise FileNotFoundError
             os.link(last, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
@@ -267,6 +277,8 @@ class Placer:
 
 def _path(name: str) -> str:
     """Return a name as a path below the root; "" is the root. A leading "/" or "./" is taken away, as others do."""
+    if len(name) > _NAME_MAX // 4 and len(name.encode(errors="surrogateescape")) > _NAME_MAX:
+        raise UsageError(f"the name {name[:80]!r}... has more than {_NAME_MAX} bytes")
     parts = [part for part in _no_nul(name).split("/") if part not in ("", ".")]
     if ".." in parts:
         raise UsageError(f"the name {name!r} leads out of the root filesystem: it has '..' in it")
@@ -287,7 +299,7 @@ def _meta(entry: tarfile.TarInfo) -> _Meta:
     if headers:
         for key, value in headers.items():
             name = key.removeprefix(_ATTRIBUTE_PREFIX)
-            if name != key and not name.startswith(_OVERLAY_ORDERS):
+            if name != key and not name.startswith(OVERLAY_ORDERS):
                 attributes[_no_nul(name)] = value.encode("utf-8", "surrogateescape")
     return entry.mode & 0o7777, entry.uid, entry.gid, _mtime_ns(entry, headers.get("mtime")), attributes
 
@@ -313,7 +325,8 @@ def _device(entry: tarfile.TarInfo) -> tuple[int, int]:
     return stat.S_IFCHR if entry.ischr() else stat.S_IFBLK, os.makedev(entry.devmajor, entry.devminor)
 
 
-def _is_whiteout(there: os.stat_result) -> bool:
+def is_whiteout(there: os.stat_result) -> bool:
+    """Whether this is what hides a name of the layers below."""
     return stat.S_ISCHR(there.st_mode) and there.st_rdev == 0
 
 

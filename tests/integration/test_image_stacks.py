@@ -1,0 +1,178 @@
+"""Stacks of layers: what Bento mounts is what umoci makes of the same image, and what the specification says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from bento.drivers.image.store import ImageStore
+from bento.drivers.storage.overlay import OverlayStorage
+from bento.kernel.namespace import in_private_mounts
+from bento.model.image import Image
+
+from support.layers import (
+    Bundle,
+    Entry,
+    bundle,
+    directory,
+    file,
+    hardlink,
+    opaque,
+    symlink,
+    tar,
+    whiteout,
+    xattrs,
+)
+from support.stacks import Stack, tree
+
+EXAMPLES = int(os.environ.get("BENTO_FUZZ_EXAMPLES", "15"))
+Tree = dict[str, tuple[object, ...]]
+
+
+def adopt(base: Path, made: Bundle) -> Image:
+    with ImageStore(base).intake() as intake:
+        return intake.adopt(made.put(intake))
+
+
+def mounted(base: Path, image: Image) -> Tree:
+    """What a container made from an image sees."""
+    storage = OverlayStorage(base)
+    storage.prepare("c")
+    try:
+
+        def look() -> Tree:
+            root = storage.mount("c", image.layers)
+            try:
+                return tree(root)
+            finally:
+                storage.unmount("c")
+
+        return in_private_mounts(look)
+    finally:
+        storage.remove("c")
+
+
+def by_umoci(base: Path, made: Bundle) -> Tree:
+    layout = made.write_layout(base / "layout")
+    subprocess.run(
+        ["umoci", "unpack", "--image", f"{layout}:latest", base / "bundle"], check=True, capture_output=True, text=True
+    )
+    return tree(base / "bundle" / "rootfs")
+
+
+@pytest.fixture(scope="module")
+def ground(scratch: Path) -> Path:
+    """A directory on a filesystem that overlayfs can write to; each example has its own below it."""
+    path = Path(tempfile.mkdtemp(prefix="stacks", dir=scratch))
+    return path
+
+
+@settings(
+    max_examples=EXAMPLES,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+)
+@given(data=st.data())
+def test_what_is_mounted_is_what_umoci_unpacks(ground: Path, data: st.DataObject) -> None:
+    drawn = Stack(data)
+    stack = [drawn.layer() for _ in range(data.draw(st.integers(2, 4)))]
+    base = Path(tempfile.mkdtemp(dir=ground))
+    try:
+        made = bundle([tar(entries) for entries in stack], is_packed=True)
+        expected = by_umoci(base, made)
+        assert mounted(base / "r", adopt(base / "r", made)) == expected, "\n".join(map(str, stack))
+    finally:
+        shutil.rmtree(base)
+
+
+Case = tuple[list[list[Entry]], dict[str, tuple[str, int]]]
+
+CASES: dict[str, Case] = {
+    "directories that a layer does not describe are what they were": (
+        [
+            [directory("tmp", 0o1777), directory("home/u", 0o700, uid=1000, **xattrs(trusted__a="1"))],
+            [file("tmp/x"), file("home/u/y")],
+        ],
+        {"tmp": ("drwxrwxrwt", 0), "tmp/x": ("-rw-r--r--", 0), "home/u": ("drwx------", 1000)},
+    ),
+    "the root directory, too": (
+        [[directory("./", 0o751, uid=7), file("x")], [file("y")]],
+        {".": ("drwxr-x--x", 7)},
+    ),
+    "what goes through a link of a lower layer comes to where it leads": (
+        [
+            [directory("usr/lib", 0o750), symlink("lib", "usr/lib"), file("usr/lib/gone"), symlink("abs", "/lib")],
+            [file("lib/new"), whiteout("lib/gone"), hardlink("other", "lib/new"), file("abs/d/e")],
+        ],
+        {
+            "lib": ("lrwxrwxrwx", 0), "usr/lib": ("drwxr-x---", 0), "usr/lib/new": ("-rw-r--r--", 0),
+            "usr/lib/d/e": ("-rw-r--r--", 0), "other": ("-rw-r--r--", 0),
+        },
+    ),
+    "a link that leads nowhere yet": (
+        [[symlink("data", "var/data")], [file("data/x")]],
+        {"data": ("lrwxrwxrwx", 0), "var/data/x": ("-rw-r--r--", 0)},
+    ),
+    "a directory that is described takes the place of a link": (
+        [[directory("usr/lib"), symlink("lib", "usr/lib")], [directory("lib"), file("lib/x")]],
+        {"lib": ("drwxr-xr-x", 0), "lib/x": ("-rw-r--r--", 0)},
+    ),
+    "what a layer has deleted before is not what it was": (
+        [[directory("d", 0o700), file("d/a")], [whiteout("d"), file("d/b")]],
+        {"d": ("drwxr-xr-x", 0), "d/b": ("-rw-r--r--", 0)},
+    ),
+    "what a layer has emptied is": (
+        [[directory("d", 0o700), file("d/a")], [opaque("d"), file("d/b")]],
+        {"d": ("drwx------", 0), "d/b": ("-rw-r--r--", 0)},
+    ),
+    "three layers": (
+        [[directory("d", 0o700)], [file("d/a")], [file("d/e/b")], [file("d/e/c")]],
+        {"d": ("drwx------", 0), "d/e": ("drwxr-xr-x", 0), "d/e/c": ("-rw-r--r--", 0)},
+    ),
+    "the same layer twice": (
+        [[directory("d", 0o700)], [file("d/a")], [whiteout("d/a")], [file("d/a")]],
+        {"d": ("drwx------", 0), "d/a": ("-rw-r--r--", 0)},
+    ),
+}  # fmt: skip
+
+
+def test_what_a_layer_leaves_unsaid_is_what_lies_below(ground: Path) -> None:
+    for name, (stack, expected) in CASES.items():
+        base = Path(tempfile.mkdtemp(dir=ground))
+        made = bundle([tar(entries) for entries in stack])
+        seen = mounted(base / "r", adopt(base / "r", made))
+        assert {path: seen[path][:2] for path in expected} == expected, name
+        if name != "the root directory, too":  # umoci leaves the bundle's own as it made it
+            assert seen == by_umoci(base, made), name
+
+
+def test_a_file_below_that_should_be_a_directory_gives_way(ground: Path) -> None:
+    """As with Podman; umoci refuses such an image."""
+    base = Path(tempfile.mkdtemp(dir=ground))
+    made = bundle([tar([file("f"), symlink("l", "f")]), tar([file("f/x"), file("l/y")])])
+    assert set(mounted(base, adopt(base, made))) == {".", "f", "f/x", "l", "l/y"}
+
+
+def test_seams_are_made_once_shared_and_removed_with_their_images(ground: Path) -> None:
+    base = Path(tempfile.mkdtemp(dir=ground))
+    store = ImageStore(base)
+    lower, upper = tar([directory("d", 0o700)]), tar([file("d/a")])
+    plain = adopt(base, bundle([tar([directory("d")]), upper]))
+    assert len(plain.layers) == 2, "nothing to mend: no seam"
+    first = adopt(base, bundle([lower, upper]))
+    assert len(first.layers) == 3
+    inode = os.stat(first.layers[0]).st_ino
+    again = adopt(base, bundle([lower, upper], config={"config": {"Cmd": ["other"]}}))
+    assert (again.layers, os.stat(again.layers[0]).st_ino) == (first.layers, inode)
+    assert sorted(store.layers()) == sorted({*plain.layers, *first.layers})
+    store.remove(lambda: [first.layers[0]])
+    assert adopt(base, bundle([lower, upper])).layers == first.layers
+    assert os.path.isdir(first.layers[0])
+    assert store.leftovers() == []
