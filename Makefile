@@ -86,6 +86,11 @@ test: setup-test ## Every test (as root); T=path or T='-k words' for some
 unit: $(VENV)/.ready-test ## Tests that need no root: unit and property
 	@$(BIN)/python -m pytest $(wildcard tests/unit tests/property) $(T)
 
+.PHONY: fuzz
+fuzz: setup-test ## Hostile layers, documents, stacks against umoci, kills: N=2000 examples of each (as root)
+	@BENTO_FUZZ_EXAMPLES=$(or $(N),2000) $(BIN)/python -m pytest -o timeout=0 tests/contract/test_image_fuzz.py \
+		tests/property/test_image_documents.py tests/integration/test_image_stacks.py tests/integration/test_image_kills.py
+
 .PHONY: coverage
 coverage: $(VENV)/.ready-test ## Branch coverage of the unit and property tests
 	@$(BIN)/python -m pytest -q --cov --cov-report=term $(wildcard tests/unit tests/property) $(T)

@@ -27,9 +27,12 @@ _DECOMPRESSORS: Final[tuple[tuple[bytes, tuple[str, ...], str], ...]] = (
     (b"BZh", ("bzip2",), "bzip2"),
 )
 """First bytes, programs (the first that is there), Debian package."""
+_GZIP_WARNING: Final = 2
+"""gzip's exit status for garbage behind the last member, of which pigz says nothing; Docker takes it too. What counts
+is the digest of what came out."""
 _FREE_BYTES: Final = 64 << 20
 """What is left free on the disk for those who work beside: a layer that would fill it is given up before."""
-_LOOK_EVERY_BYTES: Final = 32 << 20
+LOOK_EVERY_BYTES: Final = 32 << 20
 
 _DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors that are not the archive's fault."""
@@ -66,7 +69,7 @@ def unpack(source_fd: int, target: Path, algorithm: str, check: Callable[[], Non
                 raise
             raise UsageError(f"it cannot be unpacked: {reason}") from error
         done = child.finish(_END_LIMIT_S)
-        if done.returncode != 0:
+        if done.returncode not in (0, _GZIP_WARNING if program.endswith("gzip") else 0):
             reason = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
             raise UsageError(f"it cannot be unpacked: {reason[:200]}")
         return result
@@ -111,13 +114,13 @@ class _Room:
     def __init__(self, target: Path, check: Callable[[], None]) -> None:
         self._target = target
         self._check = check
-        self._next_look = _LOOK_EVERY_BYTES
+        self._next_look = LOOK_EVERY_BYTES
 
     def check(self, done_bytes: int) -> None:
         self._check()
         if done_bytes < self._next_look:
             return
-        self._next_look = done_bytes + _LOOK_EVERY_BYTES
+        self._next_look = done_bytes + LOOK_EVERY_BYTES
         if done_bytes > STREAM_MAX_BYTES:
             raise UsageError(f"the layer has more than {STREAM_MAX_BYTES >> 40} TiB")
         status = os.statvfs(self._target)

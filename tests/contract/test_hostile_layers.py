@@ -1,0 +1,387 @@
+"""Layers and images that lie: refused with one clear line, or taken as umoci and Podman take them; nothing is left."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import os
+import stat
+import subprocess
+import sys
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bento.drivers.image import tarstream, unpack
+from bento.drivers.image.store import ImageStore
+from bento.errors import BentoError, NotFound, UsageError
+from bento.model.image import Image
+
+from support import layers
+from support.layers import (
+    Entry,
+    bundle,
+    device,
+    directory,
+    fifo,
+    file,
+    hardlink,
+    opaque,
+    sha256,
+    symlink,
+    tar,
+    whiteout,
+    xattrs,
+)
+
+OUT = "leads out"
+DEEP = "/".join(["d" * 250] * 16)  # 4015 bytes: PATH_MAX is 4096 (path_resolution(7))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "store" / "root"
+
+
+@pytest.fixture
+def images(root: Path) -> ImageStore:
+    return ImageStore(root)
+
+
+@pytest.fixture(autouse=True)
+def nothing_outside(tmp_path: Path, root: Path) -> Any:
+    """Whatever a layer says: nothing is made, changed or linked outside of the store; and no half-made thing in it."""
+    victims = tmp_path / "store" / "victims"
+    (victims / "inner").mkdir(parents=True)
+    (victims / "precious").write_text("precious")
+    before = sorted(os.listdir(tmp_path / "store"))
+    yield
+    assert sorted(set(os.listdir(tmp_path / "store")) - {"root"}) == before
+    assert sorted(path.name for path in victims.rglob("*")) == ["inner", "precious"]
+    there = (victims / "precious").stat()
+    assert ((victims / "precious").read_text(), there.st_nlink, there.st_uid) == ("precious", 1, 0)
+    assert [path.name for path in root.glob("layers/tmp-*")] == []
+
+
+def adopt(images: ImageStore, *stack: Sequence[Entry] | bytes, **lies: Any) -> Image:
+    made = bundle([each if isinstance(each, bytes) else tar(each) for each in stack], **lies)
+    with images.intake() as intake:
+        return intake.adopt(made.put(intake))
+
+
+def assert_refused(images: ImageStore, root: Path, match: str, *stack: Sequence[Entry] | bytes, **lies: Any) -> None:
+    with pytest.raises(BentoError, match=match) as caught:
+        adopt(images, *stack, **lies)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+    left = [path for path in root.glob("[bl]*s/**/*") if path.is_file() or path.parent.name == "layers"]
+    assert left == []
+
+
+def top(image: Image) -> Path:
+    return Path(image.layers[0])
+
+
+VICTIMS = "{victims}"
+
+REFUSED: dict[str, tuple[str, list[list[Entry]]]] = {
+    "parent": (OUT, [[file("../victims/new")]]),
+    "parent-inside": (OUT, [[file("a/../../../victims/new")]]),
+    "parent-directory": (OUT, [[directory("..", 0o777)]]),
+    "parent-that-stays-inside": (OUT, [[directory("a"), file("a/../b")]]),  # nobody writes such names
+    "link-of-the-same-layer": (OUT, [[symlink("l", VICTIMS), file("l/new")]]),
+    "link-up": (OUT, [[symlink("l", "../../.."), file("l/victims/new")]]),
+    "link-by-link": (OUT, [[symlink("l", "m"), symlink("m", VICTIMS), file("l/new")]]),
+    "directory-in-link": (OUT, [[symlink("l", VICTIMS), directory("l/inner", 0o777, uid=5)]]),
+    "deletion-in-link": (OUT, [[symlink("l", VICTIMS), whiteout("l/precious")]]),
+    "emptied-link": (OUT, [[symlink("l", VICTIMS), opaque("l")]]),
+    "loop": ("cannot be entered", [[symlink("l", "l"), file("l/new")]]),
+    "hard-link-out": ("not in its layer|leads to", [[hardlink("h", f"{VICTIMS}/precious")]]),
+    "hard-link-up": (OUT, [[hardlink("h", "../../../victims/precious")]]),
+    "hard-link-through-link": ("leads to", [[symlink("l", VICTIMS), hardlink("h", "l/precious")]]),
+    "hard-link-to-nothing": ("not in its layer", [[hardlink("h", "nothing")]]),
+    "hard-link-to-lower-layer": ("not in its layer", [[file("f")], [hardlink("h", "f")]]),
+    "hard-link-to-directory": ("cannot be made", [[directory("d"), hardlink("h", "d")]]),
+    "hard-link-to-deletion": ("not in its layer", [[whiteout("gone"), hardlink("h", "gone")]]),
+    "file-in-file": ("no directory", [[file("f"), file("f/new")]]),
+    "deletion-of-nothing": (r"\.wh\.", [[file(".wh.", b"")]]),
+    "deletion-of-dot": (r"\.wh\.", [[file(".wh..", b"")]]),
+    "deletion-of-parent": (r"\.wh\.", [[file("a/.wh...", b"")]]),
+    "deletion-as-directory": (r"\.wh\.", [[file(".wh.a/b", b"")]]),
+    "root-as-file": ("place of the root", [[file(".", b"")]]),
+    "root-as-link": ("place of the root", [[symlink("./", VICTIMS)]]),
+    "name-too-long": ("File name too long", [[file("x" * 256)]]),
+    "path-too-long": ("more than 4095 bytes", [[file(f"{DEEP}/{'x' * 200}")]]),
+    "unknown-type": ("type", [[Entry("odd", {"type": b"Z"})]]),
+    "odd-owner": ("owner", [[file("f", uid=2**33)]]),
+    "odd-device": ("device", [[device("d", 1 << 20, 1)]]),
+    "attribute-too-large": ("cannot be made", [[file("f", **xattrs(user__big="x" * 70_000))]]),
+}  # fmt: skip
+
+
+def test_refused_with_one_line_and_nothing_left(tmp_path: Path) -> None:
+    victims = str(tmp_path / "store" / "victims")
+    for name, (match, stack) in REFUSED.items():
+        for entries in stack:
+            for entry in entries:
+                if VICTIMS in entry.fields.get("linkname", ""):
+                    entry.fields["linkname"] = entry.fields["linkname"].replace(VICTIMS, victims)
+        root = tmp_path / "store" / "root" / name
+        assert_refused(ImageStore(root), root, match, *stack)
+
+
+class TestTaken:
+    """What looks odd and is legal: taken as others take it."""
+
+    def test_absolute_names_are_below_the_root(self, images: ImageStore) -> None:
+        made = top(adopt(images, [file("/etc/passwd"), file("//a//b"), file("./c"), hardlink("/d", "/etc/passwd")]))
+        assert sorted(str(each.relative_to(made)) for each in made.rglob("*") if each.is_file()) == [
+            "a/b", "c", "d", "etc/passwd",
+        ]  # fmt: skip
+        assert (made / "d").stat().st_nlink == 2
+
+    def test_a_link_of_the_same_layer_that_stays_inside_is_followed(self, images: ImageStore) -> None:
+        made = top(adopt(images, [directory("usr/lib"), symlink("lib", "usr/lib"), file("lib/new")]))
+        assert (made / "usr/lib/new").exists()
+        assert (made / "lib").is_symlink()
+
+    def test_the_last_of_the_same_name_wins(self, root: Path, tmp_path: Path) -> None:
+        kinds = {
+            "file": [file("x", b"content")],
+            "directory": [directory("x"), file("x/inner")],
+            "link": [symlink("x", str(tmp_path / "store" / "victims"))],
+            "fifo": [fifo("x")],
+            "hard": [hardlink("x", "other")],
+            "deletion": [whiteout("x")],
+        }
+        expected = {
+            "file": stat.S_IFREG, "directory": stat.S_IFDIR, "link": stat.S_IFLNK, "fifo": stat.S_IFIFO,
+            "hard": stat.S_IFREG, "deletion": stat.S_IFCHR,
+        }  # fmt: skip
+        for first, second in itertools.product(kinds, repeat=2):
+            images = ImageStore(root / f"{first}-{second}")
+            made = top(adopt(images, [file("other"), *kinds[first], *kinds[second]]))
+            # A deletion is of the layers below: what its own layer has stays (layer.md, "Whiteouts").
+            kind = first if second == "deletion" else second
+            assert stat.S_IFMT((made / "x").lstat().st_mode) == expected[kind], (first, second)
+            if kind == "directory":
+                assert_names(made / "x", ["inner"])
+
+    def test_devices_set_user_id_and_odd_names(self, images: ImageStore) -> None:
+        odd = os.fsdecode(b"new\nline \xff\x01")
+        entries = [device("null", 1, 3), device("disk", 8, 0, is_block=True), file("su", mode=0o6755, uid=7), file(odd)]
+        made = top(adopt(images, entries))
+        assert (made / "null").stat().st_rdev == os.makedev(1, 3)
+        assert stat.S_ISBLK((made / "disk").stat().st_mode)
+        assert (stat.S_IMODE((made / "su").stat().st_mode), (made / "su").stat().st_uid) == (0o6755, 7)
+        assert odd in os.listdir(made)
+        mount_options = subprocess.run(["stat", "-c", "%a", made.parent], capture_output=True, text=True, check=True)
+        assert mount_options.stdout.strip() == "700"  # nobody but root reaches what is set-user-ID here
+
+    def test_a_device_0_0_would_be_a_deletion(self, images: ImageStore) -> None:
+        """overlayfs knows no other: the same to it. umoci makes the device."""
+        made = top(adopt(images, [device("gone", 0, 0)]))
+        assert stat.S_ISCHR((made / "gone").stat().st_mode)
+
+    def test_the_longest_path(self, images: ImageStore) -> None:
+        made = top(adopt(images, [file(f"{DEEP}/x")]))
+        at = os.open(made, os.O_RDONLY)
+        for part in DEEP.split("/"):
+            at, above = os.open(part, os.O_RDONLY, dir_fd=at), at
+            os.close(above)
+        assert os.listdir(at) == ["x"]
+        os.close(at)
+
+    def test_orders_to_overlayfs_are_dropped_and_others_set(self, images: ImageStore) -> None:
+        orders = xattrs(trusted__overlay__opaque="y", trusted__overlay__redirect="/etc", trusted__mine="1")
+        made = top(adopt(images, [directory("d", **orders), file("f", **orders), symlink("l", "f", **orders)]))
+        for name in ("d", "f", "l"):
+            assert os.listxattr(made / name, follow_symlinks=False) == ["trusted.mine"]
+        user = xattrs(user__overlay__opaque="y")  # means something to mounts with the option userxattr: ours have not
+        assert os.listxattr(top(adopt(images, [directory("d", **user)])) / "d") == ["user.overlay.opaque"]
+
+    def test_attributes_of_kinds_that_this_machine_has_not_are_left_out(self, images: ImageStore) -> None:
+        assert os.listxattr(top(adopt(images, [file("f", **xattrs(nonsense="x"))])) / "f") == []
+
+    def test_opaque_in_odd_places(self, images: ImageStore) -> None:
+        made = top(adopt(images, [file("f"), directory("d"), opaque("d"), opaque("e"), file("e/x")]))
+        for name in ("d", "e"):
+            assert os.getxattr(made / name, "trusted.overlay.opaque") == b"y"
+        assert_names(made, ["d", "e", "f"])
+        aufs = [file(".wh..wh.plnk/1.2", b""), file(".wh..wh.aufs", b""), file("x")]
+        assert_names(top(adopt(images, aufs)), ["x"])
+
+    def test_deletions_of_what_is_not_there(self, images: ImageStore) -> None:
+        adopt(images, [file("x")], [whiteout("nothing"), whiteout("no/such/directory"), file("y")])
+
+    @pytest.mark.parametrize("trailing", [bytes(512), bytes(40_000), b"garbage after the end" * 40])
+    def test_what_follows_the_end_belongs_to_the_digest_only(self, images: ImageStore, trailing: bytes) -> None:
+        assert_names(top(adopt(images, tar([file("x")]) + trailing)), ["x"])
+
+    def test_gzip_members_one_after_the_other(self, images: ImageStore) -> None:
+        """Legal (RFC 1952, 2.2), and what estargz and parallel compressors write."""
+        whole = tar([file("x", os.urandom(5000)), file("y")])
+        packed = gzip.compress(whole[:3000]) + gzip.compress(whole[3000:])
+        assert_names(top(adopt_packed(images, packed, whole)), ["x", "y"])
+
+    def test_zstd_frames_one_after_the_other(self, images: ImageStore) -> None:
+        whole = tar([file("x", os.urandom(5000)), file("y")])
+        halves = [zstd(whole[:3000]), b"\x50\x2a\x4d\x18\4\0\0\0skip", zstd(whole[3000:])]  # RFC 8878, 3.1.2
+        assert_names(top(adopt_packed(images, b"".join(halves), whole)), ["x", "y"])
+
+    def test_an_empty_layer(self, images: ImageStore) -> None:
+        assert len(adopt(images, [file("x")], bytes(1024), [file("y")]).layers) == 3
+
+
+def assert_names(directory: Path, names: list[str]) -> None:
+    assert sorted(os.listdir(directory)) == names
+
+
+def zstd(content: bytes) -> bytes:
+    return subprocess.run(["zstd", "-q", "-c"], input=content, capture_output=True, check=True).stdout
+
+
+def adopt_packed(images: ImageStore, packed: bytes, whole: bytes) -> Image:
+    made = bundle([packed], diff_ids=[sha256(whole)], layer={"mediaType": layers.GZIP})
+    with images.intake() as intake:
+        return intake.adopt(made.put(intake))
+
+
+class TestLies:
+    """What a manifest or a configuration says of a layer, and what it is."""
+
+    @pytest.mark.parametrize("more", [1, -1, 1 << 40])
+    def test_of_its_size(self, images: ImageStore, root: Path, more: int) -> None:
+        content = tar([file("x")])
+        lie = {"size": len(content) + more}
+        assert_refused(images, root, "as the manifest says", content, layer=lie)
+
+    def test_of_its_diff_id(self, images: ImageStore, root: Path) -> None:
+        assert_refused(images, root, "as the configuration says", [file("x")], diff_ids=[sha256(b"other")])
+
+    def test_of_the_order_of_diff_ids(self, images: ImageStore, root: Path) -> None:
+        stack = [tar([file("x")]), tar([file("y")])]
+        assert_refused(images, root, "as the configuration says", *stack, diff_ids=[*map(sha256, reversed(stack))])
+
+    def test_a_blob_that_is_not_its_digest(self, images: ImageStore, root: Path) -> None:
+        for victim in range(3):
+            made = bundle([tar([file("x")])])
+            with images.intake() as intake:
+                made.put(intake)
+                place = list((root / "layers").glob("tmp-*/blobs/*"))
+                digests = list(made.blobs)
+                path = next(each for each in place if each.name == digests[victim])
+                content = bytearray(path.read_bytes())
+                content[len(content) // 2] ^= 1
+                path.write_bytes(content)
+                with pytest.raises(UsageError, match=r"damaged|another digest"):
+                    intake.adopt(made.manifest)
+        assert images.layers() == images.idle_blobs() == []
+
+    def test_a_blob_that_is_missing(self, images: ImageStore, root: Path) -> None:
+        made = bundle([tar([file("x")])])
+        for missing in made.blobs:
+            with images.intake() as intake:
+                for digest, content in made.blobs.items():
+                    if digest != missing:
+                        intake.add_bytes(content)
+                with pytest.raises(NotFound, match="missing"):
+                    intake.adopt(made.manifest)
+        assert images.layers() == images.idle_blobs() == []
+
+    @pytest.mark.parametrize("damage", ["cut", "flipped", "cut-after-tar"])
+    def test_a_damaged_stream(self, images: ImageStore, damage: str) -> None:
+        whole = tar([file("x", os.urandom(100_000)), file("y")])
+        for pack in (gzip.compress, zstd):
+            packed = bytearray(pack(whole))
+            if damage == "cut":
+                del packed[len(packed) // 2 :]
+            elif damage == "cut-after-tar":
+                del packed[-3:]
+            else:
+                packed[len(packed) // 2] ^= 0x10
+            with pytest.raises(UsageError) as caught:
+                adopt_packed(images, bytes(packed), whole)
+            assert "\n" not in str(caught.value)
+            assert images.layers() == images.idle_blobs() == []
+
+    def test_garbage_behind_a_compressed_stream(
+        self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Behind gzip's it is ignored, as Docker does, by gzip and by pigz; behind zstd's it is refused."""
+        whole = tar([file("x")])
+        with pytest.raises(UsageError):
+            adopt_packed(images, zstd(whole) + b"garbage" * 10, whole)
+        assert images.layers() == images.idle_blobs() == []
+        adopt_packed(images, gzip.compress(whole) + b"garbage" * 10, whole)
+        monkeypatch.setattr(unpack, "_DECOMPRESSORS", ((b"\x1f\x8b", ("gzip",), "gzip"),))
+        adopt_packed(ImageStore(root / "other"), gzip.compress(whole) + b"garbage" * 10, whole)
+
+    def test_a_file_that_is_shorter_than_it_says(self, images: ImageStore, root: Path) -> None:
+        info = tarfile.TarInfo("x")
+        info.size = 1 << 40
+        assert_refused(images, root, "ends in the middle", info.tobuf() + bytes(2048))
+
+
+class TestBombs:
+    def test_too_many_entries(self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tarstream, "ENTRIES_MAX", 20)
+        adopt(ImageStore(root / "fits"), [file(str(number)) for number in range(20)])
+        assert_refused(images, root, "more than 20 entries", [file(str(number)) for number in range(21)])
+
+    def test_too_many_bytes(self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(unpack, "STREAM_MAX_BYTES", 1 << 20)
+        monkeypatch.setattr(unpack, "LOOK_EVERY_BYTES", 1 << 16)
+        whole = tar([file("zeros", bytes(8 << 20))])
+        made = bundle([gzip.compress(whole)], diff_ids=[sha256(whole)], layer={"mediaType": layers.GZIP})
+        with images.intake() as intake, pytest.raises(UsageError, match="has more than"):
+            intake.adopt(made.put(intake))
+        assert images.layers() == images.idle_blobs() == []
+
+    def test_a_sparse_file_larger_than_any_disk_takes_no_room(self, images: ImageStore, tmp_path: Path) -> None:
+        with open(tmp_path / "huge", "wb") as huge:
+            huge.truncate(1 << 40)
+        made = subprocess.run(
+            ["tar", "-C", tmp_path, "--sparse", "-cf", "-", "huge"], check=True, capture_output=True
+        ).stdout
+        there = (top(adopt(images, made)) / "huge").stat()
+        assert (there.st_size, there.st_blocks) == (1 << 40, 0)
+
+    def test_too_large_a_header(self, images: ImageStore, root: Path) -> None:
+        assert_refused(images, root, "header", [file("f", pax_headers={"comment": "x" * (5 << 20)})])
+
+    def test_too_many_layers(self, images: ImageStore, root: Path) -> None:
+        empty = layers.descriptor(layers.PLAIN, bytes(1024))
+        assert_refused(images, root, "500", bytes(1024), manifest={"layers": [empty] * 501})
+
+    def test_an_image_larger_than_the_disk(self, tmp_path: Path) -> None:
+        """Its blob has room, what it unpacks to has not: said before the disk is full, and nothing is left."""
+        code = """
+import gzip, os, sys
+from pathlib import Path
+sys.path[:0] = sys.argv[2].split(":")
+from bento.drivers.image.store import ImageStore
+from bento.errors import StorageUnusable
+from support.layers import GZIP, bundle, file, sha256, tar
+whole = tar([file(str(number), bytes(1 << 20)) for number in range(130)])
+made = bundle([gzip.compress(whole, 1)], diff_ids=[sha256(whole)], layer={"mediaType": GZIP})
+images = ImageStore(Path(sys.argv[1]))
+try:
+    with images.intake() as intake:
+        intake.adopt(made.put(intake))
+except StorageUnusable as error:
+    assert os.statvfs(sys.argv[1]).f_bavail > 100 << 8, "it was not given back"
+    print(error, images.layers(), images.idle_blobs(), images.leftovers())
+"""
+        (tmp_path / "small").mkdir()
+        small = str(tmp_path / "small")
+        words = [sys.executable, "-c", code, small, ":".join(sys.path)]
+        done = subprocess.run(
+            ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=128m none "$0" && exec "$@"', small, *words],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert "64 MiB are free" in done.stdout
+        assert done.stdout.strip().endswith("[] [] []")
