@@ -115,6 +115,8 @@ REFUSED: dict[str, tuple[str, list[list[Entry]]]] = {
     "root-as-link": ("place of the root", [[symlink("./", VICTIMS)]]),
     "name-too-long": ("File name too long", [[file("x" * 256)]]),
     "path-too-long": ("more than 4095 bytes", [[file(f"{DEEP}/{'x' * 200}")]]),
+    "too-deep": ("256 directories deep", [[file("a/" * 1900 + "x")]]),
+    "too-deep-a-target": ("256 directories deep", [[hardlink("x", "a/" * 1900 + "x")]]),
     "unknown-type": ("type", [[Entry("odd", {"type": b"Z"})]]),
     "odd-owner": ("owner", [[file("f", uid=2**33)]]),
     "odd-device": ("device", [[device("d", 1 << 20, 1)]]),
@@ -194,6 +196,15 @@ class TestTaken:
             os.close(above)
         assert os.listdir(at) == ["x"]
         os.close(at)
+
+    def test_the_deepest_path(self, images: ImageStore) -> None:
+        deep = "a/" * 250
+        for stack in (
+            [[file(f"{deep}x")]],
+            [[directory("r"), symlink("l", "r")], [file(f"l/{deep}x")]],
+            [[directory("r", 0o700)], [file(f"r/{deep}x")]],
+        ):
+            adopt(images, *stack)
 
     def test_orders_to_overlayfs_are_dropped_and_others_set(self, images: ImageStore) -> None:
         orders = xattrs(trusted__overlay__opaque="y", trusted__overlay__redirect="/etc", trusted__mine="1")

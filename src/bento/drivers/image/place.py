@@ -38,6 +38,8 @@ OVERLAY_ORDERS: Final = "trusted.overlay."
 _ID_MAX: Final = 2**32 - 2  # the last one means "unchanged" to chown(2)
 _NAME_MAX: Final = 4095
 """Bytes of a path that programs can open (PATH_MAX of limits.h, less the NUL)."""
+_DEPTH_MAX: Final = 256
+"""Directories in each other; real images have some dozen. The kernel walks the whole way for each of them."""
 _MAJOR_MAX: Final = 2**12 - 1
 _MINOR_MAX: Final = 2**20 - 1
 _TIME_RANGE: Final = range(-(2**31), 2**34)
@@ -126,7 +128,25 @@ class Placer:
         return fd
 
     def _enter(self, path: str) -> int:
-        """Open a directory, making it and those above it when they are missing."""
+        """Open a directory, making it and those above it when they are missing, the highest first."""
+        missing: list[str] = []
+        at = path
+        while at:
+            fd = self._try_to_enter(at)
+            if fd is not None and not missing:
+                return fd
+            if fd is not None:
+                os.close(fd)
+                break
+            missing.append(at)
+            at = at.rpartition("/")[0]
+        for each in reversed(missing):
+            above, _, name = each.rpartition("/")
+            self._make_directory(above, name, each, None)
+        above, _, name = path.rpartition("/")
+        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=self._parent(above))
+
+    def _try_to_enter(self, path: str) -> int | None:
         try:
             return open_beneath(self._root, path, _DIRECTORY)
         except KernelError as error:
@@ -134,9 +154,7 @@ class Placer:
                 raise UsageError(f"{path!r} leads out of the root filesystem through a symbolic link") from None
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 raise UsageError(f"{path!r} cannot be entered: {os.strerror(error.errno)}") from None
-        above, _, name = path.rpartition("/")
-        self._make_directory(above, name, path, None)
-        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=self._parent(above))
+            return None
 
     def _forget_open(self) -> None:
         """Names may mean other directories now."""
@@ -282,6 +300,8 @@ def _path(name: str) -> str:
     parts = [part for part in _no_nul(name).split("/") if part not in ("", ".")]
     if ".." in parts:
         raise UsageError(f"the name {name!r} leads out of the root filesystem: it has '..' in it")
+    if len(parts) > _DEPTH_MAX:
+        raise UsageError(f"the name {name[:80]!r}... is more than {_DEPTH_MAX} directories deep")
     return "/".join(parts)
 
 

@@ -53,9 +53,14 @@ def make_seam(layer: Path, implied: Sequence[str], below: Sequence[Path], target
     ``below``: directories of all that lies under the layer, topmost first, seams too. Raises OSError, UsageError.
     """
     seam = _Seam(layer, frozenset(implied), below, target)
-    for path in sorted(implied):
-        seam.mend(path)
-    return seam.finish()
+    try:
+        for path in sorted(implied):
+            seam.mend(path)
+        return seam.finish()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise UsageError("a layer has a path that is too long where it leads to", hint="it is damaged") from None
 
 
 class _Seam:
@@ -77,10 +82,10 @@ class _Seam:
 
     def mend(self, path: str) -> None:
         """Compare one implied directory with what lies below under its name. Those above it came before."""
-        if any(path.startswith(each) for each in self._led_away) or self._is_cut_off(path):
+        if any(path.startswith(each) for each in self._led_away):
             return
         found = _find(self._below, path)
-        if found is None:
+        if found is None or self._is_cut_off(path):
             return
         mode = found.lstat().st_mode
         if stat.S_ISDIR(mode):
@@ -105,26 +110,31 @@ class _Seam:
 
     def _carry(self, source: str, path: str) -> None:
         """Lay what the layer has in its directory ``source`` into ``path``."""
-        self._make_directory(path, None)
-        if _is_opaque(self._layer / source):
-            os.setxattr(self._place(path), OPAQUE_ATTRIBUTE, b"y")
-        for name in sorted(os.listdir(self._layer / source)):
-            inner, there = f"{source}/{name}", f"{path}/{name}".lstrip("/")
-            each = self._layer / inner
-            if not stat.S_ISDIR(each.lstat().st_mode):
-                with suppress(FileExistsError):
-                    os.link(each, self._place(there), follow_symlinks=False)
-            elif inner in self._implied:
-                self._carry(inner, _resolve(self._below, there) or there)
-            else:
-                self._make_directory(there, each)
-                self._carry(inner, there)
+        todo: list[tuple[str, str, Path | None]] = [(source, path, None)]
+        while todo:
+            source, path, model = todo.pop()
+            self._make_directory(path, model)
+            if _is_opaque(self._layer / source):
+                os.setxattr(self._place(path), OPAQUE_ATTRIBUTE, b"y")
+            for name in sorted(os.listdir(self._layer / source)):
+                inner, there = f"{source}/{name}", f"{path}/{name}".lstrip("/")
+                each = self._layer / inner
+                if not stat.S_ISDIR(each.lstat().st_mode):
+                    with suppress(FileExistsError):
+                        os.link(each, self._place(there), follow_symlinks=False)
+                elif inner in self._implied:
+                    todo.append((inner, _resolve(self._below, there) or there, None))
+                else:
+                    todo.append((inner, there, each))
 
     def _make_directory(self, path: str, model: Path | None) -> None:
-        """Make a directory like ``model``; without one, like what would be seen there."""
+        """Make a directory like ``model``, with those above it; without one, like what would be seen there."""
         if path in self._made and model is None:
             return
         self._make_parents(path)
+        self._make_one(path, model)
+
+    def _make_one(self, path: str, model: Path | None) -> None:
         place = self._place(path)
         if path and path not in self._made:
             try:
@@ -149,9 +159,14 @@ class _Seam:
         return Path(f"{self._target}/{path}")  # not by "/", which takes an absolute name for itself
 
     def _make_parents(self, path: str) -> None:
-        above = path.rpartition("/")[0]
-        if path and above not in self._made:
-            self._make_directory(above, None)
+        missing = []
+        while path:
+            path = path.rpartition("/")[0]
+            if path in self._made:
+                break
+            missing.append(path)
+        for each in reversed(missing):
+            self._make_one(each, None)
 
 
 def _copy_link(source: Path, place: Path) -> None:
