@@ -209,16 +209,7 @@ def _merge(
     options: CreateOptions, image: Image, container_id: str, runtime: str, requires: tuple[str, ...]
 ) -> ContainerSpec:
     config = image.config
-    # Docker's rule: an entrypoint given by the user resets the image's command.
-    entrypoint = config.entrypoint if options.entrypoint is None else options.entrypoint
-    inherited = config.command if options.entrypoint is None else ()
-    command = options.command or inherited
-    if options.system and not (*entrypoint, *command):
-        command = (_SYSTEM_COMMAND,)
-    if not (*entrypoint, *command):
-        raise UsageError(f"no command given, and image {options.image} has none", hint="name one after the image")
-    if "" in (*entrypoint, *command)[:1]:
-        raise UsageError("the command is an empty word", hint="name a program")
+    entrypoint, command = _program(options, config)
     return ContainerSpec(
         image=options.image,
         image_id=image.id,
@@ -256,6 +247,20 @@ def _merge(
         healthcheck=config.healthcheck,
         notes=_platform_notes(options.image, image),
     )
+
+
+def _program(options: CreateOptions, config: ImageConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return entry point and command. Docker's rule: an entry point that was given resets the image's command."""
+    entrypoint = config.entrypoint if options.entrypoint is None else options.entrypoint
+    inherited = config.command if options.entrypoint is None else ()
+    command = options.command or inherited
+    if options.system and not (*entrypoint, *command):
+        command = (_SYSTEM_COMMAND,)
+    if not (*entrypoint, *command):
+        raise UsageError(f"no command given, and image {options.image} has none", hint="name one after the image")
+    if "" in (*entrypoint, *command)[:1]:
+        raise UsageError("the command is an empty word", hint="name a program")
+    return entrypoint, command
 
 
 def _stop_signal(name: str, config: ImageConfig) -> int | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
+from bento.engine.facade_files import FileVerbs
+from bento.engine.facade_images import ImageVerbs
 from bento.errors import AlreadyStopped
 from bento.lazy import LazyModule
 from bento.model.container import Container, Status
@@ -17,26 +19,15 @@ if TYPE_CHECKING:
 
     from bento.engine import (
         after_exit,
-        archive,
-        commit,
-        copying,
         create,
-        diff,
         doctor,
         erase,
         exec_,
         exec_sessions,
         explain,
-        export,
-        image_inspect,
-        image_list,
-        images,
         inspect,
         logs,
-        mounting,
         prune,
-        pull,
-        push,
         reconcile,
         remove,
         request,
@@ -44,57 +35,34 @@ if TYPE_CHECKING:
         signals,
         start,
         stop,
-        volumes,
         wait,
     )
-    from bento.engine.commit import CommitOptions
-    from bento.engine.copying import CopyOptions
     from bento.engine.create import CreateOptions
     from bento.engine.doctor import Finding
     from bento.engine.exec_ import Attached
-    from bento.engine.image_inspect import HistoryStep
-    from bento.engine.image_list import DiskUsage, ImageUsage
-    from bento.engine.images import RemovedImage
     from bento.engine.logs import LogLine
     from bento.engine.outcome import StopOutcome, StopProgress
     from bento.engine.parts import Parts
     from bento.engine.prune import Pruned
-    from bento.engine.pull import Pulled
     from bento.engine.request import StopOptions
     from bento.engine.start import Started
-    from bento.engine.volumes import PrunedVolumes
     from bento.errors import StateCorrupt
-    from bento.files.changes import Change
     from bento.model.exec import ExecOptions, ExecSession
-    from bento.model.image import Image, ImageConfig
     from bento.model.network import Port
     from bento.model.stop import StopReport
-    from bento.model.transfer import Access, TransferProgress
-    from bento.model.volume import Volume
     from bento.stop.forecast import Forecast
 else:
     (
         after_exit,
-        archive,
-        commit,
-        copying,
         create,
-        diff,
         doctor,
         erase,
         exec_,
         exec_sessions,
         explain,
-        export,
-        image_inspect,
-        image_list,
-        images,
         inspect,
         logs,
-        mounting,
         prune,
-        pull,
-        push,
         reconcile,
         remove,
         request,
@@ -102,32 +70,20 @@ else:
         signals,
         start,
         stop,
-        volumes,
         wait,
     ) = (
         LazyModule(f"bento.engine.{verb}")
         for verb in [
             "after_exit",
-            "archive",
-            "commit",
-            "copying",
             "create",
-            "diff",
             "doctor",
             "erase",
             "exec_",
             "exec_sessions",
             "explain",
-            "export",
-            "image_inspect",
-            "image_list",
-            "images",
             "inspect",
             "logs",
-            "mounting",
             "prune",
-            "pull",
-            "push",
             "reconcile",
             "remove",
             "request",
@@ -135,13 +91,12 @@ else:
             "signals",
             "start",
             "stop",
-            "volumes",
             "wait",
         ]
     )
 
 
-class EngineFacade:
+class EngineFacade(ImageVerbs, FileVerbs):
     """Containers below one root. ``bento.Engine`` puts it together. A context; safe between processes,
     not between threads: give each thread its own.
 
@@ -352,174 +307,13 @@ class EngineFacade:
             return logs.follow(self.parts, container, tail=tail, since=since)
         return logs.read_log(logs.log_path(self.parts, container), tail=tail, since=since)
 
-    def import_image(self, source: Path, name: str, config: ImageConfig | None = None) -> Image:
-        """Make an image of a directory or tar archive. Raises UsageError, StorageUnusable."""
-        return images.import_image(self.parts, source, name, config)
-
-    def pull(
-        self,
-        source: str,
-        *,
-        platform: str = "",
-        access: Access | None = None,
-        on_progress: Callable[[TransferProgress], None] | None = None,
-    ) -> Pulled:
-        """Fetch an image: ``NAME[:TAG|@DIGEST]``, or another place such as ``oci:DIR``. Blocks.
-
-        ``platform``: ``OS/ARCH[/VARIANT]``, this machine's when empty. ``on_progress`` is called by several threads.
-        Raises UsageError, NotFound, NotPermitted, TransportFailed, StorageUnusable, MissingTool; then nothing is
-        recorded, and what has come whole is kept for the next time.
-        """
-        return pull.pull(self.parts, source, platform=platform, access=access, on_progress=on_progress)
-
-    def provide_image(
-        self,
-        ref: str,
-        policy: str = "missing",
-        *,
-        platform: str = "",
-        access: Access | None = None,
-        on_progress: Callable[[TransferProgress], None] | None = None,
-    ) -> Pulled | None:
-        """Have an image here before a container is made of it: ``missing``, ``always`` or ``never`` fetch it.
-
-        Returns what was fetched; None when nothing was. Blocks. Raises as ``pull``.
-        """
-        return pull.provide(self.parts, ref, policy, platform=platform, access=access, on_progress=on_progress)
-
-    def push(
-        self,
-        ref: str,
-        destination: str = "",
-        *,
-        access: Access | None = None,
-        on_progress: Callable[[TransferProgress], None] | None = None,
-    ) -> str:
-        """Copy an image to the registry in its name, or to ``destination``; return its digest there. Blocks.
-
-        Raises NotFound, UsageError, NotPermitted, TransportFailed, MissingTool.
-        """
-        return push.push(self.parts, ref, destination, access=access, on_progress=on_progress)
-
-    def save(self, refs: Sequence[str], target: Path | int, format: str = "docker-archive") -> None:
-        """Write images into an archive or a directory, or to an open descriptor. Blocks.
-
-        ``format``: docker-archive, oci-archive, oci-dir or docker-dir. Raises NotFound, UsageError, StorageUnusable.
-        """
-        archive.save(self.parts, refs, target, format)
-
-    def load(
-        self, source: Path, *, platform: str = "", on_progress: Callable[[TransferProgress], None] | None = None
-    ) -> list[Pulled]:
-        """Read all images of an archive; ``-`` is standard input. Blocks.
-
-        Raises UsageError for what is no such archive, StorageUnusable, MissingTool.
-        """
-        return archive.load(self.parts, source, platform=platform, on_progress=on_progress)
-
-    def images(self, *, filters: Iterable[str] = ()) -> list[Image]:
-        """Return the stored images, newest first. ``host`` is not one of them: it is this machine.
-
-        Raises UsageError for a bad filter, NotFound for an image named in one.
-        """
-        return image_list.find_images(self.parts, filters)
-
-    def image_usage(self, *, filters: Iterable[str] = ()) -> list[ImageUsage]:
-        """Return the images as ``images`` does, with what each shares with others, and who was made from it."""
-        return image_list.usage(self.parts, image_list.find_images(self.parts, filters))
-
-    def disk_usage(self) -> DiskUsage:
-        """Return what images and containers take of the disk. Looks at every file of the containers: slow."""
-        return image_list.disk_usage(self.parts)
-
-    def history(self, ref: str) -> list[HistoryStep]:
-        """Return how an image was built, last step first. Raises NotFound."""
-        return image_inspect.history(self.parts, ref)
-
-    def inspect_image(self, ref: str) -> dict[str, Any]:
-        """Return one image in Docker's words. Raises NotFound."""
-        return image_inspect.inspect_image(self.parts, ref)
-
     def prune_containers(self, *, filters: Iterable[str] = ()) -> Pruned:
         """Delete the containers that do not run. Raises UsageError for a bad filter; other errors are in the result."""
         return prune.prune_containers(self.parts, filters)
 
-    def prune_images(self, *, all: bool = False, filters: Iterable[str] = ()) -> Pruned:
-        """Delete the images without names, or ``all``, that no container was made from. Raises as prune_containers."""
-        return prune.prune_images(self.parts, all=all, filters=filters)
-
     def prune(self, *, all: bool = False, filters: Iterable[str] = ()) -> Pruned:
         """Delete the containers that do not run, then images as ``prune_images`` does. Raises as prune_containers."""
         return prune.prune(self.parts, all=all, filters=filters)
-
-    def tag_image(self, ref: str, name: str) -> Image:
-        """Give an image one more name. Raises NotFound, UsageError."""
-        return images.tag_image(self.parts, ref, name)
-
-    def remove_image(self, ref: str, *, force: bool = False) -> RemovedImage:
-        """Take a name from an image, or delete it. Raises NotFound, Conflict when containers hold it."""
-        return images.remove_image(self.parts, ref, force=force)
-
-    def copy_out(self, ref: str, path: str, target: str, options: CopyOptions | None = None) -> None:
-        """Copy a file or directory of a container, in any state, to this machine, by the rules of ``bento cp``.
-
-        Raises NotFound (also for paths), Conflict (a file in the way of a directory ...), WrongState.
-        """
-        copying.copy_out(self.parts, ref, path, target, options or copying.CopyOptions())
-
-    def copy_in(self, ref: str, source: str, path: str, options: CopyOptions | None = None) -> None:
-        """Copy a file or directory of this machine into a container; as ``copy_out``."""
-        copying.copy_in(self.parts, ref, source, path, options or copying.CopyOptions())
-
-    def archive_out(self, ref: str, path: str, fd: int, options: CopyOptions | None = None) -> None:
-        """Write a file or directory of a container to a descriptor as a tar archive; as ``copy_out``."""
-        copying.archive_out(self.parts, ref, path, fd, options or copying.CopyOptions())
-
-    def archive_in(self, ref: str, fd: int, path: str) -> None:
-        """Unpack a tar archive from a descriptor into a directory of a container; as ``copy_out``, and UsageError."""
-        copying.archive_in(self.parts, ref, fd, path)
-
-    def diff(self, ref: str) -> list[Change]:
-        """Return what a container, in any state, has added, changed and deleted in its root filesystem, by path."""
-        return diff.diff(self.parts, ref)
-
-    def commit(self, ref: str, name: str = "", options: CommitOptions | None = None) -> Image:
-        """Make an image of a container, in any state: its image's layers, and what it has changed on top. Blocks.
-
-        Raises UsageError (the name; a change; a container of ``host``), StorageUnusable.
-        """
-        return commit.commit(self.parts, ref, name, options or commit.CommitOptions())
-
-    def export(self, ref: str, fd: int) -> None:
-        """Write a container's root filesystem, without what is mounted in it, to a descriptor as a tar archive. Blocks.
-
-        Raises WrongState when it ends meanwhile.
-        """
-        export.export(self.parts, ref, fd)
-
-    def create_volume(self, name: str = "", *, labels: dict[str, str] | None = None) -> Volume:
-        """Make a volume; one of that name that is there already is returned as it is. Raises UsageError (name)."""
-        return volumes.create(self.parts, name, labels)
-
-    def volumes(self, *, filters: Iterable[str] = ()) -> list[Volume]:
-        """Return the volumes, by name. Raises UsageError for a bad filter."""
-        return volumes.find(self.parts, filters)
-
-    def describe_volume(self, volume: Volume) -> dict[str, Any]:
-        """Return a volume in Docker's words."""
-        return volumes.describe(self.parts, volume)
-
-    def inspect_volume(self, name: str) -> dict[str, Any]:
-        """Return a volume in Docker's words, and the containers that have it. Raises NotFound."""
-        return volumes.inspect(self.parts, name)
-
-    def remove_volume(self, name: str) -> None:
-        """Delete a volume and its files. Raises NotFound, Conflict when containers have it."""
-        mounting.take_away(self.parts, name)
-
-    def prune_volumes(self, *, all: bool = False, filters: Iterable[str] = ()) -> PrunedVolumes:
-        """Delete the anonymous volumes, or ``all``, that no container has. Raises UsageError for a bad filter."""
-        return volumes.prune(self.parts, all=all, filters=filters)
 
     def info(self) -> dict[str, Any]:
         """Return what this engine uses on this host. Raises MissingTool, StorageUnusable where something is missing."""

@@ -24,7 +24,7 @@ def kill(state: StopState, cause: KillCause, now_s: float) -> Result:
         timers = state.timers | {Timer.KILL_AGAIN: now_s + KILL_AGAIN_S}
         return replace(state, timers=timers), (Persist(), EndMain())
     state, actions = kill_round(state, now_s)
-    return state, (Persist(), *killing_hook, *actions)
+    return state, (*killing_hook, Persist(), *actions)  # it would not be known to run any more
 
 
 def arm_limit(state: StopState, now_s: float) -> StopState:

@@ -212,7 +212,7 @@ def _main_exited(state: StopState, now_s: float) -> Result:
         return state, ()
     state, killing_hook = hooking.cut_short(state, "the container had ended", now_s)
     state, actions = cleaning.begin(replace(state, exited_s=now_s), now_s)
-    return state, (Persist(), *killing_hook, *actions)
+    return state, (*killing_hook, Persist(), *actions)  # it would not be known to run any more
 
 
 def _resumed(state: StopState, event: Resumed, now_s: float) -> Result:

@@ -148,14 +148,14 @@ def test_s05_an_extended_deadline_gives_the_hook_its_time_back_up_to_its_own_lim
 
 def test_s05_a_kill_that_joins_ends_the_hook():
     stop = hooking()
-    assert stop.give(DeadlineMoved(1001.0), after_s=1.0) == (Persist(), KillHook(), KillAll())
+    assert stop.give(DeadlineMoved(1001.0), after_s=1.0) == (KillHook(), Persist(), KillAll())
     assert stop.state.kill_cause is KillCause.ASKED
     assert errors(stop) == ["was ended: the time for it was over", "left out: the time for it was over"]
 
 
 def test_s09_an_exit_ends_the_hook_and_leaves_the_others_out():
     stop = hooking()
-    assert stop.give(MainExited(), after_s=1.0) == (Persist(), KillHook(), RunStep(Step.MONITOR))
+    assert stop.give(MainExited(), after_s=1.0) == (KillHook(), Persist(), RunStep(Step.MONITOR))
     assert errors(stop) == ["was ended: the container had ended", "left out: the container had ended"]
     assert not stop.state.is_hooking
 

@@ -1,0 +1,140 @@
+"""The engine as a library: the verbs for images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bento.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from bento.engine import (
+        archive,
+        image_inspect,
+        image_list,
+        images,
+        prune,
+        pull,
+        push,
+    )
+    from bento.engine.image_inspect import HistoryStep
+    from bento.engine.image_list import DiskUsage, ImageUsage
+    from bento.engine.images import RemovedImage
+    from bento.engine.parts import Parts
+    from bento.engine.prune import Pruned
+    from bento.engine.pull import Pulled
+    from bento.model.image import Image, ImageConfig
+    from bento.model.transfer import Access, TransferProgress
+else:
+    (archive, image_inspect, image_list, images, prune, pull, push) = (
+        LazyModule(f"bento.engine.{verb}")
+        for verb in ["archive", "image_inspect", "image_list", "images", "prune", "pull", "push"]
+    )
+
+
+class ImageVerbs:
+    """What an engine can do with images. An image is named as in Docker, or by its id or the beginning of that."""
+
+    parts: Parts
+
+    def import_image(self, source: Path, name: str, config: ImageConfig | None = None) -> Image:
+        """Make an image of a directory or tar archive. Raises UsageError, StorageUnusable."""
+        return images.import_image(self.parts, source, name, config)
+
+    def pull(
+        self,
+        source: str,
+        *,
+        platform: str = "",
+        access: Access | None = None,
+        on_progress: Callable[[TransferProgress], None] | None = None,
+    ) -> Pulled:
+        """Fetch an image: ``NAME[:TAG|@DIGEST]``, or another place such as ``oci:DIR``. Blocks.
+
+        ``platform``: ``OS/ARCH[/VARIANT]``, this machine's when empty. ``on_progress`` is called by several threads.
+        Raises UsageError, NotFound, NotPermitted, TransportFailed, StorageUnusable, MissingTool; then nothing is
+        recorded, and what has come whole is kept for the next time.
+        """
+        return pull.pull(self.parts, source, platform=platform, access=access, on_progress=on_progress)
+
+    def provide_image(
+        self,
+        ref: str,
+        policy: str = "missing",
+        *,
+        platform: str = "",
+        access: Access | None = None,
+        on_progress: Callable[[TransferProgress], None] | None = None,
+    ) -> Pulled | None:
+        """Have an image here before a container is made of it: ``missing``, ``always`` or ``never`` fetch it.
+
+        Returns what was fetched; None when nothing was. Blocks. Raises as ``pull``.
+        """
+        return pull.provide(self.parts, ref, policy, platform=platform, access=access, on_progress=on_progress)
+
+    def push(
+        self,
+        ref: str,
+        destination: str = "",
+        *,
+        access: Access | None = None,
+        on_progress: Callable[[TransferProgress], None] | None = None,
+    ) -> str:
+        """Copy an image to the registry in its name, or to ``destination``; return its digest there. Blocks.
+
+        Raises NotFound, UsageError, NotPermitted, TransportFailed, MissingTool.
+        """
+        return push.push(self.parts, ref, destination, access=access, on_progress=on_progress)
+
+    def save(self, refs: Sequence[str], target: Path | int, format: str = "docker-archive") -> None:
+        """Write images into an archive or a directory, or to an open descriptor. Blocks.
+
+        ``format``: docker-archive, oci-archive, oci-dir or docker-dir. Raises NotFound, UsageError, StorageUnusable.
+        """
+        archive.save(self.parts, refs, target, format)
+
+    def load(
+        self, source: Path, *, platform: str = "", on_progress: Callable[[TransferProgress], None] | None = None
+    ) -> list[Pulled]:
+        """Read all images of an archive; ``-`` is standard input. Blocks.
+
+        Raises UsageError for what is no such archive, StorageUnusable, MissingTool.
+        """
+        return archive.load(self.parts, source, platform=platform, on_progress=on_progress)
+
+    def images(self, *, filters: Iterable[str] = ()) -> list[Image]:
+        """Return the stored images, newest first. ``host`` is not one of them: it is this machine.
+
+        Raises UsageError for a bad filter, NotFound for an image named in one.
+        """
+        return image_list.find_images(self.parts, filters)
+
+    def image_usage(self, *, filters: Iterable[str] = ()) -> list[ImageUsage]:
+        """Return the images as ``images`` does, with what each shares with others, and who was made from it."""
+        return image_list.usage(self.parts, image_list.find_images(self.parts, filters))
+
+    def disk_usage(self) -> DiskUsage:
+        """Return what images and containers take of the disk. Looks at every file of the containers: slow."""
+        return image_list.disk_usage(self.parts)
+
+    def history(self, ref: str) -> list[HistoryStep]:
+        """Return how an image was built, last step first. Raises NotFound."""
+        return image_inspect.history(self.parts, ref)
+
+    def inspect_image(self, ref: str) -> dict[str, Any]:
+        """Return one image in Docker's words. Raises NotFound."""
+        return image_inspect.inspect_image(self.parts, ref)
+
+    def prune_images(self, *, all: bool = False, filters: Iterable[str] = ()) -> Pruned:
+        """Delete the images without names, or ``all``, that no container was made from. Raises as prune_containers."""
+        return prune.prune_images(self.parts, all=all, filters=filters)
+
+    def tag_image(self, ref: str, name: str) -> Image:
+        """Give an image one more name. Raises NotFound, UsageError."""
+        return images.tag_image(self.parts, ref, name)
+
+    def remove_image(self, ref: str, *, force: bool = False) -> RemovedImage:
+        """Take a name from an image, or delete it. Raises NotFound, Conflict when containers hold it."""
+        return images.remove_image(self.parts, ref, force=force)
