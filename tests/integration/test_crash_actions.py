@@ -25,12 +25,14 @@ from bento import CreateOptions, Engine, clock
 from bento.errors import NotFound
 from bento.model.container import Container, Mount, RestartPolicy, Status
 from bento.model.image import Image, ImageConfig
+from bento.model.network import Port
 from bento.model.reference import parse
 from bento.stop.actions import Action
 from bento.stop.states import Step
 
 from support import inits, leaks, procs
 from support.cli import BentoCli, Roots
+from support.netns import Netns
 from support.workload import PYTHON, Share, assert_nothing_held
 
 CRASH_AT = Path(__file__).parents[1] / "support/crash_at.py"
@@ -178,6 +180,10 @@ SCENARIOS = {
         options={"restart": RestartPolicy(name="always")},
     ),
     "restarted by hand": Scenario(covers=actions(*_CLEAN), verdict="graceful", markers=("told",), verb="restart"),
+    "published ports": Scenario(
+        covers=actions("Drain", f"RunStep({Step.NETWORK.value})"), verdict="graceful", markers=("told",),
+        options={"network": "bridge", "ports": (Port(container_port=80),)}, stop=("--drain",),
+    ),
 }  # fmt: skip
 
 
@@ -241,6 +247,19 @@ class Trial:
         self.was_killed = False
 
     def run(self) -> None:
+        """Go through it; one with a network has a host of its own for that."""
+        if "network" not in self.scenario.options:
+            self._run_here()
+            return
+        host = Netns()
+        try:
+            before = host.state()
+            host.inside(self._run_here)
+            procs.wait_until(lambda: host.state() == before, what="links and rules to be gone", every_s=0.1)
+        finally:
+            host.close()
+
+    def _run_here(self) -> None:
         root, run_root = self.bento.roots
         with Engine(root=root, run_root=run_root, runtime=self.bento.runtime) as engine:
             try:

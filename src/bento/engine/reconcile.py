@@ -99,14 +99,18 @@ def _erase_forgotten(parts: Parts, container: Container, touched: dict[str, Bent
     """Delete what should have been deleted by somebody who died. Skipped while others are at work on it."""
     if parts.locks.is_held(container.id):
         return
+    is_erased = False
     with suppress(Conflict, NotFound), parts.locks.hold(container.id, 0.0):
         if parts.locks.is_stop_held(container.id):
             return
         try:
-            if erase_forgotten(parts, parts.store.get(container.id)):
-                touched[container.id] = None
+            is_erased = erase_forgotten(parts, parts.store.get(container.id))
         except CleanupFailed as error:
             touched[container.id] = error
+            return
+    if is_erased:
+        touched[container.id] = None
+        parts.locks.forget(container.id)  # what the dead one has left of them
 
 
 def is_alive(parts: Parts, run: Run | None) -> bool:

@@ -193,7 +193,7 @@ def _try_overlay(scratch: Path) -> None:
     rootfs = scratch / "rootfs"
     overlay(rootfs, lower=[os.fspath(scratch / "lower")], upper=scratch / "upper", work=scratch / "work")
     try:
-        (rootfs / "file").write_text("x")
+        os.mkdir(rootfs / "directory")  # no open file, which a fork in another thread would keep busy for a moment
     finally:
         unmount(rootfs)
 
