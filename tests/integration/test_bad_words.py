@@ -45,6 +45,7 @@ STOP = HOOKS | {
     "--last-call": NO_SECONDS,
     "--kill-timeout": NO_SECONDS,
     "--paused": A_CHOICE,
+    "--drain": SWITCH,
 }
 ONCE_MORE = {option: values[:2] for option, values in STOP.items()}
 """Verbs that read the options of a stop by the same function."""
@@ -69,6 +70,8 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--pids-limit": ("", "0", "-1", "many", "1.5", "²"),
         "-m": ("0", "-1", "lots", "1x", "1e3", "1kk", "9" * 20), "--memory": ("lots",),
         "--cpus": ("", "0", "-1", "all", "1e3", "nan", "1.", "9" * 9),
+        "-p": ("", "x", "80:", "70000:80", "80:80/sctp", "8000-8002:80-81", "300.1.1.1:80:80"), "--publish": ("x",),
+        "--drain": SWITCH, "--mount": ("", "dst=/x,colour=red", "type=nope,dst=/x"), "--pull": ("sometimes", ""),
     },
 }  # fmt: skip
 """Every option of these verbs, or of create's those of this capability, with what is not to be taken for anything."""
