@@ -80,7 +80,11 @@ demo: setup ## Run a server in a container, stop it gracefully, look at the repo
 
 .PHONY: test
 test: setup-test ## Every test (as root); T=path or T='-k words' for some
-	@$(BIN)/python -m pytest $(or $(T),tests)
+	@$(if $(T),$(BIN)/python -m pytest $(T),tools/test)
+
+.PHONY: test-again
+test-again: $(VENV)/.ready-test ## Those that failed in the last `make test`
+	@tools/test --last-failed
 
 .PHONY: unit
 unit: $(VENV)/.ready-test ## Tests that need no root: unit and property

@@ -33,7 +33,14 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         reaper.run_under_reaper()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shard", metavar="I/N", default="1/1", help="only every N-th test, from the I-th on")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    number, count = map(int, config.getoption("--shard").split("/"))
+    mine = set(sorted(item.nodeid for item in items)[number - 1 :: count])
+    items[:] = [item for item in items if item.nodeid in mine]
     for item in items:
         folder = item.path.relative_to(_HERE).parts[0]
         item.add_marker(getattr(pytest.mark, folder))
@@ -102,7 +109,7 @@ def leak_check(request: pytest.FixtureRequest) -> Iterator[leaks.LeakWatch | Non
     scratch = request.getfixturevalue("scratch")
     base = Path(tempfile.mkdtemp(prefix="t", dir=scratch))
     tmp_base = request.getfixturevalue("tmp_path_factory").getbasetemp()
-    watches = [leaks.LeakWatch(base), leaks.LeakWatch(tmp_base)]
+    watches = [leaks.LeakWatch(place, scratch) for place in (base, tmp_base)]
     yield watches[0]
     found = list(dict.fromkeys(line for watch in watches for line in watch.leaks()))
     found += watches[0].files()

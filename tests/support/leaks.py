@@ -38,8 +38,9 @@ class Snapshot:
 class LeakWatch:
     """Compares the machine before and after one test."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, session: Path | None = None) -> None:
         self.base = base  # every path of this test begins with it
+        self.session = session or base.parent  # the directory that conftest's ``scratch`` has made
         self.before = Snapshot()
         self.roots: list[Path] = []
 
@@ -72,9 +73,19 @@ class LeakWatch:
         return [p for p in procs.descendants() if p.is_alive and p.key not in self.before.processes]
 
     def new_cgroups(self) -> list[str]:
-        """Return Bento's cgroups that were not there before and do not hold another run's processes."""
+        """Return Bento's cgroups that were not there before and are not another run's."""
         ours = {process.pid for process in procs.descendants()}
-        return [path for path in bento_cgroups() if path not in self.before.cgroups and _members(path) <= ours]
+        new = [path for path in bento_cgroups() if path not in self.before.cgroups and _members(path) <= ours]
+        theirs = self._ids_of_others() if new else set()
+        return [path for path in new if not theirs.intersection(_CONTAINER_ID.findall(path))]
+
+    def _ids_of_others(self) -> set[str]:
+        """The containers of test runs beside this one: an empty cgroup does not say whose it is."""
+        found: set[str] = set()
+        for session in self.session.parent.glob("bt-*"):
+            for place in ("t*/*/containers/*", "t*/*/*/containers/*") if session != self.session else ():
+                found |= {path.name for path in session.glob(place)}
+        return found
 
     def sweep(self) -> None:
         """Remove what was left, so that the next test starts clean."""
