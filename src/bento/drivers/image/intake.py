@@ -313,6 +313,8 @@ class StoreIntake:
             for place in linked:
                 place.unlink()
             raise
+        # The next image of this intake finds them where they are now.
+        self._unpacked = {each: path for each, path in self._unpacked.items() if path.is_dir()}
         return [path for path, _ in self._store.withdraw(unused).values() if path is not None]
 
     def _write_out(self) -> None:
