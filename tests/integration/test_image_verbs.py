@@ -339,7 +339,7 @@ def test_prune_takes_containers_before_the_images_they_hold(bento: BentoCli, roo
 
 
 @pytest.mark.parametrize(("answer", "status", "is_left"), [("n\n", 1, True), ("\n", 1, True), ("y\n", 0, False)])
-def test_prune_asks_on_a_terminal_only(bento: BentoCli, roots: Roots, answer: str, status: int, is_left: bool) -> None:
+def test_prune_asks(bento: BentoCli, roots: Roots, answer: str, status: int, is_left: bool) -> None:
     make_image(roots, "web", layers=[BASE])
     ours, theirs = pty.openpty()
     try:
@@ -354,7 +354,8 @@ def test_prune_asks_on_a_terminal_only(bento: BentoCli, roots: Roots, answer: st
     assert bool(records(bento, "images")) == is_left
     if is_left:
         assert "nothing was removed" in said
-        assert bento("image", "prune", "-a", stdin="").stderr == ""
+        assert "nothing was removed" in bento("image", "prune", "-a", check=False).stderr  # nobody is there to answer
+        assert bento("image", "prune", "-a", stdin="y\n").stdout.startswith("Deleted Images:")
         assert records(bento, "images") == []
 
 
@@ -386,8 +387,8 @@ def test_bad_words_are_told_in_one_line_and_change_nothing(bento: BentoCli, root
     wrong = [
         "images --filter nope=1", "images --filter dangling", "images --filter dangling=maybe", "images a b",
         "images --filter until=soon", "images --format xml", "history", "history --format xml x", "inspect",
-        "inspect --type volcano x", "image inspect", "prune -f --filter nope=1", "prune --filter until=soon", "prune x",
-        "container prune --filter label", "container prune -a", "image prune -f --filter until=",
+        "inspect --type volcano x", "image inspect", "prune -f --filter nope=1", "prune -f --filter until=soon", "prune x",
+        "container prune -f --filter label", "container prune -a", "image prune -f --filter until=",
         "image prune --format xml", "system prune --all=1", "system df --format xml", "system df x", "system",
         "system nope", "ps --filter ancestor",
     ]  # fmt: skip

@@ -251,13 +251,26 @@ def test_prune_asks_and_says_what_it_freed(bento: BentoCli) -> None:
     (data_of(bento, "v") / "big").write_bytes(b"x" * 1_000_000)
     for answer in ("n\n", "", "\n"):
         finished = bento("volume", "prune", "-a", stdin=answer, check=False)
-        assert finished.returncode == 2
+        assert finished.returncode == 1
         assert "nothing was removed" in finished.stderr
     assert volumes(bento) == ["v"]
     done = bento("volume", "prune", "-a", stdin="y\n")
     assert done.stdout.startswith("Deleted Volumes:\nv\nTotal reclaimed space: 1")
     assert "MB" in done.stdout
     assert volumes(bento) == []
+
+
+@ONE_RUNTIME
+def test_system_prune_takes_volumes_only_when_told_to(bento: BentoCli) -> None:
+    bento("volume", "create", "named")
+    bento("create", "--name", "c", "-v", "/data", "host", "true")
+    bento("rm", "c")
+    (anonymous,) = set(volumes(bento)) - {"named"}
+    bento("prune", "-f")
+    assert sorted(volumes(bento)) == sorted([anonymous, "named"])
+    assert bento.fails("prune", "-f", "--volumes", "--filter", "until=1h", code=2)
+    assert anonymous in bento("system", "prune", "-f", "--volumes").stdout
+    assert volumes(bento) == ["named"]
 
 
 @ONE_RUNTIME

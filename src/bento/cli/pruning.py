@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from bento.cli.context import Context, complain, say, tell_person
+from bento.cli.context import Context, complain, say
 from bento.cli.render import size_text
 from bento.engine.prune import Pruned
 from bento.model import reference
@@ -28,8 +28,7 @@ def run(
     args: argparse.Namespace, context: Context, going: Sequence[str], prune: Callable[[Engine, list[str]], Pruned]
 ) -> int:
     """Ask, when a person is there to answer; prune; say what has gone. ``going``: what will."""
-    if not args.force and not _agreed(going):
-        tell_person("bento: nothing was removed (answer y, or use -f)")
+    if not args.force and not is_agreed(going):
         return 1
     with context.engine() as engine:
         pruned = prune(engine, args.filter)
@@ -42,22 +41,26 @@ def run(
     return max((error.exit_code for error in pruned.errors), default=0)
 
 
-def _agreed(going: Sequence[str]) -> bool:
-    """Whether somebody on the terminal says yes; where nobody is there to be asked, the command is the answer."""
-    if not sys.stdin.isatty():
-        return True
+def is_agreed(going: Sequence[str]) -> bool:
+    """Ask; return whether the answer on stdin is yes, and say so when it is not. No answer is none, as in Docker."""
     sys.stderr.write("This removes:\n" + "".join(f"  - {line}\n" for line in going) + "Continue? [y/N] ")
     sys.stderr.flush()
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
         sys.stderr.write("\n")
-    return answer.strip().lower() in ("y", "yes")
+    if answer.strip().lower() in ("y", "yes"):
+        return True
+    sys.stderr.write("bento: nothing was removed (answer y, or use -f)\n")
+    return False
 
 
 def _tell(pruned: Pruned) -> None:
     if pruned.containers:
         say("Deleted Containers:")
         say("\n".join(pruned.containers) + "\n")
+    if pruned.volumes:
+        say("Deleted Volumes:")
+        say("\n".join(pruned.volumes) + "\n")
     if pruned.images or pruned.strays:
         say("Deleted Images:")
         for image in pruned.images:
@@ -77,5 +80,6 @@ def _record(pruned: Pruned) -> dict[str, object]:
     return {
         "ContainersDeleted": list(pruned.containers),
         "ImagesDeleted": [*untagged, *deleted],
+        "VolumesDeleted": list(pruned.volumes),
         "SpaceReclaimed": pruned.freed_bytes,
     }

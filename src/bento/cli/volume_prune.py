@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from bento.cli.context import Context, say
+from bento.cli.pruning import is_agreed
 from bento.cli.render import size_text
-from bento.errors import UsageError
+
+ANONYMOUS = "all anonymous volumes that no container has"
+EVERY = "all volumes that no container has"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,9 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: print what was removed, and how much room that makes."""
-    kind = "all volumes" if args.all else "all anonymous volumes"
-    if not args.force and not _is_wanted(f"This removes {kind} that no container has."):
-        raise UsageError("nothing was removed", hint="answer y, or use -f")
+    if not args.force and not is_agreed([EVERY if args.all else ANONYMOUS]):
+        return 1
     with context.engine() as engine:
         pruned = engine.prune_volumes(all=args.all, filters=args.filter)
     if pruned.names:
@@ -30,12 +31,3 @@ def run(args: argparse.Namespace, context: Context) -> int:
         say(name)
     say(f"Total reclaimed space: {size_text(pruned.freed_bytes)}")
     return 0
-
-
-def _is_wanted(what: str) -> bool:
-    sys.stderr.write(f"{what} Continue? [y/N] ")
-    sys.stderr.flush()
-    answer = sys.stdin.readline()
-    if not answer.endswith("\n"):
-        sys.stderr.write("\n")
-    return answer.strip().lower() in ("y", "yes")

@@ -311,9 +311,11 @@ class EngineFacade(ImageVerbs, FileVerbs):
         """Delete the containers that do not run. Raises UsageError for a bad filter; other errors are in the result."""
         return prune.prune_containers(self.parts, filters)
 
-    def prune(self, *, all: bool = False, filters: Iterable[str] = ()) -> Pruned:
-        """Delete the containers that do not run, then images as ``prune_images`` does. Raises as prune_containers."""
-        return prune.prune(self.parts, all=all, filters=filters)
+    def prune(self, *, all: bool = False, volumes: bool = False, filters: Iterable[str] = ()) -> Pruned:
+        """Delete the containers that do not run, then images as ``prune_images`` does, and at last, where ``volumes``
+        says so, the anonymous volumes that nobody has. Raises as prune_containers.
+        """
+        return prune.prune(self.parts, all=all, volumes=volumes, filters=filters)
 
     def info(self) -> dict[str, Any]:
         """Return what this engine uses on this host. Raises MissingTool, StorageUnusable where something is missing."""

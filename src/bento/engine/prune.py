@@ -14,6 +14,8 @@ from bento.engine.filters import parse_prune
 from bento.engine.images import RemovedImage, remove_unused
 from bento.engine.layers import unused
 from bento.engine.remove import refuse_if_required
+from bento.engine.volumes import PrunedVolumes, check_filters
+from bento.engine.volumes import prune as prune_volumes
 from bento.errors import BentoError, Conflict, NotFound
 from bento.model.container import Container, Status
 
@@ -29,6 +31,7 @@ class Pruned(Struct, frozen=True, kw_only=True):
 
     containers: tuple[str, ...] = ()  # ids
     images: tuple[RemovedImage, ...] = ()
+    volumes: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()  # layers and blobs of no image, such as those of an interrupted pull
     freed_bytes: int = 0
     errors: tuple[BentoError, ...] = ()
@@ -111,15 +114,21 @@ def _remove_strays(parts: Parts) -> tuple[tuple[str, ...], int]:
     return tuple(sorted(removed.things)), removed.freed_bytes
 
 
-def prune(parts: Parts, *, all: bool = False, filters: Iterable[str] = ()) -> Pruned:
-    """Remove the containers that do not run, then the images that no container needs: see the two above."""
+def prune(parts: Parts, *, all: bool = False, volumes: bool = False, filters: Iterable[str] = ()) -> Pruned:
+    """Remove the containers that do not run, then the images that no container needs: see the two above.
+
+    ``volumes``: the anonymous volumes that no container has, too. A volume has no age: then ``until`` is a UsageError.
+    """
     wanted = tuple(filters)
+    check_filters(wanted if volumes else ())
     first = prune_containers(parts, wanted)
     then = prune_images(parts, all=all, filters=wanted)
+    last = prune_volumes(parts, filters=wanted) if volumes else PrunedVolumes()
     return Pruned(
         containers=first.containers,
         images=then.images,
+        volumes=last.names,
         strays=then.strays,
-        freed_bytes=first.freed_bytes + then.freed_bytes,
+        freed_bytes=first.freed_bytes + then.freed_bytes + last.freed_bytes,
         errors=(*first.errors, *then.errors),
     )

@@ -23,8 +23,8 @@ _TRUE, _FALSE = ("true", "1"), ("false", "0")
 class PrunedVolumes(Struct, frozen=True, kw_only=True):
     """What a ``prune`` has removed."""
 
-    names: tuple[str, ...]
-    freed_bytes: int
+    names: tuple[str, ...] = ()
+    freed_bytes: int = 0
 
 
 def create(parts: Parts, name: str = "", labels: dict[str, str] | None = None) -> Volume:
@@ -62,9 +62,14 @@ def describe(parts: Parts, volume: Volume) -> dict[str, Any]:
     }
 
 
+def check_filters(filters: Iterable[str]) -> None:
+    """Raise UsageError for a filter that a prune of volumes does not know."""
+    _parse_filters(filters, _PRUNE_FILTERS)
+
+
 def prune(parts: Parts, *, all: bool = False, filters: Iterable[str] = ()) -> PrunedVolumes:
     """Remove the anonymous volumes, or ``all``, that no container has. Raises UsageError for a bad filter."""
-    passes = _parse_filters(filters, {key: _FILTERS[key] for key in ("label", "label!")})
+    passes = _parse_filters(filters, _PRUNE_FILTERS)
     used = _used(parts)
     names, freed_bytes = [], 0
     for volume in parts.store.list_volumes():
@@ -105,6 +110,7 @@ _FILTERS: dict[str, _Test] = {
     "label!": lambda volume, is_used, value: not _has_label(volume, is_used, value),
     "name": lambda volume, is_used, value: value in volume.name,
 }
+_PRUNE_FILTERS = {key: _FILTERS[key] for key in ("label", "label!")}
 
 
 def _parse_filters(filters: Iterable[str], known: dict[str, _Test]) -> Callable[[Volume, bool], bool]:
