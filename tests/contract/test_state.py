@@ -223,7 +223,7 @@ class TestEveryStore:
         first, second = image("abc"), image("abd")
         for each in (first, second):
             store.put_image(each)
-        store.name_image(first.id, ["quay.io/library/app:latest", "localhost:5000/me/tool:1"])
+        store.name_image(first.id, ["registry.example/library/app:latest", "localhost:5000/me/tool:1"])
         assert store.find_image("app").id == store.find_image("me/tool:1").id == first.id
         assert store.find_image("tool:1").id == first.id
         for ref in ("ool:1", "docker.io/app", "app:1"):

@@ -53,17 +53,17 @@ def listed(bento: BentoCli, *words: str) -> set[str]:
 
 
 def test_images_shows_names_digests_and_whole_ids(bento: BentoCli, roots: Roots) -> None:
-    made = make_image(roots, "web", "quay.io/team/web:1", layers=[BASE])
+    made = make_image(roots, "web", "registry.example/team/web:1", layers=[BASE])
     header, *lines = bento("images").stdout.splitlines()
     assert header.split() == ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]
     short = made.id.removeprefix("sha256:")[:12]
-    assert [line.split()[:3] for line in lines] == [["web", "latest", short], ["quay.io/team/web", "1", short]]
+    assert [line.split()[:3] for line in lines] == [["web", "latest", short], ["registry.example/team/web", "1", short]]
     assert all(line.endswith("1kB") for line in lines)
     whole = bento("images", "--digests", "--no-trunc", "-a").stdout.splitlines()
     assert whole[1].split()[:4] == ["web", "latest", made.digest, made.id]
     assert bento("images", "-q").stdout == f"{short}\n"
     assert bento("images", "-q", "--no-trunc").stdout == f"{made.id}\n"
-    bento("rmi", "web", "quay.io/team/web:1")
+    bento("rmi", "web", "registry.example/team/web:1")
     assert len(bento("images").stdout.splitlines()) == 1
 
 
@@ -151,13 +151,19 @@ def test_history_that_does_not_fit_the_layers(bento: BentoCli, roots: Roots, his
 def test_inspect_of_an_image_has_dockers_fields(bento: BentoCli, roots: Roots) -> None:
     config = {"Cmd": ["/x"], "Env": ["A=b"], "ExposedPorts": {"80/tcp": {}}, "Labels": {"k": "v"}, "User": "ann"}
     made = make_image(
-        roots, "web", "quay.io/a/web:2", layers=[BASE], config=config, author="Ann", history=[{"comment": "done"}]
+        roots,
+        "web",
+        "registry.example/a/web:2",
+        layers=[BASE],
+        config=config,
+        author="Ann",
+        history=[{"comment": "done"}],
     )
     bento("create", "--name", "w", "web")
     found = json.loads(bento("image", "inspect", "web").stdout)[0]
     assert found["Id"] == made.id
-    assert found["RepoTags"] == ["web:latest", "quay.io/a/web:2"]
-    assert found["RepoDigests"] == [f"quay.io/a/web@{made.digest}", f"web@{made.digest}"]
+    assert found["RepoTags"] == ["web:latest", "registry.example/a/web:2"]
+    assert found["RepoDigests"] == [f"registry.example/a/web@{made.digest}", f"web@{made.digest}"]
     assert (found["Created"], found["Author"], found["Comment"]) == ("2026-01-02T03:04:05.000000000Z", "Ann", "done")
     assert (found["Os"], found["Architecture"], found["Size"]) == ("linux", made.architecture, 1000)
     assert found["RootFS"] == {"Type": "layers", "Layers": list(made.diff_ids)}

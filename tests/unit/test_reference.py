@@ -22,13 +22,13 @@ SHA512 = "sha512:" + "ab" * 64
         ("docker.io/nginx", "docker.io/library/nginx:latest", "nginx:latest"),
         ("index.docker.io/library/nginx", "docker.io/library/nginx:latest", "nginx:latest"),
         ("docker.io/library/a/b", "docker.io/library/a/b:latest", "library/a/b:latest"),
-        ("quay.io/web", "quay.io/web:latest", "quay.io/web:latest"),
+        ("registry.example/web", "registry.example/web:latest", "registry.example/web:latest"),
         ("localhost/web", "localhost/web:latest", "localhost/web:latest"),
         ("localhost:5000/a/b:2", "localhost:5000/a/b:2", "localhost:5000/a/b:2"),
         ("[::1]:5000/web", "[::1]:5000/web:latest", "[::1]:5000/web:latest"),
         ("UP/web", "UP/web:latest", "UP/web:latest"),
         (f"nginx@{DIGEST}", f"docker.io/library/nginx@{DIGEST}", f"nginx@{DIGEST}"),
-        (f"quay.io/web:1@{SHA512}", f"quay.io/web@{SHA512}", f"quay.io/web@{SHA512}"),
+        (f"registry.example/web:1@{SHA512}", f"registry.example/web@{SHA512}", f"registry.example/web@{SHA512}"),
         ("a__b-c--d.e_f", "docker.io/library/a__b-c--d.e_f:latest", "a__b-c--d.e_f:latest"),
     ],
 )
@@ -72,7 +72,7 @@ def test_any_text_can_be_looked_for(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("nginx", False), ("user/x", False), ("localhost/x", True), ("h:1/x", True), ("quay.io/x", True), ("Up/x", True),
+    [("nginx", False), ("user/x", False), ("localhost/x", True), ("h:1/x", True), ("registry.example/x", True), ("Up/x", True),
      ("localhost", False), ("a.b", False)],
 )  # fmt: skip
 def test_whether_a_name_says_its_registry(text: str, expected: bool) -> None:

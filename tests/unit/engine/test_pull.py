@@ -47,7 +47,7 @@ def parts(tmp_path: Path):
     made = FakeParts(tmp_path)
     made.images = Images()  # type: ignore[assignment]
     made.transport = FakeTransport()
-    made.registries = ("docker.io", "localhost:5000", "quay.io/team")
+    made.registries = ("docker.io", "localhost:5000", "registry.example/team")
     return made
 
 
@@ -71,11 +71,14 @@ def test_a_whole_name_is_asked_for_where_it_says(parts):
 
 
 def test_all_who_refused_are_named(parts):
-    parts.transport.images["docker://quay.io/team/web:1"] = NotPermitted("quay.io/team/web:1: refused")
+    parts.transport.images["docker://registry.example/team/web:1"] = NotPermitted(
+        "registry.example/team/web:1: refused"
+    )
     with pytest.raises(NotPermitted) as caught:
         fetch(parts, "web:1")
     assert all(
-        part in str(caught.value) for part in ("docker.io/library/web:1", "localhost:5000/web:1", "quay.io/team")
+        part in str(caught.value)
+        for part in ("docker.io/library/web:1", "localhost:5000/web:1", "registry.example/team")
     )
 
 
