@@ -393,7 +393,8 @@ def test_bad_words_are_told_in_one_line_and_change_nothing(bento: BentoCli, root
     wrong = [
         "images --filter nope=1", "images --filter dangling", "images --filter dangling=maybe", "images a b",
         "images --filter until=soon", "images --format xml", "history", "history --format xml x", "inspect",
-        "inspect --type volcano x", "image inspect", "prune -f --filter nope=1", "prune -f --filter until=soon", "prune x",
+        "inspect --type volcano x", "image inspect", "prune -f --filter nope=1", "prune -f --filter until=soon",
+        "prune x",
         "container prune -f --filter label", "container prune -a", "image prune -f --filter until=",
         "image prune --format xml", "system prune --all=1", "system df --format xml", "system df x", "system",
         "system nope", "ps --filter ancestor",

@@ -86,7 +86,7 @@ def parse(text: str) -> Reference:
 
 
 def has_registry(text: str) -> bool:
-    """Whether a name says where it is to be had: ``localhost/x``, ``host:5000/x``, ``registry.example/x``; not ``user/x``."""
+    """Whether a name says where it is to be had: ``localhost/x``, ``host:5000/x``, ``a.b/x``; not ``user/x``."""
     first, slash, _ = text.partition("/")
     return bool(slash) and ("." in first or ":" in first or first == "localhost" or first.lower() != first)
 
