@@ -42,7 +42,8 @@ def refused(bento: BentoCli, *words: str | Path, code: int, says: tuple[str, ...
 
 @pytest.mark.parametrize(("verb", "code"), [("run", 125), ("create", 1)])
 def test_unknown_image(bento: BentoCli, verb: str, code: int) -> None:
-    refused(bento, verb, "nginx:latest", "true", code=code, says=("nginx:latest", "import"))
+    refused(bento, verb, "nginx:latest", "true", code=code, says=("no such image: nginx:latest", "cannot be fetched"))
+    refused(bento, verb, "--pull=never", "nginx:latest", "true", code=code, says=("no such image: nginx:latest",))
     assert_clean(bento)
 
 
@@ -94,7 +95,7 @@ def test_invalid_name(bento: BentoCli, name: str) -> None:
         ("--stop-timeout", "nan"), ("-v", "tmp"), ("-v", ":/x"), ("-v", "/tmp:relative"), ("-v", "/tmp:/"),
         ("-v", "/tmp:/x:exec"), ("-v", "/no/such/source:/x"), ("-v", "a/b:/x"), ("--tmpfs", "relative"),
         ("-w", "relative"), ("--hostname", "bad_host!"), ("--ulimit", "nofile"), ("--ulimit", "nosuch=1:2"),
-        ("--label", "=v"), ("-e", "=v"), ("--env-file", "/no/such/file"), ("--network", "bridge"),
+        ("--label", "=v"), ("-e", "=v"), ("--env-file", "/no/such/file"), ("--network", "token-ring"),
         ("-u", "no-such-user"), ("-u", "0:no-such-group"), ("--cidfile", "/no/such/dir/cid"),
         ("--no-such-flag",),
     ],

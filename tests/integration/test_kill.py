@@ -108,8 +108,8 @@ import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if os.fork():
     os.wait()
-    open("/s/ready", "w").close()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
+    open("/s/ready", "w").close()
     while True:
         signal.pause()
 os.setsid()

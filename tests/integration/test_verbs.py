@@ -71,7 +71,7 @@ def test_ps_shows_the_live_ones_and_all_with_a(bento: BentoCli) -> None:
     bento.run("--name", "over", "host", *SH, "exit 7")
     wait_for_status(bento, "over", "stopped")
     lines = bento("ps").stdout.splitlines()
-    assert lines[0].split() == ["CONTAINER", "ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"]
+    assert lines[0].split() == ["CONTAINER", "ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]
     assert len(lines) == 2
     assert lines[1].startswith(live[:12])
     assert "Up " in lines[1]

@@ -59,7 +59,8 @@ class Schedule:
 
     def __init__(self, requires: Mapping[str, tuple[str, ...]], *, total_s: float | None, now_s: float) -> None:
         self._requires = requires
-        self._awaited = dependants(requires)  # of each, the dependants that have not ended
+        self._awaited = dependants(requires)  # of each, the dependants that have not ended, or still await others
+        self._over: set[str] = set()
         self._rounds_after = rounds_after(requires)
         self._rounds = max(self._rounds_after.values(), default=0) + 1
         self._total_s, self._began_s = total_s, now_s
@@ -69,14 +70,21 @@ class Schedule:
         return [container_id for container_id, awaited in self._awaited.items() if not awaited]
 
     def after(self, container_id: str) -> list[str]:
-        """Return whom the end of this one was the last to be waited for. Only for its first end; then nobody."""
-        freed = []
-        for other in self._requires.get(container_id, ()):
-            awaited = self._awaited.get(other, set())
-            if container_id in awaited:
-                awaited.remove(container_id)
-                if not awaited:
-                    freed.append(other)
+        """Return whom the end of this one was the last to be waited for. Only for its first end; then nobody.
+
+        One that was refused before its turn frees nobody while those that require it have not ended.
+        """
+        self._over.add(container_id)
+        freed: list[str] = []
+        through = [container_id]
+        while through:
+            one = through.pop()
+            for other in self._requires.get(one, ()) if not self._awaited.get(one) else ():
+                awaited = self._awaited.get(other, set())
+                if one in awaited:
+                    awaited.remove(one)
+                    if not awaited:
+                        (through if other in self._over else freed).append(other)
         return freed
 
     def grace_s(self, container_id: str, wanted_s: float, now_s: float) -> float:

@@ -31,6 +31,14 @@ def test_s27_who_is_not_stopped_is_not_waited_for():
     assert plan.after("nobody") == []
 
 
+def test_s28_who_is_refused_before_its_turn_lets_nobody_overtake():
+    plan = schedule(None)
+    assert plan.after("job") == []
+    assert plan.after("app") == []
+    assert plan.after("web") == ["db"]
+    assert plan.after("web") == []
+
+
 def test_s27_without_a_budget_each_has_its_own_grace():
     assert schedule(None).grace_s("db", 10.0, 999.0) == 10.0
 

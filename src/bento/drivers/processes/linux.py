@@ -34,7 +34,10 @@ _LOOK_LIMIT = 4096  # processes of one container that a look reads; beyond it a 
 def _has_entered(run: Run, process: Process) -> bool:
     """Whether somebody without a parent in the container has come in from outside."""
     namespace, main = proc.pid_namespace(process.pid), run.init.pid if run.init else 0
-    if namespace and proc.pid_namespace(process.ppid) != namespace:
+    parents = proc.pid_namespace(process.ppid)
+    if process.ppid and not parents:
+        return False  # the parent goes at this moment, such as the monitor after PID 1: the next look shows whose it is
+    if namespace and parents != namespace:
         return not main or namespace == (proc.pid_namespace(main) or namespace)  # else: a monitor lodged there
     # In a shared PID namespace, orphans come to this run's monitor, or to somebody else of that namespace; whoever was
     # brought in is the child of another monitor, which names the container.
