@@ -323,7 +323,7 @@ def test_corrupted_database_is_refused_named_and_left_as_it_is(bento: BentoCli, 
 
 
 def test_a_record_that_cannot_be_read_does_not_hide_the_others(bento: BentoCli) -> None:
-    bento("create", "--name", "good", "host", "true")
+    bento("create", "--name", "good", "host", "/bin/sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait")
     bad = bento("create", "--name", "bad", "host", "true").stdout.strip()
     file = bento.roots.root / "bento.db"
 
@@ -347,6 +347,12 @@ def test_a_record_that_cannot_be_read_does_not_hide_the_others(bento: BentoCli) 
     with sqlite3.connect(file) as db:
         assert db.execute("SELECT * FROM containers ORDER BY id").fetchall() == before
     db.close()
+    for words in (("stop", "--all"), ("shutdown",)):  # one bad record is no reason to stop nobody
+        bento("start", "good")
+        finished = bento(*words, check=False)
+        assert finished.returncode == 1
+        assert_one_line(finished, bad)
+        assert bento.state("good")["Status"] == "stopped"
     damage('"im\u0001ge"', '"image"')
     assert bento("ps", "-a", "-q").stdout.count("\n") == 2
 

@@ -7,6 +7,7 @@ import argparse
 from bento.cli.context import Context
 from bento.cli.stop import stop_all
 from bento.engine.request import StopOptions
+from bento.errors import StateCorrupt
 from bento.model.stop import AskedBy, OnPaused
 from bento.units import parse_seconds
 
@@ -23,7 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out in a worker that outlives this process. Paused containers are thawed into their shutdown."""
     total_s = None if args.total is None else parse_seconds(args.total, what="total", allow_no_limit=False)
+    unreadable: list[StateCorrupt] = []
     with context.engine() as engine:  # closed again before the worker is forked
-        refs = [container.id for container in engine.to_be_shut_down()]
+        refs = [container.id for container in engine.to_be_shut_down(on_unreadable=unreadable.append)]
     options = StopOptions(total_s=total_s, on_paused=OnPaused.THAW, asked_by=AskedBy.SHUTDOWN)
-    return stop_all(context, refs, options, args)
+    return stop_all(context, refs, options, args, unreadable)

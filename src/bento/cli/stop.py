@@ -10,11 +10,11 @@ import msgspec
 from msgspec import Struct
 
 from bento.cli import stop_options
-from bento.cli.context import Context, say, tell_person
+from bento.cli.context import Context, complain, say, tell_person
 from bento.cli.worker import Emit, Message, check_answers, failed, in_worker, notice
 from bento.engine.outcome import StopOutcome, StopProgress
 from bento.engine.request import StopOptions
-from bento.errors import AlreadyStopped, NotFound, UsageError
+from bento.errors import AlreadyStopped, NotFound, StateCorrupt, UsageError
 from bento.lazy import LazyModule
 from bento.model.stop import StopReport
 
@@ -45,11 +45,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out in a worker that outlives this process."""
-    return stop_all(context, _chosen(args, context), stop_options.read(args), args)
+    unreadable: list[StateCorrupt] = []
+    refs = _chosen(args, context, unreadable)
+    return stop_all(context, refs, stop_options.read(args), args, unreadable)
 
 
-def stop_all(context: Context, refs: list[str], options: StopOptions, args: argparse.Namespace) -> int:
-    """Stop containers in a worker, and tell of it as ``args`` want it; return the exit status."""
+def stop_all(
+    context: Context, refs: list[str], options: StopOptions, args: argparse.Namespace, unreadable: list[StateCorrupt]
+) -> int:
+    """Stop containers in a worker, and tell of it as ``args`` want it; return the exit status.
+
+    ``unreadable``: records that could not be read; the others are stopped all the same.
+    """
+    for error in unreadable:
+        complain(error)
+    return max([_stop_readable(context, refs, options, args), *(error.exit_code for error in unreadable)])
+
+
+def _stop_readable(context: Context, refs: list[str], options: StopOptions, args: argparse.Namespace) -> int:
     is_watched = len(refs) > 1 and not args.no_wait and sys.stderr.isatty()
     screen = on_screen.Screen.on_terminal() if is_watched else None
     progress = _Progress(args, len(refs))
@@ -77,7 +90,7 @@ def stop_all(context: Context, refs: list[str], options: StopOptions, args: argp
     return progress.status
 
 
-def _chosen(args: argparse.Namespace, context: Context) -> list[str]:
+def _chosen(args: argparse.Namespace, context: Context, unreadable: list[StateCorrupt]) -> list[str]:
     """Return who is to be stopped: those named, or those that run and fit. Raises UsageError for none at all."""
     if not args.all and not args.filter:
         if not args.container:
@@ -86,7 +99,8 @@ def _chosen(args: argparse.Namespace, context: Context) -> list[str]:
     if args.container:
         raise UsageError("stop: names and --all or --filter exclude each other")
     with context.engine() as engine:  # closed again before the worker is forked
-        return [container.id for container in engine.containers(filters=args.filter) if container.status.is_wanted]
+        found = engine.containers(filters=args.filter, on_unreadable=unreadable.append)
+        return [container.id for container in found if container.status.is_wanted]
 
 
 class Result(Struct, frozen=True, kw_only=True):

@@ -170,9 +170,12 @@ class EngineFacade(ImageVerbs, FileVerbs):
         """The same for any process that is PID 1 of its PID namespace. Raises NotFound, WrongState for others."""
         return explain.explain_process(self.parts, pid, options or request.StopOptions())
 
-    def to_be_shut_down(self) -> list[Container]:
-        """Return what a shutdown of the machine has to stop: what runs, and what waits to be started again."""
-        return shutdown.to_be_shut_down(self.parts)
+    def to_be_shut_down(self, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> list[Container]:
+        """Return what a shutdown of the machine has to stop: what runs, and what waits to be started again.
+
+        ``on_unreadable``: as in ``containers``.
+        """
+        return shutdown.to_be_shut_down(self.parts, on_unreadable=on_unreadable)
 
     def to_be_started(self) -> list[Container]:
         """Return what its restart policy wants to run and does not, in the order in which it is to be started."""

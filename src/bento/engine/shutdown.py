@@ -16,9 +16,10 @@ from bento.model.container import Container, Status
 from bento.units import NO_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bento.engine.parts import Parts
+    from bento.errors import StateCorrupt
 
 UNIT_PATH: Final = "lib/systemd/system/bento.service"  # below a prefix; systemd looks below /usr/local, too
 UNBOUNDED_S: Final = 90.0
@@ -26,9 +27,12 @@ UNBOUNDED_S: Final = 90.0
 MARGIN_S: Final = 15.0  # to look, to clean up, to start the command
 
 
-def to_be_shut_down(parts: Parts) -> list[Container]:
-    """Return what runs, and what waits to be started again by its restart policy."""
-    found = reconcile.refresh(parts, parts.store.list())
+def to_be_shut_down(parts: Parts, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> list[Container]:
+    """Return what runs, and what waits to be started again by its restart policy.
+
+    ``on_unreadable`` is told of each record that cannot be read, which is left out; without it, that is raised.
+    """
+    found = reconcile.refresh(parts, parts.store.list(on_unreadable=on_unreadable))
     return [c for c in found if c.status.is_live or c.status is Status.RESTARTING]
 
 
