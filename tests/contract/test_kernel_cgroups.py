@@ -35,7 +35,7 @@ def groups(request: pytest.FixtureRequest) -> Iterator[cgroup.Cgroups]:
     """A cgroup of the test's own, as if a container's. On version 1 "pids" always bounds the fork loop."""
     wanted = {"v2": [""], "v1": ["freezer", "pids"], "v1 without pids": ["freezer"], "hybrid": ["", "freezer", "pids"]}
     controllers = wanted[request.param]
-    name = f"bento-test-{os.urandom(6).hex()}"
+    name = f"bento-test-{os.getpid()}-{os.urandom(6).hex()}"
     created = {controller: _host_directory(controller) / name for controller in {*controllers, "pids"}}
     for controller in list(created):
         usable = controller == "" or cgroup.mode() != "v2"

@@ -22,6 +22,7 @@ SETTLE_S = 3.0
 """How long the last processes of a container may take to go after everybody says it is gone."""
 
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+_MADE_BY_TEST = re.compile(r"/bento-test-(\d+)-")  # the pid is that of its pytest
 
 
 class Snapshot:
@@ -77,7 +78,11 @@ class LeakWatch:
         ours = {process.pid for process in procs.descendants()}
         new = [path for path in bento_cgroups() if path not in self.before.cgroups and _members(path) <= ours]
         theirs = self._ids_of_others() if new else set()
-        return [path for path in new if not theirs.intersection(_CONTAINER_ID.findall(path))]
+        return [
+            path for path in new
+            if not theirs.intersection(_CONTAINER_ID.findall(path))
+            and _MADE_BY_TEST.findall(path) in ([], [str(os.getpid())])
+        ]  # fmt: skip
 
     def _ids_of_others(self) -> set[str]:
         """The containers of test runs beside this one: an empty cgroup does not say whose it is."""
