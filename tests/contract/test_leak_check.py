@@ -55,4 +55,4 @@ def test_files_that_name_a_container_are_seen(leak_check, roots):
 def test_orphans_are_reaped_at_once(leak_check):
     """Otherwise a monitor that has ended stays a zombie and container tests wait for nobody."""
     subprocess.run(["/bin/sh", "-c", "sleep 0.05 & exit 0"], check=True)
-    procs.wait_until(lambda: not procs.descendants(), timeout_s=2, what="the orphan to be reaped")
+    procs.wait_until(lambda: not procs.descendants(), timeout_s=20, what="the orphan to be reaped")
