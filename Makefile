@@ -9,6 +9,9 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := install --quiet --disable-pip-version-check --no-input --root-user-action=ignore
+# The pinned lists are whole, so nothing is resolved: pip would take a newer release of what one asks for with an extra
+# (coverage[toml]), and then refuse it for having no hash.
+PIP_PINNED := $(PIP_INSTALL) --require-hashes --no-deps
 PREFIX ?= /usr/local
 DESTDIR ?=
 LIBDIR := $(PREFIX)/lib/bento
@@ -48,7 +51,7 @@ endif
 
 $(VENV)/.ready: $(VENV)/.made requirements/run.txt requirements/build.txt pyproject.toml src/bento/__init__.py
 	@echo "installing pinned requirements"
-	@$(BIN)/python -m pip $(PIP_INSTALL) --require-hashes -r requirements/run.txt -r requirements/build.txt
+	@$(BIN)/python -m pip $(PIP_PINNED) -r requirements/run.txt -r requirements/build.txt
 	@$(BIN)/python -m pip $(PIP_INSTALL) --no-index --no-build-isolation --no-deps --editable .
 # setuptools comes with venv before Python 3.12 and puts itself into every start of the interpreter; nobody needs it.
 	@$(BIN)/python -m pip --disable-pip-version-check uninstall --quiet --yes --root-user-action=ignore setuptools 2>/dev/null || true
@@ -56,14 +59,14 @@ $(VENV)/.ready: $(VENV)/.made requirements/run.txt requirements/build.txt pyproj
 
 $(VENV)/.ready-test: $(VENV)/.ready requirements/test.txt
 	@echo "installing pinned test requirements"
-	@$(BIN)/python -m pip $(PIP_INSTALL) --require-hashes -r requirements/test.txt
+	@$(BIN)/python -m pip $(PIP_PINNED) -r requirements/test.txt
 	@touch $@
 
 # The linters have an environment of their own (requirements/test.in says why), reached by links in .venv/bin.
 $(VENV)/.ready-lint: $(VENV)/.ready-test requirements/lint.txt
 	@echo "installing pinned linters"
 	@$(BIN)/python -m venv --clear $(VENV)/lint
-	@$(VENV)/lint/bin/python -m pip $(PIP_INSTALL) --require-hashes -r requirements/lint.txt
+	@$(VENV)/lint/bin/python -m pip $(PIP_PINNED) -r requirements/lint.txt
 # import-linter reads the package where Python would find it.
 	@echo '$(CURDIR)/src' > $(VENV)/lint/$$($(VENV)/lint/bin/python -c \
 		'import os, sys, sysconfig; print(os.path.relpath(sysconfig.get_path("purelib"), sys.prefix))')/bento.pth
@@ -139,7 +142,7 @@ install: setup ## Put bento on PATH: PREFIX=/usr/local, DESTDIR for packagers
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-index --no-build-isolation --no-deps \
 		--wheel-dir build/wheel .
 	@"$$(tools/find-python)" -m venv --without-pip '$(DESTDIR)$(LIBDIR)'
-	@$(BIN)/python -m pip --python '$(DESTDIR)$(LIBDIR)/bin/python' $(PIP_INSTALL) --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip --python '$(DESTDIR)$(LIBDIR)/bin/python' $(PIP_PINNED) -r requirements/run.txt
 	@$(BIN)/python -m pip --python '$(DESTDIR)$(LIBDIR)/bin/python' $(PIP_INSTALL) --no-index --no-deps build/wheel/*.whl
 # pip writes the interpreter's path at build time into the script; below DESTDIR that is not where it will live.
 	@sed -i '1s|.*|#!$(LIBDIR)/bin/python|' '$(DESTDIR)$(LIBDIR)/bin/bento'
