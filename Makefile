@@ -129,9 +129,18 @@ imports: $(VENV)/.ready-lint ## The layers of ARCHITECTURE.md, by import-linter
 budget: $(VENV)/.ready-test ## What `bento stop` may import
 	@$(BIN)/python -m pytest -q tests/unit/test_import_budget.py
 
+# What is measured is installed as for users: with byte code, and without what the tests bring into .venv.
+BENCHED := $(CURDIR)/build/bench/bin/bento
+
 .PHONY: bench
 bench: setup ## Compare with the engines found here (as root); T='--quick --out FILE'
-	@$(BIN)/python bench/bench.py $(T)
+	@$(MAKE) install PREFIX=$(CURDIR)/build/bench
+	@$(BIN)/python bench/bench.py --bento $(BENCHED) $(T)
+
+.PHONY: bench-images
+bench-images: setup-test ## Compare what is done with images with Podman and umoci (as root); T='--rounds 3'
+	@$(MAKE) install PREFIX=$(CURDIR)/build/bench
+	@$(BIN)/python bench/images.py --bento $(BENCHED) $(T)
 
 # Install --------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import signal
+from datetime import UTC, datetime
 from typing import Final
 
 from bento.errors import UsageError
@@ -101,3 +102,11 @@ def new_id() -> str:
 def short_id(full: str) -> str:
     """Return the 12 digits people read."""
     return full[:12]
+
+
+def rfc3339(unix_ns: int) -> str:
+    """Return a time as Docker writes it; Go's zero time for 0."""
+    if not unix_ns:
+        return "0001-01-01T00:00:00Z"
+    seconds, rest_ns = divmod(unix_ns, 10**9)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest_ns:09d}Z"

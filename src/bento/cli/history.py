@@ -9,7 +9,7 @@ import msgspec
 from bento.cli.context import Context, say
 from bento.cli.render import ago, cut, one_line, short_image_id, size_text, table
 from bento.engine.image_inspect import HistoryStep
-from bento.engine.inspect import rfc3339
+from bento.units import rfc3339
 
 _HEADER = ("IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT")
 _MISSING = "<missing>"

@@ -8,10 +8,9 @@ import msgspec
 
 from bento.cli.context import Context, say, tell_person
 from bento.cli.render import ago, command_text, ports_text, status_text, table
-from bento.engine.inspect import rfc3339
 from bento.errors import StateCorrupt
 from bento.model.container import Container
-from bento.units import short_id
+from bento.units import rfc3339, short_id
 
 _HEADER = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES")
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from bento import clock, log
 from bento.engine import policy
-from bento.engine.erase import attend
+from bento.engine.attending import attend
 from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.engine.reconcile import OVERDUE_S
 from bento.engine.remove import remove

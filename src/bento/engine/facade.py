@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
     from bento.engine import (
         after_exit,
+        attending,
         create,
         doctor,
-        erase,
         exec_,
         exec_sessions,
         explain,
         inspect,
+        listing,
         logs,
         prune,
         reconcile,
@@ -54,13 +55,14 @@ if TYPE_CHECKING:
 else:
     (
         after_exit,
+        attending,
         create,
         doctor,
-        erase,
         exec_,
         exec_sessions,
         explain,
         inspect,
+        listing,
         logs,
         prune,
         reconcile,
@@ -75,13 +77,14 @@ else:
         LazyModule(f"bento.engine.{verb}")
         for verb in [
             "after_exit",
+            "attending",
             "create",
             "doctor",
-            "erase",
             "exec_",
             "exec_sessions",
             "explain",
             "inspect",
+            "listing",
             "logs",
             "prune",
             "reconcile",
@@ -196,7 +199,7 @@ class EngineFacade(ImageVerbs, FileVerbs):
         """Stop a container, if it runs, and start it again. Blocks."""
         container = reconcile.find(self.parts, ref)
         if container.spec.auto_remove:  # not yet
-            erase.attend(self.parts, container.id)
+            attending.attend(self.parts, container.id)
         with suppress(AlreadyStopped):
             self.stop(container.id, options)
         return start.start(self.parts, self._with_required(container.id)).container
@@ -288,7 +291,7 @@ class EngineFacade(ImageVerbs, FileVerbs):
         Raises UsageError for a bad filter, StateCorrupt.
         """
         wanted = tuple(filters)
-        passes = inspect.parse_filters(self.parts.store, wanted)
+        passes = listing.parse_filters(self.parts.store, wanted)
         wants_status = any(text.startswith(("status=", "exited=")) for text in wanted)
         found = reconcile.refresh(self.parts, self.parts.store.list(on_unreadable=on_unreadable))
         return [c for c in found if (all or wants_status or c.status.is_wanted) and passes(c)]

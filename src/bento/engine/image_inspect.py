@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from bento.engine.create import find_image
 from bento.engine.images import holders
-from bento.engine.inspect import rfc3339
 from bento.model import reference
 from bento.model.image import Image
 from bento.oci.image import runtime_words
+from bento.units import rfc3339
 
 if TYPE_CHECKING:
     from bento.engine.parts import Parts

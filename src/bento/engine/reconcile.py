@@ -15,17 +15,18 @@ from msgspec.structs import replace
 
 from bento import clock, log
 from bento.engine import policy
-from bento.engine.erase import erase_forgotten, is_attended
+from bento.engine.attending import is_attended
 from bento.errors import BentoError, CleanupFailed, Conflict, NotFound, WrongState
 from bento.lazy import LazyModule
 from bento.model.container import Container, Run, Status
 from bento.model.stop import AskedBy
 
 if TYPE_CHECKING:
-    from bento.engine import request, stop
+    from bento.engine import erase, request, stop
     from bento.engine.parts import Parts
 else:  # most of the time everybody is as the record says
-    request, stop = LazyModule("bento.engine.request"), LazyModule("bento.engine.stop")
+    erase, request = LazyModule("bento.engine.erase"), LazyModule("bento.engine.request")
+    stop = LazyModule("bento.engine.stop")
 
 _HELPER_STARTS_NS = 1_000_000_000  # so long, at the most, a helper needs until it has the lock
 OVERDUE_S = 5.0
@@ -104,7 +105,7 @@ def _erase_forgotten(parts: Parts, container: Container, touched: dict[str, Bent
         if parts.locks.is_stop_held(container.id):
             return
         try:
-            is_erased = erase_forgotten(parts, parts.store.get(container.id))
+            is_erased = erase.erase_forgotten(parts, parts.store.get(container.id))
         except CleanupFailed as error:
             touched[container.id] = error
             return

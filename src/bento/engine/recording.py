@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from bento import clock
 from bento.engine import exec_sessions, policy
-from bento.engine.erase import leave_run_dir
+from bento.engine.attending import leave_run_dir
 from bento.engine.outcome import StopOutcome
 from bento.engine.report import exit_code_of, make_report
 from bento.errors import BentoError, CleanupFailed, StuckProcess

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from bento import clock
 from bento.drivers.monitor.base import Launch, Launched
 from bento.engine import mounting, networking, reconcile, sharing
-from bento.engine.erase import attend, exit_script, leave
+from bento.engine.attending import attend, exit_script, leave
 from bento.engine.order import required_first
 from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.errors import BentoError, RuntimeFailed, WrongState

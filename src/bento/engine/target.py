@@ -16,8 +16,9 @@ from msgspec.structs import replace
 from bento import clock, log
 from bento.engine import succession, wishes
 from bento.engine.adopt import adopt
+from bento.engine.attending import attend
 from bento.engine.call import Call
-from bento.engine.erase import attend, erase, erase_forgotten
+from bento.engine.erase import erase, erase_forgotten
 from bento.engine.join import Joiner, JoinServer
 from bento.engine.outcome import StopOutcome, StopProgress
 from bento.engine.parts import LOCK_TIMEOUT_S

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from bento.engine import mounting
-from bento.engine.inspect import rfc3339
 from bento.errors import Conflict, NotFound, UsageError
 from bento.model.volume import Volume
-from bento.units import new_id, parse_name
+from bento.units import new_id, parse_name, rfc3339
 
 if TYPE_CHECKING:
     from bento.engine.parts import Parts

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bento.engine.erase import attend, attended_path, exit_script, is_attended, leave
+from bento.engine.attending import attend, attended_path, exit_script, is_attended, leave
 from bento.kernel import pidfd
 from bento.model.container import Container
 

@@ -1,0 +1,52 @@
+"""Import pathlib and msgspec without what they import themselves and a command line never calls.
+
+They are a seventh of the start of a process. In the place of such modules stand others that hand out functions
+which, when called after all, import the real module and call its own. They are in ``sys.modules`` only while the
+two are imported: whoever imports one of these modules later gets the real one. The library, which is a guest in
+its caller's process, does none of this.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+_UNUSED = (
+    "urllib",  # pathlib, for Path.as_uri
+    "urllib.parse",  # the same; brings ipaddress
+    "platform",  # uuid, which msgspec imports to know UUIDs
+    "textwrap",  # msgspec._json_schema
+    "msgspec._json_schema",
+    "msgspec.inspect",
+    "msgspec.msgpack",
+    "msgspec.toml",
+    "msgspec.yaml",
+)
+
+
+class _StandIn(ModuleType):
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *args, **kwargs: getattr(import_module(self.__name__), name)(*args, **kwargs)
+
+
+def import_lean() -> None:
+    """Import pathlib and msgspec, unless they are there. Idempotent."""
+    standing = {name: _StandIn(name) for name in _UNUSED if name not in sys.modules}
+    if "platform" in standing:  # the one function that is called while it is imported
+        standing["platform"].system = lambda: os.uname().sysname  # type: ignore[attr-defined]
+    sys.modules.update(standing)
+    try:
+        for name in ("pathlib", "msgspec"):
+            import_module(name)
+    finally:
+        for name, module in standing.items():
+            del sys.modules[name]
+            package, _, inner = name.rpartition(".")
+            if vars(sys.modules.get(package, module)).get(inner) is module:
+                delattr(sys.modules[package], inner)

@@ -1,0 +1,108 @@
+"""Who looks after the end of a container that something is to follow: its deletion, or its next start.
+
+Somebody must: the foreground ``run`` that waits for it, the stop that ends it, or, when neither is
+there, the helper that its monitor runs at the exit. Who attends says so by its identity, in a file of the
+container's run directory: pid and start time, since pids are used again.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from bento.kernel import pidfd
+from bento.kernel.tree import remove_tree
+from bento.model.container import Container, ProcessIdentity, Status
+
+if TYPE_CHECKING:
+    from bento.engine.parts import Parts
+
+_IS_ATTENDED = (
+    'is_there() { read -r pid ticks boot <"$0" && read -r stat <"/proc/$pid/stat" || return 1;'
+    ' set -- ${stat##*) }; [ "$1" != Z ] && [ "${20}" = "$ticks" ]; }; '
+)
+"""For /bin/sh, with the file as $0. The program's name, in brackets, may hold anything; after it the state is the first
+word and the start time the 20th (proc_pid_stat(5))."""
+
+
+def attended_path(parts: Parts, container_id: str) -> str:
+    """The file that says who looks after the container's end."""
+    return str(parts.run_dir(container_id) / "attended")
+
+
+def is_attended(parts: Parts, container_id: str) -> bool:
+    """Whether a living process looks after the container's end."""
+    try:
+        with open(attended_path(parts, container_id), encoding="ascii") as file:
+            pid, ticks, boot_id = file.read().split()
+        fd = pidfd.open_verified(ProcessIdentity(int(pid), int(ticks), boot_id))
+    except (OSError, ValueError):
+        return False
+    if fd is None:
+        return False
+    os.close(fd)
+    return True
+
+
+def attend(parts: Parts, container_id: str) -> bool:
+    """Begin to look after the container's end. False: a living process does so already, maybe this one."""
+    path = attended_path(parts, container_id)
+    fd, own = pidfd.identify(os.getpid())
+    os.close(fd)
+    whole = f"{path}.{own.pid}"  # others see it whole or not at all
+    try:
+        with open(whole, "w", encoding="ascii") as file:
+            file.write(f"{own.pid} {own.start_ticks} {own.boot_id}\n")
+    except FileNotFoundError:  # no run directory: nothing runs, nobody else can attend
+        return True
+    try:
+        for _ in range(2):
+            try:
+                os.link(whole, path)
+                return True
+            except FileExistsError:
+                if is_attended(parts, container_id):
+                    return False
+                leave(parts, container_id)
+        return False
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(whole)
+
+
+def leave(parts: Parts, container_id: str) -> None:
+    """Stop looking after the container's end; from now on the monitor's helper does. Idempotent."""
+    with suppress(FileNotFoundError):
+        os.unlink(attended_path(parts, container_id))
+
+
+def leave_run_dir(parts: Parts, container: Container) -> None:
+    """Delete the run directory of a run whose end is recorded. Idempotent.
+
+    The mark of whoever is about to delete the container, or to start it again, stays: should he die before he has
+    done so, it names nobody who lives, and the next command that meets the container deletes it.
+    """
+    mark = attended_path(parts, container.id)
+    is_kept = container.spec.auto_remove and container.status is Status.STOPPED and is_attended(parts, container.id)
+    if not is_kept:
+        remove_tree(parts.run_dir(container.id))
+        return
+    for path in parts.run_dir(container.id).iterdir():
+        if str(path) != mark:
+            remove_tree(path)
+
+
+def exit_script(parts: Parts, container: Container) -> tuple[str, ...]:
+    """What the monitor runs at the exit of a container that something is to follow: a helper, unless somebody attends.
+
+    The monitor ends only after this command, and a stop waits for the monitor: so where somebody
+    attends, all that is run is a shell that reads two files.
+    """
+    spec = container.spec
+    if not spec.auto_remove and spec.restart.name == "no" and not spec.system:
+        return ()
+    script = _IS_ATTENDED + 'is_there 2>/dev/null || exec "$@"'
+    path = attended_path(parts, container.id)
+    number = str(container.run.number if container.run else 0)
+    return ("/bin/sh", "-c", script, path, *parts.helper_argv, "after-exit", container.id, number)

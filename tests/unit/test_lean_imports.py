@@ -1,0 +1,45 @@
+"""What the command line leaves out of pathlib and msgspec: nobody else is to notice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from bento.cli.lean import _UNUSED
+
+
+def _run(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def left_out() -> set[str]:
+    """Those of the modules that a fresh interpreter has not loaded by the time the command line is imported."""
+    return set(_run(f"import sys, bento.cli.main; print(*(n for n in {_UNUSED!r} if n not in sys.modules))").split())
+
+
+def test_none_of_them_is_loaded(left_out):
+    assert left_out == set(_UNUSED)
+
+
+@pytest.mark.parametrize("name", _UNUSED)
+def test_who_imports_one_later_gets_the_real_one(name):
+    assert _run(f"import bento.cli.main, importlib; print(importlib.import_module({name!r}).__spec__.name)") == name
+
+
+def test_what_needs_them_after_all_works():
+    program = "import bento.cli.main, pathlib, msgspec; print(pathlib.Path('/a b').as_uri(), msgspec.json.schema(int))"
+    assert _run(program) == "file:///a%20b {'type': 'integer'}"
+
+
+def test_what_was_loaded_before_stays_as_it_is():
+    program = "import platform, textwrap; import bento.cli.main, sys; print(sys.modules['platform'] is platform)"
+    assert _run(program) == "True"
+
+
+def test_the_library_leaves_nothing_out():
+    assert _run("from bento import Engine; import sys; print('msgspec.inspect' in sys.modules)") == "True"
