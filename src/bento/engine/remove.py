@@ -9,9 +9,8 @@ from msgspec.structs import replace
 from bento.engine import order, reconcile
 from bento.engine.erase import erase
 from bento.engine.parts import LOCK_TIMEOUT_S
-from bento.engine.request import StopOptions
-from bento.engine.stop import stop_containers
 from bento.errors import BentoError, Conflict, NotFound, WrongState
+from bento.lazy import LazyModule
 from bento.model.container import Container
 from bento.model.stop import OnPaused
 from bento.units import parse_name
@@ -19,7 +18,10 @@ from bento.units import parse_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bento.engine import request, stop
     from bento.engine.parts import Parts
+else:  # most of what is deleted has stopped
+    request, stop = LazyModule("bento.engine.request"), LazyModule("bento.engine.stop")
 
 _ATTEMPTS = 3  # a restart policy, or somebody, may start it between the kill and the removal
 
@@ -88,8 +90,8 @@ def dependants_first(parts: Parts, refs: Sequence[str]) -> list[str]:
 
 
 def _kill(parts: Parts, container: Container) -> None:
-    now = StopOptions(grace_s=0.0, on_paused=OnPaused.KILL)
-    for outcome in stop_containers(parts, [container.id], now):
+    now = request.StopOptions(grace_s=0.0, on_paused=OnPaused.KILL)
+    for outcome in stop.stop_containers(parts, [container.id], now):
         if outcome.error is not None and not isinstance(outcome.error, WrongState):
             raise outcome.error
 
