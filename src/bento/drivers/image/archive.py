@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from bento.drivers.image.base import ArchivedImage
 from bento.drivers.image.tarstream import Stream, entries
+from bento.drivers.image.unpack import Room
 from bento.errors import UsageError
 from bento.model.reference import parse
 from bento.oci.image import (
@@ -74,7 +75,8 @@ def read_archive(fd: int, head: bytes, inbox: Transfer, platform: Platform) -> l
     when the disk fails; then blobs may have come that no image needs.
     """
     archive = _Archive(inbox)
-    with Stream(fd, "", lambda _: None, head=head) as stream:
+    room = Room(inbox.directory, lambda: None)
+    with Stream(fd, "", room.check, head=head) as stream:
         for entry in entries(stream):
             archive.add(entry, stream)
     if archive.has("index.json") and archive.has(LAYOUT_FILE):
