@@ -220,6 +220,8 @@ class ImageStore:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH)
             yield lock
+        except BrokenPipeError:  # nobody reads what is written out any more: nothing is wrong with the store
+            raise
         except OSError as error:
             raise self._explain(error) from error
         finally:

@@ -1,7 +1,7 @@
 """Images on their way in or out by others' hands: what fetched blobs are taken by, and what blobs are sent from.
 
-A layer is unpacked as soon as it has come, while others still do. Blobs that came whole are in the store at once,
-before any image stands on them: an interrupted transfer goes on with them, and ``doctor`` finds those nobody wants.
+A layer is unpacked as soon as it has come, while others still do. Blobs that were fetched whole are in the store at
+once, before any image stands on them: an interrupted pull goes on with them, and a prune removes those nobody wants.
 """
 
 from __future__ import annotations
@@ -67,10 +67,14 @@ class StoreTransfer(StoreIntake):
         """Take a verified file as a blob, at once for everybody. Idempotent."""
         place = self._store.blob(digest)
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            os.link(path, self._blobs / digest)
+        self.add_file(digest, path)
         with suppress(FileExistsError):
             os.link(path, place)
+
+    def add_file(self, digest: str, path: Path) -> None:
+        """Take a verified file as a blob of this transfer alone. Idempotent."""
+        with suppress(FileExistsError):
+            os.link(path, self._blobs / digest)
 
     def begin_layer(self, digest: str) -> None:
         """Unpack a blob that was taken, beside everything else. Idempotent. What fails is told by ``adopt``."""
