@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento.engine import exec_sessions, networking, reconcile
-from bento.engine.layers import unused
+from bento.engine.layers import HOST_LAYER, unused
 from bento.engine.mounting import remove_empty, take_away
 from bento.errors import Conflict, NotFound
 from bento.kernel.tree import remove_tree
@@ -225,12 +225,24 @@ class _Look:
         found = [Finding(kind="layer", what=name, is_fixed=bool(self._may_fix)) for name in left]
         with images.kept():
             stray = unused(self._parts, (*images.layers(), *images.idle_blobs()))
+        found += self._gone_layers()
         for thing in sorted(stray):
             is_blob = not thing.startswith("/")
             found.append(Finding(kind="blob" if is_blob else "layer", what=thing, is_kept=is_blob))
         wanted = {finding.what for finding in found if finding.key in self._may_fix}
         gone = images.remove(lambda: unused(self._parts, wanted & stray)).things if wanted & stray else ()
         return [replace(finding, is_fixed=True) if finding.what in gone else finding for finding in found]
+
+    def _gone_layers(self) -> Iterator[Finding]:
+        """Yield what images have lost: to pull or load them again puts it back."""
+        with self._parts.images.kept():
+            there, recorded = set(self._parts.images.layers()), self._parts.store.list_images()
+        for image in recorded:
+            for layer in image.layers:
+                if layer not in there and layer != HOST_LAYER:
+                    yield Finding(
+                        kind="missing", what=f"the layer {layer} of image {image.name} is gone: pull it again"
+                    )
 
 
 def _remove(path: Path, _: str) -> None:

@@ -144,14 +144,16 @@ class _RawHealth(Struct, rename="pascal"):
 
 
 class _RawRuntime(Struct, rename="pascal"):
+    """A null among words is an empty one, as for those who read this in Go."""
+
     user: str | None = None
     exposed_ports: dict[str, Any] | None = None
-    env: list[str] | None = None
-    entrypoint: list[str] | str | None = None
-    cmd: list[str] | str | None = None
+    env: list[str | None] | None = None
+    entrypoint: list[str | None] | str | None = None
+    cmd: list[str | None] | str | None = None
     volumes: dict[str, Any] | None = None
     working_dir: str | None = None
-    labels: dict[str, str] | None = None
+    labels: dict[str, str | None] | None = None
     stop_signal: str | None = None
     healthcheck: _RawHealth | None = None
 
@@ -177,7 +179,7 @@ class _RawConfig(Struct):
     created: str | None = None
     config: _RawRuntime | None = None
     rootfs: _RawRootfs | None = None
-    history: list[_RawHistory] | None = field(default=None)
+    history: list[_RawHistory | None] | None = field(default=None)
 
 
 def parse_manifest(content: bytes) -> Manifest | Index:
@@ -247,7 +249,7 @@ def parse_config(content: bytes) -> ParsedConfig:
         platform=Platform(raw.os or "linux", raw.architecture, raw.variant or ""),
         author=raw.author or "",
         created_unix_ns=parse_time(raw.created),
-        history=tuple(_history(each) for each in raw.history or ()),
+        history=tuple(_history(each or _RawHistory()) for each in raw.history or ()),
     )
 
 
@@ -326,7 +328,7 @@ def _rank(platform: Platform, wanted: Platform) -> int:
 
 
 def _runtime_config(raw: _RawRuntime) -> ImageConfig:
-    env = tuple(entry for entry in raw.env or () if "=" in entry[1:])  # others set nothing
+    env = tuple(entry for entry in raw.env or () if entry and "=" in entry[1:])  # others set nothing
     workdir = raw.working_dir or ""
     config = ImageConfig(
         entrypoint=_words(raw.entrypoint),
@@ -335,7 +337,7 @@ def _runtime_config(raw: _RawRuntime) -> ImageConfig:
         workdir=posixpath.normpath(f"/{workdir}").replace("//", "/") if workdir else "",
         user=raw.user or "",
         stop_signal=raw.stop_signal or "",
-        labels=raw.labels or {},
+        labels={key: value or "" for key, value in (raw.labels or {}).items()},
         exposed_ports=tuple(raw.exposed_ports or ()),
         volumes=tuple(_paths(raw.volumes or ())),
         healthcheck=_healthcheck(raw.healthcheck),
@@ -344,9 +346,9 @@ def _runtime_config(raw: _RawRuntime) -> ImageConfig:
     return config
 
 
-def _words(raw: list[str] | str | None) -> tuple[str, ...]:
+def _words(raw: list[str | None] | str | None) -> tuple[str, ...]:
     """Docker's engines once wrote a string where a shell was meant."""
-    return ("/bin/sh", "-c", raw) if isinstance(raw, str) else tuple(raw or ())
+    return ("/bin/sh", "-c", raw) if isinstance(raw, str) else tuple(word or "" for word in raw or ())
 
 
 def _paths(volumes: Iterable[str]) -> list[str]:

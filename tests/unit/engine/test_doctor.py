@@ -144,6 +144,18 @@ def test_layers_that_nobody_stands_on_are_found_and_removed(parts: FakeParts, tm
     assert parts.images.layers() == sorted(layers[:2])
 
 
+def test_an_image_that_has_lost_a_layer_is_told(parts: FakeParts, tmp_path: Path) -> None:
+    (tmp_path / "image" / "bin").mkdir(parents=True)
+    image = parts.images.import_rootfs(tmp_path / "image", ImageConfig())
+    parts.store.put_image(replace(image, names=("docker.io/library/box:latest",)))
+    assert kinds(parts) == []
+    parts.images.remove(lambda: image.layers)
+    (finding,) = doctor.examine(parts, fix=True)
+    assert (finding.kind, finding.is_fixed) == ("missing", False)
+    assert image.layers[0] in finding.what
+    assert "of image box:latest is gone" in finding.what
+
+
 @pytest.mark.parametrize("users", [0, 1])
 def test_volume_whose_directory_or_container_is_gone(parts: FakeParts, users: int) -> None:
     mounts = (Mount(kind="volume", source="gone", destination="/x"),) if users else ()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bento.errors import UsageError
-from bento.model.image import Healthcheck, ImageConfig
+from bento.model.image import Healthcheck, HistoryEntry, ImageConfig
 from bento.oci import image as oci
 from bento.oci.image import Descriptor, Index, Manifest, Platform
 
@@ -184,6 +184,14 @@ def test_config_says_it_all() -> None:
 )  # fmt: skip
 def test_what_engines_of_old_have_written(runtime: dict[str, Any], field: str, expected: object) -> None:
     assert getattr(config(**runtime), field) == expected
+
+
+def test_a_null_among_words_is_an_empty_one() -> None:
+    """As for those who read it in Go."""
+    said = {"Env": [None, "A=1"], "Cmd": ["a", None], "Labels": {"a": None}}
+    got = oci.parse_config(encoded({"config": said, "history": [None], "rootfs": ROOTFS}))
+    assert (got.config.env, got.config.command, got.config.labels) == (("A=1",), ("a", ""), {"a": ""})
+    assert got.history == (HistoryEntry(),)
 
 
 def test_almost_nothing_is_enough() -> None:

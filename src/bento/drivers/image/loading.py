@@ -10,12 +10,10 @@ from typing import Final
 
 from bento.command import spawn
 from bento.drivers.image.source import Source
-from bento.drivers.image.unpack import decompressor
-from bento.errors import UsageError
+from bento.drivers.image.unpack import decompressor, finish
 
 _HEAD_BYTES: Final = 6
 _CHUNK_BYTES: Final = 1 << 20
-_END_LIMIT_S: Final = 60.0
 
 
 @contextmanager
@@ -39,10 +37,7 @@ def unpacked(source: Source) -> Iterator[tuple[int, bytes]]:
         assert child.stdout_fd is not None  # spawn captures unless told otherwise
         os.set_blocking(child.stdout_fd, True)
         yield child.stdout_fd, b""
-        done = child.finish(_END_LIMIT_S)
-        if done.returncode != 0:
-            reason = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
-            raise UsageError(f"{source.words} cannot be unpacked: {reason[:200]}")
+        finish(child, program)
     finally:
         child.kill()
 

@@ -84,10 +84,7 @@ def _unpacked(source_fd: int) -> Iterator[int]:
             if not reason:
                 raise
             raise UsageError(f"it cannot be unpacked: {reason}") from error
-        done = child.finish(_END_LIMIT_S)
-        if done.returncode not in (0, _GZIP_WARNING if program.endswith("gzip") else 0):
-            reason = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
-            raise UsageError(f"it cannot be unpacked: {reason[:200]}")
+        finish(child, program)
     finally:
         child.kill()
 
@@ -142,6 +139,14 @@ def _blaming(what: str) -> Iterator[None]:
         if error.errno in _DISK:
             raise
         raise UsageError(f"{what} cannot be made: {error.strerror}") from None
+
+
+def finish(child: Child, program: str) -> None:
+    """Wait for a decompressor that was read to its end. Raises UsageError when it has failed. Blocks."""
+    done = child.finish(_END_LIMIT_S)
+    if done.returncode not in (0, _GZIP_WARNING if program.endswith("gzip") else 0):
+        reason = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
+        raise UsageError(f"it cannot be unpacked: {reason[:200]}")
 
 
 class Room:
