@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from bento.drivers.image import tarstream, unpack
+from bento.drivers.image import unpack
 from bento.drivers.image.store import ImageStore
 from bento.errors import BentoError, NotFound, UsageError
+from bento.files import tarstream
 from bento.model.image import Image
 
 from support import layers

@@ -16,6 +16,7 @@ import posixpath
 import re
 import tarfile
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,9 +24,9 @@ import msgspec
 from msgspec import Struct
 
 from bento.drivers.image.base import ArchivedImage
-from bento.drivers.image.tarstream import Stream, entries
 from bento.drivers.image.unpack import Room
 from bento.errors import UsageError
+from bento.files.tarstream import Stream, entries
 from bento.model.reference import parse
 from bento.oci.image import (
     CONFIG_MAX_BYTES,
@@ -77,7 +78,7 @@ def read_archive(fd: int, head: bytes, inbox: Transfer, platform: Platform) -> l
     """
     archive = _Archive(inbox)
     room = Room(inbox.directory, lambda: None)
-    with Stream(fd, "", room.check, head=head) as stream:
+    with Stream(partial(os.read, fd), watch=room.check, head=head) as stream:
         for entry in entries(stream):
             archive.add(entry, stream)
     if archive.has("index.json") and archive.has(LAYOUT_FILE):

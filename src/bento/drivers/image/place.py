@@ -17,7 +17,6 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
-import re
 import stat
 import tarfile
 from collections.abc import Iterable
@@ -26,8 +25,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from bento.drivers.image.tarstream import Stream
 from bento.errors import KernelError, UsageError
+from bento.files.tarheader import Meta, device_of, meta_of, no_nul, path_of
+from bento.files.tarstream import Stream
 from bento.kernel.rootfs import open_beneath, open_without_links
 from bento.kernel.tree import remove_tree
 
@@ -36,26 +36,9 @@ _OPAQUE: Final = ".wh..wh..opq"
 _AUFS: Final = ".wh..wh."
 """What aufs keeps for itself: directories of hard links and of orphans."""
 OPAQUE_ATTRIBUTE: Final = "trusted.overlay.opaque"
-_ATTRIBUTE_PREFIX: Final = "SCHILY.xattr."
-OVERLAY_ORDERS: Final = "trusted.overlay."
-"""Attributes that are orders to overlayfs, such as to take a file's content from elsewhere: no image may give them."""
-
-_ID_MAX: Final = 2**32 - 2  # the last one means "unchanged" to chown(2)
-_NAME_MAX: Final = 4095
-"""Bytes of a path that programs can open (PATH_MAX of limits.h, less the NUL)."""
-_DEPTH_MAX: Final = 256
-"""Directories in each other; real images have some dozen. The kernel walks the whole way for each of them."""
-_MAJOR_MAX: Final = 2**12 - 1
-_MINOR_MAX: Final = 2**20 - 1
-_TIME_MIN: Final = -(2**31)
-_TIME_MAX: Final = 2**34 - 1
-"""Seconds that every filesystem can keep (ext4's)."""
 _OPEN_DIRECTORIES: Final = 64
 _NEW: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_MTIME: Final = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9})\d*)?", re.ASCII)
-
-_Meta = tuple[int, int, int, int, dict[str, bytes]]  # mode, uid, gid, mtime_ns, attributes
 
 
 class _Directory(Struct, frozen=True):
@@ -76,7 +59,7 @@ class Placer:
         self._root = os.open(root, _DIRECTORY)
         self._root_path = _path_of(self._root)
         self._open: dict[str, _Directory] = {"": _Directory(self._root, "")}  # by the names that entries have for them
-        self._directories: dict[str, _Meta] = {}  # by their real paths, and so are the implied ones
+        self._directories: dict[str, Meta] = {}  # by their real paths, and so are the implied ones
         self._implied: set[str] = set()
         self._has_opaque_root = False
 
@@ -96,12 +79,12 @@ class Placer:
 
     def place(self, entry: tarfile.TarInfo, stream: Stream) -> None:
         """Make one entry, in place of what is there under its name. Raises UsageError, OSError when the disk fails."""
-        path = _path(entry.name)
+        path = path_of(entry.name)
         parent, _, name = path.rpartition("/")
         if not path:
             if not entry.isdir():
                 raise UsageError(f"the entry {entry.name!r} has the place of the root directory")
-            self._directories[""] = _meta(entry)
+            self._directories[""] = meta_of(entry)
         elif f"/{_WHITEOUT}" in f"/{path}":
             self._delete(parent, name)
         elif entry.isdir():
@@ -110,7 +93,7 @@ class Placer:
             try:
                 self._make(self._parent(parent).fd, name, entry, stream)
             except FileExistsError:
-                if entry.islnk() and _path(entry.linkname) == path:
+                if entry.islnk() and path_of(entry.linkname) == path:
                     return
                 self._remove(parent, name)
                 self._make(self._parent(parent).fd, name, entry, stream)
@@ -200,7 +183,7 @@ class Placer:
                 self._set_opaque(parent.fd, name)  # what was here before hid all that lies below
                 is_fresh = True
         if entry is not None:
-            self._directories[path] = _meta(entry)
+            self._directories[path] = meta_of(entry)
             self._implied.discard(path)
         elif is_new:
             if not is_fresh:
@@ -254,9 +237,9 @@ class Placer:
     def _make(self, parent: int, name: str, entry: tarfile.TarInfo, stream: Stream) -> None:
         """Make what is no directory. Raises FileExistsError before anything was read or written."""
         if entry.islnk():
-            self._link(parent, name, _path(entry.linkname))
+            self._link(parent, name, path_of(entry.linkname))
             return
-        mode, uid, gid, mtime_ns, attributes = _meta(entry)
+        mode, uid, gid, mtime_ns, attributes = meta_of(entry)
         if entry.isreg():
             fd = os.open(name, _NEW, 0o600, dir_fd=parent)
             try:
@@ -271,9 +254,9 @@ class Placer:
                 os.close(fd)
             return
         if entry.issym():
-            os.symlink(_no_nul(entry.linkname), name, dir_fd=parent)
+            os.symlink(no_nul(entry.linkname), name, dir_fd=parent)
         else:
-            os.mknod(name, *_device(entry), dir_fd=parent)
+            os.mknod(name, *device_of(entry), dir_fd=parent)
         os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
         if attributes:
             _set_attributes(f"/proc/self/fd/{parent}/{name}", attributes, is_regular=False)
@@ -315,61 +298,6 @@ class Placer:
 
 def _path_of(fd: int) -> str:
     return os.readlink(f"/proc/self/fd/{fd}")
-
-
-def _path(name: str) -> str:
-    """Return a name as a path below the root; "" is the root. A leading "/" or "./" is taken away, as others do."""
-    if len(name) > _NAME_MAX // 4 and len(name.encode(errors="surrogateescape")) > _NAME_MAX:
-        raise UsageError(f"the name {name[:80]!r}... has more than {_NAME_MAX} bytes")
-    parts = [part for part in _no_nul(name).split("/") if part not in ("", ".")]
-    if ".." in parts:
-        raise UsageError(f"the name {name!r} leads out of the root filesystem: it has '..' in it")
-    if len(parts) > _DEPTH_MAX:
-        raise UsageError(f"the name {name[:80]!r}... is more than {_DEPTH_MAX} directories deep")
-    return "/".join(parts)
-
-
-def _no_nul(text: str) -> str:
-    if "\0" in text:
-        raise UsageError(f"the name {text!r} has a NUL character in it")
-    return text
-
-
-def _meta(entry: tarfile.TarInfo) -> _Meta:
-    if not (0 <= entry.uid <= _ID_MAX and 0 <= entry.gid <= _ID_MAX):
-        raise UsageError(f"{entry.name!r} has the owner {entry.uid}:{entry.gid}, which cannot be")
-    headers = entry.pax_headers
-    attributes = {}
-    if headers:
-        for key, value in headers.items():
-            name = key.removeprefix(_ATTRIBUTE_PREFIX)
-            if name != key and not name.startswith(OVERLAY_ORDERS):
-                attributes[_no_nul(name)] = value.encode("utf-8", "surrogateescape")
-    return entry.mode & 0o7777, entry.uid, entry.gid, _mtime_ns(entry, headers.get("mtime")), attributes
-
-
-def _mtime_ns(entry: tarfile.TarInfo, text: str | None) -> int:
-    """tarfile makes a float of it, which has no room for nanoseconds. A time that no filesystem can keep is 1970."""
-    if text is None:
-        return int(entry.mtime) * 10**9 if _TIME_MIN <= entry.mtime <= _TIME_MAX else 0
-    match = _MTIME.fullmatch(text)
-    if match is None:
-        return 0
-    seconds, fraction_ns = int(match[2]), int((match[3] or "").ljust(9, "0"))
-    if seconds > (-_TIME_MIN - 1 if match[1] else _TIME_MAX):
-        return 0
-    ns = seconds * 10**9 + fraction_ns
-    return -ns if match[1] else ns
-
-
-def _device(entry: tarfile.TarInfo) -> tuple[int, int]:
-    if entry.isfifo():
-        return stat.S_IFIFO, 0
-    if not entry.isdev():
-        raise UsageError(f"{entry.name!r} is of a type that no filesystem has: {entry.type!r}")
-    if not (0 <= entry.devmajor <= _MAJOR_MAX and 0 <= entry.devminor <= _MINOR_MAX):
-        raise UsageError(f"{entry.name!r} is device {entry.devmajor}:{entry.devminor}, which cannot be")
-    return stat.S_IFCHR if entry.ischr() else stat.S_IFBLK, os.makedev(entry.devmajor, entry.devminor)
 
 
 def is_whiteout(there: os.stat_result) -> bool:

@@ -22,8 +22,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from bento.drivers.image.place import OPAQUE_ATTRIBUTE, OVERLAY_ORDERS, is_whiteout
+from bento.drivers.image.place import OPAQUE_ATTRIBUTE, is_whiteout
 from bento.errors import UsageError
+from bento.files.tarheader import OVERLAY_ORDERS
 
 _LINKS_MAX: Final = 40
 """Symbolic links on one way (path_resolution(7))."""

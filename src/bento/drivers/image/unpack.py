@@ -9,6 +9,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +17,8 @@ from msgspec import Struct
 
 from bento.command import Child, find_program, spawn
 from bento.drivers.image.place import Placer
-from bento.drivers.image.tarstream import STREAM_MAX_BYTES, Stream, entries
 from bento.errors import DeadlineExceeded, MissingTool, StorageUnusable, UsageError
+from bento.files.tarstream import STREAM_MAX_BYTES, Stream, entries
 
 _END_LIMIT_S: Final = 60.0
 _HEAD_BYTES: Final = 6
@@ -94,7 +95,7 @@ def hash_unpacked(source_fd: int, algorithm: str, check: Callable[[], None]) -> 
 
     Raises UsageError when it cannot be unpacked, and what ``check`` raises, which is called now and then; MissingTool.
     """
-    with _unpacked(source_fd) as fd, Stream(fd, algorithm, lambda _: check()) as stream:
+    with _unpacked(source_fd) as fd, Stream(partial(os.read, fd), algorithm, lambda _: check()) as stream:
         stream.drain()
     return stream.digest
 
@@ -116,7 +117,7 @@ def _fill(fd: int, target: Path, algorithm: str, check: Callable[[], None]) -> t
     placer = Placer(target)
     room = Room(target, check)
     try:
-        with Stream(fd, algorithm, room.check) as stream:
+        with Stream(partial(os.read, fd), algorithm, room.check) as stream:
             for number, entry in enumerate(entries(stream), 1):
                 with _blaming(f"the entry {entry.name[:200]!r}"):
                     placer.place(entry, stream)

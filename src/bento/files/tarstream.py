@@ -1,4 +1,4 @@
-"""Reading a layer's archive: one pass over a stream of unknown worth, hashed on its way.
+"""Reading an archive: one pass over a stream of unknown worth, hashed on its way.
 
 The headers are read by Python's tarfile (ustar, pax, GNU long names, base-256 numbers, every sparse format). The
 stream, what is skipped and where an archive ends are ours, because tarfile takes a damaged header in the middle for the
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import queue
 import tarfile
 import threading
@@ -40,6 +39,10 @@ _UNREADABLE: Final = (
 """What tarfile raises for headers that make no sense."""
 
 
+def _nobody(_: int) -> None:
+    """Watch nothing."""
+
+
 class Hashing:
     """A digest computed in a thread of its own: hashing lets go of the interpreter, and so does reading."""
 
@@ -66,14 +69,18 @@ class Hashing:
 
 
 class Stream:
-    """Bytes from a descriptor, forward only. Keeps to what tarfile asks of a file; a context that ends the hashing."""
+    """Bytes as they come, forward only. Keeps to what tarfile asks of a file; a context that ends the hashing."""
 
-    def __init__(self, fd: int, algorithm: str, watch: Callable[[int], None], *, head: bytes = b"") -> None:
-        """``watch`` is called with the number of bytes so far, now and then; it raises when that is too much.
+    def __init__(
+        self, read: Callable[[int], bytes], algorithm: str = "", watch: Callable[[int], None] = _nobody,
+        *, head: bytes = b"",
+    ) -> None:  # fmt: skip
+        """``read`` returns some bytes, at most so many, and b"" at the end.
 
-        ``algorithm`` "" computes no digest. ``head`` was read from the descriptor before.
+        ``watch`` is called with the number of bytes so far, now and then; it raises when that is too much.
+        ``algorithm`` "" computes no digest. ``head`` was read before.
         """
-        self._fd = fd
+        self._take = read
         self._hashing = Hashing(algorithm) if algorithm else None
         self._watch = watch
         self._chunk = head
@@ -164,7 +171,7 @@ class Stream:
     def _read(self) -> bytes:
         if self._is_at_end:
             return b""
-        chunk = os.read(self._fd, CHUNK_BYTES)
+        chunk = self._take(CHUNK_BYTES)
         if chunk:
             if self._hashing is not None:
                 self._hashing.update(chunk)
