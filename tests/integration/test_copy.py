@@ -180,6 +180,39 @@ def test_everywhere_in_the_container(bento: BentoCli, engine: Engine, tmp_path: 
     assert_clean(bento)
 
 
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_file_that_is_mounted_is_written_and_stays_mounted(bento: BentoCli, tmp_path: Path, running: bool) -> None:
+    """By its name, as part of a directory, from an archive, and by itself."""
+    mine = tmp_path / "mine"
+    mine.write_text("old")
+    source = tmp_path / "source"
+    source.mkdir()
+    bento("create", "--name", "w", "-v", f"{mine}:/etc/conf", "host", "sleep", "1000")
+    if running:
+        bento("start", "w")
+    (source / "conf").write_text("by name")
+    bento("cp", source / "conf", "w:/etc/conf")
+    assert mine.read_text() == "by name"
+    (source / "conf").write_text("with its directory")
+    bento("cp", f"{source}/.", "w:/etc")
+    assert mine.read_text() == "with its directory"
+    (source / "conf").write_text("from an archive")
+    archive = subprocess.run(["tar", "-C", source, "-c", "conf"], capture_output=True, check=True).stdout
+    subprocess.run([*bento.prefix, "cp", "-", "w:/etc"], input=archive, check=True)
+    assert mine.read_text() == "from an archive"
+    bento("cp", mine, "w:/etc/conf")
+    assert mine.read_text() == "from an archive"
+    if not running:
+        bento("start", "w")
+    assert bento("exec", "w", "cat", "/etc/conf").stdout == "from an archive"
+    assert " /etc/conf " in bento("exec", "w", "cat", "/proc/self/mountinfo").stdout
+    (source / "conf").unlink()
+    (source / "conf").symlink_to("elsewhere")
+    assert "cannot replace what is mounted at conf" in bento.fails("cp", f"{source}/.", "w:/etc")
+    bento("rm", "-f", "w")
+    assert_clean(bento)
+
+
 @ONE_RUNTIME
 def test_what_is_kept_with_and_without_archive(bento: BentoCli, engine: Engine, tmp_path: Path) -> None:
     source = tmp_path / "s"

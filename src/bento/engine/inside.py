@@ -21,7 +21,7 @@ from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.errors import KernelError, UsageError, WrongState
 from bento.kernel import libc, mount
 from bento.kernel.namespace import in_mounts_of
-from bento.kernel.rootfs import mkdir_in_root, open_in_root
+from bento.kernel.rootfs import mkdir_in_root, open_in_root, touch_in_root
 from bento.model.container import Container, Mount, Status
 
 if TYPE_CHECKING:
@@ -148,8 +148,7 @@ def _assembled(parts: Parts, container: Container, *, with_mounts: bool) -> int:
 def _bind(rootfs: Path, asked: Mount) -> None:
     if not os.path.exists(asked.source):
         raise UsageError(f"cannot mount {asked.source}: no such file or directory", hint="make it first")
-    if os.path.isdir(asked.source):
-        mkdir_in_root(rootfs, asked.destination)
+    (mkdir_in_root if os.path.isdir(asked.source) else touch_in_root)(rootfs, asked.destination)
     _mount_at(rootfs, asked.destination, lambda target: mount.bind(asked.source, target))
     if asked.read_only:
         _mount_at(rootfs, asked.destination, mount.refuse_writes)

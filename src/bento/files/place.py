@@ -16,6 +16,7 @@ from typing import Final
 
 from bento.errors import Conflict, KernelError
 from bento.files.entry import Entry
+from bento.kernel import libc
 from bento.kernel.rootfs import open_without_links
 
 _SET_ID: Final = stat.S_ISUID | stat.S_ISGID
@@ -181,24 +182,22 @@ class Placer:
                 raise Conflict(f"cannot overwrite a directory by a file: {path}")
             if stat.S_IFMT(there.st_mode) in _NEVER_REPLACED:
                 raise Conflict(f"cannot overwrite a device, FIFO or socket: {path}", hint="remove it first")
-        try:
+        if _is_mounted(parent_fd, name):
+            self._overwrite(parent_fd, temporary, name, path)
+        else:
             os.rename(temporary, name, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)
-            # Two names of one file: rename(2) does nothing then.
-            with suppress(FileNotFoundError):
-                os.unlink(temporary, dir_fd=parent_fd)
-        except OSError as error:
-            if error.errno != errno.EBUSY or not stat.S_ISREG(entry.mode):
-                raise
-            self._overwrite(parent_fd, temporary, name)
+        # Also after a rename: rename(2) does nothing with two names of one file.
+        with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=parent_fd)
 
-    def _overwrite(self, parent_fd: int, temporary: str, name: str) -> None:
+    def _overwrite(self, parent_fd: int, temporary: str, name: str, path: str) -> None:
         """Write into the file that is mounted at ``name``, such as a container's /etc/hosts; it stays who it is."""
         looked = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+        made = os.open(temporary, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
         try:
-            if not stat.S_ISREG(os.fstat(looked).st_mode):
-                raise Conflict(f"cannot overwrite what is mounted at {name}")
-            source = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+            if not all(stat.S_ISREG(os.fstat(fd).st_mode) for fd in (looked, made)):
+                raise Conflict(f"cannot replace what is mounted at {path}", hint="only a file's content can be written")
+            source = os.open(f"/proc/self/fd/{made}", os.O_RDONLY | os.O_CLOEXEC)
             try:
                 target = os.open(f"/proc/self/fd/{looked}", os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
                 try:
@@ -209,6 +208,7 @@ class Placer:
             finally:
                 os.close(source)
         finally:
+            os.close(made)
             os.close(looked)
 
     def _whose(self, entry: Entry) -> tuple[int, int]:
@@ -232,6 +232,20 @@ def dress(fd: int, entry: Entry, owner: tuple[int, int] | None = None) -> None:
             except OSError as error:
                 if error.errno not in (errno.ENOTSUP, errno.EPERM):  # not what this filesystem can keep
                     raise
+
+
+def _is_mounted(directory_fd: int, name: str) -> bool:
+    """Whether something is mounted on a name.
+
+    rename(2) and unlink(2) say EBUSY only for what is mounted in the caller's own mount namespace, and take every other
+    mount off the name: what a container has mounted, and what a detached tree has.
+    """
+    try:
+        return libc.statx_mount_id(directory_fd, name) != libc.statx_mount_id(directory_fd, "")
+    except KernelError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        return False
 
 
 def _opened(top_fd: int, directory: str) -> int:
