@@ -137,6 +137,43 @@ def test_what_vanishes_while_it_is_walked_is_left_out(top: int, tmp_path: Path) 
     assert "secret" not in found
 
 
+def test_what_the_kernel_makes_up_is_not_walked_into(top: int, tmp_path: Path) -> None:
+    for name in ("proc", "sys", "tmp"):
+        (tmp_path / "top" / name).mkdir()
+    (tmp_path / "top/cpu").touch()
+
+    def assembled() -> int:
+        here = str(tmp_path / "top")
+        mount.bind(here, here)
+        libc.mount("proc", f"{here}/proc", "proc", 0)
+        libc.mount("sysfs", f"{here}/sys", "sysfs", 0)
+        libc.mount("tmpfs", f"{here}/tmp", "tmpfs", 0)
+        Path(f"{here}/tmp/kept").touch()
+        mount.bind("/proc/cpuinfo", f"{here}/cpu")
+        return libc.open_tree(here, recursive=True)
+
+    fd = namespace.in_private_mounts(assembled)
+    try:
+        assert [entry.path for entry in walk(fd)] == ["", "proc", "sys", "tmp", "tmp/kept"]
+    finally:
+        os.close(fd)
+
+
+def test_what_the_kernel_makes_up_is_read_to_its_end_when_it_is_named(tmp_path: Path) -> None:
+    """One says that it holds nothing, another that it is a page; to read the kernel's log is to wait for news."""
+    for path in ("/proc/version", "/proc/kmsg", "/sys/kernel/notes", "/sys/kernel/mm/transparent_hugepage/enabled"):
+        fd = os.open(path, os.O_PATH)
+        try:
+            (entry,) = walk(fd)
+            assert entry.body is not None
+            data = b"".join(piece for _, piece in entry.body.chunks())
+        finally:
+            os.close(fd)
+        assert entry.size == len(data)
+        if path != "/proc/kmsg":
+            assert data == Path(path).read_bytes()
+
+
 def test_no_device_is_opened_and_no_socket_named(top: int, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "top/fifo")  # to open it would wait for ever
     os.mknod(tmp_path / "top/device", stat.S_IFCHR | 0o600, os.makedev(10, 130))  # the watchdog's

@@ -22,7 +22,7 @@ from bento.errors import BentoError, Conflict, NotFound, WrongState
 
 from support import procs
 from support.cli import BentoCli
-from support.workload import ONE_RUNTIME, PYTHON, assert_clean, ended
+from support.workload import ONE_RUNTIME, PYTHON, assert_clean, busybox_rootfs, ended
 
 SH = ("/bin/sh", "-c")
 
@@ -211,6 +211,40 @@ def test_file_that_is_mounted_is_written_and_stays_mounted(bento: BentoCli, tmp_
     assert "cannot replace what is mounted at conf" in bento.fails("cp", f"{source}/.", "w:/etc")
     bento("rm", "-f", "w")
     assert_clean(bento)
+
+
+def test_whole_root_of_a_container_that_runs(bento: BentoCli, tmp_path: Path) -> None:
+    """While its processes come and go: what is in /proc and /sys is none of its files."""
+    bento("import", busybox_rootfs(tmp_path / "fs"), "bb")
+    bento.run("--name", "w", "-v", "v:/vol", "bb", *SH, "echo x >/vol/kept; echo ready; while :; do true | true; done")
+    bento.wait_for_log("w", "ready")
+    for _ in range(3):
+        bento("cp", "w:/", tmp_path / "all")
+        assert (tmp_path / "all/vol/kept").read_text() == "x\n"
+        assert [*os.listdir(tmp_path / "all/proc"), *os.listdir(tmp_path / "all/sys")] == []
+        shutil.rmtree(tmp_path / "all")
+        done = subprocess.run([*bento.prefix, "cp", "w:/", "-"], capture_output=True, check=True, timeout=120)
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+            names = archive.getnames()
+        assert {"./vol/kept", "./proc", "./sys"} <= set(names)
+        assert not [name for name in names if name.startswith(("./proc/", "./sys/", "./dev/pts/"))]
+
+
+@ONE_RUNTIME
+def test_files_of_proc_and_sys_that_are_named_are_whole(bento: BentoCli, tmp_path: Path) -> None:
+    bento.run("--name", "w", "host", "sleep", "1000")
+    for path in ("/proc/1/cmdline", "/proc/filesystems", "/sys/kernel/mm/transparent_hugepage/enabled"):
+        expected = bento("exec", "w", "cat", path).stdout.encode()
+        bento("cp", f"w:{path}", tmp_path / "out")
+        assert (tmp_path / "out").read_bytes() == expected
+        done = subprocess.run([*bento.prefix, "cp", f"w:{path}", "-"], capture_output=True, check=True)
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+            (member,) = archive.getmembers()
+            file = archive.extractfile(member)
+            assert file is not None
+            assert file.read() == expected
+    bento("cp", "/proc/filesystems", "w:/copied")
+    assert bento("exec", "w", "cat", "/copied").stdout == Path("/proc/filesystems").read_text()
 
 
 @ONE_RUNTIME

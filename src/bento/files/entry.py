@@ -100,3 +100,14 @@ class FileBody:
                 begin, position = position, self._size  # a filesystem that knows of no holes
             if begin < self._size:
                 yield begin, min(position, self._size)
+
+
+class BytesBody:
+    """The content of a file that had to be read whole to know its size."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def chunks(self) -> Iterator[tuple[int, bytes]]:
+        """See Body."""
+        yield 0, self._data

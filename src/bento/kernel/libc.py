@@ -168,6 +168,13 @@ def statx_mount_id(dir_fd: int, name: str) -> int:
     return int.from_bytes(answer.raw[144:152], sys.byteorder)
 
 
+def fstatfs_type(fd: int) -> int:
+    """Return the magic number of the filesystem that an open file is on (statfs(2)); O_PATH will do."""
+    answer = ctypes.create_string_buffer(256)  # struct statfs begins with it, as a long
+    _checked(_lib.fstatfs(fd, answer), "fstatfs")
+    return _long.from_buffer(answer).value & 0xFFFFFFFF
+
+
 def inotify_init(flags: int = 0) -> int:
     """Return a close-on-exec inotify descriptor; the caller closes it (inotify(7))."""
     return _checked(_lib.inotify_init1(os.O_CLOEXEC | flags), "inotify_init1")
