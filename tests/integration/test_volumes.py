@@ -102,6 +102,42 @@ def test_volume_cannot_be_where_the_image_has_a_file(bento: BentoCli, image: str
     assert_clean(bento)
 
 
+@pytest.fixture
+def dangling(bento: BentoCli, tmp_path: Path) -> str:
+    """An image with links to what it has not."""
+    rootfs = busybox_rootfs(tmp_path / "links")
+    (rootfs / "link").symlink_to("/not/there")
+    (rootfs / "out").symlink_to(f"../../..{tmp_path}/outside")
+    (rootfs / "file").symlink_to("no/file")
+    (rootfs / "loop").symlink_to("loop")
+    bento("import", rootfs, "links")
+    return "links"
+
+
+def test_where_a_link_of_the_image_dangles_what_it_points_to_is_made(
+    bento: BentoCli, dangling: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").write_text("mine\n")
+    flags = ("-v", "v:/link", "-v", "w:/out/deep", "-v", f"{tmp_path}/mine:/file", "-w", "/link/work")
+    script = f"pwd; touch /not/there/one /out/deep/two; cat /no/file; ls {tmp_path}/outside"
+    done = bento("run", "--name", "w", *flags, dangling, *SH, script)
+    assert done.stdout == "/not/there/work\nmine\ndeep\n"
+    assert sorted(os.listdir(data_of(bento, "v"))) == ["one", "work"]
+    assert os.listdir(data_of(bento, "w")) == ["two"]
+    assert not (tmp_path / "outside").exists()
+    assert bento("run", "--rm", "-w", "/link/work", dangling, *SH, "pwd").stdout == "/not/there/work\n"
+    bento("rm", "w")
+    assert_clean(bento)
+
+
+@ONE_RUNTIME
+@pytest.mark.parametrize("flags", [("-v", "v:/loop"), ("--tmpfs", "/loop/x"), ("-v", "/etc:/loop")])
+def test_link_that_leads_back_to_itself_is_named(bento: BentoCli, dangling: str, flags: tuple[str, ...]) -> None:
+    line = bento.fails("run", *flags, dangling, "true", code=125)
+    assert "at /loop" in line
+    assert "a link that leads back to itself" in line
+
+
 @ONE_RUNTIME
 def test_bentos_own_root_is_not_copied_from_the_machine(bento: BentoCli) -> None:
     parent = bento.roots.root.parent
