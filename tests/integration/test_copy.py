@@ -169,7 +169,7 @@ def test_everywhere_in_the_container(bento: BentoCli, engine: Engine, tmp_path: 
     assert not Path("/etc/new").exists()
     assert Path("/etc/hosts").read_text() != "F"
     line = bento.fails("cp", tmp_path / "file", "w:/ro/x")
-    assert "Read-only" in line
+    assert "cannot write /ro/x in container w: read-only file system" in line
     assert ".bento" not in line
     if not running:
         bento("start", "w")
@@ -204,8 +204,9 @@ def test_file_that_is_mounted_is_written_and_stays_mounted(bento: BentoCli, tmp_
     assert mine.read_text() == "from an archive"
     if not running:
         bento("start", "w")
-    assert bento("exec", "w", "cat", "/etc/conf").stdout == "from an archive"
-    assert " /etc/conf " in bento("exec", "w", "cat", "/proc/self/mountinfo").stdout
+    init = Path(f"/proc/{bento.state('w')['Pid']}")
+    assert (init / "root/etc/conf").read_text() == "from an archive"
+    assert " /etc/conf " in (init / "mountinfo").read_text()
     (source / "conf").unlink()
     (source / "conf").symlink_to("elsewhere")
     assert "cannot replace what is mounted at conf" in bento.fails("cp", f"{source}/.", "w:/etc")
@@ -366,6 +367,53 @@ def test_devices_and_what_is_read_from_them_are_safe(bento: BentoCli, engine: En
     with pytest.raises(BentoError):
         engine.copy_out("w", "/proc/1/root/etc/passwd", str(tmp_path / "x"))
     assert not (tmp_path / "x").exists()
+
+
+@ONE_RUNTIME
+def test_errors_say_where_and_what(bento: BentoCli, engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("F")
+    os.mknod(tmp_path / "socket", stat.S_IFSOCK | 0o600)
+    bento("create", "--name", "w", "-v", "v:/v", "-v", "r:/ro:ro", "host", "true")
+    top = engine.parts.volumes.path("v")
+    (top / "loop").symlink_to("loop")
+    (top / "far").symlink_to("/not/there")
+    (top / "near").symlink_to("missing")
+    for words, says in (
+        (("-L", "w:/v/far", "o"), "no such file in container w: /v/far (/v/far is a link to /not/there)"),
+        (("-L", "w:/v/near", "o"), "no such file in container w: /v/near (/v/near is a link to missing)"),
+        (("w:/v/loop/x", "o"), "too many links in container w: /v/loop/x (/v/loop is a link to loop)"),
+        (("w:/v/far/x", "o"), "no such directory in container w: /v/far (/v/far is a link to /not/there)"),
+        ((tmp_path / "file", "w:/v/far"), "no such file in container w: /v/far (/v/far is a link to /not/there)"),
+        (("w:/etc/passwd", "/proc/x"), "cannot write /proc/x on this machine: no such file or directory"),
+        ((tmp_path / "file", "w:/ro"), "cannot write /ro/file in container w: read-only file system"),
+        (("/dev/null", "w:/v/null"), "a device node on this machine: /dev/null (copy it as one by -a)"),
+        ((tmp_path / "socket", "w:/v/socket"), f"a socket on this machine: {tmp_path}/socket"),
+        (("/proc/self/mem", "w:/v/mem"), "cannot read /proc/self/mem on this machine: input/output error"),
+    ):  # fmt: skip
+        assert bento.fails("cp", *words).removeprefix("bento: ") == says
+    assert sorted(os.listdir(top)) == ["far", "loop", "near"]
+    bento("cp", "-a", "/dev/null", "w:/v/null")
+
+    for kind, name, target, says in (
+        (tarfile.SYMTYPE, "out", "/etc", "cannot write /v/out in container w: a file is in the way, or a link"),
+        (tarfile.LNKTYPE, "hard", "/etc/passwd", "cannot make hard a hard link to etc/passwd: no such file below"),
+    ):  # fmt: skip
+        made = io.BytesIO()
+        with tarfile.open(fileobj=made, mode="w") as archive:
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            archive.addfile(link)
+            archive.addfile(tarfile.TarInfo(f"{name}/f"))
+        command = [*bento.prefix, "cp", "-", "w:/v"]
+        done = subprocess.run(command, input=made.getvalue(), capture_output=True, check=False)
+        assert done.returncode == 1
+        assert says in done.stderr.decode()
+    directory = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(BentoError, match="cannot read the archive: is a directory"):
+            engine.archive_in("w", directory, "/v")
+    finally:
+        os.close(directory)
 
 
 FLIP = """

@@ -11,7 +11,7 @@ import io
 import os
 import posixpath
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,9 @@ from msgspec import Struct
 
 from bento import log
 from bento.engine import inside
-from bento.errors import Conflict, KernelError, NotFound, as_bento_error
-from bento.files.locate import Spot, locate
+from bento.errors import BentoError, Conflict, KernelError, NotFound, StorageUnusable, as_bento_error
+from bento.files.entry import unreadable
+from bento.files.locate import Spot, link_on_the_way, locate
 from bento.files.place import Placer
 from bento.files.tarin import read_tar
 from bento.files.tarout import TarWriter
@@ -49,6 +50,7 @@ class _End:
         self.root_fd = root_fd
         self.where = where
         self.path = posixpath.normpath(f"/{path}").replace("//", "/")
+        self.base = self.path  # of the paths that are copied
         self.wants_content = path == "." or path.endswith("/.")
         self.wants_directory = path.endswith("/") or self.wants_content
 
@@ -57,6 +59,10 @@ class _End:
         """The last name; "" of the root itself."""
         return posixpath.basename(self.path)
 
+    def named(self, path: str) -> str:
+        """Return a path below it as errors have it."""
+        return f"{posixpath.join(self.base, path).rstrip('/') or '/'} {self.where}"
+
     def find(self, *, follow: bool) -> Spot:
         """Return where it is; the caller closes it. Raises NotFound when there is no directory for it to be in."""
         try:
@@ -64,8 +70,17 @@ class _End:
         except KernelError as error:
             if error.errno not in _ABSENT:
                 raise
-            reason = "too many links" if error.errno == errno.ELOOP else "no such directory"
-            raise NotFound(f"{reason} {self.where}: {posixpath.dirname(self.path)}") from None
+            raise self._missing(error.errno) from None
+
+    def _missing(self, number: int = 0) -> NotFound:
+        """``number``: why there is not even a place for it."""
+        link = link_on_the_way(self.root_fd, self.path)
+        hint = f"{link[0]} is a link to {link[1]}" if link else ""
+        if number == errno.ELOOP:
+            return NotFound(f"too many links {self.where}: {self.path}", hint=hint)
+        if number and not (link and link[0] == self.path):
+            return NotFound(f"no such directory {self.where}: {posixpath.dirname(self.path)}", hint=hint)
+        return NotFound(f"no such file {self.where}: {self.path}", hint=hint)
 
     def open_source(self, *, follow: bool) -> int:
         """Open what is there, a link itself unless ``follow``; the caller closes it. Raises NotFound, Conflict."""
@@ -73,10 +88,13 @@ class _End:
             try:
                 fd = spot.open(os.O_PATH)
             except FileNotFoundError:
-                raise NotFound(f"no such file {self.where}: {self.path}") from None
-        if self.wants_directory and not stat.S_ISDIR(os.fstat(fd).st_mode):
+                raise self._missing() from None
+            except OSError as error:
+                raise _failed("read", self.named(""), error) from error
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISSOCK(mode) or (self.wants_directory and not stat.S_ISDIR(mode)):
             os.close(fd)
-            raise Conflict(f"not a directory {self.where}: {self.path}")
+            raise Conflict(f"{'a socket' if stat.S_ISSOCK(mode) else 'not a directory'} {self.where}: {self.path}")
         return fd
 
     def open_target(self, source: _End, source_fd: int) -> tuple[int, str]:
@@ -93,6 +111,7 @@ class _End:
                 raise NotFound(f"no such directory {self.where}: {self.path}")
             if spot.status is not None and (is_directory or self.wants_directory):
                 raise Conflict(f"not a directory {self.where}: {self.path}", hint="a file is in the way")
+            self.base = posixpath.dirname(self.path)
             return os.dup(spot.directory_fd), spot.name
 
 
@@ -108,7 +127,10 @@ class _Raw(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """See io."""
-        data = self._box.read(self._fd, len(buffer))
+        try:
+            data = self._box.read(self._fd, len(buffer))
+        except OSError as error:
+            raise unreadable(error, "") from error
         buffer[: len(data)] = data
         return len(data)
 
@@ -136,8 +158,9 @@ def archive_out(parts: Parts, ref: str, path: str, fd: int, options: CopyOptions
         source_fd = source.open_source(follow=options.follow)
         try:
             writer = TarWriter(lambda data: box.write(fd, data))
-            writer.add_all(walk(source_fd, check=box.check), "." if source.wants_content else source.name or ".")
-            writer.close()
+            with _told(source.named, _archive):
+                writer.add_all(walk(source_fd, check=box.check), "." if source.wants_content else source.name or ".")
+                writer.close()
         finally:
             os.close(source_fd)
 
@@ -154,7 +177,8 @@ def archive_in(parts: Parts, ref: str, fd: int, path: str) -> None:
         placer = Placer(target_fd)
         try:
             stream = io.BufferedReader(_Raw(box, fd), _READ_BYTES)
-            placer.put_all(read_tar(stream, "the archive"), makes_parents=True)
+            with _told(_archive, target.named):
+                placer.put_all(read_tar(stream, _archive()), makes_parents=True)
         finally:
             placer.close()
             os.close(target_fd)
@@ -163,11 +187,14 @@ def archive_in(parts: Parts, ref: str, fd: int, path: str) -> None:
 def _copy(source: _End, target: _End, box: Inside, options: CopyOptions, owner: tuple[int, int] | None) -> None:
     source_fd = source.open_source(follow=options.follow)
     try:
+        if owner is not None and stat.S_IFMT(os.fstat(source_fd).st_mode) in (stat.S_IFCHR, stat.S_IFBLK):
+            raise Conflict(f"a device node {source.where}: {source.path}", hint="copy it as one by -a")
         target_fd, name = target.open_target(source, source_fd)
         try:
             placer = Placer(target_fd, owner=owner)
             try:
-                placer.put_all(walk(source_fd, left_out=placer.made, check=box.check), name)
+                with _told(source.named, target.named):
+                    placer.put_all(walk(source_fd, left_out=placer.made, check=box.check), name)
             finally:
                 placer.close()
         finally:
@@ -177,6 +204,35 @@ def _copy(source: _End, target: _End, box: Inside, options: CopyOptions, owner: 
     if placer.left_out:
         more = ", ..." if len(placer.left_out) > _NAMED else ""
         log.warning(f"device nodes were left out, use -a: {', '.join(placer.left_out[:_NAMED])}{more}")
+
+
+@contextmanager
+def _told(source: Callable[[str], str], target: Callable[[str], str]) -> Iterator[None]:
+    """Say of the system's errors which file they are about, and on which side it is."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except KernelError as error:
+        if error.call not in ("read", "openat2"):
+            raise
+        raise _failed("read", source(error.path), error) from error
+    except OSError as error:
+        raise _failed("write", target(error.filename or ""), error) from error
+
+
+def _failed(verb: str, what: str, error: OSError | KernelError) -> BentoError:
+    if error.errno == errno.ENOSPC:
+        return StorageUnusable(f"cannot {verb} {what}: the disk is full", hint="make room, then try again")
+    number = error.errno or 0
+    reason = os.strerror(number)
+    if verb == "write" and number in (errno.ELOOP, errno.ENOTDIR):
+        reason = "a file is in the way, or a link, which is not followed"
+    return KernelError(f"cannot {verb}", number, f"{reason[0].lower()}{reason[1:]}", path=what)
+
+
+def _archive(_path: str = "") -> str:
+    return "the archive"
 
 
 @contextmanager

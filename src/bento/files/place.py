@@ -88,7 +88,7 @@ class Placer:
         self._count += 1
         temporary = f".bento-{self._token}-{self._count}"
         try:
-            self._make(entry, parent_fd, temporary)
+            self._make(entry, parent_fd, temporary, path)
             self._rename(parent_fd, temporary, name, path, entry)
         except BaseException:
             with suppress(FileNotFoundError):
@@ -134,10 +134,10 @@ class Placer:
             os.close(fd)
         self._times.append((path, entry.mtime_ns))
 
-    def _make(self, entry: Entry, parent_fd: int, name: str) -> None:
+    def _make(self, entry: Entry, parent_fd: int, name: str, path: str) -> None:
         """Make what is no directory, whole, under a name that nobody else has."""
         if entry.link:
-            self._link(entry.link, parent_fd, name)
+            self._link(entry.link, parent_fd, name, path)
         elif stat.S_ISREG(entry.mode):
             self._write(entry, parent_fd, name)
         elif stat.S_ISLNK(entry.mode):
@@ -156,13 +156,20 @@ class Placer:
             finally:
                 os.close(fd)
 
-    def _link(self, first: str, parent_fd: int, name: str) -> None:
+    def _link(self, first: str, parent_fd: int, name: str, path: str) -> None:
         directory, _, old = first.rpartition("/")
-        fd = _opened(self._top_fd, directory)
         try:
-            os.link(old, name, src_dir_fd=fd, dst_dir_fd=parent_fd, follow_symlinks=False)
-        finally:
-            os.close(fd)
+            fd = _opened(self._top_fd, directory)
+            try:
+                os.link(old, name, src_dir_fd=fd, dst_dir_fd=parent_fd, follow_symlinks=False)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+            raise Conflict(
+                f"cannot make {path} a hard link to {first}: no such file below the target", hint="it has to come first"
+            ) from None
 
     def _write(self, entry: Entry, parent_fd: int, name: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -243,9 +250,9 @@ def _is_mounted(directory_fd: int, name: str) -> bool:
     try:
         return libc.statx_mount_id(directory_fd, name) != libc.statx_mount_id(directory_fd, "")
     except KernelError as error:
-        if error.errno != errno.ENOENT:
-            raise
-        return False
+        if error.errno == errno.ENOENT:
+            return False
+        raise OSError(error.errno, os.strerror(error.errno), name) from error
 
 
 def _opened(top_fd: int, directory: str) -> int:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Final
 
 from bento.errors import KernelError
-from bento.files.entry import CHUNK_BYTES, KEPT_XATTRS, BytesBody, Entry, FileBody, nothing
+from bento.files.entry import CHUNK_BYTES, KEPT_XATTRS, BytesBody, Entry, FileBody, nothing, unreadable
 from bento.kernel import libc
 from bento.kernel.rootfs import open_without_links
 
@@ -70,7 +70,7 @@ def walk(
         reads: open files for their content; else ``body`` is None.
         check: called before each file and each piece of content; what it raises ends the walk.
 
-    Raises OSError, KernelError (ENAMETOOLONG for a path beyond 4096 bytes).
+    Raises KernelError by the path of the file (ENAMETOOLONG for one beyond 4096 bytes).
     """
     first: dict[Identity, str] = {}
     filesystems = _Filesystems(top_fd)
@@ -93,9 +93,10 @@ def walk(
                 yield from _one(fd, path, status, first, check if reads else None, is_made_up=is_made_up)
             if is_entered and stat.S_ISDIR(status.st_mode):
                 pending += [f"{path}/{name}" if path else name for name in _names(fd)]
-        except _VANISHED:
-            if not path:
-                raise
+        except OSError as error:
+            if path and isinstance(error, _VANISHED):
+                continue
+            raise unreadable(error, path) from error
         finally:
             os.close(fd)
 
@@ -156,7 +157,7 @@ def _one(
             data = _read_whole(content, path, check)
             entry.size, entry.body = len(data), BytesBody(data)
         else:
-            entry.body = FileBody(content, entry.size, check)
+            entry.body = FileBody(content, entry.size, check, path)
         yield entry
     finally:
         os.close(content)
