@@ -214,6 +214,20 @@ def test_file_that_is_mounted_is_written_and_stays_mounted(bento: BentoCli, tmp_
     assert_clean(bento)
 
 
+def test_etc_files_of_a_stopped_container_are_those_it_had(bento: BentoCli, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine\n")
+    bento("import", busybox_rootfs(tmp_path / "fs"), "bb")
+    bento("create", "--name", "w", "--hostname", "web", "-v", f"{tmp_path}/mine:/etc/resolv.conf", "bb", "true")
+    assert "no such file" in bento.fails("cp", "w:/etc/hostname", tmp_path / "early")
+    bento("start", "w")
+    bento("wait", "w")
+    for name, text in (("hostname", "web\n"), ("hosts", "localhost"), ("resolv.conf", "mine\n")):
+        bento("cp", f"w:/etc/{name}", tmp_path / name)
+        assert text in (tmp_path / name).read_text()
+    bento("rm", "w")
+    assert_clean(bento)
+
+
 def test_whole_root_of_a_container_that_runs(bento: BentoCli, tmp_path: Path) -> None:
     """While its processes come and go: what is in /proc and /sys is none of its files."""
     bento("import", busybox_rootfs(tmp_path / "fs"), "bb")
