@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,23 @@ def run(bento: BentoCli, script: str, *flags: str) -> str:
 def assert_gone(bento: BentoCli, identifier: str) -> None:
     assert_released(bento, identifier)
     assert [path.name for path in (bento.roots.run_root / "runtime/runsc").glob(f"*{identifier}*")] == []
+
+
+def test_read_only_bind_mounts(bento: BentoCli, tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "file").write_text("text\n")
+    script = "cat /m/file; touch /m/x; touch /m/below/x; cat /f; echo x >>/f"
+    flags = ("-v", f"{tmp_path}:/m:ro", "-v", f"{tmp_path}/file:/f:ro")
+    finished = bento("run", "--rm", *flags, "host", "/bin/sh", "-c", script, check=False)
+    assert finished.stdout == "text\ntext\n", str(finished)
+    assert finished.stderr.count("Read-only") == 3
+    assert sorted(os.listdir(tmp_path)) == ["below", "file"]
+    assert_clean(bento)
+
+
+def test_later_mounts_of_the_host_are_refused(bento: BentoCli, tmp_path: Path) -> None:
+    line = bento.fails("run", "-v", f"{tmp_path}:/m:rslave", "host", "true", code=125)
+    assert "runsc cannot show later mounts" in line
 
 
 @pytest.mark.parametrize("code", [0, 3])

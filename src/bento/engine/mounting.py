@@ -49,6 +49,11 @@ def _check_one(mount: Mount) -> None:
         parse_name(mount.source)
     if mount.kind != "bind":
         return
+    if not {"shared", "rshared"}.isdisjoint(mount.options):
+        raise UsageError(
+            f"bad mount {mount.destination}: what a container mounts never reaches the host, so it cannot be shared",
+            hint="use rslave: what the host mounts reaches the container",
+        )
     if not mount.source.startswith("/"):
         raise UsageError(f"mount source {mount.source!r} is not an absolute path")
     try:
