@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from bento.engine.parts import Parts
 
 VOLUME = "volume"
+_PROC_FILES = tuple(
+    f"/proc/{name}" for name in ("cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime")
+)
+"""What lxcfs has in the place of the machine's numbers; runc takes these, too."""
 
 
 def check(mounts: Iterable[Mount]) -> None:
@@ -45,6 +49,7 @@ def check(mounts: Iterable[Mount]) -> None:
 def _check_one(mount: Mount) -> None:
     if not mount.destination.startswith("/") or posixpath.normpath(mount.destination).strip("/") == "":
         raise UsageError(f"bad mount destination {mount.destination!r}", hint="use an absolute path other than /")
+    _check_proc(mount)
     if mount.kind == VOLUME and mount.source:
         parse_name(mount.source)
     if mount.kind != "bind":
@@ -60,6 +65,16 @@ def _check_one(mount: Mount) -> None:
         os.stat(mount.source)
     except OSError as error:
         raise UsageError(f"mount source {mount.source}: {error.strerror}", hint="make it first") from None
+
+
+def _check_proc(mount: Mount) -> None:
+    """Refuse to cover /proc, which runtimes and programs must be able to trust (CVE-2019-16884)."""
+    place = posixpath.normpath(f"/{mount.destination.lstrip('/')}")
+    if place == "/proc" or (place.startswith("/proc/") and not (mount.kind == "bind" and place in _PROC_FILES)):
+        raise UsageError(
+            f"bad mount destination {mount.destination}: nothing is mounted over /proc",
+            hint="only files such as /proc/meminfo can be replaced",
+        )
 
 
 def complete(mounts: tuple[Mount, ...], image_volumes: Iterable[str]) -> tuple[Mount, ...]:

@@ -82,13 +82,12 @@ def build(
     linux: dict[str, Any] = {
         "namespaces": [*_own_namespaces(spec), *namespaces],
         "cgroupsPath": cgroups_path(container.id),
-        "rootfsPropagation": "rslave" if any(is_slave(mount) for mount in spec.mounts) else "rprivate",
+        "rootfsPropagation": _propagation(spec),
         "resources": ({"devices": defaults.device_rules()} if filters_devices else {}) | resources.build(spec),
         "maskedPaths": list(defaults.MASKED_PATHS),
         "readonlyPaths": _read_only_paths("v2" if has_own_cgroup2 else cgroups_mode),
     }
-    if seccomp is not None:
-        linux["seccomp"] = seccomp
+    linux |= {} if seccomp is None else {"seccomp": seccomp}
     document: dict[str, Any] = {
         "ociVersion": SPEC_VERSION,
         "process": _process(container, user, limits, held, has_init=init_path is not None),
@@ -109,6 +108,11 @@ def build(
     if owns_hostname(spec):
         document["hostname"] = hostname(container)
     return document
+
+
+def _propagation(spec: ContainerSpec) -> str:
+    """A root that is private cuts all below it off from the host, whatever a mount has asked for."""
+    return "rslave" if any(is_slave(mount) for mount in spec.mounts) else "rprivate"
 
 
 def is_slave(mount: Mount) -> bool:
