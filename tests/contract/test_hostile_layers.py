@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import itertools
 import os
@@ -86,6 +87,12 @@ def top(image: Image) -> Path:
 
 
 VICTIMS = "{victims}"
+SPARSE = {
+    "GNU.sparse.major": "1",
+    "GNU.sparse.minor": "0",
+    "GNU.sparse.name": "f",
+    "GNU.sparse.realsize": "1" + "0" * 25,
+}
 
 REFUSED: dict[str, tuple[str, list[list[Entry]]]] = {
     "parent": (OUT, [[file("../victims/new")]]),
@@ -121,6 +128,8 @@ REFUSED: dict[str, tuple[str, list[list[Entry]]]] = {
     "odd-owner": ("owner", [[file("f", uid=2**33)]]),
     "odd-device": ("device", [[device("d", 1 << 20, 1)]]),
     "attribute-too-large": ("cannot be made", [[file("f", **xattrs(user__big="x" * 70_000))]]),
+    "attribute-of-a-directory": ("cannot be made", [[directory("d", **xattrs(security__capability="x"))]]),
+    "size-of-no-file": ("size that cannot be", [[file("f", b"1\n0\n1\n".ljust(512) + b"x", pax_headers=SPARSE)]]),
 }  # fmt: skip
 
 
@@ -149,6 +158,54 @@ class TestTaken:
         made = top(adopt(images, [directory("usr/lib"), symlink("lib", "usr/lib"), file("lib/new")]))
         assert (made / "usr/lib/new").exists()
         assert (made / "lib").is_symlink()
+
+    def test_what_went_through_a_link_that_is_replaced_stays_where_it_went(self, images: ImageStore) -> None:
+        through = [directory("r"), symlink("l", "r"), directory("l/d", 0o750), directory("s"), directory("s/d", 0o700)]
+        made = top(adopt(images, [*through, symlink("l", "s")]))
+        assert os.readlink(made / "l") == "s"
+        assert [stat.S_IMODE((made / name).stat().st_mode) for name in ("r/d", "s/d")] == [0o750, 0o700]
+        for last in (file("l"), symlink("l", "/nowhere")):
+            made = top(adopt(images, [*through, last]))
+            assert stat.S_IMODE((made / "r/d").stat().st_mode) == 0o750
+
+    def test_a_directory_that_a_layer_replaces_by_a_link_takes_nothing_of_the_one_below(
+        self, images: ImageStore
+    ) -> None:
+        """As the merge of /lib into /usr does."""
+        lower = [directory("lib"), directory("lib/sub", 0o700), file("lib/sub/old")]
+        upper = [directory("usr"), directory("usr/lib"), symlink("lib", "usr/lib"), file("lib/sub/x")]
+        image = adopt(images, lower, upper)
+        assert len(image.layers) == 2
+        assert os.readlink(top(image) / "lib") == "usr/lib"
+        assert stat.S_IMODE((top(image) / "usr/lib/sub").stat().st_mode) == 0o755
+
+    @pytest.mark.parametrize("target", ["/", "{victims}", "../../../victims"])
+    def test_the_machines_files_are_not_linked_into_a_layer(
+        self, images: ImageStore, root: Path, tmp_path: Path, target: str
+    ) -> None:
+        """By a link that took the place of one through which something lies in a directory that nobody describes."""
+        victims = tmp_path / "store" / "victims"
+        name = str(victims)[1:] if target == "/" else "inner"
+        lower = [
+            directory("l"),
+            *(directory("/".join(name.split("/")[:n])) for n in range(1, 9)),
+            symlink(f"l/{name}", "/x"),
+        ]
+        upper = [directory("r"), symlink("l", "r"), file(f"l/{name}/new"), symlink("l", target.format(victims=victims))]
+        with contextlib.suppress(UsageError):
+            adopt(images, lower, upper)
+        assert [path for path in root.rglob("precious")] == []
+
+    def test_names_with_the_mark_of_deletions_inside_are_names(self, images: ImageStore) -> None:
+        names = ["a.wh.b", "a.wh.b/something", "a.wh.b/x.wh.y", "a.wh.b/zz"]
+        made = top(adopt(images, [directory(names[0]), *map(file, names[1:])]))
+        assert [(made / name).lstat().st_nlink > 0 and (made / name).is_file() for name in names[1:]] == [True] * 3
+
+    def test_times_that_make_no_sense_are_1970(self, images: ImageStore) -> None:
+        """Two headers in a row leave tarfile with a number that is none of its own header's."""
+        for words in ("mtime=0.5", "mtime=-1", "mtime=nan", "mtime=inf", "mtime=1e300"):
+            made = top(adopt(images, record("a=b") + record(words) + tar([file("x")])))
+            assert (made / "x").stat().st_mtime in (0.0, -1.0)
 
     def test_the_last_of_the_same_name_wins(self, root: Path, tmp_path: Path) -> None:
         kinds = {
@@ -247,6 +304,15 @@ class TestTaken:
         assert len(adopt(images, [file("x")], bytes(1024), [file("y")]).layers) == 3
 
 
+def record(text: str, kind: bytes = b"x") -> bytes:
+    """Return a pax header that says one thing."""
+    size = next(n for n in range(len(text), len(text) + 12) if len(f"{n} {text}\n") == n)
+    content = f"{size} {text}\n".encode()
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = kind, size
+    return header.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-size % 512)
+
+
 def assert_names(directory: Path, names: list[str]) -> None:
     assert sorted(os.listdir(directory)) == names
 
@@ -277,6 +343,34 @@ class TestLies:
         stack = [tar([file("x")]), tar([file("y")])]
         assert_refused(images, root, "as the configuration says", *stack, diff_ids=[*map(sha256, reversed(stack))])
 
+    def test_of_a_diff_id_that_is_here_already(self, images: ImageStore, root: Path) -> None:
+        """What an image is does not depend on what else is here, and nobody's files are had by their DiffID."""
+        secret, other = tar([file("secret")]), tar([file("other")])
+        adopt(images, secret)
+        with pytest.raises(UsageError, match="as the configuration says"):
+            adopt(images, other, diff_ids=[sha256(secret)])
+        with pytest.raises(UsageError, match="as the configuration says"):
+            adopt(images, secret, other, diff_ids=[sha256(secret)] * 2)
+
+    def test_another_packing_of_a_layer_that_is_here_is_looked_into_once(
+        self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole = tar([file("x")])
+        packed = gzip.compress(whole)
+        adopt(images, whole)
+        looked: list[int] = []
+        real = unpack.hash_unpacked
+
+        def look(fd: int, *words: Any) -> str:
+            looked.append(fd)
+            return real(fd, *words)
+
+        monkeypatch.setattr("bento.drivers.image.intake.hash_unpacked", look)
+        for _ in range(2):
+            assert len(adopt_packed(images, packed, whole).layers) == 1
+        assert len(looked) == 1
+        assert images.archives() == {sha256(whole), sha256(packed)}
+
     def test_a_blob_that_is_not_its_digest(self, images: ImageStore, root: Path) -> None:
         for victim in range(3):
             made = bundle([tar([file("x")])])
@@ -291,6 +385,22 @@ class TestLies:
                 with pytest.raises(UsageError, match=r"damaged|another digest"):
                     intake.adopt(made.manifest)
         assert images.layers() == images.idle_blobs() == []
+
+    def test_a_blob_in_the_store_that_was_not_all_written_comes_anew(self, images: ImageStore, root: Path) -> None:
+        """A power cut may leave it so, and a disk may lose some."""
+        made = bundle([tar([file("x")])])
+        adopt(images, tar([file("x")]))
+        (root / "layers").rename(root / "lost")  # and with it what is known of its archives
+        for digest, content in made.blobs.items():
+            place = images.blob(digest)
+            for damaged in (b"", content[:-1] + b"?"):
+                place.write_bytes(damaged)
+                with images.transfer() as transfer:
+                    assert transfer.find(digest) is None
+                    (transfer.directory / "come").write_bytes(content)
+                    transfer.take(digest, transfer.directory / "come")
+                    assert transfer.find(digest) is not None
+                assert place.read_bytes() == content
 
     def test_a_blob_that_is_missing(self, images: ImageStore, root: Path) -> None:
         made = bundle([tar([file("x")])])
@@ -360,6 +470,19 @@ class TestBombs:
         ).stdout
         there = (top(adopt(images, made)) / "huge").stat()
         assert (there.st_size, there.st_blocks) == (1 << 40, 0)
+
+    @pytest.mark.parametrize("texts", [[f"k{number:05}=v" for number in range(300)], ["a=" + "x" * 99_000] * 50])
+    def test_too_much_said_of_all_entries(self, images: ImageStore, root: Path, texts: list[str]) -> None:
+        """tarfile keeps it, and copies it for each of them."""
+        whole = b"".join(record(text, b"g") for text in texts) + tar([file("x")])
+        assert_refused(images, root, "all its entries|header", whole)
+
+    def test_an_image_of_more_files_than_the_disk_takes(self, images: ImageStore, root: Path, monkeypatch: Any) -> None:
+        real = os.statvfs
+        monkeypatch.setattr(unpack, "LOOK_EVERY_ENTRIES", 8)
+        monkeypatch.setattr(unpack, "_FREE_FILES", real(root.parent).f_favail + 1)
+        assert_refused(images, root, "inodes are free", [file(str(number)) for number in range(8)])
+        adopt(images, [file("x")])
 
     def test_too_large_a_header(self, images: ImageStore, root: Path) -> None:
         assert_refused(images, root, "header", [file("f", pax_headers={"comment": "x" * (5 << 20)})])

@@ -235,6 +235,20 @@ class TestEveryStore:
         store.name_image(second.id, [full("app")])
         assert store.find_image("app").id == second.id
 
+    def test_a_name_with_the_digest_of_a_manifest_finds_its_image(self, store: StateStore) -> None:
+        digest, other = f"sha256:{'d' * 64}", f"sha256:{'e' * 64}"
+        web = msgspec.structs.replace(image("abc", "web"), digest=digest)
+        for each in (web, image("abd", "tool")):
+            store.put_image(each)
+        store.name_image(web.id, ["localhost:5000/me/web:1"])
+        for ref in (f"web@{digest}", f"docker.io/library/web:9@{digest}", f"localhost:5000/me/web@{digest}"):
+            assert store.find_image(ref).id == web.id
+        for ref in (f"tool@{digest}", f"web@{other}", f"me/web@{digest}", f"x@{digest}"):
+            with pytest.raises(NotFound):
+                store.find_image(ref)
+        store.name_image(image("abd").id, [f"docker.io/library/web@{digest}"])  # a name that is stored wins
+        assert store.find_image(f"web@{digest}").id == image("abd").id
+
     def test_volumes(self, store: StateStore) -> None:
         old = Volume(name="b", created_unix_ns=1, labels={"k": "v"})
         for volume in (old, Volume(name="a", created_unix_ns=2, anonymous=True, container_id="c" * 64)):

@@ -266,7 +266,11 @@ else:
     print("fine", *Path(sys.argv[1]).glob("containers/*"))
 """
         place = str(tmp_path / "root")
-        script = 'mount -t "$1" -o "$2" none "$3" && exec "$4" -c "$5" "$3"'
+        # With what an earlier container has left there, where that can be made.
+        script = (
+            'mount -t "$1" -o "${2#ro}" none "$3" && { mkdir "$3/containers" 2>&1; [ "$2" != ro ] || '
+            'mount -o remount,ro "$3"; } >"$3.log" && exec "$4" -c "$5" "$3"'
+        )
         done = subprocess.run(
             [
                 *["unshare", "-m", "sh", "-c"],

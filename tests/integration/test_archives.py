@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -208,3 +210,52 @@ def test_an_archive_for_several_platforms_gives_the_one_that_is_wanted(bento: Be
         found = json.loads(bento("images", "--format", "json").stdout)
         assert [each["architecture"] for each in found if each["names"]] == [architecture]
     assert "linux/arm64" in bento.fails("load", "-q", "--platform", "linux/s390x", "-i", tmp_path / "multi.tar", code=2)
+
+
+def test_a_save_that_nobody_reads_ends_silently(bento: BentoCli, filled) -> None:
+    words = ["/bin/sh", "-c", '{ "$@"; echo $? >&2; } | head -c 10 >/dev/null', "sh", *bento.prefix, "save", "nginx:1"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == "141\n"
+
+
+def test_a_full_target_is_not_taken_for_the_engines_own_disk(bento: BentoCli, filled, tmp_path) -> None:
+    assert "/dev/full cannot be written: its disk is full" in bento.fails("save", "-o", "/dev/full", "base:1")
+    place = tmp_path / "small"
+    place.mkdir()
+    script = (
+        'mount -t tmpfs -o size=100k tmpfs "$0" && echo old >"$0/a.tar" || exit 9; '
+        'for kind in docker-archive oci-dir; do "$@" save --format $kind -o "$0/$kind" base:1 && exit 8; done; '
+        'ls -A "$0"'
+    )
+    done = subprocess.run(
+        ["unshare", "-m", "--propagation", "slave", "/bin/sh", "-c", script, place, *bento.prefix],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "a.tar\n")
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2
+    assert all(str(place) in line and "its disk is full" in line for line in lines)
+
+
+def test_a_killed_save_leaves_no_draft(bento: BentoCli, filled, tmp_path) -> None:
+    target = tmp_path / "out" / "a.tar"
+    target.parent.mkdir()
+    probe = "import os, sys; os.open(sys.argv[1], os.O_TMPFILE | os.O_WRONLY)"
+    if subprocess.run([sys.executable, "-c", probe, target.parent], check=False, capture_output=True).returncode:
+        pytest.skip(f"kernel: no files without a name in {tmp_path}")
+    killer = (
+        "import os, signal, sys\n"
+        "from bento.drivers.image import saving\n"
+        "saving._pour = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from bento.cli.main import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    words = [*bento.prefix[3:], "save", "-o", str(target), "base:1"]
+    done = subprocess.run([sys.executable, "-c", killer, *words], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert list(target.parent.iterdir()) == []
+    target.write_text("old")
+    bento("save", "-o", target, "base:1")
+    assert tarfile.is_tarfile(target)
+    assert [path.name for path in target.parent.iterdir()] == ["a.tar"]
+    bento("doctor", "--fix", check=False)

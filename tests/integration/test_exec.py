@@ -313,3 +313,13 @@ def test_s16_an_exec_that_races_with_a_kill_is_refused_or_gone(roots: Roots, run
         with pytest.raises(WrongState):
             engine.exec("w", ExecOptions(command=("true",)))
         engine.remove("w")
+
+
+def test_commands_that_are_over_at_once_give_their_status_and_leave_nothing(bento: BentoCli) -> None:
+    """Their monitor removes the session's directory while whoever began it is still writing there."""
+    container_id = bento.run("--name", "w", "--init", "host", "sleep", "1000")
+    for number in range(40):
+        done = bento("exec", "w", "/bin/sh", "-c", f"exit {number % 3}", check=False)
+        assert (done.returncode, done.stderr) == (number % 3, "")
+    sessions = bento.roots.run_root / "containers" / container_id / "exec"
+    procs.wait_until(lambda: not os.listdir(sessions), timeout_s=30.0, what="the monitors' end")

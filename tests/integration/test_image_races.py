@@ -43,6 +43,8 @@ IMPORTS = """
     done += 1
 """
 REMOVES = """
+    # Those that have lost their name to the next import, too: else nothing would ever leave their layers.
+    assert not engine.prune_images().errors
     with suppress(NotFound, Conflict):
         engine.remove_image("im")
         done += 1
@@ -80,7 +82,8 @@ def test_no_layer_goes_that_somebody_stands_on(bento: BentoCli, roots: Roots, tm
     assert all(int(out) for out, _, _ in ends), ends
     images = bento("images", "-q").stdout.split()
     layers = [name for name in os.listdir(roots.root / "layers") if not name.endswith(".json")]
-    assert len(layers) == len(images) <= 2
+    assert len(layers) <= 2
+    assert bool(layers) == bool(images)
     if images:
         bento("rmi", *images)
     assert [path for path in roots.root.glob("[bl]*s/**/*") if path.is_file()] == []

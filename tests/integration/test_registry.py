@@ -96,6 +96,15 @@ def test_a_digest_names_exactly_one_image(bento: BentoCli, place: Registry) -> N
     assert "digest" in bento.fails("push", place.name("base:1"), wrong, code=2)
 
 
+def test_one_of_several_that_cannot_be_pulled_keeps_no_other_back(bento: BentoCli, place: Registry) -> None:
+    names = [place.name(path) for path in ("base:1", "none:1", "nginx:1")]
+    done = bento("pull", "-q", names[0], "UPPER CASE", *names[1:], check=False)
+    assert done.returncode == 2  # the worst
+    assert done.stdout.splitlines() == [names[0], names[2]]
+    assert len(done.stderr.splitlines()) == 2
+    assert "none" in done.stderr
+
+
 def test_run_pulls_what_the_policy_says(bento: BentoCli, place: Registry) -> None:
     name = place.name("base:1")
     assert "--pull never" in bento.fails("run", "--pull", "never", name, "true", code=125)

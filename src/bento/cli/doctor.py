@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Carry it out. Exit status 1 when something is left over that was not removed."""
+    """Carry it out. Exit status 1 when something is left over that was not removed, and is not kept on purpose."""
     with context.engine() as engine:
         findings = engine.doctor(fix=args.fix)
     if args.format == "json":
@@ -27,10 +27,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     else:
         for finding in findings:
             say(_line(finding))
-    return 1 if any(not finding.is_fixed for finding in findings) else 0
+    return 1 if any(not (finding.is_fixed or finding.is_kept) for finding in findings) else 0
 
 
 def _line(finding: Finding) -> str:
     whose = f" of {finding.container_id[:12]}" if finding.container_id else ""
     held = f", held by {', '.join(finding.held_by)}" if finding.held_by else ""
-    return f"{finding.kind}: {finding.what}{whose}{held}{' (removed)' if finding.is_fixed else ''}"
+    kept = " (kept for the next pull)" if finding.is_kept else ""
+    return f"{finding.kind}: {finding.what}{whose}{held}{' (removed)' if finding.is_fixed else kept}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from contextlib import suppress
+from pathlib import Path
 
 from bento.cli.context import Context
 from bento.errors import UsageError
+from bento.files.whole import replaced
 
 _STREAM = "-"
 
@@ -28,16 +29,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return 0
     if os.path.exists(args.output) and not os.path.isfile(args.output):
         raise UsageError(f"export: {args.output} is no file", hint="name a file, or - for stdout")
-    with context.engine() as engine:
-        part = f"{args.output}.{os.getpid()}.part"
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            engine.export(args.container, fd)
-            os.rename(part, args.output)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(part)
-            raise
-        finally:
-            os.close(fd)
+    with context.engine() as engine, replaced(Path(args.output), 0o600) as fd:
+        engine.export(args.container, fd)
     return 0

@@ -67,8 +67,8 @@ def _tell(pruned: Pruned) -> None:
             for name in image.untagged:
                 say(f"untagged: {reference.familiar(name)}")
             say(f"deleted: {image.deleted}")
-        for stray in pruned.strays:
-            say(f"deleted: {stray}")
+        if pruned.strays:
+            say(f"deleted: {len(pruned.strays)} parts of interrupted pulls, {size_text(pruned.strays_bytes)}")
         say("")
     say(f"Total reclaimed space: {size_text(pruned.freed_bytes)}")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 
 from bento.cli import transfer_options
-from bento.cli.context import Context, say, tell_person
+from bento.cli.context import Context, complain, say, tell_person
 from bento.cli.layers import LayerScreen
+from bento.errors import BentoError
 from bento.model.transfer import Access
 from bento.wiring import Engine
 
@@ -25,10 +26,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: print each image's full name, or its id when it has none."""
     access = transfer_options.read(args)
     transfer_options.end_cleanly()
+    status = 0
     with context.engine() as engine:
         for source in args.image:
-            say(pull(engine, source, args.platform, access, is_quiet=args.quiet))
-    return 0
+            try:
+                say(pull(engine, source, args.platform, access, is_quiet=args.quiet))
+            except BentoError as error:
+                complain(error)
+                status = max(status, error.exit_code)
+    return status
 
 
 def pull(engine: Engine, source: str, platform: str, access: Access, *, is_quiet: bool) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from bento import log
 from bento.engine.create import HOST_IMAGE, find_image
-from bento.engine.images import record
+from bento.engine.images import names_meant, record, recorded
 from bento.engine.pull import Pulled, check_platform, parse_platform
 from bento.errors import UsageError
 from bento.model import reference
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from bento.drivers.image.base import ArchivedImage
     from bento.engine.parts import Parts
     from bento.model.image import Image
     from bento.model.transfer import TransferProgress
@@ -36,7 +38,7 @@ def save(parts: Parts, refs: Sequence[str], target: Path | int, format: str = FO
     chosen: dict[str, tuple[Image, list[str]]] = {}
     for ref in refs:
         image = find_image(parts, ref)
-        chosen.setdefault(image.id, (image, []))[1].extend(_names_for(image, ref))
+        chosen.setdefault(image.id, (image, []))[1].extend(names_meant(image, ref))
     if format == "docker-dir" and len(chosen) != 1:
         raise UsageError("a docker-dir holds one image", hint="name one, or choose another format")
     with parts.images.transfer() as transfer:
@@ -48,25 +50,36 @@ def load(
 ) -> list[Pulled]:
     """Read all images of an archive; ``-`` is standard input. Blocks.
 
-    Raises UsageError for what is no such archive, StorageUnusable, MissingTool; images that were whole before stay.
+    Names that it has no right to are left out, with a warning. Raises UsageError for what is no such archive,
+    StorageUnusable, MissingTool; images that were whole before stay.
     """
     wanted = parse_platform(platform) if platform else None
     parts.storage.check()
     parts.images.remove_leftovers()
-    loaded = []
+    loaded: dict[str, Pulled] = {}
     with parts.images.transfer(on_progress) as transfer:
         for found in transfer.load(source, wanted):
-            image = transfer.adopt(found.manifest_digest, partial(_keep, parts, found.names, wanted))
-            loaded += [Pulled(image, name) for name in found.names or ("",)]
-    return loaded
+            names = _credible(found)
+            adopted = transfer.adopt(found.manifest_digest, partial(_keep, parts, names, wanted))
+            image = recorded(parts, adopted)
+            loaded.update({name or image.id: Pulled(image, name) for name in names or ("",)})
+    return list(loaded.values())
+
+
+def _credible(found: ArchivedImage) -> tuple[str, ...]:
+    """The names that an archive may give: anybody can write into it that this is some NAME@DIGEST, or the host."""
+    names = []
+    for name in found.names:
+        digest = reference.split(name)[2]
+        if digest and digest != found.manifest_digest:
+            log.warning(f"the name {name} of the archive is left out: it is another image that has this digest")
+        elif name == reference.complete(HOST_IMAGE):
+            log.warning(f"the name {name} of the archive is left out: it stands for this machine's own root filesystem")
+        else:
+            names.append(name)
+    return tuple(names)
 
 
 def _keep(parts: Parts, names: tuple[str, ...], wanted: Platform | None, made: Image) -> set[str]:
     check_platform(made, names[0] if names else made.id, wanted)
     return record(parts, made, *names)
-
-
-def _names_for(image: Image, ref: str) -> tuple[str, ...]:
-    """The names that the saved image gets: the one it was called by; all of them when that was its id."""
-    full = reference.complete(ref)
-    return (full,) if full in image.names else image.names

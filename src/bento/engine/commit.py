@@ -62,7 +62,7 @@ def commit(parts: Parts, ref: str, name: str, options: CommitOptions) -> Image:
             raise as_bento_error(error) from error
         manifest = _add_manifest(parts, intake, base, digest, _about(container, base, config, options))
         made = intake.adopt(manifest, lambda image: images.record(parts, image, *([full] if full else [])))
-    return parts.store.get_image(made.id) or made
+    return images.recorded(parts, made)
 
 
 @contextmanager

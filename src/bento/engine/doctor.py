@@ -42,13 +42,17 @@ _Key = tuple[str, str, str]
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """Something left over. ``held_by`` names processes that keep it; ``is_fixed``: it was removed just now."""
+    """Something left over. ``held_by`` names processes that keep it; ``is_fixed``: it was removed just now.
+
+    ``is_kept``: on purpose, a part of an image of which the rest has not come; the next pull goes on with it.
+    """
 
     kind: str  # network | mount | cgroup | process | directory | lock | layer | blob | volume | missing
     what: str
     container_id: str = ""
     held_by: tuple[str, ...] = ()
     is_fixed: bool = False
+    is_kept: bool = False
 
     @property
     def key(self) -> _Key:
@@ -221,7 +225,9 @@ class _Look:
         found = [Finding(kind="layer", what=name, is_fixed=bool(self._may_fix)) for name in left]
         with images.kept():
             stray = unused(self._parts, (*images.layers(), *images.idle_blobs()))
-        found += [Finding(kind="layer" if thing.startswith("/") else "blob", what=thing) for thing in sorted(stray)]
+        for thing in sorted(stray):
+            is_blob = not thing.startswith("/")
+            found.append(Finding(kind="blob" if is_blob else "layer", what=thing, is_kept=is_blob))
         wanted = {finding.what for finding in found if finding.key in self._may_fix}
         gone = images.remove(lambda: unused(self._parts, wanted & stray)).things if wanted & stray else ()
         return [replace(finding, is_fixed=True) if finding.what in gone else finding for finding in found]

@@ -73,21 +73,24 @@ def write(parts: Parts, session: ExecSession) -> None:
     path = directory(parts, session)
     try:
         path.mkdir(mode=0o700, parents=True)
-        _put(path, session)
+        draft = path / f"{_RECORD}.draft"
+        draft.write_bytes(msgspec.json.encode(session))
+        draft.replace(path / _RECORD)
     except OSError as error:
         raise StorageUnusable(f"cannot write {path}: {error.strerror}", hint="is the run root full?") from error
 
 
 def complete(parts: Parts, session: ExecSession) -> None:
-    """Add who its process and its monitor are. It may have ended, and its directory be gone."""
+    """Add who its process and its monitor are. It may have ended, and its directory be gone, or going.
+
+    Nothing new is put there: its monitor, which removes it, would find it not empty in the end.
+    """
     with suppress(OSError):  # without it they are known by their pid files
-        _put(directory(parts, session), session)
-
-
-def _put(path: Path, session: ExecSession) -> None:
-    draft = path / f"{_RECORD}.draft"
-    draft.write_bytes(msgspec.json.encode(session))
-    draft.replace(path / _RECORD)
+        fd = os.open(directory(parts, session) / _RECORD, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.truncate(fd, os.write(fd, msgspec.json.encode(session)))
+        finally:
+            os.close(fd)
 
 
 def end(parts: Parts, session: ExecSession) -> None:

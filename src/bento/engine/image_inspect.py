@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from bento.engine.create import find_image
+from bento.engine.create import HOST_IMAGE, find_image
 from bento.engine.images import holders
+from bento.errors import UsageError
 from bento.model import reference
 from bento.model.image import Image
 from bento.oci.image import runtime_words
@@ -34,7 +35,9 @@ class HistoryStep(Struct, frozen=True, kw_only=True):
 
 
 def history(parts: Parts, ref: str) -> list[HistoryStep]:
-    """Return how an image was built, last step first. Raises NotFound, Conflict."""
+    """Return how an image was built, last step first. Raises NotFound, Conflict, UsageError for ``host``."""
+    if ref == HOST_IMAGE:
+        raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and has no history")
     image = find_image(parts, ref)
     layers = list(zip(image.diff_ids, image.layer_sizes_bytes, strict=True))
     if not image.diff_ids:  # of an older Bento

@@ -46,7 +46,8 @@ class ContainerUsage(Struct, frozen=True, kw_only=True):
 
 
 class DiskUsage(Struct, frozen=True, kw_only=True):
-    """What is below the root. An image's bytes here are its layers, unpacked and as they came.
+    """What is below the root. An image's bytes here are its layers, unpacked and as they came; those of interrupted
+    pulls count as images, too.
 
     ``reclaimable``: what a prune of all images, or of the containers that do not run, would free.
     """
@@ -104,7 +105,8 @@ def disk_usage(parts: Parts) -> DiskUsage:
     )
     images = tuple(usage(parts, parts.store.list_images()))
     standing = {layer for each in containers for layer in each.container.spec.layers} - {HOST_LAYER}
-    every = standing.union(*((*each.image.layers, *each.image.blobs) for each in images))
+    loose = (*parts.images.layers(), *parts.images.idle_blobs())  # also what an interrupted pull has brought
+    every = standing.union(loose, *((*each.image.layers, *each.image.blobs) for each in images))
     needed = standing.union(*((*each.image.layers, *each.image.blobs) for each in images if each.containers))
     return DiskUsage(
         images=images,

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from bento.engine.create import HOST_IMAGE
 from bento.engine.layers import unused
-from bento.errors import Conflict, UsageError
+from bento.errors import Conflict, NotFound, UsageError
 from bento.model import reference
 from bento.model.image import Image, ImageConfig
 
@@ -31,21 +31,42 @@ def new_name(text: str) -> str:
     parsed = reference.parse(text)
     if parsed.digest:
         raise UsageError(f"{text!r} names an image by its digest", hint="give a name and a tag")
-    if str(parsed) == reference.complete(HOST_IMAGE):
+    refuse_host(str(parsed))
+    return str(parsed)
+
+
+def refuse_host(full: str) -> None:
+    """Refuse the name that stands for this machine's own root filesystem. Raises UsageError."""
+    if full == reference.complete(HOST_IMAGE):
         raise UsageError(
             f"the image name {HOST_IMAGE!r} stands for this machine's own root filesystem", hint="choose another"
         )
-    return str(parsed)
 
 
 def record(parts: Parts, image: Image, *names: str) -> set[str]:
     """Store an image that is in place, under full names; return what nobody stands on any more, for the image driver.
 
-    An older image of such a name loses it. Within ``record`` of the image driver alone.
+    An older image of such a name loses it. One that is known and whole only gets the names: the same image may come
+    packed otherwise, with another manifest, and the digest that it has here must not change behind its first name.
+    Within ``record`` of the image driver alone.
     """
     before = parts.store.get_image(image.id)
+    if before is not None and _is_whole(parts, before) and before.layers == image.layers:
+        parts.store.name_image(image.id, names)
+        return unused(parts, image.blobs)
     parts.store.put_image(replace(image, names=names))
     return unused(parts, (*before.layers, *before.blobs)) if before else set()
+
+
+def _is_whole(parts: Parts, image: Image) -> bool:
+    """Whether all blobs of an image are there; it has none when an older Bento made it."""
+    places = [parts.images.blobs_dir / digest.replace(":", "/") for digest in image.blobs]
+    return bool(places) and all(place.exists() for place in places)
+
+
+def recorded(parts: Parts, image: Image) -> Image:
+    """Return an image that has just been recorded as it is known here."""
+    return parts.store.get_image(image.id) or image
 
 
 def import_image(parts: Parts, source: Path, name: str, config: ImageConfig | None) -> Image:
@@ -56,7 +77,7 @@ def import_image(parts: Parts, source: Path, name: str, config: ImageConfig | No
     full = new_name(name)
     parts.storage.check()
     image = parts.images.import_rootfs(source, config or ImageConfig(), lambda made: record(parts, made, full))
-    return parts.store.get_image(image.id) or image
+    return recorded(parts, image)
 
 
 def tag_image(parts: Parts, ref: str, name: str) -> Image:
@@ -73,8 +94,9 @@ def tag_image(parts: Parts, ref: str, name: str) -> Image:
 def remove_image(parts: Parts, ref: str, *, force: bool = False) -> RemovedImage:
     """Take a name from an image; with the last one the image goes, with what no other shares.
 
-    By its id all its names go, when ``force`` or when it has one at most. ``force`` takes the names also from an image
-    that containers hold; it stays, without names. Raises NotFound, Conflict when containers hold it.
+    By its id or digest all its names go, when ``force`` or when it has one at most. ``force`` takes the names also from
+    an image that containers hold; it stays, without names. A name must be a whole one: a short one that finds an image
+    of another registry elsewhere does not here. Raises NotFound, Conflict when containers hold it.
     """
     if ref == HOST_IMAGE:
         raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and cannot be removed")
@@ -83,7 +105,7 @@ def remove_image(parts: Parts, ref: str, *, force: bool = False) -> RemovedImage
     def choose() -> set[str]:
         nonlocal outcome
         image = parts.store.find_image(ref)
-        named = _named_by(image, ref)
+        named = _named_exactly(image, ref)
         if not named and len(image.names) > 1 and not force:
             names = ", ".join(map(reference.familiar, image.names))
             raise Conflict(f"image {ref} has several names: {names}", hint="remove one of them, or use -f")
@@ -131,11 +153,29 @@ def holders(parts: Parts, image: Image) -> tuple[str, ...]:
     return tuple(container.name for container in parts.store.list() if container.spec.image_id == image.id)
 
 
-def _named_by(image: Image, ref: str) -> tuple[str, ...]:
-    """Return the name that ``ref`` means; () when it is an id."""
+def names_meant(image: Image, ref: str) -> tuple[str, ...]:
+    """Return the names of an image that ``ref``, by which it was found, means; all of them when that was its id."""
     full = reference.complete(ref)
     if full in image.names:
         return (full,)
-    if image.id.removeprefix("sha256:").startswith(ref.removeprefix("sha256:")):
+    if _is_id(image, ref):
+        return image.names
+    repository, at, _ = full.partition("@")
+    if at:
+        return tuple(name for name in image.names if reference.repository(name) == repository)
+    return tuple(name for name in image.names if name.endswith("/" + reference.familiar(full)))
+
+
+def _named_exactly(image: Image, ref: str) -> tuple[str, ...]:
+    """Return the name that ``ref`` is; () when it is an id or a digest. Raises NotFound when it is only like a name."""
+    full = reference.complete(ref)
+    if full in image.names:
+        return (full,)
+    if _is_id(image, ref) or full.endswith(f"@{image.digest}"):
         return ()
-    return tuple(name for name in image.names if name.endswith("/" + reference.familiar(full)))[:1]
+    alike = names_meant(image, ref)
+    raise NotFound(f"no such image: {ref}", hint=f"did you mean {reference.familiar(alike[0])}?")
+
+
+def _is_id(image: Image, ref: str) -> bool:
+    return image.id.removeprefix("sha256:").startswith(ref.removeprefix("sha256:"))

@@ -33,6 +33,7 @@ class Pruned(Struct, frozen=True, kw_only=True):
     images: tuple[RemovedImage, ...] = ()
     volumes: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()  # layers and blobs of no image, such as those of an interrupted pull
+    strays_bytes: int = 0
     freed_bytes: int = 0
     errors: tuple[BentoError, ...] = ()
 
@@ -98,11 +99,14 @@ def prune_images(parts: Parts, *, all: bool = False, filters: Iterable[str] = ()
             if removed.deleted:
                 images.append(removed)
     freed_bytes = sum(removed.freed_bytes for removed in images)
-    strays: tuple[str, ...] = ()
-    if not wanted:
-        strays, stray_bytes = _remove_strays(parts)
-        freed_bytes += stray_bytes
-    return Pruned(images=tuple(images), strays=strays, freed_bytes=freed_bytes, errors=tuple(errors))
+    strays, strays_bytes = ((), 0) if wanted else _remove_strays(parts)
+    return Pruned(
+        images=tuple(images),
+        strays=strays,
+        strays_bytes=strays_bytes,
+        freed_bytes=freed_bytes + strays_bytes,
+        errors=tuple(errors),
+    )
 
 
 def _remove_strays(parts: Parts) -> tuple[tuple[str, ...], int]:
@@ -129,6 +133,7 @@ def prune(parts: Parts, *, all: bool = False, volumes: bool = False, filters: It
         images=then.images,
         volumes=last.names,
         strays=then.strays,
+        strays_bytes=then.strays_bytes,
         freed_bytes=first.freed_bytes + then.freed_bytes + last.freed_bytes,
         errors=(*first.errors, *then.errors),
     )

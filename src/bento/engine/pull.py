@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from bento import log
 from bento.engine.create import HOST_IMAGE, find_image
-from bento.engine.images import record
+from bento.engine.images import record, recorded, refuse_host
 from bento.errors import MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
 from bento.model import reference
 from bento.model.image import Image
@@ -138,6 +138,7 @@ def _bring(
     parts: Parts, source: str, name: str, wanted: Platform | None, access: Access, on_progress: OnProgress | None
 ) -> Image:
     names = (name,) if name else ()
+    refuse_host(name)
 
     def keep(made: Image) -> set[str]:
         check_platform(made, name or source, wanted)
@@ -148,16 +149,19 @@ def _bring(
         digest = parts.transport.fetch(
             source, transfer, access=access, platform=wanted or host_platform(), on_progress=on_progress
         )
-        return transfer.adopt(digest, keep)
+        return recorded(parts, transfer.adopt(digest, keep))
 
 
 def _name_in(source: str) -> str:
-    """Return the name that a place outside of registries has for its image, when that is a whole one."""
+    """Return the name that a place outside of registries has for its image, when that is a whole one.
+
+    None with a digest: what is there under such a name may be anything.
+    """
     kind, _, rest = source.partition(":")
+    if "@" in (name := rest.rpartition("]")[2] if kind == "containers-storage" else rest.partition(":")[2]):
+        return ""
     if kind == "containers-storage":
-        name = rest.rpartition("]")[2]
-        return "" if "@" in name else reference.complete(name)
+        return reference.complete(name)
     if kind == "oci":
-        _, colon, name = rest.partition(":")
-        return reference.complete(name) if colon and ("/" in name or ":" in name) else ""
+        return reference.complete(name) if "/" in name or ":" in name else ""
     return ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bento.engine.create import find_image
+from bento.engine.create import HOST_IMAGE, find_image
+from bento.engine.images import names_meant
 from bento.engine.pull import REGISTRY
 from bento.errors import UsageError
 from bento.model import reference
@@ -33,6 +34,8 @@ def push(
     In a registry the digest is the one that the image has here. Raises NotFound, UsageError, NotPermitted,
     TransportFailed, MissingTool.
     """
+    if ref == HOST_IMAGE:
+        raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and cannot be pushed")
     image = find_image(parts, ref)
     target = _target(image, ref, destination)
     with parts.images.transfer() as transfer:
@@ -50,8 +53,7 @@ def _target(image: Image, ref: str, destination: str) -> str:
         return REGISTRY + _tagged(destination.removeprefix(REGISTRY))
     if not image.names:
         raise UsageError(f"image {ref} has no name", hint="say where it shall go, or give it a name with bento tag")
-    full = reference.complete(ref)
-    return REGISTRY + _tagged(full if full in image.names else image.names[0])
+    return REGISTRY + _tagged(names_meant(image, ref)[0])
 
 
 def _tagged(name: str) -> str:

@@ -104,6 +104,11 @@ def familiar(full: str) -> str:
     return _stored(full).familiar
 
 
+def repository(full: str) -> str:
+    """Return a stored name without its tag or digest."""
+    return _stored(full).repository
+
+
 def split(full: str) -> tuple[str, str, str]:
     """Return repository (in its familiar form), tag and digest of a stored name; "" for what it does not have."""
     stored = _stored(full)

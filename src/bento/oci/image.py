@@ -43,6 +43,8 @@ _LAYERS: Final = re.compile(
 )
 _FOREIGN: Final = ("nondistributable", "rootfs.foreign")
 _SCHEMA1: Final = "application/vnd.docker.distribution.manifest.v1+"
+_TIME_MAX_NS: Final = (1 << 63) - 1
+"""The year 2262: what 64 bits hold, in our records and in Go's time.UnixNano."""
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)")
 
 T = TypeVar("T")
@@ -260,7 +262,8 @@ def parse_time(text: str | None) -> int:
     except (ValueError, OverflowError):
         return 0
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return max(0, (since.days * 86400 + since.seconds) * 10**9 + int((match[2] or "0").ljust(9, "0")))
+    unix_ns = (since.days * 86400 + since.seconds) * 10**9 + int((match[2] or "0").ljust(9, "0"))
+    return unix_ns if 0 < unix_ns <= _TIME_MAX_NS else 0
 
 
 def _decode(content: bytes, kind: type[T], what: str) -> T:

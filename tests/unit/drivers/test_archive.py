@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bento.drivers.image import saving
 from bento.drivers.image.archive import read_archive
 from bento.drivers.image.base import ArchivedImage
-from bento.errors import UsageError
+from bento.errors import StorageUnusable, UsageError
 from bento.oci.image import OCI_CONFIG, OCI_MANIFEST, Descriptor, Platform, write_manifest
 from bento.oci.layout import as_oci, blob_path, digest_of, generate, image_manifest, media_type
 
@@ -49,7 +49,7 @@ class Inbox:
         path.write_bytes(self.blobs[digest])
         return path
 
-    def take(self, digest: str, path: Path) -> None:
+    def add_file(self, digest: str, path: Path) -> None:
         self.blobs[digest] = path.read_bytes()
 
     def begin_layer(self, digest: str) -> None:
@@ -115,10 +115,18 @@ def test_both_kinds_are_read_in_any_order_of_their_files(inbox, tmp_path, files,
 
 
 def test_a_layer_of_several_images_may_be_a_link(inbox, tmp_path):
-    entries = [ENTRY, ENTRY | {"RepoTags": None, "Layers": ["other/layer.tar"]}]
-    found = load(tar(docker(entries, **{"other/layer.tar": "../layer.tar"})), inbox, tmp_path)
+    other = json.dumps(json.loads(CONFIG) | {"author": "somebody else"}).encode()
+    entries = [ENTRY, {"Config": "other.json", "Layers": ["other/layer.tar"]}]
+    more: dict[str, bytes | str] = {"other.json": other, "other/layer.tar": "../layer.tar"}
+    found = load(tar(docker(entries, **more)), inbox, tmp_path)
     assert [each.names for each in found] == [(NAME,), ()]
-    assert found[0].manifest_digest == found[1].manifest_digest
+    assert inbox.begun == [digest_of(LAYER)] * 2
+
+
+def test_an_image_that_is_listed_for_each_of_its_names_is_one(inbox, tmp_path):
+    entries = [ENTRY, ENTRY | {"RepoTags": ["web:2"]}, ENTRY | {"RepoTags": None}]
+    (found,) = load(tar(docker(entries)), inbox, tmp_path)
+    assert found.names == (NAME, "docker.io/library/web:2")
 
 
 def test_layers_are_typed_by_what_they_hold(inbox, tmp_path):
@@ -201,9 +209,24 @@ def test_what_is_written_is_read_again(inbox, tmp_path, kind):
         names = archive.getnames()
     assert len(names) == len(set(names))
     assert ("manifest.json" in names) == (kind == "docker-archive")
-    found = load(target.read_bytes(), inbox, tmp_path)
-    assert {each.manifest_digest for each in found} == {digest_of(MANIFEST)}
-    assert {name for each in found for name in each.names} == set(image.names)
+    (found,) = load(target.read_bytes(), inbox, tmp_path)
+    assert found == ArchivedImage(digest_of(MANIFEST), image.names)
+
+
+def test_a_name_with_another_digest_than_what_is_written_has_is_not_written(inbox, tmp_path):
+    image, blobs = saved(tmp_path)
+    own, other = f"localhost/web@{digest_of(MANIFEST)}", f"localhost/web@{digest_of(CONFIG)}"
+    saving.write([saving.Saved(image.manifest, (own, other))], blobs, "oci-archive", tmp_path / "out.tar")
+    assert load((tmp_path / "out.tar").read_bytes(), inbox, tmp_path)[0].names == (own,)
+
+
+@pytest.mark.parametrize("kind", ["docker-archive", "docker-dir"])
+def test_a_target_that_fails_is_named_and_what_was_there_stays(tmp_path, kind):
+    image, blobs = saved(tmp_path)
+    with pytest.raises(UsageError, match="/dev/null/x"):
+        saving.write([image], blobs, kind, Path("/dev/null/x"))
+    with pytest.raises(StorageUnusable, match="/dev/full cannot be written: its disk is full"):
+        saving.write([image], blobs, "docker-archive", Path("/dev/full"))
 
 
 def test_a_broken_store_leaves_no_half_of_a_file(tmp_path):

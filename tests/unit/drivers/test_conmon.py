@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bento.drivers.monitor import conmon
-from bento.drivers.monitor.base import ExitStatus, Launch
+from bento.drivers.monitor.base import ExecLaunch, ExitStatus, Launch
 from bento.drivers.monitor.conmon import ConmonMonitor
 from bento.drivers.runtime.fake import FakeRuntime
 from bento.errors import DeadlineExceeded, KernelError, MissingTool, RuntimeFailed
@@ -181,3 +181,20 @@ def test_a_run_directory_that_is_not_there_tells_nothing(tmp_path: Path) -> None
 def test_attach_without_a_monitor_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(KernelError, match="attach"):
         ConmonMonitor(Path("/x")).attach(tmp_path)
+
+
+def test_an_exec_that_is_over_at_once_takes_its_monitors_pid_file_along(tmp_path: Path, launch: Launch) -> None:
+    directory = tmp_path / "session"
+    directory.mkdir()
+    monitor = scripted(tmp_path, """report '{"data": 77}'; rm -rf "${P%/*}"\n""")
+    wanted = ExecLaunch(
+        container_id=launch.container_id,
+        exec_id="e",
+        name="web",
+        runtime=launch.runtime,
+        directory=directory,
+        process_spec=directory / "process.json",
+    )
+    launched = monitor.launch_exec(wanted)
+    os.close(launched.status_fd)
+    assert (launched.pid, launched.monitor_pid) == (77, None)

@@ -230,3 +230,15 @@ def test_s16_what_a_stop_runs_inside_is_no_session(tmp_path):
     look = lambda number: (proc(1, HANDLED), proc(2, HANDLED, under=99, is_entered=True))  # noqa: E731
     assert helpers_of(tmp_path) == {2}
     assert [one.is_entered for one in look_at(look, 3, helpers=helpers_of(tmp_path))] == [False, False]
+
+
+def test_a_session_whose_directory_is_being_removed_gets_nothing_new_there(parts):
+    container = _sleeping(parts)
+    session = exec_.detached(parts, "web", CAT)
+    os.close(parts.monitor.exec_status_fd)
+    directory = exec_sessions.directory(parts, session)
+    for path in directory.iterdir():
+        path.unlink()
+    exec_sessions.complete(parts, session)
+    assert os.listdir(directory) == []
+    assert exec_sessions.live(parts, container.id) == []

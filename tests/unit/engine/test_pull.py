@@ -96,11 +96,20 @@ def test_who_does_not_answer_is_not_passed_over(parts):
         ("oci:/d:web:2", "docker.io/library/web:2"), ("dir:/d", ""),
         ("containers-storage:localhost/web", "localhost/web:latest"),
         ("containers-storage:[vfs@/a+/b]localhost/web:1", "localhost/web:1"), ("containers-storage:@abc", ""),
+        (f"oci:/d:web@sha256:{'a' * 64}", ""),
     ],
 )  # fmt: skip
 def test_other_places_give_their_name_where_they_have_a_whole_one(parts, source, name):
     parts.transport.images[source] = b"m"
     assert fetch(parts, source).name == name
+
+
+@pytest.mark.parametrize("source", ["oci:/d:host:latest", "containers-storage:host", "docker.io/library/host"])
+def test_the_name_of_the_machine_itself_is_never_taken(parts, source):
+    parts.transport.images[source] = b"m"
+    with pytest.raises(UsageError, match="this machine's own root"):
+        fetch(parts, source)
+    assert parts.transport.asked == []
 
 
 def test_policies_say_when_to_ask(parts):

@@ -1,8 +1,9 @@
 """Images in archives: ``docker save``'s and OCI's layouts in a tar file, read in one pass, also through a pipe.
 
 Not by skopeo, which needs a file it can seek in, takes one image at a time, and converts. Every file of the archive is
-hashed while it is written beside the store; which of them are layers is known only when ``manifest.json`` or
-``index.json`` has come, and that may be last. Names in the archive are keys here, never paths on disk.
+hashed while it is written beside the store, where it stays until its image is whole: a refused archive leaves nothing.
+Which of them are layers is known only when ``manifest.json`` or ``index.json`` has come, and that may be last. Names in
+the archive are keys here, never paths on disk.
 
 Formats: image-spec, image-layout.md; Docker's image specification v1.2, "Combined Image JSON + Filesystem Changeset".
 """
@@ -14,7 +15,7 @@ import os
 import posixpath
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ from msgspec import Struct
 
 from bento.drivers.image.base import ArchivedImage
 from bento.drivers.image.tarstream import Stream, entries
+from bento.drivers.image.unpack import Room
 from bento.errors import UsageError
 from bento.model.reference import parse
 from bento.oci.image import (
@@ -68,13 +70,14 @@ class _Layout(Struct):
 
 
 def read_archive(fd: int, head: bytes, inbox: Transfer, platform: Platform) -> list[ArchivedImage]:
-    """Store the blobs of all images in a tar stream: ``head``, and what is to be read from ``fd``. Blocks to its end.
+    """Take the blobs of all images in a tar stream: ``head``, and what is to be read from ``fd``. Blocks to its end.
 
-    Of an image for several platforms, the one for ``platform``. Raises UsageError for what is no such archive, OSError
-    when the disk fails; then blobs may have come that no image needs.
+    Of an image for several platforms, the one for ``platform``. Each image once. Raises UsageError for what is no such
+    archive, OSError when the disk fails.
     """
     archive = _Archive(inbox)
-    with Stream(fd, "", lambda _: None, head=head) as stream:
+    room = Room(inbox.directory, lambda: None)
+    with Stream(fd, "", room.check, head=head) as stream:
         for entry in entries(stream):
             archive.add(entry, stream)
     if archive.has("index.json") and archive.has(LAYOUT_FILE):
@@ -85,7 +88,7 @@ def read_archive(fd: int, head: bytes, inbox: Transfer, platform: Platform) -> l
         raise UsageError("the archive holds no image: neither index.json nor manifest.json", hint=_HINT)
     if not found:
         raise UsageError("the archive holds no image: its list is empty", hint=_HINT)
-    return found
+    return _merged(found)
 
 
 class _Archive:
@@ -179,10 +182,10 @@ class _Archive:
         return f"sha256:{digest}"
 
     def _take(self, digest: str) -> Path:
-        """Move a blob into the store; return its file."""
+        """Give a blob to the image on its way in; return its file."""
         self._check_there(digest)
         if self._inbox.find(digest) is None:
-            self._inbox.take(digest, self._file(digest))
+            self._inbox.add_file(digest, self._file(digest))
         return self._file(digest)
 
     def _layer(self, digest: str) -> Descriptor:
@@ -229,6 +232,14 @@ class _Archive:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             words = str(error).splitlines()[0] if str(error) else "it nests too deep"
             raise UsageError(f"the archive's {name} cannot be read: {words}", hint="it is damaged") from None
+
+
+def _merged(images: Iterable[ArchivedImage]) -> list[ArchivedImage]:
+    """Each image once, with all its names: an index has an entry for each name."""
+    merged: dict[str, tuple[str, ...]] = {}
+    for image in images:
+        merged[image.manifest_digest] = tuple(dict.fromkeys((*merged.get(image.manifest_digest, ()), *image.names)))
+    return [ArchivedImage(digest, names) for digest, names in merged.items()]
 
 
 def _names(names: Any) -> tuple[str, ...]:

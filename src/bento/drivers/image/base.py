@@ -84,6 +84,12 @@ class Transfer(Intake, Protocol):
         It is there for everybody at once, so that an interrupted transfer can go on with it.
         """
 
+    def add_file(self, digest: str, path: Path) -> None:
+        """Take a file, of which the caller has verified the digest, as a blob of this transfer alone. Idempotent.
+
+        It is there for everybody when an image that has it is adopted.
+        """
+
     def begin_layer(self, digest: str) -> None:
         """Unpack a blob that was taken, beside everything else. Idempotent. What fails is told by ``adopt``."""
 

@@ -7,17 +7,18 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from bento.command import run
 from bento.drivers.image.base import Record, nothing
 from bento.drivers.image.seams import make_seam, seam_name
-from bento.drivers.image.unpack import Unpacked, unpack
+from bento.drivers.image.unpack import Unpacked, hash_unpacked, unpack
 from bento.errors import NotFound, StorageUnusable, UsageError
 from bento.kernel.tree import remove_tree
 from bento.model.image import Image
@@ -54,6 +55,7 @@ class StoreIntake:
         self._layers = directory / "layers"
         self._lock = lock
         self._unpacked: dict[str, Path] = {}  # by DiffID
+        self._diff_ids: dict[str, str] = {}  # what was computed here, by the digest of the archive
         self._is_cancelled = False
         self._blobs.mkdir()
         self._layers.mkdir()
@@ -80,7 +82,7 @@ class StoreIntake:
         """Unpack a blob that is a layer; return its DiffID."""
         fd = self._open(digest)
         try:
-            return self._unpack(fd, "sha256")
+            return self._unpack(fd, "sha256", digest)
         finally:
             os.close(fd)
 
@@ -119,6 +121,7 @@ class StoreIntake:
         wanted = dict(zip(config.diff_ids, manifest.layers, strict=True))
         while True:
             self._unpack_missing(wanted)
+            self._verify(config.diff_ids, manifest.layers)
             try:
                 stack = self._stack(config.diff_ids)
             except FileNotFoundError:
@@ -199,29 +202,50 @@ class StoreIntake:
                 raise
         self._write_out()
 
+    def _verify(self, diff_ids: Sequence[str], layers: Sequence[Descriptor]) -> None:
+        """See that each layer's archive is what the configuration says, also where the unpacked layer was there before.
+
+        Else what is run would depend on what was here, and an image could have another one's files by their DiffID.
+        """
+        for diff_id, layer in zip(diff_ids, layers, strict=True):
+            if layer.digest in self._about(diff_id).archives:
+                continue
+            algorithm = diff_id.partition(":")[0]
+            fd = self._open(layer.digest)
+            try:
+                got = self._diff_ids.get(layer.digest, "")
+                if not got.startswith(f"{algorithm}:"):
+                    got = hash_unpacked(fd, algorithm, self._check_cancelled)
+                _check_diff_id(got, diff_id)
+            except UsageError as error:
+                raise UsageError(f"layer {layer.digest}: {error.message}", hint=error.hint) from error
+            finally:
+                os.close(fd)
+            self._diff_ids[layer.digest] = got
+
     def _unpack_verified(self, layer: Descriptor, diff_id: str) -> None:
         algorithm, _, digits = layer.digest.partition(":")
         fd = self._open(layer.digest)
         try:
             with concurrent.futures.ThreadPoolExecutor(1) as pool:
-                hashed = pool.submit(_hash_file, fd, algorithm)
-                got = self._unpack(fd, diff_id.partition(":")[0])
+                hashed = pool.submit(hash_file, fd, algorithm)
+                got = self._unpack(fd, diff_id.partition(":")[0], layer.digest)
                 if hashed.result() != digits:
                     raise UsageError("its content has another digest: it is damaged")
-                if got != diff_id:
-                    raise UsageError(f"what it unpacks to is {got}, not {diff_id} as the configuration says")
+                _check_diff_id(got, diff_id)
         except UsageError as error:
             raise UsageError(f"layer {layer.digest}: {error.message}", hint=error.hint) from error
         finally:
             os.close(fd)
 
-    def _unpack(self, fd: int, algorithm: str) -> str:
+    def _unpack(self, fd: int, algorithm: str, digest: str) -> str:
         target = self._layers / os.urandom(8).hex()
         target.mkdir()
         target.chmod(0o755)  # an archive without an entry for its root: what a root directory should be
         diff_id, about = unpack(fd, target, algorithm, self._check_cancelled)
-        self._store.about(target).write_bytes(msgspec.json.encode(about))
+        self._store.about(target).write_bytes(msgspec.json.encode(replace(about, archives=(digest,))))
         self._unpacked[diff_id] = target
+        self._diff_ids[digest] = diff_id
         return diff_id
 
     def _check_cancelled(self) -> None:
@@ -306,6 +330,8 @@ class StoreIntake:
                     for source, target in ((self._store.about(path), self._store.about(place)), (path, place)):
                         os.rename(source, target)
                         moved.append((target, source))
+            for diff_id, archive in zip(image.diff_ids, image.layer_digests, strict=True):
+                self._note_archive(diff_id, archive)
             unused = record(image)
         except BaseException:
             for place, source in reversed(moved):
@@ -316,6 +342,16 @@ class StoreIntake:
         # The next image of this intake finds them where they are now.
         self._unpacked = {each: path for each, path in self._unpacked.items() if path.is_dir()}
         return [path for path, _ in self._store.withdraw(unused).values() if path is not None]
+
+    def _note_archive(self, diff_id: str, archive: str) -> None:
+        """Keep beside a layer in its place that this archive unpacks to it: it need not be seen again."""
+        place = self._store.about(self._place(diff_id))
+        with suppress(FileNotFoundError):
+            about = read_about(place)
+            if archive not in about.archives:
+                draft = self._layers / f"{os.urandom(8).hex()}.json"
+                draft.write_bytes(msgspec.json.encode(replace(about, archives=(*about.archives, archive))))
+                os.rename(draft, place)
 
     def _write_out(self) -> None:
         # A layer's name promises the content for ever, also after a power cut: rename(2) says nothing about the files.
@@ -333,7 +369,13 @@ def read_about(path: Path) -> Unpacked:
     return Unpacked(size_bytes=0)
 
 
-def _hash_file(fd: int, algorithm: str) -> str:
+def _check_diff_id(got: str, diff_id: str) -> None:
+    if got != diff_id:
+        raise UsageError(f"what it unpacks to is {got}, not {diff_id} as the configuration says")
+
+
+def hash_file(fd: int, algorithm: str) -> str:
+    """Return the hexadecimal digest of a whole file. Blocks."""
     digest = hashlib.new(algorithm)
     offset = 0
     while chunk := os.pread(fd, _CHUNK_BYTES, offset):

@@ -1,20 +1,22 @@
 """``import``: a root filesystem as an image of one layer, with manifest and configuration, as others make them.
 
-Of a directory GNU tar writes a stream that depends on nothing but the files: sorted, without access and change times.
-The configuration has no time in it, so that the same files with the same defaults are the same image.
+Of a directory GNU tar writes a stream that depends on nothing but the files, sorted, without access and change times:
+the same files are the same layer. It is not packed, as that of a commit is not: nobody should have to wait for it. The
+configuration says when the image was made and of what, as Docker's does.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bento.command import Child, find_program, spawn
 from bento.drivers.image.source import Source
-from bento.errors import MissingTool, UsageError
-from bento.model.image import Image, ImageConfig
+from bento.errors import UsageError
+from bento.model.image import HistoryEntry, Image, ImageConfig
 from bento.oci import image as oci
 
 if TYPE_CHECKING:
@@ -57,7 +59,9 @@ def import_rootfs(intake: StoreIntake, path: Path, config: ImageConfig, record: 
         ) from error
     if intake.is_empty(diff_id):
         raise UsageError(f"{source.words} holds no files", hint=_GIVE)
-    content = oci.write_config(config, oci.host_platform(), [diff_id])
+    now = time.time_ns()
+    step = HistoryEntry(created_unix_ns=now, comment=f"Imported from {os.fsencode(path).decode(errors='replace')}")
+    content = oci.write_config(config, oci.host_platform(), [diff_id], created_unix_ns=now, history=[step])
     config_digest = intake.add_bytes(content)
     layer = oci.Descriptor(oci.layer_type(intake.blob_head(digest)), digest, intake.blob_size(digest))
     manifest = oci.write_manifest(oci.Descriptor(oci.OCI_CONFIG, config_digest, len(content)), [layer])
@@ -70,27 +74,19 @@ def _pack_directory(intake: StoreIntake, source: Source) -> str:
         raise UsageError(f"{path} is empty", hint=_GIVE)
     tar = os.fspath(find_program("tar", package="tar"))
     packer = spawn([tar, *_PACK, *_exclusions(path, intake.root), f"--directory={path}", "--file=-", "."])
-    compressor: Child | None = None
     try:
         assert packer.stdout_fd is not None  # spawn captures unless told otherwise
         os.set_blocking(packer.stdout_fd, True)
-        compressor = spawn([*_gzip(), "-1", "-n", "-c"], stdin_fd=packer.stdout_fd)
-        assert compressor.stdout_fd is not None
-        os.set_blocking(compressor.stdout_fd, True)
         listener = _Listener(packer)
-        digest = intake.add_blob(compressor.stdout_fd)
-        for child, accepted in ((packer, (0, 1)), (compressor, (0,))):
-            # 1: "some files differ", such as a log that grew meanwhile in a directory in use (tar's manual, 2.5).
-            done = child.finish(_END_LIMIT_S)
-            if done.returncode not in accepted:
-                said = listener.said() if child is packer else done.stderr.strip()
-                reason = (said or f"status {done.returncode}").splitlines()[0]
-                raise UsageError(f"{source.words} cannot be imported: {reason}")
+        digest = intake.add_blob(packer.stdout_fd)
+        done = packer.finish(_END_LIMIT_S)
+        # 1: "some files differ", such as a log that grew meanwhile in a directory in use (tar's manual, 2.5).
+        if done.returncode not in (0, 1):
+            reason = (listener.said() or f"status {done.returncode}").splitlines()[0]
+            raise UsageError(f"{source.words} cannot be imported: {reason}")
         return digest
     finally:
-        for each in (packer, compressor):
-            if each is not None:
-                each.kill()
+        packer.kill()
 
 
 def _exclusions(path: Path, root: Path) -> list[str]:
@@ -101,13 +97,6 @@ def _exclusions(path: Path, root: Path) -> list[str]:
     if here == root_path:
         raise UsageError(f"{path} is Bento's own root", hint="import another directory")
     return ["--anchored", "--no-wildcards", f"--exclude=./{os.path.relpath(root_path, here)}"]
-
-
-def _gzip() -> list[str]:
-    try:
-        return [os.fspath(find_program("pigz", package="pigz"))]
-    except MissingTool:
-        return [os.fspath(find_program("gzip", package="gzip"))]
 
 
 class _Listener:

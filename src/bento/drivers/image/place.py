@@ -5,8 +5,11 @@ attribute ``trusted.overlay.opaque`` (kernel, Documentation/filesystems/overlayf
 
 No path is ever followed from the outside: directories are opened by openat2(2) with RESOLVE_BENEATH, which refuses
 every link that would leave the directory, and each entry is made by its last name below such a descriptor,
-exclusively. Directories get their owner, mode, attributes and times last: a set-group-ID bit or a default ACL would be
-inherited, and every new entry would change the times.
+exclusively. A name may lead through links of the same layer, which a later entry may replace: what is remembered of a
+directory is remembered under its real path.
+
+Directories get their owner, mode, attributes and times last: a set-group-ID bit or a default ACL would be inherited,
+and every new entry would change the times.
 """
 
 from __future__ import annotations
@@ -21,9 +24,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
+
 from bento.drivers.image.tarstream import Stream
 from bento.errors import KernelError, UsageError
-from bento.kernel.rootfs import open_beneath
+from bento.kernel.rootfs import open_beneath, open_without_links
 from bento.kernel.tree import remove_tree
 
 _WHITEOUT: Final = ".wh."
@@ -42,14 +47,25 @@ _DEPTH_MAX: Final = 256
 """Directories in each other; real images have some dozen. The kernel walks the whole way for each of them."""
 _MAJOR_MAX: Final = 2**12 - 1
 _MINOR_MAX: Final = 2**20 - 1
-_TIME_RANGE: Final = range(-(2**31), 2**34)
+_TIME_MIN: Final = -(2**31)
+_TIME_MAX: Final = 2**34 - 1
 """Seconds that every filesystem can keep (ext4's)."""
 _OPEN_DIRECTORIES: Final = 64
 _NEW: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_MTIME: Final = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9})\d*)?")
+_MTIME: Final = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9})\d*)?", re.ASCII)
 
 _Meta = tuple[int, int, int, int, dict[str, bytes]]  # mode, uid, gid, mtime_ns, attributes
+
+
+class _Directory(Struct, frozen=True):
+    """A directory that is open. ``path``: its real one below the root, through no link; "" is the root."""
+
+    fd: int
+    path: str
+
+    def below(self, name: str) -> str:
+        return f"{self.path}/{name}" if self.path else name
 
 
 class Placer:
@@ -58,8 +74,9 @@ class Placer:
     def __init__(self, root: Path) -> None:
         self.size_bytes = 0  # what the files hold
         self._root = os.open(root, _DIRECTORY)
-        self._open: dict[str, int] = {"": self._root}  # directories, by their path
-        self._directories: dict[str, _Meta] = {}
+        self._root_path = _path_of(self._root)
+        self._open: dict[str, _Directory] = {"": _Directory(self._root, "")}  # by the names that entries have for them
+        self._directories: dict[str, _Meta] = {}  # by their real paths, and so are the implied ones
         self._implied: set[str] = set()
         self._has_opaque_root = False
 
@@ -85,24 +102,24 @@ class Placer:
             if not entry.isdir():
                 raise UsageError(f"the entry {entry.name!r} has the place of the root directory")
             self._directories[""] = _meta(entry)
-        elif name.startswith(_WHITEOUT) or _WHITEOUT in parent:
+        elif f"/{_WHITEOUT}" in f"/{path}":
             self._delete(parent, name)
         elif entry.isdir():
-            self._make_directory(parent, name, path, entry)
+            self._make_directory(parent, name, entry)
         else:
             try:
-                self._make(self._parent(parent), name, entry, stream)
+                self._make(self._parent(parent).fd, name, entry, stream)
             except FileExistsError:
                 if entry.islnk() and _path(entry.linkname) == path:
                     return
-                self._remove(parent, name, path)
-                self._make(self._parent(parent), name, entry, stream)
+                self._remove(parent, name)
+                self._make(self._parent(parent).fd, name, entry, stream)
 
     def finish(self) -> None:
         """Give the directories what is theirs, the deepest first."""
         for path in sorted(self._directories, reverse=True):
             mode, uid, gid, mtime_ns, attributes = self._directories[path]
-            fd = open_beneath(self._root, path or ".", _DIRECTORY)
+            fd = open_without_links(self._root, path, _DIRECTORY)
             try:
                 os.fchown(fd, uid, gid)
                 _set_attributes(fd, attributes, is_regular=True)
@@ -113,28 +130,28 @@ class Placer:
 
     def close(self) -> None:
         """Close all descriptors. Idempotent."""
-        for fd in self._open.values():
-            os.close(fd)
+        for directory in self._open.values():
+            os.close(directory.fd)
         self._open = {}
 
-    def _parent(self, path: str) -> int:
-        """Return a descriptor of a directory, good until the next one is asked for."""
-        fd = self._open.get(path)
-        if fd is None:
-            fd = self._enter(path)
+    def _parent(self, path: str) -> _Directory:
+        """Return a directory, open until the next one is asked for."""
+        directory = self._open.get(path)
+        if directory is None:
+            directory = self._enter(path)
             if len(self._open) > _OPEN_DIRECTORIES:
                 self._forget_open()
-            self._open[path] = fd
-        return fd
+            self._open[path] = directory
+        return directory
 
-    def _enter(self, path: str) -> int:
+    def _enter(self, path: str) -> _Directory:
         """Open a directory, making it and those above it when they are missing, the highest first."""
         missing: list[str] = []
         at = path
         while at:
             fd = self._try_to_enter(at)
             if fd is not None and not missing:
-                return fd
+                return _Directory(fd, _path_of(fd)[len(self._root_path) + 1 :])
             if fd is not None:
                 os.close(fd)
                 break
@@ -142,9 +159,10 @@ class Placer:
             at = at.rpartition("/")[0]
         for each in reversed(missing):
             above, _, name = each.rpartition("/")
-            self._make_directory(above, name, each, None)
+            self._make_directory(above, name, None)
         above, _, name = path.rpartition("/")
-        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=self._parent(above))
+        parent = self._parent(above)
+        return _Directory(os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent.fd), parent.below(name))
 
     def _try_to_enter(self, path: str) -> int | None:
         try:
@@ -158,27 +176,28 @@ class Placer:
 
     def _forget_open(self) -> None:
         """Names may mean other directories now."""
-        for path, fd in self._open.items():
+        for path, directory in self._open.items():
             if path:
-                os.close(fd)
-        self._open = {"": self._root}
+                os.close(directory.fd)
+        self._open = {"": _Directory(self._root, "")}
 
-    def _make_directory(self, above: str, name: str, path: str, entry: tarfile.TarInfo | None) -> None:
+    def _make_directory(self, above: str, name: str, entry: tarfile.TarInfo | None) -> None:
         """Make a directory, or keep the one that is there; without ``entry`` because something is to lie in it."""
         parent = self._parent(above)
+        path = parent.below(name)
         is_new, is_fresh = True, False
         try:
-            os.mkdir(name, 0o755, dir_fd=parent)
+            os.mkdir(name, 0o755, dir_fd=parent.fd)
         except FileExistsError:
-            there = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            there = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
             is_new = not stat.S_ISDIR(there.st_mode)
             if is_new:
                 if entry is None and not is_whiteout(there):
                     raise UsageError(f"{path!r} is no directory, but something is to lie in it") from None
-                self._remove(above, name, path)
+                self._remove(above, name)
                 parent = self._parent(above)
-                os.mkdir(name, 0o755, dir_fd=parent)
-                self._set_opaque(parent, name)  # what was here before hid all that lies below
+                os.mkdir(name, 0o755, dir_fd=parent.fd)
+                self._set_opaque(parent.fd, name)  # what was here before hid all that lies below
                 is_fresh = True
         if entry is not None:
             self._directories[path] = _meta(entry)
@@ -186,20 +205,21 @@ class Placer:
         elif is_new:
             if not is_fresh:
                 self._implied.add(path)
-            os.chmod(name, 0o755, dir_fd=parent)  # whatever the umask
+            os.chmod(name, 0o755, dir_fd=parent.fd)  # whatever the umask
 
-    def _remove(self, above: str, name: str, path: str) -> None:
+    def _remove(self, above: str, name: str) -> None:
         """Take away what is there: a later entry of the same name has its place."""
         parent = self._parent(above)
-        mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+        mode = os.stat(name, dir_fd=parent.fd, follow_symlinks=False).st_mode
         if stat.S_ISDIR(mode):
-            remove_tree(Path(f"/proc/self/fd/{parent}/{name}"))
+            remove_tree(Path(f"/proc/self/fd/{parent.fd}/{name}"))
+            path = parent.below(name)
             inside = f"{path}/"
             for each in [each for each in self._directories if each == path or each.startswith(inside)]:
                 del self._directories[each]
             self._implied = {each for each in self._implied if each != path and not each.startswith(inside)}
         else:
-            os.unlink(name, dir_fd=parent)
+            os.unlink(name, dir_fd=parent.fd)
         if not stat.S_ISREG(mode):
             self._forget_open()
 
@@ -212,7 +232,7 @@ class Placer:
         if first == _OPAQUE and not parent:
             self._has_opaque_root = True
         elif first == _OPAQUE and first is name:
-            os.setxattr(self._parent(parent), OPAQUE_ATTRIBUTE, b"y")
+            os.setxattr(self._parent(parent).fd, OPAQUE_ATTRIBUTE, b"y")
         elif first.startswith(_AUFS):
             return
         elif first is not name or name[len(_WHITEOUT) :] in ("", ".", ".."):
@@ -221,7 +241,7 @@ class Placer:
             )
         else:
             hidden = name[len(_WHITEOUT) :]
-            fd = self._parent(parent)
+            fd = self._parent(parent).fd
             try:
                 os.mknod(hidden, stat.S_IFCHR, 0, dir_fd=fd)
             except FileExistsError:
@@ -293,6 +313,10 @@ class Placer:
             os.close(source)
 
 
+def _path_of(fd: int) -> str:
+    return os.readlink(f"/proc/self/fd/{fd}")
+
+
 def _path(name: str) -> str:
     """Return a name as a path below the root; "" is the root. A leading "/" or "./" is taken away, as others do."""
     if len(name) > _NAME_MAX // 4 and len(name.encode(errors="surrogateescape")) > _NAME_MAX:
@@ -327,11 +351,14 @@ def _meta(entry: tarfile.TarInfo) -> _Meta:
 def _mtime_ns(entry: tarfile.TarInfo, text: str | None) -> int:
     """tarfile makes a float of it, which has no room for nanoseconds. A time that no filesystem can keep is 1970."""
     if text is None:
-        return int(entry.mtime) * 10**9 if entry.mtime in _TIME_RANGE else 0
+        return int(entry.mtime) * 10**9 if _TIME_MIN <= entry.mtime <= _TIME_MAX else 0
     match = _MTIME.fullmatch(text)
-    if match is None or int(match[2]) not in _TIME_RANGE:
+    if match is None:
         return 0
-    ns = int(match[2]) * 10**9 + int((match[3] or "").ljust(9, "0"))
+    seconds, fraction_ns = int(match[2]), int((match[3] or "").ljust(9, "0"))
+    if seconds > (-_TIME_MIN - 1 if match[1] else _TIME_MAX):
+        return 0
+    ns = seconds * 10**9 + fraction_ns
     return -ns if match[1] else ns
 
 

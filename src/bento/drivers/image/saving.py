@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from bento.errors import UsageError
+from bento.files.whole import replaced, unwritable
 from bento.kernel.tree import remove_tree
 from bento.oci.image import Manifest
 from bento.oci.layout import (
@@ -49,39 +51,55 @@ class Saved(Struct, frozen=True):
 def write(images: Sequence[Saved], blobs: Path, kind: str, target: Path | int) -> None:
     """Write images to a file, which is replaced only by a complete one, a directory, or an open descriptor. Blocks.
 
-    Raises UsageError when the target cannot be that, OSError when its disk fails; then nothing is left of it.
+    Raises UsageError, StorageUnusable when the target cannot be that, BrokenPipeError when nobody reads, OSError when
+    the disk of the blobs fails; then nothing is left of it.
     """
     if isinstance(target, int):
         if kind in DIRECTORIES:
             raise UsageError(f"the format {kind} is a directory, not a stream", hint="name one with -o")
-        _write_archive(images, blobs, kind, target)
+        _write_archive(images, blobs, kind, _Output(target, "the output"))
     elif kind in DIRECTORIES:
         _fill_directory(images, blobs, kind, target)
     elif target.exists() and not target.is_file():
         if target.is_dir():
             raise UsageError(f"{target} is a directory", hint="name a file")
-        with open(target, "wb", buffering=0) as special:  # /dev/stdout, a named pipe
-            _write_archive(images, blobs, kind, special.fileno())
+        with _Output.opened(target, os.O_WRONLY) as special:  # /dev/stdout, a named pipe
+            _write_archive(images, blobs, kind, special)
     else:
-        _replace_file(images, blobs, kind, target)
+        with replaced(target, 0o666) as fd:
+            _write_archive(images, blobs, kind, _Output(fd, target))
 
 
-def _replace_file(images: Sequence[Saved], blobs: Path, kind: str, target: Path) -> None:
-    target = target.resolve()
-    draft = target.with_name(f".{target.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}")
-    try:
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)  # less the umask
-    except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror}") from error
-    try:
+class _Output:
+    """What is written to. When it fails, that is told of it, not of the store that is read meanwhile."""
+
+    def __init__(self, fd: int, what: Path | str) -> None:
+        self._fd = fd
+        self._what = what
+
+    @classmethod
+    @contextmanager
+    def opened(cls, path: Path, flags: int) -> Iterator[_Output]:
+        """Open a file to be written to, and close it at the end. Raises UsageError, StorageUnusable."""
         try:
-            _write_archive(images, blobs, kind, fd)
+            fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        try:
+            yield cls(fd, path)
         finally:
             os.close(fd)
-        os.rename(draft, target)
-    except BaseException:
-        draft.unlink()
-        raise
+
+    def write(self, data: bytes) -> None:
+        """Write all of it. Raises UsageError, StorageUnusable, BrokenPipeError."""
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise unwritable(self._what, error) from error
 
 
 def _fill_directory(images: Sequence[Saved], blobs: Path, kind: str, target: Path) -> None:
@@ -92,7 +110,7 @@ def _fill_directory(images: Sequence[Saved], blobs: Path, kind: str, target: Pat
         elif os.listdir(target):
             raise UsageError(f"{target} is not empty", hint="name a new directory")
     except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror}") from error
+        raise unwritable(target, error) from error
     try:
         _write_directory(images, blobs, kind, target)
     except BaseException:
@@ -104,28 +122,28 @@ def _fill_directory(images: Sequence[Saved], blobs: Path, kind: str, target: Pat
         raise
 
 
-def _write_archive(images: Sequence[Saved], blobs: Path, kind: str, fd: int) -> None:
-    """Write an archive to a file or pipe. The same images make the same bytes. Blocks. Raises OSError."""
+def _write_archive(images: Sequence[Saved], blobs: Path, kind: str, output: _Output) -> None:
+    """Write an archive to a file or pipe. The same images make the same bytes. Blocks."""
     for name, content in _members(images, blobs, kind):
         info = tarfile.TarInfo(name)
         info.mode = 0o644
         info.size = len(content) if isinstance(content, bytes) else content.stat().st_size
-        _write(fd, info.tobuf(tarfile.GNU_FORMAT))
-        _pour(content, fd)
-        _write(fd, bytes(-info.size % tarfile.BLOCKSIZE))
-    _write(fd, bytes(tarfile.BLOCKSIZE * 2))
+        output.write(info.tobuf(tarfile.GNU_FORMAT))
+        _pour(content, output)
+        output.write(bytes(-info.size % tarfile.BLOCKSIZE))
+    output.write(bytes(tarfile.BLOCKSIZE * 2))
 
 
 def _write_directory(images: Sequence[Saved], blobs: Path, kind: str, directory: Path) -> None:
-    """Write a layout into a directory that is empty. Blocks. Raises OSError."""
+    """Write a layout into a directory that is empty. Blocks."""
     for name, content in _members(images, blobs, kind):
         path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
-            _pour(content, fd)
-        finally:
-            os.close(fd)
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        with _Output.opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as output:
+            _pour(content, output)
 
 
 def _members(images: Sequence[Saved], blobs: Path, kind: str) -> Iterator[tuple[str, Content]]:
@@ -144,7 +162,7 @@ def _members(images: Sequence[Saved], blobs: Path, kind: str) -> Iterator[tuple[
             if digest not in written:
                 written.add(digest)
                 yield _blob(digest), body
-        entries += _entries(content, image.names)
+        entries += _entries(content, [name for name in image.names if _is_true(name, digest_of(content))])
         docker.append({
             "Config": _blob(manifest.config.digest),
             "RepoTags": [name for name in image.names if "@" not in name],
@@ -169,7 +187,12 @@ def _parts(manifest: Manifest, blobs: Path) -> Iterator[tuple[str, Path]]:
         yield digest, blob_path(blobs, digest)
 
 
-def _entries(content: bytes, names: tuple[str, ...]) -> list[dict[str, object]]:
+def _is_true(name: str, digest: str) -> bool:
+    """Whether a name is that of this manifest: in other words the same image has another digest."""
+    return "@" not in name or name.endswith(f"@{digest}")
+
+
+def _entries(content: bytes, names: Sequence[str]) -> list[dict[str, object]]:
     """One entry for each name: Podman and skopeo look for the second annotation, Docker for the first."""
     keys = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
     return [descriptor(content, annotations=dict.fromkeys(keys, name)) for name in names] or [descriptor(content)]
@@ -179,16 +202,10 @@ def _blob(digest: str) -> str:
     return f"blobs/{digest.replace(':', '/')}"
 
 
-def _pour(content: Content, fd: int) -> None:
+def _pour(content: Content, output: _Output) -> None:
     if isinstance(content, bytes):
-        _write(fd, content)
+        output.write(content)
         return
     with open(content, "rb", buffering=0) as file:
         while chunk := file.read(_CHUNK_BYTES):
-            _write(fd, chunk)
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+            output.write(chunk)

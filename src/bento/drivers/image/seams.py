@@ -84,6 +84,9 @@ class _Seam:
         """Compare one implied directory with what lies below under its name. Those above it came before."""
         if any(path.startswith(each) for each in self._led_away):
             return
+        own = _find((self._layer,), path)
+        if own is None or not stat.S_ISDIR(own.lstat().st_mode):
+            return  # the layer has put something else in its place, or in a place above it: nothing is followed
         found = _find(self._below, path)
         if found is None or self._is_cut_off(path):
             return

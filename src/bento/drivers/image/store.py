@@ -128,6 +128,15 @@ class ImageStore:
             if not name.startswith(_TEMPORARY) and not name.endswith(_ABOUT)
         ]
 
+    def archives(self) -> set[str]:
+        """Return the digests of the archives that were seen to unpack to a layer here: they are whole, and written."""
+        found: set[str] = set()
+        for name in self._names():
+            if name.endswith(_ABOUT):
+                with suppress(FileNotFoundError):
+                    found.update(intakes.read_about(self._layers / name).archives)
+        return found
+
     def idle_blobs(self) -> list[str]:
         """Return the digests of all blobs; empty while an image is on its way in."""
         with self._alone() as is_alone:
@@ -211,6 +220,8 @@ class ImageStore:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH)
             yield lock
+        except BrokenPipeError:  # nobody reads what is written out any more: nothing is wrong with the store
+            raise
         except OSError as error:
             raise self._explain(error) from error
         finally:

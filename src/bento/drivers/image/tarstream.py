@@ -13,7 +13,7 @@ import os
 import queue
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Self
 
 from bento.errors import UsageError
@@ -25,6 +25,10 @@ ENTRIES_MAX: Final = 10_000_000
 """Entries of one layer. The largest images that are used have some hundred thousand files."""
 STREAM_MAX_BYTES: Final = 1 << 40
 """Of one layer, uncompressed: more than any image has, and what a file of a few hundred MB can claim to be."""
+_SIZE_MAX: Final = 2**63 - 1
+"""Bytes of a file: what a sparse one says of itself may be any number."""
+_GLOBAL_MAX: Final = 256
+"""What an archive may say of all its entries: tarfile keeps all of it, and copies it for each. git says one thing."""
 
 _BLOCK: Final = tarfile.BLOCKSIZE
 _END: Final = bytes(_BLOCK)
@@ -183,13 +187,20 @@ def entries(stream: Stream) -> Iterator[tarfile.TarInfo]:
             entry = tarfile.TarInfo.fromtarfile(tar)
         except _UNREADABLE as error:
             raise UsageError(f"this is no tar archive, or a damaged one: {_words(error)}") from None
-        if entry.size < 0 or entry.offset_data < 0:
-            raise UsageError("the archive is damaged: an entry has a negative size")
+        if not 0 <= entry.size <= _SIZE_MAX or entry.offset_data < 0:
+            raise UsageError("the archive is damaged: an entry has a size that cannot be")
+        if tar.pax_headers:
+            _check_global(tar.pax_headers)
         yield entry
         stream.seek(tar.offset)
     if not count and not stream.tell() and not stream.read(1):
         raise UsageError("this is no tar archive: it is empty")
     stream.drain()
+
+
+def _check_global(headers: Mapping[str, str]) -> None:
+    if len(headers) > _GLOBAL_MAX or sum(map(len, headers.values())) > HEADER_MAX_BYTES:
+        raise UsageError(f"the archive says more than {_GLOBAL_MAX} things, or too much, of all its entries")
 
 
 def _words(error: Exception) -> str:

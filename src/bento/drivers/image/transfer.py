@@ -1,11 +1,12 @@
 """Images on their way in or out by others' hands: what fetched blobs are taken by, and what blobs are sent from.
 
-A layer is unpacked as soon as it has come, while others still do. Blobs that came whole are in the store at once,
-before any image stands on them: an interrupted transfer goes on with them, and ``doctor`` finds those nobody wants.
+A layer is unpacked as soon as it has come, while others still do. Blobs that were fetched whole are in the store at
+once, before any image stands on them: an interrupted pull goes on with them, and a prune removes those nobody wants.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,15 +14,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bento import log
 from bento.drivers.image import loading, saving
 from bento.drivers.image.archive import read_archive
 from bento.drivers.image.base import ArchivedImage
-from bento.drivers.image.intake import StoreIntake
+from bento.drivers.image.intake import StoreIntake, hash_file
 from bento.drivers.image.source import Source
 from bento.errors import NotFound, UsageError
 from bento.model.image import Image
 from bento.model.transfer import TransferProgress
-from bento.oci.image import Descriptor, Platform, host_platform
+from bento.oci.image import MANIFEST_MAX_BYTES, Descriptor, Platform, host_platform
 
 if TYPE_CHECKING:
     from bento.drivers.image.store import ImageStore
@@ -43,23 +45,36 @@ class StoreTransfer(StoreIntake):
         self._pool: ThreadPoolExecutor | None = None
         self._ahead: dict[str, Future[None]] = {}  # by the digest of the blob
         self._is_written = True
+        self._sound: set[str] | None = None  # blobs that are whole
         self.directory.mkdir()
 
     def find(self, digest: str) -> Path | None:
-        """Return the file of a blob that is here."""
+        """Return the file of a blob that is here, and is what its name says."""
         try:
-            return self._pin(digest)
+            path = self._pin(digest)
         except NotFound:
             return None
+        if self._sound is None:
+            self._sound = self._store.archives()
+        if digest not in self._sound:
+            if not _is_sound(path, digest):
+                self._discard(digest, path)
+                return None
+            self._sound.add(digest)
+        return path
 
     def take(self, digest: str, path: Path) -> None:
         """Take a verified file as a blob, at once for everybody. Idempotent."""
         place = self._store.blob(digest)
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            os.link(path, self._blobs / digest)
+        self.add_file(digest, path)
         with suppress(FileExistsError):
             os.link(path, place)
+
+    def add_file(self, digest: str, path: Path) -> None:
+        """Take a verified file as a blob of this transfer alone. Idempotent."""
+        with suppress(FileExistsError):
+            os.link(path, self._blobs / digest)
 
     def begin_layer(self, digest: str) -> None:
         """Unpack a blob that was taken, beside everything else. Idempotent. What fails is told by ``adopt``."""
@@ -92,8 +107,8 @@ class StoreTransfer(StoreIntake):
         """
         saved = []
         for image, names in images:
-            blobs = self.hold(image)
-            manifest = (blobs / image.digest.replace(":", "/")).read_bytes()
+            self.hold(image)
+            manifest = self._read(Descriptor("", image.digest, -1), MANIFEST_MAX_BYTES)
             saved.append(saving.Saved(manifest, tuple(names)))
         saving.write(saved, self._held, kind, target)
 
@@ -116,6 +131,13 @@ class StoreTransfer(StoreIntake):
         self._is_cancelled = True
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+    def _discard(self, digest: str, path: Path) -> None:
+        """Away with a blob that was not all written when the power went, or that the disk has lost: it comes anew."""
+        log.warning(f"the blob {digest} was damaged, and is left out")
+        with self._store.changing(fcntl.LOCK_EX):
+            for each in (path, self._store.blob(digest)):
+                each.unlink(missing_ok=True)
 
     def _unpack_missing(self, wanted: dict[str, Descriptor]) -> None:
         for digest, job in self._ahead.items():
@@ -140,3 +162,9 @@ class StoreTransfer(StoreIntake):
             assert self._tell is not None
             size = self.blob_size(digest)
             self._tell(TransferProgress(digest=digest, phase=phase, done_bytes=size, total_bytes=size))
+
+
+def _is_sound(path: Path, digest: str) -> bool:
+    algorithm, _, digits = digest.partition(":")
+    with open(path, "rb", buffering=0) as blob:
+        return hash_file(blob.fileno(), algorithm) == digits

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,10 @@ _GZIP_WARNING: Final = 2
 is the digest of what came out."""
 _FREE_BYTES: Final = 64 << 20
 """What is left free on the disk for those who work beside: a layer that would fill it is given up before."""
+_FREE_FILES: Final = 4096
+"""The same of inodes, on filesystems that count them."""
 LOOK_EVERY_BYTES: Final = 32 << 20
+LOOK_EVERY_ENTRIES: Final = 1024
 
 _DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors that are not the archive's fault."""
@@ -44,6 +48,7 @@ class Unpacked(Struct, frozen=True, kw_only=True):
     size_bytes: int  # what its files hold
     implied: tuple[str, ...] = ()  # directories that it has without saying of what mode and owner; "" is the root
     is_opaque: bool = False  # it hides all layers below it
+    archives: tuple[str, ...] = ()  # digests of what was seen to unpack to it, packed or not
 
 
 def unpack(source_fd: int, target: Path, algorithm: str, check: Callable[[], None]) -> tuple[str, Unpacked]:
@@ -53,15 +58,26 @@ def unpack(source_fd: int, target: Path, algorithm: str, check: Callable[[], Non
     raise. Raises UsageError for what is no archive, or one that would leave the directory; StorageUnusable when the
     disk is full; MissingTool. ``target`` is to be removed then.
     """
+    with _unpacked(source_fd) as fd:
+        return _fill(fd, target, algorithm, check)
+
+
+@contextmanager
+def _unpacked(source_fd: int) -> Iterator[int]:
+    """Yield a descriptor of what an archive is without its packing, to be read to its end.
+
+    A UsageError from inside is told in the decompressor's words when it is that which has failed.
+    """
     program = decompressor(os.pread(source_fd, _HEAD_BYTES, 0))
     if program is None:
-        return _fill(source_fd, target, algorithm, check)
+        yield source_fd
+        return
     child = spawn([program, "-dc"], stdin_fd=source_fd)
     try:
         assert child.stdout_fd is not None  # spawn captures unless told otherwise
         os.set_blocking(child.stdout_fd, True)
         try:
-            result = _fill(child.stdout_fd, target, algorithm, check)
+            yield child.stdout_fd
         except UsageError as error:
             os.set_blocking(child.stdout_fd, False)
             reason = _last_words(child)
@@ -72,9 +88,18 @@ def unpack(source_fd: int, target: Path, algorithm: str, check: Callable[[], Non
         if done.returncode not in (0, _GZIP_WARNING if program.endswith("gzip") else 0):
             reason = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
             raise UsageError(f"it cannot be unpacked: {reason[:200]}")
-        return result
     finally:
         child.kill()
+
+
+def hash_unpacked(source_fd: int, algorithm: str, check: Callable[[], None]) -> str:
+    """Return the digest of what ``source_fd``, at its beginning, unpacks to; nothing is written. Blocks.
+
+    Raises UsageError when it cannot be unpacked, and what ``check`` raises, which is called now and then; MissingTool.
+    """
+    with _unpacked(source_fd) as fd, Stream(fd, algorithm, lambda _: check()) as stream:
+        stream.drain()
+    return stream.digest
 
 
 def decompressor(head: bytes) -> str | None:
@@ -92,24 +117,35 @@ def decompressor(head: bytes) -> str | None:
 
 def _fill(fd: int, target: Path, algorithm: str, check: Callable[[], None]) -> tuple[str, Unpacked]:
     placer = Placer(target)
+    room = Room(target, check)
     try:
-        with Stream(fd, algorithm, _Room(target, check).check) as stream:
-            for entry in entries(stream):
-                try:
+        with Stream(fd, algorithm, room.check) as stream:
+            for number, entry in enumerate(entries(stream), 1):
+                with _blaming(f"the entry {entry.name[:200]!r}"):
                     placer.place(entry, stream)
-                except OSError as error:
-                    if error.errno in _DISK:
-                        raise
-                    raise UsageError(f"the entry {entry.name[:200]!r} cannot be made: {error.strerror}") from None
-            placer.finish()
+                if number % LOOK_EVERY_ENTRIES == 0:
+                    room.look()
+            with _blaming("a directory"):
+                placer.finish()
         unpacked = Unpacked(size_bytes=placer.size_bytes, implied=placer.implied, is_opaque=placer.has_opaque_root)
         return stream.digest, unpacked
     finally:
         placer.close()
 
 
-class _Room:
-    """Watches a stream that is being unpacked: neither too long, nor longer than the disk."""
+@contextmanager
+def _blaming(what: str) -> Iterator[None]:
+    """Errors that are not the disk's are the archive's: what it describes cannot be made."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK:
+            raise
+        raise UsageError(f"{what} cannot be made: {error.strerror}") from None
+
+
+class Room:
+    """Watches a stream that is being unpacked: neither too long, nor longer than the disk has room for."""
 
     def __init__(self, target: Path, check: Callable[[], None]) -> None:
         self._target = target
@@ -117,18 +153,27 @@ class _Room:
         self._next_look = LOOK_EVERY_BYTES
 
     def check(self, done_bytes: int) -> None:
+        """Look now and then, after so many bytes. Raises UsageError, StorageUnusable, and what ``check`` raises."""
         self._check()
         if done_bytes < self._next_look:
             return
         self._next_look = done_bytes + LOOK_EVERY_BYTES
         if done_bytes > STREAM_MAX_BYTES:
-            raise UsageError(f"the layer has more than {STREAM_MAX_BYTES >> 40} TiB")
+            raise UsageError(f"it has more than {STREAM_MAX_BYTES >> 40} TiB")
+        self.look()
+
+    def look(self) -> None:
+        """Raise StorageUnusable when the disk is about to be full."""
         status = os.statvfs(self._target)
         if status.f_bavail * status.f_frsize < _FREE_BYTES:
-            raise StorageUnusable(
-                f"less than {_FREE_BYTES >> 20} MiB are free on the disk of {self._target.parent}",
-                hint="free some space and try again",
-            )
+            left = f"{_FREE_BYTES >> 20} MiB"
+        elif status.f_files and status.f_favail < _FREE_FILES:
+            left = f"{_FREE_FILES} inodes"
+        else:
+            return
+        raise StorageUnusable(
+            f"less than {left} are free on the disk of {self._target.parent}", hint="free some space and try again"
+        )
 
 
 def _last_words(child: Child) -> str:

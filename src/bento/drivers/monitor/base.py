@@ -59,11 +59,12 @@ class Streams(Struct, frozen=True):
 class ExecLaunched(Struct, frozen=True):
     """A process that was brought in. Pids are not yet identified; descriptors are the caller's to close.
 
+    ``monitor_pid``: None when the process, and then its monitor, have ended already.
     ``status_fd`` is for ``exec_status``; readable once the process has ended. ``streams``: None when it is detached.
     """
 
     pid: int
-    monitor_pid: int
+    monitor_pid: int | None
     status_fd: int
     streams: Streams | None
 

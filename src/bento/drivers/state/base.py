@@ -57,7 +57,8 @@ class StateStore(Protocol):
     def find_image(self, ref: str) -> Image:
         """Return the image of this name, id, or unambiguous id prefix (with or without ``sha256:``); a name wins.
 
-        A name without a registry also finds what came from another one than docker.io, when only one image fits.
+        A name without a registry also finds what came from another one than docker.io, when only one image fits; a name
+        with a digest also the image with that manifest and any name in that repository.
         Raises NotFound, Conflict.
         """
 

@@ -19,6 +19,7 @@ from bento.drivers.state.resolve import (
     no_image,
     no_volume,
     one_image,
+    with_digest,
 )
 from bento.errors import InternalError, StateCorrupt
 from bento.model.container import Container
@@ -110,7 +111,7 @@ class MemoryStore:
             return self._named(self._images[image_id]) if image_id in self._images else None
 
     def find_image(self, ref: str) -> Image:
-        """Return the image of this name, id, or unambiguous id prefix; a name wins."""
+        """Return the image of this name, id, or unambiguous id prefix; a name wins. See StateStore."""
         digits = image_digits(ref)
         full, suffix = names_to_try(ref)
         with self._mutex:
@@ -121,6 +122,7 @@ class MemoryStore:
             alike = one_image(ref, [item for item in self._names.items() if fits_suffix(item[0], suffix)])
             if alike is not None:
                 return self._named(self._images[alike])
+            fits = fits or with_digest(ref, self.list_images())
         if not fits:
             raise no_image(ref)
         if len(fits) > 1:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from bento.errors import Conflict, NotFound
 from bento.model import reference
+from bento.model.image import Image
 
 _IMAGE_PREFIX = "sha256:"
 _HEX = frozenset("0123456789abcdef")
@@ -27,6 +28,16 @@ def names_to_try(ref: str) -> tuple[str, str]:
 def fits_suffix(full: str, suffix: str) -> bool:
     """Whether a stored name is ``REGISTRY[/PATH]`` and then the name that was asked for."""
     return bool(suffix) and full.endswith(suffix)
+
+
+def with_digest(ref: str, images: Iterable[Image]) -> list[Image]:
+    """Return the images that ``REPOSITORY@DIGEST`` means: with a name in this repository, and this manifest."""
+    repository, at, digest = reference.complete(ref).partition("@")
+    if not at:
+        return []
+    return [
+        image for image in images if image.digest == digest and repository in map(reference.repository, image.names)
+    ]
 
 
 def one_image(ref: str, names: Iterable[tuple[str, str]]) -> str | None:

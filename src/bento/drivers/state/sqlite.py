@@ -23,6 +23,7 @@ from bento.drivers.state.resolve import (
     no_image,
     no_volume,
     one_image,
+    with_digest,
 )
 from bento.errors import InternalError, StateCorrupt, UsageError
 from bento.model.container import Container
@@ -154,7 +155,7 @@ class SqliteStore:
         return self._image(*rows[0]) if rows else None
 
     def find_image(self, ref: str) -> Image:
-        """Return the image of this name, id, or unambiguous id prefix; a name wins."""
+        """Return the image of this name, id, or unambiguous id prefix; a name wins. See StateStore."""
         full, suffix = names_to_try(ref)
         rows = self._database.rows(f"{_IMAGES} WHERE id = (SELECT image_id FROM image_names WHERE name = ?)", (full,))
         if not rows and suffix:
@@ -167,9 +168,9 @@ class SqliteStore:
             rows = self._database.rows(
                 f"{_IMAGES} WHERE id >= ? AND id < ? ORDER BY created_unix_ns DESC, id", (first, first + _AFTER_HEX)
             )
-        if not rows:
+        images = [self._image(*row) for row in rows] or (with_digest(ref, self.list_images()) if "@" in ref else [])
+        if not images:
             raise no_image(ref)
-        images = [self._image(*row) for row in rows]
         if len(images) > 1:
             raise ambiguous_image(ref, [image.name for image in images])
         return images[0]

@@ -51,7 +51,9 @@ class OverlayStorage:
         except KernelError as error:
             raise _explain(self._root, error.errno, str(error)) from error
         finally:
-            remove_tree(scratch)
+            # On a read-only filesystem the kernel says so even of what is not there, and that would be told instead.
+            if scratch.exists():
+                remove_tree(scratch)
 
     def prepare(self, container_id: str) -> Path:
         """Make the container's directories; return its bundle directory. Idempotent.
