@@ -69,6 +69,24 @@ def test_later_mounts_of_the_host_are_refused(bento: BentoCli, tmp_path: Path) -
     assert "runsc cannot show later mounts" in line
 
 
+def test_cp_both_ways_while_it_runs(bento: BentoCli, tmp_path: Path) -> None:
+    run(bento, f"mkdir -p /data/sub; echo inside >/data/sub/file; ln -s /etc /data/link; echo ready; {LOOP}")
+    bento("cp", "w:/data", tmp_path / "out")
+    assert (tmp_path / "out/sub/file").read_text() == "inside\n"
+    assert os.readlink(tmp_path / "out/link") == "/etc"
+    (tmp_path / "out/sub/file").write_text("outside\n")
+    bento("cp", f"{tmp_path}/out/.", "w:/data")
+    bento("cp", tmp_path / "out/sub/file", "w:/data/new")
+    assert bento("exec", "w", "cat", "/data/sub/file", "/data/new").stdout == "outside\noutside\n"
+    archive = subprocess.run([*bento.prefix, "cp", "w:/data/sub/.", "-"], capture_output=True, check=True).stdout
+    subprocess.run([*bento.prefix, "cp", "-", "w:/tmp"], input=archive, check=True)
+    bento("cp", "w:/tmp/file", tmp_path / "back")
+    assert (tmp_path / "back").read_text() == "outside\n"
+    assert "no such file in container w: /nosuch" in bento.fails("cp", "w:/nosuch", tmp_path)
+    bento("rm", "-f", "w")
+    assert_clean(bento)
+
+
 @pytest.mark.parametrize("code", [0, 3])
 def test_run_passes_output_and_exit_code_on(bento: BentoCli, code: int) -> None:
     finished = bento("run", "--rm", "host", "/bin/sh", "-c", f"echo out; echo err >&2; exit {code}", check=False)

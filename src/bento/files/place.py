@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -21,7 +21,7 @@ from bento.kernel.rootfs import open_without_links
 
 _SET_ID: Final = stat.S_ISUID | stat.S_ISGID
 _CAPABILITY: Final = "security.capability"
-_NEVER_REPLACED: Final = (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
+NEVER_REPLACED: Final = (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
 
 
 class Placer:
@@ -187,7 +187,7 @@ class Placer:
             there = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
             if stat.S_ISDIR(there.st_mode):
                 raise Conflict(f"cannot overwrite a directory by a file: {path}")
-            if stat.S_IFMT(there.st_mode) in _NEVER_REPLACED:
+            if stat.S_IFMT(there.st_mode) in NEVER_REPLACED:
                 raise Conflict(f"cannot overwrite a device, FIFO or socket: {path}", hint="remove it first")
         if _is_mounted(parent_fd, name):
             self._overwrite(parent_fd, temporary, name, path)
@@ -239,6 +239,19 @@ def dress(fd: int, entry: Entry, owner: tuple[int, int] | None = None) -> None:
             except OSError as error:
                 if error.errno not in (errno.ENOTSUP, errno.EPERM):  # not what this filesystem can keep
                     raise
+
+
+def disowned(entries: Iterable[Entry], owner: tuple[int, int] | None, left_out: list[str]) -> Iterator[Entry]:
+    """Yield what somebody else is to place as a Placer of this ``owner`` would; paths of device nodes are put down."""
+    for entry in entries:
+        if owner is not None:
+            if entry.is_device and not entry.link:
+                left_out.append(entry.path)
+                continue
+            entry.uid, entry.gid = owner
+            entry.mode &= ~(0 if entry.is_directory else _SET_ID)
+            entry.xattrs = {name: value for name, value in entry.xattrs.items() if name != _CAPABILITY}
+        yield entry
 
 
 def _is_mounted(directory_fd: int, name: str) -> bool:
