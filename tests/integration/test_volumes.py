@@ -164,7 +164,7 @@ def test_mount_in_words(bento: BentoCli, image: str, tmp_path: Path) -> None:
     assert mounts(bento, "w") == [
         {"Type": "bind", "Source": f"{tmp_path}/shown", "Destination": "/b", "Mode": "ro", "RW": False,
          "Propagation": "rprivate"},
-        {"Type": "tmpfs", "Source": "", "Destination": "/t", "Mode": "size=1048576,mode=700", "RW": True,
+        {"Type": "tmpfs", "Source": "", "Destination": "/t", "Mode": "", "RW": True,
          "Propagation": ""},
         {"Type": "volume", "Name": "v", "Source": str(data_of(bento, "v")), "Driver": "local"}
         | {"Destination": "/v", "Mode": "nocopy", "RW": True, "Propagation": ""},

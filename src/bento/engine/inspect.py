@@ -104,14 +104,14 @@ def _mount(parts: Parts, mount: Mount) -> dict[str, Any]:
         "Type": mount.kind,
         **named,
         "Destination": mount.destination,
-        "Mode": ",".join(_mode(mount)),
+        "Mode": ",".join(_mode(mount)) if mount.kind != "tmpfs" else "",
         "RW": not mount.read_only,
         "Propagation": propagation,
     }
 
 
 def _mode(mount: Mount) -> list[str]:
-    """Return what was asked for behind the destination, in the words of ``-v`` and ``--tmpfs``."""
+    """Return what was asked for behind the destination, in the words of ``-v``."""
     return [*(["ro"] if mount.read_only else []), *(["nocopy"] if mount.no_copy else []), *mount.options]
 
 
