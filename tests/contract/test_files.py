@@ -15,6 +15,7 @@ from bento.files.entry import Entry
 from bento.files.locate import locate
 from bento.files.place import Placer
 from bento.files.walk import walk
+from bento.kernel import libc, mount, namespace
 
 
 @pytest.fixture
@@ -76,6 +77,51 @@ def test_what_a_file_never_replaces(top: int, tmp_path: Path, there: str) -> Non
     assert os.listdir(tmp_path / "top") == ["f"]  # nothing half made beside it
 
 
+@pytest.fixture
+def mounted(top: int, tmp_path: Path) -> Iterator[int]:
+    """A detached tree where ``f`` is a file and ``d`` a directory of elsewhere: rename(2) takes such mounts off."""
+    (tmp_path / "top/d").mkdir()
+    (tmp_path / "top/f").write_text("below")
+
+    def assembled() -> int:
+        mount.bind(str(tmp_path / "top"), str(tmp_path / "top"))
+        mount.bind(str(tmp_path / "outside/secret"), str(tmp_path / "top/f"))
+        mount.bind(str(tmp_path / "outside"), str(tmp_path / "top/d"))
+        return libc.open_tree(str(tmp_path / "top"), recursive=True)
+
+    fd = namespace.in_private_mounts(assembled)
+    yield fd
+    os.close(fd)
+
+
+def test_file_that_is_mounted_is_written_in_its_place(mounted: int, tmp_path: Path) -> None:
+    before = os.stat(tmp_path / "outside/secret")
+    placer = Placer(mounted)
+    placer.put(Entry(path="f", mode=stat.S_IFREG | 0o755), "f")
+    placer.put(directory("d"), "d")
+    placer.put(empty("d/new"), "d/new")
+    placer.close()
+    after = os.stat(tmp_path / "outside/secret")
+    assert (after.st_ino, after.st_mode, after.st_size) == (before.st_ino, before.st_mode, 0)
+    assert sorted(os.listdir(tmp_path / "outside")) == ["new", "secret"]
+    assert os.path.samestat(os.stat("f", dir_fd=mounted), after)
+    assert (tmp_path / "top/f").read_text() == "below"
+    assert sorted(os.listdir(tmp_path / "top")) == ["d", "f"]
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO])
+def test_what_is_mounted_gives_way_to_nothing(mounted: int, tmp_path: Path, kind: int) -> None:
+    placer = Placer(mounted)
+    with pytest.raises(Conflict, match="cannot replace what is mounted at f"):
+        placer.put(Entry(path="f", mode=kind | 0o777, target="x"), "f")
+    with pytest.raises(Conflict, match="a directory by a file: d"):
+        placer.put(empty("d"), "d")
+    placer.close()
+    assert os.path.samestat(os.stat("f", dir_fd=mounted), os.stat(tmp_path / "outside/secret"))
+    assert os.path.samestat(os.stat("d", dir_fd=mounted), os.stat(tmp_path / "outside"))
+    assert sorted(os.listdir(tmp_path / "top")) == ["d", "f"]
+
+
 def test_what_vanishes_while_it_is_walked_is_left_out(top: int, tmp_path: Path) -> None:
     for name in ("a", "b", "c/d"):
         (tmp_path / "top" / name).parent.mkdir(exist_ok=True)
@@ -89,6 +135,43 @@ def test_what_vanishes_while_it_is_walked_is_left_out(top: int, tmp_path: Path) 
             (tmp_path / "top/c").symlink_to(tmp_path / "outside")
     assert found == ["", "a", "c"]
     assert "secret" not in found
+
+
+def test_what_the_kernel_makes_up_is_not_walked_into(top: int, tmp_path: Path) -> None:
+    for name in ("proc", "sys", "tmp"):
+        (tmp_path / "top" / name).mkdir()
+    (tmp_path / "top/cpu").touch()
+
+    def assembled() -> int:
+        here = str(tmp_path / "top")
+        mount.bind(here, here)
+        libc.mount("proc", f"{here}/proc", "proc", 0)
+        libc.mount("sysfs", f"{here}/sys", "sysfs", 0)
+        libc.mount("tmpfs", f"{here}/tmp", "tmpfs", 0)
+        Path(f"{here}/tmp/kept").touch()
+        mount.bind("/proc/cpuinfo", f"{here}/cpu")
+        return libc.open_tree(here, recursive=True)
+
+    fd = namespace.in_private_mounts(assembled)
+    try:
+        assert [entry.path for entry in walk(fd)] == ["", "proc", "sys", "tmp", "tmp/kept"]
+    finally:
+        os.close(fd)
+
+
+def test_what_the_kernel_makes_up_is_read_to_its_end_when_it_is_named(tmp_path: Path) -> None:
+    """One says that it holds nothing, another that it is a page; to read the kernel's log is to wait for news."""
+    for path in ("/proc/version", "/proc/kmsg", "/sys/kernel/notes", "/sys/kernel/mm/transparent_hugepage/enabled"):
+        fd = os.open(path, os.O_PATH)
+        try:
+            (entry,) = walk(fd)
+            assert entry.body is not None
+            data = b"".join(piece for _, piece in entry.body.chunks())
+        finally:
+            os.close(fd)
+        assert entry.size == len(data)
+        if path != "/proc/kmsg":
+            assert data == Path(path).read_bytes()
 
 
 def test_no_device_is_opened_and_no_socket_named(top: int, tmp_path: Path) -> None:

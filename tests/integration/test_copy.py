@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from msgspec.structs import replace
 
 from bento import Engine
 from bento.engine.copying import CopyOptions
-from bento.errors import BentoError, Conflict, NotFound, WrongState
+from bento.errors import BentoError, Conflict, MissingTool, NotFound, WrongState
 
 from support import procs
 from support.cli import BentoCli
-from support.workload import ONE_RUNTIME, PYTHON, assert_clean, ended
+from support.workload import ONE_RUNTIME, PYTHON, assert_clean, busybox_rootfs, ended
 
 SH = ("/bin/sh", "-c")
 
@@ -169,7 +170,7 @@ def test_everywhere_in_the_container(bento: BentoCli, engine: Engine, tmp_path: 
     assert not Path("/etc/new").exists()
     assert Path("/etc/hosts").read_text() != "F"
     line = bento.fails("cp", tmp_path / "file", "w:/ro/x")
-    assert "Read-only" in line
+    assert "cannot write /ro/x in container w: read-only file system" in line
     assert ".bento" not in line
     if not running:
         bento("start", "w")
@@ -178,6 +179,88 @@ def test_everywhere_in_the_container(bento: BentoCli, engine: Engine, tmp_path: 
             assert Path(f"/proc/{init}/root{place}").read_text() == "F"
     bento("rm", "-f", "w")
     assert_clean(bento)
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_file_that_is_mounted_is_written_and_stays_mounted(bento: BentoCli, tmp_path: Path, running: bool) -> None:
+    """By its name, as part of a directory, from an archive, and by itself."""
+    mine = tmp_path / "mine"
+    mine.write_text("old")
+    source = tmp_path / "source"
+    source.mkdir()
+    bento("create", "--name", "w", "-v", f"{mine}:/etc/conf", "host", "sleep", "1000")
+    if running:
+        bento("start", "w")
+    (source / "conf").write_text("by name")
+    bento("cp", source / "conf", "w:/etc/conf")
+    assert mine.read_text() == "by name"
+    (source / "conf").write_text("with its directory")
+    bento("cp", f"{source}/.", "w:/etc")
+    assert mine.read_text() == "with its directory"
+    (source / "conf").write_text("from an archive")
+    archive = subprocess.run(["tar", "-C", source, "-c", "conf"], capture_output=True, check=True).stdout
+    subprocess.run([*bento.prefix, "cp", "-", "w:/etc"], input=archive, check=True)
+    assert mine.read_text() == "from an archive"
+    bento("cp", mine, "w:/etc/conf")
+    assert mine.read_text() == "from an archive"
+    if not running:
+        bento("start", "w")
+    init = Path(f"/proc/{bento.state('w')['Pid']}")
+    assert (init / "root/etc/conf").read_text() == "from an archive"
+    assert " /etc/conf " in (init / "mountinfo").read_text()
+    (source / "conf").unlink()
+    (source / "conf").symlink_to("elsewhere")
+    assert "cannot replace what is mounted at conf" in bento.fails("cp", f"{source}/.", "w:/etc")
+    bento("rm", "-f", "w")
+    assert_clean(bento)
+
+
+def test_etc_files_of_a_stopped_container_are_those_it_had(bento: BentoCli, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine\n")
+    bento("import", busybox_rootfs(tmp_path / "fs"), "bb")
+    bento("create", "--name", "w", "--hostname", "web", "-v", f"{tmp_path}/mine:/etc/resolv.conf", "bb", "true")
+    assert "no such file" in bento.fails("cp", "w:/etc/hostname", tmp_path / "early")
+    bento("start", "w")
+    bento("wait", "w")
+    for name, text in (("hostname", "web\n"), ("hosts", "localhost"), ("resolv.conf", "mine\n")):
+        bento("cp", f"w:/etc/{name}", tmp_path / name)
+        assert text in (tmp_path / name).read_text()
+    bento("rm", "w")
+    assert_clean(bento)
+
+
+def test_whole_root_of_a_container_that_runs(bento: BentoCli, tmp_path: Path) -> None:
+    """While its processes come and go: what is in /proc and /sys is none of its files."""
+    bento("import", busybox_rootfs(tmp_path / "fs"), "bb")
+    bento.run("--name", "w", "-v", "v:/vol", "bb", *SH, "echo x >/vol/kept; echo ready; while :; do true | true; done")
+    bento.wait_for_log("w", "ready")
+    for _ in range(3):
+        bento("cp", "w:/", tmp_path / "all")
+        assert (tmp_path / "all/vol/kept").read_text() == "x\n"
+        assert [*os.listdir(tmp_path / "all/proc"), *os.listdir(tmp_path / "all/sys")] == []
+        shutil.rmtree(tmp_path / "all")
+        done = subprocess.run([*bento.prefix, "cp", "w:/", "-"], capture_output=True, check=True, timeout=120)
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+            names = archive.getnames()
+        assert {"./vol/kept", "./proc", "./sys"} <= set(names)
+        assert not [name for name in names if name.startswith(("./proc/", "./sys/", "./dev/pts/"))]
+
+
+@ONE_RUNTIME
+def test_files_of_proc_and_sys_that_are_named_are_whole(bento: BentoCli, tmp_path: Path) -> None:
+    bento.run("--name", "w", "host", "sleep", "1000")
+    for path in ("/proc/1/cmdline", "/proc/filesystems", "/sys/kernel/mm/transparent_hugepage/enabled"):
+        expected = bento("exec", "w", "cat", path).stdout.encode()
+        bento("cp", f"w:{path}", tmp_path / "out")
+        assert (tmp_path / "out").read_bytes() == expected
+        done = subprocess.run([*bento.prefix, "cp", f"w:{path}", "-"], capture_output=True, check=True)
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+            (member,) = archive.getmembers()
+            file = archive.extractfile(member)
+            assert file is not None
+            assert file.read() == expected
+    bento("cp", "/proc/filesystems", "w:/copied")
+    assert bento("exec", "w", "cat", "/copied").stdout == Path("/proc/filesystems").read_text()
 
 
 @ONE_RUNTIME
@@ -301,6 +384,53 @@ def test_devices_and_what_is_read_from_them_are_safe(bento: BentoCli, engine: En
     assert not (tmp_path / "x").exists()
 
 
+@ONE_RUNTIME
+def test_errors_say_where_and_what(bento: BentoCli, engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("F")
+    os.mknod(tmp_path / "socket", stat.S_IFSOCK | 0o600)
+    bento("create", "--name", "w", "-v", "v:/v", "-v", "r:/ro:ro", "host", "true")
+    top = engine.parts.volumes.path("v")
+    (top / "loop").symlink_to("loop")
+    (top / "far").symlink_to("/not/there")
+    (top / "near").symlink_to("missing")
+    for words, says in (
+        (("-L", "w:/v/far", "o"), "no such file in container w: /v/far (/v/far is a link to /not/there)"),
+        (("-L", "w:/v/near", "o"), "no such file in container w: /v/near (/v/near is a link to missing)"),
+        (("w:/v/loop/x", "o"), "too many links in container w: /v/loop/x (/v/loop is a link to loop)"),
+        (("w:/v/far/x", "o"), "no such directory in container w: /v/far (/v/far is a link to /not/there)"),
+        ((tmp_path / "file", "w:/v/far"), "no such file in container w: /v/far (/v/far is a link to /not/there)"),
+        (("w:/etc/passwd", "/proc/x"), "cannot write /proc/x on this machine: no such file or directory"),
+        ((tmp_path / "file", "w:/ro"), "cannot write /ro/file in container w: read-only file system"),
+        (("/dev/null", "w:/v/null"), "a device node on this machine: /dev/null (copy it as one by -a)"),
+        ((tmp_path / "socket", "w:/v/socket"), f"a socket on this machine: {tmp_path}/socket"),
+        (("/proc/self/mem", "w:/v/mem"), "cannot read /proc/self/mem on this machine: input/output error"),
+    ):  # fmt: skip
+        assert bento.fails("cp", *words).removeprefix("bento: ") == says
+    assert sorted(os.listdir(top)) == ["far", "loop", "near"]
+    bento("cp", "-a", "/dev/null", "w:/v/null")
+
+    for kind, name, target, says in (
+        (tarfile.SYMTYPE, "out", "/etc", "cannot write /v/out in container w: a file is in the way, or a link"),
+        (tarfile.LNKTYPE, "hard", "/etc/passwd", "cannot make hard a hard link to etc/passwd: no such file below"),
+    ):  # fmt: skip
+        made = io.BytesIO()
+        with tarfile.open(fileobj=made, mode="w") as archive:
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            archive.addfile(link)
+            archive.addfile(tarfile.TarInfo(f"{name}/f"))
+        command = [*bento.prefix, "cp", "-", "w:/v"]
+        done = subprocess.run(command, input=made.getvalue(), capture_output=True, check=False)
+        assert done.returncode == 1
+        assert says in done.stderr.decode()
+    directory = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(BentoError, match="cannot read the archive: is a directory"):
+            engine.archive_in("w", directory, "/v")
+    finally:
+        os.close(directory)
+
+
 FLIP = """
 import os, sys
 secret = sys.argv[1]
@@ -384,15 +514,70 @@ def test_container_is_not_started_while_its_files_are_copied(bento: BentoCli, en
     procs.wait_until(lambda: bento.state("w")["Status"] == "stopped", what="the end", every_s=0.05)
 
 
+@contextmanager
+def virtual(engine: Engine) -> Iterator[None]:
+    """Let the container w count as one whose files the host does not see."""
+    container = engine.get("w")
+    assert container.run is not None
+    hidden = replace(container.run, shows_processes=False)
+    engine.parts.store.modify(container.id, lambda c: replace(c, run=hidden))
+    try:
+        yield
+    finally:
+        engine.parts.store.modify(container.id, lambda c: replace(c, run=container.run))
+
+
+@ONE_RUNTIME
+@pytest.mark.parametrize("image", ["host", "bb"], ids=["GNU tar", "BusyBox tar"])
+def test_dockers_rules_both_ways_by_a_tar_inside(bento: BentoCli, engine: Engine, tmp_path: Path, image: str) -> None:
+    rootfs = busybox_rootfs(tmp_path / "fs")
+    (rootfs / "bin/tar").symlink_to("busybox")
+    bento("import", rootfs, "bb")
+    bento.run("--name", "w", "-v", "v:/side", image, *SH, "exec sleep 1000")
+    with virtual(engine):
+        there, outside = engine.parts.volumes.path("v"), tmp_path / "out"
+        outside.mkdir()
+        check_rules(lambda a, b, options: engine.copy_in("w", f"{tmp_path}/src/{a}", f"/side/{b}", options),
+                    tmp_path / "src", there)  # fmt: skip
+        check_rules(lambda a, b, options: engine.copy_out("w", f"side/src/{a}", f"{outside}/{b}", options),
+                    there / "src", outside)  # fmt: skip
+
+
+@ONE_RUNTIME
+def test_container_without_a_tar_says_so(bento: BentoCli, engine: Engine, tmp_path: Path) -> None:
+    bento("import", busybox_rootfs(tmp_path / "fs"), "bb")
+    bento.run("--name", "w", "bb", *SH, "exec sleep 1000")
+    with virtual(engine), pytest.raises(MissingTool, match=r"container w has no tar.*stop it first"):
+        engine.copy_out("w", "/etc/passwd", str(tmp_path))
+
+
+@ONE_RUNTIME
+def test_tar_inside_that_lies_reaches_nothing_of_the_hosts(bento: BentoCli, engine: Engine, tmp_path: Path) -> None:
+    """It sends a link and then a file through it, or names that were not asked for."""
+    rootfs = busybox_rootfs(tmp_path / "fs")
+    (rootfs / "bin/tar").write_text("#!/bin/sh\ncat /v/archive\n")
+    (rootfs / "bin/tar").chmod(0o755)
+    bento("import", rootfs, "bb")
+    bento.run("--name", "w", "-v", "v:/v", "bb", *SH, "exec sleep 1000")
+    outside, target = tmp_path / "outside", tmp_path / "target"
+    outside.mkdir()
+    target.mkdir()
+    for names in (("d", "d/out", "d/out/file"), ("d", "../file"), ("d", "other"), ("other",)):
+        with tarfile.open(engine.parts.volumes.path("v") / "archive", "w") as archive:
+            for name in names:
+                info = tarfile.TarInfo(name)
+                info.type = {"d": tarfile.DIRTYPE, "d/out": tarfile.SYMTYPE}.get(name, tarfile.REGTYPE)
+                info.linkname = str(outside) if name == "d/out" else ""
+                archive.addfile(info)
+        with virtual(engine), pytest.raises(BentoError):
+            engine.copy_out("w", "/d", str(target))
+    assert os.listdir(outside) == []
+    assert os.listdir(target) == ["d"]
+    assert sorted(os.listdir(tmp_path)) == ["fs", "outside", "target"]
+
+
 @ONE_RUNTIME
 def test_virtual_container_cannot_be_looked_into(bento: BentoCli, engine: Engine, tmp_path: Path) -> None:
     bento.run("--name", "w", "host", "sleep", "1000")
-    container = engine.get("w")
-    assert container.run is not None
-    virtual = replace(container.run, shows_processes=False)
-    engine.parts.store.modify(container.id, lambda c: replace(c, run=virtual))
-    try:
-        with pytest.raises(WrongState, match="virtual"):
-            engine.copy_out("w", "/etc/passwd", str(tmp_path))
-    finally:
-        engine.parts.store.modify(container.id, lambda c: replace(c, run=container.run))
+    with virtual(engine), pytest.raises(WrongState, match="virtual"):
+        engine.export("w", 1)

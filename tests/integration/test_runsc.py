@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,41 @@ def run(bento: BentoCli, script: str, *flags: str) -> str:
 def assert_gone(bento: BentoCli, identifier: str) -> None:
     assert_released(bento, identifier)
     assert [path.name for path in (bento.roots.run_root / "runtime/runsc").glob(f"*{identifier}*")] == []
+
+
+def test_read_only_bind_mounts(bento: BentoCli, tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "file").write_text("text\n")
+    script = "cat /m/file; touch /m/x; touch /m/below/x; cat /f; echo x >>/f"
+    flags = ("-v", f"{tmp_path}:/m:ro", "-v", f"{tmp_path}/file:/f:ro")
+    finished = bento("run", "--rm", *flags, "host", "/bin/sh", "-c", script, check=False)
+    assert finished.stdout == "text\ntext\n", str(finished)
+    assert finished.stderr.count("Read-only") == 3
+    assert sorted(os.listdir(tmp_path)) == ["below", "file"]
+    assert_clean(bento)
+
+
+def test_later_mounts_of_the_host_are_refused(bento: BentoCli, tmp_path: Path) -> None:
+    line = bento.fails("run", "-v", f"{tmp_path}:/m:rslave", "host", "true", code=125)
+    assert "runsc cannot show later mounts" in line
+
+
+def test_cp_both_ways_while_it_runs(bento: BentoCli, tmp_path: Path) -> None:
+    run(bento, f"mkdir -p /data/sub; echo inside >/data/sub/file; ln -s /etc /data/link; echo ready; {LOOP}")
+    bento("cp", "w:/data", tmp_path / "out")
+    assert (tmp_path / "out/sub/file").read_text() == "inside\n"
+    assert os.readlink(tmp_path / "out/link") == "/etc"
+    (tmp_path / "out/sub/file").write_text("outside\n")
+    bento("cp", f"{tmp_path}/out/.", "w:/data")
+    bento("cp", tmp_path / "out/sub/file", "w:/data/new")
+    assert bento("exec", "w", "cat", "/data/sub/file", "/data/new").stdout == "outside\noutside\n"
+    archive = subprocess.run([*bento.prefix, "cp", "w:/data/sub/.", "-"], capture_output=True, check=True).stdout
+    subprocess.run([*bento.prefix, "cp", "-", "w:/tmp"], input=archive, check=True)
+    bento("cp", "w:/tmp/file", tmp_path / "back")
+    assert (tmp_path / "back").read_text() == "outside\n"
+    assert "no such file in container w: /nosuch" in bento.fails("cp", "w:/nosuch", tmp_path)
+    bento("rm", "-f", "w")
+    assert_clean(bento)
 
 
 @pytest.mark.parametrize("code", [0, 3])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,42 @@ def test_volume_cannot_be_where_the_image_has_a_file(bento: BentoCli, image: str
     assert_clean(bento)
 
 
+@pytest.fixture
+def dangling(bento: BentoCli, tmp_path: Path) -> str:
+    """An image with links to what it has not."""
+    rootfs = busybox_rootfs(tmp_path / "links")
+    (rootfs / "link").symlink_to("/not/there")
+    (rootfs / "out").symlink_to(f"../../..{tmp_path}/outside")
+    (rootfs / "file").symlink_to("no/file")
+    (rootfs / "loop").symlink_to("loop")
+    bento("import", rootfs, "links")
+    return "links"
+
+
+def test_where_a_link_of_the_image_dangles_what_it_points_to_is_made(
+    bento: BentoCli, dangling: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").write_text("mine\n")
+    flags = ("-v", "v:/link", "-v", "w:/out/deep", "-v", f"{tmp_path}/mine:/file", "-w", "/link/work")
+    script = f"pwd; touch /not/there/one /out/deep/two; cat /no/file; ls {tmp_path}/outside"
+    done = bento("run", "--name", "w", *flags, dangling, *SH, script)
+    assert done.stdout == "/not/there/work\nmine\ndeep\n"
+    assert sorted(os.listdir(data_of(bento, "v"))) == ["one", "work"]
+    assert os.listdir(data_of(bento, "w")) == ["two"]
+    assert not (tmp_path / "outside").exists()
+    assert bento("run", "--rm", "-w", "/link/work", dangling, *SH, "pwd").stdout == "/not/there/work\n"
+    bento("rm", "w")
+    assert_clean(bento)
+
+
+@ONE_RUNTIME
+@pytest.mark.parametrize("flags", [("-v", "v:/loop"), ("--tmpfs", "/loop/x"), ("-v", "/etc:/loop")])
+def test_link_that_leads_back_to_itself_is_named(bento: BentoCli, dangling: str, flags: tuple[str, ...]) -> None:
+    line = bento.fails("run", *flags, dangling, "true", code=125)
+    assert "at /loop" in line
+    assert "a link that leads back to itself" in line
+
+
 @ONE_RUNTIME
 def test_bentos_own_root_is_not_copied_from_the_machine(bento: BentoCli) -> None:
     parent = bento.roots.root.parent
@@ -124,13 +162,65 @@ def test_mount_in_words(bento: BentoCli, image: str, tmp_path: Path) -> None:
     assert " 1024 " in done.stdout
     assert "Read-only" in done.stderr
     assert mounts(bento, "w") == [
-        {"Type": "bind", "Source": f"{tmp_path}/shown", "Destination": "/b", "RW": False},
-        {"Type": "tmpfs", "Source": "", "Destination": "/t", "RW": True},
+        {"Type": "bind", "Source": f"{tmp_path}/shown", "Destination": "/b", "Mode": "ro", "RW": False,
+         "Propagation": "rprivate"},
+        {"Type": "tmpfs", "Source": "", "Destination": "/t", "Mode": "", "RW": True,
+         "Propagation": ""},
         {"Type": "volume", "Name": "v", "Source": str(data_of(bento, "v")), "Driver": "local"}
-        | {"Destination": "/v", "RW": True},
+        | {"Destination": "/v", "Mode": "nocopy", "RW": True, "Propagation": ""},
     ]  # fmt: skip
     assert bento("ps", "-aq", "--filter", "volume=v").stdout != ""
     assert bento("ps", "-aq", "--filter", "volume=other").stdout == ""
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Path]:
+    """A mount of the host's that tells its copies of what is mounted below it."""
+    path = tmp_path / "shared"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "bento-test", path], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", path], check=True)
+        (path / "later").mkdir()
+        yield path
+    finally:
+        subprocess.run(["umount", "-R", path], check=True)
+
+
+def mount_later(shared: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "bento-test", shared / "later"], check=True)
+    (shared / "later" / "file").write_text("new\n")
+
+
+@pytest.mark.parametrize("option", ["rslave", "slave", "ro,rslave"])
+def test_later_mounts_of_the_host_are_seen_by_a_slave(bento: BentoCli, image: str, shared: Path, option: str) -> None:
+    bento.run("--name", "w", "-v", f"{shared}:/m:{option}", "-v", f"{shared}:/p", image, *SH, "exec sleep 1000")
+    root = Path(f"/proc/{bento.state('w')['Pid']}/root")
+    mount_later(shared)
+    assert (root / "m/later/file").read_text() == "new\n"
+    assert not (root / "p/later/file").exists()
+    words = option.split(",")
+    assert mounts(bento, "w")[0] == {
+        "Type": "bind", "Source": str(shared), "Destination": "/m", "Mode": option, "RW": "ro" not in words,
+        "Propagation": words[-1],
+    }  # fmt: skip
+    bound = option if "ro" in words else f"rw,{option}"
+    assert bento.inspect("w")["HostConfig"]["Binds"][0] == f"{shared}:/m:{bound}"
+    subprocess.run(["umount", shared / "later"], check=True)
+    assert not (root / "m/later/file").exists()
+    mount_later(shared)
+    bento("rm", "-f", "w")
+    assert_clean(bento)
+
+
+@ONE_RUNTIME
+def test_propagation_that_cannot_work_is_refused(bento: BentoCli, image: str, shared: Path) -> None:
+    for option in ("shared", "rshared"):
+        assert "use rslave" in bento.fails("run", "-v", f"{shared}:/m:{option}", image, "true", code=125)
+    subprocess.run(["mount", "--make-private", shared], check=True)
+    line = bento.fails("run", "-v", f"{shared}:/m:rslave", image, "true", code=125)
+    assert f"{shared} is on a mount that is private on the host" in line
+    assert_clean(bento)
 
 
 # -- anonymous ones -------------------------------------------------------------------------------

@@ -98,6 +98,24 @@ def test_nothing_is_mounted_on_the_root(destination: str) -> None:
         mounting.check([Mount(kind="tmpfs", destination=destination)])
 
 
+@pytest.mark.parametrize("kind", ["volume", "bind", "tmpfs"])
+@pytest.mark.parametrize("destination", ["/proc", "/proc/", "//proc", "/x/../proc/sys", "/proc/self/attr"])
+def test_nothing_is_mounted_over_proc(kind: str, destination: str) -> None:
+    with pytest.raises(UsageError, match="nothing is mounted over /proc"):
+        mounting.check([Mount(kind=kind, source="/etc" if kind == "bind" else "", destination=destination)])
+
+
+def test_numbers_of_the_machine_may_be_others() -> None:
+    mounting.check([Mount(kind="bind", source="/etc/passwd", destination="/proc/meminfo")])
+    mounting.check([Mount(kind="tmpfs", destination="/process")])
+
+
+@pytest.mark.parametrize("option", ["shared", "rshared"])
+def test_nothing_is_shared_with_the_host(option: str) -> None:
+    with pytest.raises(UsageError, match="use rslave"):
+        mounting.check([Mount(kind="bind", source="/etc", destination="/x", options=(option,))])
+
+
 def test_the_images_volumes_are_anonymous_where_nothing_else_is_wanted() -> None:
     asked = (Mount(kind="tmpfs", destination="/cache/"), Mount(kind="volume", destination="/mine"))
     done = mounting.complete(asked, ("/data", "/cache", "/data/", "/mine"))

@@ -6,21 +6,23 @@ links meanwhile, nothing of the host's is read or written for it.
 
 from __future__ import annotations
 
-import errno
-import io
 import os
-import posixpath
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
-from bento import log
+from bento.engine import copying_by_tar as by_tar
 from bento.engine import inside
-from bento.errors import Conflict, KernelError, NotFound, as_bento_error
-from bento.files.locate import Spot, locate
+from bento.engine.copy_ends import (
+    CopyOptions,
+    End,
+    archive_words,
+    buffered,
+    explained,
+    machine,
+    refuse_device,
+    told,
+    warn_of_left_out,
+)
 from bento.files.place import Placer
 from bento.files.tarin import read_tar
 from bento.files.tarout import TarWriter
@@ -30,114 +32,49 @@ if TYPE_CHECKING:
     from bento.engine.inside import Inside
     from bento.engine.parts import Parts
 
-_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-_READ_BYTES = 1 << 16
-_NAMED = 3  # of the files that were left out
-
-
-class CopyOptions(Struct, frozen=True, kw_only=True):
-    """``archive``: keep owners, set-id bits, capabilities and device nodes; ``follow``: copy what a link points to."""
-
-    archive: bool = False
-    follow: bool = False
-
-
-class _End:
-    """One end of a copy: a path as it was written, below an open root."""
-
-    def __init__(self, root_fd: int, path: str, where: str) -> None:
-        self.root_fd = root_fd
-        self.where = where
-        self.path = posixpath.normpath(f"/{path}").replace("//", "/")
-        self.wants_content = path == "." or path.endswith("/.")
-        self.wants_directory = path.endswith("/") or self.wants_content
-
-    @property
-    def name(self) -> str:
-        """The last name; "" of the root itself."""
-        return posixpath.basename(self.path)
-
-    def find(self, *, follow: bool) -> Spot:
-        """Return where it is; the caller closes it. Raises NotFound when there is no directory for it to be in."""
-        try:
-            return locate(self.root_fd, self.path, follow=follow)
-        except KernelError as error:
-            if error.errno not in _ABSENT:
-                raise
-            reason = "too many links" if error.errno == errno.ELOOP else "no such directory"
-            raise NotFound(f"{reason} {self.where}: {posixpath.dirname(self.path)}") from None
-
-    def open_source(self, *, follow: bool) -> int:
-        """Open what is there, a link itself unless ``follow``; the caller closes it. Raises NotFound, Conflict."""
-        with self.find(follow=follow or self.wants_directory) as spot:
-            try:
-                fd = spot.open(os.O_PATH)
-            except FileNotFoundError:
-                raise NotFound(f"no such file {self.where}: {self.path}") from None
-        if self.wants_directory and not stat.S_ISDIR(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise Conflict(f"not a directory {self.where}: {self.path}")
-        return fd
-
-    def open_target(self, source: _End, source_fd: int) -> tuple[int, str]:
-        """Return the directory to copy into, which the caller closes, and the name there: "" for only what is in it.
-
-        Docker's rules: into a directory that is there, under the name that is given otherwise.
-        """
-        is_directory = stat.S_ISDIR(os.fstat(source_fd).st_mode)
-        with self.find(follow=True) as spot:
-            if spot.is_directory:
-                name = "" if is_directory and source.wants_content else source.name
-                return spot.open(os.O_RDONLY | os.O_DIRECTORY), name
-            if spot.status is None and self.wants_directory and not is_directory:
-                raise NotFound(f"no such directory {self.where}: {self.path}")
-            if spot.status is not None and (is_directory or self.wants_directory):
-                raise Conflict(f"not a directory {self.where}: {self.path}", hint="a file is in the way")
-            return os.dup(spot.directory_fd), spot.name
-
-
-class _Raw(io.RawIOBase):
-    """A descriptor to read an archive from, for as long as the container lives."""
-
-    def __init__(self, box: Inside, fd: int) -> None:
-        self._box, self._fd = box, fd
-
-    def readable(self) -> bool:
-        """See io."""
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """See io."""
-        data = self._box.read(self._fd, len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+__all__ = ["CopyOptions", "archive_in", "archive_out", "copy_in", "copy_out"]
 
 
 def copy_out(parts: Parts, ref: str, path: str, target: str, options: CopyOptions) -> None:
     """Copy a file or directory of a container to this machine. Blocks.
 
-    Raises NotFound (also for paths), Conflict, WrongState, StorageUnusable, KernelError. What was copied by then stays.
+    Raises NotFound (also for paths), Conflict, WrongState, StorageUnusable, KernelError; of a virtual container that
+    runs MissingTool and RuntimeFailed, too. What was copied by then stays.
     """
-    with _explained(), inside.opened(parts, ref) as box, _machine(target) as there:
-        owner = None if options.archive else (os.geteuid(), os.getegid())
-        _copy(_End(box.root_fd, path, _where(box)), there, box, options, owner)
+    owner = None if options.archive else (os.geteuid(), os.getegid())
+    if container := by_tar.out_of_reach(parts, ref):
+        with explained(), machine(target) as there:
+            by_tar.copy_out(parts, container, path, there, options, owner)
+        return
+    with explained(), inside.opened(parts, ref) as box, machine(target) as there:
+        _copy(End(box.root_fd, path, _where(box)), there, box, options, owner)
 
 
 def copy_in(parts: Parts, ref: str, source: str, path: str, options: CopyOptions) -> None:
     """Copy a file or directory of this machine into a container; as ``copy_out``."""
-    with _explained(), inside.opened(parts, ref) as box, _machine(source) as here:
-        _copy(here, _End(box.root_fd, path, _where(box)), box, options, None if options.archive else (0, 0))
+    owner = None if options.archive else (0, 0)
+    if container := by_tar.out_of_reach(parts, ref):
+        with explained(), machine(source) as here:
+            by_tar.copy_in(parts, container, here, path, options, owner)
+        return
+    with explained(), inside.opened(parts, ref) as box, machine(source) as here:
+        _copy(here, End(box.root_fd, path, _where(box)), box, options, owner)
 
 
 def archive_out(parts: Parts, ref: str, path: str, fd: int, options: CopyOptions) -> None:
     """Write a file or directory of a container to ``fd`` as a tar archive; as ``copy_out``."""
-    with _explained(), inside.opened(parts, ref) as box:
-        source = _End(box.root_fd, path, _where(box))
+    if container := by_tar.out_of_reach(parts, ref):
+        with explained():
+            by_tar.archive_out(parts, container, path, fd, options)
+        return
+    with explained(), inside.opened(parts, ref) as box:
+        source = End(box.root_fd, path, _where(box))
         source_fd = source.open_source(follow=options.follow)
         try:
             writer = TarWriter(lambda data: box.write(fd, data))
-            writer.add_all(walk(source_fd, check=box.check), "." if source.wants_content else source.name or ".")
-            writer.close()
+            with told(source.named, archive_words):
+                writer.add_all(walk(source_fd, check=box.check), "." if source.wants_content else source.name or ".")
+                writer.close()
         finally:
             os.close(source_fd)
 
@@ -147,57 +84,42 @@ def archive_in(parts: Parts, ref: str, fd: int, path: str) -> None:
 
     As ``copy_out``; raises UsageError for what is no archive.
     """
-    with _explained(), inside.opened(parts, ref) as box:
-        target = _End(box.root_fd, path, _where(box))
+    if container := by_tar.out_of_reach(parts, ref):
+        with explained():
+            by_tar.archive_in(parts, container, fd, path)
+        return
+    with explained(), inside.opened(parts, ref) as box:
+        target = End(box.root_fd, path, _where(box))
         target.wants_directory = True
         target_fd = target.open_source(follow=True)
         placer = Placer(target_fd)
         try:
-            stream = io.BufferedReader(_Raw(box, fd), _READ_BYTES)
-            placer.put_all(read_tar(stream, "the archive"), makes_parents=True)
+            stream = buffered(lambda size: box.read(fd, size))
+            with told(archive_words, target.named):
+                placer.put_all(read_tar(stream, archive_words()), makes_parents=True)
         finally:
             placer.close()
             os.close(target_fd)
 
 
-def _copy(source: _End, target: _End, box: Inside, options: CopyOptions, owner: tuple[int, int] | None) -> None:
+def _copy(source: End, target: End, box: Inside, options: CopyOptions, owner: tuple[int, int] | None) -> None:
     source_fd = source.open_source(follow=options.follow)
     try:
-        target_fd, name = target.open_target(source, source_fd)
+        mode = os.fstat(source_fd).st_mode
+        refuse_device(source, mode, owner)
+        target_fd, name = target.open_target(source, is_directory=stat.S_ISDIR(mode))
         try:
             placer = Placer(target_fd, owner=owner)
             try:
-                placer.put_all(walk(source_fd, left_out=placer.made, check=box.check), name)
+                with told(source.named, target.named):
+                    placer.put_all(walk(source_fd, left_out=placer.made, check=box.check), name)
             finally:
                 placer.close()
         finally:
             os.close(target_fd)
     finally:
         os.close(source_fd)
-    if placer.left_out:
-        more = ", ..." if len(placer.left_out) > _NAMED else ""
-        log.warning(f"device nodes were left out, use -a: {', '.join(placer.left_out[:_NAMED])}{more}")
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Let the system's errors be ours, but for a reader of stdout that went away."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise as_bento_error(error) from error
-
-
-@contextmanager
-def _machine(path: str) -> Iterator[_End]:
-    root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        whole = path if path.startswith("/") else f"{os.getcwd()}/{path}"
-        yield _End(root_fd, whole, "on this machine")
-    finally:
-        os.close(root_fd)
+    warn_of_left_out(placer.left_out)
 
 
 def _where(box: Inside) -> str:

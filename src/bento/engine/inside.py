@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import select
 import stat
 from collections.abc import Callable, Iterator
@@ -21,8 +22,9 @@ from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.errors import KernelError, UsageError, WrongState
 from bento.kernel import libc, mount
 from bento.kernel.namespace import in_mounts_of
-from bento.kernel.rootfs import mkdir_in_root, open_in_root
+from bento.kernel.rootfs import mkdir_in_root, open_in_root, touch_in_root
 from bento.model.container import Container, Mount, Status
+from bento.oci import config
 
 if TYPE_CHECKING:
     from bento.engine.parts import Parts
@@ -137,7 +139,8 @@ def _assembled(parts: Parts, container: Container, *, with_mounts: bool) -> int:
             for path in (parts.root, parts.run_root):
                 _mount_at(rootfs, str(path), mount.hide)
         spec = mounting.attach(parts, container, rootfs).spec
-        for asked in sorted(spec.mounts, key=lambda m: m.destination.rstrip("/").count("/")):
+        own = _etc_files(parts, container)
+        for asked in sorted((*own, *spec.mounts), key=lambda m: m.destination.rstrip("/").count("/")):
             if asked.kind == "bind":
                 _bind(rootfs, asked)
         if spec.read_only:
@@ -145,11 +148,21 @@ def _assembled(parts: Parts, container: Container, *, with_mounts: bool) -> int:
     return libc.open_tree(str(rootfs), recursive=with_mounts)
 
 
+def _etc_files(parts: Parts, container: Container) -> list[Mount]:
+    """Return the mounts of what the last start has written for the container's /etc; none before the first one."""
+    bundle = parts.storage.bundle(container.id)
+    taken = {posixpath.normpath(mount.destination) for mount in container.spec.mounts}
+    return [
+        Mount(kind="bind", source=str(bundle / name), destination=f"/etc/{name}")
+        for name in config.ETC_FILES
+        if (bundle / name).exists() and f"/etc/{name}" not in taken
+    ]
+
+
 def _bind(rootfs: Path, asked: Mount) -> None:
     if not os.path.exists(asked.source):
         raise UsageError(f"cannot mount {asked.source}: no such file or directory", hint="make it first")
-    if os.path.isdir(asked.source):
-        mkdir_in_root(rootfs, asked.destination)
+    (mkdir_in_root if os.path.isdir(asked.source) else touch_in_root)(rootfs, asked.destination)
     _mount_at(rootfs, asked.destination, lambda target: mount.bind(asked.source, target))
     if asked.read_only:
         _mount_at(rootfs, asked.destination, mount.refuse_writes)

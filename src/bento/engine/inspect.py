@@ -87,7 +87,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "System": spec.system,
         "Requires": list(spec.requires),
         "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.limit},
-        "Binds": [_bind(m.source, m.destination, m.read_only) for m in spec.mounts if m.kind != "tmpfs"],
+        "Binds": [_bind(m) for m in spec.mounts if m.kind != "tmpfs"],
         "Tmpfs": {m.destination: ",".join(m.options) for m in spec.mounts if m.kind == "tmpfs"},
         "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in spec.ulimits],
         "Runtime": spec.runtime,
@@ -99,11 +99,25 @@ def _mount(parts: Parts, mount: Mount) -> dict[str, Any]:
         named = {"Name": mount.source, "Source": str(parts.volumes.path(mount.source)), "Driver": "local"}
     else:
         named = {"Source": mount.source}
-    return {"Type": mount.kind, **named, "Destination": mount.destination, "RW": not mount.read_only}
+    propagation = next(iter(mount.options), "rprivate") if mount.kind == "bind" else ""
+    return {
+        "Type": mount.kind,
+        **named,
+        "Destination": mount.destination,
+        "Mode": ",".join(_mode(mount)) if mount.kind != "tmpfs" else "",
+        "RW": not mount.read_only,
+        "Propagation": propagation,
+    }
 
 
-def _bind(source: str, destination: str, is_read_only: bool) -> str:
-    return f"{source}:{destination}:{'ro' if is_read_only else 'rw'}"
+def _mode(mount: Mount) -> list[str]:
+    """Return what was asked for behind the destination, in the words of ``-v``."""
+    return [*(["ro"] if mount.read_only else []), *(["nocopy"] if mount.no_copy else []), *mount.options]
+
+
+def _bind(mount: Mount) -> str:
+    words = _mode(mount)
+    return ":".join((mount.source, mount.destination, ",".join(words if mount.read_only else ("rw", *words))))
 
 
 def _bindings(ports: tuple[Port, ...]) -> dict[str, list[dict[str, str]]]:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from bento import clock
 from bento.engine.layers import HOST_LAYER
 from bento.errors import Conflict, KernelError, NotFound, UsageError
-from bento.kernel.rootfs import open_in, open_in_root
+from bento.kernel.rootfs import mend_in_root, open_in, open_in_root
 from bento.model.container import Container, ContainerSpec, Mount
 from bento.model.volume import Volume
 from bento.units import new_id, parse_name
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from bento.engine.parts import Parts
 
 VOLUME = "volume"
+_PROC_FILES = tuple(
+    f"/proc/{name}" for name in ("cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime")
+)
+"""What lxcfs has in the place of the machine's numbers; runc takes these, too."""
 
 
 def check(mounts: Iterable[Mount]) -> None:
@@ -45,16 +49,32 @@ def check(mounts: Iterable[Mount]) -> None:
 def _check_one(mount: Mount) -> None:
     if not mount.destination.startswith("/") or posixpath.normpath(mount.destination).strip("/") == "":
         raise UsageError(f"bad mount destination {mount.destination!r}", hint="use an absolute path other than /")
+    _check_proc(mount)
     if mount.kind == VOLUME and mount.source:
         parse_name(mount.source)
     if mount.kind != "bind":
         return
+    if not {"shared", "rshared"}.isdisjoint(mount.options):
+        raise UsageError(
+            f"bad mount {mount.destination}: what a container mounts never reaches the host, so it cannot be shared",
+            hint="use rslave: what the host mounts reaches the container",
+        )
     if not mount.source.startswith("/"):
         raise UsageError(f"mount source {mount.source!r} is not an absolute path")
     try:
         os.stat(mount.source)
     except OSError as error:
         raise UsageError(f"mount source {mount.source}: {error.strerror}", hint="make it first") from None
+
+
+def _check_proc(mount: Mount) -> None:
+    """Refuse to cover /proc, which runtimes and programs must be able to trust (CVE-2019-16884)."""
+    place = posixpath.normpath(f"/{mount.destination.lstrip('/')}")
+    if place == "/proc" or (place.startswith("/proc/") and not (mount.kind == "bind" and place in _PROC_FILES)):
+        raise UsageError(
+            f"bad mount destination {mount.destination}: nothing is mounted over /proc",
+            hint="only files such as /proc/meminfo can be replaced",
+        )
 
 
 def complete(mounts: tuple[Mount, ...], image_volumes: Iterable[str]) -> tuple[Mount, ...]:
@@ -98,6 +118,7 @@ def attach(parts: Parts, container: Container, rootfs: Path) -> Container:
     is empty gets what the image has in its place when the container is started for the first time.
     Raises UsageError, StorageUnusable.
     """
+    _mend(container.spec, rootfs)
     if not any(_volumes_of(container.spec)):
         return container
     make(parts, container)
@@ -118,16 +139,43 @@ def bound(parts: Parts, spec: ContainerSpec) -> tuple[Mount, ...]:
     )
 
 
+def _mend(spec: ContainerSpec, rootfs: Path) -> None:
+    """Make what dangling links of the image point to, where something is to be mounted or to work: runtimes refuse."""
+    places = [posixpath.normpath(mount.destination) for mount in spec.mounts]
+    for mount in spec.mounts:
+        if _is_covered(mount.destination, places):
+            continue  # what is there is decided by what is mounted above
+        is_directory = mount.kind != "bind" or os.path.isdir(mount.source)
+        try:
+            mend_in_root(rootfs, mount.destination, is_directory=is_directory)
+        except KernelError as error:
+            raise _no_place(mount, error) from None
+    if spec.workdir not in places and not _is_covered(spec.workdir, places):
+        with suppress(KernelError):  # the runtime says it better
+            mend_in_root(rootfs, spec.workdir)
+
+
+def _is_covered(path: str, places: list[str]) -> bool:
+    path = posixpath.normpath(path)
+    return any(path.startswith(f"{place}/") for place in (*places, "/dev", "/proc", "/sys"))
+
+
+def _no_place(mount: Mount, error: KernelError) -> UsageError:
+    reasons = {errno.ENOTDIR: "not a directory", errno.ELOOP: "a link that leads back to itself"}
+    reason = reasons.get(error.errno, f"out of reach: {os.strerror(error.errno)}")
+    what = "a volume" if mount.kind == VOLUME else mount.source or mount.kind
+    return UsageError(
+        f"cannot mount {what} at {mount.destination}: in the image it is {reason}", hint="choose another place"
+    )
+
+
 def _fill(parts: Parts, spec: ContainerSpec, mount: Mount, rootfs: Path) -> None:
     try:
         source = open_in_root(rootfs, mount.destination, os.O_PATH | os.O_DIRECTORY)
     except KernelError as error:
         if error.errno == errno.ENOENT:  # the image has nothing there
             return
-        reason = "not a directory" if error.errno == errno.ENOTDIR else os.strerror(error.errno)
-        raise UsageError(
-            f"cannot mount a volume at {mount.destination}: in the image it is {reason}", hint="choose another place"
-        ) from None
+        raise _no_place(mount, error) from None
     try:
         root_fd = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -10,6 +10,8 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from bento.errors import KernelError
+
 CHUNK_BYTES: Final = 1 << 20
 
 KEPT_XATTRS: Final = ("user.", "security.capability", "system.posix_acl_")
@@ -60,28 +62,37 @@ def nothing() -> None:
     """Check nothing."""
 
 
+def unreadable(error: OSError, path: str) -> KernelError:
+    """Return the error of a file that is being copied, by the path it has in its tree."""
+    return KernelError("read", error.errno or 0, error.strerror or "", path=path)
+
+
 class FileBody:
     """The content of an open file, without its holes (lseek(2), SEEK_DATA). At most ``size`` bytes: it may grow.
 
-    ``check`` is called before each piece, and may raise.
+    ``check`` is called before each piece, and may raise. ``path`` is what it is called in errors.
     """
 
-    def __init__(self, fd: int, size: int, check: Callable[[], object] = nothing) -> None:
+    def __init__(self, fd: int, size: int, check: Callable[[], object] = nothing, path: str = "") -> None:
         self._fd = fd
         self._size = size
         self._check = check
+        self._path = path
 
     def chunks(self) -> Iterator[tuple[int, bytes]]:
         """See Body."""
         return self.read(self.extents())
 
     def read(self, extents: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
-        """Yield what is there of the extents."""
+        """Yield what is there of the extents. Raises KernelError: unlike OSError, which is what a writer says."""
         for begin, end in extents:
             position = begin
             while position < end:
                 self._check()
-                data = os.pread(self._fd, min(CHUNK_BYTES, end - position), position)
+                try:
+                    data = os.pread(self._fd, min(CHUNK_BYTES, end - position), position)
+                except OSError as error:
+                    raise unreadable(error, self._path) from error
                 if not data:  # it was cut short meanwhile
                     return
                 yield position, data
@@ -100,3 +111,14 @@ class FileBody:
                 begin, position = position, self._size  # a filesystem that knows of no holes
             if begin < self._size:
                 yield begin, min(position, self._size)
+
+
+class BytesBody:
+    """The content of a file that had to be read whole to know its size."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def chunks(self) -> Iterator[tuple[int, bytes]]:
+        """See Body."""
+        yield 0, self._data

@@ -75,6 +75,27 @@ def locate(root_fd: int, path: str, *, follow: bool) -> Spot:
     raise KernelError("openat2", errno.ELOOP, os.strerror(errno.ELOOP), path=path)
 
 
+def link_on_the_way(root_fd: int, path: str) -> tuple[str, str] | None:
+    """Return the first link of a path that leads nowhere, and where it points; None when there is none. For errors."""
+    done = ""
+    for name in path.strip("/").split("/"):
+        parent, done = done, f"{done}/{name}"
+        try:
+            os.close(open_in(root_fd, done, os.O_PATH))
+            continue
+        except KernelError:
+            pass
+        try:
+            directory_fd = open_in(root_fd, parent or "/", os.O_PATH | os.O_DIRECTORY)
+            try:
+                return done, os.readlink(name, dir_fd=directory_fd)
+            finally:
+                os.close(directory_fd)
+        except (KernelError, OSError):
+            return None
+    return None
+
+
 def _status(directory_fd: int, name: str) -> os.stat_result | None:
     try:
         return os.stat(name, dir_fd=directory_fd, follow_symlinks=False)

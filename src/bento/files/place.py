@@ -10,17 +10,18 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
 from bento.errors import Conflict, KernelError
 from bento.files.entry import Entry
+from bento.kernel import libc
 from bento.kernel.rootfs import open_without_links
 
 _SET_ID: Final = stat.S_ISUID | stat.S_ISGID
 _CAPABILITY: Final = "security.capability"
-_NEVER_REPLACED: Final = (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
+NEVER_REPLACED: Final = (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
 
 
 class Placer:
@@ -87,7 +88,7 @@ class Placer:
         self._count += 1
         temporary = f".bento-{self._token}-{self._count}"
         try:
-            self._make(entry, parent_fd, temporary)
+            self._make(entry, parent_fd, temporary, path)
             self._rename(parent_fd, temporary, name, path, entry)
         except BaseException:
             with suppress(FileNotFoundError):
@@ -133,10 +134,10 @@ class Placer:
             os.close(fd)
         self._times.append((path, entry.mtime_ns))
 
-    def _make(self, entry: Entry, parent_fd: int, name: str) -> None:
+    def _make(self, entry: Entry, parent_fd: int, name: str, path: str) -> None:
         """Make what is no directory, whole, under a name that nobody else has."""
         if entry.link:
-            self._link(entry.link, parent_fd, name)
+            self._link(entry.link, parent_fd, name, path)
         elif stat.S_ISREG(entry.mode):
             self._write(entry, parent_fd, name)
         elif stat.S_ISLNK(entry.mode):
@@ -155,13 +156,20 @@ class Placer:
             finally:
                 os.close(fd)
 
-    def _link(self, first: str, parent_fd: int, name: str) -> None:
+    def _link(self, first: str, parent_fd: int, name: str, path: str) -> None:
         directory, _, old = first.rpartition("/")
-        fd = _opened(self._top_fd, directory)
         try:
-            os.link(old, name, src_dir_fd=fd, dst_dir_fd=parent_fd, follow_symlinks=False)
-        finally:
-            os.close(fd)
+            fd = _opened(self._top_fd, directory)
+            try:
+                os.link(old, name, src_dir_fd=fd, dst_dir_fd=parent_fd, follow_symlinks=False)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+            raise Conflict(
+                f"cannot make {path} a hard link to {first}: no such file below the target", hint="it has to come first"
+            ) from None
 
     def _write(self, entry: Entry, parent_fd: int, name: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -179,26 +187,24 @@ class Placer:
             there = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
             if stat.S_ISDIR(there.st_mode):
                 raise Conflict(f"cannot overwrite a directory by a file: {path}")
-            if stat.S_IFMT(there.st_mode) in _NEVER_REPLACED:
+            if stat.S_IFMT(there.st_mode) in NEVER_REPLACED:
                 raise Conflict(f"cannot overwrite a device, FIFO or socket: {path}", hint="remove it first")
-        try:
+        if _is_mounted(parent_fd, name):
+            self._overwrite(parent_fd, temporary, name, path)
+        else:
             os.rename(temporary, name, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)
-            # Two names of one file: rename(2) does nothing then.
-            with suppress(FileNotFoundError):
-                os.unlink(temporary, dir_fd=parent_fd)
-        except OSError as error:
-            if error.errno != errno.EBUSY or not stat.S_ISREG(entry.mode):
-                raise
-            self._overwrite(parent_fd, temporary, name)
+        # Also after a rename: rename(2) does nothing with two names of one file.
+        with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=parent_fd)
 
-    def _overwrite(self, parent_fd: int, temporary: str, name: str) -> None:
+    def _overwrite(self, parent_fd: int, temporary: str, name: str, path: str) -> None:
         """Write into the file that is mounted at ``name``, such as a container's /etc/hosts; it stays who it is."""
         looked = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+        made = os.open(temporary, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
         try:
-            if not stat.S_ISREG(os.fstat(looked).st_mode):
-                raise Conflict(f"cannot overwrite what is mounted at {name}")
-            source = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+            if not all(stat.S_ISREG(os.fstat(fd).st_mode) for fd in (looked, made)):
+                raise Conflict(f"cannot replace what is mounted at {path}", hint="only a file's content can be written")
+            source = os.open(f"/proc/self/fd/{made}", os.O_RDONLY | os.O_CLOEXEC)
             try:
                 target = os.open(f"/proc/self/fd/{looked}", os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
                 try:
@@ -209,6 +215,7 @@ class Placer:
             finally:
                 os.close(source)
         finally:
+            os.close(made)
             os.close(looked)
 
     def _whose(self, entry: Entry) -> tuple[int, int]:
@@ -232,6 +239,33 @@ def dress(fd: int, entry: Entry, owner: tuple[int, int] | None = None) -> None:
             except OSError as error:
                 if error.errno not in (errno.ENOTSUP, errno.EPERM):  # not what this filesystem can keep
                     raise
+
+
+def disowned(entries: Iterable[Entry], owner: tuple[int, int] | None, left_out: list[str]) -> Iterator[Entry]:
+    """Yield what somebody else is to place as a Placer of this ``owner`` would; paths of device nodes are put down."""
+    for entry in entries:
+        if owner is not None:
+            if entry.is_device and not entry.link:
+                left_out.append(entry.path)
+                continue
+            entry.uid, entry.gid = owner
+            entry.mode &= ~(0 if entry.is_directory else _SET_ID)
+            entry.xattrs = {name: value for name, value in entry.xattrs.items() if name != _CAPABILITY}
+        yield entry
+
+
+def _is_mounted(directory_fd: int, name: str) -> bool:
+    """Whether something is mounted on a name.
+
+    rename(2) and unlink(2) say EBUSY only for what is mounted in the caller's own mount namespace, and take every other
+    mount off the name: what a container has mounted, and what a detached tree has.
+    """
+    try:
+        return libc.statx_mount_id(directory_fd, name) != libc.statx_mount_id(directory_fd, "")
+    except KernelError as error:
+        if error.errno == errno.ENOENT:
+            return False
+        raise OSError(error.errno, os.strerror(error.errno), name) from error
 
 
 def _opened(top_fd: int, directory: str) -> int:

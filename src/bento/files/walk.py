@@ -2,6 +2,9 @@
 
 Every name is opened once, without following a link, and all else is asked of that descriptor; content is read through
 it only once it is known to be a regular file's: to open a device can be to act on it.
+
+What the kernel makes up as it is read (/proc, /sys and their kin) belongs to no tree of files: it is not walked into
+from outside, and where it was named itself, it is read to its end, because the size that it says is none.
 """
 
 from __future__ import annotations
@@ -10,14 +13,41 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from typing import Final
 
 from bento.errors import KernelError
-from bento.files.entry import KEPT_XATTRS, Entry, FileBody, nothing
+from bento.files.entry import CHUNK_BYTES, KEPT_XATTRS, BytesBody, Entry, FileBody, nothing, unreadable
+from bento.kernel import libc
 from bento.kernel.rootfs import open_without_links
 
 _GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """What a name that was listed a moment ago says when the file was taken away, or another put in its place."""
+_VANISHED: Final = (FileNotFoundError, ProcessLookupError)
+"""The same of a file that was opened: a process's in /proc that has ended."""
+
+_MADE_UP: Final = frozenset(
+    {
+        0x9FA0,  # proc
+        0x62656572,  # sysfs
+        0x27E0EB,  # cgroup
+        0x63677270,  # cgroup2
+        0x1CD1,  # devpts
+        0x19800202,  # mqueue
+        0x64626720,  # debugfs
+        0x74726163,  # tracefs
+        0x73636673,  # securityfs
+        0x62656570,  # configfs
+        0xCAFE4A11,  # bpf
+        0x42494E4D,  # binfmt_misc
+        0xDE5E81E4,  # efivarfs
+        0x6165676C,  # pstore
+        0xF97CFF8C,  # selinuxfs
+        0x6E736673,  # nsfs
+    }
+)
+"""Filesystems by their magic numbers (linux/magic.h)."""
+_MADE_UP_BYTES: Final = 64 << 20  # at most, of one file
 
 Identity = tuple[int, int]  # device and inode
 
@@ -32,7 +62,7 @@ def walk(
     """Yield what ``top_fd`` (O_PATH will do) is and, when it is a directory, all below it: parents first, by name.
 
     Crosses mounts, follows no symbolic link; sockets are left out, and what vanishes meanwhile. Files with several
-    names come once, then as links to the first.
+    names come once, then as links to the first. Where something like /proc is mounted there is an empty directory.
 
     Args:
         top_fd: stays the caller's, and open.
@@ -40,9 +70,10 @@ def walk(
         reads: open files for their content; else ``body`` is None.
         check: called before each file and each piece of content; what it raises ends the walk.
 
-    Raises OSError, KernelError (ENAMETOOLONG for a path beyond 4096 bytes).
+    Raises KernelError by the path of the file (ENAMETOOLONG for one beyond 4096 bytes).
     """
     first: dict[Identity, str] = {}
+    filesystems = _Filesystems(top_fd)
     pending = [""]
     while pending:
         check()
@@ -57,11 +88,31 @@ def walk(
             status = os.fstat(fd)
             if stat.S_ISSOCK(status.st_mode) or (status.st_dev, status.st_ino) in left_out:
                 continue
-            yield from _one(fd, path, status, first, check if reads else None)
-            if stat.S_ISDIR(status.st_mode):
+            is_made_up, is_entered = filesystems.look(fd, status.st_dev)
+            if is_entered or stat.S_ISDIR(status.st_mode):
+                yield from _one(fd, path, status, first, check if reads else None, is_made_up=is_made_up)
+            if is_entered and stat.S_ISDIR(status.st_mode):
                 pending += [f"{path}/{name}" if path else name for name in _names(fd)]
+        except OSError as error:
+            if path and isinstance(error, _VANISHED):
+                continue
+            raise unreadable(error, path) from error
         finally:
             os.close(fd)
+
+
+class _Filesystems:
+    """Those that a walk meets, each asked once what it is."""
+
+    def __init__(self, top_fd: int) -> None:
+        self._top = os.fstat(top_fd).st_dev
+        self._known: dict[int, bool] = {}
+
+    def look(self, fd: int, device: int) -> tuple[bool, bool]:
+        """Return whether the kernel makes up what is on a filesystem, and whether it is walked into all the same."""
+        if device not in self._known:
+            self._known[device] = libc.fstatfs_type(fd) in _MADE_UP
+        return self._known[device], device == self._top or not self._known[device]
 
 
 def read_entry(fd: int, path: str, status: os.stat_result) -> Entry:
@@ -82,7 +133,13 @@ def read_entry(fd: int, path: str, status: os.stat_result) -> Entry:
 
 
 def _one(
-    fd: int, path: str, status: os.stat_result, first: dict[Identity, str], check: Callable[[], object] | None
+    fd: int,
+    path: str,
+    status: os.stat_result,
+    first: dict[Identity, str],
+    check: Callable[[], object] | None,
+    *,
+    is_made_up: bool,
 ) -> Iterator[Entry]:
     if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
         name = first.setdefault((status.st_dev, status.st_ino), path)
@@ -93,19 +150,35 @@ def _one(
     if check is None or not (stat.S_ISREG(status.st_mode)):
         yield entry
         return
-    content = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)  # the very file that was looked at
+    flags = os.O_RDONLY | os.O_CLOEXEC | (os.O_NONBLOCK if is_made_up else 0)  # to read /proc/kmsg is to wait
+    content = os.open(f"/proc/self/fd/{fd}", flags)  # the very file that was looked at
     try:
-        entry.body = FileBody(content, entry.size, check)
+        if is_made_up:
+            data = _read_whole(content, path, check)
+            entry.size, entry.body = len(data), BytesBody(data)
+        else:
+            entry.body = FileBody(content, entry.size, check, path)
         yield entry
     finally:
         os.close(content)
 
 
+def _read_whole(fd: int, path: str, check: Callable[[], object]) -> bytes:
+    content = bytearray()
+    with suppress(BlockingIOError):
+        while data := os.read(fd, CHUNK_BYTES):
+            check()
+            content += data
+            if len(content) > _MADE_UP_BYTES:
+                raise KernelError("read", errno.EFBIG, "it has no end that could be waited for", path=path)
+    return bytes(content)
+
+
 def _names(fd: int) -> list[str]:
-    """Return the names in a directory, the last one first."""
+    """Return the names in a directory, the last one first; none when it was removed."""
     try:
         listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
-    except FileNotFoundError:  # it was removed
+    except _VANISHED:
         return []
     try:
         return sorted(os.listdir(listing), reverse=True)

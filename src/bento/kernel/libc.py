@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import sys
 from typing import Final
 
 from bento.errors import KernelError
@@ -36,6 +37,10 @@ _MOVE_MOUNT_F_EMPTY_PATH: Final = 4
 
 _OPEN_TREE_CLONE: Final = 1
 _AT_RECURSIVE: Final = 0x8000
+_AT_SYMLINK_NOFOLLOW: Final = 0x100
+_AT_NO_AUTOMOUNT: Final = 0x800
+_AT_EMPTY_PATH: Final = 0x1000
+_STATX_MNT_ID: Final = 0x1000
 
 _NR_OPEN_TREE: Final = 428
 _NR_MOVE_MOUNT: Final = 429
@@ -152,6 +157,22 @@ def openat2(dir_fd: int, path: str, flags: int, *, mode: int = 0, resolve: int =
     size = _long(ctypes.sizeof(how))
     result = _lib.syscall(_long(_NR_OPENAT2), _long(dir_fd), os.fsencode(path), ctypes.byref(how), size)
     return _checked(result, "openat2", path)
+
+
+def statx_mount_id(dir_fd: int, name: str) -> int:
+    """Return the id of the mount that ``name`` in a directory is on; a link itself, "" the directory (Linux 5.8)."""
+    answer = ctypes.create_string_buffer(256)  # struct statx, linux/stat.h
+    flags = _AT_SYMLINK_NOFOLLOW | _AT_NO_AUTOMOUNT | (0 if name else _AT_EMPTY_PATH)
+    result = _lib.statx(dir_fd, os.fsencode(name), flags, ctypes.c_uint(_STATX_MNT_ID), answer)
+    _checked(result, "statx", name)
+    return int.from_bytes(answer.raw[144:152], sys.byteorder)
+
+
+def fstatfs_type(fd: int) -> int:
+    """Return the magic number of the filesystem that an open file is on (statfs(2)); O_PATH will do."""
+    answer = ctypes.create_string_buffer(256)  # struct statfs begins with it, as a long
+    _checked(_lib.fstatfs(fd, answer), "fstatfs")
+    return _long.from_buffer(answer).value & 0xFFFFFFFF
 
 
 def inotify_init(flags: int = 0) -> int:

@@ -28,6 +28,12 @@ class MountEntry(Struct, frozen=True, kw_only=True):
     fstype: str
     source: str
     options: str  # the mount's own, then the superblock's
+    peers: str = ""  # "shared:N", "master:N", ...: with whom it shares what is mounted below; "" when private
+
+    @property
+    def receives(self) -> bool:
+        """Whether a copy of it can be told of later mounts below it (mount_namespaces(7))."""
+        return "shared:" in self.peers or "master:" in self.peers
 
 
 def mount_table(pid: int | None = None) -> list[MountEntry]:
@@ -44,6 +50,29 @@ def mount_table(pid: int | None = None) -> list[MountEntry]:
         if error.errno == errno.EINVAL:  # a zombie's
             return []
         raise KernelError("read", error.errno or 0, error.strerror or "", path=str(error.filename)) from error
+
+
+def of_path(path: str) -> MountEntry:
+    """Return the mount that a path is on, as the calling thread sees it. Raises OSError, KernelError."""
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        mount_id = _mount_id(fd)
+    finally:
+        os.close(fd)
+    for entry in mount_table():
+        if entry.mount_id == mount_id:
+            return entry
+    raise KernelError("mountinfo", errno.ENOENT, "nothing is mounted there", path=path)
+
+
+def _mount_id(fd: int) -> int:
+    """As fdinfo has it (proc(5)): that needs no C library."""
+    with open(f"/proc/thread-self/fdinfo/{fd}", encoding="ascii", errors="replace") as file:
+        for line in file:
+            key, _, value = line.partition(":")
+            if key == "mnt_id":
+                return int(value)
+    raise KernelError("fdinfo", errno.ENODATA, "no mount id")
 
 
 def parse_mountinfo(text: bytes) -> list[MountEntry]:
@@ -64,6 +93,7 @@ def parse_mountinfo(text: bytes) -> list[MountEntry]:
                 fstype=after[0],
                 source=_unescape(after[1]),
                 options=_unescape(f"{before[5]},{after[2]}"),
+                peers=" ".join(before[6:]),
             )
         )
     return entries

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,8 @@ _RESOLVE: Final = libc.RESOLVE_IN_ROOT | libc.RESOLVE_NO_MAGICLINKS
 _NO_LINKS: Final = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS | libc.RESOLVE_NO_MAGICLINKS
 _BENEATH: Final = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_MAGICLINKS
 _TRIES: Final = 64  # EAGAIN: a rename or mount elsewhere on the machine raced with a ".." of the path
+_LINKS_MAX: Final = 40  # as the kernel's own (path_resolution(7))
+_DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY
 _ABSENT: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -28,11 +31,8 @@ def open_in_root(root: Path, path: str, flags: int) -> int:
 
     Does not create files. Raises KernelError with the kernel's errno: ENOENT, ENOTDIR, ELOOP ...
     """
-    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with _opened(root) as root_fd:
         return _open(root_fd, path, flags)
-    finally:
-        os.close(root_fd)
 
 
 def open_in(root_fd: int, path: str, flags: int) -> int:
@@ -77,38 +77,113 @@ def read_in_root(root: Path, path: str, *, limit_bytes: int = 4 << 20) -> bytes 
         os.close(fd)
 
 
-def mkdir_in_root(root: Path, path: str, mode: int = 0o755) -> None:
-    """Make a directory inside ``root``, with its parents. Idempotent. Symbolic links on the way are followed inside.
+def mkdir_in_root(root: Path, path: str) -> None:
+    """Make a directory inside ``root``, with its parents. Idempotent. Symbolic links on the way are followed inside;
+    where one dangles, what it points to is made.
 
-    Raises KernelError: ENOTDIR when a file is in the way, ENOENT when a dangling link is.
+    Raises KernelError: ENOTDIR when a file is in the way, ELOOP.
     """
-    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    parent_fd = os.dup(root_fd)
+    with _opened(root) as root_fd:
+        _make(root_fd, os.path.normpath(f"/{path}"), _DIRECTORY)
+
+
+def touch_in_root(root: Path, path: str) -> None:
+    """Make an empty file inside ``root`` when nothing is there; else as ``mkdir_in_root``."""
+    with _opened(root) as root_fd:
+        _make(root_fd, os.path.normpath(f"/{path}"), os.O_PATH)
+
+
+def mend_in_root(root: Path, path: str, *, is_directory: bool = True) -> None:
+    """Make what a dangling link on the way of ``path`` points to; nothing where only names are missing.
+
+    ``is_directory``: what is to be there when it is the last name that dangles; else an empty file.
+    Raises KernelError: ENOTDIR when a file is in the way, ELOOP.
+    """
+    with _opened(root) as root_fd:
+        done = ""
+        names = _names(os.path.normpath(f"/{path}"))
+        for number, name in enumerate(names, start=1):
+            parent, done = done, f"{done}/{name}"
+            flags = os.O_PATH if number == len(names) and not is_directory else _DIRECTORY
+            if _is_there(root_fd, done, flags):
+                continue
+            target = _read_link(root_fd, parent, name)
+            if target is None:
+                return
+            _make(root_fd, target, flags)
+
+
+def _make(root_fd: int, path: str, flags: int, links: int = _LINKS_MAX) -> None:
+    """Make ``path``, a directory or a file as ``flags`` would open it, and the directories it is in.
+
+    ".." is the kernel's to resolve, behind links, too.
+    """
     done = ""
-    try:
-        for name in (part for part in os.path.normpath(f"/{path}").split("/") if part):
-            done = f"{done}/{name}"
-            next_fd = _enter(root_fd, parent_fd, done, name, mode)
-            os.close(parent_fd)
-            parent_fd = next_fd
-    finally:
-        os.close(parent_fd)
-        os.close(root_fd)
+    names = _names(path)
+    for number, name in enumerate(names, start=1):
+        parent, done = done, f"{done}/{name}"
+        kind = flags if number == len(names) else _DIRECTORY
+        if _is_there(root_fd, done, kind):
+            continue
+        target = _read_link(root_fd, parent, name)
+        if target is None:
+            _make_name(root_fd, parent, name, kind)
+        elif links:
+            _make(root_fd, target, kind, links - 1)
+        else:
+            raise KernelError("openat2", errno.ELOOP, os.strerror(errno.ELOOP), path=done)
 
 
-def _enter(root_fd: int, parent_fd: int, path: str, name: str, mode: int) -> int:
-    flags = os.O_PATH | os.O_DIRECTORY
+def _is_there(root_fd: int, path: str, flags: int) -> bool:
+    """Whether something is at a path, links followed. Raises KernelError when it is not of the kind that is wanted."""
     try:
-        return _open(root_fd, path, flags)
+        os.close(_open(root_fd, path, flags))
     except KernelError as error:
         if error.errno != errno.ENOENT:
             raise
+        return False
+    return True
+
+
+def _read_link(root_fd: int, parent: str, name: str) -> str | None:
+    """Return where a link leads, as a path inside the root; None of what is no link."""
+    parent_fd = _open(root_fd, parent or "/", _DIRECTORY)
     try:
-        with suppress(FileExistsError):  # somebody else made it meanwhile, or it is a dangling link: openat2 will say
-            os.mkdir(name, mode, dir_fd=parent_fd)
+        target = os.readlink(name, dir_fd=parent_fd)
     except OSError as error:
-        raise KernelError("mkdir", error.errno or 0, error.strerror or "", path=path) from error
-    return _open(root_fd, path, flags)
+        if error.errno not in (errno.ENOENT, errno.EINVAL):
+            raise
+        return None
+    finally:
+        os.close(parent_fd)
+    return target if target.startswith("/") else f"{parent}/{target}"
+
+
+def _make_name(root_fd: int, parent: str, name: str, flags: int) -> None:
+    parent_fd = _open(root_fd, parent or "/", _DIRECTORY)
+    try:
+        with suppress(FileExistsError):  # somebody else made it meanwhile
+            if flags == _DIRECTORY:
+                os.mkdir(name, 0o755, dir_fd=parent_fd)
+            else:
+                os.mknod(name, stat.S_IFREG | 0o644, dir_fd=parent_fd)
+    except OSError as error:
+        raise KernelError("make", error.errno or 0, error.strerror or "", path=f"{parent}/{name}") from error
+    finally:
+        os.close(parent_fd)
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in path.split("/") if name not in ("", ".")]
+
+
+@contextmanager
+def _opened(root: Path) -> Iterator[int]:
+    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield root_fd
+    finally:
+        os.close(root_fd)
 
 
 def _open(root_fd: int, path: str, flags: int, resolve: int = _RESOLVE) -> int:

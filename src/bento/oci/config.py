@@ -30,6 +30,7 @@ ETC_FILES: Final = ("hosts", "hostname", "resolv.conf")
 PROPAGATIONS: Final = frozenset(
     {"private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"}
 )
+SLAVES: Final = frozenset({"slave", "rslave"})
 _TMPFS_OPTIONS: Final = ("noexec", "nosuid", "nodev", "mode=1777")
 _MASK_OPTIONS: Final = ("nosuid", "noexec", "nodev", "ro", "mode=700", "size=4k")
 _OPEN_TREE_KERNEL: Final = (5, 12)  # mount_setattr(2), which "rro" needs
@@ -50,6 +51,7 @@ def build(
     has_cgroup2: bool = True,
     kernel: tuple[int, int] = (5, 10),
     filters_devices: bool = True,
+    knows_rro: bool = True,
     files: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """Return config.json's content.
@@ -70,6 +72,7 @@ def build(
         kernel: the running kernel; since 5.12 read-only bind mounts are read-only all the way down.
         filters_devices: whether the runtime can load the device cgroup's rules. Where it cannot, device nodes do not
             work on what the user mounts either, and none can be made; the root filesystem is for the caller.
+        knows_rro: whether the runtime has that option; one that has not makes all below read-only by itself.
         files: the sources of bind mounts that are no directories: nothing is mounted below them, and crun 1.8
             opens the target of a recursive option as a directory.
     """
@@ -79,13 +82,12 @@ def build(
     linux: dict[str, Any] = {
         "namespaces": [*_own_namespaces(spec), *namespaces],
         "cgroupsPath": cgroups_path(container.id),
-        "rootfsPropagation": "rprivate",
+        "rootfsPropagation": _propagation(spec),
         "resources": ({"devices": defaults.device_rules()} if filters_devices else {}) | resources.build(spec),
         "maskedPaths": list(defaults.MASKED_PATHS),
         "readonlyPaths": _read_only_paths("v2" if has_own_cgroup2 else cgroups_mode),
     }
-    if seccomp is not None:
-        linux["seccomp"] = seccomp
+    linux |= {} if seccomp is None else {"seccomp": seccomp}
     document: dict[str, Any] = {
         "ociVersion": SPEC_VERSION,
         "process": _process(container, user, limits, held, has_init=init_path is not None),
@@ -95,7 +97,7 @@ def build(
             bundle,
             init_path=init_path,
             masked=masked,
-            is_rro=kernel >= _OPEN_TREE_KERNEL,
+            is_rro=knows_rro and kernel >= _OPEN_TREE_KERNEL,
             has_devices=filters_devices,
             files=files,
             is_v1=cgroups_mode != "v2",
@@ -106,6 +108,16 @@ def build(
     if owns_hostname(spec):
         document["hostname"] = hostname(container)
     return document
+
+
+def _propagation(spec: ContainerSpec) -> str:
+    """A root that is private cuts all below it off from the host, whatever a mount has asked for."""
+    return "rslave" if any(is_slave(mount) for mount in spec.mounts) else "rprivate"
+
+
+def is_slave(mount: Mount) -> bool:
+    """Whether what the host mounts later below the source of a bind mount is to be seen in the container, too."""
+    return not SLAVES.isdisjoint(mount.options)
 
 
 def _read_only_paths(cgroups_mode: str) -> list[str]:

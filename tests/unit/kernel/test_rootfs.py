@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bento.errors import KernelError
-from bento.kernel.rootfs import mkdir_in_root, open_in_root, read_in_root
+from bento.kernel.rootfs import mend_in_root, mkdir_in_root, open_in_root, read_in_root, touch_in_root
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_descriptors_are_not_inherited(root: Path) -> None:
 
 def test_directories_are_made_with_their_parents(root: Path) -> None:
     for _ in range(2):
-        mkdir_in_root(root, "/a/b/../c", 0o700)
+        mkdir_in_root(root, "/a/b/../c")
 
     assert (root / "a" / "c").is_dir()
 
@@ -83,11 +83,40 @@ def test_directories_are_made_inside(root: Path) -> None:
     assert not (root.parent / "made").exists()
 
 
-@pytest.mark.parametrize(("path", "number"), [("/etc/passwd/x", errno.ENOTDIR), ("/dangling/x", errno.ENOENT)])
+@pytest.mark.parametrize(("path", "number"), [("/etc/passwd/x", errno.ENOTDIR), ("/loop/x", errno.ELOOP)])
 def test_what_is_in_the_way_is_said(root: Path, path: str, number: int) -> None:
-    (root / "dangling").symlink_to("/nowhere")
+    (root / "loop").symlink_to("loop")
+    for make in (mkdir_in_root, touch_in_root, mend_in_root):
+        with pytest.raises(KernelError) as caught:
+            make(root, path)
+        assert caught.value.errno == number
 
-    with pytest.raises(KernelError) as caught:
-        mkdir_in_root(root, path)
 
-    assert caught.value.errno == number
+@pytest.mark.parametrize(
+    ("target", "made"),
+    [("/not/there", "not/there"), ("not/there", "etc/not/there"), ("../../up/x", "up/x"), ("no/../x", "etc/x"),
+     ("second", "not/there"), ("{tmp}/outside", "{tmp}/outside")],
+)  # fmt: skip
+def test_where_a_link_dangles_what_it_points_to_is_made_inside(root: Path, target: str, made: str) -> None:
+    (root / "etc" / "second").symlink_to("/not/there")
+    (root / "etc" / "link").symlink_to(target.format(tmp=root.parent))
+    there = root / made.format(tmp=str(root.parent)[1:])
+    mend_in_root(root, "/etc/link/x/y")
+    assert there.is_dir()
+    assert list(there.iterdir()) == []  # what is only missing is left to others
+    mkdir_in_root(root, "/etc/link/a/b")
+    touch_in_root(root, "/etc/link/a/f")
+    assert (there / "a/b").is_dir()
+    assert (there / "a/f").read_bytes() == b""
+    assert sorted(path.name for path in root.parent.iterdir()) == ["root", "secret"]
+
+
+def test_file_is_made_where_a_link_dangles(root: Path) -> None:
+    (root / "one").symlink_to("a/file")
+    (root / "two").symlink_to("b/file")
+    mend_in_root(root, "/one", is_directory=False)
+    touch_in_root(root, "/two")
+    touch_in_root(root, "/etc/passwd")
+    assert (root / "a/file").is_file()
+    assert (root / "b/file").is_file()
+    assert (root / "etc/passwd").read_text() == "the container's"

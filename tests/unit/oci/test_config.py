@@ -114,6 +114,25 @@ def test_init_leaves_no_file_on_a_dev_of_the_hosts() -> None:
     assert mount_at(document, "/dev/catatonit") is None
 
 
+def test_propagation_is_as_wide_as_a_mount_asks() -> None:
+    plain = Mount(kind="bind", source="/a", destination="/a", read_only=True)
+    slave = Mount(kind="bind", source="/b", destination="/b", options=("rslave",))
+
+    assert build(container(mounts=(plain,)))["linux"]["rootfsPropagation"] == "rprivate"
+    document = build(container(mounts=(plain, slave)))
+    assert document["linux"]["rootfsPropagation"] == "rslave"
+    found = [mount_at(document, path) for path in ("/a", "/b")]
+    assert [mount and "rprivate" in mount["options"] for mount in found] == [True, False]
+
+
+def test_runtime_that_does_not_know_rro_is_not_given_it() -> None:
+    subject = container(mounts=(Mount(kind="bind", source="/a", destination="/a", read_only=True),))
+    for knows, expected in ((True, ["rbind", "rprivate", "ro", "rro"]), (False, ["rbind", "rprivate", "ro"])):
+        bound = mount_at(build(subject, kernel=(6, 1), knows_rro=knows), "/a")
+        assert bound is not None
+        assert bound["options"] == expected
+
+
 def test_the_hosts_network_has_the_hosts_name() -> None:
     document = build(container(network="host"), namespaces=[])
 

@@ -11,7 +11,7 @@ import msgspec
 
 from bento import command
 from bento.errors import CommandNotExecutable, CommandNotFound, KernelError, StorageUnusable, UsageError
-from bento.kernel import cgroup, mount, rootfs
+from bento.kernel import cgroup, mount, mountinfo, rootfs
 from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions
 from bento.oci import config, defaults, limits, seccomp
@@ -32,13 +32,14 @@ def write(
     masked: tuple[str, ...],
     has_seccomp: bool,
     filters_devices: bool,
+    knows_rro: bool,
 ) -> tuple[str, ...]:
     """Write the bundle's files for a root filesystem mounted at ``root``; return notes on what was clamped or left out.
 
     Run it in the mount namespace the runtime will see. Idempotent: files of an earlier run are replaced.
 
     Raises:
-        UsageError: unknown user, or a mount source that is not there.
+        UsageError: unknown user, a mount source that is not there, or one that nothing can be mounted below later.
         CommandNotFound, CommandNotExecutable: with ``--init``, which hides it from the runtime.
         MissingTool: no seccomp profile, or no init for ``--init``.
         StorageUnusable: the files cannot be written.
@@ -64,6 +65,7 @@ def write(
         has_cgroup2=cgroup.has_version2(),
         kernel=seccomp.kernel_version(),
         filters_devices=filters_devices,
+        knows_rro=knows_rro,
         files=frozenset(m.source for m in spec.mounts if m.kind == "bind" and not os.path.isdir(m.source)),
     )
     files: dict[str, str] = config.etc_files(
@@ -102,6 +104,11 @@ def _check_sources(spec: ContainerSpec) -> None:
     for asked in spec.mounts:
         if asked.kind == "bind" and not os.path.exists(asked.source):
             raise UsageError(f"cannot mount {asked.source}: no such file or directory", hint="make it first")
+        if config.is_slave(asked) and not mountinfo.of_path(asked.source).receives:
+            raise UsageError(
+                f"{asked.source} is on a mount that is private on the host: of later ones nobody is told",
+                hint="mount --make-shared it, or leave rslave out",
+            )
 
 
 def _check_command(spec: ContainerSpec, root: Path) -> None:

@@ -79,6 +79,7 @@ class OciRuntime:
             masked=masked,
             has_seccomp=self.supports_seccomp,
             filters_devices=self.filters_devices,
+            knows_rro=self.shows_processes,  # runsc has it not; what is virtual serves its files by other means
         )
 
     def monitor_arguments(self) -> list[str]:
@@ -93,6 +94,10 @@ class OciRuntime:
             raise UsageError(f"{self.name} cannot share PID namespaces: the host sees no processes in it")
         if spec.pids_limit is not None:
             raise UsageError(f"{self.name} cannot limit processes: it would limit its own", hint="use --ulimit nproc=N")
+        if any(config.is_slave(mount) for mount in spec.mounts):
+            raise UsageError(
+                f"{self.name} cannot show later mounts of the host in a container", hint="leave rslave out"
+            )
         if spec.network in ("host", "bridge") and "--network=none" in self._arguments:
             raise UsageError(
                 f"{self.name} has no network as it is run here", hint="see runtime_args in the documentation"

@@ -1,0 +1,206 @@
+"""``cp`` with a container that runs where the host does not reach its files: by a tar that is run in it.
+
+gVisor keeps what its files hold to itself, so to go past it by the host would be to read and write something else. What
+comes out is the container's to say: it is taken apart, and placed on the host as everything else is (``files``).
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from bento.engine import reconcile
+from bento.engine.copy_ends import CopyOptions, End, archive_words, buffered, refuse_device, told, warn_of_left_out
+from bento.engine.tar_session import TarSession
+from bento.errors import Conflict, NotFound, RuntimeFailed, UsageError
+from bento.files.entry import Entry
+from bento.files.place import NEVER_REPLACED, Placer, disowned
+from bento.files.tarin import read_tar
+from bento.files.tarout import TarWriter
+from bento.files.walk import walk
+
+if TYPE_CHECKING:
+    from bento.engine.parts import Parts
+    from bento.model.container import Container
+
+_LINKS_MAX: Final = 40  # as the kernel's own (path_resolution(7))
+_WITHOUT_MADE_UP: Final = ("--exclude=./proc", "--exclude=./sys")
+
+
+def out_of_reach(parts: Parts, ref: str) -> Container | None:
+    """Return a container whose files only its own programs see now, None for another one. Raises NotFound."""
+    container = reconcile.find(parts, ref)
+    is_virtual = container.status.is_live and container.run is not None and not container.run.shows_processes
+    return container if is_virtual else None
+
+
+def copy_out(
+    parts: Parts, container: Container, path: str, there: End, options: CopyOptions, owner: tuple[int, int] | None
+) -> None:
+    """See ``copying.copy_out``."""
+    source = _end(container, path)
+    with _read(parts, container, source, follow=options.follow) as entries:
+        first = next(entries)
+        refuse_device(source, first.mode, owner)
+        target_fd, name = there.open_target(source, is_directory=first.is_directory)
+        try:
+            placer = Placer(target_fd, owner=owner)
+            try:
+                with told(source.named, there.named):
+                    placer.put_all(chain([first], entries), name)
+            finally:
+                placer.close()
+        finally:
+            os.close(target_fd)
+    warn_of_left_out(placer.left_out)
+
+
+def archive_out(parts: Parts, container: Container, path: str, fd: int, options: CopyOptions) -> None:
+    """See ``copying.archive_out``."""
+    source = _end(container, path)
+    with _read(parts, container, source, follow=options.follow) as entries:
+        writer = TarWriter(lambda data: _write_all(fd, data))
+        with told(source.named, archive_words):
+            writer.add_all(entries, "." if source.wants_content else source.name or ".")
+            writer.close()
+
+
+def copy_in(
+    parts: Parts, container: Container, here: End, path: str, options: CopyOptions, owner: tuple[int, int] | None
+) -> None:
+    """See ``copying.copy_in``."""
+    target = _end(container, path)
+    left_out: list[str] = []
+    source_fd = here.open_source(follow=options.follow)
+    try:
+        mode = os.fstat(source_fd).st_mode
+        refuse_device(here, mode, owner)
+        directory, name = _find_target(parts, container, target, here, is_directory=stat.S_ISDIR(mode))
+        with _writer(parts, container, directory) as writer, told(here.named, target.named):
+            writer.add_all(disowned(walk(source_fd), owner, left_out), name)
+            writer.close()
+    finally:
+        os.close(source_fd)
+    warn_of_left_out(left_out)
+
+
+def archive_in(parts: Parts, container: Container, fd: int, path: str) -> None:
+    """See ``copying.archive_in``."""
+    target = _end(container, path)
+    if not _look(parts, container, target.path, "."):
+        raise NotFound(f"no such directory {target.where}: {target.path}")
+    stream = buffered(lambda size: os.read(fd, size))
+    with _writer(parts, container, target.path) as writer, told(archive_words, target.named):
+        writer.add_all(read_tar(stream, archive_words()), "")
+        writer.close()
+
+
+def _end(container: Container, path: str) -> End:
+    return End(-1, path, f"in container {container.name}")
+
+
+@contextmanager
+def _read(parts: Parts, container: Container, source: End, *, follow: bool) -> Iterator[Iterator[Entry]]:
+    """Give what a path has, the top first, under the path ""."""
+    directory, name = posixpath.split(source.path)
+    words = ["-cf", "-"]
+    if source.wants_directory or not name or (follow and _look(parts, container, source.path, ".")):
+        directory, name = source.path, "."
+        words += _WITHOUT_MADE_UP if source.path == "/" else ()
+    elif follow:
+        words = ["-chf", "-"]
+    with TarSession(parts, container, source.path, "-C", directory, *words, f"./{name}") as session:
+        entries = _entries(session, source, "" if name == "." else name)
+        first = next(entries, None)
+        if first is None or first.path:
+            raise Conflict(f"nothing to copy {source.where}: {source.path}", hint="a socket?")
+        yield chain([first], entries)
+
+
+def _entries(session: TarSession, source: End, top: str) -> Iterator[Entry]:
+    stream = buffered(session.read)
+    words = f"what the tar {source.where} sent"
+    try:
+        for entry in read_tar(stream, words):
+            entry.path = _below(top, entry.path, words)
+            entry.link = _below(top, entry.link, words) if entry.link else ""
+            yield entry
+    except UsageError:
+        session.finish()  # why it is none is said there
+        raise
+    session.finish()
+
+
+def _below(top: str, path: str, words: str) -> str:
+    if not top:
+        return path
+    if path != top and not path.startswith(f"{top}/"):
+        raise RuntimeFailed(f"{words} holds {path!r}, which was not asked for")
+    return path[len(top) + 1 :]
+
+
+@contextmanager
+def _writer(parts: Parts, container: Container, directory: str) -> Iterator[TarWriter]:
+    with TarSession(parts, container, directory, "-C", directory, "-xpf", "-", has_input=True) as session:
+        yield TarWriter(session.write)
+        session.finish()
+
+
+def _look(parts: Parts, container: Container, directory: str, name: str) -> Entry | None:
+    """Return what a name in a directory is; with the name "." whether that is one. None when nothing is there."""
+    path = posixpath.join(directory, name)
+    with TarSession(parts, container, path, "-C", directory, "-cf", "-", f"./{name}") as session:
+        try:
+            return next(_entries(session, _end(container, path), ""), None)
+        except (NotFound, Conflict):
+            return None
+
+
+def _find_target(
+    parts: Parts, container: Container, target: End, source: End, *, is_directory: bool
+) -> tuple[str, str]:
+    """As ``End.open_target``, by what the tar in the container says; a path instead of an open directory."""
+    path = target.path
+    for _ in range(_LINKS_MAX):
+        if _look(parts, container, path, "."):
+            name = "" if is_directory and source.wants_content else source.name
+            if name:
+                _check_place(_look(parts, container, path, name), target, is_directory=is_directory)
+            return path, name
+        directory, name = posixpath.split(path)
+        if not _look(parts, container, directory, "."):
+            raise NotFound(f"no such directory {target.where}: {directory}")
+        there = _look(parts, container, directory, name)
+        if there is not None and stat.S_ISLNK(there.mode):
+            path = posixpath.normpath(posixpath.join(directory, there.target))
+            continue
+        if there is None and target.wants_directory and not is_directory:
+            raise NotFound(f"no such directory {target.where}: {target.path}")
+        _check_place(there, target, is_directory=is_directory or target.wants_directory)
+        return directory, name
+    raise NotFound(f"too many links {target.where}: {target.path}")
+
+
+def _check_place(there: Entry | None, target: End, *, is_directory: bool) -> None:
+    """Raise Conflict when what is there gives no way, as ``Placer`` would."""
+    if there is None or (is_directory and there.is_directory):
+        return
+    if is_directory:
+        raise Conflict(f"not a directory {target.where}: {target.path}", hint="a file is in the way")
+    if there.is_directory:
+        raise Conflict(f"cannot overwrite a directory by a file {target.where}: {target.path}")
+    if stat.S_IFMT(there.mode) in NEVER_REPLACED:
+        raise Conflict(
+            f"cannot overwrite a device, FIFO or socket {target.where}: {target.path}", hint="remove it first"
+        )
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
