@@ -215,12 +215,12 @@ def test_a_time_that_makes_no_sense_is_1970(mtime: str) -> None:
     ids=["owner", "name", "link"],
 )
 def test_what_no_file_can_have_is_refused(headers: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match="^it: "):
+    with pytest.raises(UsageError, match=r"^it: "):
         list(read_tar(io.BytesIO(member(pax_headers=headers, type=tarfile.SYMTYPE)), "it"))
 
 
 def test_a_damaged_header_is_not_taken_for_the_end() -> None:
-    with pytest.raises(UsageError, match="^it: this is no tar archive, or a damaged one"):
+    with pytest.raises(UsageError, match=r"^it: this is no tar archive, or a damaged one"):
         list(read_tar(io.BytesIO(member() + b"\xff" * 512 + member()), "it"))
 
 
