@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from bento.cli import format_options
 from bento.cli.context import Context, say, tell_person
 from bento.cli.render import ago, command_text, ports_text, status_text, table
 from bento.errors import StateCorrupt
+from bento.lazy import LazyModule
 from bento.model.container import Container
 from bento.units import rfc3339, short_id
 
+if TYPE_CHECKING:
+    from bento.cli import template
+else:
+    template = LazyModule("bento.cli.template")
+
 _HEADER = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES")
+_FIELDS = {
+    "ID": "CONTAINER ID",
+    "Names": "NAMES",
+    "Image": "IMAGE",
+    "Command": "COMMAND",
+    "CreatedAt": "CREATED AT",
+    "RunningFor": "CREATED",
+    "Status": "STATUS",
+    "State": "STATE",
+    "Ports": "PORTS",
+    "Labels": "LABELS",
+    "Mounts": "MOUNTS",
+    "Networks": "NETWORKS",
+    "Pid": "PID",
+    "ExitCode": "EXIT CODE",
+}
+"""What a template is given of a container, and the header of each in a table."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-a", "--all", action="store_true", help="also those that do not run")
     parser.add_argument("-q", "--quiet", action="store_true", help="only ids")
     parser.add_argument("--no-trunc", action="store_true", help="whole ids")
-    parser.add_argument("--format", choices=("table", "json"), default="table")
+    format_options.configure(parser, "table", "json")
     parser.add_argument(
         "--filter",
         action="append",
@@ -38,6 +63,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.quiet:
         for container in containers:
             say(container.id if args.no_trunc else short_id(container.id))
+    elif format_options.is_template(args.format):
+        fields = [_fields(container, is_whole=args.no_trunc) for container in containers]
+        format_options.show(args.format, fields, _FIELDS)
     elif args.format == "json":
         say(msgspec.json.format(msgspec.json.encode([_record(container) for container in containers])).decode())
     else:
@@ -73,4 +101,28 @@ def _record(container: Container) -> dict[str, object]:
         "ExitCode": ended.code if ended else None,
         "Labels": container.spec.labels,
         "Ports": ports_text(container),
+    }
+
+
+def _fields(container: Container, *, is_whole: bool) -> dict[str, object]:
+    """In the words of Docker's templates."""
+    spec, record = container.spec, _record(container)
+    command = f'"{" ".join(spec.argv)}"' if is_whole else command_text(container)
+    sources = [mount.source if mount.kind != "tmpfs" else mount.destination for mount in spec.mounts]
+    return {
+        "ID": container.id if is_whole else short_id(container.id),
+        "Names": container.name,
+        "Image": spec.image,
+        "Command": command,
+        "CreatedAt": template.time_text(container.created_unix_ns),
+        "RunningFor": ago(container.created_unix_ns),
+        "Status": status_text(container),
+        "State": record["State"],
+        "Ports": ports_text(container),
+        "Labels": template.labels_text(spec.labels),
+        "Mounts": ",".join(sources),
+        "Networks": spec.network,
+        "Pid": record["Pid"],
+        "ExitCode": record["ExitCode"],
+        "Label": lambda key: spec.labels.get(key, ""),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from bento import clock
 from bento.model.container import Container, Status
@@ -14,8 +15,13 @@ _COMMAND_MAX = 30
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return left-aligned columns, three blanks apart, as Docker prints them."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (header, *rows))
+    return aligned([header, *rows])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return the same of rows that need not be of the same length."""
+    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
 
 
