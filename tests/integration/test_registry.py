@@ -172,7 +172,7 @@ def test_a_guarded_registry_wants_a_certificate_and_a_password(bento: BentoCli, 
     assert bento("pull", "-q", "--tls-verify=false", "--creds", f"{USER}:{PASSWORD}", name).stdout
     authfile = tmp_path / "auth.json"
     authfile.write_text(json.dumps({"auths": {guarded.host: {"auth": "YW5uOnNlY3JldA=="}}}))
-    flags = (*trust, "--tls-verify", "true", "--authfile", authfile)
+    flags = (*trust, "--authfile", authfile, "--tls-verify")
     assert bento("push", "-q", *flags, name, guarded.name("copy:1")).stdout
     assert bento("pull", "-q", *flags, guarded.name("copy:1")).stdout
     assert "--creds" in bento.fails("push", *trust, name, guarded.name("copy:2"))

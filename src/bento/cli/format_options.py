@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from bento.cli.context import say
+from bento.cli.render import headless
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
@@ -40,10 +41,26 @@ def is_template(text: str) -> bool:
     return "{{" in text or (text.startswith(_TABLE) and bool(text.strip()))
 
 
-def show(text: str, records: Iterable[Mapping[str, Any]], headers: Mapping[str, str] | None = None) -> None:
+def show(
+    text: str,
+    records: Iterable[Mapping[str, Any]],
+    headers: Mapping[str, str] | None = None,
+    *,
+    has_header: bool = True,
+) -> None:
     """Print what a template makes of records. Raises UsageError."""
-    if output := template.render(text, records, headers):
+    output = template.render(text, records, headers)
+    if not has_header and text.startswith(_TABLE):
+        output = headless(output)
+    if output:
         say(output.removesuffix("\n"))
+
+
+def say_table(text: str, is_headless: bool) -> None:
+    """Print a table; one that has neither header nor rows is no line."""
+    shown = headless(text) if is_headless else text
+    if shown:
+        say(shown)
 
 
 def show_document(text: str | None, found: Sequence[Mapping[str, Any]]) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from bento.cli import format_options
 from bento.cli.context import Context, say
 from bento.cli.render import ago, cut, one_line, short_image_id, size_text, table
+from bento.cli.switches import add_switch
 from bento.engine.image_inspect import HistoryStep
 from bento.lazy import LazyModule
 from bento.units import rfc3339
@@ -37,6 +38,7 @@ _CREATED_BY_MAX = 45
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--no-trunc", action="store_true", help="whole ids and commands")
+    add_switch(parser, "-H", "--human", dest="human", default=True, help="sizes and times for people (default)")
     parser.add_argument("-q", "--quiet", action="store_true", help="only ids")
     format_options.configure(parser, "table", "json")
     parser.add_argument("image", help="name, id, or the beginning of an id")
@@ -52,9 +54,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     elif args.format == "json":
         say(msgspec.json.format(msgspec.json.encode([_record(step) for step in steps])).decode())
     elif format_options.is_template(args.format):
-        format_options.show(args.format, [_fields(step, is_whole=args.no_trunc) for step in steps], _FIELDS)
+        format_options.show(args.format, [_fields(step, args) for step in steps], _FIELDS)
     else:
-        say(table(_HEADER, [_row(step, is_whole=args.no_trunc) for step in steps]))
+        say(table(_HEADER, [_row(step, args) for step in steps]))
     return 0
 
 
@@ -64,13 +66,14 @@ def _id(step: HistoryStep, *, is_whole: bool) -> str:
     return step.image_id if is_whole else short_image_id(step.image_id)
 
 
-def _row(step: HistoryStep, *, is_whole: bool) -> tuple[str, ...]:
+def _row(step: HistoryStep, args: argparse.Namespace) -> tuple[str, ...]:
     created_by = one_line(step.created_by)
+    created = ago(step.created_unix_ns) if args.human else rfc3339(step.created_unix_ns)
     return (
-        _id(step, is_whole=is_whole),
-        ago(step.created_unix_ns) if step.created_unix_ns else "",
-        created_by if is_whole else cut(created_by, _CREATED_BY_MAX),
-        size_text(step.size_bytes),
+        _id(step, is_whole=args.no_trunc),
+        created if step.created_unix_ns else "",
+        created_by if args.no_trunc else cut(created_by, _CREATED_BY_MAX),
+        size_text(step.size_bytes) if args.human else str(step.size_bytes),
         one_line(step.comment),
     )
 
@@ -87,8 +90,8 @@ def _record(step: HistoryStep) -> dict[str, object]:
     }
 
 
-def _fields(step: HistoryStep, *, is_whole: bool) -> dict[str, object]:
+def _fields(step: HistoryStep, args: argparse.Namespace) -> dict[str, object]:
     """In the words of Docker's templates."""
     names = ("ID", "CreatedSince", "CreatedBy", "Size", "Comment")
-    shown: dict[str, object] = dict(zip(names, _row(step, is_whole=is_whole), strict=True))
+    shown: dict[str, object] = dict(zip(names, _row(step, args), strict=True))
     return shown | {"CreatedAt": template.time_text(step.created_unix_ns), "Author": one_line(step.author)}

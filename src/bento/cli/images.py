@@ -51,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="K=V",
         help="reference, dangling, label, before, since or until",
     )
+    parser.add_argument("-n", "--noheading", action="store_true", help="a table without its header")
     format_options.configure(parser, "table", "json")
     parser.add_argument("reference", nargs="?", help="only images of this name or pattern, as --filter reference=")
 
@@ -69,10 +70,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
         say(msgspec.json.format(msgspec.json.encode([_record(each) for each in found])).decode())
     elif format_options.is_template(args.format):
         fields = [row for each in found for row in _fields(each, is_whole=args.no_trunc)]
-        format_options.show(args.format, fields, _FIELDS)
+        format_options.show(args.format, fields, _FIELDS, has_header=not args.noheading)
     else:
         header = (*_HEADER[:2], "DIGEST", *_HEADER[2:]) if args.digests else _HEADER
-        say(table(header, [row for each in found for row in _rows(each, args)]))
+        format_options.say_table(table(header, [row for each in found for row in _rows(each, args)]), args.noheading)
     return 0
 
 

@@ -13,7 +13,7 @@ from bento.cli.render import ago, command_text, ports_text, status_text, table
 from bento.errors import StateCorrupt
 from bento.lazy import LazyModule
 from bento.model.container import Container
-from bento.units import rfc3339, short_id
+from bento.units import parse_number, rfc3339, short_id
 
 if TYPE_CHECKING:
     from bento.cli import template
@@ -43,8 +43,12 @@ _FIELDS = {
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("-a", "--all", action="store_true", help="also those that do not run")
+    last = parser.add_mutually_exclusive_group()
+    last.add_argument("-l", "--latest", action="store_true", help="the newest, whether it runs or not")
+    last.add_argument("-n", "--last", metavar="N", help="the N newest, whether they run or not")
     parser.add_argument("-q", "--quiet", action="store_true", help="only ids")
     parser.add_argument("--no-trunc", action="store_true", help="whole ids")
+    parser.add_argument("--noheading", action="store_true", help="a table without its header")
     format_options.configure(parser, "table", "json")
     parser.add_argument(
         "--filter",
@@ -58,18 +62,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out. A record that cannot be read does not hide the others."""
     unreadable: list[StateCorrupt] = []
+    newest = 1 if args.latest else None if args.last is None else parse_number(args.last, what="--last")
     with context.engine() as engine:
-        containers = engine.containers(all=args.all, filters=args.filter, on_unreadable=unreadable.append)
+        is_all = args.all or newest is not None
+        containers = engine.containers(all=is_all, filters=args.filter, on_unreadable=unreadable.append)[:newest]
     if args.quiet:
         for container in containers:
             say(container.id if args.no_trunc else short_id(container.id))
     elif format_options.is_template(args.format):
         fields = [_fields(container, is_whole=args.no_trunc) for container in containers]
-        format_options.show(args.format, fields, _FIELDS)
+        format_options.show(args.format, fields, _FIELDS, has_header=not args.noheading)
     elif args.format == "json":
         say(msgspec.json.format(msgspec.json.encode([_record(container) for container in containers])).decode())
     else:
-        say(table(_HEADER, [_row(container, is_whole=args.no_trunc) for container in containers]))
+        rows = [_row(container, is_whole=args.no_trunc) for container in containers]
+        format_options.say_table(table(_HEADER, rows), args.noheading)
     for error in unreadable:
         tell_person(f"bento: {error}")
     return unreadable[0].exit_code if unreadable else 0

@@ -18,6 +18,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return aligned([header, *rows])
 
 
+def headless(text: str) -> str:
+    """Return a table without its header."""
+    return text.partition("\n")[2]
+
+
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Return the same of rows that need not be of the same length."""
     widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from bento.engine.create import HOST_IMAGE, find_image
 from bento.engine.images import record
-from bento.engine.pull import Pulled, check_platform, parse_platform
+from bento.engine.pull import Pulled, check_platform
 from bento.errors import UsageError
 from bento.model import reference
+from bento.oci.image import parse_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

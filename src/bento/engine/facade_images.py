@@ -39,9 +39,20 @@ class ImageVerbs:
 
     parts: Parts
 
-    def import_image(self, source: Path, name: str, config: ImageConfig | None = None) -> Image:
-        """Make an image of a directory or tar archive. Raises UsageError, StorageUnusable."""
-        return images.import_image(self.parts, source, name, config)
+    def import_image(
+        self,
+        source: Path,
+        name: str = "",
+        config: ImageConfig | None = None,
+        *,
+        message: str = "",
+        platform: str = "",
+    ) -> Image:
+        """Make an image of a directory or tar archive; without a name it has none. Raises UsageError, StorageUnusable.
+
+        ``message``: a comment for its history. ``platform``: what it says it is for, this machine's when empty.
+        """
+        return images.import_image(self.parts, source, name, config, message=message, platform=platform)
 
     def pull(
         self,
@@ -135,6 +146,9 @@ class ImageVerbs:
         """Give an image one more name. Raises NotFound, UsageError."""
         return images.tag_image(self.parts, ref, name)
 
-    def remove_image(self, ref: str, *, force: bool = False) -> RemovedImage:
-        """Take a name from an image, or delete it. Raises NotFound, Conflict when containers hold it."""
-        return images.remove_image(self.parts, ref, force=force)
+    def remove_image(self, ref: str, *, force: bool = False, all_names: bool = False) -> RemovedImage:
+        """Take a name from an image, or delete it; ``all_names``: by its id also when it has several.
+
+        Raises NotFound, Conflict when containers hold it.
+        """
+        return images.remove_image(self.parts, ref, force=force, all_names=all_names)

@@ -13,6 +13,7 @@ from bento.engine.layers import unused
 from bento.errors import Conflict, UsageError
 from bento.model import reference
 from bento.model.image import Image, ImageConfig
+from bento.oci.image import host_platform, parse_platform
 
 if TYPE_CHECKING:
     from bento.engine.parts import Parts
@@ -48,14 +49,23 @@ def record(parts: Parts, image: Image, *names: str) -> set[str]:
     return unused(parts, (*before.layers, *before.blobs)) if before else set()
 
 
-def import_image(parts: Parts, source: Path, name: str, config: ImageConfig | None) -> Image:
-    """Make an image of a directory or tar archive; an older image of the name loses it.
+def import_image(
+    parts: Parts, source: Path, name: str, config: ImageConfig | None, *, message: str = "", platform: str = ""
+) -> Image:
+    """Make an image of a directory or tar archive; an older image of the name loses it. ``name`` "": it has none.
 
     Raises UsageError for the name or the source, StorageUnusable; then nothing is left.
     """
-    full = new_name(name)
+    names = [new_name(name)] if name else []
+    made_for = parse_platform(platform) if platform else host_platform()
     parts.storage.check()
-    image = parts.images.import_rootfs(source, config or ImageConfig(), lambda made: record(parts, made, full))
+    image = parts.images.import_rootfs(
+        source,
+        config or ImageConfig(),
+        lambda made: record(parts, made, *names),
+        platform=made_for,
+        message=message,
+    )
     return parts.store.get_image(image.id) or image
 
 
@@ -70,11 +80,11 @@ def tag_image(parts: Parts, ref: str, name: str) -> Image:
     return replace(image, names=tuple(sorted({*image.names, full})))
 
 
-def remove_image(parts: Parts, ref: str, *, force: bool = False) -> RemovedImage:
+def remove_image(parts: Parts, ref: str, *, force: bool = False, all_names: bool = False) -> RemovedImage:
     """Take a name from an image; with the last one the image goes, with what no other shares.
 
-    By its id all its names go, when ``force`` or when it has one at most. ``force`` takes the names also from an image
-    that containers hold; it stays, without names. Raises NotFound, Conflict when containers hold it.
+    By its id all its names go, when ``force`` or ``all_names``, or when it has one at most. ``force`` takes the names
+    also from an image that containers hold; it stays, without names. Raises NotFound, Conflict when containers hold it.
     """
     if ref == HOST_IMAGE:
         raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and cannot be removed")
@@ -84,7 +94,7 @@ def remove_image(parts: Parts, ref: str, *, force: bool = False) -> RemovedImage
         nonlocal outcome
         image = parts.store.find_image(ref)
         named = _named_by(image, ref)
-        if not named and len(image.names) > 1 and not force:
+        if not named and len(image.names) > 1 and not (force or all_names):
             names = ", ".join(map(reference.familiar, image.names))
             raise Conflict(f"image {ref} has several names: {names}", hint="remove one of them, or use -f")
         going = named or image.names

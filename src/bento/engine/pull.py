@@ -13,7 +13,7 @@ from bento.errors import MissingTool, NotFound, NotPermitted, TransportFailed, U
 from bento.model import reference
 from bento.model.image import Image
 from bento.model.transfer import Access
-from bento.oci.image import Platform, host_platform
+from bento.oci.image import Platform, host_platform, parse_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 REGISTRY: Final = "docker://"
 _OTHERS: Final = ("oci:", "dir:", "containers-storage:")
 ARCHIVES: Final = ("docker-archive:", "oci-archive:")
-POLICIES: Final = ("missing", "always", "never")
-_PLATFORM_HINT: Final = "use OS/ARCH[/VARIANT], such as linux/arm64"
+POLICIES: Final = ("missing", "always", "newer", "never")
 
 
 class Pulled(Struct, frozen=True):
@@ -74,30 +73,45 @@ def provide(
     access: Access | None,
     on_progress: OnProgress | None = None,
 ) -> Pulled | None:
-    """Have the image of this name or id here, as the policy says: ``missing``, ``always`` or ``never`` fetch it.
+    """Have the image of this name or id here, as the policy says: ``missing``, ``always``, ``newer`` or ``never``.
 
-    Returns what was fetched; None when nothing was. Raises as ``pull``; NotFound when it is not here and must not be
-    fetched.
+    ``newer`` asks always, and makes do with what is here when it gets no answer. One that is here for another platform
+    than the one asked for is not here. Returns what was fetched; None when nothing was. Raises as ``pull``; NotFound
+    when it is not here and must not be fetched.
     """
     if policy not in POLICIES:
         raise UsageError(f"unknown pull policy {policy!r}", hint=f"use {', '.join(POLICIES)}")
+    wanted = parse_platform(platform) if platform else None
     if ref == HOST_IMAGE:
+        if wanted is not None and not _fits(host_platform(), wanted, is_exact=True):
+            raise UsageError(f"{HOST_IMAGE!r} is this machine, and not for {wanted}", hint="leave --platform away")
         return None
-    if policy != "always":
-        try:
-            find_image(parts, ref)
-        except NotFound as error:
-            if policy == "never":
-                raise NotFound(error.message, hint="--pull never: see bento images, or pull it") from None
-        else:
-            return None
+    missing = _missing(parts, ref, wanted)
+    if missing is None and policy in ("missing", "never"):
+        return None
+    if missing is not None and policy == "never":
+        raise NotFound(missing.message, hint="--pull never: see bento images, or pull it")
     try:
         return pull(parts, ref, platform=platform, access=access, on_progress=on_progress)
     except (NotFound, NotPermitted, TransportFailed, MissingTool) as error:
+        if policy == "newer" and missing is None:
+            return None
         if policy == "always":
             raise
         words = f"no such image: {ref}, and it cannot be fetched: {error.message}"
         raise type(error)(words, hint=error.hint) from error
+
+
+def _missing(parts: Parts, ref: str, wanted: Platform | None) -> NotFound | None:
+    """Return why an image counts as not here; None when it is."""
+    try:
+        image = find_image(parts, ref)
+    except NotFound as error:
+        return error
+    own = Platform(image.os, image.architecture, image.variant)
+    if wanted is not None and not _fits(own, wanted, is_exact=True):
+        return NotFound(f"image {ref} is here for {own}, not for {wanted}")
+    return None
 
 
 def candidates(parts: Parts, name: str) -> list[str]:
@@ -112,26 +126,22 @@ def candidates(parts: Parts, name: str) -> list[str]:
     return [str(reference.parse(f"{registry}/{name}")) for registry in parts.registries]
 
 
-def parse_platform(text: str) -> Platform:
-    """``OS/ARCH[/VARIANT]``. Raises UsageError."""
-    words = text.split("/")
-    if not 2 <= len(words) <= 3 or not all(word.isascii() and word.isalnum() for word in words):
-        raise UsageError(f"bad platform {text!r}", hint=_PLATFORM_HINT)
-    if words[0] != "linux":
-        raise UsageError(f"Bento cannot run images for {words[0]}", hint=_PLATFORM_HINT)
-    return Platform(*words)
-
-
 def check_platform(image: Image, what: str, wanted: Platform | None) -> None:
     """Refuse an image that is not for the platform that was asked for; warn of one that is not for this machine."""
-    own = Platform(image.os, image.architecture, image.variant)
-    want = wanted or host_platform()
-    fits = not image.architecture or (own.os, own.architecture) == (want.os, want.architecture)
-    if fits and not (wanted and wanted.variant and own.variant and own.variant != wanted.variant):
+    own, want = Platform(image.os, image.architecture, image.variant), wanted or host_platform()
+    if _fits(own, want, is_exact=wanted is not None):
         return
     if wanted is not None:
         raise UsageError(f"{what} is for {own}, not for {wanted}", hint="leave --platform away, or name another image")
     log.warning(f"{what} is for {own}, and this machine is {want}: its programs may not run")
+
+
+def _fits(own: Platform, want: Platform, *, is_exact: bool) -> bool:
+    """An image that names no architecture fits anywhere; variants count when both are named, and asked for."""
+    if not own.architecture:
+        return True
+    is_same = (own.os, own.architecture) == (want.os, want.architecture)
+    return is_same and not (is_exact and want.variant and own.variant and own.variant != want.variant)
 
 
 def _bring(

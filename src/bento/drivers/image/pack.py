@@ -11,10 +11,12 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from bento.command import Child, find_program, spawn
 from bento.drivers.image.source import Source
 from bento.errors import MissingTool, UsageError
-from bento.model.image import Image, ImageConfig
+from bento.model.image import HistoryEntry, Image, ImageConfig
 from bento.oci import image as oci
 
 if TYPE_CHECKING:
@@ -41,7 +43,15 @@ _PACK: Final = (
 _GIVE: Final = "give a root filesystem: bin, etc, usr, ..."
 
 
-def import_rootfs(intake: StoreIntake, path: Path, config: ImageConfig, record: Record) -> Image:
+class About(Struct, frozen=True, kw_only=True):
+    """What the image says of itself."""
+
+    config: ImageConfig
+    platform: oci.Platform | None
+    message: str
+
+
+def import_rootfs(intake: StoreIntake, path: Path, about: About, record: Record) -> Image:
     """Make an image of a directory or an archive; see ``ImageStore.import_rootfs``."""
     source = Source(path)
     try:
@@ -57,7 +67,8 @@ def import_rootfs(intake: StoreIntake, path: Path, config: ImageConfig, record: 
         ) from error
     if intake.is_empty(diff_id):
         raise UsageError(f"{source.words} holds no files", hint=_GIVE)
-    content = oci.write_config(config, oci.host_platform(), [diff_id])
+    history = [HistoryEntry(comment=about.message)] if about.message else []
+    content = oci.write_config(about.config, about.platform or oci.host_platform(), [diff_id], history=history)
     config_digest = intake.add_bytes(content)
     layer = oci.Descriptor(oci.layer_type(intake.blob_head(digest)), digest, intake.blob_size(digest))
     manifest = oci.write_manifest(oci.Descriptor(oci.OCI_CONFIG, config_digest, len(content)), [layer])
