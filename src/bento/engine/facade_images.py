@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from bento.engine import (
         archive,
@@ -95,8 +95,12 @@ class ImageVerbs:
     ) -> str:
         """Copy an image to the registry in its name, or to ``destination``; return its digest there. Blocks.
 
+        ``destination`` may be an archive, as ``docker-archive:FILE``: it is written as by ``save``.
+
         Raises NotFound, UsageError, NotPermitted, TransportFailed, MissingTool.
         """
+        if place := archive.parse_place(destination):
+            return archive.push_archive(self.parts, ref, place)
         return push.push(self.parts, ref, destination, access=access, on_progress=on_progress)
 
     def save(self, refs: Sequence[str], target: Path | int, format: str = "docker-archive") -> None:
@@ -107,13 +111,20 @@ class ImageVerbs:
         archive.save(self.parts, refs, target, format)
 
     def load(
-        self, source: Path, *, platform: str = "", on_progress: Callable[[TransferProgress], None] | None = None
+        self,
+        source: Path | str,
+        *,
+        platform: str = "",
+        on_progress: Callable[[TransferProgress], None] | None = None,
     ) -> list[Pulled]:
         """Read all images of an archive; ``-`` is standard input. Blocks.
 
-        Raises UsageError for what is no such archive, StorageUnusable, MissingTool.
+        ``source`` may be a text as ``docker-archive:FILE`` or ``oci-archive:FILE:NAME``, which means the one image of
+        that name. Raises UsageError for what is no such archive, NotFound, StorageUnusable, MissingTool.
         """
-        return archive.load(self.parts, source, platform=platform, on_progress=on_progress)
+        place = archive.parse_place(source) if isinstance(source, str) else None
+        path, name = (place.path, place.name) if place else (Path(source), "")
+        return archive.load(self.parts, path, name=name, platform=platform, on_progress=on_progress)
 
     def images(self, *, filters: Iterable[str] = ()) -> list[Image]:
         """Return the stored images, newest first. ``host`` is not one of them: it is this machine.

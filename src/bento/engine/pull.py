@@ -53,6 +53,8 @@ def pull(
     if source.startswith(_OTHERS):
         return Pulled(_bring(parts, source, name := _name_in(source), wanted, access, on_progress), name)
     refusals: list[NotFound | NotPermitted] = []
+    if source.startswith(ARCHIVES):
+        raise UsageError(f"{source} is an archive, which may hold several images", hint="load it, then name one")
     for name in candidates(parts, source.removeprefix(REGISTRY)):
         try:
             return Pulled(_bring(parts, f"{REGISTRY}{name}", name, wanted, access, on_progress), name)
