@@ -177,10 +177,12 @@ def test_what_is_no_archive_of_images_is_refused_in_one_line(bento: BentoCli, tm
     broken = tmp_path / "broken.gz"
     broken.write_bytes(b"\x1f\x8b" + os.urandom(1000))
     for file in (junk, empty, plain, broken, Path("/dev/null")):
-        assert str(file) in bento.fails("load", "-i", file, code=2)
-    assert "bento pull oci:" in bento.fails("load", "-i", tmp_path, code=2)
-    assert "no such file" in bento.fails("load", "-i", "/nonexistent", code=2).lower()
-    assert bento.fails("load", code=2, stdin="")
+        assert str(file) in bento.fails("load", "-i", file)
+    assert "bento pull oci:" in bento.fails("load", "-i", tmp_path)
+    line = bento.fails("load", "-i", "/nonexistent")
+    assert "/nonexistent: no such file" in line
+    assert "give a directory" not in line
+    assert "standard input" in bento.fails("load", stdin="")
     assert bento("images", "-q").stdout == ""
     assert_clean(bento)
     assert not list((bento.roots.root / "layers").glob("tmp-*"))
@@ -208,7 +210,7 @@ def test_an_archive_for_several_platforms_gives_the_one_that_is_wanted(bento: Be
         bento("load", "-q", "--platform", f"linux/{architecture}", "-i", tmp_path / "multi.tar")
         found = json.loads(bento("images", "--format", "json").stdout)
         assert [each["architecture"] for each in found if each["names"]] == [architecture]
-    assert "linux/arm64" in bento.fails("load", "-q", "--platform", "linux/s390x", "-i", tmp_path / "multi.tar", code=2)
+    assert "linux/arm64" in bento.fails("load", "-q", "--platform", "linux/s390x", "-i", tmp_path / "multi.tar")
 
 
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])

@@ -124,3 +124,16 @@ def test_tls_verify_takes_no_image_for_its_value(bento: BentoCli, place: Registr
     finished = bento("create", "-q", "--tls-verify=false", "--platform", host_platform().architecture, name, "/x")
     assert finished.stderr == ""
     assert "not for linux/s390x" in bento.fails("create", "--pull", "never", "--platform", "s390x", name, "/x")
+
+
+def test_what_is_no_image_is_no_mistake_of_the_call(bento: BentoCli, roots: Roots, tmp_path: Path) -> None:
+    make_image(roots, "bb", layers=[{"x": b"x"}])
+    junk = tmp_path / "junk"
+    junk.write_text("junk")
+    for words in (("load", "-i", junk), ("import", junk), ("pull", f"docker-archive:{junk}")):
+        assert str(junk) in bento.fails(*words)
+    for words in (("load", "-i", tmp_path / "no"), ("import", tmp_path / "no")):
+        assert f"{tmp_path}/no: no such file" in bento.fails(*words)
+    line = bento.fails("push", "bb", f"oci:{tmp_path}/no/where")
+    assert f"{tmp_path}/no/where cannot be written" in line
+    assert "make that directory first" in line

@@ -71,13 +71,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("-m", "--memory", metavar="BYTES[kmg]", help="at most so much memory")
     add("--cpus", metavar="N", help="at most so many CPUs' time, such as 0.5")
     add("--cidfile", metavar="F", help="write the id to a new file")
+    _configure_fetching(parser)
+    add("image", help="an image's name or id, or 'host': this machine's own files, copy-on-write")
+    command = add("command", nargs=argparse.REMAINDER, help="the program and its arguments")
+    command.required = False  # argparse would name it beside a missing image
+
+
+def _configure_fetching(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add("--pull", choices=POLICIES, default="missing", help="when to fetch the image (default missing)")
     transfer_options.add_platform(parser)
     transfer_options.add_tls_verify(parser)
     add("-q", "--quiet", action="store_true", help="show no progress when the image is fetched")
-    add("image", help="an image's name or id, or 'host': this machine's own files, copy-on-write")
-    command = add("command", nargs=argparse.REMAINDER, help="the program and its arguments")
-    command.required = False  # argparse would name it beside a missing image
 
 
 def read(args: argparse.Namespace) -> CreateOptions:

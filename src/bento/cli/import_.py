@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from bento.cli.context import Context, say
-from bento.errors import UsageError
 from bento.model.image import ImageConfig
 from bento.oci.change import apply_changes
 
@@ -28,10 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: print the image's id."""
     config = apply_changes(ImageConfig(), args.change)
-    source = Path(args.source)
-    if args.source != "-" and not source.exists():
-        raise UsageError(f"{source}: no such file or directory")
     with context.engine() as engine:
-        made = engine.import_image(source, args.name, config, message=args.message, platform=args.platform)
+        made = engine.import_image(Path(args.source), args.name, config, message=args.message, platform=args.platform)
         say(made.id)
     return 0

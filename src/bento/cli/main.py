@@ -244,4 +244,4 @@ def _usage(stream: TextIO, status: int) -> int:
 
 
 def _complain(text: str) -> None:
-    sys.stderr.write(f"bento: {text}\n")
+    sys.stderr.write(f"bento: {log.printable(text)}\n")

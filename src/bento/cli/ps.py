@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bento.cli import format_options
-from bento.cli.context import Context, say, tell_person
+from bento.cli.context import Context, complain, say
 from bento.cli.render import ago, command_text, ports_text, status_text, table
 from bento.errors import StateCorrupt
 from bento.lazy import LazyModule
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         rows = [_row(container, is_whole=args.no_trunc) for container in containers]
         format_options.say_table(table(_HEADER, rows), args.noheading)
     for error in unreadable:
-        tell_person(f"bento: {error}")
+        complain(error)
     return unreadable[0].exit_code if unreadable else 0
 
 

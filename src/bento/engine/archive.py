@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from bento.engine.create import HOST_IMAGE, find_image
-from bento.engine.images import record
+from bento.engine.images import about, record
 from bento.engine.pull import ARCHIVES, Pulled, check_platform
 from bento.errors import NotFound, UsageError
 from bento.model import reference
@@ -82,14 +83,15 @@ def load(
 ) -> list[Pulled]:
     """Read all images of an archive, or the one of this full name; ``-`` is standard input. Blocks.
 
-    Raises UsageError for what is no such archive, NotFound for a name that is not in it, StorageUnusable, MissingTool;
+    Raises BadImage for what is no such archive, NotFound for a name that is not in it, StorageUnusable, MissingTool;
     images that were whole before stay.
     """
     wanted = parse_platform(platform) if platform else None
     parts.storage.check()
     parts.images.remove_leftovers()
     loaded = []
-    with parts.images.transfer(on_progress) as transfer:
+    words = "standard input" if os.fspath(source) == "-" else os.fspath(source)
+    with parts.images.transfer(on_progress) as transfer, about(words):
         for found in transfer.load(source, wanted):
             if name and name not in found.names:
                 continue

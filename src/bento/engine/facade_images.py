@@ -48,7 +48,7 @@ class ImageVerbs:
         message: str = "",
         platform: str = "",
     ) -> Image:
-        """Make an image of a directory or tar archive; without a name it has none. Raises UsageError, StorageUnusable.
+        """Make an image of a directory or tar archive; without a name it has none. Raises UsageError, BadImage.
 
         ``message``: a comment for its history. ``platform``: what it says it is for, this machine's when empty.
         """
@@ -65,8 +65,8 @@ class ImageVerbs:
         """Fetch an image: ``NAME[:TAG|@DIGEST]``, or another place such as ``oci:DIR``. Blocks.
 
         ``platform``: ``OS/ARCH[/VARIANT]``, this machine's when empty. ``on_progress`` is called by several threads.
-        Raises UsageError, NotFound, NotPermitted, TransportFailed, StorageUnusable, MissingTool; then nothing is
-        recorded, and what has come whole is kept for the next time.
+        Raises UsageError, BadImage, NotFound, NotPermitted, TransportFailed, StorageUnusable, MissingTool; then nothing
+        is recorded, and what has come whole is kept for the next time.
         """
         return pull.pull(self.parts, source, platform=platform, access=access, on_progress=on_progress)
 
@@ -120,7 +120,7 @@ class ImageVerbs:
         """Read all images of an archive; ``-`` is standard input. Blocks.
 
         ``source`` may be a text as ``docker-archive:FILE`` or ``oci-archive:FILE:NAME``, which means the one image of
-        that name. Raises UsageError for what is no such archive, NotFound, StorageUnusable, MissingTool.
+        that name. Raises BadImage for what is no such archive, NotFound, StorageUnusable, MissingTool.
         """
         place = archive.parse_place(source) if isinstance(source, str) else None
         path, name = (place.path, place.name) if place else (Path(source), "")

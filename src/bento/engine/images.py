@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +13,26 @@ from msgspec.structs import replace
 
 from bento.engine.create import HOST_IMAGE
 from bento.engine.layers import unused
-from bento.errors import Conflict, UsageError
+from bento.errors import BadImage, Conflict, UsageError
 from bento.model import reference
 from bento.model.image import Image, ImageConfig
 from bento.oci.image import host_platform, parse_platform
 
 if TYPE_CHECKING:
     from bento.engine.parts import Parts
+
+
+@contextmanager
+def about(subject: str) -> Iterator[None]:
+    """Say of what came from elsewhere, and makes no image, what it is: the call itself was no mistake.
+
+    Raises BadImage for any UsageError within.
+    """
+    try:
+        yield
+    except UsageError as error:
+        message = error.message if subject in error.message else f"{subject}: {error.message}"
+        raise BadImage(message, hint=error.hint) from error
 
 
 class RemovedImage(Struct, frozen=True, kw_only=True):
@@ -54,18 +70,19 @@ def import_image(
 ) -> Image:
     """Make an image of a directory or tar archive; an older image of the name loses it. ``name`` "": it has none.
 
-    Raises UsageError for the name or the source, StorageUnusable; then nothing is left.
+    Raises UsageError for the name, BadImage and NotFound for the source, StorageUnusable; then nothing is left.
     """
     names = [new_name(name)] if name else []
     made_for = parse_platform(platform) if platform else host_platform()
     parts.storage.check()
-    image = parts.images.import_rootfs(
-        source,
-        config or ImageConfig(),
-        lambda made: record(parts, made, *names),
-        platform=made_for,
-        message=message,
-    )
+    with about(os.fspath(source) if os.fspath(source) != "-" else "standard input"):
+        image = parts.images.import_rootfs(
+            source,
+            config or ImageConfig(),
+            lambda made: record(parts, made, *names),
+            platform=made_for,
+            message=message,
+        )
     return parts.store.get_image(image.id) or image
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from bento import log
 from bento.engine.create import HOST_IMAGE, find_image
-from bento.engine.images import record
+from bento.engine.images import about, record
 from bento.errors import MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
 from bento.model import reference
 from bento.model.image import Image
@@ -44,12 +44,16 @@ def pull(
     A name without a registry is looked for in the configured ones, in their order; the next one is asked only when
     one says that it has no such image, or none for us.
 
-    Raises UsageError, NotFound, NotPermitted, TransportFailed, StorageUnusable, MissingTool; then nothing is recorded,
-    and what has come whole is not fetched again the next time.
+    Raises UsageError, BadImage, NotFound, NotPermitted, TransportFailed, StorageUnusable, MissingTool; then nothing is
+    recorded, and what has come whole is not fetched again the next time.
     """
     wanted = parse_platform(platform) if platform else None
     access = access or Access()
     parts.storage.check()
+    if source == HOST_IMAGE:
+        raise UsageError(
+            f"{HOST_IMAGE!r} is this machine's own root filesystem: there is nothing to fetch", hint="run it as it is"
+        )
     if source.startswith(_OTHERS):
         return Pulled(_bring(parts, source, name := _name_in(source), wanted, access, on_progress), name)
     refusals: list[NotFound | NotPermitted] = []
@@ -118,7 +122,7 @@ def _missing(parts: Parts, ref: str, wanted: Platform | None) -> NotFound | None
 
 def candidates(parts: Parts, name: str) -> list[str]:
     """Return the full names that a name may mean. Raises UsageError."""
-    if reference.has_registry(name):
+    if not name or reference.has_registry(name):
         return [str(reference.parse(name))]
     for registry in parts.registries:
         if not reference.has_registry(f"{registry}/{name}"):
@@ -156,7 +160,7 @@ def _bring(
         return record(parts, made, *names)
 
     parts.images.remove_leftovers()  # what an interrupted pull was in the midst of, which may be large
-    with parts.images.transfer(on_progress) as transfer:
+    with parts.images.transfer(on_progress) as transfer, about(name or source):
         digest = parts.transport.fetch(
             source, transfer, access=access, platform=wanted or host_platform(), on_progress=on_progress
         )

@@ -69,6 +69,8 @@ def parse(text: str) -> Reference:
 
     Raises UsageError for what Docker would refuse, too.
     """
+    if not text:
+        raise UsageError("the name of the image is empty", hint="write [REGISTRY/]NAME[:TAG]")
     name, at, digest = text.partition("@")
     if "://" in text:
         raise _bad(text, "a name has no scheme: write HOST[:PORT]/NAME; --tls-verify=false speaks plain HTTP")

@@ -10,7 +10,7 @@ import pytest
 from bento.cli import transfer_options
 from bento.drivers.transport.fake import FakeTransport
 from bento.engine import pull
-from bento.errors import BentoError, MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
+from bento.errors import BadImage, BentoError, MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
 from bento.model.image import Image, ImageConfig
 from bento.model.transfer import Access, Credentials
 from bento.oci.image import Platform, parse_platform
@@ -161,7 +161,7 @@ def test_a_registry_of_the_configuration_must_be_a_host(parts):
 
 def test_an_image_for_another_platform_is_refused_only_when_one_was_asked_for(parts):
     parts.transport.images["docker://h.example/web:1"] = b"m"
-    with pytest.raises(UsageError, match="is for linux/amd64, not for linux/riscv64"):
+    with pytest.raises(BadImage, match="is for linux/amd64, not for linux/riscv64"):
         fetch(parts, "h.example/web:1", platform="linux/riscv64")
     assert parts.store.list_images() == []
     assert fetch(parts, "h.example/web:1", platform="linux/amd64").name
