@@ -43,6 +43,13 @@ def test_listings_take_templates(world: BentoCli) -> None:
     assert world("ps", "--format", "{{.ID}}").stdout == ""
 
 
+def test_labels_and_commands_of_strangers_stay_in_their_line(bento: BentoCli) -> None:
+    bento("create", "--name", "w", "--label", "x=1\n\x1b[2J", "host", "echo", "a\nb")
+    assert bento("ps", "-a", "--format", '{{.Labels}} {{.Label "x"}}').stdout == "x=1\\n\\x1b[2J 1\\n\\x1b[2J\n"
+    assert bento("ps", "-a", "--no-trunc", "--format", "{{.Command}}").stdout == '"echo a\\nb"\n'
+    assert len(bento("ps", "-a").stdout.splitlines()) == 2
+
+
 def test_bare_ids_and_templates_go_together_as_in_docker(world: BentoCli) -> None:
     short = world("ps", "-aq").stdout
     assert world("ps", "-aq", "--format", "{{.Names}}").stdout == short

@@ -95,7 +95,7 @@ def _names(each: ImageUsage) -> list[tuple[str, str, str]]:
 
 def _fields(each: ImageUsage, *, is_whole: bool) -> list[dict[str, object]]:
     """In the words of Docker's templates."""
-    image, labels = each.image, each.image.config.labels
+    image = each.image
     common: dict[str, object] = {
         "ID": image.id if is_whole else short_image_id(image.id),
         "CreatedSince": ago(image.created_unix_ns),
@@ -104,8 +104,7 @@ def _fields(each: ImageUsage, *, is_whole: bool) -> list[dict[str, object]]:
         "SharedSize": size_text(each.shared_bytes),
         "UniqueSize": size_text(each.unique_bytes),
         "Containers": len(each.containers),
-        "Labels": template.labels_text(labels),
-        "Label": lambda key: labels.get(key, ""),
+        **template.label_fields(image.config.labels),
     }
     return [
         {"Repository": repository, "Tag": tag, "Digest": digest, **common} for repository, tag, digest in _names(each)

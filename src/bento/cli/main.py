@@ -236,7 +236,7 @@ def _usage(stream: TextIO, status: int) -> int:
     )
     write("Stops containers gracefully, says what happened, and leaves nothing behind.\n\n")
     for verb, (_, about) in VERBS.items():
-        write(f"  {verb:<15} {about}\n")
+        write(f"  {verb:<16} {about}\n")
     write(
         "\nAlso as 'bento container VERB', 'bento image VERB', 'bento system VERB'. 'bento VERB --help' tells more.\n"
     )

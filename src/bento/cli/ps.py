@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bento import log
 from bento.cli import format_options
 from bento.cli.context import Context, complain, say
 from bento.cli.render import ago, command_text, ports_text, status_text, table
@@ -120,16 +121,15 @@ def _fields(container: Container, *, is_whole: bool) -> dict[str, object]:
         "ID": container.id if is_whole else short_id(container.id),
         "Names": container.name,
         "Image": spec.image,
-        "Command": command,
+        "Command": log.printable(command),
         "CreatedAt": template.time_text(container.created_unix_ns),
         "RunningFor": ago(container.created_unix_ns),
         "Status": status_text(container),
         "State": record["State"],
         "Ports": ports_text(container),
-        "Labels": template.labels_text(spec.labels),
         "Mounts": ",".join(sources),
         "Networks": spec.network,
         "Pid": record["Pid"],
         "ExitCode": record["ExitCode"],
-        "Label": lambda key: spec.labels.get(key, ""),
+        **template.label_fields(spec.labels),
     }

@@ -14,6 +14,7 @@ from bento.cli.render import aligned
 from bento.cli.template_eval import evaluate
 from bento.cli.template_parse import parse
 from bento.errors import UsageError
+from bento.log import printable
 
 TABLE: Final = "table "
 
@@ -36,9 +37,12 @@ def render(text: str, records: Iterable[Mapping[str, Any]], headers: Mapping[str
     return "".join(f"{line}\n" for line in lines)
 
 
-def labels_text(labels: Mapping[str, str]) -> str:
-    """Return labels as Docker's listings have them."""
-    return ",".join(f"{key}={value}" for key, value in labels.items())
+def label_fields(labels: Mapping[str, str]) -> dict[str, Any]:
+    """Return labels as Docker's listings have them: all, and a method for one. They stay in their line."""
+    return {
+        "Labels": printable(",".join(f"{key}={value}" for key, value in labels.items())),
+        "Label": lambda key: printable(labels.get(key, "")),
+    }
 
 
 def time_text(unix_ns: int) -> str:

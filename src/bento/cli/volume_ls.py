@@ -57,6 +57,4 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _fields(described: dict[str, Any]) -> dict[str, object]:
     """In the words of Docker's templates."""
-    labels: dict[str, str] = described["Labels"] or {}
-    own = {name: described[name] for name in _FIELDS}
-    return own | {"Labels": template.labels_text(labels), "Label": lambda key: labels.get(key, "")}
+    return {name: described[name] for name in _FIELDS} | template.label_fields(described["Labels"] or {})
