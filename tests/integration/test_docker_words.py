@@ -51,6 +51,20 @@ def test_ps_shows_the_newest(bento: BentoCli) -> None:
         bento.fails("ps", f"--last={bad}", code=2)
 
 
+def test_ps_shows_sizes(bento: BentoCli, tmp_path: Path) -> None:
+    bento("import", busybox_rootfs(tmp_path / "fs"), "bb")
+    bento("run", "--name", "w", "bb", "/bin/sh", "-c", "yes | head -c 300000 > /file")
+    assert "SIZE" not in bento("ps", "-a").stdout
+    header, line = bento("ps", "-a", "-s").stdout.splitlines()
+    assert header.endswith("SIZE")
+    size = line.split()[-1]
+    assert 300 <= float(size.removesuffix("kB")) < 500
+    assert bento("ps", "-a", "--format", "{{.Size}}").stdout == f"{size}\n"
+    assert json.loads(bento("ps", "-a", "-s", "--format", "json").stdout)[0]["Size"] == size
+    assert "Size" not in json.loads(bento("ps", "-a", "--format", "json").stdout)[0]
+    assert bento("ps", "-s").stdout.split() == header.split()
+
+
 def test_headers_can_be_left_away(bento: BentoCli, roots: Roots) -> None:
     assert bento("ps", "-a", "--noheading").stdout == bento("images", "-n").stdout == ""
     make_image(roots, "web", layers=[{"x": b"x"}])

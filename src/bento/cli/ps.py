@@ -10,11 +10,12 @@ import msgspec
 from bento import log
 from bento.cli import format_options
 from bento.cli.context import Context, complain, say
-from bento.cli.render import ago, command_text, ports_text, status_text, table
-from bento.errors import StateCorrupt
+from bento.cli.render import ago, command_text, ports_text, size_text, status_text, table
+from bento.errors import NotFound, StateCorrupt
 from bento.lazy import LazyModule
 from bento.model.container import Container
 from bento.units import parse_number, rfc3339, short_id
+from bento.wiring import Engine
 
 if TYPE_CHECKING:
     from bento.cli import template
@@ -35,6 +36,7 @@ _FIELDS = {
     "Labels": "LABELS",
     "Mounts": "MOUNTS",
     "Networks": "NETWORKS",
+    "Size": "SIZE",
     "Pid": "PID",
     "ExitCode": "EXIT CODE",
 }
@@ -48,6 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     last.add_argument("-l", "--latest", action="store_true", help="the newest, whether it runs or not")
     last.add_argument("-n", "--last", metavar="N", help="the N newest, whether they run or not")
     parser.add_argument("-q", "--quiet", action="store_true", help="only ids")
+    parser.add_argument("-s", "--size", action="store_true", help="what its own files take of the disk, too (slow)")
     parser.add_argument("--no-trunc", action="store_true", help="whole ids")
     parser.add_argument("--noheading", action="store_true", help="a table without its header")
     format_options.configure(parser, "table", "json")
@@ -67,20 +70,38 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with context.engine() as engine:
         is_all = args.all or newest is not None
         containers = engine.containers(all=is_all, filters=args.filter, on_unreadable=unreadable.append)[:newest]
+        # A template asks by naming the field, as in Docker.
+        is_sized = not args.quiet and (args.size or "size" in args.format.lower())
+        sizes = {each.id: _size(engine, each.id) for each in containers} if is_sized else {}
     if args.quiet:
         for container in containers:
             say(container.id if args.no_trunc else short_id(container.id))
     elif format_options.is_template(args.format):
-        fields = [_fields(container, is_whole=args.no_trunc) for container in containers]
+        fields = [_fields(each, is_whole=args.no_trunc) | _sized(sizes, each) for each in containers]
         format_options.show(args.format, fields, _FIELDS, has_header=not args.noheading)
     elif args.format == "json":
-        say(msgspec.json.format(msgspec.json.encode([_record(container) for container in containers])).decode())
+        records = [_record(each) | _sized(sizes, each) for each in containers]
+        say(msgspec.json.format(msgspec.json.encode(records)).decode())
     else:
-        rows = [_row(container, is_whole=args.no_trunc) for container in containers]
-        format_options.say_table(table(_HEADER, rows), args.noheading)
+        header = (*_HEADER, "SIZE") if is_sized else _HEADER
+        rows = [(*_row(each, is_whole=args.no_trunc), *_sized(sizes, each).values()) for each in containers]
+        format_options.say_table(table(header, rows), args.noheading)
     for error in unreadable:
         complain(error)
     return unreadable[0].exit_code if unreadable else 0
+
+
+def _size(engine: Engine, container_id: str) -> str:
+    """Of one that has gone meanwhile nothing is left."""
+    try:
+        return size_text(engine.container_size(container_id))
+    except NotFound:
+        return size_text(0)
+
+
+def _sized(sizes: dict[str, str], container: Container) -> dict[str, str]:
+    """The size, where it was asked for."""
+    return {"Size": sizes[container.id]} if sizes else {}
 
 
 def _row(container: Container, *, is_whole: bool) -> tuple[str, ...]:
