@@ -141,6 +141,13 @@ class TransportFailed(BentoError):
     http_status = 502
 
 
+class BadImage(BentoError):
+    """What was to become an image is damaged, is none, or is for another platform than the one asked for."""
+
+    code = "bad-image"
+    http_status = 422
+
+
 class DeadlineExceeded(BentoError):
     """Something that is not the container's own shutdown took longer than it may."""
 

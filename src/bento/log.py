@@ -16,8 +16,15 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 _threshold = LEVELS.index("warning")
 
 
+def printable(text: str) -> str:
+    """Return a text in one line that gives a terminal no orders: what it tells of may be a stranger's words."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def _to_stderr(level: str, text: str) -> None:
-    sys.stderr.write(f"bento[{os.getpid()}] {level}: {text}\n")
+    sys.stderr.write(f"bento[{os.getpid()}] {level}: {printable(text)}\n")
 
 
 sink: Callable[[str, str], None] = _to_stderr

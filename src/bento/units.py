@@ -80,6 +80,13 @@ def parse_bytes(text: str, *, what: str = "size") -> int:
     return int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " "))
 
 
+def parse_number(text: str, *, what: str) -> int:
+    """Return a whole number from 1. Raises UsageError."""
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 10) or int(text) < 1:
+        raise UsageError(f"bad {what} {text!r}", hint="give a number from 1")
+    return int(text)
+
+
 def parse_name(text: str) -> str:
     """Return a container or image name that Docker would accept too; else UsageError."""
     if not _NAME.fullmatch(text) or len(text) > 128:

@@ -20,7 +20,7 @@ import pytest
 from bento.drivers.image.base import ImageDriver
 from bento.drivers.image.memory import MemoryImages
 from bento.drivers.image.store import ImageStore
-from bento.errors import BentoError, MissingTool, UsageError
+from bento.errors import BentoError, MissingTool, NotFound, UsageError
 from bento.model.image import Image, ImageConfig
 
 CONFIG = ImageConfig(command=("/bin/sh",))
@@ -329,7 +329,7 @@ class TestEscapes:
 
 class TestBadInput:
     def test_what_is_not_there(self, images: ImageStore, tmp_path: Path, root: Path) -> None:
-        with pytest.raises(UsageError, match="nowhere"):
+        with pytest.raises(NotFound, match="nowhere"):
             images.import_rootfs(tmp_path / "nowhere", CONFIG)
         assert is_empty(root)
 

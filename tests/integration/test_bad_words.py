@@ -72,6 +72,9 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--cpus": ("", "0", "-1", "all", "1e3", "nan", "1.", "9" * 9),
         "-p": ("", "x", "80:", "70000:80", "80:80/sctp", "8000-8002:80-81", "300.1.1.1:80:80"), "--publish": ("x",),
         "--drain": SWITCH, "--mount": ("", "dst=/x,colour=red", "type=nope,dst=/x"), "--pull": ("sometimes", ""),
+        "--platform": ("linux/", "darwin/arm64", "arm 64", "linux/a/b/c"),
+        "--tls-verify": ("maybe", ""), "--tls-verify=true": SWITCH, "--tls-verify=false": SWITCH,
+        "-q": ("=yes",), "--quiet": SWITCH,
     },
 }  # fmt: skip
 """Every option of these verbs, or of create's those of this capability, with what is not to be taken for anything."""

@@ -118,7 +118,7 @@ def test_bad_words_make_no_image(bento: BentoCli, image: str) -> None:
     bento("create", "--name", "w", image, "true")
     bento("create", "--name", "h", "host", "true")
     for words, code in (
-        (("w", "Bad Name"), 2), (("w", "host"), 2), (("-c", "RUN x", "w"), 2), (("-p", "maybe", "w"), 2), ((), 2),
+        (("w", "Bad Name"), 2), (("w", "host"), 2), (("-c", "RUN x", "w"), 2), (("--pause=maybe", "w"), 2), ((), 2),
         (("h", "new"), 2), (("nobody", "new"), 1), (("-c", "VOLUME /", "w"), 2),
     ):  # fmt: skip
         bento.fails("commit", *words, code=code)

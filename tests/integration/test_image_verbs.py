@@ -55,10 +55,10 @@ def listed(bento: BentoCli, *words: str) -> set[str]:
 def test_images_shows_names_digests_and_whole_ids(bento: BentoCli, roots: Roots) -> None:
     made = make_image(roots, "web", "registry.example/team/web:1", layers=[BASE])
     header, *lines = bento("images").stdout.splitlines()
-    assert header.split() == ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]
+    assert header.split() == ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE", "SHARED"]
     short = made.id.removeprefix("sha256:")[:12]
     assert [line.split()[:3] for line in lines] == [["web", "latest", short], ["registry.example/team/web", "1", short]]
-    assert all(line.endswith("1kB") for line in lines)
+    assert all(line.split()[-2:] == ["1kB", "0B"] for line in lines)
     whole = bento("images", "--digests", "--no-trunc", "-a").stdout.splitlines()
     assert whole[1].split()[:4] == ["web", "latest", made.digest, made.id]
     assert bento("images", "-q").stdout == f"{short}\n"
@@ -95,6 +95,9 @@ def test_shared_and_unique_sizes_come_from_the_layers(bento: BentoCli, roots: Ro
         for each in records(bento, "images")
     }
     assert sizes == {one.id: (1300, 1000, 300, ["w"]), two.id: (1020, 1000, 20, [])}
+    header, *lines = bento("images").stdout.splitlines()
+    assert header.split()[-2:] == ["SIZE", "SHARED"]
+    assert {tuple(line.split()[-2:]) for line in lines} == {("1.3kB", "1kB"), ("1.02kB", "1kB")}
     bento("rmi", "two")
     assert [each["shared_size_bytes"] for each in records(bento, "images")] == [0]
 

@@ -35,6 +35,14 @@ def test_exec_form_and_shell_form(text: str, expected: tuple[str, ...]) -> None:
     assert changed(f"ENTRYPOINT {text}").entrypoint == expected
 
 
+def test_an_entry_point_drops_the_command_of_another_one() -> None:
+    before = {"entrypoint": ("a",), "command": ("of a",)}
+    assert changed('ENTRYPOINT ["b"]', **before).command == ()
+    assert changed('ENTRYPOINT ["b"]', "CMD x", "USER 1", **before).command == ("/bin/sh", "-c", "x")
+    assert changed('CMD ["y"]', 'ENTRYPOINT ["b"]', **before).command == ("y",)
+    assert changed("USER 1", **before).command == ("of a",)
+
+
 def test_instructions_are_in_any_case_and_the_last_one_wins() -> None:
     assert changed('cmd ["a"]', '  Cmd   ["b"]').command == ("b",)
 

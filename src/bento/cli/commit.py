@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bento.cli.context import Context, say
+from bento.cli.switches import add_switch
 from bento.engine.commit import CommitOptions
 
 
@@ -14,16 +15,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("-c", "--change", action="append", default=[], metavar="INSTRUCTION", help="as of import")
     add("-m", "--message", default="", metavar="TEXT", help="a comment for the image's history")
     add("-a", "--author", default="", metavar="TEXT", help="who made it")
-    add("-p", "--pause", choices=("true", "false"), default="true", help="freeze it meanwhile (default)")
+    add_switch(parser, "-p", "--pause", dest="pause", default=True, help="freeze it meanwhile (default)")
+    add(
+        "-q",
+        "--quiet",
+        action="store_true",
+        help="the id is all there is anyway: taken for the sake of scripts",
+    )
     add("container", help="name, id, or the beginning of an id")
     add("name", nargs="?", default="", help="of the image: [REGISTRY/]NAME[:TAG]; without one it has none")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: print the image's id."""
-    options = CommitOptions(
-        changes=tuple(args.change), message=args.message, author=args.author, pause=args.pause == "true"
-    )
+    options = CommitOptions(changes=tuple(args.change), message=args.message, author=args.author, pause=args.pause)
     with context.engine() as engine:
         say(engine.commit(args.container, args.name, options).id)
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 
+from bento import log
 from bento.config import Settings
 from bento.errors import BentoError
 from bento.wiring import Engine
@@ -37,8 +38,8 @@ def say(text: str) -> None:
 
 
 def tell_person(text: str) -> None:
-    """Print a line on stderr, for a person."""
-    sys.stderr.write(f"{text}\n")
+    """Print a line on stderr, for a person. What it tells of may be a stranger's words, which give no orders."""
+    sys.stderr.write(f"{log.printable(text)}\n")
     sys.stderr.flush()
 
 

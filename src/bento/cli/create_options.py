@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from bento import log
-from bento.cli import hook_options, publish_options
+from bento.cli import hook_options, publish_options, transfer_options
 from bento.cli.context import complain
 from bento.cli.env_options import read_env_file, variable
 from bento.cli.layers import LayerScreen
@@ -18,6 +18,7 @@ from bento.engine.create import CreateOptions
 from bento.engine.pull import POLICIES
 from bento.errors import BentoError, UsageError
 from bento.model.container import RestartPolicy, Ulimit
+from bento.model.transfer import Access
 from bento.stop import methods
 from bento.units import parse_bytes, parse_seconds, parse_signal
 from bento.wiring import Engine
@@ -70,10 +71,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("-m", "--memory", metavar="BYTES[kmg]", help="at most so much memory")
     add("--cpus", metavar="N", help="at most so many CPUs' time, such as 0.5")
     add("--cidfile", metavar="F", help="write the id to a new file")
-    add("--pull", choices=POLICIES, default="missing", help="when to fetch the image (default missing)")
+    _configure_fetching(parser)
     add("image", help="an image's name or id, or 'host': this machine's own files, copy-on-write")
     command = add("command", nargs=argparse.REMAINDER, help="the program and its arguments")
     command.required = False  # argparse would name it beside a missing image
+
+
+def _configure_fetching(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--pull", choices=POLICIES, default="missing", help="when to fetch the image (default missing)")
+    transfer_options.add_platform(parser)
+    transfer_options.add_tls_verify(parser)
+    add("-q", "--quiet", action="store_true", help="show no progress when the image is fetched")
 
 
 def read(args: argparse.Namespace) -> CreateOptions:
@@ -158,11 +167,13 @@ def parse_label(text: str) -> tuple[str, str]:
 
 def provide_image(engine: Engine, args: argparse.Namespace) -> None:
     """Have the image here, as ``--pull`` says; tell a person what is fetched. Raises as ``Engine.pull``."""
-    screen = LayerScreen()
+    screen = None if args.quiet else LayerScreen()
+    access = Access(tls_verify=args.tls_verify)
     try:
-        engine.provide_image(args.image, args.pull, on_progress=screen)
+        engine.provide_image(args.image, args.pull, platform=args.platform, access=access, on_progress=screen)
     finally:
-        screen.close()
+        if screen is not None:
+            screen.close()
 
 
 class Cidfile:

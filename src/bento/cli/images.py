@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from bento.cli import format_options
 from bento.cli.context import Context, say
 from bento.cli.render import ago, short_image_id, size_text, table
 from bento.engine.image_list import ImageUsage
+from bento.lazy import LazyModule
 from bento.model import reference
-from bento.model.image import NO_NAME, Image
+from bento.model.image import NO_NAME
 
-_HEADER = ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE")
+if TYPE_CHECKING:
+    from bento.cli import template
+else:
+    template = LazyModule("bento.cli.template")
+
+_HEADER = ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED")
+_FIELDS = {
+    "Repository": "REPOSITORY",
+    "Tag": "TAG",
+    "Digest": "DIGEST",
+    "ID": "IMAGE ID",
+    "CreatedSince": "CREATED",
+    "CreatedAt": "CREATED AT",
+    "Size": "SIZE",
+    "SharedSize": "SHARED SIZE",
+    "UniqueSize": "UNIQUE SIZE",
+    "Containers": "CONTAINERS",
+    "Labels": "LABELS",
+}
+"""What a template is given of each name of an image, and the header of each in a table."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +51,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="K=V",
         help="reference, dangling, label, before, since or until",
     )
-    parser.add_argument("--format", choices=("table", "json"), default="table")
+    parser.add_argument("-n", "--noheading", action="store_true", help="a table without its header")
+    format_options.configure(parser, "table", "json")
     parser.add_argument("reference", nargs="?", help="only images of this name or pattern, as --filter reference=")
 
 
@@ -37,33 +60,54 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out."""
     filters = [*args.filter, *([f"reference={args.reference}"] if args.reference is not None else [])]
     with context.engine() as engine:
-        if args.format == "json" and not args.quiet:
-            records = [_record(each) for each in engine.image_usage(filters=filters)]
-            say(msgspec.json.format(msgspec.json.encode(records)).decode())
+        # As in Docker: only a table gives way to bare ids.
+        if args.quiet and args.format == "table":
+            for image in engine.images(filters=filters):
+                say(image.id if args.no_trunc else short_image_id(image.id))
             return 0
-        images = engine.images(filters=filters)
-    if args.quiet:
-        for image in images:
-            say(image.id if args.no_trunc else short_image_id(image.id))
+        found = engine.image_usage(filters=filters)
+    if args.format == "json":
+        say(msgspec.json.format(msgspec.json.encode([_record(each) for each in found])).decode())
+    elif format_options.is_template(args.format):
+        fields = [row for each in found for row in _fields(each, is_whole=args.no_trunc)]
+        format_options.show(args.format, fields, _FIELDS, has_header=not args.noheading)
     else:
         header = (*_HEADER[:2], "DIGEST", *_HEADER[2:]) if args.digests else _HEADER
-        say(table(header, [row for image in images for row in _rows(image, args)]))
+        format_options.say_table(table(header, [row for each in found for row in _rows(each, args)]), args.noheading)
     return 0
 
 
-def _rows(image: Image, args: argparse.Namespace) -> list[tuple[str, ...]]:
+def _rows(each: ImageUsage, args: argparse.Namespace) -> list[tuple[str, ...]]:
     """A line for each name; one for an image without."""
-    named = [reference.split(name) for name in image.names] or [(NO_NAME, "", "")]
+    image = each.image
     image_id = image.id if args.no_trunc else short_image_id(image.id)
-    rest = (image_id, ago(image.created_unix_ns), size_text(image.size_bytes))
+    sizes = (size_text(image.size_bytes), size_text(each.shared_bytes))
+    rest = (image_id, ago(image.created_unix_ns), *sizes)
+    return [(repository, tag, *((digest,) if args.digests else ()), *rest) for repository, tag, digest in _names(each)]
+
+
+def _names(each: ImageUsage) -> list[tuple[str, str, str]]:
+    """Repository, tag and digest of each name."""
+    image = each.image
+    named = [reference.split(name) for name in image.names] or [(NO_NAME, "", "")]
+    return [(repository, tag or NO_NAME, digest or image.digest or NO_NAME) for repository, tag, digest in named]
+
+
+def _fields(each: ImageUsage, *, is_whole: bool) -> list[dict[str, object]]:
+    """In the words of Docker's templates."""
+    image = each.image
+    common: dict[str, object] = {
+        "ID": image.id if is_whole else short_image_id(image.id),
+        "CreatedSince": ago(image.created_unix_ns),
+        "CreatedAt": template.time_text(image.created_unix_ns),
+        "Size": size_text(image.size_bytes),
+        "SharedSize": size_text(each.shared_bytes),
+        "UniqueSize": size_text(each.unique_bytes),
+        "Containers": len(each.containers),
+        **template.label_fields(image.config.labels),
+    }
     return [
-        (
-            repository,
-            tag or NO_NAME,
-            *((digest or image.digest or NO_NAME,) if args.digests else ()),
-            *rest,
-        )
-        for repository, tag, digest in named
+        {"Repository": repository, "Tag": tag, "Digest": digest, **common} for repository, tag, digest in _names(each)
     ]
 
 

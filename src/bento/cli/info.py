@@ -6,12 +6,13 @@ import argparse
 
 import msgspec
 
+from bento.cli import format_options
 from bento.cli.context import Context, say
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("--format", choices=("text", "json"), default="text")
+    format_options.configure(parser, "text", "json", is_short=True)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -20,6 +21,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         facts = engine.info()
     if args.format == "json":
         say(msgspec.json.format(msgspec.json.encode(facts), indent=4).decode())
+    elif format_options.is_template(args.format):
+        format_options.show(args.format, [facts])
     else:
         for name, value in facts.items():
             say(f"{name}: {value}")

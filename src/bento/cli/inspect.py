@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import msgspec
-
-from bento.cli.context import Context, complain, say
+from bento.cli import format_options
+from bento.cli.context import Context, complain
 from bento.errors import BentoError, NotFound
 from bento.wiring import Engine
 
@@ -15,11 +14,12 @@ from bento.wiring import Engine
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--type", choices=("container", "image"), help="look for nothing else (default: both, in turn)")
+    format_options.configure_document(parser)
     parser.add_argument("name", nargs="+", help="name, id, or the beginning of an id, of a container or an image")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Carry it out: a JSON array with one object for each thing found."""
+    """Carry it out: a JSON array with one object for each thing found, or what a template makes of each."""
     found, status = [], 0
     with context.engine() as engine:
         for ref in args.name:
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             except BentoError as error:
                 complain(error)
                 status = max(status, error.exit_code)
-    say(msgspec.json.format(msgspec.json.encode(found), indent=4).decode())
+    format_options.show_document(args.format, found)
     return status
 
 

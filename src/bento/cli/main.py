@@ -50,6 +50,9 @@ VERBS = {
     "rmi": ("rmi", "delete images"),
     "tag": ("tag", "give an image one more name"),
     "history": ("history", "show how an image was built"),
+    "container exists": ("container_exists", "say by the exit status whether there is a container"),
+    "image exists": ("image_exists", "say by the exit status whether there is an image"),
+    "volume exists": ("volume_exists", "say by the exit status whether there is a volume"),
     "volume create": ("volume_create", "make a volume"),
     "volume ls": ("volume_ls", "list volumes"),
     "volume inspect": ("volume_inspect", "show all about volumes, as JSON"),
@@ -73,8 +76,10 @@ _NOT_OF_CONTAINERS = (
 )  # fmt: skip
 GROUPS = {
     "container": {verb: verb for verb in VERBS if verb not in _NOT_OF_CONTAINERS and " " not in verb}
-    | {"inspect": "inspect --type container", "prune": "container prune", "ls": "ps", "list": "ps"},
-    "volume": {verb: f"volume {verb}" for verb in ("create", "inspect", "ls", "prune", "rm")} | {"list": "volume ls"},
+    | {"inspect": "inspect --type container", "prune": "container prune", "ls": "ps", "list": "ps"}
+    | {"exists": "container exists"},
+    "volume": {verb: f"volume {verb}" for verb in ("create", "exists", "inspect", "ls", "prune", "rm")}
+    | {"list": "volume ls"},
     "image": {
         "pull": "pull",
         "push": "push",
@@ -88,6 +93,7 @@ GROUPS = {
         "history": "history",
         "inspect": "inspect --type image",
         "prune": "image prune",
+        "exists": "image exists",
     },
     "system": {"df": "system df", "info": "info", "prune": "system prune"},
 }
@@ -230,7 +236,7 @@ def _usage(stream: TextIO, status: int) -> int:
     )
     write("Stops containers gracefully, says what happened, and leaves nothing behind.\n\n")
     for verb, (_, about) in VERBS.items():
-        write(f"  {verb:<15} {about}\n")
+        write(f"  {verb:<16} {about}\n")
     write(
         "\nAlso as 'bento container VERB', 'bento image VERB', 'bento system VERB'. 'bento VERB --help' tells more.\n"
     )
@@ -238,4 +244,4 @@ def _usage(stream: TextIO, status: int) -> int:
 
 
 def _complain(text: str) -> None:
-    sys.stderr.write(f"bento: {text}\n")
+    sys.stderr.write(f"bento: {log.printable(text)}\n")

@@ -3,24 +3,57 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from bento.cli.context import Context, say, tell_person
-from bento.cli.render import ago, command_text, ports_text, status_text, table
-from bento.errors import StateCorrupt
+from bento import log
+from bento.cli import format_options
+from bento.cli.context import Context, complain, say
+from bento.cli.render import ago, command_text, ports_text, size_text, status_text, table
+from bento.errors import NotFound, StateCorrupt
+from bento.lazy import LazyModule
 from bento.model.container import Container
-from bento.units import rfc3339, short_id
+from bento.units import parse_number, rfc3339, short_id
+from bento.wiring import Engine
+
+if TYPE_CHECKING:
+    from bento.cli import template
+else:
+    template = LazyModule("bento.cli.template")
 
 _HEADER = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES")
+_FIELDS = {
+    "ID": "CONTAINER ID",
+    "Names": "NAMES",
+    "Image": "IMAGE",
+    "Command": "COMMAND",
+    "CreatedAt": "CREATED AT",
+    "RunningFor": "CREATED",
+    "Status": "STATUS",
+    "State": "STATE",
+    "Ports": "PORTS",
+    "Labels": "LABELS",
+    "Mounts": "MOUNTS",
+    "Networks": "NETWORKS",
+    "Size": "SIZE",
+    "Pid": "PID",
+    "ExitCode": "EXIT CODE",
+}
+"""What a template is given of a container, and the header of each in a table."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("-a", "--all", action="store_true", help="also those that do not run")
+    last = parser.add_mutually_exclusive_group()
+    last.add_argument("-l", "--latest", action="store_true", help="the newest, whether it runs or not")
+    last.add_argument("-n", "--last", metavar="N", help="the N newest, whether they run or not")
     parser.add_argument("-q", "--quiet", action="store_true", help="only ids")
+    parser.add_argument("-s", "--size", action="store_true", help="what its own files take of the disk, too (slow)")
     parser.add_argument("--no-trunc", action="store_true", help="whole ids")
-    parser.add_argument("--format", choices=("table", "json"), default="table")
+    parser.add_argument("--noheading", action="store_true", help="a table without its header")
+    format_options.configure(parser, "table", "json")
     parser.add_argument(
         "--filter",
         action="append",
@@ -33,18 +66,42 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out. A record that cannot be read does not hide the others."""
     unreadable: list[StateCorrupt] = []
+    newest = 1 if args.latest else None if args.last is None else parse_number(args.last, what="--last")
     with context.engine() as engine:
-        containers = engine.containers(all=args.all, filters=args.filter, on_unreadable=unreadable.append)
+        is_all = args.all or newest is not None
+        containers = engine.containers(all=is_all, filters=args.filter, on_unreadable=unreadable.append)[:newest]
+        # A template asks by naming the field, as in Docker.
+        is_sized = not args.quiet and (args.size or "size" in args.format.lower())
+        sizes = {each.id: _size(engine, each.id) for each in containers} if is_sized else {}
     if args.quiet:
         for container in containers:
             say(container.id if args.no_trunc else short_id(container.id))
+    elif format_options.is_template(args.format):
+        fields = [_fields(each, is_whole=args.no_trunc) | _sized(sizes, each) for each in containers]
+        format_options.show(args.format, fields, _FIELDS, has_header=not args.noheading)
     elif args.format == "json":
-        say(msgspec.json.format(msgspec.json.encode([_record(container) for container in containers])).decode())
+        records = [_record(each) | _sized(sizes, each) for each in containers]
+        say(msgspec.json.format(msgspec.json.encode(records)).decode())
     else:
-        say(table(_HEADER, [_row(container, is_whole=args.no_trunc) for container in containers]))
+        header = (*_HEADER, "SIZE") if is_sized else _HEADER
+        rows = [(*_row(each, is_whole=args.no_trunc), *_sized(sizes, each).values()) for each in containers]
+        format_options.say_table(table(header, rows), args.noheading)
     for error in unreadable:
-        tell_person(f"bento: {error}")
+        complain(error)
     return unreadable[0].exit_code if unreadable else 0
+
+
+def _size(engine: Engine, container_id: str) -> str:
+    """Of one that has gone meanwhile nothing is left."""
+    try:
+        return size_text(engine.container_size(container_id))
+    except NotFound:
+        return size_text(0)
+
+
+def _sized(sizes: dict[str, str], container: Container) -> dict[str, str]:
+    """The size, where it was asked for."""
+    return {"Size": sizes[container.id]} if sizes else {}
 
 
 def _row(container: Container, *, is_whole: bool) -> tuple[str, ...]:
@@ -73,4 +130,27 @@ def _record(container: Container) -> dict[str, object]:
         "ExitCode": ended.code if ended else None,
         "Labels": container.spec.labels,
         "Ports": ports_text(container),
+    }
+
+
+def _fields(container: Container, *, is_whole: bool) -> dict[str, object]:
+    """In the words of Docker's templates."""
+    spec, record = container.spec, _record(container)
+    command = f'"{" ".join(spec.argv)}"' if is_whole else command_text(container)
+    sources = [mount.source if mount.kind != "tmpfs" else mount.destination for mount in spec.mounts]
+    return {
+        "ID": container.id if is_whole else short_id(container.id),
+        "Names": container.name,
+        "Image": spec.image,
+        "Command": log.printable(command),
+        "CreatedAt": template.time_text(container.created_unix_ns),
+        "RunningFor": ago(container.created_unix_ns),
+        "Status": status_text(container),
+        "State": record["State"],
+        "Ports": ports_text(container),
+        "Mounts": ",".join(sources),
+        "Networks": spec.network,
+        "Pid": record["Pid"],
+        "ExitCode": record["ExitCode"],
+        **template.label_fields(spec.labels),
     }

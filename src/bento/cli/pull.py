@@ -7,6 +7,7 @@ import argparse
 from bento.cli import transfer_options
 from bento.cli.context import Context, complain, say, tell_person
 from bento.cli.layers import LayerScreen
+from bento.engine.pull import ARCHIVES
 from bento.errors import BentoError
 from bento.model.transfer import Access
 from bento.wiring import Engine
@@ -30,21 +31,26 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with context.engine() as engine:
         for source in args.image:
             try:
-                say(pull(engine, source, args.platform, access, is_quiet=args.quiet))
+                for name in pull(engine, source, args.platform, access, is_quiet=args.quiet):
+                    say(name)
             except BentoError as error:
                 complain(error)
                 status = max(status, error.exit_code)
     return status
 
 
-def pull(engine: Engine, source: str, platform: str, access: Access, *, is_quiet: bool) -> str:
-    """Pull one image; tell a person about it; return what to call it."""
+def pull(engine: Engine, source: str, platform: str, access: Access, *, is_quiet: bool) -> list[str]:
+    """Pull one image, or all of an archive; tell a person about it; return what to call them."""
     screen = None if is_quiet else LayerScreen()
     try:
-        pulled = engine.pull(source, platform=platform, access=access, on_progress=screen)
+        if source.startswith(ARCHIVES):
+            pulled = engine.load(source, platform=platform, on_progress=screen)
+        else:
+            pulled = [engine.pull(source, platform=platform, access=access, on_progress=screen)]
     finally:
         if screen is not None:
             screen.close()
     if not is_quiet:
-        tell_person(f"digest: {pulled.image.digest}")
-    return pulled.name or pulled.image.id
+        for digest in dict.fromkeys(each.image.digest for each in pulled):
+            tell_person(f"digest: {digest}")
+    return [each.name or each.image.id for each in pulled]

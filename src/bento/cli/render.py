@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
-from bento import clock
+from bento import clock, log
 from bento.model.container import Container, Status
 from bento.units import short_id
 
-_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+_DAY_S = 86400
+# From so many seconds on, in units of so many: a week begins to count as such after two of them, as Docker has it.
+_UNITS = (
+    (730 * _DAY_S, 365 * _DAY_S, "year"),
+    (60 * _DAY_S, 30 * _DAY_S, "month"),
+    (14 * _DAY_S, 7 * _DAY_S, "week"),
+    (_DAY_S, _DAY_S, "day"),
+    (3600, 3600, "hour"),
+    (60, 60, "minute"),
+    (1, 1, "second"),
+)
 _COMMAND_MAX = 30
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return left-aligned columns, three blanks apart, as Docker prints them."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (header, *rows))
+    """Return left-aligned columns, three blanks apart, as Docker prints them.
+
+    What is in a cell may be an image's own words: it stays in its line, and gives a terminal no orders.
+    """
+    return aligned([header, *([log.printable(cell) for cell in row] for row in rows)])
+
+
+def headless(text: str) -> str:
+    """Return a table without its header."""
+    return text.partition("\n")[2]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return the same of rows that need not be of the same length."""
+    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -27,8 +51,8 @@ def ago(unix_ns: int) -> str:
 def span(duration_ns: int) -> str:
     """Return a duration in its largest unit: ``3 minutes``."""
     seconds = max(0, duration_ns // 10**9)
-    for size, name in _UNITS:
-        if seconds >= size:
+    for least, size, name in _UNITS:
+        if seconds >= least:
             count = seconds // size
             return f"{count} {name}{'s' if count != 1 else ''}"
     return "Less than a second"

@@ -18,6 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", default="-", metavar="FILE", help="a file or directory; - is stdout (default)"
     )
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0])
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="there is no progress: taken for the sake of scripts"
+    )
     parser.add_argument("image", nargs="+", help="name, id, or the beginning of an id")
 
 

@@ -6,6 +6,7 @@ import argparse
 
 import msgspec
 
+from bento.cli import format_options
 from bento.cli.context import Context, say
 from bento.cli.render import ago, command_text, short_image_id, size_text, status_text, table
 from bento.engine.image_list import ContainerUsage, DiskUsage, ImageUsage
@@ -14,6 +15,14 @@ from bento.model.image import NO_NAME
 from bento.units import short_id
 
 _HEADER = ("TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE")
+_FIELDS = {
+    "Type": "TYPE",
+    "TotalCount": "TOTAL",
+    "Active": "ACTIVE",
+    "Size": "SIZE",
+    "Reclaimable": "RECLAIMABLE",
+}
+"""What a template is given of each line, and the header of each in a table."""
 _IMAGES = ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS")
 _CONTAINERS = ("CONTAINER ID", "IMAGE", "COMMAND", "SIZE", "CREATED", "STATUS", "NAMES")
 
@@ -21,7 +30,7 @@ _CONTAINERS = ("CONTAINER ID", "IMAGE", "COMMAND", "SIZE", "CREATED", "STATUS", 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("-v", "--verbose", action="store_true", help="each image and container")
-    parser.add_argument("--format", choices=("table", "json"), default="table")
+    format_options.configure(parser, "table", "json")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -31,6 +40,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.format == "json":
         document = _details(usage) if args.verbose else _totals(usage)
         say(msgspec.json.format(msgspec.json.encode(document)).decode())
+    elif format_options.is_template(args.format):
+        if args.verbose:
+            format_options.show(args.format, [_details(usage)])
+        else:
+            lines = [dict(zip(_FIELDS, _total_row(total), strict=True)) for total in _totals(usage)]
+            format_options.show(args.format, lines, _FIELDS)
     elif args.verbose:
         say("Images space usage:\n")
         say(table(_IMAGES, [row for each in usage.images for row in _image_rows(each)]))

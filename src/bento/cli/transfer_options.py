@@ -7,6 +7,7 @@ import getpass
 import signal
 import sys
 
+from bento.cli.switches import add_switch
 from bento.errors import UsageError
 from bento.model.transfer import Access, Credentials
 
@@ -17,14 +18,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--creds", metavar="USER[:PASSWORD]", help="who asks; a password that is not given is asked for")
     add("--authfile", metavar="FILE", default="", help="credentials as docker login or podman login keep them")
     add("--cert-dir", metavar="DIR", default="", help="certificates (*.crt) of authorities to trust")
-    add(
-        "--tls-verify",
-        metavar="true|false",
-        nargs="?",
-        const="true",
-        choices=("true", "false"),
-        help="false: also speak to a registry without TLS, or without a certificate that is trusted",
-    )
+    add_tls_verify(parser)
+
+
+def add_tls_verify(parser: argparse.ArgumentParser) -> None:
+    """Add ``--tls-verify`` alone, for verbs that fetch an image by the way."""
+    words = "=false: also speak to a registry without TLS, or without a certificate that is trusted"
+    add_switch(parser, "--tls-verify", dest="tls_verify", default=None, help=words)
 
 
 def add_platform(parser: argparse.ArgumentParser) -> None:
@@ -34,12 +34,11 @@ def add_platform(parser: argparse.ArgumentParser) -> None:
 
 def read(args: argparse.Namespace) -> Access:
     """Return what was said; ask for the password that was not. Raises UsageError."""
-    verify = None if args.tls_verify is None else args.tls_verify == "true"
     return Access(
         credentials=parse_credentials(args.creds) if args.creds is not None else None,
         authfile=args.authfile,
         cert_dir=args.cert_dir,
-        tls_verify=verify,
+        tls_verify=args.tls_verify,
     )
 
 

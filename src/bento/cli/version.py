@@ -8,12 +8,13 @@ import platform
 import msgspec
 
 from bento import __version__
+from bento.cli import format_options
 from bento.cli.context import Context, say
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("--format", choices=("text", "json"), default="text")
+    format_options.configure(parser, "text", "json", is_short=True)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -26,6 +27,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     }
     if args.format == "json":
         say(msgspec.json.encode(versions).decode())
+    elif format_options.is_template(args.format):
+        # Scripts ask for .Client.Version or .Server.Version: here both are this program.
+        format_options.show(args.format, [versions | {"Client": versions, "Server": versions}])
     else:
         for name, value in versions.items():
             say(f"{name}: {value}")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-import msgspec
-
-from bento.cli.context import Context, complain, say
+from bento.cli import format_options
+from bento.cli.context import Context, complain
 from bento.errors import BentoError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
+    format_options.configure_document(parser)
     parser.add_argument("volume", nargs="+", help="name")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Carry it out: a JSON array with one object for each volume found."""
+    """Carry it out: a JSON array with one object for each volume found, or what a template makes of each."""
     found, status = [], 0
     with context.engine() as engine:
         for name in args.volume:
@@ -25,5 +25,5 @@ def run(args: argparse.Namespace, context: Context) -> int:
             except BentoError as error:
                 complain(error)
                 status = max(status, error.exit_code)
-    say(msgspec.json.format(msgspec.json.encode(found), indent=4).decode())
+    format_options.show_document(args.format, found)
     return status

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bento.cli import format_options
 from bento.cli.context import Context, say
 from bento.cli.render import table
 from bento.engine.volumes import DRIVER
+from bento.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from bento.cli import template
+else:
+    template = LazyModule("bento.cli.template")
+
+_FIELDS = {
+    "Driver": "DRIVER",
+    "Name": "VOLUME NAME",
+    "Scope": "SCOPE",
+    "Mountpoint": "MOUNTPOINT",
+    "Labels": "LABELS",
+    "CreatedAt": "CREATED AT",
+}
+"""What a template is given of each volume, and the header of each in a table."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("-q", "--quiet", action="store_true", help="only names")
-    parser.add_argument("--format", choices=("table", "json"), default="table")
+    format_options.configure(parser, "table", "json")
     parser.add_argument(
         "--filter", action="append", default=[], metavar="K=V", help="dangling, driver, label, label! or name"
     )
@@ -24,12 +42,19 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out."""
     with context.engine() as engine:
         volumes = engine.volumes(filters=args.filter)
-        described = [engine.describe_volume(volume) for volume in volumes] if args.format == "json" else []
-    if args.quiet:
+        described = [engine.describe_volume(volume) for volume in volumes] if args.format != "table" else []
+    if args.quiet and args.format == "table":
         for volume in volumes:
             say(volume.name)
     elif args.format == "json":
         say(msgspec.json.format(msgspec.json.encode(described)).decode())
+    elif format_options.is_template(args.format):
+        format_options.show(args.format, map(_fields, described), _FIELDS)
     else:
         say(table(("DRIVER", "VOLUME NAME"), [(DRIVER, volume.name) for volume in volumes]))
     return 0
+
+
+def _fields(described: dict[str, Any]) -> dict[str, object]:
+    """In the words of Docker's templates."""
+    return {name: described[name] for name in _FIELDS} | template.label_fields(described["Labels"] or {})

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from bento import log
 from bento.engine.create import HOST_IMAGE, find_image
-from bento.engine.images import names_meant, record, recorded
-from bento.engine.pull import Pulled, check_platform, parse_platform
-from bento.errors import UsageError
+from bento.engine.images import about, names_meant, record, recorded
+from bento.engine.pull import ARCHIVES, Pulled, check_platform
+from bento.errors import NotFound, UsageError
 from bento.model import reference
+from bento.oci.image import parse_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from bento.drivers.image.base import ArchivedImage
     from bento.engine.parts import Parts
@@ -25,8 +29,34 @@ if TYPE_CHECKING:
 FORMATS: Final = ("docker-archive", "oci-archive", "oci-dir", "docker-dir")
 
 
-def save(parts: Parts, refs: Sequence[str], target: Path | int, format: str = FORMATS[0]) -> None:
-    """Write images into one archive, or a directory.
+class ArchivePlace(Struct, frozen=True):
+    """An archive in the words of skopeo: ``docker-archive:FILE[:NAME]``. ``name`` is a full one; "": none is said."""
+
+    format: str
+    path: Path
+    name: str
+
+
+def parse_place(text: str) -> ArchivePlace | None:
+    """Return the archive that is named as a place; None when this is no such place. Raises UsageError."""
+    format, _, rest = text.partition(":")
+    if not text.startswith(ARCHIVES):
+        return None
+    path, colon, name = rest.partition(":")
+    if not path or (colon and not name):
+        raise UsageError(f"{text} names no file", hint=f"write {format}:FILE or {format}:FILE:NAME")
+    return ArchivePlace(format, Path(path), str(reference.parse(name)) if name else "")
+
+
+def push_archive(parts: Parts, ref: str, place: ArchivePlace) -> str:
+    """Write an image into an archive, under the name that the place has for it; return its digest. Raises as save."""
+    image = find_image(parts, ref)
+    save(parts, [ref], place.path, place.format, name=place.name)
+    return image.digest
+
+
+def save(parts: Parts, refs: Sequence[str], target: Path | int, format: str = FORMATS[0], *, name: str = "") -> None:
+    """Write images into one archive, or a directory. ``name``: a full one, instead of those they have.
 
     ``target`` is a file, which is replaced only by a complete one; for the formats that are directories, one that is
     not there yet, or empty; or a descriptor to write to. Blocks. Raises NotFound, UsageError, StorageUnusable.
@@ -38,7 +68,7 @@ def save(parts: Parts, refs: Sequence[str], target: Path | int, format: str = FO
     chosen: dict[str, tuple[Image, list[str]]] = {}
     for ref in refs:
         image = find_image(parts, ref)
-        chosen.setdefault(image.id, (image, []))[1].extend(names_meant(image, ref))
+        chosen.setdefault(image.id, (image, []))[1].extend([name] if name else names_meant(image, ref))
     if format == "docker-dir" and len(chosen) != 1:
         raise UsageError("a docker-dir holds one image", hint="name one, or choose another format")
     with parts.images.transfer() as transfer:
@@ -46,23 +76,33 @@ def save(parts: Parts, refs: Sequence[str], target: Path | int, format: str = FO
 
 
 def load(
-    parts: Parts, source: Path, *, platform: str = "", on_progress: Callable[[TransferProgress], None] | None = None
+    parts: Parts,
+    source: Path,
+    *,
+    name: str = "",
+    platform: str = "",
+    on_progress: Callable[[TransferProgress], None] | None = None,
 ) -> list[Pulled]:
-    """Read all images of an archive; ``-`` is standard input. Blocks.
+    """Read all images of an archive, or the one of this full name; ``-`` is standard input. Blocks.
 
-    Names that it has no right to are left out, with a warning. Raises UsageError for what is no such archive,
-    StorageUnusable, MissingTool; images that were whole before stay.
+    Names that it has no right to are left out, with a warning. Raises BadImage for what is no such archive, NotFound
+    for a name that is not in it, StorageUnusable, MissingTool; images that were whole before stay.
     """
     wanted = parse_platform(platform) if platform else None
     parts.storage.check()
     parts.images.remove_leftovers()
     loaded: dict[str, Pulled] = {}
-    with parts.images.transfer(on_progress) as transfer:
+    words = "standard input" if os.fspath(source) == "-" else os.fspath(source)
+    with parts.images.transfer(on_progress) as transfer, about(words):
         for found in transfer.load(source, wanted):
+            if name and name not in found.names:
+                continue
             names = _credible(found)
             adopted = transfer.adopt(found.manifest_digest, partial(_keep, parts, names, wanted))
             image = recorded(parts, adopted)
-            loaded.update({name or image.id: Pulled(image, name) for name in names or ("",)})
+            loaded.update({each or image.id: Pulled(image, each) for each in names or ("",)})
+    if name and not loaded:
+        raise NotFound(f"{source} holds no image {reference.familiar(name)}", hint="bento load takes all that it holds")
     return list(loaded.values())
 
 

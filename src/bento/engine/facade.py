@@ -296,6 +296,10 @@ class EngineFacade(ImageVerbs, FileVerbs):
         found = reconcile.refresh(self.parts, self.parts.store.list(on_unreadable=on_unreadable))
         return [c for c in found if (all or wants_status or c.status.is_wanted) and passes(c)]
 
+    def container_size(self, ref: str) -> int:
+        """Return the bytes that a container's own files take of the disk. Looks at every one of them: slow."""
+        return self.parts.storage.size_bytes(self.parts.store.find(ref).id)
+
     def inspect(self, ref: str) -> dict[str, Any]:
         """Return one container in Docker's words."""
         return inspect.inspect(self.parts, reconcile.find(self.parts, ref))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from bento.engine import (
         archive,
@@ -39,9 +39,20 @@ class ImageVerbs:
 
     parts: Parts
 
-    def import_image(self, source: Path, name: str, config: ImageConfig | None = None) -> Image:
-        """Make an image of a directory or tar archive. Raises UsageError, StorageUnusable."""
-        return images.import_image(self.parts, source, name, config)
+    def import_image(
+        self,
+        source: Path,
+        name: str = "",
+        config: ImageConfig | None = None,
+        *,
+        message: str = "",
+        platform: str = "",
+    ) -> Image:
+        """Make an image of a directory or tar archive; without a name it has none. Raises UsageError, BadImage.
+
+        ``message``: a comment for its history. ``platform``: what it says it is for, this machine's when empty.
+        """
+        return images.import_image(self.parts, source, name, config, message=message, platform=platform)
 
     def pull(
         self,
@@ -54,8 +65,8 @@ class ImageVerbs:
         """Fetch an image: ``NAME[:TAG|@DIGEST]``, or another place such as ``oci:DIR``. Blocks.
 
         ``platform``: ``OS/ARCH[/VARIANT]``, this machine's when empty. ``on_progress`` is called by several threads.
-        Raises UsageError, NotFound, NotPermitted, TransportFailed, StorageUnusable, MissingTool; then nothing is
-        recorded, and what has come whole is kept for the next time.
+        Raises UsageError, BadImage, NotFound, NotPermitted, TransportFailed, StorageUnusable, MissingTool; then nothing
+        is recorded, and what has come whole is kept for the next time.
         """
         return pull.pull(self.parts, source, platform=platform, access=access, on_progress=on_progress)
 
@@ -84,8 +95,12 @@ class ImageVerbs:
     ) -> str:
         """Copy an image to the registry in its name, or to ``destination``; return its digest there. Blocks.
 
+        ``destination`` may be an archive, as ``docker-archive:FILE``: it is written as by ``save``.
+
         Raises NotFound, UsageError, NotPermitted, TransportFailed, MissingTool.
         """
+        if place := archive.parse_place(destination):
+            return archive.push_archive(self.parts, ref, place)
         return push.push(self.parts, ref, destination, access=access, on_progress=on_progress)
 
     def save(self, refs: Sequence[str], target: Path | int, format: str = "docker-archive") -> None:
@@ -96,13 +111,20 @@ class ImageVerbs:
         archive.save(self.parts, refs, target, format)
 
     def load(
-        self, source: Path, *, platform: str = "", on_progress: Callable[[TransferProgress], None] | None = None
+        self,
+        source: Path | str,
+        *,
+        platform: str = "",
+        on_progress: Callable[[TransferProgress], None] | None = None,
     ) -> list[Pulled]:
         """Read all images of an archive; ``-`` is standard input. Blocks.
 
-        Raises UsageError for what is no such archive, StorageUnusable, MissingTool.
+        ``source`` may be a text as ``docker-archive:FILE`` or ``oci-archive:FILE:NAME``, which means the one image of
+        that name. Raises BadImage for what is no such archive, NotFound, StorageUnusable, MissingTool.
         """
-        return archive.load(self.parts, source, platform=platform, on_progress=on_progress)
+        place = archive.parse_place(source) if isinstance(source, str) else None
+        path, name = (place.path, place.name) if place else (Path(source), "")
+        return archive.load(self.parts, path, name=name, platform=platform, on_progress=on_progress)
 
     def images(self, *, filters: Iterable[str] = ()) -> list[Image]:
         """Return the stored images, newest first. ``host`` is not one of them: it is this machine.
@@ -135,6 +157,9 @@ class ImageVerbs:
         """Give an image one more name. Raises NotFound, UsageError."""
         return images.tag_image(self.parts, ref, name)
 
-    def remove_image(self, ref: str, *, force: bool = False) -> RemovedImage:
-        """Take a name from an image, or delete it. Raises NotFound, Conflict when containers hold it."""
-        return images.remove_image(self.parts, ref, force=force)
+    def remove_image(self, ref: str, *, force: bool = False, all_names: bool = False) -> RemovedImage:
+        """Take a name from an image, or delete it; ``all_names``: by its id also when it has several.
+
+        Raises NotFound, Conflict when containers hold it.
+        """
+        return images.remove_image(self.parts, ref, force=force, all_names=all_names)

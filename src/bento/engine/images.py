@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +13,26 @@ from msgspec.structs import replace
 
 from bento.engine.create import HOST_IMAGE
 from bento.engine.layers import unused
-from bento.errors import Conflict, NotFound, UsageError
+from bento.errors import BadImage, Conflict, NotFound, UsageError
 from bento.model import reference
 from bento.model.image import Image, ImageConfig
+from bento.oci.image import host_platform, parse_platform
 
 if TYPE_CHECKING:
     from bento.engine.parts import Parts
+
+
+@contextmanager
+def about(subject: str) -> Iterator[None]:
+    """Say of what came from elsewhere, and makes no image, what it is: the call itself was no mistake.
+
+    Raises BadImage for any UsageError within.
+    """
+    try:
+        yield
+    except UsageError as error:
+        message = error.message if subject in error.message else f"{subject}: {error.message}"
+        raise BadImage(message, hint=error.hint) from error
 
 
 class RemovedImage(Struct, frozen=True, kw_only=True):
@@ -69,14 +86,24 @@ def recorded(parts: Parts, image: Image) -> Image:
     return parts.store.get_image(image.id) or image
 
 
-def import_image(parts: Parts, source: Path, name: str, config: ImageConfig | None) -> Image:
-    """Make an image of a directory or tar archive; an older image of the name loses it.
+def import_image(
+    parts: Parts, source: Path, name: str, config: ImageConfig | None, *, message: str = "", platform: str = ""
+) -> Image:
+    """Make an image of a directory or tar archive; an older image of the name loses it. ``name`` "": it has none.
 
-    Raises UsageError for the name or the source, StorageUnusable; then nothing is left.
+    Raises UsageError for the name, BadImage and NotFound for the source, StorageUnusable; then nothing is left.
     """
-    full = new_name(name)
+    names = [new_name(name)] if name else []
+    made_for = parse_platform(platform) if platform else host_platform()
     parts.storage.check()
-    image = parts.images.import_rootfs(source, config or ImageConfig(), lambda made: record(parts, made, full))
+    with about(os.fspath(source) if os.fspath(source) != "-" else "standard input"):
+        image = parts.images.import_rootfs(
+            source,
+            config or ImageConfig(),
+            lambda made: record(parts, made, *names),
+            platform=made_for,
+            message=message,
+        )
     return recorded(parts, image)
 
 
@@ -91,12 +118,12 @@ def tag_image(parts: Parts, ref: str, name: str) -> Image:
     return replace(image, names=tuple(sorted({*image.names, full})))
 
 
-def remove_image(parts: Parts, ref: str, *, force: bool = False) -> RemovedImage:
+def remove_image(parts: Parts, ref: str, *, force: bool = False, all_names: bool = False) -> RemovedImage:
     """Take a name from an image; with the last one the image goes, with what no other shares.
 
-    By its id or digest all its names go, when ``force`` or when it has one at most. ``force`` takes the names also from
-    an image that containers hold; it stays, without names. A name must be a whole one: a short one that finds an image
-    of another registry elsewhere does not here. Raises NotFound, Conflict when containers hold it.
+    By its id or digest all its names go, when ``force`` or ``all_names``, or when it has one at most. ``force`` takes
+    the names also from an image that containers hold; it stays, without names. A name must be a whole one: a short one
+    that finds an image of another registry elsewhere does not here. Raises NotFound, Conflict when containers hold it.
     """
     if ref == HOST_IMAGE:
         raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and cannot be removed")
@@ -106,7 +133,7 @@ def remove_image(parts: Parts, ref: str, *, force: bool = False) -> RemovedImage
         nonlocal outcome
         image = parts.store.find_image(ref)
         named = _named_exactly(image, ref)
-        if not named and len(image.names) > 1 and not force:
+        if not named and len(image.names) > 1 and not (force or all_names):
             names = ", ".join(map(reference.familiar, image.names))
             raise Conflict(f"image {ref} has several names: {names}", hint="remove one of them, or use -f")
         going = named or image.names

@@ -8,12 +8,12 @@ from msgspec import Struct
 
 from bento import log
 from bento.engine.create import HOST_IMAGE, find_image
-from bento.engine.images import record, recorded, refuse_host
+from bento.engine.images import about, record, recorded, refuse_host
 from bento.errors import MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
 from bento.model import reference
 from bento.model.image import Image
 from bento.model.transfer import Access
-from bento.oci.image import Platform, host_platform
+from bento.oci.image import Platform, host_platform, parse_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 REGISTRY: Final = "docker://"
 _OTHERS: Final = ("oci:", "dir:", "containers-storage:")
 ARCHIVES: Final = ("docker-archive:", "oci-archive:")
-POLICIES: Final = ("missing", "always", "never")
-_PLATFORM_HINT: Final = "use OS/ARCH[/VARIANT], such as linux/arm64"
+POLICIES: Final = ("missing", "always", "newer", "never")
 
 
 class Pulled(Struct, frozen=True):
@@ -45,15 +44,21 @@ def pull(
     A name without a registry is looked for in the configured ones, in their order; the next one is asked only when
     one says that it has no such image, or none for us.
 
-    Raises UsageError, NotFound, NotPermitted, TransportFailed, StorageUnusable, MissingTool; then nothing is recorded,
-    and what has come whole is not fetched again the next time.
+    Raises UsageError, BadImage, NotFound, NotPermitted, TransportFailed, StorageUnusable, MissingTool; then nothing is
+    recorded, and what has come whole is not fetched again the next time.
     """
     wanted = parse_platform(platform) if platform else None
     access = access or Access()
     parts.storage.check()
+    if source == HOST_IMAGE:
+        raise UsageError(
+            f"{HOST_IMAGE!r} is this machine's own root filesystem: there is nothing to fetch", hint="run it as it is"
+        )
     if source.startswith(_OTHERS):
         return Pulled(_bring(parts, source, name := _name_in(source), wanted, access, on_progress), name)
     refusals: list[NotFound | NotPermitted] = []
+    if source.startswith(ARCHIVES):
+        raise UsageError(f"{source} is an archive, which may hold several images", hint="load it, then name one")
     for name in candidates(parts, source.removeprefix(REGISTRY)):
         try:
             return Pulled(_bring(parts, f"{REGISTRY}{name}", name, wanted, access, on_progress), name)
@@ -74,35 +79,50 @@ def provide(
     access: Access | None,
     on_progress: OnProgress | None = None,
 ) -> Pulled | None:
-    """Have the image of this name or id here, as the policy says: ``missing``, ``always`` or ``never`` fetch it.
+    """Have the image of this name or id here, as the policy says: ``missing``, ``always``, ``newer`` or ``never``.
 
-    Returns what was fetched; None when nothing was. Raises as ``pull``; NotFound when it is not here and must not be
-    fetched.
+    ``newer`` asks always, and makes do with what is here when it gets no answer. One that is here for another platform
+    than the one asked for is not here. Returns what was fetched; None when nothing was. Raises as ``pull``; NotFound
+    when it is not here and must not be fetched.
     """
     if policy not in POLICIES:
         raise UsageError(f"unknown pull policy {policy!r}", hint=f"use {', '.join(POLICIES)}")
+    wanted = parse_platform(platform) if platform else None
     if ref == HOST_IMAGE:
+        if wanted is not None and not _fits(host_platform(), wanted, is_exact=True):
+            raise UsageError(f"{HOST_IMAGE!r} is this machine, and not for {wanted}", hint="leave --platform away")
         return None
-    if policy != "always":
-        try:
-            find_image(parts, ref)
-        except NotFound as error:
-            if policy == "never":
-                raise NotFound(error.message, hint="--pull never: see bento images, or pull it") from None
-        else:
-            return None
+    missing = _missing(parts, ref, wanted)
+    if missing is None and policy in ("missing", "never"):
+        return None
+    if missing is not None and policy == "never":
+        raise NotFound(missing.message, hint="--pull never: see bento images, or pull it")
     try:
         return pull(parts, ref, platform=platform, access=access, on_progress=on_progress)
     except (NotFound, NotPermitted, TransportFailed, MissingTool) as error:
+        if policy == "newer" and missing is None:
+            return None
         if policy == "always":
             raise
         words = f"no such image: {ref}, and it cannot be fetched: {error.message}"
         raise type(error)(words, hint=error.hint) from error
 
 
+def _missing(parts: Parts, ref: str, wanted: Platform | None) -> NotFound | None:
+    """Return why an image counts as not here; None when it is."""
+    try:
+        image = find_image(parts, ref)
+    except NotFound as error:
+        return error
+    own = Platform(image.os, image.architecture, image.variant)
+    if wanted is not None and not _fits(own, wanted, is_exact=True):
+        return NotFound(f"image {ref} is here for {own}, not for {wanted}")
+    return None
+
+
 def candidates(parts: Parts, name: str) -> list[str]:
     """Return the full names that a name may mean. Raises UsageError."""
-    if reference.has_registry(name):
+    if not name or reference.has_registry(name):
         return [str(reference.parse(name))]
     for registry in parts.registries:
         if not reference.has_registry(f"{registry}/{name}"):
@@ -112,26 +132,22 @@ def candidates(parts: Parts, name: str) -> list[str]:
     return [str(reference.parse(f"{registry}/{name}")) for registry in parts.registries]
 
 
-def parse_platform(text: str) -> Platform:
-    """``OS/ARCH[/VARIANT]``. Raises UsageError."""
-    words = text.split("/")
-    if not 2 <= len(words) <= 3 or not all(word.isascii() and word.isalnum() for word in words):
-        raise UsageError(f"bad platform {text!r}", hint=_PLATFORM_HINT)
-    if words[0] != "linux":
-        raise UsageError(f"Bento cannot run images for {words[0]}", hint=_PLATFORM_HINT)
-    return Platform(*words)
-
-
 def check_platform(image: Image, what: str, wanted: Platform | None) -> None:
     """Refuse an image that is not for the platform that was asked for; warn of one that is not for this machine."""
-    own = Platform(image.os, image.architecture, image.variant)
-    want = wanted or host_platform()
-    fits = not image.architecture or (own.os, own.architecture) == (want.os, want.architecture)
-    if fits and not (wanted and wanted.variant and own.variant and own.variant != wanted.variant):
+    own, want = Platform(image.os, image.architecture, image.variant), wanted or host_platform()
+    if _fits(own, want, is_exact=wanted is not None):
         return
     if wanted is not None:
         raise UsageError(f"{what} is for {own}, not for {wanted}", hint="leave --platform away, or name another image")
     log.warning(f"{what} is for {own}, and this machine is {want}: its programs may not run")
+
+
+def _fits(own: Platform, want: Platform, *, is_exact: bool) -> bool:
+    """An image that names no architecture fits anywhere; variants count when both are named, and asked for."""
+    if not own.architecture:
+        return True
+    is_same = (own.os, own.architecture) == (want.os, want.architecture)
+    return is_same and not (is_exact and want.variant and own.variant and own.variant != want.variant)
 
 
 def _bring(
@@ -145,7 +161,7 @@ def _bring(
         return record(parts, made, *names)
 
     parts.images.remove_leftovers()  # what an interrupted pull was in the midst of, which may be large
-    with parts.images.transfer(on_progress) as transfer:
+    with parts.images.transfer(on_progress) as transfer, about(name or source):
         digest = parts.transport.fetch(
             source, transfer, access=access, platform=wanted or host_platform(), on_progress=on_progress
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from bento.engine.create import HOST_IMAGE, find_image
 from bento.engine.images import names_meant
 from bento.engine.pull import REGISTRY
-from bento.errors import UsageError
+from bento.errors import NotFound, UsageError
 from bento.model import reference
 from bento.model.transfer import Access
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from bento.model.image import Image
     from bento.model.transfer import TransferProgress
 
-_OTHERS: Final = ("oci:", "dir:", "containers-storage:")
+_DIRECTORIES: Final = ("oci:", "dir:")
+_OTHERS: Final = (*_DIRECTORIES, "containers-storage:")
 
 
 def push(
@@ -41,9 +42,15 @@ def push(
     with parts.images.transfer() as transfer:
         blobs = transfer.hold(image)
         manifest = (blobs / image.digest.replace(":", "/")).read_bytes()
-        return parts.transport.send(
-            manifest, blobs, transfer, target, access=access or Access(), on_progress=on_progress
-        )
+        try:
+            return parts.transport.send(
+                manifest, blobs, transfer, target, access=access or Access(), on_progress=on_progress
+            )
+        except NotFound as error:
+            if not target.startswith(_DIRECTORIES):
+                raise
+            words = f"{target} cannot be written: the directory it is to lie in is not there"
+            raise NotFound(words, hint="make that directory first") from error
 
 
 def _target(image: Image, ref: str, destination: str) -> str:

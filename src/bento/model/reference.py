@@ -69,7 +69,11 @@ def parse(text: str) -> Reference:
 
     Raises UsageError for what Docker would refuse, too.
     """
+    if not text:
+        raise UsageError("the name of the image is empty", hint="write [REGISTRY/]NAME[:TAG]")
     name, at, digest = text.partition("@")
+    if "://" in text:
+        raise _bad(text, "a name has no scheme: write HOST[:PORT]/NAME; --tls-verify=false speaks plain HTTP")
     if at and not is_digest(digest):
         raise _bad(text, "after '@' stands sha256: and 64 digits, or sha512: and 128")
     domain, path = _split_domain(name)

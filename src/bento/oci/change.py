@@ -25,7 +25,11 @@ _ESCAPED_IN_QUOTES: Final = '"\\$'
 
 
 def apply_changes(config: ImageConfig, changes: Iterable[str]) -> ImageConfig:
-    """Return ``config`` with the instructions applied in order. Raises UsageError naming the one that is wrong."""
+    """Return ``config`` with the instructions applied in order. Raises UsageError naming the one that is wrong.
+
+    As for Docker's builder, an ENTRYPOINT drops a command that was meant for another one: that of ``config``.
+    """
+    has_command = False
     for change in changes:
         word, _, rest = change.strip().partition(" ")
         instruction = _INSTRUCTIONS.get(word.upper())
@@ -36,6 +40,9 @@ def apply_changes(config: ImageConfig, changes: Iterable[str]) -> ImageConfig:
         if not rest.strip():
             raise UsageError(f"--change {word.upper()} needs a value")
         config = instruction(config, rest.strip())
+        has_command = has_command or instruction is _command
+        if instruction is _entrypoint and not has_command:
+            config = msgspec.structs.replace(config, command=())
     return config
 
 

@@ -10,10 +10,10 @@ import pytest
 from bento.cli import transfer_options
 from bento.drivers.transport.fake import FakeTransport
 from bento.engine import pull
-from bento.errors import MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
+from bento.errors import BadImage, BentoError, MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
 from bento.model.image import Image, ImageConfig
 from bento.model.transfer import Access, Credentials
-from bento.oci.image import Platform
+from bento.oci.image import Platform, parse_platform
 from bento.oci.layout import digest_of
 
 from support.engine import FakeParts
@@ -129,6 +129,32 @@ def test_policies_say_when_to_ask(parts):
 
 
 @pytest.mark.parametrize("kind", [NotFound, NotPermitted, TransportFailed, MissingTool])
+def test_newer_makes_do_with_what_is_here(parts, kind):
+    source, name = "docker://h.example/web:1", "h.example/web:1"
+    parts.transport.images[source] = b"m"
+    assert pull.provide(parts, name, "newer", access=ACCESS) is not None
+    assert pull.provide(parts, name, "newer", access=ACCESS) is not None
+    assert parts.transport.asked == [source, source]
+    parts.transport.images[source] = kind("because")
+    assert pull.provide(parts, name, "newer", access=ACCESS) is None
+    with pytest.raises(kind):
+        pull.provide(parts, name, "always", access=ACCESS)
+
+
+def test_an_image_for_another_platform_counts_as_missing(parts):
+    source, name = "docker://h.example/web:1", "h.example/web:1"
+    parts.transport.images[source] = b"m"
+    fetch(parts, name)
+    assert pull.provide(parts, name, "missing", platform="amd64", access=ACCESS) is None
+    with pytest.raises(NotFound, match="here for linux/amd64, not for linux/riscv64"):
+        pull.provide(parts, name, "never", platform="riscv64", access=ACCESS)
+    assert parts.transport.asked == [source]
+    with pytest.raises(BentoError):
+        pull.provide(parts, name, "missing", platform="riscv64", access=ACCESS)
+    assert parts.transport.asked == [source, source]
+
+
+@pytest.mark.parametrize("kind", [NotFound, NotPermitted, TransportFailed, MissingTool])
 def test_what_is_missing_and_cannot_be_fetched_is_said_to_be_both(parts, kind):
     parts.transport.images["docker://h.example/web:1"] = kind("because", hint="do this")
     with pytest.raises(kind) as caught:
@@ -144,17 +170,20 @@ def test_a_registry_of_the_configuration_must_be_a_host(parts):
 
 def test_an_image_for_another_platform_is_refused_only_when_one_was_asked_for(parts):
     parts.transport.images["docker://h.example/web:1"] = b"m"
-    with pytest.raises(UsageError, match="is for linux/amd64, not for linux/riscv64"):
+    with pytest.raises(BadImage, match="is for linux/amd64, not for linux/riscv64"):
         fetch(parts, "h.example/web:1", platform="linux/riscv64")
     assert parts.store.list_images() == []
     assert fetch(parts, "h.example/web:1", platform="linux/amd64").name
 
 
 def test_platforms_are_written_as_docker_writes_them():
-    assert pull.parse_platform("linux/arm/v7") == Platform("linux", "arm", "v7")
+    assert parse_platform("linux/arm/v7") == Platform("linux", "arm", "v7")
+    for same in ("linux/arm64", "Linux/ARM64", "linux/aarch64", "arm64", "aarch64"):
+        assert parse_platform(same) == Platform("linux", "arm64")
+    assert parse_platform("linux/x86_64") == parse_platform("amd64") == Platform("linux", "amd64")
     for bad in ("", "linux", "linux/", "/arm", "linux/arm/v7/x", "darwin/arm64", "linux/a b"):
         with pytest.raises(UsageError):
-            pull.parse_platform(bad)
+            parse_platform(bad)
 
 
 def test_credentials_hide_their_password():

@@ -140,11 +140,19 @@ class ImageDriver(Protocol):
         It is called by several threads. At the end of the context, nothing goes on.
         """
 
-    def import_rootfs(self, source: Path, config: ImageConfig, record: Record = nothing) -> Image:
+    def import_rootfs(
+        self,
+        source: Path,
+        config: ImageConfig,
+        record: Record = nothing,
+        *,
+        platform: Platform | None = None,
+        message: str = "",
+    ) -> Image:
         """Make an image of a directory or a tar archive, of one layer.
 
-        Blocks. Raises UsageError when there is nothing usable at ``source``, StorageUnusable when the disk is full;
-        then nothing is left below the root.
+        ``platform`` None: this machine's. ``message``: a comment for the history. Blocks. Raises UsageError when
+        there is nothing usable at ``source``, StorageUnusable when the disk is full; then nothing is left.
         """
 
     def kept(self) -> AbstractContextManager[None]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from bento.drivers.image.base import Intake, Record, Removed, Transfer, nothing
 from bento.errors import UsageError
-from bento.model.image import Image, ImageConfig
+from bento.model.image import HistoryEntry, Image, ImageConfig
 from bento.model.transfer import TransferProgress
+from bento.oci.image import Platform
 
 
 class MemoryImages:
@@ -33,7 +34,15 @@ class MemoryImages:
         """There are no blobs here."""
         raise UsageError("images are not fetched into memory")
 
-    def import_rootfs(self, source: Path, config: ImageConfig, record: Record = nothing) -> Image:
+    def import_rootfs(
+        self,
+        source: Path,
+        config: ImageConfig,
+        record: Record = nothing,
+        *,
+        platform: Platform | None = None,
+        message: str = "",
+    ) -> Image:
         """Record and return an image of a directory that is not empty; UsageError otherwise."""
         if not source.is_dir() or not os.listdir(source):
             raise UsageError(f"{source} holds no files")
@@ -43,6 +52,8 @@ class MemoryImages:
             id="sha256:" + hashlib.sha256(f"{layer} {config}".encode()).hexdigest(),
             layers=(layer,),
             config=config,
+            architecture=platform.architecture if platform else "",
+            history=(HistoryEntry(comment=message),) if message else (),
             created_unix_ns=time.time_ns(),
             size_bytes=0,
         )

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from bento.command import Child, find_program, spawn
 from bento.drivers.image.source import Source
 from bento.errors import UsageError
@@ -43,7 +45,15 @@ _PACK: Final = (
 _GIVE: Final = "give a root filesystem: bin, etc, usr, ..."
 
 
-def import_rootfs(intake: StoreIntake, path: Path, config: ImageConfig, record: Record) -> Image:
+class About(Struct, frozen=True, kw_only=True):
+    """What the image says of itself."""
+
+    config: ImageConfig
+    platform: oci.Platform | None
+    message: str
+
+
+def import_rootfs(intake: StoreIntake, path: Path, about: About, record: Record) -> Image:
     """Make an image of a directory or an archive; see ``ImageStore.import_rootfs``."""
     source = Source(path)
     try:
@@ -60,8 +70,10 @@ def import_rootfs(intake: StoreIntake, path: Path, config: ImageConfig, record: 
     if intake.is_empty(diff_id):
         raise UsageError(f"{source.words} holds no files", hint=_GIVE)
     now = time.time_ns()
-    step = HistoryEntry(created_unix_ns=now, comment=f"Imported from {os.fsencode(path).decode(errors='replace')}")
-    content = oci.write_config(config, oci.host_platform(), [diff_id], created_unix_ns=now, history=[step])
+    comment = about.message or f"Imported from {os.fsencode(path).decode(errors='replace')}"
+    step = HistoryEntry(created_unix_ns=now, comment=comment)
+    platform = about.platform or oci.host_platform()
+    content = oci.write_config(about.config, platform, [diff_id], created_unix_ns=now, history=[step])
     config_digest = intake.add_bytes(content)
     layer = oci.Descriptor(oci.layer_type(intake.blob_head(digest)), digest, intake.blob_size(digest))
     manifest = oci.write_manifest(oci.Descriptor(oci.OCI_CONFIG, config_digest, len(content)), [layer])

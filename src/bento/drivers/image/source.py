@@ -7,15 +7,19 @@ import stat
 import sys
 from pathlib import Path
 
-from bento.errors import NotPermitted, UsageError
+from bento.errors import NotFound, NotPermitted, UsageError
 
 
 class Source:
     """An opened directory or archive. ``words`` is what to call it in messages. Close it when done."""
 
-    def __init__(self, path: Path) -> None:
-        """Open ``path``; ``-`` is standard input. Raises UsageError, NotPermitted."""
+    def __init__(self, path: Path, *, wanted: str = "a directory or a tar archive") -> None:
+        """Open ``path``; ``-`` is standard input. Raises UsageError, NotFound, NotPermitted.
+
+        ``wanted``: what it should be, for messages.
+        """
         self.path = path
+        self._hint = f"give {wanted}"
         is_standard_input = os.fspath(path) == "-"
         self.words = "standard input" if is_standard_input else os.fspath(path)
         self.fd = self._open_standard_input() if is_standard_input else self._open()
@@ -24,7 +28,7 @@ class Source:
         if not (self.is_directory or stat.S_ISREG(kind) or stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)):
             # A terminal would wait for somebody to type an archive; /dev/zero never ends.
             self.close()
-            raise UsageError(f"{self.words} is no file or pipe", hint="give a directory or a tar archive")
+            raise UsageError(f"{self.words} is no file or pipe", hint=self._hint)
 
     def close(self) -> None:
         """Close it. Idempotent."""
@@ -53,14 +57,14 @@ class Source:
         try:
             return os.dup(sys.__stdin__.fileno() if sys.__stdin__ is not None else 0)
         except (OSError, ValueError) as error:
-            raise UsageError("standard input is closed", hint="give a directory or a tar archive") from error
+            raise UsageError("standard input is closed", hint=self._hint) from error
 
     def _open(self) -> int:
         try:
             return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except PermissionError as error:
             raise NotPermitted(f"{self.path} may not be read by this user", hint="run as root") from error
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFound(f"{self.path}: no such file or directory", hint="see that the path is right") from error
         except OSError as error:
-            raise UsageError(
-                f"cannot open {self.path}: {error.strerror}", hint="give a directory or a tar archive"
-            ) from error
+            raise UsageError(f"cannot open {self.path}: {error.strerror}", hint=self._hint) from error

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bento.drivers.image import transfer as transfers
     from bento.drivers.image.base import Record, Removed
     from bento.model.image import Image, ImageConfig
+    from bento.oci.image import Platform
 else:
     base, intakes = LazyModule("bento.drivers.image.base"), LazyModule("bento.drivers.image.intake")
     pack, transfers = LazyModule("bento.drivers.image.pack"), LazyModule("bento.drivers.image.transfer")
@@ -78,18 +79,28 @@ class ImageStore:
             finally:
                 remove_tree(temporary)
 
-    def import_rootfs(self, source: Path, config: ImageConfig, record: Record | None = None) -> Image:
+    def import_rootfs(
+        self,
+        source: Path,
+        config: ImageConfig,
+        record: Record | None = None,
+        *,
+        platform: Platform | None = None,
+        message: str = "",
+    ) -> Image:
         """Make an image of a directory or an archive; have it recorded, and return it.
 
         ``source`` is a directory (of which other filesystems mounted below are left out), a tar archive, plain or
         compressed by gzip, bzip2, xz or zstd, or ``-``: an archive on standard input. Blocks for as long as that
-        takes. Idempotent: what is there already is used again. ``record``: see ImageDriver.
+        takes. Idempotent: what is there already is used again. ``record``: see ImageDriver. ``platform`` None: this
+        machine's. ``message``: a comment for the history.
 
         Raises UsageError when there is nothing usable at ``source``, StorageUnusable when the disk is full,
         NotPermitted, MissingTool; then nothing is left below the root.
         """
         with self._intake() as taken:
-            return pack.import_rootfs(taken, source, config, record or base.nothing)
+            about = pack.About(config=config, platform=platform, message=message)
+            return pack.import_rootfs(taken, source, about, record or base.nothing)
 
     def kept(self) -> AbstractContextManager[None]:
         """Return a context in which nothing goes. Blocks for moments at its beginning; many may be in it."""

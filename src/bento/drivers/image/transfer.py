@@ -88,7 +88,7 @@ class StoreTransfer(StoreIntake):
 
         Raises UsageError for what is no such archive, OSError when the disk fails.
         """
-        source = Source(path)
+        source = Source(path, wanted="an archive of images")
         try:
             if source.is_directory:
                 raise UsageError(f"{source.words} is a directory", hint=f"bento pull oci:{path}, or dir:{path}")

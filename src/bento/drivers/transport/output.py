@@ -26,6 +26,7 @@ _WRAPPERS: Final = re.compile(
 _TLS_HINT: Final = "for a registry without TLS, use --tls-verify=false"
 _CERTIFICATE_HINT: Final = "put its authority's certificate into --cert-dir, or use --tls-verify=false"
 _LOGIN_HINT: Final = "is the name right? for a private one, give --creds or --authfile"
+_REFUSED_HINT: Final = "is the name right, and is what --creds or --authfile says?"
 _AGAIN_HINT: Final = "try again: what has come whole is kept"
 
 _Kind = type[BentoError]
@@ -88,6 +89,12 @@ def explain(stderr: str, what: str) -> BentoError:
     while words != (shorter := _WRAPPERS.sub("", words, count=1)):
         words = shorter
     return TransportFailed(f"{what}: {words}", hint="these are skopeo's words")
+
+
+def after_login(error: NotPermitted) -> NotPermitted:
+    """Return the refusal of somebody who has said who he is: he is not to be told to do that."""
+    hint = _REFUSED_HINT if error.hint == _LOGIN_HINT else error.hint
+    return NotPermitted(error.message, hint=hint)
 
 
 def bars(text: str) -> Iterator[Bar]:

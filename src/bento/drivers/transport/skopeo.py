@@ -24,7 +24,7 @@ from bento.command import Child, clean_environment, find_program, replay_line, s
 from bento.drivers.transport import output
 from bento.drivers.transport.base import Inbox, OnProgress
 from bento.drivers.transport.copying import Copying
-from bento.errors import TransportFailed, UsageError
+from bento.errors import NotPermitted, TransportFailed, UsageError
 from bento.model.transfer import Access, TransferProgress
 from bento.oci import layout as layouts
 from bento.oci.image import Descriptor, Manifest, Platform, choose_platform, layer_type, parse_manifest
@@ -87,6 +87,7 @@ class _Session:
         self._skopeo = os.fspath(find_program("skopeo", package="skopeo"))
         # Should this process be killed, the kernel kills skopeo as well: nothing goes on downloading unseen.
         self._prefix = [os.fspath(find_program("setpriv", package="util-linux")), "--pdeathsig", "KILL", "--"]
+        self._has_login = access.credentials is not None or bool(access.authfile)
         self._secret_fd = _secret(access, host)
         if self._secret_fd is not None:
             self._flags.append(f"authfile=/proc/self/fd/{self._secret_fd}")
@@ -94,9 +95,11 @@ class _Session:
     def __enter__(self) -> _Session:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if self._secret_fd is not None:
             os.close(self._secret_fd)
+        if isinstance(error, NotPermitted) and self._has_login:
+            raise output.after_login(error) from error
 
     def inspect(self, source: str, *flags: str) -> bytes:
         """Return a manifest (``--raw``) or configuration (``--config --raw``) as the source has it."""

@@ -1,0 +1,153 @@
+"""What hands type that know Docker and Podman: switches with values, small verbs, options of listings."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bento.oci.image import host_platform
+
+from support.cli import BentoCli, Roots
+from support.images import make_image
+from support.registry import Registry, registry
+from support.workload import ONE_RUNTIME, busybox_rootfs
+
+pytestmark = ONE_RUNTIME
+
+HISTORY = [{"created": "2026-01-01T00:00:00Z", "created_by": "ADD x"}]
+
+
+@pytest.fixture
+def place(scratch: Path) -> Iterator[Registry]:
+    with registry(scratch) as served:
+        yield served
+
+
+@pytest.mark.parametrize("kind", ["container", "image", "volume"])
+def test_exists_answers_by_its_exit_status(bento: BentoCli, roots: Roots, kind: str) -> None:
+    make_image(roots, "thing", layers=[{"x": b"x"}])
+    bento("create", "--name", "thing", "thing", "/x")
+    bento("volume", "create", "thing")
+    for name, code in (("thing", 0), ("nothing", 1)):
+        finished = bento(kind, "exists", name, check=False)
+        assert (finished.returncode, finished.stdout, finished.stderr) == (code, "", "")
+    assert "required" in bento.fails(kind, "exists", code=2)
+
+
+def test_ps_shows_the_newest(bento: BentoCli) -> None:
+    for name in ("one", "two", "three"):
+        bento("create", "--name", name, "host", "true")
+        time.sleep(0.01)
+    names = ("--format", "{{.Names}}")
+    assert bento("ps", *names).stdout == ""
+    assert bento("ps", "-l", *names).stdout == bento("ps", "--latest", *names).stdout == "three\n"
+    assert bento("ps", "-n", "2", *names).stdout == bento("ps", "--last", "2", *names).stdout == "three\ntwo\n"
+    assert bento("ps", "-l", "--filter", "name=one", *names).stdout == "one\n"
+    for bad in ("0", "-1", "x", ""):
+        bento.fails("ps", f"--last={bad}", code=2)
+
+
+def test_ps_shows_sizes(bento: BentoCli, tmp_path: Path) -> None:
+    bento("import", busybox_rootfs(tmp_path / "fs"), "bb")
+    bento("run", "--name", "w", "bb", "/bin/sh", "-c", "yes | head -c 300000 > /file")
+    assert "SIZE" not in bento("ps", "-a").stdout
+    header, line = bento("ps", "-a", "-s").stdout.splitlines()
+    assert header.endswith("SIZE")
+    size = line.split()[-1]
+    assert 300 <= float(size.removesuffix("kB")) < 500
+    assert bento("ps", "-a", "--format", "{{.Size}}").stdout == f"{size}\n"
+    assert json.loads(bento("ps", "-a", "-s", "--format", "json").stdout)[0]["Size"] == size
+    assert "Size" not in json.loads(bento("ps", "-a", "--format", "json").stdout)[0]
+    assert bento("ps", "-s").stdout.split() == header.split()
+
+
+def test_headers_can_be_left_away(bento: BentoCli, roots: Roots) -> None:
+    assert bento("ps", "-a", "--noheading").stdout == bento("images", "-n").stdout == ""
+    make_image(roots, "web", layers=[{"x": b"x"}])
+    bento("create", "--name", "w", "web", "/x")
+    for words in (("ps", "-a"), ("images",), ("ps", "-a", "--format", "table {{.ID}}")):
+        lines = bento(*words).stdout.splitlines(keepends=True)
+        assert bento(*words, "--noheading").stdout == "".join(lines[1:]), words
+        assert len(lines) == 2
+
+
+def test_history_for_machines(bento: BentoCli, roots: Roots) -> None:
+    make_image(roots, "web", layers=[{"x": b"x" * 2000}], history=HISTORY)
+    assert "2kB" in bento("history", "-H", "web").stdout
+    line = bento("history", "--human=false", "web").stdout.splitlines()[1]
+    assert line.split()[1] == "2026-01-01T00:00:00.000000000Z"
+    assert "2000" in line.split()
+    assert bento("history", "-H=false", "--format", "{{.Size}}", "web").stdout == "2000\n"
+
+
+def test_import_needs_no_name_and_says_what_it_is_told(bento: BentoCli, tmp_path: Path) -> None:
+    rootfs = busybox_rootfs(tmp_path / "fs")
+    made = bento("import", "-m", "from a test", "--platform", "linux/riscv64", rootfs).stdout.strip()
+    document = json.loads(bento("image", "inspect", made).stdout)[0]
+    assert (document["RepoTags"], document["Comment"], document["Architecture"]) == ([], "from a test", "riscv64")
+    plain = json.loads(bento("inspect", bento("import", rootfs, "plain").stdout.strip()).stdout)[0]
+    assert (plain["Comment"], plain["Architecture"]) == ("", host_platform().architecture)
+    assert "platform" in bento.fails("import", "--platform", "plan9", rootfs, code=2)
+
+
+def test_tag_takes_several_names(bento: BentoCli, roots: Roots) -> None:
+    made = make_image(roots, "web", layers=[{"x": b"x"}])
+    assert bento("tag", "web", "a:1", "b:2").stdout == ""
+    tags = json.loads(bento("image", "inspect", made.id).stdout)[0]["RepoTags"]
+    assert sorted(tags) == ["a:1", "b:2", "web:latest"]
+
+
+def test_rmi_of_all_and_of_what_is_not_there(bento: BentoCli, roots: Roots) -> None:
+    make_image(roots, "used", layers=[{"x": b"x"}])
+    make_image(roots, "free", "also:free", layers=[{"y": b"y"}])
+    bento("create", "--name", "w", "used", "/x")
+    assert bento("rmi", "-i", "nobody").stdout == ""
+    assert "no such image" in bento.fails("rmi", "nobody")
+    assert "--all" in bento.fails("rmi", code=2)
+    assert "--all" in bento.fails("rmi", "-a", "free", code=2)
+    finished = bento("rmi", "-a", check=False)
+    assert finished.returncode == 1
+    assert "is used by w" in finished.stderr
+    assert bento("images", "--format", "{{.Repository}}").stdout == "used\n"
+    bento("rmi", "-a", "-f")
+    assert bento("images", "--format", "{{.Repository}}").stdout == "<none>\n"
+
+
+def test_commit_takes_pause_as_a_switch(bento: BentoCli, tmp_path: Path) -> None:
+    bento("import", busybox_rootfs(tmp_path / "fs"), "bb")
+    bento("create", "--name", "w", "bb", "true")
+    for flags in (("-p",), ("--pause",), ("--pause=false",), ("-p=false", "-q")):
+        assert bento("commit", *flags, "w").stdout.startswith("sha256:")
+    bento.fails("commit", "--pause=maybe", "w", code=2)
+    archive = tmp_path / "a.tar"
+    bento("save", "-q", "-o", archive, "bb")
+    assert archive.stat().st_size
+
+
+def test_tls_verify_takes_no_image_for_its_value(bento: BentoCli, place: Registry, roots: Roots) -> None:
+    make_image(roots, "bb", layers=[{"x": b"x"}])
+    name = place.name("bb:1")
+    bento("push", "-q", "--tls-verify=false", "bb", name)
+    bento("rmi", "bb")
+    assert "--tls-verify=false" in bento.fails("pull", "--tls-verify", name)
+    assert "--tls-verify=false" in bento.fails("create", "-q", "--tls-verify", name, "/x")
+    finished = bento("create", "-q", "--tls-verify=false", "--platform", host_platform().architecture, name, "/x")
+    assert finished.stderr == ""
+    assert "not for linux/s390x" in bento.fails("create", "--pull", "never", "--platform", "s390x", name, "/x")
+
+
+def test_what_is_no_image_is_no_mistake_of_the_call(bento: BentoCli, roots: Roots, tmp_path: Path) -> None:
+    make_image(roots, "bb", layers=[{"x": b"x"}])
+    junk = tmp_path / "junk"
+    junk.write_text("junk")
+    for words in (("load", "-i", junk), ("import", junk), ("pull", f"docker-archive:{junk}")):
+        assert str(junk) in bento.fails(*words)
+    for words in (("load", "-i", tmp_path / "no"), ("import", tmp_path / "no")):
+        assert f"{tmp_path}/no: no such file" in bento.fails(*words)
+    line = bento.fails("push", "bb", f"oci:{tmp_path}/no/where")
+    assert f"{tmp_path}/no/where cannot be written" in line
+    assert "make that directory first" in line
