@@ -581,3 +581,19 @@ def test_virtual_container_cannot_be_looked_into(bento: BentoCli, engine: Engine
     bento.run("--name", "w", "host", "sleep", "1000")
     with virtual(engine), pytest.raises(WrongState, match="virtual"):
         engine.export("w", 1)
+
+
+def test_a_copy_that_is_ended_leaves_no_draft(bento: BentoCli) -> None:
+    container_id = bento("create", "--name", "w", "host", "true").stdout.strip()
+    upper = bento.roots.root / "containers" / container_id / "upper"
+    header = tarfile.TarInfo("big")
+    header.size = 1 << 30
+    with bento.start("cp", "-", "w:/var/tmp", stdin=subprocess.PIPE) as copy:
+        assert copy.stdin is not None
+        copy.stdin.write(header.tobuf().decode("ascii"))
+        copy.stdin.write("x" * (1 << 20))
+        copy.stdin.flush()
+        procs.wait_until(lambda: any(upper.glob("var/tmp/.*")), timeout_s=30.0, what="the draft")
+        copy.terminate()
+        assert copy.wait(30) == 130
+    assert list(upper.glob("var/tmp/*")) + list(upper.glob("var/tmp/.*")) == []

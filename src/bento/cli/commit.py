@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bento.cli.context import Context, say
+from bento.cli.context import Context, end_cleanly, say
 from bento.cli.switches import add_switch
 from bento.engine.commit import CommitOptions
 
@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: print the image's id."""
     options = CommitOptions(changes=tuple(args.change), message=args.message, author=args.author, pause=args.pause)
+    end_cleanly()
     with context.engine() as engine:
         say(engine.commit(args.container, args.name, options).id)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterable
 
@@ -61,3 +62,9 @@ def each(refs: Iterable[str], act: Callable[[str], str]) -> int:
             complain(error)
             status = max(status, error.exit_code)
     return status
+
+
+def end_cleanly() -> None:
+    """From now on SIGTERM and SIGHUP end this command as Ctrl-C does: what it has begun is tidied up."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)

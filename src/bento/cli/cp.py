@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from bento.cli.context import Context
+from bento.cli.context import Context, end_cleanly
 from bento.engine.copying import CopyOptions
 from bento.errors import UsageError
 
@@ -30,6 +30,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     options = CopyOptions(archive=args.archive, follow=args.follow_link)
     if target == _STREAM and os.isatty(1):
         raise UsageError("cp: an archive is nothing for a terminal", hint="redirect stdout, or name a target")
+    end_cleanly()
     with context.engine() as engine:
         if source_ref and target == _STREAM:
             engine.archive_out(source_ref, source, 1, options)

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from bento.cli.context import Context
+from bento.cli.context import Context, end_cleanly
 from bento.errors import UsageError
 from bento.files.whole import replaced
 
@@ -21,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out. A file is there when it is whole, or not at all."""
+    end_cleanly()
     if args.output == _STREAM:
         if os.isatty(1):
             raise UsageError("export: an archive is nothing for a terminal", hint="redirect stdout, or use -o FILE")

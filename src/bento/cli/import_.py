@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bento.cli.context import Context, say
+from bento.cli.context import Context, end_cleanly, say
 from bento.model.image import ImageConfig
 from bento.oci.change import apply_changes
 
@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: print the image's id."""
     config = apply_changes(ImageConfig(), args.change)
+    end_cleanly()
     with context.engine() as engine:
         made = engine.import_image(Path(args.source), args.name, config, message=args.message, platform=args.platform)
         say(made.id)

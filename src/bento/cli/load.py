@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from bento.cli import transfer_options
-from bento.cli.context import Context, say
+from bento.cli.context import Context, end_cleanly, say
 from bento.cli.layers import LayerScreen
 from bento.errors import UsageError
 from bento.model import reference
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: print what each image is called."""
     if args.input == "-" and os.isatty(0):
         raise UsageError("there is no archive: stdin is a terminal", hint="use -i FILE, or a pipe")
-    transfer_options.end_cleanly()
+    end_cleanly()
     screen = None if args.quiet else LayerScreen()
     with context.engine() as engine:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bento.cli import transfer_options
-from bento.cli.context import Context, complain, say, tell_person
+from bento.cli.context import Context, complain, end_cleanly, say, tell_person
 from bento.cli.layers import LayerScreen
 from bento.engine.pull import ARCHIVES
 from bento.errors import BentoError
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: print each image's full name, or its id when it has none."""
     access = transfer_options.read(args)
-    transfer_options.end_cleanly()
+    end_cleanly()
     status = 0
     with context.engine() as engine:
         for source in args.image:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from bento.cli import transfer_options
-from bento.cli.context import Context, say
+from bento.cli.context import Context, end_cleanly, say
 from bento.cli.layers import LayerScreen
 
 
@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: print the digest that the image has over there."""
     access = transfer_options.read(args)
-    transfer_options.end_cleanly()
+    end_cleanly()
     screen = None if args.quiet else LayerScreen()
     with context.engine() as engine:
         try:

@@ -6,8 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from bento.cli import transfer_options
-from bento.cli.context import Context
+from bento.cli.context import Context, end_cleanly
 from bento.engine.archive import FORMATS
 from bento.errors import UsageError
 
@@ -29,7 +28,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     is_stdout = args.output == "-"
     if is_stdout and os.isatty(1):
         raise UsageError("an archive is nothing to look at: stdout is a terminal", hint="use -o FILE, or a pipe")
-    transfer_options.end_cleanly()
+    end_cleanly()
     with context.engine() as engine:
         engine.save(args.image, 1 if is_stdout else Path(args.output), args.format)
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import signal
 import sys
 
 from bento.cli.switches import add_switch
@@ -52,9 +51,3 @@ def parse_credentials(text: str) -> Credentials:
             raise UsageError("--creds names no password, and there is no terminal to ask on", hint="use --authfile")
         password = getpass.getpass(f"password of {user}: ")
     return Credentials(user, password)
-
-
-def end_cleanly() -> None:
-    """From now on SIGTERM and SIGHUP end this command as Ctrl-C does: what it has begun is tidied up."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
