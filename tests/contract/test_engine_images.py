@@ -13,7 +13,7 @@ import pytest
 
 from bento import Engine, log
 from bento.engine.images import record
-from bento.errors import Conflict, NotFound, UsageError
+from bento.errors import BadImage, Conflict, NotFound, UsageError
 from bento.oci.image import OCI_MANIFEST
 
 from support.cli import Roots
@@ -153,7 +153,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_refused_archive_leaves_nothing(engine, tmp_path, name: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(BadImage):
         engine.load(oci(tmp_path / "a", REFUSED[name], "web:1"))
     assert engine.parts.images.layers() == engine.parts.images.idle_blobs() == engine.parts.images.leftovers() == []
     assert engine.doctor() == []
