@@ -72,6 +72,8 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--cpus": ("", "0", "-1", "all", "1e3", "nan", "1.", "9" * 9),
         "-p": ("", "x", "80:", "70000:80", "80:80/sctp", "8000-8002:80-81", "300.1.1.1:80:80"), "--publish": ("x",),
         "--drain": SWITCH, "--mount": ("", "dst=/x,colour=red", "type=nope,dst=/x"), "--pull": ("sometimes", ""),
+        "--log-driver": ("json-file", "", "NONE"),
+        "--log-opt": ("", "max-size", "max-size=", "max-size=0", "max-size=1k", "max-size=-2", "max-file=3", "=1m"),
     },
 }  # fmt: skip
 """Every option of these verbs, or of create's those of this capability, with what is not to be taken for anything."""

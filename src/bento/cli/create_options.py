@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from bento import log
-from bento.cli import hook_options, publish_options
+from bento.cli import hook_options, log_options, publish_options
 from bento.cli.context import complain
 from bento.cli.env_options import read_env_file, variable
 from bento.cli.layers import LayerScreen
@@ -65,6 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--label", action="append", default=[], metavar="K=V")
     add("--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]")
     publish_options.configure(parser)
+    log_options.configure(parser)
     add("--pid", default="", metavar="host|container:NAME", help="share a PID namespace (default: one of its own)")
     add("--pids-limit", metavar="N", help="at most so many processes and threads at once")
     add("-m", "--memory", metavar="BYTES[kmg]", help="at most so much memory")
@@ -111,6 +112,7 @@ def read(args: argparse.Namespace) -> CreateOptions:
         requires=tuple(args.requires),
         **hook_options.read(args),
         **publish_options.read(args),
+        **log_options.read(args),
     )
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento import clock, log
-from bento.engine import mounting, networking, sharing
+from bento.engine import logs, mounting, networking, sharing
 from bento.engine.hooks import check_hooks
 from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.errors import Conflict, NotFound, UsageError
@@ -101,6 +101,8 @@ class CreateOptions(Struct, frozen=True, kw_only=True):
     stop_command: str = ""
     auto_remove: bool = False
     restart: RestartPolicy = RestartPolicy()
+    log_driver: str = "k8s-file"  # or "none": its output is not kept
+    log_max_bytes: int | None = None  # None: the engine's; 0: no limit
     requires: tuple[str, ...] = ()  # names or ids
     pre_stop: tuple[Hook, ...] = ()
     post_stop: tuple[Hook, ...] = ()
@@ -139,6 +141,7 @@ def create(parts: Parts, options: CreateOptions) -> Container:
     mounting.check(options.mounts)
     limits.check(options.ulimits)
     check_hooks((*options.pre_stop, *options.post_stop))
+    options = replace(options, log_max_bytes=logs.limit(options.log_driver, options.log_max_bytes, parts.log_max_bytes))
     pid = sharing.resolve(parts, options.pid)
     needed = [_required(parts, ref) for ref in options.requires] + [sharing.container_of(pid)]
     requires = tuple(dict.fromkeys(filter(None, needed)))
@@ -238,6 +241,8 @@ def _merge(
         stop_command=options.stop_command,
         auto_remove=options.auto_remove,
         restart=options.restart,
+        log_driver=options.log_driver,
+        log_max_bytes=options.log_max_bytes or 0,
         requires=requires,
         pre_stop=options.pre_stop,
         post_stop=options.post_stop,

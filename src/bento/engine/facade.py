@@ -307,8 +307,9 @@ class EngineFacade(ImageVerbs, FileVerbs):
     def logs(
         self, ref: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
     ) -> Iterator[LogLine]:
-        """Yield the container's output. ``follow`` blocks for more until it ends."""
+        """Yield the container's output. ``follow`` blocks for more until it ends. Raises WrongState: it is not kept."""
         container = reconcile.find(self.parts, ref)
+        logs.check_kept(container)
         if follow:
             return logs.follow(self.parts, container, tail=tail, since=since)
         return logs.read_log(logs.log_path(self.parts, container), tail=tail, since=since)

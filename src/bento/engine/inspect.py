@@ -36,7 +36,7 @@ def inspect(parts: Parts, container: Container) -> dict[str, Any]:
         "RestartCount": container.restarts,
         "Driver": "overlay",
         "ExecIDs": [session.id for session in exec_sessions.live(parts, container.id)] or None,
-        "LogPath": str(log_path(parts, container)),
+        "LogPath": str(log_path(parts, container)) if spec.log_driver != "none" else "",
         "Config": {
             "Hostname": config.hostname(container),
             "User": spec.user,
@@ -81,6 +81,10 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "PidsLimit": spec.pids_limit,
         "Memory": spec.memory_bytes or 0,
         "NanoCpus": round((spec.cpus or 0) * 1e9),
+        "LogConfig": {
+            "Type": spec.log_driver,
+            "Config": {"max-size": str(spec.log_max_bytes)} if spec.log_max_bytes else {},
+        },
         "AutoRemove": spec.auto_remove,
         "ReadonlyRootfs": spec.read_only,
         "Init": spec.init,

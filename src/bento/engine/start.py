@@ -17,6 +17,7 @@ from bento import clock
 from bento.drivers.monitor.base import Launch, Launched
 from bento.engine import mounting, networking, reconcile, sharing
 from bento.engine.attending import attend, exit_script, leave
+from bento.engine.logs import make_room
 from bento.engine.order import required_first
 from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.errors import BentoError, RuntimeFailed, WrongState
@@ -201,7 +202,8 @@ def _create_inside(
         runtime=runtime,
         bundle=bundle,
         run_dir=parts.run_dir(container.id),
-        log_path=bundle / "log",
+        log_path=bundle / "log" if container.spec.log_driver != "none" else None,
+        log_max_bytes=make_room(bundle / "log", container.spec.log_max_bytes),
         command=container.spec.argv[0],
         exit_command=exit_script(parts, container),
         entry_fd=entry_fd,

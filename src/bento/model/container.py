@@ -101,6 +101,8 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pre_stop: tuple[Hook, ...] = ()
     post_stop: tuple[Hook, ...] = ()
     hook_timeout_s: float | None = None
+    log_driver: str = "k8s-file"  # or "none": its output is not kept
+    log_max_bytes: int = 0  # before the log grows beyond, it begins anew; 0: no limit
     requires: tuple[str, ...] = ()  # ids of containers that are started before it and stopped after it
     runtime: str = ""  # name or path; "" is the engine's default, resolved at create
     exposed_ports: tuple[str, ...] = ()  # the image's, as "80/tcp"
