@@ -72,6 +72,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--cpus": ("", "0", "-1", "all", "1e3", "nan", "1.", "9" * 9),
         "-p": ("", "x", "80:", "70000:80", "80:80/sctp", "8000-8002:80-81", "300.1.1.1:80:80"), "--publish": ("x",),
         "--drain": SWITCH, "--mount": ("", "dst=/x,colour=red", "type=nope,dst=/x"), "--pull": ("sometimes", ""),
+        "-i": (), "--interactive": (), "-t": (), "--tty": (),
         "--log-driver": ("json-file", "", "NONE"),
         "--log-opt": ("", "max-size", "max-size=", "max-size=0", "max-size=1k", "max-size=-2", "max-file=3", "=1m"),
     },
@@ -98,7 +99,7 @@ COMBINED: dict[str, tuple[tuple[str, ...], ...]] = {
     "kill": ((), ("-s",), ("--all",)),
     "create": (
         (), ("--rm", "--restart", "always", "host"), ("--system", "--init", "host"),
-        ("--stop-method", "exec", "host"),
+        ("--stop-method", "exec", "host"), ("-i", "host", "true"), ("-it", "host", "true"), ("--tty", "host", "true"),
     ),
 }  # fmt: skip
 """What goes wrong together, or is left out."""

@@ -273,6 +273,44 @@ def test_foreground_stopped_from_elsewhere_ends_with_the_containers_code(bento: 
         assert process.returncode == 21
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_foreground_whose_reader_goes_away_ends_and_the_container_goes_on(bento: BentoCli, stream: str) -> None:
+    to = ">&2" if stream == "stderr" else ""
+    script = f"trap 'exit 0' TERM; while :; do echo line {to}; sleep 0.02; done"
+    with ended(bento.start("run", "--name", "w", "host", *SH, script)) as process:
+        reader = getattr(process, stream)
+        assert reader.readline() == "line\n"
+        reader.close()
+        assert process.wait(30) == 141
+        process.stdout, process.stderr = (None, process.stderr) if stream == "stdout" else (process.stdout, None)
+    assert bento.state("w")["Status"] == "running"
+    before = bento("logs", "w").stdout + bento("logs", "w").stderr
+    procs.wait_until(lambda: len(getattr(bento("logs", "w"), stream)) > len(before), what="more output", every_s=0.05)
+    bento("stop", "w")
+
+
+@ONE_RUNTIME
+def test_rm_of_a_foreground_whose_reader_went_away(bento: BentoCli, tmp_path: Path) -> None:
+    script = "while [ ! -e /t/go ]; do echo line; sleep 0.02; done"
+    with ended(bento.start("run", "--rm", "--name", "w", "-v", f"{tmp_path}:/t", "host", *SH, script)) as process:
+        assert process.stdout.readline() == "line\n"
+        process.stdout.close()
+        assert process.wait(30) == 141
+        process.stdout = None
+    assert bento.state("w")["Status"] == "running"
+    (tmp_path / "go").touch()
+    procs.wait_until(lambda: bento("ps", "-aq").stdout == "", what="the removal", every_s=0.05)
+    assert_clean(bento)
+
+
+@ONE_RUNTIME
+@pytest.mark.parametrize("words", [("-t",), ("-it",), ("-ti",), ("-i", "-t")])
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_wish_for_a_terminal_is_answered(bento: BentoCli, verb: str, words: tuple[str, ...]) -> None:
+    line = bento.fails(verb, *words, "host", "true", code=125)
+    assert ("no terminal" in line) or (verb == "run" and "no input" in line)
+
+
 # -- create and start -----------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from bento import log
-from bento.cli import hook_options, log_options, publish_options
+from bento.cli import hook_options, log_options, publish_options, refused
 from bento.cli.context import complain
 from bento.cli.env_options import read_env_file, variable
 from bento.cli.layers import LayerScreen
@@ -28,6 +28,7 @@ _HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options, the image and the command."""
     add = parser.add_argument
+    refused.configure(parser)
     add("--name", metavar="N", help="a name for the container")
     add("--rm", action="store_true", help="delete it when it has ended")
     add("--init", action="store_true", help="put a small init in front, which passes signals on and reaps")

@@ -139,7 +139,7 @@ def _begin(parts: Parts, ref: str, options: ExecOptions, *, is_attached: bool) -
         session = replace(
             session,
             process=parts.processes.identify(launched.pid),
-            monitor=parts.processes.identify(launched.monitor_pid),
+            monitor=parts.processes.identify(launched.monitor_pid) if launched.monitor_pid else None,
         )
         exec_sessions.complete(parts, session)
         return session, launched
@@ -199,7 +199,7 @@ def _launch(
 
     try:
         launched = parts.in_private_mounts(inside)
-        if lodging is not None:
+        if lodging is not None and launched.monitor_pid is not None:
             lodging.leave(launched.monitor_pid)
         return launched
     finally:

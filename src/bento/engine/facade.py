@@ -255,6 +255,10 @@ class EngineFacade(ImageVerbs, FileVerbs):
         """As ``wait``, for what ``start_attached`` has started; also when it is removed meanwhile. Closes its pidfd."""
         return wait.wait_for_exit(self.parts, started.container.id, started)
 
+    def leave(self, started: Started) -> None:
+        """Follow what ``start_attached`` has started no more: it goes on as after ``start``. Closes its pidfd."""
+        start.leave_started(self.parts, started)
+
     def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> Container:
         """Delete a container; ``force`` kills it first, ``volumes`` deletes its anonymous volumes, too.
 

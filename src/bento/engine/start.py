@@ -72,6 +72,17 @@ def start(parts: Parts, container_id: str, *, attach: bool = False, only_if: Sta
     return started
 
 
+def leave_started(parts: Parts, started: Started) -> None:
+    """Look after the end of an attached container no more: from now on its monitor's helper does. Closes its pidfd.
+
+    ``output_fd`` is the caller's still.
+    """
+    if started.main_fd is not None:
+        os.close(started.main_fd)
+    leave(parts, started.container.id)
+    reconcile.refresh(parts, [started.container])  # it may have ended while we attended, and no helper was run
+
+
 def _wait_for_end_of_last(parts: Parts, container_id: str) -> None:
     """Where PID 1 is gone and somebody is at recording that, the record says running for a moment more."""
     container = parts.store.get(container_id)

@@ -64,7 +64,7 @@ class ExecLaunched(Struct, frozen=True):
     """
 
     pid: int
-    monitor_pid: int
+    monitor_pid: int | None  # None: it has ended already
     status_fd: int
     streams: Streams | None
 

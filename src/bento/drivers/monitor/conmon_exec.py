@@ -70,9 +70,8 @@ class _Conmon:
             child = self._spawn(report_fd, theirs)
             self._close(report_fd, *(theirs or ()))
             pid = self._pid(child, status_fd)
+            # conmon writes its own pid before it reports. Of a command that has ended by now the directory is gone.
             monitor_pid = reports.number(launch.directory / _MONITOR_PID_FILE)
-            if monitor_pid is None:
-                raise RuntimeFailed("conmon did not write its pid file", hint=f"is {launch.directory} full?")
             kept = (status_fd, *((streams.stdin_fd, streams.stdout_fd, streams.stderr_fd) if streams else ()))
             self._fds.difference_update(kept)
             return ExecLaunched(pid=pid, monitor_pid=monitor_pid, status_fd=status_fd, streams=streams)
