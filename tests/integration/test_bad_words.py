@@ -67,11 +67,13 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--stop-command": COMMANDS, "--system": SWITCH, "--init": SWITCH, "--rm": SWITCH,
         "--restart": ("", "never", "on-failure:", "on-failure:x", "on-failure:-1", "always:3", "ALWAYS"),
         "--requires": (), "--pid": ("w", "container:", "host:w"),
+        "--net": ("token-ring",), "--expose": ("", "0", "80/sctp", "9-8", "1:2"), "-P": (), "--publish-all": SWITCH,
         "--pids-limit": ("", "0", "-1", "many", "1.5", "²"),
         "-m": ("0", "-1", "lots", "1x", "1e3", "1kk", "9" * 20), "--memory": ("lots",),
         "--cpus": ("", "0", "-1", "all", "1e3", "nan", "1.", "9" * 9),
-        "-p": ("", "x", "80:", "70000:80", "80:80/sctp", "8000-8002:80-81", "300.1.1.1:80:80"), "--publish": ("x",),
-        "--drain": SWITCH, "--mount": ("", "dst=/x,colour=red", "type=nope,dst=/x"), "--pull": ("sometimes", ""),
+        "-p": ("", "x", "80:", "70000:80", "80:80/sctp", "8000-8002:80-81", "300.1.1.1:80:80", "[::1]:80:80"),
+        "--publish": ("x",), "--drain": SWITCH, "--mount": ("", "dst=/x,colour=red", "type=nope,dst=/x"),
+        "--pull": ("sometimes", ""),
         "-i": (), "--interactive": (), "-t": (), "--tty": (),
         "--log-driver": ("json-file", "", "NONE"),
         "--log-opt": ("", "max-size", "max-size=", "max-size=0", "max-size=1k", "max-size=-2", "max-file=3", "=1m"),
@@ -79,7 +81,8 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """Every option of these verbs, or of create's those of this capability, with what is not to be taken for anything."""
 OTHERS_OF_CREATE = {
-    "--name", "-e", "--env", "--env-file", "-v", "--volume", "--tmpfs", "-w", "--workdir", "-u", "--user", "--hostname",
+    "--name", "-e", "--env", "--env-file", "-v", "--volume", "--tmpfs", "-w", "--workdir", "-u", "--user",
+    "--hostname", "-h",
     "--read-only", "--entrypoint", "--label", "--ulimit", "--network", "--cidfile",
 }  # fmt: skip
 """See test_bad_input.py for these."""

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     files = [line for path in args.env_file for line in read_env_file(path)]
     options = ExecOptions(
         command=tuple(words),
-        env=tuple(entry for word in (*files, *args.env) if (entry := variable(word))),
+        env=tuple(map(variable, (*files, *args.env))),
         workdir=args.workdir,
         user=args.user,
         has_input=args.interactive,

@@ -19,14 +19,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("-a", "--all", action="store_true", help="also those that do not run")
     parser.add_argument("-q", "--quiet", action="store_true", help="only ids")
-    parser.add_argument("--no-trunc", action="store_true", help="whole ids")
+    parser.add_argument("--no-trunc", action="store_true", help="whole ids and commands")
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument(
+        "-f",
         "--filter",
         action="append",
         default=[],
         metavar="K=V",
-        help="id, name, status, label, ancestor, exited or volume",
+        help="id, name, status, label, ancestor, before, since, exited, network, publish or volume",
     )
 
 
@@ -51,7 +52,7 @@ def _row(container: Container, *, is_whole: bool) -> tuple[str, ...]:
     return (
         container.id if is_whole else short_id(container.id),
         container.spec.image,
-        command_text(container),
+        command_text(container, is_whole=is_whole),
         ago(container.created_unix_ns),
         status_text(container),
         ports_text(container),

@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="only names")
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument(
-        "--filter", action="append", default=[], metavar="K=V", help="dangling, driver, label, label! or name"
+        "-f", "--filter", action="append", default=[], metavar="K=V", help="dangling, driver, label, label! or name"
     )
 
 

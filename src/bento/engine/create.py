@@ -78,12 +78,14 @@ class CreateOptions(Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     name: str | None = None
     entrypoint: tuple[str, ...] | None = None
-    env: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()  # "K=V"; "K" unsets the image's
     workdir: str | None = None
     user: str | None = None
     hostname: str | None = None
     network: str = ""  # "": bridge when ports are published, else none
     ports: tuple[Port, ...] = ()
+    expose: tuple[str, ...] = ()  # beside the image's, as "80/tcp"
+    publish_all: bool = False  # those exposed, too, on free ports
     drain: bool = False
     pid: str = ""  # "", "host", or "container:" and a name or id
     pids_limit: int | None = None
@@ -134,9 +136,9 @@ def create(parts: Parts, options: CreateOptions) -> Container:
     """
     _check_combinations(options)
     name = parse_name(options.name) if options.name is not None else ""
-    find_image(parts, options.image)  # the most likely mistake is told first
+    image = find_image(parts, options.image)  # the most likely mistake is told first
     runtime = parts.runtime(options.runtime)
-    options = replace(options, network=networking.resolve(options.network, options.ports))
+    options = _published(options, image.config)
     networking.check(parts, options.network, options.ports, drain=options.drain)
     mounting.check(options.mounts)
     limits.check(options.ulimits)
@@ -161,6 +163,15 @@ def create(parts: Parts, options: CreateOptions) -> Container:
             log.warning(note)
         made = Container(id=container_id, name="", created_unix_ns=clock.wall_ns(), spec=spec, notes=spec.notes)
         return _make(parts, name, made)
+
+
+def _published(options: CreateOptions, config: ImageConfig) -> CreateOptions:
+    """Return the options with all ports to be published, and the network that follows. Raises UsageError."""
+    if options.publish_all:
+        options = replace(
+            options, ports=networking.with_exposed(options.ports, (*config.exposed_ports, *options.expose))
+        )
+    return replace(options, network=networking.resolve(options.network, options.ports))
 
 
 def _check_combinations(options: CreateOptions) -> None:
@@ -248,7 +259,8 @@ def _merge(
         post_stop=options.post_stop,
         hook_timeout_s=options.hook_timeout_s,
         runtime=runtime,
-        exposed_ports=config.exposed_ports,
+        exposed_ports=tuple(dict.fromkeys((*config.exposed_ports, *options.expose))),
+        publish_all=options.publish_all,
         healthcheck=config.healthcheck,
         notes=_platform_notes(options.image, image),
     )
@@ -287,14 +299,25 @@ def _platform_notes(name: str, image: Image) -> tuple[str, ...]:
 
 
 def merge_env(*layers: tuple[str, ...]) -> tuple[str, ...]:
-    """Merge ``K=V`` lists; later ones win, the place of the first is kept."""
+    """Merge lists of ``K=V``, and ``K`` to unset it; later ones win, the place of the first is kept.
+
+    Raises UsageError.
+    """
     merged: dict[str, str] = {}
     for entry in (entry for layer in layers for entry in layer):
+        check_variable(entry)
         key, equals, value = entry.partition("=")
-        if not key or not equals or "\0" in entry:
-            raise UsageError(f"bad environment variable {entry!r}", hint="use NAME=VALUE")
-        merged[key] = value
+        if equals:
+            merged[key] = value
+        else:
+            merged.pop(key, None)
     return tuple(f"{key}={value}" for key, value in merged.items())
+
+
+def check_variable(entry: str) -> None:
+    """Raise UsageError for what is neither ``K=V`` nor ``K``."""
+    if not entry.partition("=")[0] or "\0" in entry:
+        raise UsageError(f"bad environment variable {entry!r}", hint="use NAME=VALUE")
 
 
 def _free_name(parts: Parts, container_id: str) -> str:

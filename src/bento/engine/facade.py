@@ -259,12 +259,12 @@ class EngineFacade(ImageVerbs, FileVerbs):
         """Follow what ``start_attached`` has started no more: it goes on as after ``start``. Closes its pidfd."""
         start.leave_started(self.parts, started)
 
-    def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> Container:
-        """Delete a container; ``force`` kills it first, ``volumes`` deletes its anonymous volumes, too.
+    def remove(self, ref: str, *, force: bool = False, volumes: bool = False, grace_s: float = 0.0) -> Container:
+        """Delete a container; ``force`` stops it first, within ``grace_s``; ``volumes``: its anonymous volumes, too.
 
         Raises WrongState, StuckProcess, Conflict when another one requires it.
         """
-        return remove.remove(self.parts, ref, force=force, volumes=volumes)
+        return remove.remove(self.parts, ref, force=force, volumes=volumes, grace_s=grace_s)
 
     def dependants_first(self, refs: Sequence[str]) -> list[str]:
         """Return the names so that each comes before those it requires: in this order they can be removed."""

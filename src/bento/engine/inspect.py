@@ -77,6 +77,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
     return {
         "NetworkMode": spec.network,
         "PortBindings": _bindings(spec.ports),
+        "PublishAllPorts": spec.publish_all,
         "PidMode": spec.pid,
         "PidsLimit": spec.pids_limit,
         "Memory": spec.memory_bytes or 0,

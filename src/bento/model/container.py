@@ -105,7 +105,8 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     log_max_bytes: int = 0  # before the log grows beyond, it begins anew; 0: no limit
     requires: tuple[str, ...] = ()  # ids of containers that are started before it and stopped after it
     runtime: str = ""  # name or path; "" is the engine's default, resolved at create
-    exposed_ports: tuple[str, ...] = ()  # the image's, as "80/tcp"
+    exposed_ports: tuple[str, ...] = ()  # the image's and others, as "80/tcp"
+    publish_all: bool = False  # ``ports`` has those exposed, too
     healthcheck: Healthcheck | None = None  # the image's, kept and not carried out
     notes: tuple[str, ...] = ()  # what is to be said of it in every run
 

@@ -251,7 +251,12 @@ def exec_process(
         process["capabilities"] = {"bounding": bounding, "effective": held, "permitted": held}
         if not any(entry.startswith("HOME=") for entry in spec.env):  # else it was asked for at create
             values["HOME"] = user.home
-    values |= dict(entry.partition("=")[::2] for entry in extra.env)
+    for entry in extra.env:
+        name, equals, value = entry.partition("=")
+        if equals:
+            values[name] = value
+        else:
+            values.pop(name, None)
     process["env"] = [f"{name}={value}" for name, value in values.items()]
     return process
 
