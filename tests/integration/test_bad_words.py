@@ -74,6 +74,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "-p": ("", "x", "80:", "70000:80", "80:80/sctp", "8000-8002:80-81", "300.1.1.1:80:80", "[::1]:80:80"),
         "--publish": ("x",), "--drain": SWITCH, "--mount": ("", "dst=/x,colour=red", "type=nope,dst=/x"),
         "--pull": ("sometimes", ""),
+        "--volumes-from": (":ro", "w:rox", "w:ro:ro"),
         "-i": (), "--interactive": (), "-t": (), "--tty": (),
         "--log-driver": ("json-file", "", "NONE"),
         "--log-opt": ("", "max-size", "max-size=", "max-size=0", "max-size=1k", "max-size=-2", "max-file=3", "=1m"),

@@ -76,6 +76,13 @@ def _configure_files(parser: argparse.ArgumentParser) -> None:
         help="mount a volume, or a directory or file of the host",
     )
     add("--mount", action="append", default=[], metavar="K=V,...", help="the same in words: type=bind,src=...,dst=...")
+    add(
+        "--volumes-from",
+        action="append",
+        default=[],
+        metavar="NAME[:ro]",
+        help="mount what another container has, but for its tmpfs",
+    )
     add("--tmpfs", action="append", default=[], metavar="DST[:OPTIONS]", help="an empty filesystem in memory")
     add("--read-only", action="store_true", help="mount the root filesystem read-only")
 
@@ -129,6 +136,7 @@ def read(args: argparse.Namespace) -> CreateOptions:
         read_only=args.read_only,
         init=args.init,
         mounts=(*map(parse_volume, args.volume), *map(parse_mount, args.mount), *map(parse_tmpfs, args.tmpfs)),
+        volumes_from=tuple(args.volumes_from),
         ulimits=tuple(map(parse_ulimit, args.ulimit)),
         labels=dict(map(parse_label, args.label)),
         stop_signal=None if args.stop_signal is None else parse_signal(args.stop_signal),

@@ -94,6 +94,7 @@ class CreateOptions(Struct, frozen=True, kw_only=True):
     read_only: bool = False
     init: bool = False
     mounts: tuple[Mount, ...] = ()
+    volumes_from: tuple[str, ...] = ()  # NAME or NAME:ro, of containers whose mounts it gets, too
     ulimits: tuple[Ulimit, ...] = ()
     labels: dict[str, str] = {}
     stop_signal: int | None = None
@@ -147,11 +148,14 @@ def create(parts: Parts, options: CreateOptions) -> Container:
     pid = sharing.resolve(parts, options.pid)
     needed = [_required(parts, ref) for ref in options.requires] + [sharing.container_of(pid)]
     requires = tuple(dict.fromkeys(filter(None, needed)))
+    givers = [(parts.store.find(ref).id, ro) for ref, ro in map(mounting.parse_from, options.volumes_from)]
     parts.storage.check()
     with ExitStack() as held:
-        for required in sorted(requires):  # nobody can remove them meanwhile; these come before any lock on layers
-            held.enter_context(parts.locks.hold(required, LOCK_TIMEOUT_S))
-            parts.store.get(required)
+        # Nobody can remove them meanwhile; these come before any lock on layers.
+        for needed_id in sorted({*requires, *(giver for giver, _ in givers)}):
+            held.enter_context(parts.locks.hold(needed_id, LOCK_TIMEOUT_S))
+            parts.store.get(needed_id)
+        options = _with_mounts_of(parts, options, givers)
         held.enter_context(parts.images.kept())  # from finding the image to the record that stands on its layers
         container_id = new_id()
         spec = _merge(options, find_image(parts, options.image), container_id, str(runtime.path), requires)
@@ -172,6 +176,15 @@ def _published(options: CreateOptions, config: ImageConfig) -> CreateOptions:
             options, ports=networking.with_exposed(options.ports, (*config.exposed_ports, *options.expose))
         )
     return replace(options, network=networking.resolve(options.network, options.ports))
+
+
+def _with_mounts_of(parts: Parts, options: CreateOptions, givers: list[tuple[str, bool]]) -> CreateOptions:
+    """Return the options with the mounts of other containers, and those by their ids."""
+    mounts = options.mounts
+    for giver, read_only in givers:
+        mounts = mounting.inherit(mounts, parts.store.get(giver), read_only=read_only)
+    names = tuple(f"{giver}:ro" if read_only else giver for giver, read_only in givers)
+    return replace(options, mounts=mounts, volumes_from=names)
 
 
 def _check_combinations(options: CreateOptions) -> None:
@@ -243,6 +256,7 @@ def _merge(
         read_only=options.read_only,
         init=options.init,
         mounts=mounting.complete(options.mounts, config.volumes),
+        volumes_from=options.volumes_from,
         ulimits=options.ulimits,
         labels=config.labels | options.labels,
         stop_signal=options.stop_signal if options.stop_signal is not None else _stop_signal(options.image, config),

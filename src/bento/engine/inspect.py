@@ -92,7 +92,8 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "System": spec.system,
         "Requires": list(spec.requires),
         "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.limit},
-        "Binds": [_bind(m.source, m.destination, m.read_only) for m in spec.mounts if m.kind != "tmpfs"],
+        "Binds": [_bind(m) for m in spec.mounts if m.kind != "tmpfs" and not m.anonymous],
+        "VolumesFrom": list(spec.volumes_from) or None,
         "Tmpfs": {m.destination: ",".join(m.options) for m in spec.mounts if m.kind == "tmpfs"},
         "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in spec.ulimits],
         "Runtime": spec.runtime,
@@ -107,8 +108,8 @@ def _mount(parts: Parts, mount: Mount) -> dict[str, Any]:
     return {"Type": mount.kind, **named, "Destination": mount.destination, "RW": not mount.read_only}
 
 
-def _bind(source: str, destination: str, is_read_only: bool) -> str:
-    return f"{source}:{destination}:{'ro' if is_read_only else 'rw'}"
+def _bind(mount: Mount) -> str:
+    return ":".join((mount.source, mount.destination, ",".join(("ro" if mount.read_only else "rw", *mount.options))))
 
 
 def _bindings(ports: tuple[Port, ...]) -> dict[str, list[dict[str, str]]]:

@@ -44,7 +44,8 @@ class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A bind mount, a volume or a tmpfs (``-v``, ``--mount``, ``--tmpfs``); paths are absolute.
 
     ``source`` of a volume is its name; "" asks ``create`` for an anonymous one. ``options``: of a bind mount its
-    propagation, of a tmpfs those of mount(8).
+    propagation, "bind" where what is mounted below is left out, nosuid, nodev, noexec, the last three of a volume, too;
+    of a tmpfs those of mount(8).
     """
 
     kind: str  # "bind", "volume" or "tmpfs"
@@ -89,6 +90,7 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     read_only: bool = False
     init: bool = False
     mounts: tuple[Mount, ...] = ()
+    volumes_from: tuple[str, ...] = ()  # "ID" or "ID:ro", of containers whose mounts are among these
     ulimits: tuple[Ulimit, ...] = ()
     labels: dict[str, str] = {}
     stop_signal: int | None = None

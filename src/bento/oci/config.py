@@ -299,9 +299,10 @@ def _mounts(
 def _asked(mount: Mount, *, is_rro: bool, has_devices: bool) -> dict[str, Any]:
     if mount.kind == "tmpfs":
         return _tmpfs(mount.destination, (*_TMPFS_OPTIONS, *(("ro",) if mount.read_only else ()), *mount.options))
-    options = ["rbind", *mount.options, *(() if has_devices else ("nodev",))]
+    options = [*(() if "bind" in mount.options else ("rbind",)), *mount.options, *(() if has_devices else ("nodev",))]
     if PROPAGATIONS.isdisjoint(mount.options):
-        options.append("rprivate")
+        # With "rprivate" crun takes the bind itself for recursive.
+        options.append("private" if "bind" in mount.options else "rprivate")
     if mount.read_only:
         options += ["ro", "rro"] if is_rro else ["ro"]
     return _bind(mount.source, mount.destination, *options)
