@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 import msgspec
 
 from bento import log
-from bento.cli import hook_options, log_options, publish_options, refused
+from bento.cli import hook_options, log_options, publish_options, refused, sandbox_options
 from bento.cli.context import complain
-from bento.cli.env_options import read_env_file, variable
+from bento.cli.env_options import read_env_file, read_lines, variable
 from bento.cli.layers import LayerScreen
 from bento.cli.mount_options import parse_mount, parse_tmpfs, parse_volume
 from bento.engine.create import CreateOptions
@@ -37,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     publish_options.configure(parser)
     log_options.configure(parser)
     _configure_limits(parser)
+    sandbox_options.configure(parser)
     add = parser.add_argument
     add("--cidfile", metavar="F", help="write the id to a new file")
     add("--pull", choices=POLICIES, default="missing", help="when to fetch the image (default missing)")
@@ -63,6 +64,7 @@ def _configure_program(parser: argparse.ArgumentParser) -> None:
         help="replace the image's entry point: a word, or JSON as '[\"a\", \"b\"]'; '' clears it",
     )
     add("--label", action="append", default=[], metavar="K=V")
+    add("--label-file", action="append", default=[], metavar="F", help="read labels from a file")
 
 
 def _configure_files(parser: argparse.ArgumentParser) -> None:
@@ -119,6 +121,7 @@ def read(args: argparse.Namespace) -> CreateOptions:
         raise UsageError(f"bad hostname {args.hostname!r}", hint="use letters, digits, '.' and '-'; 64 at most")
     if args.workdir and not args.workdir.startswith("/"):
         raise UsageError(f"working directory {args.workdir!r} is not an absolute path")
+    label_lines = [line for path in args.label_file for line in read_lines(path, "label file")]
     files = [line for path in args.env_file for line in read_env_file(path)]
     return CreateOptions(
         image=args.image,
@@ -134,11 +137,12 @@ def read(args: argparse.Namespace) -> CreateOptions:
         memory_bytes=None if args.memory is None else parse_bytes(args.memory, what="memory"),
         cpus=None if args.cpus is None else parse_cpus(args.cpus),
         read_only=args.read_only,
+        sandbox=sandbox_options.read(args),
         init=args.init,
         mounts=(*map(parse_volume, args.volume), *map(parse_mount, args.mount), *map(parse_tmpfs, args.tmpfs)),
         volumes_from=tuple(args.volumes_from),
         ulimits=tuple(map(parse_ulimit, args.ulimit)),
-        labels=dict(map(parse_label, args.label)),
+        labels=dict(map(parse_label, (*label_lines, *args.label))),
         stop_signal=None if args.stop_signal is None else parse_signal(args.stop_signal),
         stop_timeout_s=None if args.stop_timeout is None else parse_seconds(args.stop_timeout, what="stop timeout"),
         system=args.system,

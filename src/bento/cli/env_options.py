@@ -20,13 +20,7 @@ def read_env_file(path: str) -> list[str]:
 
     Raises UsageError, also for a name with blanks in it: others take such files for shell scripts.
     """
-    try:
-        with open(path, encoding="utf-8-sig") as stream:  # editors of Windows put a byte order mark in front
-            lines = [line.rstrip("\n").lstrip() for line in stream]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UsageError(f"env file {path}: {reason}") from None
-    lines = [line for line in lines if line and not line.startswith("#")]
+    lines = read_lines(path, "env file")
     for line in lines:
         name = line.partition("=")[0]
         if not name or any(char.isspace() for char in name):
@@ -34,3 +28,14 @@ def read_env_file(path: str) -> list[str]:
                 f"env file {path}: bad name {name!r}", hint="write NAME=VALUE, without blanks, or NAME alone"
             )
     return lines
+
+
+def read_lines(path: str, what: str) -> list[str]:
+    """Return the lines of a file but for empty ones and comments. Raises UsageError."""
+    try:
+        with open(path, encoding="utf-8-sig") as stream:  # editors of Windows put a byte order mark in front
+            lines = [line.rstrip("\n").lstrip() for line in stream]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UsageError(f"{what} {path}: {reason}") from None
+    return [line for line in lines if line and not line.startswith("#")]

@@ -9,11 +9,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento import clock, log
-from bento.engine import logs, mounting, networking, sharing
+from bento.engine import logs, mounting, networking, sandboxing, sharing
 from bento.engine.hooks import check_hooks
 from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.errors import Conflict, NotFound, UsageError
-from bento.model.container import Container, ContainerSpec, Mount, RestartPolicy, Ulimit
+from bento.model.container import Container, ContainerSpec, Mount, RestartPolicy, Sandbox, Ulimit
 from bento.model.image import Image, ImageConfig
 from bento.model.network import Port
 from bento.model.stop import Hook
@@ -92,6 +92,7 @@ class CreateOptions(Struct, frozen=True, kw_only=True):
     memory_bytes: int | None = None
     cpus: float | None = None
     read_only: bool = False
+    sandbox: Sandbox = Sandbox()
     init: bool = False
     mounts: tuple[Mount, ...] = ()
     volumes_from: tuple[str, ...] = ()  # NAME or NAME:ro, of containers whose mounts it gets, too
@@ -143,6 +144,7 @@ def create(parts: Parts, options: CreateOptions) -> Container:
     networking.check(parts, options.network, options.ports, drain=options.drain)
     mounting.check(options.mounts)
     limits.check(options.ulimits)
+    sandboxing.check(options.sandbox, options.network)
     check_hooks((*options.pre_stop, *options.post_stop))
     options = replace(options, log_max_bytes=logs.limit(options.log_driver, options.log_max_bytes, parts.log_max_bytes))
     pid = sharing.resolve(parts, options.pid)
@@ -254,6 +256,7 @@ def _merge(
         memory_bytes=options.memory_bytes,
         cpus=options.cpus,
         read_only=options.read_only,
+        sandbox=options.sandbox,
         init=options.init,
         mounts=mounting.complete(options.mounts, config.volumes),
         volumes_from=options.volumes_from,

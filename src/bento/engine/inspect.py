@@ -9,9 +9,10 @@ import msgspec
 from bento.engine import exec_sessions
 from bento.engine.logs import log_path
 from bento.errors import WrongState
-from bento.model.container import Container, ContainerSpec, Mount, Status
+from bento.model.container import Container, ContainerSpec, Mount, Sandbox, Status
 from bento.model.network import Port
 from bento.oci import config
+from bento.oci.defaults import SHM_BYTES
 from bento.stop.methods import choose
 from bento.units import rfc3339, signal_name
 
@@ -86,6 +87,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
             "Type": spec.log_driver,
             "Config": {"max-size": str(spec.log_max_bytes)} if spec.log_max_bytes else {},
         },
+        **_sandbox_words(spec.sandbox),
         "AutoRemove": spec.auto_remove,
         "ReadonlyRootfs": spec.read_only,
         "Init": spec.init,
@@ -97,6 +99,26 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "Tmpfs": {m.destination: ",".join(m.options) for m in spec.mounts if m.kind == "tmpfs"},
         "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in spec.ulimits],
         "Runtime": spec.runtime,
+    }
+
+
+def _sandbox_words(asked: Sandbox) -> dict[str, Any]:
+    """What was asked for; null, or Docker's default, where nothing was."""
+    security = ["no-new-privileges"] if asked.no_new_privileges else []
+    security += [f"seccomp={asked.seccomp}"] if asked.seccomp else []
+    return {
+        "CapAdd": list(asked.cap_add) or None,
+        "CapDrop": list(asked.cap_drop) or None,
+        "SecurityOpt": security or None,
+        "GroupAdd": list(asked.group_add) or None,
+        "ExtraHosts": [f"{name}:{address}" for name, address in asked.extra_hosts] or None,
+        "Dns": list(asked.dns),
+        "DnsSearch": list(asked.dns_search),
+        "ShmSize": SHM_BYTES if asked.shm_bytes is None else asked.shm_bytes,
+        "Sysctls": asked.sysctls,
+        "Devices": [
+            {"PathOnHost": d.host_path, "PathInContainer": d.path, "CgroupPermissions": d.access} for d in asked.devices
+        ],
     }
 
 

@@ -65,6 +65,34 @@ class Ulimit(Struct, frozen=True, kw_only=True):
     hard: int
 
 
+class Device(Struct, frozen=True, kw_only=True):
+    """A device of the host, to be had in the container as ``path``. ``access``: of r, w and m (make nodes of it)."""
+
+    host_path: str
+    path: str
+    access: str = "rwm"
+
+
+class Sandbox(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was asked for beside the default sandbox, or instead of a part of it.
+
+    ``seccomp``: "" is the machine's profile, "unconfined" none, else the path of a file. ``shm_bytes``: None is the
+    default. ``extra_hosts`` are (name, address).
+    """
+
+    cap_add: tuple[str, ...] = ()  # as CAP_CHOWN, or ALL
+    cap_drop: tuple[str, ...] = ()
+    no_new_privileges: bool = False
+    seccomp: str = ""
+    group_add: tuple[str, ...] = ()  # names, resolved in the root filesystem at start, or ids
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    shm_bytes: int | None = None
+    sysctls: dict[str, str] = {}
+    devices: tuple[Device, ...] = ()
+
+
 class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the user asked for, after the image's configuration was merged in.
 
@@ -88,6 +116,7 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     memory_bytes: int | None = None
     cpus: float | None = None  # CPU seconds per second
     read_only: bool = False
+    sandbox: Sandbox = Sandbox()
     init: bool = False
     mounts: tuple[Mount, ...] = ()
     volumes_from: tuple[str, ...] = ()  # "ID" or "ID:ro", of containers whose mounts are among these
