@@ -396,3 +396,8 @@ def test_virtual_container_cannot_be_looked_into(bento: BentoCli, engine: Engine
             engine.copy_out("w", "/etc/passwd", str(tmp_path))
     finally:
         engine.parts.store.modify(container.id, lambda c: replace(c, run=container.run))
+
+
+@ONE_RUNTIME
+def test_three_paths_are_one_too_many(bento: BentoCli) -> None:
+    assert "two paths" in bento.fails("cp", "a", "b", "c:/", code=2)

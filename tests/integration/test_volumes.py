@@ -271,7 +271,18 @@ def test_volumes_from_another_container_are_used_by_both(bento: BentoCli, image:
 
 def test_anonymous_volumes_are_not_told_as_asked_for(bento: BentoCli, image: str) -> None:
     bento("create", "--name", "w", "-v", "/anon", "-v", "v:/v:ro,noexec", image, "/bin/true")
-    assert bento.inspect("w")["HostConfig"]["Binds"] == ["v:/v:ro,noexec"]
+    found = bento.inspect("w")
+    assert found["HostConfig"]["Binds"] == ["v:/v:ro,noexec"]
+    assert found["Config"]["Volumes"] == {"/anon": {}}
+
+
+@ONE_RUNTIME
+def test_drivers_and_options_of_volumes(bento: BentoCli) -> None:
+    assert bento("volume", "create", "-d", "local", "v").stdout == "v\n"
+    assert "driver is local" in bento.fails("volume", "create", "-d", "nfs", "x", code=2)
+    assert "--tmpfs" in bento.fails("volume", "create", "-o", "type=tmpfs", "--opt", "device=tmpfs", "x", code=2)
+    assert bento("volume", "remove", "v").stdout == "v\n"
+    assert volumes(bento) == []
 
 
 def test_create_list_and_filter(bento: BentoCli) -> None:

@@ -74,7 +74,8 @@ _NOT_OF_CONTAINERS = (
 GROUPS = {
     "container": {verb: verb for verb in VERBS if verb not in _NOT_OF_CONTAINERS and " " not in verb}
     | {"inspect": "inspect --type container", "prune": "container prune", "ls": "ps", "list": "ps"},
-    "volume": {verb: f"volume {verb}" for verb in ("create", "inspect", "ls", "prune", "rm")} | {"list": "volume ls"},
+    "volume": {verb: f"volume {verb}" for verb in ("create", "inspect", "ls", "prune", "rm")}
+    | {"list": "volume ls", "remove": "volume rm"},
     "image": {
         "pull": "pull",
         "push": "push",

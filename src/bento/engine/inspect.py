@@ -45,6 +45,7 @@ def inspect(parts: Parts, container: Container) -> dict[str, Any]:
             "Cmd": list(spec.command),
             "Entrypoint": list(spec.entrypoint) or None,
             "Image": spec.image,
+            "Volumes": {m.destination: {} for m in spec.mounts if m.anonymous} or None,
             "WorkingDir": spec.workdir,
             "Labels": spec.labels,
             "ExposedPorts": {port: {} for port in spec.exposed_ports},

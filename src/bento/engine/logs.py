@@ -7,6 +7,7 @@ file has a limit, its monitor puts a new one, empty, in its place before it woul
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 DRIVERS = ("k8s-file", "none")
 _CHUNK_BYTES = 1 << 16
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SPAN = r"(\d+(?:\.\d+)?)(ms|[smhd])"
 
 
 def limit(driver: str, asked_bytes: int | None, default_bytes: int) -> int:
@@ -95,14 +97,14 @@ def parse_line(raw: bytes) -> LogLine | None:
 
 
 def parse_since(text: str, now: datetime | None = None) -> datetime:
-    """Return the moment that ``--since`` names: RFC 3339, Unix seconds, or a time ago such as ``90s``, ``10m``, ``2h``.
+    """Return the moment that ``--since`` names: RFC 3339, Unix seconds, or a time ago as ``90s`` or ``1h30m``.
 
     Raises UsageError.
     """
     now = now or datetime.now(UTC)
     try:
-        if text[-1:] in _UNITS_S:
-            return now - timedelta(seconds=float(text[:-1]) * _UNITS_S[text[-1]])
+        if re.fullmatch(rf"(?:{_SPAN})+", text, re.ASCII):
+            return now - timedelta(seconds=sum(float(n) * _UNITS_S[u] for n, u in re.findall(_SPAN, text, re.ASCII)))
         if text.replace(".", "", 1).isdigit():
             return datetime.fromtimestamp(float(text), UTC)
         moment = datetime.fromisoformat(text)

@@ -58,9 +58,17 @@ def _check_one(mount: Mount) -> None:
 
 
 def complete(mounts: tuple[Mount, ...], image_volumes: Iterable[str]) -> tuple[Mount, ...]:
-    """Return the mounts with the image's volumes where nothing else is wanted, and names for those that have none."""
+    """Return the mounts with the image's volumes where nothing else is wanted, and names for those that have none.
+
+    Raises UsageError.
+    """
     taken = {posixpath.normpath(mount.destination) for mount in mounts}
     wanted = [path for path in map(posixpath.normpath, image_volumes) if path not in taken]
+    if "/" in wanted:
+        raise UsageError(
+            "the image wants a volume at /",
+            hint="the root filesystem is there already: only an image without it can be run",
+        )
     mounts += tuple(Mount(kind=VOLUME, destination=path) for path in dict.fromkeys(wanted))
     return tuple(
         replace(mount, source=new_id(), anonymous=True) if mount.kind == VOLUME and not mount.source else mount

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,18 @@ def test_limit_is_the_containers_own_else_the_engines(driver: str, asked: int | 
 def test_log_that_cannot_be_kept_so_is_refused(driver: str, asked: int | None) -> None:
     with pytest.raises(UsageError):
         logs.limit(driver, asked, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("1m30s", 90), ("1h30m", 5400), ("1.5h", 5400), ("1d1ms", 86400.001), ("0s", 0)]
+)
+def test_time_ago(text: str, seconds: float) -> None:
+    now = datetime(2026, 1, 31, tzinfo=UTC)
+
+    assert logs.parse_since(text, now) == now - timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["1m30", "m", "1x", "-5m", "1m 30s", "1..5m", "1e3s", "9" * 30 + "d", "\u0663s"])
+def test_what_is_no_time_ago(text: str) -> None:
+    with pytest.raises(UsageError):
+        logs.parse_since(text)
