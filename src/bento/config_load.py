@@ -1,7 +1,7 @@
 """The only reader of the configuration file and the environment. What is said on the command line wins,
 then the environment (BENTO_ROOT, BENTO_RUN_ROOT, BENTO_RUNTIME,
-BENTO_RUNTIME_ARGS, BENTO_LOG_LEVEL, BENTO_STOP_TIMEOUT, BENTO_REGISTRIES, BENTO_INSECURE_REGISTRIES), then the file,
-then the default.
+BENTO_RUNTIME_ARGS, BENTO_LOG_LEVEL, BENTO_STOP_TIMEOUT, BENTO_LOG_MAX_SIZE, BENTO_REGISTRIES,
+BENTO_INSECURE_REGISTRIES), then the file, then the default.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bento import log
 from bento.config import CONFIG_FILE, DEFAULT_ROOT, DEFAULT_RUN_ROOT, Settings
 from bento.errors import UsageError
 from bento.lazy import LazyModule
-from bento.units import parse_seconds
+from bento.units import parse_log_size, parse_seconds
 
 if TYPE_CHECKING:
     import tomllib
@@ -23,7 +23,7 @@ else:  # only who has a file pays for its parser
     tomllib = LazyModule("tomllib")
 
 _LISTS = ("registries", "insecure_registries")
-_KEYS = ("root", "run_root", "runtime", "runtime_args", "log_level", "stop_timeout", *_LISTS)
+_KEYS = ("root", "run_root", "runtime", "runtime_args", "log_level", "stop_timeout", "log_max_size", *_LISTS)
 
 
 def load(
@@ -47,6 +47,7 @@ def load(
         runtime_args=tuple(merged.get("runtime_args", "").split()),
         log_level=level,
         stop_timeout_s=parse_seconds(merged.get("stop_timeout", "10"), what="stop_timeout"),
+        log_max_bytes=parse_log_size(merged.get("log_max_size", "-1")),
         registries=_words(merged.get("registries", "docker.io")),
         insecure_registries=_words(merged.get("insecure_registries", "")),
     )

@@ -18,6 +18,9 @@ RTMIN: Final = 34
 """libc's SIGRTMIN: the kernel's 32 and 33 belong to the C library (signal(7))."""
 RTMAX: Final = 64
 
+LOG_BYTES_MIN: Final = 16 * 1024
+"""conmon begins a new file before a line that does not fit, and a line may have 8 KiB and its head."""
+
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _SIGNALS: Final = {s.name.removeprefix("SIG"): int(s) for s in signal.Signals} | {"IOT": 6, "POLL": 29, "CLD": 17}
 
@@ -85,6 +88,23 @@ def parse_number(text: str, *, what: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < len(text) < 10) or int(text) < 1:
         raise UsageError(f"bad {what} {text!r}", hint="give a number from 1")
     return int(text)
+
+
+def parse_log_size(text: str) -> int:
+    """Return the most that a log file may hold, in bytes; 0 for ``-1``, which is no limit. Raises UsageError."""
+    if text == "-1":
+        return 0
+    size_bytes = parse_bytes(text, what="max-size")
+    check_log_size(size_bytes)
+    if not size_bytes:
+        raise UsageError("a log of 0 bytes holds nothing", hint="-1 is no limit; --log-driver none keeps no log")
+    return size_bytes
+
+
+def check_log_size(size_bytes: int) -> None:
+    """Raise UsageError for what is too little to hold the longest line of a log; 0 is no limit."""
+    if size_bytes and size_bytes < LOG_BYTES_MIN:
+        raise UsageError(f"bad limit of a log: {size_bytes} bytes", hint=f"{LOG_BYTES_MIN // 1024}k is the least")
 
 
 def parse_name(text: str) -> str:

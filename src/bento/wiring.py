@@ -62,6 +62,7 @@ class Engine(EngineFacade):
         runtime: str = "",
         runtime_args: tuple[str, ...] = (),
         stop_timeout_s: float = 10.0,
+        log_max_bytes: int = 0,
         registries: tuple[str, ...] = ("docker.io",),
         insecure_registries: tuple[str, ...] = (),
     ) -> None:
@@ -71,6 +72,7 @@ class Engine(EngineFacade):
             runtime=runtime,
             runtime_args=runtime_args,
             stop_timeout_s=stop_timeout_s,
+            log_max_bytes=log_max_bytes,
             registries=registries,
             insecure_registries=insecure_registries,
         )
@@ -90,6 +92,7 @@ class HostParts(Parts):
         # Who could enter the run directories could reach the sockets of the monitors in them, and of stops.
         _make(self.run_root / "containers", 0o700)
         self.grace_s = settings.stop_timeout_s
+        self.log_max_bytes = settings.log_max_bytes
         self.registries = settings.registries
         self.insecure_registries = settings.insecure_registries
         self.helper_argv = _helper_argv(settings)

@@ -93,8 +93,9 @@ def test_invalid_name(bento: BentoCli, name: str) -> None:
     [
         ("--stop-signal", "NOPE"), ("--stop-signal", "0"), ("--stop-timeout", "soon"), ("--stop-timeout", "-2"),
         ("--stop-timeout", "nan"), ("-v", "tmp"), ("-v", ":/x"), ("-v", "/tmp:relative"), ("-v", "/tmp:/"),
-        ("-v", "/tmp:/x:exec"), ("-v", "/no/such/source:/x"), ("-v", "a/b:/x"), ("--tmpfs", "relative"),
+        ("-v", "/tmp:/x:exe"), ("-v", "/no/such/source:/x"), ("-v", "a/b:/x"), ("--tmpfs", "relative"),
         ("-w", "relative"), ("--hostname", "bad_host!"), ("--ulimit", "nofile"), ("--ulimit", "nosuch=1:2"),
+        ("--ulimit", "nofile=10:20"),
         ("--label", "=v"), ("-e", "=v"), ("--env-file", "/no/such/file"), ("--network", "token-ring"),
         ("-u", "no-such-user"), ("-u", "0:no-such-group"), ("--cidfile", "/no/such/dir/cid"),
         ("--no-such-flag",),

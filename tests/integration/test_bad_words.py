@@ -67,11 +67,24 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--stop-command": COMMANDS, "--system": SWITCH, "--init": SWITCH, "--rm": SWITCH,
         "--restart": ("", "never", "on-failure:", "on-failure:x", "on-failure:-1", "always:3", "ALWAYS"),
         "--requires": (), "--pid": ("w", "container:", "host:w"),
+        "--net": ("token-ring",), "--expose": ("", "0", "80/sctp", "9-8", "1:2"), "-P": (), "--publish-all": SWITCH,
         "--pids-limit": ("", "0", "-1", "many", "1.5", "²"),
         "-m": ("0", "-1", "lots", "1x", "1e3", "1kk", "9" * 20), "--memory": ("lots",),
         "--cpus": ("", "0", "-1", "all", "1e3", "nan", "1.", "9" * 9),
-        "-p": ("", "x", "80:", "70000:80", "80:80/sctp", "8000-8002:80-81", "300.1.1.1:80:80"), "--publish": ("x",),
-        "--drain": SWITCH, "--mount": ("", "dst=/x,colour=red", "type=nope,dst=/x"), "--pull": ("sometimes", ""),
+        "-p": ("", "x", "80:", "70000:80", "80:80/sctp", "8000-8002:80-81", "300.1.1.1:80:80", "[::1]:80:80"),
+        "--publish": ("x",), "--drain": SWITCH, "--mount": ("", "dst=/x,colour=red", "type=nope,dst=/x"),
+        "--pull": ("sometimes", ""),
+        "--cap-add": ("", "NOPE", "CAP_", "net admin"), "--cap-drop": ("NOPE",),
+        "--security-opt": ("", "label=disable", "no-new-privileges=x", "seccomp", "seccomp=/no/such"),
+        "--group-add": (), "--add-host": ("", "x", "x:", ":1.1.1.1", "x:1.1.1", "a b:1.1.1.1", "x:host-gateway"),
+        "--dns": ("", "x", "1.1.1"), "--dns-search": ("", "a b"), "--shm-size": ("", "0", "-1", "1k", "lots"),
+        "--sysctl": ("", "x", "net.core.somaxconn", "kernel.hostname=x", "vm.swappiness=1", "net=1", "../x=1"),
+        "--device": ("", "null", "/no/such", "/etc/hosts", "/dev", "/dev/null:x", "/dev/null:/x"),
+        "--label-file": ("/no/such",),
+        "--volumes-from": (":ro", "w:rox", "w:ro:ro"),
+        "-i": (), "--interactive": (), "-t": (), "--tty": (),
+        "--log-driver": ("json-file", "", "NONE"),
+        "--log-opt": ("", "max-size", "max-size=", "max-size=0", "max-size=1k", "max-size=-2", "max-file=3", "=1m"),
         "--platform": ("linux/", "darwin/arm64", "arm 64", "linux/a/b/c"),
         "--tls-verify": ("maybe", ""), "--tls-verify=true": SWITCH, "--tls-verify=false": SWITCH,
         "-q": ("=yes",), "--quiet": SWITCH,
@@ -79,7 +92,8 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """Every option of these verbs, or of create's those of this capability, with what is not to be taken for anything."""
 OTHERS_OF_CREATE = {
-    "--name", "-e", "--env", "--env-file", "-v", "--volume", "--tmpfs", "-w", "--workdir", "-u", "--user", "--hostname",
+    "--name", "-e", "--env", "--env-file", "-v", "--volume", "--tmpfs", "-w", "--workdir", "-u", "--user",
+    "--hostname", "-h",
     "--read-only", "--entrypoint", "--label", "--ulimit", "--network", "--cidfile",
 }  # fmt: skip
 """See test_bad_input.py for these."""
@@ -99,7 +113,7 @@ COMBINED: dict[str, tuple[tuple[str, ...], ...]] = {
     "kill": ((), ("-s",), ("--all",)),
     "create": (
         (), ("--rm", "--restart", "always", "host"), ("--system", "--init", "host"),
-        ("--stop-method", "exec", "host"),
+        ("--stop-method", "exec", "host"), ("-i", "host", "true"), ("-it", "host", "true"), ("--tty", "host", "true"),
     ),
 }  # fmt: skip
 """What goes wrong together, or is left out."""

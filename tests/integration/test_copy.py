@@ -597,3 +597,8 @@ def test_a_copy_that_is_ended_leaves_no_draft(bento: BentoCli) -> None:
         copy.terminate()
         assert copy.wait(30) == 130
     assert list(upper.glob("var/tmp/*")) + list(upper.glob("var/tmp/.*")) == []
+
+
+@ONE_RUNTIME
+def test_three_paths_are_one_too_many(bento: BentoCli) -> None:
+    assert "two paths" in bento.fails("cp", "a", "b", "c:/", code=2)

@@ -18,7 +18,17 @@ from bento.errors import WrongState
 
 from support import procs
 from support.cli import BentoCli, Roots
-from support.workload import IGNORING, MARKER, ONE_RUNTIME, Share, assert_released, run_script, stop_report
+from support.workload import (
+    IGNORING,
+    MARKER,
+    ONE_RUNTIME,
+    Share,
+    assert_clean,
+    assert_released,
+    ended,
+    run_script,
+    stop_report,
+)
 
 SLOW = """
 import os, signal, sys, time
@@ -78,7 +88,8 @@ BAD: list[tuple[list[str], int, str]] = [
     (["w"], 125, "no command"),
     ([], 125, "required"),
     (["-d", "-i", "w", "cat"], 125, "exclude each other"),
-    (["-t", "w", "sh"], 125, "unrecognized"),
+    (["-t", "w", "sh"], 125, "no terminal"),
+    (["-it", "w", "sh"], 125, "no terminal"),
     (["nobody", "true"], 125, "nobody"),
 ]
 
@@ -323,3 +334,17 @@ def test_commands_that_are_over_at_once_give_their_status_and_leave_nothing(bent
         assert (done.returncode, done.stderr) == (number % 3, "")
     sessions = bento.roots.run_root / "containers" / container_id / "exec"
     procs.wait_until(lambda: not os.listdir(sessions), timeout_s=30.0, what="the monitors' end")
+
+
+@ONE_RUNTIME
+def test_reader_that_goes_away_ends_exec_and_its_command_by_sigpipe(bento: BentoCli) -> None:
+    bento.run("--name", "w", "host", "sleep", "1000")
+    with ended(bento.start("exec", "w", "yes")) as process:
+        assert process.stdout.readline() == "y\n"
+        process.stdout.close()
+        assert process.wait(30) == 141
+        process.stdout = None
+    procs.wait_until(lambda: bento.inspect("w")["ExecIDs"] is None, what="the end of the command", every_s=0.05)
+    assert bento.state("w")["Status"] == "running"
+    bento("rm", "-f", "w")
+    assert_clean(bento)

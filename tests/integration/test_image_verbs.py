@@ -107,13 +107,23 @@ def test_system_df_says_what_a_prune_would_free(bento: BentoCli, roots: Roots, b
     make_image(roots, "more", layers=[busybox, {"more": b"m" * 5000}])
     bento.run("--name", "up", "base", *SH, "echo > /file; sleep 1000")
     bento("run", "--name", "over", "base", *SH, "yes | head -c 100000 > /file")
-    images, containers = records(bento, "system", "df")
+    bento("volume", "create", "free")
+    bento("create", "--name", "holder", "-v", "held:/v", "host", "true")
+    for name, size in (("free", 50_000), ("held", 200_000)):
+        mountpoint = json.loads(bento("volume", "inspect", name).stdout)[0]["Mountpoint"]
+        (Path(mountpoint) / "file").write_bytes(b"x" * size)
+    images, containers, volumes = records(bento, "system", "df")
+    assert (volumes["Type"], volumes["Total"], volumes["Active"]) == ("Local Volumes", 2, 1)
+    assert 50_000 <= volumes["Reclaimable"] < 200_000 < volumes["Size"]
+    bento("rm", "holder")
+    images, containers, volumes = records(bento, "system", "df")
+    assert volumes["Reclaimable"] == volumes["Size"]
     assert (images["Type"], images["Total"], images["Active"]) == ("Images", 2, 1)
     assert (containers["Type"], containers["Total"], containers["Active"]) == ("Containers", 2, 1)
     assert 100_000 < containers["Reclaimable"] < containers["Size"]
     assert "(" in bento("system", "df").stdout.splitlines()[1]
     verbose = bento("system", "df", "-v").stdout
-    assert all(word in verbose for word in ("SHARED SIZE", "over", "more"))
+    assert all(word in verbose for word in ("SHARED SIZE", "over", "more", "LINKS", "held"))
     details = json.loads(bento("system", "df", "-v", "--format", "json").stdout)
     assert {each["Names"][0]: each["Containers"] for each in details["Images"]} == {
         "base:latest": ["over", "up"],

@@ -19,6 +19,7 @@ from support.workload import (
     ONE_RUNTIME,
     Share,
     assert_released,
+    busybox_rootfs,
     engine_processes,
     kill_pid,
     stop_report,
@@ -284,9 +285,27 @@ def test_a_port_that_is_taken_is_told_with_who_has_it(bento: NetCli, share: Shar
 
 
 @ONE_RUNTIME
+def test_exposed_ports_are_published_on_free_ones(bento: NetCli, tmp_path: Path) -> None:
+    bento("import", "-c", "EXPOSE 80 53/udp", busybox_rootfs(tmp_path / "fs"), "bb")
+    bento.run("--name", "w", "-P", "--expose", "90-91", "-p", "18999:90", "bb", "/bin/sleep", "1000")
+    ports = bento.network("w")["Ports"]
+    assert set(ports) == {"80/tcp", "53/udp", "90/tcp", "91/tcp"}
+    assert ports["90/tcp"] == [{"HostIp": "0.0.0.0", "HostPort": "18999"}]
+    assert bento.port("w", "91") > 0
+    document = bento.inspect("w")
+    assert document["HostConfig"]["PublishAllPorts"]
+    assert set(document["Config"]["ExposedPorts"]) == set(ports)
+    bento("rm", "-f", "w")
+    bento("create", "--name", "w", "--expose", "90", "bb", "/bin/true")  # exposed alone is not published
+    assert set(bento.inspect("w")["Config"]["ExposedPorts"]) == {"80/tcp", "53/udp", "90/tcp"}
+    assert bento.inspect("w")["HostConfig"]["NetworkMode"] == "none"
+
+
+@ONE_RUNTIME
 def test_what_cannot_be_published_is_refused(bento: NetCli) -> None:
     for words, flags in {
-        "bad port '0:80'": ("-p", "0:80"),
+        "bad port '80:0'": ("-p", "80:0"),
+        "IPv6 is not supported": ("-p", "[::1]:80:80"),
         "IPv4 address": ("-p", "localhost:80:80"),
         "address of this host": ("-p", "203.0.113.9:80:80"),
         "published twice": ("-p", "81:80", "-p", "81:82"),

@@ -44,6 +44,29 @@ def test_env_from_flags_from_the_caller_and_from_a_file(bento: BentoCli, tmp_pat
     assert env["HOME"] == "/root"
 
 
+@ONE_RUNTIME
+def test_variable_the_caller_does_not_have_is_taken_away(bento: BentoCli, tmp_path: Path) -> None:
+    bento("import", "-c", "ENV BENTO_T_A=image BENTO_T_B=image", busybox_rootfs(tmp_path / "fs"), "bb")
+    env = out(bento, "-e", "BENTO_T_A", "bb", "/bin/env").splitlines()
+    assert "BENTO_T_B=image" in env
+    assert not [line for line in env if line.startswith("BENTO_T_A")]
+    bento.run("--name", "w", "bb", "/bin/sleep", "1000")
+    env = bento("exec", "-e", "BENTO_T_A", "w", "/bin/env").stdout.splitlines()
+    assert "BENTO_T_B=image" in env
+    assert not [line for line in env if line.startswith("BENTO_T_A")]
+
+
+@ONE_RUNTIME
+@pytest.mark.parametrize(("content", "said"), [(b"\xef\xbb\xbfA=1\n", ""), (b"A B=1\n", "'A B'"), (b"=1\n", "''")])
+def test_env_file_as_editors_and_shells_leave_it(bento: BentoCli, tmp_path: Path, content: bytes, said: str) -> None:
+    file = tmp_path / "vars"
+    file.write_bytes(content)
+    if said:
+        assert said in bento.fails("run", "--env-file", file, "host", "env", code=125)
+    else:
+        assert "A=1" in out(bento, "--env-file", file, "host", "env").splitlines()
+
+
 def test_volumes_read_write_and_read_only(bento: BentoCli, share: Share, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("from outside\n")
     text = out(
@@ -106,6 +129,14 @@ def test_user_without_root_has_no_effective_capabilities(bento: BentoCli) -> Non
 
 
 @ONE_RUNTIME
+def test_h_is_the_host_name_and_help_is_not(bento: BentoCli) -> None:
+    assert out(bento, "-h", "short", "--net", "none", "host", "hostname") == "short\n"
+    for verb in ("run", "create"):
+        assert bento(verb, "--help").stdout.startswith(f"usage: bento {verb}")
+    assert "usage: bento ps" in bento("ps", "-h").stdout
+
+
+@ONE_RUNTIME
 def test_hostname_given_and_default(bento: BentoCli) -> None:
     script = "hostname; cat /etc/hostname; grep -c $(hostname) /etc/hosts"
     assert out(bento, "--hostname", "my-host.example", "host", *SH, script).splitlines()[:2] == ["my-host.example"] * 2
@@ -137,6 +168,14 @@ def test_entrypoint_replaces_the_images_and_resets_its_command(bento: BentoCli, 
     assert out(bento, "--entrypoint", "/bin/echo", "bb", "only") == "only\n"
     assert out(bento, "--entrypoint", "", "bb", "/bin/echo", "bare") == "bare\n"
     assert "no command" in bento.fails("run", "--entrypoint", "", "bb", code=125)
+    assert out(bento, "--entrypoint", '["/bin/echo", "a b"]', "bb", "c") == "a b c\n"
+    assert "[1" in bento.fails("run", "--entrypoint", "[1", "bb", code=127)
+
+
+@ONE_RUNTIME
+def test_empty_workdir_is_the_images(bento: BentoCli, tmp_path: Path) -> None:
+    bento("import", "-c", "WORKDIR /etc", busybox_rootfs(tmp_path / "fs"), "bb")
+    assert out(bento, "-w", "", "bb", "/bin/sh", "-c", "pwd") == "/etc\n"
 
 
 def test_init_is_pid_1_and_reaps(bento: BentoCli) -> None:
@@ -271,6 +310,44 @@ def test_foreground_stopped_from_elsewhere_ends_with_the_containers_code(bento: 
         bento("stop", "w")
         process.communicate(timeout=40)
         assert process.returncode == 21
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_foreground_whose_reader_goes_away_ends_and_the_container_goes_on(bento: BentoCli, stream: str) -> None:
+    to = ">&2" if stream == "stderr" else ""
+    script = f"trap 'exit 0' TERM; while :; do echo line {to}; sleep 0.02; done"
+    with ended(bento.start("run", "--name", "w", "host", *SH, script)) as process:
+        reader = getattr(process, stream)
+        assert reader.readline() == "line\n"
+        reader.close()
+        assert process.wait(30) == 141
+        process.stdout, process.stderr = (None, process.stderr) if stream == "stdout" else (process.stdout, None)
+    assert bento.state("w")["Status"] == "running"
+    before = bento("logs", "w").stdout + bento("logs", "w").stderr
+    procs.wait_until(lambda: len(getattr(bento("logs", "w"), stream)) > len(before), what="more output", every_s=0.05)
+    bento("stop", "w")
+
+
+@ONE_RUNTIME
+def test_rm_of_a_foreground_whose_reader_went_away(bento: BentoCli, tmp_path: Path) -> None:
+    script = "while [ ! -e /t/go ]; do echo line; sleep 0.02; done"
+    with ended(bento.start("run", "--rm", "--name", "w", "-v", f"{tmp_path}:/t", "host", *SH, script)) as process:
+        assert process.stdout.readline() == "line\n"
+        process.stdout.close()
+        assert process.wait(30) == 141
+        process.stdout = None
+    assert bento.state("w")["Status"] == "running"
+    (tmp_path / "go").touch()
+    procs.wait_until(lambda: bento("ps", "-aq").stdout == "", what="the removal", every_s=0.05)
+    assert_clean(bento)
+
+
+@ONE_RUNTIME
+@pytest.mark.parametrize("words", [("-t",), ("-it",), ("-ti",), ("-i", "-t")])
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_wish_for_a_terminal_is_answered(bento: BentoCli, verb: str, words: tuple[str, ...]) -> None:
+    line = bento.fails(verb, *words, "host", "true", code=125)
+    assert ("no terminal" in line) or (verb == "run" and "no input" in line)
 
 
 # -- create and start -----------------------------------------------------------------------------

@@ -113,7 +113,40 @@ def test_ps_filters(bento: BentoCli) -> None:
     assert names("label=tier=front") == names("label=x") == {"one"}
     assert names("exited=7") == {"three"}
     assert names("ancestor=host", "name=two") == {"two"}
-    assert "filter" in bento.fails("ps", "--filter", "nonsense=1", code=2)
+    assert names("name=^t") == {"two", "three"}
+    assert names("since=one") == {"two", "three"}
+    assert bento("ps", "-aq", "-f", "name=^two$").stdout.strip() == bento.inspect("two")["Id"][:12]
+    for wrong in ("nonsense=1", "status=bogus", "exited=abc", "name=["):
+        assert "filter" in bento.fails("ps", "--filter", wrong, code=2)
+    assert "nobody" in bento.fails("ps", "--filter", "before=nobody")
+
+
+def test_ps_shows_the_whole_command_when_asked(bento: BentoCli) -> None:
+    bento("create", "host", "echo", "x" * 60)
+    assert "x" * 60 not in bento("ps", "-a").stdout
+    assert f'"echo {"x" * 60}"' in bento("ps", "-a", "--no-trunc").stdout
+
+
+def test_rm_of_what_is_gone_of_all_and_with_a_grace(bento: BentoCli) -> None:
+    for words in (("-f",), ("--ignore",), ("-i",)):
+        finished = bento("rm", *words, "nobody")
+        assert (finished.stdout, finished.stderr) == ("", "")
+    assert "nobody" in bento.fails("rm", "nobody")
+    bento("create", "--name", "made", "host", "true")
+    assert bento("rm", "-f", "nobody", "made").stdout == "made\n"
+    for wrong in ((), ("-a", "x"), ("-t", "1", "x"), ("-f", "-t", "soon", "x")):
+        bento.fails("rm", *wrong, code=2)
+
+    bento("create", "--name", "made", "host", "true")
+    bento.run("--name", "runs", "host", *SH, "trap 'echo told; exit 0' TERM; echo ready; while :; do sleep 0.02; done")
+    bento.wait_for_log("runs", "ready")
+    assert "runs" in bento.fails("rm", "--all")
+    assert bento("ps", "-aq").stdout.count("\n") == 1
+    with ended(bento.start("logs", "-f", "runs")) as following:
+        assert following.stdout.readline() == "ready\n"
+        assert bento("rm", "-f", "-a", "-t", "20").stdout == "runs\n"
+        assert following.communicate(timeout=30)[0] == "told\n"
+    assert bento("ps", "-aq").stdout == ""
 
 
 def test_ps_of_an_empty_engine(bento: BentoCli) -> None:
@@ -217,7 +250,7 @@ def test_logs_timestamps_and_since(bento: BentoCli, share: Share) -> None:
     (share.path / "go").touch()
     bento("wait", "w")
     stamped = bento("logs", "-t", "w").stdout.splitlines()
-    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\S* (old|new)$", line) for line in stamped)
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z (old|new)$", line) for line in stamped)
     assert bento("logs", "--since", f"{now:.6f}", "w").stdout == "new\n"
     assert bento("logs", "--since", stamped[1].split()[0], "w").stdout == "new\n"
     assert bento("logs", "--since", "1h", "w").stdout == "old\nnew\n"

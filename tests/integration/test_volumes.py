@@ -309,6 +309,72 @@ def test_volume_in_use_is_kept_and_its_user_named(bento: BentoCli) -> None:
 
 
 @ONE_RUNTIME
+def test_flags_of_mounts_hold_inside(bento: BentoCli, image: str, tmp_path: Path) -> None:
+    words = ("-v", f"{tmp_path}:/b:nosuid,nodev,noexec,z", "-v", "v:/v:noexec", "-v", f"{tmp_path}:/c:cached,rbind")
+    tried = "; ".join(f"cp /bin/busybox {path}/true; {path}/true; echo $?" for path in ("/b", "/v", "/c"))
+    script = f"{tried}; cat /proc/self/mountinfo"
+    lines = bento("run", "--rm", *words, image, "/bin/busybox", "sh", "-c", script).stdout.splitlines()
+    assert lines[:3] == ["126", "126", "0"]
+    options = {fields[4]: set(fields[5].split(",")) for line in lines[3:] if (fields := line.split())}
+    assert {"nosuid", "nodev", "noexec"} <= options["/b"]
+    assert "noexec" in options["/v"]
+    assert options["/c"].isdisjoint({"nosuid", "noexec"})
+
+
+def test_what_is_mounted_below_is_left_out_when_asked(bento: BentoCli, image: str) -> None:
+    def seen(option: str) -> str:
+        return bento("run", "--rm", "-v", f"/sys:/x:{option}", image, "/bin/ls", "/x/fs/cgroup").stdout
+
+    assert seen("rbind")
+    assert seen("bind") == ""
+
+
+def test_volumes_from_another_container_are_used_by_both(bento: BentoCli, image: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("bound\n")
+    giver = ("-v", f"{tmp_path}:/b", "-v", "/anon", "-v", "v:/v", "--tmpfs", "/t")
+    bento("create", "--name", "giver", *giver, image, "/bin/true")
+    bento("run", "--rm", "--volumes-from", "giver", image, "/bin/sh", "-c", "echo in >/anon/x; echo in >/v/x")
+    assert [path.name for path in data_of(bento, "v").iterdir()] == ["x"]
+    assert bento("doctor").returncode == 0  # what the first taker left is the giver's still
+
+    script = "cat /b/file /anon/x /v/x; touch /b/y /anon/y /v/y; ls /t; echo done"
+    words = ("-v", "other:/v", "--volumes-from", "giver:ro", image, "/bin/sh", "-c", f"{script}; exec sleep 1000")
+    bento.run("--name", "taker", *words)
+    bento.wait_for_log("taker", "done")
+    said = bento("logs", "taker")
+    assert said.stdout == "bound\nin\ndone\n"
+    assert "/t" in said.stderr  # a tmpfs is its container's own
+    assert (data_of(bento, "other") / "y").exists()  # what -v says wins
+    assert not (tmp_path / "y").exists()
+    found = bento.inspect("taker")
+    assert found["HostConfig"]["VolumesFrom"] == [bento.inspect("giver")["Id"] + ":ro"]
+    anonymous = next(m["Name"] for m in found["Mounts"] if m["Destination"] == "/anon")
+    assert anonymous in [m.get("Name") for m in mounts(bento, "giver")]
+
+    bento("rm", "-v", "giver")
+    assert anonymous in volumes(bento)  # the taker has it still
+    assert "taker" in bento.fails("volume", "rm", anonymous)
+    bento("rm", "-f", "-v", "taker")
+    assert anonymous not in volumes(bento)  # nobody has it any more
+    assert "nobody" in bento.fails("create", "--volumes-from", "nobody", image, "/bin/true")
+
+
+def test_anonymous_volumes_are_not_told_as_asked_for(bento: BentoCli, image: str) -> None:
+    bento("create", "--name", "w", "-v", "/anon", "-v", "v:/v:ro,noexec", image, "/bin/true")
+    found = bento.inspect("w")
+    assert found["HostConfig"]["Binds"] == ["v:/v:ro,noexec"]
+    assert found["Config"]["Volumes"] == {"/anon": {}}
+
+
+@ONE_RUNTIME
+def test_drivers_and_options_of_volumes(bento: BentoCli) -> None:
+    assert bento("volume", "create", "-d", "local", "v").stdout == "v\n"
+    assert "driver is local" in bento.fails("volume", "create", "-d", "nfs", "x", code=2)
+    assert "--tmpfs" in bento.fails("volume", "create", "-o", "type=tmpfs", "--opt", "device=tmpfs", "x", code=2)
+    assert bento("volume", "remove", "v").stdout == "v\n"
+    assert volumes(bento) == []
+
+
 def test_create_list_and_filter(bento: BentoCli) -> None:
     assert bento("volume", "create", "--label", "a=1", "--label", "b", "one").stdout == "one\n"
     assert bento("volume", "create", "one").stdout == "one\n"
@@ -366,7 +432,7 @@ def test_system_prune_takes_volumes_only_when_told_to(bento: BentoCli) -> None:
 @ONE_RUNTIME
 def test_bad_mount_leaves_nothing(bento: BentoCli) -> None:
     for flags in (
-        ("-v", "-a:/x"), ("-v", "v:/x:z"), ("-v", "/tmp:/x:nocopy"), ("-v", "/"), ("--mount", ""), ("-v", "v:/x:ro,rw"),
+        ("-v", "-a:/x"), ("-v", "v:/x:y"), ("-v", "/tmp:/x:nocopy"), ("-v", "/"), ("--mount", ""), ("-v", "v:/x:ro,rw"),
         ("-v", "v:/x", "--tmpfs", "/x/"), ("--mount", "type=bind,src=/no/such,dst=/x"), ("--mount", "src=a/b,dst=/x"),
         ("--mount", "dst=/x,type=nfs"), ("-v", "a:/x", "-v", "b:/x"),
     ):  # fmt: skip

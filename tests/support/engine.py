@@ -90,6 +90,7 @@ class FakeParts(Parts):
         self.volumes = LocalVolumes(self.root)
         self.locks = ContainerLocks(self.run_root)
         self.grace_s = 10.0
+        self.log_max_bytes = 0
         self.helper_argv = ("/nonexistent",)
         self.fake_runtime = InstantRuntime()
         self.detached: list[tuple[str, ...]] = []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
+from bento.cli import mount_options
 from bento.cli.mount_options import parse_mount, parse_volume
 from bento.engine import mounting
 from bento.errors import UsageError
@@ -21,6 +23,9 @@ from bento.model.container import Mount
         ("v:/data:rw,nocopy", Mount(kind="volume", source="v", destination="/data", no_copy=True)),
         ("/a:/b", Mount(kind="bind", source="/a", destination="/b")),
         ("/a:/b:ro,rslave", Mount(kind="bind", source="/a", destination="/b", read_only=True, options=("rslave",))),
+        ("/a:/b:z,cached,rbind,exec", Mount(kind="bind", source="/a", destination="/b")),
+        ("/a:/b:nosuid,bind", Mount(kind="bind", source="/a", destination="/b", options=("nosuid", "bind"))),
+        ("v:/b:Z,noexec", Mount(kind="volume", source="v", destination="/b", options=("noexec",))),
         ("./a:/b", Mount(kind="bind", source=os.path.abspath("a"), destination="/b")),
     ],
 )
@@ -31,9 +36,11 @@ def test_volume(text: str, expected: Mount) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "bad volume"), ("data", "absolute path"), (":/x", "bad volume"), ("v:x", "absolute"), ("v:/x:z", "'z'"),
-        ("a/b:/x", "neither a volume's name nor a path"), ("/a:/b:nocopy", "'nocopy'"), ("v:/x:rslave", "'rslave'"),
-        ("v:/x:ro,rw", "bad volume"), ("v:/x:", "''"), ("/data:ro", "bad volume"),
+        ("", "bad volume"), ("data", "absolute path"), (":/x", "bad volume"), ("v:x", "absolute"),
+        ("v:/x:y", "'y'"), ("/a:/b:suid,nosuid", "bad volume"), ("v:/x:bind", "'bind'"),
+        ("/a:/b:bind,rbind", "bad volume"), ("a/b:/x", "neither a volume's name nor a path"),
+        ("/a:/b:nocopy", "'nocopy'"), ("v:/x:rslave", "'rslave'"), ("v:/x:ro,rw", "bad volume"),
+        ("v:/x:", "''"), ("/data:ro", "bad volume"),
     ],
 )  # fmt: skip
 def test_bad_volume(text: str, says: str) -> None:
@@ -85,6 +92,24 @@ def test_bad_mount(text: str, says: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_mount(text)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["z", "Z"])
+def test_labels_are_refused_where_they_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    enforce = tmp_path / "enforce"
+    monkeypatch.setattr(mount_options, "_ENFORCE", enforce)
+    enforce.write_text("0")
+    parse_volume(f"/a:/b:{word}")
+    enforce.write_text("1")
+    with pytest.raises(UsageError, match="SELinux"):
+        parse_volume(f"/a:/b:{word}")
+    parse_volume("/a:/b:cached")
+
+
+@pytest.mark.parametrize("text", ["", ":", ":ro", "w:", "w:x", "w:ro:rw"])
+def test_bad_container_to_take_volumes_from(text: str) -> None:
+    with pytest.raises(UsageError, match="bad container"):
+        mounting.parse_from(text)
 
 
 def test_no_two_mounts_at_one_place() -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento.cli.publish_options import parse_publish
+from bento.cli.publish_options import parse_expose, parse_publish
+from bento.engine.networking import with_exposed
 from bento.errors import UsageError
 from bento.model.network import Port
 
@@ -16,6 +17,9 @@ from bento.model.network import Port
     [
         ("18999:80", [Port(container_port=80, host_port=18999)]),
         ("80", [Port(container_port=80)]),
+        ("0:80", [Port(container_port=80)]),
+        ("127.0.0.1:0:80", [Port(container_port=80, host_ip="127.0.0.1")]),
+        ("0:90-91", [Port(container_port=90), Port(container_port=91)]),
         (":80", [Port(container_port=80)]),
         ("127.0.0.1::80", [Port(container_port=80, host_ip="127.0.0.1")]),
         ("127.0.0.1:81:80/udp", [Port(container_port=80, host_port=81, host_ip="127.0.0.1", protocol="udp")]),
@@ -29,12 +33,34 @@ def test_what_is_published(text: str, ports: list[Port]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":", "a", "0:80", "80:0", "65536", "80/", "80/sctp", "80/TCP", "1:2:3:4", "[::1]:80:80", "5-4", "-4", "4-",
+    ["", ":", "a", "0-1:80", "80:0", "65536", "80/", "80/sctp", "80/TCP", "1:2:3:4", "[::1]:80:80", "5-4", "-4", "4-",
      "8000-8002:80-81", "80 ", "+80", "\u0663", "9" * 5000],
 )  # fmt: skip
 def test_what_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="bad port"):
         parse_publish(text)
+
+
+def test_ipv6_is_named_as_what_is_missing() -> None:
+    with pytest.raises(UsageError, match="IPv6 is not supported"):
+        parse_publish("[::1]:80:80")
+
+
+@pytest.mark.parametrize(
+    ("text", "exposed"), [("80", ["80/tcp"]), ("53/udp", ["53/udp"]), ("80-82", ["80/tcp", "81/tcp", "82/tcp"])]
+)
+def test_what_is_exposed(text: str, exposed: list[str]) -> None:
+    assert parse_expose(text) == exposed
+
+
+def test_exposed_ports_are_published_on_free_ones_unless_they_are_already() -> None:
+    given = (Port(container_port=80, host_port=8080),)
+
+    ports = with_exposed(given, ("80/tcp", "53/udp", "90", "90/tcp"))
+
+    assert ports == (*given, Port(container_port=53, protocol="udp"), Port(container_port=90))
+    with pytest.raises(UsageError, match="exposed port 'http'"):
+        with_exposed((), ("http",))
 
 
 @given(st.text(alphabet="0189:-/udtcp.[] ", max_size=24))

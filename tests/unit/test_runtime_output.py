@@ -161,3 +161,22 @@ def test_runsc_starts_what_it_cannot_find_only_at_the_start(words: str, kind: ty
 def test_runsc_refuses_to_delete_what_it_does_not_see_stopped() -> None:
     assert output.is_still_running("cannot delete container that is not stopped without --force flag")
     assert output.is_unknown_container('loading container "x": file does not exist')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "openat2 `proc/timer_list`: Too many open files",  # crun
+        "error loading seccomp filter into kernel: error creating scratch pipe: pipe2: too many open files",  # runc
+    ],
+)
+def test_too_few_open_files_are_told_as_the_limit_they_are(text: str) -> None:
+    error = output.explain(text, verb="create")
+
+    assert isinstance(error, RuntimeFailed)
+    assert "nofile" in error.hint
+
+
+def test_bad_option_of_a_tmpfs_is_not_told_as_one_of_a_bind_mount() -> None:
+    assert "tmpfs(5)" in output.explain("mount `tmpfs` to `mnt`: Invalid argument", verb="create").hint
+    assert "bind" in output.explain("mount `/etc/passwd` to `mnt`: Not a directory", verb="create").hint

@@ -27,6 +27,7 @@ class Context:
             runtime=settings.runtime,
             runtime_args=settings.runtime_args,
             stop_timeout_s=settings.stop_timeout_s,
+            log_max_bytes=settings.log_max_bytes,
             registries=settings.registries,
             insecure_registries=settings.insecure_registries,
         )

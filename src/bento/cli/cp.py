@@ -18,10 +18,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-L", "--follow-link", action="store_true", help="copy what a link at SOURCE points to")
     parser.add_argument("source", help="CONTAINER:PATH, a path here, or - for a tar archive on stdin")
     parser.add_argument("target", help="the same; - writes a tar archive to stdout")
+    parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out."""
+    if args.more:
+        raise UsageError("cp takes two paths, SOURCE and TARGET", hint="copy one after the other, or a directory")
     source_ref, source = _split(args.source)
     target_ref, target = _split(args.target)
     if bool(source_ref) == bool(target_ref):

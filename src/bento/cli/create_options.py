@@ -8,10 +8,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import msgspec
+
 from bento import log
-from bento.cli import hook_options, publish_options, transfer_options
+from bento.cli import hook_options, log_options, publish_options, refused, sandbox_options, transfer_options
 from bento.cli.context import complain
-from bento.cli.env_options import read_env_file, variable
+from bento.cli.env_options import read_env_file, read_lines, variable
 from bento.cli.layers import LayerScreen
 from bento.cli.mount_options import parse_mount, parse_tmpfs, parse_volume
 from bento.engine.create import CreateOptions
@@ -28,13 +30,46 @@ _HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options, the image and the command."""
+    refused.configure(parser)
+    _configure_program(parser)
+    _configure_files(parser)
+    _configure_life(parser)
+    hook_options.configure(parser)
+    publish_options.configure(parser)
+    log_options.configure(parser)
+    _configure_limits(parser)
+    sandbox_options.configure(parser)
+    add = parser.add_argument
+    add("--cidfile", metavar="F", help="write the id to a new file")
+    _configure_fetching(parser)
+    add("image", help="an image's name or id, or 'host': this machine's own files, copy-on-write")
+    command = add("command", nargs=argparse.REMAINDER, help="the program and its arguments")
+    command.required = False  # argparse would name it beside a missing image
+
+
+def _configure_program(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--name", metavar="N", help="a name for the container")
-    add("--rm", action="store_true", help="delete it when it has ended")
     add("--init", action="store_true", help="put a small init in front, which passes signals on and reaps")
     add("--system", action="store_true", help="boot the image's own init (/sbin/init), with what inits need")
     add("-e", "--env", action="append", default=[], metavar="K[=V]", help="set a variable; K alone takes the caller's")
     add("--env-file", action="append", default=[], metavar="F", help="read variables from a file")
+    add("-w", "--workdir", metavar="DIR", help="working directory, made when missing")
+    add("-u", "--user", metavar="USER[:GROUP]", help="name or id, resolved in the image")
+    # -h is the host name here, as in Docker and Podman, and taken away from --help.
+    without_help = parser.add_argument_group(conflict_handler="resolve")
+    without_help.add_argument("-h", "--hostname", metavar="H", help="the container's host name (default: the short id)")
+    add(
+        "--entrypoint",
+        metavar="E",
+        help="replace the image's entry point: a word, or JSON as '[\"a\", \"b\"]'; '' clears it",
+    )
+    add("--label", action="append", default=[], metavar="K=V")
+    add("--label-file", action="append", default=[], metavar="F", help="read labels from a file")
+
+
+def _configure_files(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "-v",
         "--volume",
@@ -44,12 +79,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="mount a volume, or a directory or file of the host",
     )
     add("--mount", action="append", default=[], metavar="K=V,...", help="the same in words: type=bind,src=...,dst=...")
+    add(
+        "--volumes-from",
+        action="append",
+        default=[],
+        metavar="NAME[:ro]",
+        help="mount what another container has, but for its tmpfs",
+    )
     add("--tmpfs", action="append", default=[], metavar="DST[:OPTIONS]", help="an empty filesystem in memory")
-    add("-w", "--workdir", metavar="DIR", help="working directory, made when missing")
-    add("-u", "--user", metavar="USER[:GROUP]", help="name or id, resolved in the image")
-    add("--hostname", metavar="H")
     add("--read-only", action="store_true", help="mount the root filesystem read-only")
-    add("--entrypoint", metavar="E", help="replace the image's entry point; '' clears it")
+
+
+def _configure_life(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--rm", action="store_true", help="delete it when it has ended")
     add("--restart", default="no", metavar="POLICY", help="no, on-failure[:N], always or unless-stopped (default no)")
     add(
         "--requires",
@@ -62,19 +105,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--stop-timeout", metavar="S", help="grace in seconds; -1: never kill (default 10)")
     add("--stop-method", metavar="M", help=f"how stop asks PID 1: {', '.join(methods.NAMES)}")
     add("--stop-command", metavar="CMD", help="what stop runs inside (method exec)")
-    hook_options.configure(parser)
-    add("--label", action="append", default=[], metavar="K=V")
+
+
+def _configure_limits(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add("--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]")
-    publish_options.configure(parser)
     add("--pid", default="", metavar="host|container:NAME", help="share a PID namespace (default: one of its own)")
     add("--pids-limit", metavar="N", help="at most so many processes and threads at once")
     add("-m", "--memory", metavar="BYTES[kmg]", help="at most so much memory")
     add("--cpus", metavar="N", help="at most so many CPUs' time, such as 0.5")
-    add("--cidfile", metavar="F", help="write the id to a new file")
-    _configure_fetching(parser)
-    add("image", help="an image's name or id, or 'host': this machine's own files, copy-on-write")
-    command = add("command", nargs=argparse.REMAINDER, help="the program and its arguments")
-    command.required = False  # argparse would name it beside a missing image
 
 
 def _configure_fetching(parser: argparse.ArgumentParser) -> None:
@@ -89,16 +128,17 @@ def read(args: argparse.Namespace) -> CreateOptions:
     """Return what was said. Raises UsageError."""
     if args.hostname is not None and not _HOSTNAME.fullmatch(args.hostname):
         raise UsageError(f"bad hostname {args.hostname!r}", hint="use letters, digits, '.' and '-'; 64 at most")
-    if args.workdir is not None and not args.workdir.startswith("/"):
+    if args.workdir and not args.workdir.startswith("/"):
         raise UsageError(f"working directory {args.workdir!r} is not an absolute path")
+    label_lines = [line for path in args.label_file for line in read_lines(path, "label file")]
     files = [line for path in args.env_file for line in read_env_file(path)]
     return CreateOptions(
         image=args.image,
         command=tuple(args.command),
         name=args.name,
-        entrypoint=None if args.entrypoint is None else ((args.entrypoint,) if args.entrypoint else ()),
-        env=tuple(entry for word in (*files, *args.env) if (entry := variable(word))),
-        workdir=args.workdir,
+        entrypoint=None if args.entrypoint is None else parse_entrypoint(args.entrypoint),
+        env=tuple(map(variable, (*files, *args.env))),
+        workdir=args.workdir or None,
         user=args.user,
         hostname=args.hostname,
         pid=args.pid,
@@ -106,10 +146,12 @@ def read(args: argparse.Namespace) -> CreateOptions:
         memory_bytes=None if args.memory is None else parse_bytes(args.memory, what="memory"),
         cpus=None if args.cpus is None else parse_cpus(args.cpus),
         read_only=args.read_only,
+        sandbox=sandbox_options.read(args),
         init=args.init,
         mounts=(*map(parse_volume, args.volume), *map(parse_mount, args.mount), *map(parse_tmpfs, args.tmpfs)),
+        volumes_from=tuple(args.volumes_from),
         ulimits=tuple(map(parse_ulimit, args.ulimit)),
-        labels=dict(map(parse_label, args.label)),
+        labels=dict(map(parse_label, (*label_lines, *args.label))),
         stop_signal=None if args.stop_signal is None else parse_signal(args.stop_signal),
         stop_timeout_s=None if args.stop_timeout is None else parse_seconds(args.stop_timeout, what="stop timeout"),
         system=args.system,
@@ -120,7 +162,16 @@ def read(args: argparse.Namespace) -> CreateOptions:
         requires=tuple(args.requires),
         **hook_options.read(args),
         **publish_options.read(args),
+        **log_options.read(args),
     )
+
+
+def parse_entrypoint(text: str) -> tuple[str, ...]:
+    """A word, "" for none, or several as a JSON array, as Podman has it. What is no such array is a word."""
+    if text.startswith("["):
+        with suppress(msgspec.DecodeError):
+            return tuple(msgspec.json.decode(text, type=list[str]))
+    return (text,) if text else ()
 
 
 def parse_ulimit(text: str) -> Ulimit:

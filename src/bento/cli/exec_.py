@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bento.cli.context import Context, say
 from bento.cli.env_options import read_env_file, variable
+from bento.cli.refused import Refused
 from bento.cli.relay import write_all
 from bento.errors import UsageError
 from bento.model.exec import ExecOptions
@@ -27,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-d", "--detach", action="store_true", help="print the session's id and leave it running; its output is lost")
     add("-i", "--interactive", action="store_true", help="pass stdin on")
+    add("-t", "--tty", action=Refused, help=argparse.SUPPRESS)
     add("-e", "--env", action="append", default=[], metavar="K[=V]", help="set a variable; K alone takes the caller's")
     add("--env-file", action="append", default=[], metavar="F", help="read variables from a file")
     add("-w", "--workdir", metavar="DIR", help="working directory (default: the container's)")
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     files = [line for path in args.env_file for line in read_env_file(path)]
     options = ExecOptions(
         command=tuple(words),
-        env=tuple(entry for word in (*files, *args.env) if (entry := variable(word))),
+        env=tuple(map(variable, (*files, *args.env))),
         workdir=args.workdir,
         user=args.user,
         has_input=args.interactive,
@@ -56,7 +58,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
             say(engine.exec_detached(args.container, options).id)
             return 0
         running = _start(engine, args.container, options)
-        _Relay(running).run()
+        try:
+            _Relay(running).run()
+        except BrokenPipeError:  # nobody reads our output: the command, whose pipe is closed, finds out by itself
+            running.close()
+            raise
         return engine.wait_exec(running)
 
 
@@ -82,14 +88,12 @@ def _start(engine: Engine, ref: str, options: ExecOptions) -> Attached:
 class _Relay:
     """Copies stdin, when asked to, and both outputs, until the command has ended.
 
-    What it has left behind may keep the outputs open: that is not waited for. A reader of ours that went away does not
-    end the command: what comes is dropped from then on.
+    What it has left behind may keep the outputs open: that is not waited for.
     """
 
     def __init__(self, running: Attached) -> None:
         self._running = running
         self._outputs = {running.stdout_fd: 1, running.stderr_fd: 2}
-        self._dropped: set[int] = set()
         self._waiting = b""  # read from stdin, not passed on yet
         self._poller = select.poll()
         for fd in self._outputs:
@@ -100,7 +104,7 @@ class _Relay:
             self._poller.register(0, select.POLLIN)
 
     def run(self) -> None:
-        """Copy until the end. Blocks."""
+        """Copy until the end. Blocks. Raises BrokenPipeError when a reader of ours went away."""
         running = self._running
         end_fd = running.status_fd
         self._poller.register(end_fd, select.POLLIN)
@@ -131,8 +135,8 @@ class _Relay:
         if not data:
             self._poller.unregister(fd)
             del self._outputs[fd]
-        elif fd not in self._dropped and not write_all(self._outputs[fd], data):
-            self._dropped.add(fd)
+        else:
+            write_all(self._outputs[fd], data)
         return bool(data)
 
     def _read_stdin(self) -> None:

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         for line in engine.logs(args.container, follow=args.follow, tail=tail, since=since):
             stream = streams[line.stream]
             if args.timestamps and is_new_line[line.stream]:
-                stream.write(f"{line.time} ".encode())
+                stream.write(f"{_utc(line.time)} ".encode())
             stream.write(line.text)
             is_new_line[line.stream] = line.text.endswith(b"\n")
             if args.follow:
@@ -39,6 +39,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     for stream in streams.values():
         stream.flush()
     return 0
+
+
+def _utc(time: str) -> str:
+    """Return the monitor's time with UTC written as Docker does."""
+    return f"{time.removesuffix('+00:00')}Z" if time.endswith("+00:00") else time
 
 
 def _tail(text: str) -> int | None:

@@ -79,7 +79,7 @@ GROUPS = {
     | {"inspect": "inspect --type container", "prune": "container prune", "ls": "ps", "list": "ps"}
     | {"exists": "container exists"},
     "volume": {verb: f"volume {verb}" for verb in ("create", "exists", "inspect", "ls", "prune", "rm")}
-    | {"list": "volume ls"},
+    | {"list": "volume ls", "remove": "volume rm"},
     "image": {
         "pull": "pull",
         "push": "push",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from bento.errors import UsageError
@@ -12,6 +13,11 @@ from bento.model.container import Mount
 from bento.oci.config import PROPAGATIONS
 from bento.units import parse_bytes
 
+_FLAGS: Final = ("suid", "nosuid", "dev", "nodev", "exec", "noexec")
+_IDLE: Final = ("z", "Z", "cached", "delegated", "consistent")
+"""What other engines take, and what changes nothing here: labels of SELinux, and words for machines of Apple."""
+_CONTRARY: Final = (("ro", "rw"), ("suid", "nosuid"), ("dev", "nodev"), ("exec", "noexec"), ("bind", "rbind"))
+_ENFORCE: Final = Path("/sys/fs/selinux/enforce")
 _TRUE: Final = ("", "true", "1")
 _FALSE: Final = ("false", "0")
 _SPELLINGS: Final = {"src": "source", "dst": "destination", "target": "destination", "ro": "readonly"}
@@ -32,21 +38,34 @@ def parse_volume(text: str) -> Mount:
     is_bind = source.startswith((".", "/", "~"))
     if "/" in source and not is_bind:
         raise UsageError(f"bad volume {text!r}: {source!r} is neither a volume's name nor a path", hint=_PATHS)
-    known = {"ro", "rw", *(PROPAGATIONS if is_bind else ("nocopy",))}
+    known = {"ro", "rw", *_FLAGS, *_IDLE, *((*PROPAGATIONS, "bind", "rbind") if is_bind else ("nocopy",))}
     wrong = [word for word in words if word not in known]
-    if (colon and not source) or not destination.startswith("/") or wrong or {"ro", "rw"} <= set(words):
+    is_contrary = any({one, other} <= set(words) for one, other in _CONTRARY)
+    if (colon and not source) or not destination.startswith("/") or wrong or is_contrary:
         raise UsageError(
             f"bad volume {text!r}" + (f": {wrong[0]!r} is not one of {', '.join(sorted(known))}" if wrong else ""),
             hint="use DST, NAME:DST or SRC:DST, then :ro if need be; DST is an absolute path",
         )
+    if not {"z", "Z"}.isdisjoint(words):
+        _refuse_labels(text)
     return Mount(
         kind="bind" if is_bind else "volume",
         source=os.path.abspath(source) if source.startswith(".") else source,
         destination=destination,
         read_only="ro" in words,
-        options=tuple(word for word in words if word in PROPAGATIONS),
+        options=tuple(word for word in words if word in PROPAGATIONS or word in ("nosuid", "nodev", "noexec", "bind")),
         no_copy="nocopy" in words,
     )
+
+
+def _refuse_labels(text: str) -> None:
+    """Without SELinux a label changes nothing; with it, who asked for one relies on it."""
+    try:
+        is_enforcing = _ENFORCE.read_text(encoding="ascii").strip() == "1"
+    except OSError:
+        is_enforcing = False
+    if is_enforcing:
+        raise UsageError(f"bad volume {text!r}: Bento sets no SELinux labels", hint="leave z away, and use chcon(1)")
 
 
 _PATHS: Final = "paths are absolute or begin with ./"

@@ -51,15 +51,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     last.add_argument("-n", "--last", metavar="N", help="the N newest, whether they run or not")
     parser.add_argument("-q", "--quiet", action="store_true", help="only ids")
     parser.add_argument("-s", "--size", action="store_true", help="what its own files take of the disk, too (slow)")
-    parser.add_argument("--no-trunc", action="store_true", help="whole ids")
+    parser.add_argument("--no-trunc", action="store_true", help="whole ids and commands")
     parser.add_argument("--noheading", action="store_true", help="a table without its header")
     format_options.configure(parser, "table", "json")
     parser.add_argument(
+        "-f",
         "--filter",
         action="append",
         default=[],
         metavar="K=V",
-        help="id, name, status, label, ancestor, exited or volume",
+        help="id, name, status, label, ancestor, before, since, exited, network, publish or volume",
     )
 
 
@@ -108,7 +109,7 @@ def _row(container: Container, *, is_whole: bool) -> tuple[str, ...]:
     return (
         container.id if is_whole else short_id(container.id),
         container.spec.image,
-        command_text(container),
+        command_text(container, is_whole=is_whole),
         ago(container.created_unix_ns),
         status_text(container),
         ports_text(container),

@@ -16,6 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--network",
+        "--net",
         default="",
         metavar="NETWORK",
         help="none: loopback only (default); bridge: a network of containers (default with -p); host: the machine's",
@@ -28,23 +29,48 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="[IP:]HOST:CONTAINER[/udp]",
         help="forward a port of the host; without HOST: a free one",
     )
+    add(
+        "--expose",
+        action="append",
+        default=[],
+        metavar="CONTAINER[/udp]",
+        help="a port that the image does not name, for --publish-all",
+    )
+    add("-P", "--publish-all", action="store_true", help="forward free ports of the host to those exposed")
     add("--drain", action="store_true", help="stop first closes the published ports to new connections")
 
 
 def read(args: argparse.Namespace) -> dict[str, Any]:
     """Return what was said, as fields of CreateOptions. Raises UsageError."""
     ports = tuple(port for text in args.publish for port in parse_publish(text))
-    return {"network": args.network, "ports": ports, "drain": args.drain}
+    return {
+        "network": args.network,
+        "ports": ports,
+        "expose": tuple(port for text in args.expose for port in parse_expose(text)),
+        "publish_all": args.publish_all,
+        "drain": args.drain,
+    }
+
+
+def parse_expose(text: str) -> list[str]:
+    """``CONTAINER[/PROTOCOL]``, or a range; as ``80/tcp`` each. Raises UsageError."""
+    where, slash, protocol = text.partition("/")
+    if slash and protocol not in ("tcp", "udp"):
+        raise UsageError(f"bad port {text!r}", hint="use CONTAINER[/udp], or FIRST-LAST for several")
+    return [f"{number}/{protocol or 'tcp'}" for number in _range(where, text)]
 
 
 def parse_publish(text: str) -> list[Port]:
     """``[[IP:][HOST]:]CONTAINER[/PROTOCOL]``; both may be ranges of the same length. Raises UsageError."""
+    if text.startswith("["):
+        raise UsageError(f"bad port {text!r}: IPv6 is not supported", hint="give an IPv4 address of this host, or none")
     where, slash, protocol = text.partition("/")
     words = where.split(":")
     if len(words) > 3 or (slash and protocol not in ("tcp", "udp")):
         raise UsageError(f"bad port {text!r}", hint=_HINT)
     inside = _range(words[-1], text)
-    outside = _range(words[-2], text) if len(words) > 1 and words[-2] else [0] * len(inside)
+    is_free = len(words) == 1 or words[-2] in ("", "0")
+    outside = [0] * len(inside) if is_free else _range(words[-2], text)
     if len(inside) != len(outside):
         raise UsageError(f"bad port {text!r}: the ranges differ in length", hint=_HINT)
     host_ip = words[0] if len(words) == 3 else ""

@@ -12,14 +12,11 @@ _STDERR = 3  # conmon's number for the stream; everything else is stdout
 def relay(output_fd: int) -> None:
     """Copy until the monitor has ended, and close the descriptor. Blocks.
 
-    A reader of ours that went away does not end the container: what comes is dropped from then on.
+    Raises BrokenPipeError when a reader of ours went away; the container is not told.
     """
-    is_open = {1: True, 2: True}
     try:
         while packet := _receive(output_fd):
-            fd = 2 if packet[0] == _STDERR else 1
-            if is_open[fd]:
-                is_open[fd] = write_all(fd, packet[1:])
+            write_all(2 if packet[0] == _STDERR else 1, packet[1:])
     finally:
         os.close(output_fd)
 
@@ -30,12 +27,8 @@ def _receive(output_fd: int) -> bytes:
     return b""
 
 
-def write_all(fd: int, data: bytes) -> bool:
-    """Write everything; False when nobody reads it any more. Blocks."""
+def write_all(fd: int, data: bytes) -> None:
+    """Write everything. Blocks. Raises BrokenPipeError when nobody reads it any more."""
     view = memoryview(data)
-    try:
-        while view:
-            view = view[os.write(fd, view) :]
-    except BrokenPipeError:
-        return False
-    return True
+    while view:
+        view = view[os.write(fd, view) :]

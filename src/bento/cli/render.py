@@ -81,9 +81,10 @@ def status_text(container: Container) -> str:
             return f"Up {up}" + (" (Paused)" if container.status is Status.PAUSED else "")
 
 
-def command_text(container: Container) -> str:
-    """Return the command in quotes, cut short."""
-    return f'"{cut(" ".join(container.spec.argv), _COMMAND_MAX)}"'
+def command_text(container: Container, *, is_whole: bool = False) -> str:
+    """Return the command in quotes, cut short unless ``is_whole``."""
+    command = " ".join(container.spec.argv)
+    return f'"{command if is_whole else cut(command, _COMMAND_MAX)}"'
 
 
 def cut(text: str, longest: int) -> str:

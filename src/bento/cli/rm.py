@@ -4,32 +4,64 @@ from __future__ import annotations
 
 import argparse
 
-from bento.cli.context import Context, each
+from bento.cli.context import Context, complain, say
 from bento.cli.worker import Emit, Message, failed, in_worker, print_names
-from bento.errors import BentoError
+from bento.errors import BentoError, NotFound, StateCorrupt, UsageError
+from bento.units import parse_seconds
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("-f", "--force", action="store_true", help="kill it first when it runs")
-    parser.add_argument("-v", "--volumes", action="store_true", help="delete its anonymous volumes, too")
-    parser.add_argument("container", nargs="+", help="name, id, or the beginning of an id")
+    add = parser.add_argument
+    add("-f", "--force", action="store_true", help="kill it first when it runs; no error for what is unknown")
+    add("-t", "--time", metavar="S", help="with -f: stop it gracefully first, with this grace in seconds")
+    add("-i", "--ignore", action="store_true", help="no error for what is unknown")
+    add("-a", "--all", action="store_true", help="every container")
+    add("-v", "--volumes", action="store_true", help="delete its anonymous volumes, too")
+    add("container", nargs="*", help="name, id, or the beginning of an id")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out; print each name. What -f has begun goes on when this process is ended."""
-    if not args.force:
-        with context.engine() as engine:
-            return each(
-                engine.dependants_first(args.container), lambda ref: engine.remove(ref, volumes=args.volumes).name
-            )
-    return print_names(in_worker(lambda emit: _remove(context, args, emit)), len(args.container))
-
-
-def _remove(context: Context, args: argparse.Namespace, emit: Emit) -> None:
+    if args.time is not None and not args.force:
+        raise UsageError("rm: -t is for -f", hint="without -f nothing that runs is removed")
+    grace_s = 0.0 if args.time is None else parse_seconds(args.time)
+    unreadable: list[StateCorrupt] = []
+    refs = _chosen(args, context, unreadable)
+    for error in unreadable:
+        complain(error)
+    status = max((error.exit_code for error in unreadable), default=0)
+    if args.force:
+        messages = in_worker(lambda emit: _remove(context, args, refs, grace_s, emit))
+        return max(status, print_names(messages, len(refs), ignored=(NotFound.code,)))
     with context.engine() as engine:
-        for ref in engine.dependants_first(args.container):
+        for ref in engine.dependants_first(refs):
             try:
-                emit(Message(kind="ended", name=engine.remove(ref, force=True, volumes=args.volumes).name))
+                say(engine.remove(ref, volumes=args.volumes).name)
+            except BentoError as error:
+                if not (args.ignore and isinstance(error, NotFound)):
+                    complain(error)
+                    status = max(status, error.exit_code)
+    return status
+
+
+def _chosen(args: argparse.Namespace, context: Context, unreadable: list[StateCorrupt]) -> list[str]:
+    """Return who is to go. Raises UsageError for none at all."""
+    if args.all and args.container:
+        raise UsageError("rm: names and --all exclude each other")
+    if not args.all:
+        if not args.container:
+            raise UsageError("rm: no container named", hint="name some, or use --all")
+        return list(args.container)
+    with context.engine() as engine:  # closed again before the worker is forked
+        return [container.id for container in engine.containers(all=True, on_unreadable=unreadable.append)]
+
+
+def _remove(context: Context, args: argparse.Namespace, refs: list[str], grace_s: float, emit: Emit) -> None:
+    with context.engine() as engine:
+        for ref in engine.dependants_first(refs):
+            try:
+                gone = engine.remove(ref, force=True, volumes=args.volumes, grace_s=grace_s)
+                emit(Message(kind="ended", name=gone.name))
             except BentoError as error:
                 emit(failed(ref, error))

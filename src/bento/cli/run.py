@@ -67,9 +67,16 @@ def _start(engine: Engine, container: Container) -> Started:
 
 
 def _watch(engine: Engine, started: Started) -> int:
-    """Pass the output on until the end; return the container's exit status."""
+    """Pass the output on until the end; return the container's exit status.
+
+    Raises BrokenPipeError when nobody reads it any more: the container goes on as one that was started detached.
+    """
     if started.output_fd is not None:
-        relay(started.output_fd)
+        try:
+            relay(started.output_fd)
+        except BrokenPipeError:
+            engine.leave(started)
+            raise
     ended = engine.wait_attached(started)
     if ended.spec.auto_remove:
         with suppress(NotFound):  # somebody else has removed it

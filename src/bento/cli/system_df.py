@@ -25,11 +25,12 @@ _FIELDS = {
 """What a template is given of each line, and the header of each in a table."""
 _IMAGES = ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS")
 _CONTAINERS = ("CONTAINER ID", "IMAGE", "COMMAND", "SIZE", "CREATED", "STATUS", "NAMES")
+_VOLUMES = ("VOLUME NAME", "LINKS", "SIZE")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("-v", "--verbose", action="store_true", help="each image and container")
+    parser.add_argument("-v", "--verbose", action="store_true", help="each image, container and volume")
     format_options.configure(parser, "table", "json")
 
 
@@ -51,6 +52,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         say(table(_IMAGES, [row for each in usage.images for row in _image_rows(each)]))
         say("\nContainers space usage:\n")
         say(table(_CONTAINERS, [_container_row(each) for each in usage.containers]))
+        say("\nLocal Volumes space usage:\n")
+        say(table(_VOLUMES, [(v.name, str(len(v.containers)), size_text(v.size_bytes)) for v in usage.volumes]))
     else:
         say(table(_HEADER, [_total_row(total) for total in _totals(usage)]))
     return 0
@@ -72,6 +75,13 @@ def _totals(usage: DiskUsage) -> list[dict[str, object]]:
             "Active": len(running),
             "Size": usage.containers_bytes,
             "Reclaimable": usage.containers_reclaimable_bytes,
+        },
+        {
+            "Type": "Local Volumes",
+            "Total": len(usage.volumes),
+            "Active": sum(bool(each.containers) for each in usage.volumes),
+            "Size": usage.volumes_bytes,
+            "Reclaimable": usage.volumes_reclaimable_bytes,
         },
     ]
 
@@ -129,6 +139,9 @@ def _details(usage: DiskUsage) -> dict[str, object]:
         "Containers": [
             {"Id": each.container.id, "Names": [each.container.name], "Size": each.size_bytes}
             for each in usage.containers
+        ],
+        "Volumes": [
+            {"Name": each.name, "Size": each.size_bytes, "Containers": list(each.containers)} for each in usage.volumes
         ],
         "Totals": _totals(usage),
     }

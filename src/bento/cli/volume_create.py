@@ -6,16 +6,27 @@ import argparse
 
 from bento.cli.context import Context, say
 from bento.cli.create_options import parse_label
+from bento.engine.volumes import DRIVER
+from bento.errors import UsageError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--label", action="append", default=[], metavar="K=V")
+    parser.add_argument("-d", "--driver", default=DRIVER, metavar="D", help=f"{DRIVER}, the only one there is")
+    parser.add_argument("-o", "--opt", action="append", default=[], metavar="K=V", help=argparse.SUPPRESS)
     parser.add_argument("name", nargs="?", default="", help="default: 64 digits of chance")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: print the volume's name."""
+    if args.driver != DRIVER:
+        raise UsageError(f"no volume driver {args.driver!r}", hint=f"volumes are directories: the driver is {DRIVER}")
+    if args.opt:
+        raise UsageError(
+            f"a volume takes no options such as {args.opt[0]!r}",
+            hint="use run --tmpfs for one in memory, run -v PATH:DST for a directory, or mount(8) and then -v",
+        )
     labels = dict(map(parse_label, args.label))
     with context.engine() as engine:
         say(engine.create_volume(args.name, labels=labels).name)

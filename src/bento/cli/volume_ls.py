@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="only names")
     format_options.configure(parser, "table", "json")
     parser.add_argument(
-        "--filter", action="append", default=[], metavar="K=V", help="dangling, driver, label, label! or name"
+        "-f", "--filter", action="append", default=[], metavar="K=V", help="dangling, driver, label, label! or name"
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import msgspec
 from msgspec import Struct
@@ -108,18 +108,21 @@ def _flush(write_fd: int, outbox: bytearray) -> None:
         outbox.clear()
 
 
-def print_names(messages: Iterator[Message], count: int) -> int:
-    """Print the name of each container that was dealt with, and each error; return the exit status."""
+def print_names(messages: Iterator[Message], count: int, *, ignored: Collection[str] = ()) -> int:
+    """Print the name of each container that was dealt with, and each error; return the exit status.
+
+    ``ignored``: codes of errors that are none here.
+    """
     status = answers = 0
     for message in messages:
         if message.kind == "notice":
             tell_person(f"bento: {message.error}")
             continue
         answers += 1
-        if message.kind == "failed":
+        if message.kind == "failed" and message.code not in ignored:
             tell_person(f"bento: {message.error}")
             status = max(status, message.exit_code)
-        else:
+        elif message.kind != "failed":
             say(message.name)
     return max(status, check_answers(answers, count))
 

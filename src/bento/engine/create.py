@@ -9,11 +9,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento import clock, log
-from bento.engine import mounting, networking, sharing
+from bento.engine import logs, mounting, networking, sandboxing, sharing
 from bento.engine.hooks import check_hooks
 from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.errors import Conflict, NotFound, UsageError
-from bento.model.container import Container, ContainerSpec, Mount, RestartPolicy, Ulimit
+from bento.model.container import Container, ContainerSpec, Mount, RestartPolicy, Sandbox, Ulimit
 from bento.model.image import Image, ImageConfig
 from bento.model.network import Port
 from bento.model.stop import Hook
@@ -78,20 +78,24 @@ class CreateOptions(Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     name: str | None = None
     entrypoint: tuple[str, ...] | None = None
-    env: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()  # "K=V"; "K" unsets the image's
     workdir: str | None = None
     user: str | None = None
     hostname: str | None = None
     network: str = ""  # "": bridge when ports are published, else none
     ports: tuple[Port, ...] = ()
+    expose: tuple[str, ...] = ()  # beside the image's, as "80/tcp"
+    publish_all: bool = False  # those exposed, too, on free ports
     drain: bool = False
     pid: str = ""  # "", "host", or "container:" and a name or id
     pids_limit: int | None = None
     memory_bytes: int | None = None
     cpus: float | None = None
     read_only: bool = False
+    sandbox: Sandbox = Sandbox()
     init: bool = False
     mounts: tuple[Mount, ...] = ()
+    volumes_from: tuple[str, ...] = ()  # NAME or NAME:ro, of containers whose mounts it gets, too
     ulimits: tuple[Ulimit, ...] = ()
     labels: dict[str, str] = {}
     stop_signal: int | None = None
@@ -101,6 +105,8 @@ class CreateOptions(Struct, frozen=True, kw_only=True):
     stop_command: str = ""
     auto_remove: bool = False
     restart: RestartPolicy = RestartPolicy()
+    log_driver: str = "k8s-file"  # or "none": its output is not kept
+    log_max_bytes: int | None = None  # None: the engine's; 0: no limit
     requires: tuple[str, ...] = ()  # names or ids
     pre_stop: tuple[Hook, ...] = ()
     post_stop: tuple[Hook, ...] = ()
@@ -132,21 +138,26 @@ def create(parts: Parts, options: CreateOptions) -> Container:
     """
     _check_combinations(options)
     name = parse_name(options.name) if options.name is not None else ""
-    find_image(parts, options.image)  # the most likely mistake is told first
+    image = find_image(parts, options.image)  # the most likely mistake is told first
     runtime = parts.runtime(options.runtime)
-    options = replace(options, network=networking.resolve(options.network, options.ports))
+    options = _published(options, image.config)
     networking.check(parts, options.network, options.ports, drain=options.drain)
     mounting.check(options.mounts)
     limits.check(options.ulimits)
+    sandboxing.check(options.sandbox, options.network)
     check_hooks((*options.pre_stop, *options.post_stop))
+    options = replace(options, log_max_bytes=logs.limit(options.log_driver, options.log_max_bytes, parts.log_max_bytes))
     pid = sharing.resolve(parts, options.pid)
     needed = [_required(parts, ref) for ref in options.requires] + [sharing.container_of(pid)]
     requires = tuple(dict.fromkeys(filter(None, needed)))
+    givers = [(parts.store.find(ref).id, ro) for ref, ro in map(mounting.parse_from, options.volumes_from)]
     parts.storage.check()
     with ExitStack() as held:
-        for required in sorted(requires):  # nobody can remove them meanwhile; these come before any lock on layers
-            held.enter_context(parts.locks.hold(required, LOCK_TIMEOUT_S))
-            parts.store.get(required)
+        # Nobody can remove them meanwhile; these come before any lock on layers.
+        for needed_id in sorted({*requires, *(giver for giver, _ in givers)}):
+            held.enter_context(parts.locks.hold(needed_id, LOCK_TIMEOUT_S))
+            parts.store.get(needed_id)
+        options = _with_mounts_of(parts, options, givers)
         held.enter_context(parts.images.kept())  # from finding the image to the record that stands on its layers
         container_id = new_id()
         spec = _merge(options, find_image(parts, options.image), container_id, str(runtime.path), requires)
@@ -158,6 +169,24 @@ def create(parts: Parts, options: CreateOptions) -> Container:
             log.warning(note)
         made = Container(id=container_id, name="", created_unix_ns=clock.wall_ns(), spec=spec, notes=spec.notes)
         return _make(parts, name, made)
+
+
+def _published(options: CreateOptions, config: ImageConfig) -> CreateOptions:
+    """Return the options with all ports to be published, and the network that follows. Raises UsageError."""
+    if options.publish_all:
+        options = replace(
+            options, ports=networking.with_exposed(options.ports, (*config.exposed_ports, *options.expose))
+        )
+    return replace(options, network=networking.resolve(options.network, options.ports))
+
+
+def _with_mounts_of(parts: Parts, options: CreateOptions, givers: list[tuple[str, bool]]) -> CreateOptions:
+    """Return the options with the mounts of other containers, and those by their ids."""
+    mounts = options.mounts
+    for giver, read_only in givers:
+        mounts = mounting.inherit(mounts, parts.store.get(giver), read_only=read_only)
+    names = tuple(f"{giver}:ro" if read_only else giver for giver, read_only in givers)
+    return replace(options, mounts=mounts, volumes_from=names)
 
 
 def _check_combinations(options: CreateOptions) -> None:
@@ -227,8 +256,10 @@ def _merge(
         memory_bytes=options.memory_bytes,
         cpus=options.cpus,
         read_only=options.read_only,
+        sandbox=options.sandbox,
         init=options.init,
         mounts=mounting.complete(options.mounts, config.volumes),
+        volumes_from=options.volumes_from,
         ulimits=options.ulimits,
         labels=config.labels | options.labels,
         stop_signal=options.stop_signal if options.stop_signal is not None else _stop_signal(options.image, config),
@@ -238,12 +269,15 @@ def _merge(
         stop_command=options.stop_command,
         auto_remove=options.auto_remove,
         restart=options.restart,
+        log_driver=options.log_driver,
+        log_max_bytes=options.log_max_bytes or 0,
         requires=requires,
         pre_stop=options.pre_stop,
         post_stop=options.post_stop,
         hook_timeout_s=options.hook_timeout_s,
         runtime=runtime,
-        exposed_ports=config.exposed_ports,
+        exposed_ports=tuple(dict.fromkeys((*config.exposed_ports, *options.expose))),
+        publish_all=options.publish_all,
         healthcheck=config.healthcheck,
         notes=_platform_notes(options.image, image),
     )
@@ -282,14 +316,25 @@ def _platform_notes(name: str, image: Image) -> tuple[str, ...]:
 
 
 def merge_env(*layers: tuple[str, ...]) -> tuple[str, ...]:
-    """Merge ``K=V`` lists; later ones win, the place of the first is kept."""
+    """Merge lists of ``K=V``, and ``K`` to unset it; later ones win, the place of the first is kept.
+
+    Raises UsageError.
+    """
     merged: dict[str, str] = {}
     for entry in (entry for layer in layers for entry in layer):
+        check_variable(entry)
         key, equals, value = entry.partition("=")
-        if not key or not equals or "\0" in entry:
-            raise UsageError(f"bad environment variable {entry!r}", hint="use NAME=VALUE")
-        merged[key] = value
+        if equals:
+            merged[key] = value
+        else:
+            merged.pop(key, None)
     return tuple(f"{key}={value}" for key, value in merged.items())
+
+
+def check_variable(entry: str) -> None:
+    """Raise UsageError for what is neither ``K=V`` nor ``K``."""
+    if not entry.partition("=")[0] or "\0" in entry:
+        raise UsageError(f"bad environment variable {entry!r}", hint="use NAME=VALUE")
 
 
 def _free_name(parts: Parts, container_id: str) -> str:

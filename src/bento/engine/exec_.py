@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from bento import clock
 from bento.drivers.monitor.base import ExecLaunch, ExecLaunched
 from bento.engine import exec_sessions, reconcile
-from bento.engine.create import merge_env
+from bento.engine.create import check_variable
 from bento.engine.exec_sessions import door_is_open
 from bento.engine.report import exit_code_from
 from bento.errors import BentoError, InternalError, RuntimeFailed, UsageError, WrongState
@@ -152,7 +152,9 @@ def _checked(options: ExecOptions) -> ExecOptions:
         raise UsageError("no command to run, or one with a null byte", hint="give a program and its arguments")
     if options.workdir is not None and not options.workdir.startswith("/"):
         raise UsageError(f"working directory {options.workdir!r} is not an absolute path")
-    return replace(options, env=merge_env(options.env))
+    for entry in options.env:
+        check_variable(entry)
+    return options
 
 
 def _may_enter(parts: Parts, container: Container) -> Run:

@@ -255,12 +255,16 @@ class EngineFacade(ImageVerbs, FileVerbs):
         """As ``wait``, for what ``start_attached`` has started; also when it is removed meanwhile. Closes its pidfd."""
         return wait.wait_for_exit(self.parts, started.container.id, started)
 
-    def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> Container:
-        """Delete a container; ``force`` kills it first, ``volumes`` deletes its anonymous volumes, too.
+    def leave(self, started: Started) -> None:
+        """Follow what ``start_attached`` has started no more: it goes on as after ``start``. Closes its pidfd."""
+        start.leave_started(self.parts, started)
+
+    def remove(self, ref: str, *, force: bool = False, volumes: bool = False, grace_s: float = 0.0) -> Container:
+        """Delete a container; ``force`` stops it first, within ``grace_s``; ``volumes``: its anonymous volumes, too.
 
         Raises WrongState, StuckProcess, Conflict when another one requires it.
         """
-        return remove.remove(self.parts, ref, force=force, volumes=volumes)
+        return remove.remove(self.parts, ref, force=force, volumes=volumes, grace_s=grace_s)
 
     def dependants_first(self, refs: Sequence[str]) -> list[str]:
         """Return the names so that each comes before those it requires: in this order they can be removed."""
@@ -311,8 +315,9 @@ class EngineFacade(ImageVerbs, FileVerbs):
     def logs(
         self, ref: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
     ) -> Iterator[LogLine]:
-        """Yield the container's output. ``follow`` blocks for more until it ends."""
+        """Yield the container's output. ``follow`` blocks for more until it ends. Raises WrongState: it is not kept."""
         container = reconcile.find(self.parts, ref)
+        logs.check_kept(container)
         if follow:
             return logs.follow(self.parts, container, tail=tail, since=since)
         return logs.read_log(logs.log_path(self.parts, container), tail=tail, since=since)

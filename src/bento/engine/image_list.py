@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from bento.engine import reconcile
 from bento.engine.filters import has_label, parse_until, split
 from bento.engine.layers import HOST_LAYER
+from bento.engine.mounting import VOLUME
 from bento.errors import UsageError
 from bento.model import reference
 from bento.model.container import Container
@@ -45,11 +46,19 @@ class ContainerUsage(Struct, frozen=True, kw_only=True):
     size_bytes: int
 
 
+class VolumeUsage(Struct, frozen=True, kw_only=True):
+    """A volume, what its files take of the disk, and the names of the containers that have it."""
+
+    name: str
+    size_bytes: int
+    containers: tuple[str, ...]
+
+
 class DiskUsage(Struct, frozen=True, kw_only=True):
     """What is below the root. An image's bytes here are its layers, unpacked and as they came; those of interrupted
     pulls count as images, too.
 
-    ``reclaimable``: what a prune of all images, or of the containers that do not run, would free.
+    ``reclaimable``: what a prune of all images, of the containers that do not run, or of all volumes, would free.
     """
 
     images: tuple[ImageUsage, ...]
@@ -58,6 +67,9 @@ class DiskUsage(Struct, frozen=True, kw_only=True):
     containers: tuple[ContainerUsage, ...]
     containers_bytes: int
     containers_reclaimable_bytes: int
+    volumes: tuple[VolumeUsage, ...]
+    volumes_bytes: int
+    volumes_reclaimable_bytes: int
 
 
 def find_images(parts: Parts, filters: Iterable[str] = ()) -> list[Image]:
@@ -98,12 +110,13 @@ def usage(parts: Parts, images: Iterable[Image]) -> list[ImageUsage]:
 
 
 def disk_usage(parts: Parts) -> DiskUsage:
-    """Return what everything takes of the disk. Looks at every file of the containers: slow."""
+    """Return what everything takes of the disk. Looks at every file of containers and volumes: slow."""
     containers = tuple(
         ContainerUsage(container=container, size_bytes=parts.storage.size_bytes(container.id))
         for container in reconcile.refresh(parts, parts.store.list())
     )
     images = tuple(usage(parts, parts.store.list_images()))
+    volumes = tuple(_volume_usage(parts, [each.container for each in containers]))
     standing = {layer for each in containers for layer in each.container.spec.layers} - {HOST_LAYER}
     loose = (*parts.images.layers(), *parts.images.idle_blobs())  # also what an interrupted pull has brought
     every = standing.union(loose, *((*each.image.layers, *each.image.blobs) for each in images))
@@ -115,7 +128,25 @@ def disk_usage(parts: Parts) -> DiskUsage:
         containers=containers,
         containers_bytes=sum(each.size_bytes for each in containers),
         containers_reclaimable_bytes=sum(e.size_bytes for e in containers if not e.container.status.is_wanted),
+        volumes=volumes,
+        volumes_bytes=sum(each.size_bytes for each in volumes),
+        volumes_reclaimable_bytes=sum(each.size_bytes for each in volumes if not each.containers),
     )
+
+
+def _volume_usage(parts: Parts, containers: Iterable[Container]) -> list[VolumeUsage]:
+    users: dict[str, list[str]] = {}
+    for container in containers:
+        for name in {mount.source for mount in container.spec.mounts if mount.kind == VOLUME}:
+            users.setdefault(name, []).append(container.name)
+    return [
+        VolumeUsage(
+            name=volume.name,
+            size_bytes=parts.volumes.size_bytes(volume.name),
+            containers=tuple(users.get(volume.name, ())),
+        )
+        for volume in parts.store.list_volumes()
+    ]
 
 
 def _sizes(image: Image) -> dict[str, int]:

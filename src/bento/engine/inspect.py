@@ -9,9 +9,10 @@ import msgspec
 from bento.engine import exec_sessions
 from bento.engine.logs import log_path
 from bento.errors import WrongState
-from bento.model.container import Container, ContainerSpec, Mount, Status
+from bento.model.container import Container, ContainerSpec, Mount, Sandbox, Status
 from bento.model.network import Port
 from bento.oci import config
+from bento.oci.defaults import SHM_BYTES
 from bento.stop.methods import choose
 from bento.units import rfc3339, signal_name
 
@@ -36,7 +37,7 @@ def inspect(parts: Parts, container: Container) -> dict[str, Any]:
         "RestartCount": container.restarts,
         "Driver": "overlay",
         "ExecIDs": [session.id for session in exec_sessions.live(parts, container.id)] or None,
-        "LogPath": str(log_path(parts, container)),
+        "LogPath": str(log_path(parts, container)) if spec.log_driver != "none" else "",
         "Config": {
             "Hostname": config.hostname(container),
             "User": spec.user,
@@ -44,6 +45,7 @@ def inspect(parts: Parts, container: Container) -> dict[str, Any]:
             "Cmd": list(spec.command),
             "Entrypoint": list(spec.entrypoint) or None,
             "Image": spec.image,
+            "Volumes": {m.destination: {} for m in spec.mounts if m.anonymous} or None,
             "WorkingDir": spec.workdir,
             "Labels": spec.labels,
             "ExposedPorts": {port: {} for port in spec.exposed_ports},
@@ -77,20 +79,47 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
     return {
         "NetworkMode": spec.network,
         "PortBindings": _bindings(spec.ports),
+        "PublishAllPorts": spec.publish_all,
         "PidMode": spec.pid,
         "PidsLimit": spec.pids_limit,
         "Memory": spec.memory_bytes or 0,
         "NanoCpus": round((spec.cpus or 0) * 1e9),
+        "LogConfig": {
+            "Type": spec.log_driver,
+            "Config": {"max-size": str(spec.log_max_bytes)} if spec.log_max_bytes else {},
+        },
+        **_sandbox_words(spec.sandbox),
         "AutoRemove": spec.auto_remove,
         "ReadonlyRootfs": spec.read_only,
         "Init": spec.init,
         "System": spec.system,
         "Requires": list(spec.requires),
         "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.limit},
-        "Binds": [_bind(m) for m in spec.mounts if m.kind != "tmpfs"],
+        "Binds": [_bind(m) for m in spec.mounts if m.kind != "tmpfs" and not m.anonymous],
+        "VolumesFrom": list(spec.volumes_from) or None,
         "Tmpfs": {m.destination: ",".join(m.options) for m in spec.mounts if m.kind == "tmpfs"},
         "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in spec.ulimits],
         "Runtime": spec.runtime,
+    }
+
+
+def _sandbox_words(asked: Sandbox) -> dict[str, Any]:
+    """What was asked for; null, or Docker's default, where nothing was."""
+    security = ["no-new-privileges"] if asked.no_new_privileges else []
+    security += [f"seccomp={asked.seccomp}"] if asked.seccomp else []
+    return {
+        "CapAdd": list(asked.cap_add) or None,
+        "CapDrop": list(asked.cap_drop) or None,
+        "SecurityOpt": security or None,
+        "GroupAdd": list(asked.group_add) or None,
+        "ExtraHosts": [f"{name}:{address}" for name, address in asked.extra_hosts] or None,
+        "Dns": list(asked.dns),
+        "DnsSearch": list(asked.dns_search),
+        "ShmSize": SHM_BYTES if asked.shm_bytes is None else asked.shm_bytes,
+        "Sysctls": asked.sysctls,
+        "Devices": [
+            {"PathOnHost": d.host_path, "PathInContainer": d.path, "CgroupPermissions": d.access} for d in asked.devices
+        ],
     }
 
 
@@ -99,7 +128,9 @@ def _mount(parts: Parts, mount: Mount) -> dict[str, Any]:
         named = {"Name": mount.source, "Source": str(parts.volumes.path(mount.source)), "Driver": "local"}
     else:
         named = {"Source": mount.source}
-    propagation = next(iter(mount.options), "rprivate") if mount.kind == "bind" else ""
+    propagation = (
+        next((o for o in mount.options if o in config.PROPAGATIONS), "rprivate") if mount.kind == "bind" else ""
+    )
     return {
         "Type": mount.kind,
         **named,

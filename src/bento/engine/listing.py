@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from bento.engine.filters import has_label, split
-from bento.errors import NotFound
-from bento.model.container import Container
+from bento.errors import NotFound, UsageError
+from bento.model.container import Container, Status
 from bento.model.reference import complete
 
 if TYPE_CHECKING:
@@ -19,15 +20,25 @@ _ID_DIGITS_MIN = 12  # what listings show of an id: fewer are a word
 def parse_filters(store: StateStore, filters: Iterable[str]) -> Callable[[Container], bool]:
     """Return what tells whether a container passes all ``--filter KEY=VALUE``; values of one key are alternatives.
 
-    Keys: id, name, status, label (KEY or KEY=VALUE), ancestor, exited, volume (a mount's source or
-    destination); as in Docker. Raises UsageError, and Conflict for an ancestor that may be several images.
+    Keys: id, name (a regular expression), status, label (KEY or KEY=VALUE), ancestor, before and since (a container),
+    exited, network, publish (a port of the container), volume (a mount's source or destination); as in Docker. Raises
+    UsageError, NotFound for such a container, and Conflict for an ancestor that may be several images.
     """
     wanted = split(filters, _FILTERS)
+    for key, values in wanted.items():
+        for value in values:
+            _CHECKS.get(key, _take_all)(value)
+    created_ns = {
+        value: store.find(value).created_unix_ns for key in ("before", "since") for value in wanted.get(key, ())
+    }
     families = {value: _family(store, value) for value in wanted.get("ancestor", ())}
 
     def fits(container: Container, key: str, value: str) -> bool:
         if key == "ancestor" and (family := families[value]):
             return container.spec.image_id in family
+        if key in ("before", "since"):
+            age_ns = container.created_unix_ns - created_ns[value]
+            return age_ns < 0 if key == "before" else age_ns > 0
         return _FILTERS[key](container, value)
 
     def passes(container: Container) -> bool:
@@ -63,12 +74,44 @@ def _has_mount(container: Container, value: str) -> bool:
     return any(value in (mount.source, mount.destination) for mount in container.spec.mounts)
 
 
+def _publishes(container: Container, value: str) -> bool:
+    return any(value in (str(port.container_port), port.inside) for port in container.spec.ports)
+
+
+def _take_all(value: str) -> None:
+    pass
+
+
+def _check_name(value: str) -> None:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise UsageError(f"bad filter 'name={value}': {error}", hint="it is a regular expression") from None
+
+
+def _check_status(value: str) -> None:
+    if value not in _STATUSES:
+        raise UsageError(f"bad filter 'status={value}'", hint=f"use one of {', '.join(_STATUSES)}")
+
+
+def _check_exited(value: str) -> None:
+    if not re.fullmatch(r"-?\d{1,10}", value, re.ASCII):
+        raise UsageError(f"bad filter 'exited={value}'", hint="give an exit code, such as 137")
+
+
+_NEVER = ("dead", "removing")  # Docker's, in which no container of Bento is; scripts ask for them all the same
+_STATUSES = (*(status.value for status in Status), "exited", *_NEVER)
+_CHECKS = {"name": _check_name, "status": _check_status, "exited": _check_exited}
 _FILTERS: dict[str, Callable[[Container, str], bool]] = {
     "id": lambda c, value: c.id.startswith(value),
-    "name": lambda c, value: value in c.name,
+    "name": lambda c, value: re.search(value, c.name) is not None,
     "status": lambda c, value: c.status.value == ("stopped" if value == "exited" else value),
     "label": lambda c, value: has_label(c.spec.labels, value),
     "ancestor": _has_ancestor,
+    "before": lambda c, value: False,  # parse_filters knows when that one was made
+    "since": lambda c, value: False,
     "exited": _has_exited_with,
+    "network": lambda c, value: c.spec.network == value,
+    "publish": _publishes,
     "volume": _has_mount,
 }

@@ -78,13 +78,39 @@ def _check_proc(mount: Mount) -> None:
 
 
 def complete(mounts: tuple[Mount, ...], image_volumes: Iterable[str]) -> tuple[Mount, ...]:
-    """Return the mounts with the image's volumes where nothing else is wanted, and names for those that have none."""
+    """Return the mounts with the image's volumes where nothing else is wanted, and names for those that have none.
+
+    Raises UsageError.
+    """
     taken = {posixpath.normpath(mount.destination) for mount in mounts}
     wanted = [path for path in map(posixpath.normpath, image_volumes) if path not in taken]
+    if "/" in wanted:
+        raise UsageError(
+            "the image wants a volume at /",
+            hint="the root filesystem is there already: only an image without it can be run",
+        )
     mounts += tuple(Mount(kind=VOLUME, destination=path) for path in dict.fromkeys(wanted))
     return tuple(
         replace(mount, source=new_id(), anonymous=True) if mount.kind == VOLUME and not mount.source else mount
         for mount in mounts
+    )
+
+
+def parse_from(text: str) -> tuple[str, bool]:
+    """Return the container of ``NAME[:ro|rw]``, and whether what it has is to be read only. Raises UsageError."""
+    ref, colon, mode = text.partition(":")
+    if not ref or (colon and mode not in ("ro", "rw")):
+        raise UsageError(f"bad container to take volumes from: {text!r}", hint="use NAME, or NAME:ro")
+    return ref, mode == "ro"
+
+
+def inherit(mounts: tuple[Mount, ...], other: Container, *, read_only: bool) -> tuple[Mount, ...]:
+    """Return the mounts, and the volumes and binds of another container where they leave room."""
+    taken = {posixpath.normpath(mount.destination) for mount in mounts}
+    return mounts + tuple(
+        replace(mount, read_only=mount.read_only or read_only)
+        for mount in other.spec.mounts
+        if mount.kind != "tmpfs" and posixpath.normpath(mount.destination) not in taken
     )
 
 
@@ -132,7 +158,13 @@ def attach(parts: Parts, container: Container, rootfs: Path) -> Container:
 def bound(parts: Parts, spec: ContainerSpec) -> tuple[Mount, ...]:
     """Return the mounts of a spec with volumes as bind mounts of their directories."""
     return tuple(
-        Mount(kind="bind", source=str(parts.volumes.path(m.source)), destination=m.destination, read_only=m.read_only)
+        Mount(
+            kind="bind",
+            source=str(parts.volumes.path(m.source)),
+            destination=m.destination,
+            read_only=m.read_only,
+            options=m.options,
+        )
         if m.kind == VOLUME
         else m
         for m in spec.mounts
@@ -244,7 +276,8 @@ def let_go(parts: Parts, container: Container, *, remove: bool) -> None:
                 continue
         with suppress(NotFound), parts.volumes.changing():
             volume = parts.store.find_volume(mount.source)
-            parts.store.put_volume(replace(volume, container_id=""))
+            if volume.container_id == container.id:  # not where it was only taken over from another one
+                parts.store.put_volume(replace(volume, container_id=""))
 
 
 def _volumes_of(spec: ContainerSpec) -> list[Mount]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,26 @@ _AGAIN_S = 0.02
 def resolve(network: str, ports: tuple[Port, ...]) -> str:
     """Return the network that is meant: what publishes ports is on the bridge, anybody else on none."""
     return network or ("bridge" if ports else "none")
+
+
+def with_exposed(ports: tuple[Port, ...], exposed: Iterable[str]) -> tuple[Port, ...]:
+    """Return the ports, and on free ports of the host those exposed (``80``, ``80/tcp``) that are not among them.
+
+    Raises UsageError for what is no port.
+    """
+    known = {port.inside for port in ports}
+    found = list(ports)
+    for text in exposed:
+        number, _, protocol = text.partition("/")
+        if not (number.isascii() and number.isdigit()):
+            raise UsageError(
+                f"cannot publish the exposed port {text!r}", hint="leave --publish-all away, and use --publish"
+            )
+        port = Port(container_port=int(number), protocol=protocol or "tcp")
+        if port.inside not in known:
+            known.add(port.inside)
+            found.append(port)
+    return tuple(found)
 
 
 def check(parts: Parts, network: str, ports: tuple[Port, ...], *, drain: bool) -> None:

@@ -26,9 +26,10 @@ else:  # most of what is deleted has stopped
 _ATTEMPTS = 3  # a restart policy, or somebody, may start it between the kill and the removal
 
 
-def remove(parts: Parts, ref: str, *, force: bool = False, volumes: bool = False) -> Container:
-    """Delete a container and everything that is its own. ``force`` kills it first when it runs.
+def remove(parts: Parts, ref: str, *, force: bool = False, volumes: bool = False, grace_s: float = 0.0) -> Container:
+    """Delete a container and everything that is its own. ``force`` stops it first when it runs.
 
+    ``grace_s``: of that stop; 0 kills at once, -1 never.
     ``volumes``: its anonymous volumes, too, unless another container has them; else they are left, as those with names.
 
     Raises NotFound, WrongState when it runs, Conflict when another container requires it, StuckProcess when it cannot
@@ -43,7 +44,7 @@ def remove(parts: Parts, ref: str, *, force: bool = False, volumes: bool = False
                     f"container {container.name} is {container.status.value}",
                     hint="stop it first, or use rm -f to kill it",
                 )
-            _kill(parts, container)
+            _stop(parts, container, grace_s)
             if container.spec.auto_remove and not _exists(parts, container.id):  # its end was its removal
                 return container
         with parts.locks.hold(container.id, LOCK_TIMEOUT_S):
@@ -89,9 +90,9 @@ def dependants_first(parts: Parts, refs: Sequence[str]) -> list[str]:
     return [names[container_id] for container_id in order.dependants_first(requires)] + unknown
 
 
-def _kill(parts: Parts, container: Container) -> None:
-    now = request.StopOptions(grace_s=0.0, on_paused=OnPaused.KILL)
-    for outcome in stop.stop_containers(parts, [container.id], now):
+def _stop(parts: Parts, container: Container, grace_s: float) -> None:
+    options = request.StopOptions(grace_s=grace_s, on_paused=OnPaused.THAW if grace_s else OnPaused.KILL)
+    for outcome in stop.stop_containers(parts, [container.id], options):
         if outcome.error is not None and not isinstance(outcome.error, WrongState):
             raise outcome.error
 

@@ -17,6 +17,7 @@ from bento import clock
 from bento.drivers.monitor.base import Launch, Launched
 from bento.engine import mounting, networking, reconcile, sharing
 from bento.engine.attending import attend, exit_script, leave
+from bento.engine.logs import make_room
 from bento.engine.order import required_first
 from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.errors import BentoError, RuntimeFailed, WrongState
@@ -69,6 +70,17 @@ def start(parts: Parts, container_id: str, *, attach: bool = False, only_if: Sta
         if container.spec.restart.name != "no" and not reconcile.is_alive(parts, started.container.run):
             reconcile.follow_exit(parts, started.container)  # it ended while we attended, so its monitor ran no helper
     return started
+
+
+def leave_started(parts: Parts, started: Started) -> None:
+    """Look after the end of an attached container no more: from now on its monitor's helper does. Closes its pidfd.
+
+    ``output_fd`` is the caller's still.
+    """
+    if started.main_fd is not None:
+        os.close(started.main_fd)
+    leave(parts, started.container.id)
+    reconcile.refresh(parts, [started.container])  # it may have ended while we attended, and no helper was run
 
 
 def _wait_for_end_of_last(parts: Parts, container_id: str) -> None:
@@ -201,7 +213,8 @@ def _create_inside(
         runtime=runtime,
         bundle=bundle,
         run_dir=parts.run_dir(container.id),
-        log_path=bundle / "log",
+        log_path=bundle / "log" if container.spec.log_driver != "none" else None,
+        log_max_bytes=make_room(bundle / "log", container.spec.log_max_bytes),
         command=container.spec.argv[0],
         exit_command=exit_script(parts, container),
         entry_fd=entry_fd,

@@ -159,13 +159,16 @@ class GoneWatch:
 
 
 class FileWatch:
-    """Waits for writes to one file. A context; not for several threads at once."""
+    """Waits for writes to one file, and for another one to take its place. A context; not for several threads at once.
+
+    That one is the change of its number of names (IN_ATTRIB); that it is deleted would be told after we have closed it.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._fd = _watch(str(path), _IN_MODIFY)
+        self._fd = _watch(str(path), _IN_MODIFY | _IN_ATTRIB)
 
     def wait(self, other_fd: int) -> None:
-        """Block until the file was written to since the last call, or ``other_fd`` is readable.
+        """Block until the file was written to, or lost its place, since the last call, or ``other_fd`` is readable.
 
         Where no watch was left, until a moment has passed: the caller looks.
         """

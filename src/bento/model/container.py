@@ -44,7 +44,8 @@ class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A bind mount, a volume or a tmpfs (``-v``, ``--mount``, ``--tmpfs``); paths are absolute.
 
     ``source`` of a volume is its name; "" asks ``create`` for an anonymous one. ``options``: of a bind mount its
-    propagation, of a tmpfs those of mount(8).
+    propagation, "bind" where what is mounted below is left out, nosuid, nodev, noexec, the last three of a volume, too;
+    of a tmpfs those of mount(8).
     """
 
     kind: str  # "bind", "volume" or "tmpfs"
@@ -62,6 +63,34 @@ class Ulimit(Struct, frozen=True, kw_only=True):
     name: str
     soft: int
     hard: int
+
+
+class Device(Struct, frozen=True, kw_only=True):
+    """A device of the host, to be had in the container as ``path``. ``access``: of r, w and m (make nodes of it)."""
+
+    host_path: str
+    path: str
+    access: str = "rwm"
+
+
+class Sandbox(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was asked for beside the default sandbox, or instead of a part of it.
+
+    ``seccomp``: "" is the machine's profile, "unconfined" none, else the path of a file. ``shm_bytes``: None is the
+    default. ``extra_hosts`` are (name, address).
+    """
+
+    cap_add: tuple[str, ...] = ()  # as CAP_CHOWN, or ALL
+    cap_drop: tuple[str, ...] = ()
+    no_new_privileges: bool = False
+    seccomp: str = ""
+    group_add: tuple[str, ...] = ()  # names, resolved in the root filesystem at start, or ids
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    shm_bytes: int | None = None
+    sysctls: dict[str, str] = {}
+    devices: tuple[Device, ...] = ()
 
 
 class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -87,8 +116,10 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     memory_bytes: int | None = None
     cpus: float | None = None  # CPU seconds per second
     read_only: bool = False
+    sandbox: Sandbox = Sandbox()
     init: bool = False
     mounts: tuple[Mount, ...] = ()
+    volumes_from: tuple[str, ...] = ()  # "ID" or "ID:ro", of containers whose mounts are among these
     ulimits: tuple[Ulimit, ...] = ()
     labels: dict[str, str] = {}
     stop_signal: int | None = None
@@ -101,9 +132,12 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pre_stop: tuple[Hook, ...] = ()
     post_stop: tuple[Hook, ...] = ()
     hook_timeout_s: float | None = None
+    log_driver: str = "k8s-file"  # or "none": its output is not kept
+    log_max_bytes: int = 0  # before the log grows beyond, it begins anew; 0: no limit
     requires: tuple[str, ...] = ()  # ids of containers that are started before it and stopped after it
     runtime: str = ""  # name or path; "" is the engine's default, resolved at create
-    exposed_ports: tuple[str, ...] = ()  # the image's, as "80/tcp"
+    exposed_ports: tuple[str, ...] = ()  # the image's and others, as "80/tcp"
+    publish_all: bool = False  # ``ports`` has those exposed, too
     healthcheck: Healthcheck | None = None  # the image's, kept and not carried out
     notes: tuple[str, ...] = ()  # what is to be said of it in every run
 

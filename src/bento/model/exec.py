@@ -11,7 +11,7 @@ class ExecOptions(Struct, frozen=True, kw_only=True):
     """What is asked of an exec. None leaves it to the container."""
 
     command: tuple[str, ...]
-    env: tuple[str, ...] = ()  # "K=V", on top of the container's
+    env: tuple[str, ...] = ()  # "K=V", on top of the container's; "K" unsets it
     workdir: str | None = None  # absolute, inside; must exist
     user: str | None = None  # name|uid[:group|gid], looked up in the container's files
     has_input: bool = False  # attached: what the caller writes is its stdin; else that is empty

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bento.model.container import Container, ContainerSpec, Mount
+from bento.model.container import Container, ContainerSpec, Mount, Sandbox
 from bento.model.exec import ExecOptions
 from bento.oci import defaults, resources
+from bento.oci.capabilities import ALL, NAMES, choose
 from bento.oci.limits import Limits
 from bento.oci.user import ResolvedUser
 from bento.units import short_id
@@ -24,6 +25,12 @@ It keeps its name: a stop knows it by that for one that passes signals on, and l
 
 INIT_PATH_ON_ROOT: Final = "/.bento/catatonit"
 """The same when the user mounts something on /dev: a file made there would stay behind on the host."""
+
+UNCONFINED: Final = "unconfined"
+"""The seccomp profile that is none."""
+
+HOST_GATEWAY: Final = "host-gateway"
+"""An address for /etc/hosts: the host, as the container reaches it."""
 
 ETC_FILES: Final = ("hosts", "hostname", "resolv.conf")
 
@@ -53,6 +60,8 @@ def build(
     filters_devices: bool = True,
     knows_rro: bool = True,
     files: frozenset[str] = frozenset(),
+    devices: Sequence[dict[str, Any]] = (),
+    own: frozenset[str] = frozenset(NAMES),
 ) -> dict[str, Any]:
     """Return config.json's content.
 
@@ -75,19 +84,21 @@ def build(
         knows_rro: whether the runtime has that option; one that has not makes all below read-only by itself.
         files: the sources of bind mounts that are no directories: nothing is mounted below them, and crun 1.8
             opens the target of a recursive option as a directory.
+        devices: ``linux.devices``, one for each that the spec has.
+        own: the capabilities that there are to give.
     """
     spec = container.spec
     has_own_cgroup2 = spec.system and has_cgroup2
-    held = capabilities(filters_devices, may_reboot=may_reboot(spec, has_filter=seccomp is not None))
+    held = capabilities(spec, filters_devices=filters_devices, has_filter=seccomp is not None, own=own)
     linux: dict[str, Any] = {
         "namespaces": [*_own_namespaces(spec), *namespaces],
         "cgroupsPath": cgroups_path(container.id),
         "rootfsPropagation": _propagation(spec),
-        "resources": ({"devices": defaults.device_rules()} if filters_devices else {}) | resources.build(spec),
+        "resources": (_device_rules(spec, devices) if filters_devices else {}) | resources.build(spec),
         "maskedPaths": list(defaults.MASKED_PATHS),
         "readonlyPaths": _read_only_paths("v2" if has_own_cgroup2 else cgroups_mode),
     }
-    linux |= {} if seccomp is None else {"seccomp": seccomp}
+    linux |= _asked_of_linux(spec, seccomp, devices)
     document: dict[str, Any] = {
         "ociVersion": SPEC_VERSION,
         "process": _process(container, user, limits, held, has_init=init_path is not None),
@@ -105,9 +116,7 @@ def build(
         ),
         "linux": linux,
     }
-    if owns_hostname(spec):
-        document["hostname"] = hostname(container)
-    return document
+    return document | ({"hostname": hostname(container)} if owns_hostname(spec) else {})
 
 
 def _propagation(spec: ContainerSpec) -> str:
@@ -132,10 +141,34 @@ def _own_namespaces(spec: ContainerSpec) -> list[dict[str, str]]:
     return [{"type": kind} for kind in (*kinds, *(["uts"] if owns_hostname(spec) else []))]
 
 
-def capabilities(filters_devices: bool, *, may_reboot: bool = False) -> list[str]:
+def _asked_of_linux(
+    spec: ContainerSpec, seccomp: dict[str, Any] | None, devices: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    asked: dict[str, Any] = {} if seccomp is None else {"seccomp": seccomp}
+    if devices:
+        asked["devices"] = list(devices)
+    if spec.sandbox.sysctls:
+        asked["sysctl"] = {key.replace("/", "."): value for key, value in spec.sandbox.sysctls.items()}
+    return asked
+
+
+def _device_rules(spec: ContainerSpec, devices: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    asked = [
+        {"allow": True, "access": device.access, **{key: node[key] for key in ("type", "major", "minor")}}
+        for device, node in zip(spec.sandbox.devices, devices, strict=True)
+    ]
+    return {"devices": defaults.device_rules() + asked}
+
+
+def capabilities(
+    spec: ContainerSpec, *, filters_devices: bool, has_filter: bool, own: frozenset[str] = frozenset(NAMES)
+) -> list[str]:
     """Return the bounding set: nobody makes device nodes where nothing keeps them from working."""
-    held = [name for name in defaults.CAPABILITIES if filters_devices or name != "CAP_MKNOD"]
-    return [*held, defaults.REBOOT] if may_reboot else held
+    dropped = spec.sandbox.cap_drop
+    chosen = choose(defaults.CAPABILITIES, spec.sandbox.cap_add, dropped, own)
+    held = [name for name in chosen if filters_devices or name != "CAP_MKNOD"]
+    wants_reboot = may_reboot(spec, has_filter=has_filter) and {ALL, defaults.REBOOT}.isdisjoint(dropped)
+    return [*held, defaults.REBOOT] if wants_reboot and defaults.REBOOT not in held else held
 
 
 def may_reboot(spec: ContainerSpec, *, has_filter: bool) -> bool:
@@ -182,9 +215,31 @@ def etc_files(
         if connection is not None:
             own, upstream = _reachable(host_resolv_conf), _reachable(upstream_resolv_conf)
             files["resolv.conf"] = upstream if "nameserver" not in own and "nameserver" in upstream else own
+    sandbox = container.spec.sandbox
+    if sandbox.extra_hosts:
+        files["hosts"] = f"{files['hosts'].rstrip()}\n{_extra_hosts(container)}"
+    if sandbox.dns or sandbox.dns_search:
+        files["resolv.conf"] = _with_dns(files["resolv.conf"], sandbox)
     if owns_hostname(container.spec):
         files["hostname"] = f"{name}\n"
     return files
+
+
+def _extra_hosts(container: Container) -> str:
+    connection = container.run.connection if container.run else None
+    gateway = connection.gateway if connection else "127.0.0.1"
+    lines = ((gateway if ip == HOST_GATEWAY else ip, name) for name, ip in container.spec.sandbox.extra_hosts)
+    return "".join(f"{ip}\t{name}\n" for ip, name in lines)
+
+
+def _with_dns(resolv_conf: str, asked: Sandbox) -> str:
+    """Return a resolv.conf with what was asked for in the place of what it says of the same."""
+    replaced = {*(("nameserver",) if asked.dns else ()), *(("search", "domain") if asked.dns_search else ())}
+    kept = [line for line in resolv_conf.splitlines() if not replaced.intersection(line.split()[:1])]
+    domains = [domain for domain in asked.dns_search if domain != "."]
+    kept += [f"search {' '.join(domains)}"] if domains else []
+    kept += [f"nameserver {address}" for address in asked.dns]
+    return "".join(f"{line}\n" for line in kept)
 
 
 def mount_points(container: Container) -> set[str]:
@@ -231,7 +286,7 @@ def _process(
         "cwd": spec.workdir or "/",
         "capabilities": {"bounding": bounding, "effective": held, "permitted": held},
         "rlimits": limits.rlimits,
-        "noNewPrivileges": False,
+        "noNewPrivileges": spec.sandbox.no_new_privileges,
     }
 
 
@@ -263,7 +318,12 @@ def exec_process(
         process["capabilities"] = {"bounding": bounding, "effective": held, "permitted": held}
         if not any(entry.startswith("HOME=") for entry in spec.env):  # else it was asked for at create
             values["HOME"] = user.home
-    values |= dict(entry.partition("=")[::2] for entry in extra.env)
+    for entry in extra.env:
+        name, equals, value = entry.partition("=")
+        if equals:
+            values[name] = value
+        else:
+            values.pop(name, None)
     process["env"] = [f"{name}={value}" for name, value in values.items()]
     return process
 
@@ -282,7 +342,8 @@ def _mounts(
 ) -> list[dict[str, Any]]:
     destinations = [mount.destination for mount in spec.mounts]
     replaced = {mount["destination"] for mount in system}
-    mounts = [mount for mount in defaults.mounts() if mount["destination"] not in replaced] + system
+    shm_bytes = defaults.SHM_BYTES if spec.sandbox.shm_bytes is None else spec.sandbox.shm_bytes
+    mounts = [mount for mount in defaults.mounts(shm_bytes) if mount["destination"] not in replaced] + system
     # A system container's init makes what it needs there itself; and a mount of the user's below needs a mount point.
     if is_v1 and not spec.system and not any(_is_below(path, defaults.CGROUP) for path in destinations):
         mounts.append(defaults.read_only_hierarchies())
@@ -306,9 +367,10 @@ def _mounts(
 def _asked(mount: Mount, *, is_rro: bool, has_devices: bool) -> dict[str, Any]:
     if mount.kind == "tmpfs":
         return _tmpfs(mount.destination, (*_TMPFS_OPTIONS, *(("ro",) if mount.read_only else ()), *mount.options))
-    options = ["rbind", *mount.options, *(() if has_devices else ("nodev",))]
+    options = [*(() if "bind" in mount.options else ("rbind",)), *mount.options, *(() if has_devices else ("nodev",))]
     if PROPAGATIONS.isdisjoint(mount.options):
-        options.append("rprivate")
+        # With "rprivate" crun takes the bind itself for recursive.
+        options.append("private" if "bind" in mount.options else "rprivate")
     if mount.read_only:
         options += ["ro", "rro"] if is_rro else ["ro"]
     return _bind(mount.source, mount.destination, *options)

@@ -66,9 +66,9 @@ def _mount(destination: str, kind: str, *options: str) -> dict[str, Any]:
     return {"destination": destination, "type": kind, "source": kind, "options": list(options)}
 
 
-def mounts() -> list[dict[str, Any]]:
+def mounts(shm_bytes: int = SHM_BYTES) -> list[dict[str, Any]]:
     """Return the file systems every container gets, in mounting order."""
-    shm_options = ("nosuid", "noexec", "nodev", "mode=1777", f"size={SHM_BYTES}")
+    shm_options = ("nosuid", "noexec", "nodev", "mode=1777", f"size={shm_bytes}")
     return [
         _mount("/proc", "proc", "nosuid", "noexec", "nodev"),
         _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),

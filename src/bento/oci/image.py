@@ -372,10 +372,7 @@ def _words(raw: list[str | None] | str | None) -> tuple[str, ...]:
 
 
 def _paths(volumes: Iterable[str]) -> list[str]:
-    paths = [posixpath.normpath(f"/{path}").replace("//", "/") for path in volumes if path]
-    if "/" in paths:
-        raise UsageError("the image configuration wants a volume at /", hint="it is damaged")
-    return sorted(set(paths))
+    return sorted({posixpath.normpath(f"/{path}").replace("//", "/") for path in volumes if path})
 
 
 def _healthcheck(raw: _RawHealth | None) -> Healthcheck | None:

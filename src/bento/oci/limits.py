@@ -17,6 +17,9 @@ from bento.model.container import Ulimit
 
 DEFAULTS: Final = (Ulimit(name="nofile", soft=1024, hard=524288),)
 
+NOFILE_MIN: Final = 32
+"""The limit holds for the runtime, too, while it sets up the container: crun 1.8 has up to 29 files open then."""
+
 UNLIMITED: Final = -1
 """How ``Ulimit`` writes RLIM_INFINITY."""
 
@@ -75,12 +78,17 @@ def _number(name: str) -> int:
 
 
 def check(asked: Iterable[Ulimit]) -> None:
-    """Raise UsageError for a limit that there is not, or whose soft part is above its hard one."""
+    """Raise UsageError for a limit there is not, that nothing starts with, or whose soft part is above its hard."""
     for limit in asked:
         _number(limit.name)
         if limit.hard != UNLIMITED and (limit.soft == UNLIMITED or limit.soft > limit.hard):
             raise UsageError(
                 f"limit {limit.name}: {limit.soft} is above {limit.hard}", hint="use SOFT:HARD, SOFT not larger"
+            )
+        if limit.name == "nofile" and UNLIMITED != limit.soft < NOFILE_MIN:
+            raise UsageError(
+                f"limit nofile: {limit.soft} open files are too few for the runtime to set up the container",
+                hint=f"{NOFILE_MIN} is the least",
             )
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from bento.errors import MissingTool
+from bento.errors import MissingTool, UsageError
 
 PROFILES: Final = (Path("/etc/containers/seccomp.json"), Path("/usr/share/containers/seccomp.json"))
 """The administrator's own first."""
@@ -124,6 +124,22 @@ def for_capabilities(capabilities: Iterable[str]) -> dict[str, Any]:
     if path != ADMINISTRATORS:
         filtered = harden(filtered, held, machine=machine)
     return without_kexec(filtered) if "CAP_SYS_BOOT" in held else filtered
+
+
+def from_file(path: Path, capabilities: Iterable[str]) -> dict[str, Any]:
+    """Return ``linux.seccomp`` of a profile of the user's, as it is. Raises UsageError."""
+    try:
+        return convert(
+            path.read_bytes(),
+            frozenset(capabilities),
+            machine=os.uname().machine,
+            kernel=kernel_version(),
+            has_ia32=_IA32.exists(),
+        )
+    except OSError as error:
+        raise UsageError(f"seccomp profile {path}: {error.strerror}") from None
+    except MissingTool as error:
+        raise UsageError(f"{path}: {error.message}", hint="see seccomp.json(5)") from None
 
 
 def convert(

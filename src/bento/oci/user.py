@@ -6,10 +6,11 @@ Formats: passwd(5), group(5).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bento.errors import UsageError
 
@@ -64,6 +65,12 @@ def resolve(user: str, *, passwd: str, group: str) -> ResolvedUser:
         gid = entry.gid
         groups = [gid, *(g.gid for g in _groups(group) if entry.name and entry.name in g.members)]
     return ResolvedUser(uid=entry.uid, gid=gid, groups=tuple(dict.fromkeys(groups)), home=entry.home or "/")
+
+
+def with_groups(user: ResolvedUser, names: Iterable[str], *, group: str) -> ResolvedUser:
+    """Return the user with more supplementary groups, names or ids. Raises UsageError as ``resolve``."""
+    more = (_find_group(name, group) for name in names)
+    return replace(user, groups=tuple(dict.fromkeys((*user.groups, *more))))
 
 
 def _find_user(word: str, passwd: str) -> _Passwd:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from bento.drivers.monitor import conmon
 from bento.drivers.monitor.base import ExecLaunch, ExitStatus, Launch
@@ -94,6 +95,33 @@ def test_a_runtime_that_hides_its_processes_gets_a_pipe_for_stdin(tmp_path: Path
     launch.runtime.shows_processes = False
 
     assert "-i" in scripted(tmp_path, "")._argv(launch)
+
+
+def test_a_log_has_its_limit_or_is_none(tmp_path: Path, launch: Launch) -> None:
+    monitor = scripted(tmp_path, "")
+    limited = monitor._argv(replace(launch, log_max_bytes=20_000))
+
+    assert limited[limited.index("--log-size-max") + 1] == "20000"
+    assert "--log-size-max" not in monitor._argv(launch)
+    assert "none" in monitor._argv(replace(launch, log_path=None))
+
+
+def test_an_exec_session_may_be_over_before_its_monitor_was_looked_for(tmp_path: Path) -> None:
+    session = tmp_path / "session"
+    session.mkdir()
+    asked = ExecLaunch(
+        container_id="c" * 64,
+        exec_id="e" * 64,
+        name="web",
+        runtime=FakeRuntime(),
+        directory=session,
+        process_spec=session / "process.json",
+    )
+
+    launched = scripted(tmp_path, 'rm -r "$(dirname "$P")"; report \'{"data": 11}\'\n').launch_exec(asked)
+
+    os.close(launched.status_fd)
+    assert (launched.pid, launched.monitor_pid) == (11, None)
 
 
 def test_an_old_runs_files_are_not_taken_for_this_ones(tmp_path: Path, launch: Launch) -> None:

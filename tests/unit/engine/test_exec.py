@@ -122,7 +122,7 @@ def test_nor_does_what_is_paused(parts):
         ExecOptions(command=("",)),
         ExecOptions(command=("a\0b",)),
         ExecOptions(command=("a",), workdir="tmp"),
-        ExecOptions(command=("a",), env=("A",)),
+        ExecOptions(command=("a",), env=("=A",)),
     ],
 )
 def test_bad_options_are_refused_before_anything_is_made(parts, options):

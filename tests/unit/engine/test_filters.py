@@ -12,6 +12,7 @@ from bento.engine.listing import parse_filters
 from bento.errors import UsageError
 from bento.model.container import Container, ContainerSpec
 from bento.model.image import Image, ImageConfig
+from bento.model.network import Port
 
 FRONT = {"tier": "front", "x": ""}
 
@@ -92,3 +93,34 @@ def test_ancestors_are_found_by_what_they_are_now_and_else_by_what_was_said() ->
     assert passes("gone", image("cc").id, "gone:latest")
     assert passes("cc" + "0" * 10, image("cc").id)
     assert not passes("c", image("cc").id, "x")
+
+
+def listed(**fields: object) -> Container:
+    spec = ContainerSpec(image="abc", image_id="", layers=(), **fields)  # type: ignore[arg-type]
+    return Container(id="1" * 64, name="web-1", created_unix_ns=5, spec=spec)
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("name=web", True), ("name=^web-[0-9]$", True), ("name=^web$", False), ("name=", True),
+        ("status=created", True), ("status=dead", False), ("status=exited", False), ("exited=0", False),
+        ("exited=-1", False), ("network=bridge", True), ("network=brid", False), ("publish=80", True),
+        ("publish=80/tcp", True), ("publish=80/udp", False), ("publish=8080", False), ("before=other", True),
+        ("since=other", False), ("before=older", False), ("since=older", True), ("before=same", False),
+        ("since=same", False),
+    ],
+)  # fmt: skip
+def test_filters_of_containers(text: str, passes: bool) -> None:
+    store = MemoryStore()
+    for number, (name, created_ns) in enumerate((("other", 9), ("older", 1), ("same", 5))):
+        store.add(replace(listed(), id=str(number + 2) * 64, name=name, created_unix_ns=created_ns))
+    subject = listed(network="bridge", ports=(Port(container_port=80, host_port=8080),))
+
+    assert parse_filters(store, [text])(subject) == passes
+
+
+@pytest.mark.parametrize("text", ["name=[", "name=*", "status=bogus", "status=", "exited=abc", "exited=", "exited=²"])
+def test_filter_that_nothing_can_fit_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="bad filter"):
+        parse_filters(MemoryStore(), [text])

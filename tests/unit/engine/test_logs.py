@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from bento.engine import logs
+from bento.errors import UsageError
 from bento.model.container import Container
 
 from support.engine import FakeParts
@@ -47,6 +49,12 @@ class Logged:
     def write(self, text: str) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(text)
+
+    def turn_over(self, text: str) -> None:
+        """Put a new log in the place of the old one, as the monitor does at the limit."""
+        beside = self.path.with_name("log.new")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(self.path)
 
     def follow(self, *steps: Callable[[], None], tail: int | None = None) -> list[str]:
         todo = [*steps, lambda: self.parts.processes.end(self.monitor, 0)]
@@ -114,3 +122,82 @@ def test_log_of_what_has_ended_is_read_once(logged: Logged) -> None:
     ended = replace(logged.container, run=replace(logged.container.run, monitor=None))
 
     assert [one.text for one in logs.follow(logged.parts, ended, tail=None, since=None)] == [b"one\n"]
+
+
+def test_following_goes_on_with_the_file_that_takes_the_place(logged: Logged) -> None:
+    logged.write(line("one"))
+
+    def turn_over() -> None:
+        logged.write(line("two"))  # the last of the old one, not read yet
+        logged.turn_over(line("three"))
+
+    assert logged.follow(turn_over, lambda: logged.turn_over(line("four"))) == ["one\n", "two\n", "three\n", "four\n"]
+
+
+def test_following_reads_a_file_that_took_the_place_just_before_the_end(logged: Logged) -> None:
+    def last() -> None:
+        logged.turn_over(line("last"))
+        logged.parts.processes.end(logged.monitor, 0)
+
+    assert logged.follow(last) == ["last\n"]
+
+
+def test_line_that_is_being_written_is_not_shown_torn(logged: Logged) -> None:
+    logged.write(line("one") + line("two")[:-2])
+
+    assert [one.text for one in logs.read_log(logged.path, tail=None, since=None)] == [b"one\n"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 100, 101, 102, 103, 300])
+def test_what_runs_before_have_left_is_cut_to_half_the_limit_at_whole_lines(logged: Logged, count: int) -> None:
+    width = len(line("0000"))
+    limit = 2 * 102 * width
+    logged.write("".join(line(f"{number:04}") for number in range(count)))
+
+    room = logs.make_room(logged.path, limit)
+
+    kept = [int(one.text) for one in logs.read_log(logged.path, tail=None, since=None)]
+    assert kept == list(range(count))[-102:]
+    assert room == limit - logged.path.stat().st_size
+    assert [path.name for path in logged.path.parent.iterdir()] == ["log"]
+
+
+def test_without_a_limit_or_a_log_nothing_is_cut(logged: Logged) -> None:
+    logged.write(line("one") * 1000)
+    before = logged.path.read_bytes()
+
+    assert logs.make_room(logged.path, 0) == 0
+    assert logged.path.read_bytes() == before
+    assert logs.make_room(logged.path.with_name("none"), 5000) == 5000
+
+
+@pytest.mark.parametrize(
+    ("driver", "asked", "default", "limit"),
+    [
+        ("k8s-file", None, 0, 0), ("k8s-file", None, 50_000, 50_000), ("k8s-file", 0, 50_000, 0),
+        ("k8s-file", 20_000, 50_000, 20_000), ("none", None, 50_000, 0),
+    ],
+)  # fmt: skip
+def test_limit_is_the_containers_own_else_the_engines(driver: str, asked: int | None, default: int, limit: int) -> None:
+    assert logs.limit(driver, asked, default) == limit
+
+
+@pytest.mark.parametrize(("driver", "asked"), [("json-file", None), ("none", 20_000), ("k8s-file", 1000)])
+def test_log_that_cannot_be_kept_so_is_refused(driver: str, asked: int | None) -> None:
+    with pytest.raises(UsageError):
+        logs.limit(driver, asked, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("1m30s", 90), ("1h30m", 5400), ("1.5h", 5400), ("1d1ms", 86400.001), ("0s", 0)]
+)
+def test_time_ago(text: str, seconds: float) -> None:
+    now = datetime(2026, 1, 31, tzinfo=UTC)
+
+    assert logs.parse_since(text, now) == now - timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["1m30", "m", "1x", "-5m", "1m 30s", "1..5m", "1e3s", "9" * 30 + "d", "\u0663s"])
+def test_what_is_no_time_ago(text: str) -> None:
+    with pytest.raises(UsageError):
+        logs.parse_since(text)

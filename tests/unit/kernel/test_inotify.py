@@ -47,6 +47,20 @@ def test_descriptors_may_be_beyond_what_select_knows(tmp_path: Path) -> None:
         os.close(high)
 
 
+def test_a_file_whose_place_another_one_takes_is_noticed(tmp_path: Path) -> None:
+    log, beside, (read_fd, write_fd) = tmp_path / "log", tmp_path / "log.tmp", os.pipe()
+    log.touch()
+    beside.touch()
+    try:
+        with log.open("rb") as stream, FileWatch(Path(f"/proc/self/fd/{stream.fileno()}")) as watch:
+            threading.Timer(0.1, lambda: beside.replace(log)).start()
+            watch.wait(read_fd)
+            assert not beside.exists()
+    finally:
+        os.close(read_fd)
+        os.close(write_fd)
+
+
 @pytest.fixture
 def no_instances(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(flags: int = 0) -> int:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bento.engine import mounting
 from bento.errors import UsageError
 from bento.model.image import Healthcheck, HistoryEntry, ImageConfig
 from bento.oci import image as oci
@@ -205,8 +206,6 @@ def test_almost_nothing_is_enough() -> None:
     [
         (b"{", "cannot be read"), ({}, "no rootfs"), ({"rootfs": {"type": "raw"}}, "no rootfs"),
         ({"rootfs": ROOTFS, "os": "windows"}, "windows"), ({"rootfs": ROOTFS | {"diff_ids": ["x"]}}, "bad digest"),
-        ({"rootfs": ROOTFS, "config": {"Volumes": {"/": {}}}}, "volume at /"),
-        ({"rootfs": ROOTFS, "config": {"Volumes": {"/x/..": {}}}}, "volume at /"),
         ({"rootfs": ROOTFS, "config": {"Cmd": ["a\0b"]}}, "NUL"), ({"rootfs": ROOTFS, "config": {"Env": [1]}}, "read"),
         ({"rootfs": ROOTFS, "config": {"User": "a\0"}}, "NUL"), ({"rootfs": ROOTFS, "history": {}}, "cannot be read"),
     ],
@@ -269,3 +268,11 @@ def test_words_of_inspect_are_dockers() -> None:
     assert words["ExposedPorts"] == {"80/tcp": {}}
     assert words["Healthcheck"] == {"Test": ["NONE"]}
     assert "Healthcheck" not in oci.runtime_words(ImageConfig())
+
+
+def test_volume_at_the_root_is_for_create_to_refuse() -> None:
+    document = {"rootfs": ROOTFS, "config": {"Volumes": {"/x/..": {}, "/data": {}}}}
+
+    assert oci.parse_config(json.dumps(document).encode()).config.volumes == ("/", "/data")
+    with pytest.raises(UsageError, match="volume at /"):
+        mounting.complete((), ("/", "/data"))

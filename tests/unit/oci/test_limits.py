@@ -69,3 +69,11 @@ def test_this_process_can_be_asked() -> None:
 def test_an_unknown_limit_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError, match="nofile"):
         limits.allowance([name])
+
+
+@pytest.mark.parametrize(("soft", "hard"), [(0, 1024), (10, 20), (31, 1024)])
+def test_limit_that_the_runtime_cannot_live_with_is_refused(soft: int, hard: int) -> None:
+    with pytest.raises(UsageError, match="too few for the runtime"):
+        limits.check([Ulimit(name="nofile", soft=soft, hard=hard)])
+    limits.check([Ulimit(name="nproc", soft=soft, hard=hard), Ulimit(name="nofile", soft=32, hard=hard + 32)])
+    limits.check([Ulimit(name="nofile", soft=-1, hard=-1)])

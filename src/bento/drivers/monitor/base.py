@@ -18,7 +18,8 @@ class Launch(Struct, frozen=True, kw_only=True):
     runtime: RuntimeDriver
     bundle: Path  # holds config.json
     run_dir: Path  # the container's directory below the run root: pid files, exit file, attach socket
-    log_path: Path
+    log_path: Path | None  # None: its output is not kept
+    log_max_bytes: int = 0  # before the log grows beyond, it begins anew; 0: no limit
     command: str = ""  # what the container is to run, for error messages
     exit_command: tuple[str, ...] = ()  # run by the monitor after the exit file is written
     kept_fds: tuple[int, ...] = ()  # the monitor has them open until it ends

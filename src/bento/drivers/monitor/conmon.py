@@ -106,7 +106,10 @@ class ConmonMonitor:
         # The run directory is the bundle as conmon knows it, since that is where it makes its socket and FIFOs.
         argv += ["-b", str(run_dir), "--persist-dir", str(run_dir / "persist"), "--exit-dir", str(run_dir / "exit")]
         argv += ["-p", str(run_dir / _PID_FILE), "-P", str(run_dir / _MONITOR_PID_FILE), "--full-attach"]
-        argv += ["-l", f"k8s-file:{launch.log_path}", "--no-sync-log", "--log-level", "error"]
+        argv += ["-l", f"k8s-file:{launch.log_path}" if launch.log_path else "none"]
+        argv += ["--no-sync-log", "--log-level", "error"]
+        if launch.log_max_bytes:
+            argv += ["--log-size-max", str(launch.log_max_bytes)]
         if not launch.runtime.shows_processes:
             argv.append("-i")  # runsc changes the owner of its stdin, which without -i is the host's /dev/null
         if launch.exit_command:

@@ -12,10 +12,10 @@ import msgspec
 from bento import command
 from bento.errors import CommandNotExecutable, CommandNotFound, KernelError, StorageUnusable, UsageError
 from bento.kernel import cgroup, mount, mountinfo, rootfs
-from bento.model.container import Container, ContainerSpec
+from bento.model.container import Container, ContainerSpec, Device
 from bento.model.exec import ExecOptions
-from bento.oci import config, defaults, limits, seccomp
-from bento.oci.user import ResolvedUser, resolve
+from bento.oci import capabilities, config, defaults, limits, seccomp
+from bento.oci.user import ResolvedUser, resolve, with_groups
 
 _INIT: Final = "catatonit"
 _UPSTREAM: Final = "/run/systemd/resolve/resolv.conf"  # systemd-resolved(8), where /etc's names only itself
@@ -50,14 +50,16 @@ def write(
         _check_command(spec, root)
     wanted = limits.merge(spec.ulimits)
     clamped = limits.clamp(wanted, limits.allowance(limit.name for limit in wanted))
-    held = config.capabilities(filters_devices, may_reboot=config.may_reboot(spec, has_filter=has_seccomp))
+    own = capabilities.own()
+    is_filtered = has_seccomp and spec.sandbox.seccomp != config.UNCONFINED
+    held = config.capabilities(spec, filters_devices=filters_devices, has_filter=is_filtered, own=own)
     document = config.build(
         container,
         rootfs=root,
         bundle=bundle,
-        user=_user(spec.user, root),
+        user=_user(spec.user, root, spec.sandbox.group_add),
         namespaces=namespaces,
-        seccomp=seccomp.for_capabilities(held) if has_seccomp else None,
+        seccomp=_filter(spec.sandbox.seccomp, held) if is_filtered else None,
         limits=clamped,
         init_path=command.find_program(_INIT, package=_INIT) if spec.init else None,
         masked=masked,
@@ -67,7 +69,18 @@ def write(
         filters_devices=filters_devices,
         knows_rro=knows_rro,
         files=frozenset(m.source for m in spec.mounts if m.kind == "bind" and not os.path.isdir(m.source)),
+        devices=[_device(asked) for asked in spec.sandbox.devices],
+        own=own,
     )
+    _write_etc(container, bundle)
+    _write(bundle / "config.json", _encode(document), 0o600)  # it holds the environment: passwords, often
+    if not filters_devices:
+        mount.refuse_devices(root)
+    missing = [note for note, is_there in ((_NO_FILTER, has_seccomp), (_NO_DEVICES, filters_devices)) if not is_there]
+    return (*clamped.notes, *missing)
+
+
+def _write_etc(container: Container, bundle: Path) -> None:
     files: dict[str, str] = config.etc_files(
         container,
         host_hosts=_host_file("/etc/hosts"),
@@ -76,11 +89,6 @@ def write(
     )
     for name, text in files.items():
         _write(bundle / name, text.encode(), 0o644)
-    _write(bundle / "config.json", _encode(document), 0o600)  # it holds the environment: passwords, often
-    if not filters_devices:
-        mount.refuse_devices(root)
-    missing = [note for note, is_there in ((_NO_FILTER, has_seccomp), (_NO_DEVICES, filters_devices)) if not is_there]
-    return (*clamped.notes, *missing)
 
 
 def write_process(container: Container, extra: ExecOptions, *, bundle: Path, root: Path | None, path: Path) -> None:
@@ -96,7 +104,7 @@ def write_process(container: Container, extra: ExecOptions, *, bundle: Path, roo
     if extra.user is not None:
         if root is None:
             raise UsageError(f"cannot look up user {extra.user!r}: the container's files cannot be seen")
-        user = _user(extra.user, root)
+        user = _user(extra.user, root, container.spec.sandbox.group_add)
     _write(path, _encode(config.exec_process(container.spec, document["process"], extra, user)), 0o600)
 
 
@@ -147,9 +155,33 @@ def _mode(root: Path, path: str) -> int | None:
         os.close(fd)
 
 
-def _user(user: str, root: Path) -> ResolvedUser:
-    passwd, group = (rootfs.read_in_root(root, f"/etc/{name}") or b"" for name in ("passwd", "group"))
-    return resolve(user, passwd=passwd.decode(errors="replace"), group=group.decode(errors="replace"))
+def _user(user: str, root: Path, groups: tuple[str, ...]) -> ResolvedUser:
+    passwd, group = (
+        (rootfs.read_in_root(root, f"/etc/{name}") or b"").decode(errors="replace") for name in ("passwd", "group")
+    )
+    return with_groups(resolve(user, passwd=passwd, group=group), groups, group=group)
+
+
+def _filter(profile: str, held: list[str]) -> dict[str, Any]:
+    filtered = seccomp.from_file(Path(profile), held) if profile else seccomp.for_capabilities(held)
+    return seccomp.without_kexec(filtered) if profile and defaults.REBOOT in held else filtered
+
+
+def _device(asked: Device) -> dict[str, Any]:
+    """Return an entry of ``linux.devices``: the node as it is on the host. Raises UsageError."""
+    try:
+        status = os.stat(asked.host_path)
+    except OSError as error:
+        raise UsageError(f"device {asked.host_path}: {error.strerror}", hint="it is one of the host's") from None
+    return {
+        "path": asked.path,
+        "type": "b" if stat.S_ISBLK(status.st_mode) else "c",
+        "major": os.major(status.st_rdev),
+        "minor": os.minor(status.st_rdev),
+        "fileMode": stat.S_IMODE(status.st_mode),
+        "uid": status.st_uid,
+        "gid": status.st_gid,
+    }
 
 
 def _host_file(path: str) -> str:

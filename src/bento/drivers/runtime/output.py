@@ -99,8 +99,11 @@ def _bad_source(match: re.Match[str], _: str) -> BentoError:
 
 def _bad_mount(match: re.Match[str], _: str) -> BentoError:
     where = "/" + match["where"].lstrip("/")
+    what = match["what"]
     hint = "both ends of a bind mount must be directories, or both files; check its options"
-    return UsageError(f"cannot mount {match['what']} on {where}: {match['why'].lower()}", hint=hint)
+    if what == "tmpfs":
+        hint = "check its options: tmpfs(5) has size=64m, mode=1777 and others"
+    return UsageError(f"cannot mount {what} on {where}: {match['why'].lower()}", hint=hint)
 
 
 def _exists(match: re.Match[str], _: str) -> BentoError:
@@ -117,6 +120,12 @@ def _locked_memory(match: re.Match[str], _: str) -> BentoError:
 
 def _limits(match: re.Match[str], _: str) -> BentoError:
     return RuntimeFailed(f"cannot set a resource limit: {match[0]}", hint="see ulimit -H -a for what may be set")
+
+
+def _too_many_files(match: re.Match[str], _: str) -> BentoError:
+    return RuntimeFailed(
+        f"the runtime may not open enough files: {match[0]}", hint="the container's limit nofile holds for it, too"
+    )
 
 
 _NO_FILE: Final = r"[Nn]o such file or directory"
@@ -145,6 +154,7 @@ _KNOWN: Final[tuple[tuple[str, Callable[[re.Match[str], str], BentoError]], ...]
     (r"container (?:`\S+`|with given ID) already exists", _exists),
     (r"cgroups in hybrid mode not supported.*", _hybrid),
     (r"setrlimit \(RLIM_MEMLOCK\): .*", _locked_memory),
+    (r"[^:]*: [Tt]oo many open files", _too_many_files),
     (r"setrlimit `\w+`: .*|error setting rlimit.*", _limits),
 )
 

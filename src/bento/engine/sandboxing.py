@@ -1,0 +1,86 @@
+"""What may be asked of a container's sandbox, checked before anything is made."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import stat
+from pathlib import Path
+
+from bento.errors import UsageError
+from bento.kernel.ports import is_address
+from bento.model.container import Device, Sandbox
+from bento.oci import capabilities, seccomp
+from bento.oci.config import HOST_GATEWAY, UNCONFINED
+
+_SHM_BYTES_MIN = 4096
+_IPC_SYSCTLS = frozenset(
+    f"kernel.{name}" for name in ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced")
+)
+"""Those of the IPC namespace (ipc/ipc_sysctl.c), beside fs.mqueue."""
+_SYSCTL = re.compile(r"[a-zA-Z0-9_-]+(?:[./][a-zA-Z0-9_-]+)+")
+_WORD = re.compile(r"[^\s#\0]{1,253}")
+
+
+def check(sandbox: Sandbox, network: str) -> None:
+    """Raise UsageError for what cannot be had, or would reach beyond the container."""
+    mine = capabilities.own()
+    for name in sandbox.cap_add:
+        if name != capabilities.ALL and capabilities.parse(name) not in mine:
+            raise UsageError(f"capability {name} is not Bento's own to give", hint="who started it has dropped it")
+    for name in sandbox.cap_drop:
+        capabilities.parse(name)
+    if sandbox.seccomp not in ("", UNCONFINED):
+        if not sandbox.seccomp.startswith("/"):
+            raise UsageError(f"seccomp profile {sandbox.seccomp!r} is not an absolute path")
+        seccomp.from_file(Path(sandbox.seccomp), ())
+    if sandbox.shm_bytes is not None and sandbox.shm_bytes < _SHM_BYTES_MIN:
+        raise UsageError(f"bad size of /dev/shm: {sandbox.shm_bytes} bytes", hint="4k is the least")
+    for device in sandbox.devices:
+        _check_device(device)
+    for key in sandbox.sysctls:
+        _check_sysctl(key, network)
+    _check_names(sandbox, network)
+
+
+def _check_device(device: Device) -> None:
+    try:
+        mode = os.stat(device.host_path).st_mode
+    except OSError as error:
+        raise UsageError(f"device {device.host_path}: {error.strerror}", hint="it is one of the host's") from None
+    if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
+        raise UsageError(f"{device.host_path} is not a device", hint="name each device, and mount other files by -v")
+    if not posixpath.normpath(device.path).startswith("/dev/"):
+        raise UsageError(f"cannot make a device at {device.path}", hint="its place is below /dev")
+
+
+def _check_sysctl(key: str, network: str) -> None:
+    if not _SYSCTL.fullmatch(key):
+        raise UsageError(f"bad sysctl {key!r}", hint="use KEY=VALUE, such as net.core.somaxconn=1024")
+    dotted = key.replace("/", ".")
+    if dotted.startswith("net."):
+        if network == "host":
+            raise UsageError(f"sysctl {key} is the host's with --network host", hint="set it on the host")
+    elif dotted not in _IPC_SYSCTLS and not dotted.startswith("fs.mqueue."):
+        raise UsageError(
+            f"sysctl {key} is not of a namespace: it would be set for the whole machine", hint="set it on the host"
+        )
+
+
+def _check_names(sandbox: Sandbox, network: str) -> None:
+    for name, address in sandbox.extra_hosts:
+        if not _WORD.fullmatch(name):
+            raise UsageError(f"bad host name {name!r}", hint="use NAME:IP")
+        if address == HOST_GATEWAY and network == "none":
+            raise UsageError(
+                f"host {name}: the host cannot be reached with --network none", hint="use --network bridge"
+            )
+        if address != HOST_GATEWAY and not is_address(address):
+            raise UsageError(f"host {name}: bad address {address!r}", hint=f"use NAME:IP, or NAME:{HOST_GATEWAY}")
+    for address in sandbox.dns:
+        if not is_address(address):
+            raise UsageError(f"bad name server {address!r}", hint="give an IP address")
+    for domain in sandbox.dns_search:
+        if not _WORD.fullmatch(domain):
+            raise UsageError(f"bad domain {domain!r}", hint="give one such as example.com, or . for none")

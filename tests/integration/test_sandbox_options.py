@@ -1,0 +1,137 @@
+"""What widens and narrows the sandbox, looked at from inside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bento.oci.capabilities import NAMES
+
+from support.cli import BentoCli
+
+SH = ("/bin/sh", "-c")
+
+
+def out(bento: BentoCli, *words: str | Path) -> str:
+    return bento("run", "--rm", *words).stdout
+
+
+def held(bento: BentoCli, *words: str) -> set[str]:
+    """Return the bounding set of the program of such a container."""
+    text = out(bento, *words, "host", "grep", "CapBnd", "/proc/self/status")
+    return {name.removeprefix("CAP_") for number, name in enumerate(NAMES) if int(text.split()[1], 16) >> number & 1}
+
+
+def test_capabilities_more_and_less(bento: BentoCli) -> None:
+    usual = held(bento)
+    assert held(bento, "--cap-add", "net_admin", "--cap-drop", "CAP_CHOWN") == usual - {"CHOWN"} | {"NET_ADMIN"}
+    assert held(bento, "--cap-drop", "ALL", "--cap-add", "KILL") == {"KILL"}
+    assert held(bento, "--cap-add", "ALL", "--cap-drop", "NET_RAW") > usual - {"NET_RAW"}
+
+
+def test_capability_that_is_added_is_let_through_by_the_filter(bento: BentoCli) -> None:
+    script = "mount -t tmpfs none /mnt && echo mounted"
+    assert "mounted" in out(bento, "--cap-add", "SYS_ADMIN", "host", *SH, script)
+    assert bento("run", "--rm", "host", *SH, script, check=False).stdout == ""
+
+
+def test_exec_has_what_the_container_has(bento: BentoCli) -> None:
+    bento.run("--name", "w", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "host", "sleep", "1000")
+    said = bento("exec", "w", "grep", "-E", "CapBnd|NoNewPrivs", "/proc/self/status").stdout.split()
+    assert said == ["CapBnd:", "0" * 16, "NoNewPrivs:", "1"]
+
+
+def test_no_new_privileges(bento: BentoCli) -> None:
+    def flag(*words: str) -> str:
+        return out(bento, *words, "host", "grep", "NoNewPrivs", "/proc/self/status").split()[1]
+
+    assert flag() == flag("--security-opt", "no-new-privileges:false") == "0"
+    assert flag("--security-opt", "no-new-privileges") == flag("--security-opt", "no-new-privileges=true") == "1"
+
+
+def test_seccomp_of_a_file_and_none(bento: BentoCli, tmp_path: Path) -> None:
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}],
+    }
+    file = tmp_path / "profile.json"
+    file.write_text(json.dumps(profile))
+    script = "grep Seccomp: /proc/self/status; mkdir /tmp/x 2>&1"
+    assert (
+        "not implemented"
+        in bento("run", "--rm", "--security-opt", f"seccomp={file}", "host", *SH, script, check=False).stdout
+    )
+    assert out(bento, "--security-opt", "seccomp=unconfined", "host", *SH, script).split() == ["Seccomp:", "0"]
+    assert out(bento, "host", *SH, script).split() == ["Seccomp:", "2"]
+
+
+def test_groups_more_by_name_and_id(bento: BentoCli) -> None:
+    words = ("--group-add", "tty", "--group-add", "4444")
+    assert out(bento, *words, "-u", "nobody", "host", "id", "-G").split() == ["65534", "5", "4444"]
+    assert "nosuch" in bento.fails("run", "--group-add", "nosuch", "host", "true", code=125)
+    bento.run("--name", "w", *words, "host", "sleep", "1000")
+    assert bento("exec", "-u", "nobody", "w", "id", "-G").stdout.split() == ["65534", "5", "4444"]
+
+
+def test_names_of_hosts_and_of_name_servers(bento: BentoCli) -> None:
+    words = (
+        "--add-host",
+        "one:192.0.2.1",
+        "--add-host",
+        "six=[2001:db8::1]",
+        "--dns",
+        "192.0.2.53",
+        "--dns-search",
+        "a.b",
+    )
+    lines = out(bento, *words, "host", "cat", "/etc/hosts", "/etc/resolv.conf").splitlines()
+    assert {"192.0.2.1\tone", "2001:db8::1\tsix", "nameserver 192.0.2.53", "search a.b"} <= set(lines)
+    lines = out(bento, *words, "--network", "host", "host", "cat", "/etc/resolv.conf").splitlines()
+    assert [line for line in lines if line.startswith("nameserver")] == ["nameserver 192.0.2.53"]
+
+
+def test_size_of_shared_memory(bento: BentoCli) -> None:
+    assert out(bento, "--shm-size", "1m", "host", *SH, "df -k --output=size /dev/shm | tail -1").strip() == "1024"
+
+
+def test_sysctls_of_namespaces(bento: BentoCli) -> None:
+    words = ("--sysctl", "net.core.somaxconn=77", "--sysctl", "kernel.msgmax=9000")
+    assert out(bento, *words, "host", "cat", "/proc/sys/net/core/somaxconn", "/proc/sys/kernel/msgmax") == "77\n9000\n"
+    assert "the host's" in bento.fails("run", "--network", "host", *words, "host", "true", code=125)
+
+
+def test_device_is_there_for_what_was_asked(bento: BentoCli) -> None:
+    if not Path("/dev/fuse").exists():
+        pytest.skip("kernel: no /dev/fuse")
+    script = "ls -l /dev/mine; : </dev/mine && echo read"
+    said = out(bento, "--device", "/dev/fuse:/dev/mine:r", "host", *SH, script)
+    assert "10, 229" in said
+    assert "read" in said
+
+
+def test_labels_from_a_file(bento: BentoCli, tmp_path: Path) -> None:
+    file = tmp_path / "labels"
+    file.write_text("# of the team\none=1\nboth=file\nalone\n")
+    bento("create", "--name", "w", "--label-file", file, "--label", "both=flag", "host", "true")
+    assert bento.inspect("w")["Config"]["Labels"] == {"one": "1", "both": "flag", "alone": ""}
+
+
+def test_inspect_says_what_was_asked_for(bento: BentoCli) -> None:
+    words = (
+        "--cap-add", "NET_ADMIN", "--cap-drop", "ALL", "--security-opt", "seccomp=unconfined", "--group-add", "tty",
+        "--add-host", "a:192.0.2.1", "--dns", "192.0.2.53", "--dns-search", "a.b", "--shm-size", "1m",
+        "--sysctl", "net.core.somaxconn=77", "--device", "/dev/null:/dev/x:rw",
+    )  # fmt: skip
+    bento("create", "--name", "w", *words, "host", "true")
+    host = bento.inspect("w")["HostConfig"]
+    assert host | {
+        "CapAdd": ["CAP_NET_ADMIN"], "CapDrop": ["ALL"], "SecurityOpt": ["seccomp=unconfined"], "GroupAdd": ["tty"],
+        "ExtraHosts": ["a:192.0.2.1"], "Dns": ["192.0.2.53"], "DnsSearch": ["a.b"], "ShmSize": 1 << 20,
+        "Sysctls": {"net.core.somaxconn": "77"},
+        "Devices": [{"PathOnHost": "/dev/null", "PathInContainer": "/dev/x", "CgroupPermissions": "rw"}],
+    } == host  # fmt: skip
+    bento("create", "--name", "plain", "host", "true")
+    host = bento.inspect("plain")["HostConfig"]
+    assert host | {"CapAdd": None, "CapDrop": None, "SecurityOpt": None, "ShmSize": 64 << 20, "Devices": []} == host
