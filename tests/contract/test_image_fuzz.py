@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bento.drivers.image.seams import make_seam
-from bento.drivers.image.unpack import Unpacked, unpack
+from bento.drivers.image.shelf import Unpacked
+from bento.drivers.image.unpack import unpack
 from bento.errors import UsageError
 
 from support.layers import Entry, file, symlink, tar

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bento.oci.image import host_platform
+from bento.oci.platform import host_platform
 
 from support.cli import BentoCli, Roots
 from support.images import make_image
@@ -90,7 +90,7 @@ def test_import_needs_no_name_and_says_what_it_is_told(bento: BentoCli, tmp_path
     document = json.loads(bento("image", "inspect", made).stdout)[0]
     assert (document["RepoTags"], document["Comment"], document["Architecture"]) == ([], "from a test", "riscv64")
     plain = json.loads(bento("inspect", bento("import", rootfs, "plain").stdout.strip()).stdout)[0]
-    assert (plain["Comment"], plain["Architecture"]) == ("", host_platform().architecture)
+    assert (plain["Comment"], plain["Architecture"]) == (f"Imported from {rootfs}", host_platform().architecture)
     assert "platform" in bento.fails("import", "--platform", "plan9", rootfs, code=2)
 
 

@@ -38,7 +38,9 @@ def test_listings_take_templates(world: BentoCli) -> None:
         "web:latest 1kB 0B 1\nteam/web:2 1kB 0B 1\n"
     )
     assert world("volume", "ls", "--format", '{{.Name}}={{.Driver}},{{.Label "use"}}').stdout == "data=local,test\n"
-    assert world("system", "df", "--format", "{{.Type}}: {{.TotalCount}}").stdout == "Images: 1\nContainers: 1\n"
+    assert world("system", "df", "--format", "{{.Type}}: {{.TotalCount}}").stdout == (
+        "Images: 1\nContainers: 1\nLocal Volumes: 1\n"
+    )
     assert world("history", "--format", "{{len .ID}} {{.Size}}", "web").stdout.split() == ["12", "1kB"]
     assert world("ps", "--format", "{{.ID}}").stdout == ""
 

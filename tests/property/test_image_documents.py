@@ -21,12 +21,12 @@ from bento.oci.image import (
     OCI_LAYER,
     OCI_MANIFEST,
     Index,
-    Platform,
     choose_platform,
     parse_config,
     parse_manifest,
     write_config,
 )
+from bento.oci.platform import Platform
 
 FUZZ = settings(max_examples=int(os.environ.get("BENTO_FUZZ_EXAMPLES", "150")))
 DIGEST = "sha256:" + "ab" * 32

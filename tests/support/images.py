@@ -14,7 +14,8 @@ from bento import Engine
 from bento.engine.images import record
 from bento.model import reference
 from bento.model.image import Image
-from bento.oci.image import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, host_platform
+from bento.oci.image import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+from bento.oci.platform import host_platform
 
 from support.cli import Roots
 

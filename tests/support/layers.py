@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bento.drivers.image.base import Intake
-from bento.oci.image import OCI_CONFIG, OCI_MANIFEST, host_platform
+from bento.oci.image import OCI_CONFIG, OCI_MANIFEST
+from bento.oci.platform import host_platform
 
 GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 PLAIN = "application/vnd.oci.image.layer.v1.tar"

@@ -13,9 +13,9 @@ from bento.cli.render import headless
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
-    from bento.cli import template
+    from bento.cli.templates import template
 else:
-    template = LazyModule("bento.cli.template")
+    template = LazyModule("bento.cli.templates.template")
 
 _TABLE: Final = "table "
 

@@ -16,9 +16,9 @@ from bento.lazy import LazyModule
 from bento.units import rfc3339
 
 if TYPE_CHECKING:
-    from bento.cli import template
+    from bento.cli.templates import template
 else:
-    template = LazyModule("bento.cli.template")
+    template = LazyModule("bento.cli.templates.template")
 
 _HEADER = ("IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT")
 _FIELDS = {

@@ -16,9 +16,9 @@ from bento.model import reference
 from bento.model.image import NO_NAME
 
 if TYPE_CHECKING:
-    from bento.cli import template
+    from bento.cli.templates import template
 else:
-    template = LazyModule("bento.cli.template")
+    template = LazyModule("bento.cli.templates.template")
 
 _HEADER = ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED")
 _FIELDS = {

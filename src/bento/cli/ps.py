@@ -18,9 +18,9 @@ from bento.units import parse_number, rfc3339, short_id
 from bento.wiring import Engine
 
 if TYPE_CHECKING:
-    from bento.cli import template
+    from bento.cli.templates import template
 else:
-    template = LazyModule("bento.cli.template")
+    template = LazyModule("bento.cli.templates.template")
 
 _HEADER = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES")
 _FIELDS = {

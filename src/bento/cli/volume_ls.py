@@ -14,9 +14,9 @@ from bento.engine.volumes import DRIVER
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
-    from bento.cli import template
+    from bento.cli.templates import template
 else:
-    template = LazyModule("bento.cli.template")
+    template = LazyModule("bento.cli.templates.template")
 
 _FIELDS = {
     "Driver": "DRIVER",

@@ -15,7 +15,7 @@ from bento.engine.images import about, names_meant, record, recorded
 from bento.engine.pull import ARCHIVES, Pulled, check_platform
 from bento.errors import NotFound, UsageError
 from bento.model import reference
-from bento.oci.image import parse_platform
+from bento.oci.platform import parse_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bento.engine.parts import Parts
     from bento.model.image import Image
     from bento.model.transfer import TransferProgress
-    from bento.oci.image import Platform
+    from bento.oci.platform import Platform
 
 FORMATS: Final = ("docker-archive", "oci-archive", "oci-dir", "docker-dir")
 

@@ -21,6 +21,7 @@ from bento.model.container import Container, Status
 from bento.model.image import HistoryEntry, Image, ImageConfig
 from bento.oci import image as oci
 from bento.oci.change import apply_changes
+from bento.oci.platform import Platform
 from bento.units import signal_name
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _add_manifest(parts: Parts, intake: Intake, base: Image, digest: str, about:
     diff_ids = (*base.diff_ids, intake.add_layer(digest))
     content = oci.write_config(
         about.config,
-        oci.Platform(base.os, base.architecture, base.variant),
+        Platform(base.os, base.architecture, base.variant),
         diff_ids,
         created_unix_ns=about.created_unix_ns,
         author=about.author,

@@ -18,7 +18,7 @@ from bento.model.image import Image, ImageConfig
 from bento.model.network import Port
 from bento.model.stop import Hook
 from bento.oci import limits, resources
-from bento.oci.image import Platform, host_platform, runs_on
+from bento.oci.platform import Platform, host_platform, runs_on
 from bento.stop.methods import choose, parse_method
 from bento.units import new_id, parse_name, parse_signal
 

@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento.engine import exec_sessions, networking, reconcile
-from bento.engine.layers import HOST_LAYER, unused
+from bento.engine.layers import unused
 from bento.engine.mounting import remove_empty, take_away
 from bento.errors import Conflict, NotFound
 from bento.kernel.tree import remove_tree
@@ -236,13 +236,14 @@ class _Look:
     def _gone_layers(self) -> Iterator[Finding]:
         """Yield what images have lost: to pull or load them again puts it back."""
         with self._parts.images.kept():
-            there, recorded = set(self._parts.images.layers()), self._parts.store.list_images()
-        for image in recorded:
-            for layer in image.layers:
-                if layer not in there and layer != HOST_LAYER:
-                    yield Finding(
-                        kind="missing", what=f"the layer {layer} of image {image.name} is gone: pull it again"
-                    )
+            gone = [
+                (image, layer)
+                for image in self._parts.store.list_images()
+                for layer in image.layers
+                if not os.path.isdir(layer)
+            ]
+        for image, layer in gone:
+            yield Finding(kind="missing", what=f"the layer {layer} of image {image.name} is gone: pull it again")
 
 
 def _remove(path: Path, _: str) -> None:

@@ -16,7 +16,7 @@ from bento.engine.layers import unused
 from bento.errors import BadImage, Conflict, NotFound, UsageError
 from bento.model import reference
 from bento.model.image import Image, ImageConfig
-from bento.oci.image import host_platform, parse_platform
+from bento.oci.platform import host_platform, parse_platform
 
 if TYPE_CHECKING:
     from bento.engine.parts import Parts

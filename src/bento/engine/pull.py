@@ -13,7 +13,7 @@ from bento.errors import MissingTool, NotFound, NotPermitted, TransportFailed, U
 from bento.model import reference
 from bento.model.image import Image
 from bento.model.transfer import Access
-from bento.oci.image import Platform, host_platform, parse_platform
+from bento.oci.platform import Platform, host_platform, parse_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,6 @@ Formats: OCI image-spec (manifest.md, image-index.md, config.md, descriptor.md) 
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from msgspec import Struct, field
 from bento.errors import UsageError
 from bento.model.image import Healthcheck, HistoryEntry, ImageConfig
 from bento.model.reference import is_digest
+from bento.oci.platform import Platform, rank
 
 MANIFEST_MAX_BYTES: Final = 4 << 20
 """What registries accept and engines read at most (distribution-spec, "Pushing Manifests")."""
@@ -56,56 +56,6 @@ class Descriptor(Struct, frozen=True, rename="camel"):
     media_type: str
     digest: str
     size: int
-
-
-class Platform(Struct, frozen=True):
-    """What an image runs on, in Go's words: ``linux``, ``arm``, ``v7``."""
-
-    os: str = "linux"
-    architecture: str = ""
-    variant: str = ""
-
-    def __str__(self) -> str:
-        return "/".join(filter(None, (self.os, self.architecture, self.variant)))
-
-
-_GO_MACHINES: Final = {
-    "x86_64": Platform("linux", "amd64"),
-    "aarch64": Platform("linux", "arm64", "v8"),
-    "armv7l": Platform("linux", "arm", "v7"),
-    "armv6l": Platform("linux", "arm", "v6"),
-    "i386": Platform("linux", "386"),
-    "i686": Platform("linux", "386"),
-    "mips64": Platform("linux", "mips64le"),
-    "loongarch64": Platform("linux", "loong64"),
-}
-"""What uname(2) says, in Go's words, where they differ."""
-
-
-def host_platform() -> Platform:
-    """Return what this machine runs."""
-    name = os.uname().machine
-    return _GO_MACHINES.get(name, Platform("linux", name))
-
-
-_OTHER_ARCHITECTURES: Final = ("arm", "loong64", "mips64le", "ppc64le", "riscv64", "s390x")
-_ARCHITECTURES: Final = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "i686": "386"}
-"""What people say, in Go's words."""
-_PLATFORM_HINT: Final = "use OS/ARCH[/VARIANT], such as linux/arm64"
-
-
-def parse_platform(text: str) -> Platform:
-    """``OS/ARCH[/VARIANT]``, or ARCH alone; in capital letters or not, and in the kernel's words. Raises UsageError."""
-    words = text.lower().split("/")
-    if len(words) == 1 and words[0] in {*_ARCHITECTURES, *_ARCHITECTURES.values(), *_OTHER_ARCHITECTURES}:
-        words = ["linux", *words]
-    if len(words) > 1:
-        words[1] = _ARCHITECTURES.get(words[1], words[1])
-    if not 2 <= len(words) <= 3 or not all(word.isascii() and word.isalnum() for word in words):
-        raise UsageError(f"bad platform {text!r}", hint=_PLATFORM_HINT)
-    if words[0] != "linux":
-        raise UsageError(f"Bento cannot run images for {words[0]}", hint=_PLATFORM_HINT)
-    return Platform(*words)
 
 
 class Manifest(Struct, frozen=True):
@@ -240,9 +190,9 @@ def choose_platform(index: Index, wanted: Platform) -> Descriptor:
     best: Descriptor | None = None
     best_rank = -1
     for descriptor, platform in index.manifests:
-        rank = _rank(platform, wanted) if platform else -1
-        if rank > best_rank and descriptor.media_type not in _INDEXES:
-            best, best_rank = descriptor, rank
+        fit = rank(platform, wanted) if platform else -1
+        if fit > best_rank and descriptor.media_type not in _INDEXES:
+            best, best_rank = descriptor, fit
     if best is None and len(index.manifests) == 1 and index.manifests[0][1] is None:
         best = index.manifests[0][0]  # a list of one that does not say: its configuration will
     if best is None:
@@ -330,23 +280,6 @@ def _platform(raw: _RawPlatform | None) -> Platform | None:
     return Platform(raw.os, raw.architecture, raw.variant or "") if raw is not None else None
 
 
-def runs_on(platform: Platform, host: Platform) -> bool:
-    """Whether what was made for ``platform`` runs on ``host`` by itself; what says nothing is taken to."""
-    return not platform.architecture or _rank(platform, host) >= 0
-
-
-def _rank(platform: Platform, wanted: Platform) -> int:
-    """How well a platform fits; -1: it does not. A CPU runs what was made for older variants of its own: v7 runs v6."""
-    if (platform.os, platform.architecture) != (wanted.os, wanted.architecture):
-        return -1
-    if platform.variant == wanted.variant:
-        return 1000
-    if not platform.variant or not wanted.variant:
-        return 500
-    have, want = (int(v[1:]) if re.fullmatch(r"v\d{1,2}", v) else -1 for v in (platform.variant, wanted.variant))
-    return have if 0 <= have < want else -1
-
-
 def _runtime_config(raw: _RawRuntime) -> ImageConfig:
     env = tuple(entry for entry in raw.env or () if entry and "=" in entry[1:])  # others set nothing
     workdir = raw.working_dir or ""
@@ -378,7 +311,7 @@ def _paths(volumes: Iterable[str]) -> list[str]:
 def _healthcheck(raw: _RawHealth | None) -> Healthcheck | None:
     if raw is None:
         return None
-    return Healthcheck(
+    said = Healthcheck(
         test=tuple(raw.test or ()),
         interval_ns=raw.interval,
         timeout_ns=raw.timeout,
@@ -386,6 +319,7 @@ def _healthcheck(raw: _RawHealth | None) -> Healthcheck | None:
         start_interval_ns=raw.start_interval,
         retries=raw.retries,
     )
+    return said if said != Healthcheck() else None  # what says nothing is none
 
 
 def _refuse_nul(config: ImageConfig) -> None:

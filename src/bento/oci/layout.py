@@ -13,15 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from bento.errors import UsageError
-from bento.oci.image import (
-    OCI_CONFIG,
-    OCI_LAYER,
-    OCI_MANIFEST,
-    Descriptor,
-    Manifest,
-    parse_manifest,
-    write_manifest,
-)
+from bento.oci.image import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor, Manifest, parse_manifest, write_manifest
 
 LAYOUT_FILE: Final = "oci-layout"
 LAYOUT_CONTENT: Final = b'{"imageLayoutVersion":"1.0.0"}'

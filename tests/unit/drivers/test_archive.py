@@ -16,8 +16,9 @@ from bento.drivers.image import saving
 from bento.drivers.image.archive import read_archive
 from bento.drivers.image.base import ArchivedImage
 from bento.errors import StorageUnusable, UsageError
-from bento.oci.image import OCI_CONFIG, OCI_MANIFEST, Descriptor, Platform, write_manifest
+from bento.oci.image import OCI_CONFIG, OCI_MANIFEST, Descriptor, write_manifest
 from bento.oci.layout import as_oci, blob_path, digest_of, generate, image_manifest, media_type
+from bento.oci.platform import Platform
 
 AMD64 = Platform("linux", "amd64")
 LAYER = b"a layer, as far as anybody looks here" * 50

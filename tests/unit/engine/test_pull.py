@@ -13,8 +13,8 @@ from bento.engine import pull
 from bento.errors import BadImage, BentoError, MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
 from bento.model.image import Image, ImageConfig
 from bento.model.transfer import Access, Credentials
-from bento.oci.image import Platform, parse_platform
 from bento.oci.layout import digest_of
+from bento.oci.platform import Platform, parse_platform
 
 from support.engine import FakeParts
 

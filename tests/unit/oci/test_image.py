@@ -13,7 +13,8 @@ from bento.engine import mounting
 from bento.errors import UsageError
 from bento.model.image import Healthcheck, HistoryEntry, ImageConfig
 from bento.oci import image as oci
-from bento.oci.image import Descriptor, Index, Manifest, Platform
+from bento.oci.image import Descriptor, Index, Manifest
+from bento.oci.platform import Platform, runs_on
 
 HEX = "ab" * 32
 DIGEST = f"sha256:{HEX}"
@@ -140,7 +141,7 @@ def test_newer_variant_than_the_machine_is_not_chosen() -> None:
     ],
 )  # fmt: skip
 def test_what_runs_on_a_machine(own: Platform, runs: bool) -> None:
-    assert oci.runs_on(own, AMD) == runs
+    assert runs_on(own, AMD) == runs
 
 
 # -- configurations -------------------------------------------------------------------------------

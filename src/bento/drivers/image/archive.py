@@ -33,13 +33,13 @@ from bento.oci.image import (
     Descriptor,
     Index,
     Manifest,
-    Platform,
     choose_platform,
     layer_type,
     parse_config,
     parse_manifest,
 )
 from bento.oci.layout import HEAD_BYTES, LAYOUT_FILE, generate, image_manifest
+from bento.oci.platform import Platform
 
 if TYPE_CHECKING:
     from bento.drivers.image.base import Transfer

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from bento.model.image import Image, ImageConfig
 from bento.model.transfer import TransferProgress
-from bento.oci.image import Platform
+from bento.oci.platform import Platform
 
 Record = Callable[[Image], Iterable[str]]
 """Stores an image, and returns what nobody stands on any more, as ``remove`` takes it."""

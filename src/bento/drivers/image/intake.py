@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -18,7 +18,8 @@ from msgspec.structs import replace
 from bento.command import run
 from bento.drivers.image.base import Record, nothing
 from bento.drivers.image.seams import make_seam, seam_name
-from bento.drivers.image.unpack import Unpacked, hash_unpacked, unpack
+from bento.drivers.image.shelf import Shelf, Unpacked, read_about
+from bento.drivers.image.unpack import hash_unpacked, unpack
 from bento.errors import NotFound, StorageUnusable, UsageError
 from bento.kernel.tree import remove_tree
 from bento.model.image import Image
@@ -31,15 +32,11 @@ from bento.oci.image import (
     Index,
     Manifest,
     ParsedConfig,
-    Platform,
     choose_platform,
-    host_platform,
     parse_config,
     parse_manifest,
 )
-
-if TYPE_CHECKING:
-    from bento.drivers.image.store import ImageStore
+from bento.oci.platform import Platform, host_platform
 
 _SYNC_LIMIT_S: Final = 600.0
 _CHUNK_BYTES: Final = 1 << 20
@@ -49,7 +46,7 @@ _WORKERS_MAX: Final = 8
 class StoreIntake:
     """An Intake of the ImageStore: everything new is in ``directory`` until ``adopt`` moves it to its place."""
 
-    def __init__(self, store: ImageStore, directory: Path, lock: int) -> None:
+    def __init__(self, store: Shelf, directory: Path, lock: int) -> None:
         self._store = store
         self._blobs = directory / "blobs"
         self._layers = directory / "layers"
@@ -360,13 +357,6 @@ class StoreIntake:
             raise StorageUnusable(
                 f"the image could not be written to disk: {written.stderr.strip()}", hint="see the kernel's log"
             )
-
-
-def read_about(path: Path) -> Unpacked:
-    """Return what is known of a layer. Raises FileNotFoundError. What cannot be read is nothing known."""
-    with suppress(msgspec.DecodeError, UnicodeDecodeError):
-        return msgspec.json.decode(path.read_bytes(), type=Unpacked)
-    return Unpacked(size_bytes=0)
 
 
 def _check_diff_id(got: str, diff_id: str) -> None:

@@ -13,7 +13,7 @@ from bento.drivers.image.base import Intake, Record, Removed, Transfer, nothing
 from bento.errors import UsageError
 from bento.model.image import HistoryEntry, Image, ImageConfig
 from bento.model.transfer import TransferProgress
-from bento.oci.image import Platform
+from bento.oci.platform import Platform
 
 
 class MemoryImages:

@@ -20,6 +20,7 @@ from bento.drivers.image.source import Source
 from bento.errors import UsageError
 from bento.model.image import HistoryEntry, Image, ImageConfig
 from bento.oci import image as oci
+from bento.oci.platform import Platform, host_platform
 
 if TYPE_CHECKING:
     from bento.drivers.image.base import Record
@@ -49,7 +50,7 @@ class About(Struct, frozen=True, kw_only=True):
     """What the image says of itself."""
 
     config: ImageConfig
-    platform: oci.Platform | None
+    platform: Platform | None
     message: str
 
 
@@ -72,7 +73,7 @@ def import_rootfs(intake: StoreIntake, path: Path, about: About, record: Record)
     now = time.time_ns()
     comment = about.message or f"Imported from {os.fsencode(path).decode(errors='replace')}"
     step = HistoryEntry(created_unix_ns=now, comment=comment)
-    platform = about.platform or oci.host_platform()
+    platform = about.platform or host_platform()
     content = oci.write_config(about.config, platform, [diff_id], created_unix_ns=now, history=[step])
     config_digest = intake.add_bytes(content)
     layer = oci.Descriptor(oci.layer_type(intake.blob_head(digest)), digest, intake.blob_size(digest))

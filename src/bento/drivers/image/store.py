@@ -13,15 +13,14 @@ This module is loaded by whoever removes a container; what an image needs on its
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from bento.errors import BentoError, NotPermitted, StorageUnusable
+from bento.drivers.image.shelf import ABOUT, ALGORITHMS, TEMPORARY, Shelf, read_about
 from bento.kernel.tree import remove_tree
 from bento.lazy import LazyModule
 
@@ -31,24 +30,14 @@ if TYPE_CHECKING:
     from bento.drivers.image import transfer as transfers
     from bento.drivers.image.base import Record, Removed
     from bento.model.image import Image, ImageConfig
-    from bento.oci.image import Platform
+    from bento.oci.platform import Platform
 else:
     base, intakes = LazyModule("bento.drivers.image.base"), LazyModule("bento.drivers.image.intake")
     pack, transfers = LazyModule("bento.drivers.image.pack"), LazyModule("bento.drivers.image.transfer")
 
-_TEMPORARY: Final = "tmp-"
-_ABOUT: Final = ".json"
-ALGORITHMS: Final = ("sha256", "sha512")
 
-
-class ImageStore:
+class ImageStore(Shelf):
     """An ImageDriver below ``root``. Safe between processes; keeps nothing in memory."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.blobs_dir = root / "blobs"
-        self._layers = root / "layers"
-        self._lock_path = root / "layers.lock"
 
     def intake(self) -> AbstractContextManager[intakes.StoreIntake]:
         """Return a context in which an image comes in; see ImageDriver."""
@@ -127,26 +116,17 @@ class ImageStore:
             with suppress(FileNotFoundError):
                 if thing.partition(":")[0] in ALGORITHMS:
                     total += self.blob(thing).stat().st_size
-                elif Path(thing).parent == self._layers:
-                    total += intakes.read_about(self.about(Path(thing))).size_bytes
+                elif Path(thing).parent == self.layers_dir:
+                    total += read_about(self.about(Path(thing))).size_bytes
         return total
 
     def layers(self) -> list[str]:
         """Return the complete layers on disk."""
         return [
-            os.fspath(self._layers / name)
-            for name in self._names()
-            if not name.startswith(_TEMPORARY) and not name.endswith(_ABOUT)
+            os.fspath(self.layers_dir / name)
+            for name in self.names()
+            if not name.startswith(TEMPORARY) and not name.endswith(ABOUT)
         ]
-
-    def archives(self) -> set[str]:
-        """Return the digests of the archives that were seen to unpack to a layer here: they are whole, and written."""
-        found: set[str] = set()
-        for name in self._names():
-            if name.endswith(_ABOUT):
-                with suppress(FileNotFoundError):
-                    found.update(intakes.read_about(self._layers / name).archives)
-        return found
 
     def idle_blobs(self) -> list[str]:
         """Return the digests of all blobs; empty while an image is on its way in."""
@@ -161,80 +141,21 @@ class ImageStore:
         """Delete what ``leftovers`` names; return it. Idempotent."""
         return self._with_leftovers(is_removing=True)
 
-    def layer(self, digits: str) -> Path:
-        """Return where the layer of this DiffID, without its algorithm, is or would be."""
-        return self._layers / digits
-
-    def about(self, layer: Path) -> Path:
-        """Return the file beside a layer that tells what is not in its files."""
-        return layer.with_name(layer.name + _ABOUT)
-
-    def blob(self, digest: str) -> Path:
-        """Return where a blob is or would be."""
-        algorithm, _, digits = digest.partition(":")
-        return self.blobs_dir / algorithm / digits
-
-    def temporary(self) -> Path:
-        """Return a new name that everybody takes for unfinished."""
-        return self._layers / f"{_TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}"
-
-    @contextmanager
-    def changing(self, kind: int) -> Iterator[None]:
-        """Hold the lock of records and things, shared or exclusive (LOCK_SH, LOCK_EX)."""
-        try:
-            os.makedirs(self.root, mode=0o711, exist_ok=True)
-            lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise self._explain(error) from error
-        try:
-            fcntl.flock(lock, kind)
-            yield
-        finally:
-            os.close(lock)
-
-    def withdraw(self, things: Iterable[str]) -> dict[str, tuple[Path | None, int]]:
-        """Take things away from their names, so that none half deleted is ever taken for a whole one.
-
-        The caller holds ``changing``. Returns where they are now (None: nowhere any more), and their sizes in bytes.
-        """
-        doomed: dict[str, tuple[Path | None, int]] = {}
-        for thing in things:
-            with suppress(FileNotFoundError):
-                if thing.partition(":")[0] in ALGORITHMS:
-                    path = self.blob(thing)
-                    size = path.stat().st_size
-                    path.unlink()
-                    doomed[thing] = (None, size)
-                elif Path(thing).parent == self._layers and not Path(thing).name.startswith("."):
-                    away = self.temporary()
-                    os.rename(thing, away)
-                    doomed[thing] = (away, self._forget_about(Path(thing)))
-        return doomed
-
-    def _forget_about(self, layer: Path) -> int:
-        about = self.about(layer)
-        try:
-            size = intakes.read_about(about).size_bytes
-            about.unlink()
-        except FileNotFoundError:
-            return 0
-        return size
-
     @contextmanager
     def _working(self) -> Iterator[int]:
         try:
-            for directory in (self._layers, self.blobs_dir, self.blobs_dir / ALGORITHMS[0]):
+            for directory in (self.layers_dir, self.blobs_dir, self.blobs_dir / ALGORITHMS[0]):
                 os.makedirs(directory, mode=0o700, exist_ok=True)
-            lock = os.open(self._layers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            lock = os.open(self.layers_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise self._explain(error) from error
+            raise self.explain(error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_SH)
             yield lock
         except BrokenPipeError:  # nobody reads what is written out any more: nothing is wrong with the store
             raise
         except OSError as error:
-            raise self._explain(error) from error
+            raise self.explain(error) from error
         finally:
             os.close(lock)
 
@@ -242,7 +163,7 @@ class ImageStore:
     def _alone(self) -> Iterator[bool]:
         """Whether nobody works now, and nobody can begin to."""
         try:
-            lock = os.open(self._layers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            lock = os.open(self.layers_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
             yield False
             return
@@ -261,25 +182,17 @@ class ImageStore:
         with self._alone() as is_alone:
             found = self._leftovers() if is_alone else []
             for name in found if is_removing else ():
-                remove_tree(self._layers / name)
+                remove_tree(self.layers_dir / name)
             return found
 
     def _leftovers(self) -> list[str]:
-        names = self._names()
+        names = self.names()
         known = set(names)
         return [
             name
             for name in names
-            if name.startswith(_TEMPORARY) or (name.endswith(_ABOUT) and name.removesuffix(_ABOUT) not in known)
+            if name.startswith(TEMPORARY) or (name.endswith(ABOUT) and name.removesuffix(ABOUT) not in known)
         ]
-
-    def _names(self) -> list[str]:
-        try:
-            return sorted(os.listdir(self._layers))
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise self._explain(error) from error
 
     def _blobs(self) -> list[str]:
         found = []
@@ -287,12 +200,3 @@ class ImageStore:
             with suppress(FileNotFoundError):
                 found += [f"{algorithm}:{name}" for name in sorted(os.listdir(self.blobs_dir / algorithm))]
         return found
-
-    def _explain(self, error: OSError) -> BentoError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return StorageUnusable(f"the disk of {self.root} is full", hint="free some space and try again")
-        if isinstance(error, PermissionError):
-            return NotPermitted(f"{error.filename or self._layers} may not be used by this user", hint="run as root")
-        if error.errno == errno.EROFS:
-            return StorageUnusable(f"{self.root} is on a read-only filesystem", hint="choose another --root")
-        return StorageUnusable(f"{error.filename or self._layers}: {error.strerror}", hint="choose another --root")

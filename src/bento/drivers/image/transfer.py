@@ -12,21 +12,20 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bento import log
 from bento.drivers.image import loading, saving
 from bento.drivers.image.archive import read_archive
 from bento.drivers.image.base import ArchivedImage
 from bento.drivers.image.intake import StoreIntake, hash_file
+from bento.drivers.image.shelf import Shelf
 from bento.drivers.image.source import Source
 from bento.errors import NotFound, UsageError
 from bento.model.image import Image
 from bento.model.transfer import TransferProgress
-from bento.oci.image import MANIFEST_MAX_BYTES, Descriptor, Platform, host_platform
-
-if TYPE_CHECKING:
-    from bento.drivers.image.store import ImageStore
+from bento.oci.image import MANIFEST_MAX_BYTES, Descriptor
+from bento.oci.platform import Platform, host_platform
 
 _WORKERS_MAX: Final = 8
 
@@ -36,7 +35,7 @@ OnProgress = Callable[[TransferProgress], None]
 class StoreTransfer(StoreIntake):
     """A Transfer of the ImageStore. ``close`` it before its directory is removed."""
 
-    def __init__(self, store: ImageStore, directory: Path, lock: int, on_progress: OnProgress | None) -> None:
+    def __init__(self, store: Shelf, directory: Path, lock: int, on_progress: OnProgress | None) -> None:
         super().__init__(store, directory, lock)
         self.directory = directory / "transfer"
         self.lock_fd = lock

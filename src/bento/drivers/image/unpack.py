@@ -13,10 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct
-
 from bento.command import Child, find_program, spawn
 from bento.drivers.image.place import Placer
+from bento.drivers.image.shelf import Unpacked
 from bento.errors import DeadlineExceeded, MissingTool, StorageUnusable, UsageError
 from bento.files.tarstream import STREAM_MAX_BYTES, Stream, entries
 
@@ -41,15 +40,6 @@ LOOK_EVERY_ENTRIES: Final = 1024
 
 _DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors that are not the archive's fault."""
-
-
-class Unpacked(Struct, frozen=True, kw_only=True):
-    """What a layer is. Kept beside it, because it cannot be told from its files."""
-
-    size_bytes: int  # what its files hold
-    implied: tuple[str, ...] = ()  # directories that it has without saying of what mode and owner; "" is the root
-    is_opaque: bool = False  # it hides all layers below it
-    archives: tuple[str, ...] = ()  # digests of what was seen to unpack to it, packed or not
 
 
 def unpack(source_fd: int, target: Path, algorithm: str, check: Callable[[], None]) -> tuple[str, Unpacked]:

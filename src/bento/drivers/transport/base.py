@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bento.model.transfer import Access, TransferProgress
-from bento.oci.image import Platform
+from bento.oci.platform import Platform
 
 OnProgress = Callable[[TransferProgress], None]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from bento.drivers.transport.base import Inbox, OnProgress
 from bento.errors import BentoError, NotFound
 from bento.model.transfer import Access, TransferProgress
-from bento.oci.image import Platform
 from bento.oci.layout import digest_of
+from bento.oci.platform import Platform
 
 
 class FakeTransport:

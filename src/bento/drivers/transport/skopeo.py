@@ -27,8 +27,9 @@ from bento.drivers.transport.copying import Copying
 from bento.errors import NotPermitted, TransportFailed, UsageError
 from bento.model.transfer import Access, TransferProgress
 from bento.oci import layout as layouts
-from bento.oci.image import Descriptor, Manifest, Platform, choose_platform, layer_type, parse_manifest
+from bento.oci.image import Descriptor, Manifest, choose_platform, layer_type, parse_manifest
 from bento.oci.layout import blob_path, digest_of, image_manifest, layer_sizes
+from bento.oci.platform import Platform
 
 REGISTRY: Final = "docker://"
 _INSPECT_LIMIT_S: Final = 300.0

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from bento.cli.render import aligned
-from bento.cli.template_eval import evaluate
-from bento.cli.template_parse import parse
+from bento.cli.templates.evaluate import evaluate
+from bento.cli.templates.parse import parse
 from bento.errors import UsageError
 from bento.log import printable
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from bento.cli import template_words as words
-from bento.cli.template_parse import Block, Call, Chain, Constant, Node, Pipe, Text, fail, quoted
+from bento.cli.templates import words
+from bento.cli.templates.parse import Block, Call, Chain, Constant, Node, Pipe, Text, fail, quoted
 from bento.errors import UsageError
 
 MAX_STEPS: Final = 100_000

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bento.cli.template_parse import fail, quoted
+from bento.cli.templates.parse import fail, quoted
 
 MAX_TEXT: Final = 1 << 20
 """Characters of one value: a template that doubles a text again and again ends here."""

@@ -1,0 +1,1 @@
+"""``--format`` with Go templates: ``template`` for the verbs; ``parse``, ``evaluate`` and ``words`` behind it."""

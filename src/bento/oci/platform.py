@@ -1,0 +1,78 @@
+"""What images are for, and what this machine is: platforms, in the words of Go, as OCI has them."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+
+from msgspec import Struct
+
+from bento.errors import UsageError
+
+
+class Platform(Struct, frozen=True):
+    """What an image runs on, in Go's words: ``linux``, ``arm``, ``v7``."""
+
+    os: str = "linux"
+    architecture: str = ""
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.os, self.architecture, self.variant)))
+
+
+_GO_MACHINES: Final = {
+    "x86_64": Platform("linux", "amd64"),
+    "aarch64": Platform("linux", "arm64", "v8"),
+    "armv7l": Platform("linux", "arm", "v7"),
+    "armv6l": Platform("linux", "arm", "v6"),
+    "i386": Platform("linux", "386"),
+    "i686": Platform("linux", "386"),
+    "mips64": Platform("linux", "mips64le"),
+    "loongarch64": Platform("linux", "loong64"),
+}
+"""What uname(2) says, in Go's words, where they differ."""
+
+
+def host_platform() -> Platform:
+    """Return what this machine runs."""
+    name = os.uname().machine
+    return _GO_MACHINES.get(name, Platform("linux", name))
+
+
+_OTHER_ARCHITECTURES: Final = ("arm", "loong64", "mips64le", "ppc64le", "riscv64", "s390x")
+_ARCHITECTURES: Final = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "i686": "386"}
+"""What people say, in Go's words."""
+_PLATFORM_HINT: Final = "use OS/ARCH[/VARIANT], such as linux/arm64"
+
+
+def parse_platform(text: str) -> Platform:
+    """``OS/ARCH[/VARIANT]``, or ARCH alone; in capital letters or not, and in the kernel's words. Raises UsageError."""
+    words = text.lower().split("/")
+    if len(words) == 1 and words[0] in {*_ARCHITECTURES, *_ARCHITECTURES.values(), *_OTHER_ARCHITECTURES}:
+        words = ["linux", *words]
+    if len(words) > 1:
+        words[1] = _ARCHITECTURES.get(words[1], words[1])
+    if not 2 <= len(words) <= 3 or not all(word.isascii() and word.isalnum() for word in words):
+        raise UsageError(f"bad platform {text!r}", hint=_PLATFORM_HINT)
+    if words[0] != "linux":
+        raise UsageError(f"Bento cannot run images for {words[0]}", hint=_PLATFORM_HINT)
+    return Platform(*words)
+
+
+def runs_on(platform: Platform, host: Platform) -> bool:
+    """Whether what was made for ``platform`` runs on ``host`` by itself; what says nothing is taken to."""
+    return not platform.architecture or rank(platform, host) >= 0
+
+
+def rank(platform: Platform, wanted: Platform) -> int:
+    """How well a platform fits; -1: it does not. A CPU runs what was made for older variants of its own: v7 runs v6."""
+    if (platform.os, platform.architecture) != (wanted.os, wanted.architecture):
+        return -1
+    if platform.variant == wanted.variant:
+        return 1000
+    if not platform.variant or not wanted.variant:
+        return 500
+    have, want = (int(v[1:]) if re.fullmatch(r"v\d{1,2}", v) else -1 for v in (platform.variant, wanted.variant))
+    return have if 0 <= have < want else -1
