@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
+from bento.drivers.image import transfer as transfers
 from bento.drivers.image import unpack
+from bento.drivers.image.shelf import read_about
 from bento.drivers.image.store import ImageStore
 from bento.errors import BentoError, NotFound, UsageError
 from bento.files import tarstream
@@ -197,6 +199,20 @@ class TestTaken:
             adopt(images, lower, upper)
         assert [path for path in root.rglob("precious")] == []
 
+    def test_what_goes_through_a_link_to_the_root_lies_in_the_root(self, images: ImageStore) -> None:
+        lower = [directory("b"), symlink("lnk", "b"), symlink("b/up", "/")]
+        image = adopt(images, lower, [file("lnk/x"), file("lnk/up/y")])
+        assert_names(top(image), ["b", "lnk", "y"])
+        assert_names(top(image) / "b", ["x"])
+
+    @pytest.mark.parametrize("entries", [[whiteout("c"), file("c/n")], [file("c/n"), whiteout("c")]])
+    def test_a_directory_in_place_of_a_deleted_one_has_nothing_of_it(
+        self, images: ImageStore, entries: list[Entry]
+    ) -> None:
+        image = adopt(images, [directory("c", 0o700), file("c/old")], entries)
+        assert stat.S_IMODE((top(image) / "c").stat().st_mode) == 0o755
+        assert os.getxattr(top(image) / "c", "trusted.overlay.opaque") == b"y"
+
     def test_names_with_the_mark_of_deletions_inside_are_names(self, images: ImageStore) -> None:
         names = ["a.wh.b", "a.wh.b/something", "a.wh.b/x.wh.y", "a.wh.b/zz"]
         made = top(adopt(images, [directory(names[0]), *map(file, names[1:])]))
@@ -370,7 +386,7 @@ class TestLies:
         for _ in range(2):
             assert len(adopt_packed(images, packed, whole).layers) == 1
         assert len(looked) == 1
-        assert images.archives() == {sha256(whole), sha256(packed)}
+        assert set(read_about(images.about(Path(images.layers()[0]))).archives) == {sha256(whole), sha256(packed)}
 
     def test_a_blob_that_is_not_its_digest(self, images: ImageStore, root: Path) -> None:
         for victim in range(3):
@@ -395,6 +411,7 @@ class TestLies:
         for digest, content in made.blobs.items():
             place = images.blob(digest)
             for damaged in (b"", content[:-1] + b"?"):
+                place.unlink()
                 place.write_bytes(damaged)
                 with images.transfer() as transfer:
                     assert transfer.find(digest) is None
@@ -402,6 +419,39 @@ class TestLies:
                     transfer.take(digest, transfer.directory / "come")
                     assert transfer.find(digest) is not None
                 assert place.read_bytes() == content
+
+    def test_a_good_blob_that_comes_while_a_bad_one_is_judged_stays(
+        self, images: ImageStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = bundle([tar([file("x")])])
+        adopt(images, tar([file("x")]))
+        place, good = images.blob(made.manifest), made.blobs[made.manifest]
+        place.unlink()
+        place.write_bytes(b"bad")
+        real = transfers._is_sound
+
+        def judge(path: Path, digest: str) -> bool:
+            verdict = real(path, digest)
+            if not verdict:
+                place.unlink()
+                place.write_bytes(good)
+            return verdict
+
+        monkeypatch.setattr(transfers, "_is_sound", judge)
+        with images.transfer() as transfer:
+            found = transfer.find(made.manifest)
+            assert found is not None
+            assert found.read_bytes() == place.read_bytes() == good
+
+    def test_documents_of_an_image_that_were_lost_come_with_it_anew(self, images: ImageStore) -> None:
+        made = bundle([tar([file("x")])])
+        adopt(images, tar([file("x")]))
+        for digest in (made.manifest, sha256(made.blobs[next(iter(made.blobs))])):
+            images.blob(digest).write_bytes(b"")
+        adopt(images, tar([file("x")]))
+        for digest, content in made.blobs.items():
+            assert images.blob(digest).read_bytes() == content
+            assert stat.S_IMODE(images.blob(digest).stat().st_mode) == 0o400
 
     def test_a_blob_that_is_missing(self, images: ImageStore, root: Path) -> None:
         made = bundle([tar([file("x")])])
@@ -498,6 +548,7 @@ class TestBombs:
 import gzip, os, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2].split(":")
+from bento.drivers.image.shelf import read_about
 from bento.drivers.image.store import ImageStore
 from bento.errors import StorageUnusable
 from support.layers import GZIP, bundle, file, sha256, tar

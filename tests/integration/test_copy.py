@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from bento import Engine
 from bento.engine.copying import CopyOptions
-from bento.errors import BentoError, Conflict, MissingTool, NotFound, WrongState
+from bento.errors import BentoError, Conflict, MissingTool, NotFound, RuntimeFailed, WrongState
 
 from support import procs
 from support.cli import BentoCli
@@ -571,8 +571,17 @@ def test_tar_inside_that_lies_reaches_nothing_of_the_hosts(bento: BentoCli, engi
                 archive.addfile(info)
         with virtual(engine), pytest.raises(BentoError):
             engine.copy_out("w", "/d", str(target))
+    (target / "mine").write_text("mine")
+    with tarfile.open(engine.parts.volumes.path("v") / "archive", "w") as archive:
+        for name, kind in ((".", tarfile.DIRTYPE), ("x", tarfile.LNKTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "mine"
+            archive.addfile(info)
+    with virtual(engine), pytest.raises(RuntimeFailed, match="has not sent"):
+        engine.copy_out("w", "/d/.", str(target))
+    assert (target / "mine").stat().st_nlink == 1
     assert os.listdir(outside) == []
-    assert os.listdir(target) == ["d"]
+    assert sorted(os.listdir(target)) == ["d", "mine"]
     assert sorted(os.listdir(tmp_path)) == ["fs", "outside", "target"]
 
 
@@ -602,3 +611,15 @@ def test_a_copy_that_is_ended_leaves_no_draft(bento: BentoCli) -> None:
 @ONE_RUNTIME
 def test_three_paths_are_one_too_many(bento: BentoCli) -> None:
     assert "two paths" in bento.fails("cp", "a", "b", "c:/", code=2)
+
+
+def test_hard_links_that_come_to_lie_on_two_mounts_become_two_files(bento: BentoCli, tmp_path: Path) -> None:
+    (tmp_path / "d" / "vol").mkdir(parents=True)
+    (tmp_path / "d" / "a").write_text("A")
+    (tmp_path / "d" / "a").chmod(0o640)
+    os.link(tmp_path / "d" / "a", tmp_path / "d" / "vol" / "b")
+    (tmp_path / "v").mkdir()
+    bento("create", "--name", "w", "-v", f"{tmp_path}/v:/srv/vol", "host", "true")
+    bento("cp", f"{tmp_path}/d/.", "w:/srv")
+    (copied,) = (tmp_path / "v").iterdir()
+    assert (copied.name, copied.read_text(), stat.S_IMODE(copied.stat().st_mode)) == ("b", "A", 0o640)

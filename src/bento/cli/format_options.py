@@ -26,13 +26,13 @@ def configure(parser: argparse.ArgumentParser, *words: str, is_short: bool = Fal
     ``is_short``: also as ``-f``.
     """
     names = ("-f", "--format") if is_short else ("--format",)
-    help_text = f"{', '.join(words)}, or a Go template such as '{{{{.ID}}}}'"
+    help_text = f"{', '.join(words)}, or a Go template of its fields"
     parser.add_argument(*names, type=_one_of(words), default=words[0], metavar="FORMAT", help=help_text)
 
 
 def configure_document(parser: argparse.ArgumentParser) -> None:
     """Add the option for what is shown by ``show_document``."""
-    help_text = "json: in one line; or a Go template such as '{{.Id}}'"
+    help_text = "json: in one line; or a Go template of its fields"
     parser.add_argument("-f", "--format", type=_one_of(("json",)), default=None, metavar="FORMAT", help=help_text)
 
 

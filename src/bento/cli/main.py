@@ -132,6 +132,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process."""
+    _have_streams()
     status = run(sys.argv[1:] if argv is None else argv)
     try:
         sys.stdout.flush()
@@ -139,6 +140,18 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         status = status or 1
     # Nothing is left to be done by an orderly end of the interpreter, which would take some ms.
     os._exit(status)
+
+
+def _have_streams() -> None:
+    """Put /dev/null where the caller has closed a standard stream: else what is opened next would be taken for it."""
+    for name, fd, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != fd:
+                os.dup2(null, fd)
+                os.close(null)
+            os.set_inheritable(fd, True)
+            setattr(sys, name, os.fdopen(fd, mode, encoding="utf-8", errors="surrogateescape", closefd=False))
 
 
 def run(argv: Sequence[str]) -> int:

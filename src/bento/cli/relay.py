@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from contextlib import suppress
 
 _PACKET_MAX = 1 << 16
@@ -31,4 +32,9 @@ def write_all(fd: int, data: bytes) -> None:
     """Write everything. Blocks. Raises BrokenPipeError when nobody reads it any more."""
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:  # some parents set this on what they share with us
+            poller = select.poll()
+            poller.register(fd, select.POLLOUT)
+            poller.poll()

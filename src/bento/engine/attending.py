@@ -93,14 +93,19 @@ def leave_run_dir(parts: Parts, container: Container) -> None:
             remove_tree(path)
 
 
+def is_followed(container: Container) -> bool:
+    """Whether something is to follow a container's end: its deletion, or its next start, as a system may ask for it."""
+    spec = container.spec
+    return spec.auto_remove or spec.restart.name != "no" or spec.system
+
+
 def exit_script(parts: Parts, container: Container) -> tuple[str, ...]:
     """What the monitor runs at the exit of a container that something is to follow: a helper, unless somebody attends.
 
     The monitor ends only after this command, and a stop waits for the monitor: so where somebody
     attends, all that is run is a shell that reads two files.
     """
-    spec = container.spec
-    if not spec.auto_remove and spec.restart.name == "no" and not spec.system:
+    if not is_followed(container):
         return ()
     script = _IS_ATTENDED + 'is_there 2>/dev/null || exec "$@"'
     path = attended_path(parts, container.id)

@@ -125,8 +125,13 @@ def _read(parts: Parts, container: Container, source: End, *, follow: bool) -> I
 def _entries(session: TarSession, source: End, top: str) -> Iterator[Entry]:
     stream = buffered(session.read)
     words = f"what the tar {source.where} sent"
+    sent: set[str] = set()
     try:
         for entry in read_tar(stream, words):
+            # Else a tar that lies could give a file of this machine's a second name beside what it sends.
+            if entry.link and entry.link not in sent:
+                raise RuntimeFailed(f"{words} links {entry.path!r} to {entry.link!r}, which it has not sent")
+            sent.add(entry.path)
             entry.path = _below(top, entry.path, words)
             entry.link = _below(top, entry.link, words) if entry.link else ""
             yield entry

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from bento import clock
 from bento.drivers.monitor.base import Launch, Launched
 from bento.engine import mounting, networking, reconcile, sharing
-from bento.engine.attending import attend, exit_script, leave
+from bento.engine.attending import attend, exit_script, is_followed, leave
 from bento.engine.logs import make_room
 from bento.engine.order import required_first
 from bento.engine.parts import LOCK_TIMEOUT_S
@@ -67,7 +67,7 @@ def start(parts: Parts, container_id: str, *, attach: bool = False, only_if: Sta
             raise
     if not attach:
         leave(parts, container_id)
-        if container.spec.restart.name != "no" and not reconcile.is_alive(parts, started.container.run):
+        if is_followed(container) and not reconcile.is_alive(parts, started.container.run):
             reconcile.follow_exit(parts, started.container)  # it ended while we attended, so its monitor ran no helper
     return started
 

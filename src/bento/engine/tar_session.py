@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _READ_BYTES: Final = 1 << 16
 _WORDS_BYTES: Final = 4096  # of what it says, the end
+_CHANGES: Final = ("file changed as we read it", "File removed before we read it", "; padding with zeros")
 
 
 class TarSession:
@@ -68,8 +69,13 @@ class TarSession:
         while self._open:
             self._wait(-1, 0)
         code = exec_.wait(self._parts, self._running)
-        if code != 0:
+        if code != 0 and not self._has_only_changed(code):
             raise self._failure(code)
+
+    def _has_only_changed(self, code: int) -> bool:
+        """Whether all there was to say is that files were written to meanwhile: GNU tar ends with 1 for that."""
+        lines = self._said.decode(errors="replace").strip().splitlines()
+        return code == 1 and bool(lines) and all(any(words in line for words in _CHANGES) for line in lines)
 
     def _failure(self, code: int) -> BentoError:
         lines = self._said.decode(errors="replace").strip().splitlines()

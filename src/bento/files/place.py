@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Final
 
 from bento.errors import Conflict, KernelError
-from bento.files.entry import Entry
+from bento.files.entry import KEPT_XATTRS, Entry
 from bento.kernel import libc
 from bento.kernel.rootfs import open_without_links
 
@@ -162,6 +162,10 @@ class Placer:
             fd = _opened(self._top_fd, directory)
             try:
                 os.link(old, name, src_dir_fd=fd, dst_dir_fd=parent_fd, follow_symlinks=False)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                _copy(old, fd, name, parent_fd)  # on another mount it can only be another file
             finally:
                 os.close(fd)
         except OSError as error:
@@ -239,6 +243,27 @@ def dress(fd: int, entry: Entry, owner: tuple[int, int] | None = None) -> None:
             except OSError as error:
                 if error.errno not in (errno.ENOTSUP, errno.EPERM):  # not what this filesystem can keep
                     raise
+
+
+def _copy(old: str, old_dir_fd: int, name: str, dir_fd: int) -> None:
+    """Make a file like another one. Raises OSError, Conflict for what is no file."""
+    source = os.open(old, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=old_dir_fd)
+    try:
+        there = os.fstat(source)
+        if not stat.S_ISREG(there.st_mode):
+            raise Conflict(f"cannot make {name} another name of {old}: it is on another mount, and no file")
+        target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+        try:
+            while os.sendfile(target, source, None, 1 << 30):
+                pass
+            names = [each for each in os.listxattr(source) if each.startswith(KEPT_XATTRS)]
+            attributes = {each: os.getxattr(source, each) for each in names}
+            dress(target, Entry("", there.st_mode, there.st_uid, there.st_gid, xattrs=attributes))
+            os.utime(target, ns=(there.st_mtime_ns, there.st_mtime_ns))
+        finally:
+            os.close(target)
+    finally:
+        os.close(source)
 
 
 def disowned(entries: Iterable[Entry], owner: tuple[int, int] | None, left_out: list[str]) -> Iterator[Entry]:

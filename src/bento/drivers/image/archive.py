@@ -172,7 +172,7 @@ class _Archive:
             return f"sha256:{promised[1]}"
         draft = self._inbox.directory / "draft"
         sha256 = hashlib.sha256()
-        with open(draft, "wb", buffering=0) as file:
+        with open(draft, "wb") as file:
             for piece in stream.pieces(size):
                 sha256.update(piece)
                 file.write(piece)

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from bento.command import run
 from bento.drivers.image.base import Record, nothing
 from bento.drivers.image.seams import make_seam, seam_name
-from bento.drivers.image.shelf import Shelf, Unpacked, read_about
+from bento.drivers.image.shelf import SEALED, Shelf, Unpacked, is_sealed, read_about
 from bento.drivers.image.unpack import hash_unpacked, unpack
 from bento.errors import NotFound, StorageUnusable, UsageError
 from bento.kernel.tree import remove_tree
@@ -119,6 +119,7 @@ class StoreIntake:
         while True:
             self._unpack_missing(wanted)
             self._verify(config.diff_ids, manifest.layers)
+            self._seal((digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)))
             try:
                 stack = self._stack(config.diff_ids)
             except FileNotFoundError:
@@ -220,6 +221,17 @@ class StoreIntake:
                 os.close(fd)
             self._diff_ids[layer.digest] = got
 
+    def _seal(self, digests: Iterable[str]) -> None:
+        """Have verified blobs on disk, and marked so, before anybody is told of them."""
+        for digest in digests:
+            fd = self._open(digest)
+            try:
+                if not is_sealed(os.fstat(fd)):
+                    os.fsync(fd)
+                    os.fchmod(fd, SEALED)
+            finally:
+                os.close(fd)
+
     def _unpack_verified(self, layer: Descriptor, diff_id: str) -> None:
         algorithm, _, digits = layer.digest.partition(":")
         fd = self._open(layer.digest)
@@ -316,10 +328,7 @@ class StoreIntake:
         moved: list[tuple[Path, Path]] = []
         try:
             for digest in image.blobs:
-                place = self._store.blob(digest)
-                if not place.exists():
-                    place.parent.mkdir(mode=0o700, exist_ok=True)
-                    os.link(self._blobs / digest, place)
+                if (place := self._link_blob(digest)) is not None:
                     linked.append(place)
             for diff_id, path in self._unpacked.items():
                 place = self._place(diff_id)
@@ -340,6 +349,25 @@ class StoreIntake:
         self._unpacked = {each: path for each, path in self._unpacked.items() if path.is_dir()}
         return [path for path, _ in self._store.withdraw(unused).values() if path is not None]
 
+    def _link_blob(self, digest: str) -> Path | None:
+        """Give a blob its place in the store; return that when there was none there before.
+
+        What lies there and is not marked as whole may be what a power cut has left: ours is put in its place.
+        """
+        own, place = self._blobs / digest, self._store.blob(digest)
+        place.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            os.link(own, place)
+            return place
+        except FileExistsError:
+            there, ours = place.stat(), own.stat()
+        if not (is_sealed(there) and there.st_size == ours.st_size):
+            draft = self._blobs / f"new-{os.urandom(4).hex()}"
+            os.link(own, draft)
+            os.rename(draft, place)
+            draft.unlink(missing_ok=True)  # rename(2) does nothing with two names of one file
+        return None
+
     def _note_archive(self, diff_id: str, archive: str) -> None:
         """Keep beside a layer in its place that this archive unpacks to it: it need not be seen again."""
         place = self._store.about(self._place(diff_id))
@@ -347,7 +375,10 @@ class StoreIntake:
             about = read_about(place)
             if archive not in about.archives:
                 draft = self._layers / f"{os.urandom(8).hex()}.json"
-                draft.write_bytes(msgspec.json.encode(replace(about, archives=(*about.archives, archive))))
+                with open(draft, "xb") as file:
+                    file.write(msgspec.json.encode(replace(about, archives=(*about.archives, archive))))
+                    file.flush()
+                    os.fsync(file.fileno())  # else a power cut could leave nothing of what is known of the layer
                 os.rename(draft, place)
 
     def _write_out(self) -> None:

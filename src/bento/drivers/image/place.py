@@ -224,12 +224,13 @@ class Placer:
             )
         else:
             hidden = name[len(_WHITEOUT) :]
-            fd = self._parent(parent).fd
+            directory = self._parent(parent)
             try:
-                os.mknod(hidden, stat.S_IFCHR, 0, dir_fd=fd)
+                os.mknod(hidden, stat.S_IFCHR, 0, dir_fd=directory.fd)
             except FileExistsError:
-                if stat.S_ISDIR(os.stat(hidden, dir_fd=fd, follow_symlinks=False).st_mode):
-                    self._set_opaque(fd, hidden)
+                if stat.S_ISDIR(os.stat(hidden, dir_fd=directory.fd, follow_symlinks=False).st_mode):
+                    self._set_opaque(directory.fd, hidden)
+                    self._implied.discard(directory.below(hidden))  # nothing of the one below is to be seen of it
 
     def _set_opaque(self, parent: int, name: str) -> None:
         os.setxattr(f"/proc/self/fd/{parent}/{name}", OPAQUE_ATTRIBUTE, b"y", follow_symlinks=False)

@@ -127,7 +127,8 @@ class _Seam:
                     with suppress(FileExistsError):
                         os.link(each, self._place(there), follow_symlinks=False)
                 elif inner in self._implied:
-                    todo.append((inner, _resolve(self._below, there) or there, None))
+                    leads_to = _resolve(self._below, there)  # "" is the root
+                    todo.append((inner, there if leads_to is None else leads_to, None))
                 else:
                     todo.append((inner, there, each))
 

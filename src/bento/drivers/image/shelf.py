@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ from bento.errors import BentoError, NotPermitted, StorageUnusable
 TEMPORARY: Final = "tmp-"
 ABOUT: Final = ".json"
 ALGORITHMS: Final = ("sha256", "sha512")
+SEALED: Final = 0o400
+"""The mode of a blob that was verified and is on disk. It is the file's: another one in its place has it not."""
 
 
 class Unpacked(Struct, frozen=True, kw_only=True):
@@ -40,15 +43,6 @@ class Shelf:
         self.blobs_dir = root / "blobs"
         self.layers_dir = root / "layers"
         self._lock_path = root / "layers.lock"
-
-    def archives(self) -> set[str]:
-        """Return the digests of the archives that were seen to unpack to a layer here: they are whole, and written."""
-        found: set[str] = set()
-        for name in self.names():
-            if name.endswith(ABOUT):
-                with suppress(FileNotFoundError):
-                    found.update(read_about(self.layers_dir / name).archives)
-        return found
 
     def layer(self, digits: str) -> Path:
         """Return where the layer of this DiffID, without its algorithm, is or would be."""
@@ -127,6 +121,11 @@ class Shelf:
         if error.errno == errno.EROFS:
             return StorageUnusable(f"{self.root} is on a read-only filesystem", hint="choose another --root")
         return StorageUnusable(f"{error.filename or self.layers_dir}: {error.strerror}", hint="choose another --root")
+
+
+def is_sealed(blob: os.stat_result) -> bool:
+    """Whether a blob is marked as whole."""
+    return stat.S_IMODE(blob.st_mode) == SEALED and blob.st_size > 0
 
 
 def read_about(path: Path) -> Unpacked:

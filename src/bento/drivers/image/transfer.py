@@ -19,7 +19,7 @@ from bento.drivers.image import loading, saving
 from bento.drivers.image.archive import read_archive
 from bento.drivers.image.base import ArchivedImage
 from bento.drivers.image.intake import StoreIntake, hash_file
-from bento.drivers.image.shelf import Shelf
+from bento.drivers.image.shelf import Shelf, is_sealed
 from bento.drivers.image.source import Source
 from bento.errors import NotFound, UsageError
 from bento.model.image import Image
@@ -44,23 +44,20 @@ class StoreTransfer(StoreIntake):
         self._pool: ThreadPoolExecutor | None = None
         self._ahead: dict[str, Future[None]] = {}  # by the digest of the blob
         self._is_written = True
-        self._sound: set[str] | None = None  # blobs that are whole
+        self._sound: set[str] = set()  # blobs that were looked at
         self.directory.mkdir()
 
     def find(self, digest: str) -> Path | None:
         """Return the file of a blob that is here, and is what its name says."""
-        try:
-            path = self._pin(digest)
-        except NotFound:
-            return None
-        if self._sound is None:
-            self._sound = self._store.archives()
-        if digest not in self._sound:
-            if not _is_sound(path, digest):
-                self._discard(digest, path)
+        while True:
+            try:
+                path = self._pin(digest)
+            except NotFound:
                 return None
-            self._sound.add(digest)
-        return path
+            if digest in self._sound or is_sealed(path.stat()) or _is_sound(path, digest):
+                self._sound.add(digest)
+                return path
+            self._discard(digest, path)
 
     def take(self, digest: str, path: Path) -> None:
         """Take a verified file as a blob, at once for everybody. Idempotent."""
@@ -134,9 +131,12 @@ class StoreTransfer(StoreIntake):
     def _discard(self, digest: str, path: Path) -> None:
         """Away with a blob that was not all written when the power went, or that the disk has lost: it comes anew."""
         log.warning(f"the blob {digest} was damaged, and is left out")
+        place = self._store.blob(digest)
         with self._store.changing(fcntl.LOCK_EX):
-            for each in (path, self._store.blob(digest)):
-                each.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(place.stat(), path.stat()):  # else somebody has brought a good one meanwhile
+                    place.unlink()
+            path.unlink()
 
     def _unpack_missing(self, wanted: dict[str, Descriptor]) -> None:
         for digest, job in self._ahead.items():
