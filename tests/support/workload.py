@@ -141,12 +141,14 @@ def assert_nothing_held(bento: BentoCli, identifier: str) -> None:
     assert not (bento.roots.run_root / "containers" / identifier).exists()
     assert not list((bento.roots.run_root / "runtime").glob(f"*/{identifier}"))
 
-    def mine() -> list[procs.Process]:
-        return [p for p in procs.all_processes() if p.is_alive and identifier in _whole_cmdline(p.pid)]
+    def mine() -> list[str]:
+        """Their command lines, each read once: it is empty as soon as the process ends."""
+        lines = (_whole_cmdline(p.pid) for p in procs.all_processes() if p.is_alive)
+        return [line for line in lines if identifier in line]
 
     # A helper that has recorded the end is about to end itself; everything else must be gone already.
     helpers = ("finish-stop", "after-exit")
-    assert [str(p) for p in mine() if not any(verb in _whole_cmdline(p.pid) for verb in helpers)] == []
+    assert [line for line in mine() if not any(verb in line for verb in helpers)] == []
     procs.wait_until(lambda: mine() == [], what="the end of the helper")
 
 
