@@ -66,6 +66,9 @@ STACK = [
     [file("tmp/x"), file("lib/y"), hardlink("z", "tmp/x"), whiteout("gone")],
 ]
 
+KINDS = ("layer", "blob", "directory")
+"""What a killed load leaves; directories where the disk was tried out."""
+
 
 class Driver:
     def __init__(self, roots: Roots, archive: Path) -> None:
@@ -120,9 +123,8 @@ def test_killed_at_any_point(bento: BentoCli, roots: Roots, tmp_path: Path) -> N
             driver.load(limit)
             is_recorded = image in [each.id for each in engine.images()]
             if number % 2:
-                assert all(
-                    finding.is_fixed and finding.kind in ("layer", "blob") for finding in engine.doctor(fix=True)
-                )
+                left = [one for one in engine.doctor(fix=True) if not one.is_fixed or one.kind not in KINDS]
+                assert left == []
                 assert store_files(roots.root) == (whole if is_recorded else before), limit
             was_killed, done = driver.load(0)  # goes on with what is there
             assert not was_killed
