@@ -212,7 +212,7 @@ def parse_config(content: bytes) -> ParsedConfig:
     for diff_id in diff_ids:
         _check_digest(diff_id)
     if raw.os not in ("", "linux"):
-        raise UsageError(f"the image is for {raw.os}, not for linux")
+        raise UsageError(f"the image is for {raw.os[:150]!r}, not for linux")
     return ParsedConfig(
         config=_runtime_config(raw.config or _RawRuntime()),
         diff_ids=diff_ids,
@@ -248,7 +248,7 @@ def _decode(content: bytes, kind: type[T], what: str) -> T:
 
 def _check_type(media_type: str, known: tuple[str, ...]) -> None:
     if media_type and media_type not in known:
-        raise UsageError(f"unknown type of manifest: {media_type}", hint=f"known: {', '.join(known)}")
+        raise UsageError(f"unknown type of manifest: {media_type[:150]!r}", hint=f"known: {', '.join(known)}")
 
 
 def _check_digest(digest: str) -> None:
@@ -271,7 +271,7 @@ def _layer(raw: _RawDescriptor) -> Descriptor:
         raise UsageError("a layer of the image is foreign: it is not distributed with it", hint="Bento cannot fetch it")
     if not _LAYERS.fullmatch(descriptor.media_type):
         raise UsageError(
-            f"unknown type of layer: {descriptor.media_type or 'none'}", hint="Bento knows tar, plain, gzip and zstd"
+            f"unknown type of layer: {descriptor.media_type[:150]!r}", hint="Bento knows tar, plain, gzip and zstd"
         )
     return descriptor
 
@@ -291,7 +291,7 @@ def _runtime_config(raw: _RawRuntime) -> ImageConfig:
         user=raw.user or "",
         stop_signal=raw.stop_signal or "",
         labels={key: value or "" for key, value in (raw.labels or {}).items()},
-        exposed_ports=tuple(raw.exposed_ports or ()),
+        exposed_ports=tuple(sorted(raw.exposed_ports or ())),  # a set: its order says nothing
         volumes=tuple(_paths(raw.volumes or ())),
         healthcheck=_healthcheck(raw.healthcheck),
     )
