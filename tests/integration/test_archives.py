@@ -137,6 +137,16 @@ def test_through_pipes_packed_or_not_images_stay_what_they_are(
     assert ids(bento) == filled
 
 
+def test_a_pipe_that_does_not_block_gets_all_of_it(bento: BentoCli, filled, tmp_path) -> None:
+    bento("save", "-o", tmp_path / "images.tar", "base:1")
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(writer, False)  # as some parents leave what they share with their children
+    with bento.start("save", "base:1", stdout=writer) as process, open(reader, "rb") as piped:
+        os.close(writer)
+        assert piped.read() == (tmp_path / "images.tar").read_bytes()
+        assert process.wait(60) == 0
+
+
 def test_a_copy_that_cannot_be_made_leaves_what_was_there(bento: BentoCli, filled, tmp_path) -> None:
     target = tmp_path / "there.tar"
     target.write_text("precious")

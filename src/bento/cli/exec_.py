@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from bento.cli.context import Context, say
 from bento.cli.env_options import read_env_file, variable
 from bento.cli.refused import Refused
-from bento.cli.relay import write_all
 from bento.errors import UsageError
+from bento.files.output import write_all
 from bento.model.exec import ExecOptions
 from bento.wiring import Engine
 

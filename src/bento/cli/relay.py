@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import select
 from contextlib import suppress
+
+from bento.files.output import write_all
 
 _PACKET_MAX = 1 << 16
 _STDERR = 3  # conmon's number for the stream; everything else is stdout
@@ -26,15 +27,3 @@ def _receive(output_fd: int) -> bytes:
     with suppress(ConnectionResetError):  # the monitor ended with packets of ours unread; there are none
         return os.read(output_fd, _PACKET_MAX)
     return b""
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Write everything. Blocks. Raises BrokenPipeError when nobody reads it any more."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except BlockingIOError:  # some parents set this on what they share with us
-            poller = select.poll()
-            poller.register(fd, select.POLLOUT)
-            poller.poll()

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ from bento.engine import images, reconcile, signals
 from bento.engine.create import HOST_IMAGE
 from bento.engine.diff import changes_of
 from bento.errors import BentoError, InternalError, NotFound, UsageError, WrongState, as_bento_error
+from bento.files.output import write_all
 from bento.files.tarout import TarWriter
 from bento.model.container import Container, Status
 from bento.model.image import HistoryEntry, Image, ImageConfig
@@ -137,13 +139,8 @@ def _add_layer(intake: Intake, changes: Changes) -> str:
 
 
 def _write(changes: Changes, fd: int, outcome: list[BentoError | OSError | None]) -> None:
-    def write(data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-
     try:
-        tar = TarWriter(write)
+        tar = TarWriter(partial(write_all, fd))
         tar.add_all(changes.layer(), "")
         tar.close()
         outcome.append(None)

@@ -19,6 +19,7 @@ from bento.engine.copy_ends import CopyOptions, End, archive_words, buffered, re
 from bento.engine.tar_session import TarSession
 from bento.errors import Conflict, NotFound, RuntimeFailed, UsageError
 from bento.files.entry import Entry
+from bento.files.output import write_all
 from bento.files.place import NEVER_REPLACED, Placer, disowned
 from bento.files.tarin import read_tar
 from bento.files.tarout import TarWriter
@@ -64,7 +65,7 @@ def archive_out(parts: Parts, container: Container, path: str, fd: int, options:
     """See ``copying.archive_out``."""
     source = _end(container, path)
     with _read(parts, container, source, follow=options.follow) as entries:
-        writer = TarWriter(lambda data: _write_all(fd, data))
+        writer = TarWriter(lambda data: write_all(fd, data))
         with told(source.named, archive_words):
             writer.add_all(entries, "." if source.wants_content else source.name or ".")
             writer.close()
@@ -203,9 +204,3 @@ def _check_place(there: Entry | None, target: End, *, is_directory: bool) -> Non
         raise Conflict(
             f"cannot overwrite a device, FIFO or socket {target.where}: {target.path}", hint="remove it first"
         )
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -11,6 +11,7 @@ from typing import Final
 from bento.command import spawn
 from bento.drivers.image.source import Source
 from bento.drivers.image.unpack import decompressor, finish
+from bento.files.output import write_all
 
 _HEAD_BYTES: Final = 6
 _CHUNK_BYTES: Final = 1 << 20
@@ -50,9 +51,7 @@ def _feed(fd: int, head: bytes) -> int:
         data = head
         try:
             while data:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(writer, view) :]
+                write_all(writer, data)
                 data = os.read(fd, _CHUNK_BYTES)
         except OSError:  # nobody reads any more
             return

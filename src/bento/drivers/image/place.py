@@ -26,6 +26,7 @@ from typing import Final
 from msgspec import Struct
 
 from bento.errors import KernelError, UsageError
+from bento.files.output import write_all
 from bento.files.tarheader import Meta, device_of, meta_of, no_nul, path_of
 from bento.files.tarstream import Stream
 from bento.kernel.rootfs import open_beneath, open_without_links
@@ -268,7 +269,7 @@ class Placer:
     def _write(self, fd: int, entry: tarfile.TarInfo, stream: Stream) -> None:
         if entry.sparse is None:
             for piece in stream.pieces(entry.size):
-                _write_all(fd, piece)
+                write_all(fd, piece)
             self.size_bytes += entry.size
             return
         parts: Iterable[tuple[int, int]] = entry.sparse  # type: ignore[assignment]  # typeshed has it flat
@@ -277,7 +278,7 @@ class Placer:
                 raise UsageError(f"{entry.name!r} is damaged: a part of it lies outside of it")
             os.lseek(fd, offset, os.SEEK_SET)
             for piece in stream.pieces(size):
-                _write_all(fd, piece)
+                write_all(fd, piece)
             self.size_bytes += size
         os.ftruncate(fd, entry.size)
 
@@ -319,9 +320,3 @@ def _set_attributes(where: int | str, attributes: dict[str, bytes], *, is_regula
             # What security module runs here, if any, is not the image's to say; all else is part of its files.
             if error.errno != errno.ENOTSUP or name == "security.capability":
                 raise
-
-
-def _write_all(fd: int, piece: memoryview) -> None:
-    done = os.write(fd, piece)
-    while done < len(piece):
-        done += os.write(fd, piece[done:])

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from bento.errors import UsageError
+from bento.files.output import write_all
 from bento.files.whole import replaced, unwritable
 from bento.kernel.tree import remove_tree
 from bento.oci.image import Manifest
@@ -92,10 +93,8 @@ class _Output:
 
     def write(self, data: bytes) -> None:
         """Write all of it. Raises UsageError, StorageUnusable, BrokenPipeError."""
-        view = memoryview(data)
         try:
-            while view:
-                view = view[os.write(self._fd, view) :]
+            write_all(self._fd, data)
         except BrokenPipeError:
             raise
         except OSError as error:
