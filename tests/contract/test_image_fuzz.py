@@ -11,6 +11,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from bento.drivers.image.seams import make_seam
 from bento.drivers.image.shelf import Unpacked
 from bento.drivers.image.unpack import unpack
 from bento.errors import UsageError
+from bento.files import tarstream
 
 from support.layers import Entry, file, symlink, tar
 from support.stacks import tree
@@ -155,7 +157,9 @@ def test_odd_seams(ground: Path, lower: bytes, upper: bytes) -> None:
                 return
             (shelf / "seam").mkdir()
             try:
-                is_made = make_seam(above[0], above[1].implied, [shelf / "below"], shelf / "seam")
+                with tarstream.Stream(BytesIO(upper).read) as stream:
+                    read = tarstream.entries(stream)
+                    is_made = make_seam(above[0], above[1], [shelf / "below"], shelf / "seam", read)
             except UsageError:
                 return
             assert is_made or not os.listdir(shelf / "seam")

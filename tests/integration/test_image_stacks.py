@@ -132,6 +132,39 @@ CASES: dict[str, Case] = {
         [[directory("d", 0o700), file("d/a")], [opaque("d"), file("d/b")]],
         {"d": ("drwx------", 0), "d/b": ("-rw-r--r--", 0)},
     ),
+    "a link that gives way after something went through it": (
+        [
+            [directory("r"), symlink("a", "r"), symlink("b", "/"), symlink("c", "r")],
+            [file("a/x"), directory("a"), file("a/y"), file("c/z"), whiteout("c"), file("c/w"), file("b/r/v")],
+        ],
+        {
+            "r/x": ("-rw-r--r--", 0), "a": ("drwxr-xr-x", 0), "a/y": ("-rw-r--r--", 0), "r/z": ("-rw-r--r--", 0),
+            "c/w": ("-rw-r--r--", 0), "b": ("lrwxrwxrwx", 0), "r/v": ("-rw-r--r--", 0),
+        },
+    ),
+    "a link that gives way to what goes through another": (
+        [
+            [symlink("a", "/"), symlink("b", "/"), symlink("c", "/")],
+            [file("a/x"), directory("b/a"), file("a/y"), directory("b/c"), file("c/z")],
+        ],
+        {"x": ("-rw-r--r--", 0), "a": ("drwxr-xr-x", 0), "a/y": ("-rw-r--r--", 0), "c/z": ("-rw-r--r--", 0)},
+    ),
+    "what comes to a place by two names is the last": (
+        [[directory("r", 0o700), symlink("b", "/")], [file("r/x"), file("b/r", b"now a file")]],
+        {"r": ("-rw-r--r--", 0), "b": ("lrwxrwxrwx", 0)},
+    ),
+    "a layer that hides all below it, after something went through a link": (
+        [[directory("r"), file("r/old"), symlink("a", "r")], [file("a/x"), file(".wh..wh..opq", b""), file("r/y")]],
+        {"r/x": ("-rw-r--r--", 0), "r/y": ("-rw-r--r--", 0)},
+    ),
+    "a deletion of what is not there is not to be seen": (
+        [
+            [directory("d"), whiteout("d/nothing"), file("d/x"), whiteout("nothing")],
+            [directory("d"), opaque("d"), whiteout("d/x"), whiteout("d/other"), file("d/y")],
+            [whiteout("e/nothing"), directory("e")],
+        ],
+        {"d/y": ("-rw-r--r--", 0), "e": ("drwxr-xr-x", 0)},
+    ),
     "three layers": (
         [[directory("d", 0o700)], [file("d/a")], [file("d/e/b")], [file("d/e/c")]],
         {"d": ("drwx------", 0), "d/e": ("drwxr-xr-x", 0), "d/e/c": ("-rw-r--r--", 0)},
@@ -156,8 +189,8 @@ def test_what_a_layer_leaves_unsaid_is_what_lies_below(ground: Path) -> None:
 def test_a_file_below_that_should_be_a_directory_gives_way(ground: Path) -> None:
     """As with Podman; umoci refuses such an image."""
     base = Path(tempfile.mkdtemp(dir=ground))
-    made = bundle([tar([file("f"), symlink("l", "f")]), tar([file("f/x"), file("l/y")])])
-    assert set(mounted(base, adopt(base, made))) == {".", "f", "f/x", "l", "l/y"}
+    made = bundle([tar([file("f"), file("g"), symlink("l", "g")]), tar([file("f/x"), file("l/y")])])
+    assert set(mounted(base, adopt(base, made))) == {".", "f", "f/x", "g", "g/y", "l"}
 
 
 def test_seams_are_made_once_shared_and_removed_with_their_images(ground: Path) -> None:

@@ -26,13 +26,14 @@ class Stack:
         self._tree: dict[str, str] = {}  # path -> kind: d, f, l
         self._leads_to: dict[str, str] = {}  # links to directories
         self._below: set[str] = set()  # links of lower layers
-        self._touched: dict[str, str] = {}  # what this layer made -> under which name
-        self._files: list[str] = []
+        self._touched: set[str] = set()  # what this layer made
+        self._names: dict[str, str] = {}  # of its entries -> kind, and of what they lie in -> ""
+        self._files: list[tuple[str, str]] = []  # names of its files, and of the directories these are in
         self._entries: list[Entry] = []
 
     def layer(self) -> list[Entry]:
         """Return the entries of the next layer."""
-        self._entries, self._touched, self._files = [], {}, []
+        self._entries, self._touched, self._names, self._files = [], set(), {}, []
         self._below = {path for path, kind in self._tree.items() if kind == "l"}
         for _ in range(self._data.draw(st.integers(1, 7))):
             act = self._one_of(
@@ -53,33 +54,53 @@ class Stack:
     def _directories(self) -> list[str]:
         return ["", *sorted(path for path, kind in self._tree.items() if kind == "d")]
 
-    def _new(self) -> tuple[str, str] | None:
-        """Return a path that this layer may make, and the name to give the entry, which may go through a link."""
+    def _ways(self) -> list[str]:
+        """Return the links of lower layers to directories that are there still."""
+        return sorted(self._below.difference(self._touched).intersection(self._leads_to))
+
+    def _way(self, directory: str) -> str:
+        """Return a name for a directory, which may be that of a link."""
+        return self._one_of(directory, *(link for link in self._ways() if self._leads_to[link] == directory))
+
+    def _new(self, *, is_directory: bool = False) -> tuple[str, str, str] | None:
+        """Return a path that this layer may make, the name to give the entry, and that of its directory."""
         parent, name = self._one_of(*self._directories()), self._one_of(*_NAMES)
         path = posixpath.join(parent, name)
         above = posixpath.dirname(path)
         if self._is_touched(path) or self._tree.get(above, "d") != "d":
             return None
-        ways = [link for link in sorted(self._below.difference(self._touched)) if self._leads_to.get(link) == parent]
-        ways = [link for link in ways if not f"{link}/".startswith(f"{path}/")]
-        way = self._one_of("", *ways)
-        if not way and self._data.draw(st.booleans()):
+        way = self._way(parent)
+        entry_name = posixpath.join(way, name)
+        replaces_way = way != parent and f"{way}/".startswith(f"{path}/")
+        if replaces_way or not self._is_free(entry_name, is_directory=is_directory):
+            return None
+        if way == parent and self._data.draw(st.booleans()):
             self._describe(above)
-        if way:
-            self._touched.setdefault(f"{way}/.", "")  # stays a link: replaced later, the order would matter
         self._forget(path)
         self._imply(above)
-        return path, posixpath.join(way or parent, name)
+        return path, entry_name, way
 
     def _is_touched(self, path: str) -> bool:
         return any(each == path or each.startswith(f"{path}/") for each in self._touched)
+
+    def _is_free(self, name: str, *, is_directory: bool = False) -> bool:
+        """Whether the layer, alone, has room for such an entry: one for each name, and nothing in what is a file."""
+        kind = self._names.get(name)
+        if kind is not None and (kind or not is_directory):
+            return False
+        above = posixpath.dirname(name)
+        while above:
+            if self._names.get(above, "d") not in ("", "d"):
+                return False
+            above = posixpath.dirname(above)
+        return True
 
     def _describe(self, path: str) -> None:
         """Give entries to a directory and those above it, as most tools do."""
         parts = path.split("/") if path else []
         for number in range(len(parts)):
             each = "/".join(parts[: number + 1])
-            if each not in self._touched:
+            if each not in self._touched and self._is_free(each, is_directory=True):
                 self._add(each, layers.directory(each, **self._fields()), "d")
 
     def _imply(self, path: str) -> None:
@@ -98,21 +119,26 @@ class Stack:
             # umoci has the kernel hand a set-group-ID bit down to directories that no entry describes: its accident.
             entry.fields["mode"] &= ~0o2000
         self._entries.append(entry)
-        self._touched[path] = entry.name
+        self._names[entry.name] = kind
+        above = posixpath.dirname(entry.name)
+        while above:
+            self._names.setdefault(above, "")
+            above = posixpath.dirname(above)
+        self._touched.add(path)
         self._tree[path] = kind
 
     def _file(self) -> None:
         if new := self._new():
             content = self._data.draw(st.binary(max_size=8))
             self._add(new[0], layers.file(new[1], content, **self._fields()), "f")
-            self._files.append(new[1])
+            self._files.append((new[1], new[2]))
 
     def _directory(self) -> None:
         path = self._one_of(*self._directories())
         if path and self._data.draw(st.booleans()):
-            if path not in self._touched:
+            if path not in self._touched and self._is_free(path, is_directory=True):
                 self._add(path, layers.directory(path, **self._fields()), "d")
-        elif new := self._new():
+        elif new := self._new(is_directory=True):
             self._add(new[0], layers.directory(new[1], **self._fields()), "d")
 
     def _link(self) -> None:
@@ -131,49 +157,54 @@ class Stack:
         kind = self._one_of("fifo", "device", "hard")
         if (new := self._new()) is None:
             return
-        if kind == "hard" and self._files:
-            self._add(new[0], layers.hardlink(new[1], self._one_of(*self._files)), "f")
+        files = [name for name, way in self._files if way not in self._below or way in self._ways()]
+        if kind == "hard" and files:
+            self._add(new[0], layers.hardlink(new[1], self._one_of(*files)), "f")
         elif kind == "fifo":
             self._add(new[0], layers.fifo(new[1], **self._fields()), "f")
         else:
             self._add(new[0], layers.device(new[1], 1, 3, **self._fields()), "f")
 
+    def _untouched(self) -> str:
+        return self._one_of("", *(path for path in sorted(self._tree) if not self._is_touched(path)))
+
     def _delete(self) -> None:
-        there = [path for path in sorted(self._tree) if not self._is_touched(path)]
-        if there:
-            path = self._one_of(*there)
+        nowhere = posixpath.join(self._one_of(*self._directories()), "nothing")
+        path = self._one_of(self._untouched(), nowhere)
+        entry = layers.whiteout(posixpath.join(self._way(posixpath.dirname(path)), posixpath.basename(path)))
+        if path and self._is_free(entry.name):
             self._forget(path)
-            self._add(path, layers.whiteout(path), "gone")
+            self._add(path, entry, "gone")
             del self._tree[path]
 
     def _opaque(self) -> None:
         path = self._one_of(*self._directories())
-        if not path or self._is_touched(path):
+        inner = f"{path}/{self._one_of(*_NAMES[:3])}"
+        if not path or self._is_touched(path) or not self._is_free(inner):
             return
         if self._data.draw(st.booleans()):
             self._describe(path)
-        marker, inner = layers.opaque(path), f"{path}/{self._one_of(*_NAMES[:3])}"
         self._forget(path)
         self._imply(path)
-        made = layers.file(inner, b"new", **self._fields())
-        self._entries += self._one_of([marker, made], [made, marker])
-        self._tree[inner] = "f"
-        self._touched |= {inner: inner, f"{path}/.wh..wh..opq": ""}
+        made = [(f"{path}/.", layers.opaque(path), "d"), (inner, layers.file(inner, b"new", **self._fields()), "f")]
+        for place, entry, kind in made if self._data.draw(st.booleans()) else reversed(made):
+            self._add(place, entry, kind)
+        del self._tree[f"{path}/."]
 
     def _again(self) -> None:
         """Delete something, and make something else of the same name."""
-        there = [path for path in sorted(self._tree) if not self._is_touched(path)]
-        if not there:
+        path = self._untouched()
+        if not path or not self._is_free(layers.whiteout(path).name) or not self._is_free(path, is_directory=True):
             return
-        path = self._one_of(*there)
         self._forget(path)
         self._imply(posixpath.dirname(path))
-        self._entries.append(layers.whiteout(path))
-        if self._data.draw(st.booleans()):
+        self._add(path, layers.whiteout(path), "gone")
+        if self._is_free(path) and self._data.draw(st.booleans()):
             self._add(path, layers.file(path, b"again", **self._fields()), "f")
         else:
             self._add(path, layers.directory(path, **self._fields()), "d")
-            self._add(f"{path}/a", layers.file(f"{path}/a", b"again", **self._fields()), "f")
+            if self._is_free(f"{path}/a"):
+                self._add(f"{path}/a", layers.file(f"{path}/a", b"again", **self._fields()), "f")
 
 
 def tree(path: Path) -> dict[str, tuple[object, ...]]:

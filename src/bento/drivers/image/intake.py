@@ -6,9 +6,10 @@ import concurrent.futures
 import fcntl
 import hashlib
 import os
+import tarfile
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ from bento.command import run
 from bento.drivers.image.base import Record, nothing
 from bento.drivers.image.seams import make_seam, seam_name
 from bento.drivers.image.shelf import SEALED, Shelf, Unpacked, is_sealed, read_about
-from bento.drivers.image.unpack import hash_unpacked, unpack
+from bento.drivers.image.unpack import hash_unpacked, read_entries, unpack
 from bento.errors import NotFound, StorageUnusable, UsageError
 from bento.kernel.tree import remove_tree
 from bento.model.image import Image
@@ -121,7 +122,7 @@ class StoreIntake:
             self._verify(config.diff_ids, manifest.layers)
             self._seal((digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)))
             try:
-                stack = self._stack(config.diff_ids)
+                stack = self._stack(config.diff_ids, manifest.layers)
             except FileNotFoundError:
                 if not self._missing(wanted):
                     raise
@@ -257,20 +258,27 @@ class StoreIntake:
         self._diff_ids[digest] = diff_id
         return diff_id
 
+    def _entries(self, archive: str) -> Generator[tarfile.TarInfo, None, None]:
+        fd = self._open(archive)
+        try:
+            yield from read_entries(fd, self._check_cancelled)
+        finally:
+            os.close(fd)
+
     def _check_cancelled(self) -> None:
         if self._is_cancelled:
             raise concurrent.futures.CancelledError
 
-    def _stack(self, diff_ids: tuple[str, ...]) -> list[str]:
+    def _stack(self, diff_ids: tuple[str, ...], layers: Sequence[Descriptor]) -> list[str]:
         """Return what is to be mounted, lowest first: layers, and seams between them. Makes the seams that are missing.
 
-        Raises UsageError when they are too many, or contradict each other, FileNotFoundError when one has gone.
+        Raises UsageError when they are too many, FileNotFoundError when one has gone.
         """
         stack: list[str] = []
-        for number, diff_id in enumerate(diff_ids):
+        for number, (diff_id, layer) in enumerate(zip(diff_ids, layers, strict=True)):
             about = self._about(diff_id)
             below = [each for each in stack if each != diff_id]  # overlayfs takes each once, and hides the lower one
-            seam = self._seam(diff_ids[: number + 1], about, below) if below and about.implied else None
+            seam = self._seam(diff_ids[: number + 1], layer.digest, about, below) if below and about.implied else None
             stack = [*(() if about.is_opaque else below), diff_id, *([seam] if seam else ())]
         if set(stack).intersection(self._unpacked).difference(diff_ids):
             self._write_out()
@@ -278,15 +286,17 @@ class StoreIntake:
             raise UsageError(f"the image needs {len(stack)} layers; overlayfs stacks at most {LAYERS_MAX}")
         return stack
 
-    def _seam(self, diff_ids: tuple[str, ...], about: Unpacked, below: list[str]) -> str | None:
-        """Return the seam on top of the last of these layers; None when there need be none."""
+    def _seam(self, diff_ids: tuple[str, ...], archive: str, about: Unpacked, below: list[str]) -> str | None:
+        """Return the seam on top of the last of these layers, whose archive that is; None when there need be none."""
         seam = f"sha256:{seam_name(diff_ids)}"
         if not self._missing([seam]):
             return seam
         target = self._layers / os.urandom(8).hex()
         target.mkdir()
-        implied = [path for path in about.implied if not (path and about.is_opaque)]
-        if not make_seam(self._path(diff_ids[-1]), implied, [self._path(each) for each in reversed(below)], target):
+        lower = [self._path(each) for each in reversed(below)]
+        with closing(self._entries(archive)) as entries:
+            is_made = make_seam(self._path(diff_ids[-1]), about, lower, target, entries)
+        if not is_made:
             target.rmdir()
             return None
         self._store.about(target).write_bytes(msgspec.json.encode(Unpacked(size_bytes=0)))

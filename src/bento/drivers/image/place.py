@@ -1,12 +1,11 @@
 """Making the entries of a layer's archive in a directory, and nowhere else.
 
-What comes out is a layer as overlayfs wants it: a deletion is a character device 0:0, an emptied directory has the
-attribute ``trusted.overlay.opaque`` (kernel, Documentation/filesystems/overlayfs.rst; image-spec, layer.md).
+What comes out is a layer as overlayfs wants it, see ``whiteouts``.
 
 No path is ever followed from the outside: directories are opened by openat2(2) with RESOLVE_BENEATH, which refuses
 every link that would leave the directory, and each entry is made by its last name below such a descriptor,
-exclusively. A name may lead through links of the same layer, which a later entry may replace: what is remembered of a
-directory is remembered under its real path.
+exclusively: a layer has one entry for each place (image-spec, layer.md, "Distributable Format"), and nothing that an
+entry has made is replaced. So a name that leads through links of the same layer always leads to the same place.
 
 Directories get their owner, mode, attributes and times last: a set-group-ID bit or a default ACL would be inherited,
 and every new entry would change the times.
@@ -16,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import os
-import posixpath
 import stat
 import tarfile
 from collections.abc import Iterable
@@ -25,18 +23,14 @@ from typing import Final
 
 from msgspec import Struct
 
+from bento.drivers.image.whiteouts import OPAQUE_ATTRIBUTE, deletion_of, is_marked, is_whiteout, make_whiteout
 from bento.errors import KernelError, UsageError
 from bento.files.output import write_all
 from bento.files.tarheader import Meta, device_of, meta_of, no_nul, path_of
 from bento.files.tarstream import Stream
 from bento.kernel.rootfs import open_beneath, open_without_links
-from bento.kernel.tree import remove_tree
 
-_WHITEOUT: Final = ".wh."
-_OPAQUE: Final = ".wh..wh..opq"
-_AUFS: Final = ".wh..wh."
-"""What aufs keeps for itself: directories of hard links and of orphans."""
-OPAQUE_ATTRIBUTE: Final = "trusted.overlay.opaque"
+_BROKEN: Final = "the image specification forbids it: build the image anew"
 _OPEN_DIRECTORIES: Final = 64
 _NEW: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -62,6 +56,8 @@ class Placer:
         self._open: dict[str, _Directory] = {"": _Directory(self._root, "")}  # by the names that entries have for them
         self._directories: dict[str, Meta] = {}  # by their real paths, and so are the implied ones
         self._implied: set[str] = set()
+        self._once_implied: set[str] = set()
+        self._names: set[str] = set()  # of entries that the directory itself would take twice
         self._has_opaque_root = False
 
     @property
@@ -74,6 +70,11 @@ class Placer:
         return tuple(sorted(own))
 
     @property
+    def once_implied(self) -> tuple[str, ...]:
+        """Directories of which the same holds up to some entry, and not in the end."""
+        return tuple(sorted(self._once_implied))
+
+    @property
     def has_opaque_root(self) -> bool:
         """Whether the layer hides all that is below it."""
         return self._has_opaque_root
@@ -82,22 +83,21 @@ class Placer:
         """Make one entry, in place of what is there under its name. Raises UsageError, OSError when the disk fails."""
         path = path_of(entry.name)
         parent, _, name = path.rpartition("/")
-        if not path:
-            if not entry.isdir():
-                raise UsageError(f"the entry {entry.name!r} has the place of the root directory")
-            self._directories[""] = meta_of(entry)
-        elif f"/{_WHITEOUT}" in f"/{path}":
-            self._delete(parent, name)
+        if is_marked(path):
+            self._check_first(path)
+            self._delete(path)
         elif entry.isdir():
+            self._check_first(path)
             self._make_directory(parent, name, entry)
+        elif not path:
+            raise UsageError(f"the entry {entry.name!r} has the place of the root directory")
         else:
+            directory = self._parent(parent)
             try:
-                self._make(self._parent(parent).fd, name, entry, stream)
+                self._make(directory.fd, name, entry, stream)
             except FileExistsError:
-                if entry.islnk() and path_of(entry.linkname) == path:
-                    return
-                self._remove(parent, name)
-                self._make(self._parent(parent).fd, name, entry, stream)
+                self._take_deletion(directory, name)
+                self._make(directory.fd, name, entry, stream)
 
     def finish(self) -> None:
         """Give the directories what is theirs, the deepest first."""
@@ -159,79 +159,77 @@ class Placer:
             return None
 
     def _forget_open(self) -> None:
-        """Names may mean other directories now."""
         for path, directory in self._open.items():
             if path:
                 os.close(directory.fd)
         self._open = {"": _Directory(self._root, "")}
 
+    def _check_first(self, path: str) -> None:
+        if path in self._names:
+            raise _twice(path)
+        self._names.add(path)
+
     def _make_directory(self, above: str, name: str, entry: tarfile.TarInfo | None) -> None:
         """Make a directory, or keep the one that is there; without ``entry`` because something is to lie in it."""
         parent = self._parent(above)
-        path = parent.below(name)
-        is_new, is_fresh = True, False
+        path = parent.below(name) if name else ""
+        is_new = is_fresh = False
         try:
-            os.mkdir(name, 0o755, dir_fd=parent.fd)
+            if name:
+                os.mkdir(name, 0o755, dir_fd=parent.fd)
+                is_new = True
         except FileExistsError:
-            there = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
-            is_new = not stat.S_ISDIR(there.st_mode)
-            if is_new:
-                if entry is None and not is_whiteout(there):
-                    raise UsageError(f"{path!r} is no directory, but something is to lie in it") from None
-                self._remove(above, name)
-                parent = self._parent(above)
+            if not stat.S_ISDIR(os.stat(name, dir_fd=parent.fd, follow_symlinks=False).st_mode):
+                self._take_deletion(parent, name, is_needed=entry is None)
                 os.mkdir(name, 0o755, dir_fd=parent.fd)
                 self._set_opaque(parent.fd, name)  # what was here before hid all that lies below
-                is_fresh = True
+                is_new = is_fresh = True
         if entry is not None:
             self._directories[path] = meta_of(entry)
-            self._implied.discard(path)
+            self._is_said_now(path)
         elif is_new:
             if not is_fresh:
                 self._implied.add(path)
             os.chmod(name, 0o755, dir_fd=parent.fd)  # whatever the umask
 
-    def _remove(self, above: str, name: str) -> None:
-        """Take away what is there: a later entry of the same name has its place."""
-        parent = self._parent(above)
-        mode = os.stat(name, dir_fd=parent.fd, follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode):
-            remove_tree(Path(f"/proc/self/fd/{parent.fd}/{name}"))
-            path = parent.below(name)
-            inside = f"{path}/"
-            for each in [each for each in self._directories if each == path or each.startswith(inside)]:
-                del self._directories[each]
-            self._implied = {each for each in self._implied if each != path and not each.startswith(inside)}
-        else:
-            os.unlink(name, dir_fd=parent.fd)
-        if not stat.S_ISREG(mode):
-            self._forget_open()
+    def _is_said_now(self, path: str) -> None:
+        if path in self._implied:
+            self._implied.remove(path)
+            self._once_implied.add(path)
 
-    def _delete(self, parent: str, name: str) -> None:
-        """Carry out a whiteout: what lies below under this name, or all that lies below in this directory, is hidden.
+    def _take_deletion(self, parent: _Directory, name: str, *, is_needed: bool = False) -> None:
+        """Take a deletion away: what is made in its place hides as much. Raises UsageError for all else that is there.
 
-        What the same layer has put there stays (layer.md, "Whiteouts").
+        ``is_needed``: only as a directory for something to lie in.
         """
-        first = next((part for part in parent.split("/") if part.startswith(_WHITEOUT)), name)
-        if first == _OPAQUE and not parent:
-            self._has_opaque_root = True
-        elif first == _OPAQUE and first is name:
-            os.setxattr(self._parent(parent).fd, OPAQUE_ATTRIBUTE, b"y")
-        elif first.startswith(_AUFS):
+        path = parent.below(name)
+        if not is_whiteout(os.stat(name, dir_fd=parent.fd, follow_symlinks=False)):
+            if is_needed or path in self._implied:
+                raise UsageError(f"{path!r} is no directory, but something is to lie in it", hint=_BROKEN)
+            raise _twice(path)
+        os.unlink(name, dir_fd=parent.fd)
+
+    def _delete(self, path: str) -> None:
+        """Carry out a whiteout. What the same layer has put there stays (layer.md, "Whiteouts")."""
+        deletion = deletion_of(path)
+        if deletion is None:
             return
-        elif first is not name or name[len(_WHITEOUT) :] in ("", ".", ".."):
-            raise UsageError(
-                f"{posixpath.join(parent, name)!r}: names that begin with {_WHITEOUT} are deletions; this is none"
-            )
-        else:
-            hidden = name[len(_WHITEOUT) :]
-            directory = self._parent(parent)
-            try:
-                os.mknod(hidden, stat.S_IFCHR, 0, dir_fd=directory.fd)
-            except FileExistsError:
-                if stat.S_ISDIR(os.stat(hidden, dir_fd=directory.fd, follow_symlinks=False).st_mode):
-                    self._set_opaque(directory.fd, hidden)
-                    self._implied.discard(directory.below(hidden))  # nothing of the one below is to be seen of it
+        if not deletion.parent and not deletion.name:
+            self._has_opaque_root = True
+            return
+        directory = self._parent(deletion.parent)
+        if not deletion.name:
+            os.setxattr(directory.fd, OPAQUE_ATTRIBUTE, b"y")
+            return
+        try:
+            make_whiteout(directory.fd, deletion.name)
+        except FileExistsError:
+            there = os.stat(deletion.name, dir_fd=directory.fd, follow_symlinks=False)
+            if is_whiteout(there):
+                raise _twice(path) from None
+            if stat.S_ISDIR(there.st_mode):
+                self._set_opaque(directory.fd, deletion.name)
+                self._is_said_now(directory.below(deletion.name))  # nothing of the one below is to be seen of it
 
     def _set_opaque(self, parent: int, name: str) -> None:
         os.setxattr(f"/proc/self/fd/{parent}/{name}", OPAQUE_ATTRIBUTE, b"y", follow_symlinks=False)
@@ -298,13 +296,12 @@ class Placer:
             os.close(source)
 
 
+def _twice(path: str) -> UsageError:
+    return UsageError(f"two entries have the place {path!r}", hint=_BROKEN)
+
+
 def _path_of(fd: int) -> str:
     return os.readlink(f"/proc/self/fd/{fd}")
-
-
-def is_whiteout(there: os.stat_result) -> bool:
-    """Whether this is what hides a name of the layers below."""
-    return stat.S_ISCHR(there.st_mode) and there.st_rdev == 0
 
 
 def _set_attributes(where: int | str, attributes: dict[str, bytes], *, is_regular: bool) -> None:

@@ -31,6 +31,7 @@ class Unpacked(Struct, frozen=True, kw_only=True):
 
     size_bytes: int  # what its files hold
     implied: tuple[str, ...] = ()  # directories that it has without saying of what mode and owner; "" is the root
+    once_implied: tuple[str, ...] = ()  # and such as it has described, or emptied, after something was put in them
     is_opaque: bool = False  # it hides all layers below it
     archives: tuple[str, ...] = ()  # digests of what was seen to unpack to it, packed or not
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+import tarfile
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -90,6 +91,12 @@ def hash_unpacked(source_fd: int, algorithm: str, check: Callable[[], None]) -> 
     return stream.digest
 
 
+def read_entries(source_fd: int, check: Callable[[], None]) -> Generator[tarfile.TarInfo, None, None]:
+    """Yield the headers of an archive that was unpacked before. Blocks, raises as ``hash_unpacked`` does."""
+    with _unpacked(source_fd) as fd, Stream(partial(os.read, fd), watch=lambda _: check()) as stream:
+        yield from entries(stream)
+
+
 def decompressor(head: bytes) -> str | None:
     """Return the program that unpacks what begins like this; None when it is not packed. Raises MissingTool."""
     for magic, programs, package in _DECOMPRESSORS:
@@ -115,8 +122,12 @@ def _fill(fd: int, target: Path, algorithm: str, check: Callable[[], None]) -> t
                     room.look()
             with _blaming("a directory"):
                 placer.finish()
-        unpacked = Unpacked(size_bytes=placer.size_bytes, implied=placer.implied, is_opaque=placer.has_opaque_root)
-        return stream.digest, unpacked
+        return stream.digest, Unpacked(
+            size_bytes=placer.size_bytes,
+            implied=placer.implied,
+            once_implied=placer.once_implied,
+            is_opaque=placer.has_opaque_root,
+        )
     finally:
         placer.close()
 
