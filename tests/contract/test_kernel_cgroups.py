@@ -71,6 +71,10 @@ def _join_then(groups: cgroup.Cgroups, program: str) -> list[str]:
     return [sys.executable, "-c", f"import os\n{moves}{program}"]
 
 
+def _joined(path: str) -> list[str]:
+    return Path(path, "cgroup.procs").read_text().split()
+
+
 @pytest.fixture
 def start(groups: cgroup.Cgroups) -> Iterator[Callable[[str], command.Child]]:
     children: list[command.Child] = []
@@ -78,7 +82,7 @@ def start(groups: cgroup.Cgroups) -> Iterator[Callable[[str], command.Child]]:
     def begin(program: str) -> command.Child:
         children.append(command.spawn(_join_then(groups, program)))
         deadline = time.monotonic() + LIMIT_S
-        while children[-1].pid not in groups.pids():
+        while not all(str(children[-1].pid) in _joined(path) for path in groups.paths.values()):
             assert time.monotonic() < deadline
             time.sleep(0.002)
         return children[-1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import fcntl
-import hashlib
 import os
 import tarfile
 import time
@@ -18,13 +17,13 @@ from msgspec.structs import replace
 
 from bento.command import run
 from bento.drivers.image.base import Record, nothing
+from bento.drivers.image.blobs import HeldBlobs, hash_file
 from bento.drivers.image.seams import make_seam, seam_name
-from bento.drivers.image.shelf import SEALED, Shelf, Unpacked, is_sealed, read_about
+from bento.drivers.image.shelf import Shelf, Unpacked, read_about
 from bento.drivers.image.unpack import hash_unpacked, read_entries, unpack
-from bento.errors import NotFound, StorageUnusable, UsageError
+from bento.errors import StorageUnusable, UsageError
 from bento.kernel.tree import remove_tree
 from bento.model.image import Image
-from bento.model.reference import is_digest
 from bento.oci.image import (
     CONFIG_MAX_BYTES,
     LAYERS_MAX,
@@ -44,37 +43,17 @@ _CHUNK_BYTES: Final = 1 << 20
 _WORKERS_MAX: Final = 8
 
 
-class StoreIntake:
+class StoreIntake(HeldBlobs):
     """An Intake of the ImageStore: everything new is in ``directory`` until ``adopt`` moves it to its place."""
 
     def __init__(self, store: Shelf, directory: Path, lock: int) -> None:
-        self._store = store
-        self._blobs = directory / "blobs"
+        super().__init__(store, directory / "blobs")
         self._layers = directory / "layers"
         self._lock = lock
         self._unpacked: dict[str, Path] = {}  # by DiffID
         self._diff_ids: dict[str, str] = {}  # what was computed here, by the digest of the archive
         self._is_cancelled = False
-        self._blobs.mkdir()
         self._layers.mkdir()
-
-    def add_blob(self, source_fd: int) -> str:
-        """Copy what is to be read into a blob; return its digest. Blocks until the end of file."""
-        digest = hashlib.sha256()
-        path = self._blobs / f"new-{os.urandom(4).hex()}"
-        with open(path, "xb", buffering=0) as blob:
-            while chunk := os.read(source_fd, _CHUNK_BYTES):
-                digest.update(chunk)
-                view = memoryview(chunk)
-                while view:
-                    view = view[blob.write(view) :]
-        return self._named(path, f"sha256:{digest.hexdigest()}")
-
-    def add_bytes(self, content: bytes) -> str:
-        """Make a blob of these bytes; return its digest. Idempotent."""
-        path = self._blobs / f"new-{os.urandom(4).hex()}"
-        path.write_bytes(content)
-        return self._named(path, f"sha256:{hashlib.sha256(content).hexdigest()}")
 
     def add_layer(self, digest: str) -> str:
         """Unpack a blob that is a layer; return its DiffID."""
@@ -83,15 +62,6 @@ class StoreIntake:
             return self._unpack(fd, "sha256", digest)
         finally:
             os.close(fd)
-
-    def blob_size(self, digest: str) -> int:
-        """Return how many bytes a blob has. Raises NotFound."""
-        return self._pin(digest).stat().st_size
-
-    def blob_head(self, digest: str) -> bytes:
-        """Return the first bytes of a blob."""
-        with open(self._pin(digest), "rb") as blob:
-            return blob.read(16)
 
     def is_empty(self, diff_id: str) -> bool:
         """Whether a layer of ``add_layer`` has no files."""
@@ -146,39 +116,6 @@ class StoreIntake:
             raise UsageError("the index of the image leads to another index", hint="it is damaged")
         return digest, parsed
 
-    def _named(self, path: Path, digest: str) -> str:
-        os.rename(path, self._blobs / digest)
-        return digest
-
-    def _pin(self, digest: str) -> Path:
-        """Return a name of our own for a blob: it stays when somebody removes it."""
-        if not is_digest(digest):
-            raise UsageError(f"bad digest {digest!r}", hint="it is sha256: and 64 digits, or sha512: and 128")
-        own = self._blobs / digest
-        if not own.exists():
-            try:
-                os.link(self._store.blob(digest), own, follow_symlinks=False)
-            except FileNotFoundError:
-                raise NotFound(f"the blob {digest} is missing", hint="fetch the image again") from None
-        return own
-
-    def _open(self, digest: str) -> int:
-        return os.open(self._pin(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-
-    def _read(self, descriptor: Descriptor, limit_bytes: int) -> bytes:
-        """Return a small blob that is what its descriptor says; -1 is any size."""
-        path = self._pin(descriptor.digest)
-        size = path.stat().st_size
-        if size > limit_bytes:
-            raise UsageError(f"{descriptor.digest} has {size} bytes; at most {limit_bytes} are read of such a document")
-        if descriptor.size not in (-1, size):
-            raise UsageError(f"{descriptor.digest} has {size} bytes, not {descriptor.size} as the manifest says")
-        content = path.read_bytes()
-        algorithm, _, digits = descriptor.digest.partition(":")
-        if hashlib.new(algorithm, content).hexdigest() != digits:
-            raise UsageError(f"{descriptor.digest} is damaged: its content has another digest", hint="fetch it again")
-        return content
-
     def _missing(self, wanted: Iterable[str]) -> list[str]:
         return [diff_id for diff_id in wanted if diff_id not in self._unpacked and not self._place(diff_id).is_dir()]
 
@@ -221,17 +158,6 @@ class StoreIntake:
             finally:
                 os.close(fd)
             self._diff_ids[layer.digest] = got
-
-    def _seal(self, digests: Iterable[str]) -> None:
-        """Have verified blobs on disk, and marked so, before anybody is told of them."""
-        for digest in digests:
-            fd = self._open(digest)
-            try:
-                if not is_sealed(os.fstat(fd)):
-                    os.fsync(fd)
-                    os.fchmod(fd, SEALED)
-            finally:
-                os.close(fd)
 
     def _unpack_verified(self, layer: Descriptor, diff_id: str) -> None:
         algorithm, _, digits = layer.digest.partition(":")
@@ -359,25 +285,6 @@ class StoreIntake:
         self._unpacked = {each: path for each, path in self._unpacked.items() if path.is_dir()}
         return [path for path, _ in self._store.withdraw(unused).values() if path is not None]
 
-    def _link_blob(self, digest: str) -> Path | None:
-        """Give a blob its place in the store; return that when there was none there before.
-
-        What lies there and is not marked as whole may be what a power cut has left: ours is put in its place.
-        """
-        own, place = self._blobs / digest, self._store.blob(digest)
-        place.parent.mkdir(mode=0o700, exist_ok=True)
-        try:
-            os.link(own, place)
-            return place
-        except FileExistsError:
-            there, ours = place.stat(), own.stat()
-        if not (is_sealed(there) and there.st_size == ours.st_size):
-            draft = self._blobs / f"new-{os.urandom(4).hex()}"
-            os.link(own, draft)
-            os.rename(draft, place)
-            draft.unlink(missing_ok=True)  # rename(2) does nothing with two names of one file
-        return None
-
     def _note_archive(self, diff_id: str, archive: str) -> None:
         """Keep beside a layer in its place that this archive unpacks to it: it need not be seen again."""
         place = self._store.about(self._place(diff_id))
@@ -403,13 +310,3 @@ class StoreIntake:
 def _check_diff_id(got: str, diff_id: str) -> None:
     if got != diff_id:
         raise UsageError(f"what it unpacks to is {got}, not {diff_id} as the configuration says")
-
-
-def hash_file(fd: int, algorithm: str) -> str:
-    """Return the hexadecimal digest of a whole file. Blocks."""
-    digest = hashlib.new(algorithm)
-    offset = 0
-    while chunk := os.pread(fd, _CHUNK_BYTES, offset):
-        digest.update(chunk)
-        offset += len(chunk)
-    return digest.hexdigest()

@@ -18,7 +18,8 @@ from bento import log
 from bento.drivers.image import loading, saving
 from bento.drivers.image.archive import read_archive
 from bento.drivers.image.base import ArchivedImage
-from bento.drivers.image.intake import StoreIntake, hash_file
+from bento.drivers.image.blobs import hash_file
+from bento.drivers.image.intake import StoreIntake
 from bento.drivers.image.shelf import Shelf, is_sealed
 from bento.drivers.image.source import Source
 from bento.errors import NotFound, UsageError
