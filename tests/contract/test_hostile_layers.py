@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from bento.drivers.image import apply, place, unpack
 from bento.drivers.image import transfer as transfers
-from bento.drivers.image import unpack
 from bento.drivers.image.shelf import read_about
 from bento.drivers.image.store import ImageStore
 from bento.errors import BentoError, NotFound, UsageError
@@ -515,6 +515,25 @@ class TestBombs:
         monkeypatch.setattr(tarstream, "ENTRIES_MAX", 20)
         adopt(ImageStore(root / "fits"), [file(str(number)) for number in range(20)])
         assert_refused(images, root, "more than 20 entries", [file(str(number)) for number in range(21)])
+
+    def test_more_directories_than_memory_has_room_for(
+        self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(place, "MEMORY_MAX_BYTES", 100_000)
+        adopt(ImageStore(root / "fits"), [directory(f"d{number}") for number in range(200)])
+        assert_refused(images, root, "directories", [directory(f"d{number}") for number in range(300)])
+        assert_refused(images, root, "directories", [whiteout(f"d{number}") for number in range(300)])
+        attributes = xattrs(user__a="x" * 60_000)
+        assert_refused(images, root, "attributes", [directory(f"d{number}", **attributes) for number in range(2)])
+
+    def test_more_files_than_memory_has_room_for_through_links(
+        self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(apply, "NODES_MAX", 20)
+        lower = [directory("r"), symlink("l", "r")]
+        assert len(adopt(images, lower, [file(f"l/{number}") for number in range(19)]).layers) == 3
+        with pytest.raises(UsageError, match="more than 20 files"):
+            adopt(images, lower, [file(f"l/{number}") for number in range(20)])
 
     def test_too_many_bytes(self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(unpack, "STREAM_MAX_BYTES", 1 << 20)

@@ -21,8 +21,7 @@ CHUNK_BYTES: Final = 256 << 10
 HEADER_MAX_BYTES: Final = 4 << 20
 """One file's headers: attributes have 64 KiB each at most (xattr(7)), names 4 KiB; real ones are below 100 KiB."""
 ENTRIES_MAX: Final = 4_000_000
-"""Entries of one layer. The largest images that are used have some hundred thousand files. Of a directory about 430
-bytes are kept in memory until all is unpacked."""
+"""Entries of one layer. The largest images that are used have some hundred thousand files."""
 STREAM_MAX_BYTES: Final = 1 << 40
 """Of one layer, uncompressed: more than any image has, and what a file of a few hundred MB can claim to be."""
 _SIZE_MAX: Final = 2**63 - 1

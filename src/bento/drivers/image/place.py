@@ -32,6 +32,10 @@ from bento.kernel.rootfs import open_beneath, open_without_links
 
 _BROKEN: Final = "the image specification forbids it: build the image anew"
 _OPEN_DIRECTORIES: Final = 64
+MEMORY_MAX_BYTES: Final = 1 << 30
+"""What may be kept of a layer's directories and deletions until all of it is unpacked: more than a million of them."""
+_EACH_BYTES: Final = 400
+"""What one of them takes, besides its name and its attributes (measured)."""
 _NEW: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -58,6 +62,7 @@ class Placer:
         self._implied: set[str] = set()
         self._once_implied: set[str] = set()
         self._names: set[str] = set()  # of entries that the directory itself would take twice
+        self._memory_bytes = 0
         self._has_opaque_root = False
 
     @property
@@ -84,10 +89,10 @@ class Placer:
         path = path_of(entry.name)
         parent, _, name = path.rpartition("/")
         if is_marked(path):
-            self._check_first(path)
+            self._check_first(path, entry)
             self._delete(path)
         elif entry.isdir():
-            self._check_first(path)
+            self._check_first(path, entry)
             self._make_directory(parent, name, entry)
         elif not path:
             raise UsageError(f"the entry {entry.name!r} has the place of the root directory")
@@ -164,10 +169,13 @@ class Placer:
                 os.close(directory.fd)
         self._open = {"": _Directory(self._root, "")}
 
-    def _check_first(self, path: str) -> None:
+    def _check_first(self, path: str, entry: tarfile.TarInfo) -> None:
         if path in self._names:
             raise _twice(path)
         self._names.add(path)
+        self._memory_bytes += _EACH_BYTES + 2 * len(path) + sum(map(len, entry.pax_headers.values()))
+        if self._memory_bytes > MEMORY_MAX_BYTES:
+            raise UsageError("it has more directories and deletions, or more attributes of them, than any image needs")
 
     def _make_directory(self, above: str, name: str, entry: tarfile.TarInfo | None) -> None:
         """Make a directory, or keep the one that is there; without ``entry`` because something is to lie in it."""

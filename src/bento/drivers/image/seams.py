@@ -98,12 +98,21 @@ def _applied(
     applied = Applied(layer, below)
     for entry in entries:
         applied.apply(entry)
-    nodes = dict(applied.nodes)
+    nodes = applied.nodes()
     for path in sorted({*about.implied, *about.once_implied}):
         parent = nodes.get(path.rpartition("/")[0])
         if path not in nodes and parent is not None and parent.is_directory:
-            nodes[path] = Node(model=applied.below(path))
+            nodes[path] = Node(model=None if _is_hidden(nodes, path) else find(below, path))
     return nodes
+
+
+def _is_hidden(nodes: dict[str, Node], path: str) -> bool:
+    """Whether one of the directories that something lies in hides what lies below."""
+    while path:
+        path = path.rpartition("/")[0]
+        if nodes[path].is_cut:
+            return True
+    return False
 
 
 class _Seam:
