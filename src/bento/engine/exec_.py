@@ -181,8 +181,8 @@ def _launch(
     with _root(parts, container, run, options.user) as root:
         runtime.write_process(container, options, bundle=bundle, root=root, path=spec_path)
     # As for the container itself (start): so that the process is in the container's cgroup2, too.
-    is_lodged = container.spec.system and not runtime.sees_cgroup2
-    lodging = parts.processes.lodge(container.id) if is_lodged else None
+    needs_cgroup2 = container.spec.system and not runtime.sees_cgroup2
+    lodging = parts.processes.lodge(container.id, needs_cgroup2=needs_cgroup2)
     launch = ExecLaunch(
         container_id=container.id,
         exec_id=session.id,
@@ -192,7 +192,7 @@ def _launch(
         process_spec=spec_path,
         command=options.command[0],
         is_attached=is_attached,
-        entry_fd=lodging.entry_fd if lodging else None,
+        enter=lodging.enter if lodging else None,
     )
 
     def inside() -> ExecLaunched:

@@ -7,6 +7,7 @@ host's mount table never shows it, and the kernel releases it when they end.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -171,14 +172,14 @@ def _create_sandbox(
     remove_tree(run_dir)  # of an earlier run that the machine did not survive
     run_dir.mkdir(parents=True, mode=0o700)
     attend(parts, container.id)  # while we are at it, so that the monitor of a failed start runs no helper
-    is_lodged = container.spec.system and not runtime.sees_cgroup2
-    lodging = parts.processes.lodge(container.id) if is_lodged else None
+    needs_cgroup2 = container.spec.system and not runtime.sees_cgroup2
+    lodging = parts.processes.lodge(container.id, needs_cgroup2=needs_cgroup2)
 
-    entry_fd = lodging.entry_fd if lodging else None
+    enter = lodging.enter if lodging else None
     try:
         with sharing.namespaces(parts, container.spec.pid) as shared:
             result = parts.in_private_mounts(
-                lambda: _create_inside(parts, container, runtime, bundle, shared, entry_fd, kept_fds)
+                lambda: _create_inside(parts, container, runtime, bundle, shared, enter, kept_fds)
             )
         if lodging is not None:
             lodging.leave(result[0].monitor_pid)
@@ -194,7 +195,7 @@ def _create_inside(
     runtime: RuntimeDriver,
     bundle: Path,
     shared: list[dict[str, str]],
-    entry_fd: int | None,
+    enter: Callable[[int], None] | None,
     kept_fds: tuple[int, ...],
 ) -> tuple[Launched, tuple[str, ...]]:
     """What happens in the private mount namespace."""
@@ -217,7 +218,7 @@ def _create_inside(
         log_max_bytes=make_room(bundle / "log", container.spec.log_max_bytes),
         command=container.spec.argv[0],
         exit_command=exit_script(parts, container),
-        entry_fd=entry_fd,
+        enter=enter,
         kept_fds=kept_fds,
     )
     return parts.monitor.launch(launch), notes

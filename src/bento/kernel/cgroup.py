@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final, Literal, Self
 
 from bento.errors import DeadlineExceeded, InternalError, KernelError
@@ -53,29 +54,58 @@ def hierarchies() -> list[str]:
 
 
 class Lodging:
-    """A cgroup of version 2 on a hybrid host, for a container whose runtime does not see that hierarchy.
+    """The cgroups for a monitor, which it enters before it has its container made. Close it.
 
-    Who is in it when the runtime makes the container's cgroup namespace has it for the namespace's root: the monitor
-    enters by ``entry_fd`` before that, and leaves afterwards. Close it.
+    It is not in those of who has started it: systemd ends a unit, or a session, with all that is in its cgroup
+    (systemd.kill(5)), and would have the monitor pass SIGTERM on to the container. It is in the root of each hierarchy.
+
+    On a hybrid host, for a container whose runtime does not see version 2, it is in the container's own cgroup there:
+    who is in it when the runtime makes the container's cgroup namespace has it for that namespace's root. It leaves it
+    for the root afterwards.
     """
 
-    def __init__(self, name: str, root: str = "/sys/fs/cgroup/unified") -> None:
-        """Make it below the root of version 2. Raises KernelError."""
-        path = f"{root}/{name}"
-        try:
-            os.makedirs(path, exist_ok=True)
-            self.entry_fd = os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise KernelError("mkdir", error.errno or 0, error.strerror or "", path=path) from error
-        self._root = root
+    def __init__(self, name: str = "", unified: str = "/sys/fs/cgroup/unified") -> None:
+        """Open the way; make the cgroup ``name`` of version 2 when there is one. Raises KernelError."""
+        self._unified = unified
+        self._root_fds: list[int] = []
+        self._own_fd = -1
+        if name:
+            path = f"{unified}/{name}"
+            try:
+                os.makedirs(path, exist_ok=True)
+                self._own_fd = os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise KernelError("mkdir", error.errno or 0, error.strerror or "", path=path) from error
+        for root in _roots(_read("/proc/self/cgroup")):
+            with suppress(OSError):  # read-only: then it stays where it is
+                self._root_fds.append(os.open(f"{root}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is nowhere else than where this process is."""
+        return self._own_fd < 0 and not self._root_fds
+
+    def enter(self, pid: int) -> None:
+        """Move a process in. Raises KernelError when it cannot be moved to a cgroup of its container."""
+        for fd in self._root_fds:
+            with suppress(OSError):  # EBUSY: no root of the hierarchy, only of a cgroup namespace (cgroup-v2.rst)
+                os.write(fd, str(pid).encode())
+        if self._own_fd >= 0:
+            try:
+                os.write(self._own_fd, str(pid).encode())
+            except OSError as error:
+                raise KernelError("write", error.errno or 0, error.strerror or "", path="cgroup.procs") from error
 
     def leave(self, pid: int) -> None:
-        """Move a process to the hierarchy's root. No error when it is gone."""
-        _write(f"{self._root}/cgroup.procs", str(pid))
+        """Move a process out of the container's cgroup. No error when it is gone."""
+        if self._own_fd >= 0:
+            _write(f"{self._unified}/cgroup.procs", str(pid))
 
     def close(self) -> None:
         """Close it; the cgroup stays."""
-        os.close(self.entry_fd)
+        for fd in (*self._root_fds, self._own_fd):
+            if fd >= 0:
+                os.close(fd)
 
 
 class Cgroups:
@@ -238,6 +268,27 @@ def locate(membership: str, mounts: list[mountinfo.MountEntry]) -> dict[str, str
     Hierarchies that are not mounted, or in which the path lies outside the mounted part
     (another cgroup namespace's, cgroup_namespaces(7)), are left out.
     """
+    places = _places(mounts)
+    found = {}
+    for name, path in _memberships(membership):
+        place = places.get(name)
+        if place is None or path.startswith("/.."):
+            continue
+        base = place.root.rstrip("/")
+        if path == place.root or path.startswith(f"{base}/"):
+            found[name] = (place.target + path[len(base) :]).rstrip("/")
+    return found
+
+
+def _roots(membership: str) -> list[str]:
+    """Return the roots of the hierarchies in which a process is elsewhere, from its /proc/PID/cgroup."""
+    away = [name for name, path in _memberships(membership) if path != "/"]
+    places = _places(mountinfo.mount_table(os.getpid())) if away else {}
+    return sorted({places[name].target for name in away if name in places})
+
+
+def _places(mounts: list[mountinfo.MountEntry]) -> dict[str, mountinfo.MountEntry]:
+    """Return by controller where its hierarchy is mounted."""
     places: dict[str, mountinfo.MountEntry] = {}
     for entry in mounts:
         if entry.fstype == "cgroup2":
@@ -246,18 +297,15 @@ def locate(membership: str, mounts: list[mountinfo.MountEntry]) -> dict[str, str
             # Controllers are among the superblock's options; others there ("rw", "xattr") are no controller's name.
             for option in entry.options.split(","):
                 places.setdefault(option, entry)
-    found = {}
+    return places
+
+
+def _memberships(membership: str) -> Iterator[tuple[str, str]]:
     for line in membership.splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         for name in controllers.split(","):
-            place = places.get(name)
-            if place is None or path.startswith("/.."):
-                continue
-            base = place.root.rstrip("/")
-            if path == place.root or path.startswith(f"{base}/"):
-                found[name] = (place.target + path[len(base) :]).rstrip("/")
-    return found
+            yield name, path
 
 
 def _is_root(path: str) -> bool:

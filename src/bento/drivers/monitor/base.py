@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +24,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     command: str = ""  # what the container is to run, for error messages
     exit_command: tuple[str, ...] = ()  # run by the monitor after the exit file is written
     kept_fds: tuple[int, ...] = ()  # the monitor has them open until it ends
-    entry_fd: int | None = None  # the monitor's pid is written there before it does anything
+    enter: Callable[[int], None] | None = None  # called with the monitor's pid before that does anything
     timeout_s: float = 60.0  # for the runtime's create; virtual machines need seconds
 
 
@@ -45,7 +46,7 @@ class ExecLaunch(Struct, frozen=True, kw_only=True):
     process_spec: Path  # config.json's ``process``, for this one
     command: str = ""  # for error messages
     is_attached: bool = False
-    entry_fd: int | None = None  # as in Launch
+    enter: Callable[[int], None] | None = None  # as in Launch
     timeout_s: float = 30.0
 
 

@@ -54,17 +54,17 @@ class ConmonMonitor:
 
     def _spawn(self, launch: Launch, report_fd: int) -> Child:
         env = command.clean_environment() | {"_OCI_SYNCPIPE": str(report_fd)}
-        if launch.entry_fd is None:  # without _OCI_STARTPIPE conmon goes ahead at once
+        if launch.enter is None:  # without _OCI_STARTPIPE conmon goes ahead at once
             return command.spawn(self._argv(launch), env=env, pass_fds=(report_fd, *launch.kept_fds))
         wait_fd, go_fd = os.pipe2(os.O_CLOEXEC)
         try:
             env["_OCI_STARTPIPE"] = str(wait_fd)
             child = command.spawn(self._argv(launch), env=env, pass_fds=(report_fd, wait_fd, *launch.kept_fds))
             try:
-                os.write(launch.entry_fd, str(child.pid).encode())
-            except OSError as error:
+                launch.enter(child.pid)
+            except BaseException:
                 child.kill()
-                raise KernelError("write", error.errno or 0, error.strerror or "", path="cgroup.procs") from error
+                raise
             return child
         finally:
             os.close(wait_fd)

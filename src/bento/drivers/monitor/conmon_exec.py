@@ -98,11 +98,11 @@ class _Conmon:
             new_session=True,  # Ctrl-C is passed on to the process, and is not for its monitor
         )
         try:
-            if launch.entry_fd is not None:
-                os.write(launch.entry_fd, str(child.pid).encode())
-        except OSError as error:
+            if launch.enter is not None:
+                launch.enter(child.pid)
+        except BaseException:
             child.kill()
-            raise RuntimeFailed(f"conmon cannot enter the container's cgroup: {error.strerror}") from error
+            raise
         self._close(wait_fd, go_fd)  # conmon waits for a byte, or for this
         return child
 

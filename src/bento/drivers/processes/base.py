@@ -42,15 +42,16 @@ class Refusal(Struct, frozen=True):
 
 
 class Lodging(Protocol):
-    """A cgroup that a monitor is in while it has its container made. ``entry_fd``: a pid written there moves in."""
+    """The cgroups for a monitor: not those of who has started it, whose end shall not be the monitor's."""
 
-    entry_fd: int
+    def enter(self, pid: int) -> None:
+        """Move a process in, before it has a container made. Raises KernelError."""
 
     def leave(self, pid: int) -> None:
-        """Move a process out again."""
+        """Move it out of the container's own cgroup, once that is made."""
 
     def close(self) -> None:
-        """Close it; the cgroup stays."""
+        """Close it; the cgroups stay."""
 
 
 class ProcessDriver(Protocol):
@@ -77,8 +78,12 @@ class ProcessDriver(Protocol):
     def boot_id(self) -> str:
         """Return the id of this boot."""
 
-    def lodge(self, container_id: str) -> Lodging | None:
-        """Make the container's cgroup2, for a runtime that does not see that hierarchy; None on hosts with one only."""
+    def lodge(self, container_id: str, *, needs_cgroup2: bool) -> Lodging | None:
+        """Return where a monitor is to be; None when that is where this process is. Raises KernelError.
+
+        ``needs_cgroup2``: the runtime does not see that hierarchy, and the container is to have a cgroup of its own in
+        it: it is made, on hosts with both versions.
+        """
 
     def look(self, run: Run, number: int) -> tuple[Process, ...]:
         """Return every live process of the run, with what signal ``number`` would do to it."""

@@ -122,8 +122,8 @@ class FakeProcesses:
     def see_all_cgroups(self) -> None:
         """Nothing is hidden."""
 
-    def lodge(self, container_id: str) -> Lodging | None:
-        """There is one hierarchy only."""
+    def lodge(self, container_id: str, *, needs_cgroup2: bool) -> Lodging | None:
+        """It is where we are."""
         return None
 
     def find_method(self, run: Run) -> tuple[str, str]:

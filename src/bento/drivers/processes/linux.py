@@ -77,9 +77,10 @@ class LinuxProcesses:
         """See ProcessDriver."""
         return pidfd.boot_id()
 
-    def lodge(self, container_id: str) -> Lodging | None:
+    def lodge(self, container_id: str, *, needs_cgroup2: bool) -> Lodging | None:
         """See ProcessDriver."""
-        return Lodging(CGROUP_PREFIX + container_id) if mode() == "hybrid" else None
+        lodging = Lodging(CGROUP_PREFIX + container_id if needs_cgroup2 and mode() == "hybrid" else "")
+        return None if lodging.is_here else lodging
 
     def look(self, run: Run, number: int) -> tuple[Process, ...]:
         """See ProcessDriver. Zombies have exited and are left out."""
