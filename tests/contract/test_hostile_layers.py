@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from bento.drivers.image import apply, place, unpack
+from bento.drivers.image import apply, directories, seams, unpack
 from bento.drivers.image import transfer as transfers
-from bento.drivers.image.shelf import read_about
+from bento.drivers.image.shelf import Unpacked, read_about
 from bento.drivers.image.store import ImageStore
 from bento.errors import BentoError, NotFound, UsageError
 from bento.files import tarstream
@@ -134,6 +134,9 @@ REFUSED: dict[str, tuple[str, list[list[Entry]]]] = {
     "name-too-long": ("File name too long", [[file("x" * 256)]]),
     "path-too-long": ("more than 4095 bytes", [[file(f"{DEEP}/{'x' * 200}")]]),
     "too-deep": ("256 directories deep", [[file("a/" * 1900 + "x")]]),
+    "too-deep-through-a-link": (
+        "too long", [[directory(DEEP), symlink("l", DEEP), directory("l/" + "g" * 250)]]
+    ),
     "too-deep-a-target": ("256 directories deep", [[hardlink("x", "a/" * 1900 + "x")]]),
     "unknown-type": ("type", [[Entry("odd", {"type": b"Z"})]]),
     "odd-owner": ("owner", [[file("f", uid=2**33)]]),
@@ -271,8 +274,9 @@ class TestTaken:
 
     def test_a_device_0_0_would_be_a_deletion(self, images: ImageStore) -> None:
         """overlayfs knows no other: the same to it. umoci makes the device."""
-        made = top(adopt(images, [device("gone", 0, 0)]))
-        assert stat.S_ISCHR((made / "gone").stat().st_mode)
+        made = top(adopt(images, [directory("n"), device("n/gone", 0, 0)]))
+        assert stat.S_ISCHR((made / "n/gone").stat().st_mode)
+        assert os.getxattr(made / "n", "trusted.overlay.origin") == b""
 
     def test_the_longest_path(self, images: ImageStore) -> None:
         made = top(adopt(images, [file(f"{DEEP}/x")]))
@@ -465,6 +469,25 @@ class TestLies:
             assert images.blob(digest).read_bytes() == content
             assert stat.S_IMODE(images.blob(digest).stat().st_mode) == 0o400
 
+    def test_a_layer_that_goes_while_what_lies_on_it_is_looked_at_comes_again(
+        self, images: ImageStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody stands on it yet, and a prune may take it: what was seen without it must not stay."""
+        stack = [directory("e", 0o700)], [directory("d", 0o700)], [directory("./"), file("d/x"), file("e/y")]
+        victim = top(adopt(images, *stack[:2]))
+        real = seams.make_seam
+        removed: list[Any] = []
+
+        def make_seam(layer: Path, about: Unpacked, *words: Any) -> Any:
+            if about.implied == ("d", "e") and not removed:
+                removed.append(images.remove(lambda: [str(victim)]))
+            return real(layer, about, *words)
+
+        monkeypatch.setattr("bento.drivers.image.intake.make_seam", make_seam)
+        seam = top(adopt(images, *stack))
+        assert [stat.S_IMODE((seam / name).stat().st_mode) for name in "de"] == [0o700, 0o700]
+        assert removed
+
     def test_a_blob_that_is_missing(self, images: ImageStore, root: Path) -> None:
         made = bundle([tar([file("x")])])
         for missing in made.blobs:
@@ -519,7 +542,7 @@ class TestBombs:
     def test_more_directories_than_memory_has_room_for(
         self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(place, "MEMORY_MAX_BYTES", 100_000)
+        monkeypatch.setattr(directories, "MEMORY_MAX_BYTES", 100_000)
         adopt(ImageStore(root / "fits"), [directory(f"d{number}") for number in range(200)])
         assert_refused(images, root, "directories", [directory(f"d{number}") for number in range(300)])
         assert_refused(images, root, "directories", [whiteout(f"d{number}") for number in range(300)])
@@ -529,11 +552,11 @@ class TestBombs:
     def test_more_files_than_memory_has_room_for_through_links(
         self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(apply, "NODES_MAX", 20)
+        monkeypatch.setattr(apply, "MEMORY_MAX_BYTES", 100_000)
         lower = [directory("r"), symlink("l", "r")]
-        assert len(adopt(images, lower, [file(f"l/{number}") for number in range(19)]).layers) == 3
-        with pytest.raises(UsageError, match="more than 20 files"):
-            adopt(images, lower, [file(f"l/{number}") for number in range(20)])
+        assert len(adopt(images, lower, [file(f"l/{number}") for number in range(200)]).layers) == 3
+        with pytest.raises(UsageError, match="more files than any image needs"):
+            adopt(images, lower, [file(f"l/{number}") for number in range(300)])
 
     def test_too_many_bytes(self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(unpack, "STREAM_MAX_BYTES", 1 << 20)

@@ -142,6 +142,43 @@ CASES: dict[str, Case] = {
             "c/w": ("-rw-r--r--", 0), "b": ("lrwxrwxrwx", 0), "r/v": ("-rw-r--r--", 0),
         },
     ),
+    "a link that gives way, and all directories are described in the end": (
+        [
+            [directory("r"), symlink("a", "r"), symlink("c", "r")],
+            [directory("./"), file("a/x"), directory("a"), file("c/z"), whiteout("c")],
+        ],
+        {"r/x": ("-rw-r--r--", 0), "a": ("drwxr-xr-x", 0), "r/z": ("-rw-r--r--", 0)},
+    ),
+    "links upwards, of both layers": (
+        [
+            [directory("r/s"), directory("n"), symlink("n/a", "../r/s/../s"), symlink("n/b", "..")],
+            [directory("q"), file("n/a/x"), symlink("n/a/l", "../../q"), file("n/a/l/f"), file("n/b/g")],
+        ],
+        {"r/s/x": ("-rw-r--r--", 0), "r/s/l": ("lrwxrwxrwx", 0), "q/f": ("-rw-r--r--", 0), "g": ("-rw-r--r--", 0)},
+    ),
+    "a link of the layer that comes to the place of one below": (
+        [[directory("q"), symlink("b", "/"), symlink("l", "q")], [symlink("b/l", "r"), directory("r"), file("l/f")]],
+        {"l": ("lrwxrwxrwx", 0), "r/f": ("-rw-r--r--", 0)},
+    ),
+    "deletions beside a link": (
+        [
+            [directory("d"), file("d/f"), file("d/g"), directory("r"), symlink("a", "r"), file("r/old")],
+            [file("a/x"), whiteout("d/f"), whiteout("d"), file(".wh..wh.aufs", b""), whiteout("a/nothing/x")],
+        ],
+        {"r/x": ("-rw-r--r--", 0), "r/old": ("-rw-r--r--", 0)},
+    ),
+    "a deletion of what was emptied by deletions": (
+        [[directory("d/e"), file("d/f"), file("d/e/g")], [whiteout("d/e/g"), whiteout("d/f"), whiteout("d")]],
+        {".": ("drwxr-xr-x", 0)},
+    ),
+    "a deletion in what is a file of the layer": (
+        [[directory("b/c"), symlink("b/c/r", "../b")], [file("b/b", b"stays"), whiteout("b/c/r/x")]],
+        {"b/b": ("-rw-r--r--", 0)},
+    ),
+    "a layer that hides all below it, by a link to the root": (
+        [[directory("c/c"), file("f"), symlink("r", "/")], [file("r/x"), file("r/.wh..wh..opq", b""), file("y")]],
+        {"x": ("-rw-r--r--", 0), "y": ("-rw-r--r--", 0)},
+    ),
     "a link that gives way to what goes through another": (
         [
             [symlink("a", "/"), symlink("b", "/"), symlink("c", "/")],

@@ -1,4 +1,4 @@
-"""Where a container's monitor is: not in the cgroups of who has started it, with which systemd ends a unit or session."""
+"""A container's monitor is not in the cgroups of who has started it, with which systemd ends a unit or a session."""
 
 from __future__ import annotations
 

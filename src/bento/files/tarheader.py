@@ -35,14 +35,20 @@ def path_of(name: str) -> str:
 
     Raises UsageError for one that leads upwards, or that no program could open.
     """
-    if len(name) > _NAME_MAX // 4 and len(name.encode(errors="surrogateescape")) > _NAME_MAX:
-        raise UsageError(f"the name {name[:80]!r}... has more than {_NAME_MAX} bytes")
     parts = [part for part in no_nul(name).split("/") if part not in ("", ".")]
+    path = "/".join(parts)
+    check_path(path)
     if ".." in parts:
         raise UsageError(f"the name {name!r} leads out of the root filesystem: it has '..' in it")
-    if len(parts) > _DEPTH_MAX:
-        raise UsageError(f"the name {name[:80]!r}... is more than {_DEPTH_MAX} directories deep")
-    return "/".join(parts)
+    return path
+
+
+def check_path(path: str) -> None:
+    """Raise UsageError for a path below the root that no program could open, or that is deeper than any is."""
+    if len(path) > _NAME_MAX // 4 and len(path.encode(errors="surrogateescape")) > _NAME_MAX:
+        raise UsageError(f"the name {path[:80]!r}... has more than {_NAME_MAX} bytes")
+    if path.count("/") >= _DEPTH_MAX:
+        raise UsageError(f"the name {path[:80]!r}... is more than {_DEPTH_MAX} directories deep")
 
 
 def no_nul(text: str) -> str:

@@ -7,27 +7,28 @@ to ``/run``. Nothing is written here: of each place that a layer has a part in, 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tarfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
-from bento.drivers.image.lookup import find, is_directory
+from bento.drivers.image.directories import MEMORY_MAX_BYTES
+from bento.drivers.image.lookup import Stacked, is_directory
 from bento.drivers.image.whiteouts import Deletion, deletion_of, is_marked
-from bento.errors import UsageError
-from bento.files.tarheader import path_of
+from bento.errors import KernelError, UsageError
+from bento.files.tarheader import check_path, path_of
 from bento.kernel.rootfs import open_beneath
 
 _LINKS_MAX: Final = 40
 """Symbolic links on one way (path_resolution(7))."""
-_PATH_MAX: Final = 4095
-"""Of a place, in characters; what is longer cannot be made (PATH_MAX of limits.h, less the NUL)."""
-NODES_MAX: Final = 1_000_000
-"""Places that one layer can have a part in, when it goes through links: what is kept in memory of them."""
+_STEPS_MAX: Final = 1024
+"""Names on one way, those in its links, too: they can have 4095 bytes each, and every step takes time."""
+_EACH_BYTES: Final = 400
+"""What is kept in memory of a place, besides its names."""
 
 
 class Node(Struct, kw_only=True):
@@ -46,14 +47,17 @@ _Way = list[tuple[str, Node]]
 
 
 class Applied:
-    """A layer that is unpacked in ``layer``, on layers that are unpacked in ``below``, topmost first."""
+    """A layer that is unpacked in ``layer``, on those ``below``."""
 
-    def __init__(self, layer: Path, below: Sequence[Path]) -> None:
+    def __init__(self, layer: Path, below: Stacked) -> None:
+        self.elsewhere: list[str] = []  # where the layer, alone, has what comes to another place in the end
         self._layer = layer
         self._below = below
-        self._root = Node(is_directory=True, model=find(below, ""))
-        self._places = {"": ""}  # of directories in the layer, by the names that entries have for them
-        self._count = 0
+        self._root = Node(is_directory=True, model=below.find(""))
+        self._places: dict[str, str | None] = {
+            "": ""
+        }  # of directories in the layer, by the names that entries have for them
+        self._memory_bytes = 0
 
     def apply(self, entry: tarfile.TarInfo) -> None:
         """Apply the next entry of the layer. Raises UsageError for a name that leads nowhere, and for too many."""
@@ -66,7 +70,9 @@ class Applied:
             self._root.place = ""
         else:
             way = self._enter(parent)
-            place = _join(self._place(parent), name)
+            place = self._place(parent, name, way)
+            if place is None:
+                raise FileNotFoundError(errno.ENOENT, "it was taken away", os.fspath(self._layer))
             if entry.isdir():
                 self._directory(way, name).place = place
             else:
@@ -99,25 +105,33 @@ class Applied:
 
     def _delete(self, deletion: Deletion) -> None:
         """Hide what lies below. What the layer itself has put there stays."""
-        way = self._enter(deletion.parent)
-        directory = way[-1][1]
-        if not deletion.name:
-            directory.is_cut = True
+        way = self._enter(deletion.parent, is_made=False)
+        if not way:
             return
-        node = directory.children.get(deletion.name)
+        if not deletion.name:
+            way[-1][1].is_cut = True
+            return
+        self._place(deletion.parent, deletion.name, way)
+        node = way[-1][1].children.get(deletion.name)
         if node is None:
             self._put(way, deletion.name, Node())
         elif node.is_directory:
             node.is_cut = node.is_deleted = True
             node.model = None
 
-    def _enter(self, path: str) -> _Way:
-        """Return the way to the directory to which a name leads; what is missing of it is made."""
+    def _enter(self, path: str, *, is_made: bool = True) -> _Way:
+        """Return the way to the directory to which a name leads; what is missing of it is made.
+
+        Unless ``is_made``: then the way is empty when there is none.
+        """
         way: _Way = [("", self._root)]
         todo = path.split("/")[::-1]
-        links = 0
+        links = steps = 0
         while todo:
             part = todo.pop()
+            steps += 1
+            if steps > _STEPS_MAX:
+                raise UsageError(f"{path!r} cannot be entered: its links have too many names in them")
             if part in ("", "."):
                 continue
             if part == "..":
@@ -125,6 +139,8 @@ class Applied:
                 continue
             target = self._link(way, part)
             if target is None:
+                if not is_made and not self._has_directory(way, part):
+                    return []
                 way.append((_join(way[-1][0], part), self._directory(way, part)))
                 continue
             links += 1
@@ -146,6 +162,10 @@ class Applied:
             return None
         return os.readlink(found) if found is not None and stat.S_ISLNK(found.lstat().st_mode) else None
 
+    def _has_directory(self, way: _Way, name: str) -> bool:
+        node = way[-1][1].children.get(name)
+        return node.is_directory if node is not None else is_directory(self._find(way, name))
+
     def _directory(self, way: _Way, name: str) -> Node:
         """Return the directory of this name. What is none gives way to it."""
         node = way[-1][1].children.get(name)
@@ -157,11 +177,11 @@ class Applied:
         return self._put(way, name, Node(is_directory=True, is_cut=node is not None or found is not None))
 
     def _put(self, way: _Way, name: str, node: Node) -> Node:
-        self._count += 1
-        if self._count > NODES_MAX:
-            raise UsageError(f"a layer that goes through links of others has more than {NODES_MAX} files")
-        if len(way[-1][0]) + len(name) >= _PATH_MAX:
-            raise UsageError(f"{name[:80]!r}... has more than {_PATH_MAX} bytes where it leads to")
+        where = _join(way[-1][0], name)
+        check_path(where)
+        self._memory_bytes += _EACH_BYTES + 2 * len(where)
+        if self._memory_bytes > MEMORY_MAX_BYTES:
+            raise UsageError("a layer that goes through links of others has more files than any image needs")
         way[-1][1].children[name] = node
         return node
 
@@ -169,23 +189,37 @@ class Applied:
         """Return what the layers below show under a name that this layer has no part in."""
         if any(node.is_cut for _, node in way):
             return None
-        return find(self._below, _join(way[-1][0], name))
+        return self._below.find(_join(way[-1][0], name))
 
-    def _place(self, path: str) -> str:
-        """Return where the layer, unpacked alone, has a directory: its own links are followed, and stay in it."""
-        place = self._places.get(path)
-        if place is None:
-            root = os.open(self._layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    def _place(self, parent: str, name: str, way: _Way) -> str | None:
+        """Return where the layer, alone, has what an entry of this name has made; None when it is not there (any more).
+
+        Its own links are followed, and stay in it.
+        """
+        if parent not in self._places:
+            self._places[parent] = self._real_path(parent)
+        directory = self._places[parent]
+        if directory is None:
+            return None
+        place = _join(directory, name)
+        if place != _join(way[-1][0], name):
+            self.elsewhere.append(place)
+        return place
+
+    def _real_path(self, path: str) -> str | None:
+        root = os.open(self._layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
             try:
                 fd = open_beneath(root, path, os.O_PATH | os.O_DIRECTORY)
-                try:
-                    place = os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), os.readlink(f"/proc/self/fd/{root}"))
-                finally:
-                    os.close(fd)
+            except KernelError:
+                return None
+            try:
+                real = os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), os.readlink(f"/proc/self/fd/{root}"))
             finally:
-                os.close(root)
-            place = self._places[path] = "" if place == "." else place
-        return place
+                os.close(fd)
+        finally:
+            os.close(root)
+        return "" if real == "." else real
 
 
 def _join(directory: str, name: str) -> str:

@@ -20,7 +20,7 @@ from bento.drivers.image.base import Record, nothing
 from bento.drivers.image.blobs import HeldBlobs, hash_file
 from bento.drivers.image.seams import make_seam, seam_name
 from bento.drivers.image.shelf import Shelf, Unpacked, read_about
-from bento.drivers.image.unpack import hash_unpacked, read_entries, unpack
+from bento.drivers.image.unpack import Room, hash_unpacked, read_entries, unpack
 from bento.errors import StorageUnusable, UsageError
 from bento.kernel.tree import remove_tree
 from bento.model.image import Image
@@ -52,6 +52,7 @@ class StoreIntake(HeldBlobs):
         self._lock = lock
         self._unpacked: dict[str, Path] = {}  # by DiffID
         self._diff_ids: dict[str, str] = {}  # what was computed here, by the digest of the archive
+        self._seams: set[str] = set()  # made for the image that is being adopted
         self._is_cancelled = False
         self._layers.mkdir()
 
@@ -91,14 +92,17 @@ class StoreIntake(HeldBlobs):
             self._unpack_missing(wanted)
             self._verify(config.diff_ids, manifest.layers)
             self._seal((digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)))
+            before = self._inodes(wanted)
             try:
                 stack = self._stack(config.diff_ids, manifest.layers)
             except FileNotFoundError:
-                if not self._missing(wanted):
+                if self._inodes(wanted) == before:
                     raise
+                self._forget_seams()
                 continue  # removed in the last moment
             with self._store.changing(fcntl.LOCK_EX):
-                if self._missing((*wanted, *stack)):
+                if self._missing(stack) or self._inodes(wanted) != before:
+                    self._forget_seams()
                     continue
                 image = self._image(digest, manifest, config, stack)
                 doomed = self._settle(image, record)
@@ -118,6 +122,22 @@ class StoreIntake(HeldBlobs):
 
     def _missing(self, wanted: Iterable[str]) -> list[str]:
         return [diff_id for diff_id in wanted if diff_id not in self._unpacked and not self._place(diff_id).is_dir()]
+
+    def _inodes(self, wanted: Iterable[str]) -> list[int]:
+        """Return which directories layers are in now, 0 for none: one that was away for a while is another."""
+        inodes = []
+        for diff_id in wanted:
+            try:
+                inodes.append(self._path(diff_id).stat().st_ino)
+            except FileNotFoundError:
+                inodes.append(0)
+        return inodes
+
+    def _forget_seams(self) -> None:
+        """They were made while a layer below was taken away, and may be wrong."""
+        for seam in self._seams:
+            del self._unpacked[seam]
+        self._seams.clear()
 
     def _place(self, diff_id: str) -> Path:
         return self._store.layer(diff_id.partition(":")[2])
@@ -204,8 +224,9 @@ class StoreIntake(HeldBlobs):
         for number, (diff_id, layer) in enumerate(zip(diff_ids, layers, strict=True)):
             about = self._about(diff_id)
             below = [each for each in stack if each != diff_id]  # overlayfs takes each once, and hides the lower one
-            seam = self._seam(diff_ids[: number + 1], layer.digest, about, below) if below and about.implied else None
-            stack = [*(() if about.is_opaque else below), diff_id, *([seam] if seam else ())]
+            seam = self._seam(diff_ids[: number + 1], layer.digest, about, below) if below else None
+            is_opaque = about.is_opaque or (seam is not None and self._about(seam).is_opaque)
+            stack = [*(() if is_opaque else below), diff_id, *([seam] if seam else ())]
         if set(stack).intersection(self._unpacked).difference(diff_ids):
             self._write_out()
         if len(stack) > LAYERS_MAX:
@@ -214,6 +235,8 @@ class StoreIntake(HeldBlobs):
 
     def _seam(self, diff_ids: tuple[str, ...], archive: str, about: Unpacked, below: list[str]) -> str | None:
         """Return the seam on top of the last of these layers, whose archive that is; None when there need be none."""
+        if not (about.implied or about.once_implied):
+            return None
         seam = f"sha256:{seam_name(diff_ids)}"
         if not self._missing([seam]):
             return seam
@@ -221,12 +244,14 @@ class StoreIntake(HeldBlobs):
         target.mkdir()
         lower = [self._path(each) for each in reversed(below)]
         with closing(self._entries(archive)) as entries:
-            is_made = make_seam(self._path(diff_ids[-1]), about, lower, target, entries)
-        if not is_made:
+            room = Room(target, self._check_cancelled)
+            made = make_seam(self._path(diff_ids[-1]), about, lower, target, entries, room.look)
+        if made is None:
             target.rmdir()
             return None
-        self._store.about(target).write_bytes(msgspec.json.encode(Unpacked(size_bytes=0)))
+        self._store.about(target).write_bytes(msgspec.json.encode(made))
         self._unpacked[seam] = target
+        self._seams.add(seam)
         return seam
 
     def _path(self, diff_id: str) -> Path:
@@ -283,6 +308,7 @@ class StoreIntake(HeldBlobs):
             raise
         # The next image of this intake finds them where they are now.
         self._unpacked = {each: path for each, path in self._unpacked.items() if path.is_dir()}
+        self._seams.clear()
         return [path for path, _ in self._store.withdraw(unused).values() if path is not None]
 
     def _note_archive(self, diff_id: str, archive: str) -> None:

@@ -7,8 +7,7 @@ every link that would leave the directory, and each entry is made by its last na
 exclusively: a layer has one entry for each place (image-spec, layer.md, "Distributable Format"), and nothing that an
 entry has made is replaced. So a name that leads through links of the same layer always leads to the same place.
 
-Directories get their owner, mode, attributes and times last: a set-group-ID bit or a default ACL would be inherited,
-and every new entry would change the times.
+What is said of directories is kept until the end, see ``directories``.
 """
 
 from __future__ import annotations
@@ -23,19 +22,15 @@ from typing import Final
 
 from msgspec import Struct
 
+from bento.drivers.image.directories import BROKEN, Directories, set_attributes, twice
 from bento.drivers.image.whiteouts import OPAQUE_ATTRIBUTE, deletion_of, is_marked, is_whiteout, make_whiteout
 from bento.errors import KernelError, UsageError
 from bento.files.output import write_all
-from bento.files.tarheader import Meta, device_of, meta_of, no_nul, path_of
+from bento.files.tarheader import check_path, device_of, meta_of, no_nul, path_of
 from bento.files.tarstream import Stream
-from bento.kernel.rootfs import open_beneath, open_without_links
+from bento.kernel.rootfs import open_beneath
 
-_BROKEN: Final = "the image specification forbids it: build the image anew"
 _OPEN_DIRECTORIES: Final = 64
-MEMORY_MAX_BYTES: Final = 1 << 30
-"""What may be kept of a layer's directories and deletions until all of it is unpacked: more than a million of them."""
-_EACH_BYTES: Final = 400
-"""What one of them takes, besides its name and its attributes (measured)."""
 _NEW: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -58,26 +53,8 @@ class Placer:
         self._root = os.open(root, _DIRECTORY)
         self._root_path = _path_of(self._root)
         self._open: dict[str, _Directory] = {"": _Directory(self._root, "")}  # by the names that entries have for them
-        self._directories: dict[str, Meta] = {}  # by their real paths, and so are the implied ones
-        self._implied: set[str] = set()
-        self._once_implied: set[str] = set()
-        self._names: set[str] = set()  # of entries that the directory itself would take twice
-        self._memory_bytes = 0
+        self.directories = Directories(self._root)
         self._has_opaque_root = False
-
-    @property
-    def implied(self) -> tuple[str, ...]:
-        """Directories that no entry describes, "" for the root: only made because something lies in them.
-
-        What they are is said by the layers below, see ``seams``.
-        """
-        own = self._implied if "" in self._directories else self._implied | {""}
-        return tuple(sorted(own))
-
-    @property
-    def once_implied(self) -> tuple[str, ...]:
-        """Directories of which the same holds up to some entry, and not in the end."""
-        return tuple(sorted(self._once_implied))
 
     @property
     def has_opaque_root(self) -> bool:
@@ -85,14 +62,14 @@ class Placer:
         return self._has_opaque_root
 
     def place(self, entry: tarfile.TarInfo, stream: Stream) -> None:
-        """Make one entry, in place of what is there under its name. Raises UsageError, OSError when the disk fails."""
+        """Make one entry. Raises UsageError, OSError when the disk fails."""
         path = path_of(entry.name)
         parent, _, name = path.rpartition("/")
         if is_marked(path):
-            self._check_first(path, entry)
+            self.directories.check_first(path, entry)
             self._delete(path)
         elif entry.isdir():
-            self._check_first(path, entry)
+            self.directories.check_first(path, entry)
             self._make_directory(parent, name, entry)
         elif not path:
             raise UsageError(f"the entry {entry.name!r} has the place of the root directory")
@@ -105,17 +82,8 @@ class Placer:
                 self._make(directory.fd, name, entry, stream)
 
     def finish(self) -> None:
-        """Give the directories what is theirs, the deepest first."""
-        for path in sorted(self._directories, reverse=True):
-            mode, uid, gid, mtime_ns, attributes = self._directories[path]
-            fd = open_without_links(self._root, path, _DIRECTORY)
-            try:
-                os.fchown(fd, uid, gid)
-                _set_attributes(fd, attributes, is_regular=True)
-                os.fchmod(fd, mode)
-                os.utime(fd, ns=(mtime_ns, mtime_ns))
-            finally:
-                os.close(fd)
+        """Give the directories what is theirs. Raises OSError."""
+        self.directories.finish()
 
     def close(self) -> None:
         """Close all descriptors. Idempotent."""
@@ -169,18 +137,11 @@ class Placer:
                 os.close(directory.fd)
         self._open = {"": _Directory(self._root, "")}
 
-    def _check_first(self, path: str, entry: tarfile.TarInfo) -> None:
-        if path in self._names:
-            raise _twice(path)
-        self._names.add(path)
-        self._memory_bytes += _EACH_BYTES + 2 * len(path) + sum(map(len, entry.pax_headers.values()))
-        if self._memory_bytes > MEMORY_MAX_BYTES:
-            raise UsageError("it has more directories and deletions, or more attributes of them, than any image needs")
-
     def _make_directory(self, above: str, name: str, entry: tarfile.TarInfo | None) -> None:
         """Make a directory, or keep the one that is there; without ``entry`` because something is to lie in it."""
         parent = self._parent(above)
         path = parent.below(name) if name else ""
+        check_path(path)
         is_new = is_fresh = False
         try:
             if name:
@@ -193,17 +154,11 @@ class Placer:
                 self._set_opaque(parent.fd, name)  # what was here before hid all that lies below
                 is_new = is_fresh = True
         if entry is not None:
-            self._directories[path] = meta_of(entry)
-            self._is_said_now(path)
+            self.directories.describe(path, meta_of(entry))
         elif is_new:
             if not is_fresh:
-                self._implied.add(path)
+                self.directories.imply(path)
             os.chmod(name, 0o755, dir_fd=parent.fd)  # whatever the umask
-
-    def _is_said_now(self, path: str) -> None:
-        if path in self._implied:
-            self._implied.remove(path)
-            self._once_implied.add(path)
 
     def _take_deletion(self, parent: _Directory, name: str, *, is_needed: bool = False) -> None:
         """Take a deletion away: what is made in its place hides as much. Raises UsageError for all else that is there.
@@ -212,9 +167,9 @@ class Placer:
         """
         path = parent.below(name)
         if not is_whiteout(os.stat(name, dir_fd=parent.fd, follow_symlinks=False)):
-            if is_needed or path in self._implied:
-                raise UsageError(f"{path!r} is no directory, but something is to lie in it", hint=_BROKEN)
-            raise _twice(path)
+            if is_needed or path in self.directories.implied:
+                raise UsageError(f"{path!r} is no directory, but something is to lie in it", hint=BROKEN)
+            raise twice(path)
         os.unlink(name, dir_fd=parent.fd)
 
     def _delete(self, path: str) -> None:
@@ -234,10 +189,10 @@ class Placer:
         except FileExistsError:
             there = os.stat(deletion.name, dir_fd=directory.fd, follow_symlinks=False)
             if is_whiteout(there):
-                raise _twice(path) from None
+                raise twice(path) from None
             if stat.S_ISDIR(there.st_mode):
                 self._set_opaque(directory.fd, deletion.name)
-                self._is_said_now(directory.below(deletion.name))  # nothing of the one below is to be seen of it
+                self.directories.empty(directory.below(deletion.name))
 
     def _set_opaque(self, parent: int, name: str) -> None:
         os.setxattr(f"/proc/self/fd/{parent}/{name}", OPAQUE_ATTRIBUTE, b"y", follow_symlinks=False)
@@ -255,7 +210,7 @@ class Placer:
                 if uid or gid:
                     os.fchown(fd, uid, gid)
                 if attributes:
-                    _set_attributes(fd, attributes, is_regular=True)
+                    set_attributes(fd, attributes, is_regular=True)
                 os.fchmod(fd, mode)  # after the owner: chown(2) takes set-user-ID away
                 os.utime(fd, ns=(mtime_ns, mtime_ns))
             finally:
@@ -263,11 +218,13 @@ class Placer:
             return
         if entry.issym():
             os.symlink(no_nul(entry.linkname), name, dir_fd=parent)
+        elif (device := device_of(entry)) == (stat.S_IFCHR, 0):
+            make_whiteout(parent, name)  # to overlayfs it is one
         else:
-            os.mknod(name, *device_of(entry), dir_fd=parent)
+            os.mknod(name, *device, dir_fd=parent)
         os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
         if attributes:
-            _set_attributes(f"/proc/self/fd/{parent}/{name}", attributes, is_regular=False)
+            set_attributes(f"/proc/self/fd/{parent}/{name}", attributes, is_regular=False)
         if not entry.issym():
             os.chmod(name, mode, dir_fd=parent)
         os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=parent, follow_symlinks=False)
@@ -304,24 +261,5 @@ class Placer:
             os.close(source)
 
 
-def _twice(path: str) -> UsageError:
-    return UsageError(f"two entries have the place {path!r}", hint=_BROKEN)
-
-
 def _path_of(fd: int) -> str:
     return os.readlink(f"/proc/self/fd/{fd}")
-
-
-def _set_attributes(where: int | str, attributes: dict[str, bytes], *, is_regular: bool) -> None:
-    for name, value in attributes.items():
-        if name.startswith("user.") and not is_regular:
-            continue  # only files and directories can have these (xattr(7))
-        try:
-            if isinstance(where, int):
-                os.setxattr(where, name, value)
-            else:
-                os.setxattr(where, name, value, follow_symlinks=False)
-        except OSError as error:
-            # What security module runs here, if any, is not the image's to say; all else is part of its files.
-            if error.errno != errno.ENOTSUP or name == "security.capability":
-                raise

@@ -16,18 +16,21 @@ import hashlib
 import os
 import stat
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
 from bento.drivers.image.apply import Applied, Node
-from bento.drivers.image.lookup import find, is_directory
+from bento.drivers.image.lookup import Stacked, is_directory
 from bento.drivers.image.shelf import Unpacked
 from bento.drivers.image.whiteouts import OPAQUE_ATTRIBUTE, is_opaque, is_whiteout, make_whiteout
 from bento.errors import UsageError
 from bento.files.tarheader import OVERLAY_ORDERS
+
+Look = Callable[[], None]
+_LOOK_EVERY: Final = 1024
 
 
 class _About(Struct, frozen=True):
@@ -49,52 +52,56 @@ def seam_name(layers: Iterable[str]) -> str:
 
 
 def make_seam(
-    layer: Path, about: Unpacked, below: Sequence[Path], target: Path, entries: Iterable[tarfile.TarInfo]
-) -> bool:
-    """Fill the new directory ``target`` with what must lie on ``layer``; return False when nothing must.
+    layer: Path, about: Unpacked, below: Sequence[Path], target: Path, entries: Iterable[tarfile.TarInfo], look: Look
+) -> Unpacked | None:
+    """Fill the new directory ``target`` with what must lie on ``layer``; return what it is, None when nothing must.
 
     ``below``: directories of all that lies under the layer, topmost first, seams too. ``entries``: what the layer was
-    unpacked from, read once more only when the layer goes through a link. Raises OSError, UsageError.
+    unpacked from, read once more only when the layer goes through a link. ``look`` is called now and then, and may
+    raise. Raises OSError, UsageError.
     """
+    stacked = Stacked(below)
     try:
-        if _goes_through_links(about, below):
-            nodes = _applied(layer, about, below, entries)
+        if _goes_through_links(about, stacked):
+            nodes = _applied(layer, about, stacked, entries)
         else:
-            nodes = _described_below(layer, about, below)
-        return _Seam(layer, below, target, nodes).make()
+            nodes = _described_below(layer, about, stacked)
+        if not _Seam(layer, stacked, target, nodes).make(look):
+            return None
+        return Unpacked(size_bytes=0, is_opaque=nodes[""].is_cut if "" in nodes else False)
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno not in (errno.ENAMETOOLONG, errno.EMLINK):
             raise
-        raise UsageError("a layer has a path that is too long where it leads to", hint="it is damaged") from None
+        raise UsageError(f"a layer cannot be laid on those below it: {error.strerror}") from None
 
 
-def _goes_through_links(about: Unpacked, below: Sequence[Path]) -> bool:
+def _goes_through_links(about: Unpacked, below: Stacked) -> bool:
     """Whether what lies in a directory of the layer may belong to where a link of the layers below leads."""
-    found = (find(below, path) for path in (*about.implied, *about.once_implied))
+    found = (below.find(path) for path in sorted({*about.implied, *about.once_implied}))
     return any(each is not None and stat.S_ISLNK(each.lstat().st_mode) for each in found)
 
 
-def _described_below(layer: Path, about: Unpacked, below: Sequence[Path]) -> dict[str, Node]:
+def _described_below(layer: Path, about: Unpacked, below: Stacked) -> dict[str, Node]:
     """Return the directories that the layer does not describe, and those below it do."""
     nodes = {}
+    hiding = {"": about.is_opaque}
     for path in about.implied:
-        if path and (about.is_opaque or _is_cut_off(layer, path)):
+        if path and _hides(layer, path.rpartition("/")[0], hiding):
             continue
-        if (found := find(below, path)) is not None and is_directory(found):
+        if is_directory(found := below.find(path)):
             nodes[path] = Node(is_directory=True, model=found)
     return nodes
 
 
-def _is_cut_off(layer: Path, path: str) -> bool:
-    """Whether the layer itself hides what lies below this name."""
-    parts = path.split("/")[:-1]
-    return any(is_opaque(layer / "/".join(parts[: n + 1])) for n in range(len(parts)))
+def _hides(layer: Path, path: str, known: dict[str, bool]) -> bool:
+    """Whether the layer hides what lies below in a directory: that one is opaque, or one that it is in."""
+    if path not in known:
+        known[path] = _hides(layer, path.rpartition("/")[0], known) or is_opaque(layer / path)
+    return known[path]
 
 
-def _applied(
-    layer: Path, about: Unpacked, below: Sequence[Path], entries: Iterable[tarfile.TarInfo]
-) -> dict[str, Node]:
-    """Return what the layer comes to; also where it, alone, has a directory, and should leave what lies below."""
+def _applied(layer: Path, about: Unpacked, below: Stacked, entries: Iterable[tarfile.TarInfo]) -> dict[str, Node]:
+    """Return what the layer comes to, and what hides what it has elsewhere, alone."""
     applied = Applied(layer, below)
     for entry in entries:
         applied.apply(entry)
@@ -102,8 +109,23 @@ def _applied(
     for path in sorted({*about.implied, *about.once_implied}):
         parent = nodes.get(path.rpartition("/")[0])
         if path not in nodes and parent is not None and parent.is_directory:
-            nodes[path] = Node(model=None if _is_hidden(nodes, path) else find(below, path))
+            nodes[path] = Node(model=None if _is_hidden(nodes, path) else below.find(path))
+    for path in sorted(set(applied.elsewhere)):
+        if path in nodes or _is_covered(nodes, path):
+            continue
+        if below.find(path) is not None:
+            raise _unclear(path)
+        nodes[path] = Node()
+    alone = Stacked((layer,))
+    for path, node in nodes.items():
+        if node.is_directory and not node.is_cut and (own := alone.find(path)) is not None and is_opaque(own) and path:
+            raise _unclear(path)
     return nodes
+
+
+def _unclear(path: str) -> UsageError:
+    """For what only a link of the layer itself can do, when one of a layer below leads to its place."""
+    return UsageError(f"{path!r} is here and elsewhere, by links that were replaced", hint="build the image anew")
 
 
 def _is_hidden(nodes: dict[str, Node], path: str) -> bool:
@@ -115,20 +137,32 @@ def _is_hidden(nodes: dict[str, Node], path: str) -> bool:
     return False
 
 
+def _is_covered(nodes: dict[str, Node], path: str) -> bool:
+    """Whether nothing that the layer has at a place is to be seen, since something else is above it."""
+    while path := path.rpartition("/")[0]:
+        node = nodes.get(path)
+        if node is not None and (node.is_cut or not node.is_directory):
+            return True
+    return False
+
+
 class _Seam:
     """Makes in ``target`` what of ``nodes`` the layer does not show itself."""
 
-    def __init__(self, layer: Path, below: Sequence[Path], target: Path, nodes: dict[str, Node]) -> None:
+    def __init__(self, layer: Path, below: Stacked, target: Path, nodes: dict[str, Node]) -> None:
         self._layer = layer
+        self._alone = Stacked((layer,))
         self._below = below
         self._target = target
         self._nodes = nodes
         self._made: dict[str, Path | None] = {}  # directories of the seam, and those that they are like
         self._covering: set[str] = set()  # those of them under which nothing of the layer is to be seen
 
-    def make(self) -> bool:
+    def make(self, look: Look) -> bool:
         """Return whether there was anything to make."""
-        for path in sorted(self._nodes):
+        for number, path in enumerate(sorted(self._nodes)):
+            if number % _LOOK_EVERY == 0:
+                look()
             node = self._nodes[path]
             if self._is_covered(path) or not self._is_shown(path, node):
                 self._make(path, node)
@@ -144,20 +178,18 @@ class _Seam:
 
     def _is_shown(self, path: str, node: Node) -> bool:
         """Whether the layer has this at this place, as it is to be."""
-        own = find((self._layer,), path)
-        if node.is_directory:
-            if node.is_cut:
-                return False
-            if node.place is not None:
-                return node.place == path
-            return own is None or _about(own) == self._about(node)
+        if node.is_cut:
+            return False
         if node.place is not None:
             return node.place == path
+        own = self._alone.find(path)
+        if node.is_directory:
+            return own is None or _about(own) == self._about(node)
         return node.model is None and own is None and self._has_deletion(path)
 
     def _has_deletion(self, path: str) -> bool:
         above, _, name = path.rpartition("/")
-        parent = find((self._layer,), above)
+        parent = self._alone.find(above)
         try:
             return parent is not None and is_whiteout((parent / name).lstat())
         except (FileNotFoundError, NotADirectoryError):
@@ -165,19 +197,22 @@ class _Seam:
 
     def _make(self, path: str, node: Node) -> None:
         self._make_parents(path)
+        source = self._like(node)
         if node.is_directory:
             self._make_directory(path, node)
-        elif node.place is not None:
-            os.link(self._layer / node.place, self._place(path), follow_symlinks=False)
-        elif node.model is not None:
-            _copy_link(node.model, self._place(path))
+        elif source is None or is_whiteout(there := source.lstat()):
+            self._make_deletion(self._place(path))
+        elif stat.S_ISLNK(there.st_mode) and node.place is None:
+            _copy_link(source, self._place(path))
         else:
-            place = self._place(path)
-            directory = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                make_whiteout(directory, place.name)
-            finally:
-                os.close(directory)
+            os.link(source, self._place(path), follow_symlinks=False)
+
+    def _make_deletion(self, place: Path) -> None:
+        directory = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            make_whiteout(directory, place.name)
+        finally:
+            os.close(directory)
 
     def _make_parents(self, path: str) -> None:
         missing = []
@@ -187,7 +222,7 @@ class _Seam:
                 break
             missing.append(path)
         for each in reversed(missing):
-            seen = Node(is_directory=True, model=find((self._layer, *self._below), each))
+            seen = Node(is_directory=True, model=self._alone.find(each) or self._below.find(each))
             self._make_directory(each, self._nodes.get(each, seen))
 
     def _make_directory(self, path: str, node: Node) -> None:

@@ -124,8 +124,8 @@ def _fill(fd: int, target: Path, algorithm: str, check: Callable[[], None]) -> t
                 placer.finish()
         return stream.digest, Unpacked(
             size_bytes=placer.size_bytes,
-            implied=placer.implied,
-            once_implied=placer.once_implied,
+            implied=tuple(sorted(placer.directories.implied)),
+            once_implied=tuple(sorted(placer.directories.once_implied)),
             is_opaque=placer.has_opaque_root,
         )
     finally:
