@@ -39,6 +39,7 @@ def start() -> Iterator[Callable[..., int]]:
 
     yield begin
     for child in children:
+        pidfd.send(child.pidfd, signal.SIGSTOP)  # else an init could start another one while we look
         below = _children(child.pid)  # what an init has started does not end with it: there is no PID namespace here
         child.kill()
         for fd in below:
