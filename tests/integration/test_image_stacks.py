@@ -18,6 +18,7 @@ from bento.kernel.namespace import in_private_mounts
 from bento.model.image import Image
 
 from support.layers import (
+    MTIME,
     Bundle,
     Entry,
     bundle,
@@ -171,6 +172,10 @@ CASES: dict[str, Case] = {
         [[directory("d/e"), file("d/f"), file("d/e/g")], [whiteout("d/e/g"), whiteout("d/f"), whiteout("d")]],
         {".": ("drwxr-xr-x", 0)},
     ),
+    "a hard link to what has come to its place": (
+        [[directory("a"), symlink("c", "a")], [file("a/f", b"first"), file("c/f", b"last"), hardlink("r/g", "a/f")]],
+        {"a/f": ("-rw-r--r--", 0), "r/g": ("-rw-r--r--", 0)},
+    ),
     "a deletion in what is a file of the layer": (
         [[directory("b/c"), symlink("b/c/r", "../b")], [file("b/b", b"stays"), whiteout("b/c/r/x")]],
         {"b/b": ("-rw-r--r--", 0)},
@@ -238,6 +243,7 @@ def test_seams_are_made_once_shared_and_removed_with_their_images(ground: Path) 
     assert len(plain.layers) == 2, "nothing to mend: no seam"
     first = adopt(base, bundle([lower, upper]))
     assert len(first.layers) == 3
+    assert os.stat(f"{first.layers[0]}/d").st_mtime == MTIME
     inode = os.stat(first.layers[0]).st_ino
     again = adopt(base, bundle([lower, upper], config={"config": {"Cmd": ["other"]}}))
     assert (again.layers, os.stat(again.layers[0]).st_ino) == (first.layers, inode)

@@ -76,7 +76,7 @@ class Applied:
             if entry.isdir():
                 self._directory(way, name).place = place
             else:
-                self._put(way, name, Node(place=place))
+                self._put(way, name, Node(place=(entry.islnk() and self._linked(entry.linkname)) or place))
 
     def nodes(self) -> dict[str, Node]:
         """Return what is in the end at each place that the layer has a part in, and the directories these lie in."""
@@ -102,6 +102,13 @@ class Applied:
             elif node.is_deleted:
                 nodes[path] = Node()
         return nodes
+
+    def _linked(self, target: str) -> str | None:
+        """Return where the layer has what a hard link leads to, which something else may have come to meanwhile."""
+        parent, _, name = path_of(target).rpartition("/")
+        way = self._enter(parent, is_made=False)
+        node = way[-1][1].children.get(name) if way else None
+        return node.place if node is not None and not node.is_directory else None
 
     def _delete(self, deletion: Deletion) -> None:
         """Hide what lies below. What the layer itself has put there stays."""
