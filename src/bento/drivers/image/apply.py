@@ -54,9 +54,8 @@ class Applied:
         self._layer = layer
         self._below = below
         self._root = Node(is_directory=True, model=below.find(""))
-        self._places: dict[str, str | None] = {
-            "": ""
-        }  # of directories in the layer, by the names that entries have for them
+        # Where the layer, alone, has its directories, by the names that entries have for them.
+        self._places: dict[str, str | None] = {"": ""}
         self._memory_bytes = 0
 
     def apply(self, entry: tarfile.TarInfo) -> None:
