@@ -567,6 +567,17 @@ class TestBombs:
             intake.adopt(made.put(intake))
         assert images.layers() == images.idle_blobs() == []
 
+    def test_many_times_its_size(self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(unpack, "BOMB_BYTES", 1 << 20)
+        monkeypatch.setattr(unpack, "LOOK_EVERY_BYTES", 1 << 16)
+        whole = tar([file("zeros", bytes(8 << 20))])
+        for pack in (gzip.compress, zstd):
+            with pytest.raises(UsageError, match="more than 500 times"):
+                adopt_packed(images, pack(whole), whole)
+        assert images.layers() == images.idle_blobs() == []
+        noise = tar([file("noise", os.urandom(8 << 20))])
+        assert len(adopt_packed(images, gzip.compress(noise, 1), noise).layers) == 1
+
     def test_a_sparse_file_larger_than_any_disk_takes_no_room(self, images: ImageStore, tmp_path: Path) -> None:
         with open(tmp_path / "huge", "wb") as huge:
             huge.truncate(1 << 40)

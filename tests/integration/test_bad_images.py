@@ -122,11 +122,9 @@ def test_each_is_refused_with_one_line(bento: BentoCli, roots: Roots, tmp_path: 
         archive.write_bytes(content)
         done = bento("load", "-q", "-i", archive, check=False)
         lines = done.stderr.strip().splitlines()
-        left = [path.name for path in roots.root.glob("layers/*")]
+        left = [path.name for place in ("layers/*", "blobs/*/*") for path in roots.root.glob(place)]
         if done.returncode == 0 or len(lines) != 1 or left or done.stdout:
             wrong.append(f"{name}: {done}, left: {left}")
-        for blob in roots.root.glob("blobs/*/*"):  # had come whole, and would serve the next that lacks it
-            blob.unlink()
     assert not wrong, "\n".join(wrong)
     assert bento("images", "-q").stdout == ""
     assert bento("doctor").returncode == 0
@@ -134,6 +132,37 @@ def test_each_is_refused_with_one_line(bento: BentoCli, roots: Roots, tmp_path: 
     assert "Loaded image" in bento("load", "-q", "-i", archive).stdout  # it is not the corpus' way of packing
     bento("rmi", *bento("images", "-q").stdout.split())
     assert_clean(bento)
+
+
+def test_what_is_pulled_and_refused_leaves_nothing(bento: BentoCli, roots: Roots, tmp_path: Path) -> None:
+    """Not even for the next pull: it would be refused again. What another image has stays."""
+    good, hostile = tar([file("x")]), tar([file("../out")])
+    bento("pull", f"oci:{bundle([good]).write_layout(tmp_path / 'good')}:latest")
+    before = sorted(roots.root.glob("blobs/*/*"))
+    for number, layers in enumerate([[hostile], [good, hostile], [tar([file("a"), file("a")])]]):
+        layout = bundle(layers).write_layout(tmp_path / str(number))
+        for _ in range(2):
+            assert "layer sha256:" in bento.fails("pull", "-q", f"oci:{layout}:latest")
+            assert sorted(roots.root.glob("blobs/*/*")) == before
+    assert bento("doctor").returncode == 0
+    bento("rmi", "-a")
+
+
+def test_a_blob_that_the_disk_has_damaged_is_not_saved(bento: BentoCli, roots: Roots, tmp_path: Path) -> None:
+    made = bundle([LAYER])
+    source = f"oci:{made.write_layout(tmp_path / 'layout')}:latest"
+    bento("pull", source)
+    image = bento("images", "-q").stdout.strip()
+    blob = roots.root / "blobs" / "sha256" / sha256(LAYER).removeprefix("sha256:")
+    blob.write_bytes(bytes([LAYER[0] ^ 1]) + LAYER[1:])
+    line = bento.fails("save", "-o", tmp_path / "saved", image)
+    assert "is damaged" in line
+    assert "remove the image" in line
+    assert not (tmp_path / "saved").exists()
+    bento("rmi", "-f", image)
+    bento("pull", source)
+    bento("save", "-o", tmp_path / "saved", bento("images", "-q").stdout.strip())
+    bento("rmi", "-a")
 
 
 def test_an_archive_in_a_pipe_is_judged_the_same(bento: BentoCli) -> None:

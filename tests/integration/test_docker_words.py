@@ -115,6 +115,10 @@ def test_rmi_of_all_and_of_what_is_not_there(bento: BentoCli, roots: Roots) -> N
     assert bento("images", "--format", "{{.Repository}}").stdout == "used\n"
     bento("rmi", "-a", "-f")
     assert bento("images", "--format", "{{.Repository}}").stdout == "<none>\n"
+    nameless = bento("images", "-q").stdout.strip()
+    line = bento.fails("rmi", "-f", nameless)
+    assert "is used by w" in line
+    assert "-f" not in line
 
 
 def test_commit_takes_pause_as_a_switch(bento: BentoCli, tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ def test_short_names_are_looked_for_in_the_registries_in_their_order(bento: Bent
     dead = {"BENTO_REGISTRIES": f"{other.host} {place.host}"}
     assert "connection refused" in bento.fails("pull", "base:1", env=dead)
     assert "BENTO" not in bento.fails("pull", "base:1", env={"BENTO_REGISTRIES": "nonsense"}, code=2)
+    assert "no registry" in bento.fails("pull", "base:1", env={"BENTO_REGISTRIES": ","}, code=2)
 
 
 def test_each_platform_gets_its_own(bento: BentoCli, place: Registry, tmp_path) -> None:

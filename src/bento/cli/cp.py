@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-L", "--follow-link", action="store_true", help="copy what a link at SOURCE points to")
     parser.add_argument("source", help="CONTAINER:PATH, a path here, or - for a tar archive on stdin")
     parser.add_argument("target", help="the same; - writes a tar archive to stdout")
-    parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("more", nargs="*", default=[], help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

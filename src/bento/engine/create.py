@@ -127,7 +127,7 @@ def find_image(parts: Parts, ref: str) -> Image:
         return parts.store.find_image(ref)
     except NotFound:
         raise NotFound(
-            f"no such image: {ref}", hint="see bento images; bento import makes one; 'host' is this machine's own"
+            f"no such image: {ref}", hint="see bento images; bento pull fetches one; 'host' is this machine's own"
         ) from None
 
 

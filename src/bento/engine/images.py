@@ -138,10 +138,11 @@ def remove_image(parts: Parts, ref: str, *, force: bool = False, all_names: bool
             raise Conflict(f"image {ref} has several names: {names}", hint="remove one of them, or use -f")
         going = named or image.names
         held_by = () if set(image.names) - set(going) else holders(parts, image)
-        if held_by and not force:
+        if held_by and not (force and going):
+            only_name = ", or use -f to take only its name" if going else ""
             raise Conflict(
                 f"image {image.name} is used by {', '.join(held_by)}",
-                hint="remove these containers first, or use -f to take only its name",
+                hint=f"remove these containers first{only_name}",
             )
         if held_by or set(image.names) - set(going):
             parts.store.unname_image(going)

@@ -45,7 +45,7 @@ def pull(
     one says that it has no such image, or none for us.
 
     Raises UsageError, BadImage, NotFound, NotPermitted, TransportFailed, StorageUnusable, MissingTool; then nothing is
-    recorded, and what has come whole is not fetched again the next time.
+    recorded, and what has come whole is not fetched again the next time, but for what makes no image.
     """
     wanted = parse_platform(platform) if platform else None
     access = access or Access()
@@ -124,6 +124,10 @@ def candidates(parts: Parts, name: str) -> list[str]:
     """Return the full names that a name may mean. Raises UsageError."""
     if not name or reference.has_registry(name):
         return [str(reference.parse(name))]
+    if not parts.registries:
+        raise UsageError(
+            f"{name} names no registry, and none is configured", hint="set registries, or name the registry"
+        )
     for registry in parts.registries:
         if not reference.has_registry(f"{registry}/{name}"):
             raise UsageError(

@@ -31,7 +31,7 @@ class Entry(Struct):
 
     ``path`` is relative to the top of the tree, which is "" itself: names joined by "/", none of them empty, "." or
     "..". ``mode`` has the type of the file, too, as in stat(2). ``link``: the path of an earlier entry that this is
-    another name of; then only ``path``, and what kind of file it is, is said besides.
+    another name of; then it has no size and no body, and what is said of it besides may be nothing.
     """
 
     path: str

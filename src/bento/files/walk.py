@@ -144,7 +144,10 @@ def _one(
     if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
         name = first.setdefault((status.st_dev, status.st_ino), path)
         if name != path:
-            yield Entry(path=path, mode=status.st_mode, device=status.st_rdev, link=name)
+            # All is said of it again: some, such as Podman, give the file what the last of its entries says.
+            entry = read_entry(fd, path, status)
+            entry.link, entry.size, entry.taken_bytes = name, 0, 0
+            yield entry
             return
     entry = read_entry(fd, path, status)
     if check is None or not (stat.S_ISREG(status.st_mode)):

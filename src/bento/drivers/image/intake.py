@@ -86,12 +86,14 @@ class StoreIntake(HeldBlobs):
             raise UsageError("the image has no layers", hint="there is nothing in it to run")
         for layer in manifest.layers:
             if (size := self.blob_size(layer.digest)) != layer.size:
-                raise UsageError(f"layer {layer.digest} has {size} bytes, not {layer.size} as the manifest says")
+                raise UsageError(
+                    f"layer {layer.digest} has {size} bytes, not {layer.size} as the manifest says",
+                    hint="it is damaged where it comes from, or here: then remove the image with -f and fetch it again",
+                )
         wanted = dict(zip(config.diff_ids, manifest.layers, strict=True))
         while True:
             self._unpack_missing(wanted)
             self._verify(config.diff_ids, manifest.layers)
-            self._seal((digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)))
             before = self._inodes(wanted)
             try:
                 stack = self._stack(config.diff_ids, manifest.layers)
@@ -100,6 +102,7 @@ class StoreIntake(HeldBlobs):
                     raise
                 self._forget_seams()
                 continue  # removed in the last moment
+            self._seal((digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)))
             with self._store.changing(fcntl.LOCK_EX):
                 if self._missing(stack) or self._inodes(wanted) != before:
                     self._forget_seams()
@@ -189,8 +192,8 @@ class StoreIntake(HeldBlobs):
                 if hashed.result() != digits:
                     raise UsageError("its content has another digest: it is damaged")
                 _check_diff_id(got, diff_id)
-        except UsageError as error:
-            raise UsageError(f"layer {layer.digest}: {error.message}", hint=error.hint) from error
+        except (UsageError, StorageUnusable) as error:
+            raise type(error)(f"layer {layer.digest}: {error.message}", hint=error.hint) from error
         finally:
             os.close(fd)
 

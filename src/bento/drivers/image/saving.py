@@ -6,6 +6,7 @@ that it is both. Blobs are written as they are, also compressed ones: an image t
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from bento.errors import UsageError
+from bento.errors import BadImage, UsageError
 from bento.files.output import write_all
 from bento.files.whole import replaced, unwritable
 from bento.kernel.tree import remove_tree
@@ -52,8 +53,8 @@ class Saved(Struct, frozen=True):
 def write(images: Sequence[Saved], blobs: Path, kind: str, target: Path | int) -> None:
     """Write images to a file, which is replaced only by a complete one, a directory, or an open descriptor. Blocks.
 
-    Raises UsageError, StorageUnusable when the target cannot be that, BrokenPipeError when nobody reads, OSError when
-    the disk of the blobs fails; then nothing is left of it.
+    Raises UsageError, StorageUnusable when the target cannot be that, BrokenPipeError when nobody reads, BadImage for a
+    blob that was damaged, OSError when the disk of the blobs fails; then nothing is left of it.
     """
     if isinstance(target, int):
         if kind in DIRECTORIES:
@@ -202,9 +203,18 @@ def _blob(digest: str) -> str:
 
 
 def _pour(content: Content, output: _Output) -> None:
+    """Write what a file shall hold. Raises BadImage when a blob is not any more what its name says."""
     if isinstance(content, bytes):
         output.write(content)
         return
+    algorithm, digits = content.parts[-2:]
+    digest = hashlib.new(algorithm)
     with open(content, "rb", buffering=0) as file:
         while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
             output.write(chunk)
+    if digest.hexdigest() != digits:
+        raise BadImage(
+            f"the blob {algorithm}:{digits} is damaged on this machine's disk",
+            hint="remove the image with -f, and fetch it again",
+        )

@@ -17,7 +17,7 @@ from typing import Final
 from bento import log
 from bento.drivers.image import loading, saving
 from bento.drivers.image.archive import read_archive
-from bento.drivers.image.base import ArchivedImage
+from bento.drivers.image.base import ArchivedImage, Record, nothing
 from bento.drivers.image.blobs import hash_file
 from bento.drivers.image.intake import StoreIntake
 from bento.drivers.image.shelf import Shelf, is_sealed
@@ -46,6 +46,7 @@ class StoreTransfer(StoreIntake):
         self._ahead: dict[str, Future[None]] = {}  # by the digest of the blob
         self._is_written = True
         self._sound: set[str] = set()  # blobs that were looked at
+        self._taken: set[str] = set()  # blobs that are in the store since they have come here
         self.directory.mkdir()
 
     def find(self, digest: str) -> Path | None:
@@ -67,6 +68,15 @@ class StoreTransfer(StoreIntake):
         self.add_file(digest, path)
         with suppress(FileExistsError):
             os.link(path, place)
+            self._taken.add(digest)
+
+    def adopt(self, digest: str, record: Record = nothing, platform: Platform | None = None) -> Image:
+        """See Intake. What has come for an image that is refused goes again, unless another image has it."""
+        try:
+            return super().adopt(digest, record, platform)
+        except UsageError:
+            self._give_back()
+            raise
 
     def add_file(self, digest: str, path: Path) -> None:
         """Take a verified file as a blob of this transfer alone. Idempotent."""
@@ -128,6 +138,16 @@ class StoreTransfer(StoreIntake):
         self._is_cancelled = True
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+    def _give_back(self) -> None:
+        with self._store.changing(fcntl.LOCK_EX):
+            for digest in self._taken:
+                with suppress(FileNotFoundError):
+                    place = self._store.blob(digest)
+                    there = place.stat()
+                    # A sealed one is, or is about to be, another image's; what others have begun to use is their own.
+                    if os.path.samestat(there, self._pin(digest).stat()) and not is_sealed(there):
+                        place.unlink()
 
     def _discard(self, digest: str, path: Path) -> None:
         """Away with a blob that was not all written when the power went, or that the disk has lost: it comes anew."""

@@ -37,6 +37,10 @@ _FREE_BYTES: Final = 64 << 20
 _FREE_FILES: Final = 4096
 """The same of inodes, on filesystems that count them."""
 LOOK_EVERY_BYTES: Final = 32 << 20
+BOMB_BYTES: Final = 4 << 30
+RATIO_MAX: Final = 500
+"""A layer that is larger than the one, and than the other times its packed size, is made to fill a disk: programs and
+texts pack to a half or a twentieth, and nothing but zeros, by gzip, to a thousandth."""
 LOOK_EVERY_ENTRIES: Final = 1024
 
 _DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -50,8 +54,9 @@ def unpack(source_fd: int, target: Path, algorithm: str, check: Callable[[], Non
     raise. Raises UsageError for what is no archive, or one that would leave the directory; StorageUnusable when the
     disk is full; MissingTool. ``target`` is to be removed then.
     """
+    room = Room(target, check, os.fstat(source_fd).st_size)
     with _unpacked(source_fd) as fd:
-        return _fill(fd, target, algorithm, check)
+        return _fill(fd, target, algorithm, room)
 
 
 @contextmanager
@@ -110,9 +115,8 @@ def decompressor(head: bytes) -> str | None:
     return None
 
 
-def _fill(fd: int, target: Path, algorithm: str, check: Callable[[], None]) -> tuple[str, Unpacked]:
+def _fill(fd: int, target: Path, algorithm: str, room: Room) -> tuple[str, Unpacked]:
     placer = Placer(target)
-    room = Room(target, check)
     try:
         with Stream(partial(os.read, fd), algorithm, room.check) as stream:
             for number, entry in enumerate(entries(stream), 1):
@@ -152,11 +156,15 @@ def finish(child: Child, program: str) -> None:
 
 
 class Room:
-    """Watches a stream that is being unpacked: neither too long, nor longer than the disk has room for."""
+    """Watches a stream that is being unpacked: neither too long, nor longer than the disk has room for.
 
-    def __init__(self, target: Path, check: Callable[[], None]) -> None:
+    ``packed_bytes``: what it is unpacked from; 0 when that is not known.
+    """
+
+    def __init__(self, target: Path, check: Callable[[], None], packed_bytes: int = 0) -> None:
         self._target = target
         self._check = check
+        self._packed_bytes = packed_bytes
         self._next_look = LOOK_EVERY_BYTES
 
     def check(self, done_bytes: int) -> None:
@@ -167,6 +175,8 @@ class Room:
         self._next_look = done_bytes + LOOK_EVERY_BYTES
         if done_bytes > STREAM_MAX_BYTES:
             raise UsageError(f"it has more than {STREAM_MAX_BYTES >> 40} TiB")
+        if self._packed_bytes and done_bytes > max(BOMB_BYTES, RATIO_MAX * self._packed_bytes):
+            raise UsageError(f"it unpacks to more than {RATIO_MAX} times its {self._packed_bytes} bytes: it is a bomb")
         self.look()
 
     def look(self) -> None:
@@ -179,7 +189,7 @@ class Room:
         else:
             return
         raise StorageUnusable(
-            f"less than {left} are free on the disk of {self._target.parent}", hint="free some space and try again"
+            f"less than {left} are free on the disk of the images", hint="free some space and try again"
         )
 
 

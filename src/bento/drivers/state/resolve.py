@@ -58,7 +58,7 @@ def no_container(ref: str) -> NotFound:
 
 def no_image(ref: str) -> NotFound:
     """Return the error for an image nobody knows."""
-    return NotFound(f"no such image: {ref}", hint="'bento images' lists them, 'bento import' makes one")
+    return NotFound(f"no such image: {ref}", hint="'bento images' lists them, 'bento pull' fetches one")
 
 
 def no_volume(name: str) -> NotFound:

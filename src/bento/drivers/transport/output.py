@@ -46,6 +46,7 @@ _KNOWN: Final[tuple[tuple[str, _Kind, str, str], ...]] = (
      "it has to be pushed again"),
     (r"manifest unknown|name unknown|\b404 \(?Not Found|does not resolve to an image ID|no descriptor found", NotFound,
      "there is no such image", "see that name and tag are right"),
+    (r"more than one image in oci", UsageError, "there are several images in it", "name one of them: oci:DIR:NAME"),
     (r"no image found in (?:manifest list|image index) for", UsageError, "there is no image for this platform",
      "try another one"),
     (r"no such host|Temporary failure in name resolution|server misbehaving", TransportFailed,
@@ -64,7 +65,7 @@ _KNOWN: Final[tuple[tuple[str, _Kind, str, str], ...]] = (
     (r"rejected by policy|Source image rejected|Running image .* is rejected", NotPermitted,
      "the policy of this host forbids it", "see /etc/containers/policy.json"),
     (r"does not match expected|Digest did not match|manifest would not match", TransportFailed,
-     "what came is not what was promised, its digest differs", "the source is damaged: it has to be pushed again"),
+     "what came is not what was promised, its digest differs", "the source is damaged: it has to come there anew"),
     (r"no such file or directory", NotFound, "there is nothing there", "see that the path is right"),
 )  # fmt: skip
 """What skopeo's words mean, most telling first: pattern, error, what is wrong, what to do."""
