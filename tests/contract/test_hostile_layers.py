@@ -96,6 +96,7 @@ SPARSE = {
     "GNU.sparse.realsize": "1" + "0" * 25,
 }
 
+UNCLEAR = "here and elsewhere"
 REFUSED: dict[str, tuple[str, list[list[Entry]]]] = {
     "parent": (OUT, [[file("../victims/new")]]),
     "parent-inside": (OUT, [[file("a/../../../victims/new")]]),
@@ -235,6 +236,15 @@ class TestTaken:
         found = list(root.rglob("precious"))
         assert found
         assert {path.read_bytes() for path in found} == {file("").content}
+
+    def test_what_lies_below_a_link_is_not_looked_up_on_the_machine(self, images: ImageStore, tmp_path: Path) -> None:
+        victim = tmp_path / "store" / "victims" / "inner"
+        victim.chmod(0o2750)
+        os.setxattr(victim, "trusted.secret", b"secret")
+        for target in (str(victim.parent), "../../../victims"):
+            made = top(adopt(images, [symlink("l", target)], [directory("l"), file("l/inner/x")]))
+            assert os.listxattr(made / "l" / "inner") == []
+            assert stat.S_IMODE((made / "l" / "inner").stat().st_mode) == 0o755
 
     def test_what_goes_through_a_link_to_the_root_lies_in_the_root(self, images: ImageStore) -> None:
         lower = [directory("b"), symlink("lnk", "b"), symlink("b/up", "/")]
@@ -488,6 +498,29 @@ class TestLies:
         assert [stat.S_IMODE((seam / name).stat().st_mode) for name in "de"] == [0o700, 0o700]
         assert removed
 
+    def test_a_seam_that_goes_while_what_lies_on_it_is_looked_at_comes_again(
+        self, images: ImageStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lower = [directory("d", 0o700), directory("x", 0o711)], [file("d/a")]
+        for each in lower:
+            adopt(images, each)
+        victim = top(adopt(images, *lower))
+        real = seams.make_seam
+        removed: list[Any] = []
+
+        def make_seam(layer: Path, about: Unpacked, *words: Any) -> Any:
+            if about.implied != ("d", "x") or removed:
+                return real(layer, about, *words)
+            removed.append(images.remove(lambda: [str(victim)]))
+            made = real(layer, about, *words)
+            adopt(images, *lower)
+            return made
+
+        monkeypatch.setattr("bento.drivers.image.intake.make_seam", make_seam)
+        seam = top(adopt(images, *lower, [directory("./"), file("x/c"), file("d/b")]))
+        assert removed
+        assert stat.S_IMODE((seam / "d").stat().st_mode) == 0o700
+
     def test_a_blob_that_is_missing(self, images: ImageStore, root: Path) -> None:
         made = bundle([tar([file("x")])])
         for missing in made.blobs:
@@ -557,6 +590,16 @@ class TestBombs:
         assert len(adopt(images, lower, [file(f"l/{number}") for number in range(200)]).layers) == 3
         with pytest.raises(UsageError, match="more files than any image needs"):
             adopt(images, lower, [file(f"l/{number}") for number in range(300)])
+
+    def test_links_that_are_replaced_by_way_of_others(self, images: ImageStore, root: Path) -> None:
+        """What a layer, alone, has in one place, and belongs to another, cannot always be hidden."""
+        below = [directory("q/r"), symlink("L", "q/r"), directory("P"), file("P/old"), symlink("M", "P")]
+        for odd in (file("L/s/P"), whiteout("L/s/P")):
+            with pytest.raises(UsageError, match=UNCLEAR):
+                adopt(images, below, [symlink("L/s", ".."), odd, file("M/x")])
+        below = [directory("q/r"), symlink("L", "q/r"), directory("b/d"), file("b/d/old"), directory("q/b")]
+        with pytest.raises(UsageError, match=UNCLEAR):
+            adopt(images, below, [file("b/y"), symlink("L/s", "../b"), file("L/s/d/x")])
 
     def test_too_many_bytes(self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(unpack, "STREAM_MAX_BYTES", 1 << 20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
 from pathlib import Path
@@ -93,6 +94,20 @@ def test_what_is_mounted_is_what_umoci_unpacks(ground: Path, data: st.DataObject
         shutil.rmtree(base)
 
 
+ACL = {
+    "pax_headers": {
+        # Version 2; owner rwx, user 1234 r-x, group r-x, mask r-x, others none (acl(5), linux/posix_acl_xattr.h).
+        "SCHILY.xattr.system.posix_acl_default": os.fsdecode(
+            struct.pack("<I", 2)
+            + struct.pack("<HHI", 1, 7, 2**32 - 1)
+            + struct.pack("<HHI", 2, 5, 1234)
+            + struct.pack("<HHI", 4, 5, 2**32 - 1)
+            + struct.pack("<HHI", 16, 5, 2**32 - 1)
+            + struct.pack("<HHI", 32, 0, 2**32 - 1)
+        )
+    }
+}
+
 Case = tuple[list[list[Entry]], dict[str, tuple[str, int]]]
 
 CASES: dict[str, Case] = {
@@ -175,6 +190,45 @@ CASES: dict[str, Case] = {
     "a hard link to what has come to its place": (
         [[directory("a"), symlink("c", "a")], [file("a/f", b"first"), file("c/f", b"last"), hardlink("r/g", "a/f")]],
         {"a/f": ("-rw-r--r--", 0), "r/g": ("-rw-r--r--", 0)},
+    ),
+    "a deleted directory with a link to a directory in it": (
+        [[directory("d"), file("d/old")], [symlink("d/l", "/"), whiteout("d"), symlink("e/f/l", "/"), whiteout("e")]],
+        {"d/l": ("lrwxrwxrwx", 0), "e/f/l": ("lrwxrwxrwx", 0)},
+    ),
+    "a directory in place of a link has nothing of what that leads to": (
+        [
+            [directory("r/s", 0o700), symlink("l", "r"), symlink("m", "m")],
+            [directory("l"), file("l/s/x"), directory("m"), file("m/s/x")],
+        ],
+        {"l/s": ("drwxr-xr-x", 0), "m/s": ("drwxr-xr-x", 0)},
+    ),
+    "an emptied directory that is not there, beside a link": (
+        [[directory("r"), symlink("l", "r")], [file("l/x"), opaque("c"), file("c/y")]],
+        {"c": ("drwxr-xr-x", 0), "c/y": ("-rw-r--r--", 0), "r/x": ("-rw-r--r--", 0)},
+    ),
+    "the root emptied by a link of the layer": (
+        [[file("a"), directory("b")], [symlink("b/d", ".."), opaque("b/d"), file("x")]],
+        {"x": ("-rw-r--r--", 0), "b/d": ("lrwxrwxrwx", 0)},
+    ),
+    "the root emptied by a link of its own": (
+        [[symlink("c", "."), file("a")], [opaque("c"), file("c/b")]],
+        {"c/b": ("-rw-r--r--", 0)},
+    ),
+    "a link of the layer alone is not one when it is applied": (
+        [[file("d"), symlink("b", "a/d"), file("keep")], [symlink("b/a", ".."), opaque("b/a")]],
+        {"keep": ("-rw-r--r--", 0)},
+    ),
+    "a file in place of what was deleted, and in it before": (
+        [[directory("b/a"), file("b/a/c")], [whiteout("b/a/c"), whiteout("b/a"), file("b/a"), file("b/x")]],
+        {"b/a": ("-rw-r--r--", 0), "b/x": ("-rw-r--r--", 0)},
+    ),
+    "a deletion in what is a file below": (
+        [[file("a", b"data")], [whiteout("a/b"), file("x")]],
+        {"a": ("-rw-r--r--", 0)},
+    ),
+    "a directory's default rights are for what is made in it": (
+        [[directory("d", 0o755, **ACL), directory("d/e", 0o700)], [file("d/e/x")]],
+        {"d/e": ("drwx------", 0)},
     ),
     "a deletion in what is a file of the layer": (
         [[directory("b/c"), symlink("b/c/r", "../b")], [file("b/b", b"stays"), whiteout("b/c/r/x")]],

@@ -185,11 +185,14 @@ class Applied:
     def _put(self, way: _Way, name: str, node: Node) -> Node:
         where = _join(way[-1][0], name)
         check_path(where)
-        self._memory_bytes += _EACH_BYTES + 2 * len(where)
-        if self._memory_bytes > MEMORY_MAX_BYTES:
-            raise UsageError("a layer that goes through links of others has more files than any image needs")
+        self._count(where)
         way[-1][1].children[name] = node
         return node
+
+    def _count(self, path: str) -> None:
+        self._memory_bytes += _EACH_BYTES + 2 * len(path)
+        if self._memory_bytes > MEMORY_MAX_BYTES:
+            raise UsageError("a layer that goes through links of others has more files than any image needs")
 
     def _find(self, way: _Way, name: str) -> Path | None:
         """Return what the layers below show under a name that this layer has no part in."""
@@ -209,6 +212,7 @@ class Applied:
             return None
         place = _join(directory, name)
         if place != _join(way[-1][0], name):
+            self._memory_bytes += 2 * len(place)
             self.elsewhere.append(place)
         return place
 

@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bento.drivers.image.whiteouts import is_whiteout, make_whiteout
+from bento.drivers.image.whiteouts import holds_only_deletions, make_whiteout
 from bento.errors import UsageError
 from bento.files.tarheader import Meta
 from bento.kernel.rootfs import open_without_links
 from bento.kernel.tree import remove_tree
 
 BROKEN: Final = "the image specification forbids it: build the image anew"
-MEMORY_MAX_BYTES: Final = 1 << 30
-"""What may be kept of a layer's directories and deletions until all of it is unpacked: more than a million of them."""
+MEMORY_MAX_BYTES: Final = 512 << 20
+"""What may be kept of a layer's directories and deletions until all of it is unpacked: some hundred thousand."""
 _EACH_BYTES: Final = 400
 """What one of them takes, besides its name and its attributes (measured)."""
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -47,9 +47,7 @@ class Directories:
         if name in self._names:
             raise twice(name)
         self._names.add(name)
-        self._memory_bytes += _EACH_BYTES + 2 * len(name) + sum(map(len, entry.pax_headers.values()))
-        if self._memory_bytes > MEMORY_MAX_BYTES:
-            raise UsageError("it has more directories and deletions, or more attributes of them, than any image needs")
+        self._count(name, sum(map(len, entry.pax_headers.values())))
 
     def describe(self, path: str, meta: Meta) -> None:
         """Note what an entry says of a directory."""
@@ -57,7 +55,8 @@ class Directories:
         self._say(path)
 
     def imply(self, path: str) -> None:
-        """Note a directory that was made, and of which no entry says anything."""
+        """Note a directory that was made, and of which no entry says anything. Raises UsageError for too many."""
+        self._count(path, 0)
         self.implied.add(path)
 
     def empty(self, path: str) -> None:
@@ -68,7 +67,7 @@ class Directories:
     def finish(self) -> None:
         """Give the directories what is theirs, the deepest first. Raises OSError."""
         if self._emptied:
-            self._delete_empty()
+            self._delete_all_empty()
         for path in sorted(self._described, reverse=True):
             mode, uid, gid, mtime_ns, attributes = self._described[path]
             fd = open_without_links(self._root, path, _DIRECTORY)
@@ -80,28 +79,53 @@ class Directories:
             finally:
                 os.close(fd)
 
+    def delete_empty(self, path: str) -> bool:
+        """Take an emptied directory away that has nothing but deletions in it. Return whether it was one."""
+        if path not in self._emptied or any(path in _upwards(each) for each in self._described):
+            return False
+        if not self._remove_empty(path, is_deletion=False):
+            return False
+        self._emptied.remove(path)
+        self.implied = {each for each in self.implied if path not in _upwards(each)}
+        return True
+
+    def _count(self, path: str, more_bytes: int) -> None:
+        self._memory_bytes += _EACH_BYTES + 2 * len(path) + more_bytes
+        if self._memory_bytes > MEMORY_MAX_BYTES:
+            raise UsageError("it has more directories and deletions, or more attributes of them, than any image needs")
+
     def _say(self, path: str) -> None:
         if path in self.implied:
             self.implied.remove(path)
             if path:  # nobody goes through a link to the root directory itself
                 self.once_implied.add(path)
 
-    def _delete_empty(self) -> None:
+    def _delete_all_empty(self) -> None:
         """Make deletions of emptied directories in which, by now, there is nothing but deletions, too."""
         filled = {above for path in self._described for above in _upwards(path)}
         gone = set()
-        for path in sorted(self._emptied - filled, reverse=True):
-            above, _, name = path.rpartition("/")
-            parent = open_without_links(self._root, above, _DIRECTORY)
-            try:
-                directory = Path(f"/proc/self/fd/{parent}/{name}")
-                if all(is_whiteout(Path(at, each).lstat()) for at, _, files in os.walk(directory) for each in files):
-                    remove_tree(directory)
-                    make_whiteout(parent, name)
-                    gone.add(path)
-            finally:
-                os.close(parent)
+        for path in sorted(self._emptied, reverse=True):
+            if path in filled:
+                continue
+            if self._remove_empty(path, is_deletion=True):
+                gone.add(path)
+            else:
+                filled.update(_upwards(path))
         self.implied = {path for path in self.implied if gone.isdisjoint(_upwards(path))}
+
+    def _remove_empty(self, path: str, *, is_deletion: bool) -> bool:
+        above, _, name = path.rpartition("/")
+        parent = open_without_links(self._root, above, _DIRECTORY)
+        try:
+            directory = f"/proc/self/fd/{parent}/{name}"
+            if not holds_only_deletions(directory):
+                return False
+            remove_tree(Path(directory))
+            if is_deletion:
+                make_whiteout(parent, name)
+        finally:
+            os.close(parent)
+        return True
 
 
 def _upwards(path: str) -> Iterator[str]:

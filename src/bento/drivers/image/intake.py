@@ -53,6 +53,7 @@ class StoreIntake(HeldBlobs):
         self._unpacked: dict[str, Path] = {}  # by DiffID
         self._diff_ids: dict[str, str] = {}  # what was computed here, by the digest of the archive
         self._seams: set[str] = set()  # made for the image that is being adopted
+        self._seen: dict[str, tuple[int, int]] = {}  # where its layers and seams were, by inode and time of change
         self._is_cancelled = False
         self._layers.mkdir()
 
@@ -94,17 +95,16 @@ class StoreIntake(HeldBlobs):
         while True:
             self._unpack_missing(wanted)
             self._verify(config.diff_ids, manifest.layers)
-            before = self._inodes(wanted)
             try:
                 stack = self._stack(config.diff_ids, manifest.layers)
             except FileNotFoundError:
-                if all(before) and self._inodes(wanted) == before:
+                if self._is_as_seen():
                     raise
                 self._forget_seams()
                 continue  # removed in the last moment
             self._seal((digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)))
             with self._store.changing(fcntl.LOCK_EX):
-                if self._missing(stack) or self._inodes(wanted) != before:
+                if self._missing(stack) or not self._is_as_seen():
                     self._forget_seams()
                     continue
                 image = self._image(digest, manifest, config, stack)
@@ -126,15 +126,19 @@ class StoreIntake(HeldBlobs):
     def _missing(self, wanted: Iterable[str]) -> list[str]:
         return [diff_id for diff_id in wanted if diff_id not in self._unpacked and not self._place(diff_id).is_dir()]
 
-    def _inodes(self, wanted: Iterable[str]) -> list[int]:
-        """Return which directories layers are in now, 0 for none: one that was away for a while is another."""
-        inodes = []
-        for diff_id in wanted:
-            try:
-                inodes.append(self._path(diff_id).stat().st_ino)
-            except FileNotFoundError:
-                inodes.append(0)
-        return inodes
+    def _see(self, diff_id: str) -> None:
+        """Remember which directory a layer is in, before anything is looked up in it: one that comes anew differs."""
+        status = self._path(diff_id).stat()
+        self._seen[diff_id] = status.st_ino, status.st_ctime_ns
+
+    def _is_as_seen(self) -> bool:
+        before = dict(self._seen)
+        try:
+            for diff_id in before:
+                self._see(diff_id)
+        except FileNotFoundError:
+            return False
+        return self._seen == before
 
     def _forget_seams(self) -> None:
         """They were made while a layer below was taken away, and may be wrong."""
@@ -224,12 +228,16 @@ class StoreIntake(HeldBlobs):
         Raises UsageError when they are too many, FileNotFoundError when one has gone.
         """
         stack: list[str] = []
+        self._seen.clear()
         for number, (diff_id, layer) in enumerate(zip(diff_ids, layers, strict=True)):
+            self._see(diff_id)
             about = self._about(diff_id)
             below = [each for each in stack if each != diff_id]  # overlayfs takes each once, and hides the lower one
             seam = self._seam(diff_ids[: number + 1], layer.digest, about, below) if below else None
-            is_opaque = about.is_opaque or (seam is not None and self._about(seam).is_opaque)
-            stack = [*(() if is_opaque else below), diff_id, *([seam] if seam else ())]
+            if seam is not None:
+                self._see(seam)
+                about = self._about(seam)  # it knows better what the layer hides
+            stack = [*(() if about.is_opaque else below), diff_id, *([seam] if seam else ())]
         if set(stack).intersection(self._unpacked).difference(diff_ids):
             self._write_out()
         if len(stack) > LAYERS_MAX:

@@ -22,7 +22,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from bento.drivers.image.directories import BROKEN, Directories, set_attributes, twice
+from bento.drivers.image.directories import Directories, set_attributes, twice
 from bento.drivers.image.whiteouts import OPAQUE_ATTRIBUTE, deletion_of, is_marked, is_whiteout, make_whiteout
 from bento.errors import KernelError, UsageError
 from bento.files.output import write_all
@@ -79,7 +79,7 @@ class Placer:
                 self._make(directory.fd, name, entry, stream)
             except FileExistsError:
                 self._take_deletion(directory, name)
-                self._make(directory.fd, name, entry, stream)
+                self._make(self._parent(parent).fd, name, entry, stream)
 
     def finish(self) -> None:
         """Give the directories what is theirs. Raises OSError."""
@@ -166,23 +166,26 @@ class Placer:
         ``is_needed``: only as a directory for something to lie in.
         """
         path = parent.below(name)
-        if not is_whiteout(os.stat(name, dir_fd=parent.fd, follow_symlinks=False)):
-            if is_needed or path in self.directories.implied:
-                raise UsageError(f"{path!r} is no directory, but something is to lie in it", hint=BROKEN)
+        if is_whiteout(os.stat(name, dir_fd=parent.fd, follow_symlinks=False)):
+            os.unlink(name, dir_fd=parent.fd)
+        elif is_needed or path in self.directories.implied:
+            raise UsageError(f"{path!r} is no directory in its layer, but something is to lie in it")
+        elif not self.directories.delete_empty(path):
             raise twice(path)
-        os.unlink(name, dir_fd=parent.fd)
+        else:
+            self._forget_open()
 
     def _delete(self, path: str) -> None:
         """Carry out a whiteout. What the same layer has put there stays (layer.md, "Whiteouts")."""
         deletion = deletion_of(path)
         if deletion is None:
             return
-        if not deletion.parent and not deletion.name:
-            self._has_opaque_root = True
-            return
         directory = self._parent(deletion.parent)
         if not deletion.name:
-            os.setxattr(directory.fd, OPAQUE_ATTRIBUTE, b"y")
+            if directory.path:
+                os.setxattr(directory.fd, OPAQUE_ATTRIBUTE, b"y")
+            else:
+                self._has_opaque_root = True  # overlayfs takes no such order from a layer's root
             return
         try:
             make_whiteout(directory.fd, deletion.name)

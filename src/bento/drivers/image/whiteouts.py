@@ -70,6 +70,19 @@ def is_whiteout(there: os.stat_result) -> bool:
     return stat.S_ISCHR(there.st_mode) and there.st_rdev == 0
 
 
+def holds_only_deletions(path: str) -> bool:
+    """Whether there is nothing in a directory but deletions, and directories of which that is true."""
+    todo = [path]
+    while todo:
+        with os.scandir(todo.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(entry.path)
+                elif not is_whiteout(entry.stat(follow_symlinks=False)):
+                    return False
+    return True
+
+
 def is_opaque(path: Path) -> bool:
     """Whether a directory hides what the layers below have in it; what is not there does not."""
     try:
