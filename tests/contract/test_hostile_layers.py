@@ -493,7 +493,7 @@ class TestLies:
                 removed.append(images.remove(lambda: [str(victim)]))
             return real(layer, about, *words)
 
-        monkeypatch.setattr("bento.drivers.image.intake.make_seam", make_seam)
+        monkeypatch.setattr("bento.drivers.image.stacking.make_seam", make_seam)
         seam = top(adopt(images, *stack))
         assert [stat.S_IMODE((seam / name).stat().st_mode) for name in "de"] == [0o700, 0o700]
         assert removed
@@ -516,7 +516,7 @@ class TestLies:
             adopt(images, *lower)
             return made
 
-        monkeypatch.setattr("bento.drivers.image.intake.make_seam", make_seam)
+        monkeypatch.setattr("bento.drivers.image.stacking.make_seam", make_seam)
         seam = top(adopt(images, *lower, [directory("./"), file("x/c"), file("d/b")]))
         assert removed
         assert stat.S_IMODE((seam / "d").stat().st_mode) == 0o700

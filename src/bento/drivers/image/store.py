@@ -45,11 +45,11 @@ class ImageStore(Shelf):
 
     @contextmanager
     def _intake(self) -> Iterator[intakes.StoreIntake]:
-        with self._working() as lock:
+        with self._working():
             temporary = self.temporary()
             try:
                 temporary.mkdir(mode=0o700)
-                yield intakes.StoreIntake(self, temporary, lock)
+                yield intakes.StoreIntake(self, temporary)
             finally:
                 remove_tree(temporary)
 

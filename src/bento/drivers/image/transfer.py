@@ -37,7 +37,7 @@ class StoreTransfer(StoreIntake):
     """A Transfer of the ImageStore. ``close`` it before its directory is removed."""
 
     def __init__(self, store: Shelf, directory: Path, lock: int, on_progress: OnProgress | None) -> None:
-        super().__init__(store, directory, lock)
+        super().__init__(store, directory)
         self.directory = directory / "transfer"
         self.lock_fd = lock
         self._tell = on_progress
