@@ -246,6 +246,20 @@ class TestTaken:
             assert os.listxattr(made / "l" / "inner") == []
             assert stat.S_IMODE((made / "l" / "inner").stat().st_mode) == 0o755
 
+    def test_what_a_layer_is_does_not_depend_on_the_machine(self, images: ImageStore, tmp_path: Path) -> None:
+        """Not on what a link leads to that came in the place of a deleted directory."""
+        gone = [whiteout("d/e/x"), whiteout("d/e"), whiteout("d"), device("d", 0, 0)]
+        for target in ("victims/inner", "victims", "nowhere"):
+            path = str(tmp_path / "store" / target)
+            made = top(adopt(images, [directory("./"), *gone, symlink("d/e", path)]))
+            assert os.readlink(made / "d/e") == path
+
+    def test_a_device_0_0_in_a_directory_that_is_deleted(self, images: ImageStore) -> None:
+        lower = [directory("r"), symlink("l", "r"), file("d/x")]
+        image = adopt(images, lower, [device("d/x", 0, 0), whiteout("d"), file("l/y")])
+        assert (top(image) / "r/y").is_file()
+        assert stat.S_ISCHR(Path(image.layers[1], "d").lstat().st_mode)
+
     def test_what_goes_through_a_link_to_the_root_lies_in_the_root(self, images: ImageStore) -> None:
         lower = [directory("b"), symlink("lnk", "b"), symlink("b/up", "/")]
         image = adopt(images, lower, [file("lnk/x"), file("lnk/up/y")])

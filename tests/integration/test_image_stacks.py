@@ -222,6 +222,18 @@ CASES: dict[str, Case] = {
         [[directory("b/a"), file("b/a/c")], [whiteout("b/a/c"), whiteout("b/a"), file("b/a"), file("b/x")]],
         {"b/a": ("-rw-r--r--", 0), "b/x": ("-rw-r--r--", 0)},
     ),
+    "a file in place of directories that were deleted from the inside": (
+        [[directory("d/e"), file("d/e/x")], [whiteout("d/e/x"), whiteout("d/e"), whiteout("d"), file("d")]],
+        {"d": ("-rw-r--r--", 0)},
+    ),
+    "a deletion through a link that is deleted then": (
+        [[directory("r"), file("r/f"), file("r/g"), symlink("b/a", "/r")], [whiteout("b/a/f"), whiteout("b")]],
+        {"r/g": ("-rw-r--r--", 0)},
+    ),
+    "a link by way of what is not there": (
+        [[file("a/c"), file("a/d"), symlink("b", "n/../a")], [whiteout("b/c"), file("b/y")]],
+        {"a/d": ("-rw-r--r--", 0), "a/y": ("-rw-r--r--", 0)},
+    ),
     "a deletion in what is a file below": (
         [[file("a", b"data")], [whiteout("a/b"), file("x")]],
         {"a": ("-rw-r--r--", 0)},

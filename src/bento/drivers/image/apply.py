@@ -20,7 +20,7 @@ from bento.drivers.image.directories import MEMORY_MAX_BYTES
 from bento.drivers.image.lookup import Stacked, is_directory
 from bento.drivers.image.whiteouts import Deletion, deletion_of, is_marked
 from bento.errors import KernelError, UsageError
-from bento.files.tarheader import check_path, path_of
+from bento.files.tarheader import check_path, device_of, path_of
 from bento.kernel.rootfs import open_beneath
 
 _LINKS_MAX: Final = 40
@@ -70,9 +70,11 @@ class Applied:
         else:
             way = self._enter(parent)
             place = self._place(parent, name, way)
-            if place is None:
+            if entry.ischr() and device_of(entry)[1] == 0:
+                self._put(way, name, Node())  # to overlayfs it is a deletion
+            elif place is None:
                 raise FileNotFoundError(errno.ENOENT, "it was taken away", os.fspath(self._layer))
-            if entry.isdir():
+            elif entry.isdir():
                 self._directory(way, name).place = place
             else:
                 self._put(way, name, Node(place=(entry.islnk() and self._linked(entry.linkname)) or place))
@@ -131,6 +133,7 @@ class Applied:
         Unless ``is_made``: then the way is empty when there is none.
         """
         way: _Way = [("", self._root)]
+        there = len(way)  # how much of the way there is
         todo = path.split("/")[::-1]
         links = steps = 0
         while todo:
@@ -142,20 +145,23 @@ class Applied:
                 continue
             if part == "..":
                 del way[max(1, len(way) - 1) :]
+                there = min(there, len(way))
                 continue
             target = self._link(way, part)
             if target is None:
-                if not is_made and not self._has_directory(way, part):
-                    return []
-                way.append((_join(way[-1][0], part), self._directory(way, part)))
+                is_there = there == len(way) and (is_made or self._has_directory(way, part))
+                node = self._directory(way, part) if is_there else Node(is_directory=True)
+                way.append((_join(way[-1][0], part), node))
+                there += is_there
                 continue
             links += 1
             if links > _LINKS_MAX:
                 raise UsageError(f"{path!r} cannot be entered: too many symbolic links")
             if target.startswith("/"):
                 del way[1:]
+                there = 1
             todo += target.split("/")[::-1]
-        return way
+        return way if there == len(way) else []
 
     def _link(self, way: _Way, name: str) -> str | None:
         """Return where the link of this name leads; None when it is none."""
@@ -206,6 +212,7 @@ class Applied:
         Its own links are followed, and stay in it.
         """
         if parent not in self._places:
+            self._count(parent)
             self._places[parent] = self._real_path(parent)
         directory = self._places[parent]
         if directory is None:

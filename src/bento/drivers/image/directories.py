@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bento.drivers.image.whiteouts import holds_only_deletions, make_whiteout
+from bento.drivers.image.whiteouts import deletions_only, make_whiteout
 from bento.errors import UsageError
 from bento.files.tarheader import Meta
 from bento.kernel.rootfs import open_without_links
@@ -38,6 +38,7 @@ class Directories:
         """Those of which the same holds up to some entry, and not in the end."""
         self._root = root
         self._described: dict[str, Meta] = {}
+        self._filled: set[str] = set()  # those, and all that they are in
         self._emptied: set[str] = set()
         self._names: set[str] = set()  # of entries that the filesystem itself would take twice
         self._memory_bytes = 0
@@ -52,6 +53,10 @@ class Directories:
     def describe(self, path: str, meta: Meta) -> None:
         """Note what an entry says of a directory."""
         self._described[path] = meta
+        for above in _upwards(path):
+            if above in self._filled:
+                break
+            self._filled.add(above)
         self._say(path)
 
     def imply(self, path: str) -> None:
@@ -81,13 +86,7 @@ class Directories:
 
     def delete_empty(self, path: str) -> bool:
         """Take an emptied directory away that has nothing but deletions in it. Return whether it was one."""
-        if path not in self._emptied or any(path in _upwards(each) for each in self._described):
-            return False
-        if not self._remove_empty(path, is_deletion=False):
-            return False
-        self._emptied.remove(path)
-        self.implied = {each for each in self.implied if path not in _upwards(each)}
-        return True
+        return path in self._emptied and path not in self._filled and self._remove_empty(path, is_deletion=False)
 
     def _count(self, path: str, more_bytes: int) -> None:
         self._memory_bytes += _EACH_BYTES + 2 * len(path) + more_bytes
@@ -102,29 +101,26 @@ class Directories:
 
     def _delete_all_empty(self) -> None:
         """Make deletions of emptied directories in which, by now, there is nothing but deletions, too."""
-        filled = {above for path in self._described for above in _upwards(path)}
-        gone = set()
         for path in sorted(self._emptied, reverse=True):
-            if path in filled:
-                continue
-            if self._remove_empty(path, is_deletion=True):
-                gone.add(path)
-            else:
-                filled.update(_upwards(path))
-        self.implied = {path for path in self.implied if gone.isdisjoint(_upwards(path))}
+            if path not in self._filled and not self._remove_empty(path, is_deletion=True):
+                self._filled.update(_upwards(path))  # nor are those that it is in, which need not be looked through
 
     def _remove_empty(self, path: str, *, is_deletion: bool) -> bool:
         above, _, name = path.rpartition("/")
         parent = open_without_links(self._root, above, _DIRECTORY)
         try:
             directory = f"/proc/self/fd/{parent}/{name}"
-            if not holds_only_deletions(directory):
+            inside = deletions_only(directory)
+            if inside is None:
                 return False
             remove_tree(Path(directory))
             if is_deletion:
                 make_whiteout(parent, name)
         finally:
             os.close(parent)
+        for each in (path, *(f"{path}/{name}" for name in inside)):
+            self._emptied.discard(each)
+            self._say(each)  # of whom nothing is known any more: what went through it may have gone elsewhere
         return True
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import stat
 import tarfile
 from collections.abc import Iterable, Sequence
@@ -23,7 +22,7 @@ from bento.drivers.image.apply import Applied, Node
 from bento.drivers.image.laying import Laying, Look
 from bento.drivers.image.lookup import Stacked, is_directory
 from bento.drivers.image.shelf import Unpacked
-from bento.drivers.image.whiteouts import holds_only_deletions, is_opaque
+from bento.drivers.image.whiteouts import deletions_only, is_opaque
 from bento.errors import UsageError
 
 
@@ -66,15 +65,21 @@ def _goes_through_links(about: Unpacked, below: Stacked) -> bool:
 def _described_below(layer: Path, about: Unpacked, below: Stacked) -> dict[str, Node]:
     """Return what the layer only has as directories that it does not describe, and those below it know better."""
     nodes = {}
+    alone = Stacked((layer,))
     hiding = {"": about.is_opaque}
     for path in about.implied:
         if path and _hides(layer, path.rpartition("/")[0], hiding):
             continue
         if is_directory(found := below.find(path)):
             nodes[path] = Node(is_directory=True, model=found)
-        elif found is not None and holds_only_deletions(os.fspath(layer / path)):
+        elif found is not None and _is_in_vain(alone.find(path)):
             nodes[path] = Node(model=found)  # there was nothing to delete: a file stays what it is
     return nodes
+
+
+def _is_in_vain(own: Path | None) -> bool:
+    """Whether a layer has a directory for deletions alone."""
+    return own is not None and is_directory(own) and deletions_only(own) is not None
 
 
 def _hides(layer: Path, path: str, known: dict[str, bool]) -> bool:

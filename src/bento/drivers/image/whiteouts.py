@@ -70,17 +70,24 @@ def is_whiteout(there: os.stat_result) -> bool:
     return stat.S_ISCHR(there.st_mode) and there.st_rdev == 0
 
 
-def holds_only_deletions(path: str) -> bool:
-    """Whether there is nothing in a directory but deletions, and directories of which that is true."""
-    todo = [path]
-    while todo:
-        with os.scandir(todo.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    todo.append(entry.path)
-                elif not is_whiteout(entry.stat(follow_symlinks=False)):
-                    return False
-    return True
+def deletions_only(path: str | Path) -> list[str] | None:
+    """Return the directories in one in which there is nothing but deletions, and such directories; else None.
+
+    They are relative to it. No link is followed, not at the end of ``path`` either. Raises OSError.
+    """
+    top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = [""]
+        for inner in found:
+            with os.scandir(f"/proc/self/fd/{top}/{inner}") as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        found.append(f"{inner}/{entry.name}" if inner else entry.name)
+                    elif not is_whiteout(entry.stat(follow_symlinks=False)):
+                        return None
+        return found[1:]
+    finally:
+        os.close(top)
 
 
 def is_opaque(path: Path) -> bool:
