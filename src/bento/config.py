@@ -26,3 +26,4 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_max_bytes: int = 0  # of the log of containers that name no limit; 0: none
     registries: tuple[str, ...] = ("docker.io",)  # where names without a registry are looked for, in this order
     insecure_registries: tuple[str, ...] = ()  # that need not speak TLS, nor have a certificate that is trusted
+    takes_absolute_names: bool = False  # of a layer's files, below the root of the container; else they are refused

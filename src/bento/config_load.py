@@ -1,7 +1,7 @@
 """The only reader of the configuration file and the environment. What is said on the command line wins,
 then the environment (BENTO_ROOT, BENTO_RUN_ROOT, BENTO_RUNTIME,
 BENTO_RUNTIME_ARGS, BENTO_LOG_LEVEL, BENTO_STOP_TIMEOUT, BENTO_LOG_MAX_SIZE, BENTO_REGISTRIES,
-BENTO_INSECURE_REGISTRIES), then the file, then the default.
+BENTO_INSECURE_REGISTRIES, BENTO_ABSOLUTE_NAMES), then the file, then the default.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ else:  # only who has a file pays for its parser
     tomllib = LazyModule("tomllib")
 
 _LISTS = ("registries", "insecure_registries")
-_KEYS = ("root", "run_root", "runtime", "runtime_args", "log_level", "stop_timeout", "log_max_size", *_LISTS)
+_KEYS = (
+    "root", "run_root", "runtime", "runtime_args", "log_level", "stop_timeout", "log_max_size", "absolute_names",
+    *_LISTS,
+)  # fmt: skip
+_ABSOLUTE_NAMES = ("refuse", "take")
 
 
 def load(
@@ -40,6 +44,9 @@ def load(
     level = merged.get("log_level", "warning")
     if level not in log.LEVELS:
         raise UsageError(f"unknown log level {level!r}", hint=f"use one of {', '.join(log.LEVELS)}")
+    absolute_names = merged.get("absolute_names", "refuse")
+    if absolute_names not in _ABSOLUTE_NAMES:
+        raise UsageError(f"bad absolute_names {absolute_names!r}", hint=f"use {' or '.join(_ABSOLUTE_NAMES)}")
     return Settings(
         root=_directory(merged.get("root"), DEFAULT_ROOT),
         run_root=_directory(merged.get("run_root"), DEFAULT_RUN_ROOT),
@@ -50,6 +57,7 @@ def load(
         log_max_bytes=parse_log_size(merged.get("log_max_size", "-1")),
         registries=_words(merged.get("registries", "docker.io")),
         insecure_registries=_words(merged.get("insecure_registries", "")),
+        takes_absolute_names=absolute_names == "take",
     )
 
 

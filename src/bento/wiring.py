@@ -65,6 +65,7 @@ class Engine(EngineFacade):
         log_max_bytes: int = 0,
         registries: tuple[str, ...] = ("docker.io",),
         insecure_registries: tuple[str, ...] = (),
+        takes_absolute_names: bool = False,
     ) -> None:
         settings = Settings(
             root=Path(os.path.abspath(root)),
@@ -75,6 +76,7 @@ class Engine(EngineFacade):
             log_max_bytes=log_max_bytes,
             registries=registries,
             insecure_registries=insecure_registries,
+            takes_absolute_names=takes_absolute_names,
         )
         super().__init__(HostParts(settings))
 
@@ -95,6 +97,7 @@ class HostParts(Parts):
         self.log_max_bytes = settings.log_max_bytes
         self.registries = settings.registries
         self.insecure_registries = settings.insecure_registries
+        self.takes_absolute_names = settings.takes_absolute_names
         self.helper_argv = _helper_argv(settings)
         self._settings = settings
         self._runtimes: dict[str, RuntimeDriver] = {}
@@ -152,7 +155,7 @@ _DRIVERS: dict[str, Callable[[HostParts], object]] = {
     "monitor": lambda parts: conmon.ConmonMonitor(Path("conmon")),  # looked for on PATH when one is started
     "network": lambda parts: bridge.BridgeNetwork(parts.root, is_default=parts.root == DEFAULT_ROOT),
     "volumes": lambda parts: local.LocalVolumes(parts.root),
-    "images": lambda parts: image_store.ImageStore(parts.root),
+    "images": lambda parts: image_store.ImageStore(parts.root, takes_absolute_names=parts.takes_absolute_names),
     "transport": lambda parts: skopeo.SkopeoTransport(parts.insecure_registries),
     "processes": lambda parts: linux.LinuxProcesses(),
     "locks": lambda parts: locks.ContainerLocks(parts.run_root),

@@ -105,6 +105,11 @@ REFUSED: dict[str, tuple[str, list[list[Entry]]]] = {
     "link-of-the-same-layer": (OUT, [[symlink("l", VICTIMS), file("l/new")]]),
     "link-up": (OUT, [[symlink("l", "../../.."), file("l/victims/new")]]),
     "link-by-link": (OUT, [[symlink("l", "m"), symlink("m", VICTIMS), file("l/new")]]),
+    "absolute": ("is absolute", [[file("/etc/passwd")]]),
+    "absolute-among-others": ("is absolute", [[file("a"), directory("//b")]]),
+    "absolute-deletion": ("is absolute", [[whiteout("/etc/passwd")]]),
+    "link-up-of-a-lower-layer": (OUT, [[symlink("l", "../../..")], [file("l/victims/new")]]),
+    "deletion-by-a-link-up-of-a-lower-layer": (OUT, [[directory("d"), symlink("d/l", "../../x")], [whiteout("d/l/y")]]),
     "directory-in-link": (OUT, [[symlink("l", VICTIMS), directory("l/inner", 0o777, uid=5)]]),
     "deletion-in-link": (OUT, [[symlink("l", VICTIMS), whiteout("l/precious")]]),
     "emptied-link": (OUT, [[symlink("l", VICTIMS), opaque("l")]]),
@@ -117,7 +122,7 @@ REFUSED: dict[str, tuple[str, list[list[Entry]]]] = {
     "hard-link-to-directory": ("cannot be made", [[directory("d"), hardlink("h", "d")]]),
     "hard-link-to-deletion": ("not in its layer", [[whiteout("gone"), hardlink("h", "gone")]]),
     "file-in-file": ("no directory", [[file("f"), file("f/new")]]),
-    "twice-by-another-spelling": ("two entries", [[file("/d/x"), file("./d//x")]]),
+    "twice-by-another-spelling": ("two entries", [[file("d/x"), file("./d//x")]]),
     "twice-by-a-link": ("two entries", [[directory("r"), symlink("l", "r"), file("l/x"), file("r/x")]]),
     "twice-itself": ("two entries", [[file("x"), hardlink("x", "x")]]),
     "root-twice": ("two entries", [[directory("./"), directory("/")]]),
@@ -191,7 +196,10 @@ def test_refused_with_one_line_and_nothing_left(tmp_path: Path) -> None:
 class TestTaken:
     """What looks odd and is legal: taken as others take it."""
 
-    def test_absolute_names_are_below_the_root(self, images: ImageStore) -> None:
+    def test_absolute_names_are_below_the_root_when_they_are_wanted(self, root: Path) -> None:
+        """Cloud Native Buildpacks write such layers; kaniko calls the root so, which is taken in any case."""
+        assert stat.S_IMODE(top(adopt(ImageStore(root / "other"), [directory("/", 0o711)])).stat().st_mode) == 0o711
+        images = ImageStore(root, takes_absolute_names=True)
         made = top(adopt(images, [file("/etc/passwd"), file("//a//b"), file("./c"), hardlink("/d", "/etc/passwd")]))
         assert sorted(str(each.relative_to(made)) for each in made.rglob("*") if each.is_file()) == [
             "a/b", "c", "d", "etc/passwd",
@@ -231,6 +239,10 @@ class TestTaken:
         name = str(victims)[1:] if target == "/" else "inner"
         lower = [directory("r"), symlink("l", "r"), symlink("b", "/"), symlink(f"r/{name}", "/x")]
         upper = [symlink("b/l", target.format(victims=victims)), file(f"l/{name}/new"), file(f"l/{name}/precious")]
+        if target.startswith("..") and is_first:
+            with pytest.raises(UsageError, match=OUT):
+                adopt(images, lower, upper)
+            return
         image = adopt(images, lower, upper if is_first else [*upper[1:], upper[0]])
         assert len(image.layers) == 3
         found = list(root.rglob("precious"))

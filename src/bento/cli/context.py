@@ -30,6 +30,7 @@ class Context:
             log_max_bytes=settings.log_max_bytes,
             registries=settings.registries,
             insecure_registries=settings.insecure_registries,
+            takes_absolute_names=settings.takes_absolute_names,
         )
 
 

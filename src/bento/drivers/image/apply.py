@@ -144,7 +144,9 @@ class Applied:
             if part in ("", "."):
                 continue
             if part == "..":
-                del way[max(1, len(way) - 1) :]
+                if len(way) == 1:
+                    raise UsageError(f"{path!r} leads out of the root filesystem through a symbolic link")
+                del way[-1]
                 there = min(there, len(way))
                 continue
             target = self._link(way, part)

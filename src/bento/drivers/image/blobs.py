@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from bento.drivers.image.shelf import SEALED, Shelf, is_sealed
-from bento.errors import NotFound, UsageError
+from bento.errors import NotFound, StorageUnusable, UsageError
 from bento.model.reference import is_digest
 from bento.oci.image import Descriptor
 
@@ -113,6 +114,15 @@ class HeldBlobs:
             os.rename(draft, place)
             draft.unlink(missing_ok=True)  # rename(2) does nothing with two names of one file
         return None
+
+
+@contextmanager
+def of_layer(digest: str) -> Iterator[None]:
+    """Say of what is wrong, or has no room, which layer that is."""
+    try:
+        yield
+    except (UsageError, StorageUnusable) as error:
+        raise type(error)(f"layer {digest}: {error.message}", hint=error.hint) from error
 
 
 def hash_file(fd: int, algorithm: str) -> str:

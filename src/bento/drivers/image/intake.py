@@ -15,11 +15,11 @@ import msgspec
 from msgspec.structs import replace
 
 from bento.drivers.image.base import Record, nothing
-from bento.drivers.image.blobs import hash_file
+from bento.drivers.image.blobs import hash_file, of_layer
 from bento.drivers.image.shelf import read_about
 from bento.drivers.image.stacking import HeldLayers
 from bento.drivers.image.unpack import hash_unpacked
-from bento.errors import StorageUnusable, UsageError
+from bento.errors import UsageError
 from bento.kernel.tree import remove_tree
 from bento.model.image import Image
 from bento.oci.image import (
@@ -135,12 +135,11 @@ class StoreIntake(HeldLayers):
             algorithm = diff_id.partition(":")[0]
             fd = self._open(layer.digest)
             try:
-                got = self._diff_ids.get(layer.digest, "")
-                if not got.startswith(f"{algorithm}:"):
-                    got = hash_unpacked(fd, algorithm, self._check_cancelled)
-                _check_diff_id(got, diff_id)
-            except UsageError as error:
-                raise UsageError(f"layer {layer.digest}: {error.message}", hint=error.hint) from error
+                with of_layer(layer.digest):
+                    got = self._diff_ids.get(layer.digest, "")
+                    if not got.startswith(f"{algorithm}:"):
+                        got = hash_unpacked(fd, algorithm, self._check_cancelled)
+                    _check_diff_id(got, diff_id)
             finally:
                 os.close(fd)
             self._diff_ids[layer.digest] = got
@@ -149,14 +148,12 @@ class StoreIntake(HeldLayers):
         algorithm, _, digits = layer.digest.partition(":")
         fd = self._open(layer.digest)
         try:
-            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            with of_layer(layer.digest), concurrent.futures.ThreadPoolExecutor(1) as pool:
                 hashed = pool.submit(hash_file, fd, algorithm)
                 got = self._unpack(fd, diff_id.partition(":")[0], layer.digest)
                 if hashed.result() != digits:
                     raise UsageError("its content has another digest: it is damaged")
                 _check_diff_id(got, diff_id)
-        except (UsageError, StorageUnusable) as error:
-            raise type(error)(f"layer {layer.digest}: {error.message}", hint=error.hint) from error
         finally:
             os.close(fd)
 

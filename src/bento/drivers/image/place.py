@@ -30,6 +30,7 @@ from bento.files.tarheader import check_path, device_of, meta_of, no_nul, path_o
 from bento.files.tarstream import Stream
 from bento.kernel.rootfs import open_beneath
 
+_ABSOLUTE: Final = "with absolute_names=take in the configuration such names are taken below the root"
 _OPEN_DIRECTORIES: Final = 64
 _NEW: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -48,7 +49,9 @@ class _Directory(Struct, frozen=True):
 class Placer:
     """Fills one directory. ``close`` it when done; ``finish`` first when all entries are made."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, takes_absolute_names: bool = False) -> None:
+        """``takes_absolute_names``: as names below the root; else only the root itself may be called "/"."""
+        self._takes_absolute_names = takes_absolute_names
         self.size_bytes = 0  # what the files hold
         self._root = os.open(root, _DIRECTORY)
         self._root_path = _path_of(self._root)
@@ -65,6 +68,8 @@ class Placer:
         """Make one entry. Raises UsageError, OSError when the disk fails."""
         path = path_of(entry.name)
         parent, _, name = path.rpartition("/")
+        if path and entry.name.startswith("/") and not self._takes_absolute_names:
+            raise UsageError(f"the name {entry.name!r} is absolute", hint=_ABSOLUTE)
         if is_marked(path):
             self.directories.check_first(path, entry)
             self._delete(path)

@@ -39,8 +39,10 @@ class Unpacked(Struct, frozen=True, kw_only=True):
 class Shelf:
     """The places below one root. Keeps nothing in memory."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, takes_absolute_names: bool = False) -> None:
+        """``takes_absolute_names``: of a layer's files, as below the root; else such a layer is refused."""
         self.root = root
+        self.takes_absolute_names = takes_absolute_names
         self.blobs_dir = root / "blobs"
         self.layers_dir = root / "layers"
         self._lock_path = root / "layers.lock"

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from bento.command import run
-from bento.drivers.image.blobs import HeldBlobs
+from bento.drivers.image.blobs import HeldBlobs, of_layer
 from bento.drivers.image.seams import make_seam, seam_name
 from bento.drivers.image.shelf import Shelf, Unpacked, read_about
 from bento.drivers.image.unpack import Room, read_entries, unpack
@@ -47,7 +47,9 @@ class HeldLayers(HeldBlobs):
         target = self._layers / os.urandom(8).hex()
         target.mkdir()
         target.chmod(0o755)  # an archive without an entry for its root: what a root directory should be
-        diff_id, about = unpack(fd, target, algorithm, self._check_cancelled)
+        diff_id, about = unpack(
+            fd, target, algorithm, self._check_cancelled, takes_absolute_names=self._store.takes_absolute_names
+        )
         self._store.about(target).write_bytes(msgspec.json.encode(replace(about, archives=(digest,))))
         self._unpacked[diff_id] = target
         self._diff_ids[digest] = diff_id
@@ -96,7 +98,7 @@ class HeldLayers(HeldBlobs):
         target = self._layers / os.urandom(8).hex()
         target.mkdir()
         lower = [self._path(each) for each in reversed(below)]
-        with closing(self._entries(archive)) as entries:
+        with of_layer(archive), closing(self._entries(archive)) as entries:
             room = Room(target, self._check_cancelled)
             made = make_seam(self._path(diff_ids[-1]), about, lower, target, entries, room.look)
         if made is None:

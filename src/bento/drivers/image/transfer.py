@@ -18,7 +18,7 @@ from bento import log
 from bento.drivers.image import loading, saving
 from bento.drivers.image.archive import read_archive
 from bento.drivers.image.base import ArchivedImage, Record, nothing
-from bento.drivers.image.blobs import hash_file
+from bento.drivers.image.blobs import hash_file, of_layer
 from bento.drivers.image.intake import StoreIntake
 from bento.drivers.image.shelf import Shelf, is_sealed
 from bento.drivers.image.source import Source
@@ -161,10 +161,8 @@ class StoreTransfer(StoreIntake):
 
     def _unpack_missing(self, wanted: dict[str, Descriptor]) -> None:
         for digest, job in self._ahead.items():
-            try:
+            with of_layer(digest):
                 job.result()
-            except UsageError as error:
-                raise UsageError(f"layer {digest}: {error.message}", hint=error.hint) from error
         if not self._is_written and not self._missing(wanted):
             self._write_out()
         self._report("unpacking", [wanted[diff_id].digest for diff_id in self._missing(wanted)])

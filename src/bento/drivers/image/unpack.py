@@ -47,16 +47,18 @@ _DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE
 """Errors that are not the archive's fault."""
 
 
-def unpack(source_fd: int, target: Path, algorithm: str, check: Callable[[], None]) -> tuple[str, Unpacked]:
+def unpack(
+    source_fd: int, target: Path, algorithm: str, check: Callable[[], None], *, takes_absolute_names: bool = False
+) -> tuple[str, Unpacked]:
     """Unpack the archive that ``source_fd``, at its beginning, holds into the empty directory ``target``.
 
-    Returns the digest of the uncompressed stream, and what it was. Blocks; ``check`` is called now and then, and may
-    raise. Raises UsageError for what is no archive, or one that would leave the directory; StorageUnusable when the
-    disk is full; MissingTool. ``target`` is to be removed then.
+    Returns the digest of the uncompressed stream, and what it was. ``takes_absolute_names``: see Placer. Blocks;
+    ``check`` is called now and then, and may raise. Raises UsageError for what is no archive, or one that would leave
+    the directory; StorageUnusable when the disk is full; MissingTool. ``target`` is to be removed then.
     """
     room = Room(target, check, os.fstat(source_fd).st_size)
     with _unpacked(source_fd) as fd:
-        return _fill(fd, target, algorithm, room)
+        return _fill(fd, Placer(target, takes_absolute_names=takes_absolute_names), algorithm, room)
 
 
 @contextmanager
@@ -115,8 +117,7 @@ def decompressor(head: bytes) -> str | None:
     return None
 
 
-def _fill(fd: int, target: Path, algorithm: str, room: Room) -> tuple[str, Unpacked]:
-    placer = Placer(target)
+def _fill(fd: int, placer: Placer, algorithm: str, room: Room) -> tuple[str, Unpacked]:
     try:
         with Stream(partial(os.read, fd), algorithm, room.check) as stream:
             for number, entry in enumerate(entries(stream), 1):
