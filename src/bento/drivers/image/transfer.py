@@ -22,7 +22,7 @@ from bento.drivers.image.blobs import hash_file, of_layer
 from bento.drivers.image.intake import StoreIntake
 from bento.drivers.image.shelf import Shelf, is_sealed
 from bento.drivers.image.source import Source
-from bento.errors import NotFound, UsageError
+from bento.errors import NotFound, StorageUnusable, UsageError
 from bento.model.image import Image
 from bento.model.transfer import TransferProgress
 from bento.oci.image import MANIFEST_MAX_BYTES, Descriptor
@@ -71,10 +71,10 @@ class StoreTransfer(StoreIntake):
             self._taken.add(digest)
 
     def adopt(self, digest: str, record: Record = nothing, platform: Platform | None = None) -> Image:
-        """See Intake. What has come for an image that is refused goes again, unless another image has it."""
+        """See Intake. What has come for an image that is refused, or has no room, goes again, unless others have it."""
         try:
             return super().adopt(digest, record, platform)
-        except UsageError:
+        except (UsageError, StorageUnusable):
             self._give_back()
             raise
 
