@@ -67,10 +67,10 @@ def wait_for_processes(bento: BentoCli, name: str, count: int) -> dict[str, Any]
 
 
 def assert_comes_true(bento: BentoCli, found: dict[str, Any], *args: str, name: str = "w") -> dict[str, Any]:
-    """The forecast's verdict and tellings are those of the stop."""
+    """The forecast's verdict and signalled are those of the stop."""
     report = stop_report(bento, *args, name)
     assert report["verdict"] == found["verdict"], report
-    told = {telling["pid"] for telling in report["tellings"]}
+    told = {telling["pid"] for telling in report["signalled"]}
     assert told == {process["pid"] for process in found["processes"] if process["part"].startswith("told in wave")}
     return report
 
@@ -88,7 +88,7 @@ def test_s14_deaf_program_is_ended_and_what_it_would_hear_is_said(bento):
     bento.run("--name", "w", "host", PYTHON, "-c", SLEEPER)
     bento.wait_for_log("w", "ready")
     found = explain(bento, "--start-window", "0", "w")
-    assert (found["verdict"], found["processes"][0]["hears"]) == ("default-action", "deaf")
+    assert (found["verdict"], found["processes"][0]["receives"]) == ("default-action", "dropped")
     assert any("--stop-signal INT" in text for text in found["advice"])
     young = explain(bento, "w")
     assert young["duration_s"] > 2
@@ -113,7 +113,7 @@ def test_s13_tini_over_a_program_passes_it_on(bento):
     bento.wait_for_log("w", "ready")
     found = explain(bento, "w")
     assert found["verdict"] == "graceful"
-    assert found["processes"][0]["hears"] == "waiting"
+    assert found["processes"][0]["receives"] == "waiting"
     assert found["processes"][1]["part"] == f"told by tini ({found['processes'][0]['pid']})"
     assert_comes_true(bento, found)
 
@@ -134,7 +134,7 @@ def test_s14_ignoring_gets_the_whole_grace(bento):
     bento.run("--name", "w", "host", *IGNORING)
     bento.wait_for_log("w", "ready")
     found = explain(bento, "-t", "1", "w")
-    assert (found["verdict"], found["duration_s"], found["processes"][0]["hears"]) == ("killed", 1.0, "ignored")
+    assert (found["verdict"], found["duration_s"], found["processes"][0]["receives"]) == ("killed", 1.0, "ignored")
     assert_comes_true(bento, found, "-t", "1")
 
 

@@ -109,7 +109,7 @@ def test_s10_each_init_is_asked_by_the_trigger_it_obeys_and_halts(bento: BentoCl
     assert report["signal"] == kind.signal
     assert "PID 1 runs" in notes(report)
     assert report["duration_s"] < 9
-    assert [told["why"] for told in report["tellings"]] == [f"PID 1, by method {kind.method}"]
+    assert [told["why"] for told in report["signalled"]] == [f"PID 1, by method {kind.method}"]
     assert_released(bento, identifier)
 
 

@@ -309,7 +309,7 @@ def test_s07_fractions_of_seconds_are_meant(bento: BentoCli) -> None:
 def test_s07_zero_kills_now(bento: BentoCli, share: Share) -> None:
     identifier = run_counter(bento, share, 60)
     report = stop_report(bento, "-t", "0", "w")
-    assert (report["verdict"], report["exit_code"], report["tellings"]) == ("killed", 137, [])
+    assert (report["verdict"], report["exit_code"], report["signalled"]) == ("killed", 137, [])
     assert report["duration_s"] < 4
     assert share.lines("told") == []
     assert_released(bento, identifier)

@@ -130,7 +130,7 @@ def test_s23_report_tells_phases_tellings_and_how_each_process_ended(bento: Bent
     starts = [phase["start_s"] for phase in report["phases"]]
     assert starts == sorted(starts)
     assert all(phase["duration_s"] >= 0 for phase in report["phases"])
-    told = report["tellings"][0]
+    told = report["signalled"][0]
     assert (told["comm"], told["hears"], told["wave"]) == ("python3", "handled", 1)
     ends = {end["comm"]: (end["how"], end["code"]) for end in report["processes"]}
     assert set(ends) == {"sh", "python3", "sleep"}

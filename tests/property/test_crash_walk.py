@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from bento.model.stop import Hook, StopRequest
-from bento.stop.actions import Ask, Drain, RunHook, Tell
+from bento.stop.actions import Drain, RequestInit, RunHook, SendSignal
 from bento.stop.states import Phase, Step, StopState
 
 from support.sim import Does, Driver, World, order_of_steps
@@ -61,7 +61,7 @@ def test_s06_interrupted_at_any_action_the_end_is_the_same(name, down_s):
         assert driver.state.phase is Phase.DONE
         assert len(driver.tells) == len(set(driver.tells))
         assert driver.steps_done[-1] is Step.RECORD
-        if isinstance(driver.crashed_before[0], (Tell, Ask)):
+        if isinstance(driver.crashed_before[0], (SendSignal, RequestInit)):
             continue  # recorded and maybe not sent: never twice comes before once
         assert _end(driver) == _end(undisturbed), (number, driver.crashed_before, driver.world.history)
 
@@ -122,7 +122,7 @@ def test_s17a_ports_that_were_closed_are_not_closed_again_wherever_the_stop_is_i
         driver = Driver(World(SCENARIOS[name]), request, crashes=(number,), down_s=down_s)
         assert driver.run().phase is Phase.DONE
         assert len(driver.drains) == (2 if number == closed else 1)  # its end was seen, and not written down yet
-        if not isinstance(driver.crashed_before[0], Tell):
+        if not isinstance(driver.crashed_before[0], SendSignal):
             assert [tell for tell, _ in driver.tells] == [tell for tell, _ in undisturbed.tells]
 
 

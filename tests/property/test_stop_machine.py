@@ -6,22 +6,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bento.model.stop import Hook, OnDeaf, StopRequest
-from bento.stop.actions import Drain, Persist, RunHook, RunStep, Tell
+from bento.stop.actions import Drain, Persist, RunHook, RunStep, SendSignal
 from bento.stop.cleaning import STEP_LIMIT_S
 from bento.stop.hooking import AFTERWARDS_S, LEFT_FOR_SIGNAL_S
 from bento.stop.inputs import (
-    Asked,
     DeadlineMoved,
     Drained,
     HookDone,
     Identified,
+    InitAnswered,
     Input,
     Looked,
     MainExited,
     Resumed,
+    SignalledExited,
     StepDone,
     TimerFired,
-    ToldExited,
 )
 from bento.stop.invariants import check_invariants
 from bento.stop.machine import begin, step
@@ -113,7 +113,7 @@ def noise(draw) -> tuple[float, Input]:
     event: Input = draw(
         st.one_of(
             st.sampled_from(Timer).map(TimerFired),
-            st.builds(ToldExited, st.integers(100, 110)),
+            st.builds(SignalledExited, st.integers(100, 110)),
             st.builds(StepDone, st.sampled_from(Step), st.sampled_from(["", "no"]), st.booleans()),
         )
     )
@@ -154,7 +154,7 @@ def _nobody_killed_early(driver: Driver) -> None:
         if proc.does.hidden_looks:  # an orphan that no look has seen below its parent passes for a restarted program
             continue
         if proc.told_s + proc.does.needs_s + 0.01 < last_s:
-            assert proc.ended == "own", (proc, driver.state.tellings, driver.world.history)
+            assert proc.ended == "own", (proc, driver.state.signalled, driver.world.history)
 
 
 @settings(max_examples=600)
@@ -255,7 +255,7 @@ def test_s16_sessions_are_told_by_the_same_rules_and_never_twice(tree, entered, 
     if deadline_s is not None and state.kill_cause is not None and not crashes:
         assert state.exited_s is not None
         assert state.exited_s <= deadline_s + 0.2
-    for telling in state.tellings:
+    for telling in state.signalled:
         told = world.procs[telling.pid]
         assert not (told.is_entered and not telling.session), (telling, world.history)
         assert not (told.is_main and telling.session), (telling, world.history)
@@ -273,7 +273,7 @@ def test_s16_a_session_that_shuts_down_properly_is_not_cut_short_by_us(tree, ent
         if does.kind != "works" or proc.told_s is None or does.hidden_looks or does.hears_after_s:
             continue
         if proc.told_s + does.needs_s + 0.1 < driver.began_s + 10 and world.main.ended == "killed":
-            assert proc.ended == "own", (proc, state.tellings, world.history)
+            assert proc.ended == "own", (proc, state.signalled, world.history)
 
 
 _named = st.sampled_from(["auto", "systemd", "sysvinit", "exec"])
@@ -324,7 +324,7 @@ def test_s10_an_init_is_asked_once_and_ends_in_time(init, request, age_s, crashe
     assert len(driver.asks) <= 1
     _never_twice(driver)
     last_s = min((d for d in driver.deadlines if d is not None), default=float("inf"))
-    asked_s = next((a.at_s + state.began_s for a in state.askings if a.error == ""), None)
+    asked_s = next((a.at_s + state.began_s for a in state.init_requests if a.error == ""), None)
     # Alone and idle for so long it is taken for halted: it has to be done, or at work, before.
     idle_s = METHODS[init.obeys].idle_s if init.obeys in METHODS else 0.0
     if asked_s is not None and not init.halts and init.needs_s < idle_s and asked_s + init.needs_s + 0.01 < last_s:
@@ -399,7 +399,7 @@ def test_s17a_the_ports_are_closed_first_and_that_cancels_nothing(tree, request,
     assert bool(driver.drains) <= (request.grace_s != 0)
     if driver.tells or driver.hook_runs:
         assert driver.drains
-    first = next((action for action in driver.actions if isinstance(action, (Tell, RunHook, Drain))), None)
+    first = next((action for action in driver.actions if isinstance(action, (SendSignal, RunHook, Drain))), None)
     assert first is None or isinstance(first, Drain)
     if driver.drains and not crashes:
         begun = driver.actions.index(Drain())
@@ -423,17 +423,17 @@ def test_s04_everything_that_matters_is_written_before_it_is_done(tree, request)
     driver.run()
     is_written = False
     for action in driver.actions:
-        assert not isinstance(action, Tell) or is_written
-        is_written = isinstance(action, Persist) or (is_written and isinstance(action, Tell))
+        assert not isinstance(action, SendSignal) or is_written
+        is_written = isinstance(action, Persist) or (is_written and isinstance(action, SendSignal))
 
 
 _inputs = st.one_of(
     st.just(MainExited()),
     st.builds(Identified, st.sampled_from(["signal", "systemd", "runit"]), st.just("why")),
-    st.builds(Asked, st.sampled_from(["systemd", "runit", "exec"]), st.sampled_from(["", "no"]), st.booleans()),
+    st.builds(InitAnswered, st.sampled_from(["systemd", "runit", "exec"]), st.sampled_from(["", "no"]), st.booleans()),
     st.builds(Looked, st.just(()), st.booleans()),
     st.sampled_from(Timer).map(TimerFired),
-    st.builds(ToldExited, st.integers(2, 9)),
+    st.builds(SignalledExited, st.integers(2, 9)),
     st.builds(DeadlineMoved, st.one_of(st.none(), st.floats(0, 100)), st.booleans()),
     st.builds(StepDone, st.sampled_from(Step), st.sampled_from(["", "no"]), st.booleans()),
     st.builds(Drained, st.sampled_from(["", "no"])),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bento.model.stop import StopRequest
 from bento.stop import machine
-from bento.stop.actions import Action, Tell
+from bento.stop.actions import Action, SendSignal
 from bento.stop.inputs import Input, Looked, TimerFired
 from bento.stop.invariants import check_invariants
 from bento.stop.process import Disposition, Process
@@ -44,11 +44,11 @@ class Stop:
 
     @property
     def told_now(self) -> list[int]:
-        return [action.pid for action in self.actions if isinstance(action, Tell)]
+        return [action.pid for action in self.actions if isinstance(action, SendSignal)]
 
     def look_until(self, at_s: float, *processes: Process) -> list[int]:
         """Show the same at every look that is asked for until then; return who is told. Other timers fire too."""
-        told: list[int] = self.look(*processes) if self.state.phase is Phase.ASKED else []
+        told: list[int] = self.look(*processes) if self.state.phase is Phase.REQUESTED else []
         while self.state.phase not in FINAL:
             timer = machine.next_timer(self.state)
             if timer is None or timer[1] > 1000.0 + at_s:

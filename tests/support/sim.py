@@ -18,33 +18,33 @@ from bento.model.stop import StopRequest
 from bento.stop import machine
 from bento.stop.actions import (
     Action,
-    Ask,
     Drain,
-    EndMain,
     Identify,
     KillAll,
     KillHook,
+    KillInit,
     Look,
     Persist,
     ReportStuck,
+    RequestInit,
     RunHook,
     RunStep,
-    Tell,
+    SendSignal,
     Thaw,
 )
 from bento.stop.inputs import (
-    Asked,
     DeadlineMoved,
     Drained,
     HookDone,
     Identified,
+    InitAnswered,
     Input,
     Looked,
     MainExited,
     Resumed,
+    SignalledExited,
     StepDone,
     TimerFired,
-    ToldExited,
 )
 from bento.stop.invariants import check_invariants
 from bento.stop.process import Disposition, Process, disposition
@@ -79,7 +79,7 @@ class Does:
     dies_after_s: float = 0.0  # hangs in the kernel for so long after SIGKILL
     hidden_looks: int = 0  # so many looks miss it: forked while they went on
     obeys: str = ""  # of an init: the stop method that it knows
-    refuses: int = 0  # of an init: so many askings find it still booting
+    refuses: int = 0  # of an init: so many init_requests find it still booting
     halts: bool = False  # of an init: shuts all down and stays
 
 
@@ -250,14 +250,14 @@ class World:
             else:
                 self._deliver(proc)
 
-    def ask(self, method: str) -> Asked:
+    def ask(self, method: str) -> InitAnswered:
         """A request to PID 1 by a stop method."""
         main = self.main
         if main.ended or main.does.obeys != method:
-            return Asked(method, "nobody hears that")
+            return InitAnswered(method, "nobody hears that")
         if main.does.refuses > len(main.got):
             main.got.append("too early")
-            return Asked(method, "it is still booting", retry=True)
+            return InitAnswered(method, "it is still booting", retry=True)
         main.got.append(method)
         self.history.append(f"{self.now_s:.3f} {method} asked")
         main.is_busy = True
@@ -270,7 +270,7 @@ class World:
                 self.end(main, "own")
 
         self.at(main.does.needs_s, shut_down)
-        return Asked(method)
+        return InitAnswered(method)
 
     def _deliver(self, proc: Proc) -> None:
         if proc.ended:
@@ -281,7 +281,7 @@ class World:
         proc.is_pending = False
         if what is Disposition.DEFAULT:
             self.end(proc, "default")
-        elif what.hears:
+        elif what.receives:
             self._handle(proc)
 
     def disposition(self, proc: Proc) -> Disposition:
@@ -487,7 +487,7 @@ class Driver:
         for pid in sorted(self._watched):
             if self.world.procs[pid].ended:
                 self._watched.discard(pid)
-                self._queue.append(ToldExited(pid))
+                self._queue.append(SignalledExited(pid))
         if self.world.main.ended and not self._is_main_seen:
             self._is_main_seen = True
             self._queue.append(MainExited())
@@ -526,7 +526,7 @@ class Driver:
                 self._drain_ports()
             case Look():
                 self._queue.append(Looked(world.look(), world.is_frozen))
-            case Tell():
+            case SendSignal():
                 self.tells.append((action.pid, action.start_ticks))
                 proc = world.procs[action.pid]
                 assert action.signal == self.request.signal
@@ -535,13 +535,13 @@ class Driver:
                     self._watched.add(action.pid)
             case Identify():
                 self._queue.append(Identified(world.main.does.obeys or "signal", "as it is"))
-            case Ask():
+            case RequestInit():
                 answer = world.ask(action.method)
                 self.asks += [] if answer.error else [action.method]
                 self._queue.append(answer)
             case Thaw():
                 world.thaw()
-            case EndMain():
+            case KillInit():
                 world.kill(world.main)
             case KillAll():
                 world.thaw()

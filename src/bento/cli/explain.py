@@ -62,7 +62,7 @@ def draw(found: Forecast) -> list[str]:
         mark = "   (exec session)" if process.session and depth == 0 else ""
         lines += [
             f"{indent}{process.pid} {_command(process)}{mark}",
-            f"{indent}    {process.hears}: {process.why}",
+            f"{indent}    {process.receives}: {process.why}",
             f"{indent}    {process.part}",
         ]
     if found.steps:

@@ -10,7 +10,7 @@ import msgspec
 
 from bento.cli.context import Context, say
 from bento.errors import NotFound
-from bento.model.stop import ProcessEnd, StopReport, Telling
+from bento.model.stop import ProcessEnd, Signalled, StopReport
 
 _NAME_WIDTH = 16
 _WIDTH_LEAST, _WIDTH_MOST = 20, 60
@@ -64,7 +64,7 @@ def draw(name: str, report: StopReport, *, columns: int) -> list[str]:
         lines.append(f"  {phase.name:<{_NAME_WIDTH}} {bar} {_time(phase.duration_s):>8}")
     if report.processes:
         lines += ["", "processes"]
-    told = {telling.pid: telling for telling in report.tellings}
+    told = {telling.pid: telling for telling in report.signalled}
     for process in report.processes:
         lines.append(_process(process, told.get(process.pid), report, axis))
     lines += [f"  note   {text}" for text in (*report.notes, *report.errors)]
@@ -93,7 +93,7 @@ class _Axis:
         return "".join(cells)
 
 
-def _process(process: ProcessEnd, telling: Telling | None, report: StopReport, axis: _Axis) -> str:
+def _process(process: ProcessEnd, telling: Signalled | None, report: StopReport, axis: _Axis) -> str:
     end_s = report.duration_s if process.ended_s is None else process.ended_s
     bar = axis.bar(0.0, end_s, mark_s=telling.at_s if telling else None)
     label = f"{process.pid} {process.comm}"[:_NAME_WIDTH]

@@ -49,7 +49,7 @@ def explain(parts: Parts, ref: str, options: StopOptions) -> Forecast:
         processes,
         age_s=max(0.0, clock.boot_s() - run.started_boot_s),
         is_frozen=parts.processes.is_frozen(run),
-        also_hears=_also_hears(lambda number: parts.processes.look(run, number), request.signal),
+        also_receives=_also_receives(lambda number: parts.processes.look(run, number), request.signal),
     )
 
 
@@ -81,7 +81,7 @@ def explain_process(parts: Parts, pid: int, options: StopOptions) -> Forecast:
         processes,
         age_s=max(0.0, clock.boot_s() - main.start_ticks / os.sysconf("SC_CLK_TCK")),
         is_frozen=parts.processes.is_process_frozen(pid),
-        also_hears=_also_hears(lambda number: parts.processes.look_namespace(pid, number), request.signal),
+        also_receives=_also_receives(lambda number: parts.processes.look_namespace(pid, number), request.signal),
     )
 
 
@@ -93,11 +93,11 @@ def _look(look: Callable[[int], tuple[Process, ...]], number: int) -> tuple[Proc
     return processes
 
 
-def _also_hears(look: Callable[[int], tuple[Process, ...]], number: int) -> tuple[int, ...]:
+def _also_receives(look: Callable[[int], tuple[Process, ...]], number: int) -> tuple[int, ...]:
     """Return which other signals PID 1 has a handler for."""
     found = []
     for other in _OTHERS:
         main = next((process for process in look(other) if process.is_main), None)
-        if other != number and main is not None and main.disposition.hears:
+        if other != number and main is not None and main.disposition.receives:
             found.append(other)
     return tuple(found)

@@ -11,8 +11,8 @@ from bento.engine import exec_sessions
 from bento.engine.looking import helpers_of, look_at
 from bento.engine.report import Endings
 from bento.engine.sending import Sending
-from bento.stop.actions import Tell
-from bento.stop.inputs import Input, Looked, MainExited, ToldExited
+from bento.stop.actions import SendSignal
+from bento.stop.inputs import Input, Looked, MainExited, SignalledExited
 from bento.stop.process import Key
 
 if TYPE_CHECKING:
@@ -85,12 +85,12 @@ class Members:
                 self._follow(process.key)
         return Looked(processes, self.processes.is_frozen(self._run))
 
-    def tell(self, action: Tell) -> None:
+    def send_signal(self, action: SendSignal) -> None:
         """Send the stop signal to one process, and say when it has ended."""
         fd = self._follow((action.pid, action.start_ticks))
         if fd is not None:
             self._told.add(action.pid)
-            self.processes.tell(fd, action.signal, wake=action.wake)
+            self.processes.send_signal(fd, action.signal, wake=action.wake)
 
     def thaw(self) -> None:
         """Thaw the container's cgroups."""
@@ -99,7 +99,7 @@ class Members:
     def end_main(self) -> None:
         """SIGKILL PID 1 alone."""
         if self.main_fd is not None:
-            self.processes.tell(self.main_fd, _SIGKILL, wake=False)
+            self.processes.send_signal(self.main_fd, _SIGKILL, wake=False)
 
     def kill_all(self) -> MainExited | None:
         """SIGKILL everybody; return the exit when that is all there is to see any more."""
@@ -160,7 +160,7 @@ class Members:
         if self._may_leave_rest and self.is_gone():
             self._feed(MainExited())
         elif key[0] in self._told:
-            self._feed(ToldExited(key[0]))
+            self._feed(SignalledExited(key[0]))
 
     def _main_exited(self) -> None:
         if self.main_fd is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bento import clock
 from bento.model.container import Run
-from bento.model.stop import PhaseTiming, ProcessEnd, StopReport, Telling
+from bento.model.stop import PhaseTiming, ProcessEnd, Signalled, StopReport
 from bento.stop.methods import METHODS, describe
 from bento.stop.plan import program
 from bento.stop.process import Key, Process
@@ -69,7 +69,7 @@ class Endings:
             comm=program(process),
             how=how,
             code=code,
-            hears=process.disposition.value,
+            receives=process.disposition.value,
             session=is_session,
             ended_s=None if seen_s is None else seen_s - state.began_s,
         )
@@ -122,7 +122,7 @@ def make_report(
         disposition=main.disposition.value if main else "gone",
         is_slow=request.grace_s > 0 and ended_s > request.grace_s / 2,
         phases=_phases(state.marks, state.began_s, now_s),
-        tellings=(*_requests(state, main), *state.tellings),
+        signalled=(*_requests(state, main), *state.signalled),
         processes=ends,
         hooks=state.hooks,
         notes=(
@@ -134,18 +134,18 @@ def make_report(
     )
 
 
-def _requests(state: StopState, main: Process | None) -> tuple[Telling, ...]:
+def _requests(state: StopState, main: Process | None) -> tuple[Signalled, ...]:
     """The request that PID 1 got by its method, as a telling: those that failed have told nobody (rule S10)."""
     return tuple(
-        Telling(
+        Signalled(
             pid=main.pid,
             start_ticks=main.start_ticks,
             comm=program(main),
             at_s=asking.at_s,
             why=f"PID 1, by method {asking.method}",
-            hears=main.disposition.value,
+            receives=main.disposition.value,
         )
-        for asking in state.askings
+        for asking in state.init_requests
         if main is not None and not asking.error
     )
 

@@ -30,18 +30,18 @@ from bento.model.stop import StopIntent, StopRequest
 from bento.stop import machine
 from bento.stop.actions import (
     Action,
-    Ask,
     Drain,
-    EndMain,
     Identify,
     KillAll,
     KillHook,
+    KillInit,
     Look,
     Persist,
     ReportStuck,
+    RequestInit,
     RunHook,
     RunStep,
-    Tell,
+    SendSignal,
     Thaw,
 )
 from bento.stop.inputs import HookDone, Input, MainExited, Resumed, StepDone, TimerFired
@@ -213,15 +213,15 @@ class Session:
                     self._run_hook(action.number)
                 case KillHook():
                     self._hook_runner().kill()
-                case Tell():
-                    self._members.tell(action)
+                case SendSignal():
+                    self._members.send_signal(action)
                 case Identify():
                     self._queue.append(self._asker.identify())
-                case Ask():
+                case RequestInit():
                     self._ask(action)
                 case Thaw():
                     self._members.thaw()
-                case EndMain():
+                case KillInit():
                     self._members.end_main()
                 case KillAll():
                     self._kill_all()
@@ -234,7 +234,7 @@ class Session:
     def _look_again(self) -> None:
         self._drain((Look(),))
 
-    def _ask(self, action: Ask) -> None:
+    def _ask(self, action: RequestInit) -> None:
         answer = self._asker.ask(action, self._members.main_fd, self.state.request.command)
         if answer is not None:
             self._queue.append(answer)

@@ -254,6 +254,6 @@ def _end(parts: Parts, pid: int | None, mark: str) -> None:
     identity = parts.processes.identify(pid, mark=mark) if pid else None
     fd = parts.processes.open(identity) if identity else None
     if fd is not None:
-        parts.processes.tell(fd, 9, wake=False)
+        parts.processes.send_signal(fd, 9, wake=False)
         parts.processes.wait(fd, _END_TIMEOUT_S)
         os.close(fd)

@@ -116,7 +116,7 @@ class StopIntent(Struct, frozen=True, kw_only=True):
     journal: bytes = b""
 
 
-class Telling(Struct, frozen=True, kw_only=True):
+class Signalled(Struct, frozen=True, kw_only=True):
     """One signal sent by a stop: nobody gets a second one (rule S13)."""
 
     pid: int
@@ -124,7 +124,7 @@ class Telling(Struct, frozen=True, kw_only=True):
     comm: str
     at_s: float  # seconds since the stop began
     why: str
-    hears: str  # the disposition read before
+    receives: str  # the disposition read before
     wave: int = 1  # 1: hears it; 2: only its default action; 3: last call
     session: bool = False  # of an exec session, which gets SIGTERM (rule S16)
 
@@ -144,7 +144,7 @@ class ProcessEnd(Struct, frozen=True, kw_only=True):
     comm: str
     how: str  # exited | signalled | killed-by-us | killed-with-pid-1 | unknown | alive
     code: int | None = None  # exit code, or signal number
-    hears: str = ""  # its disposition for the stop signal at the first look
+    receives: str = ""  # its disposition for the stop signal at the first look
     session: bool = False  # of an exec session
     ended_s: float | None = None  # when it was seen gone, seconds since the stop began
 
@@ -165,7 +165,7 @@ class StopReport(Struct, frozen=True, kw_only=True):
     disposition: str  # of PID 1, for the stop signal
     is_slow: bool = False  # took over half of the grace
     phases: tuple[PhaseTiming, ...] = ()
-    tellings: tuple[Telling, ...] = ()
+    signalled: tuple[Signalled, ...] = ()
     processes: tuple[ProcessEnd, ...] = ()
     hooks: tuple[HookResult, ...] = ()
     notes: tuple[str, ...] = ()

@@ -29,7 +29,7 @@ class KillHook(Struct, frozen=True):
     """End the hook that runs, also one begun by a driver that died. No answer is expected any more."""
 
 
-class Tell(Struct, frozen=True):
+class SendSignal(Struct, frozen=True):
     """Send the stop signal to this very process; SIGCONT after it when it is halted. Watch for its exit."""
 
     pid: int
@@ -42,8 +42,10 @@ class Identify(Struct, frozen=True):
     """Find out which method PID 1 obeys and answer with Identified."""
 
 
-class Ask(Struct, frozen=True):
-    """Ask PID 1 to end, by this method, and answer with Asked. ``is_patient``: rather not before it has booted."""
+class RequestInit(Struct, frozen=True):
+    """Ask PID 1 to end by this method, and answer with InitAnswered.
+
+    ``is_patient``: rather not before it has booted."""
 
     method: str
     is_patient: bool
@@ -53,7 +55,7 @@ class Thaw(Struct, frozen=True):
     """Thaw the container's cgroups."""
 
 
-class EndMain(Struct, frozen=True):
+class KillInit(Struct, frozen=True):
     """SIGKILL PID 1 only: the kernel ends its namespace with it."""
 
 
@@ -78,10 +80,10 @@ Action = (
     | RunHook
     | KillHook
     | Identify
-    | Ask
-    | Tell
+    | RequestInit
+    | SendSignal
     | Thaw
-    | EndMain
+    | KillInit
     | KillAll
     | RunStep
     | ReportStuck

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from bento.model.stop import OnPaused, StopRequest, Telling, Verdict
+from bento.model.stop import OnPaused, Signalled, StopRequest, Verdict
 from bento.stop import sessions
 from bento.stop.plan import Tree, entered, is_forwarder, is_shell, make_plan, program
 from bento.stop.process import Disposition, Process
@@ -39,7 +39,7 @@ class ProcessForecast(Struct, frozen=True, kw_only=True):
     ppid: int
     comm: str
     argv: tuple[str, ...]
-    hears: str  # the disposition
+    receives: str  # the disposition
     why: str  # what that means for this process
     part: str  # what the stop does about it
     session: bool = False  # of an exec session: the signal is SIGTERM (rule S16)
@@ -76,9 +76,9 @@ def forecast(
     *,
     age_s: float,
     is_frozen: bool = False,
-    also_hears: tuple[int, ...] = (),
+    also_receives: tuple[int, ...] = (),
 ) -> Forecast:
-    """Say what a stop of these processes would do. ``also_hears``: other signals that PID 1 has a handler for."""
+    """Say what a stop of these processes would do. ``also_receives``: other signals that PID 1 has a handler for."""
     is_refused = is_frozen and request.on_paused is OnPaused.REFUSE
     shown = rehearse(request, processes, age_s=age_s, is_frozen=is_frozen)
     judgement = _judge(shown)
@@ -101,7 +101,7 @@ def forecast(
         duration_s=shown.state.exited_s if shown.is_over and not is_refused else None,
         cause=_cause(judgement, is_refused),
         otherwise=otherwise,
-        advice=_advice(request, processes, shown, judgement, also_hears),
+        advice=_advice(request, processes, shown, judgement, also_receives),
     )
 
 
@@ -144,7 +144,7 @@ def _process(
         ppid=process.ppid,
         comm=program(process),
         argv=process.argv,
-        hears=process.disposition.value,
+        receives=process.disposition.value,
         why=_why(process, tree, _SESSION_SIGNAL if is_session else signal_name(shown.state.request.signal)),
         part="not told" if is_refused else _part(process, tree, shown),
         session=is_session,
@@ -168,14 +168,14 @@ def _why(process: Process, tree: Tree, name: str) -> str:
             return f"it ignores {name}: the kernel drops it"
         case Disposition.DEFAULT:
             return f"it has no handler: {name} ends it at once"
-        case Disposition.DEAF:
+        case Disposition.DROPPED:
             return f"it has no handler, and to PID 1 the kernel delivers no {name} without one"
         case _:
             return "it is being traced, or may not be read: nothing is assumed"
 
 
 def _part(process: Process, tree: Tree, shown: Rehearsal) -> str:
-    telling = next((one for one in shown.state.tellings if one.pid == process.pid), None)
+    telling = next((one for one in shown.state.signalled if one.pid == process.pid), None)
     if telling is not None:
         return "told at the last call" if telling.wave == 3 else f"told in wave {telling.wave}"
     by = next((event.pids[0] for event in shown.events if _is_passed_on(event, process.pid)), None)
@@ -186,7 +186,7 @@ def _part(process: Process, tree: Tree, shown: Rehearsal) -> str:
     ways = make_plan(same).wrappers
     if process in ways and tree.children(process):
         return "looked through"
-    above = next((parent for parent in tree.ancestors(process) if parent.disposition.hears), None)
+    above = next((parent for parent in tree.ancestors(process) if parent.disposition.receives), None)
     if above is not None:
         return f"left to {program(above)} ({above.pid})"
     return "not told"
@@ -205,12 +205,12 @@ def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsa
     steps = _happenings(request, tuple(event for event in shown.events if event.kind == "drained"), names)
     if request.grace_s == 0:
         steps.append(StepForecast(0.0, "a grace of 0: nobody is told"))
-    elif not shown.state.tellings and any(event.kind == "end-main" and event.at_s > 0.1 for event in shown.events):
+    elif not shown.state.signalled and any(event.kind == "end-main" and event.at_s > 0.1 for event in shown.events):
         text = "nothing is sent: PID 1 could not hear it, but is young and may still learn to; it would be told then"
         steps.append(StepForecast(0.0, text))
     hooks = tuple(event for event in shown.events if event.kind == "hook" and event.number < len(request.pre_stop))
     steps += _happenings(request, hooks, names)
-    steps += _tellings(shown.state.tellings, names, signal)
+    steps += _tellings(shown.state.signalled, names, signal)
     later = tuple(event for event in shown.events if event not in hooks and event.kind != "drained")
     steps += _happenings(request, later, names)
     steps.sort(key=lambda step: step.at_s)  # stable: hooks stand before who is told, and that before who ends
@@ -225,10 +225,10 @@ def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsa
     return tuple(steps)
 
 
-def _tellings(tellings: tuple[Telling, ...], names: dict[int, str], signal: str) -> list[StepForecast]:
+def _tellings(signalled: tuple[Signalled, ...], names: dict[int, str], signal: str) -> list[StepForecast]:
     groups: dict[tuple[float, int, str], list[str]] = {}
-    of_sessions = {one.why for one in tellings if one.session}
-    for one in tellings:
+    of_sessions = {one.why for one in signalled if one.session}
+    for one in signalled:
         groups.setdefault((one.at_s, one.wave, one.why), []).append(names[one.pid])
     kind = {1: "wave 1", 2: "wave 2", 3: "last call"}
     return [
@@ -278,10 +278,10 @@ def _advice(
     processes: tuple[Process, ...],
     shown: Rehearsal,
     judgement: Judgement | None,
-    also_hears: tuple[int, ...],
+    also_receives: tuple[int, ...],
 ) -> tuple[str, ...]:
     found: list[str] = []
-    told = {telling.pid for telling in shown.state.tellings}
+    told = {telling.pid for telling in shown.state.signalled}
     told |= {event.pids[1] for event in shown.events if event.kind == "passed-on"}
     main = next((process for process in processes if process.is_main), None)
     of_sessions = entered(processes)
@@ -292,8 +292,8 @@ def _advice(
         number, does = _BETTER.get(name, (request.signal, ""))
         if number != request.signal and process.pid in told:
             found.append(f"use --stop-signal {_short(number)}: at {signal_name(number)} {name} {does}")
-    if main is not None and not main.disposition.hears and not is_shell(main):
-        for number in also_hears:
+    if main is not None and not main.disposition.receives and not is_shell(main):
+        for number in also_receives:
             better = f"{program(main)} has a handler for {signal_name(number)}: if that ends it in order"
             found.append(f"{better}, use --stop-signal {_short(number)}")
     tree = Tree(processes)

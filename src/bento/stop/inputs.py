@@ -19,7 +19,7 @@ class MainExited(Struct, frozen=True):
     """PID 1 of the container was seen gone. Only this leads to ``stopped`` (rule S20)."""
 
 
-class ToldExited(Struct, frozen=True):
+class SignalledExited(Struct, frozen=True):
     """Somebody the stop had told was seen gone."""
 
     pid: int
@@ -38,7 +38,7 @@ class Identified(Struct, frozen=True):
     reason: str
 
 
-class Asked(Struct, frozen=True):
+class InitAnswered(Struct, frozen=True):
     """PID 1 was asked by a method. ``error`` "" is success; ``retry``: nothing was sent, and soon it may be."""
 
     method: str
@@ -85,12 +85,12 @@ class Resumed(Struct, frozen=True):
 
 Input = (
     HookDone
-    | Asked
+    | InitAnswered
     | Drained
     | Identified
     | Looked
     | MainExited
-    | ToldExited
+    | SignalledExited
     | TimerFired
     | DeadlineMoved
     | StepDone

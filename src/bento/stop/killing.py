@@ -7,7 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from bento.stop import hooking
-from bento.stop.actions import EndMain, KillAll, Persist, Result
+from bento.stop.actions import KillAll, KillInit, Persist, Result
 from bento.stop.states import KillCause, Phase, StopState, Timer, backoff_s, go
 
 KILL_AGAIN_S: Final = 0.1  # doubled each round
@@ -22,7 +22,7 @@ def kill(state: StopState, cause: KillCause, now_s: float) -> Result:
     if cause in (KillCause.DEFAULT_ACTION, KillCause.HALTED):
         # PID 1 alone: the kernel ends the rest with it, as it would after the default action of any signal.
         timers = state.timers | {Timer.KILL_AGAIN: now_s + KILL_AGAIN_S}
-        return replace(state, timers=timers), (Persist(), EndMain())
+        return replace(state, timers=timers), (Persist(), KillInit())
     state, actions = kill_round(state, now_s)
     return state, (*killing_hook, Persist(), *actions)  # it would not be known to run any more
 

@@ -25,18 +25,18 @@ from bento.model.stop import StopRequest
 from bento.stop import asking, cleaning, draining, hooking, killing, sessions, telling
 from bento.stop.actions import Drain, Look, Persist, ReportStuck, Result, RunStep, Thaw
 from bento.stop.inputs import (
-    Asked,
     DeadlineMoved,
     Drained,
     HookDone,
     Identified,
+    InitAnswered,
     Input,
     Looked,
     MainExited,
     Resumed,
+    SignalledExited,
     StepDone,
     TimerFired,
-    ToldExited,
 )
 from bento.stop.states import FINAL, KillCause, Mark, Phase, Step, StopState, Timer, go
 
@@ -46,7 +46,7 @@ def begin(request: StopRequest, *, now_s: float, born_s: float, has_exited: bool
     deadline_s = now_s + request.grace_s if request.may_kill else None
     state = StopState(
         request=request,
-        phase=Phase.ASKED,
+        phase=Phase.REQUESTED,
         began_s=now_s,
         born_s=born_s,
         deadline_s=deadline_s,
@@ -78,14 +78,14 @@ def step(state: StopState, event: Input, now_s: float) -> Result:
             return _main_exited(state, now_s)
         case Looked():
             return _looked(state, event, now_s)
-        case ToldExited():
-            return state, ((Look(),) if state.phase is Phase.TELLING else ())
+        case SignalledExited():
+            return state, ((Look(),) if state.phase is Phase.GRACE else ())
         case Drained():
             return _drained(state, event.error, now_s)
         case Identified():
-            return asking.identified(state, event, now_s) if state.phase is Phase.TELLING else (state, ())
-        case Asked():
-            return asking.answered(state, event, now_s) if state.phase is Phase.TELLING else (state, ())
+            return asking.identified(state, event, now_s) if state.phase is Phase.GRACE else (state, ())
+        case InitAnswered():
+            return asking.answered(state, event, now_s) if state.phase is Phase.GRACE else (state, ())
         case DeadlineMoved():
             return _deadline_moved(state, event, now_s)
         case HookDone():
@@ -110,13 +110,13 @@ def next_timer(state: StopState) -> tuple[Timer, float] | None:
 
 def _looked(state: StopState, look: Looked, now_s: float) -> Result:
     is_busy = state.is_hooking or draining.is_under_way(state)
-    if state.phase not in (Phase.ASKED, Phase.DRAINING, Phase.HOOKING, Phase.TELLING) or is_busy:
+    if state.phase not in (Phase.REQUESTED, Phase.DRAINING, Phase.HOOKING, Phase.GRACE) or is_busy:
         return state, ()
     if state.deadline_s is not None and state.deadline_s <= now_s:
         return killing.kill(sessions.watch(state, look, now_s), _deadline_cause(state), now_s)
-    if state.phase is not Phase.TELLING:
-        was_first = state.phase is Phase.ASKED
-        state = go(state, Phase.TELLING, "signal", now_s)
+    if state.phase is not Phase.GRACE:
+        was_first = state.phase is Phase.REQUESTED
+        state = go(state, Phase.GRACE, "signal", now_s)
         state = state if was_first else _arm_deadline(state, now_s)
     is_asked = asking.is_in_charge(state)
     state, actions, end_main = sessions.after_look(state, look, now_s)
@@ -172,7 +172,7 @@ def _timer_fired(state: StopState, timer: Timer, now_s: float) -> Result:
 
 
 def _deadline_moved(state: StopState, event: DeadlineMoved, now_s: float) -> Result:
-    if state.phase not in (Phase.ASKED, Phase.DRAINING, Phase.HOOKING, Phase.TELLING):
+    if state.phase not in (Phase.REQUESTED, Phase.DRAINING, Phase.HOOKING, Phase.GRACE):
         return state, ()
     if event.deadline_s is None:
         wanted = None if event.extend else state.deadline_s
@@ -218,7 +218,7 @@ def _main_exited(state: StopState, now_s: float) -> Result:
 def _resumed(state: StopState, event: Resumed, now_s: float) -> Result:
     """Go on where the last driver was. Its timers are still right; what was under way is asked for again."""
     match state.phase:
-        case Phase.ASKED | Phase.DRAINING | Phase.TELLING | Phase.HOOKING:
+        case Phase.REQUESTED | Phase.DRAINING | Phase.GRACE | Phase.HOOKING:
             if event.deadline_s is not None and (state.deadline_s is None or event.deadline_s < state.deadline_s):
                 state = _arm_deadline(replace(state, deadline_s=event.deadline_s), now_s)
             if state.phase is Phase.HOOKING:

@@ -78,12 +78,12 @@ class Tree:
 
     def is_answered_for(self, process: Process) -> bool:
         """Whether an ancestor hears for itself, and so is in charge of this process. Wrappers only pass it on."""
-        return any(above.disposition.hears and not self.is_wrapper(above) for above in self.ancestors(process))
+        return any(above.disposition.receives and not self.is_wrapper(above) for above in self.ancestors(process))
 
     def is_wrapper(self, process: Process) -> bool:
         """Whether telling this process would end it, or nothing, instead of what it runs."""
         children = self.children(process)
-        if process.is_main and process.disposition in (Disposition.DEAF, Disposition.IGNORED):
+        if process.is_main and process.disposition in (Disposition.DROPPED, Disposition.IGNORED):
             return True
         if is_shell(process) and process.disposition is Disposition.DEFAULT:
             return bool(children)
@@ -102,7 +102,7 @@ class Tree:
 
     def _is_busy_shell(self, process: Process) -> bool:
         """A shell without a trap that waits for a child."""
-        return is_shell(process) and not process.disposition.hears and bool(self.children(process))
+        return is_shell(process) and not process.disposition.receives and bool(self.children(process))
 
 
 def entered(processes: Iterable[Process]) -> frozenset[Key]:
@@ -160,7 +160,7 @@ def make_plan(processes: Iterable[Process], *, opened: frozenset[Key] = frozense
         below = tree.children(process)
         if tree.is_wrapper(process):
             wrappers.append(process)
-        elif process.disposition.hears:
+        elif process.disposition.receives:
             hearing.append(process)
             below = [child for child in below if child.key in ways]
         elif process.disposition is Disposition.DEFAULT:
@@ -180,7 +180,7 @@ def last_call_targets(processes: Iterable[Process], told: frozenset[Key]) -> tup
         process
         for process in tree.by_pid.values()
         if process.key not in told
-        and process.disposition not in (Disposition.IGNORED, Disposition.DEAF)
+        and process.disposition not in (Disposition.IGNORED, Disposition.DROPPED)
         and not tree.is_answered_for(process)
     ]
     above = tree.above(told.union(process.key for process in untold))

@@ -26,11 +26,11 @@ class Disposition(str, Enum):
     WAITING = "waiting"  # its leader sits in sigtimedwait for it
     IGNORED = "ignored"  # dropped, by its own choice
     DEFAULT = "default"  # its default action ends the process
-    DEAF = "deaf"  # PID 1 and default action: the kernel drops it
+    DROPPED = "dropped"  # PID 1 and default action: the kernel drops it
     UNKNOWN = "unknown"  # traced, or not to be read: nothing is assumed
 
     @property
-    def hears(self) -> bool:
+    def receives(self) -> bool:
         """Whether the program itself gets to know of the signal, as far as can be told."""
         return self in (Disposition.HANDLED, Disposition.BLOCKED, Disposition.WAITING, Disposition.UNKNOWN)
 
@@ -84,4 +84,4 @@ def disposition(
         return Disposition.WAITING
     if ignored & bit or number in _IGNORED_BY_DEFAULT:
         return Disposition.IGNORED
-    return Disposition.DEAF if is_namespace_init else Disposition.DEFAULT
+    return Disposition.DROPPED if is_namespace_init else Disposition.DEFAULT

@@ -23,31 +23,31 @@ from bento.model.stop import StopRequest
 from bento.stop import machine
 from bento.stop.actions import (
     Action,
-    Ask,
     Drain,
-    EndMain,
     Identify,
     KillAll,
     KillHook,
+    KillInit,
     Look,
     Persist,
     ReportStuck,
+    RequestInit,
     RunHook,
     RunStep,
-    Tell,
+    SendSignal,
     Thaw,
 )
 from bento.stop.inputs import (
-    Asked,
     Drained,
     HookDone,
     Identified,
+    InitAnswered,
     Input,
     Looked,
     MainExited,
+    SignalledExited,
     StepDone,
     TimerFired,
-    ToldExited,
 )
 from bento.stop.methods import HALTED_CODE, METHODS, SIGNAL
 from bento.stop.plan import Tree, is_forwarder, is_shell, program
@@ -149,7 +149,7 @@ class _Cast:
         process = self.alive[pid]
         waits_for = self._waits_for[pid] & self.alive.keys()
         ends_on = _ENDS_ON.get(process.comm, frozenset({number}))
-        if not process.disposition.hears:
+        if not process.disposition.receives:
             if process.disposition is Disposition.DEFAULT:
                 self.due.append((now_s + SOON_S, pid, 128 + number, "ended"))
         elif is_forwarder(process) and waits_for:
@@ -157,7 +157,9 @@ class _Cast:
             self.events.append(Event(now_s, "passed-on", (pid, first)))
             self.signal(first, number, now_s)
         elif self._swallows and program(process) in SWALLOWERS:
-            self.alive[pid] = replace(process, disposition=Disposition.DEAF if process.is_main else Disposition.DEFAULT)
+            self.alive[pid] = replace(
+                process, disposition=Disposition.DROPPED if process.is_main else Disposition.DEFAULT
+            )
         elif number in ends_on and not (is_shell(process) and waits_for):
             self.due.append((now_s + SOON_S, pid, 0, "ended"))
 
@@ -182,7 +184,7 @@ class _Cast:
         self.codes[pid] = code
         if process.is_main:  # and with it, by the kernel, its namespace
             gone = list(self.alive)
-        elif process.disposition.hears:
+        elif process.disposition.receives:
             gone = [pid, *(below for below, _ in Tree(self.alive.values()).below([process.key]))]
         else:
             gone = [pid]
@@ -202,7 +204,7 @@ class _Cast:
 
     def _leaves(self, waiter: Process) -> bool:
         """Whether a process ends when what it waits for has ended."""
-        is_looked_through = waiter.is_main and not waiter.disposition.hears
+        is_looked_through = waiter.is_main and not waiter.disposition.receives
         return is_shell(waiter) or is_forwarder(waiter) or is_looked_through
 
 
@@ -245,7 +247,7 @@ class _Run:
             self._drain()
 
     def _observe(self, ended: list[int]) -> None:
-        self._queue.extend(ToldExited(pid) for pid in ended if pid in self._told)
+        self._queue.extend(SignalledExited(pid) for pid in ended if pid in self._told)
         if self.cast.main() is None and not self._is_main_seen:
             self._is_main_seen = True
             self._queue.append(MainExited())
@@ -263,13 +265,13 @@ class _Run:
             match action:
                 case Look():
                     self._queue.append(Looked(tuple(cast.alive.values()), cast.is_frozen))
-                case Tell():
+                case SendSignal():
                     self._told.add(action.pid)
                     cast.signal(action.pid, action.signal, now_s)
                 case Thaw():
                     cast.is_frozen = False
                     cast.events.append(Event(now_s, "thawed"))
-                case EndMain():
+                case KillInit():
                     main = cast.main()
                     cast.events.append(Event(now_s, "end-main", (main.pid,) if main else ()))
                     cast.kill([main.pid] if main else [], now_s)
@@ -281,9 +283,9 @@ class _Run:
                     self._queue.append(Drained())
                 case Identify():
                     self._queue.append(Identified(cast.method(), "its program's name"))
-                case Ask():
+                case RequestInit():
                     cast.ask(now_s)
-                    self._queue.append(Asked(action.method))
+                    self._queue.append(InitAnswered(action.method))
                 case RunHook():
                     self._run_hook(action.number)
                 case KillHook():

@@ -43,7 +43,7 @@ def after_look(state: StopState, look: Looked, now_s: float) -> Outcome:
         return decide(state, look, now_s)
     before = _without(state)
     after, actions, end_main = decide(before, Looked(groups.own, look.is_frozen), now_s)
-    after = replace(after, tellings=state.tellings + after.tellings[len(before.tellings) :])
+    after = replace(after, signalled=state.signalled + after.signalled[len(before.signalled) :])
     after, more = _tell(state, _remember(after, groups), Looked(groups.known, look.is_frozen), now_s)
     if Persist() in actions:  # it writes what was decided for the sessions, too
         more = tuple(action for action in more if action != Persist())
@@ -59,7 +59,7 @@ def watch(state: StopState, look: Looked, now_s: float) -> StopState:
         return watching.watch(state, look, now_s)
     after = watching.watch(_without(state), Looked(groups.own, look.is_frozen), now_s)
     seen = watching.watch(_alone(state), Looked(groups.known, look.is_frozen), now_s)
-    return _remember(replace(after, tellings=state.tellings, sessions=seen.watch), groups)
+    return _remember(replace(after, signalled=state.signalled, sessions=seen.watch), groups)
 
 
 def _divided(state: StopState, processes: tuple[Process, ...]) -> _Groups | None:
@@ -72,7 +72,7 @@ def _divided(state: StopState, processes: tuple[Process, ...]) -> _Groups | None
     tree = Tree(processes)
     members = roots | tree.below(roots)
     late = state.late & there
-    if state.tellings or state.askings:
+    if state.signalled or state.init_requests:
         late |= came_in - state.in_sessions
     late |= tree.below(late)
     left_out = frozenset() if telling.is_last_call(state) else late
@@ -90,14 +90,14 @@ def _remember(state: StopState, groups: _Groups) -> StopState:
 
 def _without(state: StopState) -> StopState:
     """The stop as if there were no sessions."""
-    return replace(state, tellings=tuple(one for one in state.tellings if not one.session))
+    return replace(state, signalled=tuple(one for one in state.signalled if not one.session))
 
 
 def _alone(state: StopState) -> StopState:
-    """The stop as if there were nothing but sessions. Their tellings are its own there."""
+    """The stop as if there were nothing but sessions. Their signalled are its own there."""
     request = replace(state.request, signal=SIGNAL)
-    theirs = tuple(replace(one, session=False) for one in state.tellings if one.session)
-    return replace(state, request=request, watch=state.sessions, tellings=theirs)
+    theirs = tuple(replace(one, session=False) for one in state.signalled if one.session)
+    return replace(state, request=request, watch=state.sessions, signalled=theirs)
 
 
 def _tell(state: StopState, after: StopState, look: Looked, now_s: float) -> tuple[StopState, tuple[Action, ...]]:
@@ -105,10 +105,10 @@ def _tell(state: StopState, after: StopState, look: Looked, now_s: float) -> tup
     before = _alone(state)
     done, actions, _ = telling.after_look(before, look, now_s)
     new = tuple(
-        replace(one, session=True, why=f"exec session: {one.why}") for one in done.tellings[len(before.tellings) :]
+        replace(one, session=True, why=f"exec session: {one.why}") for one in done.signalled[len(before.signalled) :]
     )
     look_s = min(timers[Timer.LOOK] for timers in (after.timers, done.timers) if Timer.LOOK in timers)
-    after = replace(after, sessions=done.watch, tellings=after.tellings + new)
+    after = replace(after, sessions=done.watch, signalled=after.signalled + new)
     return replace(after, timers=after.timers | {Timer.LOOK: look_s}), actions
 
 

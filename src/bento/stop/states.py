@@ -13,17 +13,17 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bento.model.stop import HookResult, StopRequest, Telling
+from bento.model.stop import HookResult, Signalled, StopRequest
 from bento.stop.process import Key, Process
 
 
 class Phase(str, Enum):
     """Where a stop is."""
 
-    ASKED = "asked"  # wanted and recorded; nobody has been looked at yet
+    REQUESTED = "requested"  # wanted and recorded; nobody has been looked at yet
     DRAINING = "draining"  # the published ports are being closed to new connections
     HOOKING = "hooking"  # pre-stop hooks run, one after the other
-    TELLING = "telling"  # the program has been told, or is about to be, within the grace
+    GRACE = "grace"  # the program has been told, or is about to be, within the grace
     KILLING = "killing"  # SIGKILL, until the exit is seen
     CLEANING = "cleaning"  # the exit was seen; what the container held is released, in order
     STUCK = "stuck"  # SIGKILL did not help within the kill limit; a later stop goes on
@@ -31,10 +31,10 @@ class Phase(str, Enum):
 
 
 MOVES: Final[dict[Phase, frozenset[Phase]]] = {
-    Phase.ASKED: frozenset({Phase.DRAINING, Phase.HOOKING, Phase.TELLING, Phase.KILLING, Phase.CLEANING}),
-    Phase.DRAINING: frozenset({Phase.HOOKING, Phase.TELLING, Phase.KILLING, Phase.CLEANING}),
-    Phase.HOOKING: frozenset({Phase.TELLING, Phase.KILLING, Phase.CLEANING}),
-    Phase.TELLING: frozenset({Phase.KILLING, Phase.CLEANING}),
+    Phase.REQUESTED: frozenset({Phase.DRAINING, Phase.HOOKING, Phase.GRACE, Phase.KILLING, Phase.CLEANING}),
+    Phase.DRAINING: frozenset({Phase.HOOKING, Phase.GRACE, Phase.KILLING, Phase.CLEANING}),
+    Phase.HOOKING: frozenset({Phase.GRACE, Phase.KILLING, Phase.CLEANING}),
+    Phase.GRACE: frozenset({Phase.KILLING, Phase.CLEANING}),
     Phase.KILLING: frozenset({Phase.CLEANING, Phase.STUCK}),
     Phase.CLEANING: frozenset({Phase.DONE, Phase.STUCK}),
     Phase.STUCK: frozenset({Phase.KILLING, Phase.CLEANING}),
@@ -88,7 +88,7 @@ class Mark(Struct, frozen=True):
     at_s: float
 
 
-class Asking(Struct, frozen=True, kw_only=True):
+class InitRequest(Struct, frozen=True, kw_only=True):
     """One method that was tried on PID 1 (rule S10)."""
 
     method: str
@@ -129,9 +129,9 @@ class StopState(Struct, frozen=True, kw_only=True):
     late: frozenset[Key] = frozenset()  # of them, those of sessions that began after somebody was told
     method: str = ""  # that is tried, or has worked; "": not known yet, or told like an application from the start
     is_identified: bool = False  # PID 1 was looked at, to see which method it obeys
-    askings: tuple[Asking, ...] = ()
+    init_requests: tuple[InitRequest, ...] = ()
     notes: tuple[str, ...] = ()
-    tellings: tuple[Telling, ...] = ()
+    signalled: tuple[Signalled, ...] = ()
     marks: tuple[Mark, ...] = ()
     is_hooking: bool = False  # a hook runs
     hooks_begun: int = 0  # of request.hooks, those begun or left out: none of them is begun again (rule S6)
@@ -152,7 +152,7 @@ class StopState(Struct, frozen=True, kw_only=True):
     @property
     def told(self) -> frozenset[Key]:
         """Everybody who has had the stop signal from us, or may have: it was recorded before it was sent."""
-        return frozenset((telling.pid, telling.start_ticks) for telling in self.tellings)
+        return frozenset((telling.pid, telling.start_ticks) for telling in self.signalled)
 
 
 def go(state: StopState, phase: Phase, name: str, now_s: float) -> StopState:

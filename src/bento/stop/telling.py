@@ -7,9 +7,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from bento.model.stop import OnDeaf, Telling
+from bento.model.stop import OnDeaf, Signalled
 from bento.stop import watching
-from bento.stop.actions import Action, Persist, Tell
+from bento.stop.actions import Action, Persist, SendSignal
 from bento.stop.inputs import Looked
 from bento.stop.plan import (
     Plan,
@@ -80,7 +80,7 @@ def after_look(state: StopState, look: Looked, now_s: float) -> Outcome:
 
 def _as_it_acts(state: StopState, process: Process, now_s: float) -> Process:
     """What a process that was told does about it counts for more than its masks."""
-    told = watching.telling_of(state, process.key)
+    told = watching.signalled_of(state, process.key)
     if told is None or told.wave != 1:
         return process
     told_s = told.at_s + state.began_s
@@ -88,7 +88,7 @@ def _as_it_acts(state: StopState, process: Process, now_s: float) -> Process:
         # The signal is still pending, and nobody reads it: it does not hear.
         is_unread = process.is_pending and not process.is_halted and now_s - told_s >= UNMOVED_S
         return replace(process, disposition=Disposition.IGNORED) if is_unread else process
-    if process.disposition.hears or (process.is_main and _has_swallowed(state, process, told_s, now_s)):
+    if process.disposition.receives or (process.is_main and _has_swallowed(state, process, told_s, now_s)):
         return process
     # It dropped its handler and lives on: it is at its clean-up, and still answers for its own children.
     return replace(process, disposition=Disposition.HANDLED)
@@ -139,7 +139,7 @@ def _is_restarted_for_ever(state: StopState, process: Process) -> bool:
         return False
     name, first = program(process), state.watch.first
     there = sum(program(one) == name for one in first)
-    return sum(telling.comm == name for telling in state.tellings) >= there + RESTARTS_TOLD
+    return sum(telling.comm == name for telling in state.signalled) >= there + RESTARTS_TOLD
 
 
 def _opened(state: StopState, tree: Tree, now_s: float) -> frozenset[Key]:
@@ -160,13 +160,13 @@ def _opened(state: StopState, tree: Tree, now_s: float) -> frozenset[Key]:
 
 def _shell_told_s(state: StopState, tree: Tree, process: Process) -> float | None:
     """When a shell with a trap was told, by us or by an init above it that was told; None: neither, or no shell."""
-    if not is_shell(process) or not process.disposition.hears:
+    if not is_shell(process) or not process.disposition.receives:
         return None
-    told = watching.telling_of(state, process.key)
+    told = watching.signalled_of(state, process.key)
     for above in tree.ancestors(process) if told is None else ():
         if not tells_only_its_child(above):
             break
-        told = told or watching.telling_of(state, above.key)
+        told = told or watching.signalled_of(state, above.key)
     return told.at_s + state.began_s if told else None
 
 
@@ -203,7 +203,7 @@ def _due_plain(state: StopState, plan: Plan, tree: Tree, now_s: float) -> tuple[
 def _may_end_main(state: StopState, plan: Plan, tree: Tree, now_s: float, *, is_respawning: bool) -> bool:
     """Whether PID 1 is deaf, alone, and past the time in which it might still learn to hear (rule S14)."""
     main, seen = tree.main(), state.watch
-    if main is None or main.disposition is not Disposition.DEAF or state.request.on_deaf is OnDeaf.WAIT:
+    if main is None or main.disposition is not Disposition.DROPPED or state.request.on_deaf is OnDeaf.WAIT:
         return False
     if seen.deaf_since_s is None or now_s - seen.deaf_since_s < DEAF_FOR_S:
         return False
@@ -224,20 +224,22 @@ def _may_end_main(state: StopState, plan: Plan, tree: Tree, now_s: float, *, is_
 def _tell(
     state: StopState, hearing: list[Process], plain: list[Process], now_s: float
 ) -> tuple[StopState, tuple[Action, ...]]:
-    tellings = [_telling(state, process, 1, now_s) for process in hearing]
-    tellings += [_telling(state, process, 2, now_s) for process in plain]
-    return _record(state, tellings, [*hearing, *plain])
+    signalled = [_telling(state, process, 1, now_s) for process in hearing]
+    signalled += [_telling(state, process, 2, now_s) for process in plain]
+    return _record(state, signalled, [*hearing, *plain])
 
 
-def _record(state: StopState, tellings: list[Telling], targets: list[Process]) -> tuple[StopState, tuple[Action, ...]]:
+def _record(
+    state: StopState, signalled: list[Signalled], targets: list[Process]
+) -> tuple[StopState, tuple[Action, ...]]:
     """Persist before sending: after a crash in between, nobody is told twice."""
-    state = replace(state, tellings=(*state.tellings, *tellings))
+    state = replace(state, signalled=(*state.signalled, *signalled))
     number = state.request.signal
-    tells = (Tell(target.pid, target.start_ticks, number, target.is_halted) for target in targets)
+    tells = (SendSignal(target.pid, target.start_ticks, number, target.is_halted) for target in targets)
     return state, (Persist(), *tells)
 
 
-def _telling(state: StopState, process: Process, wave: int, now_s: float) -> Telling:
+def _telling(state: StopState, process: Process, wave: int, now_s: float) -> Signalled:
     if wave == 3:
         why = "last call: nobody else can have told it"
     elif process.is_main and state.watch.looks > 1 and not is_forwarder(process):
@@ -248,19 +250,19 @@ def _telling(state: StopState, process: Process, wave: int, now_s: float) -> Tel
         why = "would only die of the default action"
     else:
         why = "PID 1" if process.is_main else "the first on its way down that hears"
-    return Telling(
+    return Signalled(
         pid=process.pid,
         start_ticks=process.start_ticks,
         comm=program(process),
         at_s=now_s - state.began_s,
         why=why,
-        hears=process.disposition.value,
+        receives=process.disposition.value,
         wave=wave,
     )
 
 
 def is_last_call(state: StopState) -> bool:
-    """Whether the last call is due and has not been made: its mark is there and its tellings are not."""
+    """Whether the last call is due and has not been made: its mark is there and its signalled are not."""
     called = any(mark.name == "last call" for mark in state.marks)
     return called and not any(mark.name == "last call made" for mark in state.marks)
 
@@ -268,8 +270,8 @@ def is_last_call(state: StopState) -> bool:
 def _last_call(state: StopState, processes: tuple[Process, ...], now_s: float) -> Outcome:
     targets = list(last_call_targets(processes, state.told | state.watch.answered))
     state = replace(state, marks=(*state.marks, Mark("last call made", now_s)))
-    tellings = [_telling(state, process, 3, now_s) for process in targets]
-    state, actions = _record(state, tellings, targets)
+    signalled = [_telling(state, process, 3, now_s) for process in targets]
+    state, actions = _record(state, signalled, targets)
     return _look_again(state, LOOK_SOON_S, now_s), actions if targets else (Persist(),), False
 
 
@@ -281,7 +283,7 @@ def _pause_s(state: StopState, now_s: float) -> float:
     seen = state.watch
     if seen.deaf_since_s is not None:
         return LOOK_SOON_S
-    last_s = max([seen.changed_s, *(telling.at_s + state.began_s for telling in state.tellings)])
+    last_s = max([seen.changed_s, *(telling.at_s + state.began_s for telling in state.signalled)])
     if now_s - last_s < 2 * UNMOVED_S:
         return LOOK_SOON_S
     return LOOK_LATER_S

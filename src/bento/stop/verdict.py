@@ -41,7 +41,7 @@ def judge(state: StopState, *, exit_code: int | None, oom_kills: int) -> Judgeme
         return _killed(state)
     if exit_code == SIGKILL_STATUS:
         return _killed_by_others(oom_kills)
-    if asking.is_in_charge(state) and state.askings:
+    if asking.is_in_charge(state) and state.init_requests:
         return _ended_as_asked(state, exit_code)
     return _left_by_itself(state)
 
@@ -68,13 +68,13 @@ def _has_left_others(state: StopState) -> bool:
 
 
 def _left_by_itself(state: StopState) -> Judgement:
-    tellings = [telling for telling in state.tellings if not telling.session]  # PID 1 has no part in exec sessions
-    waves = {telling.wave for telling in tellings}
+    signalled = [telling for telling in state.signalled if not telling.session]  # PID 1 has no part in exec sessions
+    waves = {telling.wave for telling in signalled}
     main = _main(state)
-    told_main = any(main and telling.pid == main.pid for telling in tellings if telling.wave != 3)
-    others = [telling.comm for telling in tellings if not main or telling.pid != main.pid]
+    told_main = any(main and telling.pid == main.pid for telling in signalled if telling.wave != 3)
+    others = [telling.comm for telling in signalled if not main or telling.pid != main.pid]
     if 3 in waves:
-        called = [telling.comm for telling in tellings if telling.wave == 3]
+        called = [telling.comm for telling in signalled if telling.wave == 3]
         return Judgement(
             Verdict.LAST_CALL,
             f"it ended only after the last call had told {_names(called)}",
@@ -108,7 +108,7 @@ def _killed(state: StopState) -> Judgement:
     who = program(main) if main else "the program"
     elapsed_s = (state.deadline_s or state.began_s) - state.began_s
     after = f"still alive after the grace of {elapsed_s:.3g} s"
-    if asking.is_in_charge(state) and state.askings:
+    if asking.is_in_charge(state) and state.init_requests:
         cause = f"{who} was asked by method {state.method} ({describe(state.method)}) and was {after}"
         return Judgement(Verdict.KILLED, cause, "give it more time (stop -t), or name another --stop-method")
     if main is None or main.key in state.told:

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from bento.model.stop import Telling
+from bento.model.stop import Signalled
 from bento.stop.inputs import Looked
 from bento.stop.plan import Plan, Tree, program
 from bento.stop.process import Disposition, Key, Process
@@ -25,14 +25,14 @@ def watch(state: StopState, look: Looked, now_s: float) -> StopState:
     cpu_ticks = sum(process.cpu_ticks for process in look.processes)
     main = Tree(look.processes).main()
     has_worked = main is not None and (old.main is None or main.cpu_ticks != old.main.cpu_ticks)
-    is_deaf = main is not None and main.disposition is Disposition.DEAF
+    is_deaf = main is not None and main.disposition is Disposition.DROPPED
     blocked_since = dict(old.blocked)
     blocked = [process.key for process in look.processes if process.disposition is Disposition.BLOCKED]
-    hearers = {(telling.pid, telling.start_ticks) for telling in state.tellings if telling.wave == 1}
+    hearers = {(telling.pid, telling.start_ticks) for telling in state.signalled if telling.wave == 1}
     heard_out = bool(hearers) and not hearers & keys
     new = replace(
         old,
-        first=old.first if state.tellings else _joined(old.first, look.processes)[:FIRST_MAX],
+        first=old.first if state.signalled else _joined(old.first, look.processes)[:FIRST_MAX],
         main=main or old.main,
         keys=keys,
         cpu_ticks=cpu_ticks,
@@ -56,7 +56,7 @@ def _joined(old: tuple[Process, ...], new: tuple[Process, ...]) -> tuple[Process
 
 def _mark_reaction(state: StopState, look: Looked, now_s: float) -> StopState:
     """Mark the first sign that a telling was noticed: somebody told left, changed its mask, or worked."""
-    if not state.tellings or any(mark.name == "reaction" for mark in state.marks):
+    if not state.signalled or any(mark.name == "reaction" for mark in state.marks):
         return state
     by_key = {process.key: process for process in look.processes}
     before = {process.key: process for process in state.watch.first}
@@ -79,9 +79,9 @@ def remember(state: StopState, plan: Plan, tree: Tree, opened: frozenset[Key], u
     return replace(state, watch=replace(state.watch, wrappers=wrappers, answered=answered))
 
 
-def telling_of(state: StopState, key: Key) -> Telling | None:
+def signalled_of(state: StopState, key: Key) -> Signalled | None:
     """Return how this process was told; None: it was not."""
-    return next((telling for telling in state.tellings if (telling.pid, telling.start_ticks) == key), None)
+    return next((telling for telling in state.signalled if (telling.pid, telling.start_ticks) == key), None)
 
 
 def first_keys(state: StopState) -> frozenset[Key]:

@@ -35,7 +35,7 @@ def test_s13_a_container_and_its_pid_1_are_explained_alike(parts):
 
 
 def test_s14_its_age_is_that_of_its_run(parts):
-    parts.add("web", parts.processes.add("server", Disposition.DEAF), age_s=4.0)
+    parts.add("web", parts.processes.add("server", Disposition.DROPPED), age_s=4.0)
     found = explain(parts, "web", StopOptions())
     assert found.duration_s == pytest.approx(6.05, abs=0.2)
 

@@ -143,7 +143,7 @@ def test_s04_the_record_says_stopping_before_the_first_signal(parts):
     assert intent.request.asked_by is AskedBy.API
     assert intent.deadline_boot_s == pytest.approx(clock.boot_s() + 10, abs=5)
     state = msgspec.json.decode(intent.journal, type=StopState)
-    assert [telling.pid for telling in state.tellings] == [main.identity.pid]
+    assert [telling.pid for telling in state.signalled] == [main.identity.pid]
 
 
 def test_s05_the_containers_lock_is_free_while_the_stop_goes_on(parts):
@@ -193,7 +193,7 @@ def test_s05_what_a_caller_who_joins_asks_of_the_deadline():
 
 
 def test_s13_the_wrapped_program_is_told_and_the_shell_leaves(parts):
-    shell = parts.processes.add("sh", Disposition.DEAF)
+    shell = parts.processes.add("sh", Disposition.DROPPED)
     server = parts.processes.add("server", under=shell)
     container = parts.add("web", shell)
 
@@ -209,7 +209,7 @@ def test_s13_the_wrapped_program_is_told_and_the_shell_leaves(parts):
 
 
 def test_s14_a_deaf_program_is_ended_alone(parts):
-    main = parts.processes.add("sleep", Disposition.DEAF)
+    main = parts.processes.add("sleep", Disposition.DROPPED)
     parts.add("web", main)
     assert stop(parts).error is None
     assert main.signals == [9]
@@ -624,7 +624,7 @@ def test_s26_outcomes_are_told_as_they_come(parts):
 
 
 def test_s23_the_report_says_who_was_told_and_how_everybody_ended(parts):
-    shell = parts.processes.add("sh", Disposition.DEAF)
+    shell = parts.processes.add("sh", Disposition.DROPPED)
     server = parts.processes.add("server", under=shell)
     reader = parts.processes.add("tee", Disposition.DEFAULT, under=shell)
     container = parts.add("web", shell)
@@ -637,9 +637,9 @@ def test_s23_the_report_says_who_was_told_and_how_everybody_ended(parts):
     server.on_signal = told
     stop(parts, options=StopOptions(signal=2))
     report = report_of(parts)
-    assert (report.signal, report.method, report.disposition) == ("SIGINT", "signal", "deaf")
+    assert (report.signal, report.method, report.disposition) == ("SIGINT", "signal", "dropped")
     assert (report.exit_code, report.grace_s, report.is_slow) == (3, 10.0, False)
-    assert [(telling.comm, telling.wave) for telling in report.tellings] == [("server", 1)]
+    assert [(telling.comm, telling.wave) for telling in report.signalled] == [("server", 1)]
     ends = {end.pid: (end.comm, end.how, end.code) for end in report.processes}
     assert ends == {
         shell.identity.pid: ("sh", "exited", 3),

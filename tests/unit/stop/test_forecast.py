@@ -11,8 +11,10 @@ from bento.stop.process import Process
 from support.looks import BLOCKED, DEAF, DEFAULT, HANDLED, IGNORED, UNKNOWN, WAITING, proc
 
 
-def explain(*processes: Process, age_s: float = 100.0, is_frozen=False, also_hears=(), **request) -> Forecast:
-    return forecast("web", StopRequest(**request), processes, age_s=age_s, is_frozen=is_frozen, also_hears=also_hears)
+def explain(*processes: Process, age_s: float = 100.0, is_frozen=False, also_receives=(), **request) -> Forecast:
+    return forecast(
+        "web", StopRequest(**request), processes, age_s=age_s, is_frozen=is_frozen, also_receives=also_receives
+    )
 
 
 def part(found: Forecast, pid: int) -> str:
@@ -142,10 +144,10 @@ def test_s08_the_signal_that_a_program_wants_is_named():
 
 
 def test_s08_a_deaf_program_that_hears_another_signal():
-    found = explain(proc(1, DEAF, "python3"), also_hears=(2,))
+    found = explain(proc(1, DEAF, "python3"), also_receives=(2,))
     assert any("--stop-signal INT" in text for text in found.advice)
     assert any("--init" in text for text in found.advice)
-    assert not any("INT" in text for text in explain(proc(1, HANDLED, "python3"), also_hears=(2,)).advice)
+    assert not any("INT" in text for text in explain(proc(1, HANDLED, "python3"), also_receives=(2,)).advice)
 
 
 def test_s09_hooks_stand_before_the_signal_and_take_their_time():

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from bento.model.stop import StopRequest, Verdict
-from bento.stop.actions import Ask, EndMain, Persist, Tell
+from bento.stop.actions import KillInit, Persist, RequestInit, SendSignal
 from bento.stop.forecast import forecast
-from bento.stop.inputs import Asked, Looked, MainExited, TimerFired
+from bento.stop.inputs import InitAnswered, Looked, MainExited, TimerFired
 from bento.stop.plan import entered
 from bento.stop.process import Disposition, Process
 from bento.stop.states import KillCause, Phase, StopState, Timer
@@ -28,11 +28,11 @@ def session(pid: int, disposition: Disposition, name: str = "prog", **more: Any)
 
 
 def tells(stop: Stop) -> list[tuple[int, int]]:
-    return [(action.pid, action.signal) for action in stop.actions if isinstance(action, Tell)]
+    return [(action.pid, action.signal) for action in stop.actions if isinstance(action, SendSignal)]
 
 
 def of_sessions(stop: Stop) -> list[int]:
-    return [telling.pid for telling in stop.state.tellings if telling.session]
+    return [telling.pid for telling in stop.state.signalled if telling.session]
 
 
 def test_s16_a_session_is_whoever_entered_with_everybody_below():
@@ -44,9 +44,9 @@ def test_s16_a_session_is_whoever_entered_with_everybody_below():
 def test_s16_a_session_is_told_in_the_same_look_as_pid_1_and_written_down_once():
     stop = Stop()
     assert stop.look(SERVER, session(2, HANDLED)) == [1, 2]
-    assert stop.actions == (Persist(), Tell(1, 7, 15, False), Tell(2, 7, 15, False))
-    assert [(one.pid, one.session, one.wave) for one in stop.state.tellings] == [(1, False, 1), (2, True, 1)]
-    assert stop.state.tellings[1].why == "exec session: the first on its way down that hears"
+    assert stop.actions == (Persist(), SendSignal(1, 7, 15, False), SendSignal(2, 7, 15, False))
+    assert [(one.pid, one.session, one.wave) for one in stop.state.signalled] == [(1, False, 1), (2, True, 1)]
+    assert stop.state.signalled[1].why == "exec session: the first on its way down that hears"
 
 
 def test_s16_nobody_of_a_session_is_told_twice():
@@ -58,7 +58,7 @@ def test_s16_a_plain_session_does_not_wait_for_pid_1():
     """What PID 1 writes is not what a session reads."""
     stop = Stop()
     assert stop.look(SERVER, session(2, DEFAULT, "sleep")) == [1, 2]
-    assert stop.state.tellings[1].wave == 2
+    assert stop.state.signalled[1].wave == 2
 
 
 def test_s16_within_the_sessions_readers_come_after_writers():
@@ -72,7 +72,7 @@ def test_s16_within_the_sessions_readers_come_after_writers():
 def test_s16_a_session_does_not_make_pid_1_wait_for_its_wave():
     stop = Stop()
     assert stop.look(proc(1, DEAF, "sh"), proc(5, DEFAULT, "sleep", under=1), session(2, HANDLED)) == [5, 2]
-    assert [telling.wave for telling in stop.state.tellings] == [2, 1]
+    assert [telling.wave for telling in stop.state.signalled] == [2, 1]
 
 
 def test_s16_sessions_get_sigterm_whatever_pid_1_gets():
@@ -85,7 +85,7 @@ def test_s16_a_session_that_ignores_it_is_left_alone_and_holds_nothing_up():
     stop = Stop()
     assert stop.look(DEAF_MAIN, session(2, IGNORED, "bash")) == []
     assert stop.look(DEAF_MAIN, session(2, IGNORED, "bash"), after_s=0.06) == []
-    assert EndMain() in stop.actions
+    assert KillInit() in stop.actions
 
 
 def test_s16_a_later_session_is_left_to_work_until_the_last_call():
@@ -94,7 +94,7 @@ def test_s16_a_later_session_is_left_to_work_until_the_last_call():
     late = (session(2, HANDLED), proc(3, HANDLED, under=2))
     assert stop.look_until(7.5, SERVER, *late) == []
     assert stop.look_until(8.5, SERVER, *late) == [2]
-    assert (stop.state.tellings[1].wave, stop.state.tellings[1].session) == (3, True)
+    assert (stop.state.signalled[1].wave, stop.state.signalled[1].session) == (3, True)
 
 
 def test_s16_so_is_a_session_that_began_after_another_was_told():
@@ -112,9 +112,9 @@ def test_s16_before_anybody_was_told_it_belongs_to_the_beginning():
 def test_s16_a_deaf_pid_1_is_ended_after_the_sessions_are_done():
     stop = Stop()
     assert stop.look_until(4.0, DEAF_MAIN, session(2, HANDLED)) == [2]
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
     stop.look(DEAF_MAIN, after_s=0.01)
-    assert EndMain() in stop.actions
+    assert KillInit() in stop.actions
     assert stop.state.kill_cause is KillCause.DEFAULT_ACTION
 
 
@@ -123,7 +123,7 @@ def test_s16_it_waits_for_those_that_are_still_to_be_told_too():
     shell, writer, reader = session(2, DEFAULT, "sh"), proc(3, HANDLED, under=2), proc(4, DEFAULT, "gzip", under=2)
     stop.look_until(1.0, DEAF_MAIN, shell, writer, reader)
     assert stop.look(DEAF_MAIN, shell, reader, after_s=0.01) == []
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
 
 
 def test_s16_but_not_longer_than_the_grace():
@@ -145,9 +145,9 @@ def test_s16_what_a_session_leaves_behind_is_not_told_again():
 def test_s16_sessions_of_a_system_container_are_told_while_its_init_is_asked():
     stop = Stop(StopRequest(method="systemd", signal=37))
     assert stop.look(proc(1, HANDLED, "systemd"), session(2, HANDLED)) == [2]
-    assert [type(action) for action in stop.actions] == [Persist, Ask, Tell]
+    assert [type(action) for action in stop.actions] == [Persist, RequestInit, SendSignal]
     assert tells(stop) == [(2, 15)]
-    stop.give(Asked("systemd"))
+    stop.give(InitAnswered("systemd"))
     assert stop.look_until(5.0, proc(1, HANDLED, "systemd"), session(2, HANDLED)) == []
 
 
@@ -155,7 +155,7 @@ def test_s16_an_init_that_has_halted_is_ended_though_a_session_stays():
     stop = Stop(StopRequest(method="sysvinit"))
     init, shell = proc(1, IGNORED, "init"), session(2, IGNORED, "bash")
     stop.look(init, shell)
-    stop.give(Asked("sysvinit"))
+    stop.give(InitAnswered("sysvinit"))
     stop.look_until(5.0, init, shell)
     assert stop.state.kill_cause is KillCause.HALTED
 

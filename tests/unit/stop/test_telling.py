@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from bento.model.stop import OnDeaf, StopRequest
-from bento.stop.actions import EndMain, Persist, Tell, Thaw
-from bento.stop.inputs import DeadlineMoved, TimerFired, ToldExited
+from bento.stop.actions import KillInit, Persist, SendSignal, Thaw
+from bento.stop.inputs import DeadlineMoved, SignalledExited, TimerFired
 from bento.stop.states import KillCause, Phase, Timer
 from bento.units import NO_LIMIT
 
@@ -15,7 +15,7 @@ from support.looks import BLOCKED, DEAF, DEFAULT, HANDLED, IGNORED, UNKNOWN, WAI
 
 
 def ended_main(stop: Stop) -> bool:
-    return EndMain() in stop.actions and stop.state.kill_cause is KillCause.DEFAULT_ACTION
+    return KillInit() in stop.actions and stop.state.kill_cause is KillCause.DEFAULT_ACTION
 
 
 # -- one program ---------------------------------------------------------------------------------
@@ -25,8 +25,8 @@ def ended_main(stop: Stop) -> bool:
 def test_s12_a_program_that_hears_is_told_at_the_first_look(heard):
     stop = Stop()
     assert stop.look(proc(1, heard)) == [1]
-    assert stop.actions == (Persist(), Tell(1, 7, 15, False))
-    assert stop.state.phase is Phase.TELLING
+    assert stop.actions == (Persist(), SendSignal(1, 7, 15, False))
+    assert stop.state.phase is Phase.GRACE
 
 
 def test_s12_one_that_blocks_it_is_told_at_the_second_look():
@@ -73,7 +73,7 @@ def test_s11_nor_is_there_time_to_look_twice_before_a_thaw():
 def test_s08_the_signal_that_was_asked_for_is_the_one_sent():
     stop = Stop(StopRequest(signal=3))
     stop.look(proc(1, HANDLED))
-    assert stop.actions[1] == Tell(1, 7, 3, False)
+    assert stop.actions[1] == SendSignal(1, 7, 3, False)
 
 
 def test_s13_nobody_is_told_twice():
@@ -85,7 +85,7 @@ def test_s13_nobody_is_told_twice():
 def test_s11_the_signal_is_pending_before_the_container_is_thawed():
     stop = Stop()
     stop.look(proc(1, HANDLED), is_frozen=True)
-    assert stop.actions == (Persist(), Tell(1, 7, 15, False), Thaw())
+    assert stop.actions == (Persist(), SendSignal(1, 7, 15, False), Thaw())
 
 
 def test_s11_a_frozen_container_is_thawed_also_when_nobody_is_told():
@@ -105,7 +105,7 @@ def test_s11_a_frozen_deaf_program_is_thawed_and_ended():
 def test_s11_who_was_stopped_by_sigstop_is_woken():
     stop = Stop()
     stop.look(proc(1, HANDLED, is_halted=True))
-    assert stop.actions[1] == Tell(1, 7, 15, True)
+    assert stop.actions[1] == SendSignal(1, 7, 15, True)
 
 
 def test_s12_a_told_program_shows_that_it_reacts():
@@ -133,7 +133,7 @@ def test_s14_deaf_in_two_looks_50_ms_apart_is_ended():
     stop.look(proc(1, DEAF))
     assert stop.state.timers[Timer.LOOK] == pytest.approx(1000.05)
     stop.look(proc(1, DEAF), after_s=0.04)
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
     stop.look(proc(1, DEAF), after_s=0.011)
     assert ended_main(stop)
 
@@ -148,7 +148,7 @@ def test_s14_one_look_in_which_it_hears_begins_anew():
 def test_s14_within_the_start_window_it_is_waited_for():
     stop = Stop(age_s=3.0)
     assert stop.look_until(6.9, proc(1, DEAF)) == []
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
     stop.look(proc(1, DEAF), after_s=0.1)
     assert ended_main(stop)
 
@@ -158,7 +158,7 @@ def test_s14_and_told_once_as_soon_as_it_hears():
     stop.look(proc(1, DEAF))
     stop.look_until(1.5, proc(1, DEAF))
     assert stop.look(proc(1, HANDLED, cpu_ticks=5)) == [1]
-    assert stop.state.tellings[0].why == "PID 1, as soon as it could hear"
+    assert stop.state.signalled[0].why == "PID 1, as soon as it could hear"
     assert stop.look_until(9.9, proc(1, HANDLED)) == []
 
 
@@ -178,7 +178,7 @@ def test_s14_a_start_window_of_nothing():
 def test_s14_deaf_wait_keeps_the_whole_grace():
     stop = Stop(StopRequest(on_deaf=OnDeaf.WAIT))
     assert stop.look_until(9.99, proc(1, DEAF)) == []
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
     stop.give(TimerFired(Timer.DEADLINE), after_s=0.01)
     assert stop.state.kill_cause is KillCause.GRACE_OVER
 
@@ -186,7 +186,7 @@ def test_s14_deaf_wait_keeps_the_whole_grace():
 def test_s14_who_ignores_it_gets_the_whole_grace():
     stop = Stop()
     assert stop.look_until(9.99, proc(1, IGNORED)) == []
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
 
 
 def test_s14_deaf_and_no_limit_is_ended_all_the_same():
@@ -200,7 +200,7 @@ def test_s14_deaf_and_no_limit_is_ended_all_the_same():
 def test_s14_with_somebody_below_a_deaf_one_is_not_ended():
     stop = Stop()
     assert stop.look_until(5.0, proc(1, DEAF), proc(2, IGNORED, under=1)) == []
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
 
 
 # -- swallowed (S12) -----------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def test_s12_node_without_a_handler_is_deaf_after_one_idle_second():
     stop = Stop()
     stop.look(proc(1, HANDLED, "node"))
     stop.look_until(0.99, proc(1, DEAF, "node"))
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
     stop.look(proc(1, DEAF, "node"), after_s=0.06)
     assert ended_main(stop)
 
@@ -220,14 +220,14 @@ def test_s12_while_it_works_it_is_not_idle():
     stop.look(proc(1, HANDLED, "node"))
     for number in range(80):
         stop.look(proc(1, DEAF, "node", cpu_ticks=number), after_s=0.1)
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
 
 
 def test_s12_another_program_that_dropped_its_handler_may_be_waiting_for_a_disk():
     stop = Stop()
     stop.look(proc(1, HANDLED, "python3"))
     stop.look_until(4.9, proc(1, DEAF, "python3"))
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
     stop.look(proc(1, DEAF, "python3"), after_s=0.2)
     assert ended_main(stop)
 
@@ -236,7 +236,7 @@ def test_s12_and_without_a_limit_it_gets_ten_seconds():
     stop = Stop(StopRequest(grace_s=NO_LIMIT))
     stop.look(proc(1, HANDLED, "python3"))
     stop.look_until(9.9, proc(1, DEAF, "python3"))
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
     stop.look(proc(1, DEAF, "python3"), after_s=0.2)
     assert ended_main(stop)
 
@@ -283,7 +283,7 @@ def test_s12_but_who_is_halted_cannot_read():
 def test_s13_the_shell_wrapper_ends_in_milliseconds():
     stop = Stop()
     assert stop.look(proc(1, DEAF, "sh"), proc(2, DEFAULT, "sleep", under=1)) == [2]
-    assert stop.state.tellings[0].wave == 2
+    assert stop.state.signalled[0].wave == 2
 
 
 def test_s13_wave_2_comes_100_ms_after_wave_1_has_left():
@@ -291,7 +291,7 @@ def test_s13_wave_2_comes_100_ms_after_wave_1_has_left():
     stop = Stop()
     assert stop.look(shell, proc(2, HANDLED, under=1), tee) == [2]
     assert stop.look_until(3.0, shell, proc(2, HANDLED, under=1), tee) == []
-    stop.give(ToldExited(2))
+    stop.give(SignalledExited(2))
     assert stop.look(shell, tee) == []
     assert stop.look(shell, tee, after_s=0.09) == []
     assert stop.look(shell, tee, after_s=0.02) == [3]
@@ -322,7 +322,7 @@ def test_s13_the_wrapper_leaves_by_itself_with_its_childs_status():
     init, shell, server = proc(1, WAITING, "tini"), proc(2, DEFAULT, "sh", under=1), proc(3, HANDLED, under=2)
     stop = Stop()
     assert stop.look(init, shell, server) == [3]
-    stop.give(ToldExited(3), after_s=1.0)
+    stop.give(SignalledExited(3), after_s=1.0)
     assert stop.look(init, shell) == []
     assert stop.look_until(1.45, init, shell) == []
 
@@ -333,7 +333,7 @@ def test_s13_one_that_has_not_moved_after_half_a_second_is_told():
     stop.look(init, shell, server)
     stop.look(init, shell, after_s=1.0)
     assert stop.look_until(1.6, init, shell) == [1]
-    assert stop.state.tellings[-1].why == "a wrapper that did not leave with its child"
+    assert stop.state.signalled[-1].why == "a wrapper that did not leave with its child"
 
 
 def test_s13_a_plain_wrapper_too():
@@ -350,7 +350,7 @@ def test_s13_a_deaf_one_is_ended_when_it_has_not_moved():
     stop.look(proc(1, DEAF, "sh"), proc(2, HANDLED, under=1))
     stop.look(proc(1, DEAF, "sh"), after_s=1.0)
     stop.look_until(1.45, proc(1, DEAF, "sh"))
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
     stop.look_until(1.6, proc(1, DEAF, "sh"))
     assert stop.state.kill_cause is KillCause.DEFAULT_ACTION
 
@@ -360,7 +360,7 @@ def test_s13_one_that_works_has_moved():
     stop.look(proc(1, DEAF, "python3"), proc(2, HANDLED, under=1))
     for number in range(80):
         stop.look(proc(1, DEAF, "python3", cpu_ticks=number), after_s=0.1)
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
 
 
 @pytest.mark.parametrize("heard", [DEFAULT, HANDLED])
@@ -372,7 +372,7 @@ def test_s13_the_next_command_of_a_wrapper_is_left_to_work(heard):
     assert stop.look(shell, cleanup, after_s=0.3) == []
     assert stop.look_until(7.99, shell, cleanup) == []
     assert stop.look_until(8.1, shell, cleanup) == [3]
-    assert stop.state.tellings[-1].wave == 3
+    assert stop.state.signalled[-1].wave == 3
 
 
 def test_s13_a_look_that_missed_somebody_makes_no_newcomer_of_it():
@@ -419,7 +419,7 @@ def test_s13_a_loop_is_not_ended_over_somebody_elses_clean_up():
     assert stop.look(top, side, cleanup, proc(4, DEFAULT, "sleep", under=1), after_s=0.2) == []
     assert stop.look(top, side, cleanup, proc(4, DEFAULT, "sleep", under=1), after_s=0.2) == [4]
     assert stop.look(top, side, cleanup, proc(6, DEFAULT, "sleep", under=1), after_s=0.2) == []
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
 
 
 def test_s13_a_program_that_is_restarted_and_hears_is_told_each_time():
@@ -593,7 +593,7 @@ def test_s15_an_init_and_a_shell_over_somebody_busy_are_not_told():
     stop = Stop()
     assert stop.look(*processes) == [3]
     assert stop.look_until(9.99, *processes) == []
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
 
 
 def test_s15_a_caller_who_brings_the_deadline_nearer_does_not_lose_it():
@@ -635,7 +635,7 @@ def test_s12_a_newcomer_makes_it_look_soon_again():
 def test_s13_an_exit_of_somebody_told_is_looked_at_at_once():
     stop = Stop()
     stop.look(proc(1, DEAF, "sh"), proc(2, HANDLED, under=1))
-    assert [type(action).__name__ for action in stop.give(ToldExited(2))] == ["Look"]
+    assert [type(action).__name__ for action in stop.give(SignalledExited(2))] == ["Look"]
 
 
 def test_s03_a_later_process_with_the_same_pid_is_another_one():
@@ -644,4 +644,4 @@ def test_s03_a_later_process_with_the_same_pid_is_another_one():
     assert stop.look(shell, proc(2, HANDLED, under=1)) == [2]
     again = replace(proc(2, HANDLED, under=1), start_ticks=99)
     assert stop.look(shell, again, after_s=0.2) == [2]
-    assert stop.actions[1] == Tell(2, 99, 15, False)
+    assert stop.actions[1] == SendSignal(2, 99, 15, False)

@@ -97,7 +97,7 @@ class ProcessDriver(Protocol):
     def watch(self, pid: int, start_ticks: int) -> int | None:
         """Return a pidfd of this very process, as ``open``."""
 
-    def tell(self, pidfd: int, number: int, *, wake: bool) -> bool:
+    def send_signal(self, pidfd: int, number: int, *, wake: bool) -> bool:
         """Send a signal, and SIGCONT after it when ``wake``. False: it had exited."""
 
     def find_method(self, run: Run) -> tuple[str, str]:

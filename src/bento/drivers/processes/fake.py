@@ -170,7 +170,7 @@ class FakeProcesses:
         """See ProcessDriver."""
         return self.open(ProcessIdentity(pid, start_ticks, BOOT_ID))
 
-    def tell(self, pidfd: int, number: int, *, wake: bool) -> bool:
+    def send_signal(self, pidfd: int, number: int, *, wake: bool) -> bool:
         """See ProcessDriver."""
         process = self._of(pidfd)
         if process.status is not None:

@@ -165,7 +165,7 @@ class LinuxProcesses:
         """See ProcessDriver."""
         return pidfd.open_verified(ProcessIdentity(pid, start_ticks, pidfd.boot_id()))
 
-    def tell(self, pidfd_: int, number: int, *, wake: bool) -> bool:
+    def send_signal(self, pidfd_: int, number: int, *, wake: bool) -> bool:
         """See ProcessDriver."""
         is_there = pidfd.send(pidfd_, number)
         if is_there and wake:

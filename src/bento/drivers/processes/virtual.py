@@ -70,13 +70,13 @@ class VirtualProcesses(LinuxProcesses):
             (self._session_fds.discard if is_main else self._session_fds.add)(fd)  # numbers are used again
         return fd
 
-    def tell(self, pidfd_: int, number: int, *, wake: bool) -> bool:
+    def send_signal(self, pidfd_: int, number: int, *, wake: bool) -> bool:
         """See ProcessDriver. Has the runtime send it; who calls takes the children.
 
         What waits for an exec session passes its own signals on.
         """
         if pidfd_ in self._session_fds:
-            return super().tell(pidfd_, number, wake=wake)
+            return super().send_signal(pidfd_, number, wake=wake)
         if self.has_exited(pidfd_):
             return False
         self._children.append(self._begin_signal(self._container.id, number))
