@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state import sqlite
     from bento.drivers.storage import overlay
+    from bento.drivers.tracer import process as tracer_process
+    from bento.drivers.tracer.base import TracerDriver
     from bento.drivers.transport import skopeo
     from bento.drivers.volume import local
     from bento.engine import exec_sessions
@@ -42,6 +44,7 @@ else:
     detect, sqlite = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.state.sqlite")
     exec_sessions = LazyModule("bento.engine.exec_sessions")
     overlay, skopeo = LazyModule("bento.drivers.storage.overlay"), LazyModule("bento.drivers.transport.skopeo")
+    tracer_process = LazyModule("bento.drivers.tracer.process")
     local = LazyModule("bento.drivers.volume.local")
     inotify, namespace = LazyModule("bento.kernel.inotify"), LazyModule("bento.kernel.namespace")
 
@@ -126,6 +129,10 @@ class HostParts(Parts):
             self.runtime(container.run.runtime).begin_signal,
             lambda: exec_sessions.live(self, container.id),
         )
+
+    def tracer(self) -> TracerDriver:
+        """See Parts."""
+        return tracer_process.TracerProcess()
 
     def in_private_mounts(self, fn: Callable[[], T]) -> T:
         """See Parts."""

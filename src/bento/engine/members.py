@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bento import clock
 from bento.engine import exec_sessions
 from bento.engine.looking import helpers_of, look_at
-from bento.engine.report import Endings
+from bento.engine.report import Endings, exit_code_from
 from bento.engine.sending import Sending
 from bento.stop.actions import SendSignal
 from bento.stop.inputs import Input, Looked, MainExited, SignalledExited
@@ -49,6 +49,7 @@ class Members:
         self._watch, self._unwatch, self._feed, self._look_again = watch, unwatch, feed, look_again
         self._fds: dict[Key, int] = {}
         self._told: set[int] = set()
+        self._memory: dict[object, object] = {}  # of ``ProcessDriver.examine``, from look to look
         self._sending = Sending(self._end_signal, watch=watch, unwatch=unwatch)
         # In somebody else's PID namespace the kernel does not end the rest with PID 1, so its exit is not the end.
         self._may_leave_rest = bool(container.spec.pid)
@@ -73,10 +74,17 @@ class Members:
         with exec_sessions.none_begins(self._parts, self._container_id):  # who was on the way in is there now
             return self.processes.is_empty(self._run)
 
-    def look(self, signal: int) -> Looked | MainExited:
-        """Read every process with what the signal would do to it; follow those that are new."""
+    def look(self, signal: int, *, tracer: int = 0, examine: bool = False) -> Looked | MainExited:
+        """Read every process with what the signal would do to it; follow those that are new.
+
+        ``tracer``: a process of Bento's own, whose hand on a process changes nothing. ``examine``: also what each
+        thread waits for.
+        """
         helpers = helpers_of(self._parts.run_dir(self._container_id))
-        processes = look_at(lambda number: self.processes.look(self._run, number), signal, helpers=helpers)
+        look = self.processes.look
+        processes = look_at(lambda number: look(self._run, number, tracer=tracer), signal, helpers=helpers)
+        if examine:
+            processes = self.processes.examine(self._run, processes, tracer=tracer, memory=self._memory)
         if self._may_leave_rest and not processes and self.is_gone():
             return MainExited()
         for process in processes:
@@ -91,6 +99,11 @@ class Members:
         if fd is not None:
             self._told.add(action.pid)
             self.processes.send_signal(fd, action.signal, wake=action.wake)
+
+    def shut_down_sockets(self) -> None:
+        """Shut down the sockets that PID 1 alone has, at its exit."""
+        if self._run.init is not None and self.main_fd is not None:
+            self.processes.shut_down_sockets(self._run, self.main_fd)
 
     def thaw(self) -> None:
         """Thaw the container's cgroups."""
@@ -125,6 +138,11 @@ class Members:
     def failures(self) -> list[str]:
         """Signals that could not be sent, each reason once."""
         return self._sending.failures
+
+    def code_of(self, key: Key) -> int | None:
+        """Return the exit code of a process that a look has shown, as the kernel keeps it; None when it does not."""
+        fd = self._fds.get(key)
+        return None if fd is None else exit_code_from(self.processes, fd)
 
     def ends(self, state: StopState) -> tuple[ProcessEnd, ...]:
         """Return how each process that was there at the first look has ended."""

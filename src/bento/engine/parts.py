@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state.base import StateStore
     from bento.drivers.storage.base import StorageDriver
+    from bento.drivers.tracer.base import TracerDriver
     from bento.drivers.transport.base import TransportDriver
     from bento.drivers.volume.base import VolumeDriver
     from bento.locks import ContainerLocks
@@ -57,6 +58,10 @@ class Parts:
         ``processes`` is for the host's own ones, such as its monitor.
         """
         return self.processes
+
+    def tracer(self) -> TracerDriver:
+        """Return a tracer for one call of stop; it starts its process when it is first used. The caller closes it."""
+        raise NotImplementedError
 
     def in_private_mounts(self, fn: Callable[[], T]) -> T:
         """Run ``fn`` in a fresh mount namespace that only what it spawns keeps alive; return what it returns."""

@@ -16,7 +16,7 @@ from bento.engine.report import exit_code_of, make_report
 from bento.errors import BentoError, CleanupFailed, StuckProcess
 from bento.model.container import Container, Exit, Run, Status
 from bento.model.stop import AskedBy, StopIntent, StopReport
-from bento.stop.states import Phase, StopState
+from bento.stop.states import KillCause, Phase, StopState
 from bento.stop.verdict import SIGKILL_STATUS
 
 if TYPE_CHECKING:
@@ -54,10 +54,14 @@ class Recorder:
         self._cleanup.oom_kills, self._cleanup.is_released = intent.oom_kills_at_end, intent.is_released
 
     def persist(self, state: StopState) -> None:
-        """Write intent and journal in one transaction (rules S4, S6). From the kill on nobody is let in any more."""
+        """Write intent and journal in one transaction (rules S4, S6).
+
+        From the kill on, or once PID 1 is held at its exit, no exec session is let in any more (rule S16).
+        """
         if not self.is_asked:
             return
-        if state.phase is Phase.KILLING and not self._is_door_closed:
+        is_ending = state.phase is Phase.KILLING or state.hold.at_exit_s is not None
+        if is_ending and not self._is_door_closed:
             self._is_door_closed = True
             with exec_sessions.none_begins(self._parts, self.container.id):
                 self._write_intent(state)
@@ -98,7 +102,7 @@ class Recorder:
 
     def record(self, state: StopState) -> None:
         """Write the end: everything that happened, in one transaction. Raises Conflict while somebody has the lock."""
-        code = exit_code_of(self._parts, self.container.id, self._members.main_fd)
+        code = self._exit_code(state)
         report = self._report(state, code) if self.is_asked else None
         ended = Exit(
             code=code,
@@ -114,6 +118,14 @@ class Recorder:
                 lambda c: _stopped(c, self._run, ended, report, is_disconnected=self._cleanup.is_disconnected),
             )
             leave_run_dir(self._parts, self.container)
+
+    def _exit_code(self, state: StopState) -> int | None:
+        """Return the exit code: of the program that PID 1 only waited for, where PID 1 was ended for that (S13)."""
+        code = exit_code_of(self._parts, self.container.id, self._members.main_fd)
+        if state.kill_cause is not KillCause.WRAPPED or code not in (None, SIGKILL_STATUS):
+            return code
+        of_program = self._members.code_of(state.wrapped.ends[0]) if state.wrapped.ends else None
+        return code if of_program is None else of_program
 
     def outcome(self, state: StopState) -> StopOutcome:
         """Return what became of it, from the machine's final state; a stop that is stuck gets its report here."""

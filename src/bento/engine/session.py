@@ -31,10 +31,12 @@ from bento.stop import machine
 from bento.stop.actions import (
     Action,
     Drain,
+    HoldBack,
     Identify,
     KillAll,
     KillHook,
     KillInit,
+    LetGo,
     Look,
     Persist,
     ReportStuck,
@@ -43,6 +45,7 @@ from bento.stop.actions import (
     RunStep,
     SendSignal,
     Thaw,
+    WatchInit,
 )
 from bento.stop.inputs import HookDone, Input, MainExited, Resumed, StepDone, TimerFired
 from bento.stop.states import FINAL, Phase, Step, StopState, Timer
@@ -51,13 +54,21 @@ if TYPE_CHECKING:
     from bento.engine.loop import Loop
     from bento.engine.parts import Parts
     from bento.engine.releases import Releases
+    from bento.engine.tracing import Tracing
 
 
 class Session:
     """Drives one container's machine. ``on_end`` is called once, when ``outcome`` is set."""
 
     def __init__(
-        self, parts: Parts, container: Container, *, loop: Loop, releases: Releases, on_end: Callable[[], None]
+        self,
+        parts: Parts,
+        container: Container,
+        *,
+        loop: Loop,
+        releases: Releases,
+        tracing: Tracing,
+        on_end: Callable[[], None],
     ) -> None:
         if container.run is None:
             raise InternalError(f"container {container.name} has no run to stop")
@@ -73,6 +84,7 @@ class Session:
         self._state: StopState | None = None
         self._queue: deque[Input] = deque()
         self._is_draining = False
+        self._trace = tracing.job(self.run, self._feed)
         self._members = Members(
             parts, container, self.run, watch=watch, unwatch=unwatch, feed=self._feed, look_again=self._look_again
         )
@@ -150,6 +162,7 @@ class Session:
     def close(self) -> None:
         """Close every descriptor. Idempotent."""
         self._alarm.set(None)
+        self._trace.close()
         self._members.close()
         self._asker.close()
         self._drainer.close()
@@ -206,7 +219,14 @@ class Session:
                 case Persist():
                     self._recorder.persist(self.state)
                 case Look():
-                    self._queue.append(self._members.look(self.state.request.signal))
+                    self._look(action)
+                case WatchInit():
+                    signal = self.state.request.signal
+                    self._trace.watch_init(holds_exit=action.holds_exit, noting=action.noting, signal=signal)
+                case HoldBack():
+                    self._hold_back(action)
+                case LetGo():
+                    self._trace.let_go(action.keys)
                 case Drain():
                     self._drainer.begin()
                 case RunHook():
@@ -230,6 +250,15 @@ class Session:
                 case ReportStuck():
                     self._recorder.note_stuck()
             self._members.follow_signals()
+
+    def _look(self, action: Look) -> None:
+        signal, tracer = self.state.request.signal, self._trace.tracer_pid
+        self._queue.append(self._members.look(signal, tracer=tracer, examine=action.examine))
+
+    def _hold_back(self, action: HoldBack) -> None:
+        if action.thaw:
+            self._members.shut_down_sockets()
+        self._trace.hold(action.keys, thaw=action.thaw)
 
     def _look_again(self) -> None:
         self._drain((Look(),))

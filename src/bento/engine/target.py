@@ -167,7 +167,12 @@ class Target:
 
     def _drive(self, container: Container, begin: Callable[[Session], None], *, is_asked: bool = True) -> None:
         session = Session(
-            self._parts, container, loop=self._loop, releases=self._call.releases, on_end=self._ended_soon
+            self._parts,
+            container,
+            loop=self._loop,
+            releases=self._call.releases,
+            tracing=self._call.tracing,
+            on_end=self._ended_soon,
         )
         self.session = session
         session.on_phase = self._call.on_phase

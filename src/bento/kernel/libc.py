@@ -48,6 +48,7 @@ _NR_FSOPEN: Final = 430
 _NR_FSCONFIG: Final = 431
 _NR_FSMOUNT: Final = 432
 _NR_OPENAT2: Final = 437
+_NR_PIDFD_GETFD: Final = 438
 
 RESOLVE_NO_MAGICLINKS: Final = 0x02
 RESOLVE_NO_SYMLINKS: Final = 0x04
@@ -157,6 +158,14 @@ def openat2(dir_fd: int, path: str, flags: int, *, mode: int = 0, resolve: int =
     size = _long(ctypes.sizeof(how))
     result = _lib.syscall(_long(_NR_OPENAT2), _long(dir_fd), os.fsencode(path), ctypes.byref(how), size)
     return _checked(result, "openat2", path)
+
+
+def pidfd_getfd(pidfd: int, number: int) -> int:
+    """Return a copy of another process's descriptor, close-on-exec; the caller closes it (pidfd_getfd(2), Linux 5.6).
+
+    Needs the right to trace that process.
+    """
+    return _checked(_lib.syscall(_long(_NR_PIDFD_GETFD), _long(pidfd), _long(number), _long(0)), "pidfd_getfd")
 
 
 def statx_mount_id(dir_fd: int, name: str) -> int:

@@ -55,6 +55,7 @@ class ProcStatus(Struct, frozen=True, kw_only=True):
     blocked: int
     ignored: int
     caught: int
+    switches: int = 0  # context switches of the leader thread
 
     @property
     def is_alive(self) -> bool:
@@ -95,6 +96,8 @@ def parse(stat: bytes, status: bytes) -> ProcStatus:
         blocked=int(values.get(b"SigBlk", b"0"), 16),
         ignored=int(values.get(b"SigIgn", b"0"), 16),
         caught=int(values.get(b"SigCgt", b"0"), 16),
+        switches=int(values.get(b"voluntary_ctxt_switches", b"0"))
+        + int(values.get(b"nonvoluntary_ctxt_switches", b"0")),
     )
 
 
@@ -130,6 +133,11 @@ def cmdline(pid: int) -> tuple[str, ...]:
     """Return the arguments as the process shows them; empty when gone, a zombie or a kernel thread."""
     text = _slurp(pid, "cmdline").removesuffix(b"\0")
     return tuple(word.decode(errors="replace") for word in text.split(b"\0")) if text else ()
+
+
+def variable(pid: int, name: str) -> bool:
+    """Whether a process was started with this variable in its environment (proc_pid_environ(5))."""
+    return any(entry.startswith(f"{name}=".encode()) for entry in _slurp(pid, "environ").split(b"\0"))
 
 
 def pid_namespace(pid: int) -> str:

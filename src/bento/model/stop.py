@@ -28,10 +28,37 @@ class OnPaused(str, Enum):
 
 
 class OnDeaf(str, Enum):
-    """What a stop does to a PID 1 that the kernel keeps from hearing the signal (rule S14)."""
+    """What a stop does to a PID 1 to which the kernel does not deliver the signal (rule S14)."""
 
-    END = "end"
-    WAIT = "wait"
+    IDLE = "idle"  # end it when nothing in the container can wake before the deadline, or it is a listener at rest
+    END = "end"  # end it without looking, once the start window is over
+    WAIT = "wait"  # leave it the whole grace
+
+
+class Scope(str, Enum):
+    """How far a stop looks (rule S0)."""
+
+    AUTO = "auto"  # every process of the container, by the rules S13 to S16
+    MAIN = "main"  # the plain stop: the signal to PID 1, the grace, SIGKILL
+
+
+class OnWrapper(str, Enum):
+    """What becomes of a process that only waits for the program which is signalled in its place (rule S13)."""
+
+    HOLD = "hold"  # it never goes on to its next command
+    CONTINUE = "continue"
+
+
+class Occasion(str, Enum):
+    """Why a process got the stop signal from Bento."""
+
+    INIT = "init"  # it is PID 1, or was asked as PID 1 by a method
+    PROGRAM = "program"  # PID 1 waits for it, or stands above it, and does not receive the signal itself
+    FOREGROUND = "foreground"  # a shell with a trap waits for it before it runs the trap
+    EXIT_HOLD = "exit-hold"  # PID 1 was leaving, and the kernel would have killed it
+    LAST_CALL = "last-call"
+    DEFAULT_ACTION = "default-action"  # nothing in the container could wake before the deadline
+    LEFT_BEHIND = "left-behind"  # by a PID 1 that was only a guest in its PID namespace
 
 
 class Verdict(str, Enum):
@@ -41,6 +68,7 @@ class Verdict(str, Enum):
     FORWARDED = "forwarded"
     LAST_CALL = "last-call"
     DEFAULT_ACTION = "default-action"
+    CUT_SHORT = "cut-short"  # PID 1 ended by itself, and with it the kernel killed a program that receives the signal
     KILLED = "killed"
     ALREADY_EXITED = "already-exited"
     STUCK = "stuck"
@@ -83,7 +111,11 @@ class StopRequest(Struct, frozen=True, kw_only=True):
     post_stop: tuple[Hook, ...] = ()  # on the host, after the clean-up
     hook_timeout_s: float | None = None  # each; None: what the grace leaves
     last_call_s: float | None = None  # None: 2 s or a fifth of the grace; 0: off
-    on_deaf: OnDeaf = OnDeaf.END
+    last_call_all: bool = False  # also those with the default action, and those that another process may have told
+    scope: Scope = Scope.AUTO
+    on_wrapper: OnWrapper = OnWrapper.HOLD
+    on_deaf: OnDeaf = OnDeaf.IDLE
+    exit_hold_s: float | None = None  # None: what is left of the grace; 0: off
     on_paused: OnPaused = OnPaused.REFUSE
     drain: bool = False  # first of all, close the published ports to new connections (rule S17a)
     asked_by: AskedBy = AskedBy.USER
@@ -117,7 +149,7 @@ class StopIntent(Struct, frozen=True, kw_only=True):
 
 
 class Signalled(Struct, frozen=True, kw_only=True):
-    """One signal sent by a stop: nobody gets a second one (rule S13)."""
+    """One signal that a stop has sent: no process gets a second one (rule S13)."""
 
     pid: int
     start_ticks: int
@@ -125,8 +157,17 @@ class Signalled(Struct, frozen=True, kw_only=True):
     at_s: float  # seconds since the stop began
     why: str
     receives: str  # the disposition read before
-    wave: int = 1  # 1: hears it; 2: only its default action; 3: last call
+    occasion: Occasion = Occasion.INIT
     session: bool = False  # of an exec session, which gets SIGTERM (rule S16)
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """A process that a stop kept from going on, by ptrace (rules S13, S13a). It was let go before it was killed."""
+
+    pid: int
+    comm: str
+    why: str
+    at_s: float  # seconds since the stop began
 
 
 class PhaseTiming(Struct, frozen=True, kw_only=True):
@@ -163,9 +204,11 @@ class StopReport(Struct, frozen=True, kw_only=True):
     remedy: str
     exit_code: int | None
     disposition: str  # of PID 1, for the stop signal
+    is_graceful: bool = False  # what --strict asks: every program that receives the signal ended by itself
     is_slow: bool = False  # took over half of the grace
     phases: tuple[PhaseTiming, ...] = ()
     signalled: tuple[Signalled, ...] = ()
+    held: tuple[Held, ...] = ()
     processes: tuple[ProcessEnd, ...] = ()
     hooks: tuple[HookResult, ...] = ()
     notes: tuple[str, ...] = ()

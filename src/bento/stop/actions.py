@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from bento.stop.process import Key
 from bento.stop.states import Step, StopState
 
 
@@ -16,7 +17,33 @@ class Drain(Struct, frozen=True):
 
 
 class Look(Struct, frozen=True):
-    """Read every process of the container and answer with Looked."""
+    """Read every process of the container and answer with Looked. ``examine``: also what each thread waits for."""
+
+    examine: bool = False
+
+
+class WatchInit(Struct, frozen=True):
+    """Have the tracer hold PID 1 at its exit, and see what ``noting`` do with the signal. Answer with Traced."""
+
+    holds_exit: bool
+    noting: tuple[Key, ...] = ()
+
+
+class HoldBack(Struct, frozen=True):
+    """Have the tracer hold these processes, unseen by their parents, and answer with HeldBack.
+
+    ``thaw``: PID 1 is at its exit, and the tracer thaws what it froze then. The sockets that PID 1 alone has are shut
+    down, so that no peer waits for a process that will never answer.
+    """
+
+    keys: tuple[Key, ...]
+    thaw: bool = False
+
+
+class LetGo(Struct, frozen=True):
+    """Have the tracer let these go; None: everything, and trace nothing any more. Idempotent, without an answer."""
+
+    keys: tuple[Key, ...] | None = None
 
 
 class RunHook(Struct, frozen=True):
@@ -77,6 +104,9 @@ Action = (
     Persist
     | Drain
     | Look
+    | WatchInit
+    | HoldBack
+    | LetGo
     | RunHook
     | KillHook
     | Identify

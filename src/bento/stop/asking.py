@@ -15,15 +15,13 @@ from bento.stop import watching
 from bento.stop.actions import Action, Identify, Look, Persist, RequestInit
 from bento.stop.inputs import Identified, InitAnswered, Looked
 from bento.stop.methods import AUTO, METHODS, SIGNAL, Trigger
-from bento.stop.states import InitRequest, Mark, StopState, Timer
+from bento.stop.signalling import Outcome, look_again, note
+from bento.stop.states import InitRequest, KillCause, Mark, StopState
 
 LOOK_S: Final = 0.5
 AGAIN_S: Final = 0.2
 BECOMES_INIT_S: Final = 1.0
 """So young a container may still be in a script that executes its init."""
-
-Outcome = tuple[StopState, tuple[Action, ...], bool]
-"""The state, what to do, and whether PID 1 has halted and is to be ended."""
 
 
 def is_in_charge(state: StopState) -> bool:
@@ -33,14 +31,14 @@ def is_in_charge(state: StopState) -> bool:
 
 def after_look(state: StopState, look: Looked, now_s: float) -> Outcome:
     """Decide on a look within the grace."""
-    state = _look_again(_mark_reaction(watching.watch(state, look, now_s), now_s), LOOK_S, now_s)
+    state = look_again(_mark_reaction(watching.watch(state, look, now_s), now_s), LOOK_S, now_s)
     if not state.method:
         if state.request.method == AUTO or state.init_requests:
-            return state, (Identify(),), False
+            return state, (Identify(),), None
         return _ask(state, state.request.method, look, now_s)
     if state.init_requests[-1].error:  # it could not be delivered then; nothing was sent
         return _ask(state, state.method, look, now_s)
-    return state, (), _has_halted(state, look, now_s)
+    return state, (), KillCause.HALTED if _has_halted(state, look, now_s) else None
 
 
 def identified(state: StopState, event: Identified, now_s: float) -> tuple[StopState, tuple[Action, ...]]:
@@ -48,8 +46,8 @@ def identified(state: StopState, event: Identified, now_s: float) -> tuple[StopS
     if state.method or not is_in_charge(state):
         return state, ()
     if event.method == SIGNAL and now_s - state.born_s < BECOMES_INIT_S:
-        return _look_again(state, AGAIN_S, now_s), ()
-    state = _note(state, f"method {event.method}: {event.reason}")
+        return look_again(state, AGAIN_S, now_s), ()
+    state = note(state, f"method {event.method}: {event.reason}")
     if event.method == SIGNAL or any(asking.method == event.method for asking in state.init_requests):
         return _tell_instead(state)
     return _record(replace(state, is_identified=True), event.method, now_s)
@@ -65,8 +63,8 @@ def answered(state: StopState, event: InitAnswered, now_s: float) -> tuple[StopS
     if not event.error:
         return state, (Persist(),)
     if event.retry and _may_become_ready(state, now_s):
-        return _look_again(state, AGAIN_S, now_s), (Persist(),)
-    state = _note(state, f"method {event.method} failed: {event.error}")
+        return look_again(state, AGAIN_S, now_s), (Persist(),)
+    state = note(state, f"method {event.method} failed: {event.error}")
     if state.is_identified or state.request.method == AUTO:
         return _tell_instead(state)
     return replace(state, method=""), (Persist(), Look())
@@ -74,11 +72,11 @@ def answered(state: StopState, event: InitAnswered, now_s: float) -> tuple[StopS
 
 def _ask(state: StopState, method: str, look: Looked, now_s: float) -> Outcome:
     if look.is_frozen and METHODS[method].trigger is Trigger.COMMAND:  # nothing runs before it is thawed
-        return _look_again(state, AGAIN_S, now_s), (), False
+        return look_again(state, AGAIN_S, now_s), (), None
     if state.request.method == method and not state.init_requests:
-        state = _note(state, f"method {method}: asked for")
+        state = note(state, f"method {method}: asked for")
     state, actions = _record(state, method, now_s)
-    return state, actions, False
+    return state, actions, None
 
 
 def _record(state: StopState, method: str, now_s: float) -> tuple[StopState, tuple[Action, ...]]:
@@ -91,7 +89,7 @@ def _record(state: StopState, method: str, now_s: float) -> tuple[StopState, tup
 
 def _tell_instead(state: StopState) -> tuple[StopState, tuple[Action, ...]]:
     """Go on as with an application. What the looks showed so far was for other signals."""
-    fresh = replace(state.watch, deaf_since_s=None, blocked=())
+    fresh = replace(state.watch, blocked=())
     return replace(state, method=SIGNAL, watch=fresh), (Persist(), Look())
 
 
@@ -118,11 +116,3 @@ def _mark_reaction(state: StopState, now_s: float) -> StopState:
     if max(state.watch.changed_s, state.watch.worked_s) <= asked_s:
         return state
     return replace(state, marks=(*state.marks, Mark("reaction", now_s)))
-
-
-def _look_again(state: StopState, pause_s: float, now_s: float) -> StopState:
-    return replace(state, timers=state.timers | {Timer.LOOK: now_s + pause_s})
-
-
-def _note(state: StopState, text: str) -> StopState:
-    return replace(state, notes=(*state.notes, text))

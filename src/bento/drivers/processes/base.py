@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
@@ -11,6 +11,9 @@ from bento.stop.process import Process
 
 if TYPE_CHECKING:
     from bento.command import Child
+
+Memory = dict[Any, Any]
+"""What a driver remembers from one look to the next."""
 
 
 class FileWatch(Protocol):
@@ -85,8 +88,25 @@ class ProcessDriver(Protocol):
         it: it is made, on hosts with both versions.
         """
 
-    def look(self, run: Run, number: int) -> tuple[Process, ...]:
-        """Return every live process of the run, with what signal ``number`` would do to it."""
+    def look(self, run: Run, number: int, *, tracer: int = 0) -> tuple[Process, ...]:
+        """Return every live process of the run, with what signal ``number`` would do to it.
+
+        ``tracer``: a process of Bento's own. What it traces takes signals as if it were not traced.
+        """
+
+    def examine(
+        self, run: Run, processes: tuple[Process, ...], *, tracer: int = 0, memory: Memory | None = None
+    ) -> tuple[Process, ...]:
+        """Return the same with what each thread waits for, where that can be read.
+
+        ``processes`` are all of the run. ``memory`` is for the driver: give the same one at each look of a stop.
+        """
+
+    def shut_down_sockets(self, run: Run, main_fd: int) -> None:
+        """Shut down the sockets that PID 1 has and no other process of the run, so that no peer waits for it.
+
+        For a PID 1 that is held at its exit. Unnamed UNIX sockets are left: their peers are most likely its children.
+        """
 
     def namespace_init(self, pid: int) -> int | None:
         """Return PID 1 of a process's PID namespace; None when that is this process's own, or cannot be known."""

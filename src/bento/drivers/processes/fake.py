@@ -7,9 +7,12 @@ import select
 from _thread import RLock
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from bento.command import Child
-from bento.drivers.processes.base import Lodging, Refusal
+from bento.drivers.processes.base import Lodging, Memory, Refusal
 from bento.model.container import ProcessIdentity, Run
+from bento.model.waits import Evidence, ThreadWait
 from bento.stop.process import Disposition, Process
 
 BOOT_ID = "fake-boot"
@@ -21,6 +24,7 @@ class FakeProcess:
 
     Attributes:
         signals: what it got, in order.
+        evidence: what its threads wait for; it runs.
         on_signal: what it does about a signal; a test sets it. SIGKILL ends it without asking, unless ``is_immortal``.
     """
 
@@ -32,6 +36,7 @@ class FakeProcess:
         self.signals: list[int] = []
         self.on_signal: Callable[[int], None] = lambda number: None
         self.is_immortal = False
+        self.evidence = Evidence(threads=(ThreadWait(tid=pid, state="R"),))
         self.status: int | None = None  # raw wait status once it has exited
         self.reader, self._writer = os.pipe2(os.O_CLOEXEC)
         self.inode = os.fstat(self.reader).st_ino
@@ -142,7 +147,7 @@ class FakeProcesses:
         """Return the boot that the fake's identities name."""
         return BOOT_ID
 
-    def look(self, run: Run, number: int) -> tuple[Process, ...]:
+    def look(self, run: Run, number: int, *, tracer: int = 0) -> tuple[Process, ...]:
         """See ProcessDriver."""
         return tuple(
             Process(
@@ -153,9 +158,21 @@ class FakeProcesses:
                 disposition=one.disposition,
                 argv=(one.comm,),
                 is_main=one.parent is None,
+                is_namespace_init=one.parent is None,
             )
             for one in self._members(run)
         )
+
+    def examine(
+        self, run: Run, processes: tuple[Process, ...], *, tracer: int = 0, memory: Memory | None = None
+    ) -> tuple[Process, ...]:
+        """Give each process its ``evidence``."""
+        found = {one.identity.pid: one.evidence for one in self._all}
+        return tuple(replace(process, evidence=found[process.pid]) for process in processes)
+
+    def shut_down_sockets(self, run: Run, main_fd: int) -> None:
+        """Remember."""
+        self.shut_down.append(self._of(main_fd).identity.pid)
 
     def namespace_init(self, pid: int) -> int | None:
         """See ProcessDriver. Every container has a namespace of its own."""

@@ -1,0 +1,90 @@
+"""Which process is signalled in PID 1's place (rule S13.2): from the tree and the waits, nothing else. Pure.
+
+A wrapper does not receive the signal and only waits for a child: a shell with a script, ``env``-like launchers that
+stay, a Python ``subprocess.call``. The way goes down from PID 1 through what each one waits for, to its ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec import Struct
+
+from bento.stop.process import Disposition, Process
+from bento.stop.tree import Tree
+from bento.stop.wake import process_wake
+
+WAITS: Final = frozenset({"wait4", "waitid", "waitpid"})
+_DEPTH: Final = 64
+
+
+class Way(Struct, frozen=True):
+    """From PID 1 down: what only waits, and what is waited for in the end.
+
+    ``is_open``: each end receives the signal, or nothing in it can wake before the deadline. Otherwise an end is at
+    work which the plain stop would let go on, and nothing on the way is touched.
+    """
+
+    wrappers: tuple[Process, ...]
+    ends: tuple[Process, ...]
+    is_open: bool
+
+
+def is_passive(process: Process, left_s: float) -> bool:
+    """Whether nothing in a process can wake before the deadline but by the end of a child."""
+    return process.evidence is not None and process_wake(process.argv, process.comm, process.evidence).in_s >= left_s
+
+
+def waits_for(tree: Tree, process: Process) -> list[Process]:
+    """Return the children whose end a process waits for, in wait4(2) or waitid(2), while nothing else in it can wake.
+
+    A wait for any child is a wait for each of them.
+    """
+    if process.evidence is None or not is_passive(process, float("inf")):
+        return []
+    waits = [thread for thread in process.evidence.threads if thread.call in WAITS]
+    named = {thread.child for thread in waits if thread.child > 0}
+    if len(waits) > len(named):
+        return tree.children(process)
+    return [child for child in tree.children(process) if child.pid in named]
+
+
+def find_way(tree: Tree, main: Process, left_s: float) -> Way | None:
+    """Return the way down from a PID 1 that does not receive the signal; None when it is no wrapper."""
+    awaited = waits_for(tree, main)
+    if not awaited:
+        # It may also just sleep beside what it has started; to ignore the signal on purpose is another matter.
+        is_idle = main.disposition is Disposition.DROPPED and is_passive(main, left_s)
+        return Way((main,), (), True) if is_idle else None
+    wrappers, ends, is_open = [main], [], True
+    queue = [(child, 1) for child in awaited]
+    while queue:
+        process, depth = queue.pop(0)
+        below = waits_for(tree, process) if depth < _DEPTH else []
+        if process.disposition.receives:
+            ends.append(process)
+            is_open = is_open and all(_is_soft(tree, child, left_s, depth) for child in below)
+        elif below:
+            wrappers.append(process)
+            queue += [(child, depth + 1) for child in below]
+        else:
+            ends.append(process)
+            is_open = is_open and is_passive(process, left_s)
+    return Way(tuple(wrappers), tuple(ends), is_open)
+
+
+def _is_soft(tree: Tree, process: Process, left_s: float, depth: int) -> bool:
+    """Whether the end of what stands above costs this process nothing: it receives the signal, or cannot wake.
+
+    What waits for a child and receives the signal may be one that passes it on to that child (su, timeout).
+    """
+    below = waits_for(tree, process) if depth < _DEPTH else []
+    if below:
+        return all(_is_soft(tree, child, left_s, depth + 1) for child in below)
+    return process.disposition.receives or is_passive(process, left_s)
+
+
+def rest(processes: tuple[Process, ...], held: frozenset[tuple[int, int]]) -> Iterator[Process]:
+    """Yield all that may still run: not what is held."""
+    return (process for process in processes if process.key not in held)
