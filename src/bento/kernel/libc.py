@@ -66,6 +66,7 @@ _lib = ctypes.CDLL(None, use_errno=True)
 _long = ctypes.c_long
 # syscall(2) takes everything as a register's width; ctypes would pass bare integers as 32 bits.
 _lib.syscall.restype = _long
+_lib.ptrace.restype = _long
 
 
 def _checked(result: int, call: str, path: str = "", log: str = "") -> int:
@@ -202,6 +203,12 @@ def inotify_add_watch(fd: int, path: str, mask: int) -> int:
 def set_child_subreaper() -> None:
     """Make orphaned descendants children of this process instead of init's (prctl(2)). Idempotent."""
     _checked(_lib.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), _long(0), _long(0), _long(0)), "prctl")
+
+
+def ptrace(request: int, tid: int, address: int = 0, data: int | bytearray = 0) -> int:
+    """ptrace(2), but for the requests that peek. The kernel reads, or fills, a ``data`` that is a buffer."""
+    last = (ctypes.c_char * len(data)).from_buffer(data) if isinstance(data, bytearray) else ctypes.c_void_p(data)
+    return _checked(_lib.ptrace(_long(request), _long(tid), ctypes.c_void_p(address), last), "ptrace", str(tid))
 
 
 def _fs_log(fs_fd: int) -> str:
