@@ -98,6 +98,10 @@ fuzz: setup-test ## Hostile layers, documents, stacks against umoci, kills: N=20
 	@BENTO_FUZZ_EXAMPLES=$(or $(N),2000) $(BIN)/python -m pytest -o timeout=0 tests/contract/test_image_fuzz.py \
 		tests/property/test_image_documents.py tests/integration/test_image_stacks.py tests/integration/test_image_kills.py
 
+.PHONY: differential
+differential: setup-test ## Stop workloads plainly and by Bento, compare (as root): W='name name', T='--full'
+	@PYTHONPATH=tests $(BIN)/python -m differential.runner $(W) $(T)
+
 .PHONY: coverage
 coverage: $(VENV)/.ready-test ## Branch coverage of the unit and property tests
 	@$(BIN)/python -m pytest -q --cov --cov-report=term $(wildcard tests/unit tests/property) $(T)

@@ -14,13 +14,14 @@ from hypothesis import settings
 
 from support import leaks, reaper
 from support.cli import BentoCli, Roots
+from support.scratch import writable_by_overlay
 
 IS_STRICT = os.environ.get("BENTO_TEST_STRICT") == "1" or os.environ.get("CI") == "true"
 """In CI a test that cannot run here is a failure: a missing tool must not pass for a passed test."""
 KERNEL_CANNOT = "kernel:"
 """A skip whose reason begins like this stays a skip: the machine's kernel is too old for it."""
 
-_NEED_ROOT = ("contract", "integration")
+_NEED_ROOT = ("contract", "integration", "differential")
 _HERE = Path(__file__).parent
 
 settings.register_profile("bento", deadline=None, print_blob=True)
@@ -80,29 +81,14 @@ def scratch() -> Iterator[Path]:
 
     Short, because a UNIX socket's path has 108 bytes at most (unix(7)), and ours hold a 64-digit id.
     """
-    base = Path(tempfile.mkdtemp(prefix="bt-", dir=_writable_by_overlay()))
+    base = Path(tempfile.mkdtemp(prefix="bt-", dir=writable_by_overlay()))
     yield base
     leaks.remove_tree(base)
 
 
-def _writable_by_overlay() -> str:
-    chosen = os.environ.get("BENTO_TEST_DIR")
-    candidates = [chosen] if chosen else ["/tmp", "/var/tmp", "/dev/shm"]
-    with open("/proc/self/mountinfo", encoding="utf-8") as file:
-        types = {line.split()[4]: line.split(" - ")[1].split()[0] for line in file}
-    for candidate in candidates:
-        point = Path(candidate)
-        while str(point) not in types:
-            point = point.parent
-        # An overlay cannot be the writable layer of another one (overlayfs.rst).
-        if types[str(point)] != "overlay":
-            return candidate
-    return candidates[0]
-
-
 @pytest.fixture(autouse=True)
 def leak_check(request: pytest.FixtureRequest) -> Iterator[leaks.LeakWatch | None]:
-    """After each contract and integration test nothing of it may be left on the machine."""
+    """After each test that needs root nothing of it may be left on the machine."""
     folder = request.path.relative_to(_HERE).parts[0]
     if folder not in _NEED_ROOT or os.geteuid() != 0:
         yield None

@@ -1,0 +1,13 @@
+#!/usr/bin/python3 -BSE
+"""producer.py SECONDS [ready=NAME] [hears=yes]: prints a whole file; ``hears``: only when it is told."""
+
+import sys
+
+from common import Signals, touch, words, write_whole
+
+(seconds,), options = words()
+signals = Signals("TERM") if options.get("hears") else None
+touch(options.get("ready"))
+if signals is not None:
+    signals.wait()
+write_whole(sys.stdout, float(seconds))
