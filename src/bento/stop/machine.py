@@ -233,7 +233,7 @@ def _resumed(state: StopState, event: Resumed, now_s: float) -> Result:
         case Phase.STUCK:
             if state.exited_s is not None:
                 again = cleaning.step_of(state)
-                errors = tuple(text for text in state.errors if not text.startswith(f"{again.value}: "))
+                errors = cleaning.without(state.errors, again)
                 state = go(replace(state, errors=errors), Phase.CLEANING, "clean up again", now_s)
                 return cleaning.run_step(state, again, now_s)
             return killing.kill_round(killing.arm_limit(go(state, Phase.KILLING, "kill", now_s), now_s), now_s)

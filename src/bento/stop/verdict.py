@@ -27,6 +27,15 @@ def judge(state: StopState, *, exit_code: int | None, oom_kills: int) -> Judgeme
     """Judge a stop. ``oom_kills``: how often the kernel's OOM killer struck in the container during it."""
     if state.phase is Phase.STUCK and state.exited_s is None:
         return Judgement(Verdict.STUCK, "SIGKILL did not end it: a process hangs in the kernel", "stop it again later")
+    found = _judge_end(state, exit_code, oom_kills)
+    if state.phase is not Phase.STUCK and not (state.errors and found.verdict.is_graceful):
+        return found
+    remedy = "stop it again later" if state.phase is Phase.STUCK else "see bento doctor"
+    return Judgement(Verdict.STUCK, f"{found.cause}, but its clean-up failed ({'; '.join(state.errors)})", remedy)
+
+
+def _judge_end(state: StopState, exit_code: int | None, oom_kills: int) -> Judgement:
+    """Judge how the process came to its end, whatever became of the clean-up."""
     if state.had_exited:
         return Judgement(Verdict.ALREADY_EXITED, "the process had already exited")
     if state.kill_cause is not None and _has_left_others(state):
