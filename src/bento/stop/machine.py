@@ -114,6 +114,8 @@ def _looked(state: StopState, look: Looked, now_s: float) -> Result:
         return state, ()
     if state.deadline_s is not None and state.deadline_s <= now_s:
         return killing.kill(sessions.watch(state, look, now_s), _deadline_cause(state), now_s)
+    if state.request.is_sigkill:
+        return killing.kill(sessions.watch(state, look, now_s), KillCause.ASKED, now_s)
     if state.phase is not Phase.GRACE:
         was_first = state.phase is Phase.REQUESTED
         state = go(state, Phase.GRACE, "signal", now_s)

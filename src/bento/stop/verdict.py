@@ -12,7 +12,8 @@ from bento.stop.process import Disposition, Process
 from bento.stop.states import KillCause, Phase, StopState
 from bento.units import signal_name
 
-SIGKILL_STATUS = 128 + 9
+SIGKILL = 9
+SIGKILL_STATUS = 128 + SIGKILL
 
 
 class Judgement(Struct, frozen=True):
@@ -48,6 +49,8 @@ def _judge_end(state: StopState, exit_code: int | None, oom_kills: int) -> Judge
         return _default_action(state)
     if is_killed and state.kill_cause is not None:
         return _killed(state)
+    if exit_code == SIGKILL_STATUS and _has_sent_sigkill(state):
+        return _told_to_kill()
     if exit_code == SIGKILL_STATUS:
         return _killed_by_others(oom_kills)
     if asking.is_in_charge(state) and state.init_requests:
@@ -111,6 +114,8 @@ def _default_action(state: StopState) -> Judgement:
 
 
 def _killed(state: StopState) -> Judgement:
+    if state.kill_cause is KillCause.ASKED and state.request.is_sigkill:
+        return _told_to_kill()
     if state.kill_cause is KillCause.ASKED:
         return Judgement(Verdict.KILLED, "a kill was asked for", "give it a grace (stop -t SECONDS)")
     name, main = signal_name(state.request.signal), _main(state)
@@ -130,6 +135,17 @@ def _killed(state: StopState) -> Judgement:
         remedy = f"have it handle {name}, or use --stop-signal"
         return Judgement(Verdict.KILLED, f"{who} ignores {name}; {after}", remedy)
     return Judgement(Verdict.KILLED, f"{who} does not hear {name}; {after}", _handler_advice(name))
+
+
+def _has_sent_sigkill(state: StopState) -> bool:
+    """Whether PID 1 has had SIGKILL as its stop signal, such as after another method had failed."""
+    main = _main(state)
+    return state.request.signal == SIGKILL and main is not None and main.key in state.told
+
+
+def _told_to_kill() -> Judgement:
+    cause = "the stop signal is SIGKILL: Bento killed it, as no program can hear that signal"
+    return Judgement(Verdict.KILLED, cause, "name a signal that it handles (stop -s, --stop-signal)")
 
 
 def _killed_by_others(oom_kills: int) -> Judgement:

@@ -124,6 +124,24 @@ def test_s11_or_thawed_or_killed(parts, on_paused):
     assert main.signals == ([15] if on_paused is OnPaused.THAW else [])
 
 
+@pytest.mark.parametrize("options", [NOW, StopOptions(signal=9), StopOptions(signal=9, grace_s=NO_LIMIT)])
+def test_s11_a_kill_of_a_paused_container_is_not_refused(parts, options):
+    _, main = parts.server()
+    parts.processes.frozen.add(main.identity.pid)
+    assert stop(parts, options=options).error is None
+    assert not parts.processes.frozen
+    assert main.signals == []
+    assert report_of(parts).verdict is Verdict.KILLED
+
+
+@pytest.mark.parametrize("spec", [{"stop_timeout_s": 0.0}, {"stop_signal": 9}])
+def test_s11_nor_one_that_the_container_asks_for(parts, spec):
+    _, main = parts.server(**spec)
+    parts.processes.frozen.add(main.identity.pid)
+    assert stop(parts).error is None
+    assert not parts.processes.frozen
+
+
 # -- intent and options (S4, S7, S8) -----------------------------------------------------------------
 
 
@@ -555,6 +573,48 @@ def test_s05_a_second_caller_joins_and_gets_the_same_answer(parts):
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert outcomes[0].report == outcomes[1].report
     assert main.signals == [15]
+
+
+def test_s08_a_stop_signal_of_kill_is_bentos_own_kill(parts):
+    _, main = parts.stubborn()
+    assert stop(parts, options=StopOptions(signal=9, grace_s=60.0)).error is None
+    assert (main.signals, parts.processes.kills) == ([], 1)
+    report = report_of(parts)
+    assert (report.verdict, report.signal, report.exit_code) == (Verdict.KILLED, "SIGKILL", 137)
+    assert report.cause == "the stop signal is SIGKILL: Bento killed it, as no program can hear that signal"
+    assert report.signalled == ()
+
+
+def test_s05_who_joins_and_names_kill_means_now(parts):
+    parts.stubborn()
+    first, begun = _in_thread(parts, StopOptions(grace_s=60.0), [])
+    assert begun.wait(10)
+    notices: list[str] = []
+    outcome = stop_containers(parts, ["web"], StopOptions(signal=9), on_notice=notices.append)[0]
+    first.join(10)
+    assert outcome.error is None
+    assert report_of(parts).cause == "a kill was asked for"
+    assert notices == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (StopOptions(signal=2, grace_s=0.01), "by SIGTERM: SIGINT is not sent"),
+        (StopOptions(method="exec", command="halt", grace_s=0.01), "by SIGTERM: method exec (halt) is not sent"),
+        (StopOptions(signal=15, grace_s=0.01), ""),
+        (StopOptions(grace_s=0.01), ""),
+    ],
+)
+def test_s05_who_joins_is_told_that_the_stop_has_its_own_signal(parts, options, words):
+    _, main = parts.stubborn()
+    first, begun = _in_thread(parts, StopOptions(grace_s=60.0), [])
+    assert begun.wait(10)
+    notices: list[str] = []
+    assert stop_containers(parts, ["web"], options, on_notice=notices.append)[0].error is None
+    first.join(10)
+    expected = f"a stop of container web is under way already, {words} (to end it now: stop --force)"
+    assert notices == ([expected] if words else [])
 
 
 def test_s05_it_brings_the_deadline_nearer(parts):
