@@ -176,7 +176,8 @@ def _tell(args: argparse.Namespace, message: Message) -> int:
         return 0
     if args.format == "text" and (args.verbose or sys.stderr.isatty()):
         tell_person(describe(message.name, message.report))
-    return _NOT_GRACEFUL if args.strict and not message.report.is_graceful else 0
+    is_asked = args.strict and message.kind == "ended"  # an error has an exit status of its own
+    return _NOT_GRACEFUL if is_asked and not message.report.is_graceful else 0
 
 
 def describe(name: str, report: StopReport) -> str:

@@ -17,6 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-t", "--time", "--timeout", metavar="S", help="grace in seconds; 0 kills now, -1 never (default 10)"
     )
+    parser.add_argument("--force", action="store_true", help="kill at once, as -t 0 does; also what is paused")
     parser.add_argument("-s", "--signal", metavar="SIG", help="the stop signal, such as TERM, SIGQUIT, RTMIN+3")
     parser.add_argument("--stop-method", metavar="M", help=f"how PID 1 is asked: {', '.join(methods.NAMES)}")
     parser.add_argument("--stop-command", metavar="CMD", help="what is run inside (method exec)")
@@ -40,6 +41,10 @@ def read(args: argparse.Namespace) -> StopOptions:
     grace_s = None if args.time is None else parse_seconds(args.time, what="grace")
     if getattr(args, "extend", False) and grace_s is None:
         raise UsageError("--extend needs a time", hint="such as: stop --extend -t 30")
+    if args.force and grace_s not in (None, 0.0):
+        raise UsageError("--force and -t exclude each other", hint="--force is -t 0: it leaves no grace")
+    if args.force:
+        grace_s = 0.0
     total = getattr(args, "total", None)
     return StopOptions(
         **hook_options.read(args),

@@ -35,7 +35,9 @@ class StopOptions(Struct, frozen=True, kw_only=True):
 
 
 def deadline_of(request: StopRequest, options: StopOptions) -> DeadlineMoved:
-    """What a caller who joins asks of the deadline: only what was said, a default moves nothing."""
+    """What a caller who joins asks of the deadline: only what was said, a default moves nothing. SIGKILL means now."""
+    if options.signal is not None and request.is_sigkill:
+        return DeadlineMoved(clock.mono_s())  # as ``kill`` does
     if options.grace_s is None and options.total_s is None:
         return DeadlineMoved(None)
     deadline_s = None if request.grace_s == NO_LIMIT else clock.mono_s() + request.grace_s
@@ -62,7 +64,9 @@ def request_for(container: Container, options: StopOptions, grace_s: float) -> S
     if options.on_paused is OnPaused.KILL:
         grace_s = 0.0
     request = _with_method(replace(request, grace_s=grace_s), container, options)
-    return request if number is None else replace(request, signal=number)
+    request = request if number is None else replace(request, signal=number)
+    # A kill waits for nobody to hear it, so a paused container is no reason to refuse (rule S11).
+    return replace(request, on_paused=OnPaused.KILL) if request.is_kill else request
 
 
 def _with_method(request: StopRequest, container: Container, options: StopOptions) -> StopRequest:

@@ -151,6 +151,7 @@ class Target:
         # The stop lock is held from here on, the other one is not: the session takes it for the record.
         if container.intent is not None:
             intent = container.intent
+            self._tell_unheard(container)
             self._drive(container, lambda session: session.resume(intent, self._note))
             if self.session is not None:
                 self.session.feed(self._moved or deadline_of(request, self._call.options))
@@ -196,9 +197,15 @@ class Target:
             if self._is_late():
                 raise Conflict(f"another bento process stops container {container.name} and cannot be joined")
             return False
+        self._tell_unheard(container)
         self._begun()
         self._tell_phase("joined")
         return True
+
+    def _tell_unheard(self, container: Container) -> None:
+        """Say once what the caller has named that the stop under way does not take over."""
+        if not self._is_begun and (text := wishes.unheard(container, self._call.options)):
+            self._notice(text)
 
     def joined_ended(self) -> None:
         """See JoinEvents."""

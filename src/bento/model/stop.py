@@ -8,6 +8,8 @@ from msgspec import Struct
 
 from bento.units import NO_LIMIT
 
+_SIGKILL = 9
+
 
 class AskedBy(str, Enum):
     """Who wanted the stop (rule S4)."""
@@ -129,6 +131,16 @@ class StopRequest(Struct, frozen=True, kw_only=True):
     def may_kill(self) -> bool:
         """Whether the grace ever ends."""
         return self.grace_s != NO_LIMIT
+
+    @property
+    def is_kill(self) -> bool:
+        """Whether it is a kill: without a grace, or by the one signal that no program can hear."""
+        return self.grace_s == 0 or self.is_sigkill
+
+    @property
+    def is_sigkill(self) -> bool:
+        """Whether the stop signal is SIGKILL: then Bento kills in its place, once drain and hooks are over."""
+        return self.signal == _SIGKILL and self.method == "signal"
 
 
 class StopIntent(Struct, frozen=True, kw_only=True):

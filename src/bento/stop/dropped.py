@@ -13,12 +13,13 @@ from typing import Final
 from msgspec.structs import replace
 
 from bento.model.stop import Occasion, OnDeaf, OnWrapper
+from bento.model.waits import Evidence
 from bento.stop import holding, watching
 from bento.stop.process import Disposition, Key, Process
 from bento.stop.signalling import Outcome, left_s, look, look_again, note, signal
 from bento.stop.states import Hold, KillCause, StopState, Wrapped
 from bento.stop.tree import Tree, named
-from bento.stop.wake import container_wake, is_at_rest
+from bento.stop.wake import NEVER, container_wake, is_at_rest, process_wake
 from bento.stop.wrapping import Way, find_way, is_passive, rest
 
 STILL_S: Final = 0.01  # nothing has run in looks that far apart
@@ -137,7 +138,7 @@ def _end_when_still(state: StopState, processes: tuple[Process, ...], now_s: flo
     if unread:
         return state, (look(state),), None
     wake = container_wake(_evidence(others))
-    if wake.in_s >= left_s(state, now_s):
+    if wake.in_s >= min(left_s(state, now_s), NEVER):
         return state, (), KillCause.WRAPPED
     state = note(state, f"PID 1 is held until what it has started is at rest: {wake.reason}")
     return look_again(state, LOOK_LATER_S, now_s), (), None
@@ -206,26 +207,27 @@ def _why_ended(state: StopState, processes: tuple[Process, ...], now_s: float) -
         return ""
     limit_s = left_s(state, now_s)
     since_s = max(watching.idle_since_s(state, process.key) for process in processes)
-    if container_wake(_evidence(processes)).in_s >= limit_s and now_s - since_s >= STILL_S:
-        return f"nothing in the container could wake before the deadline: {_evidence_of(processes)}"
+    if container_wake(_evidence(processes)).in_s >= min(limit_s, NEVER) and now_s - since_s >= STILL_S:
+        return f"nothing in the container could wake before the deadline: {_words(processes)}"
     is_quiet = now_s - max(state.watch.worked_s, state.watch.changed_s) >= REST_S
     if is_young or not is_quiet or not all(_is_resting(process, limit_s) for process in processes):
         return ""
-    return f"a listener at rest, without CPU time for {REST_S:g} s: {_evidence_of(processes)}"
+    return f"a listener at rest, without CPU time for {REST_S:g} s: {_words(processes)}"
 
 
 def _is_resting(process: Process, limit_s: float) -> bool:
     if is_passive(process, limit_s):
         return True
-    return process.evidence is not None and is_at_rest(process.argv, process.comm, process.evidence, limit_s)[0]
+    return process.evidence is not None and is_at_rest(process, process.evidence, within_s=limit_s)[0]
 
 
-def _evidence(processes: tuple[Process, ...]) -> list[tuple[tuple[str, ...], str, object]]:
-    return [(process.argv, process.comm, process.evidence) for process in processes]
+def _evidence(processes: tuple[Process, ...]) -> list[tuple[Process, Evidence | None]]:
+    return [(process, process.evidence) for process in processes]
 
 
-def _evidence_of(processes: tuple[Process, ...]) -> str:
-    return "; ".join(f"{named(p)} {p.evidence.words}" for p in processes[:8] if p.evidence is not None)
+def _words(processes: tuple[Process, ...]) -> str:
+    """What each of the first few waits for, for the report."""
+    return "; ".join(process_wake(one, one.evidence).reason for one in processes[:8] if one.evidence is not None)
 
 
 def _pause_s(state: StopState, processes: tuple[Process, ...], now_s: float) -> float:

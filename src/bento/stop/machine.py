@@ -122,6 +122,8 @@ def _looked(state: StopState, shown: Looked, now_s: float) -> Result:
         return state, ()
     if state.deadline_s is not None and state.deadline_s <= now_s:
         return killing.kill(watching.watch(state, shown, now_s), _deadline_cause(state), now_s)
+    if state.request.is_sigkill:
+        return killing.kill(watching.watch(state, shown, now_s), KillCause.ASKED, now_s)
     if state.phase is not Phase.GRACE:
         was_first = state.phase is Phase.REQUESTED
         state = go(state, Phase.GRACE, "signal", now_s)
@@ -279,7 +281,7 @@ def _resumed(state: StopState, event: Resumed, now_s: float) -> Result:
         case Phase.STUCK:
             if state.exited_s is not None:
                 again = cleaning.step_of(state)
-                errors = tuple(text for text in state.errors if not text.startswith(f"{again.value}: "))
+                errors = cleaning.without(state.errors, again)
                 state = go(replace(state, errors=errors), Phase.CLEANING, "clean up again", now_s)
                 return cleaning.run_step(state, again, now_s)
             return killing.kill_round(killing.arm_limit(go(state, Phase.KILLING, "kill", now_s), now_s), now_s)

@@ -12,7 +12,8 @@ from bento.stop.states import KillCause, Phase, StopState
 from bento.stop.tree import is_shell, program
 from bento.units import signal_name
 
-SIGKILL_STATUS = 128 + 9
+SIGKILL = 9
+SIGKILL_STATUS = 128 + SIGKILL
 
 
 _RECEIVED = frozenset({"handled", "blocked", "waiting"})
@@ -62,6 +63,15 @@ def _is_cut_short(state: StopState, end: ProcessEnd) -> bool:
 def _judge(state: StopState, exit_code: int | None, oom_kills: int) -> Judgement:
     if state.phase is Phase.STUCK and state.exited_s is None:
         return Judgement(Verdict.STUCK, "SIGKILL did not end it: a process hangs in the kernel", "stop it again later")
+    found = _judge_end(state, exit_code, oom_kills)
+    if state.phase is not Phase.STUCK and not (state.errors and found.verdict.is_graceful):
+        return found
+    remedy = "stop it again later" if state.phase is Phase.STUCK else "see bento doctor"
+    return Judgement(Verdict.STUCK, f"{found.cause}, but its clean-up failed ({'; '.join(state.errors)})", remedy)
+
+
+def _judge_end(state: StopState, exit_code: int | None, oom_kills: int) -> Judgement:
+    """Judge how the process came to its end, whatever became of the clean-up."""
     if state.had_exited:
         return Judgement(Verdict.ALREADY_EXITED, "the process had already exited")
     if state.kill_cause is KillCause.WRAPPED:
@@ -78,6 +88,8 @@ def _judge(state: StopState, exit_code: int | None, oom_kills: int) -> Judgement
         return _default_action(state)
     if is_killed and state.kill_cause is not None:
         return _killed(state)
+    if exit_code == SIGKILL_STATUS and _has_sent_sigkill(state):
+        return _told_to_kill()
     if exit_code == SIGKILL_STATUS:
         return _killed_by_others(oom_kills)
     if asking.is_in_charge(state) and state.init_requests:
@@ -160,6 +172,8 @@ def _default_action(state: StopState) -> Judgement:
 
 
 def _killed(state: StopState) -> Judgement:
+    if state.kill_cause is KillCause.ASKED and state.request.is_sigkill:
+        return _told_to_kill()
     if state.kill_cause is KillCause.ASKED:
         return Judgement(Verdict.KILLED, "a kill was asked for", "give it a grace (stop -t SECONDS)")
     name, main = signal_name(state.request.signal), _main(state)
@@ -179,6 +193,17 @@ def _killed(state: StopState) -> Judgement:
         remedy = f"have it handle {name}, or use --stop-signal"
         return Judgement(Verdict.KILLED, f"{who} ignores {name}; {after}", remedy)
     return Judgement(Verdict.KILLED, f"{who} does not hear {name}; {after}", _handler_advice(name))
+
+
+def _has_sent_sigkill(state: StopState) -> bool:
+    """Whether PID 1 has had SIGKILL as its stop signal, such as after another method had failed."""
+    main = _main(state)
+    return state.request.signal == SIGKILL and main is not None and main.key in state.told
+
+
+def _told_to_kill() -> Judgement:
+    cause = "the stop signal is SIGKILL: Bento killed it, as no program can hear that signal"
+    return Judgement(Verdict.KILLED, cause, "name a signal that it handles (stop -s, --stop-signal)")
 
 
 def _killed_by_others(oom_kills: int) -> Judgement:

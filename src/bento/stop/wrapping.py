@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from bento.stop.process import Disposition, Process
 from bento.stop.tree import Tree
-from bento.stop.wake import process_wake
+from bento.stop.wake import NEVER, process_wake
 
-WAITS: Final = frozenset({"wait4", "waitid", "waitpid"})
+WAITS: Final = frozenset({"wait4", "waitid"})
 _DEPTH: Final = 64
 
 
@@ -33,7 +33,7 @@ class Way(Struct, frozen=True):
 
 def is_passive(process: Process, left_s: float) -> bool:
     """Whether nothing in a process can wake before the deadline but by the end of a child."""
-    return process.evidence is not None and process_wake(process.argv, process.comm, process.evidence).in_s >= left_s
+    return process.evidence is not None and process_wake(process, process.evidence).in_s >= min(left_s, NEVER)
 
 
 def waits_for(tree: Tree, process: Process) -> list[Process]:
@@ -41,11 +41,11 @@ def waits_for(tree: Tree, process: Process) -> list[Process]:
 
     A wait for any child is a wait for each of them.
     """
-    if process.evidence is None or not is_passive(process, float("inf")):
+    if process.evidence is None or not is_passive(process, NEVER):
         return []
-    waits = [thread for thread in process.evidence.threads if thread.call in WAITS]
-    named = {thread.child for thread in waits if thread.child > 0}
-    if len(waits) > len(named):
+    waits = [thread for thread in process.evidence.threads if thread.call in WAITS and thread.is_blocking]
+    named = {thread.child for thread in waits}
+    if not named <= {child.pid for child in tree.children(process)}:  # any child, or one that is not known
         return tree.children(process)
     return [child for child in tree.children(process) if child.pid in named]
 

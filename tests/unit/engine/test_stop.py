@@ -13,19 +13,22 @@ from msgspec.structs import replace
 
 from bento import clock
 from bento.drivers.storage.base import Holder
-from bento.engine import reconcile
+from bento.engine import after_exit, reconcile
+from bento.engine.remove import remove
 from bento.engine.request import StopOptions, deadline_of, request_for
+from bento.engine.start import start
 from bento.engine.stop import Stopper, stop_containers
 from bento.errors import (
     AlreadyStopped,
     CleanupFailed,
+    Conflict,
     DeadlineExceeded,
     NotFound,
     StorageUnusable,
     StuckProcess,
     WrongState,
 )
-from bento.model.container import Container, Status
+from bento.model.container import Container, Exit, RestartPolicy, Status
 from bento.model.stop import AskedBy, OnPaused, StopIntent, StopReport, StopRequest, Verdict
 from bento.stop import cleaning, machine
 from bento.stop.inputs import Looked
@@ -119,6 +122,24 @@ def test_s11_or_thawed_or_killed(parts, on_paused):
     assert stop(parts, options=StopOptions(on_paused=on_paused)).error is None
     assert not parts.processes.frozen
     assert main.signals == ([15] if on_paused is OnPaused.THAW else [])
+
+
+@pytest.mark.parametrize("options", [NOW, StopOptions(signal=9), StopOptions(signal=9, grace_s=NO_LIMIT)])
+def test_s11_a_kill_of_a_paused_container_is_not_refused(parts, options):
+    _, main = parts.server()
+    parts.processes.frozen.add(main.identity.pid)
+    assert stop(parts, options=options).error is None
+    assert not parts.processes.frozen
+    assert main.signals == []
+    assert report_of(parts).verdict is Verdict.KILLED
+
+
+@pytest.mark.parametrize("spec", [{"stop_timeout_s": 0.0}, {"stop_signal": 9}])
+def test_s11_nor_one_that_the_container_asks_for(parts, spec):
+    _, main = parts.server(**spec)
+    parts.processes.frozen.add(main.identity.pid)
+    assert stop(parts).error is None
+    assert not parts.processes.frozen
 
 
 # -- intent and options (S4, S7, S8) -----------------------------------------------------------------
@@ -292,6 +313,28 @@ def test_s21_a_refusal_that_will_not_pass_is_reported(parts):
     assert "permission denied" in outcome.error.message
 
 
+def test_s20_what_a_runtime_says_that_never_says_stopped_is_told(parts, monkeypatch):
+    monkeypatch.setitem(cleaning.STEP_LIMIT_S, Step.RUNTIME, 0.05)
+    container, _ = parts.server()
+    parts.fake_runtime.refusals = ["it is still running, says the runtime"] * 99
+    outcome = stop(parts)
+    assert isinstance(outcome.error, StuckProcess)
+    said = "runtime: not done after 0.05 s: it is still running, says the runtime"
+    assert outcome.error.message == f"container web ({container.id}) has ended, but its clean-up is stuck: {said}"
+    assert outcome.report == report_of(parts)
+    assert outcome.report.verdict is Verdict.STUCK  # S23: nothing graceful beside an error
+    assert outcome.report.cause == f"it was told and ended by itself, but its clean-up failed ({said})"
+    assert outcome.report.remedy == "stop it again later"
+    assert outcome.report.errors == (said,)
+    assert outcome.report.exit_code == 0
+    assert parts.store.get(container.id).status is Status.STOPPING
+    parts.fake_runtime.refusals = ["it is still running, says the runtime"]
+    again = stop(parts)
+    assert again.error is None
+    assert again.report.verdict is Verdict.GRACEFUL
+    assert again.report.errors == ()
+
+
 def test_s21_cgroups_that_are_busy_are_tried_again(parts):
     parts.server()
     parts.processes.cgroups_left = [["/fake"], ["/fake"]]
@@ -305,7 +348,34 @@ def test_s22_a_root_filesystem_that_is_held_is_waited_for_then_named(parts, monk
     parts.storage.held[container.id] = [Holder(77, "nosy")]
     outcome = stop(parts)
     assert isinstance(outcome.error, CleanupFailed)
-    assert "nosy (77)" in outcome.error.message
+    said = "unmount: not done after 0.02 s: the root filesystem is still held"
+    held = "the root filesystem is held by nosy (77)"
+    assert outcome.error.message == f"container web ({container.id}) has stopped, but: {said}; {held}"
+    assert outcome.report.verdict is Verdict.STUCK
+    assert outcome.report.notes == (held,)
+    assert parts.store.get(container.id).exit.is_released is False
+
+
+@pytest.mark.parametrize("status", [Status.STOPPED, Status.RESTARTING])
+def test_s21_a_root_filesystem_that_is_held_is_not_handed_to_the_next_start(parts, status):
+    container = parts.add("web", None, status=status)
+    ended = Exit(code=0, finished_unix_ns=1, is_released=False)
+    before = parts.store.modify(container.id, lambda c: replace(c, exit=ended))
+    parts.storage.held[container.id] = [Holder(77, "nosy")]
+    for attempt in (lambda: start(parts, container.id), lambda: remove(parts, "web", force=True)):
+        with pytest.raises(Conflict, match=rf"web \({container.id}\) is still in use by nosy \(77\)"):
+            attempt()
+        if status is Status.RESTARTING:
+            break  # a removal calls the restart off first
+    assert parts.store.get(container.id) == before
+    assert parts.monitor.launches == []
+
+
+def test_s21_a_restart_that_fails_does_not_forget_who_holds_the_root_filesystem(parts):
+    container = parts.add("web", None, status=Status.RESTARTING, restart=RestartPolicy(name="always"))
+    ended = Exit(code=1, finished_unix_ns=1, is_released=False)
+    parts.store.modify(container.id, lambda c: replace(c, exit=ended))
+    after_exit._note_failure(parts, container.id, 1, Conflict("held"))
     assert parts.store.get(container.id).exit.is_released is False
 
 
@@ -503,6 +573,48 @@ def test_s05_a_second_caller_joins_and_gets_the_same_answer(parts):
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert outcomes[0].report == outcomes[1].report
     assert main.signals == [15]
+
+
+def test_s08_a_stop_signal_of_kill_is_bentos_own_kill(parts):
+    _, main = parts.stubborn()
+    assert stop(parts, options=StopOptions(signal=9, grace_s=60.0)).error is None
+    assert (main.signals, parts.processes.kills) == ([], 1)
+    report = report_of(parts)
+    assert (report.verdict, report.signal, report.exit_code) == (Verdict.KILLED, "SIGKILL", 137)
+    assert report.cause == "the stop signal is SIGKILL: Bento killed it, as no program can hear that signal"
+    assert report.signalled == ()
+
+
+def test_s05_who_joins_and_names_kill_means_now(parts):
+    parts.stubborn()
+    first, begun = _in_thread(parts, StopOptions(grace_s=60.0), [])
+    assert begun.wait(10)
+    notices: list[str] = []
+    outcome = stop_containers(parts, ["web"], StopOptions(signal=9), on_notice=notices.append)[0]
+    first.join(10)
+    assert outcome.error is None
+    assert report_of(parts).cause == "a kill was asked for"
+    assert notices == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (StopOptions(signal=2, grace_s=0.01), "by SIGTERM: SIGINT is not sent"),
+        (StopOptions(method="exec", command="halt", grace_s=0.01), "by SIGTERM: method exec (halt) is not sent"),
+        (StopOptions(signal=15, grace_s=0.01), ""),
+        (StopOptions(grace_s=0.01), ""),
+    ],
+)
+def test_s05_who_joins_is_told_that_the_stop_has_its_own_signal(parts, options, words):
+    _, main = parts.stubborn()
+    first, begun = _in_thread(parts, StopOptions(grace_s=60.0), [])
+    assert begun.wait(10)
+    notices: list[str] = []
+    assert stop_containers(parts, ["web"], options, on_notice=notices.append)[0].error is None
+    first.join(10)
+    expected = f"a stop of container web is under way already, {words} (to end it now: stop --force)"
+    assert notices == ([expected] if words else [])
 
 
 def test_s05_it_brings_the_deadline_nearer(parts):

@@ -398,6 +398,27 @@ def test_s21_and_the_next_stop_goes_on_from_there():
     assert stop.state.phase is Phase.CLEANING
 
 
+def test_s21_what_was_said_last_is_told_with_a_step_that_is_given_up():
+    stop = cleaning(Step.RUNTIME)
+    for words in ("busy", "still busy"):
+        stop.give(StepDone(Step.RUNTIME, words, retry=True))
+    stop.give(TimerFired(Timer.STEP_LIMIT), after_s=30.0)
+    assert stop.state.errors == ("runtime: not done after 30 s: still busy",)
+
+
+def test_s21_what_an_earlier_try_said_is_forgotten_once_the_step_is_done():
+    stop = cleaning(Step.CGROUP)
+    stop.give(StepDone(Step.CGROUP, "busy", retry=True))
+    stop.give(StepDone(Step.CGROUP))
+    assert stop.state.errors == ()
+
+
+def test_s21_a_record_that_is_tried_again_does_not_stand_in_itself():
+    stop = cleaning(Step.RECORD)
+    stop.give(StepDone(Step.RECORD, "locked", retry=True))
+    assert stop.state.errors == ()
+
+
 def test_s21_what_other_steps_said_is_kept():
     stop = cleaning()
     stop.give(StepDone(Step.MONITOR, "hangs"))
