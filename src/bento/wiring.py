@@ -132,7 +132,7 @@ class HostParts(Parts):
 
     def tracer(self) -> TracerDriver:
         """See Parts."""
-        return tracer_process.TracerProcess()
+        return tracer_process.ProcessTracer()
 
     def in_private_mounts(self, fn: Callable[[], T]) -> T:
         """See Parts."""

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from bento import clock
 from bento.model.container import Container
-from bento.model.stop import AskedBy, Hook, OnDeaf, OnPaused, StopRequest
+from bento.model.stop import AskedBy, Hook, OnDeaf, OnPaused, OnWrapper, Scope, StopRequest
 from bento.stop.inputs import DeadlineMoved
 from bento.stop.methods import SIGNAL, choose
 from bento.units import NO_LIMIT
@@ -20,7 +20,11 @@ class StopOptions(Struct, frozen=True, kw_only=True):
     signal: int | None = None
     method: str | None = None  # as ``bento.stop.methods.parse_method`` returns it
     command: str | None = None  # of the method exec
-    on_deaf: OnDeaf = OnDeaf.END
+    on_deaf: OnDeaf | None = None
+    scope: Scope | None = None
+    on_wrapper: OnWrapper | None = None
+    exit_hold_s: float | None = None
+    last_call_all: bool = False
     on_paused: OnPaused = OnPaused.REFUSE
     start_window_s: float = 10.0
     last_call_s: float | None = None
@@ -47,7 +51,11 @@ def deadline_of(request: StopRequest, options: StopOptions) -> DeadlineMoved:
 def request_for(container: Container, options: StopOptions, grace_s: float) -> StopRequest:
     """Merge what was said now with what the container was made with (rules S7, S8)."""
     request = StopRequest(
-        on_deaf=options.on_deaf,
+        on_deaf=options.on_deaf or OnDeaf.IDLE,
+        scope=options.scope or Scope.AUTO,
+        on_wrapper=options.on_wrapper or OnWrapper.HOLD,
+        exit_hold_s=options.exit_hold_s,
+        last_call_all=options.last_call_all,
         on_paused=options.on_paused,
         start_window_s=options.start_window_s,
         last_call_s=options.last_call_s,

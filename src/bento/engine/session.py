@@ -221,8 +221,7 @@ class Session:
                 case Look():
                     self._look(action)
                 case WatchInit():
-                    signal = self.state.request.signal
-                    self._trace.watch_init(holds_exit=action.holds_exit, noting=action.noting, signal=signal)
+                    self._trace.watch_init(action, self.state.request.signal)
                 case HoldBack():
                     self._hold_back(action)
                 case LetGo():
@@ -256,9 +255,9 @@ class Session:
         self._queue.append(self._members.look(signal, tracer=tracer, examine=action.examine))
 
     def _hold_back(self, action: HoldBack) -> None:
+        self._trace.hold(action.keys, thaw=action.thaw)
         if action.thaw:
             self._members.shut_down_sockets()
-        self._trace.hold(action.keys, thaw=action.thaw)
 
     def _look_again(self) -> None:
         self._drain((Look(),))

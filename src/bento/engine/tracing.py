@@ -6,7 +6,7 @@ wanted costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bento.drivers.tracer.base import AtExit, Event, Held, Lost, Noted, Watched
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bento.engine.loop import Loop
     from bento.engine.parts import Parts
     from bento.model.container import Run
+    from bento.stop.actions import WatchInit
     from bento.stop.process import Key
 
 
@@ -98,13 +99,13 @@ class TraceJob:
         """The tracer's process; 0 when there is none."""
         return self._tracing.pid
 
-    def watch_init(self, *, holds_exit: bool, noting: Iterable[Key], signal: int) -> None:
-        """Have PID 1 watched, and ``noting`` for what they do with the signal; answer with Traced."""
+    def watch_init(self, action: WatchInit, signal: int) -> None:
+        """Have PID 1 watched, and others for what they do with the signal; answer with Traced."""
         init = self._run.init
         if init is None:
             self._feed(Traced("there is no process of it on record"))
             return
-        self._wanted = {pid: (pid, start_ticks) for pid, start_ticks in noting}
+        self._wanted = {pid: (pid, start_ticks) for pid, start_ticks in action.noting}
         try:
             tracer = self._tracing.tracer()
             for pid, start_ticks in self._wanted.values():
@@ -114,9 +115,9 @@ class TraceJob:
                 self._number,
                 init.pid,
                 init.start_ticks,
-                hold_exit=holds_exit,
+                hold_exit=action.holds_exit,
                 note_signal=signal if init.pid in self._wanted else 0,
-                cgroups=self._run.cgroups,
+                cgroups=self._run.cgroups if action.freezes else {},
             )
             self._is_used = True
         except KernelError as error:

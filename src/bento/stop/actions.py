@@ -23,9 +23,13 @@ class Look(Struct, frozen=True):
 
 
 class WatchInit(Struct, frozen=True):
-    """Have the tracer hold PID 1 at its exit, and see what ``noting`` do with the signal. Answer with Traced."""
+    """Have the tracer hold PID 1 at its exit, and see what ``noting`` do with the signal. Answer with Traced.
+
+    ``freezes``: then freeze the container at once, because something in it would go on to a next command.
+    """
 
     holds_exit: bool
+    freezes: bool = False
     noting: tuple[Key, ...] = ()
 
 

@@ -124,7 +124,9 @@ def _watch_init(
         return state, ()
     timers = state.timers | {Timer.TRACER_LIMIT: now_s + TRACER_LIMIT_S}
     state = replace(state, hold=replace(state.hold, trace=Trace.ASKED), timers=timers)
-    return state, (WatchInit(holds_exit, noting_),)
+    # Freezing wakes what it freezes, and so blurs what has run since: only where it is needed.
+    freezes = any(leaving.would_go_on(state, Tree(processes), process) for process in processes)
+    return state, (WatchInit(holds_exit, holds_exit and freezes, noting_),)
 
 
 def _told(state: StopState, main: Process, processes: tuple[Process, ...], now_s: float) -> Outcome:

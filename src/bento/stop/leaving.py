@@ -14,19 +14,21 @@ from typing import Final
 from msgspec.structs import replace
 
 from bento.model.stop import Occasion
+from bento.model.waits import Evidence
 from bento.stop import holding, watching
 from bento.stop.actions import Action, Persist
 from bento.stop.process import Process
 from bento.stop.signalling import Outcome, look, look_again, signal
 from bento.stop.states import KillCause, Mark, StopState, Timer
 from bento.stop.tree import Tree
-from bento.stop.wake import is_waiting_for_input
+from bento.stop.wake import NEVER, process_wake
 
 IDLE_S: Final = 0.5
 """A process that may have been told by PID 1 gets the signal from Bento after so long without running."""
 GIVEN_UP_S: Final = 1.0
 """A process that was signalled, has not run for so long, and that no timer, peer or disk can wake, is not waited for."""
 LOOK_S: Final = 0.1
+_INPUTS: Final = frozenset({"tty", "pipe"})
 NO_DEADLINE_HOLD_S: Final = 10.0
 """How long PID 1 is held where the grace has no end (rule S13a)."""
 
@@ -54,7 +56,7 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
         return look_again(state, LOOK_S, now_s), (), None
     is_at_exit = hold.at_exit_s is not None
     if not hold.is_settled:
-        waiting = [process for process in processes if _would_go_on(state, tree, process)]
+        waiting = [process for process in processes if would_go_on(state, tree, process)]
         if waiting or is_at_exit:
             why = "it would have gone on to its next command"
             state, actions = holding.ask_to_hold(state, waiting, why, now_s, thaw=is_at_exit)
@@ -74,7 +76,7 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
     return state, actions, None
 
 
-def _would_go_on(state: StopState, tree: Tree, process: Process) -> bool:
+def would_go_on(state: StopState, tree: Tree, process: Process) -> bool:
     """Whether a process does not receive the signal and has, or had when PID 1 got it, a child that it may wait for."""
     if process.is_main or process.disposition.receives or process.key in state.hold.held:
         return False
@@ -97,4 +99,13 @@ def _is_given_up(state: StopState, process: Process, now_s: float) -> bool:
     if told_s is None or process.evidence is None:
         return False
     idle_s = now_s - max(told_s, watching.idle_since_s(state, process.key))
-    return idle_s >= GIVEN_UP_S and is_waiting_for_input(process.evidence)
+    return idle_s >= GIVEN_UP_S and _waits_for_input(process, process.evidence)
+
+
+def _waits_for_input(process: Process, evidence: Evidence) -> bool:
+    """Whether each thread waits for a terminal or a pipe, or for what nothing but another process can bring about."""
+    return all(
+        process_wake(process, replace(evidence, threads=(thread,))).in_s >= NEVER
+        or (bool(thread.fds) and all(fd.kind in _INPUTS for fd in thread.fds))
+        for thread in evidence.threads
+    )

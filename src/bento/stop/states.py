@@ -152,6 +152,7 @@ class Wrapped(Struct, frozen=True, kw_only=True):
     wrappers: tuple[Key, ...] = ()  # PID 1 first
     ends: tuple[Key, ...] = ()  # what they wait for in the end
     since_s: float = 0.0  # in every look since then
+    is_begun: bool = False  # they are held, or asked to be, and what they wait for is signalled
     is_idle: bool = False  # nothing receives the signal; the ends get its default action
 
 

@@ -74,6 +74,8 @@ class FakeProcesses:
     def __init__(self) -> None:
         self.frozen: set[int] = set()
         self.method = "signal"  # what PID 1 obeys
+        self.shut_down: list[int] = []
+        self.shut_down: list[int] = []
         self.sessions_killed: list[int] = []
         self.kills = self.thaws = self.oom_count = 0
         self.cgroups_left: list[list[str]] = []
@@ -226,6 +228,7 @@ class FakeProcesses:
 
     def kill_session(self, pid: int, *, spared: int = 0) -> None:
         """Remember."""
+        self.shut_down: list[int] = []
         self.sessions_killed.append(pid)
 
     def kill_all(self, run: Run) -> int:

@@ -124,6 +124,10 @@ class TracerDriver(Protocol):
         Idempotent; also for a job that nobody knows.
         """
 
+    @property
+    def pid(self) -> int:
+        """The tracer's process, which /proc names as the tracer of what it traces; 0 when there is none."""
+
     def fileno(self) -> int:
         """Return what is readable when ``events`` has something; starts the tracer when there is none."""
 

@@ -16,6 +16,7 @@ class FakeTracer:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        self.pid = 0
         self._events: deque[Event] = deque()
         self._pipe: tuple[int, int] | None = None
 

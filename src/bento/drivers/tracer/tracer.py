@@ -22,7 +22,16 @@ from msgspec import Struct
 from bento.drivers.tracer.base import Failure, Held, Key, Released, Watched
 from bento.drivers.tracer.freezer import Freezer
 from bento.drivers.tracer.messages import (
-    PACKET_BYTES, Answer, Crashed, Hold, Release, Request, Thaw, Watch, pack, request_of,
+    PACKET_BYTES,
+    Answer,
+    Crashed,
+    Hold,
+    Release,
+    Request,
+    Thaw,
+    Watch,
+    pack,
+    request_of,
 )  # fmt: skip
 from bento.drivers.tracer.stops import Stops
 from bento.drivers.tracer.tracee import Refused, Tracee, check_transparency, look_at, seize
