@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from bento.stop.process import Disposition, Process
+from bento.stop.process import Disposition, Key, Process
 from bento.stop.tree import Tree
 from bento.stop.wake import NEVER, process_wake
 
@@ -74,6 +74,17 @@ def find_way(tree: Tree, main: Process, left_s: float) -> Way | None:
     return Way(tuple(wrappers), tuple(ends), is_open)
 
 
+def not_held_above(tree: Tree, process: Process, held: frozenset[Key]) -> list[Process]:
+    """Return what stands above, does not receive the signal and is not held: it goes on when this one ends."""
+    return [above for above in tree.ancestors(process) if not above.disposition.receives and above.key not in held]
+
+
+def waits_on_the_way(tree: Tree, above: Process, process: Process) -> bool:
+    """Whether a process above only waits for this one, or for what stands between them."""
+    on_the_way = {process.pid, *(one.pid for one in tree.ancestors(process))}
+    return any(child.pid in on_the_way for child in waits_for(tree, above))
+
+
 def _is_soft(tree: Tree, process: Process, left_s: float, depth: int) -> bool:
     """Whether the end of what stands above costs this process nothing: it receives the signal, or cannot wake.
 
@@ -85,6 +96,6 @@ def _is_soft(tree: Tree, process: Process, left_s: float, depth: int) -> bool:
     return process.disposition.receives or is_passive(process, left_s)
 
 
-def rest(processes: tuple[Process, ...], held: frozenset[tuple[int, int]]) -> Iterator[Process]:
+def rest(processes: tuple[Process, ...], held: frozenset[Key]) -> Iterator[Process]:
     """Yield all that may still run: not what is held."""
     return (process for process in processes if process.key not in held)
