@@ -20,8 +20,9 @@ def proc(pid: int, disposition: Disposition, name: str = "prog", *, under: int =
     """A process; ``under`` is its parent, and none makes it PID 1."""
     more.setdefault("argv", (name,))
     more.setdefault("start_ticks", 7)
-    more.setdefault("is_namespace_init", under == 0)
-    return Process(pid=pid, ppid=under, comm=name, disposition=disposition, is_main=under == 0, **more)
+    more.setdefault("is_main", under == 0)
+    more.setdefault("is_namespace_init", more["is_main"])
+    return Process(pid=pid, ppid=under, comm=name, disposition=disposition, **more)
 
 
 def thread(call: str = "", **more) -> Evidence:
