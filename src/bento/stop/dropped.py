@@ -20,7 +20,7 @@ from bento.stop.signalling import Outcome, left_s, look, look_again, note, signa
 from bento.stop.states import Hold, KillCause, StopState, Wrapped
 from bento.stop.tree import Tree, named
 from bento.stop.wake import NEVER, container_wake, is_at_rest, process_wake
-from bento.stop.wrapping import Way, find_way, is_passive, rest
+from bento.stop.wrapping import READS, Way, find_way, is_passive, rest
 
 STILL_S: Final = 0.01  # nothing has run in looks that far apart
 STEADY_AGE_S: Final = 0.3  # a child so old that its parent still waits for is no step of a loop
@@ -169,16 +169,17 @@ def _next_targets(state: StopState, tree: Tree) -> list[Process]:
     if state.wrapped.is_idle:
         return [process for process in ends if not process.disposition.receives]
     awaited = [process for process in ends if process.disposition.receives]
-    if awaited and not state.told:
-        return [max(awaited, key=_newest)]
     left = _receivers(state, tree)
     if left:
-        return [max(left, key=_newest)]
+        return [max(awaited if awaited and not state.told else left, key=_order)]
     return [p for p in tree.top_receivers() if p.key in state.watch.sessions and p.key not in state.told]
 
 
-def _newest(process: Process) -> Key:
-    return (process.start_ticks, process.pid)
+def _order(process: Process) -> tuple[bool, Key]:
+    """The newest is the greatest. What reads from a pipe inside ends by itself, at the end of what is written."""
+    threads = process.evidence.threads if process.evidence else ()
+    is_reader = any(thread.call in READS and any(fd.is_inside for fd in thread.fds) for thread in threads)
+    return (not is_reader, (process.start_ticks, process.pid))
 
 
 def _is_share_over(state: StopState, tree: Tree, now_s: float) -> bool:

@@ -6,13 +6,14 @@ from typing import Final
 
 from msgspec import Struct
 
-from bento.model.stop import OnPaused, Signalled, StopRequest, Verdict
-from bento.stop import sessions
-from bento.stop.plan import Tree, entered, is_forwarder, is_shell, make_plan, program
+from bento.model.stop import Occasion, OnPaused, Signalled, StopRequest, Verdict
 from bento.stop.process import Disposition, Process
-from bento.stop.rehearsal import Event, Rehearsal, rehearse
-from bento.stop.telling import SWALLOWERS
+from bento.stop.rehearsal import SWALLOWERS, Event, Rehearsal, is_forwarder, rehearse
+from bento.stop.signalling import SESSION_SIGNAL
+from bento.stop.tree import Tree, entered, is_shell, named, program
 from bento.stop.verdict import Judgement, judge
+from bento.stop.wake import container_wake
+from bento.stop.wrapping import waits_for
 from bento.units import signal_name
 
 _BETTER: Final[dict[str, tuple[int, str]]] = {
@@ -29,7 +30,7 @@ _BETTER: Final[dict[str, tuple[int, str]]] = {
 """Programs for which another signal is the orderly shutdown, by their own documentation."""
 
 
-_SESSION_SIGNAL: Final = signal_name(sessions.SIGNAL)
+_SESSION_SIGNAL: Final = signal_name(SESSION_SIGNAL)
 
 
 class ProcessForecast(Struct, frozen=True, kw_only=True):
@@ -66,6 +67,7 @@ class Forecast(Struct, frozen=True, kw_only=True):
     duration_s: float | None
     cause: str
     otherwise: str = ""  # how else it may end, and when it does
+    unsure: tuple[str, ...] = ()  # what the stop will wait for, because it cannot be known to be over
     advice: tuple[str, ...] = ()
 
 
@@ -101,12 +103,23 @@ def forecast(
         duration_s=shown.state.exited_s if shown.is_over and not is_refused else None,
         cause=_cause(judgement, is_refused),
         otherwise=otherwise,
+        unsure=() if is_refused else _unsure(request, processes),
         advice=_advice(request, processes, shown, judgement, also_receives),
     )
 
 
 def _judge(shown: Rehearsal) -> Judgement | None:
     return judge(shown.state, exit_code=shown.exit_code, oom_kills=0) if shown.is_over else None
+
+
+def _unsure(request: StopRequest, processes: tuple[Process, ...]) -> tuple[str, ...]:
+    """Name what may be at work in a container whose PID 1 does not receive the signal: that is waited for (S14)."""
+    main = next((process for process in processes if process.is_main), None)
+    read = [process for process in processes if process.evidence is not None]
+    if main is None or main.disposition.receives or not read or not request.may_kill:
+        return ()
+    found = (container_wake([(process, process.evidence)]) for process in read)
+    return tuple(wake.reason for wake in found if wake.in_s < request.grace_s)
 
 
 def _cause(judgement: Judgement | None, is_refused: bool) -> str:
@@ -146,7 +159,7 @@ def _process(
         argv=process.argv,
         receives=process.disposition.value,
         why=_why(process, tree, _SESSION_SIGNAL if is_session else signal_name(shown.state.request.signal)),
-        part="not told" if is_refused else _part(process, tree, shown),
+        part="not signalled" if is_refused else _part(process, tree, shown),
         session=is_session,
     )
 
@@ -174,22 +187,33 @@ def _why(process: Process, tree: Tree, name: str) -> str:
             return "it is being traced, or may not be read: nothing is assumed"
 
 
+_PARTS: Final = {
+    Occasion.INIT: "signalled",
+    Occasion.PROGRAM: "signalled in the place of PID 1",
+    Occasion.FOREGROUND: "signalled, so that the shell runs its trap",
+    Occasion.EXIT_HOLD: "signalled while PID 1 is held at its exit",
+    Occasion.LAST_CALL: "signalled at the last call",
+    Occasion.DEFAULT_ACTION: "signalled: it ends by the default action",
+    Occasion.LEFT_BEHIND: "signalled when PID 1 has gone",
+}
+
+
 def _part(process: Process, tree: Tree, shown: Rehearsal) -> str:
+    held = any(event.kind == "held" and process.pid in event.pids for event in shown.events)
     telling = next((one for one in shown.state.signalled if one.pid == process.pid), None)
     if telling is not None:
-        return "told at the last call" if telling.wave == 3 else f"told in wave {telling.wave}"
+        return _PARTS[telling.occasion] + (", and held at its exit" if _is_leaving(process, shown) else "")
     by = next((event.pids[0] for event in shown.events if _is_passed_on(event, process.pid)), None)
     if by is not None:
-        return f"told by {program(tree.by_pid[by])} ({by})"
-    of_sessions = entered(tree.by_pid.values())
-    same = (one for one in tree.by_pid.values() if (one.key in of_sessions) == (process.key in of_sessions))
-    ways = make_plan(same).wrappers
-    if process in ways and tree.children(process):
-        return "looked through"
+        return f"told by {named(tree.by_pid[by])}"
+    if held:
+        return "held: it goes no further"
     above = next((parent for parent in tree.ancestors(process) if parent.disposition.receives), None)
-    if above is not None:
-        return f"left to {program(above)} ({above.pid})"
-    return "not told"
+    return "not signalled" if above is None else f"left to {named(above)}"
+
+
+def _is_leaving(process: Process, shown: Rehearsal) -> bool:
+    return any(event.kind == "leaving" and process.pid in event.pids for event in shown.events)
 
 
 def _is_passed_on(event: Event, pid: int) -> bool:
@@ -204,9 +228,9 @@ def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsa
     signal = signal_name(request.signal)
     steps = _happenings(request, tuple(event for event in shown.events if event.kind == "drained"), names)
     if request.grace_s == 0:
-        steps.append(StepForecast(0.0, "a grace of 0: nobody is told"))
+        steps.append(StepForecast(0.0, "a grace of 0: no process is signalled"))
     elif not shown.state.signalled and any(event.kind == "end-main" and event.at_s > 0.1 for event in shown.events):
-        text = "nothing is sent: PID 1 could not hear it, but is young and may still learn to; it would be told then"
+        text = "nothing is sent: PID 1 does not receive it, but is young and may still install a handler"
         steps.append(StepForecast(0.0, text))
     hooks = tuple(event for event in shown.events if event.kind == "hook" and event.number < len(request.pre_stop))
     steps += _happenings(request, hooks, names)
@@ -218,7 +242,7 @@ def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsa
     if any(event.kind in ("end-main", "kill-all") for event in shown.events):  # it is not left to the programs
         return tuple(steps)
     if shown.last_call_s is not None and (end_s is None or end_s < shown.last_call_s):
-        text = f"last call, if it lives on: {signal} to whoever nobody can have told"
+        text = f"last call, if it lives on: {signal} to what receives it and nothing can have told"
         steps.append(StepForecast(shown.last_call_s, text))
     if shown.deadline_s is not None and (end_s is None or end_s < shown.deadline_s):
         steps.append(StepForecast(shown.deadline_s, "the grace is over: SIGKILL to whatever lives on"))
@@ -226,18 +250,12 @@ def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsa
 
 
 def _tellings(signalled: tuple[Signalled, ...], names: dict[int, str], signal: str) -> list[StepForecast]:
-    groups: dict[tuple[float, int, str], list[str]] = {}
-    of_sessions = {one.why for one in signalled if one.session}
+    groups: dict[tuple[float, bool, str], list[str]] = {}
     for one in signalled:
-        groups.setdefault((one.at_s, one.wave, one.why), []).append(names[one.pid])
-    kind = {1: "wave 1", 2: "wave 2", 3: "last call"}
+        groups.setdefault((one.at_s, one.session, one.why), []).append(names[one.pid])
     return [
-        StepForecast(
-            at_s,
-            f"{kind[wave]}: {_SESSION_SIGNAL if why in of_sessions else signal} to {', '.join(who)}:"
-            f" {why.removeprefix('last call: ')}",
-        )
-        for (at_s, wave, why), who in groups.items()
+        StepForecast(at_s, f"{_SESSION_SIGNAL if is_session else signal} to {', '.join(which)}: {why}")
+        for (at_s, is_session, why), which in groups.items()
     ]
 
 
@@ -250,6 +268,10 @@ def _happenings(request: StopRequest, events: tuple[Event, ...], names: dict[int
                 text = f"{names[event.pids[0]]} passes it on to {names[event.pids[1]]}"
             case "ended":
                 text = f"{who} ends"
+            case "held":
+                text = f"{who} is held, and goes no further"
+            case "leaving":
+                text = f"{who} is about to exit, and is held there: the kernel would end the rest with it"
             case "left":
                 text = f"{who} leaves, with the status of what it ran"
             case "thawed":
@@ -257,8 +279,7 @@ def _happenings(request: StopRequest, events: tuple[Event, ...], names: dict[int
             case "drained":
                 text = "the published ports are closed to new connections; those under way live on"
             case "end-main":
-                action = f"the default action of {signal_name(request.signal)}"
-                text = f"{who} cannot hear it: Bento does what {action} is, and ends it"
+                text = f"Bento ends {who}: nothing is left in the container that could do anything before the deadline"
             case "hook":
                 hook = request.hooks[event.number]
                 when = "" if event.number < len(request.pre_stop) else ", after the clean-up"
@@ -298,9 +319,9 @@ def _advice(
             found.append(f"{better}, use --stop-signal {_short(number)}")
     tree = Tree(processes)
     for process in processes:
-        busy = [child for child in tree.children(process) if not child.is_background]
+        busy = waits_for(tree, process) if process.evidence is not None else []
         if is_shell(process) and process.disposition is Disposition.HANDLED and busy:
-            who = program(busy[0])
+            who = program(busy[-1])
             found.append(f"in the script of {program(process)} ({process.pid}): start {who} with & and wait for it")
     if judgement is not None and judgement.remedy:
         found.append(judgement.remedy)

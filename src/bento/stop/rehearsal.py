@@ -1,12 +1,13 @@
 """A stop rehearsed: the machine itself, driven in virtual time against a model of the container. Pure.
 
-No rule of the stop is in here: who is told, when, and what follows is what ``machine`` does with what it is shown.
-Only how programs take it is assumed, and that is the whole of this model:
+No rule of the stop is in here: what is signalled, when, and what follows is what ``machine`` does with what it is
+shown. Only how programs take it is assumed, and that is the whole of this model:
 
-- who hears the signal ends at once, and ends what it has started;
+- a program that receives the signal ends at once, and ends what it has started;
 - an init or another forwarder passes it on to its first child, and leaves with that child's status;
-- a shell runs its trap, or leaves, when what it waits for has ended; so does a PID 1 that is looked through;
-- who has only the default action dies of it; who ignores the signal, or is deaf to it, goes on;
+- a shell with a trap notes it while it waits for a child, and runs the trap, or leaves, when that has ended;
+- what has only the default action dies of it; what ignores the signal, or does not receive it, goes on;
+- what is held does not go on, and PID 1 can be held at its exit;
 - inits that want another signal (systemd, runit) go on, too;
 - ports are closed at once, and hooks succeed at once, but for a sleep, which takes its time.
 """
@@ -20,14 +21,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento.model.stop import StopRequest
+from bento.model.waits import Evidence, ThreadWait
 from bento.stop import machine
 from bento.stop.actions import (
     Action,
     Drain,
+    HoldBack,
     Identify,
     KillAll,
     KillHook,
     KillInit,
+    LetGo,
     Look,
     Persist,
     ReportStuck,
@@ -36,38 +40,55 @@ from bento.stop.actions import (
     RunStep,
     SendSignal,
     Thaw,
+    WatchInit,
 )
 from bento.stop.inputs import (
     Drained,
+    HeldBack,
     HookDone,
     Identified,
     InitAnswered,
+    InitLeaving,
     Input,
     Looked,
     MainExited,
     SignalledExited,
+    SignalNoted,
     StepDone,
     TimerFired,
+    Traced,
 )
 from bento.stop.methods import HALTED_CODE, METHODS, SIGNAL
-from bento.stop.plan import Tree, is_forwarder, is_shell, program
-from bento.stop.process import Disposition, Process
+from bento.stop.process import Disposition, Key, Process
 from bento.stop.states import FINAL, StopState, Timer
-from bento.stop.telling import SWALLOWERS
+from bento.stop.tree import Tree, is_shell, program
 from bento.stop.verdict import SIGKILL_STATUS
+from bento.stop.wrapping import waits_for
 
 SOON_S: Final = 0.001  # what "at once" takes
+SWALLOWERS: Final = frozenset({"node", "nodejs"})
+"""They set a handler of their own that only gives up: it looks like one of the program's."""
+_FORWARDERS: Final = frozenset(
+    {"tini", "tini-static", "catatonit", "docker-init", "podman-init", "dumb-init", "s6-svscan"}
+    | {"su", "sudo", "timeout", "runuser", "npm", "yarn", "pnpm", "npx"}
+)
 _SIGKILL: Final = 9
 _BY_NAME: Final[dict[str, str]] = {name: name for name in METHODS} | {"init": "sysvinit"}
 _ENDS_ON: Final = {"systemd": frozenset({37, 38, 2}), "runit": frozenset({30, 2})}
 """Inits that do something else at other signals: systemd executes itself anew at SIGTERM (systemd(1), SIGNALS)."""
+_UNREAD: Final = Evidence(threads=(ThreadWait(tid=0, state="R"),))
+
+
+def is_forwarder(process: Process) -> bool:
+    """Whether a program is known to pass a signal on to its child. For forecasts alone."""
+    return program(process) in _FORWARDERS or process.comm in _FORWARDERS
 
 
 class Event(Struct, frozen=True):
     """Something that happens in a rehearsal."""
 
     at_s: float
-    kind: str  # drained | passed-on | ended | left | thawed | end-main | kill-all | hook
+    kind: str  # drained | passed-on | noted | ended | left | held | leaving | thawed | end-main | kill-all | hook
     pids: tuple[int, ...] = ()
     number: int = 0  # of the hook
 
@@ -116,22 +137,33 @@ class _Cast:
 
     def __init__(self, processes: tuple[Process, ...], *, is_frozen: bool, swallows: bool) -> None:
         self.alive = {process.pid: process for process in processes}
-        self.codes: dict[int, int] = {}  # of those who have ended
+        self.codes: dict[int, int] = {}  # of those that have ended
         self.events: list[Event] = []
         self.is_frozen = is_frozen
-        self.due: list[tuple[float, int, int, str]] = []  # who ends when, with which code, and the event's kind
+        self.due: list[tuple[float, int, int, str]] = []  # which ends when, with which code, and the event's kind
+        self.held: set[int] = set()
+        self.holds_exit = False
+        self.leaving: int | None = None  # the exit code of a PID 1 that is held at its exit
+        self.noting: frozenset[Key] = frozenset()
+        self.inputs: list[Input] = []
         self._swallows = swallows
         self._waits_for = {process.pid: self._foreground(process) for process in processes}
 
     def _foreground(self, process: Process) -> frozenset[int]:
-        """Whom a process waits for: a shell not for its background jobs, unless it has no others."""
-        children = [child for child in self.alive.values() if child.ppid == process.pid]
-        return frozenset(child.pid for child in children if not child.is_background) or frozenset(
-            child.pid for child in children
-        )
+        """What a process waits for, as the kernel says; without that, its children."""
+        tree = Tree(self.alive.values())
+        found = waits_for(tree, process) if process.evidence is not None else tree.children(process)
+        return frozenset(child.pid for child in found)
 
     def main(self) -> Process | None:
         return next((process for process in self.alive.values() if process.is_main), None)
+
+    def look(self, *, examine: bool) -> Looked:
+        """Show them, with evidence where it is asked for; what a real look has not brought may do anything."""
+        shown = list(self.alive.values())
+        if examine:
+            shown = [one if one.evidence is not None else replace(one, evidence=_UNREAD) for one in shown]
+        return Looked(tuple(shown), self.is_frozen)
 
     def method(self) -> str:
         """Return what PID 1 would be asked by, from its name alone: a rehearsal has no more."""
@@ -147,30 +179,41 @@ class _Cast:
     def signal(self, pid: int, number: int, now_s: float) -> None:
         """Have a process take a signal. A frozen one takes it when it is thawed, which comes with it."""
         process = self.alive[pid]
-        waits_for = self._waits_for[pid] & self.alive.keys()
+        waiting = self._waits_for[pid] & self.alive.keys()
         ends_on = _ENDS_ON.get(process.comm, frozenset({number}))
+        if process.key in self.noting:
+            is_noted = is_shell(process) and bool(waiting)
+            self.inputs.append(SignalNoted(process.key, is_noted))
         if not process.disposition.receives:
             if process.disposition is Disposition.DEFAULT:
                 self.due.append((now_s + SOON_S, pid, 128 + number, "ended"))
-        elif is_forwarder(process) and waits_for:
-            first = min(waits_for, key=lambda child: self.alive[child].key[::-1])
+        elif is_forwarder(process) and waiting:
+            first = min(waiting, key=lambda child: self.alive[child].key[::-1])
             self.events.append(Event(now_s, "passed-on", (pid, first)))
             self.signal(first, number, now_s)
         elif self._swallows and program(process) in SWALLOWERS:
             self.alive[pid] = replace(
                 process, disposition=Disposition.DROPPED if process.is_main else Disposition.DEFAULT
             )
-        elif number in ends_on and not (is_shell(process) and waits_for):
+        elif number in ends_on and not (is_shell(process) and waiting):
             self.due.append((now_s + SOON_S, pid, 0, "ended"))
 
     def kill(self, pids: list[int], now_s: float) -> None:
         self.due += [(now_s, pid, SIGKILL_STATUS, "killed") for pid in pids]
 
+    def let_go(self, now_s: float) -> None:
+        """Nothing is held any more; a PID 1 at its exit ends."""
+        self.held.clear()
+        self.holds_exit = False
+        main = self.main()
+        if self.leaving is not None and main is not None:
+            self.due.append((now_s, main.pid, self.leaving, "released"))
+
     def next_s(self) -> float | None:
         return min((due[0] for due in self.due), default=None)
 
     def advance(self, now_s: float) -> list[int]:
-        """End whoever is due; return who has ended."""
+        """End what is due; return what has ended."""
         ended: list[int] = []
         while self.due and (first := min(self.due))[0] <= now_s:
             self.due.remove(first)
@@ -181,13 +224,14 @@ class _Cast:
 
     def _end(self, pid: int, code: int, kind: str, now_s: float) -> list[int]:
         process = self.alive[pid]
+        if process.is_main and self.holds_exit and kind in ("ended", "left"):
+            if self.leaving is None:
+                self.leaving = code
+                self.events.append(Event(now_s, "leaving", (pid,)))
+                self.inputs.append(InitLeaving())
+            return []
         self.codes[pid] = code
-        if process.is_main:  # and with it, by the kernel, its namespace
-            gone = list(self.alive)
-        elif process.disposition.receives:
-            gone = [pid, *(below for below, _ in Tree(self.alive.values()).below([process.key]))]
-        else:
-            gone = [pid]
+        gone = self._gone_with(process)
         for one in gone:
             self.alive.pop(one, None)
         main = self.main()
@@ -195,17 +239,26 @@ class _Cast:
             if child.ppid in gone and main is not None:
                 self.alive[child.pid] = replace(child, ppid=main.pid)
         if kind != "killed":
-            self.events.append(Event(now_s, kind, (pid,)))
+            self.events.append(Event(now_s, "ended" if kind == "released" else kind, (pid,)))
         for waiter in list(self.alive.values()):
-            waits_for = self._waits_for[waiter.pid]
-            if waits_for and not waits_for & self.alive.keys() and self._leaves(waiter):
+            waiting = self._waits_for[waiter.pid]
+            if waiting and not waiting & self.alive.keys() and self._leaves(waiter):
                 self.due.append((now_s + SOON_S, waiter.pid, code, "left"))
         return gone
 
+    def _gone_with(self, process: Process) -> list[int]:
+        """What ends with a process: with PID 1 its whole namespace, with a program what it has started."""
+        if process.is_main:
+            return list(self.alive)
+        if process.disposition.receives and not is_forwarder(process) and not is_shell(process):
+            return [process.pid, *(below for below, _ in Tree(self.alive.values()).below([process.key]))]
+        return [process.pid]
+
     def _leaves(self, waiter: Process) -> bool:
-        """Whether a process ends when what it waits for has ended."""
-        is_looked_through = waiter.is_main and not waiter.disposition.receives
-        return is_shell(waiter) or is_forwarder(waiter) or is_looked_through
+        """Whether a process ends when what it waits for has ended. What is held never does."""
+        if waiter.pid in self.held:
+            return False
+        return is_shell(waiter) or is_forwarder(waiter) or (waiter.is_main and not waiter.disposition.receives)
 
 
 class _Run:
@@ -248,9 +301,14 @@ class _Run:
 
     def _observe(self, ended: list[int]) -> None:
         self._queue.extend(SignalledExited(pid) for pid in ended if pid in self._told)
+        self._take_inputs()
         if self.cast.main() is None and not self._is_main_seen:
             self._is_main_seen = True
             self._queue.append(MainExited())
+
+    def _take_inputs(self) -> None:
+        self._queue.extend(self.cast.inputs)
+        self.cast.inputs.clear()
 
     def _drain(self) -> None:
         self._carry_out(self._actions)
@@ -264,10 +322,22 @@ class _Run:
         for action in actions:
             match action:
                 case Look():
-                    self._queue.append(Looked(tuple(cast.alive.values()), cast.is_frozen))
+                    self._queue.append(cast.look(examine=action.examine))
+                case WatchInit():
+                    cast.holds_exit, cast.noting = action.holds_exit, frozenset(action.noting)
+                    self._queue.append(Traced())
+                case HoldBack():
+                    held = {pid for pid, _ in action.keys}
+                    cast.held |= held
+                    if held:
+                        cast.events.append(Event(now_s, "held", tuple(sorted(held))))
+                    self._queue.append(HeldBack(action.keys))
+                case LetGo():
+                    cast.let_go(now_s)
                 case SendSignal():
                     self._told.add(action.pid)
                     cast.signal(action.pid, action.signal, now_s)
+                    self._take_inputs()
                 case Thaw():
                     cast.is_frozen = False
                     cast.events.append(Event(now_s, "thawed"))

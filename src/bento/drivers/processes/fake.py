@@ -75,7 +75,6 @@ class FakeProcesses:
         self.frozen: set[int] = set()
         self.method = "signal"  # what PID 1 obeys
         self.shut_down: list[int] = []
-        self.shut_down: list[int] = []
         self.sessions_killed: list[int] = []
         self.kills = self.thaws = self.oom_count = 0
         self.cgroups_left: list[list[str]] = []
@@ -228,7 +227,6 @@ class FakeProcesses:
 
     def kill_session(self, pid: int, *, spared: int = 0) -> None:
         """Remember."""
-        self.shut_down: list[int] = []
         self.sessions_killed.append(pid)
 
     def kill_all(self, run: Run) -> int:
