@@ -7,7 +7,7 @@ import json
 import pytest
 
 from support.cli import BentoCli
-from support.workload import ONE_RUNTIME, POLITE, PYTHON, Share, stop_report
+from support.workload import ONE_RUNTIME, POLITE, PYTHON, stop_report
 
 pytestmark = ONE_RUNTIME
 
