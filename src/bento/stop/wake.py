@@ -49,11 +49,13 @@ _TIMED: Final = {
 }
 """Calls that only a signal, another thread or their own timeout ends."""
 _KINDS: Final = {
+    "eventfd": "an eventfd",
     "fifo": "a named pipe",
     "listen": "a listening socket",
     "inotify": "an inotify",
     "epoll": "an epoll that holds others",
     "tty": "a terminal",
+    "unknown": "what is not known",
 }
 _LOCKS: Final = {"flock": "waits for a lock", "fcntl": "waits for a lock"}
 
@@ -200,8 +202,9 @@ def _descriptor_wake(call: str, fd: Descriptor) -> tuple[float, str]:
         in_s = NEVER if fd.wakes_in_s is None else fd.wakes_in_s
         return in_s, f"{verb} a timer" + ("" if fd.wakes_in_s is None else _in(fd.wakes_in_s))
     if fd.kind in ("pipe", "eventfd", "pidfd"):
-        return (NEVER, f"{verb} a {fd.kind}") if fd.is_inside else (0.0, f"{verb} a {fd.kind} from outside")
-    return 0.0, f"{verb} {_KINDS.get(fd.kind, f'a {fd.kind}' if fd.kind != 'unknown' else 'what is not known')}"
+        words = f"{verb} {_KINDS.get(fd.kind, f'a {fd.kind}')}"
+        return (NEVER, words) if fd.is_inside else (0.0, f"{words} from outside")
+    return 0.0, f"{verb} {_KINDS.get(fd.kind, f'a {fd.kind}')}"
 
 
 def _waits_for_clients(thread: ThreadWait, within_s: float) -> bool:
