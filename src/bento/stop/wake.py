@@ -78,7 +78,11 @@ class Wake(Struct, frozen=True):
 
 
 def container_wake(processes: Iterable[tuple[Process, Evidence | None]]) -> Wake:
-    """Return the earliest over all processes of a container; one of which nothing was read may wake at once."""
+    """Return the earliest over all processes of a container; one of which nothing was read may wake at once.
+
+    All means all: one that is left out may be what the others wait for. Also one whose leader has ended (state Z) while
+    other threads of it live.
+    """
     earliest = Wake(NEVER, "nothing in it can wake by itself")
     for process, evidence in processes:
         wake = process_wake(process, evidence) if evidence else Wake(0.0, f"{_name(process)} could not be read")

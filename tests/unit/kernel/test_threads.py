@@ -97,6 +97,8 @@ def test_both_tables_name_the_calls_that_are_judged():
     [
         ("hrtimer_nanosleep", 0x7FFE1F70BD30, "nanosleep"),
         ("do_nanosleep", 1, "clock_nanosleep"),
+        ("do_syscall_64", 0, "clock_nanosleep"),  # Linux 6.18
+        ("invoke_syscall", 0x7FFE1F70BD30, "nanosleep"),
         ("do_sys_poll", 0x7FFE1F70BD30, "poll"),
         ("futex_wait_queue", 0x7FFE1F70BD30, "futex"),
         ("", 0, "restart_syscall"),
