@@ -77,6 +77,7 @@ class Stops:
         elif event == ptrace.EVENT_CLONE:
             self._has_cloned(thread)
         elif event:
+            thread.acknowledge()  # before that the kernel takes requests for meant for the leader that was (ESRCH)
             self._go_on(thread)
         elif number == ptrace.SYSCALL_STOP:
             self._at_call(thread)

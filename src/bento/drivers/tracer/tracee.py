@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Final
 
@@ -67,10 +67,12 @@ class Thread:
             if self.options != self.tracee.options:
                 ptrace.set_options(self.tid, self.tracee.options)
                 self.options = self.tracee.options
-        try:
+        self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """Take its stop off the kernel's list. Not for a signal, nor before it is known that the stop is kept."""
+        with suppress(ChildProcessError):
             os.waitid(os.P_PID, self.tid, os.WSTOPPED | os.WNOHANG | ptrace.WALL)
-        except ChildProcessError:
-            return
 
     def masks(self) -> Masks | None:
         """Return its signals; None when it has gone."""
