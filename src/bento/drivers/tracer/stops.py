@@ -236,6 +236,7 @@ class Stops:
         call = None
         with gone_is_fine():
             call = ptrace.entered_call(thread.tid)
+        thread.see_call(call)
         if thread.noting is not None and call is not None:
             only_noted = thread.noting.enter(call)
             if only_noted is not None:
