@@ -77,6 +77,7 @@ class Stops:
         elif event == ptrace.EVENT_CLONE:
             self._has_cloned(thread)
         elif event:
+            thread.acknowledge()  # before that the kernel takes requests for meant for the leader that was (ESRCH)
             self._go_on(thread)
         elif number == ptrace.SYSCALL_STOP:
             self._at_call(thread)
@@ -235,6 +236,7 @@ class Stops:
         call = None
         with gone_is_fine():
             call = ptrace.entered_call(thread.tid)
+        thread.see_call(call)
         if thread.noting is not None and call is not None:
             only_noted = thread.noting.enter(call)
             if only_noted is not None:
