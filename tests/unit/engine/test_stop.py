@@ -607,7 +607,7 @@ def test_s05_who_joins_and_names_kill_means_now(parts):
     ],
 )
 def test_s05_who_joins_is_told_that_the_stop_has_its_own_signal(parts, options, words):
-    _, main = parts.stubborn()
+    parts.stubborn()
     first, begun = _in_thread(parts, StopOptions(grace_s=60.0), [])
     assert begun.wait(10)
     notices: list[str] = []
