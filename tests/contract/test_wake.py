@@ -47,7 +47,7 @@ class Tree:
                     ppid=status.ppid,
                     comm=status.comm,
                     argv=proc.cmdline(status.pid),
-                    disposition=Disposition.DEAF,
+                    disposition=Disposition.DROPPED,
                 ),
                 evidence.get(status.pid),
             )

@@ -205,7 +205,7 @@ def _descriptor_wake(call: str, fd: Descriptor) -> tuple[float, str]:
     if fd.kind == "timerfd":
         in_s = NEVER if fd.wakes_in_s is None else fd.wakes_in_s
         return in_s, f"{verb} a timer" + ("" if fd.wakes_in_s is None else _in(fd.wakes_in_s))
-    if fd.kind in ("pipe", "eventfd", "pidfd"):
+    if fd.kind in ("pipe", "eventfd", "pidfd") or (fd.kind == "socket" and fd.is_inside):
         words = f"{verb} {_KINDS.get(fd.kind, f'a {fd.kind}')}"
         return (NEVER, words) if fd.is_inside else (0.0, f"{words} from outside")
     return 0.0, f"{verb} {_KINDS.get(fd.kind, f'a {fd.kind}')}"

@@ -14,7 +14,7 @@ PIPE, OUTER_PIPE = Descriptor("pipe", is_inside=True), Descriptor("pipe")
 
 
 def process(*argv: str, pid: int = 12, comm: str = "job") -> Process:
-    return Process(pid=pid, start_ticks=1, ppid=1, comm=comm, argv=argv or (comm,), disposition=Disposition.DEAF)
+    return Process(pid=pid, start_ticks=1, ppid=1, comm=comm, argv=argv or (comm,), disposition=Disposition.DROPPED)
 
 
 def thread(call: str = "futex", *fds: Descriptor, state: str = "S", **more) -> ThreadWait:
