@@ -61,10 +61,10 @@ def test_s13a_no_signal_is_lost_when_the_tracer_is_killed(tracer):
         lost = 0
         for round_number in range(60):
             watch(tracer, program)
-            for i in range(100):
+            for _ in range(100):
                 program.send(signal.SIGRTMIN)
-                if i == 40 + round_number % 20:
-                    tracer.kill()
+            time.sleep(round_number * 0.0001)
+            tracer.kill()
             program.send(signal.SIGRTMIN + 1)  # of a higher number: comes after all of the others
             lost += 100 - int(program.line())
             assert tracer.wait_for(Lost) == Lost(jobs=(1,))
@@ -140,16 +140,45 @@ def in_killed_client(reach) -> None:
         os.close(reader)
 
 
-def test_s13a_the_tracer_is_killed_while_it_steps_a_shell(tracer):
-    for _ in range(20):
-        with Program(["/bin/sh", "-c", "trap 'echo told' TERM; echo ready; while :; do :; done"]) as program:
-            assert program.line() == "ready"
+STEPPED = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: None)
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+os.write(1, b"ready\\n")
+for line in sys.stdin: os.write(1, line.encode())
+"""
+POLLS = """
+import select, signal, os
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+poll = select.epoll()
+poll.register(0, select.EPOLLIN)
+os.write(1, b"ready\\n")
+while True:
+    poll.poll(0.5)
+    if poll.poll(0): os.write(1, os.read(0, 1) and b"on\\n")
+"""
+
+
+@pytest.mark.parametrize("text", [STEPPED, POLLS], ids=["noting", "a call made again"])
+def test_s13a_the_tracer_is_killed_while_it_steps_from_call_to_call(tracer, text):
+    """A stop at a system call leaves no SIGTRAP behind (PTRACE_O_TRACESYSGOOD)."""
+    reader, writer = os.pipe()
+    number = signal.SIGTERM if text is STEPPED else signal.SIGUSR1
+    with Program(["python3", "-I", "-S", "-c", text], own_namespace=False, stdin=reader) as program:
+        assert program.line() == "ready"
+        for round_number in range(60):
             watch(tracer, program, note_signal=signal.SIGTERM)
-            program.send(signal.SIGTERM)
+            for _ in range(20):
+                program.send(number)
+            time.sleep(round_number * 0.00005)
             tracer.kill()
-            assert program.line() == "told"
+            os.write(writer, b"\n")
+            program.line()
             tracer.wait_for(Lost)
             assert tracer_of(program.pid) == 0
+            assert not program.has_ended()
+    os.close(reader)
+    os.close(writer)
 
 
 def test_s13a_a_tracer_does_not_keep_what_its_starter_had_open():

@@ -250,7 +250,7 @@ def call_of(tid: int) -> bytes:
     return _read(f"/proc/{tid}/syscall")
 
 
-def _seize_thread(tid: int, options: int) -> bool:
+def _seize_thread(tid: int, options: int, tries: int = 5) -> bool:
     """Return whether it is traced by us; False: it has ended, or is past the point where it could be kept."""
     try:
         ptrace.seize(tid, options)
@@ -264,6 +264,8 @@ def _seize_thread(tid: int, options: int) -> bool:
             raise Refused(f"process {status.tracer_pid} traces it") from error
         if error.errno == errno.EPERM and _is_exiting(tid):
             return False
+        if tries:  # it had ended, and by execve another thread has taken over its number
+            return _seize_thread(tid, options, tries - 1)
         raise Refused(os.strerror(error.errno)) from error
     return not _is_exiting(tid)
 
