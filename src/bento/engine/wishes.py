@@ -68,7 +68,7 @@ def unheard(container: Container, options: StopOptions) -> str:
     """Say what a caller who joins has named in vain, "" for nothing: a stop under way keeps its own way (rule S5)."""
     if container.intent is None:
         return ""
-    own, wanted = container.intent.request, request_for(container, options, 0.0)
+    own, wanted = container.intent.request, request_for(container, options, None)
     is_named = (options.signal, options.method, options.command) != (None, None, None)
     if not is_named or wanted.is_sigkill or _way(wanted) == _way(own):
         return ""
