@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from differential.workloads import (
     PROGRAMS,
@@ -346,6 +346,20 @@ def figures(outcomes: Sequence[Outcome]) -> str:
     )
 
 
+def record(outcome: Outcome) -> dict[str, Any]:
+    """A comparison for ``--out``, so that two runs can be compared."""
+    case = outcome.case
+    return {
+        "workload": case.workload.name,
+        "moment_s": case.moment_s,
+        "shell": case.shell,
+        "runtime": case.runtime,
+        "result": outcome.mark.lower(),
+        "plain": outcome.plain._asdict(),
+        "bento": outcome.bento._asdict(),
+    }
+
+
 def has_failed(outcomes: Sequence[Outcome]) -> bool:
     """Whether anything was lost, or could not be compared."""
     return any(outcome.error or outcome.changed(Change.LOST) for outcome in outcomes)
@@ -360,6 +374,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=8, metavar="N", help="so many stops at a time (default 8)")
     parser.add_argument("--plain", choices=["outside", "bento"], default="outside", help="what makes the plain stop")
     parser.add_argument("--stop-flag", action="append", default=[], metavar="FLAG", help="one more for Bento's stop")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write what each stop saved, as JSON")
     parser.add_argument("--strict", action="store_true", help="a verdict that a workload does not name fails too")
     return parser
 
@@ -392,7 +407,7 @@ def main(words: Sequence[str] | None = None) -> int:
             print(f"left out: {workload.name} needs {', '.join(workload.missing)}", file=sys.stderr)
     workloads = [workload for workload in workloads if not workload.missing]
     reaper.run_under_reaper()
-    # Whoever ends the runner ends it in order: its containers are removed.
+    # SIGTERM is an end in order, as Ctrl-C is: the containers are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     session = Path(tempfile.mkdtemp(prefix="bt-", dir=scratch.writable_by_overlay()))
     base = session / "t0"
@@ -414,6 +429,8 @@ def main(words: Sequence[str] | None = None) -> int:
             print("left behind:\n  " + "\n  ".join(left), file=sys.stderr)
             watch.sweep()
         leaks.remove_tree(session)
+    if chosen.out:
+        chosen.out.write_text(json.dumps([record(outcome) for outcome in outcomes], indent=1) + "\n")
     print(table(outcomes), f"in {time.monotonic() - begun:.0f} s")
     is_bad = has_failed(outcomes) or bool(left) or (chosen.strict and any(o.is_unexpected for o in outcomes))
     return 1 if is_bad else 0
