@@ -20,11 +20,7 @@ from bento.stop.signalling import Outcome, left_s, look, look_again, note, signa
 from bento.stop.states import Hold, KillCause, StopState, Wrapped
 from bento.stop.tree import Tree, named
 from bento.stop.wake import NEVER, container_wake, is_at_rest, process_wake
-<<<<<<< HEAD
-from bento.stop.wrapping import READS, Way, find_way, is_passive, rest
-=======
-from bento.stop.wrapping import Way, find_way, is_passive, not_held_above, rest, waits_on_the_way
->>>>>>> machine-tests
+from bento.stop.wrapping import READS, Way, find_way, is_passive, not_held_above, rest, waits_on_the_way
 
 STILL_S: Final = 0.01  # nothing has run in looks that far apart
 STEADY_AGE_S: Final = 0.3  # a child so old that its parent still waits for is no step of a loop
@@ -185,17 +181,11 @@ def _next_targets(state: StopState, tree: Tree, now_s: float) -> list[Process]:
     if state.wrapped.is_idle:
         return [process for process in ends if not process.disposition.receives]
     awaited = [process for process in ends if process.disposition.receives]
-<<<<<<< HEAD
-    left = _receivers(state, tree)
-    if left:
-        return [max(awaited if awaited and not state.told else left, key=_order)]
-    return [p for p in tree.top_receivers() if p.key in state.watch.sessions and p.key not in state.told]
-=======
-    if awaited and not state.told:
-        return [max(awaited, key=_newest)]
     left = [process for process in _receivers(state, tree) if _may_be_told(state, tree, process, now_s)]
+    if awaited and not state.told:
+        return [max(awaited, key=_order)]
     if left:
-        return [max(left, key=_newest)]
+        return [max(left, key=_order)]
     sessions = [p for p in tree.top_receivers() if p.key in state.watch.sessions and p.key not in state.told]
     return [process for process in sessions if _may_be_told(state, tree, process, now_s)]
 
@@ -214,7 +204,6 @@ def _may_be_told(state: StopState, tree: Tree, process: Process, now_s: float) -
         and process.age_s >= STEADY_AGE_S
         for above in not_held_above(tree, process, state.hold.held)
     )
->>>>>>> machine-tests
 
 
 def _order(process: Process) -> tuple[bool, Key]:
