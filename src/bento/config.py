@@ -24,7 +24,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     runtime: str = ""
     runtime_args: tuple[str, ...] = ()
     log_level: str = "warning"
-    stop_timeout_s: float = 10.0  # the grace of containers that name none
+    stop_timeout_s: float | None = None  # the grace of containers that name none; None: 10, of system containers 90
     stop_rules: StopRules = StopRules()  # of stops for which neither the call nor the container says it
     log_max_bytes: int = 0  # of the log of containers that name no limit; 0: none
     registries: tuple[str, ...] = ("docker.io",)  # where names without a registry are looked for, in this order

@@ -57,7 +57,7 @@ def load(
         runtime=merged.get("runtime", ""),
         runtime_args=tuple(merged.get("runtime_args", "").split()),
         log_level=level,
-        stop_timeout_s=parse_seconds(merged.get("stop_timeout", "10"), what="stop_timeout"),
+        stop_timeout_s=parse_seconds(merged["stop_timeout"], what="stop_timeout") if "stop_timeout" in merged else None,
         stop_rules=_stop_rules(merged),
         log_max_bytes=parse_log_size(merged.get("log_max_size", "-1")),
         registries=_words(merged.get("registries", "docker.io")),

@@ -66,7 +66,7 @@ class Engine(EngineFacade):
         run_root: Path | str = DEFAULT_RUN_ROOT,
         runtime: str = "",
         runtime_args: tuple[str, ...] = (),
-        stop_timeout_s: float = 10.0,
+        stop_timeout_s: float | None = None,
         stop_rules: StopRules = NOTHING_SAID,
         log_max_bytes: int = 0,
         registries: tuple[str, ...] = ("docker.io",),

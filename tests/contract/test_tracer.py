@@ -132,7 +132,10 @@ def test_killed_while_seized(tracer, number):
 
 @pytest.mark.parametrize("hierarchy", ["freezer", ""])
 def test_s13a_the_container_is_frozen_at_the_exit(tracer, hierarchy):
-    with Cgroup(hierarchy, f"bento-test-{os.getpid()}-exit") as cgroup, Program.python(LEAVES_ONE_BEHIND, "x") as program:
+    with (
+        Cgroup(hierarchy, f"bento-test-{os.getpid()}-exit") as cgroup,
+        Program.python(LEAVES_ONE_BEHIND, "x") as program,
+    ):
         program.line()
         for process in (program.pid, procs.descendants(program.pid)[0].pid):
             cgroup.add(process)

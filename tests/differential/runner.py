@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from differential.workloads import (
     PROGRAMS,
@@ -68,6 +68,7 @@ class Side(NamedTuple):
     seconds: float
     verdict: str
     error: str = ""
+    is_late: bool = False  # it had ended by itself when the stop came: on a busy machine moments slip
 
 
 class Outcome(NamedTuple):
@@ -126,7 +127,7 @@ class Suite:
             outcomes = []
             for case, (plain, bento) in zip(cases, sides, strict=True):
                 outcomes.append(Outcome(case, plain.result(), bento.result()))
-                if tell:
+                if tell and outcomes[-1].mark != "same":
                     print(f"{len(outcomes):4}/{len(cases)} {outcomes[-1].mark:5} {case}", file=sys.stderr, flush=True)
             return outcomes
         finally:
@@ -144,44 +145,49 @@ class Suite:
                 if case.workload.outside:
                     stack.enter_context(_client(case.workload.outside, place))
                     _wait_for(place / "outside-ready")
-                stack.enter_context(self._running(bento, case, name, place))
-                return self._stop(bento, case, name, place, is_plain=is_plain)
+                pidfd = stack.enter_context(self._running(bento, case, name, place))
+                return self._stop(bento, case, name, place, pidfd, is_plain=is_plain)
         except (AssertionError, OSError, subprocess.SubprocessError, ValueError) as error:
             return Side({}, 0.0, "", f"{'plain' if is_plain else 'bento'}: {error}")
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
     @contextlib.contextmanager
-    def _running(self, bento: BentoCli, case: Case, name: str, place: Path) -> Iterator[None]:
+    def _running(self, bento: BentoCli, case: Case, name: str, place: Path) -> Iterator[int]:
+        """Start the container; gives a descriptor of its PID 1, taken while it certainly runs."""
         workload = case.workload
         try:
             bento(
                 "run", "-d", "--name", name, "-w", "/s", "-v", f"{place}:/s", "-v", f"{PROGRAMS}:/p:ro",
                 "-e", f"SH={case.shell}", *workload.run, "host", *workload.words(case.shell),
             )  # fmt: skip
-            yield
+            pidfd = os.pidfd_open(_init_pid(bento, name))
+            try:
+                yield pidfd
+            finally:
+                os.close(pidfd)
         finally:
             removed = bento("rm", "-f", "-v", name, check=False)
             assert removed.returncode == 0 or "no such" in removed.stderr.lower(), str(removed)
 
-    def _stop(self, bento: BentoCli, case: Case, name: str, place: Path, *, is_plain: bool) -> Side:
+    def _stop(
+        self, bento: BentoCli, case: Case, name: str, place: Path, pidfd: int, *, is_plain: bool
+    ) -> Side:  # fmt: skip
         workload = case.workload
         with contextlib.ExitStack() as clients:
-            _wait_for(place / "ready")
+            ready_unix_s = _wait_for(place / "ready")
             if workload.client:
                 clients.enter_context(_client(workload.client, place))
-                _wait_for(place / "client-ready")
+                ready_unix_s = _wait_for(place / "client-ready")
             if workload.session:
                 bento("exec", "-d", name, *workload.session)
-                _wait_for(place / "session-ready")
-            ready = time.monotonic()
-            pidfd = os.pidfd_open(_init_pid(bento, name))
-            clients.callback(os.close, pidfd)
-            time.sleep(max(0.0, ready + case.moment_s - time.monotonic()))
+                ready_unix_s = _wait_for(place / "session-ready")
+            time.sleep(max(0.0, ready_unix_s + case.moment_s - time.time()))
             if workload.late_client:
                 clients.enter_context(_client(workload.late_client, place))
             begun = time.monotonic()
             verdict = ""
+            is_late = _has_ended(pidfd)
             if not is_plain:
                 verdict = self._stop_by_bento(bento, case, name)
             elif self.plain == "bento":
@@ -189,7 +195,7 @@ class Suite:
             else:
                 _stop_plainly(bento, workload, name, pidfd)
             seconds = time.monotonic() - begun
-        return Side(judge_all(workload, place), seconds, verdict)
+        return Side(judge_all(workload, place), seconds, verdict, is_late=is_late or verdict == "already-exited")
 
     def _stop_by_bento(self, bento: BentoCli, case: Case, name: str) -> str:
         workload = case.workload
@@ -230,8 +236,10 @@ def _client(command: str, place: Path) -> Iterator[None]:
             client.kill()
 
 
-def _wait_for(path: Path) -> None:
+def _wait_for(path: Path) -> float:
+    """Wait for a file that the workload makes; return when it was made, which may be a while ago on a busy machine."""
     procs.wait_until(path.exists, timeout_s=READY_S, what=f"the workload's file {path.name}")
+    return path.stat().st_mtime
 
 
 def _init_pid(bento: BentoCli, name: str) -> int:
@@ -241,15 +249,19 @@ def _init_pid(bento: BentoCli, name: str) -> int:
     return pid
 
 
+def _has_ended(pidfd: int, within_s: float = 0.0) -> bool:
+    return bool(select.select([pidfd], [], [], within_s)[0])
+
+
 def _stop_plainly(bento: BentoCli, workload: Workload, name: str, pidfd: int) -> None:
     """Docker's stop: the signal to PID 1, the grace, SIGKILL."""
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, signal.SIGTERM)
     wait_s = workload.grace if workload.grace >= 0 else NEVER_S
-    if not select.select([pidfd], [], [], wait_s)[0]:
+    if not _has_ended(pidfd, wait_s):
         # It may end by itself at this very moment.
         bento("kill", name, check=False)
-        assert select.select([pidfd], [], [], READY_S)[0], f"{name} outlived SIGKILL"
+        assert _has_ended(pidfd, READY_S), f"{name} outlived SIGKILL"
 
 
 # -- the whole suite ------------------------------------------------------------------------------
@@ -323,13 +335,29 @@ def figures(outcomes: Sequence[Outcome]) -> str:
     names = {outcome.case.workload.name for outcome in outcomes}
     losing = {outcome.case.workload.name for outcome in outcomes if outcome.changed(Change.LOST)}
     winning = {outcome.case.workload.name for outcome in outcomes if outcome.changed(Change.WON)}
+    errors = sum(bool(outcome.error) for outcome in outcomes)
+    late = sum(outcome.plain.is_late or outcome.bento.is_late for outcome in outcomes)
     graceful = sum(outcome.bento.verdict in ("graceful", "forwarded", "already-exited") for outcome in outcomes)
     return (
         f"{len(names)} workloads, {len(outcomes)} comparisons, {len(pieces)} pieces of evidence: "
         f"{changes[Change.LOST]} lost by Bento and saved plainly (in {len(losing)} workloads), "
         f"{changes[Change.WON]} saved by Bento and lost plainly (in {len(winning)}), "
-        f"{sum(bool(outcome.error) for outcome in outcomes)} errors; {graceful} stops of Bento were graceful"
+        f"{errors} errors, {late} came too late to mean anything; {graceful} stops of Bento were graceful"
     )
+
+
+def record(outcome: Outcome) -> dict[str, Any]:
+    """A comparison for ``--out``, so that two runs can be compared."""
+    case = outcome.case
+    return {
+        "workload": case.workload.name,
+        "moment_s": case.moment_s,
+        "shell": case.shell,
+        "runtime": case.runtime,
+        "result": outcome.mark.lower(),
+        "plain": outcome.plain._asdict(),
+        "bento": outcome.bento._asdict(),
+    }
 
 
 def has_failed(outcomes: Sequence[Outcome]) -> bool:
@@ -346,8 +374,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=8, metavar="N", help="so many stops at a time (default 8)")
     parser.add_argument("--plain", choices=["outside", "bento"], default="outside", help="what makes the plain stop")
     parser.add_argument("--stop-flag", action="append", default=[], metavar="FLAG", help="one more for Bento's stop")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write what each stop saved, as JSON")
     parser.add_argument("--strict", action="store_true", help="a verdict that a workload does not name fails too")
     return parser
+
+
+def _has_scope() -> bool:
+    helped = subprocess.run(
+        [sys.executable, "-m", "bento", "stop", "--help"], capture_output=True, text=True, check=True
+    )
+    return "--scope" in helped.stdout
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -363,8 +399,15 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"differential: no workload is named {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     workloads = [w for w in workloads if w.name in (chosen.names or [w.name]) and (w.is_short or not chosen.short)]
+    if chosen.plain == "bento" and not _has_scope():
+        print("differential: this bento stop has no --scope; use --plain outside", file=sys.stderr)
+        return 2
+    for workload in workloads:
+        if workload.missing:
+            print(f"left out: {workload.name} needs {', '.join(workload.missing)}", file=sys.stderr)
+    workloads = [workload for workload in workloads if not workload.missing]
     reaper.run_under_reaper()
-    # Whoever ends the runner ends it in order: its containers are removed.
+    # SIGTERM is an end in order, as Ctrl-C is: the containers are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     session = Path(tempfile.mkdtemp(prefix="bt-", dir=scratch.writable_by_overlay()))
     base = session / "t0"
@@ -373,15 +416,21 @@ def main(words: Sequence[str] | None = None) -> int:
     suite = Suite(base, plain=chosen.plain, stop_flags=chosen.stop_flag)
     watch.roots += suite.roots
     begun = time.monotonic()
+    outcomes: list[Outcome] = []
     try:
         cases = plan(workloads, moments=1 if chosen.short else chosen.moments, is_full=chosen.full)
         outcomes = suite.run(cases, jobs=chosen.jobs, tell=True)
+    except KeyboardInterrupt:
+        print("differential: ended before it was done", file=sys.stderr)
+        return 130
     finally:
         left = watch.leaks() + watch.files()
         if left:
             print("left behind:\n  " + "\n  ".join(left), file=sys.stderr)
             watch.sweep()
         leaks.remove_tree(session)
+    if chosen.out:
+        chosen.out.write_text(json.dumps([record(outcome) for outcome in outcomes], indent=1) + "\n")
     print(table(outcomes), f"in {time.monotonic() - begun:.0f} s")
     is_bad = has_failed(outcomes) or bool(left) or (chosen.strict and any(o.is_unexpected for o in outcomes))
     return 1 if is_bad else 0

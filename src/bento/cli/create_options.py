@@ -112,7 +112,7 @@ def _configure_life(parser: argparse.ArgumentParser) -> None:
         help="a container started before it, stopped after it",
     )
     add("--stop-signal", metavar="SIG", help="what stop sends (default: the image's, or SIGTERM)")
-    add("--stop-timeout", metavar="S", help="grace in seconds; -1: never kill (default 10)")
+    add("--stop-timeout", metavar="S", help="grace in seconds; -1: never kill (default 10, with --system 90)")
     add("--stop-method", metavar="M", help=f"how stop asks PID 1: {', '.join(methods.NAMES)}")
     add("--stop-command", metavar="CMD", help="what stop runs inside (method exec)")
 

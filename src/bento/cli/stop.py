@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bento.cli import stop_options
 from bento.cli.context import Context, complain, say, tell_person
@@ -106,6 +107,7 @@ def _chosen(args: argparse.Namespace, context: Context, unreadable: list[StateCo
 class Result(Struct, frozen=True, kw_only=True):
     """What became of one container, for --format json."""
 
+    id: str  # "" when there is no such container
     name: str
     report: StopReport | None
     error: str | None
@@ -142,7 +144,8 @@ class _Progress:
             if not (self.args.ignore and message.code in _IGNORED):
                 tell_person(f"bento: {message.error}")
                 self.status = max(self.status, message.exit_code)
-        self.results.append(Result(name=message.name, report=message.report, error=message.error or None))
+        result = Result(id=message.id, name=message.name, report=message.report, error=message.error or None)
+        self.results.append(result)
         if not self.args.no_wait:
             self.status = max(self.status, _tell(self.args, message))
 
@@ -150,9 +153,9 @@ class _Progress:
 def _stop(context: Context, refs: list[str], options: StopOptions, emit: Emit, *, wants_phases: bool) -> None:
     def on_outcome(outcome: StopOutcome) -> None:
         if outcome.error is not None:
-            emit(failed(outcome.name, outcome.error, outcome.report))
+            emit(replace(failed(outcome.name, outcome.error, outcome.report), id=outcome.id))
         else:
-            emit(Message(kind="ended", name=outcome.name, report=outcome.report))
+            emit(Message(kind="ended", id=outcome.id, name=outcome.name, report=outcome.report))
 
     def on_phase(now: StopProgress) -> None:
         emit(Message(kind="phase", name=now.name, phase=now.phase, until_s=now.until_s))

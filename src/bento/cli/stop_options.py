@@ -15,7 +15,11 @@ from bento.units import parse_seconds, parse_signal
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
-        "-t", "--time", "--timeout", metavar="S", help="grace in seconds; 0 kills now, -1 never (default 10)"
+        "-t",
+        "--time",
+        "--timeout",
+        metavar="S",
+        help="grace in seconds; 0 kills now, -1 never (default 10, system containers 90)",
     )
     parser.add_argument("--force", action="store_true", help="kill at once, as -t 0 does; also what is paused")
     parser.add_argument("-s", "--signal", metavar="SIG", help="the stop signal, such as TERM, SIGQUIT, RTMIN+3")

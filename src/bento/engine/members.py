@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bento import clock
 from bento.engine import exec_sessions
+from bento.engine.adopt import may_live
 from bento.engine.looking import helpers_of, look_at
 from bento.engine.report import Endings, exit_code_from
 from bento.engine.sending import Sending
@@ -52,7 +53,8 @@ class Members:
         self._memory: dict[object, object] = {}  # of ``ProcessDriver.examine``, from look to look
         self._sending = Sending(self._end_signal, watch=watch, unwatch=unwatch)
         # In somebody else's PID namespace the kernel does not end the rest with PID 1, so its exit is not the end.
-        self._may_leave_rest = bool(container.spec.pid)
+        # Nor is there an exit to be seen of one that nobody knows.
+        self._may_leave_rest = bool(container.spec.pid) or run.init is None
         self._endings = Endings()
 
     def open_main(self) -> None:
@@ -69,6 +71,8 @@ class Members:
             return False
         if not self._may_leave_rest:
             return True
+        if self._run.init is None:
+            return not may_live(self._parts, self._container_id, self._run)
         if not self.processes.is_empty(self._run):
             return False
         with exec_sessions.none_begins(self._parts, self._container_id):  # who was on the way in is there now
@@ -120,6 +124,9 @@ class Members:
             return MainExited()
         self._endings.kill_began()
         self.processes.kill_all(self._run)
+        if self._run.init is None and self.processes.is_empty(self._run):  # the runtime may know who that is
+            runtime = self._parts.runtime(self._run.runtime)
+            self._sending.follow([runtime.begin_signal(self._container_id, _SIGKILL)])
         return None
 
     def name_stuck(self) -> list[str]:

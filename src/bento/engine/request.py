@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from bento import clock
-from bento.model.container import Container
+from bento.model.container import Container, ContainerSpec
 from bento.model.stop import NOTHING_SAID, AskedBy, Hook, OnPaused, StopRequest, StopRules, first_said
 from bento.stop.inputs import DeadlineMoved
 from bento.stop.methods import SIGNAL, choose
 from bento.units import NO_LIMIT
+
+GRACE_S: Final = 10.0
+SYSTEM_GRACE_S: Final = 90.0
+"""The services of a system container have graces of their own: systemd gives each of them so long."""
 
 
 class StopOptions(StopRules, frozen=True, kw_only=True):
@@ -43,12 +49,24 @@ def deadline_of(request: StopRequest, options: StopOptions) -> DeadlineMoved:
     return DeadlineMoved(deadline_s, extend=options.extend)
 
 
+def default_grace_s(spec: ContainerSpec, configured_s: float | None) -> float:
+    """Return the grace of a container when a call names none (rule S7)."""
+    if spec.stop_timeout_s is not None:
+        return spec.stop_timeout_s
+    if configured_s is not None:
+        return configured_s
+    return SYSTEM_GRACE_S if spec.system else GRACE_S
+
+
 def request_for(
-    container: Container, options: StopOptions, grace_s: float, configured: StopRules = NOTHING_SAID
+    container: Container, options: StopOptions, configured_s: float | None, rules: StopRules = NOTHING_SAID
 ) -> StopRequest:
-    """Merge what was said now with what the container was made with, and the configuration (rules S7, S8)."""
+    """Merge what was said now with what the container was made with (rules S7, S8).
+
+    ``configured_s``: the grace of containers that name none; None where it is not set. ``rules``: the configuration's.
+    """
     request = StopRequest(
-        **first_said(options, container.spec.stop_rules, configured),
+        **first_said(options, container.spec.stop_rules, rules),
         on_paused=options.on_paused,
         kill_timeout_s=options.kill_timeout_s,
         asked_by=options.asked_by,
@@ -57,8 +75,7 @@ def request_for(
         post_stop=container.spec.post_stop + options.post_stop,
         hook_timeout_s=(container.spec.hook_timeout_s if options.hook_timeout_s is None else options.hook_timeout_s),
     )
-    for wanted_s in (container.spec.stop_timeout_s, options.grace_s):
-        grace_s = grace_s if wanted_s is None else wanted_s
+    grace_s = default_grace_s(container.spec, configured_s) if options.grace_s is None else options.grace_s
     number = options.signal if options.signal is not None else container.spec.stop_signal
     if options.on_paused is OnPaused.KILL:
         grace_s = 0.0

@@ -110,7 +110,7 @@ class Target:
         try:
             fresh = self._parts.store.get(container.id)
             if fresh.status is container.status and fresh.run == container.run:
-                self._drive(fresh, lambda session: session.settle(), is_asked=False)
+                self._drive(adopt(self._parts, fresh), lambda session: session.settle(), is_asked=False)
             else:  # settled by somebody, and maybe started again: that is another run, which lives
                 self._end_with(None)
         except (BentoError, OSError) as error:  # such as that it was removed meanwhile

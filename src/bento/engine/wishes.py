@@ -68,7 +68,7 @@ def unheard(container: Container, options: StopOptions) -> str:
     """Say what a caller who joins has named in vain, "" for nothing: a stop under way keeps its own way (rule S5)."""
     if container.intent is None:
         return ""
-    own, wanted = container.intent.request, request_for(container, options, 0.0)
+    own, wanted = container.intent.request, request_for(container, options, None)
     if wanted.is_sigkill:
         return ""
     under_way = f"a stop of container {container.name} is under way already"

@@ -234,6 +234,8 @@ class ProcessEnd(Struct, frozen=True, kw_only=True):
 class StopReport(Struct, frozen=True, kw_only=True):
     """What happened in a stop, kept with the container (rule S23)."""
 
+    id: str = ""  # of the container
+    name: str = ""  # as it was then
     asked_by: AskedBy
     method: str
     signal: str

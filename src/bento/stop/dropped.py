@@ -20,11 +20,12 @@ from bento.stop.signalling import Outcome, left_s, look, look_again, note, signa
 from bento.stop.states import Hold, KillCause, StopState, Wrapped
 from bento.stop.tree import Tree, named
 from bento.stop.wake import NEVER, container_wake, is_at_rest, process_wake
-from bento.stop.wrapping import READS, Way, find_way, is_passive, rest
+from bento.stop.wrapping import READS, Way, find_way, is_passive, not_held_above, rest, waits_on_the_way
 
 STILL_S: Final = 0.01  # nothing has run in looks that far apart
 STEADY_AGE_S: Final = 0.3  # a child so old that its parent still waits for is no step of a loop
 REST_S: Final = 1.0  # without CPU time
+WHY_HELD: Final = "it only waits for what is signalled"
 LOOK_SOON_S: Final = 0.012
 LOOK_YOUNG_S: Final = 0.05  # while it may install its handler at any moment
 LOOK_LATER_S: Final = 0.25
@@ -41,7 +42,7 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
     if state.wrapped.is_begun:
         return _go_on(state, tree, processes, now_s)
     is_told = main.key in state.told  # it has taken the signal and lives on: what is below it is left to it
-    way = None if is_told or not state.request.may_kill else find_way(tree, main, left_s(state, now_s))
+    way = None if is_told or state.deadline_s is None else find_way(tree, main, left_s(state, now_s))
     if way is not None and way.is_open and _receivers(state, tree):
         state = _follow(state, way, now_s)
         if _is_steady(state, way, now_s):
@@ -102,7 +103,7 @@ def _hold(state: StopState, way: Way, now_s: float) -> Outcome:
     if state.request.on_wrapper is OnWrapper.CONTINUE:
         return look_again(replace(state, wrapped=replace(state.wrapped, is_begun=True)), 0.0, now_s), (), None
     state = replace(state, wrapped=replace(state.wrapped, is_begun=True))
-    state, actions = holding.ask_to_hold(state, way.wrappers, "it only waits for what is signalled", now_s)
+    state, actions = holding.ask_to_hold(state, way.wrappers, WHY_HELD, now_s)
     return state, actions, None
 
 
@@ -112,31 +113,42 @@ def _hold(state: StopState, way: Way, now_s: float) -> Outcome:
 def _go_on(state: StopState, tree: Tree, processes: tuple[Process, ...], now_s: float) -> Outcome:
     """The wrappers are held: signal the next program, or end PID 1 when nothing is left that could do anything."""
     wrapped = state.wrapped
-    is_held = state.request.on_wrapper is OnWrapper.CONTINUE or wrapped.wrappers[0] in state.hold.held
-    if not is_held or not _is_as_it_was(state, tree):
+    is_told_alive = any(process.key in state.told for process in processes)
+    loose = _not_held(state, wrapped.wrappers, processes)
+    if loose and is_told_alive and not any(one.key in state.hold.refused for one in loose):
+        state, actions = holding.ask_to_hold(state, loose, WHY_HELD, now_s)  # the tracer or the driver has died
+        return state, actions, None
+    if loose or not _is_as_it_was(state, tree):
         return _begin_anew(state, now_s)
-    alive = {process.key for process in processes}
-    is_waiting = any(key in alive for key in state.told) and not _is_share_over(state, tree, now_s)
-    if is_waiting:
+    if is_told_alive and not _is_share_over(state, tree, now_s):
         return look_again(state, LOOK_LATER_S, now_s), (), None
-    targets = _next_targets(state, tree)
+    targets = _next_targets(state, tree, now_s)
+    keys = tuple(above.key for target in targets for above in tree.ancestors(target) if not above.disposition.receives)
+    loose = _not_held(state, keys, processes)
+    if loose:
+        state, actions = holding.ask_to_hold(state, loose, WHY_HELD, now_s)
+        return state, actions, None
     if targets:
         occasion = Occasion.DEFAULT_ACTION if wrapped.is_idle else Occasion.PROGRAM
         state, actions, _ = signal(state, targets, occasion, now_s)
         return look_again(state, LOOK_LATER_S, now_s), actions, None
-    if any(key in alive for key in state.told):
+    if is_told_alive:
         return look_again(state, LOOK_LATER_S, now_s), (), None
     if state.request.on_wrapper is OnWrapper.CONTINUE:  # it leaves by itself, or goes on to what follows
         return look_again(replace(state, wrapped=Wrapped()), LOOK_LATER_S, now_s), (), None
     return _end_when_still(state, processes, now_s)
 
 
+def _not_held(state: StopState, keys: tuple[Key, ...], processes: tuple[Process, ...]) -> list[Process]:
+    """Return which of these live and are not held, though they should be."""
+    if state.request.on_wrapper is OnWrapper.CONTINUE:
+        return []
+    return [process for process in processes if process.key in keys and process.key not in state.hold.held]
+
+
 def _end_when_still(state: StopState, processes: tuple[Process, ...], now_s: float) -> Outcome:
     """End PID 1 once nothing but what is held could do anything before the deadline."""
     others = tuple(rest(processes, state.hold.held))
-    unread = [process for process in others if process.evidence is None]
-    if unread:
-        return state, (look(state),), None
     wake = container_wake(_evidence(others))
     if wake.in_s >= min(left_s(state, now_s), NEVER):
         return state, (), KillCause.WRAPPED
@@ -160,7 +172,7 @@ def _is_as_it_was(state: StopState, tree: Tree) -> bool:
     return all(key in alive for key in state.wrapped.ends)
 
 
-def _next_targets(state: StopState, tree: Tree) -> list[Process]:
+def _next_targets(state: StopState, tree: Tree, now_s: float) -> list[Process]:
     """Return what is signalled now: first what is waited for, then the others, the newest first, sessions at the end.
 
     A service is mostly started after those that it needs.
@@ -169,10 +181,29 @@ def _next_targets(state: StopState, tree: Tree) -> list[Process]:
     if state.wrapped.is_idle:
         return [process for process in ends if not process.disposition.receives]
     awaited = [process for process in ends if process.disposition.receives]
-    left = _receivers(state, tree)
+    left = [process for process in _receivers(state, tree) if _may_be_told(state, tree, process, now_s)]
+    if awaited and not state.told:
+        return [max(awaited, key=_order)]
     if left:
-        return [max(awaited if awaited and not state.told else left, key=_order)]
-    return [p for p in tree.top_receivers() if p.key in state.watch.sessions and p.key not in state.told]
+        return [max(left, key=_order)]
+    sessions = [p for p in tree.top_receivers() if p.key in state.watch.sessions and p.key not in state.told]
+    return [process for process in sessions if _may_be_told(state, tree, process, now_s)]
+
+
+def _may_be_told(state: StopState, tree: Tree, process: Process, now_s: float) -> bool:
+    """Whether what stands above can be held: it only waits for this process, and has for a while.
+
+    What is at work above is not touched, and what it has started is left to it.
+    """
+    if state.request.on_wrapper is OnWrapper.CONTINUE:
+        return True
+    return all(
+        above.key not in state.hold.refused
+        and waits_on_the_way(tree, above, process)
+        and now_s - watching.idle_since_s(state, above.key) >= STILL_S
+        and process.age_s >= STEADY_AGE_S
+        for above in not_held_above(tree, process, state.hold.held)
+    )
 
 
 def _order(process: Process) -> tuple[bool, Key]:
@@ -198,7 +229,7 @@ def _why_ended(state: StopState, processes: tuple[Process, ...], now_s: float) -
     """Return why the default action is carried out now (rule S14); "" while it is not."""
     tree, request = Tree(processes), state.request
     main = tree.main()
-    is_left_alone = request.on_deaf is OnDeaf.WAIT or not request.may_kill
+    is_left_alone = request.on_deaf is OnDeaf.WAIT or state.deadline_s is None
     if main is None or main.disposition is not Disposition.DROPPED or is_left_alone:
         return ""
     is_young = now_s - state.born_s < request.start_window_s

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from bento.model.stop import Occasion, Scope
 from bento.stop import dropped, last_call, leaving, noting, watching
-from bento.stop.actions import Action, Look, WatchInit
-from bento.stop.holding import TRACER_LIMIT_S
+from bento.stop.actions import Action, Look, Thaw, WatchInit
+from bento.stop.holding import limit_s
 from bento.stop.inputs import Looked
 from bento.stop.process import Disposition, Process
 from bento.stop.signalling import Outcome, is_last_call, look, look_again, signal
@@ -37,7 +37,7 @@ def after_look(state: StopState, look_: Looked, now_s: float) -> Outcome:
     if state.request.scope is Scope.MAIN:
         return _plain(state, processes, now_s)
     if is_last_call(state):
-        if not _has_evidence(processes):
+        if not _is_examined(processes):
             return state, (look(state),), None
         state, actions, _ = last_call.make(state, processes, now_s)
         return look_again(state, LOOK_SOON_S, now_s), actions, None
@@ -59,11 +59,11 @@ def after_look(state: StopState, look_: Looked, now_s: float) -> Outcome:
 
 def traced(state: StopState, now_s: float) -> tuple[StopState, tuple[Action, ...]]:
     """The tracer has answered: PID 1 gets its signal now."""
-    main = state.watch.main
+    main, thawing = state.watch.main, (Thaw(),) if state.hold.thaws else ()
     if main is None or main.key in state.told:
-        return state, ()
+        return state, thawing
     state, actions, _ = signal(state, (main,), Occasion.INIT, now_s)
-    return look_again(state, watching.UNREAD_S, now_s), actions
+    return look_again(state, watching.UNREAD_S, now_s), (*actions, *thawing)
 
 
 def _plain(state: StopState, processes: tuple[Process, ...], now_s: float) -> Outcome:
@@ -85,8 +85,9 @@ def _was_a_guest(state: StopState) -> bool:
     return state.watch.main is not None and not state.watch.main.is_namespace_init
 
 
-def _has_evidence(processes: tuple[Process, ...]) -> bool:
-    return all(process.evidence is not None for process in processes)
+def _is_examined(processes: tuple[Process, ...]) -> bool:
+    """Whether a look shows what threads wait for. Of one that has ended meanwhile it cannot: it may do anything."""
+    return not processes or any(process.evidence is not None for process in processes)
 
 
 def _is_unsure(state: StopState, main: Process, now_s: float) -> bool:
@@ -102,7 +103,7 @@ def _is_unsure(state: StopState, main: Process, now_s: float) -> bool:
 def _begin(state: StopState, main: Process, processes: tuple[Process, ...], now_s: float) -> Outcome:
     """Signal PID 1; where something could be lost with it, or hangs on its child, have the tracer watch it first."""
     if len(processes) > 1 and state.hold.trace is Trace.NONE:
-        if not _has_evidence(processes):
+        if not _is_examined(processes):
             return state, (Look(examine=True),), None
         state, actions = _watch_init(state, main, processes, now_s)
         if actions:
@@ -122,7 +123,7 @@ def _watch_init(
     noting_ = () if main.key in state.told else noting.candidates(processes)
     if not holds_exit and not noting_:
         return state, ()
-    timers = state.timers | {Timer.TRACER_LIMIT: now_s + TRACER_LIMIT_S}
+    timers = state.timers | {Timer.TRACER_LIMIT: now_s + limit_s(state, now_s)}
     state = replace(state, hold=replace(state.hold, trace=Trace.ASKED), timers=timers)
     # Freezing wakes what it freezes, and so blurs what has run since: only where it is needed.
     freezes = any(leaving.would_go_on(state, Tree(processes), process) for process in processes)
@@ -132,7 +133,7 @@ def _watch_init(
 def _told(state: StopState, main: Process, processes: tuple[Process, ...], now_s: float) -> Outcome:
     """PID 1 has the signal, and answers for what it has started. It is watched for what it makes of it."""
     if state.hold.noted:
-        if not _has_evidence(processes):
+        if not _is_examined(processes):
             return state, (look(state),), None
         state, actions, _ = noting.after_look(state, processes, now_s)
         return look_again(state, LOOK_SOON_S, now_s), actions, None

@@ -25,7 +25,8 @@ def kill(state: StopState, cause: KillCause, now_s: float) -> Result:
     state, killing_hook = hooking.cut_short(state, "the time for it was over", now_s)
     state = replace(go(state, Phase.KILLING, "kill", now_s), kill_cause=cause, timers={})
     state = arm_limit(state, now_s)
-    if cause in (KillCause.DEFAULT_ACTION, KillCause.HALTED, KillCause.WRAPPED):
+    is_guest = state.watch.main is not None and not state.watch.main.is_namespace_init
+    if cause in (KillCause.DEFAULT_ACTION, KillCause.HALTED, KillCause.WRAPPED) and not is_guest:
         # PID 1 alone: the kernel ends the rest with it, as it would after the default action of any signal.
         timers = state.timers | {Timer.KILL_AGAIN: now_s + KILL_AGAIN_S}
         return replace(state, timers=timers), (Persist(), KillInit(), *letting_go)

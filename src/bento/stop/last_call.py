@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from bento.model.stop import Occasion
+from bento.model.stop import Occasion, Scope
 from bento.stop import watching
 from bento.stop.process import Disposition, Key, Process
 from bento.stop.signalling import Outcome, left_s, signal
 from bento.stop.states import Mark, StopState
 from bento.stop.tree import Tree
-from bento.stop.wrapping import is_passive, waits_for
+from bento.stop.wrapping import is_passive, waits_on_the_way
 
 
 def lead_s(state: StopState, now_s: float) -> float:
     """Return how long before the deadline the last call goes out; 0: not at all."""
     limit_s = max(0.0, state.deadline_s - now_s) if state.deadline_s is not None else 0.0
     wanted_s = state.request.last_call_s
+    if state.request.scope is Scope.MAIN:
+        return 0.0
     return min(2.0, limit_s / 5) if wanted_s is None else min(wanted_s, limit_s)
 
 
@@ -47,11 +49,13 @@ def _may_be_called(state: StopState, tree: Tree, process: Process, now_s: float)
 def _is_untold(state: StopState, process: Process) -> bool:
     """An exec session is below nothing of the container; any other process has not run since PID 1 got the signal.
 
-    Where PID 1 did not get it, there was nothing to be told.
+    Where PID 1 did not get it, there was nothing to be told. Where it is at its exit, the plain stop would have ended
+    the process by now, told or not.
     """
     main: Key | None = state.watch.main.key if state.watch.main else None
     is_session = process.key in state.watch.sessions
-    return is_session or main not in state.told or watching.is_certainly_untold(state, process)
+    is_left = state.hold.at_exit_s is not None or main not in state.watch.keys
+    return is_session or is_left or main not in state.told or watching.is_certainly_untold(state, process)
 
 
 def _may_act(state: StopState, tree: Tree, above: Process, process: Process, limit_s: float) -> bool:
@@ -60,5 +64,4 @@ def _may_act(state: StopState, tree: Tree, above: Process, process: Process, lim
         return False
     if above.disposition.receives:
         return above.evidence is None or not is_passive(above, limit_s)
-    on_the_way = {process.pid, *(one.pid for one in tree.ancestors(process))}
-    return above.evidence is None or any(child.pid in on_the_way for child in waits_for(tree, above))
+    return above.evidence is None or waits_on_the_way(tree, above, process)

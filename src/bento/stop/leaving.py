@@ -22,11 +22,12 @@ from bento.stop.signalling import Outcome, look, look_again, signal
 from bento.stop.states import KillCause, Mark, StopState, Timer
 from bento.stop.tree import Tree
 from bento.stop.wake import NEVER, process_wake
+from bento.stop.wrapping import not_held_above
 
 IDLE_S: Final = 0.5
 """A process that may have been told by PID 1 gets the signal from Bento after so long without running."""
 GIVEN_UP_S: Final = 1.0
-"""A process that was signalled, has not run for so long, and that no timer, peer or disk can wake, is not waited for."""
+"""A process that was signalled, has not run for so long and can be woken by no timer, peer or disk is not waited for."""
 LOOK_S: Final = 0.1
 _INPUTS: Final = frozenset({"tty", "pipe"})
 NO_DEADLINE_HOLD_S: Final = 10.0
@@ -41,12 +42,18 @@ def begin(state: StopState, now_s: float) -> tuple[StopState, tuple[Action, ...]
         marks=(*state.marks, Mark("exit hold", now_s)),
         timers={name: at for name, at in state.timers.items() if name is not Timer.LOOK},
     )
+    state = arm(state, now_s)
+    return state, (Persist(), look(state))
+
+
+def arm(state: StopState, now_s: float) -> StopState:
+    """Arm the end of the hold, where it is not the deadline; also when that is taken away meanwhile."""
     limit_s = state.request.exit_hold_s
     if limit_s is None and state.deadline_s is None:
         limit_s = NO_DEADLINE_HOLD_S
-    if limit_s is not None:
-        state = replace(state, timers=state.timers | {Timer.EXIT_HOLD: now_s + limit_s})
-    return state, (Persist(), look(state))
+    if limit_s is None or state.hold.at_exit_s is None or Timer.EXIT_HOLD in state.timers:
+        return state
+    return replace(state, timers=state.timers | {Timer.EXIT_HOLD: now_s + limit_s})
 
 
 def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -> Outcome:
@@ -55,14 +62,13 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
     if hold.asked:
         return look_again(state, LOOK_S, now_s), (), None
     is_at_exit = hold.at_exit_s is not None
-    if not hold.is_settled:
-        waiting = [process for process in processes if would_go_on(state, tree, process)]
-        if waiting or is_at_exit:
-            why = "it would have gone on to its next command"
-            state, actions = holding.ask_to_hold(state, waiting, why, now_s, thaw=is_at_exit)
-            return state, actions, None
-        state = replace(state, hold=replace(hold, is_settled=True))
-    receivers = [process for process in tree.top_receivers() if process.key not in state.hold.held]
+    is_frozen = is_at_exit and not hold.is_settled
+    waiting = [p for p in processes if would_go_on(state, tree, p) and p.key not in hold.refused]
+    if waiting or is_frozen:
+        why = "it would have gone on to its next command"
+        state, actions = holding.ask_to_hold(state, waiting, why, now_s, thaw=is_frozen)
+        return state, actions, None
+    receivers = [process for process in tree.top_receivers() if not _is_below_one_that_goes_on(state, tree, process)]
     due = [process for process in receivers if _is_due(state, process, now_s)]
     if due:
         occasion = Occasion.EXIT_HOLD if is_at_exit else Occasion.LEFT_BEHIND
@@ -81,6 +87,11 @@ def would_go_on(state: StopState, tree: Tree, process: Process) -> bool:
     if process.is_main or process.disposition.receives or process.key in state.hold.held:
         return False
     return bool(tree.children(process)) or process.key in state.watch.parents
+
+
+def _is_below_one_that_goes_on(state: StopState, tree: Tree, process: Process) -> bool:
+    """Whether something above could not be held, and would go on to its next command when this one ends."""
+    return any(not above.is_main for above in not_held_above(tree, process, state.hold.held))
 
 
 def _is_due(state: StopState, process: Process, now_s: float) -> bool:

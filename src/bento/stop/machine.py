@@ -2,8 +2,9 @@
 
 Theory. A stop begins with a look, because what a signal does can be read before it is sent. In the grace (``grace``)
 the program is signalled and watched; it ends in the killing phase (``killing``); the observed exit of PID 1, and
-nothing else, leads to the cleaning phase (``cleaning``), whose steps run one after the other, whatever becomes of each. The driver carries out actions in order and may be killed between any two: what must not
-happen twice is in the state that Persist wrote before.
+nothing else, leads to the cleaning phase (``cleaning``), whose steps run one after the other, whatever becomes of each.
+The driver carries out actions in order and may be killed between any two: what must not happen twice is in the state
+that Persist wrote before.
 
 Invariants (part 7 of the stop contract; ``invariants`` checks them in tests):
 1. ``stopped`` follows only from an observed exit.
@@ -12,7 +13,7 @@ Invariants (part 7 of the stop contract; ``invariants`` checks them in tests):
 4. No process gets the stop signal twice, and PID 1 no request by the same method.
 4a. What is held is let go before anything is killed, and when the exit was seen.
 5. From any interruption, Resumed leads to the same end.
-6. A look that shows the container frozen is answered with Thaw.
+6. A look that shows the container frozen is answered with Thaw, or the signal that comes before it is on its way.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from msgspec.structs import replace
 
 from bento.model.stop import StopRequest
 from bento.stop import asking, cleaning, draining, grace, holding, hooking, killing, last_call, leaving, watching
-from bento.stop.actions import Drain, LetGo, Look, Persist, ReportStuck, Result, RunStep, Thaw
+from bento.stop.actions import Action, Drain, LetGo, Look, Persist, ReportStuck, Result, RunStep, Thaw
 from bento.stop.inputs import (
     DeadlineMoved,
     Drained,
@@ -130,13 +131,20 @@ def _looked(state: StopState, shown: Looked, now_s: float) -> Result:
         state = state if was_first else _arm_deadline(state, now_s)
     after_look = asking.after_look if asking.is_in_charge(state) else grace.after_look
     state, actions, cause = after_look(state, shown, now_s)
-    is_ours = state.hold.at_exit_s is not None and not state.hold.is_settled  # the tracer thaws what it froze
-    if shown.is_frozen and not is_ours:
+    if shown.is_frozen and state.hold.trace is Trace.ASKED and not state.signalled:  # pending first, then thawed
+        state = replace(state, hold=replace(state.hold, thaws=True))
+    elif shown.is_frozen and not _is_frozen_for_now(state, actions):
         actions = (*actions, Thaw())
     if cause is not None:
         state, following = killing.kill(state, cause, now_s)
         return state, (*actions, *following)
     return state, actions
+
+
+def _is_frozen_for_now(state: StopState, actions: tuple[Action, ...]) -> bool:
+    """Whether the tracer has frozen it, and thaws it; or the look that decides on the signal is on its way."""
+    is_for_exit = state.hold.at_exit_s is not None and not state.hold.is_settled
+    return is_for_exit or any(isinstance(action, Look) for action in actions)
 
 
 def _from_tracer(
@@ -149,6 +157,8 @@ def _from_tracer(
     if state.phase is not Phase.GRACE:
         return state, (LetGo(),)
     match event:
+        case Traced() if state.hold.trace is not Trace.ASKED:  # after its time: it was told to let everything go
+            return state, ()
         case Traced():
             trace = Trace.OFF if event.error else Trace.ON
             timers = {name: at for name, at in state.timers.items() if name is not Timer.TRACER_LIMIT}
@@ -199,8 +209,9 @@ def _timer_fired(state: StopState, timer: Timer, now_s: float) -> Result:
             return state, (look(state),)
         case Timer.EXIT_HOLD:
             return holding.release_init(state)
-        case Timer.TRACER_LIMIT:
-            return _from_tracer(state, TracerLost("the tracer did not answer"), now_s)
+        case Timer.TRACER_LIMIT:  # it may answer yet, or have done it all without an answer
+            state, actions = _from_tracer(state, TracerLost("the tracer did not answer"), now_s)
+            return state, (LetGo(), *actions)
         case Timer.DEADLINE:
             return killing.kill(state, _deadline_cause(state), now_s)
         case Timer.HOOK_LIMIT:
@@ -231,7 +242,7 @@ def _deadline_moved(state: StopState, event: DeadlineMoved, now_s: float) -> Res
     state = replace(state, deadline_s=wanted)
     if wanted is not None and wanted <= now_s:
         return killing.kill(state, KillCause.ASKED, now_s)
-    state = hooking.deadline_moved(_arm_deadline(state, now_s), now_s)
+    state = leaving.arm(hooking.deadline_moved(_arm_deadline(state, now_s), now_s), now_s)
     return state, (Persist(),) if state.timers or state.is_hooking else (Persist(), look(state))
 
 
@@ -264,7 +275,7 @@ def _main_exited(state: StopState, now_s: float) -> Result:
 
 def _resumed(state: StopState, event: Resumed, now_s: float) -> Result:
     """Go on where the last driver was. Its timers are still right; what was under way is asked for again."""
-    state = holding.lost(state, "the process that drove this stop ended")
+    state = holding.lost(state, "the process that drove this stop ended", is_resumed=True)
     match state.phase:
         case Phase.REQUESTED | Phase.DRAINING | Phase.GRACE | Phase.HOOKING:
             if event.deadline_s is not None and (state.deadline_s is None or event.deadline_s < state.deadline_s):

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from bento.model.stop import Occasion, Signalled
+from bento.model.stop import Occasion, Scope, Signalled
 from bento.stop.actions import Action, Look, Persist, SendSignal
 from bento.stop.process import Process
 from bento.stop.states import KillCause, StopState, Timer
@@ -68,6 +68,8 @@ def look_again(state: StopState, pause_s: float, now_s: float) -> StopState:
 def look(state: StopState) -> Look:
     """Return the next look: with evidence of what can wake wherever a rule may ask for it."""
     main = state.watch.main
+    if state.request.scope is Scope.MAIN:
+        return Look()
     is_plain = main is None or (main.disposition.receives and main.key in state.told)
     needs = not is_plain or state.hold.at_exit_s is not None or bool(state.hold.noted) or is_last_call(state)
     return Look(examine=needs)

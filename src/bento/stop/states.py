@@ -143,6 +143,7 @@ class Hold(Struct, frozen=True, kw_only=True):
     refused: frozenset[Key] = frozenset()  # could not be held: nothing is signalled that these wait for
     noted: tuple[Key, ...] = ()  # have only noted the signal, in front of a child
     at_exit_s: float | None = None  # since when PID 1 is held at its exit
+    thaws: bool = False  # its user had frozen the container: to be thawed once PID 1 has its signal (rule S11)
     is_settled: bool = False  # the others that would go on are held, too, and the container is thawed
 
 

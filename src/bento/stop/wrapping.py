@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from bento.stop.process import Disposition, Process
+from bento.stop.process import Disposition, Key, Process
 from bento.stop.tree import Tree
 from bento.stop.wake import NEVER, process_wake
 
@@ -82,8 +82,7 @@ def find_way(tree: Tree, main: Process, left_s: float) -> Way | None:
         below = waits_for(tree, process) if depth < _DEPTH else []
         if process.disposition.receives:
             ends.append(process)
-            is_soft = all(_is_soft(tree, child, left_s, depth) for child in below)
-            is_open = is_open and is_soft and not is_moving_data(process, left_s)
+            is_open = is_open and _is_soft(tree, process, left_s, depth) and not is_moving_data(process, left_s)
         elif below:
             wrappers.append(process)
             queue += [(child, depth + 1) for child in below]
@@ -93,17 +92,29 @@ def find_way(tree: Tree, main: Process, left_s: float) -> Way | None:
     return Way(tuple(wrappers), tuple(ends), is_open)
 
 
+def not_held_above(tree: Tree, process: Process, held: frozenset[Key]) -> list[Process]:
+    """Return what stands above, does not receive the signal and is not held: it goes on when this one ends."""
+    return [above for above in tree.ancestors(process) if not above.disposition.receives and above.key not in held]
+
+
+def waits_on_the_way(tree: Tree, above: Process, process: Process) -> bool:
+    """Whether a process above only waits for this one, or for what stands between them."""
+    on_the_way = {process.pid, *(one.pid for one in tree.ancestors(process))}
+    return any(child.pid in on_the_way for child in waits_for(tree, above))
+
+
 def _is_soft(tree: Tree, process: Process, left_s: float, depth: int) -> bool:
-    """Whether the end of what stands above costs this process nothing: it receives the signal, or cannot wake.
+    """Whether the end of a process costs nothing that the plain stop would save.
 
-    What waits for a child and receives the signal may be one that passes it on to that child (su, timeout).
+    What receives the signal, and does nothing but wait while it has children, may be one that passes it on to them, or
+    ends them (su, timeout): then each of them has to receive the signal as well, or to be unable to wake.
     """
-    below = waits_for(tree, process) if depth < _DEPTH else []
-    if below:
-        return all(_is_soft(tree, child, left_s, depth + 1) for child in below)
-    return process.disposition.receives or is_passive(process, left_s)
+    if not is_passive(process, left_s):
+        return process.disposition.receives
+    children = tree.children(process) if depth < _DEPTH else []
+    return all(_is_soft(tree, child, left_s, depth + 1) for child in children)
 
 
-def rest(processes: tuple[Process, ...], held: frozenset[tuple[int, int]]) -> Iterator[Process]:
+def rest(processes: tuple[Process, ...], held: frozenset[Key]) -> Iterator[Process]:
     """Yield all that may still run: not what is held."""
     return (process for process in processes if process.key not in held)

@@ -1,5 +1,7 @@
 #!/usr/bin/python3 -BSE
-"""client.py SOCKET FILE [ready=NAME] [verdict=FILE]: keep what a server sends; ``verdict`` is made when it ends."""
+"""client.py SOCKET FILE [ready=NAME] [verdict=FILE] [limit=SECONDS]: keep what a server sends.
+
+``verdict`` is made when the server answers, refuses or hangs up, not when nothing comes for ``limit`` seconds."""
 
 import socket
 
@@ -7,6 +9,7 @@ from common import touch, words
 
 (place, name), options = words()
 with open(name, "w") as file, socket.socket(socket.AF_UNIX) as connection:
+    connection.settimeout(float(options["limit"]) if "limit" in options else None)
     try:
         connection.connect(place)
         first = True
@@ -16,6 +19,8 @@ with open(name, "w") as file, socket.socket(socket.AF_UNIX) as connection:
             if first:
                 touch(options.get("ready"))
                 first = False
+    except TimeoutError:
+        raise SystemExit("nothing came") from None
     except OSError:
         pass
 touch(options.get("verdict"))

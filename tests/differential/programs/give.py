@@ -1,7 +1,8 @@
 #!/usr/bin/python3 -BSE
 """give.py KIND PLACE SECONDS [ready=NAME]: the other side of take.py, run outside of the container.
 
-fifo, socket: gives a whole file in three pieces with pauses; lock: holds the lock for so long.
+fifo, socket: gives a whole file in three pieces with pauses; lock: holds the lock for so long after
+the container is ready.
 """
 
 import fcntl
@@ -16,6 +17,8 @@ if kind == "lock":
     with open(place, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         touch(options.get("ready"))
+        while not os.path.exists("ready"):
+            time.sleep(0.02)
         time.sleep(float(seconds))
 else:
     if kind == "socket":

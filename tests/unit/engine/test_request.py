@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from bento.engine.request import StopOptions, request_for
 from bento.model.container import Container, ContainerSpec
 from bento.model.stop import NOTHING_SAID, OnDeaf, OnWrapper, Scope, StopRequest, StopRules
 
-SAID: dict[str, tuple[object, object, object]] = {
+SAID: dict[str, tuple[Any, Any, Any]] = {
     "scope": (Scope.MAIN, Scope.AUTO, Scope.MAIN),
     "on_wrapper": (OnWrapper.CONTINUE, OnWrapper.HOLD, OnWrapper.CONTINUE),
     "on_deaf": (OnDeaf.WAIT, OnDeaf.END, OnDeaf.IDLE),
@@ -30,7 +31,7 @@ def container(**spec) -> Container:
 
 def request(call=NOTHING_SAID, own=NOTHING_SAID, configured=NOTHING_SAID, **spec) -> StopRequest:
     options = StopOptions(**{name: getattr(call, name) for name in StopRules.__struct_fields__})
-    return request_for(container(stop_rules=own, **spec), options, 10.0, configured)
+    return request_for(container(stop_rules=own, **spec), options, None, configured)
 
 
 def test_every_rule_is_tried_here():

@@ -190,6 +190,30 @@ def test_s07_s08_what_is_said_now_wins_over_the_container_and_that_over_the_defa
     assert request_for(own, StopOptions(on_paused=OnPaused.KILL), 10.0).grace_s == 0.0
 
 
+@pytest.mark.parametrize(
+    ("system", "configured", "own", "said", "expected"),
+    [
+        (False, None, None, None, 10.0),
+        (True, None, None, None, 90.0),
+        (True, 30.0, None, None, 30.0),
+        (True, 30.0, 45.0, None, 45.0),
+        (True, 30.0, 45.0, 0.0, 0.0),
+        (True, None, None, NO_LIMIT, NO_LIMIT),
+    ],
+)
+def test_s07_system_containers_have_a_longer_grace_unless_something_is_said(
+    parts, system, configured, own, said, expected
+):
+    container, _ = parts.server(system=system, stop_timeout_s=own)
+    assert request_for(container, StopOptions(grace_s=said), configured).grace_s == expected
+
+
+def test_s23_the_report_names_its_container(parts):
+    container, _ = parts.server()
+    report = stop(parts).report
+    assert (report.id, report.name) == (container.id, "web")
+
+
 def test_s07_a_grace_of_0_kills(parts):
     container, main = parts.stubborn()
     assert stop(parts, options=NOW).error is None
@@ -607,7 +631,7 @@ def test_s05_who_joins_and_names_kill_means_now(parts):
     ],
 )
 def test_s05_who_joins_is_told_that_the_stop_has_its_own_signal(parts, options, words):
-    _, main = parts.stubborn()
+    parts.stubborn()
     first, begun = _in_thread(parts, StopOptions(grace_s=60.0), [])
     assert begun.wait(10)
     notices: list[str] = []

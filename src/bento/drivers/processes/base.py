@@ -75,6 +75,12 @@ class ProcessDriver(Protocol):
         A runtime does not place a container in every hierarchy; elsewhere it is where its starter was.
         """
 
+    def find_cgroups_of(self, container_id: str) -> dict[str, str]:
+        """Return by controller the directories that have a container's name, whoever is in them."""
+
+    def find_init(self, run: Run) -> ProcessIdentity | None:
+        """Return PID 1 of a run from its cgroups, whatever was recorded; None when it is not to be told."""
+
     def see_all_cgroups(self) -> None:
         """For a process that a monitor has started: undo what hides a hierarchy in the monitor's mount namespace."""
 

@@ -11,7 +11,7 @@ import msgspec
 from bento.drivers.processes.base import Refusal
 from bento.errors import KernelError
 from bento.kernel import pidfd, proc
-from bento.kernel.cgroup import Cgroups, Lodging, controllers, hierarchies, mode
+from bento.kernel.cgroup import Cgroups, Lodging, controllers, hierarchies, mode, named
 from bento.lazy import LazyModule
 from bento.model.container import ProcessIdentity, Run
 from bento.stop import forwarders
@@ -73,6 +73,18 @@ class LinuxProcesses:
         """See ProcessDriver."""
         own = f"/{CGROUP_PREFIX}{container_id}"
         return {name: path for name, path in Cgroups.of_process(pid).paths.items() if path.endswith(own)}
+
+    def find_cgroups_of(self, container_id: str) -> dict[str, str]:
+        """See ProcessDriver."""
+        return named(CGROUP_PREFIX + container_id)
+
+    def find_init(self, run: Run) -> ProcessIdentity | None:
+        """See ProcessDriver. In a shared PID namespace nothing tells it from the others."""
+        members = (proc.read(pid) for pid in Cgroups(run.cgroups).pids())
+        inits = [member for member in members if member and len(member.ns_pids) > 1 and member.ns_pids[-1] == 1]
+        if not inits or not run.shows_processes:
+            return None
+        return self.identify(min(inits, key=lambda member: len(member.ns_pids)).pid)  # others are of nested ones
 
     def see_all_cgroups(self) -> None:
         """See ProcessDriver."""

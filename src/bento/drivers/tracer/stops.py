@@ -61,10 +61,18 @@ class Stops:
         if thread is not None:
             self._forget(thread, why="it has ended")
 
+    def prune(self, tracee: Tracee) -> None:
+        """Forget threads that are not traced any more. One that was killed while it was seized may have told nobody."""
+        for thread in list(tracee.threads.values()):
+            try:
+                os.waitid(os.P_PID, thread.tid, os.WEXITED | os.WNOHANG | os.WNOWAIT | ptrace.WALL)
+            except ChildProcessError:
+                self._forget(thread, why="it has ended")
+
     def stopped(self, tid: int, status: int) -> None:
         """A thread has stopped; ``status`` as waitid has it: the signal, and the event above it."""
         number, event = status & 0xFF, status >> 8
-        thread = self.threads.get(tid) or self._adopt(tid, event)
+        thread = self._adopt(tid) if event == ptrace.EVENT_EXEC else self.threads.get(tid) or self._adopt(tid)
         if thread is None:
             with gone_is_fine():
                 ptrace.detach(tid)  # a process of its own (clone without CLONE_THREAD and SIGCHLD)
@@ -76,25 +84,28 @@ class Stops:
             self._at_trap(thread, number, was_listening=was_listening)
         elif event == ptrace.EVENT_CLONE:
             self._has_cloned(thread)
-        elif event:
-            self._go_on(thread)
+        elif event == ptrace.EVENT_EXEC:
+            self._has_executed(thread)
         elif number == ptrace.SYSCALL_STOP:
             self._at_call(thread)
         else:
             self._at_signal(thread, number)
 
-    def _adopt(self, tid: int, event: int) -> Thread | None:
-        """Return the thread that was started, or has taken over its leader's number, by one that we trace."""
+    def _adopt(self, tid: int) -> Thread | None:
+        """Return the thread that one of ours has started; None: it is of another process."""
         tracee = self.processes.get(process_of(tid))
         if tracee is None:
             return None
-        if event == ptrace.EVENT_EXEC:
-            # All others have ended; the one that has made the call goes on as the leader (ptrace(2)).
-            for old in tracee.threads:
-                self.threads.pop(old, None)
-            tracee.threads.clear()
         thread = self.threads[tid] = tracee.threads[tid] = Thread(tid, tracee)
         return thread
+
+    def _has_executed(self, thread: Thread) -> None:
+        """All others have ended, and this one has taken over its leader's number (ptrace(2), execve)."""
+        thread.acknowledge()  # before that the kernel takes requests for meant for the leader that was (ESRCH)
+        for other in list(thread.tracee.threads.values()):
+            if other is not thread:
+                self._forget(other)
+        self._go_on(thread)
 
     def _go_on(self, thread: Thread, number: int = 0) -> None:
         if thread.tracee.has_let_go:
@@ -111,8 +122,9 @@ class Stops:
         tracee = thread.tracee
         if self._leaving.get(tracee.pid) is thread:
             del self._leaving[tracee.pid]
-        self.threads.pop(thread.tid, None)
-        tracee.threads.pop(thread.tid, None)
+        for table in (self.threads, tracee.threads):
+            if table.get(thread.tid) is thread:  # else another one has taken over its number
+                del table[thread.tid]
         if thread.noting is not None:
             self._noted(thread, only_noted=False)
         if not tracee.threads and self.processes.get(tracee.pid) is tracee:
@@ -235,6 +247,7 @@ class Stops:
         call = None
         with gone_is_fine():
             call = ptrace.entered_call(thread.tid)
+        thread.see_call(call)
         if thread.noting is not None and call is not None:
             only_noted = thread.noting.enter(call)
             if only_noted is not None:

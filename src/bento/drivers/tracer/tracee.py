@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Final
 
 from bento.drivers.tracer.base import Key
-from bento.drivers.tracer.calls import Noting, again, interrupted
+from bento.drivers.tracer.calls import Noting, Patience, again, ends_now, interrupted, patience
 from bento.drivers.tracer.signals import Masks, parse_masks
 from bento.errors import KernelError
 from bento.kernel import proc, ptrace
@@ -38,7 +39,7 @@ class Refused(Exception):
 class Thread:
     """One traced thread. It has stopped and is left so (``is_kept``), or it runs as far as we know."""
 
-    __slots__ = ("is_kept", "is_listening", "noting", "options", "restarted", "tid", "tracee")
+    __slots__ = ("is_kept", "is_listening", "noting", "options", "patience", "restarted", "tid", "tracee")
 
     def __init__(self, tid: int, tracee: Tracee) -> None:
         self.tid, self.tracee = tid, tracee
@@ -47,6 +48,7 @@ class Thread:
         self.is_listening = False  # in a group stop
         self.noting: Noting | None = None
         self.restarted: Registers | None = None  # as they were before its call was made again
+        self.patience: Patience | None = None  # with the call that is made again; until that has returned
 
     def resume(self, number: int = 0) -> None:
         """Let it run on, with this signal. One that is to be held stops again before its program goes on."""
@@ -57,7 +59,7 @@ class Thread:
                 self.options = self.tracee.options
             if self.tracee.is_held:
                 ptrace.interrupt(self.tid)
-            step = ptrace.cont if self.noting is None else ptrace.cont_to_syscall
+            step = ptrace.cont if self.noting is None and self.patience is None else ptrace.cont_to_syscall
             step(self.tid, number)
 
     def keep(self) -> None:
@@ -67,10 +69,12 @@ class Thread:
             if self.options != self.tracee.options:
                 ptrace.set_options(self.tid, self.tracee.options)
                 self.options = self.tracee.options
-        try:
+        self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """Take its stop off the kernel's list. Not for a signal, nor before it is known that the stop is kept."""
+        with suppress(ChildProcessError):
             os.waitid(os.P_PID, self.tid, os.WSTOPPED | os.WNOHANG | ptrace.WALL)
-        except ChildProcessError:
-            return
 
     def masks(self) -> Masks | None:
         """Return its signals; None when it has gone."""
@@ -87,13 +91,41 @@ class Thread:
         with gone_is_fine():
             before = ptrace.registers(self.tid)
             after = again(before)
-            if after is not None:
-                ptrace.set_registers(self.tid, after)
-                self.restarted = before
+            if after is None:
+                return
+            now_mono_s = time.monotonic()
+            if self.patience is None or not self.patience.is_of(before):
+                self.patience = patience(before, now_mono_s, self._memory)
+            elif now_mono_s >= self.patience.until_mono_s:
+                ptrace.set_registers(self.tid, ends_now(before, self.patience))
+                self.patience = None
+                return
+            ptrace.set_registers(self.tid, after)
+            self.restarted = before
+
+    def see_call(self, call: tuple[int, ...] | None) -> None:
+        """It has stopped at the entry of this call, or at the end of one: is it still the one that was made again?"""
+        if self.patience is None:
+            return
+        if call is not None:
+            is_over = call[0] != self.patience.call
+        else:
+            is_over = True
+            with gone_is_fine():
+                is_over = again(ptrace.registers(self.tid)) is None
+        if is_over:
+            self.patience = None
+
+    def _memory(self, address: int, count: int) -> bytes:
+        try:
+            with open(f"/proc/{self.tid}/mem", "rb", buffering=0) as memory:
+                return os.pread(memory.fileno(), count, address)
+        except (OSError, OverflowError):
+            return b""
 
     def interrupt_after_all(self) -> None:
         """A handler is about to run: a call that was to be made again, and has not been yet, ends with EINTR."""
-        before, self.restarted = self.restarted, None
+        before, self.restarted, self.patience = self.restarted, None, None
         if before is None:
             return
         with gone_is_fine():
@@ -218,7 +250,7 @@ def call_of(tid: int) -> bytes:
     return _read(f"/proc/{tid}/syscall")
 
 
-def _seize_thread(tid: int, options: int) -> bool:
+def _seize_thread(tid: int, options: int, tries: int = 5) -> bool:
     """Return whether it is traced by us; False: it has ended, or is past the point where it could be kept."""
     try:
         ptrace.seize(tid, options)
@@ -232,6 +264,8 @@ def _seize_thread(tid: int, options: int) -> bool:
             raise Refused(f"process {status.tracer_pid} traces it") from error
         if error.errno == errno.EPERM and _is_exiting(tid):
             return False
+        if tries:  # it had ended, and by execve another thread has taken over its number
+            return _seize_thread(tid, options, tries - 1)
         raise Refused(os.strerror(error.errno)) from error
     return not _is_exiting(tid)
 

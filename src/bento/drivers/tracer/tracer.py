@@ -246,6 +246,8 @@ class Tracer:
             if waiting.is_due(self._stops.processes):
                 self._waiting.remove(waiting)
                 answer: Answer = waiting.answer
+                for tracee in waiting.tracees:
+                    self._stops.prune(tracee)
                 if isinstance(answer, Released):
                     left = (t.pid for t in waiting.tracees if self._stops.processes.get(t.pid) is t)
                     answer = Released(job=answer.job, unfinished=tuple(left))
