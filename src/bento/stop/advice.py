@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bento.model.stop import StopRequest
+from bento.model.stop import Occasion, StopRequest
 from bento.stop.process import Disposition, Process
 from bento.stop.rehearsal import Rehearsal
 from bento.stop.tree import Tree, entered, is_shell, named, program
@@ -51,7 +51,8 @@ def advice(
             better = f"{program(main)} has a handler for {signal_name(number)}: if that ends it in order"
             found.append(f"{better}, use --stop-signal {_short(number)}")
     tree = Tree(processes)
-    for process in processes:
+    is_said = any(one.occasion is Occasion.FOREGROUND for one in shown.state.signalled)  # by the judgement
+    for process in processes if not is_said else ():
         busy = waits_for(tree, process) if process.evidence is not None else []
         if is_shell(process) and process.disposition is Disposition.HANDLED and busy:
             child = program(busy[-1])

@@ -17,6 +17,7 @@ from bento.stop.signalling import SESSION_SIGNAL
 from bento.stop.states import KillCause
 from bento.stop.tree import Tree, entered, is_shell, named, program
 from bento.stop.verdict import Judgement, judge
+from bento.stop.wrapping import waits_for
 from bento.units import signal_name
 
 _SESSION_SIGNAL: Final = signal_name(SESSION_SIGNAL)
@@ -175,7 +176,7 @@ def _process(
 def _why(process: Process, tree: Tree, name: str) -> str:
     match process.disposition:
         case Disposition.HANDLED if is_shell(process):
-            busy = tree.children(process)
+            busy = waits_for(tree, process) if process.evidence is not None else tree.children(process)
             return f"it has a trap for {name}" + (", which it runs when its foreground child ends" if busy else "")
         case Disposition.HANDLED if program(process) in SWALLOWERS:
             return f"a handler for {name} is set, but node sets one of its own that only gives up: see what it does"
@@ -234,18 +235,16 @@ def _is_passed_on(event: Event, pid: int) -> bool:
 def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsal) -> tuple[StepForecast, ...]:
     names = {process.pid: f"{program(process)} ({process.pid})" for process in processes}
     signal = signal_name(request.signal)
-    steps = _happenings(shown, tuple(event for event in shown.events if event.kind == "drained"), names)
+    before = tuple(event for event in shown.events if _comes_before(event, request))
+    steps = _happenings(shown, before, names)
     if request.grace_s == 0:
         steps.append(StepForecast(0.0, "a grace of 0: no process is signalled"))
     elif not shown.state.signalled and any(event.kind == "end-main" and event.at_s > 0.1 for event in shown.events):
         text = "nothing is sent: PID 1 does not receive the signal, and what is in the container is watched"
         steps.append(StepForecast(0.0, text))
-    hooks = tuple(event for event in shown.events if event.kind == "hook" and event.number < len(request.pre_stop))
-    steps += _happenings(shown, hooks, names)
     steps += _tellings(shown.state.signalled, names, signal)
-    later = tuple(event for event in shown.events if event not in hooks and event.kind != "drained")
-    steps += _happenings(shown, later, names)
-    steps.sort(key=lambda step: step.at_s)  # stable: hooks stand before who is told, and that before who ends
+    steps += _happenings(shown, tuple(event for event in shown.events if event not in before), names)
+    steps.sort(key=lambda step: step.at_s)  # stable: what is held stands before what is signalled, and that before ends
     end_s = shown.state.exited_s if shown.is_over else None
     if any(event.kind in ("end-main", "kill-all") for event in shown.events):  # it is not left to the programs
         return tuple(steps)
@@ -256,6 +255,12 @@ def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsa
     if shown.deadline_s is not None and (end_s is None or end_s < shown.deadline_s):
         steps.append(StepForecast(shown.deadline_s, "the grace is over: SIGKILL to whatever lives on"))
     return tuple(steps)
+
+
+def _comes_before(event: Event, request: StopRequest) -> bool:
+    """Whether an event of the same moment comes before the signal."""
+    is_hook = event.kind == "hook" and event.number < len(request.pre_stop)
+    return is_hook or event.kind in ("drained", "held", "leaving")
 
 
 def _tellings(signalled: tuple[Signalled, ...], names: dict[int, str], signal: str) -> list[StepForecast]:
