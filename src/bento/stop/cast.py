@@ -200,10 +200,9 @@ class Cast:
             gone = [pid for pid in self.alive if pid != process.pid and any(pid == one for one, _ in below)]
             self._bury(gone, "exited", 0)
         if process.is_main and self.holds_exit and kind in _BY_ITSELF and self._leaves_others(process):
-            if self.leaving is None:
-                self.leaving = code
-                self.events.append(Event(now_s, "leaving", (process.pid,)))
-                self.inputs.append(InitLeaving())
+            self.leaving = code
+            self.events.append(Event(now_s, "leaving", (process.pid,)))
+            self.inputs.append(InitLeaving())
             return gone
         if kind != "killed":
             self.events.append(Event(now_s, "ended" if kind == "released" else kind, (process.pid,)))
@@ -234,8 +233,8 @@ class Cast:
     def _let_waiters_leave(self, code: int, now_s: float) -> None:
         due = {pid for _, pid, _, _ in self.due}
         for waiter in self.alive.values():
-            waiting = self._waits_for[waiter.pid]
-            if not waiting or waiting & self.alive.keys() or waiter.pid in self.held or waiter.pid in due:
+            waiting, is_leaving = self._waits_for[waiter.pid], waiter.is_main and self.leaving is not None
+            if not waiting or waiting & self.alive.keys() or waiter.pid in self.held | due or is_leaving:
                 continue
             if is_shell(waiter) and waiter.pid in self._got:
                 self.due.append((now_s + SOON_S, waiter.pid, 0, "trapped"))
