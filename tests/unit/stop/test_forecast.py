@@ -160,7 +160,7 @@ def test_s13_a_supervisor_goes_on_when_its_child_has_ended():
 
 def test_s13a_what_a_shell_at_its_exit_waited_for_may_end():
     found = explain(shell(1, HANDLED), proc(2, HANDLED, "web", under=1, evidence=POLLS), proc(3, HANDLED, under=1))
-    assert found.verdict is Verdict.KILLED
+    assert found.verdict is Verdict.LAST_CALL
     assert found.otherwise == "graceful, if the shell is in its wait builtin and runs its trap at once"
 
 
