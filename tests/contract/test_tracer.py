@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
+import time
 
 import pytest
 
-from bento.drivers.tracer.base import AtExit, LetGo, Released, Watched
+from bento.drivers.tracer.base import AtExit, LetGo, Lost, Released, Watched
 from support import procs
 from support.tracing import Cgroup, Program, Tracing, tracer_of
 
@@ -130,8 +130,9 @@ def test_killed_while_seized(tracer, number):
         assert program.code() == 128 + number
 
 
+@pytest.mark.parametrize("thaws", [True, False])
 @pytest.mark.parametrize("hierarchy", ["freezer", ""])
-def test_s13a_the_container_is_frozen_at_the_exit(tracer, hierarchy):
+def test_s13a_the_container_is_frozen_at_the_exit(tracer, hierarchy, thaws):
     with (
         Cgroup(hierarchy, f"bento-test-{os.getpid()}-exit") as cgroup,
         Program.python(LEAVES_ONE_BEHIND, "x") as program,
@@ -143,11 +144,13 @@ def test_s13a_the_container_is_frozen_at_the_exit(tracer, hierarchy):
         program.send(signal.SIGTERM)
         assert tracer.wait_for(AtExit).is_frozen
         assert cgroup.is_frozen()
-        tracer.thaw(1)
-        procs.wait_until(lambda: not cgroup.is_frozen())
-        assert not program.has_ended(0.1)
+        if thaws:
+            tracer.thaw(1)
+            procs.wait_until(lambda: not cgroup.is_frozen())
+            assert not program.has_ended(0.1)
         release(tracer)
         assert program.code() == 3
+        procs.wait_until(lambda: not cgroup.is_frozen())
 
 
 def test_exec(tracer):
@@ -171,3 +174,34 @@ while True: time.sleep(1)
             release(tracer)
             assert program.code() == 5
             os.close(writer)
+
+
+EXECUTES = """
+import os, sys, threading, time
+def nap():
+    while True: time.sleep(0.0005)
+for _ in range(6): threading.Thread(target=nap, daemon=True).start()
+def again(): os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", os.environ["TEXT"]])
+thread = threading.Thread(target=again); thread.start(); thread.join()
+"""
+
+
+def test_s13a_a_process_with_threads_that_does_nothing_but_execute(tracer, monkeypatch):
+    """execve waits for the threads that we trace, and seize for execve: in the end both go on."""
+    monkeypatch.setenv("TEXT", EXECUTES)
+    with Program.python(EXECUTES) as program:
+        until, rounds, lost = time.monotonic() + 4, 0, 0
+        while time.monotonic() < until or tracer.seen:
+            tracer.watch(1, program.pid, program.start_ticks, hold_exit=True)
+            answer = tracer.wait_for((Watched, Lost))
+            rounds, lost = rounds + 1, lost + isinstance(answer, Lost)
+            if isinstance(answer, Lost):
+                assert "execve" in answer.why
+                continue
+            time.sleep(0.01 * (rounds % 3))
+            tracer.release(1)
+            tracer.wait_for(Released)
+        print(f"{rounds} rounds, {lost} tracers lost")
+        tracer.close()
+        procs.wait_until(lambda: all(tracer_of(int(tid)) == 0 for tid in os.listdir(f"/proc/{program.pid}/task")))
+        assert not program.has_ended()

@@ -94,7 +94,7 @@ class Tracing(ProcessTracer):
         super().__init__()
         self.seen: list[Event] = []
 
-    def wait_for(self, kind: type[_Event], timeout_s: float = 10.0) -> _Event:
+    def wait_for(self, kind: type[_Event] | tuple[type[_Event], ...], timeout_s: float = 10.0) -> _Event:
         """Return the next event of a kind; others stay in ``seen``."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -104,7 +104,7 @@ class Tracing(ProcessTracer):
                     return event
             left_s = deadline - time.monotonic()
             if left_s < 0:
-                raise AssertionError(f"no {kind.__name__} within {timeout_s} s, only {self.seen}")
+                raise AssertionError(f"no {kind} within {timeout_s} s, only {self.seen}")
             select.select([self.fileno()], [], [], left_s)
             self.seen += self.events()
 

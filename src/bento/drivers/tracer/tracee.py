@@ -20,7 +20,7 @@ from bento.kernel.ptrace import Registers
 
 _OPTIONS: Final = ptrace.OPTION_SYSGOOD | ptrace.OPTION_CLONE | ptrace.OPTION_EXEC
 _PF_EXITING: Final = 0x4  # linux/sched.h
-_SEIZE_LIMIT_S: Final = 2.0
+_SEIZE_LIMIT_S: Final = 1.0
 _SIGCHLD_BIT: Final = 1 << (signal.SIGCHLD - 1)
 
 
@@ -53,10 +53,8 @@ class Thread:
     def resume(self, number: int = 0) -> None:
         """Let it run on, with this signal. One that is to be held stops again before its program goes on."""
         self.is_kept = False
+        self.renew_options()
         with gone_is_fine():
-            if self.options != self.tracee.options:
-                ptrace.set_options(self.tid, self.tracee.options)
-                self.options = self.tracee.options
             if self.tracee.is_held:
                 ptrace.interrupt(self.tid)
             step = ptrace.cont if self.noting is None and self.patience is None else ptrace.cont_to_syscall
@@ -65,11 +63,15 @@ class Thread:
     def keep(self) -> None:
         """Leave it where it has stopped. The stop is taken off the list: nothing would be lost with us."""
         self.is_kept = True
-        with gone_is_fine():
-            if self.options != self.tracee.options:
+        self.renew_options()
+        self.acknowledge()
+
+    def renew_options(self) -> None:
+        """Have it traced, it has stopped, as its process is by now."""
+        if self.options != self.tracee.options:
+            with gone_is_fine():
                 ptrace.set_options(self.tid, self.tracee.options)
                 self.options = self.tracee.options
-        self.acknowledge()
 
     def acknowledge(self) -> None:
         """Take its stop off the kernel's list. Not for a signal, nor before it is known that the stop is kept."""
@@ -164,6 +166,14 @@ class Tracee:
     def is_still(self) -> bool:
         """Whether no thread runs: each is kept, or in a group stop."""
         return all(thread.is_kept or thread.is_listening for thread in self.threads.values())
+
+    def hold_at_exit(self) -> None:
+        """Have its threads stop at their exit from now on."""
+        self.hold_exit = True
+        for thread in self.threads.values():
+            if thread.is_kept:
+                thread.renew_options()
+        self.interrupt()  # the others get them when they have stopped
 
     def interrupt(self) -> None:
         """Have every thread stop that runs, as far as we know, or is in a group stop."""
