@@ -1,4 +1,4 @@
-"""The tracer, or who uses it, is killed at any moment: processes go on unharmed, and nothing stays frozen or stopped."""
+"""The tracer, or its client, is killed at any moment: processes go on unharmed, nothing stays frozen or stopped."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from bento.drivers.tracer.base import AtExit, Held, Lost, Noted, Released, Watched
+from bento.drivers.tracer.base import AtExit, Held, Lost, Watched
+
 from support import procs
-from support.tracing import Cgroup, Program, Tracing, children, tracer_of
+from support.tracing import Cgroup, Program, Tracing, tracer_of
 
 ECHOES = """
 import os, signal, sys, time
@@ -56,7 +57,7 @@ def watch(tracer: Tracing, program: Program, **wishes) -> None:
     assert tracer.wait_for(Watched).error == ""
 
 
-def test_s13a_no_signal_is_lost_when_the_tracer_is_killed(tracer):
+def test_no_signal_is_lost_when_the_tracer_is_killed(tracer):
     """A signal in delivery is delivered by the kernel: its stop is looked at, not taken (WNOWAIT)."""
     with Program.python(COUNTS, own_namespace=False) as program:
         assert program.line() == "ready"
@@ -77,7 +78,7 @@ def test_s13a_no_signal_is_lost_when_the_tracer_is_killed(tracer):
 @pytest.mark.parametrize("hierarchy", ["freezer", ""])
 @pytest.mark.parametrize("who", ["tracer", "client"])
 @pytest.mark.parametrize("moment", ["seized", "at-exit", "held", "held-frozen"])
-def test_s13a_killed_at_each_state(hierarchy, who, moment):
+def test_killed_at_each_state(hierarchy, who, moment):
     reader, writer = os.pipe()
     with (
         Cgroup(hierarchy, f"bento-test-{os.getpid()}-killed") as cgroup,
@@ -162,7 +163,7 @@ while True:
 
 
 @pytest.mark.parametrize("text", [STEPPED, POLLS], ids=["noting", "a call made again"])
-def test_s13a_the_tracer_is_killed_while_it_steps_from_call_to_call(tracer, text):
+def test_the_tracer_is_killed_while_it_steps_from_call_to_call(tracer, text):
     """A stop at a system call leaves no SIGTRAP behind (PTRACE_O_TRACESYSGOOD)."""
     reader, writer = os.pipe()
     number = signal.SIGTERM if text is STEPPED else signal.SIGUSR1
@@ -213,7 +214,7 @@ tracer.close()
 """
 
 
-def test_s13a_a_forked_tracer_keeps_nothing_of_its_starter(tmp_path):
+def test_a_forked_tracer_keeps_nothing_of_its_starter(tmp_path):
     """A lock of the engine lasts as long as any copy of its descriptor."""
     done = subprocess.run([sys.executable, "-c", FORKS, tmp_path / "lock"], capture_output=True, text=True, check=False)
     print(done.stdout)
@@ -221,7 +222,7 @@ def test_s13a_a_forked_tracer_keeps_nothing_of_its_starter(tmp_path):
     assert "caller" not in done.stdout
 
 
-def test_s13a_in_a_program_with_threads_the_tracer_is_started_anew():
+def test_in_a_program_with_threads_the_tracer_is_started_anew():
     done = threading.Event()
     thread = threading.Thread(target=done.wait)
     thread.start()

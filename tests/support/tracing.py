@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from bento.drivers.tracer.base import Event
 from bento.drivers.tracer.process import ProcessTracer
+
 from support import procs
 
 _Event = TypeVar("_Event")
@@ -56,6 +57,7 @@ class Program:
         return text.decode().strip()
 
     def is_silent(self, for_s: float = 0.2) -> bool:
+        assert self.outer.stdout is not None
         return not select.select([self.outer.stdout], [], [], for_s)[0]
 
     def send(self, number: int) -> None:

@@ -13,7 +13,16 @@ from typing import Final
 from bento.command import Child, spawn
 from bento.drivers.tracer.base import Event, Key, Lost
 from bento.drivers.tracer.messages import (
-    KEYS_AT_ONCE, PACKET_BYTES, Crashed, Hold, Release, Request, Thaw, Watch, answer_of, pack,
+    KEYS_AT_ONCE,
+    PACKET_BYTES,
+    Crashed,
+    Hold,
+    Release,
+    Request,
+    Thaw,
+    Watch,
+    answer_of,
+    pack,
 )  # fmt: skip
 from bento.drivers.tracer.tracer import be_tracer
 from bento.errors import BentoError, KernelError

@@ -140,7 +140,8 @@ class Tracee:
     """One traced process. ``threads`` is complete: the kernel has us trace each new one from its first step."""
 
     __slots__ = (
-        "exit_code", "has_let_go", "hold_exit", "is_held", "is_init", "job", "note_signal", "pid", "start_ticks", "threads",
+        "exit_code", "has_let_go", "hold_exit", "is_held", "is_init", "job", "note_signal", "pid", "start_ticks",
+        "threads",
     )  # fmt: skip
 
     def __init__(self, job: int, pid: int, start_ticks: int, *, is_init: bool) -> None:
@@ -210,8 +211,9 @@ def check_transparency(status: proc.ProcStatus) -> None:
 
 def seize(tracee: Tracee) -> None:
     """Trace every live thread of it, without stopping any. Raises Refused: then ``tracee.threads`` is to be let go."""
-    # execve waits for the end of its other threads, and seize for execve: should it be us who is to let one of them end,
-    # this ends us, and with that every hold, and both go on. The client hears of it.
+    # execve waits for the end of its other threads, and seize for execve: should it be us who is to let one of them
+    # end, this ends us, and with that every hold, and both go on. The client hears of it. Nothing else wakes a thread
+    # from there: the kernel makes an interrupted seize again (-ERESTARTNOINTR).
     signal.setitimer(signal.ITIMER_REAL, _SEIZE_LIMIT_S)
     try:
         seen: set[int] = set()

@@ -1,8 +1,9 @@
-"""The tracer process: it does nothing but trace. No disk, no children of its own, no way back into what has started it.
+"""The tracer process: it does nothing but trace. No disk, no children of its own, no way back into its starter.
 
-It is one process for all containers, because tracing belongs to one thread, and one of its own, because another thread's
-waitpid(-1) would take the stops. Here waitid(P_ALL) is right: all that it can see is traced. At the end of file of its socket it
-thaws what it has frozen and ends; the kernel then lets everything go where it is, without interrupting what runs.
+It is one process for all containers, because tracing belongs to one thread, and one of its own, because another
+thread's waitpid(-1) would take the stops. Here waitid(P_ALL) is right: all that it can see is traced. At the end of
+file of its socket it thaws what it has frozen and ends; the kernel then lets everything go where it is, without
+interrupting what runs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,16 @@ from msgspec import Struct
 from bento.drivers.tracer.base import Failure, Held, Key, Released, Watched
 from bento.drivers.tracer.freezer import Freezer
 from bento.drivers.tracer.messages import (
-    PACKET_BYTES, Answer, Crashed, Hold, Release, Request, Thaw, Watch, pack, request_of,
+    PACKET_BYTES,
+    Answer,
+    Crashed,
+    Hold,
+    Release,
+    Request,
+    Thaw,
+    Watch,
+    pack,
+    request_of,
 )  # fmt: skip
 from bento.drivers.tracer.stops import Stops
 from bento.drivers.tracer.tracee import Refused, Tracee, check_transparency, look_at, seize
