@@ -63,7 +63,7 @@ class Failure(Struct, frozen=True):
 
 
 class Held(Struct, frozen=True, kw_only=True, tag=True):
-    """The answer to ``hold``. None of ``held`` runs any more of its program, until ``release`` or the tracer's death."""
+    """The answer to ``hold``. None of ``held`` runs more of its program until ``release``, or the tracer's death."""
 
     job: int
     held: tuple[Key, ...]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import _socket
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Final
 
 from bento.command import Child, spawn
@@ -109,24 +109,32 @@ class ProcessTracer:
 
     def close(self) -> None:
         """See ``TracerDriver.close``."""
+        self._end()
+        self._jobs.clear()
+
+    def _end(self) -> int:
+        """Return how it has ended; 0 also when nobody can say."""
         child, self._child = self._child, None
         if child is None:
-            return
+            return 0
         os.close(self._fd)
         self._fd = -1
         self._outbox.clear()
-        self._jobs.clear()
-        with suppress(BentoError):  # killed after the limit, or reaped by the program that we are in
-            child.finish(_END_LIMIT_S)
+        try:
+            return child.finish(_END_LIMIT_S).returncode
+        except BentoError:  # killed after the limit, or reaped by the program that we are in
+            return 0
 
     def _lost(self) -> Lost:
         """The tracer has died. What it may have frozen is thawed here: nobody else knows."""
         jobs, self._jobs = self._jobs, {}
-        self.close()
+        code = self._end()
         for cgroups in jobs.values():
             Cgroups(cgroups).thaw()
         why, self._crash = self._crash, ""
-        return Lost(jobs=tuple(jobs), why=why)
+        if code == -signal.SIGALRM:
+            why = "a process with threads that was to be traced was on its way through execve"
+        return Lost(jobs=tuple(jobs), why=why or (f"killed by signal {-code}" if code < 0 else ""))
 
     def _request(self, request: Request) -> None:
         if self._child is None:
@@ -160,9 +168,14 @@ class ProcessTracer:
 
 def _fork(socket_fd: int) -> Child:
     """A copy of this process, which has one thread, is there at once, with everything loaded."""
-    pid = os.fork()
-    if pid == 0:
-        be_tracer(socket_fd)
+    # No handler of the program that we are in is to run in the copy.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if pid == 0:
+            be_tracer(socket_fd)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return Child([_PROGRAM], pid, None, None)
 
 

@@ -20,7 +20,7 @@ from bento.kernel.ptrace import Registers
 
 _OPTIONS: Final = ptrace.OPTION_SYSGOOD | ptrace.OPTION_CLONE | ptrace.OPTION_EXEC
 _PF_EXITING: Final = 0x4  # linux/sched.h
-_SEIZE_LIMIT_S: Final = 2.0
+_SEIZE_LIMIT_S: Final = 1.0
 _SIGCHLD_BIT: Final = 1 << (signal.SIGCHLD - 1)
 
 
@@ -53,10 +53,8 @@ class Thread:
     def resume(self, number: int = 0) -> None:
         """Let it run on, with this signal. One that is to be held stops again before its program goes on."""
         self.is_kept = False
+        self.renew_options()
         with gone_is_fine():
-            if self.options != self.tracee.options:
-                ptrace.set_options(self.tid, self.tracee.options)
-                self.options = self.tracee.options
             if self.tracee.is_held:
                 ptrace.interrupt(self.tid)
             step = ptrace.cont if self.noting is None and self.patience is None else ptrace.cont_to_syscall
@@ -65,11 +63,15 @@ class Thread:
     def keep(self) -> None:
         """Leave it where it has stopped. The stop is taken off the list: nothing would be lost with us."""
         self.is_kept = True
-        with gone_is_fine():
-            if self.options != self.tracee.options:
+        self.renew_options()
+        self.acknowledge()
+
+    def renew_options(self) -> None:
+        """Have it traced, it has stopped, as its process is by now."""
+        if self.options != self.tracee.options:
+            with gone_is_fine():
                 ptrace.set_options(self.tid, self.tracee.options)
                 self.options = self.tracee.options
-        self.acknowledge()
 
     def acknowledge(self) -> None:
         """Take its stop off the kernel's list. Not for a signal, nor before it is known that the stop is kept."""
@@ -138,7 +140,8 @@ class Tracee:
     """One traced process. ``threads`` is complete: the kernel has us trace each new one from its first step."""
 
     __slots__ = (
-        "exit_code", "has_let_go", "hold_exit", "is_held", "is_init", "job", "note_signal", "pid", "start_ticks", "threads",
+        "exit_code", "has_let_go", "hold_exit", "is_held", "is_init", "job", "note_signal", "pid", "start_ticks",
+        "threads",
     )  # fmt: skip
 
     def __init__(self, job: int, pid: int, start_ticks: int, *, is_init: bool) -> None:
@@ -164,6 +167,14 @@ class Tracee:
     def is_still(self) -> bool:
         """Whether no thread runs: each is kept, or in a group stop."""
         return all(thread.is_kept or thread.is_listening for thread in self.threads.values())
+
+    def hold_at_exit(self) -> None:
+        """Have its threads stop at their exit from now on."""
+        self.hold_exit = True
+        for thread in self.threads.values():
+            if thread.is_kept:
+                thread.renew_options()
+        self.interrupt()  # the others get them when they have stopped
 
     def interrupt(self) -> None:
         """Have every thread stop that runs, as far as we know, or is in a group stop."""
@@ -200,8 +211,9 @@ def check_transparency(status: proc.ProcStatus) -> None:
 
 def seize(tracee: Tracee) -> None:
     """Trace every live thread of it, without stopping any. Raises Refused: then ``tracee.threads`` is to be let go."""
-    # execve waits for the end of its other threads, and seize for execve: should it be us who is to let one of them end,
-    # this ends us, and with that every hold, and both go on. The client hears of it.
+    # execve waits for the end of its other threads, and seize for execve: should it be us who is to let one of them
+    # end, this ends us, and with that every hold, and both go on. The client hears of it. Nothing else wakes a thread
+    # from there: the kernel makes an interrupted seize again (-ERESTARTNOINTR).
     signal.setitimer(signal.ITIMER_REAL, _SEIZE_LIMIT_S)
     try:
         seen: set[int] = set()

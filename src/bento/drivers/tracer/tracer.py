@@ -1,14 +1,16 @@
-"""The tracer process: it does nothing but trace. No disk, no children of its own, no way back into what has started it.
+"""The tracer process: it does nothing but trace. No disk, no children of its own, no way back into its starter.
 
-It is one process for all containers, because tracing belongs to one thread, and one of its own, because another thread's
-waitpid(-1) would take the stops. Here waitid(P_ALL) is right: all that it can see is traced. At the end of file of its socket it
-thaws what it has frozen and ends; the kernel then lets everything go where it is, without interrupting what runs.
+It is one process for all containers, because tracing belongs to one thread, and one of its own, because another
+thread's waitpid(-1) would take the stops. Here waitid(P_ALL) is right: all that it can see is traced. At the end of
+file of its socket it thaws what it has frozen and ends; the kernel then lets everything go where it is, without
+interrupting what runs.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import resource
 import select
 import signal
 import sys
@@ -46,6 +48,7 @@ _SETTLE_MS: Final = 1.0
 _STOPS_AT_ONCE: Final = 64
 """Before the socket is looked at again."""
 
+_SOCKET_FD: Final = 3
 _LOOK: Final = os.WEXITED | os.WSTOPPED | os.WNOHANG | ptrace.WALL
 
 
@@ -221,8 +224,7 @@ class Tracer:
             if tracee.job != job or tracee.has_let_go:
                 raise Refused("it is traced for another job" if tracee.job != job else "it is being let go")
             if hold_exit and not tracee.hold_exit:
-                tracee.hold_exit = True
-                tracee.interrupt()  # options are set at a stop
+                tracee.hold_at_exit()
             return tracee
         status = look_at(pid, start_ticks)
         check_transparency(status)
@@ -269,7 +271,10 @@ class Tracer:
 
 
 def be_tracer(socket_fd: int) -> NoReturn:
-    """Be the tracer process, from a fork of a process with one thread, or as a program. Never returns."""
+    """Be the tracer process, from a fork of a process with one thread, or as a program. Never returns.
+
+    Signals may be blocked before, so that none ends it, or runs a handler of the caller's, before it is on its own.
+    """
     try:
         gc.freeze()  # what a fork has inherited is not walked through: each page touched would be copied
         with suppress(PermissionError):  # it leads one already: it was spawned so
@@ -279,15 +284,11 @@ def be_tracer(socket_fd: int) -> NoReturn:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        # At once: a lock of the engine (flock) lasts as long as any copy of its descriptor.
-        os.dup2(socket_fd, 3, inheritable=False)
-        os.closerange(4, 1 << 30)
-        null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        for fd in (0, 1, 2):
-            os.dup2(null_fd, fd)
-        os.close(null_fd)
+        _keep_only(socket_fd)
         os.chdir("/")  # holds no mount
-        tracer = Tracer(3)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        tracer = Tracer(_SOCKET_FD)
         try:
             tracer.serve()
         except BaseException as error:
@@ -295,6 +296,19 @@ def be_tracer(socket_fd: int) -> NoReturn:
             raise
     finally:
         os._exit(0)
+
+
+def _keep_only(socket_fd: int) -> None:
+    """Close everything else, at once: a lock of the engine (flock) lasts as long as any copy of its descriptor."""
+    os.dup2(socket_fd, _SOCKET_FD, inheritable=False)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > _SOCKET_FD:
+            with suppress(OSError):  # the one that listed them
+                os.close(int(name))
+    null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2):
+        os.dup2(null_fd, fd)
+    os.close(null_fd)
 
 
 if __name__ == "__main__":
