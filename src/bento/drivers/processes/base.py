@@ -76,7 +76,7 @@ class ProcessDriver(Protocol):
         """
 
     def find_cgroups_of(self, container_id: str) -> dict[str, str]:
-        """Return by controller the directories that have a container's name, whoever is in them."""
+        """Return by controller the directories that have a container's name, whatever is in them."""
 
     def find_init(self, run: Run) -> ProcessIdentity | None:
         """Return PID 1 of a run from its cgroups, whatever was recorded; None when it is not to be told."""
