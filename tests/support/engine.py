@@ -21,6 +21,7 @@ from bento.errors import BentoError
 from bento.locks import ContainerLocks
 from bento.model.container import Container, ContainerSpec, ProcessIdentity, Run, Status
 from bento.model.network import Connection
+from bento.model.stop import NOTHING_SAID
 from bento.stop.process import Disposition
 
 
@@ -90,6 +91,7 @@ class FakeParts(Parts):
         self.volumes = LocalVolumes(self.root)
         self.locks = ContainerLocks(self.run_root)
         self.grace_s = 10.0
+        self.stop_rules = NOTHING_SAID
         self.log_max_bytes = 0
         self.helper_argv = ("/nonexistent",)
         self.fake_runtime = InstantRuntime()

@@ -160,7 +160,7 @@ class Target:
         return True
 
     def _request(self, container: Container) -> StopRequest:
-        request = request_for(container, self._call.options, self._parts.grace_s)
+        request = request_for(container, self._call.options, self._parts.grace_s, self._parts.stop_rules)
         schedule = self._call.schedule
         if schedule is None:
             return request

@@ -29,7 +29,7 @@ from bento.errors import (
     WrongState,
 )
 from bento.model.container import Container, Exit, RestartPolicy, Status
-from bento.model.stop import AskedBy, OnPaused, StopIntent, StopReport, StopRequest, Verdict
+from bento.model.stop import AskedBy, OnDeaf, OnPaused, Scope, StopIntent, StopReport, StopRequest, StopRules, Verdict
 from bento.stop import cleaning, machine
 from bento.stop.inputs import Looked
 from bento.stop.process import Disposition
@@ -639,6 +639,33 @@ def test_s05_who_joins_is_told_that_the_stop_has_its_own_signal(parts, options, 
     first.join(10)
     expected = f"a stop of container web is under way already, {words} (to end it now: stop --force)"
     assert notices == ([expected] if words else [])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (StopOptions(scope=Scope.MAIN, exit_hold_s=0.0, grace_s=0.01), "--scope, --exit-hold"),
+        (StopOptions(on_deaf=OnDeaf.WAIT, last_call_all=True, grace_s=0.01), "--deaf, --last-call-all"),
+        (StopOptions(scope=Scope.AUTO, start_window_s=10.0, grace_s=0.01), ""),
+    ],
+)
+def test_s05_who_joins_is_told_what_comes_too_late(parts, options, words):
+    parts.stubborn()
+    first, begun = _in_thread(parts, StopOptions(grace_s=60.0), [])
+    assert begun.wait(10)
+    notices: list[str] = []
+    assert stop_containers(parts, ["web"], options, on_notice=notices.append)[0].error is None
+    first.join(10)
+    assert notices == ([f"a stop of container web is under way already: too late for {words}"] if words else [])
+
+
+def test_s00_the_configuration_says_how_far_a_stop_goes(parts):
+    _, main = parts.stubborn()
+    parts.stop_rules = StopRules(scope=Scope.MAIN)
+    child = parts.processes.add("child", under=main)
+    assert stop(parts, options=StopOptions(grace_s=0.05)).error is None
+    assert [one.comm for one in report_of(parts).signalled] == ["stubborn"]
+    assert child.signals == []
 
 
 def test_s05_it_brings_the_deadline_nearer(parts):
