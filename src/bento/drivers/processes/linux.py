@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bento.drivers.processes import forwarders
 from bento.drivers.processes.base import Refusal
 from bento.errors import KernelError
 from bento.kernel import pidfd, proc
 from bento.kernel.cgroup import Cgroups, Lodging, controllers, hierarchies, mode, named
 from bento.lazy import LazyModule
 from bento.model.container import ProcessIdentity, Run
-from bento.stop import forwarders
 from bento.stop.process import Process, disposition
 
 if TYPE_CHECKING:
