@@ -56,6 +56,7 @@ class Stops:
         tracee.has_let_go, tracee.is_held = True, False
         for thread in list(tracee.threads.values()):
             if thread.is_kept:
+                thread.heed_handlers()
                 self._detach(thread)
         tracee.interrupt()
 

@@ -66,6 +66,11 @@ class Thread:
         self.renew_options()
         self.acknowledge()
 
+    def heed_handlers(self) -> None:
+        """Before it is let go from where it was kept: a handler that is about to run ends its call as ever."""
+        if self.restarted is not None and (masks := self.masks()) is not None and masks.will_handle:
+            self.interrupt_after_all()
+
     def renew_options(self) -> None:
         """Have it traced, it has stopped, as its process is by now."""
         if self.options != self.tracee.options:
@@ -211,20 +216,13 @@ def check_transparency(status: proc.ProcStatus) -> None:
 
 def seize(tracee: Tracee) -> None:
     """Trace every live thread of it, without stopping any. Raises Refused: then ``tracee.threads`` is to be let go."""
-    # execve waits for the end of its other threads, and seize for execve: should it be us who is to let one of them
-    # end, this ends us, and with that every hold, and both go on. The client hears of it. Nothing else wakes a thread
-    # from there: the kernel makes an interrupted seize again (-ERESTARTNOINTR).
-    signal.setitimer(signal.ITIMER_REAL, _SEIZE_LIMIT_S)
-    try:
-        seen: set[int] = set()
-        # A thread that a seized one starts is traced from the first; so this comes to an end.
-        while new := [tid for tid in _tids(tracee.pid) if tid not in seen]:
-            for tid in new:
-                seen.add(tid)
-                if _seize_thread(tid, tracee.options):
-                    tracee.threads[tid] = Thread(tid, tracee)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    seen: set[int] = set()
+    # A thread that a seized one starts is traced from the first; so this comes to an end.
+    while new := [tid for tid in _tids(tracee.pid) if tid not in seen]:
+        for tid in new:
+            seen.add(tid)
+            if _seize_thread(tid, tracee.options):
+                tracee.threads[tid] = Thread(tid, tracee)
     look_at(tracee.pid, tracee.start_ticks)
     if not tracee.threads:
         raise Refused("it has ended")
@@ -264,6 +262,10 @@ def call_of(tid: int) -> bytes:
 
 def _seize_thread(tid: int, options: int, tries: int = 5) -> bool:
     """Return whether it is traced by us; False: it has ended, or is past the point where it could be kept."""
+    # execve waits for the end of its other threads, and seize for execve: should it be us who is to let one of them
+    # end, this ends us, and with that every hold, and both go on. The client hears of it. Nothing else wakes a thread
+    # from there: the kernel makes an interrupted seize again (-ERESTARTNOINTR).
+    signal.setitimer(signal.ITIMER_REAL, _SEIZE_LIMIT_S)
     try:
         ptrace.seize(tid, options)
     except KernelError as error:
@@ -279,6 +281,8 @@ def _seize_thread(tid: int, options: int, tries: int = 5) -> bool:
         if tries:  # it had ended, and by execve another thread has taken over its number
             return _seize_thread(tid, options, tries - 1)
         raise Refused(os.strerror(error.errno)) from error
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
     return not _is_exiting(tid)
 
 
