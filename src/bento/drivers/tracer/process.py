@@ -12,6 +12,7 @@ from typing import Final
 
 from bento.command import Child, spawn
 from bento.drivers.tracer.base import Event, Key, Lost
+from bento.drivers.tracer.main import be_tracer
 from bento.drivers.tracer.messages import (
     KEYS_AT_ONCE,
     PACKET_BYTES,
@@ -24,12 +25,11 @@ from bento.drivers.tracer.messages import (
     answer_of,
     pack,
 )  # fmt: skip
-from bento.drivers.tracer.tracer import be_tracer
 from bento.errors import BentoError, KernelError
 from bento.kernel.cgroup import Cgroups
 
 _END_LIMIT_S: Final = 2.0
-_PROGRAM: Final = "bento.drivers.tracer.tracer"
+_PROGRAM: Final = "bento.drivers.tracer.main"
 
 
 class ProcessTracer:
