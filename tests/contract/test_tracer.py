@@ -200,7 +200,7 @@ leave(7) if sys.argv[1] == "leader" else (gate.wait(), time.sleep(9))
 
 @pytest.mark.parametrize("place", ["leader", "other"])
 def test_threads_that_end_all_at_once(tracer, place):
-    for _ in range(25):
+    for _ in range(10):
         reader, writer = os.pipe()
         with Program(["python3", "-I", "-S", "-c", ENDS_AT_ONCE, place], stdin=reader) as program:
             os.close(reader)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bento.drivers.tracer.base import AtExit, Held, LetGo, Noted, Released, Watched
+from bento.drivers.tracer.base import AtExit, Held, LetGo, Lost, Noted, Released, Watched
 
 from support import procs
 from support.tracing import Program, Tracing, children, tracer_of
@@ -116,6 +116,29 @@ def test_signals_wait_for_a_held_process(tracer):
         assert program.is_silent(0.4)
         tracer.release(1)
         assert program.line() == "told"
+
+
+@pytest.mark.parametrize("ending", ["tracer killed", "released", "continued and released"])
+def test_a_stop_signal_queues_behind_a_hold(tracer, ending):
+    """So that a held process stays where it is also when the tracer dies; SIGCONT takes it out of the queue again."""
+    with Program(["/bin/sh", "-c", "echo ready; sleep 0.3; echo on; sleep 60"]) as program:
+        assert program.line() == "ready"
+        hold(tracer, program.pid)
+        program.send(signal.SIGSTOP)
+        assert program.state() == "t"
+        if ending == "continued and released":
+            program.send(signal.SIGCONT)
+        if ending == "tracer killed":
+            tracer.kill()
+            tracer.wait_for(Lost)
+        else:
+            tracer.release(1)
+            tracer.wait_for(Released)
+        if ending == "continued and released":
+            assert program.line() == "on"
+        else:
+            procs.wait_until(lambda: program.state() == "T")
+            assert program.is_silent(0.5)
 
 
 def test_a_watched_process_can_be_held_and_a_stopped_one(tracer):

@@ -19,6 +19,8 @@ from bento.drivers.tracer.base import AtExit, Held, Lost, Watched
 from support import procs
 from support.tracing import Cgroup, Program, Tracing, tracer_of
 
+ROUNDS = int(os.environ.get("BENTO_TEST_ROUNDS", "25"))
+
 ECHOES = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: os._exit(3))
@@ -62,11 +64,11 @@ def test_no_signal_is_lost_when_the_tracer_is_killed(tracer):
     with Program.python(COUNTS, own_namespace=False) as program:
         assert program.line() == "ready"
         lost = 0
-        for round_number in range(60):
+        for round_number in range(ROUNDS):
             watch(tracer, program)
             for _ in range(100):
                 program.send(signal.SIGRTMIN)
-            time.sleep(round_number * 0.0001)
+            time.sleep(round_number * 0.006 / ROUNDS)
             tracer.kill()
             program.send(signal.SIGRTMIN + 1)  # of a higher number: comes after all of the others
             lost += 100 - int(program.line())
@@ -169,11 +171,11 @@ def test_the_tracer_is_killed_while_it_steps_from_call_to_call(tracer, text):
     number = signal.SIGTERM if text is STEPPED else signal.SIGUSR1
     with Program(["python3", "-I", "-S", "-c", text], own_namespace=False, stdin=reader) as program:
         assert program.line() == "ready"
-        for round_number in range(60):
+        for round_number in range(ROUNDS):
             watch(tracer, program, note_signal=signal.SIGTERM)
             for _ in range(20):
                 program.send(number)
-            time.sleep(round_number * 0.00005)
+            time.sleep(round_number * 0.003 / ROUNDS)
             tracer.kill()
             os.write(writer, b"\n")
             program.line()

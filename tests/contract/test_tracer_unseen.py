@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from bento.drivers.tracer.base import AtExit, LetGo, Released, Watched
+from bento.drivers.tracer.base import AtExit, Held, LetGo, Released, Watched
 from bento.kernel import ptrace
 
 from support import procs
@@ -128,6 +128,24 @@ def test_a_stream_of_ignored_signals_does_not_keep_a_call_for_ever(tracer, name)
             result, error, duration = program.line().split()
             assert [result, error] in (["0", "-"], ["-1", "EAGAIN"])
             assert 480 <= int(duration) < 1300
+        os.close(writer)
+
+
+@needs_registers
+@pytest.mark.parametrize("number", [0, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_call_goes_on_after_a_hold_unless_a_handler_has_run(tracer, number):
+    reader, writer = os.pipe()
+    with Program(["python3", "-I", "-S", "-c", LIBC + CALLS["epoll_wait"] + WAITS], stdin=reader) as program:
+        os.close(reader)
+        os.write(writer, b"\n")
+        assert program.line() == "in"
+        tracer.hold(1, [program.key])
+        assert tracer.wait_for(Held).held == (program.key,)
+        if number:
+            program.send(number)
+        assert program.is_silent(0.7)
+        release(tracer)
+        assert program.line().split()[:2] == (["-1", "EINTR"] if number == signal.SIGUSR2 else ["0", "-"])
         os.close(writer)
 
 

@@ -21,17 +21,9 @@ from bento.drivers.tracer.base import AtExit, LetGo, Noted
 from bento.drivers.tracer.calls import Noting, fault_again, parse_call
 from bento.drivers.tracer.freezer import Freezer
 from bento.drivers.tracer.messages import Answer
+from bento.drivers.tracer.seizing import Prospect, belongs, call_of, look_around, process_of
 from bento.drivers.tracer.signals import Verdict, judge
-from bento.drivers.tracer.tracee import (
-    Prospect,
-    Thread,
-    Tracee,
-    belongs,
-    call_of,
-    gone_is_fine,
-    look_around,
-    process_of,
-)
+from bento.drivers.tracer.tracee import Thread, Tracee, gone_is_fine
 from bento.kernel import ptrace
 
 _BREAKPOINT = b"\xcc"
@@ -56,6 +48,7 @@ class Stops:
         tracee.has_let_go, tracee.is_held = True, False
         for thread in list(tracee.threads.values()):
             if thread.is_kept:
+                thread.heed_handlers()
                 self._detach(thread)
         tracee.interrupt()
 

@@ -1,4 +1,4 @@
-"""The tracer process: it does nothing but trace. No disk, no children of its own, no way back into its starter.
+"""The loop of the tracer process, which does nothing but trace.
 
 It is one process for all containers, because tracing belongs to one thread, and one of its own, because another
 thread's waitpid(-1) would take the stops. Here waitid(P_ALL) is right: all that it can see is traced. At the end of
@@ -8,16 +8,13 @@ interrupting what runs.
 
 from __future__ import annotations
 
-import gc
 import os
-import resource
 import select
 import signal
-import sys
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Final, NoReturn
+from typing import Final
 
 from msgspec import Struct
 
@@ -35,8 +32,9 @@ from bento.drivers.tracer.messages import (
     pack,
     request_of,
 )  # fmt: skip
+from bento.drivers.tracer.seizing import Refused, check_transparency, look_at, seize
 from bento.drivers.tracer.stops import Stops
-from bento.drivers.tracer.tracee import Refused, Tracee, check_transparency, look_at, seize
+from bento.drivers.tracer.tracee import Tracee
 from bento.kernel import ptrace
 
 _ANSWER_LIMIT_S: Final = 0.02
@@ -48,7 +46,6 @@ _SETTLE_MS: Final = 1.0
 _STOPS_AT_ONCE: Final = 64
 """Before the socket is looked at again."""
 
-_SOCKET_FD: Final = 3
 _LOOK: Final = os.WEXITED | os.WSTOPPED | os.WNOHANG | ptrace.WALL
 
 
@@ -268,48 +265,3 @@ class Tracer:
             return
         except (BrokenPipeError, ConnectionResetError):
             self._outbox.clear()  # the end of file is seen in the next turn
-
-
-def be_tracer(socket_fd: int) -> NoReturn:
-    """Be the tracer process, from a fork of a process with one thread, or as a program. Never returns.
-
-    Signals may be blocked before, so that none ends it, or runs a handler of the caller's, before it is on its own.
-    """
-    try:
-        gc.freeze()  # what a fork has inherited is not walked through: each page touched would be copied
-        with suppress(PermissionError):  # it leads one already: it was spawned so
-            os.setsid()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        _keep_only(socket_fd)
-        os.chdir("/")  # holds no mount
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        tracer = Tracer(_SOCKET_FD)
-        try:
-            tracer.serve()
-        except BaseException as error:
-            tracer.tell_crash(error)
-            raise
-    finally:
-        os._exit(0)
-
-
-def _keep_only(socket_fd: int) -> None:
-    """Close everything else, at once: a lock of the engine (flock) lasts as long as any copy of its descriptor."""
-    os.dup2(socket_fd, _SOCKET_FD, inheritable=False)
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > _SOCKET_FD:
-            with suppress(OSError):  # the one that listed them
-                os.close(int(name))
-    null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for fd in (0, 1, 2):
-        os.dup2(null_fd, fd)
-    os.close(null_fd)
-
-
-if __name__ == "__main__":
-    be_tracer(int(sys.argv[1]))
