@@ -26,6 +26,8 @@ else:  # only a person who stops several looks at it
 
 _NOT_GRACEFUL = 4
 _INTERRUPTED = 130
+_EVIDENCE = ("nothing in the container could wake", "a listener at rest", "PID 1 is held until")
+"""How the notes begin that say what a stop has seen of each process. They are long, and stand in the report."""
 _IGNORED = (AlreadyStopped.code, NotFound.code)
 
 
@@ -198,7 +200,8 @@ def describe(name: str, report: StopReport) -> str:
     if report.remedy:
         line += f"; to do: {report.remedy}"
     for note in report.notes:
-        line += f"; {note}"
+        if not note.startswith(_EVIDENCE):
+            line += f"; {note}"
     if report.is_slow:
         line += f" (slow: over half of its {report.grace_s:g} s)"
     return line

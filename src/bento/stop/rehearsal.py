@@ -1,27 +1,18 @@
 """A stop rehearsed: the machine itself, driven in virtual time against a model of the container. Pure.
 
 No rule of the stop is in here: what is signalled, when, and what follows is what ``machine`` does with what it is
-shown. Only how programs take it is assumed, and that is the whole of this model:
-
-- a program that receives the signal ends at once, and ends what it has started;
-- an init or another forwarder passes it on to its first child, and leaves with that child's status;
-- a shell with a trap notes it while it waits for a child, and runs the trap, or leaves, when that has ended;
-- what has only the default action dies of it; what ignores the signal, or does not receive it, goes on;
-- what is held does not go on, and PID 1 can be held at its exit;
-- inits that want another signal (systemd, runit) go on, too;
-- ports are closed at once, and hooks succeed at once, but for a sleep, which takes its time.
+shown. Only how programs take it is assumed (``cast``). Besides, the tracer answers at once, ports are closed at once,
+and hooks succeed at once, but for a sleep, which takes its time.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, assert_never
+from typing import assert_never
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from bento.model.stop import StopRequest
-from bento.model.waits import Evidence, ThreadWait
+from bento.model.stop import ProcessEnd, StopRequest
 from bento.stop import machine
 from bento.stop.actions import (
     Action,
@@ -42,55 +33,22 @@ from bento.stop.actions import (
     Thaw,
     WatchInit,
 )
+from bento.stop.cast import Assumed, Cast, Event
 from bento.stop.inputs import (
     Drained,
     HeldBack,
     HookDone,
     Identified,
     InitAnswered,
-    InitLeaving,
     Input,
-    Looked,
     MainExited,
     SignalledExited,
-    SignalNoted,
     StepDone,
     TimerFired,
     Traced,
 )
-from bento.stop.methods import HALTED_CODE, METHODS, SIGNAL
-from bento.stop.process import Disposition, Key, Process
+from bento.stop.process import Process
 from bento.stop.states import FINAL, StopState, Timer
-from bento.stop.tree import Tree, is_shell, program
-from bento.stop.verdict import SIGKILL_STATUS
-from bento.stop.wrapping import waits_for
-
-SOON_S: Final = 0.001  # what "at once" takes
-SWALLOWERS: Final = frozenset({"node", "nodejs"})
-"""They set a handler of their own that only gives up: it looks like one of the program's."""
-_FORWARDERS: Final = frozenset(
-    {"tini", "tini-static", "catatonit", "docker-init", "podman-init", "dumb-init", "s6-svscan"}
-    | {"su", "sudo", "timeout", "runuser", "npm", "yarn", "pnpm", "npx"}
-)
-_SIGKILL: Final = 9
-_BY_NAME: Final[dict[str, str]] = {name: name for name in METHODS} | {"init": "sysvinit"}
-_ENDS_ON: Final = {"systemd": frozenset({37, 38, 2}), "runit": frozenset({30, 2})}
-"""Inits that do something else at other signals: systemd executes itself anew at SIGTERM (systemd(1), SIGNALS)."""
-_UNREAD: Final = Evidence(threads=(ThreadWait(tid=0, state="R"),))
-
-
-def is_forwarder(process: Process) -> bool:
-    """Whether a program is known to pass a signal on to its child. For forecasts alone."""
-    return program(process) in _FORWARDERS or process.comm in _FORWARDERS
-
-
-class Event(Struct, frozen=True):
-    """Something that happens in a rehearsal."""
-
-    at_s: float
-    kind: str  # drained | passed-on | noted | ended | left | held | leaving | thawed | end-main | kill-all | hook
-    pids: tuple[int, ...] = ()
-    number: int = 0  # of the hook
 
 
 class Rehearsal(Struct, frozen=True, kw_only=True):
@@ -98,6 +56,7 @@ class Rehearsal(Struct, frozen=True, kw_only=True):
 
     state: StopState
     events: tuple[Event, ...]
+    ends: tuple[ProcessEnd, ...]
     exit_code: int | None  # of PID 1
     deadline_s: float | None  # when SIGKILL would come, had it not ended
     last_call_s: float | None
@@ -114,157 +73,26 @@ def rehearse(
     *,
     age_s: float,
     is_frozen: bool = False,
-    swallows: bool = False,
+    assumed: Assumed | None = None,
 ) -> Rehearsal:
-    """Run a stop of what one look has shown, at time 0. ``age_s``: of the container.
-
-    ``swallows``: programs known for it (node) drop their handler when told, and live on.
-    """
-    run = _Run(request, _Cast(processes, is_frozen=is_frozen, swallows=swallows), age_s)
+    """Run a stop of what one look has shown, at time 0. ``age_s``: of the container."""
+    run = _Run(request, Cast(processes, is_frozen=is_frozen, assumed=assumed or Assumed()), age_s)
     run.play()
     main = next((process for process in processes if process.is_main), None)
     return Rehearsal(
         state=run.state,
         events=tuple(run.cast.events),
+        ends=run.cast.ends(),
         exit_code=run.cast.codes.get(main.pid) if main else None,
         deadline_s=run.deadline_s,
         last_call_s=run.last_call_s,
     )
 
 
-class _Cast:
-    """The processes, and how they take what they are told."""
-
-    def __init__(self, processes: tuple[Process, ...], *, is_frozen: bool, swallows: bool) -> None:
-        self.alive = {process.pid: process for process in processes}
-        self.codes: dict[int, int] = {}  # of those that have ended
-        self.events: list[Event] = []
-        self.is_frozen = is_frozen
-        self.due: list[tuple[float, int, int, str]] = []  # which ends when, with which code, and the event's kind
-        self.held: set[int] = set()
-        self.holds_exit = False
-        self.leaving: int | None = None  # the exit code of a PID 1 that is held at its exit
-        self.noting: frozenset[Key] = frozenset()
-        self.inputs: list[Input] = []
-        self._swallows = swallows
-        self._waits_for = {process.pid: self._foreground(process) for process in processes}
-
-    def _foreground(self, process: Process) -> frozenset[int]:
-        """What a process waits for, as the kernel says; without that, its children."""
-        tree = Tree(self.alive.values())
-        found = waits_for(tree, process) if process.evidence is not None else tree.children(process)
-        return frozenset(child.pid for child in found)
-
-    def main(self) -> Process | None:
-        return next((process for process in self.alive.values() if process.is_main), None)
-
-    def look(self, *, examine: bool) -> Looked:
-        """Show them, with evidence where it is asked for; what a real look has not brought may do anything."""
-        shown = list(self.alive.values())
-        if examine:
-            shown = [one if one.evidence is not None else replace(one, evidence=_UNREAD) for one in shown]
-        return Looked(tuple(shown), self.is_frozen)
-
-    def method(self) -> str:
-        """Return what PID 1 would be asked by, from its name alone: a rehearsal has no more."""
-        main = self.main()
-        return _BY_NAME.get(main.comm, SIGNAL) if main else SIGNAL
-
-    def ask(self, now_s: float) -> None:
-        """Have an init shut its container down, as one that has nothing to do."""
-        main = self.main()
-        if main is not None:
-            self.due.append((now_s + SOON_S, main.pid, HALTED_CODE, "ended"))
-
-    def signal(self, pid: int, number: int, now_s: float) -> None:
-        """Have a process take a signal. A frozen one takes it when it is thawed, which comes with it."""
-        process = self.alive[pid]
-        waiting = self._waits_for[pid] & self.alive.keys()
-        ends_on = _ENDS_ON.get(process.comm, frozenset({number}))
-        if process.key in self.noting:
-            is_noted = is_shell(process) and bool(waiting)
-            self.inputs.append(SignalNoted(process.key, is_noted))
-        if not process.disposition.receives:
-            if process.disposition is Disposition.DEFAULT:
-                self.due.append((now_s + SOON_S, pid, 128 + number, "ended"))
-        elif is_forwarder(process) and waiting:
-            first = min(waiting, key=lambda child: self.alive[child].key[::-1])
-            self.events.append(Event(now_s, "passed-on", (pid, first)))
-            self.signal(first, number, now_s)
-        elif self._swallows and program(process) in SWALLOWERS:
-            self.alive[pid] = replace(
-                process, disposition=Disposition.DROPPED if process.is_main else Disposition.DEFAULT
-            )
-        elif number in ends_on and not (is_shell(process) and waiting):
-            self.due.append((now_s + SOON_S, pid, 0, "ended"))
-
-    def kill(self, pids: list[int], now_s: float) -> None:
-        self.due += [(now_s, pid, SIGKILL_STATUS, "killed") for pid in pids]
-
-    def let_go(self, now_s: float) -> None:
-        """Nothing is held any more; a PID 1 at its exit ends."""
-        self.held.clear()
-        self.holds_exit = False
-        main = self.main()
-        if self.leaving is not None and main is not None:
-            self.due.append((now_s, main.pid, self.leaving, "released"))
-
-    def next_s(self) -> float | None:
-        return min((due[0] for due in self.due), default=None)
-
-    def advance(self, now_s: float) -> list[int]:
-        """End what is due; return what has ended."""
-        ended: list[int] = []
-        while self.due and (first := min(self.due))[0] <= now_s:
-            self.due.remove(first)
-            _, pid, code, kind = first
-            if pid in self.alive:
-                ended += self._end(pid, code, kind, now_s)
-        return ended
-
-    def _end(self, pid: int, code: int, kind: str, now_s: float) -> list[int]:
-        process = self.alive[pid]
-        if process.is_main and self.holds_exit and kind in ("ended", "left"):
-            if self.leaving is None:
-                self.leaving = code
-                self.events.append(Event(now_s, "leaving", (pid,)))
-                self.inputs.append(InitLeaving())
-            return []
-        self.codes[pid] = code
-        gone = self._gone_with(process)
-        for one in gone:
-            self.alive.pop(one, None)
-        main = self.main()
-        for child in list(self.alive.values()):
-            if child.ppid in gone and main is not None:
-                self.alive[child.pid] = replace(child, ppid=main.pid)
-        if kind != "killed":
-            self.events.append(Event(now_s, "ended" if kind == "released" else kind, (pid,)))
-        for waiter in list(self.alive.values()):
-            waiting = self._waits_for[waiter.pid]
-            if waiting and not waiting & self.alive.keys() and self._leaves(waiter):
-                self.due.append((now_s + SOON_S, waiter.pid, code, "left"))
-        return gone
-
-    def _gone_with(self, process: Process) -> list[int]:
-        """What ends with a process: with PID 1 its whole namespace, with a program what it has started."""
-        if process.is_main:
-            return list(self.alive)
-        if process.disposition.receives and not is_forwarder(process) and not is_shell(process):
-            return [process.pid, *(below for below, _ in Tree(self.alive.values()).below([process.key]))]
-        return [process.pid]
-
-    def _leaves(self, waiter: Process) -> bool:
-        """Whether a process ends when what it waits for has ended. What is held never does."""
-        if waiter.pid in self.held:
-            return False
-        return is_shell(waiter) or is_forwarder(waiter) or (waiter.is_main and not waiter.disposition.receives)
-
-
 class _Run:
     """The machine's driver, as ``engine.session`` is for real processes."""
 
-    def __init__(self, request: StopRequest, cast: _Cast, age_s: float) -> None:
+    def __init__(self, request: StopRequest, cast: Cast, age_s: float) -> None:
         self.cast = cast
         self.now_s = 0.0
         self.state, self._actions = machine.begin(request, now_s=0.0, born_s=-age_s)
@@ -302,7 +130,7 @@ class _Run:
     def _observe(self, ended: list[int]) -> None:
         self._queue.extend(SignalledExited(pid) for pid in ended if pid in self._told)
         self._take_inputs()
-        if self.cast.main() is None and not self._is_main_seen:
+        if self.cast.is_over() and not self._is_main_seen:
             self._is_main_seen = True
             self._queue.append(MainExited())
 
@@ -322,7 +150,7 @@ class _Run:
         for action in actions:
             match action:
                 case Look():
-                    self._queue.append(cast.look(examine=action.examine))
+                    self._queue.append(cast.look(now_s, examine=action.examine))
                 case WatchInit():
                     cast.holds_exit, cast.noting = action.holds_exit, frozenset(action.noting)
                     self._queue.append(Traced())
@@ -344,10 +172,10 @@ class _Run:
                 case KillInit():
                     main = cast.main()
                     cast.events.append(Event(now_s, "end-main", (main.pid,) if main else ()))
-                    cast.kill([main.pid] if main else [], now_s)
+                    cast.kill([main.pid] if main else [], now_s, is_all=False)
                 case KillAll():
                     cast.events.append(Event(now_s, "kill-all", tuple(cast.alive)))
-                    cast.kill(list(cast.alive), now_s)
+                    cast.kill(list(cast.alive), now_s, is_all=True)
                 case Drain():
                     cast.events.append(Event(now_s, "drained"))
                     self._queue.append(Drained())
