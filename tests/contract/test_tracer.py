@@ -135,7 +135,7 @@ def test_killed_while_seized(tracer, number):
 
 @pytest.mark.parametrize("thaws", [True, False])
 @pytest.mark.parametrize("hierarchy", ["freezer", ""])
-def test_the_container_is_frozen_at_the_exit(tracer, hierarchy, thaws):
+def test_s13a_the_container_is_frozen_at_the_exit(tracer, hierarchy, thaws):
     with (
         Cgroup(hierarchy, f"bento-test-{os.getpid()}-exit") as cgroup,
         Program.python(LEAVES_ONE_BEHIND, "x") as program,
