@@ -277,4 +277,6 @@ def _pause_s(state: StopState, processes: tuple[Process, ...], now_s: float) -> 
     limit_s = left_s(state, now_s)
     if all(is_passive(process, limit_s) for process in processes):
         return LOOK_SOON_S
-    return LOOK_YOUNG_S if now_s - state.born_s < state.request.start_window_s else LOOK_LATER_S
+    is_young = now_s - state.born_s < state.request.start_window_s
+    first_s = LOOK_YOUNG_S if is_young else LOOK_LATER_S
+    return max(first_s, min((now_s - state.began_s) / 10, 4 * first_s))  # a look reads much

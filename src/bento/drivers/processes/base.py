@@ -103,7 +103,7 @@ class ProcessDriver(Protocol):
     def examine(
         self, run: Run, processes: tuple[Process, ...], *, tracer: int = 0, memory: Memory | None = None
     ) -> tuple[Process, ...]:
-        """Return the same with what each thread waits for, where that can be read.
+        """Return the same with what each thread waits for; those that have ended meanwhile are left out.
 
         ``processes`` are all of the run. ``memory`` is for the driver: give the same one at each look of a stop.
         """
