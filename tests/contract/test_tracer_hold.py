@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bento.drivers.tracer.base import AtExit, Held, LetGo, Noted, Released, Watched
+from bento.drivers.tracer.base import AtExit, Held, LetGo, Lost, Noted, Released, Watched
+
 from support import procs
 from support.tracing import Program, Tracing, children, tracer_of
 
@@ -27,6 +28,11 @@ def key_of(pid: int) -> tuple[int, int]:
     found = procs.read(pid)
     assert found is not None
     return found.key
+
+
+def state_of(pid: int) -> str:
+    found = procs.read(pid)
+    return found.state if found else ""
 
 
 def hold(tracer: Tracing, *pids: int) -> None:
@@ -49,7 +55,7 @@ ABOVE = {
 
 
 @pytest.mark.parametrize("name", ABOVE)
-def test_s13_a_held_shell_is_not_continued_and_its_parent_sees_nothing(tracer, name):
+def test_a_held_shell_is_not_continued_and_its_parent_sees_nothing(tracer, name):
     if shutil.which(ABOVE[name][0]) is None:
         pytest.skip(f"kernel: no {ABOVE[name][0]} here")
     master, slave = pty.openpty()
@@ -68,16 +74,16 @@ def test_s13_a_held_shell_is_not_continued_and_its_parent_sees_nothing(tracer, n
         procs.wait_until(found, timeout_s=5, what="the shell")
         hold(tracer, shell)
         before = [(p.pid, p.state) for p in above(shell, program.outer.pid)]
-        assert procs.read(shell).state == "t"
+        assert state_of(shell) == "t"
         time.sleep(1.5)
         assert program.is_silent(0)
-        assert procs.read(shell).state == "t"
+        assert state_of(shell) == "t"
         assert [(p.pid, p.state) for p in above(shell, program.outer.pid)] == before
         assert all(state == "S" for _, state in before)
         # Ended while it is held, it ends at once, and what is above goes on as ever.
         os.kill(shell, signal.SIGKILL)
         assert "ended" in tracer.wait_for(LetGo).why
-        procs.wait_until(lambda: procs.read(shell) is None or not procs.read(shell).is_alive, timeout_s=5)
+        procs.wait_until(lambda: state_of(shell) in ("", "Z"), timeout_s=5)
         os.close(master)
 
 
@@ -91,7 +97,7 @@ def above(pid: int, top: int) -> list[procs.Process]:
     return [process for process in found if process is not None]
 
 
-def test_s13_let_go_a_held_process_goes_on(tracer):
+def test_let_go_a_held_process_goes_on(tracer):
     with Program(["/bin/sh", "-c", "sleep 0.3; echo first; sleep 0.3; echo second"]) as program:
         hold(tracer, program.pid)
         assert program.is_silent(0.6)
@@ -102,7 +108,7 @@ def test_s13_let_go_a_held_process_goes_on(tracer):
         assert program.code() == 0
 
 
-def test_s13_signals_wait_for_a_held_process(tracer):
+def test_signals_wait_for_a_held_process(tracer):
     with Program(["/bin/sh", "-c", "trap 'echo told' TERM; echo ready; while :; do sleep 0.1; done"]) as program:
         assert program.line() == "ready"
         hold(tracer, program.pid)
@@ -112,7 +118,30 @@ def test_s13_signals_wait_for_a_held_process(tracer):
         assert program.line() == "told"
 
 
-def test_s13_a_watched_process_can_be_held_and_a_stopped_one(tracer):
+@pytest.mark.parametrize("ending", ["tracer killed", "released", "continued and released"])
+def test_a_stop_signal_queues_behind_a_hold(tracer, ending):
+    """So that a held process stays where it is also when the tracer dies; SIGCONT takes it out of the queue again."""
+    with Program(["/bin/sh", "-c", "echo ready; sleep 0.3; echo on; sleep 60"]) as program:
+        assert program.line() == "ready"
+        hold(tracer, program.pid)
+        program.send(signal.SIGSTOP)
+        assert program.state() == "t"
+        if ending == "continued and released":
+            program.send(signal.SIGCONT)
+        if ending == "tracer killed":
+            tracer.kill()
+            tracer.wait_for(Lost)
+        else:
+            tracer.release(1)
+            tracer.wait_for(Released)
+        if ending == "continued and released":
+            assert program.line() == "on"
+        else:
+            procs.wait_until(lambda: program.state() == "T")
+            assert program.is_silent(0.5)
+
+
+def test_a_watched_process_can_be_held_and_a_stopped_one(tracer):
     with Program(["/bin/sh", "-c", "echo ready; while :; do sleep 0.1; done"]) as program:
         assert program.line() == "ready"
         tracer.watch(1, program.pid, program.start_ticks, hold_exit=True)
@@ -128,7 +157,7 @@ def test_s13_a_watched_process_can_be_held_and_a_stopped_one(tracer):
         assert program.has_ended(5)
 
 
-def test_s13_what_cannot_be_held_is_named(tracer):
+def test_what_cannot_be_held_is_named(tracer):
     with Program(["sleep", "60"]) as program, Program(["sleep", "60"]) as other:
         gone = (program.pid, program.start_ticks - 1)
         tracer.hold(1, [gone, other.key])
@@ -140,10 +169,12 @@ def test_s13_what_cannot_be_held_is_named(tracer):
 
 
 @pytest.mark.parametrize("count", [200])
-def test_s13_threads_without_number(tracer, count):
+def test_threads_without_number(tracer, count):
     text = f"""
 import os, threading, time
-for _ in range({count} - 1): threading.Thread(target=lambda: [time.sleep(0.01) for _ in iter(int, 1)], daemon=True).start()
+def nap():
+    while True: time.sleep(0.01)
+for _ in range({count} - 1): threading.Thread(target=nap, daemon=True).start()
 os.write(1, b"ready\\n")
 time.sleep(0.5); os.write(1, b"on\\n")
 time.sleep(1); os._exit(4)
@@ -188,7 +219,7 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_s13_a_shell_that_has_only_noted_the_signal_is_known(tracer, shell, name):
+def test_a_shell_that_has_only_noted_the_signal_is_known(tracer, shell, name):
     text, expected = SCRIPTS[name]
     reader, writer = os.pipe()
     with Program([*SHELLS[shell], text], stdin=reader) as program:
@@ -206,7 +237,7 @@ def test_s13_a_shell_that_has_only_noted_the_signal_is_known(tracer, shell, name
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_s13_a_shell_that_begins_its_trap_has_not_only_noted_the_signal_and_stays_watched(tracer, shell):
+def test_a_shell_that_begins_its_trap_has_not_only_noted_the_signal_and_stays_watched(tracer, shell):
     text = "trap 'echo trap; sleep 0.3; echo done; exit 5' TERM; echo ready; sleep 60 & wait $!"
     with Program([*SHELLS[shell], text]) as program:
         assert program.line() == "ready"
@@ -224,7 +255,7 @@ def test_s13_a_shell_that_begins_its_trap_has_not_only_noted_the_signal_and_stay
 
 
 @pytest.mark.parametrize("count", [1, 500])
-def test_s13_what_it_costs_to_seize_and_hold(tracer, count):
+def test_what_it_costs_to_seize_and_hold(tracer, count):
     text = f"""
 import os, time
 for _ in range({count} - 1):

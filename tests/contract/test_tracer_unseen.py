@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from bento.drivers.tracer.base import AtExit, LetGo, Released, Watched
+from bento.drivers.tracer.base import AtExit, Held, LetGo, Released, Watched
 from bento.kernel import ptrace
+
 from support import procs
 from support.tracing import Program, Tracing, tracer_of
 
@@ -79,7 +80,7 @@ needs_registers = pytest.mark.skipif(not ptrace.can_restart_calls(), reason="ker
 
 @needs_registers
 @pytest.mark.parametrize("name", CALLS)
-def test_s13a_ignored_signals_do_not_interrupt_a_call(tracer, name):
+def test_ignored_signals_do_not_interrupt_a_call(tracer, name):
     reader, writer = os.pipe()
     with Program(["python3", "-I", "-S", "-c", LIBC + CALLS[name] + WAITS], stdin=reader) as program:
         os.close(reader)
@@ -111,7 +112,7 @@ def test_s13a_ignored_signals_do_not_interrupt_a_call(tracer, name):
 
 @needs_registers
 @pytest.mark.parametrize("name", CALLS)
-def test_s13a_a_stream_of_ignored_signals_does_not_keep_a_call_for_ever(tracer, name):
+def test_a_stream_of_ignored_signals_does_not_keep_a_call_for_ever(tracer, name):
     if name == "recv":
         pytest.skip("kernel: the limit is the socket's, which cannot be seen")
     reader, writer = os.pipe()
@@ -130,7 +131,25 @@ def test_s13a_a_stream_of_ignored_signals_does_not_keep_a_call_for_ever(tracer, 
         os.close(writer)
 
 
-def test_s13a_being_let_go_does_not_interrupt_a_call(tracer):
+@needs_registers
+@pytest.mark.parametrize("number", [0, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_call_goes_on_after_a_hold_unless_a_handler_has_run(tracer, number):
+    reader, writer = os.pipe()
+    with Program(["python3", "-I", "-S", "-c", LIBC + CALLS["epoll_wait"] + WAITS], stdin=reader) as program:
+        os.close(reader)
+        os.write(writer, b"\n")
+        assert program.line() == "in"
+        tracer.hold(1, [program.key])
+        assert tracer.wait_for(Held).held == (program.key,)
+        if number:
+            program.send(number)
+        assert program.is_silent(0.7)
+        release(tracer)
+        assert program.line().split()[:2] == (["-1", "EINTR"] if number == signal.SIGUSR2 else ["0", "-"])
+        os.close(writer)
+
+
+def test_being_let_go_does_not_interrupt_a_call(tracer):
     reader, writer = os.pipe()
     with Program(["python3", "-I", "-S", "-c", LIBC + CALLS["epoll_wait"] + WAITS], stdin=reader) as program:
         os.close(reader)
@@ -145,7 +164,7 @@ def test_s13a_being_let_go_does_not_interrupt_a_call(tracer):
 
 
 @pytest.mark.parametrize("own_namespace", [True, False])
-def test_s13a_a_thousand_signals_in_a_second_arrive(tracer, own_namespace):
+def test_a_thousand_signals_in_a_second_arrive(tracer, own_namespace):
     with Program.python(COUNTS, own_namespace=own_namespace) as program:
         assert program.line() == "ready"
         assert watch(tracer, program).error == ""
@@ -171,7 +190,7 @@ FAULTS = {
     "int3": ("run(b'\\xcc\\xc3')", signal.SIGTRAP),
     "division": ("run(b'\\x31\\xc9\\xf7\\xf1\\xc3')", signal.SIGFPE),
     "bus": (
-        "f = os.memfd_create('x'); os.ftruncate(f, 4096); import mmap; m = mmap.mmap(f, 4096)\n    os.ftruncate(f, 0); m[0]",
+        "f = os.memfd_create('x'); os.ftruncate(f, 4096); m = mmap.mmap(f, 4096); os.ftruncate(f, 0); m[0]",
         signal.SIGBUS,
     ),
     "seccomp": (
@@ -199,7 +218,7 @@ while True: time.sleep(1)
 @needs_registers
 @pytest.mark.parametrize("is_watched", [False, True])
 @pytest.mark.parametrize("name", FAULTS)
-def test_s13a_a_fault_in_a_handler_ends_it(tracer, name, is_watched):
+def test_a_fault_in_a_handler_ends_it(tracer, name, is_watched):
     fault, number = FAULTS[name]
     with Program.python(LIBC + DIES.replace("FAULT", fault)) as program:
         assert program.line() == "ready"
@@ -212,7 +231,7 @@ def test_s13a_a_fault_in_a_handler_ends_it(tracer, name, is_watched):
             assert number.name in tracer.wait_for(LetGo).why
 
 
-def test_s13a_a_fault_that_is_no_inits_is_held_like_any_exit(tracer):
+def test_a_fault_that_is_no_inits_is_held_like_any_exit(tracer):
     with Program.python(LIBC + DIES.replace("FAULT", FAULTS["null"][0]), own_namespace=False) as program:
         assert program.line() == "ready"
         assert watch(tracer, program).error == ""
@@ -230,7 +249,7 @@ while sys.stdin.readline():
 """
 
 
-def test_s13a_a_stop_from_inside_does_not_stop_an_init(tracer):
+def test_a_stop_from_inside_does_not_stop_an_init(tracer):
     reader, writer = os.pipe()
     with Program(["python3", "-I", "-S", "-c", STOPS_ITSELF, "inside"], stdin=reader) as program:
         os.close(reader)
@@ -242,7 +261,7 @@ def test_s13a_a_stop_from_inside_does_not_stop_an_init(tracer):
 
 
 @pytest.mark.parametrize("own_namespace", [True, False])
-def test_s13a_a_stop_from_outside_stops_it_until_it_is_continued(tracer, own_namespace):
+def test_a_stop_from_outside_stops_it_until_it_is_continued(tracer, own_namespace):
     reader, writer = os.pipe()
     argv = ["python3", "-I", "-S", "-c", STOPS_ITSELF, "outside"]
     with Program(argv, own_namespace=own_namespace, stdin=reader) as program:
@@ -269,7 +288,7 @@ def test_s13a_a_stop_from_outside_stops_it_until_it_is_continued(tracer, own_nam
         os.close(writer)
 
 
-def test_s13a_who_waits_for_a_stopped_child_is_told(tracer):
+def test_who_waits_for_a_stopped_child_is_told(tracer):
     """A group stop is its parent's to see, also while it is traced."""
     with Program.python(
         "import time\nprint('on', flush=True)\nwhile True: time.sleep(1)", own_namespace=False
@@ -277,12 +296,18 @@ def test_s13a_who_waits_for_a_stopped_child_is_told(tracer):
         program.line()
         assert watch(tracer, program).error == ""
         program.send(signal.SIGSTOP)
-        assert os.waitid(os.P_PID, program.pid, os.WSTOPPED).si_status == signal.SIGSTOP
+        assert stop_of(program, os.WSTOPPED) == signal.SIGSTOP
         program.send(signal.SIGCONT)
-        assert os.waitid(os.P_PID, program.pid, os.WCONTINUED).si_status == signal.SIGCONT
+        assert stop_of(program, os.WCONTINUED) == signal.SIGCONT
 
 
-def test_s13a_children_of_every_kind_are_left_alone(tracer):
+def stop_of(program: Program, kind: int) -> int:
+    found = os.waitid(os.P_PID, program.pid, kind)
+    assert found is not None
+    return found.si_status
+
+
+def test_children_of_every_kind_are_left_alone(tracer):
     """fork, vfork, posix_spawn and a clone that sends no SIGCHLD."""
     text = (
         LIBC

@@ -44,6 +44,15 @@ CLIENT_S = 6.0
 """How long a client outside may take to see the end of its connection."""
 NEVER_S = 20.0
 """How long the plain stop waits with a grace of -1, before the runner tidies up."""
+_PREPARED_STOP = """
+import pathlib, sys
+from bento.cli import main
+main._load("stop")
+pathlib.Path(sys.argv[1]).touch()
+sys.stdin.readline()
+main.main(sys.argv[2:])
+"""
+"""The command line with its modules loaded: on a busy machine that alone takes longer than a moment of a workload."""
 RUNTIMES = ("crun", "runc")
 
 
@@ -96,10 +105,17 @@ class Outcome(NamedTuple):
         return bool(expected) and not self.error and self.bento.verdict not in {verdict.value for verdict in expected}
 
     @property
+    def is_late(self) -> bool:
+        """One of the stops came when the work was over: this says nothing of how it was stopped."""
+        return self.plain.is_late or self.bento.is_late
+
+    @property
     def mark(self) -> str:
         """One word for the table."""
         if self.error:
             return "ERROR"
+        if self.is_late and not self.changed(Change.LOST):
+            return "late"
         if self.changed(Change.LOST):
             return "LOST"
         return "won" if self.changed(Change.WON) else "same"
@@ -154,18 +170,19 @@ class Suite:
 
     @contextlib.contextmanager
     def _running(self, bento: BentoCli, case: Case, name: str, place: Path) -> Iterator[int]:
-        """Start the container; gives a descriptor of its PID 1, taken while it certainly runs."""
+        """Start the container; gives a descriptor of its PID 1, or -1 when that has ended already."""
         workload = case.workload
         try:
             bento(
                 "run", "-d", "--name", name, "-w", "/s", "-v", f"{place}:/s", "-v", f"{PROGRAMS}:/p:ro",
                 "-e", f"SH={case.shell}", *workload.run, "host", *workload.words(case.shell),
             )  # fmt: skip
-            pidfd = os.pidfd_open(_init_pid(bento, name))
+            pidfd = _open_init(bento, name)
             try:
                 yield pidfd
             finally:
-                os.close(pidfd)
+                if pidfd >= 0:
+                    os.close(pidfd)
         finally:
             removed = bento("rm", "-f", "-v", name, check=False)
             assert removed.returncode == 0 or "no such" in removed.stderr.lower(), str(removed)
@@ -175,35 +192,54 @@ class Suite:
     ) -> Side:  # fmt: skip
         workload = case.workload
         with contextlib.ExitStack() as clients:
-            ready_unix_s = _wait_for(place / "ready")
+            _wait_for(place / "ready")
             if workload.client:
                 clients.enter_context(_client(workload.client, place))
-                ready_unix_s = _wait_for(place / "client-ready")
+                _wait_for(place / "client-ready")
             if workload.session:
                 bento("exec", "-d", name, *workload.session)
-                ready_unix_s = _wait_for(place / "session-ready")
-            time.sleep(max(0.0, ready_unix_s + case.moment_s - time.time()))
+                _wait_for(place / "session-ready")
+            is_outside = is_plain and self.plain == "outside"
+            stopper = None
+            if not is_outside:
+                stopper = clients.enter_context(self._stopper(bento, case, name, place, is_plain))
+            # Now the work begins: what the runner itself had to do first takes no time from it.
+            (place / "go").touch()
+            time.sleep(case.moment_s)
             if workload.late_client:
                 clients.enter_context(_client(workload.late_client, place))
             begun = time.monotonic()
             verdict = ""
             is_late = _has_ended(pidfd)
-            if not is_plain:
-                verdict = self._stop_by_bento(bento, case, name)
-            elif self.plain == "bento":
-                bento("stop", "--scope", "main", "-t", f"{workload.grace:g}", name)
-            else:
+            if stopper is None:
                 _stop_plainly(bento, workload, name, pidfd)
+            else:
+                verdict = _let_stop(stopper, workload)
             seconds = time.monotonic() - begun
         return Side(judge_all(workload, place), seconds, verdict, is_late=is_late or verdict == "already-exited")
 
-    def _stop_by_bento(self, bento: BentoCli, case: Case, name: str) -> str:
+    @contextlib.contextmanager
+    def _stopper(
+        self, bento: BentoCli, case: Case, name: str, place: Path, is_plain: bool
+    ) -> Iterator[subprocess.Popen[str]]:  # fmt: skip
+        """``bento stop``, started and about to stop: it waits for a line."""
         workload = case.workload
         # These containers are a second old, those of users hours: they are treated as such, but for start-ups.
         window = () if workload.is_young else ("--start-window", "0")
-        flags = (*window, *workload.stop, *self.stop_flags)
-        done = bento("stop", "--format", "json", "-t", f"{workload.grace:g}", *flags, name)
-        return str(json.loads(done.stdout)[0]["report"]["verdict"])
+        flags = ("--scope", "main") if is_plain else (*window, *workload.stop, *self.stop_flags)
+        said = place / "stop-ready"
+        with subprocess.Popen(
+            [
+                sys.executable, "-c", _PREPARED_STOP, str(said), *bento.prefix[3:],
+                "stop", "--format", "json", "-t", f"{workload.grace:g}", *flags, name,
+            ],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as stopper:  # fmt: skip
+            try:
+                _wait_for(said)
+                yield stopper
+            finally:
+                stopper.kill()
 
 
 def _lay_out(case: Case, place: Path) -> None:
@@ -236,25 +272,42 @@ def _client(command: str, place: Path) -> Iterator[None]:
             client.kill()
 
 
-def _wait_for(path: Path) -> float:
-    """Wait for a file that the workload makes; return when it was made, which may be a while ago on a busy machine."""
+def _wait_for(path: Path) -> None:
     procs.wait_until(path.exists, timeout_s=READY_S, what=f"the workload's file {path.name}")
-    return path.stat().st_mtime
 
 
-def _init_pid(bento: BentoCli, name: str) -> int:
-    state = bento.state(name)
-    pid = int(state["Pid"])
-    assert pid > 1, f"{name} is {state['Status']}: it ended before it was stopped"
-    return pid
+def _open_init(bento: BentoCli, name: str) -> int:
+    found = bento.inspect(name)
+    pid = int(found["State"]["Pid"])
+    if pid < 2:
+        return -1
+    try:
+        pidfd = os.pidfd_open(pid)
+        cgroup = Path(f"/proc/{pid}/cgroup").read_text()
+    except (ProcessLookupError, FileNotFoundError):
+        return -1
+    # Read after it was opened: so the descriptor is this container's, not that of a later process with the same pid.
+    if found["Id"] in cgroup:
+        return pidfd
+    os.close(pidfd)
+    return -1
+
+
+def _let_stop(stopper: subprocess.Popen[str], workload: Workload) -> str:
+    """Let a prepared ``bento stop`` go on; return its verdict."""
+    out, err = stopper.communicate("\n", READY_S + (workload.grace if workload.grace >= 0 else NEVER_S))
+    assert stopper.returncode == 0, f"stop: exit status {stopper.returncode}: {err}"
+    return str(json.loads(out)[0]["report"]["verdict"])
 
 
 def _has_ended(pidfd: int, within_s: float = 0.0) -> bool:
-    return bool(select.select([pidfd], [], [], within_s)[0])
+    return pidfd < 0 or bool(select.select([pidfd], [], [], within_s)[0])
 
 
 def _stop_plainly(bento: BentoCli, workload: Workload, name: str, pidfd: int) -> None:
     """Docker's stop: the signal to PID 1, the grace, SIGKILL."""
+    if pidfd < 0:
+        return
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, signal.SIGTERM)
     wait_s = workload.grace if workload.grace >= 0 else NEVER_S
@@ -313,7 +366,9 @@ def _details(outcomes: Sequence[Outcome]) -> list[str]:
         "other verdicts than the workload names": [
             f"  {o.case}: {o.bento.verdict}" for o in outcomes if o.is_unexpected
         ],
-        "nothing saved by either at any moment: these prove nothing": [f"  {name}" for name in idle(outcomes)],
+        "nothing saved by either at any moment, or always too late: these prove nothing today": [
+            f"  {name}" for name in idle(outcomes)
+        ],
     }
     for title, found_lines in others.items():
         lines += ["", f"{title}:", *found_lines] if found_lines else []
@@ -321,10 +376,11 @@ def _details(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def idle(outcomes: Sequence[Outcome]) -> list[str]:
-    """The workloads of which no stop has saved anything."""
+    """The workloads of which no stop that came in time has saved anything."""
     best: Counter[str] = Counter()
     for outcome in outcomes:
-        best[outcome.case.workload.name] += sum(outcome.plain.saved.values()) + sum(outcome.bento.saved.values())
+        kept = sum(outcome.plain.saved.values()) + sum(outcome.bento.saved.values())
+        best[outcome.case.workload.name] += 0 if outcome.is_late else kept
     return [name for name, sum_ in best.items() if sum_ == 0]
 
 
@@ -336,7 +392,7 @@ def figures(outcomes: Sequence[Outcome]) -> str:
     losing = {outcome.case.workload.name for outcome in outcomes if outcome.changed(Change.LOST)}
     winning = {outcome.case.workload.name for outcome in outcomes if outcome.changed(Change.WON)}
     errors = sum(bool(outcome.error) for outcome in outcomes)
-    late = sum(outcome.plain.is_late or outcome.bento.is_late for outcome in outcomes)
+    late = sum(outcome.is_late for outcome in outcomes)
     graceful = sum(outcome.bento.verdict in ("graceful", "forwarded", "already-exited") for outcome in outcomes)
     return (
         f"{len(names)} workloads, {len(outcomes)} comparisons, {len(pieces)} pieces of evidence: "

@@ -52,6 +52,7 @@ STOP = HOOKS | {
     "--kill-timeout": NO_SECONDS,
     "--paused": A_CHOICE,
     "--drain": SWITCH,
+    "--force": SWITCH,
 }
 ONCE_MORE = {option: values[:2] for option, values in STOP.items()}
 """Verbs that read the options of a stop by the same function."""
@@ -109,11 +110,12 @@ OTHERS_OF_CREATE = {
 
 COMBINED: dict[str, tuple[tuple[str, ...], ...]] = {
     "stop": (
-        (), ("--extend", "w"), ("--all", "w"), ("--filter", "name=w", "w"), ("--no-such", "w"), ("-t",),
+        (), ("--extend", "w"), ("--force", "-t", "3", "w"), ("--all", "w"), ("--filter", "name=w", "w"),
+        ("--no-such", "w"), ("-t",),
         ("--stop-method", "exec", "w"), ("--stop-method", "signal", "--stop-method", "nope", "w"),
         ("--filter", "name=w", "--stop-method", "exec"),
     ),
-    "restart": ((), ("--extend", "-t", "3", "w"), ("--all",), ("--no-wait", "w")),
+    "restart": ((), ("--force", "-t", "-1", "w"), ("--extend", "-t", "3", "w"), ("--all",), ("--no-wait", "w")),
     "explain": ((), ("--pid", "1", "w"), ("w", "c"), ("--all",), ("--extend", "-t", "3", "w")),
     "report": ((), ("w", "c"), ("--all",)),
     "shutdown": (("w",), ("-t", "3"), ("--all",)),

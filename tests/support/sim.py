@@ -65,6 +65,7 @@ class Driver:
         step_results: what clean-up steps answer, first one first; then success.
         hook_takes: how long each hook runs and how it ends ("" is success), by its number; a missing one takes no time.
         drain_takes: how long it takes to close the ports, and how that ends; None: for ever.
+        checks_journal: whether the state is to survive its journal each time that it is written.
         drains: when it was begun to close them.
         hook_runs: (number, begun at, ended at or None while it runs) of every hook that was begun.
     """
@@ -80,13 +81,14 @@ class Driver:
         step_results: dict[Step, list[tuple[str, bool] | None]] | None = None,
         hook_takes: Sequence[tuple[float, str]] = (),
         drain_takes: tuple[float, str] | None = (0.01, ""),
+        checks_journal: bool = False,
     ) -> None:
         self.world, self.request = world, request
         self.inputs = sorted(inputs, key=lambda item: item[0])
         self.crashes, self.down_s = set(crashes), down_s
         self.step_results = step_results or {}
         self.hook_takes = list(hook_takes)
-        self.drain_takes = drain_takes
+        self.drain_takes, self.checks_journal = drain_takes, checks_journal
         self.drains: list[float] = []
         self._drivers = 1
         self._is_hook_ours = False
@@ -158,7 +160,6 @@ class Driver:
             before = self.state
             self.state, actions = machine.step(before, event, self.world.now_s)
             check_invariants(before, event, self.state, actions)
-            assert msgspec.json.decode(msgspec.json.encode(self.state), type=StopState) == self.state
             self._check(before, event)
             self._carry_out(actions)
             self._observe()
@@ -183,6 +184,8 @@ class Driver:
         match action:
             case Persist():
                 self._journal = msgspec.json.encode(self.state)
+                if self.checks_journal:
+                    assert msgspec.json.decode(self._journal, type=StopState) == self.state
             case Drain():
                 self._drain_ports()
             case Look():

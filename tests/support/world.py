@@ -90,6 +90,7 @@ class Proc:
     ended_children: int = 0
     iteration: int = 0
     deferred: list[Callable[[], None]] = field(default_factory=list)
+    started: list[Proc] = field(default_factory=list)
     got: list[str] = field(default_factory=list)  # what sent it the stop signal
     told_s: float | None = None  # by Bento
     ended: str = ""  # "", own, default, killed, killed-with-main, quit
@@ -123,6 +124,7 @@ class World:
         self.born_s = 1000.0 - age_s
         self.now_s = self.born_s
         self.procs: dict[int, Proc] = {}
+        self._alive: dict[int, Proc] = {}
         self.is_frozen = False
         self.is_guest = is_guest  # PID 1 shares the PID namespace of others
         self.history: list[str] = []
@@ -193,7 +195,9 @@ class World:
             name=does.name or _NAMES.get(does.kind, does.kind), program=iter(()), is_halted=does.is_halted,
             hidden_looks=does.hidden_looks,
         )  # fmt: skip
-        self.procs[proc.pid] = proc
+        self.procs[proc.pid] = self._alive[proc.pid] = proc
+        if parent is not None:
+            parent.started.append(proc)
         if parent is None and not hasattr(self, "main"):
             self.main = proc
         proc.program = program(self, proc)
@@ -212,7 +216,7 @@ class World:
         return proc
 
     def children(self, proc: Proc) -> list[Proc]:
-        return [other for other in self.procs.values() if other.ppid == proc.pid and not other.ended]
+        return [other for other in self._alive.values() if other.ppid == proc.pid]
 
     def below(self, proc: Proc) -> list[Proc]:
         found = self.children(proc)
@@ -221,7 +225,7 @@ class World:
         return found
 
     def alive(self) -> list[Proc]:
-        return [proc for proc in self.procs.values() if not proc.ended]
+        return list(self._alive.values())
 
     def save(self, proc: Proc) -> None:
         self.saved.setdefault(proc.path, self.now_s)
@@ -259,6 +263,7 @@ class World:
 
     def finish(self, proc: Proc, how: str) -> None:
         proc.ended, proc.ended_s = how, self.now_s
+        self._alive.pop(proc.pid, None)
         self.history.append(f"{self.now_s:.3f} {proc.name} {proc.pid} {how}")
         if proc.is_main and not self.is_guest:
             for other in self.alive():
@@ -443,9 +448,9 @@ def _saves(world: World, proc: Proc) -> Iterator[Wait]:
 
 
 def _move(world: World, proc: Proc) -> Iterator[Wait]:
-    yield Wait("work", 0.0)
+    yield Wait("work", 0.1)
     shell = world.procs.get(proc.ppid)
-    before = [one for one in world.procs.values() if shell and one.path.startswith(f"{shell.path}/")]
+    before = shell.started if shell and f"{shell.path}/" in proc.path else []
     if any(one.is_cut or one.ended not in ("", "own") for one in before):
         world.ruined.add(proc.path)
         world.history.append(f"{world.now_s:.3f} mv ruins {proc.path}")
@@ -466,6 +471,7 @@ def _shell(world: World, proc: Proc) -> Iterator[Wait]:
     does = proc.does
     while True:
         proc.iteration += 1
+        yield Wait("work", 0.02)
         for number, command in enumerate(does.runs):
             child = world.spawn(command, proc, f"{proc.path}/{number}#{proc.iteration}")
             if not child.ended:

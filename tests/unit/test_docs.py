@@ -89,7 +89,8 @@ def test_verdicts_and_fields_of_the_report_are_described():
 
 def test_every_rule_is_held_against_what_others_do_and_has_its_tests():
     rules = tomllib.loads(text_of(DOCS / "peers.toml"))
-    numbers = [str(number) for number in range(1, 29)]
+    numbers = [str(number) for number in range(29)]
+    numbers.insert(numbers.index("14"), "13a")
     numbers.insert(numbers.index("18"), "17a")
     assert list(rules) == [f"S{number}" for number in numbers]
     for rule, said in rules.items():

@@ -53,7 +53,7 @@ class Members:
         self._memory: dict[object, object] = {}  # of ``ProcessDriver.examine``, from look to look
         self._sending = Sending(self._end_signal, watch=watch, unwatch=unwatch)
         # In somebody else's PID namespace the kernel does not end the rest with PID 1, so its exit is not the end.
-        # Nor is there an exit to be seen of one that nobody knows.
+        # Of a PID 1 that is not known, no exit is seen either.
         self._may_leave_rest = bool(container.spec.pid) or run.init is None
         self._endings = Endings()
 
@@ -124,7 +124,7 @@ class Members:
             return MainExited()
         self._endings.kill_began()
         self.processes.kill_all(self._run)
-        if self._run.init is None and self.processes.is_empty(self._run):  # the runtime may know who that is
+        if self._run.init is None and self.processes.is_empty(self._run):  # the runtime may know it
             runtime = self._parts.runtime(self._run.runtime)
             self._sending.follow([runtime.begin_signal(self._container_id, _SIGKILL)])
         return None

@@ -81,7 +81,7 @@ def request_for(
         grace_s = 0.0
     request = _with_method(replace(request, grace_s=grace_s), container, options)
     request = request if number is None else replace(request, signal=number)
-    # A kill waits for nobody to hear it, so a paused container is no reason to refuse (rule S11).
+    # A kill need not be heard, so a paused container is no reason to refuse (rule S11).
     return replace(request, on_paused=OnPaused.KILL) if request.is_kill else request
 
 

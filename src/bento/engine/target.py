@@ -282,7 +282,7 @@ class Target:
         # A --rm container: its files may be many.
         self._call.background.do(
             lambda: self._erase(session.run.number),
-            lambda error: self.end(outcome if error is None else replace(outcome, error=error)),
+            lambda error: self.end(outcome if error is None else outcome.failed(error)),
         )
 
     def _end_with(self, error: BentoError | None) -> None:

@@ -33,7 +33,7 @@ _LISTEN: Final = 0x4208
 _GET_SYSCALL_INFO: Final = 0x420E
 
 OPTION_SYSGOOD: Final = 0x01
-"""Stops at system calls are told apart from SIGTRAP, and what the kernel makes of them without a tracer is no signal."""
+"""Stops at system calls are told apart from SIGTRAP, and leave no signal behind when the tracer dies."""
 OPTION_CLONE: Final = 0x08
 OPTION_EXEC: Final = 0x10
 OPTION_EXIT: Final = 0x40

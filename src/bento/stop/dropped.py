@@ -151,7 +151,9 @@ def _end_when_still(state: StopState, processes: tuple[Process, ...], now_s: flo
     others = tuple(rest(processes, state.hold.held))
     wake = container_wake(_evidence(others))
     if wake.in_s >= min(left_s(state, now_s), NEVER):
-        return state, (), KillCause.WRAPPED
+        if _is_still(state, others, now_s):
+            return state, (), KillCause.WRAPPED
+        return look_again(state, LOOK_SOON_S, now_s), (), None
     state = note(state, f"PID 1 is held until what it has started is at rest: {wake.reason}")
     return look_again(state, LOOK_LATER_S, now_s), (), None
 
@@ -238,13 +240,21 @@ def _why_ended(state: StopState, processes: tuple[Process, ...], now_s: float) -
     if any(process.evidence is None for process in processes) or _receivers(state, tree):
         return ""
     limit_s = left_s(state, now_s)
-    since_s = max(watching.idle_since_s(state, process.key) for process in processes)
-    if container_wake(_evidence(processes)).in_s >= min(limit_s, NEVER) and now_s - since_s >= STILL_S:
+    if container_wake(_evidence(processes)).in_s >= min(limit_s, NEVER) and _is_still(state, processes, now_s):
         return f"nothing in the container could wake before the deadline: {_words(processes)}"
     is_quiet = now_s - max(state.watch.worked_s, state.watch.changed_s) >= REST_S
     if is_young or not is_quiet or not all(_is_resting(process, limit_s) for process in processes):
         return ""
     return f"a listener at rest, without CPU time for {REST_S:g} s: {_words(processes)}"
+
+
+def _is_still(state: StopState, processes: tuple[Process, ...], now_s: float) -> bool:
+    """Whether these have not run for a moment, and none has come or gone.
+
+    What waits for a child that has just ended has not run yet, and looks as if it waited for ever.
+    """
+    since_s = max((watching.idle_since_s(state, process.key) for process in processes), default=0.0)
+    return now_s - max(since_s, state.watch.changed_s) >= STILL_S
 
 
 def _is_resting(process: Process, limit_s: float) -> bool:
@@ -267,4 +277,6 @@ def _pause_s(state: StopState, processes: tuple[Process, ...], now_s: float) -> 
     limit_s = left_s(state, now_s)
     if all(is_passive(process, limit_s) for process in processes):
         return LOOK_SOON_S
-    return LOOK_YOUNG_S if now_s - state.born_s < state.request.start_window_s else LOOK_LATER_S
+    is_young = now_s - state.born_s < state.request.start_window_s
+    first_s = LOOK_YOUNG_S if is_young else LOOK_LATER_S
+    return max(first_s, min((now_s - state.began_s) / 10, 4 * first_s))  # a look reads much

@@ -5,7 +5,7 @@
 
 import socket
 
-from common import touch, words
+from common import ready, touch, words
 
 (place, name), options = words()
 with open(name, "w") as file, socket.socket(socket.AF_UNIX) as connection:
@@ -17,7 +17,7 @@ with open(name, "w") as file, socket.socket(socket.AF_UNIX) as connection:
             file.write(data.decode())
             file.flush()
             if first:
-                touch(options.get("ready"))
+                ready(options)
                 first = False
     except TimeoutError:
         raise SystemExit("nothing came") from None

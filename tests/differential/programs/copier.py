@@ -7,7 +7,7 @@ import os
 import signal
 import time
 
-from common import touch, words
+from common import gate, ready, words
 
 (source, target, seconds), options = words()
 with open(source) as file:
@@ -23,8 +23,9 @@ def abort(number, frame):
 if options.get("aborts"):
     signal.signal(signal.SIGTERM, abort)
 with open(target, "w") as file:
-    touch(options.get("ready"))
+    ready(options)
     for line in lines:
         time.sleep(float(seconds) / len(lines))
         file.write(line)
         file.flush()
+        gate()

@@ -6,7 +6,7 @@ Told, it refuses what comes and writes its file at once."""
 import socket
 import threading
 
-from common import Signals, option, touch, words, write_whole
+from common import Signals, option, ready, words, write_whole
 
 (place, name), options = words()
 signals = Signals("TERM", fast=option(options, "fast"))
@@ -31,7 +31,7 @@ def answer(connection):
 
 
 threading.Thread(target=serve, daemon=True).start()
-touch(options.get("ready"))
+ready(options)
 signals.wait()
 with open(name, "w") as file:
     write_whole(file, 0.1)

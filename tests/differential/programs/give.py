@@ -2,7 +2,7 @@
 """give.py KIND PLACE SECONDS [ready=NAME]: the other side of take.py, run outside of the container.
 
 fifo, socket: gives a whole file in three pieces with pauses; lock: holds the lock for so long after
-the container is ready.
+the runner's word.
 """
 
 import fcntl
@@ -10,15 +10,14 @@ import os
 import socket
 import time
 
-from common import touch, words
+from common import gate, touch, words
 
 (kind, place, seconds), options = words()
 if kind == "lock":
     with open(place, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         touch(options.get("ready"))
-        while not os.path.exists("ready"):
-            time.sleep(0.02)
+        gate()
         time.sleep(float(seconds))
 else:
     if kind == "socket":
@@ -36,4 +35,5 @@ else:
     for piece in ("0\n1\n", "2\n3\n", "4\nwhole 5\n"):
         target.write(piece)
         target.flush()
+        gate()
         time.sleep(float(seconds) / 3)

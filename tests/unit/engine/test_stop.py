@@ -768,7 +768,22 @@ def test_s28_a_store_that_fails_ends_one_session_only(parts, monkeypatch):
     monkeypatch.setattr(parts.store, "modify", broken)
     outcomes = stop_containers(parts, ["a", "b"], StopOptions())
     assert isinstance(outcomes[0].error, StorageUnusable)
+    assert outcomes[0].error.message == f"the stop of container a ({failing.id}) failed (requested): disk full"
     assert outcomes[1].error is None
+
+
+def test_s23_a_removal_that_fails_leaves_no_graceful_verdict(parts, monkeypatch):
+    parts.server(auto_remove=True)
+
+    def failing(container_id):
+        raise StorageUnusable("read-only")
+
+    monkeypatch.setattr(parts.storage, "remove", failing)
+    outcome = stop(parts)
+    assert isinstance(outcome.error, StorageUnusable)
+    assert outcome.report.verdict is Verdict.STUCK
+    assert outcome.report.cause == "it was told and ended by itself, but its removal failed (read-only)"
+    assert outcome.report.errors == ("removal: read-only",)
 
 
 def test_s26_outcomes_are_told_as_they_come(parts):

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bento.drivers.processes import forwarders
 from bento.drivers.processes.base import Refusal
 from bento.errors import KernelError
 from bento.kernel import pidfd, proc
 from bento.kernel.cgroup import Cgroups, Lodging, controllers, hierarchies, mode, named
 from bento.lazy import LazyModule
 from bento.model.container import ProcessIdentity, Run
-from bento.stop import forwarders
+from bento.model.waits import Evidence, ThreadWait
 from bento.stop.process import Process, disposition
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 CGROUP_PREFIX = "bento-"
 """A container's cgroup is named by this and its id, directly below the root: no parent to leak or to race for."""
 _SESSION_ROUNDS = 4
+_RUNS = Evidence(threads=(ThreadWait(tid=0, state="R"),))
 _LOOK_LIMIT = 4096  # processes of one container that a look reads; beyond it a stop relies on the kill
 
 
@@ -116,7 +118,12 @@ class LinuxProcesses:
         outsiders = monitors | {tracer, os.getpid(), *((run.monitor.pid,) if run.monitor else ())}
         pids = [process.pid for process in processes]
         found = threads.examine(pids, outsiders=outsiders - {0}, memory=memory)
-        return tuple(msgspec.structs.replace(process, evidence=found.get(process.pid)) for process in processes)
+        replace = msgspec.structs.replace
+        shown = tuple(replace(one, evidence=found[one.pid]) for one in processes if one.pid in found)
+        if set(Cgroups(run.cgroups).pids()) <= set(pids):
+            return shown
+        # Something was forked meanwhile, which a wait may be for: nothing is known of PID 1 before the next look.
+        return tuple(replace(one, evidence=_RUNS) if one.is_main else one for one in shown)
 
     def shut_down_sockets(self, run: Run, main_fd: int) -> None:
         """See ProcessDriver."""

@@ -1,8 +1,8 @@
 """What of a thread's system calls is undone or looked at: pure.
 
-The kernel itself makes most interrupted calls again when no handler has run (-ERESTARTSYS and its kin). Some end with
--EINTR at once (epoll_wait, semop, rt_sigtimedwait, whatever has a time limit of its socket): a program may take that for
-fatal when nothing can interrupt it.
+The kernel itself makes most interrupted calls again when no handler has run (-ERESTARTSYS and its kin). Some end
+with -EINTR at once (epoll_wait, semop, rt_sigtimedwait, whatever has a time limit of its socket): a program may take
+that for fatal when nothing can interrupt it.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def interrupted(now: Registers, before: Registers) -> Registers | None:
 class Patience(Struct, frozen=True):
     """A call with a time limit that is made again: from the start, with the whole of its limit.
 
-    A stream of ignored signals would keep it for ever, so it ends when its limit has passed since it was first interrupted: it
-    waits for at most twice its limit.
+    A stream of ignored signals would keep it for ever, so it ends when its limit has passed since it was first
+    interrupted: it waits for at most twice its limit.
     """
 
     call: int
@@ -112,8 +112,8 @@ def parse_call(text: bytes) -> tuple[int, ...] | None:
 class Noting:
     """Follows a thread's calls from the delivery of a signal on: has its program only noted it?
 
-    A shell that is blocked by a foreground child notes the signal for later and waits again. In its ``wait`` builtin, or
-    in a trap, it does anything else.
+    A shell that is blocked by a foreground child notes the signal for later and waits again. In its ``wait`` builtin
+    it does anything else, and runs its trap.
     """
 
     def __init__(self, interrupted_call: tuple[int, ...] | None, machine: str = "") -> None:
