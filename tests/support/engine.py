@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from bento.drivers.processes.fake import BOOT_ID, FakeProcess, FakeProcesses
 from bento.drivers.runtime.fake import FakeRuntime
 from bento.drivers.state.memory import MemoryStore
 from bento.drivers.storage.memory import MemoryStorage
+from bento.drivers.tracer.base import Held, Key, Watched
+from bento.drivers.tracer.fake import FakeTracer
 from bento.drivers.volume.local import LocalVolumes
 from bento.engine.parts import Parts
 from bento.errors import BentoError
@@ -22,7 +24,24 @@ from bento.locks import ContainerLocks
 from bento.model.container import Container, ContainerSpec, ProcessIdentity, Run, Status
 from bento.model.network import Connection
 from bento.model.stop import NOTHING_SAID
+from bento.model.waits import Descriptor, Evidence, ThreadWait
 from bento.stop.process import Disposition
+
+WAITS = Evidence(threads=(ThreadWait(tid=1, state="S", call="wait4", child=0),))
+SLEEPS = Evidence(threads=(ThreadWait(tid=1, state="S", call="pause"),))
+LISTENS = Evidence(threads=(ThreadWait(tid=1, state="S", call="accept4", fds=(Descriptor("listen"),)),), listening=1)
+
+
+class ObedientTracer(FakeTracer):
+    """A tracer that can do at once whatever it is asked."""
+
+    def watch(self, job: int, pid: int, start_ticks: int, **more: Any) -> None:
+        super().watch(job, pid, start_ticks, **more)
+        self.inject(Watched(job=job, pid=pid))
+
+    def hold(self, job: int, keys: Iterable[Key]) -> None:
+        super().hold(job, keys)
+        self.inject(Held(job=job, held=tuple(keys)))
 
 
 class DoneChild:
@@ -100,6 +119,9 @@ class FakeParts(Parts):
 
     def runtime(self, name: str) -> FakeRuntime:
         return self.fake_runtime
+
+    def tracer(self) -> ObedientTracer:
+        return ObedientTracer()
 
     def in_private_mounts(self, fn: Callable[[], Any]) -> Any:
         return fn()
