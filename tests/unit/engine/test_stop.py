@@ -34,6 +34,7 @@ from bento.model.stop import (
     Occasion,
     OnDeaf,
     OnPaused,
+    OnWrapper,
     Scope,
     StopIntent,
     StopReport,
