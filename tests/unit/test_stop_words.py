@@ -14,7 +14,6 @@ from bento.model.waits import Descriptor, Evidence, ThreadWait
 from bento.stop.process import Disposition, Process
 from bento.stop.rehearsal import rehearse
 
-
 CONTAINER = Container(
     id="a" * 64, name="w", created_unix_ns=0, spec=ContainerSpec(image="host", image_id="", layers=())
 )  # fmt: skip
@@ -76,8 +75,8 @@ def test_s23_other_notes_stand_in_the_line():
 
 
 def drawn(found: StopReport, comm: str) -> str:
-    lines = (line for line in report_verb.draw("w", found, columns=100) if ";" in line)
-    return next(line for line in lines if line.split()[1:2] == [comm])
+    lines = (line for line in report_verb.draw("w", found, columns=100) if line[2:3].isdigit() and ";" in line)
+    return next(line for line in lines if line.split()[1] == comm)
 
 
 def test_s13_what_was_held_is_drawn_and_said():
