@@ -27,22 +27,6 @@ from bento.model.stop import NOTHING_SAID
 from bento.model.waits import Descriptor, Evidence, ThreadWait
 from bento.stop.process import Disposition
 
-WAITS = Evidence(threads=(ThreadWait(tid=1, state="S", call="wait4", child=0),))
-SLEEPS = Evidence(threads=(ThreadWait(tid=1, state="S", call="pause"),))
-LISTENS = Evidence(threads=(ThreadWait(tid=1, state="S", call="accept4", fds=(Descriptor("listen"),)),), listening=1)
-
-
-class ObedientTracer(FakeTracer):
-    """A tracer that can do at once whatever it is asked."""
-
-    def watch(self, job: int, pid: int, start_ticks: int, **more: Any) -> None:
-        super().watch(job, pid, start_ticks, **more)
-        self.inject(Watched(job=job, pid=pid))
-
-    def hold(self, job: int, keys: Iterable[Key]) -> None:
-        super().hold(job, keys)
-        self.inject(Held(job=job, held=tuple(keys)))
-
 
 class DoneChild:
     """A child process that has ended already: its descriptor is at end of file."""
@@ -90,6 +74,27 @@ class InstantRuntime(FakeRuntime):
         return self.refusals.pop(0) if self.refusals else ""
 
 
+class ReadyTracer(FakeTracer):
+    """A tracer that holds and watches at once whatever it is asked to."""
+
+    def watch(self, job: int, pid: int, start_ticks: int, **more: Any) -> None:
+        super().watch(job, pid, start_ticks, **more)
+        self.inject(Watched(job=job, pid=pid))
+
+    def hold(self, job: int, keys: Iterable[Key]) -> None:
+        held = tuple(keys)
+        super().hold(job, held)
+        self.inject(Held(job=job, held=held))
+
+
+WAITS = Evidence(threads=(ThreadWait(tid=1, state="S", call="wait4", child=0),))
+"""Of a process that waits for any child."""
+SLEEPS = Evidence(threads=(ThreadWait(tid=1, state="S", call="clock_nanosleep", timeout_s=600.0),))
+
+
+LISTENS = Evidence(threads=(ThreadWait(tid=1, state="S", call="accept4", fds=(Descriptor("listen"),)),), listening=1)
+
+
 class FakeParts(Parts):
     """Drivers of an engine that lives in one test."""
 
@@ -114,14 +119,16 @@ class FakeParts(Parts):
         self.log_max_bytes = 0
         self.helper_argv = ("/nonexistent",)
         self.fake_runtime = InstantRuntime()
+        self.tracers: list[ReadyTracer] = []
         self.detached: list[tuple[str, ...]] = []
         self._numbers = iter(range(1, 100))
 
+    def tracer(self) -> ReadyTracer:
+        self.tracers.append(ReadyTracer())
+        return self.tracers[-1]
+
     def runtime(self, name: str) -> FakeRuntime:
         return self.fake_runtime
-
-    def tracer(self) -> ObedientTracer:
-        return ObedientTracer()
 
     def in_private_mounts(self, fn: Callable[[], Any]) -> Any:
         return fn()

@@ -27,7 +27,7 @@ from bento.stop.wrapping import not_held_above
 IDLE_S: Final = 0.5
 """A process that may have been told by PID 1 gets the signal from Bento after so long without running."""
 GIVEN_UP_S: Final = 1.0
-"""A process that was signalled, has not run for so long and can be woken by no timer, peer or disk is not waited for."""
+"""What was signalled, has not run for so long and can be woken by no timer, peer or disk, is not waited for."""
 LOOK_S: Final = 0.1
 _INPUTS: Final = frozenset({"tty", "pipe"})
 NO_DEADLINE_HOLD_S: Final = 10.0
