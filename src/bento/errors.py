@@ -156,7 +156,7 @@ class DeadlineExceeded(BentoError):
 
 
 class StuckProcess(BentoError):
-    """SIGKILL did not end the container within the kill limit. A later stop goes on."""
+    """SIGKILL did not end the container within the kill limit, or its clean-up is stuck. A later stop goes on."""
 
     code = "stuck-process"
 

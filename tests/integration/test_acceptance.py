@@ -188,8 +188,8 @@ while True:
     report = stop_report(bento, "w")
     assert 1.0 < time.monotonic() - begun < 9.0
     assert (report["verdict"], report["exit_code"]) == ("graceful", 0)
-    assert report["disposition"] == "deaf"  # at first
-    assert [telling["wave"] for telling in report["tellings"]] == [1]
+    assert report["disposition"] == "dropped"  # at first
+    assert [telling["wave"] for telling in report["signalled"]] == [1]
 
 
 def test_s14_deaf_sleep_older_than_the_start_window_ends_at_once(bento: BentoCli) -> None:
@@ -198,7 +198,7 @@ def test_s14_deaf_sleep_older_than_the_start_window_ends_at_once(bento: BentoCli
     assert finished.seconds < 4
     report = bento.inspect("w")["Stop"]
     assert report["verdict"] == "default-action"
-    assert report["disposition"] == "deaf"
+    assert report["disposition"] == "dropped"
     assert "--init" in report["remedy"]
     assert_released(bento, identifier)
 
@@ -263,7 +263,7 @@ while True:
 """
     run_script(bento, share, threads)
     report = stop_report(bento, "--start-window", "0", "w")
-    assert (report["disposition"], report["verdict"]) == ("deaf", "default-action")
+    assert (report["disposition"], report["verdict"]) == ("dropped", "default-action")
     assert not (share.path / "heard").exists()
     assert report["duration_s"] < 4.5
 

@@ -44,7 +44,7 @@ LIMIT_S = 60.0
 AT_ONCE = 8
 REPEATS = 2
 """Of an action that is repeated for as long as something lasts, so many are points of their own."""
-CANNOT_BE_TWICE = ("Tell", "Ask", "RunHook")
+CANNOT_BE_TWICE = ("SendSignal", "RequestInit", "RunHook")
 
 COUNT = """
 import os, signal, sys, time
@@ -126,9 +126,9 @@ def actions(*names: str) -> frozenset[str]:
 
 _CLEAN = {f"RunStep({step.value})" for step in Step if step is not Step.HOOKS}  # whose actions are RunHook
 SCENARIOS = {
-    "graceful": Scenario(covers=actions("Persist", "Look", "Tell", *_CLEAN), verdict="graceful", markers=("told",)),
+    "graceful": Scenario(covers=actions("Persist", "Look", "SendSignal", *_CLEAN), verdict="graceful", markers=("told",)),
     "forwarded": Scenario(
-        covers=actions("Look", "Tell"), verdict="forwarded", markers=("told",),
+        covers=actions("Look", "SendSignal"), verdict="forwarded", markers=("told",),
         command=("/bin/sh", "-c", f"{PYTHON} /s/count.py; exit $?"),
     ),
     "hooks": Scenario(
@@ -150,7 +150,7 @@ SCENARIOS = {
         down_s=0.6,
     ),
     "deaf": Scenario(
-        covers=actions("EndMain"), verdict="default-action", code=137,
+        covers=actions("KillInit"), verdict="default-action", code=137,
         command=("/bin/sh", "-c", "touch /s/ready; exec sleep 1000"),
         stop=("--start-window", "0"),
     ),
@@ -158,15 +158,15 @@ SCENARIOS = {
         covers=actions("Thaw"), verdict="graceful", markers=("told",), stop=("--paused", "thaw"), prepare=paused
     ),
     "last call": Scenario(
-        covers=actions("Tell"), verdict="last-call", may_also=("killed",), markers=("near", "told"), grace_s=3.0,
+        covers=actions("SendSignal"), verdict="last-call", may_also=("killed",), markers=("near", "told"), grace_s=3.0,
         command=("/bin/sh", "-c", LAST_CALL), stop=("--last-call", "2"),
     ),
     "an init": Scenario(
-        covers=actions("Identify", "Ask"), verdict="graceful", options={"system": True, "image": "box"}, command=(),
+        covers=actions("Identify", "RequestInit"), verdict="graceful", options={"system": True, "image": "box"}, command=(),
         code=130,
     ),
     "a command inside": Scenario(
-        covers=actions("Ask"), verdict="graceful", markers=("told",), stop=("--stop-command", "kill -USR1 1")
+        covers=actions("RequestInit"), verdict="graceful", markers=("told",), stop=("--stop-command", "kill -USR1 1")
     ),
     "stuck": Scenario(
         covers=actions("ReportStuck"), verdict="killed", command=("/bin/sh", "-c", IGNORE), grace_s=0.0, code=137,
@@ -241,7 +241,7 @@ class Trial:
         self.share.script("near.py", NEAR)
         self.box = box
         lost_s = LOST_GRACE_HOOKED_S if "RunHook" in scenario.covers else LOST_GRACE_S
-        self.grace_s = lost_s if point.lost in ("Tell", "Ask") else scenario.grace_s
+        self.grace_s = lost_s if point.lost in ("SendSignal", "RequestInit") else scenario.grace_s
         self.identifier = ""
         self.begun_boot_s = 0.0
         self.was_killed = False

@@ -192,9 +192,9 @@ def test_s16_sessions_are_told_and_finish_beside_pid_1(bento: BentoCli, share: S
     assert share.lines("exec-marker") == ["done"]
     assert share.lines("marker") == ["done"]
     assert report["verdict"] == "graceful"
-    told = {telling["comm"]: telling["session"] for telling in report["tellings"] if telling["comm"] == "sleep"}
+    told = {telling["comm"]: telling["session"] for telling in report["signalled"] if telling["comm"] == "sleep"}
     assert told == {"sleep": True}
-    assert sum(telling["session"] for telling in report["tellings"]) == 2
+    assert sum(telling["session"] for telling in report["signalled"]) == 2
     ends = {process["comm"]: process for process in report["processes"] if process["session"]}
     assert ends["sleep"]["how"] in ("signalled", "unknown")
     assert_released(bento, identifier)
@@ -257,7 +257,7 @@ def test_s16_sessions_in_the_hosts_pid_namespace(bento: BentoCli, share: Share) 
         report = stop_report(bento, "-t", "60", "w")
         assert client.wait(30.0) == 5
     assert share.lines("exec-marker") == ["done"]
-    assert [telling["session"] for telling in report["tellings"]] == [False, True]
+    assert [telling["session"] for telling in report["signalled"]] == [False, True]
     assert_released(bento, identifier)
 
 
@@ -265,7 +265,7 @@ def test_s16_sessions_in_the_hosts_pid_namespace(bento: BentoCli, share: Share) 
 def test_s16_hooks_and_stop_commands_are_no_sessions(bento: BentoCli, share: Share) -> None:
     run_script(bento, share, MARKER, "--stop-command", "kill -TERM 1; sleep 0.3; echo over > /s/over")
     report = stop_report(bento, "--pre-stop", "touch /s/hooked", "w")
-    assert not [telling for telling in report["tellings"] if telling["session"]]
+    assert not [telling for telling in report["signalled"] if telling["session"]]
     assert not [process for process in report["processes"] if process["session"]]
     assert (share.path / "hooked").exists()
 
@@ -304,7 +304,7 @@ def test_s16_sessions_under_runsc(roots: Roots) -> None:
             procs.wait_until(lambda: bento.inspect("w")["ExecIDs"], what="the session")
             report = json.loads(bento("stop", "--format", "json", "w").stdout)[0]["report"]
             assert client.wait(30.0) == 143
-        assert [telling["session"] for telling in report["tellings"]] == [False, True]
+        assert [telling["session"] for telling in report["signalled"]] == [False, True]
     finally:
         bento.remove_all()
 

@@ -111,7 +111,7 @@ def test_s20_a_program_that_ignores_the_signal_is_killed_when_the_grace_is_over(
     report = stop_report(bento, "-t", "1", "w")
     assert 1.0 <= time.monotonic() - begun < 6
     assert (report["verdict"], report["exit_code"]) == ("killed", 137)
-    assert [telling["comm"] for telling in report["tellings"]] == ["sh"]
+    assert [telling["comm"] for telling in report["signalled"]] == ["sh"]
     assert_gone(bento, identifier)
 
 
@@ -218,7 +218,7 @@ def test_s06_worker_killed_in_the_middle_the_next_command_goes_on(bento: BentoCl
     assert bento("stop", "w").stdout == "w\n"
     report = bento.inspect("w")["Stop"]
     assert (report["verdict"], report["exit_code"]) == ("graceful", 0)
-    assert len(report["tellings"]) == 1
+    assert len(report["signalled"]) == 1
     assert_gone(bento, identifier)
 
 

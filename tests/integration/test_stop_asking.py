@@ -309,7 +309,7 @@ def test_s07_fractions_of_seconds_are_meant(bento: BentoCli) -> None:
 def test_s07_zero_kills_now(bento: BentoCli, share: Share) -> None:
     identifier = run_counter(bento, share, 60)
     report = stop_report(bento, "-t", "0", "w")
-    assert (report["verdict"], report["exit_code"], report["tellings"]) == ("killed", 137, [])
+    assert (report["verdict"], report["exit_code"], report["signalled"]) == ("killed", 137, [])
     assert report["duration_s"] < 4
     assert share.lines("told") == []
     assert_released(bento, identifier)
@@ -429,13 +429,51 @@ def test_s11_thaw_wakes_it_up_into_its_shutdown(bento: BentoCli, share: Share) -
     assert_released(bento, identifier)
 
 
-def test_s11_kill_of_a_paused_container(bento: BentoCli, share: Share) -> None:
+@pytest.mark.parametrize("words", [("--paused", "kill"), ("-t", "0"), ("--force",), ("-s", "KILL", "-t", "60")])
+def test_s11_kill_of_a_paused_container(bento: BentoCli, share: Share, words: tuple[str, ...]) -> None:
     identifier = run_counter(bento, share, 60)
     bento("pause", "w")
-    report = stop_report(bento, "--paused", "kill", "w")
+    report = stop_report(bento, *words, "w")
     assert (report["verdict"], report["exit_code"]) == ("killed", 137)
     assert report["duration_s"] < 5
     assert_released(bento, identifier)
+
+
+@ONE_RUNTIME
+def test_s07_force_kills_at_once(bento: BentoCli) -> None:
+    for verb in ("stop", "restart"):
+        for grace in ("5", "-1", "0.5"):
+            assert "--force" in bento.fails(verb, "--force", "-t", grace, "w", code=2)
+    run_ignoring(bento)
+    bento("pause", "w")
+    bento("restart", "--force", "w")
+    assert bento.inspect("w")["Stop"]["verdict"] == "killed"
+    bento.wait_for_log("w", "ready")
+    finished = bento("stop", "--force", "-t", "0", "-v", "w")
+    assert "killed: a kill was asked for" in finished.stderr
+    assert finished.seconds < 5
+
+
+@ONE_RUNTIME
+def test_s08_kill_as_the_stop_signal_is_said_to_be_bentos_own_also_with_an_init(bento: BentoCli, share: Share) -> None:
+    script = share.script("count.py", COUNTER)
+    bento.run("--name", "w", "--init", *share.flags, "host", PYTHON, script, "60")
+    share.wait_for("ready")
+    report = stop_report(bento, "-s", "KILL", "w")
+    assert (report["verdict"], report["exit_code"]) == ("killed", 137)
+    assert "Bento killed it" in report["cause"]
+    assert report["duration_s"] < 5
+
+
+@ONE_RUNTIME
+def test_s05_who_joins_with_kill_ends_it_now_and_another_signal_is_said_to_be_unheard(bento: BentoCli) -> None:
+    run_ignoring(bento)
+    bento("stop", "--no-wait", "-t", "60", "w")
+    finished = bento("stop", "--no-wait", "-s", "INT", "w")
+    assert "under way already, by SIGTERM: SIGINT is not sent" in finished.stderr
+    finished = bento("stop", "-s", "KILL", "w")
+    assert (finished.stderr, finished.seconds < 5) == ("", True)
+    assert bento.inspect("w")["Stop"]["cause"] == "a kill was asked for"
 
 
 @ONE_RUNTIME
@@ -457,4 +495,7 @@ def test_s23_stop_prints_names_for_programs_and_reports_as_json_when_asked(bento
     finished = bento("stop", "--format", "json", "w")
     reports = json.loads(finished.stdout)
     assert [result["report"]["verdict"] for result in reports] == ["graceful"]
+    identifier = bento.inspect("w")["Id"]
+    assert [(one["id"], one["report"]["id"], one["report"]["name"]) for one in reports] == [(identifier,) * 2 + ("w",)]
+    assert bento.inspect("w")["Stop"]["id"] == identifier
     assert finished.stderr == ""

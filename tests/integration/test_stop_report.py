@@ -5,26 +5,38 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from bento import Engine
+from bento.errors import StuckProcess
 from bento.kernel import mount
+from bento.model.container import Status
+from bento.model.stop import Verdict
+from bento.stop import cleaning
+from bento.stop.states import Step
 
-from support import procs
-from support.cli import BentoCli
+from support import leaks, procs
+from support.cli import BentoCli, Roots
 from support.workload import (
     MARKER,
     ONE_RUNTIME,
     POLITE,
     PYTHON,
     Share,
+    assert_one_line,
     assert_released,
     kill_pid,
     run_ignoring,
     run_script,
     stop_report,
+    wait_for_status,
 )
 
 PHASES = ["signal", "reaction", "exit", "log drain", "runtime", "cgroup", "network", "unmount", "record"]
@@ -110,6 +122,84 @@ def test_s22_doctor_names_what_still_holds_the_root_filesystem(bento: BentoCli) 
     assert_released(bento, identifier)
 
 
+@contextmanager
+def intruder(pid: int) -> Iterator[procs.Process]:
+    """A process that has entered a container's mount namespace from outside, and stays there."""
+    with subprocess.Popen(["nsenter", "-m", "-t", str(pid), "sleep", "1000"]) as entered:
+        try:
+            procs.wait_until(lambda: getattr(procs.read(entered.pid), "comm", "") == "sleep", what="the intruder")
+            found = procs.read(entered.pid)
+            assert found is not None
+            yield found
+        finally:
+            entered.kill()
+
+
+def test_s21_a_held_root_filesystem_is_not_handed_to_the_next_start(bento: BentoCli) -> None:
+    identifier = run_polite(bento)
+    with intruder(bento.state("w")["Pid"]) as holder:
+        who = f"sleep ({holder.pid})"
+        finished = bento("stop", "w", check=False, timeout_s=30)
+        assert finished.returncode == 1
+        assert_one_line(finished, identifier, "unmount: not done after 5 s", who)
+        before = bento.inspect("w")
+        report = before["Stop"]
+        assert report["verdict"] == "stuck"
+        assert "it was told and ended by itself, but its clean-up failed" in report["cause"]
+        assert any(who in note for note in report["notes"])
+        for words in (("start", "w"), ("restart", "w"), ("rm", "w"), ("rm", "-f", "w"), ("cp", "w:/etc/passwd", "-")):
+            said = bento.fails(*words)
+            assert identifier in said, said
+            assert who in said, said
+        assert bento.inspect("w") == before
+        assert leaks.bento_cgroups() == []
+        assert not (bento.roots.run_root / "containers" / identifier).exists()
+    bento("start", "w")
+    bento.wait_for_log("w", "ready")
+    assert stop_report(bento, "w")["verdict"] == "graceful"
+    bento("rm", "w")
+
+
+@ONE_RUNTIME
+def test_s20_a_runtime_that_never_says_stopped_is_quoted_and_a_later_stop_goes_on(
+    bento: BentoCli, roots: Roots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(cleaning.STEP_LIMIT_S, Step.RUNTIME, 1.0)
+    words, wrapper = "container `w` is not in `created` or `stopped` state", tmp_path / "crun"
+    refuse = f'case " $* " in *" delete "*) [ -e {tmp_path}/off ] && {{ echo \'{words}\' >&2; exit 1; }};; esac'
+    wrapper.write_text(f'#!/bin/sh\n{refuse}\nexec {shutil.which("crun")} "$@"\n')
+    wrapper.chmod(0o755)
+    (tmp_path / "off").touch()
+    bento.runtime = str(wrapper)
+    identifier = run_polite(bento)
+    with Engine(root=roots.root, run_root=roots.run_root) as engine:
+        with pytest.raises(StuckProcess) as raised:
+            engine.stop("w")
+        (tmp_path / "off").unlink()
+        assert raised.value.message == (
+            f"container w ({identifier}) has ended, but its clean-up is stuck: runtime: not done after 1 s: {words}"
+        )
+        stuck = engine.get("w")
+        assert stuck.status is Status.STOPPING
+        assert stuck.report is not None
+        assert (stuck.report.verdict, stuck.report.exit_code) == (Verdict.STUCK, 0)
+        report = engine.stop("w")
+        assert report is not None
+        assert report.verdict is Verdict.GRACEFUL
+    assert_released(bento, identifier)
+
+
+def test_s21_nor_to_a_restart_by_its_policy(bento: BentoCli) -> None:
+    bento.run("--name", "w", "--restart", "always", "host", "/bin/sh", "-c", "echo up; sleep 1; exit 3")
+    bento.wait_for_log("w", "up")
+    with intruder(bento.state("w")["Pid"]):
+        wait_for_status(bento, "w", "restarting")
+        time.sleep(1.5)  # for several tries
+        assert bento("logs", "w").stdout.count("up") == 1
+    procs.wait_until(lambda: bento("logs", "w").stdout.count("up") > 1, what="the restart", every_s=0.2)
+    bento("rm", "-f", "w")
+
+
 # -- S23, S24: the report -------------------------------------------------------------------------
 
 
@@ -130,14 +220,16 @@ def test_s23_report_tells_phases_tellings_and_how_each_process_ended(bento: Bent
     starts = [phase["start_s"] for phase in report["phases"]]
     assert starts == sorted(starts)
     assert all(phase["duration_s"] >= 0 for phase in report["phases"])
-    told = report["tellings"][0]
-    assert (told["comm"], told["hears"], told["wave"]) == ("python3", "handled", 1)
+    told = report["signalled"][0]
+    assert (told["comm"], told["receives"], told["occasion"]) == ("python3", "handled", "program")
+    assert [(one["comm"], one["why"]) for one in report["held"]] == [("sh", "it only waits for what is signalled")]
+    assert report["is_graceful"]
     ends = {end["comm"]: (end["how"], end["code"]) for end in report["processes"]}
     assert set(ends) == {"sh", "python3", "sleep"}
     if ends["python3"][0] != "unknown":  # Linux 6.15: every process's exit status is read from its pidfd
-        assert ends["sh"] == ("exited", 5)
+        assert ends["sh"] == ("killed-by-us", 9)  # it was held, and went no further
         assert ends["python3"] == ("exited", 0)
-        assert ends["sleep"] in (("killed-with-pid-1", 9), ("signalled", 15))
+        assert ends["sleep"] == ("killed-with-pid-1", 9)
     assert report["errors"] == []
 
 
@@ -238,4 +330,5 @@ def test_s23_person_at_a_terminal_gets_a_line_on_stderr(bento: BentoCli) -> None
 def test_s23_json_has_the_report_and_goes_through_a_parser(bento: BentoCli) -> None:
     run_polite(bento)
     reports = json.loads(bento("stop", "--format", "json", "w").stdout)
-    assert reports == [{"name": "w", "report": bento.inspect("w")["Stop"], "error": None}]
+    container = bento.inspect("w")
+    assert reports == [{"id": container["Id"], "name": "w", "report": container["Stop"], "error": None}]

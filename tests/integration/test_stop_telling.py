@@ -48,7 +48,7 @@ def run_shell(bento: BentoCli, share: Share, text: str, *ready: str, argv: tuple
 
 
 def told_names(report: dict) -> list[str]:
-    return [telling["comm"] for telling in report["tellings"]]
+    return [telling["comm"] for telling in report["signalled"]]
 
 
 # -- S13: trees -----------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ while True:
     report = stop_report(bento, "w")
     assert share.lines("order") == ["0", "0", "-15"]
     assert share.lines("a.told") == share.lines("b.told") == ["15"]
-    assert len(report["tellings"]) == 1
+    assert len(report["signalled"]) == 1
     assert (report["verdict"], report["exit_code"]) == ("graceful", 8)
 
 
@@ -149,8 +149,8 @@ def test_s13_helper_without_a_handler_outlives_the_server_that_uses_it(bento: Be
     run_shell(bento, share, f"/bin/sleep 1000 &\n{PYTHON} /s/writer.py a 0.6\nkill $!\n", "a.ready")
     report = stop_report(bento, "w")
     assert (share.path / "a.done").exists()
-    assert report["tellings"][0]["comm"] == "python3"
-    assert all(telling["at_s"] > 0.6 for telling in report["tellings"][1:])
+    assert report["signalled"][0]["comm"] == "python3"
+    assert all(telling["at_s"] > 0.6 for telling in report["signalled"][1:])
     assert report["duration_s"] < 6
 
 
@@ -237,7 +237,7 @@ while True:
     run_script(bento, share, blocking)
     report = stop_report(bento, "-t", "1.5", "w")
     assert (report["verdict"], report["disposition"]) == ("killed", "blocked")
-    assert len(report["tellings"]) == 1
+    assert len(report["signalled"]) == 1
 
 
 # -- S15: the last call ---------------------------------------------------------------------------
@@ -265,8 +265,8 @@ while True:
     run_shell(bento, share, text, "near.ready")
     report = stop_report(bento, "-t", "4", "w")
     assert (share.path / "far.gone").exists()
-    assert [(telling["comm"], telling["wave"]) for telling in report["tellings"]] == [("python3", 1), ("sleep", 3)]
-    assert 3.1 < report["tellings"][1]["at_s"] < 4
+    assert [(telling["comm"], telling["wave"]) for telling in report["signalled"]] == [("python3", 1), ("sleep", 3)]
+    assert 3.1 < report["signalled"][1]["at_s"] < 4
     assert (report["verdict"], report["exit_code"]) == ("last-call", 0)
 
 
@@ -282,7 +282,7 @@ while True:
     share.script("stubborn.py", stubborn)
     run_shell(bento, share, f"(setsid /bin/sleep 1000 &)\n{PYTHON} /s/stubborn.py\nexit $?\n", "ready")
     report = stop_report(bento, "-t", "1", "--last-call", "0", "w")
-    assert [telling["wave"] for telling in report["tellings"]] == [1]
+    assert [telling["wave"] for telling in report["signalled"]] == [1]
     assert report["verdict"] == "killed"
 
 

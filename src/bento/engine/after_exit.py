@@ -86,11 +86,13 @@ def _begin_pause(parts: Parts, container_id: str, run: int) -> GoneWatch | None:
 
 def _note_failure(parts: Parts, container_id: str, run: int, error: BentoError) -> None:
     """A start that failed counts as a run that failed: the policy says whether there is another."""
-    ended = Exit(code=None, finished_unix_ns=clock.wall_ns(), note=f"the restart failed: {error}")
 
     def change(container: Container) -> Container:
         if container.status is not Status.RESTARTING or not _is_of_run(container, run):
             return container
+        is_released = container.exit is None or container.exit.is_released
+        note = f"the restart failed: {error}"
+        ended = Exit(code=None, finished_unix_ns=clock.wall_ns(), is_released=is_released, note=note)
         stopped = replace(container, status=Status.STOPPED, exit=ended)
         return policy.after_end(stopped, ended, up_s=0.0, now_boot_s=clock.boot_s())
 

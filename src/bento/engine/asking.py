@@ -1,4 +1,4 @@
-"""Asking PID 1 of a system container to end, for a session: the triggers of ``bento.stop.methods`` carried out."""
+"""Ask PID 1 of a system container to end, for a session: the triggers of ``bento.stop.methods`` carried out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bento.errors import BentoError
-from bento.stop.actions import Ask
-from bento.stop.inputs import Asked, Identified, Input
+from bento.stop.actions import RequestInit
+from bento.stop.inputs import Identified, InitAnswered, Input
 from bento.stop.methods import METHODS, Method, Trigger
 from bento.units import signal_name
 
@@ -24,7 +24,7 @@ _REAP_S = 1.0  # its end was seen
 
 
 class Asker:
-    """Carries out Identify and Ask. ``answer`` takes what could not be answered at once."""
+    """Carries out Identify and RequestInit. ``answer`` takes what could not be answered at once."""
 
     def __init__(
         self,
@@ -44,43 +44,43 @@ class Asker:
         """Look at PID 1."""
         return Identified(*self._parts.processes.find_method(self._run))
 
-    def ask(self, action: Ask, main_fd: int | None, command: str) -> Asked | None:
+    def ask(self, action: RequestInit, main_fd: int | None, command: str) -> InitAnswered | None:
         """Ask PID 1; None when the answer comes later. Nothing is raised: a failure is an answer."""
         name = action.method
         if main_fd is None:
-            return Asked(name, "PID 1 is gone")
+            return InitAnswered(name, "PID 1 is gone")
         method = METHODS[name]
         try:
             match method.trigger:
                 case Trigger.SIGNAL:
                     if action.is_patient and not self._is_ready(main_fd, method):
-                        return Asked(name, "it is still booting", retry=True)
+                        return InitAnswered(name, "it is still booting", retry=True)
                     return self._signal(name, main_fd, method.signal)
                 case Trigger.INITCTL:
                     refusal = self._parts.processes.ask_initctl(main_fd, self._run)
-                    return Asked(name, refusal.reason, refusal.may_pass) if refusal else Asked(name)
+                    return InitAnswered(name, refusal.reason, refusal.may_pass) if refusal else InitAnswered(name)
                 case Trigger.COMMAND:
                     return self._begin(name, command)
         except BentoError as error:
-            return Asked(name, error.message)
+            return InitAnswered(name, error.message)
 
     def _is_ready(self, main_fd: int, method: Method) -> bool:
         return not method.ready_path or self._parts.processes.has_path(main_fd, method.ready_path)
 
-    def _signal(self, name: str, main_fd: int, number: int) -> Asked:
+    def _signal(self, name: str, main_fd: int, number: int) -> InitAnswered:
         """Send it only to who hears it: it would be dropped, or end what is no such init."""
         processes = self._parts.processes
         main = next((process for process in processes.look(self._run, number) if process.is_main), None)
         if main is None:
-            return Asked(name, "PID 1 is gone")
-        if not main.disposition.hears:
-            return Asked(name, f"PID 1 does not hear {signal_name(number)}", retry=True)
-        processes.tell(main_fd, number, wake=main.is_halted)
-        return Asked(name)
+            return InitAnswered(name, "PID 1 is gone")
+        if not main.disposition.receives:
+            return InitAnswered(name, f"PID 1 does not hear {signal_name(number)}", retry=True)
+        processes.send_signal(main_fd, number, wake=main.is_halted)
+        return InitAnswered(name)
 
-    def _begin(self, name: str, command: str) -> Asked | None:
+    def _begin(self, name: str, command: str) -> InitAnswered | None:
         if not command:
-            return Asked(name, "there is no stop command")
+            return InitAnswered(name, "there is no stop command")
         self.close()
         pid_file = self._parts.run_dir(self._container_id) / "asked.pid"
         runtime = self._parts.runtime(self._run.runtime)
@@ -97,13 +97,13 @@ class Asker:
         try:
             done = child.finish(_REAP_S)
         except BentoError as error:
-            self._answer(Asked(name, error.message))
+            self._answer(InitAnswered(name, error.message))
             return
         if done.returncode in (0, *_ENDED_WITH_IT):
-            self._answer(Asked(name))
+            self._answer(InitAnswered(name))
             return
         said = " ".join(done.stderr.split())[-_SAID_MOST:]
-        self._answer(Asked(name, f"the stop command ended with status {done.returncode}{said and f': {said}'}"))
+        self._answer(InitAnswered(name, f"the stop command ended with status {done.returncode}{said and f': {said}'}"))
 
     def close(self) -> None:
         """End a command that still runs, or rather the runtime's part of it outside. Idempotent."""

@@ -9,6 +9,7 @@ from bento.engine.background import Background
 from bento.engine.outcome import StopOutcome, StopProgress
 from bento.engine.releases import Releases
 from bento.engine.request import StopOptions
+from bento.engine.tracing import Tracing
 from bento.model.container import Status
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ class Call:
         self.schedule: Schedule | None = None  # shares the budget, where there is one
         self.releases = Releases(parts, loop)
         self.background = Background(loop)
+        self.tracing = Tracing(parts, loop)
 
     def close(self) -> None:
         """Let go of what the containers share. Idempotent."""
         self.background.close()
+        self.tracing.close()
         self.releases.close()

@@ -52,7 +52,7 @@ class Cleanup:
         self.is_disconnected = run.connection is None
 
     def watch_release(self, pid: int, main_fd: int) -> None:
-        """Ask, while PID 1 lives, to be told when its root filesystem is released."""
+        """RequestInit, while PID 1 lives, to be told when its root filesystem is released."""
         self._release = self._releases.watch(pid, self._let_go)
         if self._release is not None and self._parts.processes.has_exited(main_fd):
             self._releases.unwatch(self._release)  # the pid may have been somebody else's by then
@@ -112,7 +112,7 @@ class Cleanup:
     def _delete_from_runtime(self) -> None:
         """Delete without force: the runtime refuses while it does not see the container stopped (rule S20)."""
         for fd in self._monitor_fds:  # gave up waiting for it: it would keep the root filesystem mounted
-            self._parts.processes.tell(fd, _SIGKILL, wake=False)
+            self._parts.processes.send_signal(fd, _SIGKILL, wake=False)
             self._unwatch(fd)
         self._delete = self._parts.runtime(self._run.runtime).begin_delete(self._container.id)
         self._watch(self._delete.fileno(), self._deleted)

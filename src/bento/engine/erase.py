@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from bento.engine import networking
 from bento.engine.attending import is_attended
+from bento.engine.holding import refuse_if_held
 from bento.engine.layers import forget
 from bento.engine.mounting import let_go
-from bento.errors import Conflict
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Status
 
@@ -23,13 +23,7 @@ def erase(parts: Parts, container: Container, *, volumes: bool = False) -> int:
     Returns how many bytes of image layers have gone with it.
     Raises Conflict while somebody holds the root filesystem; then nothing was deleted.
     """
-    is_released = container.exit is None or container.exit.is_released
-    if not is_released and parts.storage.is_held(container.id):
-        names = ", ".join(f"{holder.comm} ({holder.pid})" for holder in parts.storage.holders(container.id))
-        raise Conflict(
-            f"the root filesystem of container {container.name} is still in use by {names or 'the kernel'}",
-            hint="end these processes first",
-        )
+    refuse_if_held(parts, container)
     networking.release(parts, container)
     let_go(parts, container, remove=volumes or container.spec.auto_remove)
     parts.storage.remove(container.id)

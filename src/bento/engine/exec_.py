@@ -112,7 +112,7 @@ def signal(parts: Parts, session: ExecSession, number: int) -> None:
     """Send a signal to an exec's process; no error when it has ended."""
     fd = parts.processes.open(session.process) if session.process else None
     if fd is not None:
-        parts.processes.tell(fd, number, wake=False)
+        parts.processes.send_signal(fd, number, wake=False)
         os.close(fd)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _RECORD = "session.json"
 _LOCK_TIMEOUT_S = 10.0
-_OPEN = frozenset({Phase.ASKED, Phase.DRAINING, Phase.HOOKING, Phase.TELLING})
+_OPEN = frozenset({Phase.REQUESTED, Phase.DRAINING, Phase.HOOKING, Phase.GRACE})
 
 
 class _Journal(Struct, frozen=True):
@@ -99,7 +99,7 @@ def end(parts: Parts, session: ExecSession) -> None:
     for identity in (found.monitor, found.process):
         fd = parts.processes.open(identity) if identity else None
         if fd is not None:
-            parts.processes.tell(fd, 9, wake=False)
+            parts.processes.send_signal(fd, 9, wake=False)
             os.close(fd)
     remove_tree(directory(parts, session))
 

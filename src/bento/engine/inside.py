@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bento.engine import mounting, reconcile
+from bento.engine.holding import refuse_if_held
 from bento.engine.layers import HOST_LAYER
 from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.errors import KernelError, UsageError, WrongState
@@ -87,6 +88,7 @@ def opened(parts: Parts, ref: str, *, with_mounts: bool = True) -> Iterator[Insi
             stack.callback(os.close, main_fd)
             root_fd = _live_root(container, main_fd, with_mounts=with_mounts)
         else:
+            refuse_if_held(parts, container)
             root_fd = parts.in_private_mounts(lambda: _assembled(parts, container, with_mounts=with_mounts))
         stack.callback(os.close, root_fd)
         if container.status.is_live:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bento.stop.plan import entered
-from bento.stop.sessions import SIGNAL
+from bento.stop.signalling import SESSION_SIGNAL as SIGNAL
+from bento.stop.tree import entered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

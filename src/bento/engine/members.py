@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from bento import clock
 from bento.engine import exec_sessions
+from bento.engine.adopt import may_live
 from bento.engine.looking import helpers_of, look_at
-from bento.engine.report import Endings
+from bento.engine.report import Endings, exit_code_from
 from bento.engine.sending import Sending
-from bento.stop.actions import Tell
-from bento.stop.inputs import Input, Looked, MainExited, ToldExited
+from bento.stop.actions import SendSignal
+from bento.stop.inputs import Input, Looked, MainExited, SignalledExited
 from bento.stop.process import Key
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ class Members:
         self._watch, self._unwatch, self._feed, self._look_again = watch, unwatch, feed, look_again
         self._fds: dict[Key, int] = {}
         self._told: set[int] = set()
+        self._memory: dict[object, object] = {}  # of ``ProcessDriver.examine``, from look to look
         self._sending = Sending(self._end_signal, watch=watch, unwatch=unwatch)
         # In somebody else's PID namespace the kernel does not end the rest with PID 1, so its exit is not the end.
-        self._may_leave_rest = bool(container.spec.pid)
+        # Of a PID 1 that is not known, no exit is seen either.
+        self._may_leave_rest = bool(container.spec.pid) or run.init is None
         self._endings = Endings()
 
     def open_main(self) -> None:
@@ -68,15 +71,24 @@ class Members:
             return False
         if not self._may_leave_rest:
             return True
+        if self._run.init is None:
+            return not may_live(self._parts, self._container_id, self._run)
         if not self.processes.is_empty(self._run):
             return False
         with exec_sessions.none_begins(self._parts, self._container_id):  # who was on the way in is there now
             return self.processes.is_empty(self._run)
 
-    def look(self, signal: int) -> Looked | MainExited:
-        """Read every process with what the signal would do to it; follow those that are new."""
+    def look(self, signal: int, *, tracer: int = 0, examine: bool = False) -> Looked | MainExited:
+        """Read every process with what the signal would do to it; follow those that are new.
+
+        ``tracer``: a process of Bento's own, whose hand on a process changes nothing. ``examine``: also what each
+        thread waits for.
+        """
         helpers = helpers_of(self._parts.run_dir(self._container_id))
-        processes = look_at(lambda number: self.processes.look(self._run, number), signal, helpers=helpers)
+        look = self.processes.look
+        processes = look_at(lambda number: look(self._run, number, tracer=tracer), signal, helpers=helpers)
+        if examine:
+            processes = self.processes.examine(self._run, processes, tracer=tracer, memory=self._memory)
         if self._may_leave_rest and not processes and self.is_gone():
             return MainExited()
         for process in processes:
@@ -85,12 +97,17 @@ class Members:
                 self._follow(process.key)
         return Looked(processes, self.processes.is_frozen(self._run))
 
-    def tell(self, action: Tell) -> None:
+    def send_signal(self, action: SendSignal) -> None:
         """Send the stop signal to one process, and say when it has ended."""
         fd = self._follow((action.pid, action.start_ticks))
         if fd is not None:
             self._told.add(action.pid)
-            self.processes.tell(fd, action.signal, wake=action.wake)
+            self.processes.send_signal(fd, action.signal, wake=action.wake)
+
+    def shut_down_sockets(self) -> None:
+        """Shut down the sockets that PID 1 alone has, at its exit."""
+        if self._run.init is not None and self.main_fd is not None:
+            self.processes.shut_down_sockets(self._run, self.main_fd)
 
     def thaw(self) -> None:
         """Thaw the container's cgroups."""
@@ -99,7 +116,7 @@ class Members:
     def end_main(self) -> None:
         """SIGKILL PID 1 alone."""
         if self.main_fd is not None:
-            self.processes.tell(self.main_fd, _SIGKILL, wake=False)
+            self.processes.send_signal(self.main_fd, _SIGKILL, wake=False)
 
     def kill_all(self) -> MainExited | None:
         """SIGKILL everybody; return the exit when that is all there is to see any more."""
@@ -107,6 +124,9 @@ class Members:
             return MainExited()
         self._endings.kill_began()
         self.processes.kill_all(self._run)
+        if self._run.init is None and self.processes.is_empty(self._run):  # the runtime may know it
+            runtime = self._parts.runtime(self._run.runtime)
+            self._sending.follow([runtime.begin_signal(self._container_id, _SIGKILL)])
         return None
 
     def name_stuck(self) -> list[str]:
@@ -125,6 +145,11 @@ class Members:
     def failures(self) -> list[str]:
         """Signals that could not be sent, each reason once."""
         return self._sending.failures
+
+    def code_of(self, key: Key) -> int | None:
+        """Return the exit code of a process that a look has shown, as the kernel keeps it; None when it does not."""
+        fd = self._fds.get(key)
+        return None if fd is None else exit_code_from(self.processes, fd)
 
     def ends(self, state: StopState) -> tuple[ProcessEnd, ...]:
         """Return how each process that was there at the first look has ended."""
@@ -160,7 +185,7 @@ class Members:
         if self._may_leave_rest and self.is_gone():
             self._feed(MainExited())
         elif key[0] in self._told:
-            self._feed(ToldExited(key[0]))
+            self._feed(SignalledExited(key[0]))
 
     def _main_exited(self) -> None:
         if self.main_fd is not None:

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state.base import StateStore
     from bento.drivers.storage.base import StorageDriver
+    from bento.drivers.tracer.base import TracerDriver
     from bento.drivers.transport.base import TransportDriver
     from bento.drivers.volume.base import VolumeDriver
     from bento.locks import ContainerLocks
     from bento.model.container import Container
+    from bento.model.stop import StopRules
 
     T = TypeVar("T")
 
@@ -43,7 +45,8 @@ class Parts:
     processes: ProcessDriver
     locks: ContainerLocks
     registries: tuple[str, ...]  # where names without one are looked for, in this order
-    grace_s: float  # of a stop for which neither the caller nor the container names one
+    grace_s: float | None  # of a stop for which neither the caller nor the container names one; None: by its kind
+    stop_rules: StopRules  # the configuration's, after the caller's and the container's
     log_max_bytes: int  # of the log of a container that names no limit; 0: none
     helper_argv: tuple[str, ...]  # runs a verb of this engine in a process of its own
 
@@ -57,6 +60,10 @@ class Parts:
         ``processes`` is for the host's own ones, such as its monitor.
         """
         return self.processes
+
+    def tracer(self) -> TracerDriver:
+        """Return a tracer for one call of stop; it starts its process when it is first used. The caller closes it."""
+        raise NotImplementedError
 
     def in_private_mounts(self, fn: Callable[[], T]) -> T:
         """Run ``fn`` in a fresh mount namespace that only what it spawns keeps alive; return what it returns."""

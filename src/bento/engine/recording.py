@@ -14,15 +14,19 @@ from bento.engine.attending import leave_run_dir
 from bento.engine.outcome import StopOutcome
 from bento.engine.report import exit_code_of, make_report
 from bento.errors import BentoError, CleanupFailed, StuckProcess
+from bento.lazy import LazyModule
 from bento.model.container import Container, Exit, Run, Status
 from bento.model.stop import AskedBy, StopIntent, StopReport
-from bento.stop.states import Phase, StopState
+from bento.stop.states import KillCause, Phase, StopState
 from bento.stop.verdict import SIGKILL_STATUS
 
 if TYPE_CHECKING:
+    from bento.engine import holding
     from bento.engine.cleanup import Cleanup
     from bento.engine.members import Members
     from bento.engine.parts import Parts
+else:  # most root filesystems are released
+    holding = LazyModule("bento.engine.holding")
 
 
 class Recorder:
@@ -41,6 +45,7 @@ class Recorder:
         self._parts, self._run, self._members, self._cleanup = parts, run, members, cleanup
         self._oom_before = 0
         self._stuck: list[str] = []
+        self._held = ""
         self._is_door_closed = False
 
     def begin(self) -> None:
@@ -54,10 +59,14 @@ class Recorder:
         self._cleanup.oom_kills, self._cleanup.is_released = intent.oom_kills_at_end, intent.is_released
 
     def persist(self, state: StopState) -> None:
-        """Write intent and journal in one transaction (rules S4, S6). From the kill on nobody is let in any more."""
+        """Write intent and journal in one transaction (rules S4, S6).
+
+        From the kill on, or once PID 1 is held at its exit, no exec session is let in any more (rule S16).
+        """
         if not self.is_asked:
             return
-        if state.phase is Phase.KILLING and not self._is_door_closed:
+        is_ending = state.phase is Phase.KILLING or state.hold.at_exit_s is not None
+        if is_ending and not self._is_door_closed:
             self._is_door_closed = True
             with exec_sessions.none_begins(self._parts, self.container.id):
                 self._write_intent(state)
@@ -98,7 +107,8 @@ class Recorder:
 
     def record(self, state: StopState) -> None:
         """Write the end: everything that happened, in one transaction. Raises Conflict while somebody has the lock."""
-        code = exit_code_of(self._parts, self.container.id, self._members.main_fd)
+        code = self._exit_code(state)
+        self._held = "" if self._cleanup.is_released else self._holders()
         report = self._report(state, code) if self.is_asked else None
         ended = Exit(
             code=code,
@@ -115,45 +125,54 @@ class Recorder:
             )
             leave_run_dir(self._parts, self.container)
 
+    def _exit_code(self, state: StopState) -> int | None:
+        """Return the exit code: of the program that PID 1 only waited for, where PID 1 was ended for that (S13)."""
+        code = exit_code_of(self._parts, self.container.id, self._members.main_fd)
+        if state.kill_cause is not KillCause.WRAPPED or code not in (None, SIGKILL_STATUS):
+            return code
+        of_program = self._members.code_of(state.wrapped.ends[0]) if state.wrapped.ends else None
+        return code if of_program is None else of_program
+
     def outcome(self, state: StopState) -> StopOutcome:
         """Return what became of it, from the machine's final state; a stop that is stuck gets its report here."""
         error: BentoError | None = None
+        which, errors = f"container {self.container.name} ({self.container.id})", "; ".join(state.errors)
         if state.phase is Phase.STUCK:
             if self.is_asked:
                 self._keep_stuck_report(state)
-            who = "; ".join(self._stuck) or "; ".join(state.errors)
-            error = StuckProcess(
-                f"container {self.container.name} could not be ended: {who}", hint="stop it again later"
-            )
+            if state.exited_s is None:
+                what = f"could not be ended: {'; '.join(self._stuck) or errors}"
+            else:
+                what = f"has ended, but its clean-up is stuck: {errors}"
+            error = StuckProcess(f"{which} {what}", hint="stop it again later")
         elif state.errors:
-            held = "" if self._cleanup.is_released else f"; the root filesystem is held by {self._holders()}"
-            error = CleanupFailed(
-                f"container {self.container.name} has stopped, but: {'; '.join(state.errors)}{held}",
-                hint="see bento doctor",
-            )
+            held = f"; {self._held}" if self._held else ""
+            error = CleanupFailed(f"{which} has stopped, but: {errors}{held}", hint="see bento doctor")
         report = self.container.report if self.is_asked else None
         return StopOutcome(id=self.container.id, name=self.container.name, report=report, error=error)
 
     def _report(self, state: StopState, code: int | None) -> StopReport:
         return make_report(
             state,
+            container=self.container,
             exit_code=code,
             oom_kills=self._cleanup.oom_kills - self._oom_before,
             ends=self._members.ends(state),
-            notes=(*self._members.failures, *self._stuck),
+            notes=(*self._members.failures, *self._stuck, *((self._held,) if self._held else ())),
             asked_unix_ns=self.asked_unix_ns,
             now_s=clock.mono_s(),
         )
 
     def _keep_stuck_report(self, state: StopState) -> None:
         """Every stop leaves a report, also one that did not get through (rule S23). The record stays ``stopping``."""
-        report = self._report(state, None)
+        is_known = state.exited_s is not None
+        code = exit_code_of(self._parts, self.container.id, self._members.main_fd) if is_known else None
+        report = self._report(state, code)
         with suppress(BentoError):  # the error that is told is the one that matters
             self.container = self._parts.store.modify(self.container.id, lambda c: replace(c, report=report))
 
     def _holders(self) -> str:
-        holders = self._parts.storage.holders(self.container.id)
-        return ", ".join(f"{holder.comm} ({holder.pid})" for holder in holders) or "nobody to be seen"
+        return f"the root filesystem is held by {holding.names(self._parts, self.container.id)}"
 
 
 def _stopped(

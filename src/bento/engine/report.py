@@ -6,12 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 from bento import clock
-from bento.model.container import Run
-from bento.model.stop import PhaseTiming, ProcessEnd, StopReport, Telling
+from bento.model.container import Container, Run
+from bento.model.stop import PhaseTiming, ProcessEnd, Signalled, StopReport
 from bento.stop.methods import METHODS, describe
-from bento.stop.plan import program
 from bento.stop.process import Key, Process
 from bento.stop.states import KillCause, Mark, StopState
+from bento.stop.tree import entered, program
 from bento.stop.verdict import judge
 from bento.units import signal_name
 
@@ -39,6 +39,10 @@ def _shell_code(status: int) -> int:
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
+_INIT_ENDED = frozenset({KillCause.DEFAULT_ACTION, KillCause.HALTED, KillCause.WRAPPED})
+"""Where PID 1 was ended by Bento, and the rest by the kernel with it."""
+
+
 class Endings:
     """How each process that was there at the first look has ended."""
 
@@ -58,18 +62,18 @@ class Endings:
         self, processes: ProcessDriver, state: StopState, fds: dict[Key, int], run: Run
     ) -> tuple[ProcessEnd, ...]:
         """Read the ends from the pidfds that were opened while the processes lived."""
-        return tuple(self._end(processes, state, process, fds.get(process.key)) for process in state.first)
+        return tuple(self._end(processes, state, process, fds.get(process.key)) for process in state.watch.first)
 
     def _end(self, processes: ProcessDriver, state: StopState, process: Process, fd: int | None) -> ProcessEnd:
         how, code = self._how(processes, state, process, fd)
-        is_session = process in state.sessions.first
+        is_session = process.key in entered(state.watch.first)
         seen_s = self._seen_s.get(process.key)
         return ProcessEnd(
             pid=process.pid,
             comm=program(process),
             how=how,
             code=code,
-            hears=process.disposition.value,
+            receives=process.disposition.value,
             session=is_session,
             ended_s=None if seen_s is None else seen_s - state.began_s,
         )
@@ -87,13 +91,14 @@ class Endings:
         number = os.WTERMSIG(status)
         if number != 9:
             return "signalled", number
-        is_ours = self._killed or (process.is_main and state.kill_cause in (KillCause.DEFAULT_ACTION, KillCause.HALTED))
+        is_ours = self._killed or (process.is_main and state.kill_cause in _INIT_ENDED)
         return ("killed-by-us" if is_ours else "killed-with-pid-1"), number
 
 
 def make_report(
     state: StopState,
     *,
+    container: Container,
     exit_code: int | None,
     oom_kills: int,
     ends: tuple[ProcessEnd, ...],
@@ -102,13 +107,15 @@ def make_report(
     now_s: float,
 ) -> StopReport:
     """Put the report together. ``now_s``: the end of the stop on the machine's clock."""
-    judgement = judge(state, exit_code=exit_code, oom_kills=oom_kills)
+    judgement = judge(state, exit_code=exit_code, oom_kills=oom_kills, ends=ends)
     request = state.request
     duration_s = now_s - state.began_s
     ended_s = (state.exited_s if state.exited_s is not None else now_s) - state.began_s
     is_asked = state.method in METHODS
     main = next((process for process in state.watch.first if process.is_main), None)
     return StopReport(
+        id=container.id,
+        name=container.name,
         asked_by=request.asked_by,
         method=state.method or request.method,
         signal=describe(state.method) if is_asked else signal_name(request.signal),
@@ -120,9 +127,11 @@ def make_report(
         remedy=judgement.remedy,
         exit_code=exit_code,
         disposition=main.disposition.value if main else "gone",
+        is_graceful=judgement.is_graceful,
         is_slow=request.grace_s > 0 and ended_s > request.grace_s / 2,
         phases=_phases(state.marks, state.began_s, now_s),
-        tellings=(*_requests(state, main), *state.tellings),
+        signalled=(*_requests(state, main), *state.signalled),
+        held=state.held,
         processes=ends,
         hooks=state.hooks,
         notes=(
@@ -134,18 +143,18 @@ def make_report(
     )
 
 
-def _requests(state: StopState, main: Process | None) -> tuple[Telling, ...]:
+def _requests(state: StopState, main: Process | None) -> tuple[Signalled, ...]:
     """The request that PID 1 got by its method, as a telling: those that failed have told nobody (rule S10)."""
     return tuple(
-        Telling(
+        Signalled(
             pid=main.pid,
             start_ticks=main.start_ticks,
             comm=program(main),
             at_s=asking.at_s,
             why=f"PID 1, by method {asking.method}",
-            hears=main.disposition.value,
+            receives=main.disposition.value,
         )
-        for asking in state.askings
+        for asking in state.init_requests
         if main is not None and not asking.error
     )
 

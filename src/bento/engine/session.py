@@ -30,19 +30,22 @@ from bento.model.stop import StopIntent, StopRequest
 from bento.stop import machine
 from bento.stop.actions import (
     Action,
-    Ask,
     Drain,
-    EndMain,
+    HoldBack,
     Identify,
     KillAll,
     KillHook,
+    KillInit,
+    LetGo,
     Look,
     Persist,
     ReportStuck,
+    RequestInit,
     RunHook,
     RunStep,
-    Tell,
+    SendSignal,
     Thaw,
+    WatchInit,
 )
 from bento.stop.inputs import HookDone, Input, MainExited, Resumed, StepDone, TimerFired
 from bento.stop.states import FINAL, Phase, Step, StopState, Timer
@@ -51,13 +54,21 @@ if TYPE_CHECKING:
     from bento.engine.loop import Loop
     from bento.engine.parts import Parts
     from bento.engine.releases import Releases
+    from bento.engine.tracing import Tracing
 
 
 class Session:
     """Drives one container's machine. ``on_end`` is called once, when ``outcome`` is set."""
 
     def __init__(
-        self, parts: Parts, container: Container, *, loop: Loop, releases: Releases, on_end: Callable[[], None]
+        self,
+        parts: Parts,
+        container: Container,
+        *,
+        loop: Loop,
+        releases: Releases,
+        tracing: Tracing,
+        on_end: Callable[[], None],
     ) -> None:
         if container.run is None:
             raise InternalError(f"container {container.name} has no run to stop")
@@ -73,6 +84,7 @@ class Session:
         self._state: StopState | None = None
         self._queue: deque[Input] = deque()
         self._is_draining = False
+        self._trace = tracing.job(self.run, self._feed)
         self._members = Members(
             parts, container, self.run, watch=watch, unwatch=unwatch, feed=self._feed, look_again=self._look_again
         )
@@ -150,6 +162,7 @@ class Session:
     def close(self) -> None:
         """Close every descriptor. Idempotent."""
         self._alarm.set(None)
+        self._trace.close()
         self._members.close()
         self._asker.close()
         self._drainer.close()
@@ -177,8 +190,12 @@ class Session:
                     self._tell_phase(self.on_phase)
                 self._carry_out(actions)
         except (BentoError, OSError) as error:
-            container = self._recorder.container
-            self.outcome = StopOutcome(id=container.id, name=container.name, error=as_bento_error(error))
+            container, failed = self._recorder.container, as_bento_error(error)
+            at = self.state.step if self.state.phase is Phase.CLEANING and self.state.step else self.state.phase
+            failed.message = (
+                f"the stop of container {container.name} ({container.id}) failed ({at.value}): {failed.message}"
+            )
+            self.outcome = StopOutcome(id=container.id, name=container.name, error=failed)
         finally:
             self._is_draining = False
         if self.outcome is None and self.state.phase in FINAL:
@@ -206,22 +223,28 @@ class Session:
                 case Persist():
                     self._recorder.persist(self.state)
                 case Look():
-                    self._queue.append(self._members.look(self.state.request.signal))
+                    self._look(action)
+                case WatchInit():
+                    self._trace.watch_init(action, self.state.request.signal)
+                case HoldBack():
+                    self._hold_back(action)
+                case LetGo():
+                    self._trace.let_go(action.keys)
                 case Drain():
                     self._drainer.begin()
                 case RunHook():
                     self._run_hook(action.number)
                 case KillHook():
                     self._hook_runner().kill()
-                case Tell():
-                    self._members.tell(action)
+                case SendSignal():
+                    self._members.send_signal(action)
                 case Identify():
                     self._queue.append(self._asker.identify())
-                case Ask():
+                case RequestInit():
                     self._ask(action)
                 case Thaw():
                     self._members.thaw()
-                case EndMain():
+                case KillInit():
                     self._members.end_main()
                 case KillAll():
                     self._kill_all()
@@ -231,10 +254,19 @@ class Session:
                     self._recorder.note_stuck()
             self._members.follow_signals()
 
+    def _look(self, action: Look) -> None:
+        signal, tracer = self.state.request.signal, self._trace.tracer_pid
+        self._queue.append(self._members.look(signal, tracer=tracer, examine=action.examine))
+
+    def _hold_back(self, action: HoldBack) -> None:
+        self._trace.hold(action.keys, thaw=action.thaw)
+        if action.thaw:
+            self._members.shut_down_sockets()
+
     def _look_again(self) -> None:
         self._drain((Look(),))
 
-    def _ask(self, action: Ask) -> None:
+    def _ask(self, action: RequestInit) -> None:
         answer = self._asker.ask(action, self._members.main_fd, self.state.request.command)
         if answer is not None:
             self._queue.append(answer)

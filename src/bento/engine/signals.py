@@ -68,7 +68,7 @@ def _send(parts: Parts, container: Container, run: Run, fd: int, number: int) ->
             parts.processes.thaw(run)  # a frozen sandbox hears no runtime
         parts.runtime(run.runtime).signal(container.id, number)
         return
-    parts.processes.tell(fd, number, wake=False)
+    parts.processes.send_signal(fd, number, wake=False)
     if number == _SIGKILL:
         parts.processes.thaw(run)  # on cgroup v1 a frozen process does not even die
 

@@ -18,6 +18,7 @@ from bento import clock
 from bento.drivers.monitor.base import Launch, Launched
 from bento.engine import mounting, networking, reconcile, sharing
 from bento.engine.attending import attend, exit_script, is_followed, leave
+from bento.engine.holding import refuse_if_held
 from bento.engine.logs import make_room
 from bento.engine.order import required_first
 from bento.engine.parts import LOCK_TIMEOUT_S
@@ -47,7 +48,8 @@ def start(parts: Parts, container_id: str, *, attach: bool = False, only_if: Sta
 
     ``only_if``: leave it alone unless this is its state, once it can be looked at.
 
-    Blocks until the program is about to run. Raises WrongState, CommandNotFound, CommandNotExecutable,
+    Blocks until the program is about to run. Raises WrongState, Conflict (a process still holds the root filesystem of
+    its last run, rule S21), CommandNotFound, CommandNotExecutable,
     RuntimeFailed, UsageError (user, mount source); then the container is as it was before.
     """
     _wait_for_end_of_last(parts, container_id)
@@ -57,6 +59,7 @@ def start(parts: Parts, container_id: str, *, attach: bool = False, only_if: Sta
             return Started(before, None)
         if before.status.is_live:
             raise WrongState(f"container {before.name} is {before.status.value}", hint="wait until it has stopped")
+        refuse_if_held(parts, before)
         runtime = parts.runtime(before.spec.runtime)
         number = before.run.number + 1 if before.run else 1
         run = Run(number=number, runtime=str(runtime.path), shows_processes=runtime.shows_processes)
@@ -254,6 +257,6 @@ def _end(parts: Parts, pid: int | None, mark: str) -> None:
     identity = parts.processes.identify(pid, mark=mark) if pid else None
     fd = parts.processes.open(identity) if identity else None
     if fd is not None:
-        parts.processes.tell(fd, 9, wake=False)
+        parts.processes.send_signal(fd, 9, wake=False)
         parts.processes.wait(fd, _END_TIMEOUT_S)
         os.close(fd)

@@ -57,6 +57,6 @@ def end_driver(parts: Parts, run_dir: Path, pid: int, name: str) -> None:
             hint=f"continue it (kill -CONT {pid}), or end it yourself",
         )
     try:
-        parts.processes.tell(fd, _SIGKILL, wake=False)
+        parts.processes.send_signal(fd, _SIGKILL, wake=False)
     finally:
         os.close(fd)

@@ -110,7 +110,7 @@ class Target:
         try:
             fresh = self._parts.store.get(container.id)
             if fresh.status is container.status and fresh.run == container.run:
-                self._drive(fresh, lambda session: session.settle(), is_asked=False)
+                self._drive(adopt(self._parts, fresh), lambda session: session.settle(), is_asked=False)
             else:  # settled by somebody, and maybe started again: that is another run, which lives
                 self._end_with(None)
         except (BentoError, OSError) as error:  # such as that it was removed meanwhile
@@ -151,6 +151,7 @@ class Target:
         # The stop lock is held from here on, the other one is not: the session takes it for the record.
         if container.intent is not None:
             intent = container.intent
+            self._tell_unheard(container)
             self._drive(container, lambda session: session.resume(intent, self._note))
             if self.session is not None:
                 self.session.feed(self._moved or deadline_of(request, self._call.options))
@@ -159,7 +160,7 @@ class Target:
         return True
 
     def _request(self, container: Container) -> StopRequest:
-        request = request_for(container, self._call.options, self._parts.grace_s)
+        request = request_for(container, self._call.options, self._parts.grace_s, self._parts.stop_rules)
         schedule = self._call.schedule
         if schedule is None:
             return request
@@ -167,7 +168,12 @@ class Target:
 
     def _drive(self, container: Container, begin: Callable[[Session], None], *, is_asked: bool = True) -> None:
         session = Session(
-            self._parts, container, loop=self._loop, releases=self._call.releases, on_end=self._ended_soon
+            self._parts,
+            container,
+            loop=self._loop,
+            releases=self._call.releases,
+            tracing=self._call.tracing,
+            on_end=self._ended_soon,
         )
         self.session = session
         session.on_phase = self._call.on_phase
@@ -191,9 +197,15 @@ class Target:
             if self._is_late():
                 raise Conflict(f"another bento process stops container {container.name} and cannot be joined")
             return False
+        self._tell_unheard(container)
         self._begun()
         self._tell_phase("joined")
         return True
+
+    def _tell_unheard(self, container: Container) -> None:
+        """Say once what the caller has named that the stop under way does not take over."""
+        if not self._is_begun and (text := wishes.unheard(container, self._call.options)):
+            self._notice(text)
 
     def joined_ended(self) -> None:
         """See JoinEvents."""
@@ -270,7 +282,7 @@ class Target:
         # A --rm container: its files may be many.
         self._call.background.do(
             lambda: self._erase(session.run.number),
-            lambda error: self.end(outcome if error is None else replace(outcome, error=error)),
+            lambda error: self.end(outcome if error is None else outcome.failed(error)),
         )
 
     def _end_with(self, error: BentoError | None) -> None:

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bento.engine.request import StopOptions
+from bento.engine.request import StopOptions, request_for
 from bento.errors import AlreadyStopped, WrongState
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Status
-from bento.model.stop import AskedBy, OnPaused
+from bento.model.stop import AskedBy, OnPaused, StopRequest, first_said
+from bento.stop.methods import SIGNAL
+from bento.units import signal_name
 
 if TYPE_CHECKING:
     from bento.engine.parts import Parts
@@ -28,7 +30,7 @@ def refuse_if_not_running(parts: Parts, container: Container, options: StopOptio
         _forbid_restart(parts, container, options)
         raise AlreadyStopped(f"container {name} is already stopped")
     is_paused = container.status is Status.RUNNING and parts.processes.is_frozen(container.run)
-    if is_paused and options.on_paused is OnPaused.REFUSE:
+    if is_paused and request_for(container, options, parts.grace_s).on_paused is OnPaused.REFUSE:
         raise WrongState(
             f"container {name} is paused and would not get the signal",
             hint=f"unpause it first, or use: stop --paused thaw {name}, or stop --paused kill {name}",
@@ -60,6 +62,33 @@ def record_joined_wish(parts: Parts, container_id: str) -> Container:
         return replace(container, stop_asked=True)
 
     return parts.store.modify(container_id, wish)
+
+
+def unheard(container: Container, options: StopOptions) -> str:
+    """Say what a caller who joins has named in vain, "" for nothing: a stop under way keeps its own way (rule S5)."""
+    if container.intent is None:
+        return ""
+    own, wanted = container.intent.request, request_for(container, options, None)
+    if wanted.is_sigkill:
+        return ""
+    under_way = f"a stop of container {container.name} is under way already"
+    is_named = (options.signal, options.method, options.command) != (None, None, None)
+    if is_named and _way(wanted) != _way(own):
+        return f"{under_way}, by {_way(own)}: {_way(wanted)} is not sent (to end it now: stop --force)"
+    late = [_flag(name) for name, said in first_said(options).items() if getattr(own, name) != said]
+    return f"{under_way}: too late for {', '.join(late)}" if late else ""
+
+
+def _flag(name: str) -> str:
+    """Return how the command line calls a field of StopRules."""
+    return "--" + name.removeprefix("on_").removesuffix("_s").replace("_", "-")
+
+
+def _way(request: StopRequest) -> str:
+    """How PID 1 is told."""
+    if request.method == SIGNAL:
+        return signal_name(request.signal)
+    return f"method {request.method}" + (f" ({request.command})" if request.command else "")
 
 
 def call_off_restart(parts: Parts, container: Container, options: StopOptions) -> None:

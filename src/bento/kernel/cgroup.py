@@ -53,6 +53,14 @@ def hierarchies() -> list[str]:
     return sorted({entry.target for entry in mounts if entry.fstype in ("cgroup", "cgroup2")})
 
 
+def named(name: str) -> dict[str, str]:
+    """Return by controller the directories of this name directly below the roots of hierarchies."""
+    places = _places(mountinfo.mount_table(os.getpid()))
+    known = {word for word, _ in _memberships(_read("/proc/self/cgroup"))}
+    found = {word: f"{places[word].target}/{name}" for word in known if word in places}
+    return {word: path for word, path in found.items() if os.path.isdir(path)}
+
+
 class Lodging:
     """The cgroups for a monitor, which it enters before it has its container made. Close it.
 

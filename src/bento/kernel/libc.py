@@ -48,6 +48,7 @@ _NR_FSOPEN: Final = 430
 _NR_FSCONFIG: Final = 431
 _NR_FSMOUNT: Final = 432
 _NR_OPENAT2: Final = 437
+_NR_PIDFD_GETFD: Final = 438
 
 RESOLVE_NO_MAGICLINKS: Final = 0x02
 RESOLVE_NO_SYMLINKS: Final = 0x04
@@ -65,6 +66,7 @@ _lib = ctypes.CDLL(None, use_errno=True)
 _long = ctypes.c_long
 # syscall(2) takes everything as a register's width; ctypes would pass bare integers as 32 bits.
 _lib.syscall.restype = _long
+_lib.ptrace.restype = _long
 
 
 def _checked(result: int, call: str, path: str = "", log: str = "") -> int:
@@ -159,6 +161,14 @@ def openat2(dir_fd: int, path: str, flags: int, *, mode: int = 0, resolve: int =
     return _checked(result, "openat2", path)
 
 
+def pidfd_getfd(pidfd: int, number: int) -> int:
+    """Return a copy of another process's descriptor, close-on-exec; the caller closes it (pidfd_getfd(2), Linux 5.6).
+
+    Needs the right to trace that process.
+    """
+    return _checked(_lib.syscall(_long(_NR_PIDFD_GETFD), _long(pidfd), _long(number), _long(0)), "pidfd_getfd")
+
+
 def statx_mount_id(dir_fd: int, name: str) -> int:
     """Return the id of the mount that ``name`` in a directory is on; a link itself, "" the directory (Linux 5.8)."""
     answer = ctypes.create_string_buffer(256)  # struct statx, linux/stat.h
@@ -193,6 +203,12 @@ def inotify_add_watch(fd: int, path: str, mask: int) -> int:
 def set_child_subreaper() -> None:
     """Make orphaned descendants children of this process instead of init's (prctl(2)). Idempotent."""
     _checked(_lib.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), _long(0), _long(0), _long(0)), "prctl")
+
+
+def ptrace(request: int, tid: int, address: int = 0, data: int | bytearray = 0) -> int:
+    """ptrace(2), but for the requests that peek. The kernel reads, or fills, a ``data`` that is a buffer."""
+    last = (ctypes.c_char * len(data)).from_buffer(data) if isinstance(data, bytearray) else ctypes.c_void_p(data)
+    return _checked(_lib.ptrace(_long(request), _long(tid), ctypes.c_void_p(address), last), "ptrace", str(tid))
 
 
 def _fs_log(fs_fd: int) -> str:

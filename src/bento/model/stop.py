@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any, Final
 
 from msgspec import Struct
 
 from bento.units import NO_LIMIT
+
+_SIGKILL = 9
 
 
 class AskedBy(str, Enum):
@@ -28,10 +31,37 @@ class OnPaused(str, Enum):
 
 
 class OnDeaf(str, Enum):
-    """What a stop does to a PID 1 that the kernel keeps from hearing the signal (rule S14)."""
+    """What a stop does to a PID 1 to which the kernel does not deliver the signal (rule S14)."""
 
-    END = "end"
-    WAIT = "wait"
+    IDLE = "idle"  # end it when nothing in the container can wake before the deadline, or it is a listener at rest
+    END = "end"  # end it without looking, once the start window is over
+    WAIT = "wait"  # leave it the whole grace
+
+
+class Scope(str, Enum):
+    """How far a stop looks (rule S0)."""
+
+    AUTO = "auto"  # every process of the container, by the rules S13 to S16
+    MAIN = "main"  # the plain stop: the signal to PID 1, the grace, SIGKILL
+
+
+class OnWrapper(str, Enum):
+    """What becomes of a process that only waits for the program which is signalled in its place (rule S13)."""
+
+    HOLD = "hold"  # it never goes on to its next command
+    CONTINUE = "continue"
+
+
+class Occasion(str, Enum):
+    """Why a process got the stop signal from Bento."""
+
+    INIT = "init"  # it is PID 1, or was asked as PID 1 by a method
+    PROGRAM = "program"  # PID 1 waits for it, or stands above it, and does not receive the signal itself
+    FOREGROUND = "foreground"  # a shell with a trap waits for it before it runs the trap
+    EXIT_HOLD = "exit-hold"  # PID 1 was leaving, and the kernel would have killed it
+    LAST_CALL = "last-call"
+    DEFAULT_ACTION = "default-action"  # nothing in the container could wake before the deadline
+    LEFT_BEHIND = "left-behind"  # by a PID 1 that was only a guest in its PID namespace
 
 
 class Verdict(str, Enum):
@@ -41,6 +71,7 @@ class Verdict(str, Enum):
     FORWARDED = "forwarded"
     LAST_CALL = "last-call"
     DEFAULT_ACTION = "default-action"
+    CUT_SHORT = "cut-short"  # PID 1 ended by itself, and with it the kernel killed a program that receives the signal
     KILLED = "killed"
     ALREADY_EXITED = "already-exited"
     STUCK = "stuck"
@@ -70,6 +101,34 @@ class HookResult(Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
+class StopRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far a stop goes, and how long it looks (rules S0, S13 to S15). None leaves it to what is asked next.
+
+    A call says it, or the container, or the configuration; the first that does wins. Times are seconds.
+    """
+
+    scope: Scope | None = None
+    on_wrapper: OnWrapper | None = None
+    on_deaf: OnDeaf | None = None
+    exit_hold_s: float | None = None  # at most so long, within the grace; 0: off
+    last_call_s: float | None = None  # so long before the deadline; 0: off
+    last_call_all: bool | None = None
+    start_window_s: float | None = None
+
+
+NOTHING_SAID: Final = StopRules()
+
+
+def first_said(*sources: StopRules) -> dict[str, Any]:
+    """Return what is said at all, by the names of the fields; earlier sources win."""
+    found: dict[str, Any] = {}
+    for name in StopRules.__struct_fields__:
+        said = (value for source in sources if (value := getattr(source, name)) is not None)
+        if (value := next(said, None)) is not None:
+            found[name] = value
+    return found
+
+
 class StopRequest(Struct, frozen=True, kw_only=True):
     """What a caller asks for. All times are seconds."""
 
@@ -83,7 +142,11 @@ class StopRequest(Struct, frozen=True, kw_only=True):
     post_stop: tuple[Hook, ...] = ()  # on the host, after the clean-up
     hook_timeout_s: float | None = None  # each; None: what the grace leaves
     last_call_s: float | None = None  # None: 2 s or a fifth of the grace; 0: off
-    on_deaf: OnDeaf = OnDeaf.END
+    last_call_all: bool = False  # also those with the default action, and those that another process may have told
+    scope: Scope = Scope.AUTO
+    on_wrapper: OnWrapper = OnWrapper.HOLD
+    on_deaf: OnDeaf = OnDeaf.IDLE
+    exit_hold_s: float | None = None  # None: what is left of the grace; 0: off
     on_paused: OnPaused = OnPaused.REFUSE
     drain: bool = False  # first of all, close the published ports to new connections (rule S17a)
     asked_by: AskedBy = AskedBy.USER
@@ -97,6 +160,16 @@ class StopRequest(Struct, frozen=True, kw_only=True):
     def may_kill(self) -> bool:
         """Whether the grace ever ends."""
         return self.grace_s != NO_LIMIT
+
+    @property
+    def is_kill(self) -> bool:
+        """Whether it is a kill: without a grace, or by the one signal that no program can hear."""
+        return self.grace_s == 0 or self.is_sigkill
+
+    @property
+    def is_sigkill(self) -> bool:
+        """Whether the stop signal is SIGKILL: then Bento kills in its place, once drain and hooks are over."""
+        return self.signal == _SIGKILL and self.method == "signal"
 
 
 class StopIntent(Struct, frozen=True, kw_only=True):
@@ -116,17 +189,26 @@ class StopIntent(Struct, frozen=True, kw_only=True):
     journal: bytes = b""
 
 
-class Telling(Struct, frozen=True, kw_only=True):
-    """One signal sent by a stop: nobody gets a second one (rule S13)."""
+class Signalled(Struct, frozen=True, kw_only=True):
+    """One signal that a stop has sent: no process gets a second one (rule S13)."""
 
     pid: int
     start_ticks: int
     comm: str
     at_s: float  # seconds since the stop began
     why: str
-    hears: str  # the disposition read before
-    wave: int = 1  # 1: hears it; 2: only its default action; 3: last call
+    receives: str  # the disposition read before
+    occasion: Occasion = Occasion.INIT
     session: bool = False  # of an exec session, which gets SIGTERM (rule S16)
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """A process that a stop kept from going on, by ptrace (rules S13, S13a). It was let go before it was killed."""
+
+    pid: int
+    comm: str
+    why: str
+    at_s: float  # seconds since the stop began
 
 
 class PhaseTiming(Struct, frozen=True, kw_only=True):
@@ -144,7 +226,7 @@ class ProcessEnd(Struct, frozen=True, kw_only=True):
     comm: str
     how: str  # exited | signalled | killed-by-us | killed-with-pid-1 | unknown | alive
     code: int | None = None  # exit code, or signal number
-    hears: str = ""  # its disposition for the stop signal at the first look
+    receives: str = ""  # its disposition for the stop signal at the first look
     session: bool = False  # of an exec session
     ended_s: float | None = None  # when it was seen gone, seconds since the stop began
 
@@ -152,6 +234,8 @@ class ProcessEnd(Struct, frozen=True, kw_only=True):
 class StopReport(Struct, frozen=True, kw_only=True):
     """What happened in a stop, kept with the container (rule S23)."""
 
+    id: str = ""  # of the container
+    name: str = ""  # as it was then
     asked_by: AskedBy
     method: str
     signal: str
@@ -163,9 +247,11 @@ class StopReport(Struct, frozen=True, kw_only=True):
     remedy: str
     exit_code: int | None
     disposition: str  # of PID 1, for the stop signal
+    is_graceful: bool = False  # what --strict asks: every program that receives the signal ended by itself
     is_slow: bool = False  # took over half of the grace
     phases: tuple[PhaseTiming, ...] = ()
-    tellings: tuple[Telling, ...] = ()
+    signalled: tuple[Signalled, ...] = ()
+    held: tuple[Held, ...] = ()
     processes: tuple[ProcessEnd, ...] = ()
     hooks: tuple[HookResult, ...] = ()
     notes: tuple[str, ...] = ()

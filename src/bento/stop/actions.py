@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from bento.stop.process import Key
 from bento.stop.states import Step, StopState
 
 
@@ -16,7 +17,37 @@ class Drain(Struct, frozen=True):
 
 
 class Look(Struct, frozen=True):
-    """Read every process of the container and answer with Looked."""
+    """Read every process of the container and answer with Looked. ``examine``: also what each thread waits for."""
+
+    examine: bool = False
+
+
+class WatchInit(Struct, frozen=True):
+    """Have the tracer hold PID 1 at its exit, and see what ``noting`` do with the signal. Answer with Traced.
+
+    ``freezes``: then freeze the container at once, because something in it would go on to a next command.
+    """
+
+    holds_exit: bool
+    freezes: bool = False
+    noting: tuple[Key, ...] = ()
+
+
+class HoldBack(Struct, frozen=True):
+    """Have the tracer hold these processes, unseen by their parents, and answer with HeldBack.
+
+    ``thaw``: PID 1 is at its exit, and the tracer thaws what it froze then. The sockets that PID 1 alone has are shut
+    down, so that no peer waits for a process that will never answer.
+    """
+
+    keys: tuple[Key, ...]
+    thaw: bool = False
+
+
+class LetGo(Struct, frozen=True):
+    """Have the tracer let these go; None: everything, and trace nothing any more. Idempotent, without an answer."""
+
+    keys: tuple[Key, ...] | None = None
 
 
 class RunHook(Struct, frozen=True):
@@ -29,7 +60,7 @@ class KillHook(Struct, frozen=True):
     """End the hook that runs, also one begun by a driver that died. No answer is expected any more."""
 
 
-class Tell(Struct, frozen=True):
+class SendSignal(Struct, frozen=True):
     """Send the stop signal to this very process; SIGCONT after it when it is halted. Watch for its exit."""
 
     pid: int
@@ -42,8 +73,10 @@ class Identify(Struct, frozen=True):
     """Find out which method PID 1 obeys and answer with Identified."""
 
 
-class Ask(Struct, frozen=True):
-    """Ask PID 1 to end, by this method, and answer with Asked. ``is_patient``: rather not before it has booted."""
+class RequestInit(Struct, frozen=True):
+    """Ask PID 1 to end by this method, and answer with InitAnswered.
+
+    ``is_patient``: rather not before it has booted."""
 
     method: str
     is_patient: bool
@@ -53,7 +86,7 @@ class Thaw(Struct, frozen=True):
     """Thaw the container's cgroups."""
 
 
-class EndMain(Struct, frozen=True):
+class KillInit(Struct, frozen=True):
     """SIGKILL PID 1 only: the kernel ends its namespace with it."""
 
 
@@ -75,13 +108,16 @@ Action = (
     Persist
     | Drain
     | Look
+    | WatchInit
+    | HoldBack
+    | LetGo
     | RunHook
     | KillHook
     | Identify
-    | Ask
-    | Tell
+    | RequestInit
+    | SendSignal
     | Thaw
-    | EndMain
+    | KillInit
     | KillAll
     | RunStep
     | ReportStuck

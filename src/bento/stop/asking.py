@@ -12,18 +12,16 @@ from typing import Final
 from msgspec.structs import replace
 
 from bento.stop import watching
-from bento.stop.actions import Action, Ask, Identify, Look, Persist
-from bento.stop.inputs import Asked, Identified, Looked
+from bento.stop.actions import Action, Identify, Look, Persist, RequestInit
+from bento.stop.inputs import Identified, InitAnswered, Looked
 from bento.stop.methods import AUTO, METHODS, SIGNAL, Trigger
-from bento.stop.states import Asking, Mark, StopState, Timer
+from bento.stop.signalling import Outcome, look_again, note
+from bento.stop.states import InitRequest, KillCause, Mark, StopState
 
 LOOK_S: Final = 0.5
 AGAIN_S: Final = 0.2
 BECOMES_INIT_S: Final = 1.0
 """So young a container may still be in a script that executes its init."""
-
-Outcome = tuple[StopState, tuple[Action, ...], bool]
-"""The state, what to do, and whether PID 1 has halted and is to be ended."""
 
 
 def is_in_charge(state: StopState) -> bool:
@@ -33,14 +31,14 @@ def is_in_charge(state: StopState) -> bool:
 
 def after_look(state: StopState, look: Looked, now_s: float) -> Outcome:
     """Decide on a look within the grace."""
-    state = _look_again(_mark_reaction(watching.watch(state, look, now_s), now_s), LOOK_S, now_s)
+    state = look_again(_mark_reaction(watching.watch(state, look, now_s), now_s), LOOK_S, now_s)
     if not state.method:
-        if state.request.method == AUTO or state.askings:
-            return state, (Identify(),), False
+        if state.request.method == AUTO or state.init_requests:
+            return state, (Identify(),), None
         return _ask(state, state.request.method, look, now_s)
-    if state.askings[-1].error:  # it could not be delivered then; nothing was sent
+    if state.init_requests[-1].error:  # it could not be delivered then; nothing was sent
         return _ask(state, state.method, look, now_s)
-    return state, (), _has_halted(state, look, now_s)
+    return state, (), KillCause.HALTED if _has_halted(state, look, now_s) else None
 
 
 def identified(state: StopState, event: Identified, now_s: float) -> tuple[StopState, tuple[Action, ...]]:
@@ -48,23 +46,25 @@ def identified(state: StopState, event: Identified, now_s: float) -> tuple[StopS
     if state.method or not is_in_charge(state):
         return state, ()
     if event.method == SIGNAL and now_s - state.born_s < BECOMES_INIT_S:
-        return _look_again(state, AGAIN_S, now_s), ()
-    state = _note(state, f"method {event.method}: {event.reason}")
-    if event.method == SIGNAL or any(asking.method == event.method for asking in state.askings):
+        return look_again(state, AGAIN_S, now_s), ()
+    state = note(state, f"method {event.method}: {event.reason}")
+    if event.method == SIGNAL or any(asking.method == event.method for asking in state.init_requests):
         return _tell_instead(state)
     return _record(replace(state, is_identified=True), event.method, now_s)
 
 
-def answered(state: StopState, event: Asked, now_s: float) -> tuple[StopState, tuple[Action, ...]]:
+def answered(state: StopState, event: InitAnswered, now_s: float) -> tuple[StopState, tuple[Action, ...]]:
     """Take how an asking went: wait for the end, try again, or fall back."""
-    if not is_in_charge(state) or event.method != state.method or state.askings[-1].error is not None:
+    if not is_in_charge(state) or event.method != state.method or state.init_requests[-1].error is not None:
         return state, ()
-    state = replace(state, askings=(*state.askings[:-1], replace(state.askings[-1], error=event.error)))
+    state = replace(
+        state, init_requests=(*state.init_requests[:-1], replace(state.init_requests[-1], error=event.error))
+    )
     if not event.error:
         return state, (Persist(),)
     if event.retry and _may_become_ready(state, now_s):
-        return _look_again(state, AGAIN_S, now_s), (Persist(),)
-    state = _note(state, f"method {event.method} failed: {event.error}")
+        return look_again(state, AGAIN_S, now_s), (Persist(),)
+    state = note(state, f"method {event.method} failed: {event.error}")
     if state.is_identified or state.request.method == AUTO:
         return _tell_instead(state)
     return replace(state, method=""), (Persist(), Look())
@@ -72,22 +72,24 @@ def answered(state: StopState, event: Asked, now_s: float) -> tuple[StopState, t
 
 def _ask(state: StopState, method: str, look: Looked, now_s: float) -> Outcome:
     if look.is_frozen and METHODS[method].trigger is Trigger.COMMAND:  # nothing runs before it is thawed
-        return _look_again(state, AGAIN_S, now_s), (), False
-    if state.request.method == method and not state.askings:
-        state = _note(state, f"method {method}: asked for")
+        return look_again(state, AGAIN_S, now_s), (), None
+    if state.request.method == method and not state.init_requests:
+        state = note(state, f"method {method}: asked for")
     state, actions = _record(state, method, now_s)
-    return state, actions, False
+    return state, actions, None
 
 
 def _record(state: StopState, method: str, now_s: float) -> tuple[StopState, tuple[Action, ...]]:
-    earlier = tuple(asking for asking in state.askings if asking.method != method)
-    state = replace(state, method=method, askings=(*earlier, Asking(method=method, at_s=now_s - state.began_s)))
-    return state, (Persist(), Ask(method, _may_become_ready(state, now_s)))
+    earlier = tuple(asking for asking in state.init_requests if asking.method != method)
+    state = replace(
+        state, method=method, init_requests=(*earlier, InitRequest(method=method, at_s=now_s - state.began_s))
+    )
+    return state, (Persist(), RequestInit(method, _may_become_ready(state, now_s)))
 
 
 def _tell_instead(state: StopState) -> tuple[StopState, tuple[Action, ...]]:
     """Go on as with an application. What the looks showed so far was for other signals."""
-    fresh = replace(state.watch, deaf_since_s=None, blocked=())
+    fresh = replace(state.watch, blocked=())
     return replace(state, method=SIGNAL, watch=fresh), (Persist(), Look())
 
 
@@ -102,23 +104,15 @@ def _has_halted(state: StopState, look: Looked, now_s: float) -> bool:
     """Whether PID 1 is alone and idle: it has shut down and may not reboot. For a moment that is so on the way, too."""
     if look.is_frozen or [process.is_main for process in look.processes] != [True]:
         return False
-    seen, asked_s = state.watch, state.askings[-1].at_s + state.began_s
+    seen, asked_s = state.watch, state.init_requests[-1].at_s + state.began_s
     idle_since_s = max(asked_s, seen.changed_s, seen.worked_s)
     return now_s - idle_since_s >= METHODS[state.method].idle_s
 
 
 def _mark_reaction(state: StopState, now_s: float) -> StopState:
-    if not state.askings or any(mark.name == "reaction" for mark in state.marks):
+    if not state.init_requests or any(mark.name == "reaction" for mark in state.marks):
         return state
-    asked_s = state.askings[-1].at_s + state.began_s
+    asked_s = state.init_requests[-1].at_s + state.began_s
     if max(state.watch.changed_s, state.watch.worked_s) <= asked_s:
         return state
     return replace(state, marks=(*state.marks, Mark("reaction", now_s)))
-
-
-def _look_again(state: StopState, pause_s: float, now_s: float) -> StopState:
-    return replace(state, timers=state.timers | {Timer.LOOK: now_s + pause_s})
-
-
-def _note(state: StopState, text: str) -> StopState:
-    return replace(state, notes=(*state.notes, text))

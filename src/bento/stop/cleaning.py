@@ -43,10 +43,13 @@ def step_done(state: StopState, done: StepDone, now_s: float) -> Result:
     """Take the end of a step: try it again, or go on to the next one, whatever became of it."""
     if state.phase is not Phase.CLEANING or done.step is not state.step or done.step is Step.HOOKS:
         return state, ()
+    state = replace(state, errors=without(state.errors, done.step))  # of an earlier try
     if done.error and done.retry:
         pause_s = backoff_s(STEP_AGAIN_S, state.step_tries, STEP_AGAIN_MAX_S)
         timers = state.timers | {Timer.STEP_AGAIN: now_s + pause_s}
-        return replace(state, timers=timers, step_tries=state.step_tries + 1), ()
+        # Kept for the end of the step's time. The record's own is left out: it would stand in what is being recorded.
+        said = () if done.step is Step.RECORD else (f"{done.step.value}: {done.error}",)
+        return replace(state, timers=timers, step_tries=state.step_tries + 1, errors=(*state.errors, *said)), ()
     if done.error:
         state = replace(state, errors=(*state.errors, f"{done.step.value}: {done.error}"))
         if done.step is Step.RECORD:  # not written: not done
@@ -66,11 +69,18 @@ def _after_step(state: StopState, done: Step, now_s: float) -> Result:
 def gave_up(state: StopState, now_s: float) -> Result:
     """End a step that was retried until its limit. A runtime that never says stopped keeps the record open (S20)."""
     step = step_of(state)
-    error = f"{step.value}: not done after {STEP_LIMIT_S[step]:g} s"
-    state = replace(state, errors=(*state.errors, error))
+    others = without(state.errors, step)
+    said = "".join(f": {text.removeprefix(f'{step.value}: ')}" for text in state.errors if text not in others)
+    error = f"{step.value}: not done after {STEP_LIMIT_S[step]:g} s{said}"
+    state = replace(state, errors=(*others, error))
     if step in (Step.RUNTIME, Step.RECORD):
         return replace(go(state, Phase.STUCK, "stuck", now_s), timers={}), (Persist(),)
     return _after_step(state, step, now_s)
+
+
+def without(errors: tuple[str, ...], step: Step) -> tuple[str, ...]:
+    """Return what other steps have said."""
+    return tuple(text for text in errors if not text.startswith(f"{step.value}: "))
 
 
 def after_hook(outcome: hooking.Outcome, now_s: float) -> Result:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from bento.stop.process import Process
+from bento.stop.process import Key, Process
 from bento.stop.states import Step, Timer
 
 
@@ -19,8 +19,39 @@ class MainExited(Struct, frozen=True):
     """PID 1 of the container was seen gone. Only this leads to ``stopped`` (rule S20)."""
 
 
-class ToldExited(Struct, frozen=True):
-    """Somebody the stop had told was seen gone."""
+class Traced(Struct, frozen=True):
+    """The tracer watches PID 1, or says why it cannot. ``error`` "" is success."""
+
+    error: str = ""
+
+
+class HeldBack(Struct, frozen=True):
+    """The tracer holds these processes; the others that it was asked to hold have gone, or cannot be held."""
+
+    keys: tuple[Key, ...]
+    refused: tuple[Key, ...] = ()
+    error: str = ""
+
+
+class SignalNoted(Struct, frozen=True):
+    """A traced process has taken the signal: ``is_only_noted`` when it went straight back to waiting for its child."""
+
+    key: Key
+    is_only_noted: bool
+
+
+class InitLeaving(Struct, frozen=True):
+    """PID 1 is held at its exit, and the container's cgroup is frozen. Its namespace is still alive."""
+
+
+class TracerLost(Struct, frozen=True):
+    """The tracer has ended, or has let PID 1 go for this reason: nothing is held any more."""
+
+    reason: str
+
+
+class SignalledExited(Struct, frozen=True):
+    """A process that the stop had signalled was seen gone."""
 
     pid: int
 
@@ -38,7 +69,7 @@ class Identified(Struct, frozen=True):
     reason: str
 
 
-class Asked(Struct, frozen=True):
+class InitAnswered(Struct, frozen=True):
     """PID 1 was asked by a method. ``error`` "" is success; ``retry``: nothing was sent, and soon it may be."""
 
     method: str
@@ -85,12 +116,17 @@ class Resumed(Struct, frozen=True):
 
 Input = (
     HookDone
-    | Asked
+    | InitAnswered
     | Drained
     | Identified
     | Looked
+    | Traced
+    | HeldBack
+    | SignalNoted
+    | InitLeaving
+    | TracerLost
     | MainExited
-    | ToldExited
+    | SignalledExited
     | TimerFired
     | DeadlineMoved
     | StepDone

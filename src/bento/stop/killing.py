@@ -6,8 +6,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from bento.stop import hooking
-from bento.stop.actions import EndMain, KillAll, Persist, Result
+from bento.stop import holding, hooking
+from bento.stop.actions import KillAll, KillInit, Persist, Result
 from bento.stop.states import KillCause, Phase, StopState, Timer, backoff_s, go
 
 KILL_AGAIN_S: Final = 0.1  # doubled each round
@@ -15,16 +15,23 @@ KILL_AGAIN_MAX_S: Final = 5.0
 
 
 def kill(state: StopState, cause: KillCause, now_s: float) -> Result:
-    """Begin the killing phase, whatever runs before it."""
+    """Begin the killing phase, whatever runs before it.
+
+    A PID 1 at its exit is let go before the kill, which would not wake it; what is held elsewhere only after it, so
+    that it does not go on.
+    """
+    state, releasing = holding.release_init(state)
+    state, letting_go = holding.let_go(state)
     state, killing_hook = hooking.cut_short(state, "the time for it was over", now_s)
     state = replace(go(state, Phase.KILLING, "kill", now_s), kill_cause=cause, timers={})
     state = arm_limit(state, now_s)
-    if cause in (KillCause.DEFAULT_ACTION, KillCause.HALTED):
+    is_guest = state.watch.main is not None and not state.watch.main.is_namespace_init
+    if cause in (KillCause.DEFAULT_ACTION, KillCause.HALTED, KillCause.WRAPPED) and not is_guest:
         # PID 1 alone: the kernel ends the rest with it, as it would after the default action of any signal.
         timers = state.timers | {Timer.KILL_AGAIN: now_s + KILL_AGAIN_S}
-        return replace(state, timers=timers), (Persist(), EndMain())
+        return replace(state, timers=timers), (Persist(), KillInit(), *letting_go)
     state, actions = kill_round(state, now_s)
-    return state, (*killing_hook, Persist(), *actions)  # it would not be known to run any more
+    return state, (*killing_hook, Persist(), *releasing, *actions, *letting_go)  # it would not be known to run any more
 
 
 def arm_limit(state: StopState, now_s: float) -> StopState:

@@ -11,6 +11,8 @@ from enum import Enum
 
 from msgspec import Struct
 
+from bento.model.waits import Evidence
+
 Key = tuple[int, int]
 """A process for good: pid and start time in clock ticks."""
 
@@ -26,11 +28,11 @@ class Disposition(str, Enum):
     WAITING = "waiting"  # its leader sits in sigtimedwait for it
     IGNORED = "ignored"  # dropped, by its own choice
     DEFAULT = "default"  # its default action ends the process
-    DEAF = "deaf"  # PID 1 and default action: the kernel drops it
+    DROPPED = "dropped"  # PID 1 and default action: the kernel drops it
     UNKNOWN = "unknown"  # traced, or not to be read: nothing is assumed
 
     @property
-    def hears(self) -> bool:
+    def receives(self) -> bool:
         """Whether the program itself gets to know of the signal, as far as can be told."""
         return self in (Disposition.HANDLED, Disposition.BLOCKED, Disposition.WAITING, Disposition.UNKNOWN)
 
@@ -48,8 +50,12 @@ class Process(Struct, frozen=True, kw_only=True):
     is_pending: bool = False  # the stop signal is queued and nobody has taken it
     is_halted: bool = False  # stopped by SIGSTOP or a terminal (state T)
     is_entered: bool = False  # came in from outside (exec): its parent is none of the container's
-    is_background: bool = False  # ignores SIGINT and SIGQUIT, as shells have it for what they start with &
+    is_namespace_init: bool = False  # PID 1 of a PID namespace that is not this process's own
+    kills_group: bool = False  # passes the signal on to a whole process group (tini -g, dumb-init)
     cpu_ticks: int = 0
+    switches: int = 0  # context switches of all its threads: equal in two looks, it has not run in between
+    age_s: float = 100.0
+    evidence: Evidence | None = None  # what each thread waits for; None: not read in this look
 
     @property
     def key(self) -> Key:
@@ -84,4 +90,4 @@ def disposition(
         return Disposition.WAITING
     if ignored & bit or number in _IGNORED_BY_DEFAULT:
         return Disposition.IGNORED
-    return Disposition.DEAF if is_namespace_init else Disposition.DEFAULT
+    return Disposition.DROPPED if is_namespace_init else Disposition.DEFAULT

@@ -13,17 +13,17 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bento.model.stop import HookResult, StopRequest, Telling
+from bento.model.stop import Held, HookResult, Signalled, StopRequest
 from bento.stop.process import Key, Process
 
 
 class Phase(str, Enum):
     """Where a stop is."""
 
-    ASKED = "asked"  # wanted and recorded; nobody has been looked at yet
+    REQUESTED = "requested"  # wanted and recorded; no process has been looked at yet
     DRAINING = "draining"  # the published ports are being closed to new connections
     HOOKING = "hooking"  # pre-stop hooks run, one after the other
-    TELLING = "telling"  # the program has been told, or is about to be, within the grace
+    GRACE = "grace"  # the program has been signalled, or is about to be
     KILLING = "killing"  # SIGKILL, until the exit is seen
     CLEANING = "cleaning"  # the exit was seen; what the container held is released, in order
     STUCK = "stuck"  # SIGKILL did not help within the kill limit; a later stop goes on
@@ -31,10 +31,10 @@ class Phase(str, Enum):
 
 
 MOVES: Final[dict[Phase, frozenset[Phase]]] = {
-    Phase.ASKED: frozenset({Phase.DRAINING, Phase.HOOKING, Phase.TELLING, Phase.KILLING, Phase.CLEANING}),
-    Phase.DRAINING: frozenset({Phase.HOOKING, Phase.TELLING, Phase.KILLING, Phase.CLEANING}),
-    Phase.HOOKING: frozenset({Phase.TELLING, Phase.KILLING, Phase.CLEANING}),
-    Phase.TELLING: frozenset({Phase.KILLING, Phase.CLEANING}),
+    Phase.REQUESTED: frozenset({Phase.DRAINING, Phase.HOOKING, Phase.GRACE, Phase.KILLING, Phase.CLEANING}),
+    Phase.DRAINING: frozenset({Phase.HOOKING, Phase.GRACE, Phase.KILLING, Phase.CLEANING}),
+    Phase.HOOKING: frozenset({Phase.GRACE, Phase.KILLING, Phase.CLEANING}),
+    Phase.GRACE: frozenset({Phase.KILLING, Phase.CLEANING}),
     Phase.KILLING: frozenset({Phase.CLEANING, Phase.STUCK}),
     Phase.CLEANING: frozenset({Phase.DONE, Phase.STUCK}),
     Phase.STUCK: frozenset({Phase.KILLING, Phase.CLEANING}),
@@ -62,6 +62,8 @@ class Timer(str, Enum):
     """What a stop waits for besides the processes themselves."""
 
     LOOK = "look"
+    TRACER_LIMIT = "tracer-limit"  # the tracer does not answer
+    EXIT_HOLD = "exit-hold"  # PID 1 has been held at its exit for long enough
     DRAIN_LIMIT = "drain-limit"
     LAST_CALL = "last-call"
     DEADLINE = "deadline"
@@ -78,6 +80,8 @@ class KillCause(str, Enum):
     ASKED = "asked"  # a grace of 0, or a kill that joined
     GRACE_OVER = "grace-over"
     DEFAULT_ACTION = "default-action"  # rule S14
+    WRAPPED = "wrapped"  # the program that PID 1 waited for has ended; PID 1 was held meanwhile (rule S13)
+    LEFT_BEHIND = "left-behind"  # what PID 1 has left in a PID namespace that it shares
     HALTED = "halted"  # PID 1 has shut everything down and stays (rule S10)
 
 
@@ -88,30 +92,69 @@ class Mark(Struct, frozen=True):
     at_s: float
 
 
-class Asking(Struct, frozen=True, kw_only=True):
-    """One method that was tried on PID 1 (rule S10)."""
+class InitRequest(Struct, frozen=True, kw_only=True):
+    """One method by which PID 1 was asked to end (rule S10)."""
 
     method: str
     at_s: float  # seconds since the stop began
     error: str | None = None  # None: no answer yet; "": delivered
 
 
-class Watch(Struct, frozen=True, kw_only=True):
-    """What the looks of the telling phase have shown over time."""
+class Idle(Struct, frozen=True):
+    """Since when a process has not run: its context switches have not changed in any look since."""
 
-    first: tuple[Process, ...] = ()  # everybody at the first look, and who came until somebody was told
+    key: Key
+    switches: int
+    since_s: float
+
+
+class Watch(Struct, frozen=True, kw_only=True):
+    """What the looks of the grace have shown over time."""
+
+    first: tuple[Process, ...] = ()  # all at the first look, and what came until the first signal was sent
     main: Process | None = None  # PID 1 at the last look that showed it
-    keys: frozenset[Key] = frozenset()  # everybody at the last look
+    keys: frozenset[Key] = frozenset()  # all at the last look
+    sessions: frozenset[Key] = frozenset()  # of them, those of exec sessions, also when they are orphans by now
+    idle: tuple[Idle, ...] = ()  # all at the last look
+    before: tuple[tuple[Key, int], ...] = ()  # context switches at the last look before PID 1 was signalled
+    parents: frozenset[Key] = frozenset()  # those that had a child then
     cpu_ticks: int = -1  # of all together; -1 before the first look
-    changed_s: float = 0.0  # when somebody last came or went
-    worked_s: float = 0.0  # when CPU time was last used, by anybody
-    main_worked_s: float = 0.0  # and by PID 1
-    deaf_since_s: float | None = None  # PID 1 deaf in every look since
-    hearers_left_s: float | None = None  # when the last of wave 1 was seen gone
-    wrappers: frozenset[Key] = frozenset()  # looked through at some time
-    blocked: tuple[tuple[Key, float], ...] = ()  # who blocks the signal in every look since then
-    answered: frozenset[Key] = frozenset()  # stood below somebody who was told, and may have been told by it
+    changed_s: float = 0.0  # when a process last came or went
+    worked_s: float = 0.0  # when CPU time was last used, by any process
+    blocked: tuple[tuple[Key, float], ...] = ()  # those that block the signal in every look since then
     looks: int = 0
+
+
+class Trace(str, Enum):
+    """Whether a tracer watches PID 1 for its exit, and for what it does with the signal (rules S13, S13a)."""
+
+    NONE = "none"
+    ASKED = "asked"
+    ON = "on"
+    OFF = "off"  # not possible, or not wanted any more
+
+
+class Hold(Struct, frozen=True, kw_only=True):
+    """What the tracer does for this stop. It ends with the tracer, whose process is not the driver's."""
+
+    trace: Trace = Trace.NONE
+    asked: tuple[Key, ...] = ()  # to be held, and the tracer has not answered yet
+    held: frozenset[Key] = frozenset()
+    refused: frozenset[Key] = frozenset()  # could not be held: nothing is signalled that these wait for
+    noted: tuple[Key, ...] = ()  # have only noted the signal, in front of a child
+    at_exit_s: float | None = None  # since when PID 1 is held at its exit
+    thaws: bool = False  # its user had frozen the container: to be thawed once PID 1 has its signal (rule S11)
+    is_settled: bool = False  # the others that would go on are held, too, and the container is thawed
+
+
+class Wrapped(Struct, frozen=True, kw_only=True):
+    """What is signalled in PID 1's place (rules S13, S14)."""
+
+    wrappers: tuple[Key, ...] = ()  # PID 1 first
+    ends: tuple[Key, ...] = ()  # what they wait for in the end
+    since_s: float = 0.0  # in every look since then
+    is_begun: bool = False  # they are held, or asked to be, and what they wait for is signalled
+    is_idle: bool = False  # nothing receives the signal; the ends get its default action
 
 
 class StopState(Struct, frozen=True, kw_only=True):
@@ -124,14 +167,14 @@ class StopState(Struct, frozen=True, kw_only=True):
     deadline_s: float | None  # None: never kill
     timers: dict[Timer, float] = {}
     watch: Watch = Watch()
-    sessions: Watch = Watch()  # the same for those that have entered from outside (rule S16)
-    in_sessions: frozenset[Key] = frozenset()  # who was of a session at the last look
-    late: frozenset[Key] = frozenset()  # of them, those of sessions that began after somebody was told
+    hold: Hold = Hold()
+    wrapped: Wrapped = Wrapped()
     method: str = ""  # that is tried, or has worked; "": not known yet, or told like an application from the start
     is_identified: bool = False  # PID 1 was looked at, to see which method it obeys
-    askings: tuple[Asking, ...] = ()
+    init_requests: tuple[InitRequest, ...] = ()
     notes: tuple[str, ...] = ()
-    tellings: tuple[Telling, ...] = ()
+    signalled: tuple[Signalled, ...] = ()
+    held: tuple[Held, ...] = ()  # for the report
     marks: tuple[Mark, ...] = ()
     is_hooking: bool = False  # a hook runs
     hooks_begun: int = 0  # of request.hooks, those begun or left out: none of them is begun again (rule S6)
@@ -145,14 +188,9 @@ class StopState(Struct, frozen=True, kw_only=True):
     errors: tuple[str, ...] = ()
 
     @property
-    def first(self) -> tuple[Process, ...]:
-        """Everybody who was there at the beginning, exec sessions last."""
-        return tuple({process.key: process for process in self.watch.first + self.sessions.first}.values())
-
-    @property
     def told(self) -> frozenset[Key]:
-        """Everybody who has had the stop signal from us, or may have: it was recorded before it was sent."""
-        return frozenset((telling.pid, telling.start_ticks) for telling in self.tellings)
+        """The processes that have got the stop signal from us, or may have: it was recorded before it was sent."""
+        return frozenset((one.pid, one.start_ticks) for one in self.signalled)
 
 
 def go(state: StopState, phase: Phase, name: str, now_s: float) -> StopState:

@@ -4,34 +4,83 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from bento.model.stop import Verdict
+from bento.model.stop import Occasion, ProcessEnd, Scope, Verdict
 from bento.stop import asking
 from bento.stop.methods import HALTED_CODE, REBOOT_CODE, describe
-from bento.stop.plan import is_forwarder, is_shell, program
 from bento.stop.process import Disposition, Process
 from bento.stop.states import KillCause, Phase, StopState
+from bento.stop.tree import is_shell, program
 from bento.units import signal_name
 
-SIGKILL_STATUS = 128 + 9
+SIGKILL = 9
+SIGKILL_STATUS = 128 + SIGKILL
+
+
+_RECEIVED = frozenset({"handled", "blocked", "waiting"})
+_SIGHUP = 1
 
 
 class Judgement(Struct, frozen=True):
-    """A verdict with its cause in a sentence, and a remedy where one is needed."""
+    """A verdict with its cause in a sentence, and a remedy where one is needed.
+
+    ``is_graceful``: every program that receives the signal has ended by itself; what ``--strict`` asks.
+    """
 
     verdict: Verdict
     cause: str
     remedy: str = ""
+    is_graceful: bool = False
 
 
-def judge(state: StopState, *, exit_code: int | None, oom_kills: int) -> Judgement:
-    """Judge a stop. ``oom_kills``: how often the kernel's OOM killer struck in the container during it."""
+def judge(state: StopState, *, exit_code: int | None, oom_kills: int, ends: tuple[ProcessEnd, ...] = ()) -> Judgement:
+    """Judge a stop.
+
+    ``oom_kills``: how often the kernel's OOM killer struck in the container during it. ``ends``: how each process that
+    was there at the beginning has ended.
+    """
+    found = _judge(state, exit_code, oom_kills)
+    if not found.verdict.is_graceful:
+        return found
+    cut = [end for end in ends if _is_cut_short(state, end)]
+    if cut:
+        return Judgement(
+            Verdict.CUT_SHORT,
+            f"PID 1 ended, and the kernel ended {_names([end.comm for end in cut])} with it in the middle",
+            "have the main process wait for what it starts",
+        )
+    by_default = any(one.occasion is Occasion.DEFAULT_ACTION for one in state.signalled)
+    return Judgement(found.verdict, found.cause, found.remedy, is_graceful=not by_default)
+
+
+def _is_cut_short(state: StopState, end: ProcessEnd) -> bool:
+    """Whether a program that receives the signal was killed along with PID 1, or by the loss of its terminal."""
+    main = _main(state)
+    if end.receives not in _RECEIVED or (main and end.pid == main.pid):
+        return False
+    return end.how == "killed-with-pid-1" or (end.how, end.code) == ("signalled", _SIGHUP)
+
+
+def _judge(state: StopState, exit_code: int | None, oom_kills: int) -> Judgement:
     if state.phase is Phase.STUCK and state.exited_s is None:
         return Judgement(Verdict.STUCK, "SIGKILL did not end it: a process hangs in the kernel", "stop it again later")
+    found = _judge_end(state, exit_code, oom_kills)
+    if state.phase is not Phase.STUCK and not (state.errors and found.verdict.is_graceful):
+        return found
+    remedy = "stop it again later" if state.phase is Phase.STUCK else "see bento doctor"
+    return Judgement(Verdict.STUCK, f"{found.cause}, but its clean-up failed ({'; '.join(state.errors)})", remedy)
+
+
+def _judge_end(state: StopState, exit_code: int | None, oom_kills: int) -> Judgement:
+    """Judge how the process came to its end, whatever became of the clean-up."""
     if state.had_exited:
         return Judgement(Verdict.ALREADY_EXITED, "the process had already exited")
+    if state.kill_cause is KillCause.WRAPPED:
+        return _wrapped(state)
+    if state.kill_cause is KillCause.LEFT_BEHIND:
+        return _left_behind(state)
     if state.kill_cause is not None and _has_left_others(state):
         cause = "PID 1 ended by itself, but not what it left behind in the PID namespace it shares"
-        return Judgement(Verdict.KILLED, cause, "have the main process end what it starts, or leave --pid away")
+        return Judgement(Verdict.KILLED, cause, "have the main process end what it starts, or omit --pid")
     is_killed = exit_code in (None, SIGKILL_STATUS)  # else it left before SIGKILL arrived
     if is_killed and state.kill_cause is KillCause.HALTED:
         return _halted(state)
@@ -39,11 +88,31 @@ def judge(state: StopState, *, exit_code: int | None, oom_kills: int) -> Judgeme
         return _default_action(state)
     if is_killed and state.kill_cause is not None:
         return _killed(state)
+    if exit_code == SIGKILL_STATUS and _has_sent_sigkill(state):
+        return _told_to_kill()
     if exit_code == SIGKILL_STATUS:
         return _killed_by_others(oom_kills)
-    if asking.is_in_charge(state) and state.askings:
+    if asking.is_in_charge(state) and state.init_requests:
         return _ended_as_asked(state, exit_code)
     return _left_by_itself(state)
+
+
+def _wrapped(state: StopState) -> Judgement:
+    """PID 1 only waited for a program, which was signalled in its place; it was held, and ended after it."""
+    main = _main(state)
+    behind = program(main) if main else "PID 1"
+    told = _names([one.comm for one in state.signalled if not one.session]) or "the program"
+    cause = f"{behind} does not pass signals on; {told} was signalled instead, and {behind} went no further"
+    if any(one.occasion is Occasion.LAST_CALL for one in state.signalled):
+        return Judgement(Verdict.LAST_CALL, cause, _exec_form(main) if main else "")
+    return Judgement(Verdict.FORWARDED, cause, _exec_form(main) if main else "")
+
+
+def _left_behind(state: StopState) -> Judgement:
+    """PID 1 was a guest in another PID namespace: what it left behind was signalled, and its rest ended."""
+    told = [one.comm for one in state.signalled if one.occasion is Occasion.LEFT_BEHIND]
+    cause = "PID 1 ended by itself" + (f", and {_names(told)}, which it left behind, after it" if told else "")
+    return Judgement(Verdict.GRACEFUL, cause)
 
 
 def _ended_as_asked(state: StopState, exit_code: int | None) -> Judgement:
@@ -68,32 +137,33 @@ def _has_left_others(state: StopState) -> bool:
 
 
 def _left_by_itself(state: StopState) -> Judgement:
-    tellings = [telling for telling in state.tellings if not telling.session]  # PID 1 has no part in exec sessions
-    waves = {telling.wave for telling in tellings}
     main = _main(state)
-    told_main = any(main and telling.pid == main.pid for telling in tellings if telling.wave != 3)
-    others = [telling.comm for telling in tellings if not main or telling.pid != main.pid]
-    if 3 in waves:
-        called = [telling.comm for telling in tellings if telling.wave == 3]
+    by = {occasion: [one.comm for one in state.signalled if one.occasion is occasion] for occasion in Occasion}
+    if by[Occasion.LAST_CALL]:
         return Judgement(
             Verdict.LAST_CALL,
-            f"it ended only after the last call had told {_names(called)}",
+            f"it ended only after the last call had told {_names(by[Occasion.LAST_CALL])}",
             "have the main process pass the signal on to what it starts",
         )
-    if others:
+    if by[Occasion.PROGRAM]:
         behind = program(main) if main else "PID 1"
-        advice = _exec_form(main) if main and not told_main else ""
-        cause = f"{behind} does not pass signals on; {_names(others)} was told instead"
-        return Judgement(Verdict.FORWARDED, cause, advice)
-    if not told_main:
-        return Judgement(Verdict.GRACEFUL, "it ended by itself before it could be told")
-    return Judgement(Verdict.GRACEFUL, "it was told and ended by itself")
+        cause = f"{behind} does not pass signals on; {_names(by[Occasion.PROGRAM])} was signalled instead"
+        return Judgement(Verdict.FORWARDED, cause, _exec_form(main) if main else "")
+    if by[Occasion.FOREGROUND]:
+        behind, names = program(main) if main else "the shell", _names(by[Occasion.FOREGROUND])
+        cause = f"{behind} runs its trap only when {names} has ended; {names} was signalled as well"
+        return Judgement(Verdict.GRACEFUL, cause, f"start {names} with & in the script, and wait for it")
+    held = by[Occasion.EXIT_HOLD]
+    more = f"; {_names(held)}, which it did not wait for, was signalled and ended before it was let go" if held else ""
+    if main is None or main.key not in state.told:
+        return Judgement(Verdict.GRACEFUL, f"it ended by itself before it could be told{more}")
+    return Judgement(Verdict.GRACEFUL, f"it was told and ended by itself{more}")
 
 
 def _default_action(state: StopState) -> Judgement:
     name, main = signal_name(state.request.signal), _main(state)
     who = program(main) if main else "the program"
-    if main and main.key in state.told:
+    if state.request.scope is Scope.AUTO and main and main.key in state.told:
         cause = f"{who} dropped its handler when {name} came and lived on; as PID 1 nothing ends it but SIGKILL"
     else:
         cause = f"{who} has no handler for {name}, and as PID 1 the kernel keeps its default action from it"
@@ -102,18 +172,23 @@ def _default_action(state: StopState) -> Judgement:
 
 
 def _killed(state: StopState) -> Judgement:
+    if state.kill_cause is KillCause.ASKED and state.request.is_sigkill:
+        return _told_to_kill()
     if state.kill_cause is KillCause.ASKED:
         return Judgement(Verdict.KILLED, "a kill was asked for", "give it a grace (stop -t SECONDS)")
     name, main = signal_name(state.request.signal), _main(state)
     who = program(main) if main else "the program"
     elapsed_s = (state.deadline_s or state.began_s) - state.began_s
     after = f"still alive after the grace of {elapsed_s:.3g} s"
-    if asking.is_in_charge(state) and state.askings:
+    if asking.is_in_charge(state) and state.init_requests:
         cause = f"{who} was asked by method {state.method} ({describe(state.method)}) and was {after}"
         return Judgement(Verdict.KILLED, cause, "give it more time (stop -t), or name another --stop-method")
     if main is None or main.key in state.told:
         if state.watch.main and state.watch.main.is_pending:
             cause = f"{who} blocks {name} and does not read it; {after}"
+            return Judgement(Verdict.KILLED, cause, _handler_advice(name))
+        if state.watch.main and state.watch.main.disposition is Disposition.DROPPED:
+            cause = f"{who} dropped its handler when {name} came and lived on; {after}"
             return Judgement(Verdict.KILLED, cause, _handler_advice(name))
         more = "give it more time (stop -t, --stop-timeout)"
         return Judgement(Verdict.KILLED, f"{who} was told and was {after}", more)
@@ -121,6 +196,17 @@ def _killed(state: StopState) -> Judgement:
         remedy = f"have it handle {name}, or use --stop-signal"
         return Judgement(Verdict.KILLED, f"{who} ignores {name}; {after}", remedy)
     return Judgement(Verdict.KILLED, f"{who} does not hear {name}; {after}", _handler_advice(name))
+
+
+def _has_sent_sigkill(state: StopState) -> bool:
+    """Whether PID 1 has had SIGKILL as its stop signal, such as after another method had failed."""
+    main = _main(state)
+    return state.request.signal == SIGKILL and main is not None and main.key in state.told
+
+
+def _told_to_kill() -> Judgement:
+    cause = "the stop signal is SIGKILL: Bento killed it, as no program can hear that signal"
+    return Judgement(Verdict.KILLED, cause, "name a signal that it handles (stop -s, --stop-signal)")
 
 
 def _killed_by_others(oom_kills: int) -> Judgement:
@@ -140,8 +226,6 @@ def _names(names: list[str]) -> str:
 def _exec_form(main: Process) -> str:
     if is_shell(main):
         return "start the program with exec in the script, use the exec form of CMD, or run with --init"
-    if is_forwarder(main):
-        return "start the program with exec in the script"
     return "run with --init, or have it pass signals on"
 
 

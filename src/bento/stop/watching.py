@@ -1,4 +1,4 @@
-"""What the looks of a stop have shown over time, and what follows from it (rules S12 - S15). Pure."""
+"""What the looks of a stop have shown over time, and what follows from it (rules S12 - S16). Pure."""
 
 from __future__ import annotations
 
@@ -6,57 +6,69 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from bento.model.stop import Telling
 from bento.stop.inputs import Looked
-from bento.stop.plan import Plan, Tree, program
 from bento.stop.process import Disposition, Key, Process
-from bento.stop.states import Mark, StopState
+from bento.stop.states import Idle, Mark, StopState
+from bento.stop.tree import Tree, entered
 
 FIRST_MAX: Final = 8192  # processes that a stop remembers
-UNMOVED_S: Final = 0.5  # a wrapper, or a shell with a trap, that has not moved for so long
-PLAIN_AFTER_HEARERS_S: Final = 0.1  # lets a reader end by end-of-file first
-PLAIN_BUSY_S: Final = 2.0  # a reader that still works on what it has read, such as gzip, gets so long
+UNREAD_S: Final = 0.5  # a signal that is still pending after so long is read by no thread
 
 
 def watch(state: StopState, look: Looked, now_s: float) -> StopState:
     """Fold a look into what the stop remembers."""
-    old = state.watch
-    keys = frozenset(process.key for process in look.processes)
+    old, tree = state.watch, Tree(look.processes)
+    keys = frozenset(tree_keys(look))
     cpu_ticks = sum(process.cpu_ticks for process in look.processes)
-    main = Tree(look.processes).main()
-    has_worked = main is not None and (old.main is None or main.cpu_ticks != old.main.cpu_ticks)
-    is_deaf = main is not None and main.disposition is Disposition.DEAF
     blocked_since = dict(old.blocked)
-    blocked = [process.key for process in look.processes if process.disposition is Disposition.BLOCKED]
-    hearers = {(telling.pid, telling.start_ticks) for telling in state.tellings if telling.wave == 1}
-    heard_out = bool(hearers) and not hearers & keys
+    is_before = not state.signalled
+    roots = entered(look.processes) | (old.sessions & keys)
     new = replace(
         old,
-        first=old.first if state.tellings else _joined(old.first, look.processes)[:FIRST_MAX],
-        main=main or old.main,
+        first=_joined(old.first, look.processes)[:FIRST_MAX] if is_before else old.first,
+        main=tree.main() or old.main,
         keys=keys,
+        sessions=roots | tree.below(roots) if roots else roots,
+        idle=_idle(old.idle, look.processes, now_s),
+        before=tuple((p.key, p.switches) for p in look.processes) if is_before else old.before,
+        parents=frozenset(p.key for p in look.processes if tree.children(p)) if is_before else old.parents,
         cpu_ticks=cpu_ticks,
         changed_s=now_s if keys != old.keys else old.changed_s,
         worked_s=now_s if cpu_ticks != old.cpu_ticks else old.worked_s,
-        blocked=tuple((key, blocked_since.get(key, now_s)) for key in blocked),
-        main_worked_s=now_s if has_worked else old.main_worked_s,
-        deaf_since_s=(old.deaf_since_s if old.deaf_since_s is not None else now_s) if is_deaf else None,
-        hearers_left_s=(old.hearers_left_s if old.hearers_left_s is not None else now_s) if heard_out else None,
+        blocked=tuple(
+            (process.key, blocked_since.get(process.key, now_s))
+            for process in look.processes
+            if process.disposition is Disposition.BLOCKED
+        ),
         looks=old.looks + 1,
     )
-    state = replace(state, watch=new)
-    return _mark_reaction(state, look, now_s)
+    return _mark_reaction(replace(state, watch=new), look, now_s)
+
+
+def tree_keys(look: Looked) -> list[Key]:
+    """Return the keys of all processes of a look."""
+    return [process.key for process in look.processes]
 
 
 def _joined(old: tuple[Process, ...], new: tuple[Process, ...]) -> tuple[Process, ...]:
-    """Newcomers before anybody was told were there at the beginning as well: a look misses who is just forked."""
+    """Newcomers before the first signal were there at the beginning as well: a look misses what is just forked."""
     known = {process.key for process in old}
-    return old + tuple(process for process in new if process.key not in known)
+    return old + tuple(replace(process, evidence=None) for process in new if process.key not in known)
+
+
+def _idle(old: tuple[Idle, ...], processes: tuple[Process, ...], now_s: float) -> tuple[Idle, ...]:
+    known = {one.key: one for one in old}
+    found = []
+    for process in processes:
+        before = known.get(process.key)
+        has_run = before is None or before.switches != process.switches
+        found.append(Idle(process.key, process.switches, now_s) if has_run or before is None else before)
+    return tuple(found)
 
 
 def _mark_reaction(state: StopState, look: Looked, now_s: float) -> StopState:
-    """Mark the first sign that a telling was noticed: somebody told left, changed its mask, or worked."""
-    if not state.tellings or any(mark.name == "reaction" for mark in state.marks):
+    """Mark the first sign that a signal was noticed: a process left, changed its mask, or worked."""
+    if not state.signalled or any(mark.name == "reaction" for mark in state.marks):
         return state
     by_key = {process.key: process for process in look.processes}
     before = {process.key: process for process in state.watch.first}
@@ -67,43 +79,30 @@ def _mark_reaction(state: StopState, look: Looked, now_s: float) -> StopState:
     return state
 
 
-def remember(state: StopState, plan: Plan, tree: Tree, opened: frozenset[Key], unsure: frozenset[Key]) -> StopState:
-    """Remember wrappers, and who is left to somebody above, also once that one has left and they are orphans."""
-    wrappers = state.watch.wrappers | {process.key for process in plan.wrappers if tree.children(process)}
-    owners = {process.key for process in plan.hearing} - tree.above(opened) - unsure
-    # Who turned out not to hear has told nobody.
-    told_deaf = {key for key in state.told - owners if any(p.key == key for p in plan.wrappers)}
-    # Where PID 1 has left somebody behind, it will not tell them any more. Sessions never had one.
-    before = state.watch.answered if tree.main() or state.watch.main is None else frozenset()
-    answered = before - tree.below(told_deaf | opened) - opened | tree.below(owners)
-    return replace(state, watch=replace(state.watch, wrappers=wrappers, answered=answered))
+def told_at_s(state: StopState, key: Key) -> float | None:
+    """Return when this process got the signal from us, on the machine's clock; None: it did not."""
+    at_s = (one.at_s for one in state.signalled if (one.pid, one.start_ticks) == key)
+    found = next(at_s, None)
+    return None if found is None else found + state.began_s
 
 
-def telling_of(state: StopState, key: Key) -> Telling | None:
-    """Return how this process was told; None: it was not."""
-    return next((telling for telling in state.tellings if (telling.pid, telling.start_ticks) == key), None)
+def idle_since_s(state: StopState, key: Key) -> float:
+    """Return since when a process has not run, in every look since; infinity for one that no look has shown."""
+    return next((one.since_s for one in state.watch.idle if one.key == key), float("inf"))
 
 
-def first_keys(state: StopState) -> frozenset[Key]:
-    """Return everybody who was there before anybody was told."""
-    return frozenset(process.key for process in state.watch.first)
+def is_certainly_untold(state: StopState, process: Process) -> bool:
+    """Whether no thread of a process has run since before PID 1 was signalled: so no signal was delivered to it."""
+    return dict(state.watch.before).get(process.key) == process.switches
 
 
-def is_quiet(state: StopState, now_s: float) -> bool:
-    """Whether nobody has come, gone, or worked for a while."""
-    return now_s - max(state.watch.changed_s, state.watch.worked_s) >= UNMOVED_S
+def as_it_acts(state: StopState, process: Process, now_s: float) -> Process:
+    """What a process does about the signal counts for more than its masks.
 
-
-def was_told_before(state: StopState, process: Process) -> bool:
-    """Whether a newcomer runs what somebody ran who was told: then its wrapper restarts it."""
-    same = {p.key for p in state.watch.first if p.argv == process.argv and program(p) == program(process)}
-    return bool(same & state.told)
-
-
-def are_readers_at_work(state: StopState, now_s: float) -> bool:
-    """Whether those who read what the hearers wrote may still be at it."""
-    left_s = state.watch.hearers_left_s
-    if left_s is None:
-        return False
-    is_working = now_s - state.watch.worked_s < PLAIN_AFTER_HEARERS_S and now_s - left_s < PLAIN_BUSY_S
-    return is_working or now_s - left_s < PLAIN_AFTER_HEARERS_S
+    A signal that is still pending after UNREAD_S is read by no thread: such a process does not receive it.
+    """
+    at_s = told_at_s(state, process.key)
+    is_unread = process.disposition is Disposition.BLOCKED and process.is_pending and not process.is_halted
+    if at_s is None or not is_unread or now_s - at_s < UNREAD_S:
+        return process
+    return replace(process, disposition=Disposition.IGNORED)

@@ -31,7 +31,7 @@ def run(sandbox: subprocess.Popen[bytes]) -> Run:
     return Run(number=1, runtime="/usr/bin/runsc", shows_processes=False, init=identity)
 
 
-class Asked:
+class InitAnswered:
     """What the runtime was asked to send."""
 
     def __init__(self) -> None:
@@ -43,12 +43,12 @@ class Asked:
 
 
 @pytest.fixture
-def asked() -> Asked:
-    return Asked()
+def asked() -> InitAnswered:
+    return InitAnswered()
 
 
 @pytest.fixture
-def processes(asked: Asked, run: Run) -> Iterator[VirtualProcesses]:
+def processes(asked: InitAnswered, run: Run) -> Iterator[VirtualProcesses]:
     spec = ContainerSpec(image="host", image_id="", layers=("/",), command=("/bin/web", "-x"))
     driver = VirtualProcesses(Container(id="c1", name="w", created_unix_ns=0, spec=spec, run=run), asked)
     yield driver
@@ -73,12 +73,12 @@ def test_a_sandbox_that_has_exited_shows_nothing(
 
 
 def test_s20_the_program_is_told_by_the_runtime_and_its_sandbox_is_not(
-    processes: VirtualProcesses, run: Run, asked: Asked, sandbox: subprocess.Popen[bytes]
+    processes: VirtualProcesses, run: Run, asked: InitAnswered, sandbox: subprocess.Popen[bytes]
 ) -> None:
     assert run.init is not None
     fd = processes.open(run.init)
     assert fd is not None
-    assert processes.tell(fd, 15, wake=False)
+    assert processes.send_signal(fd, 15, wake=False)
     (child,) = processes.take_children()
     assert child.finish(10.0).returncode == 0
     assert asked.signals == [("c1", 15)]
@@ -86,12 +86,12 @@ def test_s20_the_program_is_told_by_the_runtime_and_its_sandbox_is_not(
     assert sandbox.poll() is None
     sandbox.kill()
     sandbox.wait()
-    assert not processes.tell(fd, 15, wake=False)
+    assert not processes.send_signal(fd, 15, wake=False)
     os.close(fd)
 
 
 def test_s18_the_sandbox_is_killed_when_the_runtime_has_not_helped(
-    processes: VirtualProcesses, run: Run, asked: Asked, sandbox: subprocess.Popen[bytes]
+    processes: VirtualProcesses, run: Run, asked: InitAnswered, sandbox: subprocess.Popen[bytes]
 ) -> None:
     assert processes.kill_all(run) == 1
     assert processes.kill_all(run) == 1

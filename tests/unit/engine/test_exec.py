@@ -181,7 +181,7 @@ def test_s16_the_kill_is_recorded_under_the_lock_that_an_exec_holds(parts):
 
     parts.store.modify = watched
     stop_containers(parts, ["web"], StopOptions(grace_s=0.0))
-    assert (Phase.ASKED, False) in written
+    assert (Phase.REQUESTED, False) in written
     assert (Phase.KILLING, True) in written
     assert (Phase.KILLING, False) not in written
 
@@ -196,7 +196,7 @@ def test_s16_while_a_container_is_killed_nobody_is_let_in(parts):
         exec_.detached(parts, container.id, CAT)
 
 
-@pytest.mark.parametrize("phase", [Phase.ASKED, Phase.DRAINING, Phase.HOOKING, Phase.TELLING])
+@pytest.mark.parametrize("phase", [Phase.REQUESTED, Phase.DRAINING, Phase.HOOKING, Phase.GRACE])
 def test_s16_within_the_grace_somebody_may_have_a_look(parts, phase):
     container, main = parts.stubborn()
     parts.storage.prepare(container.id)

@@ -86,7 +86,7 @@ def test_s17a_the_ports_are_closed_before_anybody_is_told(parts):
     assert error is None
     assert parts.network.calls == [("drain", container.id), ("release", container.id)]
     assert [phase.name for phase in report.phases][:2] == ["drain", "signal"]
-    assert report.tellings[0].at_s >= report.phases[0].duration_s
+    assert report.signalled[0].at_s >= report.phases[0].duration_s
 
 
 @pytest.mark.parametrize(("spec", "options"), [({"drain": True}, {}), ({}, {"drain": True})])

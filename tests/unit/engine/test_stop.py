@@ -13,27 +13,42 @@ from msgspec.structs import replace
 
 from bento import clock
 from bento.drivers.storage.base import Holder
-from bento.engine import reconcile
+from bento.drivers.tracer.messages import Hold
+from bento.engine import after_exit, reconcile
+from bento.engine.remove import remove
 from bento.engine.request import StopOptions, deadline_of, request_for
+from bento.engine.start import start
 from bento.engine.stop import Stopper, stop_containers
 from bento.errors import (
     AlreadyStopped,
     CleanupFailed,
+    Conflict,
     DeadlineExceeded,
     NotFound,
     StorageUnusable,
     StuckProcess,
     WrongState,
 )
-from bento.model.container import Container, Status
-from bento.model.stop import AskedBy, OnPaused, StopIntent, StopReport, StopRequest, Verdict
+from bento.model.container import Container, Exit, RestartPolicy, Status
+from bento.model.stop import (
+    AskedBy,
+    Occasion,
+    OnDeaf,
+    OnPaused,
+    Scope,
+    StopIntent,
+    StopReport,
+    StopRequest,
+    StopRules,
+    Verdict,
+)
 from bento.stop import cleaning, machine
 from bento.stop.inputs import Looked
 from bento.stop.process import Disposition
 from bento.stop.states import Step, StopState
 from bento.units import NO_LIMIT
 
-from support.engine import FakeParts
+from support.engine import LISTENS, SLEEPS, WAITS, FakeParts
 
 NOW = StopOptions(grace_s=0.0)
 
@@ -121,6 +136,24 @@ def test_s11_or_thawed_or_killed(parts, on_paused):
     assert main.signals == ([15] if on_paused is OnPaused.THAW else [])
 
 
+@pytest.mark.parametrize("options", [NOW, StopOptions(signal=9), StopOptions(signal=9, grace_s=NO_LIMIT)])
+def test_s11_a_kill_of_a_paused_container_is_not_refused(parts, options):
+    _, main = parts.server()
+    parts.processes.frozen.add(main.identity.pid)
+    assert stop(parts, options=options).error is None
+    assert not parts.processes.frozen
+    assert main.signals == []
+    assert report_of(parts).verdict is Verdict.KILLED
+
+
+@pytest.mark.parametrize("spec", [{"stop_timeout_s": 0.0}, {"stop_signal": 9}])
+def test_s11_nor_one_that_the_container_asks_for(parts, spec):
+    _, main = parts.server(**spec)
+    parts.processes.frozen.add(main.identity.pid)
+    assert stop(parts).error is None
+    assert not parts.processes.frozen
+
+
 # -- intent and options (S4, S7, S8) -----------------------------------------------------------------
 
 
@@ -143,7 +176,7 @@ def test_s04_the_record_says_stopping_before_the_first_signal(parts):
     assert intent.request.asked_by is AskedBy.API
     assert intent.deadline_boot_s == pytest.approx(clock.boot_s() + 10, abs=5)
     state = msgspec.json.decode(intent.journal, type=StopState)
-    assert [telling.pid for telling in state.tellings] == [main.identity.pid]
+    assert [telling.pid for telling in state.signalled] == [main.identity.pid]
 
 
 def test_s05_the_containers_lock_is_free_while_the_stop_goes_on(parts):
@@ -169,6 +202,30 @@ def test_s07_s08_what_is_said_now_wins_over_the_container_and_that_over_the_defa
     assert request_for(own, StopOptions(on_paused=OnPaused.KILL), 10.0).grace_s == 0.0
 
 
+@pytest.mark.parametrize(
+    ("system", "configured", "own", "said", "expected"),
+    [
+        (False, None, None, None, 10.0),
+        (True, None, None, None, 90.0),
+        (True, 30.0, None, None, 30.0),
+        (True, 30.0, 45.0, None, 45.0),
+        (True, 30.0, 45.0, 0.0, 0.0),
+        (True, None, None, NO_LIMIT, NO_LIMIT),
+    ],
+)
+def test_s07_system_containers_have_a_longer_grace_unless_something_is_said(
+    parts, system, configured, own, said, expected
+):
+    container, _ = parts.server(system=system, stop_timeout_s=own)
+    assert request_for(container, StopOptions(grace_s=said), configured).grace_s == expected
+
+
+def test_s23_the_report_names_its_container(parts):
+    container, _ = parts.server()
+    report = stop(parts).report
+    assert (report.id, report.name) == (container.id, "web")
+
+
 def test_s07_a_grace_of_0_kills(parts):
     container, main = parts.stubborn()
     assert stop(parts, options=NOW).error is None
@@ -192,24 +249,25 @@ def test_s05_what_a_caller_who_joins_asks_of_the_deadline():
 # -- the program's end (S13, S14, S20) ----------------------------------------------------------------
 
 
-def test_s13_the_wrapped_program_is_told_and_the_shell_leaves(parts):
-    shell = parts.processes.add("sh", Disposition.DEAF)
+def test_s13_the_wrapped_program_is_signalled_and_the_shell_held_until_it_is_ended(parts):
+    shell = parts.processes.add("sh", Disposition.DROPPED)
     server = parts.processes.add("server", under=shell)
+    shell.evidence, server.evidence = WAITS, LISTENS
     container = parts.add("web", shell)
-
-    def told(number):
-        server.end(0)
-        parts.monitor.write_exit(parts.run_dir(container.id), container.id, 0)
-        parts.processes.end(shell, 0)
-
-    server.on_signal = told
+    server.on_signal = lambda number: server.end(3 << 8)
     assert stop(parts).error is None
-    assert (shell.signals, server.signals) == ([], [15])
-    assert report_of(parts).verdict is Verdict.FORWARDED
+    assert (shell.signals, server.signals) == ([9], [15])
+    report = report_of(parts)
+    assert (report.verdict, report.exit_code) == (Verdict.FORWARDED, 3)
+    assert [one.comm for one in report.held] == ["sh"]
+    assert parts.store.get(container.id).exit.code == 3
+    key = (shell.identity.pid, shell.identity.start_ticks)
+    assert parts.tracers[0].requests[0] == Hold(job=1, keys=(key,))
 
 
 def test_s14_a_deaf_program_is_ended_alone(parts):
-    main = parts.processes.add("sleep", Disposition.DEAF)
+    main = parts.processes.add("sleep", Disposition.DROPPED)
+    main.evidence = SLEEPS
     parts.add("web", main)
     assert stop(parts).error is None
     assert main.signals == [9]
@@ -292,6 +350,28 @@ def test_s21_a_refusal_that_will_not_pass_is_reported(parts):
     assert "permission denied" in outcome.error.message
 
 
+def test_s20_what_a_runtime_says_that_never_says_stopped_is_told(parts, monkeypatch):
+    monkeypatch.setitem(cleaning.STEP_LIMIT_S, Step.RUNTIME, 0.05)
+    container, _ = parts.server()
+    parts.fake_runtime.refusals = ["it is still running, says the runtime"] * 99
+    outcome = stop(parts)
+    assert isinstance(outcome.error, StuckProcess)
+    said = "runtime: not done after 0.05 s: it is still running, says the runtime"
+    assert outcome.error.message == f"container web ({container.id}) has ended, but its clean-up is stuck: {said}"
+    assert outcome.report == report_of(parts)
+    assert outcome.report.verdict is Verdict.STUCK  # S23: nothing graceful beside an error
+    assert outcome.report.cause == f"it was told and ended by itself, but its clean-up failed ({said})"
+    assert outcome.report.remedy == "stop it again later"
+    assert outcome.report.errors == (said,)
+    assert outcome.report.exit_code == 0
+    assert parts.store.get(container.id).status is Status.STOPPING
+    parts.fake_runtime.refusals = ["it is still running, says the runtime"]
+    again = stop(parts)
+    assert again.error is None
+    assert again.report.verdict is Verdict.GRACEFUL
+    assert again.report.errors == ()
+
+
 def test_s21_cgroups_that_are_busy_are_tried_again(parts):
     parts.server()
     parts.processes.cgroups_left = [["/fake"], ["/fake"]]
@@ -305,7 +385,34 @@ def test_s22_a_root_filesystem_that_is_held_is_waited_for_then_named(parts, monk
     parts.storage.held[container.id] = [Holder(77, "nosy")]
     outcome = stop(parts)
     assert isinstance(outcome.error, CleanupFailed)
-    assert "nosy (77)" in outcome.error.message
+    said = "unmount: not done after 0.02 s: the root filesystem is still held"
+    held = "the root filesystem is held by nosy (77)"
+    assert outcome.error.message == f"container web ({container.id}) has stopped, but: {said}; {held}"
+    assert outcome.report.verdict is Verdict.STUCK
+    assert outcome.report.notes == (held,)
+    assert parts.store.get(container.id).exit.is_released is False
+
+
+@pytest.mark.parametrize("status", [Status.STOPPED, Status.RESTARTING])
+def test_s21_a_root_filesystem_that_is_held_is_not_handed_to_the_next_start(parts, status):
+    container = parts.add("web", None, status=status)
+    ended = Exit(code=0, finished_unix_ns=1, is_released=False)
+    before = parts.store.modify(container.id, lambda c: replace(c, exit=ended))
+    parts.storage.held[container.id] = [Holder(77, "nosy")]
+    for attempt in (lambda: start(parts, container.id), lambda: remove(parts, "web", force=True)):
+        with pytest.raises(Conflict, match=rf"web \({container.id}\) is still in use by nosy \(77\)"):
+            attempt()
+        if status is Status.RESTARTING:
+            break  # a removal calls the restart off first
+    assert parts.store.get(container.id) == before
+    assert parts.monitor.launches == []
+
+
+def test_s21_a_restart_that_fails_does_not_forget_who_holds_the_root_filesystem(parts):
+    container = parts.add("web", None, status=Status.RESTARTING, restart=RestartPolicy(name="always"))
+    ended = Exit(code=1, finished_unix_ns=1, is_released=False)
+    parts.store.modify(container.id, lambda c: replace(c, exit=ended))
+    after_exit._note_failure(parts, container.id, 1, Conflict("held"))
     assert parts.store.get(container.id).exit.is_released is False
 
 
@@ -505,6 +612,75 @@ def test_s05_a_second_caller_joins_and_gets_the_same_answer(parts):
     assert main.signals == [15]
 
 
+def test_s08_a_stop_signal_of_kill_is_bentos_own_kill(parts):
+    _, main = parts.stubborn()
+    assert stop(parts, options=StopOptions(signal=9, grace_s=60.0)).error is None
+    assert (main.signals, parts.processes.kills) == ([], 1)
+    report = report_of(parts)
+    assert (report.verdict, report.signal, report.exit_code) == (Verdict.KILLED, "SIGKILL", 137)
+    assert report.cause == "the stop signal is SIGKILL: Bento killed it, as no program can hear that signal"
+    assert report.signalled == ()
+
+
+def test_s05_who_joins_and_names_kill_means_now(parts):
+    parts.stubborn()
+    first, begun = _in_thread(parts, StopOptions(grace_s=60.0), [])
+    assert begun.wait(10)
+    notices: list[str] = []
+    outcome = stop_containers(parts, ["web"], StopOptions(signal=9), on_notice=notices.append)[0]
+    first.join(10)
+    assert outcome.error is None
+    assert report_of(parts).cause == "a kill was asked for"
+    assert notices == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (StopOptions(signal=2, grace_s=0.01), "by SIGTERM: SIGINT is not sent"),
+        (StopOptions(method="exec", command="halt", grace_s=0.01), "by SIGTERM: method exec (halt) is not sent"),
+        (StopOptions(signal=15, grace_s=0.01), ""),
+        (StopOptions(grace_s=0.01), ""),
+    ],
+)
+def test_s05_who_joins_is_told_that_the_stop_has_its_own_signal(parts, options, words):
+    parts.stubborn()
+    first, begun = _in_thread(parts, StopOptions(grace_s=60.0), [])
+    assert begun.wait(10)
+    notices: list[str] = []
+    assert stop_containers(parts, ["web"], options, on_notice=notices.append)[0].error is None
+    first.join(10)
+    expected = f"a stop of container web is under way already, {words} (to end it now: stop --force)"
+    assert notices == ([expected] if words else [])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (StopOptions(scope=Scope.MAIN, exit_hold_s=0.0, grace_s=0.01), "--scope, --exit-hold"),
+        (StopOptions(on_deaf=OnDeaf.WAIT, last_call_all=True, grace_s=0.01), "--deaf, --last-call-all"),
+        (StopOptions(scope=Scope.AUTO, start_window_s=10.0, grace_s=0.01), ""),
+    ],
+)
+def test_s05_who_joins_is_told_what_comes_too_late(parts, options, words):
+    parts.stubborn()
+    first, begun = _in_thread(parts, StopOptions(grace_s=60.0), [])
+    assert begun.wait(10)
+    notices: list[str] = []
+    assert stop_containers(parts, ["web"], options, on_notice=notices.append)[0].error is None
+    first.join(10)
+    assert notices == ([f"a stop of container web is under way already: too late for {words}"] if words else [])
+
+
+def test_s00_the_configuration_says_how_far_a_stop_goes(parts):
+    _, main = parts.stubborn()
+    parts.stop_rules = StopRules(scope=Scope.MAIN)
+    child = parts.processes.add("child", under=main)
+    assert stop(parts, options=StopOptions(grace_s=0.05)).error is None
+    assert [one.comm for one in report_of(parts).signalled] == ["stubborn"]
+    assert child.signals == []
+
+
 def test_s05_it_brings_the_deadline_nearer(parts):
     _, main = parts.stubborn()
     outcomes: list = []
@@ -605,7 +781,22 @@ def test_s28_a_store_that_fails_ends_one_session_only(parts, monkeypatch):
     monkeypatch.setattr(parts.store, "modify", broken)
     outcomes = stop_containers(parts, ["a", "b"], StopOptions())
     assert isinstance(outcomes[0].error, StorageUnusable)
+    assert outcomes[0].error.message == f"the stop of container a ({failing.id}) failed (requested): disk full"
     assert outcomes[1].error is None
+
+
+def test_s23_a_removal_that_fails_leaves_no_graceful_verdict(parts, monkeypatch):
+    parts.server(auto_remove=True)
+
+    def failing(container_id):
+        raise StorageUnusable("read-only")
+
+    monkeypatch.setattr(parts.storage, "remove", failing)
+    outcome = stop(parts)
+    assert isinstance(outcome.error, StorageUnusable)
+    assert outcome.report.verdict is Verdict.STUCK
+    assert outcome.report.cause == "it was told and ended by itself, but its removal failed (read-only)"
+    assert outcome.report.errors == ("removal: read-only",)
 
 
 def test_s26_outcomes_are_told_as_they_come(parts):
@@ -624,27 +815,22 @@ def test_s26_outcomes_are_told_as_they_come(parts):
 
 
 def test_s23_the_report_says_who_was_told_and_how_everybody_ended(parts):
-    shell = parts.processes.add("sh", Disposition.DEAF)
+    shell = parts.processes.add("sh", Disposition.DROPPED)
     server = parts.processes.add("server", under=shell)
-    reader = parts.processes.add("tee", Disposition.DEFAULT, under=shell)
-    container = parts.add("web", shell)
-
-    def told(number):
-        server.end(3 << 8)
-        parts.monitor.write_exit(parts.run_dir(container.id), container.id, 3)
-        parts.processes.end(shell, 3 << 8)
-
-    server.on_signal = told
+    reader = parts.processes.add("sleep", Disposition.DEFAULT, under=shell)
+    shell.evidence, server.evidence, reader.evidence = WAITS, LISTENS, SLEEPS
+    parts.add("web", shell)
+    server.on_signal = lambda number: server.end(3 << 8)
     stop(parts, options=StopOptions(signal=2))
     report = report_of(parts)
-    assert (report.signal, report.method, report.disposition) == ("SIGINT", "signal", "deaf")
+    assert (report.signal, report.method, report.disposition) == ("SIGINT", "signal", "dropped")
     assert (report.exit_code, report.grace_s, report.is_slow) == (3, 10.0, False)
-    assert [(telling.comm, telling.wave) for telling in report.tellings] == [("server", 1)]
+    assert [(one.comm, one.occasion) for one in report.signalled] == [("server", Occasion.PROGRAM)]
     ends = {end.pid: (end.comm, end.how, end.code) for end in report.processes}
     assert ends == {
-        shell.identity.pid: ("sh", "exited", 3),
+        shell.identity.pid: ("sh", "killed-by-us", 9),
         server.identity.pid: ("server", "exited", 3),
-        reader.identity.pid: ("tee", "killed-with-pid-1", 9),
+        reader.identity.pid: ("sleep", "killed-with-pid-1", 9),
     }
     names = [phase.name for phase in report.phases]
     assert [names[0], names[-6:]] == ["signal", ["log drain", "runtime", "cgroup", "network", "unmount", "record"]]

@@ -7,9 +7,9 @@ import pytest
 
 from bento.model.stop import OnDeaf, StopRequest
 from bento.stop import machine
-from bento.stop.actions import EndMain, KillAll, Look, Persist, ReportStuck, RunStep, Tell
+from bento.stop.actions import KillAll, KillInit, Look, Persist, ReportStuck, RunStep, SendSignal
 from bento.stop.cleaning import STEP_LIMIT_S
-from bento.stop.inputs import DeadlineMoved, Input, Looked, MainExited, Resumed, StepDone, TimerFired, ToldExited
+from bento.stop.inputs import DeadlineMoved, Input, Looked, MainExited, Resumed, SignalledExited, StepDone, TimerFired
 from bento.stop.invariants import check_invariants
 from bento.stop.states import FINAL, MOVES, KillCause, Mark, Phase, Step, StopState, Timer, go
 from bento.units import NO_LIMIT
@@ -64,8 +64,8 @@ def done() -> Stop:
 
 
 PHASES = {
-    Phase.ASKED: asked,
-    Phase.TELLING: telling,
+    Phase.REQUESTED: asked,
+    Phase.GRACE: telling,
     Phase.KILLING: killing,
     Phase.CLEANING: cleaning,
     Phase.STUCK: stuck_in_kill,
@@ -75,7 +75,7 @@ A, T, K, C, S, D = PHASES
 INPUTS: dict[str, Input] = {
     "looked": Looked((proc(1, HANDLED),)),
     "exited": MainExited(),
-    "told exited": ToldExited(1),
+    "told exited": SignalledExited(1),
     "deadline": TimerFired(Timer.DEADLINE),
     "kill again": TimerFired(Timer.KILL_AGAIN),
     "kill limit": TimerFired(Timer.KILL_LIMIT),
@@ -114,7 +114,7 @@ def test_every_input_in_every_phase(phase, name):
 
 
 def test_moves_lead_from_the_beginning_to_an_end():
-    reached, queue = {Phase.ASKED}, [Phase.ASKED]
+    reached, queue = {Phase.REQUESTED}, [Phase.REQUESTED]
     while queue:
         new = MOVES[queue.pop()] - reached
         reached |= new
@@ -125,7 +125,7 @@ def test_moves_lead_from_the_beginning_to_an_end():
 
 def test_a_move_that_is_not_in_the_table_is_a_defect():
     with pytest.raises(AssertionError, match="DONE"):
-        go(done().state, Phase.TELLING, "again", 0.0)
+        go(done().state, Phase.GRACE, "again", 0.0)
 
 
 # -- beginning (S2, S4, S7) ------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def test_s07_no_limit_never_kills():
     assert stop.state.deadline_s is None
     assert Timer.DEADLINE not in stop.state.timers
     assert stop.look_until(100_000.0, proc(1, IGNORED)) == []
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
 
 
 def test_s07_after_the_grace_it_is_killed():
@@ -199,7 +199,7 @@ def test_a_timer_that_is_not_armed_does_nothing():
 
 
 def test_s13_an_exit_that_comes_late_is_not_looked_at():
-    assert killing().give(ToldExited(1)) == ()
+    assert killing().give(SignalledExited(1)) == ()
 
 
 def test_a_late_look_changes_nothing():
@@ -281,7 +281,7 @@ def test_s14_the_default_action_ends_pid_1_alone_and_then_everything():
     stop = asked()
     stop.look(proc(1, DEAF))
     stop.look(proc(1, DEAF), after_s=0.051)
-    assert stop.actions == (Persist(), EndMain())
+    assert stop.actions == (Persist(), KillInit())
     assert set(stop.state.timers) == {Timer.KILL_LIMIT, Timer.KILL_AGAIN}
     assert stop.give(TimerFired(Timer.KILL_AGAIN), after_s=0.1) == (KillAll(),)
 
@@ -398,6 +398,27 @@ def test_s21_and_the_next_stop_goes_on_from_there():
     assert stop.state.phase is Phase.CLEANING
 
 
+def test_s21_what_was_said_last_is_told_with_a_step_that_is_given_up():
+    stop = cleaning(Step.RUNTIME)
+    for words in ("busy", "still busy"):
+        stop.give(StepDone(Step.RUNTIME, words, retry=True))
+    stop.give(TimerFired(Timer.STEP_LIMIT), after_s=30.0)
+    assert stop.state.errors == ("runtime: not done after 30 s: still busy",)
+
+
+def test_s21_what_an_earlier_try_said_is_forgotten_once_the_step_is_done():
+    stop = cleaning(Step.CGROUP)
+    stop.give(StepDone(Step.CGROUP, "busy", retry=True))
+    stop.give(StepDone(Step.CGROUP))
+    assert stop.state.errors == ()
+
+
+def test_s21_a_record_that_is_tried_again_does_not_stand_in_itself():
+    stop = cleaning(Step.RECORD)
+    stop.give(StepDone(Step.RECORD, "locked", retry=True))
+    assert stop.state.errors == ()
+
+
 def test_s21_what_other_steps_said_is_kept():
     stop = cleaning()
     stop.give(StepDone(Step.MONITOR, "hangs"))
@@ -496,7 +517,7 @@ def test_invariants_are_checked_in_earnest():
         "without an observed exit": replace(state, phase=Phase.CLEANING, step=Step.MONITOR),
         "dropped": replace(state, deadline_s=None),
         "later": replace(state, deadline_s=1011.0),
-        "twice": replace(state, tellings=state.tellings * 2),
+        "twice": replace(state, signalled=state.signalled * 2),
         "nothing is waited for": replace(state, timers={}),
     }
     for words, after in broken.items():
@@ -504,7 +525,7 @@ def test_invariants_are_checked_in_earnest():
             check_invariants(state, look, after, ())
     with pytest.raises(AssertionError, match="frozen"):
         check_invariants(state, Looked((), is_frozen=True), state, ())
-    check_invariants(state, look, state, (Tell(1, 1, 15, False),))
+    check_invariants(state, look, state, (SendSignal(1, 1, 15, False),))
 
 
 def test_marks_tell_when_each_phase_began():

@@ -7,8 +7,8 @@ import pytest
 
 from bento.errors import UsageError
 from bento.model.stop import StopRequest, Verdict
-from bento.stop.actions import Action, Ask, EndMain, Identify, Look, Persist, Tell
-from bento.stop.inputs import Asked, DeadlineMoved, Identified, Input, Looked, MainExited, Resumed, TimerFired
+from bento.stop.actions import Action, Identify, KillInit, Look, Persist, RequestInit, SendSignal
+from bento.stop.inputs import DeadlineMoved, Identified, InitAnswered, Input, Looked, MainExited, Resumed, TimerFired
 from bento.stop.invariants import check_invariants
 from bento.stop.methods import AUTO, METHODS, NAMES, SIGNAL, choose, describe, parse_command, parse_method
 from bento.stop.states import KillCause, Phase, StopState, Timer
@@ -30,12 +30,12 @@ def begun(method: str = AUTO, *, age_s: float = 100.0, **request) -> Stop:
 def asked(method: str = "systemd", **request) -> Stop:
     """A stop whose init has the request."""
     stop = begun(method, **request)
-    stop.give(Asked(method))
+    stop.give(InitAnswered(method))
     return stop
 
 
 def asks(actions: tuple[Action, ...]) -> list[str]:
-    return [action.method for action in actions if isinstance(action, Ask)]
+    return [action.method for action in actions if isinstance(action, RequestInit)]
 
 
 # -- the table ----------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def test_exec_needs_a_command():
 
 def test_s10_the_method_that_was_named_is_tried_after_it_was_recorded():
     stop = begun("runit")
-    assert stop.actions == (Persist(), Ask("runit", is_patient=False))
+    assert stop.actions == (Persist(), RequestInit("runit", is_patient=False))
     assert stop.state.timers.keys() >= {Timer.LOOK, Timer.DEADLINE}
 
 
@@ -95,26 +95,26 @@ def test_s10_auto_looks_at_pid_1_first():
     assert stop.actions == (Identify(),)
     stop.give(Identified("sysvinit", "PID 1 runs /sbin/init"))
     assert asks(stop.actions) == ["sysvinit"]
-    stop.give(Asked("sysvinit"))
+    stop.give(InitAnswered("sysvinit"))
     assert stop.state.notes == ("method sysvinit: PID 1 runs /sbin/init",)
 
 
 def test_s10_an_init_is_asked_once_and_nobody_else_is_told():
     stop = asked()
     assert stop.look_until(9.9, INIT, SERVICE) == []
-    assert [asking.method for asking in stop.state.askings] == ["systemd"]
+    assert [asking.method for asking in stop.state.init_requests] == ["systemd"]
     assert stop.state.timers.get(Timer.LAST_CALL) is None
 
 
 def test_s10_a_failure_falls_back_to_what_pid_1_is_and_then_to_the_signal():
     stop = begun("exec", command="halt")
-    stop.give(Asked("exec", "it failed"))
+    stop.give(InitAnswered("exec", "it failed"))
     assert Look() in stop.actions
     stop.look(INIT)
     assert Identify() in stop.actions
     stop.give(Identified("runit", "why"))
     assert asks(stop.actions) == ["runit"]
-    stop.give(Asked("runit", "PID 1 does not hear SIGPWR"))
+    stop.give(InitAnswered("runit", "PID 1 does not hear SIGPWR"))
     assert stop.look(HEARS) == [1]
     assert stop.state.notes == (
         "method exec: asked for",
@@ -126,11 +126,11 @@ def test_s10_a_failure_falls_back_to_what_pid_1_is_and_then_to_the_signal():
 
 def test_s10_the_same_method_is_not_tried_again_by_another_way():
     stop = begun("sysvinit")
-    stop.give(Asked("sysvinit", "there is no initctl FIFO"))
+    stop.give(InitAnswered("sysvinit", "there is no initctl FIFO"))
     stop.look(INIT)
     stop.give(Identified("sysvinit", "why"))
     assert stop.look(HEARS) == [1]
-    assert [asking.method for asking in stop.state.askings] == ["sysvinit"]
+    assert [asking.method for asking in stop.state.init_requests] == ["sysvinit"]
 
 
 def test_s10_who_is_no_init_is_told_like_an_application():
@@ -151,32 +151,32 @@ def test_s10_a_young_container_may_yet_execute_its_init():
 
 def test_s10_an_init_that_still_boots_is_asked_when_it_can_hear():
     stop = begun("finit", age_s=1.0)
-    assert stop.actions[-1] == Ask("finit", is_patient=True)
+    assert stop.actions[-1] == RequestInit("finit", is_patient=True)
     for _ in range(3):
-        stop.give(Asked("finit", "it is still booting", retry=True))
+        stop.give(InitAnswered("finit", "it is still booting", retry=True))
         assert stop.actions == (Persist(),)
         stop.give(TimerFired(Timer.LOOK), after_s=0.2)
         stop.look(INIT)
         assert asks(stop.actions) == ["finit"]
-    stop.give(Asked("finit"))
-    assert len(stop.state.askings) == 1
+    stop.give(InitAnswered("finit"))
+    assert len(stop.state.init_requests) == 1
 
 
 @pytest.mark.parametrize(("age_s", "after_s"), [(20.0, 0.0), (1.0, 5.0)])
 def test_s10_it_is_not_waited_for_when_it_is_old_or_half_of_the_grace_is_over(age_s, after_s):
     stop = begun(age_s=age_s)
     stop.give(Identified("finit", "why"), after_s=after_s)
-    assert stop.actions[-1] == Ask("finit", is_patient=False)
-    stop.give(Asked("finit", "PID 1 does not hear SIGUSR2", retry=True))
+    assert stop.actions[-1] == RequestInit("finit", is_patient=False)
+    stop.give(InitAnswered("finit", "PID 1 does not hear SIGUSR2", retry=True))
     assert stop.state.method == SIGNAL
 
 
 def test_s10_without_a_limit_only_the_age_counts():
     stop = begun("finit", age_s=1.0, grace_s=-1.0)
-    stop.give(Asked("finit", "not yet", retry=True), after_s=8.0)
+    stop.give(InitAnswered("finit", "not yet", retry=True), after_s=8.0)
     assert stop.state.method == "finit"
-    stop.give(Asked("finit", "too late", retry=True))  # nothing was asked meanwhile
-    assert stop.state.askings[0].error == "not yet"
+    stop.give(InitAnswered("finit", "too late", retry=True))  # nothing was asked meanwhile
+    assert stop.state.init_requests[0].error == "not yet"
 
 
 def test_s11_an_init_is_asked_before_it_is_thawed_but_a_command_would_hang():
@@ -207,7 +207,7 @@ def test_s10_pid_1_alone_and_idle_has_halted(method):
     stop.look(INIT, after_s=0.5)
     idle_s = METHODS[method].idle_s
     stop.look_until(0.5 + idle_s - 0.1, INIT)
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
     stop.look_until(0.5 + idle_s + 0.6, INIT)
     assert stop.state.kill_cause is KillCause.HALTED
     judgement = judge(stop.state, exit_code=137, oom_kills=0)
@@ -221,16 +221,16 @@ def test_s10_a_moment_alone_in_the_middle_of_a_shutdown_is_not_the_end():
     stop.look_until(1.5, INIT)
     stop.look(INIT, SERVICE, after_s=0.1)
     stop.look_until(3.0, INIT, SERVICE)
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
 
 
 def test_s10_who_works_or_is_frozen_is_not_idle():
     stop = asked("sysvinit")
     for ticks in range(40):
         stop.look(proc(1, BLOCKED, "init", cpu_ticks=ticks), after_s=0.1)
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
     stop.look(proc(1, BLOCKED, "init", cpu_ticks=39), after_s=3.0, is_frozen=True)
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
 
 
 def test_s10_before_it_was_asked_an_idle_pid_1_is_left_alone():
@@ -244,7 +244,7 @@ def test_s19_a_pid_1_that_does_not_end_after_it_halted_is_killed_again():
     stop = asked("sysvinit")
     stop.look(INIT)
     stop.look(INIT, after_s=2.5)
-    assert stop.actions == (Persist(), EndMain())
+    assert stop.actions == (Persist(), KillInit())
     assert Timer.KILL_AGAIN in stop.state.timers
 
 
@@ -253,11 +253,11 @@ def test_s19_a_pid_1_that_does_not_end_after_it_halted_is_killed_again():
 
 def test_answers_that_nobody_waits_for_change_nothing():
     late: list[tuple[Stop, Input]] = [
-        (asked(), Asked("systemd", "late")),
-        (asked(), Asked("runit")),
+        (asked(), InitAnswered("systemd", "late")),
+        (asked(), InitAnswered("runit")),
         (asked(), Identified("runit", "late")),
         (Stop(StopRequest(method=AUTO)), Identified("runit", "too early")),
-        (Stop(StopRequest(method="runit")), Asked("runit")),
+        (Stop(StopRequest(method="runit")), InitAnswered("runit")),
     ]
     for stop, event in late:
         before = stop.state
@@ -265,7 +265,7 @@ def test_answers_that_nobody_waits_for_change_nothing():
         assert stop.state == before
     plain = Stop()
     plain.look(INIT)
-    for event in (Identified("runit", "nobody asked"), Asked("runit")):
+    for event in (Identified("runit", "nobody asked"), InitAnswered("runit")):
         before = plain.state
         assert plain.give(event) == ()
         assert plain.state == before
@@ -288,7 +288,7 @@ def test_s06_after_a_change_of_hands_nobody_is_asked_again():
 
 def test_s06_a_failure_is_tried_again_by_the_next_driver():
     stop = begun("systemd", age_s=1.0)
-    stop.give(Asked("systemd", "not yet", retry=True))
+    stop.give(InitAnswered("systemd", "not yet", retry=True))
     stop.give(Resumed(stop.state.deadline_s))
     stop.look(INIT)
     assert asks(stop.actions) == ["systemd"]
@@ -332,11 +332,11 @@ def test_s14_after_a_fallback_a_deaf_pid_1_is_judged_by_the_signal_alone():
     deaf = proc(1, DEAF, "sleep")
     stop = Stop(StopRequest(method="systemd"))
     stop.look(deaf)
-    stop.give(Asked("systemd", "PID 1 does not hear SIGRTMIN+3"), after_s=1.0)
+    stop.give(InitAnswered("systemd", "PID 1 does not hear SIGRTMIN+3"), after_s=1.0)
     stop.look(deaf)
     stop.give(Identified(SIGNAL, "PID 1 runs sleep"))
     assert not stop.look(deaf)
-    assert stop.state.phase is Phase.TELLING
+    assert stop.state.phase is Phase.GRACE
     stop.look(deaf, after_s=0.06)
     assert stop.state.kill_cause is KillCause.DEFAULT_ACTION
 
@@ -345,5 +345,5 @@ def test_an_asking_must_be_written_before_it_is_done():
     stop = begun()
     after = msgspec.structs.replace(stop.state)
     with pytest.raises(AssertionError, match="before it was written"):
-        check_invariants(stop.state, Looked(()), after, (Ask("runit", is_patient=False),))
-    assert not any(isinstance(action, Tell) for action in stop.actions)
+        check_invariants(stop.state, Looked(()), after, (RequestInit("runit", is_patient=False),))
+    assert not any(isinstance(action, SendSignal) for action in stop.actions)

@@ -24,13 +24,13 @@ NONE |= {"is_namespace_init": False, "is_traced": False}
         ({"ignored": TERM}, Disposition.IGNORED),
         ({"ignored": TERM, "is_namespace_init": True}, Disposition.IGNORED),
         ({}, Disposition.DEFAULT),
-        ({"is_namespace_init": True}, Disposition.DEAF),
-        ({"is_namespace_init": True, "waits": None}, Disposition.DEAF),
+        ({"is_namespace_init": True}, Disposition.DROPPED),
+        ({"is_namespace_init": True, "waits": None}, Disposition.DROPPED),
         ({"is_namespace_init": True, "waits": True}, Disposition.WAITING),  # tini
         ({"waits": True}, Disposition.WAITING),
         ({"is_namespace_init": True, "is_traced": True}, Disposition.UNKNOWN),
         ({"ignored": TERM, "is_traced": True}, Disposition.UNKNOWN),
-        ({"blocked": TERM >> 1, "caught": TERM << 1, "is_namespace_init": True}, Disposition.DEAF),
+        ({"blocked": TERM >> 1, "caught": TERM << 1, "is_namespace_init": True}, Disposition.DROPPED),
     ],
 )
 def test_s12_the_masks_say_what_would_happen(shown, expected):
@@ -50,7 +50,7 @@ def test_s12_some_signals_are_ignored_by_default(number):
 
 
 def test_s12_only_some_dispositions_reach_the_program():
-    assert {d.value for d in Disposition if d.hears} == {"handled", "blocked", "waiting", "unknown"}
+    assert {d.value for d in Disposition if d.receives} == {"handled", "blocked", "waiting", "unknown"}
 
 
 def test_s03_a_process_is_its_pid_and_its_start_time():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from bento.model.stop import StopRequest, Verdict
+from bento.model.stop import Signalled, StopRequest, Verdict
 from bento.stop import machine
-from bento.stop.inputs import DeadlineMoved, MainExited, TimerFired
-from bento.stop.states import KillCause, Timer
+from bento.stop.inputs import DeadlineMoved, MainExited, StepDone, TimerFired
+from bento.stop.states import KillCause, Phase, Step, Timer
 from bento.stop.verdict import judge
 
 from support.looks import BLOCKED, DEAF, DEFAULT, HANDLED, IGNORED, WAITING, Stop, proc
@@ -190,6 +190,52 @@ def test_s19_stuck():
     judgement = judge(stop.state, exit_code=None, oom_kills=0)
     assert judgement.verdict is Verdict.STUCK
     assert judgement.remedy == "stop it again later"
+
+
+def test_s24_sigkill_as_the_stop_signal_is_bentos_own():
+    stop = Stop(StopRequest(signal=9, grace_s=60.0))
+    stop.look(proc(1, HANDLED))
+    assert stop.state.phase is Phase.KILLING
+    stop.give(MainExited(), after_s=0.01)
+    judgement = judge(stop.state, exit_code=137, oom_kills=0)
+    assert judgement.verdict is Verdict.KILLED
+    assert judgement.cause == "the stop signal is SIGKILL: Bento killed it, as no program can hear that signal"
+    assert judgement.remedy == "name a signal that it handles (stop -s, --stop-signal)"
+
+
+def test_s24_also_where_it_is_sent_after_another_method_has_failed():
+    main = proc(1, HANDLED)
+    stop = Stop(StopRequest(signal=9, method="exec", command="halt"))
+    stop.look(main)
+    told = Signalled(pid=main.pid, start_ticks=main.start_ticks, comm="x", at_s=0.1, why="", receives="handled")
+    state = replace(stop.state, signalled=(told,), watch=replace(stop.state.watch, first=(main,)), exited_s=stop.now_s)
+    assert judge(state, exit_code=137, oom_kills=0).cause.startswith("the stop signal is SIGKILL: Bento killed it")
+
+
+def cleaned_up(*said: StepDone, code=0):
+    """A program that ended as it should; then the clean-up."""
+    stop = Stop(StopRequest())
+    stop.look(proc(1, HANDLED))
+    stop.give(MainExited(), after_s=0.1)
+    for done in said:
+        stop.give(done)
+    return judge(stop.state, exit_code=code, oom_kills=0)
+
+
+def test_s23_a_stop_whose_clean_up_failed_is_not_called_graceful():
+    judgement = cleaned_up(StepDone(Step.MONITOR), StepDone(Step.RUNTIME, "no"))
+    assert judgement.verdict is Verdict.STUCK
+    assert judgement.cause == "it was told and ended by itself, but its clean-up failed (runtime: no)"
+    assert judgement.remedy == "see bento doctor"
+    assert cleaned_up(StepDone(Step.MONITOR), StepDone(Step.RUNTIME)).verdict is Verdict.GRACEFUL
+
+
+def test_s23_another_verdict_stays_beside_what_the_clean_up_said():
+    stop = Stop(StopRequest(grace_s=0.0))
+    stop.look(proc(1, HANDLED))
+    stop.give(MainExited(), after_s=0.1)
+    stop.give(StepDone(Step.MONITOR, "no"))
+    assert judge(stop.state, exit_code=137, oom_kills=0).verdict is Verdict.KILLED
 
 
 @pytest.mark.parametrize("verdict", Verdict)

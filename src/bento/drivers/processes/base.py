@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
@@ -11,6 +11,9 @@ from bento.stop.process import Process
 
 if TYPE_CHECKING:
     from bento.command import Child
+
+Memory = dict[Any, Any]
+"""What a driver remembers from one look to the next."""
 
 
 class FileWatch(Protocol):
@@ -72,6 +75,12 @@ class ProcessDriver(Protocol):
         A runtime does not place a container in every hierarchy; elsewhere it is where its starter was.
         """
 
+    def find_cgroups_of(self, container_id: str) -> dict[str, str]:
+        """Return by controller the directories that have a container's name, whatever is in them."""
+
+    def find_init(self, run: Run) -> ProcessIdentity | None:
+        """Return PID 1 of a run from its cgroups, whatever was recorded; None when it is not to be told."""
+
     def see_all_cgroups(self) -> None:
         """For a process that a monitor has started: undo what hides a hierarchy in the monitor's mount namespace."""
 
@@ -85,8 +94,25 @@ class ProcessDriver(Protocol):
         it: it is made, on hosts with both versions.
         """
 
-    def look(self, run: Run, number: int) -> tuple[Process, ...]:
-        """Return every live process of the run, with what signal ``number`` would do to it."""
+    def look(self, run: Run, number: int, *, tracer: int = 0) -> tuple[Process, ...]:
+        """Return every live process of the run, with what signal ``number`` would do to it.
+
+        ``tracer``: a process of Bento's own. What it traces takes signals as if it were not traced.
+        """
+
+    def examine(
+        self, run: Run, processes: tuple[Process, ...], *, tracer: int = 0, memory: Memory | None = None
+    ) -> tuple[Process, ...]:
+        """Return the same with what each thread waits for; those that have ended meanwhile are left out.
+
+        ``processes`` are all of the run. ``memory`` is for the driver: give the same one at each look of a stop.
+        """
+
+    def shut_down_sockets(self, run: Run, main_fd: int) -> None:
+        """Shut down the sockets that PID 1 has and no other process of the run, so that no peer waits for it.
+
+        For a PID 1 that is held at its exit. Unnamed UNIX sockets are left: their peers are most likely its children.
+        """
 
     def namespace_init(self, pid: int) -> int | None:
         """Return PID 1 of a process's PID namespace; None when that is this process's own, or cannot be known."""
@@ -97,7 +123,7 @@ class ProcessDriver(Protocol):
     def watch(self, pid: int, start_ticks: int) -> int | None:
         """Return a pidfd of this very process, as ``open``."""
 
-    def tell(self, pidfd: int, number: int, *, wake: bool) -> bool:
+    def send_signal(self, pidfd: int, number: int, *, wake: bool) -> bool:
         """Send a signal, and SIGCONT after it when ``wake``. False: it had exited."""
 
     def find_method(self, run: Run) -> tuple[str, str]:

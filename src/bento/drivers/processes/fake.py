@@ -7,9 +7,12 @@ import select
 from _thread import RLock
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from bento.command import Child
-from bento.drivers.processes.base import Lodging, Refusal
+from bento.drivers.processes.base import Lodging, Memory, Refusal
 from bento.model.container import ProcessIdentity, Run
+from bento.model.waits import Evidence, ThreadWait
 from bento.stop.process import Disposition, Process
 
 BOOT_ID = "fake-boot"
@@ -21,6 +24,7 @@ class FakeProcess:
 
     Attributes:
         signals: what it got, in order.
+        evidence: what its threads wait for; it runs.
         on_signal: what it does about a signal; a test sets it. SIGKILL ends it without asking, unless ``is_immortal``.
     """
 
@@ -32,6 +36,7 @@ class FakeProcess:
         self.signals: list[int] = []
         self.on_signal: Callable[[int], None] = lambda number: None
         self.is_immortal = False
+        self.evidence = Evidence(threads=(ThreadWait(tid=pid, state="R"),))
         self.status: int | None = None  # raw wait status once it has exited
         self.reader, self._writer = os.pipe2(os.O_CLOEXEC)
         self.inode = os.fstat(self.reader).st_ino
@@ -63,16 +68,19 @@ class FakeProcesses:
         thaws: how often something was thawed.
         oom_count: what ``oom_kills`` returns.
         cgroups_left: what the next ``release_cgroups`` return, first one first; then everything is gone.
+        stray: PID 1 that a look at the cgroups shows, whatever the record says.
         can_tell_status: False on kernels before Linux 6.15.
     """
 
     def __init__(self) -> None:
         self.frozen: set[int] = set()
         self.method = "signal"  # what PID 1 obeys
+        self.shut_down: list[int] = []
         self.sessions_killed: list[int] = []
         self.kills = self.thaws = self.oom_count = 0
         self.cgroups_left: list[list[str]] = []
         self.can_tell_status = True
+        self.stray: FakeProcess | None = None
         self._mutex = RLock()
         self._all: list[FakeProcess] = []
 
@@ -138,11 +146,19 @@ class FakeProcesses:
         """Refuse: there is no FIFO."""
         return Refusal("there is no FIFO")
 
+    def find_cgroups_of(self, container_id: str) -> dict[str, str]:
+        """There are no cgroups."""
+        return {}
+
+    def find_init(self, run: Run) -> ProcessIdentity | None:
+        """Return ``stray``."""
+        return self.stray.identity if self.stray is not None and self.stray.status is None else None
+
     def boot_id(self) -> str:
         """Return the boot that the fake's identities name."""
         return BOOT_ID
 
-    def look(self, run: Run, number: int) -> tuple[Process, ...]:
+    def look(self, run: Run, number: int, *, tracer: int = 0) -> tuple[Process, ...]:
         """See ProcessDriver."""
         return tuple(
             Process(
@@ -153,9 +169,21 @@ class FakeProcesses:
                 disposition=one.disposition,
                 argv=(one.comm,),
                 is_main=one.parent is None,
+                is_namespace_init=one.parent is None,
             )
             for one in self._members(run)
         )
+
+    def examine(
+        self, run: Run, processes: tuple[Process, ...], *, tracer: int = 0, memory: Memory | None = None
+    ) -> tuple[Process, ...]:
+        """Give each process its ``evidence``."""
+        found = {one.identity.pid: one.evidence for one in self._all}
+        return tuple(replace(process, evidence=found[process.pid]) for process in processes)
+
+    def shut_down_sockets(self, run: Run, main_fd: int) -> None:
+        """Remember."""
+        self.shut_down.append(self._of(main_fd).identity.pid)
 
     def namespace_init(self, pid: int) -> int | None:
         """See ProcessDriver. Every container has a namespace of its own."""
@@ -170,7 +198,7 @@ class FakeProcesses:
         """See ProcessDriver."""
         return self.open(ProcessIdentity(pid, start_ticks, BOOT_ID))
 
-    def tell(self, pidfd: int, number: int, *, wake: bool) -> bool:
+    def send_signal(self, pidfd: int, number: int, *, wake: bool) -> bool:
         """See ProcessDriver."""
         process = self._of(pidfd)
         if process.status is not None:

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from bento.drivers.processes import forwarders
 from bento.drivers.processes.base import Refusal
 from bento.errors import KernelError
 from bento.kernel import pidfd, proc
-from bento.kernel.cgroup import Cgroups, Lodging, controllers, hierarchies, mode
+from bento.kernel.cgroup import Cgroups, Lodging, controllers, hierarchies, mode, named
 from bento.lazy import LazyModule
 from bento.model.container import ProcessIdentity, Run
+from bento.model.waits import Evidence, ThreadWait
 from bento.stop.process import Process, disposition
 
 if TYPE_CHECKING:
     from bento.command import Child
     from bento.drivers.processes import initctl, inits
-    from bento.kernel import hybrid, namespace
-else:  # only the stop of a system container, and a monitor's helper, need them
-    hybrid, namespace = LazyModule("bento.kernel.hybrid"), LazyModule("bento.kernel.namespace")
+    from bento.drivers.processes.base import Memory
+    from bento.kernel import hybrid, namespace, sockets, threads
+else:  # only stops of system containers, of containers with several processes, and a monitor's helper need them
+    hybrid, namespace, sockets, threads = (
+        LazyModule(f"bento.kernel.{name}") for name in ("hybrid", "namespace", "sockets", "threads")
+    )
     initctl, inits = (LazyModule(f"bento.drivers.processes.{name}") for name in ("initctl", "inits"))
 
 _SIGCONT = 18
-_INT_AND_QUIT = 0b110  # in a mask
+_TICKS = os.sysconf("SC_CLK_TCK")
 CGROUP_PREFIX = "bento-"
 """A container's cgroup is named by this and its id, directly below the root: no parent to leak or to race for."""
 _SESSION_ROUNDS = 4
+_RUNS = Evidence(threads=(ThreadWait(tid=0, state="R"),))
 _LOOK_LIMIT = 4096  # processes of one container that a look reads; beyond it a stop relies on the kill
 
 
@@ -69,6 +76,18 @@ class LinuxProcesses:
         own = f"/{CGROUP_PREFIX}{container_id}"
         return {name: path for name, path in Cgroups.of_process(pid).paths.items() if path.endswith(own)}
 
+    def find_cgroups_of(self, container_id: str) -> dict[str, str]:
+        """See ProcessDriver."""
+        return named(CGROUP_PREFIX + container_id)
+
+    def find_init(self, run: Run) -> ProcessIdentity | None:
+        """See ProcessDriver. In a shared PID namespace nothing tells it from the others."""
+        members = (proc.read(pid) for pid in Cgroups(run.cgroups).pids())
+        inits = [member for member in members if member and len(member.ns_pids) > 1 and member.ns_pids[-1] == 1]
+        if not inits or not run.shows_processes:
+            return None
+        return self.identify(min(inits, key=lambda member: len(member.ns_pids)).pid)  # others are of nested ones
+
     def see_all_cgroups(self) -> None:
         """See ProcessDriver."""
         hybrid.show_unified()
@@ -82,14 +101,35 @@ class LinuxProcesses:
         lodging = Lodging(CGROUP_PREFIX + container_id if needs_cgroup2 and mode() == "hybrid" else "")
         return None if lodging.is_here else lodging
 
-    def look(self, run: Run, number: int) -> tuple[Process, ...]:
+    def look(self, run: Run, number: int, *, tracer: int = 0) -> tuple[Process, ...]:
         """See ProcessDriver. Zombies have exited and are left out."""
         main_pid = run.init.pid if run.init else 0
         pids = Cgroups(run.cgroups).pids()[:_LOOK_LIMIT]
         if main_pid and main_pid not in pids:
             pids.insert(0, main_pid)  # moved to another cgroup, or the cgroup is gone
-        found = (self._look_at(pid, number, is_main=pid == main_pid) for pid in pids)
+        found = (self._look_at(pid, number, is_main=pid == main_pid, tracer=tracer) for pid in pids)
         return self._with_entered(run, tuple(process for process in found if process is not None))
+
+    def examine(
+        self, run: Run, processes: tuple[Process, ...], *, tracer: int = 0, memory: Memory | None = None
+    ) -> tuple[Process, ...]:
+        """See ProcessDriver. A pipe that a monitor has an end of leads out of the container."""
+        monitors = {process.ppid for process in processes if process.is_entered or process.is_main}
+        outsiders = monitors | {tracer, os.getpid(), *((run.monitor.pid,) if run.monitor else ())}
+        pids = [process.pid for process in processes]
+        found = threads.examine(pids, outsiders=outsiders - {0}, memory=memory)
+        replace = msgspec.structs.replace
+        shown = tuple(replace(one, evidence=found[one.pid]) for one in processes if one.pid in found)
+        if set(Cgroups(run.cgroups).pids()) <= set(pids):
+            return shown
+        # Something was forked meanwhile, which a wait may be for: nothing is known of PID 1 before the next look.
+        return tuple(replace(one, evidence=_RUNS) if one.is_main else one for one in shown)
+
+    def shut_down_sockets(self, run: Run, main_fd: int) -> None:
+        """See ProcessDriver."""
+        main_pid = run.init.pid if run.init else 0
+        others = [pid for pid in Cgroups(run.cgroups).pids() if pid != main_pid]
+        sockets.shut_down_own(main_fd, main_pid, others)
 
     def _with_entered(self, run: Run, processes: tuple[Process, ...]) -> tuple[Process, ...]:
         """Mark who has entered from outside: its parent is no process of the container, and not an orphan's new one."""
@@ -101,31 +141,35 @@ class LinuxProcesses:
             for process in processes
         )
 
-    def _look_at(self, pid: int, number: int, *, is_main: bool) -> Process | None:
+    def _look_at(self, pid: int, number: int, *, is_main: bool, tracer: int = 0) -> Process | None:
         status = proc.read(pid)
         if status is None or status.state in "ZX":
             return None
         is_init = len(status.ns_pids) > 1 and status.ns_pids[-1] == 1
         bit = 1 << (number - 1)
+        argv = proc.cmdline(pid)
         is_clear = not (status.blocked | status.ignored | status.caught) & bit
         return Process(
             pid=pid,
             start_ticks=status.start_ticks,
             ppid=status.ppid,
             comm=status.comm,
-            argv=proc.cmdline(pid),
+            argv=argv,
             is_main=is_main,
             is_pending=bool(status.pending & bit),
             is_halted=status.state == "T",
-            is_background=status.ignored & _INT_AND_QUIT == _INT_AND_QUIT,
+            is_namespace_init=is_init,
+            kills_group=forwarders.kills_group(argv, lambda name: proc.variable(pid, name)),
             cpu_ticks=status.utime_ticks,
+            switches=status.switches if status.threads == 1 else threads.switches(pid),
+            age_s=time.clock_gettime(time.CLOCK_BOOTTIME) - status.start_ticks / _TICKS,
             disposition=disposition(
                 number,
                 blocked=status.blocked,
                 ignored=status.ignored,
                 caught=status.caught,
                 is_namespace_init=is_init,
-                is_traced=status.tracer_pid != 0,
+                is_traced=status.tracer_pid not in (0, tracer),
                 waits=proc.waits_for_signal(pid, number) if is_clear else False,
             ),
         )
@@ -165,7 +209,7 @@ class LinuxProcesses:
         """See ProcessDriver."""
         return pidfd.open_verified(ProcessIdentity(pid, start_ticks, pidfd.boot_id()))
 
-    def tell(self, pidfd_: int, number: int, *, wake: bool) -> bool:
+    def send_signal(self, pidfd_: int, number: int, *, wake: bool) -> bool:
         """See ProcessDriver."""
         is_there = pidfd.send(pidfd_, number)
         if is_there and wake:

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from bento.drivers.processes.linux import LinuxProcesses
 from bento.kernel import proc
+from bento.model.waits import Evidence, ThreadWait
 from bento.stop.process import Disposition, Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bento.command import Child
+    from bento.drivers.processes.base import Memory
     from bento.model.container import Container, Run
     from bento.model.exec import ExecSession
 
 _SIGKILL: Final = 9
+_UNKNOWN: Final = Evidence(threads=(ThreadWait(tid=0, state="R"),))
 _ASKED_ROUNDS: Final = 2
 """So many rounds of a kill leave it to the runtime, which may take some ten ms; then the sandbox itself is killed."""
 
@@ -41,7 +46,7 @@ class VirtualProcesses(LinuxProcesses):
         self._children: list[Child] = []
         self._rounds = 0
 
-    def look(self, run: Run, number: int) -> tuple[Process, ...]:
+    def look(self, run: Run, number: int, *, tracer: int = 0) -> tuple[Process, ...]:
         """See ProcessDriver. Shows the program alone, in the place of its sandbox, and exec sessions by the process
         of the runtime that waits for each on the host."""
         status = proc.read(run.init.pid) if run.init else None
@@ -61,6 +66,12 @@ class VirtualProcesses(LinuxProcesses):
             *(found for session in self._sessions() if (found := _session(session)) is not None),
         )
 
+    def examine(
+        self, run: Run, processes: tuple[Process, ...], *, tracer: int = 0, memory: Memory | None = None
+    ) -> tuple[Process, ...]:
+        """See ProcessDriver. What the sandbox waits for says nothing about the program in it."""
+        return tuple(replace(process, evidence=_UNKNOWN) for process in processes)
+
     def watch(self, pid: int, start_ticks: int) -> int | None:
         """See ProcessDriver."""
         fd = super().watch(pid, start_ticks)
@@ -70,13 +81,13 @@ class VirtualProcesses(LinuxProcesses):
             (self._session_fds.discard if is_main else self._session_fds.add)(fd)  # numbers are used again
         return fd
 
-    def tell(self, pidfd_: int, number: int, *, wake: bool) -> bool:
+    def send_signal(self, pidfd_: int, number: int, *, wake: bool) -> bool:
         """See ProcessDriver. Has the runtime send it; who calls takes the children.
 
         What waits for an exec session passes its own signals on.
         """
         if pidfd_ in self._session_fds:
-            return super().tell(pidfd_, number, wake=wake)
+            return super().send_signal(pidfd_, number, wake=wake)
         if self.has_exited(pidfd_):
             return False
         self._children.append(self._begin_signal(self._container.id, number))

@@ -1,0 +1,1 @@
+"""Processes held from outside, unseen: at their exit, or where they are."""

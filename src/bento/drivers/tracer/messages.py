@@ -1,0 +1,78 @@
+"""What goes from the client to the tracer process; the answers are the events of ``base``. One packet each, msgpack."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec.msgpack
+from msgspec import Struct
+
+from bento.drivers.tracer.base import AtExit, Held, Key, LetGo, Noted, Released, Watched
+
+PACKET_BYTES: Final = 1 << 18
+"""More than the kernel lets through at once (net.core.wmem_max); a longer packet would be cut without a word."""
+
+KEYS_AT_ONCE: Final = 1000
+"""Of processes in one packet: with a reason for each, the answer still fits."""
+
+
+class Watch(Struct, frozen=True, kw_only=True, tag=True):
+    """See ``TracerDriver.watch``."""
+
+    job: int
+    pid: int
+    start_ticks: int
+    hold_exit: bool
+    note_signal: int
+    cgroups: dict[str, str]
+
+
+class Hold(Struct, frozen=True, kw_only=True, tag=True):
+    """See ``TracerDriver.hold``."""
+
+    job: int
+    keys: tuple[Key, ...]
+
+
+class Thaw(Struct, frozen=True, kw_only=True, tag=True):
+    """See ``TracerDriver.thaw``."""
+
+    job: int
+
+
+class Release(Struct, frozen=True, kw_only=True, tag=True):
+    """See ``TracerDriver.release``."""
+
+    job: int
+    keys: tuple[Key, ...] | None
+
+
+class Crashed(Struct, frozen=True, kw_only=True, tag=True):
+    """The last packet of a tracer that has met a defect of its own."""
+
+    text: str
+
+
+Request = Watch | Hold | Thaw | Release
+Answer = Watched | AtExit | LetGo | Noted | Held | Released | Crashed
+
+_encoder = msgspec.msgpack.Encoder()
+_requests = msgspec.msgpack.Decoder(Request)
+_answers = msgspec.msgpack.Decoder(Answer)
+
+
+def pack(message: Request | Answer) -> bytes:
+    """Return the packet."""
+    return _encoder.encode(message)
+
+
+def request_of(packet: bytes) -> Request:
+    """Return the request in a packet."""
+    request: Request = _requests.decode(packet)
+    return request
+
+
+def answer_of(packet: bytes) -> Answer:
+    """Return the answer in a packet."""
+    answer: Answer = _answers.decode(packet)
+    return answer

@@ -1,0 +1,90 @@
+"""What the threads of a process wait for, as read from the kernel at one moment (rule S14).
+
+Records alone: ``bento.kernel.threads`` fills them, ``bento.stop.wake`` judges them. The defaults are
+those of a thing of which nothing is known, so that a field left out never makes a process look idle.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+Kind = Literal[
+    "pipe",  # without a name (pipe(2))
+    "fifo",  # with a name (fifo(7))
+    "listen",  # a socket in listen(2): TCP, or UNIX
+    "socket",  # any other
+    "eventfd",
+    "signalfd",
+    "timerfd",
+    "inotify",
+    "pidfd",
+    "epoll",  # nested deeper than is read: what it holds is not known
+    "tty",
+    "file",  # has a path: a file, a directory, a device, or a named pipe that was not told from them
+    "unknown",
+]
+"""What a descriptor is of, by its link in /proc/PID/fd (proc_pid_fd(5)). An epoll stands for what it holds."""
+
+
+class Descriptor(Struct, frozen=True):
+    """One descriptor that a call waits on."""
+
+    kind: Kind
+    is_inside: bool = False
+    """Only the container itself makes it ready.
+
+    A pipe: the other end is open inside and none outside. An eventfd: no ring of the process (io_uring(7), io_setup(2))
+    lets the kernel write to it. A pidfd: of a process of the container. A socket: of a pair that was made inside.
+    """
+    wakes_in_s: float | None = None
+    """A timerfd: seconds until it expires (``it_value`` in its fdinfo); None when it is not armed."""
+
+
+class ThreadWait(Struct, frozen=True, kw_only=True):
+    """One live thread, and the system call that it is blocked in."""
+
+    tid: int
+    state: str
+    """One letter, as in proc_pid_stat(5): R S D T t, or another."""
+    call: str = ""
+    """The call's name; "syscall N" where the number says nothing here; "" when it runs or has moved under the reader.
+
+    "vfork" is every call that waits until a child has begun its own program or ended: vfork(2), and clone(2) with
+    CLONE_VFORK, which posix_spawn(3) uses.
+    """
+    timeout_s: float | None = None
+    """Seconds from the reading before which the call cannot time out (0: at any moment); None: it has no timeout."""
+    period_s: float | None = None
+    """The relative timeout as it was given to the call, in seconds; None: there is none, or an absolute one."""
+    child: int | None = None
+    """wait4(2), waitid(2): the awaited process as the host numbers it; 0: any child; None: not known, or no wait."""
+    is_blocking: bool = True
+    """False for a wait with WNOHANG, which only seems to wait."""
+    is_held: bool = False
+    """State t by a tracer of Bento's own: it goes on when Bento lets it."""
+    fds: tuple[Descriptor, ...] = ()
+    """What the call waits on; where there was too much to read, or nothing could be read, one of the kind unknown."""
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """One process at one moment."""
+
+    threads: tuple[ThreadWait, ...] = ()
+    """Its live threads. A leader that has ended before its threads (state Z) is not among them."""
+    listening: int = 0
+    """How many of its sockets listen."""
+    connected: int = 0
+    """How many others have a peer, or may have one.
+
+    Sockets without one are in neither count: netlink, and datagram sockets that were never connected. They exchange
+    single messages; nothing is under way on them when all threads sleep. Raw, packet and unknown ones are connected.
+    """
+    switches: int = 0
+    """Context switches of all its threads, voluntary and not: the same number twice, and none has run meanwhile."""
+    alarm_s: float | None = None
+    """Seconds before which no timer of its own can send it a signal (setitimer(2), alarm(2), timer_create(2)).
+
+    None: no such timer is armed. A signal ends any wait, also one without a timeout.
+    """

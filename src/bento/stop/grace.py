@@ -1,0 +1,149 @@
+"""The grace: after each look, which processes get the signal now, and when to look again (rules S12 - S16). Pure.
+
+``plain`` is the plain stop, the measure of all else (rule S0). A PID 1 that receives the signal gets it, and is left
+alone; ``leaving`` is what happens at its exit, ``noting`` what a shell does with a trap, ``dropped`` what becomes of a
+PID 1 that does not receive it, ``last_call`` what goes out shortly before the deadline.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from msgspec.structs import replace
+
+from bento.model.stop import Occasion, Scope
+from bento.stop import dropped, last_call, leaving, noting, watching
+from bento.stop.actions import Action, Look, Thaw, WatchInit
+from bento.stop.holding import limit_s
+from bento.stop.inputs import Looked
+from bento.stop.process import Disposition, Process
+from bento.stop.signalling import Outcome, is_last_call, look, look_again, signal
+from bento.stop.states import StopState, Timer, Trace
+from bento.stop.tree import Tree, is_shell
+
+LOOK_SOON_S: Final = 0.05
+LOOK_AT_ONCE_S: Final = 0.01
+LOOK_LATER_S: Final = 1.0
+BLOCKED_FOR_S: Final = 0.01
+"""What starts a process blocks every signal for a moment (glibc's posix_spawn, dash, bash), and is not one that reads
+signals. A shell never is: it gets UNREAD_S."""
+
+
+def after_look(state: StopState, look_: Looked, now_s: float) -> Outcome:
+    """Decide on a look within the grace."""
+    state = watching.watch(state, look_, now_s)
+    processes = tuple(watching.as_it_acts(state, process, now_s) for process in look_.processes)
+    if state.request.scope is Scope.MAIN:
+        return _plain(state, processes, now_s)
+    if is_last_call(state):
+        if not _is_examined(processes):
+            return state, (look(state),), None
+        state, actions, _ = last_call.make(state, processes, now_s)
+        return look_again(state, LOOK_SOON_S, now_s), actions, None
+    main = Tree(processes).main()
+    if state.hold.at_exit_s is not None or (main is None and _was_a_guest(state)):
+        return leaving.after_look(state, processes, now_s)
+    if main is None:  # it has not been seen yet, or ends at this moment
+        return look_again(state, LOOK_SOON_S, now_s), (), None
+    if look_.is_frozen and not _is_received(state, main):  # nothing in it can act before it is thawed
+        return look_again(state, LOOK_SOON_S, now_s), (), None
+    if main.key in state.told:
+        return _told(state, main, processes, now_s)
+    if _is_unsure(state, main, now_s):
+        return look_again(state, LOOK_AT_ONCE_S, now_s), (), None
+    if not _is_received(state, main):
+        return dropped.after_look(state, processes, now_s)
+    return _begin(state, main, processes, now_s)
+
+
+def traced(state: StopState, now_s: float) -> tuple[StopState, tuple[Action, ...]]:
+    """The tracer has answered: PID 1 gets its signal now."""
+    main, thawing = state.watch.main, (Thaw(),) if state.hold.thaws else ()
+    if main is None or main.key in state.told:
+        return state, thawing
+    state, actions, _ = signal(state, (main,), Occasion.INIT, now_s)
+    return look_again(state, watching.UNREAD_S, now_s), (*actions, *thawing)
+
+
+def _plain(state: StopState, processes: tuple[Process, ...], now_s: float) -> Outcome:
+    """The signal to PID 1 alone, whatever it makes of it."""
+    main = Tree(processes).main()
+    actions: tuple[Action, ...] = ()
+    if main is not None and main.key not in state.told:
+        state, actions, _ = signal(state, (main,), Occasion.INIT, now_s)
+    return look_again(state, LOOK_LATER_S, now_s), actions, None
+
+
+def _is_received(state: StopState, main: Process) -> bool:
+    """Whether PID 1 takes the signal, be it to end by its default action as a guest in another PID namespace."""
+    return main.disposition.receives or main.disposition is Disposition.DEFAULT
+
+
+def _was_a_guest(state: StopState) -> bool:
+    """Whether PID 1 shared the PID namespace of others: its exit has ended nothing else."""
+    return state.watch.main is not None and not state.watch.main.is_namespace_init
+
+
+def _is_examined(processes: tuple[Process, ...]) -> bool:
+    """Whether a look shows what threads wait for. Of one that has ended meanwhile it cannot: it may do anything."""
+    return not processes or any(process.evidence is not None for process in processes)
+
+
+def _is_unsure(state: StopState, main: Process, now_s: float) -> bool:
+    """Whether PID 1 blocks the signal, maybe for a moment only (see BLOCKED_FOR_S)."""
+    since_s = dict(state.watch.blocked).get(main.key)
+    limit_s = watching.UNREAD_S if is_shell(main) else BLOCKED_FOR_S
+    return since_s is not None and now_s - since_s < limit_s
+
+
+# -- PID 1 receives the signal -----------------------------------------------------------------------
+
+
+def _begin(state: StopState, main: Process, processes: tuple[Process, ...], now_s: float) -> Outcome:
+    """Signal PID 1; where something could be lost with it, or hangs on its child, have the tracer watch it first."""
+    if len(processes) > 1 and state.hold.trace is Trace.NONE:
+        if not _is_examined(processes):
+            return state, (Look(examine=True),), None
+        state, actions = _watch_init(state, main, processes, now_s)
+        if actions:
+            return state, actions, None
+    if state.hold.trace is Trace.ASKED:
+        return state, (), None
+    state, actions, _ = signal(state, (main,), Occasion.INIT, now_s)
+    return look_again(state, watching.UNREAD_S, now_s), actions, None
+
+
+def _watch_init(
+    state: StopState, main: Process, processes: tuple[Process, ...], now_s: float
+) -> tuple[StopState, tuple[Action, ...]]:
+    """Ask the tracer to watch PID 1; no actions where nothing else receives the signal, and no child is waited for."""
+    others = any(process.disposition.receives and not process.is_main for process in processes)
+    holds_exit = others and main.is_namespace_init and state.request.exit_hold_s != 0 and state.request.grace_s != 0
+    noting_ = () if main.key in state.told else noting.candidates(processes)
+    if not holds_exit and not noting_:
+        return state, ()
+    timers = state.timers | {Timer.TRACER_LIMIT: now_s + limit_s(state, now_s)}
+    state = replace(state, hold=replace(state.hold, trace=Trace.ASKED), timers=timers)
+    # Freezing wakes what it freezes, and so blurs what has run since: only where it is needed.
+    freezes = any(leaving.would_go_on(state, Tree(processes), process) for process in processes)
+    return state, (WatchInit(holds_exit, holds_exit and freezes, noting_),)
+
+
+def _told(state: StopState, main: Process, processes: tuple[Process, ...], now_s: float) -> Outcome:
+    """PID 1 has the signal, and answers for what it has started. It is watched for what it makes of it."""
+    if state.hold.noted:
+        if not _is_examined(processes):
+            return state, (look(state),), None
+        state, actions, _ = noting.after_look(state, processes, now_s)
+        return look_again(state, LOOK_SOON_S, now_s), actions, None
+    if len(processes) > 1 and state.hold.trace is Trace.NONE and main.disposition.receives:
+        # Others have come since, or the tracer or the driver has died: what PID 1 leaves behind is held from now on.
+        state, actions = _watch_init(state, main, processes, now_s)
+        if actions:
+            return look_again(state, LOOK_SOON_S, now_s), actions, None
+    if not main.disposition.receives:  # it has taken its handler away and lives on, or never reads what it blocks
+        return dropped.after_look(state, processes, now_s)
+    told_s = watching.told_at_s(state, main.key)
+    is_fresh = now_s - (told_s if told_s is not None else -math.inf) < watching.UNREAD_S
+    return look_again(state, watching.UNREAD_S if is_fresh else LOOK_LATER_S, now_s), (), None

@@ -1,0 +1,53 @@
+"""A shell that has only noted the signal, and runs its trap when its foreground child ends (rule S13.3). Pure.
+
+The tracer has seen it go from the signal straight back into the wait that it was in. Its foreground child then gets the
+signal where that costs nothing: it is a mere waiter, in which nothing can wake before the deadline, or it is a server
+that receives the signal. No other child does: the trap may tell it, in an order of its own.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from bento.model.stop import Occasion
+from bento.stop.process import Key, Process
+from bento.stop.signalling import Outcome, left_s, signal
+from bento.stop.states import StopState
+from bento.stop.tree import Tree
+from bento.stop.wrapping import is_passive, waits_for
+
+
+def candidates(processes: tuple[Process, ...]) -> tuple[Key, ...]:
+    """Return the processes to be watched by the tracer: they receive the signal, and wait for a child."""
+    tree = Tree(processes)
+    return tuple(
+        process.key
+        for process in processes
+        if process.disposition.receives
+        and process.evidence is not None
+        and len(process.evidence.threads) == 1
+        and waits_for(tree, process)
+    )
+
+
+def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -> Outcome:
+    """Signal the foreground children of those that have noted the signal."""
+    tree = Tree(processes)
+    shells = [process for process in processes if process.key in state.hold.noted and process.evidence is not None]
+    left = tuple(key for key in state.hold.noted if key not in {shell.key for shell in shells})
+    alive = {process.key for process in processes}
+    state = replace(state, hold=replace(state.hold, noted=tuple(key for key in left if key in alive)))
+    targets = [child for shell in shells if (child := _foreground(state, tree, shell, now_s)) is not None]
+    return signal(state, targets, Occasion.FOREGROUND, now_s)
+
+
+def _foreground(state: StopState, tree: Tree, shell: Process, now_s: float) -> Process | None:
+    """Return the foreground child of a shell when it may be signalled: the youngest of those that are waited for."""
+    children = waits_for(tree, shell)
+    if not children or shell.kills_group or tree.is_told_by_group(shell):
+        return None
+    child = max(children, key=lambda one: (one.start_ticks, one.pid))
+    if not tree.children(child) and is_passive(child, left_s(state, now_s)):
+        return child
+    is_server = child.evidence is not None and child.evidence.listening > 0
+    return child if is_server and child.disposition.receives else None

@@ -1,0 +1,120 @@
+"""Which process is signalled in PID 1's place (rule S13.2): from the tree and the waits, nothing else. Pure.
+
+A wrapper does not receive the signal and only waits for a child: a shell with a script, ``env``-like launchers that
+stay, a Python ``subprocess.call``. The way goes down from PID 1 through what each one waits for, to its ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec import Struct
+
+from bento.stop.process import Disposition, Key, Process
+from bento.stop.tree import Tree
+from bento.stop.wake import NEVER, process_wake
+
+WAITS: Final = frozenset({"wait4", "waitid"})
+_DEPTH: Final = 64
+_BUSY: Final = frozenset("RD")
+READS: Final = frozenset({"read", "readv"})
+_TRANSFERS: Final = READS | frozenset(
+    {"pread64", "preadv", "write", "writev", "pwrite64", "pwritev"}
+    | {"splice", "tee", "sendfile", "copy_file_range", "fsync", "fdatasync"}
+)
+
+
+class Way(Struct, frozen=True):
+    """From PID 1 down: what only waits, and what is waited for in the end.
+
+    ``is_open``: each end receives the signal, or nothing in it can wake before the deadline. Otherwise an end is at
+    work which the plain stop would let go on, and nothing on the way is touched.
+    """
+
+    wrappers: tuple[Process, ...]
+    ends: tuple[Process, ...]
+    is_open: bool
+
+
+def is_passive(process: Process, left_s: float) -> bool:
+    """Whether nothing in a process can wake before the deadline but by the end of a child."""
+    return process.evidence is not None and process_wake(process, process.evidence).in_s >= min(left_s, NEVER)
+
+
+def is_moving_data(process: Process, left_s: float) -> bool:
+    """Whether a process without any socket is in the middle of reading, writing or computing: a filter, not a server.
+
+    Such a one may have a handler that only gives up: gzip and sort remove their output, make removes its target. The
+    plain stop would let it finish its work. One that sleeps between, or waits for clients, is not of that kind.
+    """
+    evidence = process.evidence
+    if evidence is None or evidence.listening or evidence.connected or is_passive(process, left_s):
+        return False
+    return any(thread.state in _BUSY or thread.call in _TRANSFERS for thread in evidence.threads)
+
+
+def waits_for(tree: Tree, process: Process) -> list[Process]:
+    """Return the children whose end a process waits for, in wait4(2) or waitid(2), while nothing else in it can wake.
+
+    A wait for any child is a wait for each of them.
+    """
+    if process.evidence is None or not is_passive(process, NEVER):
+        return []
+    waits = [thread for thread in process.evidence.threads if thread.call in WAITS and thread.is_blocking]
+    named = {thread.child for thread in waits}
+    if not named <= {child.pid for child in tree.children(process)}:  # any child, or one that is not known
+        return tree.children(process)
+    return [child for child in tree.children(process) if child.pid in named]
+
+
+def find_way(tree: Tree, main: Process, left_s: float) -> Way | None:
+    """Return the way down from a PID 1 that does not receive the signal; None when it is no wrapper."""
+    awaited = waits_for(tree, main)
+    if not awaited:
+        # It may also just sleep beside what it has started; to ignore the signal on purpose is another matter.
+        is_idle = main.disposition is Disposition.DROPPED and is_passive(main, left_s)
+        return Way((main,), (), True) if is_idle else None
+    wrappers, ends, is_open = [main], [], True
+    queue = [(child, 1) for child in awaited]
+    while queue:
+        process, depth = queue.pop(0)
+        below = waits_for(tree, process) if depth < _DEPTH else []
+        if process.disposition.receives:
+            ends.append(process)
+            is_open = is_open and _is_soft(tree, process, left_s, depth) and not is_moving_data(process, left_s)
+        elif below:
+            wrappers.append(process)
+            queue += [(child, depth + 1) for child in below]
+        else:
+            ends.append(process)
+            is_open = is_open and is_passive(process, left_s)
+    return Way(tuple(wrappers), tuple(ends), is_open)
+
+
+def not_held_above(tree: Tree, process: Process, held: frozenset[Key]) -> list[Process]:
+    """Return what stands above, does not receive the signal and is not held: it goes on when this one ends."""
+    return [above for above in tree.ancestors(process) if not above.disposition.receives and above.key not in held]
+
+
+def waits_on_the_way(tree: Tree, above: Process, process: Process) -> bool:
+    """Whether a process above only waits for this one, or for what stands between them."""
+    on_the_way = {process.pid, *(one.pid for one in tree.ancestors(process))}
+    return any(child.pid in on_the_way for child in waits_for(tree, above))
+
+
+def _is_soft(tree: Tree, process: Process, left_s: float, depth: int) -> bool:
+    """Whether the end of a process costs nothing that the plain stop would save.
+
+    What receives the signal, and does nothing but wait while it has children, may be one that passes it on to them, or
+    ends them (su, timeout): then each of them has to receive the signal as well, or to be unable to wake.
+    """
+    if not is_passive(process, left_s):
+        return process.disposition.receives
+    children = tree.children(process) if depth < _DEPTH else []
+    return all(_is_soft(tree, child, left_s, depth + 1) for child in children)
+
+
+def rest(processes: tuple[Process, ...], held: frozenset[Key]) -> Iterator[Process]:
+    """Yield all that may still run: not what is held."""
+    return (process for process in processes if process.key not in held)

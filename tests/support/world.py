@@ -1,0 +1,622 @@
+"""A container in virtual time: processes with habits, a kernel that delivers signals as Linux does, and a tracer.
+
+A process is a program (a generator that yields what it waits for). When PID 1 ends, its namespace is killed at once;
+held at its exit, it is not. Nothing here sleeps; the same input gives the same end.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from bento.model.waits import Descriptor, Evidence, ThreadWait
+from bento.stop.inputs import HeldBack, InitAnswered, InitLeaving, Input, SignalNoted, Traced, TracerLost
+from bento.stop.process import Disposition, Process, disposition
+
+TERM = 15
+MOVE_S = 0.002
+"""How long a parent takes to notice that its child has ended: long enough for a look in between."""
+EVER = 1e9
+
+
+@dataclass(frozen=True)
+class Does:
+    """What a process is and does."""
+
+    kind: str = "sleep"
+    # sleep: for ever, default action. job: ``parts`` in turn, then saves. move: the product of the commands before it
+    # takes the place of the last good one. ignores: a job that ignores the signal, and then stays. blocks: never reads.
+    # works: a handler that needs ``needs_s`` to save. drops: the same, restoring the default action meanwhile.
+    # swallows: as node without a handler. shell: no trap; ``runs`` in turn. trap: a shell with one. supervisor: a
+    # handler; restarts its children, tells them. forwarder: to its one child. group: to all below. init: of a system.
+    name: str = ""
+    parts: tuple[tuple[str, float], ...] = ()  # work, sleep, lock, peer, pipe: and for how long
+    runs: tuple[Does, ...] = ()
+    jobs: tuple[Does, ...] = ()  # started by a shell with &
+    waits: bool = True  # a shell ends with the wait builtin; else at once
+    loops: bool = False  # a shell that begins again
+    trap_runs: tuple[Does, ...] = ()
+    trap_forwards: bool = False  # the trap tells the jobs and waits for them
+    trap_exits: bool = True  # else it only leaves a note, for the loop to see
+    needs_s: float = 0.0
+    is_busy: bool = False  # a server with a connection; else at rest
+    hears_after_s: float = 0.0  # installs its handler so late
+    is_halted: bool = False
+    dies_after_s: float = 0.0  # hangs in the kernel for so long after SIGKILL
+    hidden_looks: int = 0  # so many looks miss it: forked while they went on
+    obeys: str = ""  # of an init: the stop method that it knows
+    refuses: int = 0  # of an init: so many requests find it still booting
+    halts: bool = False  # of an init: shuts all down and stays
+
+
+@dataclass(frozen=True)
+class Wait:
+    """What a program waits for: sleep, work, lock, peer, pipe, poll, listen, socket, pause, sigwait, child, wait."""
+
+    on: str
+    seconds: float = EVER
+    child: int = 0  # of child, the foreground of a shell; "wait" is its builtin
+
+
+@dataclass
+class Proc:
+    """One process."""
+
+    pid: int
+    ppid: int
+    does: Does
+    born_s: float
+    path: str
+    name: str
+    program: Iterator[Wait]
+    is_main: bool = False
+    is_entered: bool = False
+    is_halted: bool = False
+    is_held: bool = False
+    is_at_exit: bool = False
+    is_pending: bool = False
+    is_reset: bool = False  # has restored the default action
+    is_noted: bool = False  # a shell has the signal, and has not run its trap
+    is_busy: bool = False  # was told, and works on its end
+    is_cut: bool = False  # its product is not whole
+    is_dying: bool = False
+    hidden_looks: int = 0
+    wait: Wait = Wait("work")
+    since_s: float = 0.0
+    turn: int = 0  # a wait that is over does not wake it again
+    switches: int = 0
+    ended_children: int = 0
+    iteration: int = 0
+    deferred: list[Callable[[], None]] = field(default_factory=list)
+    started: list[Proc] = field(default_factory=list)
+    got: list[str] = field(default_factory=list)  # what sent it the stop signal
+    told_s: float | None = None  # by Bento
+    ended: str = ""  # "", own, default, killed, killed-with-main, quit
+    ended_s: float = 0.0
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return (self.pid, 1)
+
+
+_NAMES = {
+    "ignores": "stubborn", "blocks": "blocker", "works": "server", "drops": "dropper", "swallows": "node",
+    "shell": "sh", "trap": "bash", "forwarder": "tini", "group": "dumb-init", "supervisor": "supervisord",
+    "move": "mv",
+}  # fmt: skip
+_CAUGHT = {"works", "drops", "swallows", "trap", "forwarder", "group", "supervisor"}
+_CALLS = {"sleep": "clock_nanosleep", "lock": "flock", "peer": "recvfrom", "pipe": "read", "poll": "ppoll",
+          "listen": "epoll_wait", "socket": "epoll_wait", "pause": "pause", "sigwait": "rt_sigtimedwait",
+          "child": "wait4", "wait": "wait4"}  # fmt: skip
+_FDS = {"peer": (Descriptor("socket"),), "pipe": (Descriptor("pipe"),), "listen": (Descriptor("listen"),),
+        "socket": (Descriptor("listen"), Descriptor("socket"))}  # fmt: skip
+
+
+class World:
+    """The processes of one container, and the work that they have saved."""
+
+    def __init__(
+        self, main: Does, *, age_s: float = 100.0, is_frozen: bool = False, sessions: Sequence[Does] = (),
+        is_guest: bool = False,
+    ) -> None:  # fmt: skip
+        self.born_s = 1000.0 - age_s
+        self.now_s = self.born_s
+        self.procs: dict[int, Proc] = {}
+        self._alive: dict[int, Proc] = {}
+        self.is_frozen = False
+        self.is_guest = is_guest  # PID 1 shares the PID namespace of others
+        self.history: list[str] = []
+        self.saved: dict[str, float] = {}  # a piece of work by its place in the tree, and when
+        self.ruined: set[str] = set()  # a good file that something unfinished has replaced
+        self.went_on: list[tuple[Proc, Proc]] = []  # a shell to its next command, after this child
+        self.tracer = Tracer(self)
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+        self._pids = count(100)
+        self._deferred: list[Callable[[], None]] = []
+        self.main = self.spawn(main, None, "1")
+        self.main.is_main = True
+        self.advance(1000.0)
+        for number, session in enumerate(sessions):
+            self.enter(session, f"s{number}")
+        self.present = {proc.pid for proc in self.procs.values()}
+        self.is_frozen = is_frozen
+
+    # -- time
+
+    def at(self, delay_s: float, then: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (self.now_s + delay_s, next(self._order), then))
+
+    def next_s(self) -> float | None:
+        return self._events[0][0] if self._events else None
+
+    def advance(self, to_s: float) -> None:
+        """Let everything happen that is due until then."""
+        while self._events and self._events[0][0] <= to_s:
+            at_s, _, then = heapq.heappop(self._events)
+            self.now_s = max(self.now_s, at_s)
+            then()
+        self.now_s = max(self.now_s, to_s)
+
+    def run(self, proc: Proc, then: Callable[[], None]) -> None:
+        """Have a process do something now, or when it may run again."""
+        if proc.ended or proc.is_at_exit:
+            return
+        if self.is_frozen:
+            self._deferred.append(lambda: self.run(proc, then))
+        elif proc.is_held or proc.is_halted:
+            proc.deferred.append(lambda: self.run(proc, then))
+        else:
+            proc.switches += 1
+            then()
+
+    def freeze(self) -> None:
+        self.is_frozen = True
+
+    def thaw(self) -> None:
+        self.is_frozen = False
+        deferred, self._deferred = self._deferred, []
+        for then in deferred:
+            then()
+
+    def catch_up(self, proc: Proc) -> None:
+        deferred, proc.deferred = proc.deferred, []
+        for then in deferred:
+            then()
+
+    # -- processes
+
+    def spawn(self, does: Does, parent: Proc | None, path: str) -> Proc:
+        program = _PROGRAMS.get(does.kind, _stays)
+        proc = Proc(
+            pid=next(self._pids), ppid=parent.pid if parent else 0, does=does, born_s=self.now_s, path=path,
+            name=does.name or _NAMES.get(does.kind, does.kind), program=iter(()), is_halted=does.is_halted,
+            hidden_looks=does.hidden_looks,
+        )  # fmt: skip
+        self.procs[proc.pid] = self._alive[proc.pid] = proc
+        if parent is not None:
+            parent.started.append(proc)
+        if parent is None and not hasattr(self, "main"):
+            self.main = proc
+        proc.program = program(self, proc)
+        for number, job in enumerate(does.jobs):
+            self.spawn(job, proc, f"{path}/&{number}")
+        if does.kind not in ("shell", "trap"):
+            for number, child in enumerate(does.runs):
+                self.spawn(child, proc, f"{path}/{number}")
+        self._next(proc)
+        return proc
+
+    def enter(self, does: Does, path: str = "s") -> Proc:
+        """Bring a process in from outside, as exec does."""
+        proc = self.spawn(does, None, path)
+        proc.is_entered = True
+        return proc
+
+    def children(self, proc: Proc) -> list[Proc]:
+        return [other for other in self._alive.values() if other.ppid == proc.pid]
+
+    def below(self, proc: Proc) -> list[Proc]:
+        found = self.children(proc)
+        for child in list(found):
+            found += self.below(child)
+        return found
+
+    def alive(self) -> list[Proc]:
+        return list(self._alive.values())
+
+    def save(self, proc: Proc) -> None:
+        self.saved.setdefault(proc.path, self.now_s)
+
+    def _next(self, proc: Proc) -> None:
+        """Go on with the program until it waits again."""
+        proc.turn += 1
+        turn = proc.turn
+        try:
+            proc.wait = next(proc.program)
+        except StopIteration:
+            self.end(proc, "own")
+            return
+        proc.since_s = self.now_s
+        if proc.wait.seconds < EVER:
+            self.at(proc.wait.seconds, lambda: self._wake(proc, turn))
+
+    def _wake(self, proc: Proc, turn: int) -> None:
+        self.run(proc, lambda: self._next(proc) if proc.turn == turn else None)
+
+    def switch(self, proc: Proc, program: Iterator[Wait]) -> None:
+        """Have a process do something else from now on."""
+        proc.program = program
+        self._next(proc)
+
+    def end(self, proc: Proc, how: str) -> None:
+        if proc.ended or proc.is_at_exit:
+            return
+        if proc.is_main and how not in ("killed", "killed-with-main") and self.tracer.keeps_exit():
+            proc.is_at_exit = True
+            self.history.append(f"{self.now_s:.3f} PID 1 is held at its exit")
+            self.tracer.at_exit()
+            return
+        self.finish(proc, how)
+
+    def finish(self, proc: Proc, how: str) -> None:
+        proc.ended, proc.ended_s = how, self.now_s
+        self._alive.pop(proc.pid, None)
+        self.history.append(f"{self.now_s:.3f} {proc.name} {proc.pid} {how}")
+        if proc.is_main and not self.is_guest:
+            for other in self.alive():
+                self.finish(other, "killed-with-main")
+            return
+        for child in self.children(proc):
+            child.ppid = 0 if self.is_guest else self.main.pid
+        parent = self.procs.get(proc.ppid)
+        if parent and not parent.ended:
+            parent.ended_children += 1
+            self.at(MOVE_S, lambda: self.run(parent, lambda: self._child_ended(parent, proc)))
+
+    def kill(self, proc: Proc) -> None:
+        """SIGKILL: it does not wake a process at its exit."""
+        if proc.ended or proc.is_dying or proc.is_at_exit:
+            return
+        if proc.does.dies_after_s > 0:
+            proc.is_dying = True
+            self.at(proc.does.dies_after_s, lambda: None if proc.ended else self.finish(proc, "killed"))
+        else:
+            self.finish(proc, "killed")
+
+    def signal(self, proc: Proc, by: str, *, wake: bool = False) -> None:
+        """The stop signal."""
+        if proc.ended or proc.is_at_exit:
+            return
+        if by == "bento":
+            proc.told_s = self.now_s
+        proc.got.append(by)
+        self.history.append(f"{self.now_s:.3f} {by} signals {proc.name} {proc.pid}")
+        proc.is_pending = True
+        if proc.is_halted and wake:
+            proc.is_halted = False
+            self.catch_up(proc)
+        self.run(proc, lambda: self._deliver(proc))
+
+    def _deliver(self, proc: Proc) -> None:
+        what = self.disposition(proc)
+        if what is Disposition.BLOCKED:
+            return
+        proc.is_pending = False
+        if what is Disposition.DEFAULT:
+            self.end(proc, "default")
+        elif what.receives:
+            self.tracer.took_signal(proc)
+            self._handle(proc)
+
+    def disposition(self, proc: Proc) -> Disposition:
+        bit = 1 << (TERM - 1)
+        kind = proc.does.kind
+        hears = kind in _CAUGHT and not proc.is_reset and self.now_s - proc.born_s >= proc.does.hears_after_s
+        return disposition(
+            TERM,
+            blocked=bit if kind == "blocks" else 0,
+            ignored=bit if kind in ("ignores", "init") else 0,
+            caught=bit if hears and kind != "forwarder" else 0,
+            is_namespace_init=proc.is_main and not self.is_guest,
+            is_traced=False,
+            waits=hears and kind == "forwarder",
+        )
+
+    # -- what a look shows
+
+    def look(self, *, examine: bool = False) -> tuple[Process, ...]:
+        shown = []
+        for proc in self.alive():
+            if proc.hidden_looks > 0:
+                proc.hidden_looks -= 1
+                continue
+            runs = proc.wait.on == "work" and not (self.is_frozen or proc.is_held or proc.is_halted or proc.is_at_exit)
+            ticks = int((self.now_s - proc.born_s) * 100) if runs else 0
+            shown.append(
+                Process(
+                    pid=proc.pid, start_ticks=1, ppid=proc.ppid, comm=proc.name, argv=(proc.name,),
+                    disposition=self.disposition(proc), is_main=proc.is_main, is_pending=proc.is_pending,
+                    is_halted=proc.is_halted, cpu_ticks=ticks, is_entered=proc.is_entered,
+                    is_namespace_init=proc.is_main and not self.is_guest, kills_group=proc.does.kind == "group",
+                    switches=proc.switches * 1000 + ticks, age_s=self.now_s - proc.born_s,
+                    evidence=self._evidence(proc) if examine else None,
+                )
+            )  # fmt: skip
+        return tuple(shown)
+
+    def _evidence(self, proc: Proc) -> Evidence:
+        wait, left_s = proc.wait, None
+        if proc.wait.seconds < EVER:
+            left_s = max(0.0, proc.since_s + wait.seconds - self.now_s)
+        state = "t" if proc.is_held or proc.is_at_exit else "T" if proc.is_halted else "R" if wait.on == "work" else "S"
+        timeout_s = left_s if wait.on in ("sleep", "poll") else None
+        thread = ThreadWait(
+            tid=proc.pid, state=state, call=_CALLS.get(wait.on, ""), is_held=state == "t", fds=_FDS.get(wait.on, ()),
+            timeout_s=timeout_s, child=wait.child if wait.on in ("child", "wait") else None,
+        )  # fmt: skip
+        is_server = proc.does.kind == "works"
+        return Evidence(
+            threads=(thread,), listening=int(is_server), connected=int(is_server and proc.does.is_busy)
+        )  # fmt: skip
+
+    # -- an init
+
+    def ask(self, method: str) -> InitAnswered:
+        """A request to PID 1 by a stop method."""
+        main = self.main
+        if main.ended or main.does.obeys != method:
+            return InitAnswered(method, "it does not know that")
+        if main.does.refuses > len(main.got):
+            main.got.append("too early")
+            return InitAnswered(method, "it is still booting", retry=True)
+        main.got.append(method)
+        self.history.append(f"{self.now_s:.3f} {method} asked")
+        self.at(main.does.needs_s, lambda: self.run(main, self._shut_down))
+        return InitAnswered(method)
+
+    def _shut_down(self) -> None:
+        for proc in self.alive():
+            if not proc.is_main:
+                self.finish(proc, "own")
+        if not self.main.does.halts:
+            self.end(self.main, "own")
+
+    # -- habits
+
+    def _handle(self, proc: Proc) -> None:
+        kind = proc.does.kind
+        if kind in ("works", "drops"):
+            if proc.is_busy:  # as many do: the second one means "quit now"
+                self.end(proc, "quit")
+                return
+            proc.is_busy, proc.is_cut, proc.is_reset = True, True, kind == "drops"
+            self.switch(proc, _saves(self, proc))
+        elif kind == "swallows":
+            proc.is_reset = True
+            if not proc.is_main:
+                self.end(proc, "default")
+        elif kind in ("forwarder", "group"):
+            for child in self.children(proc)[:1] if kind == "forwarder" else self.below(proc):
+                self.signal(child, proc.name)
+        elif kind == "supervisor" and not proc.is_busy:
+            proc.is_busy = True
+            self.switch(proc, _supervisor_ends(self, proc))
+        elif kind == "trap":
+            proc.is_noted = True
+            if proc.wait.on != "child":
+                self._next(proc)
+
+    def _child_ended(self, parent: Proc, child: Proc) -> None:
+        wait = parent.wait
+        if wait.on == "child" and wait.child == child.pid:
+            self.went_on.append((parent, child))
+            self._next(parent)
+        elif wait.on == "wait":
+            self._next(parent)
+        elif parent.does.kind in ("forwarder", "group") and child.path == f"{parent.path}/0":
+            self.end(parent, "own")
+        elif parent.does.kind == "supervisor" and not parent.is_busy and child.path.startswith(f"{parent.path}/"):
+            self.spawn(child.does, parent, child.path)
+
+
+# -- programs ------------------------------------------------------------------------------------------
+
+
+def _stays(world: World, proc: Proc) -> Iterator[Wait]:
+    kind = proc.does.kind
+    if kind == "works":
+        yield Wait("socket" if proc.does.is_busy else "listen")
+    on = {"sleep": "sleep", "forwarder": "sigwait", "group": "sigwait", "supervisor": "poll"}.get(kind, "pause")
+    while True:
+        yield Wait(on, 3e5 if on == "sleep" else 1.0 if on == "poll" else EVER)
+
+
+def _job(world: World, proc: Proc) -> Iterator[Wait]:
+    for on, seconds in proc.does.parts:
+        yield Wait(on, seconds)
+    world.save(proc)
+    if proc.does.kind == "ignores":
+        yield Wait("pause")
+
+
+def _saves(world: World, proc: Proc) -> Iterator[Wait]:
+    yield Wait("peer", proc.does.needs_s)
+    world.save(proc)
+
+
+def _move(world: World, proc: Proc) -> Iterator[Wait]:
+    yield Wait("work", 0.1)
+    shell = world.procs.get(proc.ppid)
+    before = shell.started if shell and f"{shell.path}/" in proc.path else []
+    if any(one.is_cut or one.ended not in ("", "own") for one in before):
+        world.ruined.add(proc.path)
+        world.history.append(f"{world.now_s:.3f} mv ruins {proc.path}")
+    else:
+        world.save(proc)
+
+
+def _supervisor_ends(world: World, proc: Proc) -> Iterator[Wait]:
+    for child in world.children(proc):
+        world.signal(child, proc.name)
+    while world.children(proc):
+        yield Wait("wait")
+    yield Wait("work", proc.does.needs_s)
+    world.save(proc)
+
+
+def _shell(world: World, proc: Proc) -> Iterator[Wait]:
+    does = proc.does
+    while True:
+        proc.iteration += 1
+        yield Wait("work", 0.02)
+        for number, command in enumerate(does.runs):
+            child = world.spawn(command, proc, f"{proc.path}/{number}#{proc.iteration}")
+            if not child.ended:
+                yield Wait("child", child=child.pid)
+            if proc.is_noted:
+                yield from _trap(world, proc)
+                if does.trap_exits:
+                    return
+        if not does.loops or proc.is_noted or not does.runs:
+            break
+    while does.waits and does.jobs and world.children(proc):
+        yield Wait("wait")
+        if proc.is_noted:
+            yield from _trap(world, proc)
+            return
+
+
+def _trap(world: World, proc: Proc) -> Iterator[Wait]:
+    does = proc.does
+    proc.is_busy = True
+    if does.trap_forwards:
+        for job in world.children(proc):
+            world.signal(job, proc.name)
+        while world.children(proc):
+            yield Wait("wait")
+    for number, command in enumerate(does.trap_runs):
+        child = world.spawn(command, proc, f"{proc.path}/t{number}")
+        if not child.ended:
+            yield Wait("child", child=child.pid)
+    world.save(proc)
+
+
+_PROGRAMS: dict[str, Callable[[World, Proc], Iterator[Wait]]] = {
+    "job": _job, "ignores": _job, "move": _move, "shell": _shell, "trap": _shell,
+}  # fmt: skip
+
+
+# -- the tracer ----------------------------------------------------------------------------------------
+
+
+class Tracer:
+    """Holds processes where they are, and PID 1 at its exit.
+
+    Attributes:
+        mode: "works"; "refuses" everything; "silent": it does all and never answers.
+        refuses: paths of processes that it cannot hold.
+        dies_before: the number of the request that it does not live to see.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.mode = "works"
+        self.refuses: frozenset[str] = frozenset()
+        self.dies_before: int | None = None
+        self.requests = 0
+        self.tell: Callable[[Input], None] = lambda _: None
+        self._holds_exit = False
+        self._freezes = False
+        self._has_frozen = False
+        self._noting: set[int] = set()
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether anything does not run because of it."""
+        return self._has_frozen or any(proc.is_held or proc.is_at_exit for proc in self.world.alive())
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it watches or holds anything."""
+        return self._holds_exit or bool(self._noting) or self.is_holding
+
+    def keeps_exit(self) -> bool:
+        return self._holds_exit
+
+    def watch(self, *, holds_exit: bool, freezes: bool, noting: Sequence[tuple[int, int]]) -> None:
+        if not self._begins(Traced("it is traced by others")):
+            return
+        self._holds_exit, self._freezes, self._noting = holds_exit, freezes, {pid for pid, _ in noting}
+        self._answer(Traced())
+
+    def hold(self, keys: Sequence[tuple[int, int]], *, thaw: bool) -> None:
+        if not self._begins(HeldBack((), tuple(keys), "it is traced by others")):
+            return
+        got, refused = [], []
+        for key in keys:
+            proc = self.world.procs[key[0]]
+            if proc.path in self.refuses:
+                refused.append(key)
+            elif not proc.ended:
+                proc.is_held = True
+                got.append(key)
+        if thaw:
+            self._thaw()
+        self._answer(HeldBack(tuple(got), tuple(refused), "no" if refused else ""))
+
+    def release(self, keys: Sequence[tuple[int, int]] | None = None) -> None:
+        """Let these go, PID 1 first; None: everything, thawed."""
+        wanted = {key[0] for key in keys} if keys is not None else set(self.world.procs)
+        main = self.world.main
+        if main.pid in wanted:
+            self._holds_exit = False
+            if main.is_at_exit:
+                assert keys is None or not self._has_frozen, "what is frozen does not die with PID 1 (cgroup v1)"
+                main.is_at_exit = False
+                self.world.finish(main, "own")
+        if keys is None:
+            self._thaw()
+            self._noting = set()
+        for proc in self.world.alive():
+            if proc.pid in wanted and proc.is_held:
+                proc.is_held = False
+                self.world.catch_up(proc)
+
+    def die(self, *, tells: bool = True) -> None:
+        """It ends, and everything goes on."""
+        self.release()
+        if tells:
+            self.tell(TracerLost("the tracer ended"))
+
+    def at_exit(self) -> None:
+        if self._freezes:
+            self._has_frozen = True
+            self.world.freeze()
+        self.tell(InitLeaving())
+
+    def took_signal(self, proc: Proc) -> None:
+        if proc.pid in self._noting:
+            self._noting.discard(proc.pid)
+            self.tell(SignalNoted(proc.key, proc.does.kind == "trap" and proc.wait.on == "child"))
+
+    def _begins(self, refusal: Input) -> bool:
+        self.requests += 1
+        if self.dies_before == self.requests:
+            self.die()
+            return False
+        if self.mode == "refuses":
+            self.tell(refusal)
+            return False
+        return True
+
+    def _answer(self, answer: Input) -> None:
+        if self.mode != "silent":
+            self.tell(answer)
+
+    def _thaw(self) -> None:
+        if self._has_frozen:
+            self._has_frozen = False
+            self.world.thaw()
