@@ -14,7 +14,7 @@ class Lost(AssertionError):
 
 
 @pytest.mark.xfail(raises=Lost, reason="the rules that mend what is lost today are being built (issue 9)", strict=True)
-def test_nothing_is_lost_that_the_plain_stop_saves(leak_check: leaks.LeakWatch) -> None:
+def test_s00_nothing_is_lost_that_the_plain_stop_saves(leak_check: leaks.LeakWatch) -> None:
     cases = runner.plan([workload for workload in workloads.load_all() if workload.is_short], moments=1)
     suite = runner.Suite(leak_check.base)
     leak_check.roots += suite.roots
