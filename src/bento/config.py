@@ -6,6 +6,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from bento.model.stop import StopRules
+
 DEFAULT_ROOT = Path("/var/lib/bento")
 DEFAULT_RUN_ROOT = Path("/run/bento")
 CONFIG_FILE = Path("/etc/bento/config.toml")
@@ -22,7 +24,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     runtime: str = ""
     runtime_args: tuple[str, ...] = ()
     log_level: str = "warning"
-    stop_timeout_s: float = 10.0  # the grace of containers that name none
+    stop_timeout_s: float | None = None  # the grace of containers that name none; None: 10, of system containers 90
+    stop_rules: StopRules = StopRules()  # of stops for which neither the call nor the container says it
     log_max_bytes: int = 0  # of the log of containers that name no limit; 0: none
     registries: tuple[str, ...] = ("docker.io",)  # where names without a registry are looked for, in this order
     insecure_registries: tuple[str, ...] = ()  # that need not speak TLS, nor have a certificate that is trusted

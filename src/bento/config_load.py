@@ -1,6 +1,7 @@
 """The only reader of the configuration file and the environment. What is said on the command line wins,
 then the environment (BENTO_ROOT, BENTO_RUN_ROOT, BENTO_RUNTIME,
-BENTO_RUNTIME_ARGS, BENTO_LOG_LEVEL, BENTO_STOP_TIMEOUT, BENTO_LOG_MAX_SIZE, BENTO_REGISTRIES,
+BENTO_RUNTIME_ARGS, BENTO_LOG_LEVEL, BENTO_STOP_TIMEOUT, BENTO_STOP_SCOPE, BENTO_STOP_WRAPPER, BENTO_STOP_DEAF,
+BENTO_STOP_EXIT_HOLD, BENTO_STOP_LAST_CALL, BENTO_STOP_START_WINDOW, BENTO_LOG_MAX_SIZE, BENTO_REGISTRIES,
 BENTO_INSECURE_REGISTRIES, BENTO_ABSOLUTE_NAMES), then the file, then the default.
 """
 
@@ -9,12 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from bento import log
 from bento.config import CONFIG_FILE, DEFAULT_ROOT, DEFAULT_RUN_ROOT, Settings
 from bento.errors import UsageError
 from bento.lazy import LazyModule
+from bento.model.stop import OnDeaf, OnWrapper, Scope, StopRules
 from bento.units import parse_log_size, parse_seconds
 
 if TYPE_CHECKING:
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
 else:  # only who has a file pays for its parser
     tomllib = LazyModule("tomllib")
 
+_Choice = TypeVar("_Choice", Scope, OnWrapper, OnDeaf)
 _LISTS = ("registries", "insecure_registries")
+_RULES = ("stop_scope", "stop_wrapper", "stop_deaf", "stop_exit_hold", "stop_last_call", "stop_start_window")
 _KEYS = (
-    "root", "run_root", "runtime", "runtime_args", "log_level", "stop_timeout", "log_max_size", "absolute_names",
-    *_LISTS,
+    "root", "run_root", "runtime", "runtime_args", "log_level", "stop_timeout", *_RULES, "log_max_size",
+    "absolute_names", *_LISTS,
 )  # fmt: skip
 _ABSOLUTE_NAMES = ("refuse", "take")
 
@@ -53,12 +57,39 @@ def load(
         runtime=merged.get("runtime", ""),
         runtime_args=tuple(merged.get("runtime_args", "").split()),
         log_level=level,
-        stop_timeout_s=parse_seconds(merged.get("stop_timeout", "10"), what="stop_timeout"),
+        stop_timeout_s=parse_seconds(merged["stop_timeout"], what="stop_timeout") if "stop_timeout" in merged else None,
+        stop_rules=_stop_rules(merged),
         log_max_bytes=parse_log_size(merged.get("log_max_size", "-1")),
         registries=_words(merged.get("registries", "docker.io")),
         insecure_registries=_words(merged.get("insecure_registries", "")),
         takes_absolute_names=absolute_names == "take",
     )
+
+
+def _stop_rules(merged: Mapping[str, str]) -> StopRules:
+    """Read what a stop does that nothing else is said of. ``--last-call-all`` is no choice for a whole machine."""
+    return StopRules(
+        scope=_choice(Scope, merged, "stop_scope"),
+        on_wrapper=_choice(OnWrapper, merged, "stop_wrapper"),
+        on_deaf=_choice(OnDeaf, merged, "stop_deaf"),
+        exit_hold_s=_seconds(merged, "stop_exit_hold"),
+        last_call_s=_seconds(merged, "stop_last_call"),
+        start_window_s=_seconds(merged, "stop_start_window"),
+    )
+
+
+def _choice(kind: type[_Choice], merged: Mapping[str, str], key: str) -> _Choice | None:
+    if key not in merged:
+        return None
+    try:
+        return kind(merged[key])
+    except ValueError:
+        *words, last = (each.value for each in kind)
+        raise UsageError(f"bad {key} {merged[key]!r}", hint=f"use {', '.join(words)} or {last}") from None
+
+
+def _seconds(merged: Mapping[str, str], key: str) -> float | None:
+    return parse_seconds(merged[key], what=key, allow_no_limit=False) if key in merged else None
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from bento.engine.facade import EngineFacade
 from bento.engine.parts import Parts
 from bento.errors import NotPermitted, StorageUnusable
 from bento.lazy import LazyModule
+from bento.model.stop import NOTHING_SAID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from bento.engine.parts import T
     from bento.kernel import inotify, namespace
     from bento.model.container import Container
+    from bento.model.stop import StopRules
 else:
     command, locks = LazyModule("bento.command"), LazyModule("bento.locks")
     image_store, conmon = LazyModule("bento.drivers.image.store"), LazyModule("bento.drivers.monitor.conmon")
@@ -64,7 +66,8 @@ class Engine(EngineFacade):
         run_root: Path | str = DEFAULT_RUN_ROOT,
         runtime: str = "",
         runtime_args: tuple[str, ...] = (),
-        stop_timeout_s: float = 10.0,
+        stop_timeout_s: float | None = None,
+        stop_rules: StopRules = NOTHING_SAID,
         log_max_bytes: int = 0,
         registries: tuple[str, ...] = ("docker.io",),
         insecure_registries: tuple[str, ...] = (),
@@ -76,6 +79,7 @@ class Engine(EngineFacade):
             runtime=runtime,
             runtime_args=runtime_args,
             stop_timeout_s=stop_timeout_s,
+            stop_rules=stop_rules,
             log_max_bytes=log_max_bytes,
             registries=registries,
             insecure_registries=insecure_registries,
@@ -97,6 +101,7 @@ class HostParts(Parts):
         # Who could enter the run directories could reach the sockets of the monitors in them, and of stops.
         _make(self.run_root / "containers", 0o700)
         self.grace_s = settings.stop_timeout_s
+        self.stop_rules = settings.stop_rules
         self.log_max_bytes = settings.log_max_bytes
         self.registries = settings.registries
         self.insecure_registries = settings.insecure_registries

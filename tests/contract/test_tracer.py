@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
+import time
 
 import pytest
 
-from bento.drivers.tracer.base import AtExit, LetGo, Released, Watched
+from bento.drivers.tracer.base import AtExit, LetGo, Lost, Released, Watched
+
 from support import procs
 from support.tracing import Cgroup, Program, Tracing, tracer_of
 
@@ -48,7 +49,7 @@ def release(tracer: Tracing) -> None:
 
 
 @pytest.mark.parametrize("is_held", [True, False])
-def test_s13a_what_a_leader_leaves_behind_is_saved_only_when_its_exit_is_held(tracer, tmp_path, is_held):
+def test_what_a_leader_leaves_behind_is_saved_only_when_its_exit_is_held(tracer, tmp_path, is_held):
     mark = tmp_path / "mark"
     with Program.python(LEAVES_ONE_BEHIND, str(mark)) as program:
         program.line()
@@ -94,8 +95,10 @@ def test_s13a_what_a_leader_leaves_behind_is_saved_only_when_its_exit_is_held(tr
         pytest.param(
             LIBC + "import threading, os, sys, time\n"
             "for _ in range(8): threading.Thread(target=lambda: libc.syscall(60, 0)).start()\n"
-            "threading.Thread(target=lambda: (sys.stdin.read(), time.sleep(0.1),\n"
-            "    threading.Thread(target=lambda: libc.syscall(60, 0)).start(), time.sleep(0.1), os._exit(7))).start()\n",
+            "def last():\n"
+            "    sys.stdin.read(); time.sleep(0.1)\n"
+            "    threading.Thread(target=lambda: libc.syscall(60, 0)).start(); time.sleep(0.1); os._exit(7)\n"
+            "threading.Thread(target=last).start()\n",
             7 << 8,
             id="workers that end alone",
         ),
@@ -130,8 +133,9 @@ def test_killed_while_seized(tracer, number):
         assert program.code() == 128 + number
 
 
+@pytest.mark.parametrize("thaws", [True, False])
 @pytest.mark.parametrize("hierarchy", ["freezer", ""])
-def test_s13a_the_container_is_frozen_at_the_exit(tracer, hierarchy):
+def test_s13a_the_container_is_frozen_at_the_exit(tracer, hierarchy, thaws):
     with (
         Cgroup(hierarchy, f"bento-test-{os.getpid()}-exit") as cgroup,
         Program.python(LEAVES_ONE_BEHIND, "x") as program,
@@ -143,24 +147,29 @@ def test_s13a_the_container_is_frozen_at_the_exit(tracer, hierarchy):
         program.send(signal.SIGTERM)
         assert tracer.wait_for(AtExit).is_frozen
         assert cgroup.is_frozen()
-        tracer.thaw(1)
-        procs.wait_until(lambda: not cgroup.is_frozen())
-        assert not program.has_ended(0.1)
+        if thaws:
+            tracer.thaw(1)
+            procs.wait_until(lambda: not cgroup.is_frozen())
+            assert not program.has_ended(0.1)
         release(tracer)
         assert program.code() == 3
+        procs.wait_until(lambda: not cgroup.is_frozen())
 
 
-def test_exec(tracer):
-    text = """
+SECOND = "import os, sys; os.write(1, b'second\\n'); sys.stdin.readline(); os._exit(5)"
+FIRST = """
 import os, sys, threading, time
 sys.stdin.readline()
-def again(): os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", "import os, sys, time; os.write(1, b'second\\\\n'); sys.stdin.readline(); os._exit(5)"])
+def again(): os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", sys.argv[2]])
 threading.Thread(target=again).start() if sys.argv[1] == "worker" else again()
 while True: time.sleep(1)
 """
+
+
+def test_a_program_that_executes_another_one_stays_watched(tracer):
     for place in ("leader", "worker"):
         reader, writer = os.pipe()
-        with Program(["python3", "-I", "-S", "-c", text, place], stdin=reader) as program:
+        with Program(["python3", "-I", "-S", "-c", FIRST, place, SECOND], stdin=reader) as program:
             os.close(reader)
             assert watch(tracer, program).error == ""
             os.write(writer, b"\n")
@@ -171,3 +180,88 @@ while True: time.sleep(1)
             release(tracer)
             assert program.code() == 5
             os.close(writer)
+
+
+# Threads that end by themselves at the very moment at which another one ends the process.
+ENDS_AT_ONCE = (
+    LIBC
+    + """
+import os, sys, threading, time
+gate = threading.Barrier(8)
+def leave(n):
+    gate.wait()
+    libc.syscall(60, 0) if n else libc.syscall(231, 7)
+for n in range(7): threading.Thread(target=leave, args=(n,), daemon=True).start()
+os.write(1, b"ready\\n"); sys.stdin.readline()
+leave(7) if sys.argv[1] == "leader" else (gate.wait(), time.sleep(9))
+"""
+)
+
+
+@pytest.mark.parametrize("place", ["leader", "other"])
+def test_threads_that_end_all_at_once(tracer, place):
+    for _ in range(10):
+        reader, writer = os.pipe()
+        with Program(["python3", "-I", "-S", "-c", ENDS_AT_ONCE, place], stdin=reader) as program:
+            os.close(reader)
+            assert program.line() == "ready"
+            assert watch(tracer, program).error == ""
+            os.write(writer, b"\n")
+            # By whichever came last: the process's own code, or that thread's.
+            assert tracer.wait_for(AtExit).code in (7 << 8, 0)
+            assert not program.has_ended(0.01)
+            release(tracer)
+            assert program.has_ended(5)
+            os.close(writer)
+
+
+def test_a_storm_of_signals_does_not_hide_others(tracer):
+    storm = "import signal, time\nsignal.signal(34, signal.SIG_IGN)\nprint(flush=True)\nwhile True: time.sleep(9)"
+    with Program.python(storm) as first, Program.python(LEAVES_ONE_BEHIND, "x") as second:
+        first.line()
+        second.line()
+        tracer.watch(2, first.pid, first.start_ticks, hold_exit=True)
+        assert tracer.wait_for(Watched).error == ""
+        assert watch(tracer, second).error == ""
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until:
+            first.send(34)
+        second.send(signal.SIGTERM)
+        begun = time.monotonic()
+        while not any(isinstance(event, AtExit) for event in tracer.seen) and time.monotonic() < begun + 5:
+            first.send(34)
+            tracer.seen += tracer.events()
+        assert time.monotonic() - begun < 1
+        release(tracer)
+        assert second.code() == 3
+
+
+EXECUTES = """
+import os, sys, threading, time
+def nap():
+    while True: time.sleep(0.0005)
+for _ in range(6): threading.Thread(target=nap, daemon=True).start()
+def again(): os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", os.environ["TEXT"]])
+thread = threading.Thread(target=again); thread.start(); thread.join()
+"""
+
+
+def test_a_process_with_threads_that_does_nothing_but_execute(tracer, monkeypatch):
+    """execve waits for the threads that we trace, and seize for execve: in the end both go on."""
+    monkeypatch.setenv("TEXT", EXECUTES)
+    with Program.python(EXECUTES) as program:
+        until, rounds, lost = time.monotonic() + 4, 0, 0
+        while time.monotonic() < until or tracer.seen:
+            tracer.watch(1, program.pid, program.start_ticks, hold_exit=True)
+            answer = tracer.wait_for((Watched, Lost))
+            rounds, lost = rounds + 1, lost + isinstance(answer, Lost)
+            if isinstance(answer, Lost):
+                assert "execve" in answer.why
+                continue
+            time.sleep(0.01 * (rounds % 3))
+            tracer.release(1)
+            tracer.wait_for(Released)
+        print(f"{rounds} rounds, {lost} tracers lost")
+        tracer.close()
+        procs.wait_until(lambda: all(tracer_of(int(tid)) == 0 for tid in os.listdir(f"/proc/{program.pid}/task")))
+        assert not program.has_ended()

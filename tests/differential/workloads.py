@@ -9,6 +9,7 @@ items only a difference of more than ``tolerance`` counts.
 from __future__ import annotations
 
 import gzip
+import shutil
 import sqlite3
 import tomllib
 from collections.abc import Mapping
@@ -64,6 +65,7 @@ class Workload(msgspec.Struct, forbid_unknown_fields=True, rename={"is_short": "
     outside: str = ""
     client: str = ""
     late_client: str = ""
+    needs: tuple[str, ...] = ()
     grace: float = 5.0
     moments: tuple[float, ...] = (0.2, 0.8, 1.4)
     run: tuple[str, ...] = ()
@@ -72,6 +74,11 @@ class Workload(msgspec.Struct, forbid_unknown_fields=True, rename={"is_short": "
     is_young: bool = False
     is_short: bool = False
     name: str = ""
+
+    @property
+    def missing(self) -> list[str]:
+        """The programs that it needs and this machine, whose files are the container's, does not have."""
+        return [name for name in self.needs if shutil.which(name) is None]
 
     def words(self, shell: str) -> list[str]:
         """The command of the container, with the name of its shell put in."""

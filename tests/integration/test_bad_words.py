@@ -40,12 +40,19 @@ STOP = HOOKS | {
     "--signal": ("NOPE",),
     "--stop-method": ("nope", "", "SIGTERM", "exec"),
     "--stop-command": COMMANDS,
+    "--scope": (*A_CHOICE, "all"),
+    "--wrapper": (*A_CHOICE, "end"),
     "--deaf": A_CHOICE,
+    "--exit-hold": NO_SECONDS,
     "--start-window": NO_SECONDS,
     "--last-call": NO_SECONDS,
+    "--last-call-all": SWITCH,
+    "--last-call-all=true": SWITCH,
+    "--last-call-all=false": SWITCH,
     "--kill-timeout": NO_SECONDS,
     "--paused": A_CHOICE,
     "--drain": SWITCH,
+    "--force": SWITCH,
 }
 ONCE_MORE = {option: values[:2] for option, values in STOP.items()}
 """Verbs that read the options of a stop by the same function."""
@@ -64,6 +71,10 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "kill": {"-s": SIGNALS, "--signal": ("NOPE",)},
     "create": {option: values[:2] for option, values in HOOKS.items()} | {
         "--stop-signal": SIGNALS[:2], "--stop-timeout": SECONDS[:2], "--stop-method": ("nope", "", "exec"),
+        "--stop-scope": A_CHOICE, "--stop-wrapper": A_CHOICE, "--stop-deaf": A_CHOICE,
+        "--stop-exit-hold": ("soon", "-1"),
+        "--stop-last-call": ("soon", "-1"), "--stop-start-window": ("soon", "-1"), "--stop-last-call-all": SWITCH,
+        "--stop-last-call-all=true": SWITCH, "--stop-last-call-all=false": SWITCH,
         "--stop-command": COMMANDS, "--system": SWITCH, "--init": SWITCH, "--rm": SWITCH,
         "--restart": ("", "never", "on-failure:", "on-failure:x", "on-failure:-1", "always:3", "ALWAYS"),
         "--requires": (), "--pid": ("w", "container:", "host:w"),
@@ -100,11 +111,12 @@ OTHERS_OF_CREATE = {
 
 COMBINED: dict[str, tuple[tuple[str, ...], ...]] = {
     "stop": (
-        (), ("--extend", "w"), ("--all", "w"), ("--filter", "name=w", "w"), ("--no-such", "w"), ("-t",),
+        (), ("--extend", "w"), ("--force", "-t", "3", "w"), ("--all", "w"), ("--filter", "name=w", "w"),
+        ("--no-such", "w"), ("-t",),
         ("--stop-method", "exec", "w"), ("--stop-method", "signal", "--stop-method", "nope", "w"),
         ("--filter", "name=w", "--stop-method", "exec"),
     ),
-    "restart": ((), ("--extend", "-t", "3", "w"), ("--all",), ("--no-wait", "w")),
+    "restart": ((), ("--force", "-t", "-1", "w"), ("--extend", "-t", "3", "w"), ("--all",), ("--no-wait", "w")),
     "explain": ((), ("--pid", "1", "w"), ("w", "c"), ("--all",), ("--extend", "-t", "3", "w")),
     "report": ((), ("w", "c"), ("--all",)),
     "shutdown": (("w",), ("-t", "3"), ("--all",)),

@@ -155,3 +155,15 @@ def test_what_is_no_image_is_no_mistake_of_the_call(bento: BentoCli, roots: Root
     line = bento.fails("push", "bb", f"oci:{tmp_path}/no/where")
     assert f"{tmp_path}/no/where cannot be written" in line
     assert "make that directory first" in line
+
+
+def test_containers_and_images_are_removed_by_that_word_too(bento: BentoCli, tmp_path: Path) -> None:
+    bento("import", busybox_rootfs(tmp_path / "box"), "box")
+    bento("create", "--name", "w", "box", "true")
+    for group in ("container", "image", "volume"):
+        words = bento(group, "--help").stdout.replace(",", " ").split()
+        assert {"rm", "remove", "ls", "list"} <= set(words)
+    assert bento("container", "remove", "w").stdout == "w\n"
+    assert "no container named" in bento.fails("container", "remove", code=2)
+    bento("image", "remove", "box")
+    assert bento("images", "-q").stdout == ""

@@ -144,14 +144,18 @@ def test_s10_a_paused_init_is_asked_and_thawed(bento: BentoCli, layers) -> None:
 # -- reboot -------------------------------------------------------------------------------------------
 
 
-def test_s10_a_reboot_from_inside_starts_the_container_again(bento: BentoCli, tmp_path) -> None:
+def test_s07_s10_a_reboot_from_inside_starts_the_container_again_and_its_grace_is_90_s(
+    bento: BentoCli, tmp_path
+) -> None:
     add_image(bento, "box", inits.make_busybox(tmp_path / "box", INITTAB + REBOOTS_ONCE))
     bento.run("--name", "w", "--system", "box")
     procs.wait_until(lambda: bento.inspect("w")["Run"] == 2, timeout_s=20, what="the second run", every_s=0.1)
     wait_for_status(bento, "w", "running")
     assert bento.inspect("w")["RestartCount"] == 1
+    forecast = bento("explain", "w", env={"BENTO_STOP_TIMEOUT": "25"}).stdout
+    assert "a grace of 25 s" in forecast  # what is configured holds for system containers, too
     report = stop_report(bento, "w")
-    assert (report["verdict"], report["exit_code"]) == ("graceful", 130), report
+    assert (report["verdict"], report["exit_code"], report["grace_s"]) == ("graceful", 130, 90), report
     assert bento.state("w")["Status"] == "stopped"
 
 

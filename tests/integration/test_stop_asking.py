@@ -495,4 +495,7 @@ def test_s23_stop_prints_names_for_programs_and_reports_as_json_when_asked(bento
     finished = bento("stop", "--format", "json", "w")
     reports = json.loads(finished.stdout)
     assert [result["report"]["verdict"] for result in reports] == ["graceful"]
+    identifier = bento.inspect("w")["Id"]
+    assert [(one["id"], one["report"]["id"], one["report"]["name"]) for one in reports] == [(identifier,) * 2 + ("w",)]
+    assert bento.inspect("w")["Stop"]["id"] == identifier
     assert finished.stderr == ""

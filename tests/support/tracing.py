@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from bento.drivers.tracer.base import Event
 from bento.drivers.tracer.process import ProcessTracer
+
 from support import procs
 
 _Event = TypeVar("_Event")
@@ -56,6 +57,7 @@ class Program:
         return text.decode().strip()
 
     def is_silent(self, for_s: float = 0.2) -> bool:
+        assert self.outer.stdout is not None
         return not select.select([self.outer.stdout], [], [], for_s)[0]
 
     def send(self, number: int) -> None:
@@ -94,7 +96,7 @@ class Tracing(ProcessTracer):
         super().__init__()
         self.seen: list[Event] = []
 
-    def wait_for(self, kind: type[_Event], timeout_s: float = 10.0) -> _Event:
+    def wait_for(self, kind: type[_Event] | tuple[type[_Event], ...], timeout_s: float = 10.0) -> _Event:
         """Return the next event of a kind; others stay in ``seen``."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -104,7 +106,7 @@ class Tracing(ProcessTracer):
                     return event
             left_s = deadline - time.monotonic()
             if left_s < 0:
-                raise AssertionError(f"no {kind.__name__} within {timeout_s} s, only {self.seen}")
+                raise AssertionError(f"no {kind} within {timeout_s} s, only {self.seen}")
             select.select([self.fileno()], [], [], left_s)
             self.seen += self.events()
 

@@ -67,6 +67,26 @@ while True:
 """
 """Writes a line for each SIGTERM it gets, and ends so many seconds after the first."""
 
+WRITER = """
+import os, signal, socket, sys, time
+name, lasts_s = sys.argv[1], float(sys.argv[2])
+def told(number, frame):
+    with open(f"/s/{name}.told", "a") as file:
+        file.write(f"{number}\\n")
+    time.sleep(lasts_s)
+    open(f"/s/{name}.done", "w").close()
+    os._exit(0)
+for number in (signal.SIGTERM, signal.SIGQUIT):
+    signal.signal(number, told)
+if "listen" in sys.argv:
+    server = socket.socket()
+    server.listen()
+open(f"/s/{name}.ready", "w").close()
+while True:
+    server.accept() if "listen" in sys.argv else signal.pause()
+"""
+"""``writer.py NAME SECONDS [listen]``: when told, works so long, leaves NAME.done, ends with 0."""
+
 IGNORING = ("/bin/sh", "-c", "trap '' TERM; echo ready; exec sleep 1000")
 """A PID 1 that ignores SIGTERM."""
 
@@ -117,6 +137,33 @@ def run_script(bento: BentoCli, share: Share, text: str, *flags: str, name: str 
     identifier = bento.run("--name", name, *share.flags, *flags, "host", PYTHON, path)
     share.wait_for(ready)
     return identifier
+
+
+def run_shell(bento: BentoCli, share: Share, text: str, *ready: str, argv: tuple[str, ...] = ("/bin/sh",)) -> str:
+    """Run a script as PID 1, with /s/writer.py beside it; return once these files are there."""
+    share.script("writer.py", WRITER)
+    path = share.script("start.sh", text)
+    identifier = bento.run("--name", "w", *share.flags, "host", *argv, path)
+    for name in ready:
+        share.wait_for(name)
+    return identifier
+
+
+def wait_for_program(bento: BentoCli, comm: str, name: str = "w") -> procs.Process:
+    """Return the first process of a container that has this name, once it is there."""
+    top = bento.state(name)["Pid"]
+    procs.wait_until(lambda: any(one.comm == comm for one in procs.descendants(top)), what=comm)
+    return next(one for one in procs.descendants(top) if one.comm == comm)
+
+
+def told(report: dict[str, Any]) -> list[str]:
+    """Return the programs that the stop has signalled, in order."""
+    return [one["comm"] for one in report["signalled"]]
+
+
+def occasions(report: dict[str, Any]) -> list[str]:
+    """Return why they were signalled, in order."""
+    return [one["occasion"] for one in report["signalled"]]
 
 
 def stop_report(bento: BentoCli, *args: str | Path, code: int = 0) -> dict[str, Any]:

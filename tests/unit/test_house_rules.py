@@ -33,7 +33,11 @@ CATCH_ALL = {
     "kernel/namespace.py",  # hands over from a thread to its waiter
     "engine/background.py",  # the same
 }
-FORKS = {"cli/worker.py", "cli/after_exit.py"}  # a detached worker is this program itself, still single-threaded
+FORKS = {
+    "cli/worker.py",  # a detached worker is this program itself, still single-threaded
+    "cli/after_exit.py",
+    "drivers/tracer/process.py",  # and so is the tracer: there at once, with all of its modules loaded
+}
 ONLY_IN = {
     "ctypes": {"kernel/libc.py"},
     "sqlite3": {"drivers/state/"},

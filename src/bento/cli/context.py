@@ -27,6 +27,7 @@ class Context:
             runtime=settings.runtime,
             runtime_args=settings.runtime_args,
             stop_timeout_s=settings.stop_timeout_s,
+            stop_rules=settings.stop_rules,
             log_max_bytes=settings.log_max_bytes,
             registries=settings.registries,
             insecure_registries=settings.insecure_registries,

@@ -11,7 +11,15 @@ from contextlib import contextmanager, suppress
 import msgspec
 
 from bento import log
-from bento.cli import hook_options, log_options, publish_options, refused, sandbox_options, transfer_options
+from bento.cli import (
+    hook_options,
+    log_options,
+    publish_options,
+    refused,
+    rule_options,
+    sandbox_options,
+    transfer_options,
+)
 from bento.cli.context import complain
 from bento.cli.env_options import read_env_file, read_lines, variable
 from bento.cli.layers import LayerScreen
@@ -20,6 +28,7 @@ from bento.engine.create import CreateOptions
 from bento.engine.pull import POLICIES
 from bento.errors import BentoError, UsageError
 from bento.model.container import RestartPolicy, Ulimit
+from bento.model.stop import StopRules
 from bento.model.transfer import Access
 from bento.stop import methods
 from bento.units import parse_bytes, parse_seconds, parse_signal
@@ -34,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_program(parser)
     _configure_files(parser)
     _configure_life(parser)
+    rule_options.configure(parser, prefix="stop-")
     hook_options.configure(parser)
     publish_options.configure(parser)
     log_options.configure(parser)
@@ -102,7 +112,7 @@ def _configure_life(parser: argparse.ArgumentParser) -> None:
         help="a container started before it, stopped after it",
     )
     add("--stop-signal", metavar="SIG", help="what stop sends (default: the image's, or SIGTERM)")
-    add("--stop-timeout", metavar="S", help="grace in seconds; -1: never kill (default 10)")
+    add("--stop-timeout", metavar="S", help="grace in seconds; -1: never kill (default 10, with --system 90)")
     add("--stop-method", metavar="M", help=f"how stop asks PID 1: {', '.join(methods.NAMES)}")
     add("--stop-command", metavar="CMD", help="what stop runs inside (method exec)")
 
@@ -157,6 +167,7 @@ def read(args: argparse.Namespace) -> CreateOptions:
         system=args.system,
         stop_method=None if args.stop_method is None else methods.parse_method(args.stop_method),
         stop_command=methods.parse_command(args.stop_command),
+        stop_rules=StopRules(**rule_options.read(args)),
         auto_remove=args.rm,
         restart=parse_restart(args.restart),
         requires=tuple(args.requires),

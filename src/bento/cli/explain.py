@@ -45,7 +45,7 @@ def _pid(text: str) -> int:
 
 
 def draw(found: Forecast) -> list[str]:
-    """Return a forecast as lines: the verdict, the tree, the steps, the advice."""
+    """Return a forecast as lines: the verdict, the tree, the steps, the doubts, the advice."""
     grace = "never to be killed" if found.grace_s < 0 else f"a grace of {found.grace_s:g} s"
     paused = ", paused" if found.is_paused else ""
     verdict = "no verdict" if found.verdict is None else f"{found.verdict.value}, as far as can be seen"
@@ -63,11 +63,14 @@ def draw(found: Forecast) -> list[str]:
         lines += [
             f"{indent}{process.pid} {_command(process)}{mark}",
             f"{indent}    {process.receives}: {process.why}",
+            *([f"{indent}    {_waits(process)}"] if process.waits else []),
             f"{indent}    {process.part}",
         ]
     if found.steps:
-        lines += ["", "what a stop would do, if who is told ends at once"]
+        lines += ["", "what a stop would do, if what gets the signal ends at once"]
         lines += [f"  {step.at_s:7.2f} s  {step.text}" for step in found.steps]
+    if found.unsure:
+        lines += ["", "unsure", *(f"  - {text}" for text in found.unsure)]
     if found.advice:
         lines += ["", "to do", *(f"  - {text}" for text in found.advice)]
     return lines
@@ -79,6 +82,13 @@ def _with_depth(processes: tuple[ProcessForecast, ...]) -> list[tuple[ProcessFor
     for process in processes:
         depths[process.pid] = depths.get(process.ppid, -1) + 1
     return [(process, depths[process.pid]) for process in processes]
+
+
+def _waits(process: ProcessForecast) -> str:
+    """Say what can wake it (rule S14)."""
+    if process.is_resting:
+        return f"at rest: it {process.waits}"
+    return f"may be at work: it {process.waits}"
 
 
 def _command(process: ProcessForecast) -> str:

@@ -77,7 +77,7 @@ _NOT_OF_CONTAINERS = (
 GROUPS = {
     "container": {verb: verb for verb in VERBS if verb not in _NOT_OF_CONTAINERS and " " not in verb}
     | {"inspect": "inspect --type container", "prune": "container prune", "ls": "ps", "list": "ps"}
-    | {"exists": "container exists"},
+    | {"exists": "container exists", "remove": "rm"},
     "volume": {verb: f"volume {verb}" for verb in ("create", "exists", "inspect", "ls", "prune", "rm")}
     | {"list": "volume ls", "remove": "volume rm"},
     "image": {
@@ -89,6 +89,7 @@ GROUPS = {
         "ls": "images",
         "list": "images",
         "rm": "rmi",
+        "remove": "rmi",
         "tag": "tag",
         "history": "history",
         "inspect": "inspect --type image",

@@ -15,15 +15,15 @@ REDRAWN_EVERY_S = 0.2
 _NAME_WIDTH = 24
 _PHASES = {
     "waiting": "waits for those that require it",
-    "joined": "is being stopped by somebody else",
-    "asked": "is looked at",
+    "joined": "is being stopped by another process",
+    "requested": "is looked at",
     "hooking": "hooks run",
-    "telling": "told",
+    "grace": "signalled",
     "killing": "SIGKILL",
     "cleaning": "has ended, is cleaned up",
     "stuck": "stuck",
 }
-_LEFT = {"hooking": "s until SIGKILL", "telling": "s until SIGKILL", "killing": "s until it is given up"}
+_LEFT = {"hooking": "s until SIGKILL", "grace": "s until SIGKILL", "killing": "s until it is given up"}
 
 
 class Screen:

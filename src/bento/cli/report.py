@@ -10,7 +10,7 @@ import msgspec
 
 from bento.cli.context import Context, say
 from bento.errors import NotFound
-from bento.model.stop import ProcessEnd, Signalled, StopReport
+from bento.model.stop import Held, Occasion, ProcessEnd, Signalled, StopReport
 
 _NAME_WIDTH = 16
 _WIDTH_LEAST, _WIDTH_MOST = 20, 60
@@ -64,9 +64,12 @@ def draw(name: str, report: StopReport, *, columns: int) -> list[str]:
         lines.append(f"  {phase.name:<{_NAME_WIDTH}} {bar} {_time(phase.duration_s):>8}")
     if report.processes:
         lines += ["", "processes"]
-    told = {telling.pid: telling for telling in report.signalled}
+    signalled = {one.pid: one for one in report.signalled}
+    held = {one.pid: one for one in report.held}
     for process in report.processes:
-        lines.append(_process(process, told.get(process.pid), report, axis))
+        lines.append(_process(process, signalled.get(process.pid), held.get(process.pid), report, axis))
+    if held:
+        lines += ["", "held", *(f"  {one.pid} {one.comm}: {one.why}" for one in report.held)]
     lines += [f"  note   {text}" for text in (*report.notes, *report.errors)]
     return lines
 
@@ -78,27 +81,41 @@ class _Axis:
         self.width = max(_WIDTH_LEAST, min(_WIDTH_MOST, columns - _NAME_WIDTH - 50))
         self._per_s = self.width / duration_s if duration_s > 0 else 0.0
         is_wide = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-        self._full, self._mark, self._rest = ("█", "▼", "·") if is_wide else ("#", "v", ".")
+        self._full, self._held, self._mark, self._rest = ("█", "▒", "▼", "·") if is_wide else ("#", "=", "v", ".")
 
     def _cell(self, at_s: float) -> int:
         return min(self.width - 1, max(0, int(at_s * self._per_s)))
 
-    def bar(self, start_s: float, end_s: float, *, mark_s: float | None = None) -> str:
-        """Return the axis with what lasted from start to end filled in; at least one cell. ``mark_s``: a moment."""
+    def bar(self, start_s: float, end_s: float, *, mark_s: float | None = None, held_s: float | None = None) -> str:
+        """Return the axis with what lasted from start to end filled in; at least one cell.
+
+        ``mark_s``: a moment. ``held_s``: it was held from then to the end.
+        """
         cells = [self._rest] * self.width
         for cell in range(self._cell(start_s), self._cell(end_s) + 1):
-            cells[cell] = self._full
+            cells[cell] = self._full if held_s is None or cell < self._cell(held_s) else self._held
         if mark_s is not None:
             cells[self._cell(mark_s)] = self._mark
         return "".join(cells)
 
 
-def _process(process: ProcessEnd, telling: Signalled | None, report: StopReport, axis: _Axis) -> str:
+def _process(
+    process: ProcessEnd, signalled: Signalled | None, held: Held | None, report: StopReport, axis: _Axis
+) -> str:
     end_s = report.duration_s if process.ended_s is None else process.ended_s
-    bar = axis.bar(0.0, end_s, mark_s=telling.at_s if telling else None)
+    held_s = held.at_s if held else _at_exit_s(signalled, report)
+    bar = axis.bar(0.0, end_s, mark_s=signalled.at_s if signalled else None, held_s=held_s)
     label = f"{process.pid} {process.comm}"[:_NAME_WIDTH]
-    told = f"told at {_time(telling.at_s)}" if telling else "not told"
-    return f"  {label:<{_NAME_WIDTH}} {bar} {_ending(process)}; {told}"
+    words = [f"signalled at {_time(signalled.at_s)}" if signalled else "not signalled"]
+    if held_s is not None:
+        words.append(f"held{'' if held else ' at its exit'} from {_time(held_s)}")
+    return f"  {label:<{_NAME_WIDTH}} {bar} {_ending(process)}; {', '.join(words)}"
+
+
+def _at_exit_s(signalled: Signalled | None, report: StopReport) -> float | None:
+    """Return when PID 1 was held at its exit; None for every other process, and where it was not."""
+    is_main = signalled is not None and signalled.occasion is Occasion.INIT
+    return next((phase.start_s for phase in report.phases if is_main and phase.name == "exit hold"), None)
 
 
 def _ending(process: ProcessEnd) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bento.cli import stop_options
 from bento.cli.context import Context, complain, say, tell_person
@@ -25,6 +26,8 @@ else:  # only a person who stops several looks at it
 
 _NOT_GRACEFUL = 4
 _INTERRUPTED = 130
+_EVIDENCE = ("nothing in the container could wake", "a listener at rest", "PID 1 is held until")
+"""How the notes begin that say what a stop has seen of each process. They are long, and stand in the report."""
 _IGNORED = (AlreadyStopped.code, NotFound.code)
 
 
@@ -106,6 +109,7 @@ def _chosen(args: argparse.Namespace, context: Context, unreadable: list[StateCo
 class Result(Struct, frozen=True, kw_only=True):
     """What became of one container, for --format json."""
 
+    id: str  # "" when there is no such container
     name: str
     report: StopReport | None
     error: str | None
@@ -142,7 +146,8 @@ class _Progress:
             if not (self.args.ignore and message.code in _IGNORED):
                 tell_person(f"bento: {message.error}")
                 self.status = max(self.status, message.exit_code)
-        self.results.append(Result(name=message.name, report=message.report, error=message.error or None))
+        result = Result(id=message.id, name=message.name, report=message.report, error=message.error or None)
+        self.results.append(result)
         if not self.args.no_wait:
             self.status = max(self.status, _tell(self.args, message))
 
@@ -150,9 +155,9 @@ class _Progress:
 def _stop(context: Context, refs: list[str], options: StopOptions, emit: Emit, *, wants_phases: bool) -> None:
     def on_outcome(outcome: StopOutcome) -> None:
         if outcome.error is not None:
-            emit(failed(outcome.name, outcome.error, outcome.report))
+            emit(replace(failed(outcome.name, outcome.error, outcome.report), id=outcome.id))
         else:
-            emit(Message(kind="ended", name=outcome.name, report=outcome.report))
+            emit(Message(kind="ended", id=outcome.id, name=outcome.name, report=outcome.report))
 
     def on_phase(now: StopProgress) -> None:
         emit(Message(kind="phase", name=now.name, phase=now.phase, until_s=now.until_s))
@@ -195,7 +200,8 @@ def describe(name: str, report: StopReport) -> str:
     if report.remedy:
         line += f"; to do: {report.remedy}"
     for note in report.notes:
-        line += f"; {note}"
+        if not note.startswith(_EVIDENCE):
+            line += f"; {note}"
     if report.is_slow:
         line += f" (slow: over half of its {report.grace_s:g} s)"
     return line

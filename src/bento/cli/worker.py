@@ -28,6 +28,7 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a worker reports. ``error`` is the line for stderr, ``exit_code`` goes with it."""
 
     kind: str  # begun | phase | notice | ended | failed; tick: from the waiting itself, nothing was reported
+    id: str = ""  # of the container, where it is known
     name: str = ""
     code: str = ""  # of the error
     error: str = ""  # or a notice: a line for people that is no error

@@ -1,26 +1,62 @@
-"""Finding the processes of a start that died before it could record them."""
+"""Finding the processes of a container whose record does not know them: the kernel and the monitor do (rules S2, S20).
+
+A start that died could not record them; a record may have lost them, or name what is not there.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bento.model.container import Container, Status
+from bento.model.container import Container, ProcessIdentity, Run
 
 if TYPE_CHECKING:
     from bento.engine.parts import Parts
 
 
 def adopt(parts: Parts, container: Container) -> Container:
-    """Fill in what the monitor's pid files say, where the processes are still this container's.
+    """Fill in what the monitor's pid files, and the cgroups of this container's name, say of a run that is live.
 
-    Whoever calls holds the operation lock, so that no start is at work.
+    Nothing is written. Whoever calls for a start that died holds the operation lock, so that no start is at work.
     """
-    if container.status is not Status.STARTING or container.run is None or container.run.init is not None:
+    if not container.status.is_live:
         return container
+    run = container.run or _nameless(parts, container)
+    if lives(parts, run.init):
+        return container
+    if run.init is None:
+        run = replace(run, cgroups=run.cgroups or parts.processes.find_cgroups_of(container.id))
     init_pid, monitor_pid = parts.monitor.pids(parts.run_dir(container.id))
     init = parts.processes.identify(init_pid, mark=container.id) if init_pid else None
-    monitor = parts.processes.identify(monitor_pid, mark=container.id) if monitor_pid else None
-    cgroups = parts.processes.cgroups(init.pid, container.id) if init else {}
-    return replace(container, run=replace(container.run, init=init, monitor=monitor, cgroups=cgroups))
+    init = init or parts.processes.find_init(run)
+    if run.monitor is None and monitor_pid:
+        run = replace(run, monitor=parts.processes.identify(monitor_pid, mark=container.id))
+    if init is not None:
+        run = replace(run, init=init, cgroups=parts.processes.cgroups(init.pid, container.id) or run.cgroups)
+    return replace(container, run=run)
+
+
+def lives(parts: Parts, identity: ProcessIdentity | None) -> bool:
+    """Whether this very process lives."""
+    fd = parts.processes.open(identity) if identity else None
+    if fd is None:
+        return False
+    os.close(fd)
+    return True
+
+
+def may_live(parts: Parts, container_id: str, run: Run) -> bool:
+    """Whether a run may go on whose PID 1 is not known: its cgroup is asked, and its monitor (rule S20)."""
+    if not parts.processes.is_empty(run):
+        return True
+    # The monitor of a start that died may be at anything.
+    if not run.started_boot_s or not lives(parts, run.monitor):
+        return False
+    return parts.monitor.exit_status(parts.run_dir(container_id), container_id) is None
+
+
+def _nameless(parts: Parts, container: Container) -> Run:
+    runtime = parts.runtime(container.spec.runtime)
+    return Run(number=1, runtime=str(runtime.path), shows_processes=runtime.shows_processes)

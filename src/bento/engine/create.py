@@ -16,7 +16,7 @@ from bento.errors import Conflict, NotFound, UsageError
 from bento.model.container import Container, ContainerSpec, Mount, RestartPolicy, Sandbox, Ulimit
 from bento.model.image import Image, ImageConfig
 from bento.model.network import Port
-from bento.model.stop import Hook
+from bento.model.stop import Hook, StopRules
 from bento.oci import limits, resources
 from bento.oci.platform import Platform, host_platform, runs_on
 from bento.stop.methods import choose, parse_method
@@ -103,6 +103,7 @@ class CreateOptions(Struct, frozen=True, kw_only=True):
     system: bool = False
     stop_method: str | None = None
     stop_command: str = ""
+    stop_rules: StopRules = StopRules()
     auto_remove: bool = False
     restart: RestartPolicy = RestartPolicy()
     log_driver: str = "k8s-file"  # or "none": its output is not kept
@@ -267,6 +268,7 @@ def _merge(
         system=options.system,
         stop_method=parse_method(options.stop_method) if options.stop_method else "",
         stop_command=options.stop_command,
+        stop_rules=options.stop_rules,
         auto_remove=options.auto_remove,
         restart=options.restart,
         log_driver=options.log_driver,

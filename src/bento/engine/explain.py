@@ -12,7 +12,7 @@ from bento.engine.hooks import check_hooks
 from bento.engine.looking import look_at
 from bento.engine.request import StopOptions, request_for
 from bento.errors import AlreadyStopped, NotFound, WrongState
-from bento.model.container import Container, ContainerSpec, Status
+from bento.model.container import Container, ContainerSpec, Run, Status
 from bento.stop.forecast import Forecast, forecast
 from bento.stop.process import Disposition, Process
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bento.engine.parts import Parts
 
 _LOOK_AGAIN_S: Final = 0.02
-"""Whoever starts a process blocks its signals for a moment (stop.telling): a second look shows who does so for good."""
+"""What starts a process blocks its signals for a moment (stop.grace): a second look shows which do so for good."""
 _OTHERS: Final = (2, 3)
 """SIGINT and SIGQUIT: what a program that does not hear the stop signal may end on."""
 
@@ -39,8 +39,9 @@ def explain(parts: Parts, ref: str, options: StopOptions) -> Forecast:
         raise AlreadyStopped(f"container {container.name} does not run: there is nothing to stop")
     if container.status not in (Status.RUNNING, Status.PAUSED):
         raise WrongState(f"container {container.name} is {container.status.value}", hint="explain it while it runs")
-    request = request_for(container, options, parts.grace_s)
+    request = request_for(container, options, parts.grace_s, parts.stop_rules)
     processes = _look(lambda number: parts.processes.look(run, number), request.signal)
+    processes = parts.processes.examine(run, processes)
     if not any(process.is_main for process in processes):
         raise AlreadyStopped(f"container {container.name} has just ended")
     return forecast(
@@ -70,8 +71,9 @@ def explain_process(parts: Parts, pid: int, options: StopOptions) -> Forecast:
     stranger = Container(
         id="", name=f"process {pid}", created_unix_ns=0, spec=ContainerSpec(image="", image_id="", layers=())
     )
-    request = request_for(stranger, options, parts.grace_s)
+    request = request_for(stranger, options, parts.grace_s, parts.stop_rules)
     processes = _look(lambda number: parts.processes.look_namespace(pid, number), request.signal)
+    processes = parts.processes.examine(Run(number=0, runtime="", init=identity), processes)
     main = next((process for process in processes if process.is_main), None)
     if main is None:
         raise NotFound(f"no such process: {pid}", hint="it has just ended")

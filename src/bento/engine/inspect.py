@@ -11,6 +11,7 @@ from bento.engine.logs import log_path
 from bento.errors import WrongState
 from bento.model.container import Container, ContainerSpec, Mount, Sandbox, Status
 from bento.model.network import Port
+from bento.model.stop import StopRules
 from bento.oci import config
 from bento.oci.defaults import SHM_BYTES
 from bento.stop.methods import choose
@@ -72,6 +73,20 @@ def _stop_words(spec: ContainerSpec) -> dict[str, Any]:
         "StopMethod": choose(method=spec.stop_method or None, command=spec.stop_command, is_system=spec.system),
         "StopCommand": spec.stop_command,
         "StopDrain": spec.drain,
+        **_rule_words(spec.stop_rules),
+    }
+
+
+def _rule_words(rules: StopRules) -> dict[str, Any]:
+    """What the container says of its stop; null is left to the configuration."""
+    return {
+        "StopScope": rules.scope and rules.scope.value,
+        "StopWrapper": rules.on_wrapper and rules.on_wrapper.value,
+        "StopDeaf": rules.on_deaf and rules.on_deaf.value,
+        "StopExitHold": rules.exit_hold_s,
+        "StopLastCall": rules.last_call_s,
+        "StopLastCallAll": rules.last_call_all,
+        "StopStartWindow": rules.start_window_s,
     }
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from bento import clock
 from bento.engine import exec_sessions
-from bento.engine.looking import helpers_of, look_at
+from bento.engine.adopt import may_live
+from bento.engine.looking import look_at
 from bento.engine.report import Endings, exit_code_from
 from bento.engine.sending import Sending
 from bento.stop.actions import SendSignal
@@ -46,13 +47,15 @@ class Members:
         self.processes = parts.processes_for(container)
         self.main_fd: int | None = None
         self._parts, self._run, self._container_id = parts, run, container.id
+        self._run_dir = parts.run_dir(container.id)
         self._watch, self._unwatch, self._feed, self._look_again = watch, unwatch, feed, look_again
         self._fds: dict[Key, int] = {}
         self._told: set[int] = set()
         self._memory: dict[object, object] = {}  # of ``ProcessDriver.examine``, from look to look
         self._sending = Sending(self._end_signal, watch=watch, unwatch=unwatch)
         # In somebody else's PID namespace the kernel does not end the rest with PID 1, so its exit is not the end.
-        self._may_leave_rest = bool(container.spec.pid)
+        # Of a PID 1 that is not known, no exit is seen either.
+        self._may_leave_rest = bool(container.spec.pid) or run.init is None
         self._endings = Endings()
 
     def open_main(self) -> None:
@@ -69,6 +72,8 @@ class Members:
             return False
         if not self._may_leave_rest:
             return True
+        if self._run.init is None:
+            return not may_live(self._parts, self._container_id, self._run)
         if not self.processes.is_empty(self._run):
             return False
         with exec_sessions.none_begins(self._parts, self._container_id):  # who was on the way in is there now
@@ -80,9 +85,8 @@ class Members:
         ``tracer``: a process of Bento's own, whose hand on a process changes nothing. ``examine``: also what each
         thread waits for.
         """
-        helpers = helpers_of(self._parts.run_dir(self._container_id))
         look = self.processes.look
-        processes = look_at(lambda number: look(self._run, number, tracer=tracer), signal, helpers=helpers)
+        processes = look_at(lambda number: look(self._run, number, tracer=tracer), signal, run_dir=self._run_dir)
         if examine:
             processes = self.processes.examine(self._run, processes, tracer=tracer, memory=self._memory)
         if self._may_leave_rest and not processes and self.is_gone():
@@ -120,6 +124,9 @@ class Members:
             return MainExited()
         self._endings.kill_began()
         self.processes.kill_all(self._run)
+        if self._run.init is None and self.processes.is_empty(self._run):  # the runtime may know it
+            runtime = self._parts.runtime(self._run.runtime)
+            self._sending.follow([runtime.begin_signal(self._container_id, _SIGKILL)])
         return None
 
     def name_stuck(self) -> list[str]:

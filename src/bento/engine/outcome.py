@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bento.errors import BentoError
-from bento.model.stop import StopReport
+from bento.model.stop import StopReport, Verdict
 
 
 class StopOutcome(Struct, frozen=True, kw_only=True):
@@ -16,6 +17,15 @@ class StopOutcome(Struct, frozen=True, kw_only=True):
     name: str
     report: StopReport | None = None
     error: BentoError | None = None
+
+    def failed(self, error: BentoError) -> StopOutcome:
+        """Return it with an error of what followed: no verdict beside it is graceful then (rule S23)."""
+        report = self.report
+        if report is not None and report.verdict.is_graceful:
+            cause = f"{report.cause}, but its removal failed ({error.message})"
+            errors = (*report.errors, f"removal: {error.message}")
+            report = replace(report, verdict=Verdict.STUCK, cause=cause, remedy="remove it again", errors=errors)
+        return replace(self, report=report, error=error)
 
 
 class StopProgress(Struct, frozen=True):

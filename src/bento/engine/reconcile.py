@@ -6,7 +6,6 @@ and there. A stop without a driver is given one. A start that died is undone.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from msgspec.structs import replace
 
 from bento import clock, log
 from bento.engine import policy
+from bento.engine.adopt import adopt, lives, may_live
 from bento.engine.attending import is_attended
 from bento.errors import BentoError, CleanupFailed, Conflict, NotFound, WrongState
 from bento.lazy import LazyModule
@@ -86,7 +86,7 @@ def _settle_ended(parts: Parts, containers: Sequence[Container]) -> dict[str, Be
             finish_orphaned_stop(parts, container)
         elif container.status is Status.STARTING:
             touched[container.id] = undo_abandoned_start(parts, container)
-        elif not is_alive(parts, container.run):
+        elif not is_alive(parts, container.run) and not _finds_again(parts, container, touched):
             touched[container.id] = None
             stopper = stopper or stop.Stopper(parts)
             stopper.settle(container)
@@ -116,10 +116,25 @@ def _erase_forgotten(parts: Parts, container: Container, touched: dict[str, Bent
 
 def is_alive(parts: Parts, run: Run | None) -> bool:
     """Whether PID 1 of this very run lives."""
-    fd = parts.processes.open(run.init) if run and run.init else None
-    if fd is None:
+    return run is not None and lives(parts, run.init)
+
+
+def _finds_again(parts: Parts, container: Container, touched: dict[str, BentoError | None]) -> bool:
+    """Put a record right that does not know its own processes (S2). True: the container is not taken for ended."""
+    run = adopt(parts, container).run
+    if run is None or run == container.run:
         return False
-    os.close(fd)
+    if not is_alive(parts, run):
+        return run.init is None and may_live(parts, container.id, run)
+
+    def know(now: Container) -> Container:
+        is_same = now.status is container.status and now.run == container.run
+        return replace(now, run=run) if is_same else now
+
+    with suppress(Conflict, NotFound), parts.locks.hold(container.id, 0.0):
+        parts.store.modify(container.id, know)
+        touched[container.id] = None
+        log.warning(f"the record of container {container.name} did not know its processes; they were found again")
     return True
 
 

@@ -154,6 +154,7 @@ class Recorder:
     def _report(self, state: StopState, code: int | None) -> StopReport:
         return make_report(
             state,
+            container=self.container,
             exit_code=code,
             oom_kills=self._cleanup.oom_kills - self._oom_before,
             ends=self._members.ends(state),

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from bento import clock
-from bento.model.container import Run
+from bento.model.container import Container, Run
 from bento.model.stop import PhaseTiming, ProcessEnd, Signalled, StopReport
 from bento.stop.methods import METHODS, describe
 from bento.stop.process import Key, Process
@@ -98,6 +98,7 @@ class Endings:
 def make_report(
     state: StopState,
     *,
+    container: Container,
     exit_code: int | None,
     oom_kills: int,
     ends: tuple[ProcessEnd, ...],
@@ -113,6 +114,8 @@ def make_report(
     is_asked = state.method in METHODS
     main = next((process for process in state.watch.first if process.is_main), None)
     return StopReport(
+        id=container.id,
+        name=container.name,
         asked_by=request.asked_by,
         method=state.method or request.method,
         signal=describe(state.method) if is_asked else signal_name(request.signal),

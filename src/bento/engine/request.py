@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Final
+
 from msgspec.structs import replace
 
 from bento import clock
-from bento.model.container import Container
-from bento.model.stop import AskedBy, Hook, OnDeaf, OnPaused, OnWrapper, Scope, StopRequest
+from bento.model.container import Container, ContainerSpec
+from bento.model.stop import NOTHING_SAID, AskedBy, Hook, OnPaused, StopRequest, StopRules, first_said
 from bento.stop.inputs import DeadlineMoved
 from bento.stop.methods import SIGNAL, choose
 from bento.units import NO_LIMIT
 
+GRACE_S: Final = 10.0
+SYSTEM_GRACE_S: Final = 90.0
+"""The services of a system container have graces of their own: systemd gives each of them so long."""
 
-class StopOptions(Struct, frozen=True, kw_only=True):
-    """What a caller may say; None leaves it to the container, then to the image, then to the default."""
+
+class StopOptions(StopRules, frozen=True, kw_only=True):
+    """What a caller may say; None leaves it to the container, then to the image, then to the default.
+
+    The fields of StopRules are among these, and are left to the configuration before the default.
+    """
 
     grace_s: float | None = None
     signal: int | None = None
     method: str | None = None  # as ``bento.stop.methods.parse_method`` returns it
     command: str | None = None  # of the method exec
-    on_deaf: OnDeaf | None = None
-    scope: Scope | None = None
-    on_wrapper: OnWrapper | None = None
-    exit_hold_s: float | None = None
-    last_call_all: bool = False
     on_paused: OnPaused = OnPaused.REFUSE
-    start_window_s: float = 10.0
-    last_call_s: float | None = None
     kill_timeout_s: float = 30.0
     extend: bool = False
     pre_stop: tuple[Hook, ...] = ()  # besides the container's own, after them
@@ -48,17 +49,25 @@ def deadline_of(request: StopRequest, options: StopOptions) -> DeadlineMoved:
     return DeadlineMoved(deadline_s, extend=options.extend)
 
 
-def request_for(container: Container, options: StopOptions, grace_s: float) -> StopRequest:
-    """Merge what was said now with what the container was made with (rules S7, S8)."""
+def default_grace_s(spec: ContainerSpec, configured_s: float | None) -> float:
+    """Return the grace of a container when a call names none (rule S7)."""
+    if spec.stop_timeout_s is not None:
+        return spec.stop_timeout_s
+    if configured_s is not None:
+        return configured_s
+    return SYSTEM_GRACE_S if spec.system else GRACE_S
+
+
+def request_for(
+    container: Container, options: StopOptions, configured_s: float | None, rules: StopRules = NOTHING_SAID
+) -> StopRequest:
+    """Merge what was said now with what the container was made with (rules S7, S8).
+
+    ``configured_s``: the grace of containers that name none; None where it is not set. ``rules``: the configuration's.
+    """
     request = StopRequest(
-        on_deaf=options.on_deaf or OnDeaf.IDLE,
-        scope=options.scope or Scope.AUTO,
-        on_wrapper=options.on_wrapper or OnWrapper.HOLD,
-        exit_hold_s=options.exit_hold_s,
-        last_call_all=options.last_call_all,
+        **first_said(options, container.spec.stop_rules, rules),
         on_paused=options.on_paused,
-        start_window_s=options.start_window_s,
-        last_call_s=options.last_call_s,
         kill_timeout_s=options.kill_timeout_s,
         asked_by=options.asked_by,
         drain=bool(container.spec.ports) and (options.drain or container.spec.drain),
@@ -66,14 +75,13 @@ def request_for(container: Container, options: StopOptions, grace_s: float) -> S
         post_stop=container.spec.post_stop + options.post_stop,
         hook_timeout_s=(container.spec.hook_timeout_s if options.hook_timeout_s is None else options.hook_timeout_s),
     )
-    for wanted_s in (container.spec.stop_timeout_s, options.grace_s):
-        grace_s = grace_s if wanted_s is None else wanted_s
+    grace_s = default_grace_s(container.spec, configured_s) if options.grace_s is None else options.grace_s
     number = options.signal if options.signal is not None else container.spec.stop_signal
     if options.on_paused is OnPaused.KILL:
         grace_s = 0.0
     request = _with_method(replace(request, grace_s=grace_s), container, options)
     request = request if number is None else replace(request, signal=number)
-    # A kill waits for nobody to hear it, so a paused container is no reason to refuse (rule S11).
+    # A kill need not be heard, so a paused container is no reason to refuse (rule S11).
     return replace(request, on_paused=OnPaused.KILL) if request.is_kill else request
 
 
@@ -88,6 +96,6 @@ def _with_method(request: StopRequest, container: Container, options: StopOption
         method = choose(method=spec.stop_method or None, command=command, is_system=spec.system)
     if method == SIGNAL:
         return request
-    # An init tells whatever it runs itself: a last call would get in its way.
-    last_call_s = 0.0 if request.last_call_s is None else request.last_call_s
+    # An init tells whatever it runs itself: a last call would get in its way, unless it is asked for by name.
+    last_call_s = first_said(options, spec.stop_rules).get("last_call_s", 0.0)
     return replace(request, method=method, command=command, last_call_s=last_call_s)

@@ -190,8 +190,12 @@ class Session:
                     self._tell_phase(self.on_phase)
                 self._carry_out(actions)
         except (BentoError, OSError) as error:
-            container = self._recorder.container
-            self.outcome = StopOutcome(id=container.id, name=container.name, error=as_bento_error(error))
+            container, failed = self._recorder.container, as_bento_error(error)
+            at = self.state.step if self.state.phase is Phase.CLEANING and self.state.step else self.state.phase
+            failed.message = (
+                f"the stop of container {container.name} ({container.id}) failed ({at.value}): {failed.message}"
+            )
+            self.outcome = StopOutcome(id=container.id, name=container.name, error=failed)
         finally:
             self._is_draining = False
         if self.outcome is None and self.state.phase in FINAL:

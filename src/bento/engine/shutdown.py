@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from bento.engine import reconcile
 from bento.engine.order import rounds_after
-from bento.engine.request import StopOptions
+from bento.engine.request import GRACE_S, StopOptions, default_grace_s
 from bento.errors import StorageUnusable
 from bento.model.container import Container, Status
 from bento.units import NO_LIMIT
@@ -68,12 +68,13 @@ class Budget(Struct, frozen=True, kw_only=True):
     timeout_s: float  # after which systemd may give up
 
 
-def budget(containers: Sequence[Container], grace_s: float, kill_timeout_s: float) -> Budget:
-    """Return how long a shutdown of these may take. Pure. ``grace_s``: of those who name none, also later ones.
+def budget(containers: Sequence[Container], grace_s: float | None, kill_timeout_s: float) -> Budget:
+    """Return how long a shutdown of these may take. Pure. ``grace_s``: what is configured for those that name none.
 
     Every round must keep a fair share of the total (engine.order), so the longest grace counts for each round.
     """
-    graces = [grace_s, *(c.spec.stop_timeout_s for c in containers if c.spec.stop_timeout_s is not None)]
+    later_s = GRACE_S if grace_s is None else grace_s  # of containers that are made later
+    graces = [later_s, *(default_grace_s(c.spec, grace_s) for c in containers)]
     longest_s = max(UNBOUNDED_S if grace == NO_LIMIT else grace for grace in graces)
     rounds = max(rounds_after({c.id: c.spec.requires for c in containers}).values(), default=0) + 1
     total_s = math.ceil(longest_s) * rounds
@@ -100,7 +101,8 @@ def unit(needed: Budget, argv: Sequence[str], roots: Sequence[Path]) -> str:
     command = " ".join(map(_quote, argv))
     return f"""\
 # Made by bento install-unit. The longest grace is {needed.longest_s:g} s; rounds (--requires): {needed.rounds}.
-# To be made anew when a container is given a longer one: TimeoutStopSec must be longer than the longest stop.
+# To be made anew when a container has a longer one (--stop-timeout, --system): TimeoutStopSec must be longer than
+# the longest stop.
 [Unit]
 Description=Containers of Bento
 After=local-fs.target network.target network-online.target

@@ -110,7 +110,7 @@ class Target:
         try:
             fresh = self._parts.store.get(container.id)
             if fresh.status is container.status and fresh.run == container.run:
-                self._drive(fresh, lambda session: session.settle(), is_asked=False)
+                self._drive(adopt(self._parts, fresh), lambda session: session.settle(), is_asked=False)
             else:  # settled by somebody, and maybe started again: that is another run, which lives
                 self._end_with(None)
         except (BentoError, OSError) as error:  # such as that it was removed meanwhile
@@ -160,7 +160,7 @@ class Target:
         return True
 
     def _request(self, container: Container) -> StopRequest:
-        request = request_for(container, self._call.options, self._parts.grace_s)
+        request = request_for(container, self._call.options, self._parts.grace_s, self._parts.stop_rules)
         schedule = self._call.schedule
         if schedule is None:
             return request
@@ -282,7 +282,7 @@ class Target:
         # A --rm container: its files may be many.
         self._call.background.do(
             lambda: self._erase(session.run.number),
-            lambda error: self.end(outcome if error is None else replace(outcome, error=error)),
+            lambda error: self.end(outcome if error is None else outcome.failed(error)),
         )
 
     def _end_with(self, error: BentoError | None) -> None:

@@ -49,8 +49,10 @@ def wait_for_exit(parts: Parts, container_id: str, started: Started | None = Non
             if container.status is Status.STOPPING or parts.locks.is_stop_held(container_id):
                 parts.locks.wait_stop(container_id)  # whoever drives its end records it before letting go
             now = reconcile.current(parts, container)
-            if now.status is Status.STOPPING and not parts.locks.is_stop_held(container_id):
+            is_unseen = fd is None and now.status is Status.RUNNING and now.run == container.run
+            if is_unseen or (now.status is Status.STOPPING and not parts.locks.is_stop_held(container_id)):
                 # A helper is on its way to go on with its stop, or has died on it: then there will be another one.
+                # Or it may live, and its PID 1 is not known.
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, _PAUSE_MAX_S)
             else:

@@ -10,7 +10,7 @@ from bento.engine.request import StopOptions, request_for
 from bento.errors import AlreadyStopped, WrongState
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Status
-from bento.model.stop import AskedBy, OnPaused, StopRequest
+from bento.model.stop import AskedBy, OnPaused, StopRequest, first_said
 from bento.stop.methods import SIGNAL
 from bento.units import signal_name
 
@@ -68,14 +68,20 @@ def unheard(container: Container, options: StopOptions) -> str:
     """Say what a caller who joins has named in vain, "" for nothing: a stop under way keeps its own way (rule S5)."""
     if container.intent is None:
         return ""
-    own, wanted = container.intent.request, request_for(container, options, 0.0)
-    is_named = (options.signal, options.method, options.command) != (None, None, None)
-    if not is_named or wanted.is_sigkill or _way(wanted) == _way(own):
+    own, wanted = container.intent.request, request_for(container, options, None)
+    if wanted.is_sigkill:
         return ""
-    return (
-        f"a stop of container {container.name} is under way already, by {_way(own)}: {_way(wanted)} is not sent"
-        " (to end it now: stop --force)"
-    )
+    under_way = f"a stop of container {container.name} is under way already"
+    is_named = (options.signal, options.method, options.command) != (None, None, None)
+    if is_named and _way(wanted) != _way(own):
+        return f"{under_way}, by {_way(own)}: {_way(wanted)} is not sent (to end it now: stop --force)"
+    late = [_flag(name) for name, said in first_said(options).items() if getattr(own, name) != said]
+    return f"{under_way}: too late for {', '.join(late)}" if late else ""
+
+
+def _flag(name: str) -> str:
+    """Return how the command line calls a field of StopRules."""
+    return "--" + name.removeprefix("on_").removesuffix("_s").replace("_", "-")
 
 
 def _way(request: StopRequest) -> str:

@@ -75,9 +75,10 @@ class CallReader:
 
     def _forking(self, task: str, call: str, arguments: tuple[int, ...]) -> str:
         flags = self._word(arguments[0], 8) if call == "clone3" else arguments[0]
-        is_vfork = call == "vfork" or bool((flags or 0) & _CLONE_VFORK)
+        if call != "vfork" and not (flags or 0) & _CLONE_VFORK:
+            return call
         # Before the child is there, the same call waits for memory or the disk, in other functions.
-        return "vfork" if is_vfork and _wchan(task) in _VFORK_WAITS else call
+        return "vfork" if _wchan(task) in _VFORK_WAITS else f"{call} (beginning)"
 
     # Timeouts ----------------------------------------------------------------------------
 

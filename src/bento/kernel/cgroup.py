@@ -8,6 +8,7 @@ Every call is short; all treat a cgroup that is gone as empty.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import signal
 import time
@@ -51,6 +52,14 @@ def hierarchies() -> list[str]:
     """Return where cgroup hierarchies are mounted, as the calling thread sees them."""
     mounts = mountinfo.mount_table(os.getpid())
     return sorted({entry.target for entry in mounts if entry.fstype in ("cgroup", "cgroup2")})
+
+
+def named(name: str) -> dict[str, str]:
+    """Return by controller the directories of this name directly below the roots of hierarchies."""
+    places = _places(mountinfo.mount_table(os.getpid()))
+    known = {word for word, _ in _memberships(_read("/proc/self/cgroup"))}
+    found = {word: f"{places[word].target}/{name}" for word in known if word in places}
+    return {word: path for word, path in found.items() if os.path.isdir(path)}
 
 
 class Lodging:
@@ -308,6 +317,7 @@ def _memberships(membership: str) -> Iterator[tuple[str, str]]:
             yield name, path
 
 
+@functools.lru_cache(4096)
 def _is_root(path: str) -> bool:
     try:
         return os.stat(path).st_dev != os.stat(f"{path}/..").st_dev

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, Literal
 
+from bento.kernel import sockets
 from bento.model.waits import Descriptor, Kind
 
 MAX_DESCRIPTORS: Final = 4096
@@ -136,6 +137,7 @@ class Look:
         self._pipes: dict[str, int] | None = None  # link -> bits of the ends open inside: 4 to read, 2 to write
         self._outer: set[str] = set()
         self._rings: dict[str, bool] = {}
+        self._pairs: dict[str, bool] = {}
 
     def links(self, task: str) -> dict[int, str]:
         """Return the open descriptors of a process and what each is of, by their links."""
@@ -148,7 +150,7 @@ class Look:
     def count_sockets(self, task: str) -> tuple[int, int]:
         """Return how many sockets listen, and how many others have, or may have, a peer."""
         links = self.links(task)
-        peers = [self._peer(task, target) for target in links.values() if target.startswith("socket:")]
+        peers = [self._peer(task, link) for fd, link in links.items() if self._is_told(task, fd, link)]
         beyond = len(links) > MAX_DESCRIPTORS
         return peers.count("listen"), peers.count("connected") + beyond
 
@@ -187,7 +189,8 @@ class Look:
         if target.startswith("pipe:["):
             return Descriptor("pipe", is_inside=self._is_inside(task, fd, target))
         if target.startswith("socket:["):
-            return Descriptor("listen" if self._peer(task, target) == "listen" else "socket")
+            is_listening = self._peer(task, target) == "listen"
+            return Descriptor("listen") if is_listening else Descriptor("socket", self._is_pair(task, fd, target))
         if target.startswith("/"):
             return Descriptor("tty" if _TERMINALS.match(target) else "file")
         kind = _ANONYMOUS.get(target.partition(":")[2], "unknown") if target.startswith("anon_inode:") else "unknown"
@@ -196,6 +199,18 @@ class Look:
         if kind == "pidfd":
             return Descriptor(kind, is_inside=parse_pidfd(slurp(f"{task}/fdinfo/{fd}")) in self._tasks)
         return Descriptor(kind, is_inside=kind == "eventfd" and not self._has_ring(task))
+
+    def _is_told(self, task: str, fd: int, target: str) -> bool:
+        """Whether a socket is counted: not one end of a pair that only the container has."""
+        return target.startswith("socket:") and not self._is_pair(task, fd, target)
+
+    def _is_pair(self, task: str, fd: int, target: str) -> bool:
+        found = self._pairs.get(target)
+        if found is None:
+            is_open = self._peer(task, target) == "connected"
+            pid = int(task.split("/")[2])
+            found = self._pairs[target] = is_open and sockets.is_pair(pid, fd, self._tasks)
+        return found
 
     def _has_ring(self, task: str) -> bool:
         # maps is dear: it is read of those alone that wait on an eventfd.

@@ -7,6 +7,7 @@ import sys
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 # rt_sigtimedwait by architecture, 32-bit ones with the call for 64-bit time too.
 _SIGTIMEDWAIT: Final = {
@@ -39,6 +40,9 @@ _CALL_NAMES: Final = {
 }  # fmt: skip
 
 
+_ENDED: Final = (b"Z", b"X", b"x")  # of a thread
+
+
 class ProcStatus(Struct, frozen=True, kw_only=True):
     """One look at a process. Masks have bit n-1 set for signal n; they are the leader thread's."""
 
@@ -69,10 +73,34 @@ def all_pids() -> list[int]:
 
 
 def read(pid: int) -> ProcStatus | None:
-    """Return one look at a process, zombies included, or None when there is none."""
-    stat = _slurp(pid, "stat")
-    status = _slurp(pid, "status")
-    return parse(stat, status) if stat and status else None
+    """Return one look at a process, zombies included, or None when there is none.
+
+    The masks are the leader thread's. Where that has ended and others live (pthread_exit(3) in main), they and the
+    state are those of a thread that lives: state Z of the leader alone says nothing about the process.
+    """
+    stat, status = _slurp(pid, "stat"), _slurp(pid, "status")
+    if not stat or not status:
+        return None
+    found = parse(stat, status)
+    live = _live_thread(pid) if not found.is_alive else None
+    if live is None:
+        return found
+    of_thread = parse(live[0], live[1])
+    return replace(of_thread, pid=pid, start_ticks=found.start_ticks, threads=found.threads)
+
+
+def _live_thread(pid: int) -> tuple[bytes, bytes] | None:
+    """Return the stat and the status of a thread that lives, beside a leader that does not; None: there is none."""
+    try:
+        tids = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return None
+    for tid in tids:
+        if tid != str(pid):
+            stat, status = _slurp(pid, f"task/{tid}/stat"), _slurp(pid, f"task/{tid}/status")
+            if stat and status and _split_stat(stat)[2][0] not in _ENDED:
+                return stat, status
+    return None
 
 
 def parse(stat: bytes, status: bytes) -> ProcStatus:
@@ -107,7 +135,7 @@ def start_ticks_if_alive(pid: int) -> int | None:
     if not stat:
         return None
     _, _, fields = _split_stat(stat)
-    return None if fields[0] in (b"Z", b"X", b"x") else int(fields[19])
+    return None if fields[0] in _ENDED and _live_thread(pid) is None else int(fields[19])
 
 
 def session_if_alive(pid: int) -> int | None:
@@ -116,7 +144,7 @@ def session_if_alive(pid: int) -> int | None:
     if not stat:
         return None
     _, _, fields = _split_stat(stat)
-    return None if fields[0] in (b"Z", b"X", b"x") else int(fields[3])
+    return None if fields[0] in _ENDED and _live_thread(pid) is None else int(fields[3])
 
 
 def zombie_exit_code(pid: int) -> int | None:

@@ -33,7 +33,7 @@ _LISTEN: Final = 0x4208
 _GET_SYSCALL_INFO: Final = 0x420E
 
 OPTION_SYSGOOD: Final = 0x01
-"""Stops at system calls are told apart from SIGTRAP, and what the kernel makes of them without a tracer is no signal."""
+"""Stops at system calls are told apart from SIGTRAP, and leave no signal behind when the tracer dies."""
 OPTION_CLONE: Final = 0x08
 OPTION_EXEC: Final = 0x10
 OPTION_EXIT: Final = 0x40
@@ -54,7 +54,9 @@ _SIGINFO_BYTES: Final = 128
 _SYSCALL_INFO: Final = struct.Struct("=B3xIQQQ6Q")
 _ENTRY: Final = 1
 _X86_REGISTERS: Final = struct.Struct("=27Q")  # struct user_regs_struct
-_RAX, _ORIG_RAX, _RIP, _RSP = 10, 15, 16, 19
+_RAX, _ORIG_RAX, _RIP, _CS, _RSP = 10, 15, 16, 17, 19
+_ARGUMENTS: Final = (14, 13, 12, 7, 9, 8)  # rdi, rsi, rdx, r10, r8, r9
+_USER_CS: Final = 0x33
 
 
 class SignalInfo(Struct, frozen=True):
@@ -73,6 +75,16 @@ class Registers(Struct, frozen=True):
     ip: int
     sp: int
     words: tuple[int, ...]  # all of them, as the kernel has them
+
+    @property
+    def arguments(self) -> tuple[int, ...]:
+        """The six arguments of a 64-bit call."""
+        return tuple(self.words[place] for place in _ARGUMENTS)
+
+    @property
+    def is_64bit(self) -> bool:
+        """Whether the program is a 64-bit one, by its code segment."""
+        return self.words[_CS] == _USER_CS
 
 
 def can_restart_calls() -> bool:

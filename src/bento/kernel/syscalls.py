@@ -35,6 +35,12 @@ NAMES: Final = {
 }  # fmt: skip
 
 RESTART: Final = "restart_syscall"
+# do_nanosleep is left out of wchan, as all of the scheduler, and a restart jumps to it: what is seen is the entry to
+# the kernel, of x86 or arm64. The other calls that are restarted, poll and futex, sleep in functions that are seen.
+_ENTRIES: Final = frozenset(
+    {"do_syscall_64", "x64_sys_call", "__x64_sys_restart_syscall", "__do_sys_restart_syscall"}
+    | {"invoke_syscall", "el0_svc_common", "do_el0_svc", "el0_svc", "__arm64_sys_restart_syscall"}
+)
 _ELF_CLASS_64: Final = 2
 _ELF_LITTLE: Final = 1
 _ELF_MACHINES: Final = {62: "x86_64", 183: "aarch64"}  # elf.h: EM_X86_64, EM_AARCH64
@@ -115,7 +121,7 @@ def restarted(wchan: str, first_argument: int) -> str:
     After a stop and SIGCONT, a freeze or a tracer's visit a relative sleep goes on under this number, with the
     registers of the call as it was made, and until the moment that was reckoned then.
     """
-    if "nanosleep" in wchan:
+    if "nanosleep" in wchan or wchan in _ENTRIES:
         return "clock_nanosleep" if first_argument < _CLOCKS_BEFORE_NANOSLEEP else "nanosleep"
     if "poll" in wchan:
         return "poll"

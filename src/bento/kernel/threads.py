@@ -39,6 +39,9 @@ def examine(pids: Iterable[int], *, outsiders: Iterable[int], memory: Memory | N
 
     ``pids`` are all processes of the container, ``outsiders`` those outside that hold an end of its pipes or trace it:
     its monitors, and Bento's own. ``memory`` is changed: give the same one at each look.
+
+    A process that one of them has started since ``pids`` was listed is not seen, while its parent may already wait for
+    it. So list them once more after this, and take a container with a new process for one that may wake at once.
     """
     tasks = {pid: tids for pid in pids if (tids := _live_threads(pid))}
     outside = frozenset(outsiders)

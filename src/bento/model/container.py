@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from bento.model.image import Healthcheck
 from bento.model.network import Connection, Port
-from bento.model.stop import Hook, StopIntent, StopReport
+from bento.model.stop import Hook, StopIntent, StopReport, StopRules
 
 
 class Status(str, Enum):
@@ -127,6 +127,7 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     system: bool = False  # its program is an init, and gets what inits need
     stop_method: str = ""  # "": what follows from the rest
     stop_command: str = ""  # of the method exec
+    stop_rules: StopRules = StopRules()
     auto_remove: bool = False
     restart: RestartPolicy = RestartPolicy()
     pre_stop: tuple[Hook, ...] = ()

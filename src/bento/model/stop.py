@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -98,6 +99,34 @@ class HookResult(Struct, frozen=True, kw_only=True):
     start_s: float  # seconds since the stop began
     duration_s: float
     error: str = ""
+
+
+class StopRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far a stop goes, and how long it looks (rules S0, S13 to S15). None leaves it to what is asked next.
+
+    A call says it, or the container, or the configuration; the first that does wins. Times are seconds.
+    """
+
+    scope: Scope | None = None
+    on_wrapper: OnWrapper | None = None
+    on_deaf: OnDeaf | None = None
+    exit_hold_s: float | None = None  # at most so long, within the grace; 0: off
+    last_call_s: float | None = None  # so long before the deadline; 0: off
+    last_call_all: bool | None = None
+    start_window_s: float | None = None
+
+
+NOTHING_SAID: Final = StopRules()
+
+
+def first_said(*sources: StopRules) -> dict[str, Any]:
+    """Return what is said at all, by the names of the fields; earlier sources win."""
+    found: dict[str, Any] = {}
+    for name in StopRules.__struct_fields__:
+        said = (value for source in sources if (value := getattr(source, name)) is not None)
+        if (value := next(said, None)) is not None:
+            found[name] = value
+    return found
 
 
 class StopRequest(Struct, frozen=True, kw_only=True):
@@ -205,6 +234,8 @@ class ProcessEnd(Struct, frozen=True, kw_only=True):
 class StopReport(Struct, frozen=True, kw_only=True):
     """What happened in a stop, kept with the container (rule S23)."""
 
+    id: str = ""  # of the container
+    name: str = ""  # as it was then
     asked_by: AskedBy
     method: str
     signal: str

@@ -36,7 +36,7 @@ class Descriptor(Struct, frozen=True):
     """Only the container itself makes it ready.
 
     A pipe: the other end is open inside and none outside. An eventfd: no ring of the process (io_uring(7), io_setup(2))
-    lets the kernel write to it. A pidfd: of a process of the container.
+    lets the kernel write to it. A pidfd: of a process of the container. A socket: of a pair that was made inside.
     """
     wakes_in_s: float | None = None
     """A timerfd: seconds until it expires (``it_value`` in its fdinfo); None when it is not armed."""

@@ -21,7 +21,7 @@ from bento.stop.signalling import Outcome, left_s, look_again, note, signal
 from bento.stop.states import Hold, KillCause, StopState, Wrapped
 from bento.stop.tree import Tree, named
 from bento.stop.wake import NEVER, container_wake, is_at_rest, process_wake
-from bento.stop.wrapping import Way, find_way, is_passive, not_held_above, rest, waits_on_the_way
+from bento.stop.wrapping import READS, Way, find_way, is_passive, not_held_above, rest, waits_on_the_way
 
 STILL_S: Final = 0.01  # nothing has run in looks that far apart
 STEADY_AGE_S: Final = 0.3  # a child so old that its parent still waits for is no step of a loop
@@ -184,11 +184,11 @@ def _next_targets(state: StopState, tree: Tree, now_s: float) -> list[Process]:
     if state.wrapped.is_idle:
         return [process for process in ends if not process.disposition.receives]
     awaited = [process for process in ends if process.disposition.receives]
-    if awaited and not state.told:
-        return [max(awaited, key=_newest)]
     left = [process for process in _receivers(state, tree) if _may_be_told(state, tree, process, now_s)]
+    if awaited and not state.told:
+        return [max(awaited, key=_order)]
     if left:
-        return [max(left, key=_newest)]
+        return [max(left, key=_order)]
     sessions = [p for p in tree.top_receivers() if p.key in state.watch.sessions and p.key not in state.told]
     return [process for process in sessions if _may_be_told(state, tree, process, now_s)]
 
@@ -209,8 +209,11 @@ def _may_be_told(state: StopState, tree: Tree, process: Process, now_s: float) -
     )
 
 
-def _newest(process: Process) -> Key:
-    return (process.start_ticks, process.pid)
+def _order(process: Process) -> tuple[bool, Key]:
+    """The newest is the greatest. What reads from a pipe inside ends by itself, at the end of what is written."""
+    threads = process.evidence.threads if process.evidence else ()
+    is_reader = any(thread.call in READS and any(fd.is_inside for fd in thread.fds) for thread in threads)
+    return (not is_reader, (process.start_ticks, process.pid))
 
 
 def _is_share_over(state: StopState, tree: Tree, now_s: float) -> bool:
@@ -281,4 +284,6 @@ def _pause_s(state: StopState, processes: tuple[Process, ...], now_s: float) -> 
     limit_s = left_s(state, now_s)
     if _may_be_ended(state, processes) and all(is_passive(process, limit_s) for process in processes):
         return LOOK_SOON_S
-    return LOOK_YOUNG_S if now_s - state.born_s < state.request.start_window_s else LOOK_LATER_S
+    is_young = now_s - state.born_s < state.request.start_window_s
+    first_s = LOOK_YOUNG_S if is_young else LOOK_LATER_S
+    return max(first_s, min((now_s - state.began_s) / 10, 4 * first_s))  # a look reads much

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from msgspec import Struct
 
-from bento.model.stop import OnPaused, Signalled, StopRequest, Verdict
-from bento.stop import sessions
-from bento.stop.plan import Tree, entered, is_forwarder, is_shell, make_plan, program
+from bento.model.stop import Occasion, OnPaused, Scope, Signalled, StopRequest, Verdict
+from bento.stop.advice import advice
+from bento.stop.cast import SWALLOWERS, Assumed, Event, is_forwarder
+from bento.stop.doubts import doubts, waits_of
 from bento.stop.process import Disposition, Process
-from bento.stop.rehearsal import Event, Rehearsal, rehearse
-from bento.stop.telling import SWALLOWERS
+from bento.stop.rehearsal import Rehearsal, rehearse
+from bento.stop.signalling import SESSION_SIGNAL
+from bento.stop.states import KillCause
+from bento.stop.tree import Tree, entered, is_shell, named, program
 from bento.stop.verdict import Judgement, judge
+from bento.stop.wrapping import waits_for
 from bento.units import signal_name
 
-_BETTER: Final[dict[str, tuple[int, str]]] = {
-    "systemd": (37, "halts the container, at SIGTERM it executes itself anew"),
-    "runit": (30, "shuts down"),
-    "nginx": (3, "finishes the requests under way"),
-    "httpd": (28, "finishes the requests under way"),
-    "apache2": (28, "finishes the requests under way"),
-    "php-fpm": (3, "finishes the requests under way"),
-    "haproxy": (10, "finishes the connections under way"),
-    "postgres": (2, "disconnects its clients, at SIGTERM it waits for them"),
-    "uwsgi": (2, "ends, at SIGTERM it starts anew unless told to die-on-term"),
-}
-"""Programs for which another signal is the orderly shutdown, by their own documentation."""
-
-
-_SESSION_SIGNAL: Final = signal_name(sessions.SIGNAL)
+_SESSION_SIGNAL: Final = signal_name(SESSION_SIGNAL)
 
 
 class ProcessForecast(Struct, frozen=True, kw_only=True):
@@ -42,6 +33,9 @@ class ProcessForecast(Struct, frozen=True, kw_only=True):
     receives: str  # the disposition
     why: str  # what that means for this process
     part: str  # what the stop does about it
+    waits: str  # what it waits for, as "polls a socket" (rule S14); "" where that was not read
+    wakes_in_s: float | None  # nothing of its own wakes it before; None: nothing ever does, or it was not read
+    is_resting: bool  # nothing can wake it before the deadline, or it is a listener at rest
     session: bool = False  # of an exec session: the signal is SIGTERM (rule S16)
 
 
@@ -66,6 +60,7 @@ class Forecast(Struct, frozen=True, kw_only=True):
     duration_s: float | None
     cause: str
     otherwise: str = ""  # how else it may end, and when it does
+    unsure: tuple[str, ...] = ()  # what shows only once the stop is under way, or never
     advice: tuple[str, ...] = ()
 
 
@@ -82,11 +77,6 @@ def forecast(
     is_refused = is_frozen and request.on_paused is OnPaused.REFUSE
     shown = rehearse(request, processes, age_s=age_s, is_frozen=is_frozen)
     judgement = _judge(shown)
-    otherwise = ""
-    if any(program(process) in SWALLOWERS and process.disposition is Disposition.HANDLED for process in processes):
-        worse = _judge(rehearse(request, processes, age_s=age_s, is_frozen=is_frozen, swallows=True))
-        if worse is not None and judgement is not None and worse.verdict is not judgement.verdict:
-            otherwise = f"{worse.verdict.value}, if the handler shown is node's own and not the program's"
     return Forecast(
         name=name,
         signal=signal_name(request.signal),
@@ -100,13 +90,40 @@ def forecast(
         verdict=None if is_refused or judgement is None else judgement.verdict,
         duration_s=shown.state.exited_s if shown.is_over and not is_refused else None,
         cause=_cause(judgement, is_refused),
-        otherwise=otherwise,
-        advice=_advice(request, processes, shown, judgement, also_receives),
+        otherwise=_otherwise(request, processes, judgement, age_s=age_s, is_frozen=is_frozen),
+        unsure=() if is_refused else doubts(request, processes, shown, age_s=age_s),
+        advice=advice(request, processes, shown, judgement, also_receives),
     )
 
 
 def _judge(shown: Rehearsal) -> Judgement | None:
-    return judge(shown.state, exit_code=shown.exit_code, oom_kills=0) if shown.is_over else None
+    return judge(shown.state, exit_code=shown.exit_code, oom_kills=0, ends=shown.ends) if shown.is_over else None
+
+
+def _otherwise(
+    request: StopRequest,
+    processes: tuple[Process, ...],
+    judgement: Judgement | None,
+    *,
+    age_s: float,
+    is_frozen: bool,
+) -> str:
+    for assumed, words in _alternatives(processes):
+        other = _judge(rehearse(request, processes, age_s=age_s, is_frozen=is_frozen, assumed=assumed))
+        if other is not None and judgement is not None and other.verdict is not judgement.verdict:
+            return f"{other.verdict.value}, {words}"
+    return ""
+
+
+def _alternatives(processes: tuple[Process, ...]) -> list[tuple[Assumed, str]]:
+    """Return what else may be the case, as far as that can be rehearsed."""
+    found = []
+    handled = [process for process in processes if process.disposition is Disposition.HANDLED]
+    if any(program(process) in SWALLOWERS for process in handled):
+        found.append((Assumed(swallows=True), "if the handler shown is node's own and not the program's"))
+    if any(is_shell(process) for process in handled):
+        found.append((Assumed(traps_at_once=True), "if the shell is in its wait builtin and runs its trap at once"))
+    return found
 
 
 def _cause(judgement: Judgement | None, is_refused: bool) -> str:
@@ -139,14 +156,19 @@ def _process(
 ) -> ProcessForecast:
     tree = Tree(processes)
     is_session = process.key in entered(processes)
+    request = shown.state.request
+    waits = waits_of(process, request.grace_s if request.may_kill else math.inf)
     return ProcessForecast(
         pid=process.pid,
         ppid=process.ppid,
         comm=program(process),
         argv=process.argv,
         receives=process.disposition.value,
-        why=_why(process, tree, _SESSION_SIGNAL if is_session else signal_name(shown.state.request.signal)),
-        part="not told" if is_refused else _part(process, tree, shown),
+        why=_why(process, tree, _SESSION_SIGNAL if is_session else signal_name(request.signal)),
+        part="not signalled" if is_refused else _part(process, tree, shown),
+        waits=waits.words if waits else "",
+        wakes_in_s=waits.wakes_in_s if waits else None,
+        is_resting=bool(waits and waits.is_resting),
         session=is_session,
     )
 
@@ -154,7 +176,7 @@ def _process(
 def _why(process: Process, tree: Tree, name: str) -> str:
     match process.disposition:
         case Disposition.HANDLED if is_shell(process):
-            busy = tree.children(process)
+            busy = waits_for(tree, process) if process.evidence is not None else tree.children(process)
             return f"it has a trap for {name}" + (", which it runs when its foreground child ends" if busy else "")
         case Disposition.HANDLED if program(process) in SWALLOWERS:
             return f"a handler for {name} is set, but node sets one of its own that only gives up: see what it does"
@@ -174,22 +196,33 @@ def _why(process: Process, tree: Tree, name: str) -> str:
             return "it is being traced, or may not be read: nothing is assumed"
 
 
+_PARTS: Final = {
+    Occasion.INIT: "signalled",
+    Occasion.PROGRAM: "signalled in the place of PID 1",
+    Occasion.FOREGROUND: "signalled, so that the shell runs its trap",
+    Occasion.EXIT_HOLD: "signalled while PID 1 is held at its exit",
+    Occasion.LAST_CALL: "signalled at the last call",
+    Occasion.DEFAULT_ACTION: "signalled: it ends by the default action",
+    Occasion.LEFT_BEHIND: "signalled when PID 1 has gone",
+}
+
+
 def _part(process: Process, tree: Tree, shown: Rehearsal) -> str:
+    held = any(event.kind == "held" and process.pid in event.pids for event in shown.events)
     telling = next((one for one in shown.state.signalled if one.pid == process.pid), None)
     if telling is not None:
-        return "told at the last call" if telling.wave == 3 else f"told in wave {telling.wave}"
+        return _PARTS[telling.occasion] + (", and held at its exit" if _is_leaving(process, shown) else "")
     by = next((event.pids[0] for event in shown.events if _is_passed_on(event, process.pid)), None)
     if by is not None:
-        return f"told by {program(tree.by_pid[by])} ({by})"
-    of_sessions = entered(tree.by_pid.values())
-    same = (one for one in tree.by_pid.values() if (one.key in of_sessions) == (process.key in of_sessions))
-    ways = make_plan(same).wrappers
-    if process in ways and tree.children(process):
-        return "looked through"
+        return f"gets the signal from {named(tree.by_pid[by])}"
+    if held:
+        return "held: it goes no further"
     above = next((parent for parent in tree.ancestors(process) if parent.disposition.receives), None)
-    if above is not None:
-        return f"left to {program(above)} ({above.pid})"
-    return "not told"
+    return "not signalled" if above is None else f"left to {named(above)}"
+
+
+def _is_leaving(process: Process, shown: Rehearsal) -> bool:
+    return any(event.kind == "leaving" and process.pid in event.pids for event in shown.events)
 
 
 def _is_passed_on(event: Event, pid: int) -> bool:
@@ -202,110 +235,84 @@ def _is_passed_on(event: Event, pid: int) -> bool:
 def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsal) -> tuple[StepForecast, ...]:
     names = {process.pid: f"{program(process)} ({process.pid})" for process in processes}
     signal = signal_name(request.signal)
-    steps = _happenings(request, tuple(event for event in shown.events if event.kind == "drained"), names)
+    before = tuple(event for event in shown.events if _comes_before(event, request))
+    steps = _happenings(shown, before, names)
     if request.grace_s == 0:
-        steps.append(StepForecast(0.0, "a grace of 0: nobody is told"))
+        steps.append(StepForecast(0.0, "a grace of 0: no process is signalled"))
     elif not shown.state.signalled and any(event.kind == "end-main" and event.at_s > 0.1 for event in shown.events):
-        text = "nothing is sent: PID 1 could not hear it, but is young and may still learn to; it would be told then"
+        text = "nothing is sent: PID 1 does not receive the signal, and what is in the container is watched"
         steps.append(StepForecast(0.0, text))
-    hooks = tuple(event for event in shown.events if event.kind == "hook" and event.number < len(request.pre_stop))
-    steps += _happenings(request, hooks, names)
     steps += _tellings(shown.state.signalled, names, signal)
-    later = tuple(event for event in shown.events if event not in hooks and event.kind != "drained")
-    steps += _happenings(request, later, names)
-    steps.sort(key=lambda step: step.at_s)  # stable: hooks stand before who is told, and that before who ends
+    steps += _happenings(shown, tuple(event for event in shown.events if event not in before), names)
+    steps.sort(key=lambda step: step.at_s)  # stable: what is held stands before what is signalled, and that before ends
     end_s = shown.state.exited_s if shown.is_over else None
     if any(event.kind in ("end-main", "kill-all") for event in shown.events):  # it is not left to the programs
         return tuple(steps)
-    if shown.last_call_s is not None and (end_s is None or end_s < shown.last_call_s):
-        text = f"last call, if it lives on: {signal} to whoever nobody can have told"
-        steps.append(StepForecast(shown.last_call_s, text))
+    last_call_s = shown.last_call_s if request.scope is Scope.AUTO else None
+    if last_call_s is not None and (end_s is None or end_s < last_call_s):
+        text = f"last call, if it lives on: {signal} to what receives it and nothing can have told"
+        steps.append(StepForecast(last_call_s, text))
     if shown.deadline_s is not None and (end_s is None or end_s < shown.deadline_s):
         steps.append(StepForecast(shown.deadline_s, "the grace is over: SIGKILL to whatever lives on"))
     return tuple(steps)
 
 
+def _comes_before(event: Event, request: StopRequest) -> bool:
+    """Whether an event of the same moment comes before the signal."""
+    is_hook = event.kind == "hook" and event.number < len(request.pre_stop)
+    return is_hook or event.kind in ("drained", "held", "leaving")
+
+
 def _tellings(signalled: tuple[Signalled, ...], names: dict[int, str], signal: str) -> list[StepForecast]:
-    groups: dict[tuple[float, int, str], list[str]] = {}
-    of_sessions = {one.why for one in signalled if one.session}
+    groups: dict[tuple[float, bool, str], list[str]] = {}
     for one in signalled:
-        groups.setdefault((one.at_s, one.wave, one.why), []).append(names[one.pid])
-    kind = {1: "wave 1", 2: "wave 2", 3: "last call"}
+        groups.setdefault((one.at_s, one.session, one.why), []).append(names[one.pid])
     return [
-        StepForecast(
-            at_s,
-            f"{kind[wave]}: {_SESSION_SIGNAL if why in of_sessions else signal} to {', '.join(who)}:"
-            f" {why.removeprefix('last call: ')}",
-        )
-        for (at_s, wave, why), who in groups.items()
+        StepForecast(at_s, f"{_SESSION_SIGNAL if is_session else signal} to {', '.join(which)}: {why}")
+        for (at_s, is_session, why), which in groups.items()
     ]
 
 
-def _happenings(request: StopRequest, events: tuple[Event, ...], names: dict[int, str]) -> list[StepForecast]:
+def _happenings(shown: Rehearsal, events: tuple[Event, ...], names: dict[int, str]) -> list[StepForecast]:
+    request, why_ended = shown.state.request, _why_ended(shown)
     steps: list[StepForecast] = []
     for event in events:
-        who = ", ".join(names[pid] for pid in event.pids)
+        which = ", ".join(names[pid] for pid in event.pids)
         match event.kind:
             case "passed-on":
                 text = f"{names[event.pids[0]]} passes it on to {names[event.pids[1]]}"
             case "ended":
-                text = f"{who} ends"
+                text = f"{which} ends"
+            case "held":
+                text = f"{which} is held, and goes no further"
+            case "leaving":
+                text = f"{which} is about to exit, and is held there: the kernel would end the rest with it"
+            case "trapped":
+                text = f"{which} runs its trap, and ends"
             case "left":
-                text = f"{who} leaves, with the status of what it ran"
+                text = f"{which} leaves, with the status of what it ran"
             case "thawed":
                 text = "it is thawed, and wakes up into its shutdown"
             case "drained":
                 text = "the published ports are closed to new connections; those under way live on"
             case "end-main":
-                action = f"the default action of {signal_name(request.signal)}"
-                text = f"{who} cannot hear it: Bento does what {action} is, and ends it"
+                text = f"Bento ends {which}: {why_ended}"
             case "hook":
                 hook = request.hooks[event.number]
                 when = "" if event.number < len(request.pre_stop) else ", after the clean-up"
                 what = f"sleep {hook.seconds:g}" if hook.kind == "sleep" else f"{hook.kind}: {hook.command}"
                 text = f"hook{when}, {what}"
             case _:
-                text = f"SIGKILL to {who}"
+                text = f"SIGKILL to {which}"
         steps.append(StepForecast(event.at_s, text))
     return steps
 
 
-# -- advice --------------------------------------------------------------------------------------
-
-
-def _advice(
-    request: StopRequest,
-    processes: tuple[Process, ...],
-    shown: Rehearsal,
-    judgement: Judgement | None,
-    also_receives: tuple[int, ...],
-) -> tuple[str, ...]:
-    found: list[str] = []
-    told = {telling.pid for telling in shown.state.signalled}
-    told |= {event.pids[1] for event in shown.events if event.kind == "passed-on"}
-    main = next((process for process in processes if process.is_main), None)
-    of_sessions = entered(processes)
-    for process in processes:
-        if process.key in of_sessions:  # they get SIGTERM, whatever the stop signal is
-            continue
-        name = program(process) if program(process) in _BETTER else process.comm
-        number, does = _BETTER.get(name, (request.signal, ""))
-        if number != request.signal and process.pid in told:
-            found.append(f"use --stop-signal {_short(number)}: at {signal_name(number)} {name} {does}")
-    if main is not None and not main.disposition.receives and not is_shell(main):
-        for number in also_receives:
-            better = f"{program(main)} has a handler for {signal_name(number)}: if that ends it in order"
-            found.append(f"{better}, use --stop-signal {_short(number)}")
-    tree = Tree(processes)
-    for process in processes:
-        busy = [child for child in tree.children(process) if not child.is_background]
-        if is_shell(process) and process.disposition is Disposition.HANDLED and busy:
-            who = program(busy[0])
-            found.append(f"in the script of {program(process)} ({process.pid}): start {who} with & and wait for it")
-    if judgement is not None and judgement.remedy:
-        found.append(judgement.remedy)
-    return tuple(dict.fromkeys(found))
-
-
-def _short(number: int) -> str:
-    return signal_name(number).removeprefix("SIG")
+def _why_ended(shown: Rehearsal) -> str:
+    """Return why PID 1 is ended, in the machine's own words where it has noted some."""
+    state = shown.state
+    if state.kill_cause is KillCause.WRAPPED:
+        return "what it waited for has ended, and what it has started is at rest"
+    if state.kill_cause is KillCause.DEFAULT_ACTION and state.notes:
+        return state.notes[-1].partition(":")[0]
+    return "it has shut everything down, and stays"

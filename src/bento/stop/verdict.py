@@ -187,6 +187,9 @@ def _killed(state: StopState) -> Judgement:
         if state.watch.main and state.watch.main.is_pending:
             cause = f"{who} blocks {name} and does not read it; {after}"
             return Judgement(Verdict.KILLED, cause, _handler_advice(name))
+        if state.watch.main and state.watch.main.disposition is Disposition.DROPPED:
+            cause = f"{who} dropped its handler when {name} came and lived on; {after}"
+            return Judgement(Verdict.KILLED, cause, _handler_advice(name))
         more = "give it more time (stop -t, --stop-timeout)"
         return Judgement(Verdict.KILLED, f"{who} was told and was {after}", more)
     if main.disposition is Disposition.IGNORED:

@@ -49,11 +49,13 @@ _TIMED: Final = {
 }
 """Calls that only a signal, another thread or their own timeout ends."""
 _KINDS: Final = {
+    "eventfd": "an eventfd",
     "fifo": "a named pipe",
     "listen": "a listening socket",
     "inotify": "an inotify",
     "epoll": "an epoll that holds others",
     "tty": "a terminal",
+    "unknown": "what is not known",
 }
 _LOCKS: Final = {"flock": "waits for a lock", "fcntl": "waits for a lock"}
 
@@ -76,7 +78,11 @@ class Wake(Struct, frozen=True):
 
 
 def container_wake(processes: Iterable[tuple[Process, Evidence | None]]) -> Wake:
-    """Return the earliest over all processes of a container; one of which nothing was read may wake at once."""
+    """Return the earliest over all processes of a container; one of which nothing was read may wake at once.
+
+    All means all: one that is left out may be what the others wait for. Also one whose leader has ended (state Z) while
+    other threads of it live.
+    """
     earliest = Wake(NEVER, "nothing in it can wake by itself")
     for process, evidence in processes:
         wake = process_wake(process, evidence) if evidence else Wake(0.0, f"{_name(process)} could not be read")
@@ -199,9 +205,10 @@ def _descriptor_wake(call: str, fd: Descriptor) -> tuple[float, str]:
     if fd.kind == "timerfd":
         in_s = NEVER if fd.wakes_in_s is None else fd.wakes_in_s
         return in_s, f"{verb} a timer" + ("" if fd.wakes_in_s is None else _in(fd.wakes_in_s))
-    if fd.kind in ("pipe", "eventfd", "pidfd"):
-        return (NEVER, f"{verb} a {fd.kind}") if fd.is_inside else (0.0, f"{verb} a {fd.kind} from outside")
-    return 0.0, f"{verb} {_KINDS.get(fd.kind, f'a {fd.kind}' if fd.kind != 'unknown' else 'what is not known')}"
+    if fd.kind in ("pipe", "eventfd", "pidfd") or (fd.kind == "socket" and fd.is_inside):
+        words = f"{verb} {_KINDS.get(fd.kind, f'a {fd.kind}')}"
+        return (NEVER, words) if fd.is_inside else (0.0, f"{words} from outside")
+    return 0.0, f"{verb} {_KINDS.get(fd.kind, f'a {fd.kind}')}"
 
 
 def _waits_for_clients(thread: ThreadWait, within_s: float) -> bool:

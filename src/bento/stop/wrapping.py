@@ -17,6 +17,12 @@ from bento.stop.wake import NEVER, process_wake
 
 WAITS: Final = frozenset({"wait4", "waitid"})
 _DEPTH: Final = 64
+_BUSY: Final = frozenset("RD")
+READS: Final = frozenset({"read", "readv"})
+_TRANSFERS: Final = READS | frozenset(
+    {"pread64", "preadv", "write", "writev", "pwrite64", "pwritev"}
+    | {"splice", "tee", "sendfile", "copy_file_range", "fsync", "fdatasync"}
+)
 
 
 class Way(Struct, frozen=True):
@@ -34,6 +40,18 @@ class Way(Struct, frozen=True):
 def is_passive(process: Process, left_s: float) -> bool:
     """Whether nothing in a process can wake before the deadline but by the end of a child."""
     return process.evidence is not None and process_wake(process, process.evidence).in_s >= min(left_s, NEVER)
+
+
+def is_moving_data(process: Process, left_s: float) -> bool:
+    """Whether a process without any socket is in the middle of reading, writing or computing: a filter, not a server.
+
+    Such a one may have a handler that only gives up: gzip and sort remove their output, make removes its target. The
+    plain stop would let it finish its work. One that sleeps between, or waits for clients, is not of that kind.
+    """
+    evidence = process.evidence
+    if evidence is None or evidence.listening or evidence.connected or is_passive(process, left_s):
+        return False
+    return any(thread.state in _BUSY or thread.call in _TRANSFERS for thread in evidence.threads)
 
 
 def waits_for(tree: Tree, process: Process) -> list[Process]:
@@ -64,7 +82,7 @@ def find_way(tree: Tree, main: Process, left_s: float) -> Way | None:
         below = waits_for(tree, process) if depth < _DEPTH else []
         if process.disposition.receives:
             ends.append(process)
-            is_open = is_open and all(_is_soft(tree, child, left_s, depth) for child in below)
+            is_open = is_open and _is_soft(tree, process, left_s, depth) and not is_moving_data(process, left_s)
         elif below:
             wrappers.append(process)
             queue += [(child, depth + 1) for child in below]
@@ -86,14 +104,15 @@ def waits_on_the_way(tree: Tree, above: Process, process: Process) -> bool:
 
 
 def _is_soft(tree: Tree, process: Process, left_s: float, depth: int) -> bool:
-    """Whether the end of what stands above costs this process nothing: it receives the signal, or cannot wake.
+    """Whether the end of a process costs nothing that the plain stop would save.
 
-    What waits for a child and receives the signal may be one that passes it on to that child (su, timeout).
+    What receives the signal, and does nothing but wait while it has children, may be one that passes it on to them, or
+    ends them (su, timeout): then each of them has to receive the signal as well, or to be unable to wake.
     """
-    below = waits_for(tree, process) if depth < _DEPTH else []
-    if below:
-        return all(_is_soft(tree, child, left_s, depth + 1) for child in below)
-    return process.disposition.receives or is_passive(process, left_s)
+    if not is_passive(process, left_s):
+        return process.disposition.receives
+    children = tree.children(process) if depth < _DEPTH else []
+    return all(_is_soft(tree, child, left_s, depth + 1) for child in children)
 
 
 def rest(processes: tuple[Process, ...], held: frozenset[Key]) -> Iterator[Process]:

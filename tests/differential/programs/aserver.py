@@ -2,6 +2,7 @@
 """aserver.py SOCKET SECONDS [ready=NAME]: the same as server.py in asyncio."""
 
 import asyncio
+import os
 import signal
 
 from common import PIECES, touch, words
@@ -17,6 +18,8 @@ async def main():
         for number in range(PIECES):
             writer.write(f"{number}\n".encode())
             await writer.drain()
+            while not os.path.exists("go"):
+                await asyncio.sleep(0.01)
             await asyncio.sleep(float(seconds) / PIECES)
         writer.write(f"whole {PIECES}\n".encode())
         await writer.drain()
@@ -25,7 +28,7 @@ async def main():
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
     server = await asyncio.start_unix_server(answer, place)
-    touch(options.get("ready"))
+    touch(options.get("ready"))  # not ready(): the loop has to serve meanwhile
     await told.wait()
     server.close()
     await asyncio.gather(*under_way)

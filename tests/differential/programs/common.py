@@ -20,11 +20,25 @@ def touch(name):
         open(name, "w").close()
 
 
+def gate():
+    """Wait for the runner's word: work begins when the runner is prepared to stop it, however busy the machine is."""
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+
+
+def ready(options):
+    """Say that this program is ready, and wait for the runner's word."""
+    if "ready" in options:
+        touch(options["ready"])
+        gate()
+
+
 def write_whole(file, seconds, pieces=PIECES):
     """Write a whole file piece by piece, so that it can be cut at any time."""
     for number in range(pieces):
         file.write(f"{number}\n")
         file.flush()
+        gate()
         time.sleep(seconds / pieces)
     file.write(f"whole {pieces}\n")
     file.flush()

@@ -1,13 +1,15 @@
 #!/usr/bin/python3 -BSE
-"""db.py SOCKET FILE [ready=NAME]: a database of one table; told, it refuses what comes and writes its file at once."""
+"""db.py SOCKET FILE [ready=NAME] [fast=INT]: a database of one table.
+
+Told, it refuses what comes and writes its file at once."""
 
 import socket
 import threading
 
-from common import Signals, touch, words, write_whole
+from common import Signals, option, ready, words, write_whole
 
 (place, name), options = words()
-signals = Signals("TERM")
+signals = Signals("TERM", fast=option(options, "fast"))
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(place)
 listener.listen()
@@ -29,7 +31,7 @@ def answer(connection):
 
 
 threading.Thread(target=serve, daemon=True).start()
-touch(options.get("ready"))
+ready(options)
 signals.wait()
 with open(name, "w") as file:
     write_whole(file, 0.1)

@@ -7,14 +7,14 @@
 import signal
 import time
 
-from common import touch, words, write_whole
+from common import ready, words, write_whole
 
 (name, seconds), options = words()
 if options.get("ignore"):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 with open(name, "w") as file:
     file.write("")
-    touch(options.get("ready"))
+    ready(options)
     if "pause" in options:
         time.sleep(float(options["pause"]))
     write_whole(file, float(seconds))

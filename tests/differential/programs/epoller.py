@@ -9,7 +9,7 @@ import os
 import signal
 import time
 
-from common import PIECES, touch, words
+from common import PIECES, ready, words
 
 (name, seconds), options = words()
 libc = ctypes.CDLL(None, use_errno=True)
@@ -42,7 +42,7 @@ if ticker == 0:
     while os.getppid() == parent:
         time.sleep(0.1)
         os.kill(parent, signal.SIGCHLD)
-touch(options.get("ready"))
+ready(options)
 while not wait(-1):
     pass
 os.read(told, 128)

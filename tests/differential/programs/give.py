@@ -1,7 +1,8 @@
 #!/usr/bin/python3 -BSE
 """give.py KIND PLACE SECONDS [ready=NAME]: the other side of take.py, run outside of the container.
 
-fifo, socket: gives a whole file in three pieces with pauses; lock: holds the lock for so long.
+fifo, socket: gives a whole file in three pieces with pauses; lock: holds the lock for so long after
+the runner's word.
 """
 
 import fcntl
@@ -9,13 +10,14 @@ import os
 import socket
 import time
 
-from common import touch, words
+from common import gate, touch, words
 
 (kind, place, seconds), options = words()
 if kind == "lock":
     with open(place, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         touch(options.get("ready"))
+        gate()
         time.sleep(float(seconds))
 else:
     if kind == "socket":
@@ -33,4 +35,5 @@ else:
     for piece in ("0\n1\n", "2\n3\n", "4\nwhole 5\n"):
         target.write(piece)
         target.flush()
+        gate()
         time.sleep(float(seconds) / 3)

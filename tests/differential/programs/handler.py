@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 
-from common import touch, words, write_whole
+from common import ready, words, write_whole
 
 (what, name, seconds), options = words()
 
@@ -41,7 +41,7 @@ def handle(number, frame):
 
 
 signal.signal(signal.SIGTERM, handle)
-touch(options.get("ready"))
+ready(options)
 while True:
     signal.pause()
     if what == "thread":

@@ -3,10 +3,10 @@
 
 import os
 
-from common import touch, words, write_whole
+from common import ready, words, write_whole
 
 (place, seconds), options = words()
 os.makedirs(place, exist_ok=True)
 with open(f"{place}/{len(os.listdir(place)) + 1:04d}", "w") as file:
-    touch(options.get("ready"))
+    ready(options)
     write_whole(file, float(seconds))

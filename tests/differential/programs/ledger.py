@@ -7,7 +7,7 @@
 import sqlite3
 import time
 
-from common import PIECES, Signals, touch, words
+from common import PIECES, Signals, ready, words
 
 (name, seconds), options = words()
 signals = Signals("TERM") if options.get("hears") else None
@@ -15,7 +15,7 @@ ledger = sqlite3.connect(name)
 ledger.execute("pragma journal_mode=wal")
 ledger.execute("create table if not exists rows (number integer)")
 ledger.commit()
-touch(options.get("ready"))
+ready(options)
 if signals is not None:
     signals.wait()
 for number in range(PIECES):

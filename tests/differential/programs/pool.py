@@ -9,7 +9,7 @@ import os
 import signal
 import time
 
-from common import Signals, touch, words, write_whole
+from common import Signals, ready, touch, words, write_whole
 
 (place, seconds), options = words()
 
@@ -30,7 +30,7 @@ if __name__ == "__main__":
     with multiprocessing.get_context("fork").Pool(2, reset) as pool:
         results = [pool.apply_async(item, (number,)) for number in (1, 2)]
         time.sleep(0.1)
-        touch(options.get("ready"))
+        ready(options)
         if signals is not None:
             signals.wait()
         for result in results:

@@ -3,11 +3,11 @@
 
 import sys
 
-from common import Signals, touch, words, write_whole
+from common import Signals, ready, words, write_whole
 
 (seconds,), options = words()
 signals = Signals("TERM") if options.get("hears") else None
-touch(options.get("ready"))
+ready(options)
 if signals is not None:
     signals.wait()
 write_whole(sys.stdout, float(seconds))

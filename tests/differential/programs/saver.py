@@ -8,7 +8,7 @@ database (db.py) on this socket, which has to be alive until the end.
 import socket
 import time
 
-from common import PIECES, Signals, option, touch, words, write_whole
+from common import PIECES, Signals, option, ready, words, write_whole
 
 (name, seconds), options = words()
 signals = Signals(*option(options, "on", "TERM"), fast=option(options, "fast"))
@@ -16,7 +16,7 @@ connection = None
 if "needs" in options:
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(options["needs"])
-touch(options.get("ready"))
+ready(options)
 signals.wait()
 if connection is None:
     with open(name, "w") as file:

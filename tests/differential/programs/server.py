@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 
-from common import Signals, option, touch, words, write_whole
+from common import Signals, option, ready, words, write_whole
 
 (place, seconds), options = words()
 signals = Signals(*option(options, "graceful", "TERM"), fast=option(options, "fast"))
@@ -35,7 +35,7 @@ def answer(connection):
 
 
 threading.Thread(target=serve, daemon=True).start()
-touch(options.get("ready"))
+ready(options)
 signals.wait()
 os.unlink(place)
 listener.close()

@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 
-from common import Signals, touch, write_whole
+from common import Signals, ready, write_whole
 
 commands = [word for word in sys.argv[1:] if word.split("=")[0] not in ("ready", "limit", "saves")]
 options = dict(word.split("=", 1) for word in sys.argv[1:] if word not in commands)
 signals = Signals("TERM")
 children = [subprocess.Popen(command, shell=True) for command in commands]
-touch(options.get("ready"))
+ready(options)
 signals.wait()
 for child in reversed(children):
     with contextlib.suppress(ProcessLookupError):

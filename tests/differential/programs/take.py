@@ -9,13 +9,13 @@ import os
 import socket
 import sys
 
-from common import touch, words, write_whole
+from common import ready, words, write_whole
 
 (kind, place, name), options = words()
 with open(name, "w") as file:
     if kind == "lock":
         with open(place, "w") as lock:
-            touch(options.get("ready"))
+            ready(options)
             fcntl.flock(lock, fcntl.LOCK_EX)
             write_whole(file, 0.5)
         sys.exit(0)
@@ -25,7 +25,7 @@ with open(name, "w") as file:
         source = peer.makefile("r")
     else:
         source = os.fdopen(os.open(place, os.O_RDONLY))
-    touch(options.get("ready"))
+    ready(options)
     for line in source:
         file.write(line)
         file.flush()

@@ -17,7 +17,15 @@ RUN = Run(number=1, runtime="/usr/bin/crun")
 
 
 def container(
-    name: str = "web", *, policy: str = "no", status=Status.STOPPED, run=RUN, grace_s=None, requires=(), **more
+    name: str = "web",
+    *,
+    policy: str = "no",
+    status=Status.STOPPED,
+    run=RUN,
+    grace_s=None,
+    requires=(),
+    system=False,
+    **more,
 ):
     spec = ContainerSpec(
         image="host",
@@ -25,6 +33,7 @@ def container(
         layers=(),
         restart=RestartPolicy(name=policy),
         stop_timeout_s=grace_s,
+        system=system,
         requires=requires,
     )
     return Container(id=name, name=name, created_unix_ns=0, spec=spec, status=status, run=run, **more)
@@ -55,6 +64,14 @@ def test_s07_the_timeout_is_longer_than_the_longest_stop():
     found = budget([container("a", grace_s=60.0), container("b", grace_s=5.5)], 10.0, 30.0)
     assert (found.total_s, found.timeout_s) == (60.0, 105.0)
     assert budget([container(grace_s=1.5)], 0.5, 0.0).total_s == 2.0
+
+
+def test_s07_a_system_container_has_its_own_grace_in_the_budget():
+    chain = [container("db"), container("vm", requires=("db",), system=True)]
+    assert budget(chain, None, 30.0).total_s == 180.0
+    assert budget(chain, 20.0, 30.0).total_s == 40.0
+    assert budget(chain[:1], None, 30.0).total_s == 10.0
+    assert budget([], None, 30.0).total_s == 10.0
 
 
 def test_s07_never_to_be_killed_is_no_reason_never_to_go_down():

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from bento import clock
 from bento.drivers.storage.base import Holder
+from bento.drivers.tracer.messages import Hold
 from bento.engine import after_exit, reconcile
 from bento.engine.remove import remove
 from bento.engine.request import StopOptions, deadline_of, request_for
@@ -29,14 +30,26 @@ from bento.errors import (
     WrongState,
 )
 from bento.model.container import Container, Exit, RestartPolicy, Status
-from bento.model.stop import AskedBy, OnPaused, StopIntent, StopReport, StopRequest, Verdict
+from bento.model.stop import (
+    AskedBy,
+    Occasion,
+    OnDeaf,
+    OnPaused,
+    OnWrapper,
+    Scope,
+    StopIntent,
+    StopReport,
+    StopRequest,
+    StopRules,
+    Verdict,
+)
 from bento.stop import cleaning, machine
 from bento.stop.inputs import Looked
 from bento.stop.process import Disposition
 from bento.stop.states import Step, StopState
 from bento.units import NO_LIMIT
 
-from support.engine import FakeParts
+from support.engine import LISTENS, SLEEPS, WAITS, FakeParts
 
 NOW = StopOptions(grace_s=0.0)
 
@@ -190,6 +203,30 @@ def test_s07_s08_what_is_said_now_wins_over_the_container_and_that_over_the_defa
     assert request_for(own, StopOptions(on_paused=OnPaused.KILL), 10.0).grace_s == 0.0
 
 
+@pytest.mark.parametrize(
+    ("system", "configured", "own", "said", "expected"),
+    [
+        (False, None, None, None, 10.0),
+        (True, None, None, None, 90.0),
+        (True, 30.0, None, None, 30.0),
+        (True, 30.0, 45.0, None, 45.0),
+        (True, 30.0, 45.0, 0.0, 0.0),
+        (True, None, None, NO_LIMIT, NO_LIMIT),
+    ],
+)
+def test_s07_system_containers_have_a_longer_grace_unless_something_is_said(
+    parts, system, configured, own, said, expected
+):
+    container, _ = parts.server(system=system, stop_timeout_s=own)
+    assert request_for(container, StopOptions(grace_s=said), configured).grace_s == expected
+
+
+def test_s23_the_report_names_its_container(parts):
+    container, _ = parts.server()
+    report = stop(parts).report
+    assert (report.id, report.name) == (container.id, "web")
+
+
 def test_s07_a_grace_of_0_kills(parts):
     container, main = parts.stubborn()
     assert stop(parts, options=NOW).error is None
@@ -213,9 +250,26 @@ def test_s05_what_a_caller_who_joins_asks_of_the_deadline():
 # -- the program's end (S13, S14, S20) ----------------------------------------------------------------
 
 
-def test_s13_the_wrapped_program_is_told_and_the_shell_leaves(parts):
+def test_s13_the_wrapped_program_is_signalled_and_the_shell_held_until_it_is_ended(parts):
     shell = parts.processes.add("sh", Disposition.DROPPED)
     server = parts.processes.add("server", under=shell)
+    shell.evidence, server.evidence = WAITS, LISTENS
+    container = parts.add("web", shell)
+    server.on_signal = lambda number: server.end(3 << 8)
+    assert stop(parts).error is None
+    assert (shell.signals, server.signals) == ([9], [15])
+    report = report_of(parts)
+    assert (report.verdict, report.exit_code) == (Verdict.FORWARDED, 3)
+    assert [one.comm for one in report.held] == ["sh"]
+    assert parts.store.get(container.id).exit.code == 3
+    key = (shell.identity.pid, shell.identity.start_ticks)
+    assert parts.tracers[0].requests[0] == Hold(job=1, keys=(key,))
+
+
+def test_s13_the_shell_may_continue(parts):
+    shell = parts.processes.add("sh", Disposition.DROPPED)
+    server = parts.processes.add("server", under=shell)
+    shell.evidence, server.evidence = WAITS, LISTENS
     container = parts.add("web", shell)
 
     def told(number):
@@ -224,13 +278,15 @@ def test_s13_the_wrapped_program_is_told_and_the_shell_leaves(parts):
         parts.processes.end(shell, 0)
 
     server.on_signal = told
-    assert stop(parts).error is None
+    assert stop(parts, options=StopOptions(on_wrapper=OnWrapper.CONTINUE)).error is None
     assert (shell.signals, server.signals) == ([], [15])
     assert report_of(parts).verdict is Verdict.FORWARDED
+    assert parts.tracers == []
 
 
 def test_s14_a_deaf_program_is_ended_alone(parts):
     main = parts.processes.add("sleep", Disposition.DROPPED)
+    main.evidence = SLEEPS
     parts.add("web", main)
     assert stop(parts).error is None
     assert main.signals == [9]
@@ -607,7 +663,7 @@ def test_s05_who_joins_and_names_kill_means_now(parts):
     ],
 )
 def test_s05_who_joins_is_told_that_the_stop_has_its_own_signal(parts, options, words):
-    _, main = parts.stubborn()
+    parts.stubborn()
     first, begun = _in_thread(parts, StopOptions(grace_s=60.0), [])
     assert begun.wait(10)
     notices: list[str] = []
@@ -615,6 +671,33 @@ def test_s05_who_joins_is_told_that_the_stop_has_its_own_signal(parts, options, 
     first.join(10)
     expected = f"a stop of container web is under way already, {words} (to end it now: stop --force)"
     assert notices == ([expected] if words else [])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (StopOptions(scope=Scope.MAIN, exit_hold_s=0.0, grace_s=0.01), "--scope, --exit-hold"),
+        (StopOptions(on_deaf=OnDeaf.WAIT, last_call_all=True, grace_s=0.01), "--deaf, --last-call-all"),
+        (StopOptions(scope=Scope.AUTO, start_window_s=10.0, grace_s=0.01), ""),
+    ],
+)
+def test_s05_who_joins_is_told_what_comes_too_late(parts, options, words):
+    parts.stubborn()
+    first, begun = _in_thread(parts, StopOptions(grace_s=60.0), [])
+    assert begun.wait(10)
+    notices: list[str] = []
+    assert stop_containers(parts, ["web"], options, on_notice=notices.append)[0].error is None
+    first.join(10)
+    assert notices == ([f"a stop of container web is under way already: too late for {words}"] if words else [])
+
+
+def test_s00_the_configuration_says_how_far_a_stop_goes(parts):
+    _, main = parts.stubborn()
+    parts.stop_rules = StopRules(scope=Scope.MAIN)
+    child = parts.processes.add("child", under=main)
+    assert stop(parts, options=StopOptions(grace_s=0.05)).error is None
+    assert [one.comm for one in report_of(parts).signalled] == ["stubborn"]
+    assert child.signals == []
 
 
 def test_s05_it_brings_the_deadline_nearer(parts):
@@ -717,7 +800,22 @@ def test_s28_a_store_that_fails_ends_one_session_only(parts, monkeypatch):
     monkeypatch.setattr(parts.store, "modify", broken)
     outcomes = stop_containers(parts, ["a", "b"], StopOptions())
     assert isinstance(outcomes[0].error, StorageUnusable)
+    assert outcomes[0].error.message == f"the stop of container a ({failing.id}) failed (requested): disk full"
     assert outcomes[1].error is None
+
+
+def test_s23_a_removal_that_fails_leaves_no_graceful_verdict(parts, monkeypatch):
+    parts.server(auto_remove=True)
+
+    def failing(container_id):
+        raise StorageUnusable("read-only")
+
+    monkeypatch.setattr(parts.storage, "remove", failing)
+    outcome = stop(parts)
+    assert isinstance(outcome.error, StorageUnusable)
+    assert outcome.report.verdict is Verdict.STUCK
+    assert outcome.report.cause == "it was told and ended by itself, but its removal failed (read-only)"
+    assert outcome.report.errors == ("removal: read-only",)
 
 
 def test_s26_outcomes_are_told_as_they_come(parts):
@@ -738,25 +836,20 @@ def test_s26_outcomes_are_told_as_they_come(parts):
 def test_s23_the_report_says_who_was_told_and_how_everybody_ended(parts):
     shell = parts.processes.add("sh", Disposition.DROPPED)
     server = parts.processes.add("server", under=shell)
-    reader = parts.processes.add("tee", Disposition.DEFAULT, under=shell)
-    container = parts.add("web", shell)
-
-    def told(number):
-        server.end(3 << 8)
-        parts.monitor.write_exit(parts.run_dir(container.id), container.id, 3)
-        parts.processes.end(shell, 3 << 8)
-
-    server.on_signal = told
+    reader = parts.processes.add("sleep", Disposition.DEFAULT, under=shell)
+    shell.evidence, server.evidence, reader.evidence = WAITS, LISTENS, SLEEPS
+    parts.add("web", shell)
+    server.on_signal = lambda number: server.end(3 << 8)
     stop(parts, options=StopOptions(signal=2))
     report = report_of(parts)
     assert (report.signal, report.method, report.disposition) == ("SIGINT", "signal", "dropped")
     assert (report.exit_code, report.grace_s, report.is_slow) == (3, 10.0, False)
-    assert [(telling.comm, telling.wave) for telling in report.signalled] == [("server", 1)]
+    assert [(one.comm, one.occasion) for one in report.signalled] == [("server", Occasion.PROGRAM)]
     ends = {end.pid: (end.comm, end.how, end.code) for end in report.processes}
     assert ends == {
-        shell.identity.pid: ("sh", "exited", 3),
+        shell.identity.pid: ("sh", "killed-by-us", 9),
         server.identity.pid: ("server", "exited", 3),
-        reader.identity.pid: ("tee", "killed-with-pid-1", 9),
+        reader.identity.pid: ("sleep", "killed-with-pid-1", 9),
     }
     names = [phase.name for phase in report.phases]
     assert [names[0], names[-6:]] == ["signal", ["log drain", "runtime", "cgroup", "network", "unmount", "record"]]

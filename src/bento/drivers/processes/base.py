@@ -75,6 +75,12 @@ class ProcessDriver(Protocol):
         A runtime does not place a container in every hierarchy; elsewhere it is where its starter was.
         """
 
+    def find_cgroups_of(self, container_id: str) -> dict[str, str]:
+        """Return by controller the directories that have a container's name, whatever is in them."""
+
+    def find_init(self, run: Run) -> ProcessIdentity | None:
+        """Return PID 1 of a run from its cgroups, whatever was recorded; None when it is not to be told."""
+
     def see_all_cgroups(self) -> None:
         """For a process that a monitor has started: undo what hides a hierarchy in the monitor's mount namespace."""
 
@@ -97,7 +103,7 @@ class ProcessDriver(Protocol):
     def examine(
         self, run: Run, processes: tuple[Process, ...], *, tracer: int = 0, memory: Memory | None = None
     ) -> tuple[Process, ...]:
-        """Return the same with what each thread waits for, where that can be read.
+        """Return the same with what each thread waits for; those that have ended meanwhile are left out.
 
         ``processes`` are all of the run. ``memory`` is for the driver: give the same one at each look of a stop.
         """

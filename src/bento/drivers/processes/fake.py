@@ -68,6 +68,7 @@ class FakeProcesses:
         thaws: how often something was thawed.
         oom_count: what ``oom_kills`` returns.
         cgroups_left: what the next ``release_cgroups`` return, first one first; then everything is gone.
+        stray: PID 1 that a look at the cgroups shows, whatever the record says.
         can_tell_status: False on kernels before Linux 6.15.
     """
 
@@ -75,11 +76,11 @@ class FakeProcesses:
         self.frozen: set[int] = set()
         self.method = "signal"  # what PID 1 obeys
         self.shut_down: list[int] = []
-        self.shut_down: list[int] = []
         self.sessions_killed: list[int] = []
         self.kills = self.thaws = self.oom_count = 0
         self.cgroups_left: list[list[str]] = []
         self.can_tell_status = True
+        self.stray: FakeProcess | None = None
         self._mutex = RLock()
         self._all: list[FakeProcess] = []
 
@@ -144,6 +145,14 @@ class FakeProcesses:
     def ask_initctl(self, pidfd: int, run: Run) -> Refusal | None:
         """Refuse: there is no FIFO."""
         return Refusal("there is no FIFO")
+
+    def find_cgroups_of(self, container_id: str) -> dict[str, str]:
+        """There are no cgroups."""
+        return {}
+
+    def find_init(self, run: Run) -> ProcessIdentity | None:
+        """Return ``stray``."""
+        return self.stray.identity if self.stray is not None and self.stray.status is None else None
 
     def boot_id(self) -> str:
         """Return the boot that the fake's identities name."""
@@ -228,7 +237,6 @@ class FakeProcesses:
 
     def kill_session(self, pid: int, *, spared: int = 0) -> None:
         """Remember."""
-        self.shut_down: list[int] = []
         self.sessions_killed.append(pid)
 
     def kill_all(self, run: Run) -> int:

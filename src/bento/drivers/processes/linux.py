@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bento.drivers.processes import forwarders
 from bento.drivers.processes.base import Refusal
 from bento.errors import KernelError
 from bento.kernel import pidfd, proc
-from bento.kernel.cgroup import Cgroups, Lodging, controllers, hierarchies, mode
+from bento.kernel.cgroup import Cgroups, Lodging, controllers, hierarchies, mode, named
 from bento.lazy import LazyModule
 from bento.model.container import ProcessIdentity, Run
-from bento.stop import forwarders
+from bento.model.waits import Evidence, ThreadWait
 from bento.stop.process import Process, disposition
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 CGROUP_PREFIX = "bento-"
 """A container's cgroup is named by this and its id, directly below the root: no parent to leak or to race for."""
 _SESSION_ROUNDS = 4
+_WAITS = frozenset({"wait4", "waitid"})
+_RUNS = Evidence(threads=(ThreadWait(tid=0, state="R"),))
 _LOOK_LIMIT = 4096  # processes of one container that a look reads; beyond it a stop relies on the kill
 
 
@@ -74,6 +77,18 @@ class LinuxProcesses:
         own = f"/{CGROUP_PREFIX}{container_id}"
         return {name: path for name, path in Cgroups.of_process(pid).paths.items() if path.endswith(own)}
 
+    def find_cgroups_of(self, container_id: str) -> dict[str, str]:
+        """See ProcessDriver."""
+        return named(CGROUP_PREFIX + container_id)
+
+    def find_init(self, run: Run) -> ProcessIdentity | None:
+        """See ProcessDriver. In a shared PID namespace nothing tells it from the others."""
+        members = (proc.read(pid) for pid in Cgroups(run.cgroups).pids())
+        inits = [member for member in members if member and len(member.ns_pids) > 1 and member.ns_pids[-1] == 1]
+        if not inits or not run.shows_processes:
+            return None
+        return self.identify(min(inits, key=lambda member: len(member.ns_pids)).pid)  # others are of nested ones
+
     def see_all_cgroups(self) -> None:
         """See ProcessDriver."""
         hybrid.show_unified()
@@ -104,7 +119,12 @@ class LinuxProcesses:
         outsiders = monitors | {tracer, os.getpid(), *((run.monitor.pid,) if run.monitor else ())}
         pids = [process.pid for process in processes]
         found = threads.examine(pids, outsiders=outsiders - {0}, memory=memory)
-        return tuple(msgspec.structs.replace(process, evidence=found.get(process.pid)) for process in processes)
+        replace = msgspec.structs.replace
+        shown = tuple(replace(one, evidence=found[one.pid]) for one in processes if one.pid in found)
+        if set(Cgroups(run.cgroups).pids()) <= set(pids):
+            return shown
+        # Something was forked meanwhile, which a wait may be for: nothing is known of PID 1 before the next look.
+        return tuple(replace(one, evidence=_RUNS) if one.is_main else one for one in shown)
 
     def shut_down_sockets(self, run: Run, main_fd: int) -> None:
         """See ProcessDriver."""
@@ -140,6 +160,7 @@ class LinuxProcesses:
             is_pending=bool(status.pending & bit),
             is_halted=status.state == "T",
             is_namespace_init=is_init,
+            is_waiting=status.threads == 1 and proc.syscall_name(pid) in _WAITS,
             kills_group=forwarders.kills_group(argv, lambda name: proc.variable(pid, name)),
             cpu_ticks=status.utime_ticks,
             switches=status.switches if status.threads == 1 else threads.switches(pid),

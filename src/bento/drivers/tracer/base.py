@@ -47,7 +47,8 @@ class LetGo(Struct, frozen=True, kw_only=True, tag=True):
 class Noted(Struct, frozen=True, kw_only=True, tag=True):
     """What a process did first with the signal that it was watched for.
 
-    ``only_noted``: it went from its handler straight back into the very same wait for a child.
+    ``only_noted``: it went from its handler straight back into the very same wait for a child. Unless it is held, or
+    its exit is to be, it is traced no more.
     """
 
     job: int
@@ -63,7 +64,7 @@ class Failure(Struct, frozen=True):
 
 
 class Held(Struct, frozen=True, kw_only=True, tag=True):
-    """The answer to ``hold``. None of ``held`` runs any more of its program, until ``release`` or the tracer's death."""
+    """The answer to ``hold``. None of ``held`` runs more of its program until ``release``, or the tracer's death."""
 
     job: int
     held: tuple[Key, ...]
@@ -80,7 +81,7 @@ class Released(Struct, frozen=True, kw_only=True, tag=True):
 class Lost(Struct, frozen=True, kw_only=True, tag=True):
     """The tracer has died: every process goes on as if it had never been traced, and what it froze was thawed.
 
-    The next request starts another tracer, with another descriptor.
+    The next request starts another tracer, with another descriptor, and closes the old one: stop watching that before.
     """
 
     jobs: tuple[int, ...]
@@ -121,7 +122,8 @@ class TracerDriver(Protocol):
     def release(self, job: int, keys: Iterable[Key] | None = None) -> None:
         """Trace these processes no more; None: all of the job, which is thawed too, and over. ``Released`` answers.
 
-        Idempotent; also for a job that nobody knows.
+        Idempotent; also for a job that nobody knows. A process that cannot be reached yet (frozen, waiting for a
+        disk) is not held any more, but cannot be watched again before it is.
         """
 
     @property

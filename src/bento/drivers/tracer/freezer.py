@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
-_LIMIT_S: Final = 0.005
+_LIMIT_S: Final = 0.025
 _PAUSE_S: Final = 0.0002
 
 
@@ -28,7 +28,7 @@ class Freezer:
             self._open(directory, "cgroup.freeze", "cgroup.events")
 
     def freeze(self) -> bool:
-        """Freeze all processes; return whether they are. Blocks for 5 ms at most: one may be waiting for a disk."""
+        """Freeze all processes; return whether they are. Blocks for 25 ms at most: one may wait for a disk."""
         if self._control_fd < 0:
             return False
         if self._says(self._control_fd, self._on):

@@ -68,9 +68,11 @@ def pack(message: Request | Answer) -> bytes:
 
 def request_of(packet: bytes) -> Request:
     """Return the request in a packet."""
-    return _requests.decode(packet)
+    request: Request = _requests.decode(packet)
+    return request
 
 
 def answer_of(packet: bytes) -> Answer:
     """Return the answer in a packet."""
-    return _answers.decode(packet)
+    answer: Answer = _answers.decode(packet)
+    return answer

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import _socket
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Final
 
 from bento.command import Child, spawn
 from bento.drivers.tracer.base import Event, Key, Lost
+from bento.drivers.tracer.main import be_tracer
 from bento.drivers.tracer.messages import (
     KEYS_AT_ONCE,
     PACKET_BYTES,
@@ -24,12 +25,11 @@ from bento.drivers.tracer.messages import (
     answer_of,
     pack,
 )  # fmt: skip
-from bento.drivers.tracer.tracer import be_tracer
 from bento.errors import BentoError, KernelError
 from bento.kernel.cgroup import Cgroups
 
 _END_LIMIT_S: Final = 2.0
-_PROGRAM: Final = "bento.drivers.tracer.tracer"
+_PROGRAM: Final = "bento.drivers.tracer.main"
 
 
 class ProcessTracer:
@@ -109,23 +109,37 @@ class ProcessTracer:
 
     def close(self) -> None:
         """See ``TracerDriver.close``."""
+        self._close_socket()
+        self._reap()
+        self._jobs.clear()
+
+    def _close_socket(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self._outbox.clear()
+
+    def _reap(self) -> int:
+        """Return how it has ended; 0 also when nobody can say."""
         child, self._child = self._child, None
         if child is None:
-            return
-        os.close(self._fd)
-        self._fd = -1
-        self._outbox.clear()
-        self._jobs.clear()
-        with suppress(BentoError):  # killed after the limit, or reaped by the program that we are in
-            child.finish(_END_LIMIT_S)
+            return 0
+        try:
+            return child.finish(_END_LIMIT_S).returncode
+        except BentoError:  # killed after the limit, or reaped by the program that we are in
+            return 0
 
     def _lost(self) -> Lost:
         """The tracer has died. What it may have frozen is thawed here: nobody else knows."""
         jobs, self._jobs = self._jobs, {}
-        self.close()
+        code = self._reap()
         for cgroups in jobs.values():
             Cgroups(cgroups).thaw()
         why, self._crash = self._crash, ""
+        if code == -signal.SIGALRM:
+            why = "a process with threads that was to be traced was on its way through execve"
+        elif not why and code:
+            why = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         return Lost(jobs=tuple(jobs), why=why)
 
     def _request(self, request: Request) -> None:
@@ -146,6 +160,7 @@ class ProcessTracer:
 
     def _start(self) -> None:
         """Raises KernelError."""
+        self._close_socket()
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC, 0)
         try:
             ours.setblocking(False)
@@ -160,9 +175,14 @@ class ProcessTracer:
 
 def _fork(socket_fd: int) -> Child:
     """A copy of this process, which has one thread, is there at once, with everything loaded."""
-    pid = os.fork()
-    if pid == 0:
-        be_tracer(socket_fd)
+    # No handler of the program that we are in is to run in the copy.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if pid == 0:
+            be_tracer(socket_fd)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return Child([_PROGRAM], pid, None, None)
 
 

@@ -1,8 +1,8 @@
 """What a process would make of a signal if nobody traced it: pure.
 
 A traced process gets signals that the kernel would otherwise have dropped when they were sent (kernel/signal.c,
-``sig_ignored``): those it ignores, those that are ignored by default, and, as the init of a PID namespace, those with any
-default action. They wake it from its system call, which it is not to notice.
+``sig_ignored``): those it ignores, those that are ignored by default, and, as the init of a PID namespace, those with
+any default action. They wake it from its system call, which it is not to notice.
 """
 
 from __future__ import annotations

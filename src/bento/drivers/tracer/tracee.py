@@ -1,44 +1,27 @@
-"""Processes and their threads as the tracer process has them: how they are seized, stepped and let go."""
+"""Processes and their threads as the tracer process has them: how these are stepped and kept."""
 
 from __future__ import annotations
 
-import errno
 import os
-import signal
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import Enum
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from bento.drivers.tracer.base import Key
-from bento.drivers.tracer.calls import Noting, again, interrupted
+from bento.drivers.tracer.calls import Noting, Patience, again, ends_now, interrupted, patience
 from bento.drivers.tracer.signals import Masks, parse_masks
 from bento.errors import KernelError
-from bento.kernel import proc, ptrace
+from bento.kernel import ptrace
 from bento.kernel.ptrace import Registers
 
 _OPTIONS: Final = ptrace.OPTION_SYSGOOD | ptrace.OPTION_CLONE | ptrace.OPTION_EXEC
-_PF_EXITING: Final = 0x4  # linux/sched.h
-_SEIZE_LIMIT_S: Final = 2.0
-_SIGCHLD_BIT: Final = 1 << (signal.SIGCHLD - 1)
-
-
-class Prospect(Enum):
-    """What will become of a thread whose process ends, or does not."""
-
-    LIVES = "lives"
-    MAY_STOP = "may-stop"  # killed, and on its way: it stops at its exit, or passes it when it had begun to end before
-    ENDS = "ends"  # past its exit
-
-
-class Refused(Exception):
-    """A process cannot be traced; it is as it was, or will be as soon as it can be reached."""
 
 
 class Thread:
     """One traced thread. It has stopped and is left so (``is_kept``), or it runs as far as we know."""
 
-    __slots__ = ("is_kept", "is_listening", "noting", "options", "restarted", "tid", "tracee")
+    __slots__ = ("is_kept", "is_listening", "noting", "options", "patience", "restarted", "tid", "tracee")
 
     def __init__(self, tid: int, tracee: Tracee) -> None:
         self.tid, self.tracee = tid, tracee
@@ -47,30 +30,40 @@ class Thread:
         self.is_listening = False  # in a group stop
         self.noting: Noting | None = None
         self.restarted: Registers | None = None  # as they were before its call was made again
+        self.patience: Patience | None = None  # with the call that is made again; until that has returned
 
     def resume(self, number: int = 0) -> None:
         """Let it run on, with this signal. One that is to be held stops again before its program goes on."""
         self.is_kept = False
+        self.renew_options()
         with gone_is_fine():
-            if self.options != self.tracee.options:
-                ptrace.set_options(self.tid, self.tracee.options)
-                self.options = self.tracee.options
             if self.tracee.is_held:
                 ptrace.interrupt(self.tid)
-            step = ptrace.cont if self.noting is None else ptrace.cont_to_syscall
+            step = ptrace.cont if self.noting is None and self.patience is None else ptrace.cont_to_syscall
             step(self.tid, number)
 
     def keep(self) -> None:
         """Leave it where it has stopped. The stop is taken off the list: nothing would be lost with us."""
         self.is_kept = True
-        with gone_is_fine():
-            if self.options != self.tracee.options:
+        self.renew_options()
+        self.acknowledge()
+
+    def heed_handlers(self) -> None:
+        """Before it is let go from where it was kept: a handler that is about to run ends its call as ever."""
+        if self.restarted is not None and (masks := self.masks()) is not None and masks.will_handle:
+            self.interrupt_after_all()
+
+    def renew_options(self) -> None:
+        """Have it traced, it has stopped, as its process is by now."""
+        if self.options != self.tracee.options:
+            with gone_is_fine():
                 ptrace.set_options(self.tid, self.tracee.options)
                 self.options = self.tracee.options
-        try:
+
+    def acknowledge(self) -> None:
+        """Take its stop off the kernel's list. Not for a signal, nor before it is known that the stop is kept."""
+        with suppress(ChildProcessError):
             os.waitid(os.P_PID, self.tid, os.WSTOPPED | os.WNOHANG | ptrace.WALL)
-        except ChildProcessError:
-            return
 
     def masks(self) -> Masks | None:
         """Return its signals; None when it has gone."""
@@ -87,13 +80,41 @@ class Thread:
         with gone_is_fine():
             before = ptrace.registers(self.tid)
             after = again(before)
-            if after is not None:
-                ptrace.set_registers(self.tid, after)
-                self.restarted = before
+            if after is None:
+                return
+            now_mono_s = time.monotonic()
+            if self.patience is None or not self.patience.is_of(before):
+                self.patience = patience(before, now_mono_s, self._memory)
+            elif now_mono_s >= self.patience.until_mono_s:
+                ptrace.set_registers(self.tid, ends_now(before, self.patience))
+                self.patience = None
+                return
+            ptrace.set_registers(self.tid, after)
+            self.restarted = before
+
+    def see_call(self, call: tuple[int, ...] | None) -> None:
+        """It has stopped at the entry of this call, or at the end of one: is it still the one that was made again?"""
+        if self.patience is None:
+            return
+        if call is not None:
+            is_over = call[0] != self.patience.call
+        else:
+            is_over = True
+            with gone_is_fine():
+                is_over = again(ptrace.registers(self.tid)) is None
+        if is_over:
+            self.patience = None
+
+    def _memory(self, address: int, count: int) -> bytes:
+        try:
+            with open(f"/proc/{self.tid}/mem", "rb", buffering=0) as memory:
+                return os.pread(memory.fileno(), count, address)
+        except (OSError, OverflowError):
+            return b""
 
     def interrupt_after_all(self) -> None:
         """A handler is about to run: a call that was to be made again, and has not been yet, ends with EINTR."""
-        before, self.restarted = self.restarted, None
+        before, self.restarted, self.patience = self.restarted, None, None
         if before is None:
             return
         with gone_is_fine():
@@ -106,7 +127,8 @@ class Tracee:
     """One traced process. ``threads`` is complete: the kernel has us trace each new one from its first step."""
 
     __slots__ = (
-        "exit_code", "has_let_go", "hold_exit", "is_held", "is_init", "job", "note_signal", "pid", "start_ticks", "threads",
+        "exit_code", "has_let_go", "hold_exit", "is_held", "is_init", "job", "note_signal", "pid", "start_ticks",
+        "threads",
     )  # fmt: skip
 
     def __init__(self, job: int, pid: int, start_ticks: int, *, is_init: bool) -> None:
@@ -133,6 +155,14 @@ class Tracee:
         """Whether no thread runs: each is kept, or in a group stop."""
         return all(thread.is_kept or thread.is_listening for thread in self.threads.values())
 
+    def hold_at_exit(self) -> None:
+        """Have its threads stop at their exit from now on."""
+        self.hold_exit = True
+        for thread in self.threads.values():
+            if thread.is_kept:
+                thread.renew_options()
+        self.interrupt()  # the others get them when they have stopped
+
     def interrupt(self) -> None:
         """Have every thread stop that runs, as far as we know, or is in a group stop."""
         for thread in self.threads.values():
@@ -149,112 +179,3 @@ def gone_is_fine() -> Iterator[None]:
     except KernelError as error:
         if not ptrace.has_gone(error):
             raise
-
-
-def look_at(pid: int, start_ticks: int) -> proc.ProcStatus:
-    """Return one look at this very process. Raises Refused."""
-    status = proc.read(pid)
-    if status is None or status.start_ticks != start_ticks:
-        raise Refused("it has ended")
-    return status
-
-
-def check_transparency(status: proc.ProcStatus) -> None:
-    """Refuse a process that would notice: an ignored SIGCHLD ends its calls with EINTR, which cannot be undone here."""
-    hears = (status.caught | status.blocked) & _SIGCHLD_BIT
-    if not hears and not ptrace.can_restart_calls() and _has_children(status.pid):
-        raise Refused("the ends of its children would interrupt it, which cannot be undone on this architecture")
-
-
-def seize(tracee: Tracee) -> None:
-    """Trace every live thread of it, without stopping any. Raises Refused: then ``tracee.threads`` is to be let go."""
-    # execve waits for the end of its other threads, and seize for execve: should it be us who is to let one of them end,
-    # this ends us, and with that every hold, and both go on. The client hears of it.
-    signal.setitimer(signal.ITIMER_REAL, _SEIZE_LIMIT_S)
-    try:
-        seen: set[int] = set()
-        # A thread that a seized one starts is traced from the first; so this comes to an end.
-        while new := [tid for tid in _tids(tracee.pid) if tid not in seen]:
-            for tid in new:
-                seen.add(tid)
-                if _seize_thread(tid, tracee.options):
-                    tracee.threads[tid] = Thread(tid, tracee)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    look_at(tracee.pid, tracee.start_ticks)
-    if not tracee.threads:
-        raise Refused("it has ended")
-
-
-def look_around(tids: list[int]) -> set[Prospect]:
-    """Return what becomes of these threads; no further than to the first that lives."""
-    found = set()
-    for tid in tids:
-        status = _read(f"/proc/{tid}/status")
-        if not status or _is_exiting(tid):
-            found.add(Prospect.ENDS)
-        elif parse_masks(status).own >> (signal.SIGKILL - 1) & 1:
-            found.add(Prospect.MAY_STOP)
-        else:
-            return {Prospect.LIVES}
-    return found
-
-
-def belongs(tid: int, pid: int) -> bool:
-    """Whether this is a thread of that process."""
-    return os.path.exists(f"/proc/{pid}/task/{tid}")
-
-
-def process_of(tid: int) -> int:
-    """Return the process that a thread is of, 0 when it has gone."""
-    for line in _read(f"/proc/{tid}/status").split(b"\n"):
-        if line.startswith(b"Tgid:"):
-            return int(line[5:])
-    return 0
-
-
-def call_of(tid: int) -> bytes:
-    """Return the text of what says in which call it is, for ``calls.parse_call``."""
-    return _read(f"/proc/{tid}/syscall")
-
-
-def _seize_thread(tid: int, options: int) -> bool:
-    """Return whether it is traced by us; False: it has ended, or is past the point where it could be kept."""
-    try:
-        ptrace.seize(tid, options)
-    except KernelError as error:
-        status = proc.read(tid)
-        if status is None or not status.is_alive or ptrace.has_gone(error):
-            return False
-        if status.tracer_pid == os.getpid():
-            return True  # one that we trace has started it meanwhile
-        if status.tracer_pid:
-            raise Refused(f"process {status.tracer_pid} traces it") from error
-        if error.errno == errno.EPERM and _is_exiting(tid):
-            return False
-        raise Refused(os.strerror(error.errno)) from error
-    return not _is_exiting(tid)
-
-
-def _is_exiting(tid: int) -> bool:
-    fields = _read(f"/proc/{tid}/stat").rpartition(b")")[2].split()
-    return not fields or bool(int(fields[6]) & _PF_EXITING)
-
-
-def _has_children(pid: int) -> bool:
-    return any(_read(f"/proc/{pid}/task/{tid}/children").strip() for tid in _tids(pid))
-
-
-def _tids(pid: int) -> list[int]:
-    try:
-        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
-    except OSError:
-        return []
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.readall()
-    except OSError:
-        return b""

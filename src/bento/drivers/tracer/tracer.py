@@ -1,21 +1,20 @@
-"""The tracer process: it does nothing but trace. No disk, no children of its own, no way back into what has started it.
+"""The loop of the tracer process, which does nothing but trace.
 
-It is one process for all containers, because tracing belongs to one thread, and one of its own, because another thread's
-waitpid(-1) would take the stops. Here waitid(P_ALL) is right: all that it can see is traced. At the end of file of its socket it
-thaws what it has frozen and ends; the kernel then lets everything go where it is, without interrupting what runs.
+It is one process for all containers, because tracing belongs to one thread, and one of its own, because another
+thread's waitpid(-1) would take the stops. Here waitid(P_ALL) is right: all that it can see is traced. At the end of
+file of its socket it thaws what it has frozen and ends; the kernel then lets everything go where it is, without
+interrupting what runs.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import select
 import signal
-import sys
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Final, NoReturn
+from typing import Final
 
 from msgspec import Struct
 
@@ -33,8 +32,9 @@ from bento.drivers.tracer.messages import (
     pack,
     request_of,
 )  # fmt: skip
+from bento.drivers.tracer.seizing import Refused, check_transparency, look_at, seize
 from bento.drivers.tracer.stops import Stops
-from bento.drivers.tracer.tracee import Refused, Tracee, check_transparency, look_at, seize
+from bento.drivers.tracer.tracee import Tracee
 from bento.kernel import ptrace
 
 _ANSWER_LIMIT_S: Final = 0.02
@@ -221,8 +221,7 @@ class Tracer:
             if tracee.job != job or tracee.has_let_go:
                 raise Refused("it is traced for another job" if tracee.job != job else "it is being let go")
             if hold_exit and not tracee.hold_exit:
-                tracee.hold_exit = True
-                tracee.interrupt()  # options are set at a stop
+                tracee.hold_at_exit()
             return tracee
         status = look_at(pid, start_ticks)
         check_transparency(status)
@@ -246,6 +245,8 @@ class Tracer:
             if waiting.is_due(self._stops.processes):
                 self._waiting.remove(waiting)
                 answer: Answer = waiting.answer
+                for tracee in waiting.tracees:
+                    self._stops.prune(tracee)
                 if isinstance(answer, Released):
                     left = (t.pid for t in waiting.tracees if self._stops.processes.get(t.pid) is t)
                     answer = Released(job=answer.job, unfinished=tuple(left))
@@ -264,36 +265,3 @@ class Tracer:
             return
         except (BrokenPipeError, ConnectionResetError):
             self._outbox.clear()  # the end of file is seen in the next turn
-
-
-def be_tracer(socket_fd: int) -> NoReturn:
-    """Be the tracer process, from a fork of a process with one thread, or as a program. Never returns."""
-    try:
-        gc.freeze()  # what a fork has inherited is not walked through: each page touched would be copied
-        with suppress(PermissionError):  # it leads one already: it was spawned so
-            os.setsid()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        # At once: a lock of the engine (flock) lasts as long as any copy of its descriptor.
-        os.dup2(socket_fd, 3, inheritable=False)
-        os.closerange(4, 1 << 30)
-        null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        for fd in (0, 1, 2):
-            os.dup2(null_fd, fd)
-        os.close(null_fd)
-        os.chdir("/")  # holds no mount
-        tracer = Tracer(3)
-        try:
-            tracer.serve()
-        except BaseException as error:
-            tracer.tell_crash(error)
-            raise
-    finally:
-        os._exit(0)
-
-
-if __name__ == "__main__":
-    be_tracer(int(sys.argv[1]))
