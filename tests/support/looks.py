@@ -22,6 +22,8 @@ def proc(pid: int, disposition: Disposition, name: str = "prog", *, under: int =
     more.setdefault("start_ticks", 7)
     more.setdefault("is_main", under == 0)
     more.setdefault("is_namespace_init", more["is_main"])
+    threads = more["evidence"].threads if more.get("evidence") else ()
+    more.setdefault("is_waiting", [one.call for one in threads] in (["wait4"], ["waitid"]))
     return Process(pid=pid, ppid=under, comm=name, disposition=disposition, **more)
 
 

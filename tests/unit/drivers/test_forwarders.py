@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bento.stop.forwarders import kills_group
+from bento.drivers.processes.forwarders import kills_group
 
 
 @pytest.mark.parametrize(
