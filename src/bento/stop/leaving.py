@@ -78,8 +78,14 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
         return look_again(state, LOOK_S, now_s), (), None
     if not is_at_exit:
         return state, (), KillCause.LEFT_BEHIND
-    state, actions = holding.release_init(state)
+    state, actions = release(state, now_s)
     return state, actions, None
+
+
+def release(state: StopState, now_s: float) -> tuple[StopState, tuple[Action, ...]]:
+    """Let PID 1 end, and look whether it has."""
+    state, actions = holding.release_init(state)
+    return look_again(state, LOOK_S, now_s), actions
 
 
 def would_go_on(state: StopState, tree: Tree, process: Process) -> bool:

@@ -17,6 +17,7 @@ SIGKILL_STATUS = 128 + SIGKILL
 
 
 _RECEIVED = frozenset({"handled", "blocked", "waiting"})
+_NOT_RECEIVED = frozenset({Disposition.IGNORED, Disposition.DROPPED})
 _SIGHUP = 1
 
 
@@ -183,7 +184,7 @@ def _killed(state: StopState) -> Judgement:
     if asking.is_in_charge(state) and state.init_requests:
         cause = f"{who} was asked by method {state.method} ({describe(state.method)}) and was {after}"
         return Judgement(Verdict.KILLED, cause, "give it more time (stop -t), or name another --stop-method")
-    if main is None or main.key in state.told:
+    if main is None or (main.key in state.told and main.disposition not in _NOT_RECEIVED):
         if state.watch.main and state.watch.main.is_pending:
             cause = f"{who} blocks {name} and does not read it; {after}"
             return Judgement(Verdict.KILLED, cause, _handler_advice(name))
