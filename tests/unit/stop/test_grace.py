@@ -33,9 +33,7 @@ def test_s13_a_pid_1_that_receives_the_signal_is_signalled_alone_and_at_once():
 def test_s13a_before_it_is_signalled_the_tracer_watches_it_where_something_else_receives_the_signal():
     stop = Stop()
     plain = proc(1, HANDLED, "web")
-    stop.look(plain, proc(2, HANDLED, under=1))
-    assert stop.actions == (Look(examine=True),)
-    assert stop.look(MAIN, OTHER) == []
+    assert stop.look(plain, proc(2, HANDLED, under=1)) == []
     assert stop.actions == (WatchInit(holds_exit=True),)
     assert stop.look(MAIN, OTHER) == []  # it has not answered yet
     assert stop.give(Traced()) == (Persist(), SendSignal(1, 7, 15, False))
@@ -100,8 +98,6 @@ def test_s11_a_frozen_container_is_thawed_when_its_signal_is_pending():
     assert stop.look(proc(1, HANDLED), is_frozen=True) == [1]
     assert stop.actions[-1] == Thaw()
     stop = Stop()
-    stop.look(proc(1, HANDLED), proc(2, HANDLED, under=1), is_frozen=True)
-    assert stop.actions == (Look(examine=True),)
     stop.look(MAIN, OTHER, is_frozen=True)
     assert stop.actions == (WatchInit(holds_exit=True),)
     assert stop.give(Traced()) == (Persist(), SendSignal(1, 7, 15, False), Thaw())
