@@ -155,6 +155,10 @@ def test_s00_a_shell_above_the_next_one_is_held_first_and_not_when_it_is_at_work
     stop = held(main, web, busy, other)
     assert stop.look(main, web, busy, other) == [2]
     assert stop.look_until(7.0, main, busy, other) == []
+    stop = held(main, web, busy, other)
+    assert stop.look(main, web, busy, other) == [2]
+    assert stop.look_until(7.0, main, web, busy, other) == []  # its share is over, and nothing else may be told
+    assert stop.state.phase is Phase.GRACE
 
 
 def test_s16_exec_sessions_come_last_and_for_their_sake_nothing_is_held():
