@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bento.model.stop import Occasion, OnDeaf, Scope, StopRequest
-from bento.stop.states import Phase
+from bento.stop.states import KillCause, Phase
 
 from support.sim import Does, Driver, World
 from support.trees import ages, busy, sessions, trees
@@ -118,4 +118,6 @@ def test_s00_also_with_a_tracer_that_does_not_what_it_should(tree, age_s, grace_
     main = world.main
     if plain.world.main.ended == "own" and plain.world.main.ended_s < 1000.0 + grace_s * 0.7 - LATE_S:
         assert main.ended in ("own", "killed"), world.history
-        assert main.ended == "own" or auto.state.kill_cause.value in ("default-action", "wrapped"), world.history
+        assert main.ended == "own" or auto.state.kill_cause in (KillCause.DEFAULT_ACTION, KillCause.WRAPPED), (
+            world.history
+        )

@@ -34,7 +34,7 @@ def shown(*processes, age_s: float = 100.0, **request) -> Stop:
     """Two looks at the same processes, far enough apart to decide."""
     stop = Stop(StopRequest(**request), age_s=age_s)
     stop.look(*[proc_without(one) for one in processes])
-    assert stop.actions == (Look(examine=True),)
+    assert stop.did(Look(examine=True))
     stop.look(*processes)
     stop.look(*processes, after_s=0.015)
     return stop
@@ -86,7 +86,7 @@ def test_s00_when_one_of_them_cannot_be_held_nothing_below_is_signalled():
 def test_s13_a_step_of_a_loop_is_not_what_it_waits_for():
     young = proc(2, HANDLED, "step", under=1, evidence=runs(), age_s=0.1)
     stop = shown(SHELL, young)
-    assert stop.actions == ()
+    assert stop.did()
     assert stop.state.phase is Phase.GRACE
 
 
@@ -336,7 +336,7 @@ def test_s14_a_handler_that_appears_in_time_gets_the_signal_once():
 def test_s14_while_the_tracer_has_not_answered_nothing_is_decided():
     stop = shown(SHELL, WEB)
     assert stop.look(SHELL, WEB, after_s=0.02) == []
-    assert stop.actions == ()
+    assert stop.did()
 
 
 def test_s13_a_guest_that_only_waits_is_ended_with_all_that_was_held_below_it():
