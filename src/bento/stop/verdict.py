@@ -46,7 +46,7 @@ def judge(state: StopState, *, exit_code: int | None, oom_kills: int, ends: tupl
     if cut:
         return Judgement(
             Verdict.CUT_SHORT,
-            f"PID 1 ended, and the kernel ended {_names([end.comm for end in cut])} with it in the middle",
+            f"PID 1 ended, and with it, or by the loss of its terminal, {_names([end.comm for end in cut])} in the middle",
             "have the main process wait for what it starts",
         )
     by_default = any(one.occasion is Occasion.DEFAULT_ACTION for one in state.signalled)
