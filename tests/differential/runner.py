@@ -435,6 +435,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _end_in_order(number: int, frame: object) -> None:
+    """End as Ctrl-C does, so that the containers are removed; a second signal must not interrupt that."""
+    for other in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(other, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def _has_scope() -> bool:
     helped = subprocess.run(
         [sys.executable, "-m", "bento", "stop", "--help"], capture_output=True, text=True, check=True
@@ -463,8 +470,8 @@ def main(words: Sequence[str] | None = None) -> int:
             print(f"left out: {workload.name} needs {', '.join(workload.missing)}", file=sys.stderr)
     workloads = [workload for workload in workloads if not workload.missing]
     reaper.run_under_reaper()
-    # SIGTERM is an end in order, as Ctrl-C is: the containers are removed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end_in_order)
     session = Path(tempfile.mkdtemp(prefix="bt-", dir=scratch.writable_by_overlay()))
     base = session / "t0"
     base.mkdir()

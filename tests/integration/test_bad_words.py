@@ -71,7 +71,8 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "kill": {"-s": SIGNALS, "--signal": ("NOPE",)},
     "create": {option: values[:2] for option, values in HOOKS.items()} | {
         "--stop-signal": SIGNALS[:2], "--stop-timeout": SECONDS[:2], "--stop-method": ("nope", "", "exec"),
-        "--stop-scope": A_CHOICE, "--stop-wrapper": A_CHOICE, "--stop-deaf": A_CHOICE, "--stop-exit-hold": NO_SECONDS[:2],
+        "--stop-scope": A_CHOICE, "--stop-wrapper": A_CHOICE, "--stop-deaf": A_CHOICE,
+        "--stop-exit-hold": ("soon", "-1"),
         "--stop-last-call": ("soon", "-1"), "--stop-start-window": ("soon", "-1"), "--stop-last-call-all": SWITCH,
         "--stop-last-call-all=true": SWITCH, "--stop-last-call-all=false": SWITCH,
         "--stop-command": COMMANDS, "--system": SWITCH, "--init": SWITCH, "--rm": SWITCH,

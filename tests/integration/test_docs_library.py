@@ -23,6 +23,6 @@ def test_example_of_the_library_page_runs(roots: Roots, capsys: pytest.CaptureFi
 
     lines = capsys.readouterr().out.splitlines()
     assert verdict == "forwarded"
-    assert lines[0] == "forwarded: sh does not pass signals on; tail was told instead"
+    assert lines[0] == "forwarded: sh does not pass signals on; tail was signalled instead, and sh went no further"
     assert [line.split()[0] for line in lines[1:3]] == ["sh", "tail"]
     assert lines[-1].endswith("is already stopped")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from support.cli import BentoCli
-from support.workload import MARKER, ONE_RUNTIME, Share, run_script
+from support.workload import MARKER, ONE_RUNTIME, POLITE, PYTHON, Share, run_script
 
 
 def test_s23_the_last_stop_is_drawn(bento: BentoCli, share: Share) -> None:
@@ -22,7 +22,7 @@ def test_s23_the_last_stop_is_drawn(bento: BentoCli, share: Share) -> None:
         "signal",
         "processes",
         "python3",
-        "told at",
+        "signalled at",
         "exit status 3",
     ):
         assert part in text
@@ -31,6 +31,31 @@ def test_s23_the_last_stop_is_drawn(bento: BentoCli, share: Share) -> None:
     assert len({len(line.split("█")[0]) >= 18 for line in drawn}) == 1  # on one axis
     hooks = next(line for line in drawn if line.strip().startswith("hooks"))
     assert hooks.count("█") > 3
+
+
+@ONE_RUNTIME
+def test_s13_what_was_held_is_drawn(bento: BentoCli) -> None:
+    bento.run("--name", "w", "host", "/bin/sh", "-c", f"{PYTHON} -c '{POLITE}'; true")
+    bento.wait_for_log("w", "ready")
+    bento("stop", "w")
+    lines = bento("report", "w", env={"PYTHONIOENCODING": "utf-8"}).stdout.splitlines()
+    drawn = next(line for line in lines if " sh " in line and "▒" in line)
+    assert "killed by Bento; not signalled, held from " in drawn
+    held = lines[lines.index("held") + 1 :]
+    assert held[0].endswith(" sh: it only waits for what is signalled")
+
+
+@ONE_RUNTIME
+def test_s13a_the_exit_hold_is_drawn(bento: BentoCli) -> None:
+    bento.run("--name", "w", "host", "/bin/sh", "-c", f"trap 'exit 0' TERM; {PYTHON} -c '{POLITE}' & wait")
+    bento.wait_for_log("w", "ready")
+    bento("stop", "w")
+    text = bento("report", "w", env={"PYTHONIOENCODING": "ascii"}).stdout
+    lines = text.splitlines()
+    assert any(line.strip().startswith("exit hold") for line in lines)
+    drawn = next(line for line in lines if " sh " in line and "=" in line)
+    assert ", held at its exit from " in drawn
+    assert "held" not in lines
 
 
 @ONE_RUNTIME

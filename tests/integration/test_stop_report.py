@@ -221,13 +221,15 @@ def test_s23_report_tells_phases_tellings_and_how_each_process_ended(bento: Bent
     assert starts == sorted(starts)
     assert all(phase["duration_s"] >= 0 for phase in report["phases"])
     told = report["signalled"][0]
-    assert (told["comm"], told["hears"], told["wave"]) == ("python3", "handled", 1)
+    assert (told["comm"], told["receives"], told["occasion"]) == ("python3", "handled", "program")
+    assert [(one["comm"], one["why"]) for one in report["held"]] == [("sh", "it only waits for what is signalled")]
+    assert report["is_graceful"]
     ends = {end["comm"]: (end["how"], end["code"]) for end in report["processes"]}
     assert set(ends) == {"sh", "python3", "sleep"}
     if ends["python3"][0] != "unknown":  # Linux 6.15: every process's exit status is read from its pidfd
-        assert ends["sh"] == ("exited", 5)
+        assert ends["sh"] == ("killed-by-us", 9)  # it was held, and went no further
         assert ends["python3"] == ("exited", 0)
-        assert ends["sleep"] in (("killed-with-pid-1", 9), ("signalled", 15))
+        assert ends["sleep"] == ("killed-with-pid-1", 9)
     assert report["errors"] == []
 
 
@@ -328,4 +330,5 @@ def test_s23_person_at_a_terminal_gets_a_line_on_stderr(bento: BentoCli) -> None
 def test_s23_json_has_the_report_and_goes_through_a_parser(bento: BentoCli) -> None:
     run_polite(bento)
     reports = json.loads(bento("stop", "--format", "json", "w").stdout)
-    assert reports == [{"name": "w", "report": bento.inspect("w")["Stop"], "error": None}]
+    container = bento.inspect("w")
+    assert reports == [{"id": container["Id"], "name": "w", "report": container["Stop"], "error": None}]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from bento.drivers.processes.fake import BOOT_ID, FakeProcess, FakeProcesses
 from bento.drivers.runtime.fake import FakeRuntime
 from bento.drivers.state.memory import MemoryStore
 from bento.drivers.storage.memory import MemoryStorage
+from bento.drivers.tracer.base import Held, Key, Watched
+from bento.drivers.tracer.fake import FakeTracer
 from bento.drivers.volume.local import LocalVolumes
 from bento.engine.parts import Parts
 from bento.errors import BentoError
@@ -22,6 +24,7 @@ from bento.locks import ContainerLocks
 from bento.model.container import Container, ContainerSpec, ProcessIdentity, Run, Status
 from bento.model.network import Connection
 from bento.model.stop import NOTHING_SAID
+from bento.model.waits import Descriptor, Evidence, ThreadWait
 from bento.stop.process import Disposition
 
 
@@ -71,6 +74,27 @@ class InstantRuntime(FakeRuntime):
         return self.refusals.pop(0) if self.refusals else ""
 
 
+class ReadyTracer(FakeTracer):
+    """A tracer that holds and watches at once whatever it is asked to."""
+
+    def watch(self, job: int, pid: int, start_ticks: int, **more: Any) -> None:
+        super().watch(job, pid, start_ticks, **more)
+        self.inject(Watched(job=job, pid=pid))
+
+    def hold(self, job: int, keys: Iterable[Key]) -> None:
+        held = tuple(keys)
+        super().hold(job, held)
+        self.inject(Held(job=job, held=held))
+
+
+WAITS = Evidence(threads=(ThreadWait(tid=1, state="S", call="wait4", child=0),))
+"""Of a process that waits for any child."""
+SLEEPS = Evidence(threads=(ThreadWait(tid=1, state="S", call="clock_nanosleep", timeout_s=600.0),))
+
+
+LISTENS = Evidence(threads=(ThreadWait(tid=1, state="S", call="accept4", fds=(Descriptor("listen"),)),), listening=1)
+
+
 class FakeParts(Parts):
     """Drivers of an engine that lives in one test."""
 
@@ -95,8 +119,13 @@ class FakeParts(Parts):
         self.log_max_bytes = 0
         self.helper_argv = ("/nonexistent",)
         self.fake_runtime = InstantRuntime()
+        self.tracers: list[ReadyTracer] = []
         self.detached: list[tuple[str, ...]] = []
         self._numbers = iter(range(1, 100))
+
+    def tracer(self) -> ReadyTracer:
+        self.tracers.append(ReadyTracer())
+        return self.tracers[-1]
 
     def runtime(self, name: str) -> FakeRuntime:
         return self.fake_runtime

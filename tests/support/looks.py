@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from bento.model.stop import StopRequest
+from bento.model.waits import Descriptor, Evidence, Kind, ThreadWait
 from bento.stop import machine
 from bento.stop.actions import Action, SendSignal
 from bento.stop.inputs import Input, Looked, TimerFired
@@ -17,7 +20,43 @@ def proc(pid: int, disposition: Disposition, name: str = "prog", *, under: int =
     """A process; ``under`` is its parent, and none makes it PID 1."""
     more.setdefault("argv", (name,))
     more.setdefault("start_ticks", 7)
-    return Process(pid=pid, ppid=under, comm=name, disposition=disposition, is_main=under == 0, **more)
+    more.setdefault("is_main", under == 0)
+    more.setdefault("is_namespace_init", more["is_main"])
+    threads = more["evidence"].threads if more.get("evidence") else ()
+    more.setdefault("is_waiting", [one.call for one in threads] in (["wait4"], ["waitid"]))
+    return Process(pid=pid, ppid=under, comm=name, disposition=disposition, **more)
+
+
+def thread(call: str = "", **more) -> Evidence:
+    """One thread in a system call; without one it runs."""
+    more.setdefault("state", "S" if call else "R")
+    return Evidence(threads=(ThreadWait(tid=1, call=call, **more),))
+
+
+def runs() -> Evidence:
+    return thread()
+
+
+def waits(child: int | None = 0) -> Evidence:
+    """It waits for a child, 0: for any."""
+    return thread("wait4", child=child)
+
+
+def sleeps(seconds: float = 1e5) -> Evidence:
+    return thread("clock_nanosleep", timeout_s=seconds)
+
+
+def pauses() -> Evidence:
+    return thread("pause")
+
+
+def polls(kind: Kind = "socket") -> Evidence:
+    return thread("epoll_wait", fds=(Descriptor(kind),))
+
+
+def serves(*, connected: int = 0) -> Evidence:
+    """A listener; at rest when nothing is connected to it."""
+    return replace(polls("listen"), listening=1, connected=connected)
 
 
 class Stop:
@@ -38,7 +77,7 @@ class Stop:
         return self.actions
 
     def look(self, *processes: Process, after_s: float = 0.0, is_frozen: bool = False) -> list[int]:
-        """Feed a look; return the pids that are told because of it."""
+        """Feed a look; return the pids that are signalled because of it."""
         self.give(Looked(processes, is_frozen), after_s=after_s)
         return self.told_now
 
@@ -47,7 +86,7 @@ class Stop:
         return [action.pid for action in self.actions if isinstance(action, SendSignal)]
 
     def look_until(self, at_s: float, *processes: Process) -> list[int]:
-        """Show the same at every look that is asked for until then; return who is told. Other timers fire too."""
+        """Show the same at every look that is asked for until then; return which are signalled. Other timers fire."""
         told: list[int] = self.look(*processes) if self.state.phase is Phase.REQUESTED else []
         while self.state.phase not in FINAL:
             timer = machine.next_timer(self.state)

@@ -99,6 +99,7 @@ class Driver:
         self.deadlines: list[float | None] = []
         self.asks: list[str] = []  # delivered
         self.stuck_reports = 0
+        self.has_lost_tracer = False
         self.crashed_before: list[Action] = []
         self._journal: bytes | None = None
         self._queue: deque[Input] = deque()
@@ -270,6 +271,7 @@ class Driver:
     def _come_back(self) -> None:
         """Another process finds the record, and goes on from its journal. The tracer ends with its client."""
         self._queue.clear()
+        self.has_lost_tracer = self.has_lost_tracer or self.world.tracer.is_used
         self.world.tracer.die(tells=False)
         self.world.tracer.dies_before = None
         self._watched.clear()

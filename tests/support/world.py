@@ -538,6 +538,11 @@ class Tracer:
         """Whether anything does not run because of it."""
         return self._has_frozen or any(proc.is_held or proc.is_at_exit for proc in self.world.alive())
 
+    @property
+    def is_used(self) -> bool:
+        """Whether it watches or holds anything."""
+        return self._holds_exit or bool(self._noting) or self.is_holding
+
     def keeps_exit(self) -> bool:
         return self._holds_exit
 

@@ -10,7 +10,7 @@ from bento.stop.signalling import SESSION_SIGNAL as SIGNAL
 from bento.stop.tree import entered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
     from pathlib import Path
 
     from bento.stop.process import Process
@@ -20,14 +20,15 @@ _HELPERS = ("hook.pid", "asked.pid")
 
 
 def look_at(
-    look: Callable[[int], tuple[Process, ...]], number: int, *, helpers: Collection[int] = ()
+    look: Callable[[int], tuple[Process, ...]], number: int, *, run_dir: Path | None = None
 ) -> tuple[Process, ...]:
     """Return what ``look`` shows, exec sessions with what *their* signal would do to them.
 
-    ``helpers``: pids that a stop has brought in itself; they are no exec sessions.
+    ``run_dir``: of a container that is being stopped. What a stop has brought in itself is no exec session.
     """
     processes = look(number)
-    if helpers:
+    if run_dir is not None and any(process.is_entered for process in processes):
+        helpers = helpers_of(run_dir)
         processes = tuple(replace(one, is_entered=False) if one.pid in helpers else one for one in processes)
     sessions = entered(processes)
     if not sessions or number == SIGNAL:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bento import clock
 from bento.engine import exec_sessions
 from bento.engine.adopt import may_live
-from bento.engine.looking import helpers_of, look_at
+from bento.engine.looking import look_at
 from bento.engine.report import Endings, exit_code_from
 from bento.engine.sending import Sending
 from bento.stop.actions import SendSignal
@@ -47,6 +47,7 @@ class Members:
         self.processes = parts.processes_for(container)
         self.main_fd: int | None = None
         self._parts, self._run, self._container_id = parts, run, container.id
+        self._run_dir = parts.run_dir(container.id)
         self._watch, self._unwatch, self._feed, self._look_again = watch, unwatch, feed, look_again
         self._fds: dict[Key, int] = {}
         self._told: set[int] = set()
@@ -84,9 +85,8 @@ class Members:
         ``tracer``: a process of Bento's own, whose hand on a process changes nothing. ``examine``: also what each
         thread waits for.
         """
-        helpers = helpers_of(self._parts.run_dir(self._container_id))
         look = self.processes.look
-        processes = look_at(lambda number: look(self._run, number, tracer=tracer), signal, helpers=helpers)
+        processes = look_at(lambda number: look(self._run, number, tracer=tracer), signal, run_dir=self._run_dir)
         if examine:
             processes = self.processes.examine(self._run, processes, tracer=tracer, memory=self._memory)
         if self._may_leave_rest and not processes and self.is_gone():

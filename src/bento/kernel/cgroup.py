@@ -8,6 +8,7 @@ Every call is short; all treat a cgroup that is gone as empty.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import signal
 import time
@@ -316,6 +317,7 @@ def _memberships(membership: str) -> Iterator[tuple[str, str]]:
             yield name, path
 
 
+@functools.lru_cache(4096)
 def _is_root(path: str) -> bool:
     try:
         return os.stat(path).st_dev != os.stat(f"{path}/..").st_dev

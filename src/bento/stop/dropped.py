@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from bento.model.stop import Occasion, OnDeaf, OnWrapper
 from bento.model.waits import Evidence
 from bento.stop import holding, watching
+from bento.stop.actions import Look
 from bento.stop.process import Disposition, Key, Process
-from bento.stop.signalling import Outcome, left_s, look, look_again, note, signal
+from bento.stop.signalling import Outcome, left_s, look_again, note, signal
 from bento.stop.states import Hold, KillCause, StopState, Wrapped
 from bento.stop.tree import Tree, named
 from bento.stop.wake import NEVER, container_wake, is_at_rest, process_wake
@@ -38,7 +39,7 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
     if main is None or state.hold.asked:
         return look_again(state, LOOK_YOUNG_S, now_s), (), None
     if main.evidence is None:  # a look of another kind; the next one has what is needed
-        return state, (look(state),), None
+        return state, (Look(examine=True),), None
     if state.wrapped.is_begun:
         return _go_on(state, tree, processes, now_s)
     is_told = main.key in state.told  # it has taken the signal and lives on: what is below it is left to it
@@ -231,8 +232,7 @@ def _why_ended(state: StopState, processes: tuple[Process, ...], now_s: float) -
     """Return why the default action is carried out now (rule S14); "" while it is not."""
     tree, request = Tree(processes), state.request
     main = tree.main()
-    is_left_alone = request.on_deaf is OnDeaf.WAIT or state.deadline_s is None
-    if main is None or main.disposition is not Disposition.DROPPED or is_left_alone:
+    if main is None or not _may_be_ended(state, processes):
         return ""
     is_young = now_s - state.born_s < request.start_window_s
     if request.on_deaf is OnDeaf.END:
@@ -246,6 +246,13 @@ def _why_ended(state: StopState, processes: tuple[Process, ...], now_s: float) -
     if is_young or not is_quiet or not all(_is_resting(process, limit_s) for process in processes):
         return ""
     return f"a listener at rest, without CPU time for {REST_S:g} s: {_words(processes)}"
+
+
+def _may_be_ended(state: StopState, processes: tuple[Process, ...]) -> bool:
+    """Whether PID 1 may be ended before the deadline: it does not ignore the signal, and the caller lets it."""
+    main = Tree(processes).main()
+    is_left_alone = state.request.on_deaf is OnDeaf.WAIT or state.deadline_s is None
+    return main is not None and main.disposition is Disposition.DROPPED and not is_left_alone
 
 
 def _is_still(state: StopState, processes: tuple[Process, ...], now_s: float) -> bool:
@@ -275,7 +282,7 @@ def _words(processes: tuple[Process, ...]) -> str:
 def _pause_s(state: StopState, processes: tuple[Process, ...], now_s: float) -> float:
     """Return when to look again: soon where two looks decide, else as its age has it."""
     limit_s = left_s(state, now_s)
-    if all(is_passive(process, limit_s) for process in processes):
+    if _may_be_ended(state, processes) and all(is_passive(process, limit_s) for process in processes):
         return LOOK_SOON_S
     is_young = now_s - state.born_s < state.request.start_window_s
     first_s = LOOK_YOUNG_S if is_young else LOOK_LATER_S

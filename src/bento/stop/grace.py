@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from bento.model.stop import Occasion, Scope
 from bento.stop import dropped, last_call, leaving, noting, watching
-from bento.stop.actions import Action, Look, Thaw, WatchInit
+from bento.stop.actions import Action, Thaw, WatchInit
 from bento.stop.holding import limit_s
 from bento.stop.inputs import Looked
 from bento.stop.process import Disposition, Process
@@ -103,8 +103,6 @@ def _is_unsure(state: StopState, main: Process, now_s: float) -> bool:
 def _begin(state: StopState, main: Process, processes: tuple[Process, ...], now_s: float) -> Outcome:
     """Signal PID 1; where something could be lost with it, or hangs on its child, have the tracer watch it first."""
     if len(processes) > 1 and state.hold.trace is Trace.NONE:
-        if not _is_examined(processes):
-            return state, (Look(examine=True),), None
         state, actions = _watch_init(state, main, processes, now_s)
         if actions:
             return state, actions, None

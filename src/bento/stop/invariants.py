@@ -16,7 +16,7 @@ from bento.stop.actions import (
     SendSignal,
     Thaw,
 )
-from bento.stop.inputs import DeadlineMoved, Input, Looked, MainExited, TracerLost
+from bento.stop.inputs import DeadlineMoved, HeldBack, Input, Looked, MainExited, Resumed, TracerLost
 from bento.stop.states import FINAL, MOVES, Hold, Phase, StopState, Timer, Trace
 
 
@@ -70,7 +70,7 @@ def _check_holds(before: StopState, event: Input, after: StopState, actions: tup
         assert lets_go, "PID 1 is killed at its exit"
         assert lets_go[0] < kills[0], "PID 1 is killed at its exit"
     if _is_holding(before.hold) and not _is_holding(after.hold):
-        assert lets_go or isinstance(event, TracerLost) or after.notes != before.notes, "held, and forgotten"
+        assert lets_go or isinstance(event, (TracerLost, Resumed, HeldBack)), "held, and forgotten"
     if after.phase is not Phase.GRACE:
         assert not _is_holding(after.hold), "held outside the grace"
     if after.hold.at_exit_s is not None:  # then PID 1 is let go at some time

@@ -60,7 +60,7 @@ def _is_untold(state: StopState, process: Process) -> bool:
 
 def _may_act(state: StopState, tree: Tree, above: Process, process: Process, limit_s: float) -> bool:
     """Whether a process above may still tell this one, or goes on to its next command when this one ends."""
-    if above.key in state.hold.held:
+    if above.key in state.hold.held or (above.is_main and state.hold.at_exit_s is not None):
         return False
     if above.disposition.receives:
         return above.evidence is None or not is_passive(above, limit_s)

@@ -27,7 +27,7 @@ from bento.stop.wrapping import not_held_above
 IDLE_S: Final = 0.5
 """A process that may have been told by PID 1 gets the signal from Bento after so long without running."""
 GIVEN_UP_S: Final = 1.0
-"""A process that was signalled, has not run for so long and can be woken by no timer, peer or disk is not waited for."""
+"""What was signalled, has not run for so long and can be woken by no timer, peer or disk, is not waited for."""
 LOOK_S: Final = 0.1
 _INPUTS: Final = frozenset({"tty", "pipe"})
 NO_DEADLINE_HOLD_S: Final = 10.0
@@ -74,12 +74,18 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
         occasion = Occasion.EXIT_HOLD if is_at_exit else Occasion.LEFT_BEHIND
         state, actions, _ = signal(state, due, occasion, now_s)
         return look_again(state, LOOK_S, now_s), actions, None
-    if any(not _is_given_up(state, process, now_s) for process in receivers):
+    if any(not _is_given_up(state, tree, process, now_s) for process in receivers):
         return look_again(state, LOOK_S, now_s), (), None
     if not is_at_exit:
         return state, (), KillCause.LEFT_BEHIND
-    state, actions = holding.release_init(state)
+    state, actions = release(state, now_s)
     return state, actions, None
+
+
+def release(state: StopState, now_s: float) -> tuple[StopState, tuple[Action, ...]]:
+    """Let PID 1 end, and look whether it has."""
+    state, actions = holding.release_init(state)
+    return look_again(state, LOOK_S, now_s), actions
 
 
 def would_go_on(state: StopState, tree: Tree, process: Process) -> bool:
@@ -104,13 +110,18 @@ def _is_due(state: StopState, process: Process, now_s: float) -> bool:
     return now_s - since_s >= IDLE_S
 
 
-def _is_given_up(state: StopState, process: Process, now_s: float) -> bool:
-    """Whether a process that was signalled only waits for input, or for nothing, such as a shell at its prompt."""
+def _is_given_up(state: StopState, tree: Tree, process: Process, now_s: float) -> bool:
+    """Whether a process that was signalled only waits for input, or for nothing, such as a shell at its prompt.
+
+    One that waits for a child waits for what that child is at.
+    """
     told_s = watching.told_at_s(state, process.key)
-    if told_s is None or process.evidence is None:
+    if told_s is None:
         return False
-    idle_s = now_s - max(told_s, watching.idle_since_s(state, process.key))
-    return idle_s >= GIVEN_UP_S and _waits_for_input(process, process.evidence)
+    below = tree.below([process.key])
+    group = [process, *(one for one in tree.by_pid.values() if one.key in below)]
+    idle_s = now_s - max(told_s, *(watching.idle_since_s(state, one.key) for one in group))
+    return idle_s >= GIVEN_UP_S and all(one.evidence and _waits_for_input(one, one.evidence) for one in group)
 
 
 def _waits_for_input(process: Process, evidence: Evidence) -> bool:

@@ -208,7 +208,7 @@ def _timer_fired(state: StopState, timer: Timer, now_s: float) -> Result:
             state = replace(state, marks=(*state.marks, Mark("last call", now_s)))
             return state, (look(state),)
         case Timer.EXIT_HOLD:
-            return holding.release_init(state)
+            return leaving.release(state, now_s)
         case Timer.TRACER_LIMIT:  # it may answer yet, or have done it all without an answer
             state, actions = _from_tracer(state, TracerLost("the tracer did not answer"), now_s)
             return state, (LetGo(), *actions)

@@ -28,10 +28,7 @@ def candidates(processes: tuple[Process, ...]) -> tuple[Key, ...]:
     return tuple(
         process.key
         for process in processes
-        if process.disposition.receives
-        and process.evidence is not None
-        and len(process.evidence.threads) == 1
-        and waits_for(tree, process)
+        if process.is_waiting and process.disposition.receives and tree.children(process)
     )
 
 

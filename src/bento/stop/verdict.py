@@ -17,6 +17,7 @@ SIGKILL_STATUS = 128 + SIGKILL
 
 
 _RECEIVED = frozenset({"handled", "blocked", "waiting"})
+_NOT_RECEIVED = frozenset({Disposition.IGNORED, Disposition.DROPPED})
 _SIGHUP = 1
 
 
@@ -183,7 +184,7 @@ def _killed(state: StopState) -> Judgement:
     if asking.is_in_charge(state) and state.init_requests:
         cause = f"{who} was asked by method {state.method} ({describe(state.method)}) and was {after}"
         return Judgement(Verdict.KILLED, cause, "give it more time (stop -t), or name another --stop-method")
-    if main is None or main.key in state.told:
+    if main is None or (main.key in state.told and main.disposition not in _NOT_RECEIVED):
         if state.watch.main and state.watch.main.is_pending:
             cause = f"{who} blocks {name} and does not read it; {after}"
             return Judgement(Verdict.KILLED, cause, _handler_advice(name))
@@ -195,7 +196,11 @@ def _killed(state: StopState) -> Judgement:
     if main.disposition is Disposition.IGNORED:
         remedy = f"have it handle {name}, or use --stop-signal"
         return Judgement(Verdict.KILLED, f"{who} ignores {name}; {after}", remedy)
-    return Judgement(Verdict.KILLED, f"{who} does not hear {name}; {after}", _handler_advice(name))
+    told = [one.comm for one in state.signalled if one.occasion is Occasion.PROGRAM]
+    if told:
+        cause = f"{who} does not pass signals on; {_names(told)} was signalled instead; {who} was {after}"
+        return Judgement(Verdict.KILLED, cause, _exec_form(main))
+    return Judgement(Verdict.KILLED, f"{who} does not receive {name}; {after}", _handler_advice(name))
 
 
 def _has_sent_sigkill(state: StopState) -> bool:
@@ -205,14 +210,14 @@ def _has_sent_sigkill(state: StopState) -> bool:
 
 
 def _told_to_kill() -> Judgement:
-    cause = "the stop signal is SIGKILL: Bento killed it, as no program can hear that signal"
+    cause = "the stop signal is SIGKILL: Bento killed it, which no program can handle"
     return Judgement(Verdict.KILLED, cause, "name a signal that it handles (stop -s, --stop-signal)")
 
 
 def _killed_by_others(oom_kills: int) -> Judgement:
     if oom_kills:
         return Judgement(Verdict.KILLED, "the kernel's OOM killer ended it during the stop", "give it more memory")
-    return Judgement(Verdict.KILLED, "somebody else sent SIGKILL during the stop", "find out who; it was not Bento")
+    return Judgement(Verdict.KILLED, "another process sent SIGKILL during the stop", "find out which; it was not Bento")
 
 
 def _main(state: StopState) -> Process | None:

@@ -5,7 +5,7 @@ import asyncio
 import os
 import signal
 
-from common import PIECES, ready, words
+from common import PIECES, touch, words
 
 (place, seconds), options = words()
 
@@ -28,7 +28,7 @@ async def main():
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
     server = await asyncio.start_unix_server(answer, place)
-    ready(options)
+    touch(options.get("ready"))  # not ready(): the loop has to serve meanwhile
     await told.wait()
     server.close()
     await asyncio.gather(*under_way)

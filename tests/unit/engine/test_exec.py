@@ -229,7 +229,7 @@ def test_s16_what_a_stop_runs_inside_is_no_session(tmp_path):
     (tmp_path / "hook.pid").write_text("nonsense")
     look = lambda number: (proc(1, HANDLED), proc(2, HANDLED, under=99, is_entered=True))  # noqa: E731
     assert helpers_of(tmp_path) == {2}
-    assert [one.is_entered for one in look_at(look, 3, helpers=helpers_of(tmp_path))] == [False, False]
+    assert [one.is_entered for one in look_at(look, 3, run_dir=tmp_path)] == [False, False]
 
 
 def test_a_session_whose_directory_is_being_removed_gets_nothing_new_there(parts):

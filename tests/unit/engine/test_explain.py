@@ -11,10 +11,10 @@ from bento.engine.explain import explain, explain_process
 from bento.engine.request import StopOptions
 from bento.errors import AlreadyStopped, NotFound, WrongState
 from bento.model.container import Status
-from bento.model.stop import Verdict
+from bento.model.stop import OnDeaf, StopRules, Verdict
 from bento.stop.process import Disposition
 
-from support.engine import FakeParts
+from support.engine import LISTENS, SLEEPS, FakeParts
 
 
 @pytest.fixture
@@ -35,9 +35,28 @@ def test_s13_a_container_and_its_pid_1_are_explained_alike(parts):
 
 
 def test_s14_its_age_is_that_of_its_run(parts):
-    parts.add("web", parts.processes.add("server", Disposition.DROPPED), age_s=4.0)
+    main = parts.processes.add("server", Disposition.DROPPED)
+    main.evidence = LISTENS
+    parts.add("web", main, age_s=4.0)
     found = explain(parts, "web", StopOptions())
     assert found.duration_s == pytest.approx(6.05, abs=0.2)
+
+
+def test_s14_what_can_wake_is_read(parts):
+    parts.add("web", parts.processes.add("job", Disposition.DROPPED))
+    found = explain(parts, "web", StopOptions())
+    assert [(one.waits, one.is_resting) for one in found.processes] == [("runs", False)]
+    assert found.unsure[0].startswith("whether job (")
+
+
+def test_s00_the_configuration_is_asked_as_a_stop_would(parts):
+    main = parts.processes.add("sleep", Disposition.DROPPED)
+    main.evidence = SLEEPS
+    parts.add("web", main)
+    assert explain(parts, "web", StopOptions()).verdict is Verdict.DEFAULT_ACTION
+    parts.stop_rules = StopRules(on_deaf=OnDeaf.WAIT)
+    assert explain(parts, "web", StopOptions()).verdict is Verdict.KILLED
+    assert explain_process(parts, main.identity.pid, StopOptions()).verdict is Verdict.KILLED
 
 
 def test_s01_what_does_not_run_is_not_explained(parts):

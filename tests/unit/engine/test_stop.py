@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from bento import clock
 from bento.drivers.storage.base import Holder
+from bento.drivers.tracer.messages import Hold
 from bento.engine import after_exit, reconcile
 from bento.engine.remove import remove
 from bento.engine.request import StopOptions, deadline_of, request_for
@@ -29,14 +30,26 @@ from bento.errors import (
     WrongState,
 )
 from bento.model.container import Container, Exit, RestartPolicy, Status
-from bento.model.stop import AskedBy, OnDeaf, OnPaused, Scope, StopIntent, StopReport, StopRequest, StopRules, Verdict
+from bento.model.stop import (
+    AskedBy,
+    Occasion,
+    OnDeaf,
+    OnPaused,
+    OnWrapper,
+    Scope,
+    StopIntent,
+    StopReport,
+    StopRequest,
+    StopRules,
+    Verdict,
+)
 from bento.stop import cleaning, machine
 from bento.stop.inputs import Looked
 from bento.stop.process import Disposition
 from bento.stop.states import Step, StopState
 from bento.units import NO_LIMIT
 
-from support.engine import FakeParts
+from support.engine import LISTENS, SLEEPS, WAITS, FakeParts
 
 NOW = StopOptions(grace_s=0.0)
 
@@ -237,9 +250,26 @@ def test_s05_what_a_caller_who_joins_asks_of_the_deadline():
 # -- the program's end (S13, S14, S20) ----------------------------------------------------------------
 
 
-def test_s13_the_wrapped_program_is_told_and_the_shell_leaves(parts):
+def test_s13_the_wrapped_program_is_signalled_and_the_shell_held_until_it_is_ended(parts):
     shell = parts.processes.add("sh", Disposition.DROPPED)
     server = parts.processes.add("server", under=shell)
+    shell.evidence, server.evidence = WAITS, LISTENS
+    container = parts.add("web", shell)
+    server.on_signal = lambda number: server.end(3 << 8)
+    assert stop(parts).error is None
+    assert (shell.signals, server.signals) == ([9], [15])
+    report = report_of(parts)
+    assert (report.verdict, report.exit_code) == (Verdict.FORWARDED, 3)
+    assert [one.comm for one in report.held] == ["sh"]
+    assert parts.store.get(container.id).exit.code == 3
+    key = (shell.identity.pid, shell.identity.start_ticks)
+    assert parts.tracers[0].requests[0] == Hold(job=1, keys=(key,))
+
+
+def test_s13_the_shell_may_continue(parts):
+    shell = parts.processes.add("sh", Disposition.DROPPED)
+    server = parts.processes.add("server", under=shell)
+    shell.evidence, server.evidence = WAITS, LISTENS
     container = parts.add("web", shell)
 
     def told(number):
@@ -248,13 +278,15 @@ def test_s13_the_wrapped_program_is_told_and_the_shell_leaves(parts):
         parts.processes.end(shell, 0)
 
     server.on_signal = told
-    assert stop(parts).error is None
+    assert stop(parts, options=StopOptions(on_wrapper=OnWrapper.CONTINUE)).error is None
     assert (shell.signals, server.signals) == ([], [15])
     assert report_of(parts).verdict is Verdict.FORWARDED
+    assert parts.tracers == []
 
 
 def test_s14_a_deaf_program_is_ended_alone(parts):
     main = parts.processes.add("sleep", Disposition.DROPPED)
+    main.evidence = SLEEPS
     parts.add("web", main)
     assert stop(parts).error is None
     assert main.signals == [9]
@@ -804,25 +836,20 @@ def test_s26_outcomes_are_told_as_they_come(parts):
 def test_s23_the_report_says_who_was_told_and_how_everybody_ended(parts):
     shell = parts.processes.add("sh", Disposition.DROPPED)
     server = parts.processes.add("server", under=shell)
-    reader = parts.processes.add("tee", Disposition.DEFAULT, under=shell)
-    container = parts.add("web", shell)
-
-    def told(number):
-        server.end(3 << 8)
-        parts.monitor.write_exit(parts.run_dir(container.id), container.id, 3)
-        parts.processes.end(shell, 3 << 8)
-
-    server.on_signal = told
+    reader = parts.processes.add("sleep", Disposition.DEFAULT, under=shell)
+    shell.evidence, server.evidence, reader.evidence = WAITS, LISTENS, SLEEPS
+    parts.add("web", shell)
+    server.on_signal = lambda number: server.end(3 << 8)
     stop(parts, options=StopOptions(signal=2))
     report = report_of(parts)
     assert (report.signal, report.method, report.disposition) == ("SIGINT", "signal", "dropped")
     assert (report.exit_code, report.grace_s, report.is_slow) == (3, 10.0, False)
-    assert [(telling.comm, telling.wave) for telling in report.signalled] == [("server", 1)]
+    assert [(one.comm, one.occasion) for one in report.signalled] == [("server", Occasion.PROGRAM)]
     ends = {end.pid: (end.comm, end.how, end.code) for end in report.processes}
     assert ends == {
-        shell.identity.pid: ("sh", "exited", 3),
+        shell.identity.pid: ("sh", "killed-by-us", 9),
         server.identity.pid: ("server", "exited", 3),
-        reader.identity.pid: ("tee", "killed-with-pid-1", 9),
+        reader.identity.pid: ("sleep", "killed-with-pid-1", 9),
     }
     names = [phase.name for phase in report.phases]
     assert [names[0], names[-6:]] == ["signal", ["log drain", "runtime", "cgroup", "network", "unmount", "record"]]

@@ -311,7 +311,7 @@ def test_descriptors_of_calls(monkeypatch):
         assert memory.read("poll", 0x1000, 65, 0).fds == (Descriptor("unknown"),)  # too many
         assert memory.read("poll", 0, 0, 0).fds == ()
         assert memory.read("read", 9999).fds == (Descriptor("unknown"),)
-        bits = (1 << reader | 1 << writer).to_bytes(8, "little")
+        bits = (1 << reader | 1 << writer).to_bytes(128, "little")
         memory = Memory(monkeypatch, bits)
         assert memory.read("select", max(reader, writer) + 1, 0x1000, 0, 0x1000).fds == (inside, inside)
         assert memory.read("select", min(reader, writer) + 1, 0x1000).fds == (inside,)

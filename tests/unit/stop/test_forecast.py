@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from bento.model.stop import Hook, OnDeaf, OnPaused, OnWrapper, Scope, StopRequest, Verdict
+from bento.model.stop import Hook, Occasion, OnDeaf, OnPaused, OnWrapper, Scope, StopRequest, Verdict
 from bento.model.waits import Descriptor, Evidence, ThreadWait
 from bento.stop import forecast as forecast_module
 from bento.stop.forecast import Forecast, ProcessForecast, forecast
@@ -160,7 +160,7 @@ def test_s13_a_supervisor_goes_on_when_its_child_has_ended():
 
 def test_s13a_what_a_shell_at_its_exit_waited_for_may_end():
     found = explain(shell(1, HANDLED), proc(2, HANDLED, "web", under=1, evidence=POLLS), proc(3, HANDLED, under=1))
-    assert found.verdict is Verdict.KILLED
+    assert found.verdict is Verdict.LAST_CALL
     assert found.otherwise == "graceful, if the shell is in its wait builtin and runs its trap at once"
 
 
@@ -409,7 +409,7 @@ def test_s13_words_for_every_disposition():
 
 
 def test_s13_every_occasion_has_its_words():
-    assert set(forecast_module._PARTS) == set(forecast_module.Occasion)
+    assert set(forecast_module._PARTS) == set(Occasion)
 
 
 def test_a_circle_of_parents_and_strangers_are_shown_once():

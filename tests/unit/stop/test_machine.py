@@ -7,14 +7,14 @@ import pytest
 
 from bento.model.stop import OnDeaf, StopRequest
 from bento.stop import machine
-from bento.stop.actions import KillAll, KillInit, Look, Persist, ReportStuck, RunStep, SendSignal
+from bento.stop.actions import HoldBack, KillAll, KillInit, LetGo, Look, Persist, ReportStuck, RunStep, SendSignal
 from bento.stop.cleaning import STEP_LIMIT_S
 from bento.stop.inputs import DeadlineMoved, Input, Looked, MainExited, Resumed, SignalledExited, StepDone, TimerFired
 from bento.stop.invariants import check_invariants
-from bento.stop.states import FINAL, MOVES, KillCause, Mark, Phase, Step, StopState, Timer, go
+from bento.stop.states import FINAL, MOVES, Hold, KillCause, Mark, Phase, Step, StopState, Timer, Trace, go
 from bento.units import NO_LIMIT
 
-from support.looks import DEAF, HANDLED, IGNORED, Stop, proc
+from support.looks import DEAF, HANDLED, IGNORED, Stop, pauses, proc
 
 STEPS_WITHOUT_HOOKS = [step for step in Step if step is not Step.HOOKS]
 """Hooks are proved in test_hooking."""
@@ -180,7 +180,7 @@ def test_s07_a_look_after_the_deadline_kills_and_tells_nobody():
 
 def test_next_timer_is_the_one_that_is_due_first():
     stop = telling()
-    assert machine.next_timer(stop.state) == (Timer.LOOK, stop.now_s + 0.05)
+    assert machine.next_timer(stop.state) == (Timer.LOOK, stop.now_s + 0.5)
     assert machine.next_timer(done().state) is None
 
 
@@ -279,8 +279,9 @@ def test_s05_a_join_while_the_only_look_is_on_its_way():
 
 def test_s14_the_default_action_ends_pid_1_alone_and_then_everything():
     stop = asked()
-    stop.look(proc(1, DEAF))
-    stop.look(proc(1, DEAF), after_s=0.051)
+    deaf = proc(1, DEAF, evidence=pauses())
+    stop.look(deaf)
+    stop.look(deaf, after_s=0.051)
     assert stop.actions == (Persist(), KillInit())
     assert set(stop.state.timers) == {Timer.KILL_LIMIT, Timer.KILL_AGAIN}
     assert stop.give(TimerFired(Timer.KILL_AGAIN), after_s=0.1) == (KillAll(),)
@@ -513,7 +514,7 @@ def test_invariants_are_checked_in_earnest():
     state, look = stop.state, Looked(())
     replace = msgspec.structs.replace
     broken = {
-        "telling -> Phase.DONE": replace(state, phase=Phase.DONE),
+        "grace -> Phase.DONE": replace(state, phase=Phase.DONE),
         "without an observed exit": replace(state, phase=Phase.CLEANING, step=Step.MONITOR),
         "dropped": replace(state, deadline_s=None),
         "later": replace(state, deadline_s=1011.0),
@@ -521,11 +522,41 @@ def test_invariants_are_checked_in_earnest():
         "nothing is waited for": replace(state, timers={}),
     }
     for words, after in broken.items():
-        with pytest.raises(AssertionError, match=words if "->" not in words else "TELLING"):
+        with pytest.raises(AssertionError, match=words if "->" not in words else "GRACE"):
             check_invariants(state, look, after, ())
     with pytest.raises(AssertionError, match="frozen"):
         check_invariants(state, Looked((), is_frozen=True), state, ())
-    check_invariants(state, look, state, (SendSignal(1, 1, 15, False),))
+    with pytest.raises(AssertionError, match="before it was written"):
+        check_invariants(state, look, state, (SendSignal(2, 1, 15, False),))
+    with pytest.raises(AssertionError, match="twice"):
+        check_invariants(state, look, state, (Persist(), SendSignal(1, 7, 15, False)))
+    check_invariants(state, look, state, (Persist(), SendSignal(2, 1, 15, False)))
+    frozen = Looked((), is_frozen=True)
+    asked_ = replace(state, hold=Hold(trace=Trace.ASKED, thaws=True))
+    check_invariants(state, frozen, asked_, ())
+    check_invariants(state, frozen, state, (Look(examine=True),))
+
+
+def test_invariants_of_what_is_held_are_checked_in_earnest():
+    stop = telling()
+    replace, look = msgspec.structs.replace, Looked(())
+    state = replace(stop.state, hold=Hold(held=frozenset({(2, 7)}), at_exit_s=1000.0))
+    broken = {
+        "killed at its exit": (replace(state, hold=Hold()), (KillAll(),)),
+        "forgotten": (replace(state, hold=Hold()), ()),
+        "outside the grace": (replace(state, phase=Phase.KILLING), ()),
+        "without an end": (replace(state, timers={Timer.LOOK: 1.0}), ()),
+        "never answer": (state, (Persist(), HoldBack(()))),
+    }
+    for words, (after, actions) in broken.items():
+        with pytest.raises(AssertionError, match=words):
+            check_invariants(state, look, after, actions)
+    with pytest.raises(AssertionError, match="killed at its exit"):
+        check_invariants(state, look, replace(state, hold=Hold()), (KillAll(), LetGo()))
+    asked_ = replace(state, timers=state.timers | {Timer.TRACER_LIMIT: 1.0})
+    with pytest.raises(AssertionError, match="before it was written"):
+        check_invariants(state, look, asked_, (HoldBack(()),))
+    check_invariants(state, Looked((), is_frozen=True), state, ())
 
 
 def test_marks_tell_when_each_phase_began():

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from bento.model.stop import Signalled, StopRequest, Verdict
+from bento.model.stop import Occasion, ProcessEnd, Scope, Signalled, StopRequest, Verdict
 from bento.stop import machine
 from bento.stop.inputs import DeadlineMoved, MainExited, StepDone, TimerFired
 from bento.stop.states import KillCause, Phase, Step, Timer
 from bento.stop.verdict import judge
 
-from support.looks import BLOCKED, DEAF, DEFAULT, HANDLED, IGNORED, WAITING, Stop, proc
+from support.looks import BLOCKED, DEAF, DEFAULT, HANDLED, IGNORED, WAITING, Stop, pauses, proc
 
 
 def ended(*looks, code=0, oom_kills=0, age_s=100.0, **request):
@@ -34,7 +34,7 @@ def killed(*look, then=None, code: int | None = 137, oom_kills=0, **request):
 
 def test_s23_graceful():
     judgement = ended([proc(1, HANDLED)])
-    assert judgement == type(judgement)(Verdict.GRACEFUL, "it was told and ended by itself")
+    assert judgement == type(judgement)(Verdict.GRACEFUL, "it was told and ended by itself", is_graceful=True)
 
 
 def test_s23_graceful_also_when_an_init_was_told():
@@ -46,65 +46,117 @@ def test_s23_it_may_end_before_it_is_told():
     assert ended([proc(1, IGNORED)], code=3).verdict is Verdict.GRACEFUL
 
 
-def test_s23_forwarded_names_who_was_told_and_says_how_to_mend_it():
-    judgement = ended([proc(1, DEAF, "sh"), proc(2, DEFAULT, "sleep", under=1)], code=143)
+def told(main, *others, occasion=Occasion.PROGRAM, code=0, kill_cause=None, ends=(), first=()):
+    """PID 1 and what it has started, these of them signalled; then PID 1 has gone."""
+    stop = Stop()
+    stop.look(main, *others)
+    signalled = tuple(
+        Signalled(pid=one.pid, start_ticks=7, comm=one.comm, at_s=0.1, why="", receives="handled", occasion=occasion)
+        for one in others
+    )
+    watch = replace(stop.state.watch, first=(main, *others, *first))
+    state = replace(stop.state, signalled=stop.state.signalled + signalled, kill_cause=kill_cause, watch=watch)
+    return judge(replace(state, exited_s=stop.now_s), exit_code=code, oom_kills=0, ends=ends)
+
+
+SHELL, RUNNER, WEB = proc(1, DEAF, "sh"), proc(1, DEAF, "runner"), proc(2, HANDLED, "web", under=1)
+
+
+@pytest.mark.parametrize("kill_cause", [None, KillCause.WRAPPED])
+def test_s23_forwarded_names_what_was_signalled_and_says_how_to_mend_it(kill_cause):
+    judgement = told(SHELL, WEB, kill_cause=kill_cause)
     assert judgement.verdict is Verdict.FORWARDED
-    assert judgement.cause == "sh does not pass signals on; sleep was told instead"
+    assert judgement.cause.startswith("sh does not pass signals on; web was signalled instead")
     assert judgement.remedy.startswith("start the program with exec in the script")
-
-
-def test_s23_forwarded_by_something_that_is_no_shell():
-    judgement = ended([proc(1, DEAF, "runner"), proc(2, HANDLED, "web", under=1), proc(3, HANDLED, "web", under=1)])
-    assert judgement.cause == "runner does not pass signals on; web was told instead"
+    assert judgement.is_graceful
+    judgement = told(RUNNER, WEB, proc(3, HANDLED, "web", under=1), kill_cause=kill_cause)
+    assert judgement.cause.startswith("runner does not pass signals on; web was signalled instead")
     assert judgement.remedy == "run with --init, or have it pass signals on"
 
 
-def test_s23_a_trap_that_waits_for_its_child_needs_no_advice():
-    shell, child = proc(1, HANDLED, "bash"), proc(2, HANDLED, "web", under=1)
-    judgement = ended(*[[shell, child]] * 6)
+def test_s23_forwarded_by_the_default_action_is_not_graceful_to_strict():
+    judgement = told(SHELL, WEB, occasion=Occasion.DEFAULT_ACTION, kill_cause=KillCause.WRAPPED)
     assert judgement.verdict is Verdict.FORWARDED
-    assert judgement.remedy == ""
+    assert not judgement.is_graceful
 
 
-def test_s23_last_call():
-    shell, busy, tee = proc(1, DEAF, "sh"), proc(2, HANDLED, "web", under=1), proc(3, DEFAULT, "tee", under=1)
-    stop = Stop()
-    stop.look(shell, busy, tee)
-    stop.look_until(9.0, shell, busy, tee)
-    stop.give(MainExited())
-    judgement = judge(stop.state, exit_code=0, oom_kills=0)
+def test_s23_forwarded_before_any_process_was_seen():
+    state = replace(Stop().state, kill_cause=KillCause.WRAPPED)
+    assert judge(state, exit_code=137, oom_kills=0).cause.startswith("PID 1 does not pass signals on; the program")
+
+
+def test_s23_a_shell_that_runs_its_trap_late_is_graceful_and_gets_advice():
+    judgement = told(proc(1, HANDLED, "bash"), proc(2, DEFAULT, "sleep", under=1), occasion=Occasion.FOREGROUND)
+    assert judgement.verdict is Verdict.GRACEFUL
+    assert judgement.cause == "bash runs its trap only when sleep has ended; sleep was signalled as well"
+    assert judgement.remedy == "start sleep with & in the script, and wait for it"
+
+
+def test_s23_what_was_held_back_for_is_named():
+    judgement = told(proc(1, HANDLED, "web"), WEB, occasion=Occasion.EXIT_HOLD)
+    assert judgement.verdict is Verdict.GRACEFUL
+    assert "web, which it did not wait for, was signalled and ended before it was let go" in judgement.cause
+
+
+@pytest.mark.parametrize("kill_cause", [None, KillCause.WRAPPED])
+def test_s23_last_call(kill_cause):
+    judgement = told(SHELL, WEB, occasion=Occasion.LAST_CALL, kill_cause=kill_cause)
     assert judgement.verdict is Verdict.LAST_CALL
-    assert judgement.cause == "it ended only after the last call had told tee"
     assert judgement.remedy
+    assert not judgement.is_graceful
 
 
-def test_s23_last_call_to_pid_1_itself():
-    init, shell = proc(1, WAITING, "tini"), proc(2, IGNORED, "sh", under=1)
-    busy = proc(3, IGNORED, "web", under=2)
-    stop = Stop()
-    stop.look(init, shell, busy)
-    assert stop.look_until(9.0, init, shell, busy) == [1]
-    stop.give(MainExited())
-    assert "told tini" in judge(stop.state, exit_code=143, oom_kills=0).cause
+def test_s23_what_a_guest_left_behind():
+    guest = proc(1, HANDLED, "web", is_namespace_init=False)
+    judgement = told(guest, WEB, occasion=Occasion.LEFT_BEHIND, kill_cause=KillCause.LEFT_BEHIND)
+    assert judgement == type(judgement)(
+        Verdict.GRACEFUL, "PID 1 ended by itself, and web, which it left behind, after it", is_graceful=True
+    )
+    assert told(guest, kill_cause=KillCause.LEFT_BEHIND).cause == "PID 1 ended by itself"
+
+
+@pytest.mark.parametrize(
+    ("end", "is_cut"),
+    [
+        (ProcessEnd(pid=2, comm="web", how="killed-with-pid-1", receives="handled"), True),
+        (ProcessEnd(pid=2, comm="web", how="signalled", code=1, receives="waiting"), True),
+        (ProcessEnd(pid=2, comm="web", how="signalled", code=15, receives="handled"), False),
+        (ProcessEnd(pid=2, comm="tee", how="killed-with-pid-1", receives="default"), False),
+        (ProcessEnd(pid=1, comm="web", how="killed-with-pid-1", receives="handled"), False),
+    ],
+)
+def test_s23_cut_short_where_a_program_that_receives_the_signal_was_killed_along(end, is_cut):
+    judgement = told(proc(1, HANDLED, "web"), ends=(end,))
+    assert (judgement.verdict is Verdict.CUT_SHORT) is is_cut
+    assert judgement.is_graceful is not is_cut
+    assert ("web" in judgement.cause) is is_cut
 
 
 def test_s14_default_action_of_a_program():
-    judgement = ended([proc(1, DEAF, "sleep")], [proc(1, DEAF, "sleep")], code=137)
+    sleep = proc(1, DEAF, "sleep", evidence=pauses())
+    judgement = ended([sleep], [sleep], code=137)
     assert judgement.verdict is Verdict.DEFAULT_ACTION
     assert judgement.cause.startswith("sleep has no handler for SIGTERM, and as PID 1 the kernel keeps")
     assert judgement.remedy == "run with --init, or install a handler for SIGTERM"
 
 
 def test_s14_default_action_of_a_shell():
-    judgement = ended([proc(1, DEAF, "sh")], [proc(1, DEAF, "sh")], code=137)
-    assert "exec" in judgement.remedy
+    shell = proc(1, DEAF, "sh", evidence=pauses())
+    assert "exec" in ended([shell], [shell], code=137).remedy
 
 
 def test_s12_default_action_of_a_program_that_swallowed_the_signal():
-    looks = [[proc(1, HANDLED, "node")], *[[proc(1, DEAF, "node")]] * 8]
-    judgement = ended(*looks, code=137, signal=2)
+    node = proc(1, DEAF, "node", evidence=pauses())
+    judgement = ended([proc(1, HANDLED, "node")], *[[node]] * 4, code=137, signal=2)
     assert judgement.verdict is Verdict.DEFAULT_ACTION
     assert judgement.cause.startswith("node dropped its handler when SIGINT came")
+
+
+@pytest.mark.parametrize(
+    ("main", "words"), [(proc(1, DEAF, "web"), "does not hear"), (proc(1, IGNORED, "web"), "ignores")]
+)
+def test_s24_the_plain_stop_says_why_its_signal_was_in_vain(main, words):
+    assert f"web {words} SIGTERM" in killed(main, scope=Scope.MAIN).cause
 
 
 def test_s14_default_action_when_nobody_was_seen():

@@ -34,6 +34,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 CGROUP_PREFIX = "bento-"
 """A container's cgroup is named by this and its id, directly below the root: no parent to leak or to race for."""
 _SESSION_ROUNDS = 4
+_WAITS = frozenset({"wait4", "waitid"})
 _RUNS = Evidence(threads=(ThreadWait(tid=0, state="R"),))
 _LOOK_LIMIT = 4096  # processes of one container that a look reads; beyond it a stop relies on the kill
 
@@ -159,6 +160,7 @@ class LinuxProcesses:
             is_pending=bool(status.pending & bit),
             is_halted=status.state == "T",
             is_namespace_init=is_init,
+            is_waiting=status.threads == 1 and proc.syscall_name(pid) in _WAITS,
             kills_group=forwarders.kills_group(argv, lambda name: proc.variable(pid, name)),
             cpu_ticks=status.utime_ticks,
             switches=status.switches if status.threads == 1 else threads.switches(pid),

@@ -1,0 +1,95 @@
+"""Rule S13.3: a shell that has only noted the signal runs its trap when its foreground child ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from bento.model.stop import Occasion
+from bento.stop.actions import Look, SendSignal, WatchInit
+from bento.stop.inputs import SignalNoted, Traced
+
+from support.looks import DEFAULT, HANDLED, IGNORED, WAITING, Stop, polls, proc, runs, serves, sleeps, waits
+
+SHELL = proc(1, HANDLED, "bash", evidence=waits(2))
+
+
+def noted(*others, is_only_noted=True, shell=SHELL) -> Stop:
+    """A stop whose tracer has seen the shell go straight back to its wait."""
+    stop = Stop()
+    stop.look(shell, *others)
+    assert isinstance(stop.actions[0], WatchInit)
+    assert stop.actions[0].noting[0] == shell.key
+    stop.give(Traced())
+    stop.give(SignalNoted(shell.key, is_only_noted))
+    return stop
+
+
+@pytest.mark.parametrize(
+    ("child", "is_told"),
+    [
+        (proc(2, DEFAULT, "sleep", under=1, evidence=sleeps()), True),
+        (proc(2, DEFAULT, "tail", under=1, argv=("tail", "-f", "x"), evidence=runs()), True),
+        (proc(2, HANDLED, "web", under=1, evidence=serves(connected=3)), True),
+        (proc(2, DEFAULT, "sleep", under=1, evidence=sleeps(3.0)), False),  # it ends by itself
+        (proc(2, DEFAULT, "dump", under=1, evidence=runs()), False),
+        (proc(2, HANDLED, "dump", under=1, evidence=runs()), False),
+        (proc(2, IGNORED, "web", under=1, evidence=serves()), False),
+        (proc(2, DEFAULT, "odd", under=1), False),
+    ],
+)
+def test_s13_the_foreground_child_is_signalled_where_that_costs_nothing(child, is_told):
+    stop = noted(child)
+    assert stop.look(SHELL, child) == ([2] if is_told else [])
+    assert [one.occasion for one in stop.state.signalled[1:]] == [Occasion.FOREGROUND] * is_told
+    assert stop.look_until(5.0, SHELL, child) == []
+
+
+def test_s13_no_other_child_is_signalled_for_the_trap_may_tell_it():
+    sleep, job = proc(2, DEFAULT, "sleep", under=1, evidence=sleeps()), proc(3, HANDLED, under=1, evidence=serves())
+    stop = noted(sleep, job)
+    assert stop.look(SHELL, sleep, job) == [2]
+    assert stop.look_until(7.0, SHELL, job) == []
+
+
+def test_s13_of_any_child_the_youngest_is_the_foreground():
+    shell = proc(1, HANDLED, "bash", evidence=waits())
+    children = [proc(pid, DEFAULT, "sleep", under=1, start_ticks=pid, evidence=sleeps()) for pid in (2, 3)]
+    stop = noted(*children, shell=shell)
+    assert stop.look(shell, *children) == [3]
+
+
+def test_s13_a_shell_in_its_trap_or_its_wait_builtin_is_left_alone():
+    sleep = proc(2, DEFAULT, "sleep", under=1, evidence=sleeps())
+    stop = noted(sleep, is_only_noted=False)
+    assert stop.actions == ()
+    assert stop.look_until(5.0, SHELL, sleep) == []
+
+
+def test_s13_one_that_has_gone_on_meanwhile_is_not_judged_again():
+    sleep = proc(2, DEFAULT, "sleep", under=1, evidence=sleeps())
+    stop = noted(sleep)
+    assert stop.look(proc(1, HANDLED, "bash", evidence=runs())) == []
+    assert stop.look(SHELL, sleep) == []
+    assert stop.state.hold.noted == ()
+
+
+def test_s13_a_look_without_evidence_is_followed_by_one_with_it():
+    sleep = proc(2, DEFAULT, "sleep", under=1)
+    stop = noted(proc(2, DEFAULT, "sleep", under=1, evidence=sleeps()))
+    stop.look(proc(1, HANDLED, "bash"), sleep)
+    assert stop.actions == (Look(examine=True),)
+    stop.look(proc(1, HANDLED, "bash"), proc(2, DEFAULT, "sleep", under=1, evidence=sleeps()))
+    assert stop.state.hold.noted == (SHELL.key,)  # nothing could be read of it in this look
+
+
+def test_s13_below_what_passes_the_signal_to_its_group_no_child_is_signalled():
+    tini = proc(1, WAITING, "tini", kills_group=True, evidence=polls())
+    shell = proc(2, HANDLED, "bash", under=1, evidence=waits(3))
+    sleep = proc(3, DEFAULT, "sleep", under=2, evidence=sleeps())
+    stop = Stop()
+    stop.look(tini, shell, sleep)
+    assert stop.actions[0].noting == (shell.key,)
+    stop.give(Traced())
+    stop.give(SignalNoted(shell.key, True))
+    assert stop.look(tini, shell, sleep) == []
+    assert not any(isinstance(action, SendSignal) for action in stop.actions)

@@ -1,0 +1,101 @@
+"""Rule S13.2: the way down from PID 1 through what only waits, from the waits alone."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from bento.model.waits import Evidence, ThreadWait
+from bento.stop.tree import Tree
+from bento.stop.wrapping import find_way, is_passive, not_held_above, rest, waits_for, waits_on_the_way
+
+from support.looks import DEAF, DEFAULT, HANDLED, IGNORED, pauses, proc, runs, serves, sleeps, thread, waits
+
+LEFT_S = 10.0
+SHELL = proc(1, DEAF, "sh", evidence=waits())
+
+
+def way(*processes):
+    return find_way(Tree(processes), processes[0], LEFT_S)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "children"),
+    [
+        (waits(), [2, 3]),
+        (waits(3), [3]),
+        (waits(99), [2, 3]),  # one that is not known
+        (waits(None), [2, 3]),
+        (thread("waitid", child=2), [2]),
+        (thread("wait4", child=0, is_blocking=False), []),
+        (runs(), []),
+        (None, []),
+        (pauses(), []),
+        (Evidence(threads=(ThreadWait(tid=1, state="S", call="wait4", child=2), ThreadWait(tid=2, state="R"))), []),
+    ],
+)
+def test_s13_a_wrapper_waits_for_a_child_and_nothing_else_in_it_can_wake(evidence, children):
+    main = proc(1, DEAF, evidence=evidence)
+    tree = Tree([main, proc(2, DEFAULT, under=1), proc(3, DEFAULT, under=1)])
+    assert [child.pid for child in waits_for(tree, main)] == children
+
+
+def test_s13_the_way_leads_through_wrappers_to_what_they_wait_for():
+    inner, web = proc(2, DEFAULT, under=1, evidence=waits(3)), proc(3, HANDLED, under=2, evidence=serves())
+    found = way(SHELL, inner, web)
+    assert (found.wrappers, found.ends, found.is_open) == ((SHELL, inner), (web,), True)
+
+
+@pytest.mark.parametrize(
+    ("end", "is_open"),
+    [
+        (proc(2, HANDLED, under=1, evidence=runs()), True),
+        (proc(2, DEFAULT, under=1, evidence=sleeps()), True),
+        (proc(2, DEFAULT, under=1, evidence=sleeps(3.0)), False),
+        (proc(2, DEFAULT, under=1, evidence=runs()), False),
+        (proc(2, IGNORED, under=1, evidence=pauses()), True),
+        (proc(2, DEFAULT, under=1), False),
+    ],
+)
+def test_s00_the_way_is_closed_where_its_end_is_at_work(end, is_open):
+    assert way(SHELL, end).is_open is is_open
+
+
+def test_s13_pid_1_may_just_sleep_but_to_ignore_the_signal_is_another_matter():
+    web = proc(2, HANDLED, under=1, evidence=serves())
+    assert way(proc(1, DEAF, evidence=pauses()), web).ends == ()
+    assert way(proc(1, DEAF, evidence=sleeps(3.0)), web) is None
+    assert way(proc(1, IGNORED, evidence=pauses()), web) is None
+    assert way(proc(1, IGNORED, evidence=waits()), web).ends == (web,)
+    assert way(proc(1, DEAF), web) is None
+
+
+def test_s00_what_the_end_waits_for_is_asked_too_at_any_depth():
+    su, sh = proc(2, HANDLED, "su", under=1, evidence=waits(3)), proc(3, DEFAULT, under=2, evidence=waits(4))
+    for evidence, is_open in ((runs(), False), (sleeps(), True)):
+        assert way(SHELL, su, sh, proc(4, DEFAULT, under=3, evidence=evidence)).is_open is is_open
+
+
+def test_a_tree_that_goes_on_for_ever_is_not_followed_for_ever():
+    chain = [SHELL, *(proc(n, DEFAULT, under=n - 1, start_ticks=n, evidence=waits()) for n in range(2, 200))]
+    assert len(way(*chain).wrappers) <= 65
+    hears = [replace(chain[1], disposition=HANDLED), *chain[2:]]
+    assert way(SHELL, *hears).is_open
+
+
+def test_s00_what_stands_above_goes_on_unless_it_is_held_or_receives_the_signal():
+    inner, trap = proc(2, DEFAULT, under=1, evidence=waits(3)), proc(3, HANDLED, under=2, evidence=waits(4))
+    web = proc(4, HANDLED, under=3)
+    tree = Tree([SHELL, inner, trap, web])
+    assert not_held_above(tree, web, frozenset()) == [inner, SHELL]
+    assert not_held_above(tree, web, frozenset({SHELL.key})) == [inner]
+    assert waits_on_the_way(tree, inner, web)
+    assert not waits_on_the_way(tree, proc(2, DEFAULT, under=1, evidence=runs()), web)
+    assert list(rest((SHELL, inner), frozenset({inner.key}))) == [SHELL]
+
+
+def test_s14_passive_is_what_cannot_wake_before_the_deadline():
+    assert is_passive(proc(1, DEAF, evidence=sleeps(11.0)), LEFT_S)
+    assert not is_passive(proc(1, DEAF, evidence=sleeps(9.0)), LEFT_S)
+    assert not is_passive(proc(1, DEAF, evidence=sleeps(9.0)), float("inf"))
+    assert is_passive(proc(1, DEAF, evidence=pauses()), float("inf"))
