@@ -37,8 +37,10 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
     tree = Tree(processes)
     shells = [process for process in processes if process.key in state.hold.noted]
     is_late = now_s - state.began_s - max((one.at_s for one in state.signalled), default=0.0) >= BACK_S
-    # One that is not back in its wait yet, or was not read, is looked at again.
-    left = () if is_late else tuple(process.key for process in shells if not waits_for(tree, process))
+    # One that is not back in its wait yet, or was not read, is looked at again, while there is something to wait for.
+    before = {key for key, _ in state.watch.before}
+    away = (one for one in shells if not waits_for(tree, one) and any(c.key in before for c in tree.children(one)))
+    left = () if is_late else tuple(shell.key for shell in away)
     state = replace(state, hold=replace(state.hold, noted=left))
     targets = [child for shell in shells if (child := _foreground(state, tree, shell, now_s)) is not None]
     return signal(state, targets, Occasion.FOREGROUND, now_s)
