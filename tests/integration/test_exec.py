@@ -282,7 +282,7 @@ def test_s19_a_process_from_outside_that_nobody_reaps_is_named_and_the_stop_goes
         said = bento.fails("stop", "--start-window", "0", "--kill-timeout", "1", "w")
         assert "zap_pid_ns_processes" in said
         assert f"its parent {parent.pid} nsenter (state T), outside of the container, does not reap it" in said
-        assert "is being killed" in bento.fails("exec", "w", "true", code=125)
+        assert "is ending" in bento.fails("exec", "w", "true", code=125)
         assert bento.state("w")["Status"] == "stopping"
         parent.send_signal(signal.SIGCONT)
         parent.wait(30.0)
