@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bento.model.stop import Occasion, OnDeaf, Scope, StopRequest
-from bento.stop.states import Phase
+from bento.stop.states import KillCause, Phase
 
 from support.sim import Does, Driver, World
-from support.trees import ages, sessions, trees
+from support.trees import ages, busy, sessions, trees
 
 LATE_S = 0.7
 """What the plain stop saves so shortly before its deadline is not counted: Bento may begin a little later."""
@@ -76,9 +76,22 @@ def test_s00_what_exec_sessions_save_is_saved(tree, entered, age_s, grace_s):
 @settings(max_examples=250)
 @given(tree=trees, entered=st.one_of(st.just(()), sessions), age_s=ages, grace_s=graces)
 def test_s00_nothing_goes_on_after_what_it_waited_for_unless_it_received_the_signal(tree, entered, age_s, grace_s):
-    driver = _stopped(tree, Scope.AUTO, age_s, entered, grace_s=grace_s, last_call_s=0.0)
+    _nothing_goes_on(_stopped(tree, Scope.AUTO, age_s, entered, grace_s=grace_s, last_call_s=0.0))
+
+
+def _nothing_goes_on(driver: Driver) -> None:
     for shell, child in driver.world.went_on:
         assert "bento" not in child.got or shell.got, (shell.path, child.path, driver.world.history)
+
+
+@settings(max_examples=800)
+@given(tree=busy, entered=st.one_of(st.just(()), sessions), age_s=ages)
+def test_s00_of_shells_services_and_dumps_beside_each_other_nothing_is_lost(tree, entered, age_s):
+    request = {"grace_s": 10.0, "last_call_s": 0.0}
+    plain, auto = (_stopped(tree, scope, age_s, entered, **request) for scope in (Scope.MAIN, Scope.AUTO))
+    lost = _lost(tree, plain, auto, 10.0)
+    assert not lost or _is_named(auto), (lost, plain.world.history, auto.world.history, auto.state.notes)
+    _nothing_goes_on(auto)
 
 
 @settings(max_examples=250)
@@ -105,4 +118,6 @@ def test_s00_also_with_a_tracer_that_does_not_what_it_should(tree, age_s, grace_
     main = world.main
     if plain.world.main.ended == "own" and plain.world.main.ended_s < 1000.0 + grace_s * 0.7 - LATE_S:
         assert main.ended in ("own", "killed"), world.history
-        assert main.ended == "own" or auto.state.kill_cause.value in ("default-action", "wrapped"), world.history
+        assert main.ended == "own" or auto.state.kill_cause in (KillCause.DEFAULT_ACTION, KillCause.WRAPPED), (
+            world.history
+        )

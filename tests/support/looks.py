@@ -81,6 +81,10 @@ class Stop:
         self.give(Looked(processes, is_frozen), after_s=after_s)
         return self.told_now
 
+    def did(self, *actions: Action) -> bool:
+        """Whether the last input led to exactly these."""
+        return self.actions == actions
+
     @property
     def told_now(self) -> list[int]:
         return [action.pid for action in self.actions if isinstance(action, SendSignal)]

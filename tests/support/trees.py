@@ -49,6 +49,25 @@ def _inner(children):
     )
 
 
+_short = st.builds(
+    Does,
+    kind=st.just("job"),
+    parts=st.lists(
+        st.tuples(st.sampled_from(["work", "sleep"]), st.sampled_from([0.7, 1.6])), min_size=1, max_size=2
+    ).map(tuple),
+)
+_quick = st.builds(Does, kind=st.just("works"), needs_s=st.sampled_from([0.2, 1.5]), is_busy=st.booleans())
+_then = st.one_of(_short, _quick).map(lambda first: Does("shell", runs=(first, Does("move"))))
+_piece = st.one_of(_then, _then, _short, _quick)
+_pieces = st.lists(_piece, min_size=1, max_size=3).map(tuple)
+busy = st.one_of(
+    st.builds(lambda runs, jobs: Does("shell", runs=(*runs, Does("move")), jobs=jobs), _pieces, _pieces),
+    st.builds(Does, kind=st.just("trap"), jobs=_pieces, trap_forwards=st.booleans()),
+    st.builds(Does, kind=st.sampled_from(["works", "supervisor", "sleep"]), runs=_pieces, needs_s=needs),
+    st.builds(Does, kind=st.just("forwarder"), runs=st.tuples(_then)),
+)
+"""Containers of the kind that the exit hold and the hold of wrappers are for, just started or a little older."""
+
 trees = st.recursive(leaf, _inner, max_leaves=8)
 sessions = st.lists(trees, min_size=1, max_size=2).map(tuple)
 ages = st.sampled_from([0.05, 0.5, 1.3, 4.0, 12.0])

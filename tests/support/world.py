@@ -448,10 +448,11 @@ def _saves(world: World, proc: Proc) -> Iterator[Wait]:
 
 
 def _move(world: World, proc: Proc) -> Iterator[Wait]:
+    """Its shell has judged what came before when it starts; what becomes of that later is no matter."""
+    shell = world.procs[proc.ppid]
+    is_bad = any(one.is_cut or one.ended not in ("", "own") for one in shell.started)
     yield Wait("work", 0.1)
-    shell = world.procs.get(proc.ppid)
-    before = shell.started if shell and f"{shell.path}/" in proc.path else []
-    if any(one.is_cut or one.ended not in ("", "own") for one in before):
+    if is_bad:
         world.ruined.add(proc.path)
         world.history.append(f"{world.now_s:.3f} mv ruins {proc.path}")
     else:

@@ -189,7 +189,7 @@ def describe(name: str, report: StopReport) -> str:
     """Return the line for a person: how long, which signal, exit code, verdict; reason and remedy when they matter."""
     code = "unknown" if report.exit_code is None else str(report.exit_code)
     told, sessions = (
-        ", ".join(dict.fromkeys(telling.comm for telling in report.signalled if telling.session is is_session))
+        ", ".join(dict.fromkeys(sent.comm for sent in report.signalled if sent.session is is_session))
         for is_session in (False, True)
     )
     by = f"{report.signal} to {told}" if told else "no signal"

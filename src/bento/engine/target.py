@@ -252,7 +252,7 @@ class Target:
         except NotFound:  # a --rm container
             return None
 
-    # -- telling, ending ------------------------------------------------------------------------------
+    # -- progress and end ------------------------------------------------------------------------------
 
     def _notice(self, text: str) -> None:
         (self._call.on_notice or log.warning)(text)

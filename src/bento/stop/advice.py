@@ -35,7 +35,7 @@ def advice(
 ) -> tuple[str, ...]:
     """Return what to change. ``also_receives``: other signals that PID 1 has a handler for."""
     found: list[str] = []
-    told = {telling.pid for telling in shown.state.signalled}
+    told = {sent.pid for sent in shown.state.signalled}
     told |= {event.pids[1] for event in shown.events if event.kind == "passed-on"}
     main = next((process for process in processes if process.is_main), None)
     of_sessions = entered(processes)

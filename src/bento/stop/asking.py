@@ -1,7 +1,7 @@
-"""The telling phase of a system container: its PID 1 is asked, by the method that it obeys (rule S10). Pure.
+"""The grace of a system container: its PID 1 is asked, by the method that it obeys (rule S10). Pure.
 
 Which one that is may have to be found out first (Identify). A method whose trigger cannot be delivered falls back: from
-the one that was wanted to the one that fits the live PID 1, and from there to telling it like an application. A
+the one that was wanted to the one that fits the live PID 1, and from there to signalling it like an application. A
 method is recorded before it is tried, and is tried again only after a failure that sent nothing.
 """
 

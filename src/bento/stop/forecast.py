@@ -209,9 +209,9 @@ _PARTS: Final = {
 
 def _part(process: Process, tree: Tree, shown: Rehearsal) -> str:
     held = any(event.kind == "held" and process.pid in event.pids for event in shown.events)
-    telling = next((one for one in shown.state.signalled if one.pid == process.pid), None)
-    if telling is not None:
-        return _PARTS[telling.occasion] + (", and held at its exit" if _is_leaving(process, shown) else "")
+    sent = next((one for one in shown.state.signalled if one.pid == process.pid), None)
+    if sent is not None:
+        return _PARTS[sent.occasion] + (", and held at its exit" if _is_leaving(process, shown) else "")
     by = next((event.pids[0] for event in shown.events if _is_passed_on(event, process.pid)), None)
     if by is not None:
         return f"gets the signal from {named(tree.by_pid[by])}"
@@ -242,7 +242,7 @@ def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsa
     elif not shown.state.signalled and any(event.kind == "end-main" and event.at_s > 0.1 for event in shown.events):
         text = "nothing is sent: PID 1 does not receive the signal, and what is in the container is watched"
         steps.append(StepForecast(0.0, text))
-    steps += _tellings(shown.state.signalled, names, signal)
+    steps += _signals(shown.state.signalled, names, signal)
     steps += _happenings(shown, tuple(event for event in shown.events if event not in before), names)
     steps.sort(key=lambda step: step.at_s)  # stable: what is held stands before what is signalled, and that before ends
     end_s = shown.state.exited_s if shown.is_over else None
@@ -263,7 +263,7 @@ def _comes_before(event: Event, request: StopRequest) -> bool:
     return is_hook or event.kind in ("drained", "held", "leaving")
 
 
-def _tellings(signalled: tuple[Signalled, ...], names: dict[int, str], signal: str) -> list[StepForecast]:
+def _signals(signalled: tuple[Signalled, ...], names: dict[int, str], signal: str) -> list[StepForecast]:
     groups: dict[tuple[float, bool, str], list[str]] = {}
     for one in signalled:
         groups.setdefault((one.at_s, one.session, one.why), []).append(names[one.pid])

@@ -34,7 +34,7 @@ def shown(*processes, age_s: float = 100.0, **request) -> Stop:
     """Two looks at the same processes, far enough apart to decide."""
     stop = Stop(StopRequest(**request), age_s=age_s)
     stop.look(*[proc_without(one) for one in processes])
-    assert stop.actions == (Look(examine=True),)
+    assert stop.did(Look(examine=True))
     stop.look(*processes)
     stop.look(*processes, after_s=0.015)
     return stop
@@ -86,7 +86,7 @@ def test_s00_when_one_of_them_cannot_be_held_nothing_below_is_signalled():
 def test_s13_a_step_of_a_loop_is_not_what_it_waits_for():
     young = proc(2, HANDLED, "step", under=1, evidence=runs(), age_s=0.1)
     stop = shown(SHELL, young)
-    assert stop.actions == ()
+    assert stop.did()
     assert stop.state.phase is Phase.GRACE
 
 
@@ -155,6 +155,10 @@ def test_s00_a_shell_above_the_next_one_is_held_first_and_not_when_it_is_at_work
     stop = held(main, web, busy, other)
     assert stop.look(main, web, busy, other) == [2]
     assert stop.look_until(7.0, main, busy, other) == []
+    stop = held(main, web, busy, other)
+    assert stop.look(main, web, busy, other) == [2]
+    assert stop.look_until(7.0, main, web, busy, other) == []  # its share is over, and nothing else may be told
+    assert stop.state.phase is Phase.GRACE
 
 
 def test_s16_exec_sessions_come_last_and_for_their_sake_nothing_is_held():
@@ -332,7 +336,7 @@ def test_s14_a_handler_that_appears_in_time_gets_the_signal_once():
 def test_s14_while_the_tracer_has_not_answered_nothing_is_decided():
     stop = shown(SHELL, WEB)
     assert stop.look(SHELL, WEB, after_s=0.02) == []
-    assert stop.actions == ()
+    assert stop.did()
 
 
 def test_s13_a_guest_that_only_waits_is_ended_with_all_that_was_held_below_it():

@@ -31,6 +31,7 @@ def proc(pid: int, disposition: Disposition, name: str = "prog", *, under: int =
     """A process; ``under`` is its parent, and none makes it PID 1 of a namespace of its own."""
     more.setdefault("is_namespace_init", under == 0)
     more.setdefault("evidence", SLEEPS)
+    more.setdefault("is_waiting", more["evidence"] == WAITS)
     more.setdefault("argv", (name,))
     return Process(pid=pid, start_ticks=7, ppid=under, comm=name, disposition=disposition, is_main=under == 0, **more)
 

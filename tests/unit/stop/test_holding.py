@@ -43,7 +43,7 @@ def test_s13_what_is_held_or_cannot_be_is_not_asked_for_again():
 def test_s13_what_could_not_be_held_is_not_said_to_have_been():
     asked, _ = holding.ask_to_hold(state(), [ONE, TWO], "why", 1000.0)
     after = holding.held_back(asked, [ONE.key], [TWO.key], "it has ended")
-    assert (after.hold.held, after.hold.refused, after.hold.asked) == ({ONE.key}, {TWO.key}, ())
+    assert after.hold == Hold(held=frozenset({ONE.key}), refused=frozenset({TWO.key}))
     assert [one.pid for one in after.held] == [1]
     assert after.notes == ("could not be held: it has ended",)
     assert Timer.TRACER_LIMIT not in after.timers

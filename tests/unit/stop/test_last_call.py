@@ -29,7 +29,7 @@ def called(*processes, then=None, **request) -> list[int]:
     assert stop.give(TimerFired(Timer.LAST_CALL)) == (Look(examine=True),)
     bare = proc(1, HANDLED, "web")
     stop.look(bare)
-    assert stop.actions == (Look(examine=True),)
+    assert stop.did(Look(examine=True))
     told = stop.look(*(then or processes))
     assert all(one.occasion is Occasion.LAST_CALL for one in stop.state.signalled if one.pid in told)
     assert stop.look_until(9.9, *(then or processes)) == []

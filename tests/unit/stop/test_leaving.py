@@ -23,7 +23,7 @@ def leaving(*others, **request) -> Stop:
     stop.look(MAIN, *others)
     stop.give(Traced())
     stop.give(InitLeaving(), after_s=0.1)
-    assert stop.actions == (Persist(), Look(examine=True))
+    assert stop.did(Persist(), Look(examine=True))
     return stop
 
 
@@ -39,7 +39,7 @@ def settled(*others, **request) -> Stop:
 def test_s13a_what_would_go_on_is_held_before_the_container_is_thawed():
     stop = leaving(AGENT, SHELL, DUMP)
     stop.give(Looked((MAIN, AGENT, SHELL, DUMP), is_frozen=True))
-    assert stop.actions == (Persist(), HoldBack((SHELL.key,), thaw=True))
+    assert stop.did(Persist(), HoldBack((SHELL.key,), thaw=True))
     assert stop.look(MAIN, AGENT, SHELL, DUMP, after_s=0.01) == []  # it has not answered
     stop.give(HeldBack((SHELL.key,)))
     assert stop.state.hold.is_settled
@@ -59,7 +59,7 @@ def test_s13a_what_cannot_have_been_told_is_signalled_at_once_and_pid_1_let_go_a
     assert stop.state.signalled[-1].occasion is Occasion.EXIT_HOLD
     assert stop.look_until(3.0, MAIN, AGENT) == []
     stop.look(MAIN)
-    assert stop.actions == (LetGo((MAIN.key,)),)
+    assert stop.did(LetGo((MAIN.key,)))
     assert stop.state.hold.at_exit_s is None
     stop.give(MainExited())
     assert stop.state.phase is Phase.CLEANING
@@ -90,7 +90,7 @@ def test_s00_nothing_below_a_shell_that_cannot_be_held_is_signalled():
     stop.give(HeldBack((), (SHELL.key,), "no"))
     assert stop.look(MAIN, AGENT, SHELL, inner) == [2]
     stop.look(MAIN, SHELL, inner, after_s=0.2)
-    assert stop.actions == (LetGo((MAIN.key,)),)
+    assert stop.did(LetGo((MAIN.key,)))
 
 
 def test_s00_what_becomes_a_parent_later_is_held_then():
@@ -181,7 +181,7 @@ def test_s13a_a_process_that_never_reads_the_signal_is_not_waited_for():
     stop = settled(AGENT)
     assert stop.look(MAIN, AGENT) == [2]
     stop.look(MAIN, proc(2, BLOCKED, under=1, is_pending=True, evidence=serves()), after_s=0.6)
-    assert stop.actions == (LetGo((MAIN.key,)),)
+    assert stop.did(LetGo((MAIN.key,)))
 
 
 # -- a guest in another PID namespace ---------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_s13a_and_what_would_go_on_there_is_held_first():
     stop = Stop()
     stop.look(GUEST)
     stop.look(shell, inner, after_s=0.5)
-    assert stop.actions == (Persist(), HoldBack((shell.key,)))
+    assert stop.did(Persist(), HoldBack((shell.key,)))
     stop.give(HeldBack((shell.key,)))
     stop.look(shell, inner)
     assert stop.look(shell, inner, after_s=0.6) == [4]

@@ -153,7 +153,7 @@ def test_s12_default_action_of_a_program_that_swallowed_the_signal():
 
 
 @pytest.mark.parametrize(
-    ("main", "words"), [(proc(1, DEAF, "web"), "does not hear"), (proc(1, IGNORED, "web"), "ignores")]
+    ("main", "words"), [(proc(1, DEAF, "web"), "does not receive"), (proc(1, IGNORED, "web"), "ignores")]
 )
 def test_s24_the_plain_stop_says_why_its_signal_was_in_vain(main, words):
     assert f"web {words} SIGTERM" in killed(main, scope=Scope.MAIN).cause
@@ -201,7 +201,7 @@ def test_s24_killed_says_why_and_what_to_do(process, then, cause):
 
 def test_s24_killed_because_nothing_below_ended():
     judgement = killed(proc(1, DEAF, "sh"), proc(2, IGNORED, "web", under=1))
-    assert judgement.cause == "sh does not hear SIGTERM; still alive after the grace of 10 s"
+    assert judgement.cause == "sh does not receive SIGTERM; still alive after the grace of 10 s"
 
 
 def test_s24_killed_before_anybody_was_seen():
@@ -225,7 +225,7 @@ def test_s24_137_alone_is_not_a_cause():
     assert "OOM" in ended([proc(1, HANDLED)], code=137, oom_kills=1).cause
     judgement = ended([proc(1, HANDLED)], code=137)
     assert judgement.verdict is Verdict.KILLED
-    assert judgement.cause.startswith("somebody else sent SIGKILL")
+    assert judgement.cause.startswith("another process sent SIGKILL")
 
 
 def test_s02_already_exited():
@@ -251,7 +251,7 @@ def test_s24_sigkill_as_the_stop_signal_is_bentos_own():
     stop.give(MainExited(), after_s=0.01)
     judgement = judge(stop.state, exit_code=137, oom_kills=0)
     assert judgement.verdict is Verdict.KILLED
-    assert judgement.cause == "the stop signal is SIGKILL: Bento killed it, as no program can hear that signal"
+    assert judgement.cause == "the stop signal is SIGKILL: Bento killed it, which no program can handle"
     assert judgement.remedy == "name a signal that it handles (stop -s, --stop-signal)"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from bento.model.waits import Evidence, ThreadWait
+from bento.model.waits import Descriptor, Evidence, ThreadWait
 from bento.stop.tree import Tree
 from bento.stop.wrapping import find_way, is_passive, not_held_above, rest, waits_for, waits_on_the_way
 
@@ -49,7 +49,12 @@ def test_s13_the_way_leads_through_wrappers_to_what_they_wait_for():
 @pytest.mark.parametrize(
     ("end", "is_open"),
     [
-        (proc(2, HANDLED, under=1, evidence=runs()), True),
+        (proc(2, HANDLED, under=1, evidence=serves(connected=1)), True),
+        (proc(2, HANDLED, under=1, evidence=sleeps(3.0)), True),
+        (proc(2, HANDLED, "gzip", under=1, evidence=runs()), False),  # a filter, without a socket
+        (proc(2, HANDLED, "gzip", under=1, evidence=thread("read", fds=(Descriptor("pipe"),))), False),
+        (proc(2, HANDLED, "cat", under=1, evidence=thread("read", fds=(Descriptor("pipe", True),))), True),
+        (proc(2, HANDLED, "web", under=1, evidence=replace(runs(), listening=1)), True),
         (proc(2, DEFAULT, under=1, evidence=sleeps()), True),
         (proc(2, DEFAULT, under=1, evidence=sleeps(3.0)), False),
         (proc(2, DEFAULT, under=1, evidence=runs()), False),
