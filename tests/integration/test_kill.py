@@ -132,7 +132,7 @@ def test_s18_processes_that_left_the_tree_of_pid_1_are_killed_too(bento: BentoCl
     report = stop_report(bento, "-t", "1", "w")
 
     assert report["exit_code"] == 5
-    assert report["verdict"] == ("graceful" if where == "own" else "killed")
+    assert report["verdict"] == "graceful"  # what PID 1 left does not receive the signal: nothing more could be saved
     assert gone(before)
     assert_released(bento, identifier)
     if where == "container":

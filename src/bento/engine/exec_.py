@@ -71,7 +71,7 @@ def attached(parts: Parts, ref: str, options: ExecOptions) -> Attached:
     """Run a command in a container, with its output and input. Blocks until it runs.
 
     Raises NotFound, UsageError, CommandNotFound, CommandNotExecutable, RuntimeFailed, and WrongState when the container
-    does not run, is paused, or is being killed.
+    does not run, is paused, or is ending.
     """
     session, launched = _begin(parts, ref, options, is_attached=True)
     found = Attached(session, launched, parts.processes.open(session.process) if session.process else None)
@@ -163,7 +163,7 @@ def _may_enter(parts: Parts, container: Container) -> Run:
     if container.status not in (Status.RUNNING, Status.STOPPING) or run is None:
         raise WrongState(f"container {name} is not running: it is {container.status.value}", hint="start it first")
     if container.status is Status.STOPPING and not door_is_open(container.intent):
-        raise WrongState(f"container {name} is being killed: nothing more is run in it", hint="start it again later")
+        raise WrongState(f"container {name} is ending: nothing more is run in it", hint="start it again later")
     if not reconcile.is_alive(parts, run):
         raise WrongState(f"container {name} is not running: it has just ended", hint="start it first")
     if parts.processes.is_frozen(run):

@@ -31,15 +31,26 @@ _LOCK_TIMEOUT_S = 10.0
 _OPEN = frozenset({Phase.REQUESTED, Phase.DRAINING, Phase.HOOKING, Phase.GRACE})
 
 
+class _Hold(Struct, frozen=True):
+    at_exit_s: float | None = None
+
+
 class _Journal(Struct, frozen=True):
     """Of the machine's state, what is of interest here."""
 
     phase: Phase
+    hold: _Hold = _Hold()
 
 
 def door_is_open(intent: StopIntent | None) -> bool:
-    """Whether a container that is being stopped takes another process: until its stop begins to kill (rule S16)."""
-    return intent is None or msgspec.json.decode(intent.journal, type=_Journal).phase in _OPEN
+    """Whether a container that is being stopped takes another process (rule S16).
+
+    It does until its PID 1 is held at its exit, or its stop begins to kill.
+    """
+    if intent is None:
+        return True
+    journal = msgspec.json.decode(intent.journal, type=_Journal)
+    return journal.phase in _OPEN and journal.hold.at_exit_s is None
 
 
 @contextmanager

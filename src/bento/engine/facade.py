@@ -215,7 +215,7 @@ class EngineFacade(ImageVerbs, FileVerbs):
     def exec(self, ref: str, options: ExecOptions) -> Attached:
         """Run a command in a running container, with its output and its input. Blocks until it runs.
 
-        Raises WrongState when the container does not run, is paused, or is being killed by a stop; UsageError,
+        Raises WrongState when the container does not run, is paused, or is ending by a stop; UsageError,
         CommandNotFound, CommandNotExecutable, RuntimeFailed. Whoever calls it also calls ``wait_exec``.
         """
         return exec_.attached(self.parts, ref, options)

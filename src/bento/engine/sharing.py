@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bento.engine import reconcile
+from bento.engine import joined, reconcile
 from bento.errors import UsageError, WrongState
 from bento.model.container import Container
 
@@ -34,11 +34,12 @@ def container_of(pid: str) -> str:
 
 
 @contextmanager
-def namespaces(parts: Parts, pid: str) -> Iterator[list[dict[str, str]]]:
-    """Give the entries for ``linux.namespaces`` that share a PID namespace; they hold within the context.
+def namespaces(parts: Parts, container: Container) -> Iterator[list[dict[str, str]]]:
+    """Give the entries for ``linux.namespaces`` by which a container shares a PID namespace, within the context.
 
     Raises NotFound, WrongState when the other container does not run (any more).
     """
+    pid = container.spec.pid
     if not container_of(pid):
         yield []
         return
@@ -54,6 +55,7 @@ def namespaces(parts: Parts, pid: str) -> Iterator[list[dict[str, str]]]:
         # Opened first, checked then: a number that is somebody else's by now is noticed (rule S3).
         if run is None or not reconcile.is_alive(parts, run):
             raise _gone(other)
+        joined.mark(parts, other.id, container.id)
         yield [{"type": "pid", "path": f"/proc/{os.getpid()}/fd/{fd}"}]
     finally:
         os.close(fd)

@@ -180,7 +180,7 @@ def _create_sandbox(
 
     enter = lodging.enter if lodging else None
     try:
-        with sharing.namespaces(parts, container.spec.pid) as shared:
+        with sharing.namespaces(parts, container) as shared:
             result = parts.in_private_mounts(
                 lambda: _create_inside(parts, container, runtime, bundle, shared, enter, kept_fds)
             )

@@ -75,8 +75,9 @@ def all_pids() -> list[int]:
 def read(pid: int) -> ProcStatus | None:
     """Return one look at a process, zombies included, or None when there is none.
 
-    The masks are the leader thread's. Where that has ended and others live (pthread_exit(3) in main), they and the
-    state are those of a thread that lives: state Z of the leader alone says nothing about the process.
+    Where the leader thread has ended and others live (pthread_exit(3) in main), the state is that of a thread that
+    lives: state Z of the leader alone says nothing about the process. The masks are still the leader's: by its own
+    the kernel decides whether a signal to the process is dropped.
     """
     stat, status = _slurp(pid, "stat"), _slurp(pid, "status")
     if not stat or not status:
@@ -86,7 +87,7 @@ def read(pid: int) -> ProcStatus | None:
     if live is None:
         return found
     of_thread = parse(live[0], live[1])
-    return replace(of_thread, pid=pid, start_ticks=found.start_ticks, threads=found.threads)
+    return replace(found, state=of_thread.state, tracer_pid=of_thread.tracer_pid, switches=of_thread.switches)
 
 
 def _live_thread(pid: int) -> tuple[bytes, bytes] | None:

@@ -7,6 +7,8 @@ that receives the signal. No other child does: the trap may tell it, in an order
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from bento.model.stop import Occasion
@@ -15,6 +17,9 @@ from bento.stop.signalling import Outcome, left_s, signal
 from bento.stop.states import StopState
 from bento.stop.tree import Tree
 from bento.stop.wrapping import is_passive, waits_for
+
+BACK_S: Final = 1.0
+"""So long after the signal a shell may still be on its way back into its wait: a busy machine lets it wait to run."""
 
 
 def candidates(processes: tuple[Process, ...]) -> tuple[Key, ...]:
@@ -30,10 +35,13 @@ def candidates(processes: tuple[Process, ...]) -> tuple[Key, ...]:
 def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -> Outcome:
     """Signal the foreground children of those that have noted the signal."""
     tree = Tree(processes)
-    shells = [process for process in processes if process.key in state.hold.noted and process.evidence is not None]
-    left = tuple(key for key in state.hold.noted if key not in {shell.key for shell in shells})
-    alive = {process.key for process in processes}
-    state = replace(state, hold=replace(state.hold, noted=tuple(key for key in left if key in alive)))
+    shells = [process for process in processes if process.key in state.hold.noted]
+    is_late = now_s - state.began_s - max((one.at_s for one in state.signalled), default=0.0) >= BACK_S
+    # One that is not back in its wait yet, or was not read, is looked at again, while there is something to wait for.
+    before = {key for key, _ in state.watch.before}
+    away = (one for one in shells if not waits_for(tree, one) and any(c.key in before for c in tree.children(one)))
+    left = () if is_late else tuple(shell.key for shell in away)
+    state = replace(state, hold=replace(state.hold, noted=left))
     targets = [child for shell in shells if (child := _foreground(state, tree, shell, now_s)) is not None]
     return signal(state, targets, Occasion.FOREGROUND, now_s)
 
@@ -52,8 +60,12 @@ def _is_work_under_way(tree: Tree, shell: Process, limit_s: float) -> bool:
 
 
 def _foreground(state: StopState, tree: Tree, shell: Process, now_s: float) -> Process | None:
-    """Return the foreground child of a shell when it may be signalled: the youngest of those that are waited for."""
-    children = waits_for(tree, shell)
+    """Return the foreground child of a shell when it may be signalled: the youngest of those that are waited for.
+
+    What was not there before the signal may have been started by the trap.
+    """
+    before = {key for key, _ in state.watch.before}
+    children = [child for child in waits_for(tree, shell) if child.key in before]
     if not children or shell.kills_group or tree.is_told_by_group(shell):
         return None
     limit_s = left_s(state, now_s)

@@ -42,6 +42,10 @@ def judge(state: StopState, *, exit_code: int | None, oom_kills: int, ends: tupl
     found = _judge(state, exit_code, oom_kills)
     if not found.verdict.is_graceful:
         return found
+    killed = [end for end in ends if _is_left_and_killed(state, end)]
+    if killed:
+        cause = f"PID 1 ended by itself, but not {_names([end.comm for end in killed])}, which it left behind: killed"
+        return Judgement(Verdict.KILLED, cause, "give it more time (stop -t, --stop-timeout, --exit-hold)")
     cut = [end for end in ends if _is_cut_short(state, end)]
     if cut:
         return Judgement(
@@ -59,6 +63,12 @@ def _is_cut_short(state: StopState, end: ProcessEnd) -> bool:
     if end.receives not in _RECEIVED or (main and end.pid == main.pid):
         return False
     return end.how == "killed-with-pid-1" or (end.how, end.code) == ("signalled", _SIGHUP)
+
+
+def _is_left_and_killed(state: StopState, end: ProcessEnd) -> bool:
+    """Whether a program that receives the signal was killed by Bento, when PID 1 had ended by itself."""
+    is_over = state.kill_cause in (KillCause.GRACE_OVER, KillCause.ASKED)
+    return is_over and end.receives in _RECEIVED and end.how == "killed-by-us"
 
 
 def _judge(state: StopState, exit_code: int | None, oom_kills: int) -> Judgement:

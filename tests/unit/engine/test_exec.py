@@ -192,7 +192,7 @@ def test_s16_while_a_container_is_killed_nobody_is_let_in(parts):
     outcome = stop_containers(parts, ["web"], StopOptions(grace_s=0.0, kill_timeout_s=0.05))[0]
     assert isinstance(outcome.error, StuckProcess)
     assert _phase(parts.store.get(container.id)) is Phase.STUCK
-    with pytest.raises(WrongState, match="is being killed"):
+    with pytest.raises(WrongState, match="is ending"):
         exec_.detached(parts, container.id, CAT)
 
 
