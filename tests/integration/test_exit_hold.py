@@ -321,7 +321,7 @@ def test_s11_paused_container_wakes_up_into_the_same(bento: BentoCli, share: Sha
 def test_s13a_pid_1_that_is_traced_already_is_not_held_and_the_report_says_so(bento: BentoCli, share: Share) -> None:
     tracer = f"""
 import os, signal, sys
-sys.path.insert(0, {os.path.dirname(os.path.dirname(sys.modules["bento"].__file__))!r})
+sys.path.insert(0, {os.path.dirname(os.path.dirname(str(sys.modules["bento"].__file__)))!r})
 from bento.kernel import ptrace
 ptrace.seize(int(sys.argv[1]), 0)
 print("ready", flush=True)
