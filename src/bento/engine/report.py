@@ -62,11 +62,14 @@ class Endings:
         self, processes: ProcessDriver, state: StopState, fds: dict[Key, int], run: Run
     ) -> tuple[ProcessEnd, ...]:
         """Read the ends from the pidfds that were opened while the processes lived."""
-        return tuple(self._end(processes, state, process, fds.get(process.key)) for process in state.watch.first)
+        shown = state.watch.first + state.watch.later
+        sessions = entered(shown)
+        return tuple(self._end(processes, state, one, fds.get(one.key), one.key in sessions) for one in shown)
 
-    def _end(self, processes: ProcessDriver, state: StopState, process: Process, fd: int | None) -> ProcessEnd:
+    def _end(
+        self, processes: ProcessDriver, state: StopState, process: Process, fd: int | None, is_session: bool
+    ) -> ProcessEnd:
         how, code = self._how(processes, state, process, fd)
-        is_session = process.key in entered(state.watch.first)
         seen_s = self._seen_s.get(process.key)
         return ProcessEnd(
             pid=process.pid,

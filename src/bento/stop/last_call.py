@@ -62,6 +62,6 @@ def _may_act(state: StopState, tree: Tree, above: Process, process: Process, lim
     """Whether a process above may still tell this one, or goes on to its next command when this one ends."""
     if above.key in state.hold.held or (above.is_main and state.hold.at_exit_s is not None):
         return False
-    if above.disposition.receives:
+    if above.disposition.receives or above.key in state.told:  # what has taken the signal may go on (rule S0)
         return above.evidence is None or not is_passive(above, limit_s)
     return above.evidence is None or waits_on_the_way(tree, above, process)

@@ -46,6 +46,19 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
     return signal(state, targets, Occasion.FOREGROUND, now_s)
 
 
+def _is_work_under_way(tree: Tree, shell: Process, limit_s: float) -> bool:
+    """Whether something below the shell is at work that does not receive the signal: the trap would end it.
+
+    The plain stop leaves it the whole grace, since the shell goes on waiting.
+    """
+    below = tree.below([shell.key])
+    return any(
+        not process.disposition.receives and not is_passive(process, limit_s)
+        for process in tree.by_pid.values()
+        if process.key in below
+    )
+
+
 def _foreground(state: StopState, tree: Tree, shell: Process, now_s: float) -> Process | None:
     """Return the foreground child of a shell when it may be signalled: the youngest of those that are waited for.
 
@@ -55,8 +68,9 @@ def _foreground(state: StopState, tree: Tree, shell: Process, now_s: float) -> P
     children = [child for child in waits_for(tree, shell) if child.key in before]
     if not children or shell.kills_group or tree.is_told_by_group(shell):
         return None
+    limit_s = left_s(state, now_s)
     child = max(children, key=lambda one: (one.start_ticks, one.pid))
-    if not tree.children(child) and is_passive(child, left_s(state, now_s)):
-        return child
+    if not tree.children(child) and is_passive(child, limit_s):
+        return None if _is_work_under_way(tree, shell, limit_s) else child
     is_server = child.evidence is not None and child.evidence.listening > 0
     return child if is_server and child.disposition.receives else None

@@ -52,7 +52,8 @@ def judge(state: StopState, *, exit_code: int | None, oom_kills: int, ends: tupl
         if state.ended_unseen:
             what = f"PID 1 ended when the process that drove this stop had died: {names} may have been killed with it"
             return Judgement(Verdict.CUT_SHORT, what, remedy)
-        return Judgement(Verdict.CUT_SHORT, f"PID 1 ended, and the kernel ended {names} with it in the middle", remedy)
+        what = f"PID 1 ended, and with it, or by the loss of its terminal, {names} in the middle"
+        return Judgement(Verdict.CUT_SHORT, what, remedy)
     by_default = any(one.occasion is Occasion.DEFAULT_ACTION for one in state.signalled)
     return Judgement(found.verdict, found.cause, found.remedy, is_graceful=not by_default)
 

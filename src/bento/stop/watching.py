@@ -12,6 +12,7 @@ from bento.stop.states import Idle, Mark, StopState
 from bento.stop.tree import Tree, entered
 
 FIRST_MAX: Final = 8192  # processes that a stop remembers
+LATER_MAX: Final = 256
 UNREAD_S: Final = 0.5  # a signal that is still pending after so long is read by no thread
 
 
@@ -26,6 +27,7 @@ def watch(state: StopState, look: Looked, now_s: float) -> StopState:
     new = replace(
         old,
         first=_joined(old.first, look.processes)[:FIRST_MAX] if is_before else old.first,
+        later=old.later if is_before else _joined(old.first + old.later, look.processes)[len(old.first) :][:LATER_MAX],
         main=tree.main() or old.main,
         keys=keys,
         sessions=roots | tree.below(roots) if roots else roots,

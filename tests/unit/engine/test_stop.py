@@ -637,7 +637,7 @@ def test_s08_a_stop_signal_of_kill_is_bentos_own_kill(parts):
     assert (main.signals, parts.processes.kills) == ([], 1)
     report = report_of(parts)
     assert (report.verdict, report.signal, report.exit_code) == (Verdict.KILLED, "SIGKILL", 137)
-    assert report.cause == "the stop signal is SIGKILL: Bento killed it, as no program can hear that signal"
+    assert report.cause == "the stop signal is SIGKILL: Bento killed it, which no program can handle"
     assert report.signalled == ()
 
 

@@ -93,3 +93,12 @@ def test_s13_below_what_passes_the_signal_to_its_group_no_child_is_signalled():
     stop.give(SignalNoted(shell.key, True))
     assert stop.look(tini, shell, sleep) == []
     assert not any(isinstance(action, SendSignal) for action in stop.actions)
+
+
+def test_s00_a_waiter_is_left_alone_while_a_job_is_at_work_beside_it():
+    """`trap 'exit' TERM; (dump; mv) & sleep 1000`: the trap would end the dump, which the plain stop leaves the grace."""
+    shell = proc(1, HANDLED, "bash", evidence=waits())
+    sleep = proc(3, DEFAULT, "sleep", under=1, start_ticks=9, evidence=sleeps())
+    for evidence, told in ((runs(), []), (sleeps(3.0), []), (sleeps(), [3])):
+        job = proc(2, DEFAULT, "dump", under=1, evidence=evidence)
+        assert noted(job, sleep, shell=shell).look(shell, job, sleep) == told
