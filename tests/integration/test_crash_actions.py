@@ -75,6 +75,18 @@ open("/s/ready", "w").close()
 while True:
     signal.pause()
 """
+WAIT = """
+import os, signal, time
+def told(number, frame):
+    open("/s/told", "a").write("told\\n")
+    time.sleep(0.1)
+    os._exit(0)
+signal.signal(signal.SIGTERM, told)
+open("/s/ready", "w").close()
+while True:
+    signal.pause()
+"""
+LEAVER = f"trap 'exit 3' TERM; (trap - TERM; {PYTHON} /s/wait.py; true) & wait"
 _COUNTS = (PYTHON, "/s/count.py")
 
 
@@ -126,10 +138,22 @@ def actions(*names: str) -> frozenset[str]:
 
 _CLEAN = {f"RunStep({step.value})" for step in Step if step is not Step.HOOKS}  # whose actions are RunHook
 SCENARIOS = {
-    "graceful": Scenario(covers=actions("Persist", "Look", "SendSignal", *_CLEAN), verdict="graceful", markers=("told",)),
+    "graceful": Scenario(
+        covers=actions("Persist", "Look", "SendSignal", *_CLEAN), verdict="graceful", markers=("told",)
+    ),
     "forwarded": Scenario(
-        covers=actions("Look", "SendSignal"), verdict="forwarded", markers=("told",),
-        command=("/bin/sh", "-c", f"{PYTHON} /s/count.py; exit $?"),
+        covers=actions("Look", "SendSignal", "HoldBack", "LetGo", "KillInit"), verdict="forwarded", markers=("told",),
+        command=("/bin/sh", "-c", f"{PYTHON} /s/count.py; exit $?"), 
+        may_also=("graceful", "cut-short"),
+    ),
+    "exit hold": Scenario(
+        covers=actions("WatchInit", "SendSignal", "HoldBack", "LetGo"), verdict="graceful", may_also=("cut-short",),
+        markers=("told",), command=("/bin/sh", "-c", LEAVER), code=3,
+    ),
+    "trap": Scenario(
+        covers=actions("WatchInit", "SendSignal"), verdict="graceful", may_also=("killed",), markers=("told",),
+        command=("/bin/sh", "-c", "trap 'echo x >> /s/told; exit 4' TERM; touch /s/ready; sleep 1000"), code=4,
+        grace_s=3.0,
     ),
     "hooks": Scenario(
         covers=actions("RunHook"), verdict="graceful", markers=("inside", "host", "after", "told"),
@@ -162,8 +186,8 @@ SCENARIOS = {
         command=("/bin/sh", "-c", LAST_CALL), stop=("--last-call", "2"),
     ),
     "an init": Scenario(
-        covers=actions("Identify", "RequestInit"), verdict="graceful", options={"system": True, "image": "box"}, command=(),
-        code=130,
+        covers=actions("Identify", "RequestInit"), verdict="graceful", options={"system": True, "image": "box"},
+        command=(), code=130,
     ),
     "a command inside": Scenario(
         covers=actions("RequestInit"), verdict="graceful", markers=("told",), stop=("--stop-command", "kill -USR1 1")
@@ -222,6 +246,14 @@ def lost_after(done: Sequence[str], rest: Sequence[str]) -> str:
     return next((label for label in rest if label in CANNOT_BE_TWICE), "") if "Persist" in done else ""
 
 
+def tracer_points_of(trace: Sequence[Sequence[str]]) -> list[Point]:
+    """The same for the tracer's process, which is there from the first request for it on."""
+    points = points_of(trace)
+    first = next(n for n, point in enumerate(points) if point.label in ("WatchInit", "HoldBack"))
+    found = [point._replace(when=f"tracer-{point.when}", lost="") for point in points[first:]]
+    return [point for point in found if not point.label.startswith("RunStep")]
+
+
 def is_told_apart(scenario: Scenario, point: Point) -> bool:
     """The steps of the clean-up are the same in most scenarios; only some are there for them."""
     return point.label in scenario.covers or not point.label.startswith("RunStep")
@@ -239,6 +271,7 @@ class Trial:
         self.share = Share(base / "s")
         self.share.script("count.py", COUNT)
         self.share.script("near.py", NEAR)
+        self.share.script("wait.py", WAIT)
         self.box = box
         lost_s = LOST_GRACE_HOOKED_S if "RunHook" in scenario.covers else LOST_GRACE_S
         self.grace_s = lost_s if point.lost in ("SendSignal", "RequestInit") else scenario.grace_s
@@ -416,26 +449,45 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return inits.make_busybox(tmp_path_factory.mktemp("box") / "rootfs", "::shutdown:/bin/sleep 0\n")
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_s06_the_driver_is_killed_at_every_action(leak_check: leaks.LeakWatch, name: str, box: Path) -> None:
-    scenario = SCENARIOS[name]
-    base = leak_check.base
+class Trials:
+    """Those of one scenario, each in roots of its own."""
 
-    def trial(number: int, point: Point) -> Trial:
-        one = Trial(base / str(number), scenario, point, number, box)
-        leak_check.roots += one.bento.roots
+    def __init__(self, leak_check: leaks.LeakWatch, name: str, box: Path) -> None:
+        self._leak_check, self._name, self._box = leak_check, name, box
+        self.scenario = SCENARIOS[name]
+
+    def one(self, number: int, point: Point) -> Trial:
+        one = Trial(self._leak_check.base / str(number), self.scenario, point, number, self._box)
+        self._leak_check.roots += one.bento.roots
         try:
             one.run()
         except BaseException as error:
-            error.add_note(f"{name}: killed {point}, then {one.how}, {one.bento.runtime}, {one.trace()}")
+            error.add_note(f"{self._name}: killed {point}, then {one.how}, {one.bento.runtime}, {one.trace()}")
             raise
         return one
 
-    points = [point for point in points_of(trial(0, NOWHERE).trace()) if is_told_apart(scenario, point)]
+    def all(self, points: Sequence[Point]) -> list[Trial]:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(self.one, range(1, len(points) + 1), points))
+
+
+@pytest.mark.parametrize("name", ["forwarded", "exit hold", "trap"])
+def test_s13a_the_tracer_is_killed_at_every_action(leak_check: leaks.LeakWatch, name: str, box: Path) -> None:
+    """The driver goes on by itself: what was held goes on, and the end comes within the grace."""
+    trials = Trials(leak_check, name, box)
+    points = tracer_points_of(trials.one(0, NOWHERE).trace())
+    assert {"WatchInit", "HoldBack"} & {point.label for point in points}
+    assert not any(trial.was_killed for trial in trials.all(points))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_s06_the_driver_is_killed_at_every_action(leak_check: leaks.LeakWatch, name: str, box: Path) -> None:
+    trials_of = Trials(leak_check, name, box)
+    scenario = trials_of.scenario
+    points = [point for point in points_of(trials_of.one(0, NOWHERE).trace()) if is_told_apart(scenario, point)]
     labels = {point.label for point in points}
     assert scenario.covers <= labels
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        trials = list(pool.map(trial, range(1, len(points) + 1), points))
+    trials = trials_of.all(points)
     # How often an action is repeated may differ from run to run; each of them was there to be killed at.
     assert {one.point.label for one in trials if one.was_killed} == labels
 

@@ -34,11 +34,10 @@ NESTED = {
     "busybox": (("/bin/busybox", "sh"), f"{SERVER}\ntouch /s/after\n"),
     "subshell": (("/bin/bash",), f"( {SERVER}; touch /s/after ); touch /s/after\n"),
     "su": (("/bin/sh",), f"su root -c '{SERVER}; touch /s/after'\ntouch /s/after\n"),
-    "script": (("/bin/sh",), f"script -qec '{SERVER}; touch /s/after' /dev/null </dev/null\ntouch /s/after\n"),
     "set -m": (("/bin/bash",), f"set -m\n{SERVER}\ntouch /s/after\n"),
     "bash -i": (("/bin/bash", "-i"), f"{SERVER}\ntouch /s/after\n"),
     "python": (
-        (PYTHON, "-c", "import subprocess; subprocess.call(open('/s/start.sh').readline(), shell=True); open('/s/after', 'w')"),
+        (PYTHON, "-c", "import os; os.system(open('/s/start.sh').readline()); open('/s/after', 'w')"),
         f"{SERVER}; touch /s/after\n",
     ),
     "env over sh": (("env", "A=1", "/bin/sh"), f"{SERVER}\ntouch /s/after\n"),
@@ -58,6 +57,17 @@ def test_s13_program_below_any_wrapper_ends_and_nothing_goes_on(
     assert not (share.path / "after").exists()
     assert report["exit_code"] in (0, 143)
     assert report["duration_s"] < 7
+
+
+@ONE_RUNTIME
+def test_s23_terminal_that_a_wrapper_takes_away_is_no_graceful_end(bento: BentoCli, share: Share) -> None:
+    """script(1) passes the signal on to its shell alone; the program behind that one is told or loses its terminal."""
+    text = f"script -qec '{SERVER}; touch /s/after' /dev/null </dev/null\ntouch /s/after\n"
+    run_shell(bento, share, text, "a.ready")
+    time.sleep(STEADY_S)
+    report = stop_report(bento, "w")
+    assert not (share.path / "after").exists()
+    assert report["verdict"] == ("forwarded" if (share.path / "a.done").exists() else "cut-short")
 
 
 def test_s13_wrapper_over_sleep_is_held_on_both_runtimes(bento: BentoCli, share: Share) -> None:

@@ -1,7 +1,8 @@
 """Runs ``bento`` and ends it by SIGKILL at one action of the stop machine: crash_at.py TRACE WHEN LABEL NTH WORDS...
 
 TRACE gets a line for every batch of actions, before the first of them is carried out. WHEN is ``before`` or ``after``;
-LABEL and NTH name the action, such as "Persist" 2. LABEL "-": nobody is ended, and the trace tells what there was.
+LABEL and NTH name the action, such as "Persist" 2. With ``tracer-before`` or ``tracer-after`` the tracer's process is
+ended instead, if there is one, and the stop goes on. LABEL "-": nobody is ended, and the trace tells what there was.
 
 The executor is wrapped from outside, in a program of the tests: nothing of it is in the product.
 """
@@ -28,9 +29,13 @@ def label_of(action: Action) -> str:
     return f"{name}({action.step.value})" if isinstance(action, RunStep) else name
 
 
-def _end_here(when: str, label: str) -> None:
-    if (when, label, str(_seen[label])) == (_when, _label, _nth):
+def _end_here(session: Session, when: str, label: str) -> None:
+    if (label, str(_seen[label])) != (_label, _nth):
+        return
+    if when == _when:
         os.kill(os.getpid(), signal.SIGKILL)
+    if _when == f"tracer-{when}" and session._trace.tracer_pid:
+        os.kill(session._trace.tracer_pid, signal.SIGKILL)
 
 
 def carry_out(session: Session, actions: tuple[Action, ...]) -> None:
@@ -42,9 +47,9 @@ def carry_out(session: Session, actions: tuple[Action, ...]) -> None:
         os.close(fd)
     for action, label in zip(actions, labels, strict=True):
         _seen[label] += 1
-        _end_here("before", label)
+        _end_here(session, "before", label)
         _carry_out(session, (action,))
-        _end_here("after", label)
+        _end_here(session, "after", label)
 
 
 setattr(Session, "_carry_out", carry_out)  # noqa: B010  # a method for a method

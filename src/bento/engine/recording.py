@@ -46,6 +46,7 @@ class Recorder:
         self._oom_before = 0
         self._stuck: list[str] = []
         self._held = ""
+        self._program_code: int | None = None
         self._is_door_closed = False
 
     def begin(self) -> None:
@@ -57,6 +58,7 @@ class Recorder:
         self.asked_unix_ns = intent.asked_unix_ns
         self._oom_before = intent.oom_kills
         self._cleanup.oom_kills, self._cleanup.is_released = intent.oom_kills_at_end, intent.is_released
+        self._program_code = intent.program_code  # the kernel keeps it for pidfds alone, and those went with the driver
 
     def persist(self, state: StopState) -> None:
         """Write intent and journal in one transaction (rules S4, S6).
@@ -74,6 +76,8 @@ class Recorder:
             self._write_intent(state)
 
     def _write_intent(self, state: StopState) -> None:
+        if state.kill_cause is KillCause.WRAPPED and state.wrapped.ends and self._program_code is None:
+            self._program_code = self._members.code_of(state.wrapped.ends[0])
         deadline_boot_s = None
         if state.deadline_s is not None:
             deadline_boot_s = state.deadline_s - clock.mono_s() + clock.boot_s()
@@ -86,6 +90,7 @@ class Recorder:
             oom_kills=self._oom_before,
             oom_kills_at_end=self._cleanup.oom_kills,
             is_released=self._cleanup.is_released,
+            program_code=self._program_code,
             journal=msgspec.json.encode(state),
         )
         asked_by = state.request.asked_by
@@ -130,8 +135,7 @@ class Recorder:
         code = exit_code_of(self._parts, self.container.id, self._members.main_fd)
         if state.kill_cause is not KillCause.WRAPPED or code not in (None, SIGKILL_STATUS):
             return code
-        of_program = self._members.code_of(state.wrapped.ends[0]) if state.wrapped.ends else None
-        return code if of_program is None else of_program
+        return code if self._program_code is None else self._program_code
 
     def outcome(self, state: StopState) -> StopOutcome:
         """Return what became of it, from the machine's final state; a stop that is stuck gets its report here."""

@@ -134,6 +134,7 @@ class Session:
         if not is_gone or self._state.phase in (Phase.CLEANING, Phase.STUCK):
             self._feed(Resumed(deadline_s))
         if is_gone:
+            self._state = replace(self._state, ended_unseen=self._state.phase is Phase.GRACE)
             self._feed(MainExited())
 
     def _start(self, request: StopRequest, *, has_exited: bool) -> None:

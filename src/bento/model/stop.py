@@ -186,6 +186,7 @@ class StopIntent(Struct, frozen=True, kw_only=True):
     oom_kills: int = 0  # the cgroup's count when the stop began
     oom_kills_at_end: int = 0  # and when it had ended, once that is known
     is_released: bool = False  # the root filesystem was seen to be held by nobody
+    program_code: int | None = None  # of the program that PID 1 only waited for, once that has ended (rule S13)
     journal: bytes = b""
 
 

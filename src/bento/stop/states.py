@@ -184,6 +184,7 @@ class StopState(Struct, frozen=True, kw_only=True):
     kill_rounds: int = 0
     had_exited: bool = False  # the process had gone before the stop began (rule S2)
     exited_s: float | None = None
+    ended_unseen: bool = False  # PID 1 ended in the grace, when the driver had died
     step: Step | None = None
     step_tries: int = 0
     errors: tuple[str, ...] = ()

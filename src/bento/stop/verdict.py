@@ -48,11 +48,12 @@ def judge(state: StopState, *, exit_code: int | None, oom_kills: int, ends: tupl
         return Judgement(Verdict.KILLED, cause, "give it more time (stop -t, --stop-timeout, --exit-hold)")
     cut = [end for end in ends if _is_cut_short(state, end)]
     if cut:
-        return Judgement(
-            Verdict.CUT_SHORT,
-            f"PID 1 ended, and with it, or by the loss of its terminal, {_names([end.comm for end in cut])} in the middle",
-            "have the main process wait for what it starts",
-        )
+        names, remedy = _names([end.comm for end in cut]), "have the main process wait for what it starts"
+        if state.ended_unseen:
+            what = f"PID 1 ended when the process that drove this stop had died: {names} may have been killed with it"
+            return Judgement(Verdict.CUT_SHORT, what, remedy)
+        what = f"PID 1 ended, and with it, or by the loss of its terminal, {names} in the middle"
+        return Judgement(Verdict.CUT_SHORT, what, remedy)
     by_default = any(one.occasion is Occasion.DEFAULT_ACTION for one in state.signalled)
     return Judgement(found.verdict, found.cause, found.remedy, is_graceful=not by_default)
 
@@ -62,6 +63,8 @@ def _is_cut_short(state: StopState, end: ProcessEnd) -> bool:
     main = _main(state)
     if end.receives not in _RECEIVED or (main and end.pid == main.pid):
         return False
+    if state.ended_unseen and end.how == "unknown":
+        return True
     return end.how == "killed-with-pid-1" or (end.how, end.code) == ("signalled", _SIGHUP)
 
 
