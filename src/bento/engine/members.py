@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bento import clock
-from bento.engine import exec_sessions, joined, looking
+from bento.engine import exec_sessions, joined
 from bento.engine.adopt import may_live
 from bento.engine.looking import look_at
 from bento.engine.report import Endings, exit_code_from
@@ -15,6 +15,7 @@ from bento.engine.sending import Sending
 from bento.stop.actions import SendSignal
 from bento.stop.inputs import Input, Looked, MainExited, SignalledExited
 from bento.stop.process import Key
+from bento.stop.signalling import SESSION_SIGNAL
 
 if TYPE_CHECKING:
     from bento.command import Child
@@ -89,7 +90,7 @@ class Members:
         processes = look_at(lambda number: look(self._run, number, tracer=tracer), signal, run_dir=self._run_dir)
         # For them its signal is the one of exec sessions, and like those they are left alone until PID 1 leaves.
         processes += joined.processes(
-            self._parts, self._container_id, lambda run: look(run, looking.SIGNAL, tracer=tracer)
+            self._parts, self._container_id, lambda run: look(run, SESSION_SIGNAL, tracer=tracer)
         )
         if examine:
             processes = self.processes.examine(self._run, processes, tracer=tracer, memory=self._memory)
