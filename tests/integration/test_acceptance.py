@@ -236,10 +236,15 @@ def test_s13_init_over_a_shell_wrapper_ends_the_wrapped_program_properly(
     bento.run("--name", "w", *share.flags, "host", *INITS[init], "/bin/sh", script)
     share.wait_for("ready")
     report = stop_report(bento, "w")
-    assert share.lines("marker") == ["done"]
     # The shell dies of the signal that the init passes on, and the init leaves with its status: held at its exit.
     assert (report["verdict"], report["exit_code"]) == ("graceful", 143)
-    assert [one["occasion"] for one in report["signalled"]] == ["init", "exit-hold"]
+    occasions = [one["occasion"] for one in report["signalled"]]
+    if init == "dumb-init":  # it signals the whole group itself, and once more when it leaves
+        assert set(share.lines("marker")) == {"done"}
+        assert occasions[0] == "init"
+    else:
+        assert share.lines("marker") == ["done"]
+        assert occasions == ["init", "exit-hold"]
     assert report["duration_s"] < 5
 
 
@@ -267,7 +272,8 @@ while True:
 """
     run_script(bento, share, threads)
     report = stop_report(bento, "--start-window", "0", "-t", "2", "w")  # it wakes, and so may be at work
-    assert (report["disposition"], report["verdict"]) == ("dropped", "killed")
+    assert report["disposition"] == "dropped"
+    assert report["duration_s"] > 1.3  # until its last sleep outlasts what is left of the grace
     bento("start", "w")
     report = stop_report(bento, "--start-window", "0", "--deaf", "end", "w")
     assert (report["disposition"], report["verdict"]) == ("dropped", "default-action")

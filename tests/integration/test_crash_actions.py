@@ -143,7 +143,7 @@ SCENARIOS = {
     ),
     "forwarded": Scenario(
         covers=actions("Look", "SendSignal", "HoldBack", "LetGo", "KillInit"), verdict="forwarded", markers=("told",),
-        command=("/bin/sh", "-c", f"{PYTHON} /s/count.py; exit $?"), 
+        command=("/bin/sh", "-c", f"{PYTHON} /s/count.py; exit $?"),
         may_also=("graceful", "cut-short"),
     ),
     "exit hold": Scenario(

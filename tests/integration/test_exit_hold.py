@@ -195,6 +195,36 @@ def test_s13a_signal_of_pid_1_itself_counts(bento: BentoCli, share: Share) -> No
 
 
 @ONE_RUNTIME
+def test_s13a_program_that_has_taken_its_handler_away_is_in_its_shutdown(bento: BentoCli, share: Share) -> None:
+    """Python does so before it writes out its files: it is neither let go down with PID 1, nor held, nor signalled."""
+    share.script(
+        "ending.py",
+        """
+import os, signal, subprocess, time
+def told(number, frame):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    child.terminate()
+    child.wait()
+    open("/s/dropped", "w").close()
+    time.sleep(0.7)
+    open("/s/a.done", "w").close()
+    os._exit(0)
+child = subprocess.Popen(["sleep", "1000"])
+signal.signal(signal.SIGTERM, told)
+open("/s/a.ready", "w").close()
+while True:
+    signal.pause()
+""",
+    )
+    trap = "trap 'kill $P; while [ ! -e /s/dropped ]; do :; done; exit 3' TERM"
+    run_shell(bento, share, f"{trap}\n{PYTHON} /s/ending.py & P=$!\nwait\n", "a.ready")
+    report = stop_report(bento, "w")
+    assert (share.path / "a.done").exists()
+    assert (report["exit_code"], report["verdict"], occasions(report)) == (3, "graceful", ["init"])
+    assert report["held"] == []
+
+
+@ONE_RUNTIME
 def test_s13a_exit_hold_of_zero_is_off(bento: BentoCli, share: Share) -> None:
     run_parent(bento, share, LEAVES)
     report = stop_report(bento, "--exit-hold", "0", "w")

@@ -147,7 +147,7 @@ def make_report(
 
 
 def _requests(state: StopState, main: Process | None) -> tuple[Signalled, ...]:
-    """The request that PID 1 got by its method, as a signal that was sent: those that failed have reached nothing (rule S10)."""
+    """The request that PID 1 got by its method, as a signal: those that failed have reached nothing (rule S10)."""
     return tuple(
         Signalled(
             pid=main.pid,

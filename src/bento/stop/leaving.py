@@ -17,7 +17,7 @@ from bento.model.stop import Occasion
 from bento.model.waits import Evidence
 from bento.stop import holding, watching
 from bento.stop.actions import Action, Persist
-from bento.stop.process import Process
+from bento.stop.process import Disposition, Process
 from bento.stop.signalling import Outcome, look, look_again, signal
 from bento.stop.states import KillCause, Mark, StopState, Timer
 from bento.stop.tree import Tree
@@ -68,13 +68,19 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
         why = "it would have gone on to its next command"
         state, actions = holding.ask_to_hold(state, waiting, why, now_s, thaw=is_frozen)
         return state, actions, None
-    receivers = [process for process in tree.top_receivers() if not _is_below_one_that_goes_on(state, tree, process)]
+    ending = [process for process in processes if is_ending(state, process)]
+    receivers = [
+        process
+        for process in tree.top_receivers()
+        if not _is_below_one_that_goes_on(state, tree, process)
+        and not any(above in ending for above in tree.ancestors(process))
+    ]
     due = [process for process in receivers if _is_due(state, process, now_s)]
     if due:
         occasion = Occasion.EXIT_HOLD if is_at_exit else Occasion.LEFT_BEHIND
         state, actions, _ = signal(state, due, occasion, now_s)
         return look_again(state, LOOK_S, now_s), actions, None
-    if any(not _is_given_up(state, tree, process, now_s) for process in receivers):
+    if any(not _is_given_up(state, tree, process, now_s) for process in (*receivers, *ending)):
         return look_again(state, LOOK_S, now_s), (), None
     if not is_at_exit:
         return state, (), KillCause.LEFT_BEHIND
@@ -90,9 +96,19 @@ def release(state: StopState, now_s: float) -> tuple[StopState, tuple[Action, ..
 
 def would_go_on(state: StopState, tree: Tree, process: Process) -> bool:
     """Whether a process does not receive the signal and has, or had when PID 1 got it, a child that it may wait for."""
-    if process.is_main or process.disposition.receives or process.key in state.hold.held:
+    if process.is_main or process.disposition.receives or process.key in state.hold.held or is_ending(state, process):
         return False
     return bool(tree.children(process)) or process.key in state.watch.parents
+
+
+def is_ending(state: StopState, process: Process) -> bool:
+    """Whether a process received the signal at first, and has taken its handler away since: it is in its shutdown.
+
+    Python does so before it writes out its files.
+    """
+    if process.is_main or process.disposition is not Disposition.DEFAULT or process.key in state.hold.held:
+        return False
+    return any(one.key == process.key and one.disposition.receives for one in state.watch.first)
 
 
 def _is_below_one_that_goes_on(state: StopState, tree: Tree, process: Process) -> bool:
@@ -116,6 +132,8 @@ def _is_given_up(state: StopState, tree: Tree, process: Process, now_s: float) -
     One that waits for a child waits for what that child is at.
     """
     told_s = watching.told_at_s(state, process.key)
+    if told_s is None and is_ending(state, process):
+        told_s = state.hold.at_exit_s or 0.0
     if told_s is None:
         return False
     below = tree.below([process.key])
