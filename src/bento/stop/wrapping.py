@@ -57,7 +57,8 @@ def is_moving_data(process: Process, left_s: float) -> bool:
 def waits_for(tree: Tree, process: Process) -> list[Process]:
     """Return the children whose end a process waits for, while nothing else in it can wake.
 
-    It does so in wait4(2) or waitid(2), or by SIGCHLD, which it catches, in sigsuspend(2) or the like (``wait`` of dash).
+    It does so in wait4(2) or waitid(2), or by SIGCHLD, which it catches, in sigsuspend(2) or the like
+    (``wait`` of dash).
     A wait for any child is one for each of them, but where a shell has a program in its foreground: then for that.
     """
     if process.evidence is None or not is_passive(process, NEVER):
