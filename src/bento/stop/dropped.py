@@ -155,6 +155,8 @@ def _end_when_still(state: StopState, processes: tuple[Process, ...], now_s: flo
         if _is_still(state, others, now_s):
             return state, (), KillCause.WRAPPED
         return look_again(state, LOOK_SOON_S, now_s), (), None
+    if _are_resting(state, others, now_s):
+        return state, (), KillCause.WRAPPED
     state = note(state, f"PID 1 is held until what it has started is at rest: {wake.reason}")
     return look_again(state, LOOK_LATER_S, now_s), (), None
 
@@ -242,10 +244,20 @@ def _why_ended(state: StopState, processes: tuple[Process, ...], now_s: float) -
     limit_s = left_s(state, now_s)
     if container_wake(_evidence(processes)).in_s >= min(limit_s, NEVER) and _is_still(state, processes, now_s):
         return f"nothing in the container could wake before the deadline: {_words(processes)}"
-    is_quiet = now_s - max(state.watch.worked_s, state.watch.changed_s) >= REST_S
-    if is_young or not is_quiet or not all(_is_resting(process, limit_s) for process in processes):
+    if not _are_resting(state, processes, now_s):
         return ""
     return f"a listener at rest, without CPU time for {REST_S:g} s: {_words(processes)}"
+
+
+def _are_resting(state: StopState, processes: tuple[Process, ...], now_s: float) -> bool:
+    """Whether each is a listener at rest, or cannot wake; not while one may be about to install a handler.
+
+    Once that has been found, the end of what was signalled for it is no sign of work.
+    """
+    is_young = now_s - state.born_s < state.request.start_window_s
+    is_quiet = state.wrapped.is_idle or now_s - max(state.watch.worked_s, state.watch.changed_s) >= REST_S
+    limit_s = left_s(state, now_s)
+    return is_quiet and not is_young and all(_is_resting(process, limit_s) for process in processes)
 
 
 def _may_be_ended(state: StopState, processes: tuple[Process, ...]) -> bool:

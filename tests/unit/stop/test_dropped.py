@@ -300,6 +300,17 @@ def test_s14_a_listener_beside_what_cannot_wake_is_at_rest():
     assert stop.state.kill_cause is KillCause.DEFAULT_ACTION
 
 
+def test_s14_a_wrapper_over_a_listener_at_rest_is_ended_with_it():
+    """`sh -c 'server & sleep infinity'`: what is signalled for it ends, and the server is still at rest."""
+    web = proc(3, DEFAULT, "http", under=1, evidence=serves())
+    stop = shown(SHELL, SLEEP, web)
+    assert stop.look_until(1.4, SHELL, SLEEP, web) == []
+    stop.give(HeldBack((SHELL.key,)))
+    assert stop.look(SHELL, SLEEP, web) == [SLEEP.pid]
+    stop.look(SHELL, web, after_s=0.01)
+    assert stop.state.kill_cause is KillCause.WRAPPED
+
+
 def test_s14_the_caller_has_the_last_word():
     main = proc(1, DEAF, "sleep", evidence=sleeps())
     stop = shown(main, on_deaf=OnDeaf.WAIT)
