@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from bento.model.stop import Occasion, OnDeaf, OnWrapper, StopRequest
 from bento.stop.actions import HoldBack, KillInit, LetGo, Look
@@ -302,12 +303,15 @@ def test_s14_a_listener_beside_what_cannot_wake_is_at_rest():
 
 def test_s14_a_wrapper_over_a_listener_at_rest_is_ended_with_it():
     """`sh -c 'server & sleep infinity'`: what is signalled for it ends, and the server is still at rest."""
-    web = proc(3, DEFAULT, "http", under=1, evidence=serves())
-    stop = shown(SHELL, SLEEP, web)
-    assert stop.look_until(1.4, SHELL, SLEEP, web) == []
-    stop.give(HeldBack((SHELL.key,)))
-    assert stop.look(SHELL, SLEEP, web) == [SLEEP.pid]
-    stop.look(SHELL, web, after_s=0.01)
+    own, null = "/dev/null rw 9", "/dev/null r 9"
+    shell = proc(1, DEAF, "sh", evidence=replace(waits(), stdin=own))
+    sleep = proc(2, DEFAULT, "sleep", under=1, evidence=replace(sleeps(), stdin=own))
+    web = proc(3, DEFAULT, "http", under=1, evidence=replace(serves(), stdin=null))
+    stop = shown(shell, sleep, web)
+    assert stop.look_until(1.4, shell, sleep, web) == []
+    stop.give(HeldBack((shell.key,)))
+    assert stop.look(shell, sleep, web) == [2]
+    stop.look(shell, web, after_s=0.01)
     assert stop.state.kill_cause is KillCause.WRAPPED
 
 
