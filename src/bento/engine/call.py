@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bento.engine.background import Background
+from bento.engine.deletions import Deletions
 from bento.engine.outcome import StopOutcome, StopProgress
 from bento.engine.releases import Releases
 from bento.engine.request import StopOptions
@@ -37,6 +38,7 @@ class Call:
         self.only_if: Status | None = None  # those in another state are left alone
         self.schedule: Schedule | None = None  # shares the budget, where there is one
         self.releases = Releases(parts, loop)
+        self.deletions = Deletions(parts, loop)
         self.background = Background(loop)
         self.tracing = Tracing(parts, loop)
 
@@ -45,3 +47,4 @@ class Call:
         self.background.close()
         self.tracing.close()
         self.releases.close()
+        self.deletions.close()

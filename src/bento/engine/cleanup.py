@@ -14,6 +14,7 @@ from bento.stop.states import Step
 
 if TYPE_CHECKING:
     from bento.command import Child
+    from bento.engine.deletions import Deletions
     from bento.engine.parts import Parts
     from bento.engine.releases import Releases
     from bento.model.container import Container, Run
@@ -36,6 +37,7 @@ class Cleanup:
         watch: Callable[[int, Callable[[], None]], None],
         unwatch: Callable[[int], None],
         releases: Releases,
+        deletions: Deletions,
         done: Callable[[StepDone], None],
     ) -> None:
         self.is_released = False  # the root filesystem is held by nobody any more
@@ -43,16 +45,15 @@ class Cleanup:
         self._parts, self._container, self._run = parts, container, run
         self._watch, self._unwatch, self._done = watch, unwatch, done
         self._monitor_fds: set[int] = set()
-        self._releases = releases
+        self._releases, self._deletions = releases, deletions
         self._release: int | None = None  # by what it is watched
         self._is_let_go = False  # word has come that nobody holds the root filesystem any more
         self._waits_for_release = False
-        self._delete: Child | None = None
         self._disconnecting: Child | None = None
         self.is_disconnected = run.connection is None
 
     def watch_release(self, pid: int, main_fd: int) -> None:
-        """RequestInit, while PID 1 lives, to be told when its root filesystem is released."""
+        """Ask, while PID 1 lives, to be told when its root filesystem is released."""
         self._release = self._releases.watch(pid, self._let_go)
         if self._release is not None and self._parts.processes.has_exited(main_fd):
             self._releases.unwatch(self._release)  # the pid may have been somebody else's by then
@@ -83,11 +84,11 @@ class Cleanup:
         self._monitor_fds.clear()
         if self._release is not None:
             self._releases.unwatch(self._release)
-        for child in (self._delete, self._disconnecting):
-            if child is not None:
-                self._unwatch(child.fileno())
-                child.kill()
-        self._release = self._delete = self._disconnecting = None
+        self._deletions.forget(self._container.id)
+        if self._disconnecting is not None:
+            self._unwatch(self._disconnecting.fileno())
+            self._disconnecting.kill()
+        self._release = self._disconnecting = None
 
     def _wait_for_monitor(self) -> None:
         """The monitor drains the output, writes the exit code, and ends; so do those of exec sessions."""
@@ -114,21 +115,10 @@ class Cleanup:
         for fd in self._monitor_fds:  # gave up waiting for it: it would keep the root filesystem mounted
             self._parts.processes.send_signal(fd, _SIGKILL, wake=False)
             self._unwatch(fd)
-        self._delete = self._parts.runtime(self._run.runtime).begin_delete(self._container.id)
-        self._watch(self._delete.fileno(), self._deleted)
+        self._deletions.delete(self._run.runtime, self._container.id, self._deleted)
 
-    def _deleted(self) -> None:
-        child, self._delete = self._delete, None
-        if child is None:
-            return
-        self._unwatch(child.fileno())
-        runtime = self._parts.runtime(self._run.runtime)
-        try:
-            reason = runtime.end_delete(child)
-        except (BentoError, OSError) as error:
-            self._done(StepDone(Step.RUNTIME, str(error)))
-            return
-        self._done(StepDone(Step.RUNTIME, reason, retry=bool(reason) and runtime.is_still_running(reason)))
+    def _deleted(self, reason: str, may_be_later: bool) -> None:
+        self._done(StepDone(Step.RUNTIME, reason, retry=may_be_later))
 
     def _release_cgroups(self) -> None:
         left = self._parts.processes.release_cgroups(self._run)

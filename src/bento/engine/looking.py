@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bento.stop.signalling import SESSION_SIGNAL as SIGNAL
+from bento.stop.signalling import SESSION_SIGNAL
 from bento.stop.tree import entered
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ def look_at(
         helpers = helpers_of(run_dir)
         processes = tuple(replace(one, is_entered=False) if one.pid in helpers else one for one in processes)
     sessions = entered(processes)
-    if not sessions or number == SIGNAL:
+    if not sessions or number == SESSION_SIGNAL:
         return processes
-    theirs = {process.key: process for process in look(SIGNAL)}
+    theirs = {process.key: process for process in look(SESSION_SIGNAL)}
     return tuple(theirs.get(process.key, process) if process.key in sessions else process for process in processes)
 
 

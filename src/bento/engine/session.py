@@ -51,6 +51,7 @@ from bento.stop.inputs import HookDone, Input, MainExited, Resumed, StepDone, Ti
 from bento.stop.states import FINAL, Phase, Step, StopState, Timer
 
 if TYPE_CHECKING:
+    from bento.engine.deletions import Deletions
     from bento.engine.loop import Loop
     from bento.engine.parts import Parts
     from bento.engine.releases import Releases
@@ -67,6 +68,7 @@ class Session:
         *,
         loop: Loop,
         releases: Releases,
+        deletions: Deletions,
         tracing: Tracing,
         on_end: Callable[[], None],
     ) -> None:
@@ -90,7 +92,14 @@ class Session:
         )
         self._asker = Asker(parts, self.run, container.id, watch=watch, unwatch=unwatch, answer=self._feed)
         self._cleanup = Cleanup(
-            parts, container, self.run, watch=watch, unwatch=unwatch, releases=releases, done=self._feed
+            parts,
+            container,
+            self.run,
+            watch=watch,
+            unwatch=unwatch,
+            releases=releases,
+            deletions=deletions,
+            done=self._feed,
         )
         self._recorder = Recorder(parts, container, self.run, self._members, self._cleanup)
         self._hooks: HookRunner | None = None

@@ -172,6 +172,7 @@ class Target:
             container,
             loop=self._loop,
             releases=self._call.releases,
+            deletions=self._call.deletions,
             tracing=self._call.tracing,
             on_end=self._ended_soon,
         )

@@ -154,6 +154,15 @@ class Look:
         beyond = len(links) > MAX_DESCRIPTORS
         return peers.count("listen"), peers.count("connected") + beyond
 
+    def standard_input(self, task: str) -> str:
+        """Return what descriptor 0 is and how it was opened; "" where that says nothing of who has opened it."""
+        target = self.links(task).get(0, "")
+        info = re.search(rb"^flags:\s*0?(\d+)\nmnt_id:\s*(\d+)", slurp(f"{task}/fdinfo/0"), re.MULTILINE)
+        if not target or info is None:
+            return ""
+        mode = {os.O_RDONLY: "r", os.O_WRONLY: "w"}.get(int(info[1], 8) & os.O_ACCMODE, "rw")
+        return f"{target} {mode} {info[2].decode()}"
+
     def describe(self, task: str, fd: int) -> tuple[Descriptor, ...]:
         """Return what a call waits on when it waits on this descriptor: an epoll stands for what it holds."""
         target = self.links(task).get(fd, "")

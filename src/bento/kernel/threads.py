@@ -134,6 +134,7 @@ class _ProcessReader:
             listening=listening,
             connected=connected,
             switches=total,
+            stdin=look.standard_input(main),
             alarm_s=alarms.earliest(self._pid, ignored),
         )
 

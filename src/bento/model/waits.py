@@ -83,6 +83,14 @@ class Evidence(Struct, frozen=True, kw_only=True):
     """
     switches: int = 0
     """Context switches of all its threads, voluntary and not: the same number twice, and none has run meanwhile."""
+    stdin: str = ""
+    """What descriptor 0 is, for what it was opened and on which mount: ``/dev/null rw 94``. "" when not known.
+
+    It is the same for a child that has inherited it.
+
+    A shell without job control gives what it starts with ``&`` a /dev/null of its own (POSIX, 2.9.3.1), and what it
+    starts in the foreground its own standard input.
+    """
     alarm_s: float | None = None
     """Seconds before which no timer of its own can send it a signal (setitimer(2), alarm(2), timer_create(2)).
 

@@ -52,6 +52,7 @@ class Process(Struct, frozen=True, kw_only=True):
     is_entered: bool = False  # came in from outside (exec): its parent is none of the container's
     is_namespace_init: bool = False  # PID 1 of a PID namespace that is not this process's own
     kills_group: bool = False  # passes the signal on to a whole process group (tini -g, dumb-init)
+    sees_children: bool = False  # catches or blocks SIGCHLD: the end of a child may wake it
     is_waiting: bool = False  # its only thread sits in wait4 or waitid
     cpu_ticks: int = 0
     switches: int = 0  # context switches of all its threads: equal in two looks, it has not run in between

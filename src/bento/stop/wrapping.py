@@ -55,17 +55,40 @@ def is_moving_data(process: Process, left_s: float) -> bool:
 
 
 def waits_for(tree: Tree, process: Process) -> list[Process]:
-    """Return the children whose end a process waits for, in wait4(2) or waitid(2), while nothing else in it can wake.
+    """Return the children whose end a process waits for, while nothing else in it can wake.
 
-    A wait for any child is a wait for each of them.
+    It does so in wait4(2) or waitid(2), or by SIGCHLD, which it catches, in sigsuspend(2) and the like (dash's ``wait``).
+    A wait for any child is one for each of them, but where a shell has a program in its foreground: then for that.
     """
     if process.evidence is None or not is_passive(process, NEVER):
         return []
+    children = tree.children(process)
     waits = [thread for thread in process.evidence.threads if thread.call in WAITS and thread.is_blocking]
     named = {thread.child for thread in waits}
-    if not named <= {child.pid for child in tree.children(process)}:  # any child, or one that is not known
-        return tree.children(process)
-    return [child for child in tree.children(process) if child.pid in named]
+    if waits and named <= {child.pid for child in children}:
+        return [child for child in children if child.pid in named]
+    if waits:  # for any child, or for one that is not known
+        return _foreground(process, children)
+    return children if process.sees_children else []
+
+
+def _foreground(shell: Process, children: list[Process]) -> list[Process]:
+    """Return the children but for those in a shell's background, where one in its foreground shows.
+
+    That has inherited the shell's standard input. What was started with ``&`` has another /dev/null (Evidence.stdin);
+    what has a pipe of its own may be a later part of a pipeline in the foreground.
+    """
+    own = shell.evidence.stdin if shell.evidence else ""
+    stdins = {child.key: child.evidence.stdin if child.evidence else "" for child in children}
+    if not own or _is_null(own, "r") or own not in stdins.values():
+        return children
+    return [child for child in children if stdins[child.key] == own or not _is_null(stdins[child.key])]
+
+
+def _is_null(stdin: str, mode: str = "") -> bool:
+    """Whether a standard input is /dev/null, opened for this."""
+    target, _, how = stdin.partition(" ")
+    return target == "/dev/null" and (not mode or how.partition(" ")[0] == mode)
 
 
 def find_way(tree: Tree, main: Process, left_s: float) -> Way | None:

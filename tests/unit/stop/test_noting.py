@@ -96,7 +96,7 @@ def test_s13_below_what_passes_the_signal_to_its_group_no_child_is_signalled():
 
 
 def test_s00_a_waiter_is_left_alone_while_a_job_is_at_work_beside_it():
-    """`trap 'exit' TERM; (dump; mv) & sleep 1000`: the trap would end the dump, which the plain stop leaves the grace."""
+    """`trap 'exit' TERM; (dump; mv) & sleep 1000`: the trap would end the dump, which the plain stop lets work."""
     shell = proc(1, HANDLED, "bash", evidence=waits())
     sleep = proc(3, DEFAULT, "sleep", under=1, start_ticks=9, evidence=sleeps())
     for evidence, told in ((runs(), []), (sleeps(3.0), []), (sleeps(), [3])):

@@ -104,3 +104,40 @@ def test_s14_passive_is_what_cannot_wake_before_the_deadline():
     assert not is_passive(proc(1, DEAF, evidence=sleeps(9.0)), LEFT_S)
     assert not is_passive(proc(1, DEAF, evidence=sleeps(9.0)), float("inf"))
     assert is_passive(proc(1, DEAF, evidence=pauses()), float("inf"))
+
+
+OWN, NULL = "/dev/null rw 94", "/dev/null r 94"
+
+
+def stdin(evidence: Evidence, text: str) -> Evidence:
+    return replace(evidence, stdin=text)
+
+
+@pytest.mark.parametrize(
+    ("own", "job", "awaited"),
+    [
+        (OWN, NULL, [3]),  # started with &
+        ("pipe:[7] r 12", NULL, [3]),
+        (OWN, "pipe:[9] r 12", [2, 3]),  # maybe a later part of the pipeline in the foreground
+        (NULL, NULL, [2, 3]),  # nothing tells the foreground from the background
+        ("", NULL, [2, 3]),
+    ],
+)
+def test_s13_of_what_a_shell_has_started_it_waits_for_the_program_in_its_foreground(own, job, awaited):
+    shell = proc(1, DEAF, "sh", evidence=stdin(waits(), own))
+    dump = proc(2, DEFAULT, under=1, evidence=stdin(runs(), job))
+    web = proc(3, HANDLED, under=1, evidence=stdin(serves(), own))
+    assert [one.pid for one in waits_for(Tree([shell, dump, web]), shell)] == awaited
+
+
+def test_s13_without_a_program_in_the_foreground_every_child_is_waited_for():
+    shell = proc(1, DEAF, "bash", evidence=stdin(waits(), OWN))
+    jobs = [proc(pid, HANDLED, under=1, evidence=stdin(serves(), NULL)) for pid in (2, 3)]
+    assert waits_for(Tree([shell, *jobs]), shell) == jobs
+
+
+def test_s00_a_shell_that_waits_by_sigchld_waits_for_its_children():
+    """`dump >tmp & P=$!; server & wait $P; mv tmp good`: dash sleeps in sigsuspend, and would go on to the mv."""
+    dump, web = proc(2, DEFAULT, under=1, evidence=runs()), proc(3, HANDLED, under=1, evidence=serves())
+    assert way(proc(1, DEAF, "sh", sees_children=True, evidence=thread("rt_sigsuspend")), dump, web).is_open is False
+    assert way(proc(1, DEAF, evidence=thread("pause")), dump, web).is_open is True

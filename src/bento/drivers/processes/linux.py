@@ -29,7 +29,7 @@ else:  # only stops of system containers, of containers with several processes, 
     )
     initctl, inits = (LazyModule(f"bento.drivers.processes.{name}") for name in ("initctl", "inits"))
 
-_SIGCONT = 18
+_SIGCHLD, _SIGCONT = 17, 18
 _TICKS = os.sysconf("SC_CLK_TCK")
 CGROUP_PREFIX = "bento-"
 """A container's cgroup is named by this and its id, directly below the root: no parent to leak or to race for."""
@@ -160,6 +160,7 @@ class LinuxProcesses:
             is_pending=bool(status.pending & bit),
             is_halted=status.state == "T",
             is_namespace_init=is_init,
+            sees_children=bool((status.caught | status.blocked) & 1 << (_SIGCHLD - 1)),
             is_waiting=status.threads == 1 and proc.syscall_name(pid) in _WAITS,
             kills_group=forwarders.kills_group(argv, lambda name: proc.variable(pid, name)),
             cpu_ticks=status.utime_ticks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -88,6 +89,12 @@ class RuntimeDriver(Protocol):
 
     def end_delete(self, child: Child) -> str:
         """Reap that child; return "" when the container is gone (also when it was unknown), else the reason."""
+
+    def begin_delete_many(self, container_ids: Sequence[str]) -> Child | None:
+        """The same for several with one child, which ``end_delete_many`` takes; None: this runtime cannot."""
+
+    def end_delete_many(self, child: Child, container_ids: Sequence[str]) -> list[str]:
+        """Reap that child; return those that are still there. Why they are, ``begin_delete`` of each tells."""
 
     def is_still_running(self, reason: str) -> bool:
         """Whether a reason from ``end_delete`` says that the runtime does not see the container stopped yet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bento import command
@@ -106,6 +107,14 @@ class FakeRuntime:
         """Return the next refusal, or ""."""
         child.finish(10.0)
         return self.refusals.pop(0) if self.refusals else ""
+
+    def begin_delete_many(self, container_ids: Sequence[str]) -> Child | None:
+        """It cannot."""
+        return None
+
+    def end_delete_many(self, child: Child, container_ids: Sequence[str]) -> list[str]:
+        """Nothing was begun."""
+        raise AssertionError("no deletion of many was begun")
 
     def is_still_running(self, reason: str) -> bool:
         """Whether the refusal says so."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -155,6 +156,17 @@ class OciRuntime:
     def end_delete(self, child: Child) -> str:
         """See ``RuntimeDriver.end_delete``."""
         return self._end(child, "delete")
+
+    def begin_delete_many(self, container_ids: Sequence[str]) -> Child | None:
+        """See ``RuntimeDriver.begin_delete_many``. crun takes a regular expression (crun(1))."""
+        if self.name != "crun":
+            return None
+        return self._spawn("delete", "--regex", f"^({'|'.join(container_ids)})$")
+
+    def end_delete_many(self, child: Child, container_ids: Sequence[str]) -> list[str]:
+        """See ``RuntimeDriver.end_delete_many``. What it keeps of a container is a directory."""
+        self._end(child, "delete")
+        return [container_id for container_id in container_ids if (self._state_root / container_id).exists()]
 
     def _end(self, child: Child, verb: str) -> str:
         """Reap the child; return why it failed, or "". A container that the runtime does not know is deleted."""
