@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +27,7 @@ from support.workload import (
     wait_for_status,
 )
 
+SOURCE = str(Path(__file__).parents[2] / "src")
 PARENT = """
 import ctypes, os, select, signal, socket, subprocess, sys, threading, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -351,7 +352,7 @@ def test_s11_paused_container_wakes_up_into_the_same(bento: BentoCli, share: Sha
 def test_s13a_pid_1_that_is_traced_already_is_not_held_and_the_report_says_so(bento: BentoCli, share: Share) -> None:
     tracer = f"""
 import os, signal, sys
-sys.path.insert(0, {os.path.dirname(os.path.dirname(str(sys.modules["bento"].__file__)))!r})
+sys.path.insert(0, {SOURCE!r})
 from bento.kernel import ptrace
 ptrace.seize(int(sys.argv[1]), 0)
 print("ready", flush=True)

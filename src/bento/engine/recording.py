@@ -16,7 +16,7 @@ from bento.engine.report import exit_code_of, make_report
 from bento.errors import BentoError, CleanupFailed, StuckProcess
 from bento.lazy import LazyModule
 from bento.model.container import Container, Exit, Run, Status
-from bento.model.stop import AskedBy, StopIntent, StopReport
+from bento.model.stop import AskedBy, Scope, StopIntent, StopReport
 from bento.stop.states import KillCause, Phase, StopState
 from bento.stop.verdict import SIGKILL_STATUS
 
@@ -162,10 +162,18 @@ class Recorder:
             exit_code=code,
             oom_kills=self._cleanup.oom_kills - self._oom_before,
             ends=self._members.ends(state),
-            notes=(*self._members.failures, *self._stuck, *((self._held,) if self._held else ())),
+            notes=(*self._members.failures, *self._stuck, *((self._held,) if self._held else ()), *self._unheld(state)),
             asked_unix_ns=self.asked_unix_ns,
             now_s=clock.mono_s(),
         )
+
+    def _unheld(self, state: StopState) -> tuple[str, ...]:
+        """Say that PID 1 could not be held at its exit (rule S13a), where a sandbox hides what it would leave."""
+        request = state.request
+        is_unwanted = request.exit_hold_s == 0 or request.scope is Scope.MAIN or not state.signalled
+        if self._run.shows_processes or is_unwanted:
+            return ()
+        return ("PID 1 is not held at its exit: its runtime shows no process of the container to the kernel",)
 
     def _keep_stuck_report(self, state: StopState) -> None:
         """Every stop leaves a report, also one that did not get through (rule S23). The record stays ``stopping``."""
