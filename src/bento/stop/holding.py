@@ -83,9 +83,9 @@ def release_init(state: StopState) -> tuple[StopState, tuple[Action, ...]]:
     frozen for the exit, everything is let go, and it is thawed: what is frozen does not die with PID 1 (cgroup v1).
     """
     main = state.watch.main
-    if state.hold.at_exit_s is None or main is None:
+    if state.hold.at_exit_s is None:
         return state, ()
-    if not state.hold.is_settled:
+    if not state.hold.is_settled or main is None:
         return let_go(state)
     timers = {name: at for name, at in state.timers.items() if name is not Timer.EXIT_HOLD}
     hold = replace(state.hold, at_exit_s=None, trace=Trace.OFF, is_settled=True)

@@ -29,7 +29,7 @@ def kill(state: StopState, cause: KillCause, now_s: float) -> Result:
     if cause in (KillCause.DEFAULT_ACTION, KillCause.HALTED, KillCause.WRAPPED) and not is_guest:
         # PID 1 alone: the kernel ends the rest with it, as it would after the default action of any signal.
         timers = state.timers | {Timer.KILL_AGAIN: now_s + KILL_AGAIN_S}
-        return replace(state, timers=timers), (Persist(), KillInit(), *letting_go)
+        return replace(state, timers=timers), (*killing_hook, Persist(), *releasing, KillInit(), *letting_go)
     state, actions = kill_round(state, now_s)
     return state, (*killing_hook, Persist(), *releasing, *actions, *letting_go)  # it would not be known to run any more
 
@@ -40,7 +40,7 @@ def arm_limit(state: StopState, now_s: float) -> StopState:
 
 
 def kill_round(state: StopState, now_s: float) -> Result:
-    """Kill everybody once more, and arm the next round."""
+    """Kill everything once more, and arm the next round."""
     pause_s = backoff_s(KILL_AGAIN_S, state.kill_rounds, KILL_AGAIN_MAX_S)
     timers = state.timers | {Timer.KILL_AGAIN: now_s + pause_s}
     return replace(state, timers=timers, kill_rounds=state.kill_rounds + 1), (KillAll(),)
