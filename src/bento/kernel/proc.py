@@ -9,6 +9,8 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bento.kernel import syscalls
+
 # rt_sigtimedwait by architecture, 32-bit ones with the call for 64-bit time too.
 _SIGTIMEDWAIT: Final = {
     "x86_64": (128,),
@@ -20,25 +22,6 @@ _SIGTIMEDWAIT: Final = {
     "i686": (177, 421),
     "armv7l": (177, 421),
 }
-
-# Calls a process is seen stuck in, for reports.
-_CALL_NAMES: Final = {
-    "x86_64": {
-        0: "read", 1: "write", 3: "close", 7: "poll", 16: "ioctl", 23: "select", 34: "pause", 35: "nanosleep",
-        45: "recvfrom", 47: "recvmsg", 59: "execve", 60: "exit", 61: "wait4", 72: "fcntl", 73: "flock", 74: "fsync",
-        75: "fdatasync", 82: "rename", 87: "unlink", 128: "rt_sigtimedwait", 130: "rt_sigsuspend", 162: "sync",
-        165: "mount", 166: "umount2", 202: "futex", 230: "clock_nanosleep", 231: "exit_group", 232: "epoll_wait",
-        247: "waitid", 257: "openat", 270: "pselect6", 271: "ppoll", 281: "epoll_pwait", 306: "syncfs",
-    },
-    "aarch64": {
-        22: "epoll_pwait", 25: "fcntl", 29: "ioctl", 32: "flock", 35: "unlinkat", 39: "umount2", 40: "mount",
-        56: "openat", 57: "close", 63: "read", 64: "write", 72: "pselect6", 73: "ppoll", 81: "sync", 82: "fsync",
-        83: "fdatasync", 93: "exit", 94: "exit_group", 95: "waitid", 98: "futex", 101: "nanosleep",
-        115: "clock_nanosleep", 133: "rt_sigsuspend", 137: "rt_sigtimedwait", 207: "recvfrom", 212: "recvmsg",
-        221: "execve", 260: "wait4", 267: "syncfs",
-    },
-}  # fmt: skip
-
 
 _ENDED: Final = (b"Z", b"X", b"x")  # of a thread
 
@@ -197,7 +180,7 @@ def syscall_name(pid: int) -> str:
     call = parse_syscall(_slurp(pid, "syscall"))
     if call is None or call[0] < 0:
         return ""
-    return _CALL_NAMES.get(os.uname().machine, {}).get(call[0], f"syscall {call[0]}")
+    return syscalls.NAMES.get(os.uname().machine, {}).get(call[0], f"syscall {call[0]}")
 
 
 def waits_for_signal(pid: int, number: int) -> bool | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from typing import Final
 
 import msgspec.msgpack
@@ -59,6 +61,35 @@ Answer = Watched | AtExit | LetGo | Noted | Held | Released | Crashed
 _encoder = msgspec.msgpack.Encoder()
 _requests = msgspec.msgpack.Decoder(Request)
 _answers = msgspec.msgpack.Decoder(Answer)
+
+
+class Outbox:
+    """Packets on their way through a socket that does not block: what is not read holds nothing up."""
+
+    def __init__(self) -> None:
+        self._packets: deque[bytes] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._packets)
+
+    def put(self, message: Request | Answer) -> None:
+        """Append a message."""
+        self._packets.append(pack(message))
+
+    def flush(self, socket_fd: int) -> None:
+        """Send what can be sent now. An end that is gone takes nothing: its reader meets the end of file."""
+        try:
+            while self._packets:
+                os.write(socket_fd, self._packets[0])
+                self._packets.popleft()
+        except BlockingIOError:
+            return
+        except (BrokenPipeError, ConnectionResetError):
+            self._packets.clear()
+
+    def clear(self) -> None:
+        """Forget what was not sent."""
+        self._packets.clear()
 
 
 def pack(message: Request | Answer) -> bytes:

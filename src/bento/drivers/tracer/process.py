@@ -6,7 +6,6 @@ import _socket
 import os
 import signal
 import sys
-from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
@@ -18,12 +17,12 @@ from bento.drivers.tracer.messages import (
     PACKET_BYTES,
     Crashed,
     Hold,
+    Outbox,
     Release,
     Request,
     Thaw,
     Watch,
     answer_of,
-    pack,
 )  # fmt: skip
 from bento.errors import BentoError, KernelError
 from bento.kernel.cgroup import Cgroups
@@ -41,7 +40,7 @@ class ProcessTracer:
     def __init__(self) -> None:
         self._child: Child | None = None
         self._fd = -1
-        self._outbox: deque[bytes] = deque()
+        self._outbox = Outbox()
         self._jobs: dict[int, dict[str, str]] = {}  # with the cgroups that may have been frozen
         self._crash = ""
 
@@ -93,7 +92,7 @@ class ProcessTracer:
             try:
                 packet = os.read(self._fd, PACKET_BYTES)
             except BlockingIOError:
-                self._flush()  # each request is answered: so what was left over is sent in time
+                self._outbox.flush(self._fd)  # each request is answered: so what was left over is sent in time
                 break
             except ConnectionResetError:
                 packet = b""
@@ -145,18 +144,8 @@ class ProcessTracer:
     def _request(self, request: Request) -> None:
         if self._child is None:
             self._start()
-        self._outbox.append(pack(request))
-        self._flush()
-
-    def _flush(self) -> None:
-        try:
-            while self._outbox:
-                os.write(self._fd, self._outbox[0])
-                self._outbox.popleft()
-        except BlockingIOError:
-            return
-        except (BrokenPipeError, ConnectionResetError):
-            self._outbox.clear()  # ``events`` meets the end of file
+        self._outbox.put(request)
+        self._outbox.flush(self._fd)
 
     def _start(self) -> None:
         """Raises KernelError."""

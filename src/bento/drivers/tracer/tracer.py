@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import time
-from collections import deque
 from contextlib import suppress
 from typing import Final
 
@@ -25,11 +24,11 @@ from bento.drivers.tracer.messages import (
     Answer,
     Crashed,
     Hold,
+    Outbox,
     Release,
     Request,
     Thaw,
     Watch,
-    pack,
     request_of,
 )  # fmt: skip
 from bento.drivers.tracer.seizing import Refused, check_transparency, look_at, seize
@@ -69,7 +68,7 @@ class Tracer:
 
     def __init__(self, socket_fd: int) -> None:
         self._socket_fd = socket_fd
-        self._outbox: deque[bytes] = deque()
+        self._outbox = Outbox()
         self._waiting: list[_Waiting] = []
         self._is_settled = True
         self._freezers: dict[int, Freezer] = {}
@@ -95,7 +94,7 @@ class Tracer:
             place = place.tb_next
         where = f" ({place.tb_frame.f_code.co_name}, line {place.tb_lineno})" if place is not None else ""
         self._emit(Crashed(text=f"{type(error).__name__}: {error}{where}"))
-        self._flush()
+        self._outbox.flush(self._socket_fd)
 
     def _loop(self) -> None:
         poller = select.poll()
@@ -112,7 +111,7 @@ class Tracer:
             if self._socket_fd in ready and not self._take_requests():
                 break
             self._answer_waiting()
-            self._flush()
+            self._outbox.flush(self._socket_fd)
 
     def _timeout_ms(self) -> float | None:
         if not self._is_settled:
@@ -253,15 +252,4 @@ class Tracer:
                 self._emit(answer)
 
     def _emit(self, answer: Answer) -> None:
-        self._outbox.append(pack(answer))
-
-    def _flush(self) -> None:
-        """Send what can be sent: whoever does not read must not hold up what is done here."""
-        try:
-            while self._outbox:
-                os.write(self._socket_fd, self._outbox[0])
-                self._outbox.popleft()
-        except BlockingIOError:
-            return
-        except (BrokenPipeError, ConnectionResetError):
-            self._outbox.clear()  # the end of file is seen in the next turn
+        self._outbox.put(answer)
