@@ -39,8 +39,8 @@ def test_s26_a_line_for_each_with_phase_and_time_left(bento, terminal):
     with ended(start(bento, terminal, "stop", "-t", "2", "one", "two")) as process:
         text = terminal.read_until_end(process)
     for name in ("one", "two"):
-        assert re.search(rf"{name} +told, 2 s until SIGKILL", text), text
-        assert re.search(rf"{name} +told, 1 s until SIGKILL", text), text
+        assert re.search(rf"{name} +signalled, 2 s until SIGKILL", text), text
+        assert re.search(rf"{name} +signalled, 1 s until SIGKILL", text), text
     assert "\x1b[2A" in text
     shown = terminal.screen()
     assert sorted(line for line in shown if line in ("one", "two")) == ["one", "two"]
@@ -63,7 +63,7 @@ def test_s26_who_ends_early_leaves_the_list(bento, terminal):
         shown = "\n".join(terminal.screen())
         assert "one  " not in shown
         assert re.search(r"two +waits for", shown)
-        assert re.search(r"three +told", shown)
+        assert re.search(r"three +signalled", shown)
         terminal.read_until_end(process)
 
 
@@ -76,7 +76,7 @@ def test_s26_a_small_terminal_shows_what_fits(bento):
         with ended(start(bento, terminal, "stop", "-t", "1", "one", "two", "three")) as process:
             text = terminal.read_until_end(process)
         assert "... and 2 more" in text
-        assert all(len(line) < 40 for line in re.findall(r"[a-z]+ +told[^\x1b\r\n]*", text))
+        assert all(len(line) < 40 for line in re.findall(r"[a-z]+ +signalled[^\x1b\r\n]*", text))
     finally:
         terminal.close()
 
@@ -117,4 +117,4 @@ def test_s05_a_stop_that_was_joined_says_so(bento, terminal):
     run_two(bento)
     bento("stop", "--no-wait", "-t", "2", "one", "two")
     with ended(start(bento, terminal, "stop", "one", "two")) as process:
-        assert "is being stopped by somebody else" in terminal.read_until_end(process)
+        assert "is being stopped by another process" in terminal.read_until_end(process)

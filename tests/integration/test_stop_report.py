@@ -152,7 +152,7 @@ def test_s21_a_held_root_filesystem_is_not_handed_to_the_next_start(bento: Bento
             assert identifier in said, said
             assert who in said, said
         assert bento.inspect("w") == before
-        assert leaks.bento_cgroups() == []
+        assert [path for path in leaks.bento_cgroups() if identifier in path] == []
         assert not (bento.roots.run_root / "containers" / identifier).exists()
     bento("start", "w")
     bento.wait_for_log("w", "ready")
@@ -284,7 +284,7 @@ def test_s24_sigkill_by_somebody_else_during_the_stop_is_said_to_be_so(bento: Be
     bento("wait", "w")
     report = bento.inspect("w")["Stop"]
     assert (report["verdict"], report["exit_code"]) == ("killed", 137)
-    assert "somebody else" in report["cause"]
+    assert "another process sent SIGKILL" in report["cause"]
     assert bento.state("w")["OOMKilled"] is False
 
 

@@ -49,38 +49,6 @@ def in_mounts_of(pidfd: int, fn: Callable[[], T]) -> T:
     return _Call(enter, fn).result()
 
 
-class PrivateMounts:
-    """One mount namespace, made when it is first used, for many calls: to join it costs a hundredth of making one.
-
-    ``prepare`` runs in it once, before anything else. Its mounts follow the host's (MS_SLAVE). It lives as long as this
-    object, or what was started in it.
-    """
-
-    def __init__(self, prepare: Callable[[], None]) -> None:
-        self._prepare = prepare
-        self._fd = -1
-
-    def run(self, fn: Callable[[], T]) -> T:
-        """Run ``fn`` in it, in a fresh thread; return what it returns. Blocks; its exceptions come through."""
-        if self._fd < 0:
-            self._fd = in_private_mounts(self._make)
-
-        def enter() -> None:
-            libc.unshare(libc.CLONE_FS)  # see in_mounts_of
-            libc.setns(self._fd, libc.CLONE_NEWNS)
-            os.chdir("/")
-
-        return _Call(enter, fn).result()
-
-    def _make(self) -> int:
-        self._prepare()
-        return os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-
-    def __del__(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-
-
 def in_network(namespace_fd: int, fn: Callable[[], T]) -> T:
     """Run ``fn`` in the network namespace that the descriptor stands for; return what it returns. Blocks.
 

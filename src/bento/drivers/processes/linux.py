@@ -123,8 +123,8 @@ class LinuxProcesses:
         shown = tuple(replace(one, evidence=found[one.pid]) for one in processes if one.pid in found)
         if set(Cgroups(run.cgroups).pids()) <= set(pids):
             return shown
-        # Something was forked meanwhile, which a wait may be for: nothing is known of PID 1 before the next look.
-        return tuple(replace(one, evidence=_RUNS) if one.is_main else one for one in shown)
+        # Something was forked meanwhile, which any of them may wait for: nothing is known before the next look.
+        return tuple(replace(one, evidence=_RUNS) for one in shown)
 
     def shut_down_sockets(self, run: Run, main_fd: int) -> None:
         """See ProcessDriver."""

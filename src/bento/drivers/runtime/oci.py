@@ -56,7 +56,6 @@ class OciRuntime:
         self.sees_cgroup2 = not hide_unified
         self._arguments = arguments
         self._hide_unified = hide_unified
-        self._view = namespace.PrivateMounts(hybrid.hide_unified)
 
     def enter(self) -> None:
         """See ``RuntimeDriver.enter``."""
@@ -203,7 +202,11 @@ class OciRuntime:
         if not self._hide_unified:
             return command.spawn(argv, stdin_fd=stdin_fd)
 
-        return self._view.run(lambda: command.spawn(argv, stdin_fd=stdin_fd))
+        def in_own_view() -> Child:
+            hybrid.hide_unified()
+            return command.spawn(argv, stdin_fd=stdin_fd)
+
+        return namespace.in_private_mounts(in_own_view)
 
 
 def _cgroups(container_id: str) -> Cgroups:
