@@ -87,7 +87,9 @@ class Members:
         thread waits for.
         """
         look = self.processes.look
-        processes = look_at(lambda number: look(self._run, number, tracer=tracer), signal, run_dir=self._run_dir)
+        processes = look_at(
+            lambda number: look(self._run, number, tracer=tracer, memory=self._memory), signal, run_dir=self._run_dir
+        )
         # For them its signal is the one of exec sessions, and like those they are left alone until PID 1 leaves.
         processes += joined.processes(
             self._parts, self._container_id, lambda run: look(run, SESSION_SIGNAL, tracer=tracer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Final
 
 from msgspec import Struct
@@ -181,6 +182,16 @@ def syscall_name(pid: int) -> str:
     if call is None or call[0] < 0:
         return ""
     return syscalls.NAMES.get(os.uname().machine, {}).get(call[0], f"syscall {call[0]}")
+
+
+def sight(pid: int, memory: dict[tuple[int, int], tuple[bytes, float, float]]) -> None:
+    """Note for ``threads.examine`` which call the leader thread is blocked in now, unless one was noted before.
+
+    Another call in a later look has begun after this one: so long can its timeout not have run.
+    """
+    text = _slurp(pid, "syscall")
+    if (pid, pid) not in memory and parse_syscall(text) is not None:
+        memory[pid, pid] = (text, 0.0, time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 def waits_for_signal(pid: int, number: int) -> bool | None:

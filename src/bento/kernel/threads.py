@@ -30,7 +30,7 @@ class Sighting(NamedTuple):
     seen_s: float  # just before that text was read
 
 
-Memory = dict[tuple[int, int], Sighting]
+Memory = dict[tuple[int, int], tuple[bytes, float, float]]
 """By process and thread. Handed from one look to the next, it bounds how long a relative sleep has lasted."""
 
 
@@ -165,7 +165,8 @@ class _ProcessReader:
         may wake up inside the kernel, and sleep on. A restarted call has the deadline of the one that it goes on with.
         """
         key = self._pid, tid
-        before = self._seen.get(key)
+        noted = self._seen.get(key)
+        before = None if noted is None else Sighting(*noted)
         if parsed is None:
             if before is not None:
                 self._kept[key] = before

@@ -9,7 +9,7 @@ from bento.stop.process import Disposition, Process
 from bento.stop.rehearsal import Rehearsal
 from bento.stop.tree import Tree, entered, is_shell, named, program
 from bento.stop.verdict import Judgement
-from bento.stop.wrapping import waits_for
+from bento.stop.wrapping import waits_for, waits_for_jobs
 from bento.units import signal_name
 
 _BETTER: Final[dict[str, tuple[int, str]]] = {
@@ -54,7 +54,12 @@ def advice(
     is_said = any(one.occasion is Occasion.FOREGROUND for one in shown.state.signalled)  # by the judgement
     for process in processes if not is_said else ():
         busy = waits_for(tree, process) if process.evidence is not None else []
-        if is_shell(process) and process.disposition is Disposition.HANDLED and busy:
+        if (
+            is_shell(process)
+            and process.disposition is Disposition.HANDLED
+            and busy
+            and not waits_for_jobs(tree, process)
+        ):
             child = program(busy[-1])
             found.append(f"in the script of {named(process)}: start {child} with & and wait for it, unless it does so")
     if judgement is not None and judgement.remedy:

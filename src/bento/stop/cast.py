@@ -26,7 +26,7 @@ from bento.stop.methods import HALTED_CODE, METHODS, SIGNAL
 from bento.stop.process import Disposition, Key, Process
 from bento.stop.tree import Tree, is_shell, program
 from bento.stop.verdict import SIGKILL_STATUS
-from bento.stop.wrapping import waits_for
+from bento.stop.wrapping import waits_for, waits_for_jobs
 
 SOON_S: Final = 0.001  # what "at once" takes
 SWALLOWERS: Final = frozenset({"node", "nodejs"})
@@ -132,7 +132,8 @@ class Cast:
         process = self.alive[pid]
         self._got.add(pid)
         waiting = self._waits_for[pid] & self.alive.keys()
-        notes = is_shell(process) and bool(waiting) and not self._assumed.traps_at_once
+        is_in_wait = waits_for_jobs(Tree(self.first), process) or self._assumed.traps_at_once
+        notes = is_shell(process) and bool(waiting) and not is_in_wait
         if process.key in self.noting:
             self.inputs.append(SignalNoted(process.key, notes))
         if not process.disposition.receives:

@@ -10,7 +10,7 @@ from bento.stop.process import Disposition, Process
 from bento.stop.rehearsal import Rehearsal
 from bento.stop.tree import Tree, is_shell, named
 from bento.stop.wake import is_at_rest, process_wake
-from bento.stop.wrapping import is_passive, waits_for
+from bento.stop.wrapping import is_passive, waits_for, waits_for_jobs
 from bento.units import signal_name
 
 _NAMED_MOST = 3
@@ -62,7 +62,7 @@ def _of_signalled(tree: Tree, process: Process, request: StopRequest) -> list[st
     if process.disposition is Disposition.BLOCKED and not is_forwarder(process):
         return [f"whether {named(process)} reads {name}, which it blocks"]
     busy = waits_for(tree, process) if process.evidence is not None else tree.children(process)
-    if is_shell(process) and process.disposition is Disposition.HANDLED and busy:
+    if is_shell(process) and process.disposition is Disposition.HANDLED and busy and not waits_for_jobs(tree, process):
         return [
             f"whether {named(process)} runs its trap at once, in its wait builtin, or when {named(busy[-1])} has ended:"
             " that shows only when the signal comes"

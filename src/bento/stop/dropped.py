@@ -95,7 +95,7 @@ def _is_steady(state: StopState, way: Way, now_s: float) -> bool:
     """
     if any(process.key in state.hold.refused for process in way.wrappers):
         return False
-    idle_s = now_s - max(watching.idle_since_s(state, process.key) for process in way.wrappers)
+    idle_s = now_s - watching.last_run_s(state, way.wrappers)
     is_old = all(process.age_s >= STEADY_AGE_S for process in way.ends)
     return is_old and min(idle_s, now_s - state.wrapped.since_s) >= STILL_S
 
@@ -272,8 +272,7 @@ def _is_still(state: StopState, processes: tuple[Process, ...], now_s: float) ->
 
     What waits for a child that has just ended has not run yet, and looks as if it waited for ever.
     """
-    since_s = max((watching.idle_since_s(state, process.key) for process in processes), default=0.0)
-    return now_s - max(since_s, state.watch.changed_s) >= STILL_S
+    return now_s - max(watching.last_run_s(state, processes), state.watch.changed_s) >= STILL_S
 
 
 def _is_resting(process: Process, limit_s: float) -> bool:

@@ -17,7 +17,7 @@ from bento.stop.signalling import SESSION_SIGNAL
 from bento.stop.states import KillCause
 from bento.stop.tree import Tree, entered, is_shell, named, program
 from bento.stop.verdict import Judgement, judge
-from bento.stop.wrapping import waits_for
+from bento.stop.wrapping import waits_for, waits_for_jobs
 from bento.units import signal_name
 
 _SESSION_SIGNAL: Final = signal_name(SESSION_SIGNAL)
@@ -121,7 +121,8 @@ def _alternatives(processes: tuple[Process, ...]) -> list[tuple[Assumed, str]]:
     handled = [process for process in processes if process.disposition is Disposition.HANDLED]
     if any(program(process) in SWALLOWERS for process in handled):
         found.append((Assumed(swallows=True), "if the handler shown is node's own and not the program's"))
-    if any(is_shell(process) for process in handled):
+    tree = Tree(processes)
+    if any(is_shell(process) and not waits_for_jobs(tree, process) for process in handled):
         found.append((Assumed(traps_at_once=True), "if the shell is in its wait builtin and runs its trap at once"))
     return found
 

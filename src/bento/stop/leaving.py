@@ -25,7 +25,7 @@ from bento.stop.wake import NEVER, process_wake
 from bento.stop.wrapping import not_held_above
 
 IDLE_S: Final = 0.5
-"""A process that may have been told by PID 1 gets the signal from Bento after so long without running."""
+"""A process that may have been told by PID 1 gets the signal from Bento after so long without work."""
 GIVEN_UP_S: Final = 1.0
 """What was signalled, has not run for so long and can be woken by no timer, peer or disk, is not waited for."""
 LOOK_S: Final = 0.1
@@ -122,7 +122,7 @@ def _is_due(state: StopState, process: Process, now_s: float) -> bool:
         return False
     if watching.is_certainly_untold(state, process):
         return True
-    since_s = max(watching.idle_since_s(state, process.key), state.hold.at_exit_s or 0.0)
+    since_s = max(watching.calm_since_s(state, process.key), state.hold.at_exit_s or 0.0)
     return now_s - since_s >= IDLE_S
 
 
@@ -138,7 +138,7 @@ def _is_given_up(state: StopState, tree: Tree, process: Process, now_s: float) -
         return False
     below = tree.below([process.key])
     group = [process, *(one for one in tree.by_pid.values() if one.key in below)]
-    idle_s = now_s - max(told_s, *(watching.idle_since_s(state, one.key) for one in group))
+    idle_s = now_s - max(told_s, watching.last_run_s(state, group))
     return idle_s >= GIVEN_UP_S and all(one.evidence and _waits_for_input(one, one.evidence) for one in group)
 
 

@@ -101,11 +101,16 @@ class InitRequest(Struct, frozen=True, kw_only=True):
 
 
 class Idle(Struct, frozen=True):
-    """Since when a process has not run: its context switches have not changed in any look since."""
+    """Since when a process has not run: its context switches have not changed in any look since.
+
+    ``calm_s``: since when it has not worked, but at the most ticked, as what only waits for its next turn does.
+    """
 
     key: Key
     switches: int
     since_s: float
+    cpu_ticks: int = 0
+    calm_s: float = 0.0
 
 
 class Watch(Struct, frozen=True, kw_only=True):

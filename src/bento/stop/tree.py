@@ -31,9 +31,11 @@ class Tree:
     def ancestors(self, process: Process) -> list[Process]:
         """Return the live ancestors, nearest first."""
         found: list[Process] = []
+        seen = {process.pid}
         parent = self.by_pid.get(process.ppid)
         # A look is not one moment: with pids used again meanwhile, parents could seem to go round in a circle.
-        while parent is not None and parent is not process and parent not in found:
+        while parent is not None and parent.pid not in seen:
+            seen.add(parent.pid)
             found.append(parent)
             parent = self.by_pid.get(parent.ppid)
         return found
@@ -41,21 +43,20 @@ class Tree:
     def below(self, keys: Iterable[Key]) -> frozenset[Key]:
         """Return every process below one of these."""
         wanted = frozenset(keys)
-        return frozenset(
-            process.key
-            for process in self.by_pid.values()
-            if any(parent.key in wanted for parent in self.ancestors(process))
-        )
+        found: set[Key] = set()
+        queue = [process for process in self.by_pid.values() if process.key in wanted]
+        while queue:
+            for child in self.children(queue.pop()):
+                if child.key not in found:
+                    found.add(child.key)
+                    queue.append(child)
+        return frozenset(found)
 
     def top_receivers(self) -> list[Process]:
         """Return the top-most processes but PID 1 that receive the signal: each answers for what is below it."""
-        return [
-            process
-            for process in self.by_pid.values()
-            if process.disposition.receives
-            and not process.is_main
-            and not any(above.disposition.receives and not above.is_main for above in self.ancestors(process))
-        ]
+        receivers = [one for one in self.by_pid.values() if one.disposition.receives and not one.is_main]
+        answered_for = self.below(one.key for one in receivers)
+        return [one for one in receivers if one.key not in answered_for]
 
     def is_told_by_group(self, process: Process) -> bool:
         """Whether a process above passes the signal on to a whole group, and so, perhaps, to this one."""

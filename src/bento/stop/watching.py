@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec.structs import replace
@@ -13,6 +14,7 @@ from bento.stop.tree import Tree, entered
 
 FIRST_MAX: Final = 8192  # processes that a stop remembers
 LATER_MAX: Final = 256
+TURNS_OF_CALM: Final = 3  # context switches from one look to the next of a process that only ticks
 UNREAD_S: Final = 0.5  # a signal that is still pending after so long is read by no thread
 
 
@@ -63,8 +65,13 @@ def _idle(old: tuple[Idle, ...], processes: tuple[Process, ...], now_s: float) -
     found = []
     for process in processes:
         before = known.get(process.key)
-        has_run = before is None or before.switches != process.switches
-        found.append(Idle(process.key, process.switches, now_s) if has_run or before is None else before)
+        if before is None:
+            found.append(Idle(process.key, process.switches, now_s, process.cpu_ticks, now_s))
+            continue
+        turns = process.switches - before.switches
+        is_calm = 0 <= turns <= TURNS_OF_CALM and process.cpu_ticks == before.cpu_ticks
+        since_s, calm_s = now_s if turns else before.since_s, before.calm_s if is_calm else now_s
+        found.append(Idle(process.key, process.switches, since_s, process.cpu_ticks, calm_s))
     return tuple(found)
 
 
@@ -93,9 +100,20 @@ def idle_since_s(state: StopState, key: Key) -> float:
     return next((one.since_s for one in state.watch.idle if one.key == key), float("inf"))
 
 
+def calm_since_s(state: StopState, key: Key) -> float:
+    """Return since when a process has not worked in any look (see Idle); infinity for one that no look has shown."""
+    return next((one.calm_s for one in state.watch.idle if one.key == key), float("inf"))
+
+
+def last_run_s(state: StopState, processes: Iterable[Process]) -> float:
+    """Return when one of these was last seen to have run; 0 for none of them."""
+    times = {one.key: one.since_s for one in state.watch.idle}
+    return max((times.get(process.key, float("inf")) for process in processes), default=0.0)
+
+
 def is_certainly_untold(state: StopState, process: Process) -> bool:
     """Whether no thread of a process has run since before PID 1 was signalled: so no signal was delivered to it."""
-    return dict(state.watch.before).get(process.key) == process.switches
+    return any(key == process.key and turns == process.switches for key, turns in state.watch.before)
 
 
 def as_it_acts(state: StopState, process: Process, now_s: float) -> Process:

@@ -86,6 +86,20 @@ def _foreground(shell: Process, children: list[Process]) -> list[Process]:
     return [child for child in children if stdins[child.key] == own or not _is_null(stdins[child.key])]
 
 
+def waits_for_jobs(tree: Tree, shell: Process) -> bool:
+    """Whether a shell that waits is in its ``wait`` builtin for certain: all that it has started is in the background.
+
+    Then it runs a trap at once. For forecasts: a stop sees what it does with the signal.
+    """
+    if shell.evidence is None:
+        return False
+    if any(thread.call == "rt_sigsuspend" for thread in shell.evidence.threads):  # dash, busybox
+        return True
+    own = shell.evidence.stdin
+    stdins = [child.evidence.stdin for child in tree.children(shell) if child.evidence]
+    return bool(own and stdins) and not _is_null(own, "r") and all(one != own and _is_null(one) for one in stdins)
+
+
 def _is_null(stdin: str, mode: str = "") -> bool:
     """Whether a standard input is /dev/null, opened for this."""
     target, _, how = stdin.partition(" ")

@@ -82,3 +82,21 @@ def test_who_is_gone_reads_as_nothing():
 )
 def test_the_call_and_its_first_argument_are_found(text, call):
     assert proc.parse_syscall(text) == call
+
+
+def test_what_the_leader_is_at_is_noted_once():
+    child = command.spawn(["/bin/sleep", "60"])
+    try:
+        memory: dict[tuple[int, int], tuple[bytes, float, float]] = {}
+        while not memory:  # it is on its way to its sleep
+            proc.sight(child.pid, memory)
+        first = dict(memory)
+        text, since_s, seen_s = memory[child.pid, child.pid]
+        assert (text.split()[0].isdigit(), since_s) == (True, 0.0)
+        assert seen_s > 0
+        proc.sight(child.pid, memory)
+        assert memory == first
+    finally:
+        child.kill()
+    proc.sight(child.pid, memory := {})
+    assert memory == {}

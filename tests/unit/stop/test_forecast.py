@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from msgspec.structs import replace
 
 from bento.model.stop import Hook, Occasion, OnDeaf, OnPaused, OnWrapper, Scope, StopRequest, Verdict
 from bento.model.waits import Descriptor, Evidence, ThreadWait
@@ -239,6 +240,14 @@ def test_s13_a_shell_with_a_trap_before_a_job():
     assert found.verdict is Verdict.KILLED
     assert found.otherwise == "graceful, if the shell is in its wait builtin and runs its trap at once"
     assert "in the script of sh (1): start dump with & and wait for it, unless it does so" in found.advice
+
+
+def test_s13_a_shell_whose_jobs_are_all_in_the_background_runs_its_trap_at_once():
+    """`trap 'kill $P; wait $P; exit $?' TERM; server & P=$!; wait $P`, in bash."""
+    own, null = ("/dev/null rw 9", "/dev/null r 9")
+    waiting, serving = (replace(evidence, stdin=text) for evidence, text in ((WAITS, own), (LISTENS, null)))
+    found = explain(shell(1, HANDLED, "bash", evidence=waiting), proc(2, HANDLED, "web", under=1, evidence=serving))
+    assert (found.verdict, found.unsure, found.otherwise, found.advice) == (Verdict.GRACEFUL, (), "", ())
 
 
 def test_s13_a_shell_in_its_wait_builtin_runs_its_trap_at_once():

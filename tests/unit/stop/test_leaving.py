@@ -9,7 +9,7 @@ from bento.stop.actions import HoldBack, KillAll, LetGo, Look, Persist, SendSign
 from bento.stop.inputs import DeadlineMoved, HeldBack, InitLeaving, Looked, MainExited, Resumed, TimerFired, Traced
 from bento.stop.states import KillCause, Phase, Timer
 
-from support.looks import BLOCKED, DEFAULT, HANDLED, Stop, pauses, polls, proc, runs, serves, thread, waits
+from support.looks import BLOCKED, DEFAULT, HANDLED, Stop, pauses, polls, proc, runs, serves, sleeps, thread, waits
 
 MAIN = proc(1, HANDLED, "web", evidence=serves())
 AGENT = proc(2, HANDLED, "agent", under=1, evidence=serves(connected=1))
@@ -73,10 +73,23 @@ def test_s13a_what_has_run_since_is_signalled_after_half_a_second_of_rest():
     assert stop.look(MAIN, told, after_s=0.2) == [2]
 
 
-def test_s13a_what_never_rests_is_signalled_at_the_last_call():
+def test_s13a_a_tick_now_and_then_is_no_work():
+    """A program that waits for its next turn every 0.2 s would else be signalled at the last call only."""
     stop = settled(AGENT)
-    for switches in range(1, 80):
-        assert stop.look(MAIN, proc(2, HANDLED, under=1, evidence=runs(), switches=switches), after_s=0.1) == []
+    told = []
+    for turn in range(1, 8):
+        told += stop.look(MAIN, proc(2, HANDLED, under=1, evidence=sleeps(0.2), switches=turn // 2), after_s=0.1)
+    assert told == [2]
+    assert stop.state.signalled[-1].occasion is Occasion.EXIT_HOLD
+
+
+@pytest.mark.parametrize("work", [{"switches": 9}, {"cpu_ticks": 1}])
+def test_s13a_what_never_rests_is_signalled_at_the_last_call(work):
+    stop = settled(AGENT)
+    for turn in range(1, 80):
+        more = {name: turn * much for name, much in work.items()}
+        busy = proc(2, HANDLED, under=1, evidence=runs(), **{"switches": turn} | more)
+        assert stop.look(MAIN, busy, after_s=0.1) == []
     stop.now_s = stop.state.timers[Timer.LAST_CALL]
     stop.give(TimerFired(Timer.LAST_CALL))
     assert stop.look(MAIN, proc(2, HANDLED, under=1, evidence=runs(), switches=99)) == [2]

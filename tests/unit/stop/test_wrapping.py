@@ -7,7 +7,15 @@ from msgspec.structs import replace
 
 from bento.model.waits import Descriptor, Evidence, ThreadWait
 from bento.stop.tree import Tree
-from bento.stop.wrapping import find_way, is_passive, not_held_above, rest, waits_for, waits_on_the_way
+from bento.stop.wrapping import (
+    find_way,
+    is_passive,
+    not_held_above,
+    rest,
+    waits_for,
+    waits_for_jobs,
+    waits_on_the_way,
+)
 
 from support.looks import DEAF, DEFAULT, HANDLED, IGNORED, pauses, proc, runs, serves, sleeps, thread, waits
 
@@ -141,3 +149,19 @@ def test_s00_a_shell_that_waits_by_sigchld_waits_for_its_children():
     dump, web = proc(2, DEFAULT, under=1, evidence=runs()), proc(3, HANDLED, under=1, evidence=serves())
     assert way(proc(1, DEAF, "sh", sees_children=True, evidence=thread("rt_sigsuspend")), dump, web).is_open is False
     assert way(proc(1, DEAF, evidence=thread("pause")), dump, web).is_open is True
+
+
+@pytest.mark.parametrize(
+    ("shell", "job", "is_in_wait"),
+    [
+        (stdin(waits(), OWN), stdin(serves(), NULL), True),  # started with &
+        (stdin(waits(), OWN), stdin(serves(), OWN), False),  # in the foreground
+        (stdin(waits(), NULL), stdin(serves(), NULL), False),  # that tells nothing
+        (waits(), serves(), False),
+        (thread("rt_sigsuspend"), serves(), True),  # dash
+        (None, serves(), False),
+    ],
+)
+def test_s13_a_shell_is_in_its_wait_builtin_when_all_it_has_started_is_in_the_background(shell, job, is_in_wait):
+    found = proc(1, HANDLED, "sh", evidence=shell)
+    assert waits_for_jobs(Tree([found, proc(2, HANDLED, under=1, evidence=job)]), found) is is_in_wait

@@ -94,10 +94,11 @@ class ProcessDriver(Protocol):
         it: it is made, on hosts with both versions.
         """
 
-    def look(self, run: Run, number: int, *, tracer: int = 0) -> tuple[Process, ...]:
+    def look(self, run: Run, number: int, *, tracer: int = 0, memory: Memory | None = None) -> tuple[Process, ...]:
         """Return every live process of the run, with what signal ``number`` would do to it.
 
-        ``tracer``: a process of Bento's own. What it traces takes signals as if it were not traced.
+        ``tracer``: a process of Bento's own. What it traces takes signals as if it were not traced. ``memory``: what
+        PID 1 is at is noted there for ``examine``.
         """
 
     def examine(

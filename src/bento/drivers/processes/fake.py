@@ -158,7 +158,7 @@ class FakeProcesses:
         """Return the boot that the fake's identities name."""
         return BOOT_ID
 
-    def look(self, run: Run, number: int, *, tracer: int = 0) -> tuple[Process, ...]:
+    def look(self, run: Run, number: int, *, tracer: int = 0, memory: Memory | None = None) -> tuple[Process, ...]:
         """See ProcessDriver."""
         return tuple(
             Process(

@@ -102,12 +102,14 @@ class LinuxProcesses:
         lodging = Lodging(CGROUP_PREFIX + container_id if needs_cgroup2 and mode() == "hybrid" else "")
         return None if lodging.is_here else lodging
 
-    def look(self, run: Run, number: int, *, tracer: int = 0) -> tuple[Process, ...]:
+    def look(self, run: Run, number: int, *, tracer: int = 0, memory: Memory | None = None) -> tuple[Process, ...]:
         """See ProcessDriver. Zombies have exited and are left out."""
         main_pid = run.init.pid if run.init else 0
         pids = Cgroups(run.cgroups).pids()[:_LOOK_LIMIT]
         if main_pid and main_pid not in pids:
             pids.insert(0, main_pid)  # moved to another cgroup, or the cgroup is gone
+        if main_pid and memory is not None:
+            proc.sight(main_pid, memory)
         found = (self._look_at(pid, number, is_main=pid == main_pid, tracer=tracer) for pid in pids)
         return self._with_entered(run, tuple(process for process in found if process is not None))
 

@@ -46,7 +46,7 @@ class VirtualProcesses(LinuxProcesses):
         self._children: list[Child] = []
         self._rounds = 0
 
-    def look(self, run: Run, number: int, *, tracer: int = 0) -> tuple[Process, ...]:
+    def look(self, run: Run, number: int, *, tracer: int = 0, memory: Memory | None = None) -> tuple[Process, ...]:
         """See ProcessDriver. Shows the program alone, in the place of its sandbox, and exec sessions by the process
         of the runtime that waits for each on the host."""
         status = proc.read(run.init.pid) if run.init else None
