@@ -9,8 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from bento.drivers.processes.linux import LinuxProcesses
 from bento.drivers.tracer.base import AtExit, Watched
 from bento.kernel import sockets
+from bento.model.container import ProcessIdentity, Run
 
 from support.tracing import Program, Tracing
 
@@ -114,6 +116,22 @@ own = socket.create_server(("127.0.0.1", 0))
 print(own.getsockname()[1], flush=True)
 time.sleep(60)
 """
+
+
+def test_what_a_process_outside_the_container_has_too_is_not_shut_down():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        Program([sys.executable, "-I", "-S", "-c", SHARES], stdin=server.fileno()) as program,  # so has unshare
+    ):
+        address = server.getsockname()
+        server.close()
+        own = ("127.0.0.1", int(program.line()))
+        boot_id = LinuxProcesses().boot_id()
+        run = Run(number=1, runtime="", init=ProcessIdentity(program.pid, program.start_ticks, boot_id))
+        LinuxProcesses().shut_down_sockets(run, program.pidfd)
+        socket.create_connection(address, 5).close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(own, 5)
 
 
 def test_what_we_have_too_is_not_shut_down():
