@@ -217,8 +217,8 @@ class Look:
         found = self._pairs.get(target)
         if found is None:
             is_open = self._peer(task, target) == "connected"
-            pid = int(task.split("/")[2])
-            found = self._pairs[target] = is_open and sockets.is_pair(pid, fd, self._tasks)
+            tid = int(task.rpartition("/")[2])
+            found = self._pairs[target] = is_open and sockets.is_pair(tid, fd, self._tasks)
         return found
 
     def _has_ring(self, task: str) -> bool:

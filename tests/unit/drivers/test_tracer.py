@@ -212,6 +212,17 @@ def test_what_somebody_else_has_frozen_is_not_thawed(tmp_path):
     assert (tmp_path / "cgroup.freeze").read_text() == "1\n"
 
 
+@pytest.mark.parametrize("state", ["FREEZING\n", "FROZEN\n"])
+def test_what_somebody_else_freezes_by_version_1_is_not_thawed(tmp_path, state):
+    control = tmp_path / "freezer.state"
+    control.write_text(state)
+    freezer = Freezer({"freezer": str(tmp_path)})
+    assert freezer.freeze() == (state == "FROZEN\n")
+    assert not freezer.has_frozen
+    freezer.close()
+    assert control.read_text() == state
+
+
 @pytest.mark.parametrize("cgroups", [{}, {"": "/nowhere"}, {"freezer": "/nowhere"}])
 def test_without_a_freezer_nothing_is_frozen(cgroups):
     freezer = Freezer(cgroups)

@@ -110,7 +110,7 @@ class ProcessDriver(Protocol):
         """
 
     def shut_down_sockets(self, run: Run, main_fd: int) -> None:
-        """Shut down the sockets that PID 1 has and no other process of the run, so that no peer waits for it.
+        """Shut down the sockets that PID 1 has and no other process of the host, so that no peer waits for it.
 
         For a PID 1 that is held at its exit. Unnamed UNIX sockets are left: their peers are most likely its children.
         """

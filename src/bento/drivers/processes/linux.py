@@ -19,6 +19,8 @@ from bento.model.waits import Evidence, ThreadWait
 from bento.stop.process import Process, disposition
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bento.command import Child
     from bento.drivers.processes import initctl, inits
     from bento.drivers.processes.base import Memory
@@ -52,6 +54,16 @@ def _has_entered(run: Run, process: Process) -> bool:
     is_monitor = run.monitor is not None and process.ppid == run.monitor.pid
     name = next((path.rpartition(CGROUP_PREFIX)[2] for path in run.cgroups.values()), "")
     return bool(name) and not is_monitor and name in proc.cmdline(process.ppid)
+
+
+def _others(run: Run, main_pid: int) -> Iterator[int]:
+    """Return all other processes of the host, those of the container first; nothing is read before they are wanted."""
+    spared = {main_pid, os.getpid()}
+    for pids in (Cgroups(run.cgroups).pids, proc.all_pids):
+        for pid in pids():
+            if pid not in spared:
+                spared.add(pid)
+                yield pid
 
 
 class LinuxProcesses:
@@ -131,8 +143,7 @@ class LinuxProcesses:
     def shut_down_sockets(self, run: Run, main_fd: int) -> None:
         """See ProcessDriver."""
         main_pid = run.init.pid if run.init else 0
-        others = [pid for pid in Cgroups(run.cgroups).pids() if pid != main_pid]
-        sockets.shut_down_own(main_fd, main_pid, others)
+        sockets.shut_down_own(main_fd, main_pid, _others(run, main_pid))
 
     def _with_entered(self, run: Run, processes: tuple[Process, ...]) -> tuple[Process, ...]:
         """Mark who has entered from outside: its parent is no process of the container, and not an orphan's new one."""

@@ -21,9 +21,9 @@ class Freezer:
         """Open what there is; without a freezer nothing is ever frozen."""
         self.has_frozen = False
         self._control_fd = self._state_fd = -1
-        self._on, self._off, self._done = b"1", b"0", b"frozen 1"
+        self._on, self._off, self._done, self._begun = b"1", b"0", b"frozen 1", b"1"
         if (directory := cgroups.get("freezer")) is not None and self._open(directory, "freezer.state"):
-            self._on, self._off, self._done = b"FROZEN", b"THAWED", b"FROZEN"
+            self._on, self._off, self._done, self._begun = b"FROZEN", b"THAWED", b"FROZEN", b"FREEZING"
         elif (directory := cgroups.get("")) is not None:
             self._open(directory, "cgroup.freeze", "cgroup.events")
 
@@ -31,12 +31,12 @@ class Freezer:
         """Freeze all processes; return whether they are. Blocks for 25 ms at most: one may wait for a disk."""
         if self._control_fd < 0:
             return False
-        if self._says(self._control_fd, self._on):
-            return self._says(self._state_fd, self._done)  # somebody else's doing
+        # Somebody else's doing, whether it has come to its end or not, is waited for: a write would make it ours.
+        is_ours = self.has_frozen or not any(self._says(self._control_fd, text) for text in (self._on, self._begun))
         deadline_mono_s = time.monotonic() + _LIMIT_S
         # Version 1 can miss a process that forks just then; writing again makes it look again.
-        while self._write(self._on):
-            self.has_frozen = True
+        while not is_ours or self._write(self._on):
+            self.has_frozen = is_ours
             if self._says(self._state_fd, self._done):
                 return True
             if time.monotonic() > deadline_mono_s:
