@@ -191,8 +191,12 @@ class Members:
         self._endings.saw(key, clock.mono_s())
         if self._may_leave_rest and self.is_gone():
             self._feed(MainExited())
-        elif key[0] in self._told:
+        elif key[0] in self._told and not self._is_main(key):  # of PID 1 another descriptor tells
             self._feed(SignalledExited(key[0]))
+
+    def _is_main(self, key: Key) -> bool:
+        init = self._run.init
+        return init is not None and key == (init.pid, init.start_ticks)
 
     def _main_exited(self) -> None:
         if self.main_fd is not None:
@@ -200,4 +204,4 @@ class Members:
         if self.is_gone():
             self._feed(MainExited())
         else:
-            self._look_again()  # whoever it has left behind has nobody else to tell them
+            self._look_again()  # what it has left behind is told by no other process
