@@ -14,7 +14,7 @@ _PAUSE_S: Final = 0.0002
 class Freezer:
     """One cgroup's freezer. On a host with both versions it is version 1's, which runtimes use. Close it.
 
-    What has frozen the container is known: one that somebody else has frozen is left alone.
+    What has frozen the container is known: one that another process has frozen is left alone.
     """
 
     def __init__(self, cgroups: dict[str, str]) -> None:
@@ -32,7 +32,7 @@ class Freezer:
         if self._control_fd < 0:
             return False
         if self._says(self._control_fd, self._on):
-            return self._says(self._state_fd, self._done)  # somebody else's doing
+            return self._says(self._state_fd, self._done)  # another process has frozen it
         deadline_mono_s = time.monotonic() + _LIMIT_S
         # Version 1 can miss a process that forks just then; writing again makes it look again.
         while self._write(self._on):
