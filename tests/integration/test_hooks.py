@@ -203,7 +203,7 @@ def test_s06_a_hook_whose_stopper_is_killed_is_ended_and_not_run_again(bento: Be
     assert share.lines("host") == ["begun"]
     assert share.lines("marker") == ["done"]
     report = bento.inspect("w")["Stop"]
-    assert hooks(report) == [("pre-stop", "interrupted: who ran it died")] * 2
+    assert hooks(report) == [("pre-stop", "interrupted: the process that ran it died")] * 2
     assert_released(bento, identifier)
 
 

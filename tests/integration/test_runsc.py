@@ -203,7 +203,7 @@ def test_s06_a_hook_inside_whose_stopper_was_killed_is_ended_inside_too(bento: B
     bento("stop", "-t", "5", "w")
     report = bento.inspect("w")["Stop"]
     assert [hook["error"] for hook in report["hooks"]] == [
-        "interrupted: who ran it died",
+        "interrupted: the process that ran it died",
         "took too long and was ended",
     ]
     assert_gone(bento, identifier)

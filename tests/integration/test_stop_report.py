@@ -145,7 +145,7 @@ def test_s21_a_held_root_filesystem_is_not_handed_to_the_next_start(bento: Bento
         before = bento.inspect("w")
         report = before["Stop"]
         assert report["verdict"] == "stuck"
-        assert "it was told and ended by itself, but its clean-up failed" in report["cause"]
+        assert "it was signalled and ended by itself, but its clean-up failed" in report["cause"]
         assert any(who in note for note in report["notes"])
         for words in (("start", "w"), ("restart", "w"), ("rm", "w"), ("rm", "-f", "w"), ("cp", "w:/etc/passwd", "-")):
             said = bento.fails(*words)

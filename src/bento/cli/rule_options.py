@@ -33,8 +33,8 @@ def configure(parser: argparse.ArgumentParser, *, prefix: str = "") -> None:
     )
     for name, text in (
         ("exit-hold", "hold PID 1 at its exit for the others, at most so long (0: off; default: the grace)"),
-        ("last-call", "so long before the deadline signal what nothing can have told (0: off; default 2)"),
-        ("start-window", "for so long after its start a program may still set up its handler (default 10)"),
+        ("last-call", "so long before the deadline signal what cannot have got the signal yet (0: off; default 2)"),
+        ("start-window", "seconds after start in which PID 1 may still install a handler (default 10)"),
     ):
         add(f"{dashes}{name}", dest=f"rule_{name}", metavar="S", help=text)
     add_switch(
@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser, *, prefix: str = "") -> None:
         f"{dashes}last-call-all",
         dest="rule_last_call_all",
         default=None,
-        help="then signal every process that Bento has not signalled",
+        help="at the last call, signal every process that Bento has not signalled",
     )
 
 

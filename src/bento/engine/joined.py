@@ -1,6 +1,6 @@
 """Containers that run in the PID namespace of another one: the kernel ends them with its PID 1 (rule S13a).
 
-Each leaves a mark in the other's run directory when it is started, so that a stop without such guests asks nobody.
+Each leaves a mark in the other's run directory when it is started, so that a stop without such guests asks for nothing.
 """
 
 from __future__ import annotations

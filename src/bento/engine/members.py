@@ -1,4 +1,4 @@
-"""The processes of one container, as a stop follows them: by pidfds, after a check of who they are (rule S3)."""
+"""The processes of one container, as a stop follows them: by pidfds, after a check of which they are (rule S3)."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from bento.stop.states import StopState
 
 _SIGKILL = 9
-_WATCH_LIMIT = 256  # processes whose own end is told in the report
+_WATCH_LIMIT = 256  # processes with an end of their own in the report
 
 
 class Members:
     """Looks at them, signals them, and sees them end. Nothing here waits: ``feed`` takes what is observed later.
 
-    ``look_again`` is called when PID 1 has left others behind, in whose PID namespace it was only a guest.
+    ``look_again`` is called when PID 1 has left others behind, in a PID namespace in which it was only a guest.
     """
 
     def __init__(
@@ -54,7 +54,8 @@ class Members:
         self._told: set[int] = set()
         self._memory: dict[object, object] = {}  # of ``ProcessDriver.examine``, from look to look
         self._sending = Sending(self._end_signal, watch=watch, unwatch=unwatch)
-        # In somebody else's PID namespace the kernel does not end the rest with PID 1, so its exit is not the end.
+        # In a PID namespace that is not the container's own the kernel does not end the rest with PID 1, so its exit is
+        # not the end.
         # Of a PID 1 that is not known, no exit is seen either.
         self._may_leave_rest = bool(container.spec.pid) or run.init is None
         self._endings = Endings()
@@ -68,7 +69,7 @@ class Members:
             self._watch(self.main_fd, self._main_exited)
 
     def is_gone(self) -> bool:
-        """Whether the container has ended: PID 1, and whom it has left behind."""
+        """Whether the container has ended: PID 1, and what it has left behind."""
         if self.main_fd is not None and not self.processes.has_exited(self.main_fd):
             return False
         if not self._may_leave_rest:
@@ -77,7 +78,7 @@ class Members:
             return not may_live(self._parts, self._container_id, self._run)
         if not self.processes.is_empty(self._run):
             return False
-        with exec_sessions.none_begins(self._parts, self._container_id):  # who was on the way in is there now
+        with exec_sessions.none_begins(self._parts, self._container_id):  # what was on the way in is there now
             return self.processes.is_empty(self._run)
 
     def look(self, signal: int, *, tracer: int = 0, examine: bool = False) -> Looked | MainExited:
@@ -99,7 +100,7 @@ class Members:
         if self._may_leave_rest and not processes and self.is_gone():
             return MainExited()
         for process in processes:
-            # Of those alone who come now and then in a long stop, thousands of descriptors could be kept.
+            # Of those alone that come now and then in a long stop, thousands of descriptors could be kept.
             if process.key not in self._fds and len(self._fds) < _WATCH_LIMIT:
                 self._follow(process.key)
         return Looked(processes, self.processes.is_frozen(self._run))
@@ -126,7 +127,7 @@ class Members:
             self.processes.send_signal(self.main_fd, _SIGKILL, wake=False)
 
     def kill_all(self) -> MainExited | None:
-        """SIGKILL everybody; return the exit when that is all there is to see any more."""
+        """SIGKILL every process; return the exit when that is all there is to see any more."""
         if self._may_leave_rest and self.is_gone():
             return MainExited()
         self._endings.kill_began()
@@ -137,7 +138,7 @@ class Members:
         return None
 
     def name_stuck(self) -> list[str]:
-        """Name who does not die, and where in the kernel they hang."""
+        """Name the processes that do not die, and where in the kernel they hang."""
         return self.processes.name_stuck(self._run)
 
     def oom_kills(self) -> int:
@@ -173,7 +174,7 @@ class Members:
 
     def _end_signal(self, child: Child) -> str:
         reason = self._parts.runtime(self._run.runtime).end_signal(child)
-        # Whoever has ended meanwhile needs no signal.
+        # What has ended meanwhile needs no signal.
         return "" if not reason or self.is_gone() else f"the runtime could not send a signal: {reason}"
 
     def _follow(self, key: Key) -> int | None:
@@ -204,4 +205,4 @@ class Members:
         if self.is_gone():
             self._feed(MainExited())
         else:
-            self._look_again()  # what it has left behind is told by no other process
+            self._look_again()  # what it has left behind gets its signal from nothing else

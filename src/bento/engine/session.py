@@ -1,7 +1,7 @@
 """One stop under way: carries out what the machine wants, and feeds back what was observed.
 
 The loop calls handlers for descriptors and timers; nothing here waits. A session ends with
-``outcome`` set. Whoever holds the container's stop lock drives its session; there is one.
+``outcome`` set. The process that holds the container's stop lock drives its session; there is one.
 
 It is put together from ``members`` (the container's processes), ``asking`` (its init), ``hooks``, ``cleanup`` (what is
 released) and ``recording`` (what is written down).
@@ -76,7 +76,7 @@ class Session:
             raise InternalError(f"container {container.name} has no run to stop")
         self.run: Run = container.run
         self.outcome: StopOutcome | None = None
-        self.is_attended = False  # removed at its end, by whoever drives this session
+        self.is_attended = False  # removed at its end, by the loop that drives this session
         self.on_phase: Callable[[StopProgress], None] | None = None
         self._parts, self._name = parts, container.name
         self._progress: StopProgress | None = None
@@ -108,7 +108,7 @@ class Session:
     # -- beginnings -------------------------------------------------------------------------------
 
     def begin(self, request: StopRequest) -> None:
-        """Begin a stop that somebody asked for."""
+        """Begin a stop that was asked for."""
         self._open_main()
         self._start(request, has_exited=self._members.is_gone())
 
@@ -118,7 +118,7 @@ class Session:
         self._start(StopRequest(grace_s=0.0), has_exited=self._members.is_gone())
 
     def resume(self, intent: StopIntent, note: str = "") -> None:
-        """Go on with a stop whose driver is gone, with the time that was left. ``note`` is for the report."""
+        """Go on with a stop after its driver is gone, with the time that was left. ``note`` is for the report."""
         self._open_main()
         self._recorder.resume(intent)
         if intent.boot_id and intent.boot_id != self._parts.processes.boot_id():
@@ -165,7 +165,7 @@ class Session:
             self._feed(TimerFired(timer[0]))
 
     def feed(self, event: Input) -> None:
-        """Tell the machine of something from outside, such as a caller who joined."""
+        """Give the machine something from outside, such as a call that joined."""
         if self.outcome is None:
             self._feed(event)
 

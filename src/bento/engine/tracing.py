@@ -1,4 +1,4 @@
-"""What the stops of one call have the tracer do, and what it tells each of them (rules S13, S13a).
+"""What the stops of one call have the tracer do, and what it reports to each of them (rules S13, S13a).
 
 One tracer serves all containers of a call; its process is started by the first request. A stop for which it is not
 wanted costs nothing.
@@ -33,7 +33,7 @@ class Tracing:
         self._next_job = 0
 
     def job(self, run: Run, feed: Callable[[Input], None]) -> TraceJob:
-        """Return a stop's own share; ``feed`` takes what the tracer tells."""
+        """Return a stop's own share; ``feed`` takes what the tracer reports."""
         self._next_job += 1
         job = self._jobs[self._next_job] = TraceJob(self, self._next_job, run, feed)
         return job
@@ -145,7 +145,7 @@ class TraceJob:
             self._tracing.tracer().release(self._number, keys)
 
     def take(self, event: Event) -> None:
-        """Take what the tracer tells of this job."""
+        """Take what the tracer reports of this job."""
         init_pid = self._run.init.pid if self._run.init else 0
         match event:
             case Watched() if event.pid == init_pid:
@@ -175,5 +175,5 @@ class TraceJob:
             self._feed(TracerLost("the tracer ended"))
 
     def close(self) -> None:
-        """Let everything go, and be told no more. Idempotent."""
+        """Let everything go, and receive no more events. Idempotent."""
         self._tracing.forget(self._number)

@@ -102,7 +102,7 @@ def parse_unix(table: bytes) -> dict[int, Peer]:
 def parse_epoll(info: bytes) -> list[tuple[int, int]]:
     """Return (descriptor, inode) of what an epoll watches, from its fdinfo: ``tfd: 4 events: 19 ... ino:2185 sdev:f``.
 
-    proc_pid_fdinfo(5), fs/eventpoll.c. The inode is 0 where the kernel does not tell.
+    proc_pid_fdinfo(5), fs/eventpoll.c. The inode is 0 where the kernel does not say.
     """
     return [
         (int(match[1]), int(match[2] or b"0", 16))
@@ -155,7 +155,7 @@ class Look:
         return peers.count("listen"), peers.count("connected") + beyond
 
     def standard_input(self, task: str) -> str:
-        """Return what descriptor 0 is and how it was opened; "" where that says nothing of who has opened it."""
+        """Return what descriptor 0 is and how it was opened; "" where it cannot be read."""
         target = self.links(task).get(0, "")
         info = re.search(rb"^flags:\s*0?(\d+)\nmnt_id:\s*(\d+)", slurp(f"{task}/fdinfo/0"), re.MULTILINE)
         if not target or info is None:

@@ -1,4 +1,4 @@
-"""What every thread of a process waits for, from /proc alone: nothing is attached to, nothing is disturbed.
+"""What every thread of a process waits for, from /proc alone: no process is stopped or traced.
 
 /proc/PID/task/TID/syscall gives the call and its registers, /proc/PID/task/TID/mem the structures that they point to
 (both need ptrace access: root). A thread is believed only when its text in ``syscall`` and its context switches are the

@@ -1,4 +1,4 @@
-"""What is asked of a stop and what it tells afterwards."""
+"""What is asked of a stop and what it reports afterwards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SIGKILL = 9
 
 
 class AskedBy(str, Enum):
-    """Who wanted the stop (rule S4)."""
+    """What wanted the stop (rule S4)."""
 
     USER = "user"
     API = "api"
@@ -142,7 +142,7 @@ class StopRequest(Struct, frozen=True, kw_only=True):
     post_stop: tuple[Hook, ...] = ()  # on the host, after the clean-up
     hook_timeout_s: float | None = None  # each; None: what the grace leaves
     last_call_s: float | None = None  # None: 2 s or a fifth of the grace; 0: off
-    last_call_all: bool = False  # also those with the default action, and those that another process may have told
+    last_call_all: bool = False  # also those with the default action, and those that another process may have signalled
     scope: Scope = Scope.AUTO
     on_wrapper: OnWrapper = OnWrapper.HOLD
     on_deaf: OnDeaf = OnDeaf.IDLE
@@ -163,7 +163,7 @@ class StopRequest(Struct, frozen=True, kw_only=True):
 
     @property
     def is_kill(self) -> bool:
-        """Whether it is a kill: without a grace, or by the one signal that no program can hear."""
+        """Whether it is a kill: without a grace, or by the one signal that no program can handle."""
         return self.grace_s == 0 or self.is_sigkill
 
     @property
@@ -185,7 +185,7 @@ class StopIntent(Struct, frozen=True, kw_only=True):
     asked_unix_ns: int
     oom_kills: int = 0  # the cgroup's count when the stop began
     oom_kills_at_end: int = 0  # and when it had ended, once that is known
-    is_released: bool = False  # the root filesystem was seen to be held by nobody
+    is_released: bool = False  # the root filesystem was seen to be held by no process
     program_code: int | None = None  # of the program that PID 1 only waited for, once that has ended (rule S13)
     journal: bytes = b""
 

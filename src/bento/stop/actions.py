@@ -101,7 +101,7 @@ class RunStep(Struct, frozen=True):
 
 
 class ReportStuck(Struct, frozen=True):
-    """Name who does not die, and where in the kernel they hang (rule S19)."""
+    """Name the processes that do not die, and where in the kernel they hang (rule S19)."""
 
 
 Action = (

@@ -21,7 +21,7 @@ _BETTER: Final[dict[str, tuple[int, str]]] = {
     "php-fpm": (3, "finishes the requests under way"),
     "haproxy": (10, "finishes the connections under way"),
     "postgres": (2, "disconnects its clients, at SIGTERM it waits for them"),
-    "uwsgi": (2, "ends, at SIGTERM it starts anew unless told to die-on-term"),
+    "uwsgi": (2, "ends, at SIGTERM it starts anew unless set to die-on-term"),
 }
 """Programs for which another signal is the orderly shutdown, by their own documentation."""
 

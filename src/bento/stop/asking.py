@@ -25,7 +25,7 @@ BECOMES_INIT_S: Final = 1.0
 
 
 def is_in_charge(state: StopState) -> bool:
-    """Whether PID 1 is asked by a method, and not told like an application."""
+    """Whether PID 1 is asked by a method, and not signalled like an application."""
     return state.request.method != SIGNAL and state.method != SIGNAL
 
 

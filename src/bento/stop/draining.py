@@ -1,7 +1,7 @@
 """The first thing a stop may do: close the published ports to new connections (rule S17a). Pure.
 
 It takes its time out of the grace. What fails or takes too long is noted and never cancels the stop. A drain whose end
-nobody saw, because its driver died, is begun again: closing what is closed changes nothing.
+was not seen, because its driver died, is begun again: closing what is closed changes nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LIMIT_S: Final = 5.0  # milliseconds, as a rule; half of the grace where that is
 
 
 def is_wanted(request: StopRequest) -> bool:
-    """Whether a stop begins with it: not one that kills at once, which leaves nobody time to end a connection."""
+    """Whether a stop begins with it: not one that kills at once, which leaves no time to end a connection."""
     return request.drain and request.grace_s != 0
 
 

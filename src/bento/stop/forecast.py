@@ -129,7 +129,7 @@ def _alternatives(processes: tuple[Process, ...]) -> list[tuple[Assumed, str]]:
 
 def _cause(judgement: Judgement | None, is_refused: bool) -> str:
     if is_refused:
-        return "it is paused and would not get the signal: stop refuses, unless told --paused thaw or --paused kill"
+        return "it is paused and would not get the signal: stop refuses, unless given --paused thaw or --paused kill"
     return "nothing would end it, and it is never to be killed" if judgement is None else judgement.cause
 
 
@@ -251,7 +251,7 @@ def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsa
         return tuple(steps)
     last_call_s = shown.last_call_s if request.scope is Scope.AUTO else None
     if last_call_s is not None and (end_s is None or end_s < last_call_s):
-        text = f"last call, if it lives on: {signal} to what receives it and nothing can have told"
+        text = f"last call, if it lives on: {signal} to what receives it and cannot have got it before"
         steps.append(StepForecast(last_call_s, text))
     if shown.deadline_s is not None and (end_s is None or end_s < shown.deadline_s):
         steps.append(StepForecast(shown.deadline_s, "the grace is over: SIGKILL to whatever lives on"))

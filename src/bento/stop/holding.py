@@ -1,7 +1,7 @@
 """What a stop has the tracer do: hold processes, and let all of them go again (rules S13, S13a). Pure.
 
 The tracer is a process of its own. When it ends, or the driver does, everything that was held goes on: what is held is
-never a fact that outlives them, and whoever resumes a stop begins with nothing held.
+never a fact that outlives them, and a driver that resumes a stop begins with nothing held.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bento.stop.states import Hold, StopState, Timer, Trace
 from bento.stop.tree import program
 
 TRACER_LIMIT_S: Final = 2.0
-"""A tracer that has not answered for so long is not waited for; nor for a quarter of what is left of the grace."""
+"""Bento waits for the tracer this long at most, or a quarter of the remaining grace if that is less."""
 
 
 def limit_s(state: StopState, now_s: float) -> float:
@@ -46,7 +46,7 @@ def ask_to_hold(
 
 
 def held_back(state: StopState, keys: Iterable[Key], refused: Iterable[Key], error: str) -> StopState:
-    """Take the tracer's answer. One that comes after its time changes nothing: it was told to let everything go."""
+    """Take the tracer's answer. One that comes after its time changes nothing: it was asked to let everything go."""
     if Timer.TRACER_LIMIT not in state.timers:
         return state
     hold, got, not_got = state.hold, frozenset(keys), frozenset(refused)
@@ -101,7 +101,8 @@ def lost(state: StopState, reason: str, *, is_resumed: bool = False) -> StopStat
         state = note(state, f"{reason}: {', '.join(went_on)} had been held and went on")
     elif hold.at_exit_s is not None:
         state = note(state, f"{reason}: PID 1 had been held at its exit and ended")
+    has_lost = state.has_lost_hold or bool(went_on) or hold.at_exit_s is not None
     # One that did not even begin is not asked again: PID 1 would wait for its signal, again and again.
     trace = Trace.OFF if hold.trace is Trace.ASKED and not is_resumed else Trace.NONE
     timers = {t: at for t, at in state.timers.items() if t not in (Timer.TRACER_LIMIT, Timer.EXIT_HOLD)}
-    return replace(state, hold=Hold(trace=trace), timers=timers)
+    return replace(state, hold=Hold(trace=trace), timers=timers, has_lost_hold=has_lost)

@@ -19,7 +19,7 @@ from bento.stop.states import Phase, StopState, Timer
 LEFT_FOR_SIGNAL_S: Final = 2.0
 """So much of the grace is kept for the signal, or all of it where it is less."""
 AFTERWARDS_S: Final = 60.0
-"""What a hook after the clean-up may take when nobody said."""
+"""What a hook after the clean-up may take where no limit was given."""
 
 Outcome = tuple[StopState, tuple[Action, ...], bool]
 """The state, what to do, and whether all hooks of this phase are through."""
@@ -32,7 +32,7 @@ def begin_next(state: StopState, now_s: float) -> Outcome:
     for number in range(state.hooks_begun, end):
         limit_s = _limit_s(state, now_s, now_s)
         if limit_s > 0:
-            state = _note(state, number, now_s, now_s, "interrupted: who ran it died")
+            state = _note(state, number, now_s, now_s, "interrupted: the process that ran it died")
             state = _limit(replace(state, is_hooking=True), now_s + limit_s)
             return state, (Persist(), RunHook(number)), False
         state = _note(state, number, now_s, now_s, "left out: the grace leaves no time for it")
@@ -53,7 +53,7 @@ def took_too_long(state: StopState, now_s: float) -> Outcome:
 
 
 def resume(state: StopState, now_s: float) -> Outcome:
-    """Go on after the death of who ran the hooks. What was begun and not seen to end is ended, not begun again."""
+    """Go on after the death of the driver. A hook that was begun and not seen to end is ended, not begun again."""
     killing = (KillHook(),) if state.is_hooking else ()
     state, actions, is_through = begin_next(_limit(replace(state, is_hooking=False), math.inf), now_s)
     return state, (*killing, *actions), is_through

@@ -106,7 +106,7 @@ class StepDone(Struct, frozen=True):
 
 
 class Resumed(Struct, frozen=True):
-    """Another process goes on with this stop: whoever drove it before is gone.
+    """Another process goes on with this stop: the one that drove it before is gone.
 
     ``deadline_s`` is the recorded one on today's clock; the machine may have been suspended meanwhile.
     """

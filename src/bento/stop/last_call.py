@@ -1,4 +1,4 @@
-"""Shortly before the deadline: those that receive the signal and that nothing can have told get it (rule S15). Pure."""
+"""Shortly before the deadline: what receives the signal and cannot have got it before gets it (rule S15). Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def make(state: StopState, processes: tuple[Process, ...], now_s: float) -> Outc
 
 
 def _may_be_called(state: StopState, tree: Tree, process: Process, now_s: float) -> bool:
-    """Whether nothing can have told a process, and nothing that still may act on it stands above."""
+    """Whether a process cannot have got the signal from another, and nothing that still may act on it stands above."""
     if process.key in state.told or process.key in state.hold.held or process.is_main:
         return False
     if process.disposition in (Disposition.IGNORED, Disposition.DROPPED):
@@ -49,8 +49,8 @@ def _may_be_called(state: StopState, tree: Tree, process: Process, now_s: float)
 def _is_untold(state: StopState, process: Process) -> bool:
     """An exec session is below nothing of the container; any other process has not run since PID 1 got the signal.
 
-    Where PID 1 did not get it, there was nothing to be told. Where it is at its exit, the plain stop would have ended
-    the process by now, told or not.
+    Where PID 1 did not get it, it had nothing to pass on. Where it is at its exit, the plain stop would have ended
+    the process by now, signalled or not.
     """
     main: Key | None = state.watch.main.key if state.watch.main else None
     is_session = process.key in state.watch.sessions
@@ -59,7 +59,7 @@ def _is_untold(state: StopState, process: Process) -> bool:
 
 
 def _may_act(state: StopState, tree: Tree, above: Process, process: Process, limit_s: float) -> bool:
-    """Whether a process above may still tell this one, or goes on to its next command when this one ends."""
+    """Whether a process above may still signal this one, or goes on to its next command when this one ends."""
     if above.key in state.hold.held or (above.is_main and state.hold.at_exit_s is not None):
         return False
     if above.disposition.receives or above.key in state.told:  # what has taken the signal may go on (rule S0)

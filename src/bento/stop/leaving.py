@@ -1,7 +1,7 @@
-"""Nothing goes down with PID 1 unheard (rule S13a): PID 1 is held at its exit until the others have ended. Pure.
+"""Nothing ends with PID 1 without its signal (rule S13a): PID 1 is held at its exit until the others have ended. Pure.
 
 When PID 1 ends, the kernel kills the rest of its PID namespace at once. The plain stop loses there what PID 1 did not
-wait for: a session, a daemon, a child whose shell has died in between. So its exit is held from outside; the processes
+wait for: a session, a daemon, a child whose parent shell has died. So its exit is held from outside; the processes
 that would go on to a next command are held as well; and the top-most ones that receive the signal get it.
 
 Where PID 1 was a guest in another PID namespace, its exit ends nothing else, and the same is done without a hold.
@@ -25,7 +25,7 @@ from bento.stop.wake import NEVER, process_wake
 from bento.stop.wrapping import not_held_above
 
 IDLE_S: Final = 0.5
-"""A process that may have been told by PID 1 gets the signal from Bento after so long without work."""
+"""A process that may have been signalled by PID 1 gets the signal from Bento after so long without work."""
 GIVEN_UP_S: Final = 1.0
 """What was signalled, has not run for so long and can be woken by no timer, peer or disk, is not waited for."""
 LOOK_S: Final = 0.1
@@ -117,7 +117,7 @@ def _is_below_one_that_goes_on(state: StopState, tree: Tree, process: Process) -
 
 
 def _is_due(state: StopState, process: Process, now_s: float) -> bool:
-    """Whether a process gets the signal now: PID 1 cannot have told it, or it does nothing about it."""
+    """Whether a process gets the signal now: PID 1 cannot have signalled it, or it does nothing about it."""
     if process.key in state.told:
         return False
     if watching.is_certainly_untold(state, process):

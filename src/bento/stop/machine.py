@@ -157,7 +157,7 @@ def _from_tracer(
     if state.phase is not Phase.GRACE:
         return state, (LetGo(),)
     match event:
-        case Traced() if state.hold.trace is not Trace.ASKED:  # after its time: it was told to let everything go
+        case Traced() if state.hold.trace is not Trace.ASKED:  # after its time: it was asked to let everything go
             return state, ()
         case Traced():
             trace = Trace.OFF if event.error else Trace.ON
@@ -283,7 +283,7 @@ def _resumed(state: StopState, event: Resumed, now_s: float) -> Result:
             if state.phase is Phase.HOOKING:
                 return _after_hook(hooking.resume(state, now_s))
             return state, ((Drain(),) if draining.is_under_way(state) else (look(state),))
-        case Phase.KILLING:  # with a limit of its own: the old one may have passed while nobody was there to kill
+        case Phase.KILLING:  # with a limit of its own: the old one may have passed while no driver was there to kill
             return killing.kill_round(killing.arm_limit(state, now_s), now_s)
         case Phase.CLEANING:
             if state.step is Step.HOOKS:

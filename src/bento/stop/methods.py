@@ -1,6 +1,6 @@
 """How the init of a container is asked to end, by its kind (rule S10). Pure: one table and what follows from it.
 
-An application is told by the stop signal, as ``grace`` decides. The init of a system container is asked by the one
+An application gets the stop signal, as ``grace`` decides. The init of a system container is asked by the one
 trigger that it obeys: SIGTERM makes systemd execute itself anew, and reboots finit and busybox. The triggers were tried
 on systemd 252, sysvinit 3.06, openrc 0.45, runit 2.1.2, finit 4.2 and busybox 1.35.
 """

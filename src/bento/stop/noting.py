@@ -2,7 +2,7 @@
 
 The tracer has seen it go from the signal straight back into the wait that it was in. Its foreground child then gets the
 signal where that costs nothing: it is a mere waiter, in which nothing can wake before the deadline, or it is a server
-that receives the signal. No other child does: the trap may tell it, in an order of its own.
+that receives the signal. No other child does: the trap may signal it, in an order of its own.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Disposition(str, Enum):
 
     @property
     def receives(self) -> bool:
-        """Whether the program itself gets to know of the signal, as far as can be told."""
+        """Whether the program itself gets to know of the signal, as far as /proc shows."""
         return self in (Disposition.HANDLED, Disposition.BLOCKED, Disposition.WAITING, Disposition.UNKNOWN)
 
 
@@ -47,7 +47,7 @@ class Process(Struct, frozen=True, kw_only=True):
     disposition: Disposition
     argv: tuple[str, ...] = ()
     is_main: bool = False  # PID 1 of the container
-    is_pending: bool = False  # the stop signal is queued and nobody has taken it
+    is_pending: bool = False  # the stop signal is queued and no thread has taken it
     is_halted: bool = False  # stopped by SIGSTOP or a terminal (state T)
     is_entered: bool = False  # came in from outside (exec): its parent is none of the container's
     is_namespace_init: bool = False  # PID 1 of a PID namespace that is not this process's own
@@ -61,7 +61,7 @@ class Process(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> Key:
-        """What tells this process from a later one with the same pid."""
+        """What distinguishes this process from a later one with the same pid."""
         return (self.pid, self.start_ticks)
 
 

@@ -21,7 +21,7 @@ WHY: Final = {
     Occasion.PROGRAM: "PID 1 does not receive the signal, and leaves it to this program to end",
     Occasion.FOREGROUND: "a shell has noted the signal, and runs its trap when this program has ended",
     Occasion.EXIT_HOLD: "PID 1 was leaving, and this program would have been killed with it",
-    Occasion.LAST_CALL: "last call: no other process can have told it",
+    Occasion.LAST_CALL: "last call: no other process can have passed the signal on to it",
     Occasion.DEFAULT_ACTION: "nothing in the container could wake before the deadline",
     Occasion.LEFT_BEHIND: "PID 1 has gone and left it behind",
 }

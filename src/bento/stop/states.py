@@ -175,7 +175,7 @@ class StopState(Struct, frozen=True, kw_only=True):
     watch: Watch = Watch()
     hold: Hold = Hold()
     wrapped: Wrapped = Wrapped()
-    method: str = ""  # that is tried, or has worked; "": not known yet, or told like an application from the start
+    method: str = ""  # that is tried, or has worked; "": not known yet, or signalled like an application from the start
     is_identified: bool = False  # PID 1 was looked at, to see which method it obeys
     init_requests: tuple[InitRequest, ...] = ()
     notes: tuple[str, ...] = ()
@@ -190,6 +190,7 @@ class StopState(Struct, frozen=True, kw_only=True):
     had_exited: bool = False  # the process had gone before the stop began (rule S2)
     exited_s: float | None = None
     ended_unseen: bool = False  # PID 1 ended in the grace, when the driver had died
+    has_lost_hold: bool = False  # what was held went on, since the tracer or the driver had died
     step: Step | None = None
     step_tries: int = 0
     errors: tuple[str, ...] = ()

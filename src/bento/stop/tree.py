@@ -8,7 +8,7 @@ from typing import Final
 from bento.stop.process import Key, Process
 
 SHELLS: Final = frozenset({"sh", "dash", "bash", "ash", "ksh", "mksh", "zsh", "fish", "rbash", "csh", "tcsh"})
-"""For words alone: no rule asks whether a process is a shell."""
+"""For the words of reports, and for forecasts. One rule asks, too: ``grace``, how long a blocked signal is believed."""
 
 
 class Tree:

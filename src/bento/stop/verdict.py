@@ -48,14 +48,20 @@ def judge(state: StopState, *, exit_code: int | None, oom_kills: int, ends: tupl
         return Judgement(Verdict.KILLED, cause, "give it more time (stop -t, --stop-timeout, --exit-hold)")
     cut = [end for end in ends if _is_cut_short(state, end)]
     if cut:
-        names, remedy = _names([end.comm for end in cut]), "have the main process wait for what it starts"
-        if state.ended_unseen:
-            what = f"PID 1 ended when the process that drove this stop had died: {names} may have been killed with it"
-            return Judgement(Verdict.CUT_SHORT, what, remedy)
-        what = f"PID 1 ended, and with it, or by the loss of its terminal, {names} in the middle"
-        return Judgement(Verdict.CUT_SHORT, what, remedy)
+        return _cut_short(state, _names([end.comm for end in cut]))
     by_default = any(one.occasion is Occasion.DEFAULT_ACTION for one in state.signalled)
     return Judgement(found.verdict, found.cause, found.remedy, is_graceful=not by_default)
+
+
+def _cut_short(state: StopState, names: str) -> Judgement:
+    if state.ended_unseen:
+        what = f"PID 1 ended when the process that drove this stop had died: {names} may have been killed with it"
+        return Judgement(Verdict.CUT_SHORT, what)
+    was = "were" if ", " in names else "was"
+    what = f"{names} {was} still running when PID 1 ended, and {was} killed with it or by the loss of its terminal"
+    # Where Bento could not hold what it had held, the program is not to blame, and has nothing to change.
+    remedy = "" if state.has_lost_hold else "have the main process wait for what it starts"
+    return Judgement(Verdict.CUT_SHORT, what, remedy)
 
 
 def _is_cut_short(state: StopState, end: ProcessEnd) -> bool:
@@ -156,7 +162,7 @@ def _left_by_itself(state: StopState) -> Judgement:
     if by[Occasion.LAST_CALL]:
         return Judgement(
             Verdict.LAST_CALL,
-            f"it ended only after the last call had told {_names(by[Occasion.LAST_CALL])}",
+            f"it ended only after the last call had signalled {_names(by[Occasion.LAST_CALL])}",
             "have the main process pass the signal on to what it starts",
         )
     if by[Occasion.PROGRAM]:
@@ -170,8 +176,8 @@ def _left_by_itself(state: StopState) -> Judgement:
     held = by[Occasion.EXIT_HOLD]
     more = f"; {_names(held)}, which it did not wait for, was signalled and ended before it was let go" if held else ""
     if main is None or main.key not in state.told:
-        return Judgement(Verdict.GRACEFUL, f"it ended by itself before it could be told{more}")
-    return Judgement(Verdict.GRACEFUL, f"it was told and ended by itself{more}")
+        return Judgement(Verdict.GRACEFUL, f"it ended by itself before it could be signalled{more}")
+    return Judgement(Verdict.GRACEFUL, f"it was signalled and ended by itself{more}")
 
 
 def _default_action(state: StopState) -> Judgement:
@@ -205,7 +211,7 @@ def _killed(state: StopState) -> Judgement:
             cause = f"{who} dropped its handler when {name} came and lived on; {after}"
             return Judgement(Verdict.KILLED, cause, _handler_advice(name))
         more = "give it more time (stop -t, --stop-timeout)"
-        return Judgement(Verdict.KILLED, f"{who} was told and was {after}", more)
+        return Judgement(Verdict.KILLED, f"{who} was signalled and was {after}", more)
     if main.disposition is Disposition.IGNORED:
         remedy = f"have it handle {name}, or use --stop-signal"
         return Judgement(Verdict.KILLED, f"{who} ignores {name}; {after}", remedy)

@@ -1,8 +1,9 @@
 """What can still wake in a container (rule S14): the judgement of what its threads wait for.
 
-A container whose PID 1 is deaf is ended early only when the plain stop could save nothing more in the same time. So the
-question is never "is it idle?", which a batch that pauses for two seconds is, but "can anything make it go on before
-the deadline?". In doubt, it can. What only the container itself could set off cannot: everything in it is asked.
+A container whose PID 1 does not receive the signal is ended early only when the plain stop could save nothing more in
+the same time. So the question is never "is it idle?", which a batch that pauses for two seconds is, but "can anything
+make it go on before the deadline?". In doubt, it can. What only the container itself could set off cannot: everything
+in it is asked.
 """
 
 from __future__ import annotations

@@ -379,7 +379,7 @@ def test_s20_what_a_runtime_says_that_never_says_stopped_is_told(parts, monkeypa
     assert outcome.error.message == f"container web ({container.id}) has ended, but its clean-up is stuck: {said}"
     assert outcome.report == report_of(parts)
     assert outcome.report.verdict is Verdict.STUCK  # S23: nothing graceful beside an error
-    assert outcome.report.cause == f"it was told and ended by itself, but its clean-up failed ({said})"
+    assert outcome.report.cause == f"it was signalled and ended by itself, but its clean-up failed ({said})"
     assert outcome.report.remedy == "stop it again later"
     assert outcome.report.errors == (said,)
     assert outcome.report.exit_code == 0
@@ -814,7 +814,7 @@ def test_s23_a_removal_that_fails_leaves_no_graceful_verdict(parts, monkeypatch)
     outcome = stop(parts)
     assert isinstance(outcome.error, StorageUnusable)
     assert outcome.report.verdict is Verdict.STUCK
-    assert outcome.report.cause == "it was told and ended by itself, but its removal failed (read-only)"
+    assert outcome.report.cause == "it was signalled and ended by itself, but its removal failed (read-only)"
     assert outcome.report.errors == ("removal: read-only",)
 
 

@@ -172,7 +172,7 @@ def test_s02_what_had_ended_has_no_hooks_before_its_signal():
 def test_s06_a_hook_whose_driver_died_is_ended_and_not_begun_again():
     stop = crash(hooking())
     assert stop.give(Resumed(1010.0), after_s=3.0) == (KillHook(), Persist(), RunHook(1))
-    assert errors(stop)[0] == "interrupted: who ran it died"
+    assert errors(stop)[0] == "interrupted: the process that ran it died"
     assert stop.state.timers == {Timer.DEADLINE: 1010.0, Timer.HOOK_LIMIT: 1008.0}
 
 

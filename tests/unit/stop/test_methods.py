@@ -322,7 +322,7 @@ def test_s24_an_init_that_needs_too_long_is_killed_and_that_is_said():
 def test_s24_an_init_that_ended_before_it_could_be_asked():
     stop = begun()
     stop.give(MainExited())
-    assert judge(stop.state, exit_code=0, oom_kills=0).cause == "it ended by itself before it could be told"
+    assert judge(stop.state, exit_code=0, oom_kills=0).cause == "it ended by itself before it could be signalled"
     stop = begun()
     stop.give(TimerFired(Timer.DEADLINE), after_s=10.0)
     assert judge(stop.state, exit_code=137, oom_kills=0).verdict is Verdict.KILLED

@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from bento.model.stop import Occasion, ProcessEnd, Scope, Signalled, StopRequest, Verdict
-from bento.stop import machine
+from bento.stop import holding, machine
 from bento.stop.inputs import DeadlineMoved, MainExited, StepDone, TimerFired
-from bento.stop.states import KillCause, Phase, Step, Timer
+from bento.stop.states import Hold, KillCause, Phase, Step, Timer
 from bento.stop.verdict import judge
 
 from support.looks import BLOCKED, DEAF, DEFAULT, HANDLED, IGNORED, WAITING, Stop, pauses, proc
@@ -34,7 +34,7 @@ def killed(*look, then=None, code: int | None = 137, oom_kills=0, **request):
 
 def test_s23_graceful():
     judgement = ended([proc(1, HANDLED)])
-    assert judgement == type(judgement)(Verdict.GRACEFUL, "it was told and ended by itself", is_graceful=True)
+    assert judgement == type(judgement)(Verdict.GRACEFUL, "it was signalled and ended by itself", is_graceful=True)
 
 
 def test_s23_graceful_also_when_an_init_was_told():
@@ -42,7 +42,7 @@ def test_s23_graceful_also_when_an_init_was_told():
 
 
 def test_s23_it_may_end_before_it_is_told():
-    assert ended(code=0).cause == "it ended by itself before it could be told"
+    assert ended(code=0).cause == "it ended by itself before it could be signalled"
     assert ended([proc(1, IGNORED)], code=3).verdict is Verdict.GRACEFUL
 
 
@@ -132,6 +132,46 @@ def test_s23_cut_short_where_a_program_that_receives_the_signal_was_killed_along
     assert ("web" in judgement.cause) is is_cut
 
 
+CUT = (ProcessEnd(pid=2, comm="web", how="killed-with-pid-1", receives="handled"),)
+
+
+def test_s23_cut_short_says_what_became_of_the_program():
+    judgement = told(proc(1, HANDLED, "main"), ends=CUT)
+    assert judgement.cause == (
+        "web was still running when PID 1 ended, and was killed with it or by the loss of its terminal"
+    )
+    assert judgement.remedy == "have the main process wait for what it starts"
+    two = (*CUT, replace(CUT[0], pid=3, comm="db"))
+    assert told(proc(1, HANDLED, "main"), ends=two).cause.startswith("web, db were still running when PID 1 ended")
+
+
+@pytest.mark.parametrize("hold", [Hold(at_exit_s=1.0), Hold(held=frozenset({(2, 7)})), Hold(asked=((2, 7),))])
+def test_s23_cut_short_after_a_lost_hold_has_no_remedy_for_the_program(hold):
+    stop = Stop()
+    stop.look(proc(1, HANDLED, "main"), WEB)
+    lost = holding.lost(replace(stop.state, hold=hold), "the tracer ended")
+    assert "the tracer ended" in lost.notes[-1]
+    judgement = judge(replace(lost, exited_s=stop.now_s), exit_code=0, oom_kills=0, ends=CUT)
+    assert (judgement.verdict, judgement.remedy) == (Verdict.CUT_SHORT, "")
+
+
+def test_s23_cut_short_after_a_tracer_that_held_nothing_keeps_its_remedy():
+    stop = Stop()
+    stop.look(proc(1, HANDLED, "main"), WEB)
+    lost = holding.lost(stop.state, "the tracer ended")
+    judgement = judge(replace(lost, exited_s=stop.now_s), exit_code=0, oom_kills=0, ends=CUT)
+    assert judgement.remedy
+
+
+def test_s23_cut_short_after_a_driver_that_died_has_no_remedy_for_the_program():
+    stop = Stop()
+    stop.look(proc(1, HANDLED, "main"), WEB)
+    state = replace(stop.state, ended_unseen=True, exited_s=stop.now_s)
+    judgement = judge(state, exit_code=0, oom_kills=0, ends=CUT)
+    assert (judgement.verdict, judgement.remedy) == (Verdict.CUT_SHORT, "")
+    assert "the process that drove this stop had died" in judgement.cause
+
+
 def test_s14_default_action_of_a_program():
     sleep = proc(1, DEAF, "sleep", evidence=pauses())
     judgement = ended([sleep], [sleep], code=137)
@@ -182,14 +222,14 @@ def test_s24_killed_because_somebody_joined_with_a_kill():
 @pytest.mark.parametrize(
     ("process", "then", "cause"),
     [
-        (proc(1, HANDLED, "web"), None, "web was told and was still alive after the grace of 2.5 s"),
+        (proc(1, HANDLED, "web"), None, "web was signalled and was still alive after the grace of 2.5 s"),
         (proc(1, IGNORED, "web"), None, "web ignores SIGTERM; still alive after the grace of 2.5 s"),
         (
             proc(1, BLOCKED, "web"),
             proc(1, BLOCKED, "web", is_pending=True),
             "web blocks SIGTERM and does not read it; still alive after the grace of 2.5 s",
         ),
-        (proc(1, BLOCKED, "web"), None, "web was told and was still alive after the grace of 2.5 s"),
+        (proc(1, BLOCKED, "web"), None, "web was signalled and was still alive after the grace of 2.5 s"),
     ],
 )
 def test_s24_killed_says_why_and_what_to_do(process, then, cause):
@@ -208,7 +248,7 @@ def test_s24_killed_before_anybody_was_seen():
     stop = Stop()
     stop.give(TimerFired(Timer.DEADLINE), after_s=10.0)
     stop.give(MainExited())
-    assert judge(stop.state, exit_code=137, oom_kills=0).cause.startswith("the program was told")
+    assert judge(stop.state, exit_code=137, oom_kills=0).cause.startswith("the program was signalled")
 
 
 def test_s24_without_an_exit_code_our_own_record_decides():
@@ -277,7 +317,7 @@ def cleaned_up(*said: StepDone, code=0):
 def test_s23_a_stop_whose_clean_up_failed_is_not_called_graceful():
     judgement = cleaned_up(StepDone(Step.MONITOR), StepDone(Step.RUNTIME, "no"))
     assert judgement.verdict is Verdict.STUCK
-    assert judgement.cause == "it was told and ended by itself, but its clean-up failed (runtime: no)"
+    assert judgement.cause == "it was signalled and ended by itself, but its clean-up failed (runtime: no)"
     assert judgement.remedy == "see bento doctor"
     assert cleaned_up(StepDone(Step.MONITOR), StepDone(Step.RUNTIME)).verdict is Verdict.GRACEFUL
 

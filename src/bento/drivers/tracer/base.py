@@ -1,7 +1,7 @@
 """What the engine has done to processes from outside, unseen by them: held at their exit, or held where they are.
 
 One tracer serves any number of jobs (a job is a container; the caller chooses the numbers). Requests return at once;
-what comes of them is told by events. A process belongs to one job.
+what comes of them is reported by events. A process belongs to one job.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class AtExit(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class LetGo(Struct, frozen=True, kw_only=True, tag=True):
-    """A process is traced no more, and nobody had asked for that: it was killed, or dies of a fault."""
+    """A process is traced no more, and that was not asked for: it was killed, or dies of a fault."""
 
     job: int
     pid: int
@@ -103,10 +103,10 @@ class TracerDriver(Protocol):
         Again for the same process: adds to what was asked before.
 
         Args:
-            job: whose it is.
+            job: to which it belongs.
             pid, start_ticks: which process; refused when it is not that one any more.
             hold_exit: keep it at its exit, ``AtExit``; one that SIGKILL ends is let go.
-            note_signal: tell by ``Noted``, once, what it does with this signal; 0: none. Not for threaded processes.
+            note_signal: report by ``Noted``, once, what it does with this signal; 0: none. Not for threaded processes.
             cgroups: directories by controller, "" is version 2; frozen before ``AtExit`` is sent.
         """
 
@@ -122,7 +122,7 @@ class TracerDriver(Protocol):
     def release(self, job: int, keys: Iterable[Key] | None = None) -> None:
         """Trace these processes no more; None: all of the job, which is thawed too, and over. ``Released`` answers.
 
-        Idempotent; also for a job that nobody knows. A process that cannot be reached yet (frozen, waiting for a
+        Idempotent; also for a job that is not known. A process that cannot be reached yet (frozen, waiting for a
         disk) is not held any more, but cannot be watched again before it is.
         """
 

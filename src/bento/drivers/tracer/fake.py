@@ -1,4 +1,4 @@
-"""A ``TracerDriver`` for unit tests: keeps what was asked, and tells what it is given to tell."""
+"""A ``TracerDriver`` for unit tests: keeps what was asked, and reports what it is given to report."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _PAUSE_S: Final = 0.0002
 class Freezer:
     """One cgroup's freezer. On a host with both versions it is version 1's, which runtimes use. Close it.
 
-    What has frozen the container is known: one that somebody else has frozen is left alone.
+    What has frozen the container is known: one that another process has frozen is left alone.
     """
 
     def __init__(self, cgroups: dict[str, str]) -> None:
@@ -31,7 +31,7 @@ class Freezer:
         """Freeze all processes; return whether they are. Blocks for 25 ms at most: one may wait for a disk."""
         if self._control_fd < 0:
             return False
-        # Somebody else's doing, whether it has come to its end or not, is waited for: a write would make it ours.
+        # What another process has begun, whether it has come to its end or not, is waited for: a write would make it ours.
         is_ours = self.has_frozen or not any(self._says(self._control_fd, text) for text in (self._on, self._begun))
         deadline_mono_s = time.monotonic() + _LIMIT_S
         # Version 1 can miss a process that forks just then; writing again makes it look again.

@@ -32,7 +32,7 @@ _PROGRAM: Final = "bento.drivers.tracer.main"
 
 
 class ProcessTracer:
-    """A ``TracerDriver`` whose tracer is a process of its own. Close it.
+    """A ``TracerDriver`` with a tracer that is a process of its own. Close it.
 
     It is a child of this process, but in a session of its own, and outlives it by no more than it takes to thaw.
     """
@@ -119,7 +119,7 @@ class ProcessTracer:
         self._outbox.clear()
 
     def _reap(self) -> int:
-        """Return how it has ended; 0 also when nobody can say."""
+        """Return how it has ended; 0 also when that cannot be known."""
         child, self._child = self._child, None
         if child is None:
             return 0
@@ -129,7 +129,7 @@ class ProcessTracer:
             return 0
 
     def _lost(self) -> Lost:
-        """The tracer has died. What it may have frozen is thawed here: nobody else knows."""
+        """The tracer has died. What it may have frozen is thawed here: no other process knows of it."""
         jobs, self._jobs = self._jobs, {}
         code = self._reap()
         for cgroups in jobs.values():

@@ -1,4 +1,4 @@
-"""Seizing a process with all of its threads, and what /proc tells of these (proc(5))."""
+"""Seizing a process with all of its threads, and what /proc says of these (proc(5))."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIGCHLD_BIT: Final = 1 << (signal.SIGCHLD - 1)
 
 
 class Prospect(Enum):
-    """What will become of a thread whose process ends, or does not."""
+    """What will become of a thread when its process ends, or does not."""
 
     LIVES = "lives"
     MAY_STOP = "may-stop"  # killed, and on its way: it stops at its exit, or passes it when it had begun to end before
@@ -93,9 +93,9 @@ def call_of(tid: int) -> bytes:
 
 def _seize_thread(tid: int, options: int, tries: int = 5) -> bool:
     """Return whether it is traced by us; False: it has ended, or is past the point where it could be kept."""
-    # execve waits for the end of its other threads, and seize for execve: should it be us who is to let one of them
-    # end, this ends us, and with that every hold, and both go on. The client hears of it. Nothing else wakes a thread
-    # from there: the kernel makes an interrupted seize again (-ERESTARTNOINTR).
+    # execve waits for the end of its other threads, and seize for execve: should the tracer be what is to let one of
+    # them end, this ends the tracer, and with that every hold, and both go on. The client is notified. Nothing else
+    # wakes a thread from there: the kernel makes an interrupted seize again (-ERESTARTNOINTR).
     signal.setitimer(signal.ITIMER_REAL, _SEIZE_LIMIT_S)
     try:
         ptrace.seize(tid, options)

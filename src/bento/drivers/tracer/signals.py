@@ -1,4 +1,4 @@
-"""What a process would make of a signal if nobody traced it: pure.
+"""What a process would make of a signal if it were not traced: pure.
 
 A traced process gets signals that the kernel would otherwise have dropped when they were sent (kernel/signal.c,
 ``sig_ignored``): those it ignores, those that are ignored by default, and, as the init of a PID namespace, those with

@@ -59,7 +59,7 @@ class Stops:
             self._forget(thread, why="it has ended")
 
     def prune(self, tracee: Tracee) -> None:
-        """Forget threads that are not traced any more. One that was killed while it was seized may have told nobody."""
+        """Forget threads that are not traced any more. One that was killed while it was seized may not be reported."""
         for thread in list(tracee.threads.values()):
             try:
                 os.waitid(os.P_PID, thread.tid, os.WEXITED | os.WNOHANG | os.WNOWAIT | ptrace.WALL)
@@ -161,8 +161,8 @@ class Stops:
     def settle(self) -> bool:
         """Decide for threads at their exit whether they are their process's last; return whether all are decided.
 
-        By our own table, which says who came to its exit. But one that is on its way there when others begin to end
-        the process passes it without a stop, and a leader does not even tell that it has ended.
+        By our own table, which says which came to its exit. But one that is on its way there when others begin to end
+        the process passes it without a stop, and the end of a leader is not even reported.
         """
         for pid, thread in list(self._leaving.items()):
             others = [other.tid for other in thread.tracee.threads.values() if other is not thread]

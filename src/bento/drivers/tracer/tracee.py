@@ -142,7 +142,7 @@ class Tracee:
 
     @property
     def key(self) -> Key:
-        """What tells this process from a later one with the same pid."""
+        """What distinguishes this process from a later one with the same pid."""
         return (self.pid, self.start_ticks)
 
     @property
@@ -173,7 +173,7 @@ class Tracee:
 
 @contextmanager
 def gone_is_fine() -> Iterator[None]:
-    """For requests to a thread that may have been killed meanwhile: waitid tells of it in its turn."""
+    """For requests to a thread that may have been killed meanwhile: waitid reports it in its turn."""
     try:
         yield
     except KernelError as error:

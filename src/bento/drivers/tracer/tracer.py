@@ -88,7 +88,7 @@ class Tracer:
                 freezer.close()
 
     def tell_crash(self, error: BaseException) -> None:
-        """For a defect of ours: the client is told."""
+        """For a defect of ours: the client is notified."""
         place = error.__traceback__
         while place is not None and place.tb_next is not None:
             place = place.tb_next
@@ -207,7 +207,7 @@ class Tracer:
         for tracee in tracees:
             self._stops.let_go(tracee)
         if wanted is None and (freezer := self._freezers.pop(request.job, None)) is not None:
-            freezer.close()  # after that: whoever dies with PID 1 does not run before it does
+            freezer.close()  # after that: what dies with PID 1 does not run before it does
         self._answer_later(tracees, Released(job=request.job))
 
     def _seized(self, job: int, key: Key, *, hold_exit: bool = False) -> Tracee:
