@@ -19,7 +19,8 @@ MAX_DESCRIPTORS: Final = 4096
 """Of one process; what is beyond it is not known."""
 MAX_OF_A_CALL: Final = 64
 
-Peer = Literal["listen", "connected", "none"]
+Peer = Literal["listen", "connected", "unnamed", "none"]
+"""``unnamed``: connected, and of UNIX without a name: as both ends of a socketpair(2) are; or in no table."""
 
 _ANONYMOUS: Final[dict[str, Kind]] = {
     "[eventfd]": "eventfd",
@@ -92,10 +93,12 @@ def parse_unix(table: bytes) -> dict[int, Peer]:
         words = line.split(None, 7)
         if len(words) < 7:
             continue
+        peer: Peer = "connected" if len(words) > 7 else "unnamed"
         if int(words[3], 16) & _UNIX_ACCEPTS:
-            found[int(words[6])] = "listen"
-        else:
-            found[int(words[6])] = "none" if words[5] == _UNIX_UNCONNECTED else "connected"
+            peer = "listen"
+        elif words[5] == _UNIX_UNCONNECTED:
+            peer = "none"
+        found[int(words[6])] = peer
     return found
 
 
@@ -151,8 +154,8 @@ class Look:
         """Return how many sockets listen, and how many others have, or may have, a peer."""
         links = self.links(task)
         peers = [self._peer(task, link) for fd, link in links.items() if self._is_told(task, fd, link)]
-        beyond = len(links) > MAX_DESCRIPTORS
-        return peers.count("listen"), peers.count("connected") + beyond
+        connected = sum(peer in ("connected", "unnamed") for peer in peers)
+        return peers.count("listen"), connected + (len(links) > MAX_DESCRIPTORS)
 
     def standard_input(self, task: str) -> str:
         """Return what descriptor 0 is and how it was opened; "" where it cannot be read."""
@@ -216,9 +219,9 @@ class Look:
     def _is_pair(self, task: str, fd: int, target: str) -> bool:
         found = self._pairs.get(target)
         if found is None:
-            is_open = self._peer(task, target) == "connected"
+            may_be = self._peer(task, target) == "unnamed"  # of all others no copy has to be made
             tid = int(task.rpartition("/")[2])
-            found = self._pairs[target] = is_open and sockets.is_pair(tid, fd, self._tasks)
+            found = self._pairs[target] = may_be and sockets.is_pair(tid, fd, self._tasks)
         return found
 
     def _has_ring(self, task: str) -> bool:
@@ -254,7 +257,7 @@ class Look:
             table = self._sockets[namespace] = read_sockets(task)
         known = table.get(_inode(target))
         if known is None:  # of no table, made after it was read, or of another namespace
-            known = table[_inode(target)] = "none" if self._is_netlink(task, target) else "connected"
+            known = table[_inode(target)] = "none" if self._is_netlink(task, target) else "unnamed"
         return known
 
     def _is_netlink(self, task: str, target: str) -> bool:

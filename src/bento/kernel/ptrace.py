@@ -53,6 +53,7 @@ _SIGINFO: Final = struct.Struct("iii4xi")  # signo, errno, code; on 64 bits the 
 _SIGINFO_BYTES: Final = 128
 _SYSCALL_INFO: Final = struct.Struct("=B3xIQQQ6Q")
 _ENTRY: Final = 1
+_ARCH_64BIT: Final = 0x80000000  # linux/audit.h, __AUDIT_ARCH_64BIT
 _X86_REGISTERS: Final = struct.Struct("=27Q")  # struct user_regs_struct
 _RAX, _ORIG_RAX, _RIP, _CS, _RSP = 10, 15, 16, 17, 19
 _ARGUMENTS: Final = (14, 13, 12, 7, 9, 8)  # rdi, rsi, rdx, r10, r8, r9
@@ -75,16 +76,12 @@ class Registers(Struct, frozen=True):
     ip: int
     sp: int
     words: tuple[int, ...]  # all of them, as the kernel has them
+    is_64bit: bool  # whose numbers the call's is of: a 64-bit program can make calls as a 32-bit one does, int $0x80
 
     @property
     def arguments(self) -> tuple[int, ...]:
         """The six arguments of a 64-bit call."""
         return tuple(self.words[place] for place in _ARGUMENTS)
-
-    @property
-    def is_64bit(self) -> bool:
-        """Whether the program is a 64-bit one, by its code segment."""
-        return self.words[_CS] == _USER_CS
 
 
 def can_restart_calls() -> bool:
@@ -165,7 +162,9 @@ def registers(tid: int) -> Registers:
     buffer = bytearray(_X86_REGISTERS.size)
     libc.ptrace(_GETREGS, tid, 0, buffer)
     words = _X86_REGISTERS.unpack(buffer)
-    return Registers(_signed(words[_RAX]), _signed(words[_ORIG_RAX]), words[_RIP], words[_RSP], words)
+    result, call = _signed(words[_RAX]), _signed(words[_ORIG_RAX])
+    is_64bit = _makes_64bit_call(tid, words[_CS]) if call >= 0 else True
+    return Registers(result, call, words[_RIP], words[_RSP], words, is_64bit)
 
 
 def set_registers(tid: int, wanted: Registers) -> None:
@@ -179,6 +178,18 @@ def set_registers(tid: int, wanted: Registers) -> None:
 def has_gone(error: KernelError) -> bool:
     """Whether a request failed because the thread is not there, or not stopped, any more: it was killed."""
     return error.errno == errno.ESRCH
+
+
+def _makes_64bit_call(tid: int, code_segment: int) -> bool:
+    """Whether a thread has entered the kernel as a 64-bit program does; before Linux 5.3 whether its program is one."""
+    buffer = bytearray(_SYSCALL_INFO.size)
+    try:
+        libc.ptrace(_GET_SYSCALL_INFO, tid, len(buffer), buffer)
+    except KernelError as error:
+        if has_gone(error):
+            raise
+        return code_segment == _USER_CS
+    return bool(_SYSCALL_INFO.unpack(buffer)[1] & _ARCH_64BIT)
 
 
 def _signed(word: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from functools import partial
@@ -141,9 +142,28 @@ def test_sockets_of_a_namespace():
         b"0000000048ea1b86: 00000003 00000000 00000000 0001 03  1056\n"
         b"00000000958ab721: 00000003 00000000 00010000 0001 01  1057 /run/a name\n"
         b"00000000958ab722: 00000003 00000000 00000000 0002 01  1058\n"
+        b"00000000958ab723: 00000003 00000000 00000000 0001 03  1059 @abstract\n"
         b"cut\n"
     )
-    assert descriptors.parse_unix(unix) == {1056: "connected", 1057: "listen", 1058: "none"}
+    assert descriptors.parse_unix(unix) == {1056: "unnamed", 1057: "listen", 1058: "none", 1059: "connected"}
+
+
+def test_only_what_may_be_one_end_of_a_pair_is_copied_to_see(monkeypatch):
+    asked = []
+    monkeypatch.setattr("bento.kernel.sockets.is_pair", lambda tid, fd, makers: bool(asked.append((tid, fd))) or True)
+    task = f"/proc/{os.getpid()}/task/{threading.get_native_id()}"
+    one, other = socket.socketpair()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+        one,
+        other,
+    ):
+        look = Look({os.getpid(): task}, [])
+        kinds = {file: look.describe(task, file.fileno())[0] for file in (server, client, one, other)}
+        assert [kinds[file].kind for file in (server, client, one, other)] == ["listen", "socket", "socket", "socket"]
+        assert [kinds[file].is_inside for file in (client, one, other)] == [False, True, True]
+        assert asked == [(threading.get_native_id(), file.fileno()) for file in (one, other)]
 
 
 def test_descriptor_infos():

@@ -22,7 +22,9 @@ _COMPAT_EINTR: Final = (1 << 32) - errno.EINTR  # a 32-bit program's, where the 
 _INSTRUCTION_BYTES: Final = 2  # "syscall", "int $0x80" and "sysenter" are as long
 
 # Have done their work although they say EINTR: close has let go of the number; restart_syscall cannot be repeated.
-_NOT_AGAIN: Final = frozenset({3, 219})
+# As a 64-bit program calls them, with the bit of the x32 ABI too, and as a 32-bit one does (syscall_{64,32}.tbl).
+_X32_BIT: Final = 0x40000000
+_NOT_AGAIN: Final = {True: frozenset({3, 219, 3 | _X32_BIT, 219 | _X32_BIT}), False: frozenset({6, 0})}
 
 # Those of them with a time limit: its argument, whether that points to a struct timespec, and what the call
 # returns when it has passed. epoll_wait, epoll_pwait, epoll_pwait2, rt_sigtimedwait, semtimedop, io_getevents.
@@ -42,7 +44,7 @@ _WAITS: Final = {"x86_64": (61, 247), "aarch64": (260, 95)}  # wait4, waitid
 
 def again(now: Registers) -> Registers | None:
     """Return the registers with which the interrupted call is made again; None when none was interrupted so."""
-    if now.call < 0 or now.call in _NOT_AGAIN or now.result not in (-errno.EINTR, _COMPAT_EINTR):
+    if now.call < 0 or now.call in _NOT_AGAIN[now.is_64bit] or now.result not in (-errno.EINTR, _COMPAT_EINTR):
         return None
     return msgspec.structs.replace(now, result=now.call, call=-1, ip=now.ip - _INSTRUCTION_BYTES)
 
