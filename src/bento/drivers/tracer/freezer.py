@@ -31,7 +31,7 @@ class Freezer:
         """Freeze all processes; return whether they are. Blocks for 25 ms at most: one may wait for a disk."""
         if self._control_fd < 0:
             return False
-        # What another process has begun, whether it has come to its end or not, is waited for: a write would make it ours.
+        # What another process has begun is waited for, whether it is done or not: a write would make it ours.
         is_ours = self.has_frozen or not any(self._says(self._control_fd, text) for text in (self._on, self._begun))
         deadline_mono_s = time.monotonic() + _LIMIT_S
         # Version 1 can miss a process that forks just then; writing again makes it look again.
