@@ -44,7 +44,7 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
         return _go_on(state, tree, processes, now_s)
     is_told = main.key in state.told  # it has taken the signal and lives on: what is below it is left to it
     way = None if is_told or state.deadline_s is None else find_way(tree, main, left_s(state, now_s))
-    if way is not None and way.is_open and _receivers(state, tree):
+    if way is not None and way.is_open and _receivers(state, tree, now_s):
         state = _follow(state, way, now_s)
         if _is_steady(state, way, now_s):
             return _hold(state, way, now_s)
@@ -62,7 +62,7 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
 # -- before: is it one that only waits? ------------------------------------------------------------
 
 
-def _receivers(state: StopState, tree: Tree) -> list[Process]:
+def _receivers(state: StopState, tree: Tree, now_s: float) -> list[Process]:
     """Return the top-most processes that receive the signal, have not got it, and were there before any was sent.
 
     What appears later was started by one that was signalled, and belongs to its shutdown. Exec sessions come last,
@@ -72,7 +72,9 @@ def _receivers(state: StopState, tree: Tree) -> list[Process]:
     return [
         process
         for process in tree.top_receivers()
-        if process.key in first and process.key not in state.told | state.watch.sessions
+        if process.key in first
+        and process.key not in state.told | state.watch.sessions
+        and not watching.may_have_been_told(state, process, now_s)
     ]
 
 
@@ -131,6 +133,8 @@ def _go_on(state: StopState, tree: Tree, processes: tuple[Process, ...], now_s: 
         return state, actions, None
     if targets:
         occasion = Occasion.DEFAULT_ACTION if wrapped.is_idle else Occasion.PROGRAM
+        answered = state.watch.answered | tree.below(target.key for target in targets)
+        state = replace(state, watch=replace(state.watch, answered=answered))
         state, actions, _ = signal(state, targets, occasion, now_s)
         return look_again(state, LOOK_LATER_S, now_s), actions, None
     if is_told_alive:
@@ -186,7 +190,7 @@ def _next_targets(state: StopState, tree: Tree, now_s: float) -> list[Process]:
     if state.wrapped.is_idle:
         return [process for process in ends if not process.disposition.receives]
     awaited = [process for process in ends if process.disposition.receives]
-    left = [process for process in _receivers(state, tree) if _may_be_told(state, tree, process, now_s)]
+    left = [process for process in _receivers(state, tree, now_s) if _may_be_told(state, tree, process, now_s)]
     if awaited and not state.told:
         return [max(awaited, key=_order)]
     if left:
@@ -220,7 +224,7 @@ def _order(process: Process) -> tuple[bool, Key]:
 
 def _is_share_over(state: StopState, tree: Tree, now_s: float) -> bool:
     """Whether the program that was signalled last has used up its share of the grace."""
-    left = len(_receivers(state, tree))
+    left = len(_receivers(state, tree, now_s))
     if not left or state.deadline_s is None:
         return False
     last_s = max(one.at_s for one in state.signalled) + state.began_s
@@ -239,7 +243,7 @@ def _why_ended(state: StopState, processes: tuple[Process, ...], now_s: float) -
     is_young = now_s - state.born_s < request.start_window_s
     if request.on_deaf is OnDeaf.END:
         return "" if is_young else f"{named(main)} does not receive the signal, and --deaf end was given"
-    if any(process.evidence is None for process in processes) or _receivers(state, tree):
+    if any(process.evidence is None for process in processes) or _receivers(state, tree, now_s):
         return ""
     limit_s = left_s(state, now_s)
     if container_wake(_evidence(processes)).in_s >= min(limit_s, NEVER) and _is_still(state, processes, now_s):

@@ -24,8 +24,6 @@ from bento.stop.tree import Tree
 from bento.stop.wake import NEVER, process_wake
 from bento.stop.wrapping import not_held_above
 
-IDLE_S: Final = 0.5
-"""A process that may have been signalled by PID 1 gets the signal from Bento after so long without work."""
 GIVEN_UP_S: Final = 1.0
 """What was signalled, has not run for so long and can be woken by no timer, peer or disk, is not waited for."""
 LOOK_S: Final = 0.1
@@ -123,7 +121,7 @@ def _is_due(state: StopState, process: Process, now_s: float) -> bool:
     if watching.is_certainly_untold(state, process):
         return True
     since_s = max(watching.calm_since_s(state, process.key), state.hold.at_exit_s or 0.0)
-    return now_s - since_s >= IDLE_S
+    return now_s - since_s >= watching.CALM_S
 
 
 def _is_given_up(state: StopState, tree: Tree, process: Process, now_s: float) -> bool:

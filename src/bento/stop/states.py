@@ -121,6 +121,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     main: Process | None = None  # PID 1 at the last look that showed it
     keys: frozenset[Key] = frozenset()  # all at the last look
     sessions: frozenset[Key] = frozenset()  # of them, those of exec sessions, also when they are orphans by now
+    answered: frozenset[Key] = frozenset()  # were below one that was signalled, and may have been told by it
     idle: tuple[Idle, ...] = ()  # all at the last look
     before: tuple[tuple[Key, int], ...] = ()  # context switches at the last look before PID 1 was signalled
     parents: frozenset[Key] = frozenset()  # those that had a child then

@@ -14,6 +14,7 @@ from bento.stop.tree import Tree, entered
 
 FIRST_MAX: Final = 8192  # processes that a stop remembers
 LATER_MAX: Final = 256
+CALM_S: Final = 0.5  # without work: what may have been told by another process does nothing about it
 TURNS_OF_CALM: Final = 3  # context switches from one look to the next of a process that only ticks
 UNREAD_S: Final = 0.5  # a signal that is still pending after so long is read by no thread
 
@@ -109,6 +110,13 @@ def last_run_s(state: StopState, processes: Iterable[Process]) -> float:
     """Return when one of these was last seen to have run; 0 for none of them."""
     times = {one.key: one.since_s for one in state.watch.idle}
     return max((times.get(process.key, float("inf")) for process in processes), default=0.0)
+
+
+def may_have_been_told(state: StopState, process: Process, now_s: float) -> bool:
+    """Whether a process was below one that was signalled, has run since, and may be at what it was told."""
+    if process.key not in state.watch.answered or is_certainly_untold(state, process):
+        return False
+    return now_s - calm_since_s(state, process.key) < CALM_S
 
 
 def is_certainly_untold(state: StopState, process: Process) -> bool:
