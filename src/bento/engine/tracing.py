@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bento.drivers.tracer.base import AtExit, Event, Held, Lost, Noted, Watched
+from bento.drivers.tracer.base import AtExit, Event, Held, LetGo, Lost, Noted, Watched
 from bento.errors import KernelError
 from bento.stop.inputs import HeldBack, InitLeaving, Input, SignalNoted, Traced, TracerLost
 
@@ -156,6 +156,9 @@ class TraceJob:
                 self._feed(InitLeaving())
             case Held():
                 self._take_held(event)
+            case LetGo() if event.lives:  # nobody else of this job is held any more either: the next look decides
+                self.let_go(None)
+                self._feed(TracerLost(event.why))
             case _:  # it let a process go that ends; or could not watch one that is not PID 1
                 pass
 

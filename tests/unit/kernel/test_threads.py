@@ -150,7 +150,12 @@ def test_sockets_of_a_namespace():
 
 def test_only_what_may_be_one_end_of_a_pair_is_copied_to_see(monkeypatch):
     asked = []
-    monkeypatch.setattr("bento.kernel.sockets.is_pair", lambda tid, fd, makers: bool(asked.append((tid, fd))) or True)
+
+    def is_pair(tid, fd, makers):
+        asked.append((tid, fd))
+        return True
+
+    monkeypatch.setattr("bento.kernel.sockets.is_pair", is_pair)
     task = f"/proc/{os.getpid()}/task/{threading.get_native_id()}"
     one, other = socket.socketpair()
     with (

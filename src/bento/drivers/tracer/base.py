@@ -37,11 +37,15 @@ class AtExit(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class LetGo(Struct, frozen=True, kw_only=True, tag=True):
-    """A process is traced no more, and nobody had asked for that: it was killed, or dies of a fault."""
+    """A process is traced no more, and nobody had asked for that: it was killed, or dies of a fault.
+
+    ``lives``: or it goes on, as the kernel has refused something unexpected. It is not traced again.
+    """
 
     job: int
     pid: int
     why: str
+    lives: bool = False
 
 
 class Noted(Struct, frozen=True, kw_only=True, tag=True):
