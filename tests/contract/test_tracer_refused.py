@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import signal
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from bento.drivers.tracer import process
-from bento.drivers.tracer.base import AtExit, Failure, Held, LetGo, Noted, Released, Watched
+from bento.drivers.tracer.base import AtExit, Failure, Held, LetGo, Lost, Noted, Released, Watched
 from bento.errors import KernelError
 from bento.kernel import libc
 
@@ -17,7 +18,7 @@ from support import procs
 from support.tracing import Program, Tracing, tracer_of
 
 # linux/ptrace.h
-GETEVENTMSG, GETSIGINFO, INTERRUPT, GET_SYSCALL_INFO = 0x4201, 0x4202, 0x4207, 0x420E
+GETEVENTMSG, GETSIGINFO, SEIZE, INTERRUPT, GET_SYSCALL_INFO = 0x4201, 0x4202, 0x4206, 0x4207, 0x420E
 
 LEAVES = """
 import signal, sys, time
@@ -34,13 +35,15 @@ def tracer() -> Iterator[Tracing]:
 
 
 @pytest.fixture
-def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Have one request for one thread fail with EIO; before the tracer is started."""
     real = libc.ptrace
 
-    def refuse(wanted: int, of: int) -> None:
+    def refuse(wanted: int, of: int, *, blocks: bool = False) -> None:
         def ptrace(request: int, tid: int, address: int = 0, data: int | bytearray = 0) -> int:
             if (request, tid) == (wanted, of):
+                if blocks:
+                    time.sleep(60)
                 raise KernelError("ptrace", errno.EIO, "refused by a test")
             return real(request, tid, address, data)
 
@@ -105,3 +108,22 @@ def test_where_the_kernel_does_not_tell_calls_nothing_was_only_noted(tracer, ref
         program.send(signal.SIGTERM)
         assert tracer.wait_for(Noted) == Noted(job=1, pid=program.pid, only_noted=False)
         assert [program.line(), program.line()] == ["told", "after"]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_who_ends_the_tracer_in_execve_is_named(tracer, refuse, place):
+    """What it had answered before is heard."""
+    threads = "import threading\nthreading.Thread(target=lambda: time.sleep(60), daemon=True).start()\n"
+    begin, rest = LEAVES.split("print", 1)
+    text = f"{begin}{threads}print{rest}"
+    with Program.python(text) as first, Program.python(text) as second:
+        first.line()
+        second.line()
+        refuse(SEIZE, (first, second)[place].pid, blocks=True)
+        tracer.watch(1, first.pid, first.start_ticks, hold_exit=True)
+        tracer.watch(2, second.pid, second.start_ticks, hold_exit=True)
+        lost = tracer.wait_for(Lost)
+        assert (lost.by, set(lost.jobs)) == (place + 1, {1, 2})
+        assert tracer.seen == [Watched(job=1, pid=first.pid)] * place
+        assert not first.has_ended()
+        assert not second.has_ended()

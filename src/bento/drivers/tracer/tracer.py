@@ -27,6 +27,7 @@ from bento.drivers.tracer.messages import (
     Outbox,
     Release,
     Request,
+    Seizing,
     Thaw,
     Watch,
     request_of,
@@ -236,6 +237,9 @@ class Tracer:
         check_transparency(status)
         tracee = Tracee(job, pid, start_ticks, is_init=len(status.ns_pids) > 1 and status.ns_pids[-1] == 1)
         tracee.hold_exit = hold_exit
+        if status.threads > 1:
+            self._emit(Seizing(job=job))
+            self._outbox.flush(self._socket_fd)
         try:
             seize(tracee)
         except Refused:
