@@ -52,7 +52,7 @@ def at_exit(tracer: Tracing, program: Program) -> socket.socket:
 
 
 @pytest.mark.parametrize("last", ["leader", "worker"])
-def test_s13a_clients_see_the_end_whichever_thread_is_the_last(tracer, last):
+def test_clients_see_the_end_whichever_thread_is_the_last(tracer, last):
     with Program.python(SERVES, last) as program, at_exit(tracer, program) as client:
         before = os.listdir("/proc/self/fd")
         assert sockets.shut_down_own(program.pidfd, program.pid, []) == 2

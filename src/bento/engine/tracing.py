@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bento.drivers.tracer.base import AtExit, Event, Held, Lost, Noted, Watched
+from bento.drivers.tracer.base import AtExit, Event, Held, LetGo, Lost, Noted, Watched
 from bento.errors import KernelError
 from bento.stop.inputs import HeldBack, InitLeaving, Input, SignalNoted, Traced, TracerLost
 
@@ -66,7 +66,7 @@ class Tracing:
         self._fd = -1
         for number in event.jobs:
             if (job := self._jobs.get(number)) is not None:
-                job.lost()
+                job.lost(is_neighbours=event.by not in (0, number))
 
     def forget(self, number: int) -> None:
         """Have a job end: what it holds goes on. Idempotent."""
@@ -88,6 +88,8 @@ class TraceJob:
     def __init__(self, tracing: Tracing, number: int, run: Run, feed: Callable[[Input], None]) -> None:
         self._tracing, self._number, self._run, self._feed = tracing, number, run, feed
         self._is_used = False
+        self._unanswered: tuple[WatchInit, int] | None = None
+        self._has_held = False
         self._wanted: dict[int, Key] = {}  # watched for what they make of the signal
         self._held: set[Key] = set()  # asked to be held, and not answered yet
         self._done: list[Key] = []
@@ -106,6 +108,7 @@ class TraceJob:
             self._feed(Traced("there is no process of it on record"))
             return
         self._wanted = {pid: (pid, start_ticks) for pid, start_ticks in action.noting}
+        self._unanswered = (action, signal)
         try:
             tracer = self._tracing.tracer()
             for pid, start_ticks in self._wanted.values():
@@ -121,6 +124,7 @@ class TraceJob:
             )
             self._is_used = True
         except KernelError as error:
+            self._unanswered = None
             self._feed(Traced(error.message))
 
     def hold(self, keys: tuple[Key, ...], *, thaw: bool) -> None:
@@ -130,7 +134,7 @@ class TraceJob:
             tracer = self._tracing.tracer()
             if keys:
                 tracer.hold(self._number, keys)
-                self._is_used = True
+                self._is_used = self._has_held = True
             if thaw:
                 tracer.thaw(self._number)
         except KernelError as error:
@@ -141,6 +145,8 @@ class TraceJob:
 
     def let_go(self, keys: tuple[Key, ...] | None) -> None:
         """Have these let go; None: all. No answer; idempotent."""
+        if keys is None:
+            self._unanswered = None
         if self._is_used and self._tracing.pid:
             self._tracing.tracer().release(self._number, keys)
 
@@ -149,6 +155,7 @@ class TraceJob:
         init_pid = self._run.init.pid if self._run.init else 0
         match event:
             case Watched() if event.pid == init_pid:
+                self._unanswered = None
                 self._feed(Traced(event.error))
             case Noted() if event.pid in self._wanted:
                 self._feed(SignalNoted(self._wanted[event.pid], event.only_noted))
@@ -156,6 +163,9 @@ class TraceJob:
                 self._feed(InitLeaving())
             case Held():
                 self._take_held(event)
+            case LetGo() if event.lives:  # nobody else of this job is held any more either: the next look decides
+                self.let_go(None)
+                self._feed(TracerLost(event.why))
             case _:  # it let a process go that ends; or could not watch one that is not PID 1
                 pass
 
@@ -168,10 +178,20 @@ class TraceJob:
         if not self._held:
             self._feed(HeldBack(tuple(self._done), tuple(self._refused), self._error))
 
-    def lost(self) -> None:
-        """The tracer has died."""
-        if self._is_used:
-            self._is_used = False
+    def lost(self, *, is_neighbours: bool = False) -> None:
+        """The tracer has died; ``is_neighbours``: of a process of another job.
+
+        Then what was only asked for, and not answered, is asked for again: the stop takes a tracer that ended before
+        its answer for one that its own process had ended, and does without.
+        """
+        unanswered, self._unanswered = self._unanswered, None
+        has_held, self._has_held = self._has_held, False
+        if not self._is_used:
+            return
+        self._is_used = False
+        if unanswered is not None and is_neighbours and not has_held:
+            self.watch_init(*unanswered)
+        else:
             self._feed(TracerLost("the tracer ended"))
 
     def close(self) -> None:

@@ -92,11 +92,15 @@ def _links(pid: int) -> Iterator[tuple[int, int, str]]:
     """Return the descriptors of a process and what each is of, with a live thread that has them."""
     for tid in _names(f"/proc/{pid}/task"):
         directory = f"/proc/{pid}/task/{tid}/fd"
-        if names := _names(directory):  # none: a thread that has ended
-            for name in names:
-                with suppress(OSError):
-                    yield int(tid), int(name), os.readlink(f"{directory}/{name}")
-            return
+        if not (names := _names(directory)):  # a thread that has ended
+            continue
+        for name in names:
+            try:
+                target = os.readlink(f"{directory}/{name}")
+            except OSError:  # closed meanwhile
+                continue
+            yield int(tid), int(name), target
+        return
 
 
 def _names(directory: str) -> list[str]:

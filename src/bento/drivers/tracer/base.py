@@ -37,11 +37,15 @@ class AtExit(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class LetGo(Struct, frozen=True, kw_only=True, tag=True):
-    """A process is traced no more, and that was not asked for: it was killed, or dies of a fault."""
+    """A process is traced no more, and that was not asked for: it was killed, or dies of a fault.
+
+    ``lives``: or it goes on, as the kernel has refused something unexpected. It is not traced again.
+    """
 
     job: int
     pid: int
     why: str
+    lives: bool = False
 
 
 class Noted(Struct, frozen=True, kw_only=True, tag=True):
@@ -82,10 +86,12 @@ class Lost(Struct, frozen=True, kw_only=True, tag=True):
     """The tracer has died: every process goes on as if it had never been traced, and what it froze was thawed.
 
     The next request starts another tracer, with another descriptor, and closes the old one: stop watching that before.
+    ``by``: the job with a process that it could not be asked to trace without this; 0: nobody can say.
     """
 
     jobs: tuple[int, ...]
     why: str = ""  # its own words, if it had any
+    by: int = 0
 
 
 Event = Watched | AtExit | LetGo | Noted | Held | Released | Lost

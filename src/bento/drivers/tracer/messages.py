@@ -49,6 +49,12 @@ class Release(Struct, frozen=True, kw_only=True, tag=True):
     keys: tuple[Key, ...] | None
 
 
+class Seizing(Struct, frozen=True, kw_only=True, tag=True):
+    """Said just before a process with threads is seized, which may end the tracer: for the client to know whose."""
+
+    job: int
+
+
 class Crashed(Struct, frozen=True, kw_only=True, tag=True):
     """The last packet of a tracer that has met a defect of its own."""
 
@@ -56,7 +62,7 @@ class Crashed(Struct, frozen=True, kw_only=True, tag=True):
 
 
 Request = Watch | Hold | Thaw | Release
-Answer = Watched | AtExit | LetGo | Noted | Held | Released | Crashed
+Answer = Watched | AtExit | LetGo | Noted | Held | Released | Seizing | Crashed
 
 _encoder = msgspec.msgpack.Encoder()
 _requests = msgspec.msgpack.Decoder(Request)

@@ -20,6 +20,7 @@ from bento.drivers.tracer.messages import (
     Outbox,
     Release,
     Request,
+    Seizing,
     Thaw,
     Watch,
     answer_of,
@@ -43,6 +44,7 @@ class ProcessTracer:
         self._outbox = Outbox()
         self._jobs: dict[int, dict[str, str]] = {}  # with the cgroups that may have been frozen
         self._crash = ""
+        self._seizing = 0  # the job that may end the tracer, as it has said last
 
     @property
     def pid(self) -> int:
@@ -102,6 +104,8 @@ class ProcessTracer:
             answer = answer_of(packet)
             if isinstance(answer, Crashed):
                 self._crash = answer.text
+            elif isinstance(answer, Seizing):
+                self._seizing = answer.job
             else:
                 found.append(answer)
         return found
@@ -134,12 +138,12 @@ class ProcessTracer:
         code = self._reap()
         for cgroups in jobs.values():
             Cgroups(cgroups).thaw()
-        why, self._crash = self._crash, ""
+        (why, self._crash), (by, self._seizing) = (self._crash, ""), (self._seizing, 0)
         if code == -signal.SIGALRM:
             why = "a process with threads that was to be traced was on its way through execve"
         elif not why and code:
             why = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-        return Lost(jobs=tuple(jobs), why=why)
+        return Lost(jobs=tuple(jobs), why=why, by=by if code == -signal.SIGALRM else 0)
 
     def _request(self, request: Request) -> None:
         if self._child is None:

@@ -16,14 +16,16 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
-from bento.drivers.tracer.base import AtExit, LetGo, Noted
+from bento.drivers.tracer.base import AtExit, Key, LetGo, Noted
 from bento.drivers.tracer.calls import Noting, fault_again, parse_call
 from bento.drivers.tracer.freezer import Freezer
 from bento.drivers.tracer.messages import Answer
 from bento.drivers.tracer.seizing import Prospect, belongs, call_of, look_around, process_of
 from bento.drivers.tracer.signals import Verdict, judge
 from bento.drivers.tracer.tracee import Thread, Tracee, gone_is_fine
+from bento.errors import KernelError
 from bento.kernel import ptrace
 
 _BREAKPOINT = b"\xcc"
@@ -36,6 +38,7 @@ class Stops:
         self._emit, self._freezers = emit, freezers
         self.processes: dict[int, Tracee] = {}
         self.threads: dict[int, Thread] = {}
+        self.given_up: dict[Key, str] = {}  # and why
         self._leaving: dict[int, Thread] = {}  # by process: at its exit, perhaps as the last
 
     def add(self, tracee: Tracee) -> None:
@@ -48,9 +51,20 @@ class Stops:
         tracee.has_let_go, tracee.is_held = True, False
         for thread in list(tracee.threads.values()):
             if thread.is_kept:
-                thread.heed_handlers()
+                with suppress(KernelError):
+                    thread.heed_handlers()
                 self._detach(thread)
-        tracee.interrupt()
+        with suppress(KernelError):
+            tracee.interrupt()
+
+    def give_up(self, tracee: Tracee, error: KernelError) -> None:
+        """Let it go, as the kernel refuses what it never should: that costs nobody else a hold. Idempotent."""
+        if tracee.given_up:
+            return
+        tracee.given_up = error.message
+        self.given_up[tracee.key] = error.message
+        self.let_go(tracee)
+        self._emit(LetGo(job=tracee.job, pid=tracee.pid, why=error.message, lives=True))
 
     def ended(self, tid: int) -> None:
         """A thread has ended without a stop that we could keep it in."""
@@ -71,9 +85,17 @@ class Stops:
         number, event = status & 0xFF, status >> 8
         thread = self._adopt(tid) if event == ptrace.EVENT_EXEC else self.threads.get(tid) or self._adopt(tid)
         if thread is None:
-            with gone_is_fine():
+            with suppress(KernelError):
                 ptrace.detach(tid)  # a process of its own (clone without CLONE_THREAD and SIGCHLD)
             return
+        try:
+            self._deal_with(thread, number, event)
+        except KernelError as error:
+            self.give_up(thread.tracee, error)
+            if self.threads.get(tid) is thread:
+                self._detach(thread, number if not event and number != ptrace.SYSCALL_STOP else 0)
+
+    def _deal_with(self, thread: Thread, number: int, event: int) -> None:
         was_listening, thread.is_listening = thread.is_listening, False
         if event == ptrace.EVENT_EXIT:
             self._at_exit(thread)
@@ -111,8 +133,10 @@ class Stops:
             thread.resume(number)
 
     def _detach(self, thread: Thread, number: int = 0) -> None:
-        with gone_is_fine():
+        try:
             ptrace.detach(thread.tid, number)
+        except KernelError:  # gone; or it cannot be helped, and its stop is not to come again for ever
+            thread.acknowledge()
         self._forget(thread)
 
     def _forget(self, thread: Thread, why: str = "") -> None:
@@ -172,16 +196,19 @@ class Stops:
                 self._detach(thread)
             elif Prospect.MAY_STOP not in prospects:
                 del self._leaving[pid]
-                self._is_last(thread)
+                try:
+                    self._is_last(thread)
+                except KernelError as error:
+                    self.give_up(thread.tracee, error)
         return not self._leaving
 
     def _is_last(self, thread: Thread) -> None:
         tracee = thread.tracee
         code = -1
-        freezer = self._freezers.get(tracee.job)
-        is_frozen = freezer is not None and freezer.freeze()
         with gone_is_fine():
             code = ptrace.event_message(thread.tid)
+        freezer = self._freezers.get(tracee.job)
+        is_frozen = freezer is not None and freezer.freeze()
         tracee.exit_code = code
         self._emit(AtExit(job=tracee.job, pid=tracee.pid, code=code, is_frozen=is_frozen))
 
@@ -242,8 +269,11 @@ class Stops:
 
     def _at_call(self, thread: Thread) -> None:
         call = None
-        with gone_is_fine():
+        try:
             call = ptrace.entered_call(thread.tid)
+        except KernelError as error:
+            if not ptrace.has_gone(error) and thread.noting is not None:  # EIO: Linux before 5.3 does not tell
+                self._noted(thread, only_noted=False)
         thread.see_call(call)
         if thread.noting is not None and call is not None:
             only_noted = thread.noting.enter(call)

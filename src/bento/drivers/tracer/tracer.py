@@ -27,6 +27,7 @@ from bento.drivers.tracer.messages import (
     Outbox,
     Release,
     Request,
+    Seizing,
     Thaw,
     Watch,
     request_of,
@@ -34,6 +35,7 @@ from bento.drivers.tracer.messages import (
 from bento.drivers.tracer.seizing import Refused, check_transparency, look_at, seize
 from bento.drivers.tracer.stops import Stops
 from bento.drivers.tracer.tracee import Tracee
+from bento.errors import KernelError
 from bento.kernel import ptrace
 
 _ANSWER_LIMIT_S: Final = 0.02
@@ -191,7 +193,10 @@ class Tracer:
                 failed.append(Failure(key, str(refusal)))
                 continue
             tracee.is_held = True
-            tracee.interrupt()
+            try:
+                tracee.interrupt()
+            except KernelError as error:
+                self._stops.give_up(tracee, error)
             tracees.append(tracee)
         answer = Held(job=request.job, held=tuple(tracee.key for tracee in tracees), failed=tuple(failed))
         freezer = self._freezers.get(request.job)
@@ -219,13 +224,22 @@ class Tracer:
                 raise Refused("it has ended")
             if tracee.job != job or tracee.has_let_go:
                 raise Refused("it is traced for another job" if tracee.job != job else "it is being let go")
-            if hold_exit and not tracee.hold_exit:
-                tracee.hold_at_exit()
+            try:
+                if hold_exit and not tracee.hold_exit:
+                    tracee.hold_at_exit()
+            except KernelError as error:
+                self._stops.give_up(tracee, error)
+                raise Refused(error.message) from error
             return tracee
+        if (why := self._stops.given_up.get(key)) is not None:
+            raise Refused(why)
         status = look_at(pid, start_ticks)
         check_transparency(status)
         tracee = Tracee(job, pid, start_ticks, is_init=len(status.ns_pids) > 1 and status.ns_pids[-1] == 1)
         tracee.hold_exit = hold_exit
+        if status.threads > 1:
+            self._emit(Seizing(job=job))
+            self._outbox.flush(self._socket_fd)
         try:
             seize(tracee)
         except Refused:
@@ -243,12 +257,16 @@ class Tracer:
         for waiting in list(self._waiting):
             if waiting.is_due(self._stops.processes):
                 self._waiting.remove(waiting)
-                answer: Answer = waiting.answer
+                answer = waiting.answer
                 for tracee in waiting.tracees:
                     self._stops.prune(tracee)
                 if isinstance(answer, Released):
                     left = (t.pid for t in waiting.tracees if self._stops.processes.get(t.pid) is t)
                     answer = Released(job=answer.job, unfinished=tuple(left))
+                elif given_up := [tracee for tracee in waiting.tracees if tracee.given_up]:
+                    held = set(answer.held) - {tracee.key for tracee in given_up}
+                    failed = (Failure(tracee.key, tracee.given_up) for tracee in given_up)
+                    answer = Held(job=answer.job, held=tuple(sorted(held)), failed=(*answer.failed, *failed))
                 self._emit(answer)
 
     def _emit(self, answer: Answer) -> None:
