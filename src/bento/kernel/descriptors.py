@@ -163,6 +163,12 @@ class Look:
         mode = {os.O_RDONLY: "r", os.O_WRONLY: "w"}.get(int(info[1], 8) & os.O_ACCMODE, "rw")
         return f"{target} {mode} {info[2].decode()}"
 
+    def is_async(self, task: str) -> bool:
+        """Whether a descriptor sends a signal when it is ready (O_ASYNC of open(2)); true where there are too many."""
+        fds = self.links(task)
+        flags = (re.search(rb"^flags:\s*(\d+)", slurp(f"{task}/fdinfo/{fd}"), re.MULTILINE) for fd in fds)
+        return len(fds) > MAX_DESCRIPTORS or any(found and int(found[1], 8) & os.O_ASYNC for found in flags)
+
     def describe(self, task: str, fd: int) -> tuple[Descriptor, ...]:
         """Return what a call waits on when it waits on this descriptor: an epoll stands for what it holds."""
         target = self.links(task).get(fd, "")

@@ -21,6 +21,8 @@ from bento.model.waits import Evidence, ThreadWait
 MAX_THREADS: Final = 256
 """Of one process. One with more has a thread of which nothing is known."""
 
+_SIGNAL_WAITS: Final = frozenset({"pause", "rt_sigsuspend", "rt_sigtimedwait"})
+
 
 class Sighting(NamedTuple):
     """What an earlier look saw of a thread."""
@@ -129,13 +131,16 @@ class _ProcessReader:
         if len(tids) > MAX_THREADS:
             threads.append(ThreadWait(tid=tids[MAX_THREADS], state="R"))
         listening, connected = look.count_sockets(main)
+        alarm_s = alarms.earliest(self._pid, ignored)
+        if any(one.call in _SIGNAL_WAITS for one in threads) and look.is_async(main):
+            alarm_s = 0.0
         return Evidence(
             threads=tuple(threads),
             listening=listening,
             connected=connected,
             switches=total,
             stdin=look.standard_input(main),
-            alarm_s=alarms.earliest(self._pid, ignored),
+            alarm_s=alarm_s,
         )
 
     def _read_thread(self, tid: int, calls: CallReader) -> tuple[ThreadWait, Status] | None:

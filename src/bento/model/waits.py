@@ -94,5 +94,6 @@ class Evidence(Struct, frozen=True, kw_only=True):
     alarm_s: float | None = None
     """Seconds before which no timer of its own can send it a signal (setitimer(2), alarm(2), timer_create(2)).
 
-    None: no such timer is armed. A signal ends any wait, also one without a timeout.
+    0 also where it waits for signals and a descriptor of its own may send one (O_ASYNC). None: no such timer is armed.
+    A signal ends any wait, also one without a timeout.
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -320,3 +322,31 @@ def test_descriptors_of_calls(monkeypatch):
     finally:
         os.close(reader)
         os.close(writer)
+
+
+ASYNC = """
+import fcntl, os, signal, socket, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
+one, other = socket.socketpair()
+fcntl.fcntl(one, fcntl.F_SETOWN, os.getpid())
+fcntl.fcntl(one, fcntl.F_SETFL, int(sys.argv[1]))
+print(flush=True)
+signal.sigwait([signal.SIGIO])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the waits of others are read by root alone")
+@pytest.mark.parametrize("flags", [0, os.O_ASYNC])
+def test_s14_a_descriptor_may_send_a_signal_to_who_waits_for_one(flags):
+    with subprocess.Popen([sys.executable, "-c", ASYNC, str(flags)], stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            deadline_s = time.monotonic() + 10.0
+            found = None
+            while found is None or found.threads[0].call != "rt_sigtimedwait":
+                assert time.monotonic() < deadline_s
+                found = threads.examine([child.pid], outsiders=[]).get(child.pid)
+            assert (found.alarm_s == 0.0) is bool(flags)
+        finally:
+            child.kill()
