@@ -202,7 +202,7 @@ def _may_be_told(state: StopState, tree: Tree, process: Process, now_s: float) -
         return True
     return all(
         above.key not in state.hold.refused
-        and waits_on_the_way(tree, above, process)
+        and waits_on_the_way(tree, above, process, left_s(state, now_s))
         and now_s - watching.idle_since_s(state, above.key) >= STILL_S
         and process.age_s >= STEADY_AGE_S
         for above in not_held_above(tree, process, state.hold.held)

@@ -39,7 +39,11 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
     is_late = now_s - state.began_s - max((one.at_s for one in state.signalled), default=0.0) >= BACK_S
     # One that is not back in its wait yet, or was not read, is looked at again, while there is something to wait for.
     before = {key for key, _ in state.watch.before}
-    away = (one for one in shells if not waits_for(tree, one) and any(c.key in before for c in tree.children(one)))
+    away = (
+        one
+        for one in shells
+        if not waits_for(tree, one, left_s(state, now_s)) and any(c.key in before for c in tree.children(one))
+    )
     left = () if is_late else tuple(shell.key for shell in away)
     state = replace(state, hold=replace(state.hold, noted=left))
     targets = [child for shell in shells if (child := _foreground(state, tree, shell, now_s)) is not None]
@@ -65,10 +69,10 @@ def _foreground(state: StopState, tree: Tree, shell: Process, now_s: float) -> P
     What was not there before the signal may have been started by the trap.
     """
     before = {key for key, _ in state.watch.before}
-    children = [child for child in waits_for(tree, shell) if child.key in before]
+    limit_s = left_s(state, now_s)
+    children = [child for child in waits_for(tree, shell, limit_s) if child.key in before]
     if not children or shell.kills_group or tree.is_told_by_group(shell):
         return None
-    limit_s = left_s(state, now_s)
     child = max(children, key=lambda one: (one.start_ticks, one.pid))
     if not tree.children(child) and is_passive(child, limit_s):
         return None if _is_work_under_way(tree, shell, limit_s) else child

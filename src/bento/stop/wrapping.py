@@ -54,14 +54,14 @@ def is_moving_data(process: Process, left_s: float) -> bool:
     return any(thread.state in _BUSY or thread.call in _TRANSFERS for thread in evidence.threads)
 
 
-def waits_for(tree: Tree, process: Process) -> list[Process]:
-    """Return the children whose end a process waits for, while nothing else in it can wake.
+def waits_for(tree: Tree, process: Process, left_s: float = NEVER) -> list[Process]:
+    """Return the children whose end a process waits for, while nothing else in it can wake before the deadline.
 
     It does so in wait4(2) or waitid(2), or by SIGCHLD, which it catches, in sigsuspend(2) or the like
     (``wait`` of dash).
     A wait for any child is one for each of them, but where a shell has a program in its foreground: then for that.
     """
-    if process.evidence is None or not is_passive(process, NEVER):
+    if process.evidence is None or not is_passive(process, left_s):
         return []
     children = tree.children(process)
     waits = [thread for thread in process.evidence.threads if thread.call in WAITS and thread.is_blocking]
@@ -94,7 +94,7 @@ def _is_null(stdin: str, mode: str = "") -> bool:
 
 def find_way(tree: Tree, main: Process, left_s: float) -> Way | None:
     """Return the way down from a PID 1 that does not receive the signal; None when it is no wrapper."""
-    awaited = waits_for(tree, main)
+    awaited = waits_for(tree, main, left_s)
     if not awaited:
         # It may also just sleep beside what it has started; to ignore the signal on purpose is another matter.
         is_idle = main.disposition is Disposition.DROPPED and is_passive(main, left_s)
@@ -103,7 +103,7 @@ def find_way(tree: Tree, main: Process, left_s: float) -> Way | None:
     queue = [(child, 1) for child in awaited]
     while queue:
         process, depth = queue.pop(0)
-        below = waits_for(tree, process) if depth < _DEPTH else []
+        below = waits_for(tree, process, left_s) if depth < _DEPTH else []
         if process.disposition.receives:
             ends.append(process)
             is_open = is_open and _is_soft(tree, process, left_s, depth) and not is_moving_data(process, left_s)
@@ -121,10 +121,10 @@ def not_held_above(tree: Tree, process: Process, held: frozenset[Key]) -> list[P
     return [above for above in tree.ancestors(process) if not above.disposition.receives and above.key not in held]
 
 
-def waits_on_the_way(tree: Tree, above: Process, process: Process) -> bool:
+def waits_on_the_way(tree: Tree, above: Process, process: Process, left_s: float = NEVER) -> bool:
     """Whether a process above only waits for this one, or for what stands between them."""
     on_the_way = {process.pid, *(one.pid for one in tree.ancestors(process))}
-    return any(child.pid in on_the_way for child in waits_for(tree, above))
+    return any(child.pid in on_the_way for child in waits_for(tree, above, left_s))
 
 
 def _is_soft(tree: Tree, process: Process, left_s: float, depth: int) -> bool:

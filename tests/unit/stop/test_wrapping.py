@@ -81,6 +81,14 @@ def test_s00_what_the_end_waits_for_is_asked_too_at_any_depth():
         assert way(SHELL, su, sh, proc(4, DEFAULT, under=3, evidence=evidence)).is_open is is_open
 
 
+def test_s00_a_timer_of_anybody_after_the_deadline_does_not_make_a_wrapper_one_that_just_sleeps():
+    shell = replace(SHELL, evidence=replace(waits(), alarm_s=LEFT_S + 1.0))
+    web, job = proc(2, HANDLED, under=1, evidence=serves()), proc(3, DEFAULT, under=1, evidence=runs())
+    assert not way(shell, web, job).is_open
+    assert way(shell, web).ends == (web,)
+    assert way(replace(shell, evidence=replace(waits(), alarm_s=1.0)), web) is None
+
+
 def test_a_tree_that_goes_on_for_ever_is_not_followed_for_ever():
     chain = [SHELL, *(proc(n, DEFAULT, under=n - 1, start_ticks=n, evidence=waits()) for n in range(2, 200))]
     assert len(way(*chain).wrappers) <= 65
