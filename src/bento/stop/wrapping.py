@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from bento.model.waits import Evidence
 from bento.stop.process import Disposition, Key, Process
 from bento.stop.tree import Tree
 from bento.stop.wake import NEVER, process_wake
@@ -57,8 +58,9 @@ def is_moving_data(process: Process, left_s: float) -> bool:
 def waits_for(tree: Tree, process: Process, left_s: float = NEVER) -> list[Process]:
     """Return the children whose end a process waits for, while nothing else in it can wake before the deadline.
 
-    It does so in wait4(2) or waitid(2), or by SIGCHLD, which it catches, in sigsuspend(2) or the like
-    (``wait`` of dash).
+    It does so in wait4(2) or waitid(2); or by SIGCHLD, which it catches, in sigsuspend(2) or the like (``wait`` of
+    dash); or by what only the container itself makes ready, such as a pipe that they write to (``$(...)``, backticks,
+    Python's check_output).
     A wait for any child is one for each of them, but where a shell has a program in its foreground: then for that.
     """
     if process.evidence is None or not is_passive(process, left_s):
@@ -70,7 +72,12 @@ def waits_for(tree: Tree, process: Process, left_s: float = NEVER) -> list[Proce
         return [child for child in children if child.pid in named]
     if waits:  # for any child, or for one that is not known
         return _foreground(process, children)
-    return children if process.sees_children else []
+    return children if process.sees_children or _waits_inside(process.evidence) else []
+
+
+def _waits_inside(evidence: Evidence) -> bool:
+    """Whether a thread waits for a pipe, a socket or the like whose other end is in the container."""
+    return any(fd.is_inside for thread in evidence.threads for fd in thread.fds)
 
 
 def _foreground(shell: Process, children: list[Process]) -> list[Process]:

@@ -31,6 +31,9 @@ def way(*processes):
         (runs(), []),
         (None, []),
         (pauses(), []),
+        (thread("read", fds=(Descriptor("pipe", True),)), [2, 3]),  # $(...), backticks, check_output
+        (thread("epoll_wait", fds=(Descriptor("pidfd", True), Descriptor("signalfd"))), [2, 3]),
+        (thread("read", fds=(Descriptor("pipe"),)), []),  # from outside
         (Evidence(threads=(ThreadWait(tid=1, state="S", call="wait4", child=2), ThreadWait(tid=2, state="R"))), []),
     ],
 )
