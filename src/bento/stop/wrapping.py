@@ -6,14 +6,14 @@ stay, a Python ``subprocess.call``. The way goes down from PID 1 through what ea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from msgspec import Struct
 
 from bento.model.waits import Evidence
 from bento.stop.process import Disposition, Key, Process
-from bento.stop.tree import Tree
+from bento.stop.tree import Tree, program
 from bento.stop.wake import NEVER, process_wake
 
 WAITS: Final = frozenset({"wait4", "waitid"})
@@ -24,6 +24,12 @@ _TRANSFERS: Final = READS | frozenset(
     {"pread64", "preadv", "write", "writev", "pwrite64", "pwritev"}
     | {"splice", "tee", "sendfile", "copy_file_range", "fsync", "fdatasync"}
 )
+
+_GIVE_UP: Final = frozenset(
+    {"node", "nodejs", "java"}
+    | {"rsync", "git", "ffmpeg", "borg", "pg_dump", "pg_dumpall", "pg_restore", "pg_basebackup"}
+)
+"""Programs whose handler is no sign that they save their work: they have it whatever they do, or abort by it."""
 
 
 class Way(Struct, frozen=True):
@@ -43,16 +49,29 @@ def is_passive(process: Process, left_s: float) -> bool:
     return process.evidence is not None and process_wake(process, process.evidence).in_s >= min(left_s, NEVER)
 
 
-def is_moving_data(process: Process, left_s: float) -> bool:
-    """Whether a process without any socket is in the middle of reading, writing or computing: a filter, not a server.
+def may_be_a_job(process: Process, left_s: float) -> bool:
+    """Whether a process that receives the signal may be at work which it gives up when it is told.
 
-    Such a one may have a handler that only gives up: gzip and sort remove their output, make removes its target. The
-    plain stop would let it finish its work. One that sleeps between, or waits for clients, is not of that kind.
+    The plain stop would let it finish. That is one without any socket that is in the middle of reading, writing or
+    computing: a filter, not a server (gzip and sort remove their output, make removes its target); one that sleeps
+    between, or waits for clients, is not of that kind. Or one that does not listen and of whose handler nothing is
+    known: the runtimes of node and Java have one in every program, and rsync and others have one that only gives up.
     """
     evidence = process.evidence
-    if evidence is None or evidence.listening or evidence.connected or is_passive(process, left_s):
+    if evidence is None or evidence.listening:
         return False
-    return any(thread.state in _BUSY or thread.call in _TRANSFERS for thread in evidence.threads)
+    if program(process) in _GIVE_UP or process.comm in _GIVE_UP:
+        return not is_passive(process, left_s) or _waits_inside(evidence)
+    is_moving = any(thread.state in _BUSY or thread.call in _TRANSFERS for thread in evidence.threads)
+    return is_moving and not evidence.connected and not is_passive(process, left_s)
+
+
+def may_be_fed(process: Process, others: Iterable[Process], left_s: float) -> bool:
+    """Whether a process reads what one at work that does not receive the signal may write: it is a part of its job."""
+    evidence = process.evidence
+    if evidence is None or evidence.listening or not any(thread.call in READS for thread in evidence.threads):
+        return False
+    return _waits_inside(evidence) and any(not p.disposition.receives and not is_passive(p, left_s) for p in others)
 
 
 def waits_for(tree: Tree, process: Process, left_s: float = NEVER) -> list[Process]:
@@ -113,7 +132,8 @@ def find_way(tree: Tree, main: Process, left_s: float) -> Way | None:
         below = waits_for(tree, process, left_s) if depth < _DEPTH else []
         if process.disposition.receives:
             ends.append(process)
-            is_open = is_open and _is_soft(tree, process, left_s, depth) and not is_moving_data(process, left_s)
+            is_job = may_be_a_job(process, left_s) or may_be_fed(process, tree.by_pid.values(), left_s)
+            is_open = is_open and _is_soft(tree, process, left_s, depth) and not is_job
         elif below:
             wrappers.append(process)
             queue += [(child, depth + 1) for child in below]
