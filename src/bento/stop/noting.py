@@ -50,12 +50,12 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
     return signal(state, targets, Occasion.FOREGROUND, now_s)
 
 
-def _is_work_under_way(tree: Tree, shell: Process, limit_s: float) -> bool:
+def _is_work_under_way(tree: Tree, shell: Process, child: Process, limit_s: float) -> bool:
     """Whether something below the shell is at work that does not receive the signal: the trap would end it.
 
-    The plain stop leaves it the whole grace, since the shell goes on waiting.
+    The plain stop leaves it the whole grace, since the shell goes on waiting. What the child has started is its own.
     """
-    below = tree.below([shell.key])
+    below = tree.below([shell.key]) - tree.below([child.key])
     return any(
         not process.disposition.receives and not is_passive(process, limit_s)
         for process in tree.by_pid.values()
@@ -74,7 +74,9 @@ def _foreground(state: StopState, tree: Tree, shell: Process, now_s: float) -> P
     if not children or shell.kills_group or tree.is_told_by_group(shell):
         return None
     child = max(children, key=lambda one: (one.start_ticks, one.pid))
+    if _is_work_under_way(tree, shell, child, limit_s):
+        return None
     if not tree.children(child) and is_passive(child, limit_s):
-        return None if _is_work_under_way(tree, shell, limit_s) else child
+        return child
     is_server = child.evidence is not None and child.evidence.listening > 0
     return child if is_server and child.disposition.receives else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from bento.model.stop import Occasion
 from bento.stop.actions import Look, SendSignal, WatchInit
@@ -49,6 +50,14 @@ def test_s13_no_other_child_is_signalled_for_the_trap_may_tell_it():
     stop = noted(sleep, job)
     assert stop.look(SHELL, sleep, job) == [2]
     assert stop.look_until(7.0, SHELL, job) == []
+
+
+def test_s00_no_server_is_signalled_while_a_job_is_at_work_beside_it_for_the_trap_would_end_that():
+    web, job = proc(2, HANDLED, "web", under=1, evidence=serves()), proc(3, DEFAULT, "dump", under=1, evidence=runs())
+    stop = noted(web, job)
+    assert stop.look_until(3.0, SHELL, web, job) == []
+    worker = replace(job, ppid=2)  # what the server has started is its own
+    assert noted(web, worker).look(SHELL, web, worker) == [2]
 
 
 def test_s13_of_any_child_the_youngest_is_the_foreground():
