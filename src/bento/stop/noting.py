@@ -12,14 +12,17 @@ from typing import Final
 from msgspec.structs import replace
 
 from bento.model.stop import Occasion
+from bento.stop import watching
 from bento.stop.process import Key, Process
 from bento.stop.signalling import Outcome, left_s, signal
 from bento.stop.states import StopState
-from bento.stop.tree import Tree
+from bento.stop.tree import Tree, program
 from bento.stop.wrapping import is_passive, waits_for
 
 BACK_S: Final = 1.0
 """So long after the signal a shell may still be on its way back into its wait: a busy machine lets it wait to run."""
+_SINGLE: Final = frozenset({"tini", "tini-static", "docker-init", "catatonit", "podman-init", "dumb-init"})
+"""Inits that pass a signal on to their child alone; with an option some tell a group (Process.kills_group)."""
 
 
 def candidates(processes: tuple[Process, ...]) -> tuple[Key, ...]:
@@ -79,4 +82,14 @@ def _foreground(state: StopState, tree: Tree, shell: Process, now_s: float) -> P
     if not tree.children(child) and is_passive(child, limit_s):
         return child
     is_server = child.evidence is not None and child.evidence.listening > 0
-    return child if is_server and child.disposition.receives else None
+    is_untold = _is_told_alone(tree, shell) or watching.is_certainly_untold(state, child)
+    return child if is_server and child.disposition.receives and is_untold else None
+
+
+def _is_told_alone(tree: Tree, shell: Process) -> bool:
+    """Whether the shell got the signal from Bento, or by inits that pass it on to their one child.
+
+    A process manager may tell a whole group (supervisord, foreman), or all below it (pm2, nodemon): then the server has
+    got the signal, too, and many abort at the second one.
+    """
+    return all(program(above) in _SINGLE for above in tree.ancestors(shell))

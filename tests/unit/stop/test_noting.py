@@ -60,6 +60,18 @@ def test_s00_no_server_is_signalled_while_a_job_is_at_work_beside_it_for_the_tra
     assert noted(web, worker).look(SHELL, web, worker) == [2]
 
 
+@pytest.mark.parametrize(("manager", "switches", "is_told"), [("pm2", 8, False), ("pm2", 7, True), ("tini", 8, True)])
+def test_s00_below_a_process_manager_a_server_that_has_run_may_have_been_told(manager, switches, is_told):
+    main = proc(1, WAITING, manager, evidence=sleeps())
+    shell = proc(2, HANDLED, "bash", under=1, evidence=waits(3))
+    web = proc(3, HANDLED, "web", under=2, evidence=serves(connected=1), switches=7)
+    stop = Stop()
+    stop.look(main, shell, web)
+    stop.give(Traced())
+    stop.give(SignalNoted(shell.key, True))
+    assert stop.look(main, shell, replace(web, switches=switches)) == [3] * is_told
+
+
 def test_s13_of_any_child_the_youngest_is_the_foreground():
     shell = proc(1, HANDLED, "bash", evidence=waits())
     children = [proc(pid, DEFAULT, "sleep", under=1, start_ticks=pid, evidence=sleeps()) for pid in (2, 3)]
