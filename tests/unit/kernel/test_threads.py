@@ -117,11 +117,11 @@ def test_timers_of_the_system_by_kind():
 
 
 def test_an_alarm_is_excluded_only_by_what_was_read():
-    assert alarms.Alarms(b"").earliest(os.getpid(), 0) == 0.0
+    assert alarms.Alarms(b"").earliest(os.getpid(), is_deaf=False) == 0.0
     known = alarms.Alarms(TIMER_LIST)
-    assert known.earliest(os.getpid(), 0) == pytest.approx(100.0)
-    assert known.earliest(os.getpid(), 1 << 13) is None  # SIGALRM is ignored
-    assert alarms.Alarms(b"now at 5 nsecs\n").earliest(os.getpid(), 0) is None
+    assert known.earliest(os.getpid(), is_deaf=False) == pytest.approx(100.0)
+    assert known.earliest(os.getpid(), is_deaf=True) is None  # to SIGALRM
+    assert alarms.Alarms(b"now at 5 nsecs\n").earliest(os.getpid(), is_deaf=False) is None
     assert alarms.signals_by_posix_timer(b"ID: 0\nsignal: 14/0\nnotify: signal/pid.1634\nClockID: 0\n")
     assert not alarms.signals_by_posix_timer(b"ID: 0\nsignal: 14/0\nnotify: none/pid.1634\nClockID: 0\n")
 
@@ -168,6 +168,21 @@ def test_a_status():
     status = threads.Status.parse(STATUS)
     assert (status.state, status.ppid, status.tracer, status.ns_pids) == ("S", 17, 99, (4321, 12, 1))
     assert (status.ignored, status.switches) == (0x1000, 43)
+
+
+@pytest.mark.parametrize(
+    ("ns_pid", "masks", "drops"),
+    [
+        (b"1", b"", True),  # the init of a namespace: the kernel keeps the default action from it
+        (b"7", b"", False),
+        (b"7", b"SigIgn:\t0000000000002000\n", True),
+        (b"1", b"SigCgt:\t0000000000002000\n", False),
+        (b"1", b"SigBlk:\t0000000000002000\n", False),
+    ],
+)
+def test_s14_an_interval_timer_of_anybody_cannot_wake_the_init_of_a_namespace(ns_pid, masks, drops):
+    status = threads.Status.parse(b"State:\tS\nNSpid:\t4321\t" + ns_pid + b"\n" + masks)
+    assert status.drops(14) is drops
 
 
 def test_what_is_not_there_is_left_out():
