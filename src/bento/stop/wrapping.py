@@ -95,8 +95,8 @@ def waits_for(tree: Tree, process: Process, left_s: float = NEVER) -> list[Proce
 
 
 def _waits_inside(evidence: Evidence) -> bool:
-    """Whether a thread waits for a pipe, a socket or the like whose other end is in the container."""
-    return any(fd.is_inside for thread in evidence.threads for fd in thread.fds)
+    """Whether a thread waits for a pipe, a socket or the like whose other end another process of the container has."""
+    return any(fd.is_inside and not fd.is_own for thread in evidence.threads for fd in thread.fds)
 
 
 def _foreground(shell: Process, children: list[Process]) -> list[Process]:

@@ -318,7 +318,7 @@ def test_a_wait_for_a_vfork_is_told_from_its_making(monkeypatch, name, first, wc
 def test_descriptors_of_calls(monkeypatch):
     reader, writer = os.pipe()
     try:
-        inside = Descriptor("pipe", is_inside=True)
+        inside = Descriptor("pipe", is_inside=True, is_own=True)
         pollfd = b"".join(fd.to_bytes(4, "little", signed=True) + bytes(4) for fd in (reader, -1))
         memory = Memory(monkeypatch, pollfd)
         assert memory.read("read", reader).fds == (inside,)

@@ -34,6 +34,7 @@ def way(*processes):
         (thread("read", fds=(Descriptor("pipe", True),)), [2, 3]),  # $(...), backticks, check_output
         (thread("epoll_wait", fds=(Descriptor("pidfd", True), Descriptor("signalfd"))), [2, 3]),
         (thread("read", fds=(Descriptor("pipe"),)), []),  # from outside
+        (thread("read", fds=(Descriptor("pipe", True, is_own=True),)), []),  # what its own handlers write to
         (Evidence(threads=(ThreadWait(tid=1, state="S", call="wait4", child=2), ThreadWait(tid=2, state="R"))), []),
     ],
 )
@@ -96,6 +97,8 @@ def test_s00_a_filter_that_is_fed_by_a_job_in_the_background_is_a_part_of_it():
     assert not way(shell, feed, gzip).is_open
     assert way(shell, replace(feed, disposition=HANDLED), gzip).is_open
     assert way(shell, replace(feed, evidence=sleeps()), gzip).is_open
+    own = thread("read", fds=(Descriptor("pipe", True, is_own=True),))  # a service waits for its handler
+    assert way(shell, feed, replace(gzip, evidence=own)).is_open
 
 
 def test_s00_a_timer_of_anybody_after_the_deadline_does_not_make_a_wrapper_one_that_just_sleeps():
