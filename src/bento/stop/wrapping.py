@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bento.model.waits import Evidence
 from bento.stop.process import Disposition, Key, Process
@@ -63,7 +64,8 @@ def may_be_a_job(process: Process, left_s: float) -> bool:
     if program(process) in _GIVE_UP or process.comm in _GIVE_UP:
         return not is_passive(process, left_s) or _waits_inside(evidence)
     is_moving = any(thread.state in _BUSY or thread.call in _TRANSFERS for thread in evidence.threads)
-    return is_moving and not evidence.connected and not is_passive(process, left_s)
+    calm = replace(process, evidence=replace(evidence, alarm_s=None))  # a timer, of whomever, moves no data
+    return is_moving and not evidence.connected and not is_passive(calm, left_s)
 
 
 def may_be_fed(process: Process, others: Iterable[Process], left_s: float) -> bool:

@@ -107,6 +107,8 @@ def test_s00_a_timer_of_anybody_after_the_deadline_does_not_make_a_wrapper_one_t
     assert not way(shell, web, job).is_open
     assert way(shell, web).ends == (web,)
     assert way(replace(shell, evidence=replace(waits(), alarm_s=1.0)), web) is None
+    own = thread("read", fds=(Descriptor("pipe", True, is_own=True),))  # nor a service at rest a filter
+    assert way(SHELL, replace(web, evidence=replace(own, alarm_s=1.0))).is_open
 
 
 def test_a_tree_that_goes_on_for_ever_is_not_followed_for_ever():
