@@ -13,7 +13,6 @@ from typing import Final
 
 from bento.kernel.descriptors import slurp
 
-_SIGALRM: Final = 14
 _ITIMER: Final = b"it_real_fn"
 _POSIX: Final = (b"posix_timer_fn", b"alarmtimer_fired")
 _LINE: Final = re.compile(
@@ -32,14 +31,14 @@ class Alarms:
         self._itimer = min((found[name] for name in (_ITIMER,) if name in found), default=None)
         self._posix = min((found[name] for name in _POSIX if name in found), default=None)
 
-    def earliest(self, pid: int, ignored: int) -> float | None:
+    def earliest(self, pid: int, *, is_deaf: bool) -> float | None:
         """Return seconds before which no timer can signal this process; None: no timer can.
 
-        ``ignored``: its mask of ignored signals, bit n-1 for signal n.
+        ``is_deaf``: nothing comes of SIGALRM, which interval timers send.
         """
         if not self._is_known:
             return 0.0
-        found = [] if ignored >> (_SIGALRM - 1) & 1 else [self._itimer]
+        found = [] if is_deaf else [self._itimer]
         if self._posix is not None and (not self._lists_posix or signals_by_posix_timer(slurp(f"/proc/{pid}/timers"))):
             found.append(self._posix)
         return min((moment for moment in found if moment is not None), default=None)

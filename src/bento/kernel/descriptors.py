@@ -138,6 +138,7 @@ class Look:
         self._links: dict[str, dict[int, str]] = {}
         self._sockets: dict[str, dict[int, Peer]] = {}
         self._pipes: dict[str, int] | None = None  # link -> bits of the ends open inside: 4 to read, 2 to write
+        self._holders: dict[str, set[str]] = {}  # which of the container's processes have an end of a pipe
         self._outer: set[str] = set()
         self._rings: dict[str, bool] = {}
         self._pairs: dict[str, bool] = {}
@@ -165,6 +166,12 @@ class Look:
             return ""
         mode = {os.O_RDONLY: "r", os.O_WRONLY: "w"}.get(int(info[1], 8) & os.O_ACCMODE, "rw")
         return f"{target} {mode} {info[2].decode()}"
+
+    def is_async(self, task: str) -> bool:
+        """Whether a descriptor sends a signal when it is ready (O_ASYNC of open(2)); true where there are too many."""
+        fds = self.links(task)
+        flags = (re.search(rb"^flags:\s*(\d+)", slurp(f"{task}/fdinfo/{fd}"), re.MULTILINE) for fd in fds)
+        return len(fds) > MAX_DESCRIPTORS or any(found and int(found[1], 8) & os.O_ASYNC for found in flags)
 
     def describe(self, task: str, fd: int) -> tuple[Descriptor, ...]:
         """Return what a call waits on when it waits on this descriptor: an epoll stands for what it holds."""
@@ -199,7 +206,8 @@ class Look:
 
     def _describe(self, task: str, fd: int, target: str) -> Descriptor:
         if target.startswith("pipe:["):
-            return Descriptor("pipe", is_inside=self._is_inside(task, fd, target))
+            is_inside = self._is_inside(task, fd, target)
+            return Descriptor("pipe", is_inside=is_inside, is_own=is_inside and self._holders[target] == {task})
         if target.startswith("socket:["):
             is_listening = self._peer(task, target) == "listen"
             return Descriptor("listen") if is_listening else Descriptor("socket", self._is_pair(task, fd, target))
@@ -244,6 +252,7 @@ class Look:
                 for number, name in self.links(other).items():
                     if name.startswith("pipe:["):
                         self._pipes[name] = self._pipes.get(name, 0) | _access(other, number)
+                        self._holders.setdefault(name, set()).add(other)
             for pid in self._outsiders:
                 self._outer.update(self.links(f"/proc/{pid}").values())
         own = _access(task, fd)

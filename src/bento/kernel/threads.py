@@ -8,6 +8,7 @@ Everything may vanish at any moment; what could not be read counts as not known,
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -20,6 +21,8 @@ from bento.model.waits import Evidence, ThreadWait
 
 MAX_THREADS: Final = 256
 """Of one process. One with more has a thread of which nothing is known."""
+
+_SIGNAL_WAITS: Final = frozenset({"pause", "rt_sigsuspend", "rt_sigtimedwait"})
 
 
 class Sighting(NamedTuple):
@@ -78,6 +81,13 @@ class Status(NamedTuple):
     ns_pids: tuple[int, ...]
     ignored: int
     switches: int
+    kept: int = 0  # caught or blocked
+
+    def drops(self, number: int) -> bool:
+        """Whether nothing comes of a signal: it is ignored, or has the default action in the init of a namespace."""
+        bit = 1 << (number - 1)
+        is_init = len(self.ns_pids) > 1 and self.ns_pids[-1] == 1
+        return bool(self.ignored & bit) or (is_init and not self.kept & bit)
 
     @staticmethod
     def read(task: str) -> Status | None:
@@ -100,6 +110,7 @@ class Status(NamedTuple):
             ignored=int(values.get(b"SigIgn", b"0"), 16),
             switches=int(values.get(b"voluntary_ctxt_switches", b"0"))
             + int(values.get(b"nonvoluntary_ctxt_switches", b"0")),
+            kept=int(values.get(b"SigCgt", b"0"), 16) | int(values.get(b"SigBlk", b"0"), 16),
         )
 
 
@@ -116,26 +127,30 @@ class _ProcessReader:
         """Return the evidence of a process with these threads, the first of them alive; None when it has ended."""
         main = _task(self._pid, tids[0])
         threads = []
-        total = ignored = 0
+        total = 0
+        is_deaf = True  # to SIGALRM
         with CallReader(main, look, self._child) as calls:
             for tid in tids[:MAX_THREADS]:
                 read = self._read_thread(tid, calls)
                 if read is not None:
                     threads.append(read[0])
                     total += read[1].switches
-                    ignored = read[1].ignored
+                    is_deaf = is_deaf and read[1].drops(signal.SIGALRM)
         if not threads:
             return None
         if len(tids) > MAX_THREADS:
             threads.append(ThreadWait(tid=tids[MAX_THREADS], state="R"))
         listening, connected = look.count_sockets(main)
+        alarm_s = alarms.earliest(self._pid, is_deaf=is_deaf)
+        if any(one.call in _SIGNAL_WAITS for one in threads) and look.is_async(main):
+            alarm_s = 0.0
         return Evidence(
             threads=tuple(threads),
             listening=listening,
             connected=connected,
             switches=total,
             stdin=look.standard_input(main),
-            alarm_s=alarms.earliest(self._pid, ignored),
+            alarm_s=alarm_s,
         )
 
     def _read_thread(self, tid: int, calls: CallReader) -> tuple[ThreadWait, Status] | None:

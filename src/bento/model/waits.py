@@ -38,6 +38,8 @@ class Descriptor(Struct, frozen=True):
     A pipe: the other end is open inside and none outside. An eventfd: no ring of the process (io_uring(7), io_setup(2))
     lets the kernel write to it. A pidfd: of a process of the container. A socket: of a pair that was made inside.
     """
+    is_own: bool = False
+    """A pipe of which no other process has an end, such as one that a program writes to in its signal handlers."""
     wakes_in_s: float | None = None
     """A timerfd: seconds until it expires (``it_value`` in its fdinfo); None when it is not armed."""
 
@@ -94,5 +96,6 @@ class Evidence(Struct, frozen=True, kw_only=True):
     alarm_s: float | None = None
     """Seconds before which no timer of its own can send it a signal (setitimer(2), alarm(2), timer_create(2)).
 
-    None: no such timer is armed. A signal ends any wait, also one without a timeout.
+    0 also where it waits for signals and a descriptor of its own may send one (O_ASYNC). None: no such timer is armed.
+    A signal ends any wait, also one without a timeout.
     """

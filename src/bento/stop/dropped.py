@@ -21,7 +21,17 @@ from bento.stop.signalling import Outcome, left_s, look_again, note, signal
 from bento.stop.states import Hold, KillCause, StopState, Wrapped
 from bento.stop.tree import Tree, named
 from bento.stop.wake import NEVER, container_wake, is_at_rest, process_wake
-from bento.stop.wrapping import READS, Way, find_way, is_passive, not_held_above, rest, waits_on_the_way
+from bento.stop.wrapping import (
+    READS,
+    Way,
+    find_way,
+    is_passive,
+    may_be_a_job,
+    may_be_fed,
+    not_held_above,
+    rest,
+    waits_on_the_way,
+)
 
 STILL_S: Final = 0.01  # nothing has run in looks that far apart
 STEADY_AGE_S: Final = 0.3  # a child so old that its parent still waits for is no step of a loop
@@ -202,13 +212,16 @@ def _next_targets(state: StopState, tree: Tree, now_s: float) -> list[Process]:
 def _may_be_told(state: StopState, tree: Tree, process: Process, now_s: float) -> bool:
     """Whether what stands above can be held: it only waits for this process, and has for a while.
 
-    What is at work above is not touched, and what it has started is left to it.
+    What is at work above is not touched, and what it has started is left to it. Nor is a job that would give up.
     """
+    limit_s = left_s(state, now_s)
+    if may_be_a_job(process, limit_s) or may_be_fed(process, tree.by_pid.values(), limit_s):
+        return False
     if state.request.on_wrapper is OnWrapper.CONTINUE:
         return True
     return all(
         above.key not in state.hold.refused
-        and waits_on_the_way(tree, above, process)
+        and waits_on_the_way(tree, above, process, limit_s)
         and now_s - watching.idle_since_s(state, above.key) >= STILL_S
         and process.age_s >= STEADY_AGE_S
         for above in not_held_above(tree, process, state.hold.held)

@@ -64,4 +64,4 @@ def _may_act(state: StopState, tree: Tree, above: Process, process: Process, lim
         return False
     if above.disposition.receives or above.key in state.told:  # what has taken the signal may go on (rule S0)
         return above.evidence is None or not is_passive(above, limit_s)
-    return above.evidence is None or waits_on_the_way(tree, above, process)
+    return above.evidence is None or waits_on_the_way(tree, above, process, limit_s)

@@ -12,14 +12,17 @@ from typing import Final
 from msgspec.structs import replace
 
 from bento.model.stop import Occasion
+from bento.stop import watching
 from bento.stop.process import Key, Process
 from bento.stop.signalling import Outcome, left_s, signal
 from bento.stop.states import StopState
-from bento.stop.tree import Tree
+from bento.stop.tree import Tree, program
 from bento.stop.wrapping import is_passive, waits_for
 
 BACK_S: Final = 1.0
 """So long after the signal a shell may still be on its way back into its wait: a busy machine lets it wait to run."""
+_SINGLE: Final = frozenset({"tini", "tini-static", "docker-init", "catatonit", "podman-init", "dumb-init"})
+"""Inits that pass a signal on to their child alone; with an option some tell a group (Process.kills_group)."""
 
 
 def candidates(processes: tuple[Process, ...]) -> tuple[Key, ...]:
@@ -39,19 +42,23 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
     is_late = now_s - state.began_s - max((one.at_s for one in state.signalled), default=0.0) >= BACK_S
     # One that is not back in its wait yet, or was not read, is looked at again, while there is something to wait for.
     before = {key for key, _ in state.watch.before}
-    away = (one for one in shells if not waits_for(tree, one) and any(c.key in before for c in tree.children(one)))
+    away = (
+        one
+        for one in shells
+        if not waits_for(tree, one, left_s(state, now_s)) and any(c.key in before for c in tree.children(one))
+    )
     left = () if is_late else tuple(shell.key for shell in away)
     state = replace(state, hold=replace(state.hold, noted=left))
     targets = [child for shell in shells if (child := _foreground(state, tree, shell, now_s)) is not None]
     return signal(state, targets, Occasion.FOREGROUND, now_s)
 
 
-def _is_work_under_way(tree: Tree, shell: Process, limit_s: float) -> bool:
+def _is_work_under_way(tree: Tree, shell: Process, child: Process, limit_s: float) -> bool:
     """Whether something below the shell is at work that does not receive the signal: the trap would end it.
 
-    The plain stop leaves it the whole grace, since the shell goes on waiting.
+    The plain stop leaves it the whole grace, since the shell goes on waiting. What the child has started is its own.
     """
-    below = tree.below([shell.key])
+    below = tree.below([shell.key]) - tree.below([child.key])
     return any(
         not process.disposition.receives and not is_passive(process, limit_s)
         for process in tree.by_pid.values()
@@ -65,12 +72,24 @@ def _foreground(state: StopState, tree: Tree, shell: Process, now_s: float) -> P
     What was not there before the signal may have been started by the trap.
     """
     before = {key for key, _ in state.watch.before}
-    children = [child for child in waits_for(tree, shell) if child.key in before]
+    limit_s = left_s(state, now_s)
+    children = [child for child in waits_for(tree, shell, limit_s) if child.key in before]
     if not children or shell.kills_group or tree.is_told_by_group(shell):
         return None
-    limit_s = left_s(state, now_s)
     child = max(children, key=lambda one: (one.start_ticks, one.pid))
+    if _is_work_under_way(tree, shell, child, limit_s):
+        return None
     if not tree.children(child) and is_passive(child, limit_s):
-        return None if _is_work_under_way(tree, shell, limit_s) else child
+        return child
     is_server = child.evidence is not None and child.evidence.listening > 0
-    return child if is_server and child.disposition.receives else None
+    is_untold = _is_told_alone(tree, shell) or watching.is_certainly_untold(state, child)
+    return child if is_server and child.disposition.receives and is_untold else None
+
+
+def _is_told_alone(tree: Tree, shell: Process) -> bool:
+    """Whether the shell got the signal from Bento, or by inits that pass it on to their one child.
+
+    A process manager may tell a whole group (supervisord, foreman), or all below it (pm2, nodemon): then the server has
+    got the signal, too, and many abort at the second one.
+    """
+    return all(program(above) in _SINGLE for above in tree.ancestors(shell))

@@ -45,6 +45,8 @@ def judge(state: StopState, *, exit_code: int | None, oom_kills: int, ends: tupl
     killed = [end for end in ends if _is_left_and_killed(state, end)]
     if killed:
         cause = f"PID 1 ended by itself, but not {_names([end.comm for end in killed])}, which it left behind: killed"
+        if state.kill_cause is KillCause.ASKED:
+            return Judgement(Verdict.KILLED, f"{cause}, as was asked for", "give it a grace (stop -t SECONDS)")
         return Judgement(Verdict.KILLED, cause, "give it more time (stop -t, --stop-timeout, --exit-hold)")
     cut = [end for end in ends if _is_cut_short(state, end)]
     if cut:

@@ -129,8 +129,9 @@ def as_it_acts(state: StopState, process: Process, now_s: float) -> Process:
 
     A signal that is still pending after UNREAD_S is read by no thread: such a process does not receive it.
     """
+    if process.disposition is not Disposition.BLOCKED or not process.is_pending or process.is_halted:
+        return process
     at_s = told_at_s(state, process.key)
-    is_unread = process.disposition is Disposition.BLOCKED and process.is_pending and not process.is_halted
-    if at_s is None or not is_unread or now_s - at_s < UNREAD_S:
+    if at_s is None or now_s - at_s < UNREAD_S:
         return process
     return replace(process, disposition=Disposition.IGNORED)

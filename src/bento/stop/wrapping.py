@@ -6,13 +6,15 @@ stay, a Python ``subprocess.call``. The way goes down from PID 1 through what ea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from bento.model.waits import Evidence
 from bento.stop.process import Disposition, Key, Process
-from bento.stop.tree import Tree
+from bento.stop.tree import Tree, program
 from bento.stop.wake import NEVER, process_wake
 
 WAITS: Final = frozenset({"wait4", "waitid"})
@@ -23,6 +25,12 @@ _TRANSFERS: Final = READS | frozenset(
     {"pread64", "preadv", "write", "writev", "pwrite64", "pwritev"}
     | {"splice", "tee", "sendfile", "copy_file_range", "fsync", "fdatasync"}
 )
+
+_GIVE_UP: Final = frozenset(
+    {"node", "nodejs", "java"}
+    | {"rsync", "git", "ffmpeg", "borg", "pg_dump", "pg_dumpall", "pg_restore", "pg_basebackup"}
+)
+"""Programs whose handler is no sign that they save their work: they have it whatever they do, or abort by it."""
 
 
 class Way(Struct, frozen=True):
@@ -42,26 +50,41 @@ def is_passive(process: Process, left_s: float) -> bool:
     return process.evidence is not None and process_wake(process, process.evidence).in_s >= min(left_s, NEVER)
 
 
-def is_moving_data(process: Process, left_s: float) -> bool:
-    """Whether a process without any socket is in the middle of reading, writing or computing: a filter, not a server.
+def may_be_a_job(process: Process, left_s: float) -> bool:
+    """Whether a process that receives the signal may be at work which it gives up when it is told.
 
-    Such a one may have a handler that only gives up: gzip and sort remove their output, make removes its target. The
-    plain stop would let it finish its work. One that sleeps between, or waits for clients, is not of that kind.
+    The plain stop would let it finish. That is one without any socket that is in the middle of reading, writing or
+    computing: a filter, not a server (gzip and sort remove their output, make removes its target); one that sleeps
+    between, or waits for clients, is not of that kind. Or one that does not listen and of whose handler nothing is
+    known: the runtimes of node and Java have one in every program, and rsync and others have one that only gives up.
     """
     evidence = process.evidence
-    if evidence is None or evidence.listening or evidence.connected or is_passive(process, left_s):
+    if evidence is None or evidence.listening:
         return False
-    return any(thread.state in _BUSY or thread.call in _TRANSFERS for thread in evidence.threads)
+    if program(process) in _GIVE_UP or process.comm in _GIVE_UP:
+        return not is_passive(process, left_s) or _waits_inside(evidence)
+    is_moving = any(thread.state in _BUSY or thread.call in _TRANSFERS for thread in evidence.threads)
+    calm = replace(process, evidence=replace(evidence, alarm_s=None))  # a timer, of whomever, moves no data
+    return is_moving and not evidence.connected and not is_passive(calm, left_s)
 
 
-def waits_for(tree: Tree, process: Process) -> list[Process]:
-    """Return the children whose end a process waits for, while nothing else in it can wake.
+def may_be_fed(process: Process, others: Iterable[Process], left_s: float) -> bool:
+    """Whether a process reads what one at work that does not receive the signal may write: it is a part of its job."""
+    evidence = process.evidence
+    if evidence is None or evidence.listening or not any(thread.call in READS for thread in evidence.threads):
+        return False
+    return _waits_inside(evidence) and any(not p.disposition.receives and not is_passive(p, left_s) for p in others)
 
-    It does so in wait4(2) or waitid(2), or by SIGCHLD, which it catches, in sigsuspend(2) or the like
-    (``wait`` of dash).
+
+def waits_for(tree: Tree, process: Process, left_s: float = NEVER) -> list[Process]:
+    """Return the children whose end a process waits for, while nothing else in it can wake before the deadline.
+
+    It does so in wait4(2) or waitid(2); or by SIGCHLD, which it catches, in sigsuspend(2) or the like (``wait`` of
+    dash); or by what only the container itself makes ready, such as a pipe that they write to (``$(...)``, backticks,
+    Python's check_output).
     A wait for any child is one for each of them, but where a shell has a program in its foreground: then for that.
     """
-    if process.evidence is None or not is_passive(process, NEVER):
+    if process.evidence is None or not is_passive(process, left_s):
         return []
     children = tree.children(process)
     waits = [thread for thread in process.evidence.threads if thread.call in WAITS and thread.is_blocking]
@@ -70,7 +93,12 @@ def waits_for(tree: Tree, process: Process) -> list[Process]:
         return [child for child in children if child.pid in named]
     if waits:  # for any child, or for one that is not known
         return _foreground(process, children)
-    return children if process.sees_children else []
+    return children if process.sees_children or _waits_inside(process.evidence) else []
+
+
+def _waits_inside(evidence: Evidence) -> bool:
+    """Whether a thread waits for a pipe, a socket or the like whose other end another process of the container has."""
+    return any(fd.is_inside and not fd.is_own for thread in evidence.threads for fd in thread.fds)
 
 
 def _foreground(shell: Process, children: list[Process]) -> list[Process]:
@@ -108,7 +136,7 @@ def _is_null(stdin: str, mode: str = "") -> bool:
 
 def find_way(tree: Tree, main: Process, left_s: float) -> Way | None:
     """Return the way down from a PID 1 that does not receive the signal; None when it is no wrapper."""
-    awaited = waits_for(tree, main)
+    awaited = waits_for(tree, main, left_s)
     if not awaited:
         # It may also just sleep beside what it has started; to ignore the signal on purpose is another matter.
         is_idle = main.disposition is Disposition.DROPPED and is_passive(main, left_s)
@@ -117,10 +145,11 @@ def find_way(tree: Tree, main: Process, left_s: float) -> Way | None:
     queue = [(child, 1) for child in awaited]
     while queue:
         process, depth = queue.pop(0)
-        below = waits_for(tree, process) if depth < _DEPTH else []
+        below = waits_for(tree, process, left_s) if depth < _DEPTH else []
         if process.disposition.receives:
             ends.append(process)
-            is_open = is_open and _is_soft(tree, process, left_s, depth) and not is_moving_data(process, left_s)
+            is_job = may_be_a_job(process, left_s) or may_be_fed(process, tree.by_pid.values(), left_s)
+            is_open = is_open and _is_soft(tree, process, left_s, depth) and not is_job
         elif below:
             wrappers.append(process)
             queue += [(child, depth + 1) for child in below]
@@ -135,10 +164,10 @@ def not_held_above(tree: Tree, process: Process, held: frozenset[Key]) -> list[P
     return [above for above in tree.ancestors(process) if not above.disposition.receives and above.key not in held]
 
 
-def waits_on_the_way(tree: Tree, above: Process, process: Process) -> bool:
+def waits_on_the_way(tree: Tree, above: Process, process: Process, left_s: float = NEVER) -> bool:
     """Whether a process above only waits for this one, or for what stands between them."""
     on_the_way = {process.pid, *(one.pid for one in tree.ancestors(process))}
-    return any(child.pid in on_the_way for child in waits_for(tree, above))
+    return any(child.pid in on_the_way for child in waits_for(tree, above, left_s))
 
 
 def _is_soft(tree: Tree, process: Process, left_s: float, depth: int) -> bool:

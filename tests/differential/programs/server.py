@@ -1,8 +1,9 @@
 #!/usr/bin/python3 -BSE
-"""server.py SOCKET SECONDS [graceful=TERM] [fast=INT] [ready=NAME] [saves=FILE]: each client gets a download so long.
+"""server.py SOCKET SECONDS [graceful=TERM] [fast=INT] [ready=NAME] [saves=FILE] [door=open]:
+each client gets a download so long.
 
 Told by a signal of ``graceful`` it closes its door and finishes the downloads; by one of ``fast``, or a second time, it
-drops them. ``graceful=`` is a server without a handler.
+drops them. ``graceful=`` is a server without a handler; ``door=open``: it does not close its door.
 """
 
 import os
@@ -37,8 +38,9 @@ def answer(connection):
 threading.Thread(target=serve, daemon=True).start()
 ready(options)
 signals.wait()
-os.unlink(place)
-listener.close()
+if "door" not in options:
+    os.unlink(place)
+    listener.close()
 for download in downloads:
     download.join()
 if "saves" in options:

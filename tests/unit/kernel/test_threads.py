@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -116,11 +118,11 @@ def test_timers_of_the_system_by_kind():
 
 
 def test_an_alarm_is_excluded_only_by_what_was_read():
-    assert alarms.Alarms(b"").earliest(os.getpid(), 0) == 0.0
+    assert alarms.Alarms(b"").earliest(os.getpid(), is_deaf=False) == 0.0
     known = alarms.Alarms(TIMER_LIST)
-    assert known.earliest(os.getpid(), 0) == pytest.approx(100.0)
-    assert known.earliest(os.getpid(), 1 << 13) is None  # SIGALRM is ignored
-    assert alarms.Alarms(b"now at 5 nsecs\n").earliest(os.getpid(), 0) is None
+    assert known.earliest(os.getpid(), is_deaf=False) == pytest.approx(100.0)
+    assert known.earliest(os.getpid(), is_deaf=True) is None  # to SIGALRM
+    assert alarms.Alarms(b"now at 5 nsecs\n").earliest(os.getpid(), is_deaf=False) is None
     assert alarms.signals_by_posix_timer(b"ID: 0\nsignal: 14/0\nnotify: signal/pid.1634\nClockID: 0\n")
     assert not alarms.signals_by_posix_timer(b"ID: 0\nsignal: 14/0\nnotify: none/pid.1634\nClockID: 0\n")
 
@@ -191,6 +193,21 @@ def test_a_status():
     status = threads.Status.parse(STATUS)
     assert (status.state, status.ppid, status.tracer, status.ns_pids) == ("S", 17, 99, (4321, 12, 1))
     assert (status.ignored, status.switches) == (0x1000, 43)
+
+
+@pytest.mark.parametrize(
+    ("ns_pid", "masks", "drops"),
+    [
+        (b"1", b"", True),  # the init of a namespace: the kernel keeps the default action from it
+        (b"7", b"", False),
+        (b"7", b"SigIgn:\t0000000000002000\n", True),
+        (b"1", b"SigCgt:\t0000000000002000\n", False),
+        (b"1", b"SigBlk:\t0000000000002000\n", False),
+    ],
+)
+def test_s14_an_interval_timer_of_anybody_cannot_wake_the_init_of_a_namespace(ns_pid, masks, drops):
+    status = threads.Status.parse(b"State:\tS\nNSpid:\t4321\t" + ns_pid + b"\n" + masks)
+    assert status.drops(14) is drops
 
 
 def test_what_is_not_there_is_left_out():
@@ -326,7 +343,7 @@ def test_a_wait_for_a_vfork_is_told_from_its_making(monkeypatch, name, first, wc
 def test_descriptors_of_calls(monkeypatch):
     reader, writer = os.pipe()
     try:
-        inside = Descriptor("pipe", is_inside=True)
+        inside = Descriptor("pipe", is_inside=True, is_own=True)
         pollfd = b"".join(fd.to_bytes(4, "little", signed=True) + bytes(4) for fd in (reader, -1))
         memory = Memory(monkeypatch, pollfd)
         assert memory.read("read", reader).fds == (inside,)
@@ -345,3 +362,31 @@ def test_descriptors_of_calls(monkeypatch):
     finally:
         os.close(reader)
         os.close(writer)
+
+
+ASYNC = """
+import fcntl, os, signal, socket, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
+one, other = socket.socketpair()
+fcntl.fcntl(one, fcntl.F_SETOWN, os.getpid())
+fcntl.fcntl(one, fcntl.F_SETFL, int(sys.argv[1]))
+print(flush=True)
+signal.sigwait([signal.SIGIO])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the waits of others are read by root alone")
+@pytest.mark.parametrize("flags", [0, os.O_ASYNC])
+def test_s14_a_descriptor_may_send_a_signal_to_who_waits_for_one(flags):
+    with subprocess.Popen([sys.executable, "-c", ASYNC, str(flags)], stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            deadline_s = time.monotonic() + 10.0
+            found = None
+            while found is None or found.threads[0].call != "rt_sigtimedwait":
+                assert time.monotonic() < deadline_s
+                found = threads.examine([child.pid], outsiders=[]).get(child.pid)
+            assert (found.alarm_s == 0.0) is bool(flags)
+        finally:
+            child.kill()

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from bento.model.stop import Occasion, OnDeaf, OnWrapper, StopRequest
+from bento.model.waits import Descriptor
 from bento.stop.actions import HoldBack, KillInit, LetGo, Look
 from bento.stop.inputs import DeadlineMoved, HeldBack, Resumed, SignalledExited, TracerLost
 from bento.stop.states import KillCause, Phase
@@ -22,6 +23,7 @@ from support.looks import (
     runs,
     serves,
     sleeps,
+    thread,
     waits,
 )
 
@@ -362,3 +364,14 @@ def test_s13_a_guest_that_only_waits_is_ended_with_all_that_was_held_below_it():
     stop.look(guest, after_s=0.02)
     assert stop.state.kill_cause is KillCause.WRAPPED
     assert not any(isinstance(action, KillInit) for action in stop.actions)
+
+
+@pytest.mark.parametrize("job", [runs(), thread("read", fds=(Descriptor("pipe", True),))])
+def test_s00_a_job_in_the_background_that_would_give_up_is_not_signalled_after_the_program(job):
+    feed = proc(3, DEFAULT, "producer", under=1, evidence=sleeps(0.1))
+    gzip = proc(4, HANDLED, "gzip", under=1, evidence=job)
+    web = proc(2, HANDLED, "web", under=1, evidence=serves())
+    shell = proc(1, DEAF, "sh", evidence=waits(2))
+    stop = held(shell, web, feed, gzip)
+    assert stop.look(shell, web, feed, gzip) == [2]
+    assert stop.look_until(3.0, shell, feed, gzip) == []

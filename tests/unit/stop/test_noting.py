@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from bento.model.stop import Occasion
 from bento.stop.actions import Look, SendSignal, WatchInit
@@ -49,6 +50,26 @@ def test_s13_no_other_child_is_signalled_for_the_trap_may_tell_it():
     stop = noted(sleep, job)
     assert stop.look(SHELL, sleep, job) == [2]
     assert stop.look_until(7.0, SHELL, job) == []
+
+
+def test_s00_no_server_is_signalled_while_a_job_is_at_work_beside_it_for_the_trap_would_end_that():
+    web, job = proc(2, HANDLED, "web", under=1, evidence=serves()), proc(3, DEFAULT, "dump", under=1, evidence=runs())
+    stop = noted(web, job)
+    assert stop.look_until(3.0, SHELL, web, job) == []
+    worker = replace(job, ppid=2)  # what the server has started is its own
+    assert noted(web, worker).look(SHELL, web, worker) == [2]
+
+
+@pytest.mark.parametrize(("manager", "switches", "is_told"), [("pm2", 8, False), ("pm2", 7, True), ("tini", 8, True)])
+def test_s00_below_a_process_manager_a_server_that_has_run_may_have_been_told(manager, switches, is_told):
+    main = proc(1, WAITING, manager, evidence=sleeps())
+    shell = proc(2, HANDLED, "bash", under=1, evidence=waits(3))
+    web = proc(3, HANDLED, "web", under=2, evidence=serves(connected=1), switches=7)
+    stop = Stop()
+    stop.look(main, shell, web)
+    stop.give(Traced())
+    stop.give(SignalNoted(shell.key, True))
+    assert stop.look(main, shell, replace(web, switches=switches)) == [3] * is_told
 
 
 def test_s13_of_any_child_the_youngest_is_the_foreground():

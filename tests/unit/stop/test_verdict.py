@@ -342,3 +342,14 @@ def test_s23_what_pid_1_left_behind_and_had_to_be_killed_is_no_graceful_end():
     assert judgement.verdict is Verdict.KILLED
     assert "left behind" in judgement.cause
     assert killed(proc(1, HANDLED), proc(2, HANDLED, under=1), code=0).verdict is Verdict.GRACEFUL
+
+
+def test_s24_a_kill_that_was_asked_for_is_not_blamed_on_the_grace():
+    stray = proc(2, HANDLED, "stray", under=1)
+    stop = Stop()
+    stop.look(proc(1, HANDLED), stray)
+    state = replace(stop.state, kill_cause=KillCause.ASKED)
+    ends = (ProcessEnd(pid=2, comm="stray", how="killed-by-us", code=137, receives="handled"),)
+    assert judge(state, exit_code=0, oom_kills=0, ends=ends).remedy == "give it a grace (stop -t SECONDS)"
+    state = replace(state, kill_cause=KillCause.GRACE_OVER)
+    assert "more time" in judge(state, exit_code=0, oom_kills=0, ends=ends).remedy

@@ -17,7 +17,7 @@ from bento.stop.wrapping import (
     waits_on_the_way,
 )
 
-from support.looks import DEAF, DEFAULT, HANDLED, IGNORED, pauses, proc, runs, serves, sleeps, thread, waits
+from support.looks import DEAF, DEFAULT, HANDLED, IGNORED, pauses, polls, proc, runs, serves, sleeps, thread, waits
 
 LEFT_S = 10.0
 SHELL = proc(1, DEAF, "sh", evidence=waits())
@@ -39,6 +39,10 @@ def way(*processes):
         (runs(), []),
         (None, []),
         (pauses(), []),
+        (thread("read", fds=(Descriptor("pipe", True),)), [2, 3]),  # $(...), backticks, check_output
+        (thread("epoll_wait", fds=(Descriptor("pidfd", True), Descriptor("signalfd"))), [2, 3]),
+        (thread("read", fds=(Descriptor("pipe"),)), []),  # from outside
+        (thread("read", fds=(Descriptor("pipe", True, is_own=True),)), []),  # what its own handlers write to
         (Evidence(threads=(ThreadWait(tid=1, state="S", call="wait4", child=2), ThreadWait(tid=2, state="R"))), []),
     ],
 )
@@ -63,6 +67,11 @@ def test_s13_the_way_leads_through_wrappers_to_what_they_wait_for():
         (proc(2, HANDLED, "gzip", under=1, evidence=thread("read", fds=(Descriptor("pipe"),))), False),
         (proc(2, HANDLED, "cat", under=1, evidence=thread("read", fds=(Descriptor("pipe", True),))), True),
         (proc(2, HANDLED, "web", under=1, evidence=replace(runs(), listening=1)), True),
+        (proc(2, HANDLED, "node", under=1, evidence=sleeps(3.0)), False),  # it has a handler whatever it does
+        (proc(2, HANDLED, "node", under=1, evidence=serves(connected=1)), True),
+        (proc(2, HANDLED, "pg_dump", under=1, evidence=polls("socket")), False),
+        (proc(2, HANDLED, "rsync", under=1, evidence=thread("read", fds=(Descriptor("socket", True),))), False),
+        (proc(2, HANDLED, "java", under=1, evidence=pauses()), True),
         (proc(2, DEFAULT, under=1, evidence=sleeps()), True),
         (proc(2, DEFAULT, under=1, evidence=sleeps(3.0)), False),
         (proc(2, DEFAULT, under=1, evidence=runs()), False),
@@ -87,6 +96,27 @@ def test_s00_what_the_end_waits_for_is_asked_too_at_any_depth():
     su, sh = proc(2, HANDLED, "su", under=1, evidence=waits(3)), proc(3, DEFAULT, under=2, evidence=waits(4))
     for evidence, is_open in ((runs(), False), (sleeps(), True)):
         assert way(SHELL, su, sh, proc(4, DEFAULT, under=3, evidence=evidence)).is_open is is_open
+
+
+def test_s00_a_filter_that_is_fed_by_a_job_in_the_background_is_a_part_of_it():
+    pipe = thread("read", fds=(Descriptor("pipe", True),))
+    feed, gzip = proc(2, DEFAULT, under=1, evidence=sleeps(0.1)), proc(3, HANDLED, "gzip", under=1, evidence=pipe)
+    shell = proc(1, DEAF, "sh", evidence=waits(3))
+    assert not way(shell, feed, gzip).is_open
+    assert way(shell, replace(feed, disposition=HANDLED), gzip).is_open
+    assert way(shell, replace(feed, evidence=sleeps()), gzip).is_open
+    own = thread("read", fds=(Descriptor("pipe", True, is_own=True),))  # a service waits for its handler
+    assert way(shell, feed, replace(gzip, evidence=own)).is_open
+
+
+def test_s00_a_timer_of_anybody_after_the_deadline_does_not_make_a_wrapper_one_that_just_sleeps():
+    shell = replace(SHELL, evidence=replace(waits(), alarm_s=LEFT_S + 1.0))
+    web, job = proc(2, HANDLED, under=1, evidence=serves()), proc(3, DEFAULT, under=1, evidence=runs())
+    assert not way(shell, web, job).is_open
+    assert way(shell, web).ends == (web,)
+    assert way(replace(shell, evidence=replace(waits(), alarm_s=1.0)), web) is None
+    own = thread("read", fds=(Descriptor("pipe", True, is_own=True),))  # nor a service at rest a filter
+    assert way(SHELL, replace(web, evidence=replace(own, alarm_s=1.0))).is_open
 
 
 def test_a_tree_that_goes_on_for_ever_is_not_followed_for_ever():
