@@ -21,6 +21,9 @@ MOVE_S = 0.002
 EVER = 1e9
 
 
+PIDS_LIMIT = 64
+
+
 @dataclass(frozen=True)
 class Does:
     """What a process is and does."""
@@ -195,6 +198,9 @@ class World:
             name=does.name or _NAMES.get(does.kind, does.kind), program=iter(()), is_halted=does.is_halted,
             hidden_looks=does.hidden_looks,
         )  # fmt: skip
+        if len(self._alive) >= PIDS_LIMIT:  # fork fails: drawn trees of loops would else be fork bombs
+            proc.ended, proc.ended_s = "refused", self.now_s
+            return proc
         self.procs[proc.pid] = self._alive[proc.pid] = proc
         if parent is not None:
             parent.started.append(proc)

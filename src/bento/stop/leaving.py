@@ -106,7 +106,7 @@ def is_ending(state: StopState, process: Process) -> bool:
     """
     if process.is_main or process.disposition is not Disposition.DEFAULT or process.key in state.hold.held:
         return False
-    return any(one.key == process.key and one.disposition.receives for one in state.watch.first)
+    return process.key in state.watch.receivers
 
 
 def _is_below_one_that_goes_on(state: StopState, tree: Tree, process: Process) -> bool:

@@ -117,6 +117,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     """What the looks of the grace have shown over time."""
 
     first: tuple[Process, ...] = ()  # all at the first look, and what came until the first signal was sent
+    receivers: frozenset[Key] = frozenset()  # of these, those that received the signal then
     later: tuple[Process, ...] = ()  # what came after it, for the report
     main: Process | None = None  # PID 1 at the last look that showed it
     keys: frozenset[Key] = frozenset()  # all at the last look

@@ -12,7 +12,7 @@ from bento.stop.process import Disposition, Key, Process
 from bento.stop.states import Idle, Mark, StopState
 from bento.stop.tree import Tree, entered
 
-FIRST_MAX: Final = 8192  # processes that a stop remembers
+FIRST_MAX: Final = 1024  # processes that a stop remembers
 LATER_MAX: Final = 256
 CALM_S: Final = 0.5  # without work: what may have been told by another process does nothing about it
 TURNS_OF_CALM: Final = 3  # context switches from one look to the next of a process that only ticks
@@ -27,9 +27,11 @@ def watch(state: StopState, look: Looked, now_s: float) -> StopState:
     blocked_since = dict(old.blocked)
     is_before = not state.signalled
     roots = entered(look.processes) | (old.sessions & keys)
+    first = _joined(old.first, look.processes)[:FIRST_MAX] if is_before else old.first
     new = replace(
         old,
-        first=_joined(old.first, look.processes)[:FIRST_MAX] if is_before else old.first,
+        first=first,
+        receivers=frozenset(p.key for p in first if p.disposition.receives) if is_before else old.receivers,
         later=old.later if is_before else _joined(old.first + old.later, look.processes)[len(old.first) :][:LATER_MAX],
         main=tree.main() or old.main,
         keys=keys,
