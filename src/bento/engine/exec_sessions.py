@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bento.engine.adopt import lives
 from bento.errors import Conflict, StorageUnusable
 from bento.kernel.tree import remove_tree
 from bento.model.container import ProcessIdentity
@@ -129,7 +130,7 @@ def live(parts: Parts, container_id: str) -> list[ExecSession]:
         except (OSError, msgspec.DecodeError):  # it is just ending
             continue
         session = _completed(parts, session, path)
-        if _lives(parts, session.process) or _lives(parts, session.monitor):
+        if lives(parts, session.process) or lives(parts, session.monitor):
             found.append(session)
     return sorted(found, key=lambda session: session.started_unix_ns)
 
@@ -145,14 +146,6 @@ def left_over(parts: Parts, container_id: str) -> list[Path]:
     except OSError:
         return []
     return [all_in(parts, container_id) / name for name in sorted(names) if name not in alive]
-
-
-def _lives(parts: Parts, identity: ProcessIdentity | None) -> bool:
-    fd = parts.processes.open(identity) if identity else None
-    if fd is None:
-        return False
-    os.close(fd)
-    return True
 
 
 def _completed(parts: Parts, session: ExecSession, path: Path) -> ExecSession:
