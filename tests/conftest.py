@@ -86,6 +86,13 @@ def scratch() -> Iterator[Path]:
     leaks.remove_tree(base)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def host_devices() -> Iterator[None]:
+    """Over the whole suite the machine's own device nodes keep their modes and owners; each leak check looks, too."""
+    yield
+    assert leaks.device_damage() == []
+
+
 @pytest.fixture(autouse=True)
 def leak_check(request: pytest.FixtureRequest) -> Iterator[leaks.LeakWatch | None]:
     """After each test that needs root nothing of it may be left on the machine."""

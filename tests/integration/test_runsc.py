@@ -38,7 +38,7 @@ def bento(roots: Roots) -> Iterator[BentoCli]:
     yield cli
     removed = cli.remove_all()
     assert removed is None or removed.returncode == 0, str(removed)
-    assert leaks.dev_null_damage() == []
+    assert leaks.device_damage() == []
 
 
 def run(bento: BentoCli, script: str, *flags: str) -> str:
@@ -171,7 +171,7 @@ def test_s09_hooks_inside_and_the_host_keeps_its_dev_null(bento: BentoCli, share
     assert [hook["error"] for hook in report["hooks"]] == ["", "exit status 3"]
     assert share.lines("name") == ["w"]
     assert (report["verdict"], report["exit_code"]) == ("graceful", 7)
-    assert leaks.dev_null_damage() == []
+    assert leaks.device_damage() == []
     assert_gone(bento, identifier)
 
 

@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import shutil
-import stat
 import subprocess
 import time
 from pathlib import Path
@@ -63,7 +62,7 @@ class LeakWatch:
             *(f"network link {name}" for name in sorted(set(os.listdir("/sys/class/net")) - self.before.links)),
             *(f"network namespace {name}" for name in sorted(set(_listdir("/run/netns")) - self.before.netns_names)),
             *(f"firewall {line}" for line in rules() if line not in self.before.rules),
-            *dev_null_damage(),
+            *device_damage(),
         ]
 
     def files(self) -> list[str]:
@@ -153,12 +152,28 @@ def rules() -> list[str]:
     return [line.strip() for line in listed.splitlines() if line.strip() != "}"]
 
 
-def dev_null_damage() -> list[str]:
-    """Return a complaint when /dev/null is not root's and 666 any more (gVisor once gave it away)."""
-    info = os.stat("/dev/null")
-    if info.st_uid == 0 and stat.S_IMODE(info.st_mode) == 0o666:
-        return []
-    return [f"/dev/null has owner {info.st_uid} and mode {stat.S_IMODE(info.st_mode):o}"]
+def _look_at_devices() -> dict[str, tuple[int, int, int]]:
+    found = {}
+    for name in ("null", "zero", "full", "tty", "urandom"):
+        info = os.stat(f"/dev/{name}")
+        found[f"/dev/{name}"] = (info.st_mode, info.st_uid, info.st_gid)
+    return found
+
+
+_DEVICES = _look_at_devices()
+"""As the suite has found them."""
+
+
+def device_damage() -> list[str]:
+    """Return a complaint for each of the machine's own device nodes that has another mode or owner by now.
+
+    A runtime, or a program in a container, changes them where a descriptor of the host's was handed in.
+    """
+    return [
+        f"{path} had mode {before[0]:o}, owner {before[1]}:{before[2]}; now {now[0]:o}, {now[1]}:{now[2]}"
+        for (path, before), now in zip(_DEVICES.items(), _look_at_devices().values(), strict=True)
+        if before != now
+    ]
 
 
 def remove_tree(path: Path) -> None:

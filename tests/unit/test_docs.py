@@ -102,6 +102,15 @@ def test_every_rule_is_held_against_what_others_do_and_has_its_tests():
     assert [rule for rule in headings if rule in without] == []
 
 
+def test_every_promise_about_security_names_tests_that_there_are():
+    tests = "\n".join(text_of(path) for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    known = set(re.findall(r"(?m)^ *def (test_\w+)", tests))
+    rows = re.findall(r"(?m)^\| (.+) \| (.+) \|$", text_of(DOCS / "security.md"))
+    promises = {promise: re.findall(r"`(test_\w+)`", held_by) for promise, held_by in rows if promise != "promise"}
+    assert promises
+    assert {promise: names for promise, names in promises.items() if not names or not known.issuperset(names)} == {}
+
+
 def test_methods_and_options_of_the_library_are_described():
     text = text_of(LIBRARY)
     methods = [name for name, value in vars(EngineFacade).items() if callable(value) and not name.startswith("_")]

@@ -3,7 +3,9 @@
 That it reaps is what it is there for: PID 1 of a container cannot end while a process that came in from outside has
 ended and is not reaped (kernel/pid_namespace.c, zap_pid_ns_processes). So that must hang neither on whoever asked for
 the exec, nor on whoever reads its output: attached, the process has its caller's pipes themselves (``-l passthrough``).
-A conmon that copies stands still, and reaps nobody, as long as nobody reads. Detached, it reads the output, to drop it.
+A conmon that copies stands still, and reaps nobody, as long as nobody reads. Detached, it reads the output, to drop it;
+its input is a pipe as well, at its end: without ``-i`` that would be the host's /dev/null, and runtimes give what a
+process has as its standard streams to the process's user.
 Its protocol is that of a container's conmon, with a second line on the sync pipe: the exit status.
 """
 
@@ -22,6 +24,7 @@ from bento.command import Child
 from bento.drivers.monitor import reports
 from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, Streams
 from bento.errors import BentoError, DeadlineExceeded, RuntimeFailed
+from bento.kernel import packets
 
 _PID_FILE: Final = "pidfile"
 _MONITOR_PID_FILE: Final = "conmon.pid"
@@ -70,6 +73,8 @@ class _Conmon:
             child = self._spawn(report_fd, theirs)
             self._close(report_fd, *(theirs or ()))
             pid = self._pid(child, status_fd)
+            if streams is None:
+                _end_input(launch.directory)
             # Written before the child ended, and removed with all else once a command that is over at once has ended.
             monitor_pid = reports.number(launch.directory / _MONITOR_PID_FILE)
             kept = (status_fd, *((streams.stdin_fd, streams.stdout_fd, streams.stderr_fd) if streams else ()))
@@ -171,9 +176,15 @@ class _Conmon:
         argv += ["--exit-dir", str(directory / "exit"), "-p", str(directory / _PID_FILE)]
         argv += ["-P", str(directory / _MONITOR_PID_FILE), "--full-attach", "--log-level", "error"]
         argv += ["-l", "passthrough" if launch.is_attached else "none"]
-        if not launch.is_attached and not launch.runtime.shows_processes:
-            argv.append("-i")  # see ConmonMonitor
+        if not launch.is_attached:
+            argv.append("-i")
         # Whatever becomes of the caller, nothing is left of the session when it has ended.
         for number, word in enumerate(("/bin/rm", "-rf", "--", str(directory))):
             argv += ["--exit-command-arg" if number else "--exit-command", word]
         return argv
+
+
+def _end_input(directory: Path) -> None:
+    """Have a conmon close its end of the process's input: it does when a client of its socket goes."""
+    with suppress(OSError):  # the command was over at once, and its monitor with it
+        os.close(packets.connect(directory, "attach"))

@@ -127,14 +127,13 @@ class OciRuntime:
     def begin_exec(self, container_id: str, argv: list[str], *, env: list[str], pid_file: Path) -> Child:
         """See ``RuntimeDriver.begin_exec``."""
         more = [word for entry in env for word in ("--env", entry)]
-        if self.shows_processes:
-            return self._spawn("exec", "--pid-file", str(pid_file), *more, container_id, *argv)
-        # runsc gives its standard input away to nobody (fchown(2)): that must not be the host's /dev/null.
+        pid_option = "--pid-file" if self.shows_processes else "--internal-pid-file"
+        # An input that is at its end, and never the host's /dev/null: the process gets the descriptor itself, and
+        # runtimes give it away (fchown(2)), crun to the process's user, runsc to nobody.
         reader, writer = os.pipe2(os.O_CLOEXEC)
         os.close(writer)
         try:
-            words = ("exec", "--internal-pid-file", str(pid_file), *more, container_id, *argv)
-            return self._spawn(*words, stdin_fd=reader)
+            return self._spawn("exec", pid_option, str(pid_file), *more, container_id, *argv, stdin_fd=reader)
         finally:
             os.close(reader)
 
