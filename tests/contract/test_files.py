@@ -16,6 +16,9 @@ from bento.files.locate import locate
 from bento.files.place import Placer
 from bento.files.walk import walk
 from bento.kernel import libc, mount, namespace
+from bento.kernel.rootfs import read_in_root
+
+IN_OPEN = 0x20  # inotify(7)
 
 
 @pytest.fixture
@@ -179,6 +182,24 @@ def test_no_device_is_opened_and_no_socket_named(top: int, tmp_path: Path) -> No
     os.mknod(tmp_path / "top/device", stat.S_IFCHR | 0o600, os.makedev(10, 130))  # the watchdog's
     os.mknod(tmp_path / "top/socket", stat.S_IFSOCK | 0o600)
     assert [(entry.path, entry.body) for entry in walk(top)] == [("", None), ("device", None), ("fifo", None)]
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK], ids=hex)
+def test_what_is_no_file_in_the_place_of_one_is_not_even_opened(tmp_path: Path, kind: int) -> None:
+    os.mknod(tmp_path / "passwd", kind | 0o600, os.makedev(240, 130))  # nobody's: to open it would say so
+    events = libc.inotify_init(os.O_NONBLOCK)
+    try:
+        libc.inotify_add_watch(events, str(tmp_path / "passwd"), IN_OPEN)
+        assert read_in_root(tmp_path, "/passwd") is None
+        with pytest.raises(BlockingIOError):  # nothing has happened to it
+            os.read(events, 4096)
+    finally:
+        os.close(events)
+
+
+def test_a_file_that_the_kernel_makes_up_is_none_of_a_containers() -> None:
+    assert read_in_root(Path("/"), "/proc/self/stat") is None
+    assert read_in_root(Path("/"), "/proc/kmsg") is None
 
 
 def test_path_too_long_for_the_kernel_is_said(top: int) -> None:

@@ -99,3 +99,17 @@ def test_the_input_of_a_detached_exec_is_at_its_end(bento: BentoCli, share: Shar
 
     share.wait_for("over")
     assert share.text("over") == "over\n"
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"], indirect=True)
+@pytest.mark.parametrize("kind", ["c 240 130", "p"])
+def test_a_node_in_the_place_of_passwd_is_not_opened(bento: BentoCli, kind: str) -> None:
+    """A container may make one at any time; opened by root outside it would not be the device cgroup's to judge."""
+    script = f"rm /etc/passwd /etc/group; mknod /etc/passwd {kind}; mknod /etc/group {kind}; {LOOP}"
+    bento.run("--name", "w", "host", "/bin/sh", "-c", script)
+    bento.wait_for_log("w", "ready")
+
+    for words in (("exec", "w", "id"), ("exec", "-u", "nobody", "w", "id")):
+        assert "/etc/passwd in the container is a device node, a FIFO" in bento.fails(*words, code=125, timeout_s=20)
+    bento("stop", "w")
+    assert "/etc/passwd in the container is a device node, a FIFO" in bento.fails("start", "w", code=2, timeout_s=20)

@@ -178,7 +178,7 @@ def _launch(
     path = exec_sessions.directory(parts, session)
     bundle = parts.storage.bundle(container.id)
     spec_path = path / "process.json"
-    with _root(parts, container, run, options.user) as root:
+    with _root(parts, container, run) as root:
         runtime.write_process(container, options, bundle=bundle, root=root, path=spec_path)
     # As for the container itself (start): so that the process is in the container's cgroup2, too.
     needs_cgroup2 = container.spec.system and not runtime.sees_cgroup2
@@ -212,26 +212,23 @@ def _launch(
 
 
 @contextmanager
-def _root(parts: Parts, container: Container, run: Run, user: str | None) -> Iterator[Path | None]:
-    """Give the container's root filesystem as its processes see it, to look up a user; None when none is named.
+def _root(parts: Parts, container: Container, run: Run) -> Iterator[Path | None]:
+    """Give the container's root filesystem as its processes see it, to look up a user; None when it has just ended.
 
     Where the host does not see them it is what the monitor has mounted for it.
     """
-    if user is None:
-        yield None
-        return
     holder = run.init if run.shows_processes else run.monitor
     below = "" if run.shows_processes else str(parts.storage.bundle(container.id) / "rootfs")
     try:
         fd = os.open(f"/proc/{holder.pid if holder else 0}/root{below}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        raise WrongState(f"container {container.name} has just ended", hint="start it first") from None
+        yield None
+        return
     try:
         # Opened first, checked then: a number that is somebody else's by now is noticed (rule S3).
         check = parts.processes.open(holder) if holder else None
-        if check is None:
-            raise WrongState(f"container {container.name} has just ended", hint="start it first")
-        os.close(check)
-        yield Path(f"/proc/{os.getpid()}/fd/{fd}")
+        if check is not None:
+            os.close(check)
+        yield Path(f"/proc/{os.getpid()}/fd/{fd}") if check is not None else None
     finally:
         os.close(fd)

@@ -17,7 +17,7 @@ from typing import Final
 from bento.errors import Conflict, KernelError
 from bento.files.entry import KEPT_XATTRS, Entry
 from bento.kernel import libc
-from bento.kernel.rootfs import open_without_links
+from bento.kernel.rootfs import open_without_links, reopen
 
 _SET_ID: Final = stat.S_ISUID | stat.S_ISGID
 _CAPABILITY: Final = "security.capability"
@@ -208,9 +208,9 @@ class Placer:
         try:
             if not all(stat.S_ISREG(os.fstat(fd).st_mode) for fd in (looked, made)):
                 raise Conflict(f"cannot replace what is mounted at {path}", hint="only a file's content can be written")
-            source = os.open(f"/proc/self/fd/{made}", os.O_RDONLY | os.O_CLOEXEC)
+            source = reopen(made, os.O_RDONLY)
             try:
-                target = os.open(f"/proc/self/fd/{looked}", os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+                target = reopen(looked, os.O_WRONLY | os.O_TRUNC)
                 try:
                     while os.sendfile(target, source, None, 1 << 30):
                         pass
@@ -247,11 +247,15 @@ def dress(fd: int, entry: Entry, owner: tuple[int, int] | None = None) -> None:
 
 def _copy(old: str, old_dir_fd: int, name: str, dir_fd: int) -> None:
     """Make a file like another one. Raises OSError, Conflict for what is no file."""
-    source = os.open(old, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=old_dir_fd)
+    looked = os.open(old, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=old_dir_fd)
     try:
-        there = os.fstat(source)
+        there = os.fstat(looked)
         if not stat.S_ISREG(there.st_mode):
             raise Conflict(f"cannot make {name} another name of {old}: it is on another mount, and no file")
+        source = reopen(looked, os.O_RDONLY)
+    finally:
+        os.close(looked)
+    try:
         target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
         try:
             while os.sendfile(target, source, None, 1 << 30):

@@ -18,35 +18,14 @@ from typing import Final
 
 from bento.errors import KernelError
 from bento.files.entry import CHUNK_BYTES, KEPT_XATTRS, BytesBody, Entry, FileBody, nothing, unreadable
-from bento.kernel import libc
-from bento.kernel.rootfs import open_without_links
+from bento.kernel.made_up import is_made_up
+from bento.kernel.rootfs import open_without_links, reopen
 
 _GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """What a name that was listed a moment ago says when the file was taken away, or another put in its place."""
 _VANISHED: Final = (FileNotFoundError, ProcessLookupError)
 """The same of a file that was opened: a process's in /proc that has ended."""
 
-_MADE_UP: Final = frozenset(
-    {
-        0x9FA0,  # proc
-        0x62656572,  # sysfs
-        0x27E0EB,  # cgroup
-        0x63677270,  # cgroup2
-        0x1CD1,  # devpts
-        0x19800202,  # mqueue
-        0x64626720,  # debugfs
-        0x74726163,  # tracefs
-        0x73636673,  # securityfs
-        0x62656570,  # configfs
-        0xCAFE4A11,  # bpf
-        0x42494E4D,  # binfmt_misc
-        0xDE5E81E4,  # efivarfs
-        0x6165676C,  # pstore
-        0xF97CFF8C,  # selinuxfs
-        0x6E736673,  # nsfs
-    }
-)
-"""Filesystems by their magic numbers (linux/magic.h)."""
 _MADE_UP_BYTES: Final = 64 << 20  # at most, of one file
 
 Identity = tuple[int, int]  # device and inode
@@ -111,7 +90,7 @@ class _Filesystems:
     def look(self, fd: int, device: int) -> tuple[bool, bool]:
         """Return whether the kernel makes up what is on a filesystem, and whether it is walked into all the same."""
         if device not in self._known:
-            self._known[device] = libc.fstatfs_type(fd) in _MADE_UP
+            self._known[device] = is_made_up(fd)
         return self._known[device], device == self._top or not self._known[device]
 
 
@@ -153,8 +132,7 @@ def _one(
     if check is None or not (stat.S_ISREG(status.st_mode)):
         yield entry
         return
-    flags = os.O_RDONLY | os.O_CLOEXEC | (os.O_NONBLOCK if is_made_up else 0)  # to read /proc/kmsg is to wait
-    content = os.open(f"/proc/self/fd/{fd}", flags)  # the very file that was looked at
+    content = reopen(fd, os.O_RDONLY | (os.O_NONBLOCK if is_made_up else 0))  # to read /proc/kmsg is to wait
     try:
         if is_made_up:
             data = _read_whole(content, path, check)

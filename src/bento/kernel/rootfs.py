@@ -16,6 +16,7 @@ from typing import Final
 
 from bento.errors import KernelError
 from bento.kernel import libc
+from bento.kernel.made_up import is_made_up
 
 _RESOLVE: Final = libc.RESOLVE_IN_ROOT | libc.RESOLVE_NO_MAGICLINKS
 _NO_LINKS: Final = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS | libc.RESOLVE_NO_MAGICLINKS
@@ -57,22 +58,34 @@ def open_beneath(directory: int, path: str, flags: int) -> int:
     return _open(directory, path, flags, _BENEATH)
 
 
+def reopen(fd: int, flags: int) -> int:
+    """Open the very file that an O_PATH descriptor stands for; return a close-on-exec descriptor the caller closes.
+
+    For whoever has looked at it first (fstat(2)): to open what a container has put somewhere can be to act on a device
+    of the host, outside the container's device cgroup, or to wait for the other end of a FIFO. Raises OSError.
+    """
+    return os.open(f"/proc/self/fd/{fd}", flags | os.O_CLOEXEC)
+
+
 def read_in_root(root: Path, path: str, *, limit_bytes: int = 4 << 20) -> bytes | None:
-    """Return what a regular file inside ``root`` holds, at most ``limit_bytes``; None when there is no such file."""
+    """Return what a regular file inside ``root`` holds, at most ``limit_bytes``; None when there is no such file.
+
+    What is none is not opened; nor is what the kernel makes up: to read /proc/kmsg takes it from who it is for.
+    """
     try:
-        # O_NONBLOCK: a FIFO in the file's place must not hang us.
-        fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        fd = open_in_root(root, path, os.O_PATH)
     except KernelError as error:
         if error.errno in _ABSENT:
             return None
         raise
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        if not stat.S_ISREG(os.fstat(fd).st_mode) or is_made_up(fd):
             return None
-        content = bytearray()
-        while len(content) < limit_bytes and (chunk := os.read(fd, limit_bytes - len(content))):
-            content += chunk
-        return bytes(content)
+        with open(reopen(fd, os.O_RDONLY), "rb", buffering=0) as file:
+            content = bytearray()
+            while len(content) < limit_bytes and (chunk := file.read(limit_bytes - len(content))):
+                content += chunk
+            return bytes(content)
     finally:
         os.close(fd)
 

@@ -77,8 +77,8 @@ class RuntimeDriver(Protocol):
     ) -> None:
         """Write ``path``: the process that ``extra`` asks for, in a container created from this bundle.
 
-        ``root``: its root filesystem, to look a user up; None is fine where none was named. Raises UsageError for an
-        unknown user or a bad variable, StorageUnusable.
+        ``root``: its root filesystem, to look a user up; None where it cannot be seen. Raises UsageError for an unknown
+        user, a bad variable, or an /etc/passwd that is no file; StorageUnusable.
         """
 
     def explain_exec_failure(self, message: str, command: str = "") -> BentoError:

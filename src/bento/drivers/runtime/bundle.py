@@ -57,7 +57,7 @@ def write(
         container,
         rootfs=root,
         bundle=bundle,
-        user=_user(spec.user, root, spec.sandbox.group_add),
+        user=_user(spec.user, _accounts(root), spec.sandbox.group_add),
         namespaces=namespaces,
         seccomp=_filter(spec.sandbox.seccomp, held) if is_filtered else None,
         limits=clamped,
@@ -100,11 +100,12 @@ def write_process(container: Container, extra: ExecOptions, *, bundle: Path, roo
         document = msgspec.json.decode((bundle / "config.json").read_bytes())
     except (OSError, msgspec.DecodeError) as error:
         raise StorageUnusable(f"cannot read {bundle / 'config.json'}", hint="start the container again") from error
+    accounts = None if root is None else _accounts(root)  # also where no user was named: runc reads them inside
     user = None
     if extra.user is not None:
-        if root is None:
+        if accounts is None:
             raise UsageError(f"cannot look up user {extra.user!r}: the container's files cannot be seen")
-        user = _user(extra.user, root, container.spec.sandbox.group_add)
+        user = _user(extra.user, accounts, container.spec.sandbox.group_add)
     _write(path, _encode(config.exec_process(container.spec, document["process"], extra, user)), 0o600)
 
 
@@ -155,10 +156,24 @@ def _mode(root: Path, path: str) -> int | None:
         os.close(fd)
 
 
-def _user(user: str, root: Path, groups: tuple[str, ...]) -> ResolvedUser:
-    passwd, group = (
-        (rootfs.read_in_root(root, f"/etc/{name}") or b"").decode(errors="replace") for name in ("passwd", "group")
-    )
+def _accounts(root: Path) -> tuple[str, str]:
+    """Return the texts of the container's /etc/passwd and /etc/group, "" of one that is not there.
+
+    Raises UsageError for what is no file: runc, which reads them inside, would wait for a FIFO's other end.
+    """
+    texts = []
+    for path in ("/etc/passwd", "/etc/group"):
+        mode = _mode(root, path)
+        if mode is not None and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise UsageError(
+                f"{path} in the container is a device node, a FIFO or a socket", hint="it has to be a file"
+            )
+        texts.append((rootfs.read_in_root(root, path) or b"").decode(errors="replace"))
+    return texts[0], texts[1]
+
+
+def _user(user: str, accounts: tuple[str, str], groups: tuple[str, ...]) -> ResolvedUser:
+    passwd, group = accounts
     return with_groups(resolve(user, passwd=passwd, group=group), groups, group=group)
 
 
