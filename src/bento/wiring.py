@@ -114,6 +114,8 @@ class HostParts(Parts):
         """Make a driver when it is first used."""
         if name not in _DRIVERS:
             raise AttributeError(name)
+        if name in _BELOW_ROOT:
+            _ = self.store  # one that a newer version has written is refused before anything below its root changes
         driver = _DRIVERS[name](self)
         setattr(self, name, driver)
         return driver
@@ -172,6 +174,9 @@ _DRIVERS: dict[str, Callable[[HostParts], object]] = {
     "processes": lambda parts: linux.LinuxProcesses(),
     "locks": lambda parts: locks.ContainerLocks(parts.run_root),
 }
+
+
+_BELOW_ROOT = ("storage", "network", "volumes", "images")
 
 
 def _make(directory: Path, mode: int) -> None:

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from bento.drivers.state.paths import without_old_paths
+
 APPLICATION_ID: Final = 0x62656E74
 """``bent`` in ASCII, in the header of the file: tells a foreign SQLite database from ours."""
 
@@ -79,10 +81,18 @@ def _volumes(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TABLE volumes (name TEXT PRIMARY KEY, document BLOB NOT NULL)")
 
 
+def _paths_below_the_root(connection: sqlite3.Connection) -> None:
+    """Records named their layers by absolute paths: a root that was moved could not start anything."""
+    for table in ("containers", "images"):
+        for key, document in connection.execute(f"SELECT id, document FROM {table}").fetchall():
+            connection.execute(f"UPDATE {table} SET document = ? WHERE id = ?", (without_old_paths(document), key))
+
+
 MIGRATIONS: Final[tuple[tuple[str, Step], ...]] = (
     ("first-schema", _first_schema),
     ("images-by-id", _images_by_id),
     ("volumes", _volumes),
+    ("paths-below-the-root", _paths_below_the_root),
 )
 CURRENT: Final = len(MIGRATIONS)
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from bento.drivers.state.database import BUSY_TIMEOUT_S, Database, Transaction
+from bento.drivers.state.paths import Below
 from bento.drivers.state.resolve import (
     ambiguous_container,
     ambiguous_image,
@@ -44,6 +45,7 @@ class SqliteStore:
     def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         """Open or make the store; see Database for what is raised."""
         self._database = Database(path, busy_timeout_s=busy_timeout_s)
+        self._below = Below(path.parent)
         self._decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
 
     def add(self, container: Container) -> None:
@@ -57,7 +59,7 @@ class SqliteStore:
                         container.name,
                         container.created_unix_ns,
                         container.status.value,
-                        _encode(container),
+                        self._encode(container),
                     ),
                 )
             except sqlite3.IntegrityError as error:
@@ -129,7 +131,7 @@ class SqliteStore:
             try:
                 transaction.execute(
                     "UPDATE containers SET name = ?, status = ?, document = ? WHERE id = ?",
-                    (after.name, after.status.value, _encode(after), container_id),
+                    (after.name, after.status.value, self._encode(after), container_id),
                 )
             except sqlite3.IntegrityError as error:
                 raise name_taken(after.name) from error
@@ -145,7 +147,7 @@ class SqliteStore:
             transaction.execute(
                 "INSERT INTO images (id, created_unix_ns, document) VALUES (?1, ?2, ?3)"
                 " ON CONFLICT (id) DO UPDATE SET created_unix_ns = ?2, document = ?3",
-                (image.id, image.created_unix_ns, _encode(replace(image, names=()))),
+                (image.id, image.created_unix_ns, self._encode(replace(image, names=()))),
             )
             _put_names(transaction, image.id, image.names)
 
@@ -183,7 +185,7 @@ class SqliteStore:
         """Store a volume; an older record of the same name is replaced."""
         with self._database.atomic() as transaction:
             transaction.execute(
-                "INSERT OR REPLACE INTO volumes (name, document) VALUES (?, ?)", (volume.name, _encode(volume))
+                "INSERT OR REPLACE INTO volumes (name, document) VALUES (?, ?)", (volume.name, self._encode(volume))
             )
 
     def find_volume(self, name: str) -> Volume:
@@ -231,6 +233,15 @@ class SqliteStore:
         """Release the store. Idempotent."""
         self._database.close()
 
+    def _encode(self, record: Container | Image | Volume) -> bytes:
+        try:
+            return msgspec.json.encode(self._below.written(record))
+        except UnicodeEncodeError as error:
+            # Arguments of a command line may be any bytes; Python carries them as lone surrogates (PEP 383).
+            raise UsageError(
+                f"not valid UTF-8: {error.object!r}", hint="names, variables and paths must be text"
+            ) from error
+
     def _decode(self, document: bytes, record: type[_Record], key: str) -> _Record:
         # A decoder per record type, made when first needed: resolving a record's annotations costs more than decoding.
         decoder = self._decoders.get(record)
@@ -243,17 +254,7 @@ class SqliteStore:
                 f"{self._database.path}: the record of {record.__name__.lower()} {key} cannot be read: {error}",
                 hint="nothing was changed: restore the file from a copy, or move it away to begin anew",
             ) from error
-        return decoded
-
-
-def _encode(record: Container | Image | Volume) -> bytes:
-    try:
-        return msgspec.json.encode(record)
-    except UnicodeEncodeError as error:
-        # Arguments of a command line may be any bytes; Python carries them as lone surrogates (PEP 383).
-        raise UsageError(
-            f"not valid UTF-8: {error.object!r}", hint="names, variables and paths must be text"
-        ) from error
+        return self._below.used(decoded)
 
 
 def _put_names(transaction: Transaction, image_id: str, names: Iterable[str]) -> None:

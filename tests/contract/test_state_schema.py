@@ -1,0 +1,124 @@
+"""Stores of older versions are brought up to date, and one of a newer version is left alone."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from bento.drivers.state import migrations
+from bento.drivers.state.sqlite import SqliteStore
+from bento.errors import BentoError, StateCorrupt
+from bento.model.container import Status
+
+STORES = Path(__file__).parent / "stores"
+LAYER = "b10068739dce2a168b9095686e6010ee1c548d0c4d4895f88e966b7858998579"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "moved" / "bento.db"
+
+
+def make(path: Path, schema: int, *more: str) -> None:
+    """Make a store as a version of that time has left it, when its root was /srv/bento."""
+    path.parent.mkdir(exist_ok=True)
+    old = sqlite3.connect(path)
+    old.executescript((STORES / f"schema-{schema}.sql").read_text())
+    for statement in more:
+        old.execute(statement)
+    old.commit()
+    old.execute("PRAGMA journal_mode = WAL")
+    old.close()
+
+
+def written(path: Path) -> str:
+    """Return all that a store's file says."""
+    store = sqlite3.connect(path)
+    text = "\n".join(store.iterdump())
+    documents = [row[0].decode() for table in ("containers", "images") for row in store.execute(
+        f"SELECT document FROM {table}")]  # fmt: skip
+    store.close()
+    return "\n".join([text, *documents])
+
+
+@pytest.mark.parametrize("schema", [1, 3])
+def test_d22_a_store_of_an_older_version_is_brought_up_to_date(path: Path, schema: int) -> None:
+    make(path, schema)
+    store = SqliteStore(path)
+    here = (str(path.parent / "layers" / LAYER),)
+    done = store.find("done")
+    assert (done.status, done.spec.image, done.spec.layers) == (Status.STOPPED, "app", here)
+    assert done.exit is not None
+    assert done.exit.code == 0
+    image = store.find_image("app")
+    assert (image.names, image.layers, image.size_bytes) == (("docker.io/library/app:latest",), here, 1982256)
+    if schema == 3:
+        assert {one.name: one.status.value for one in store.list()} == {
+            "never": "created", "done": "stopped", "live": "running", "job": "running",
+        }  # fmt: skip
+        assert store.find("job").spec.layers == ("/",)  # the machine's own files are not below the root
+        live = store.find("live").run
+        assert live is not None
+        assert live.init is not None
+        assert (live.init.pid, live.init.start_ticks) == (19575, 1239590)
+        assert [volume.name for volume in store.list_volumes()] == ["data"]
+    everything = (store.list(), store.list_images(), store.list_volumes())
+    store.close()
+
+    again = SqliteStore(path)
+    assert (again.list(), again.list_images(), again.list_volumes()) == everything
+    again.close()
+    assert "/srv/bento" not in written(path)
+
+
+@pytest.mark.parametrize("moved", ["moved", "mo'ved\n", "ümlaut"])
+def test_a3_records_say_nothing_absolute_below_the_root(tmp_path: Path, moved: str) -> None:
+    make(tmp_path / "first" / "bento.db", 3)
+    store = SqliteStore(tmp_path / "first" / "bento.db")
+    store.put_image(store.find_image("app"))
+    store.modify(store.find("done").id, lambda c: type(c)(**{name: getattr(c, name) for name in c.__struct_fields__}))
+    store.close()
+    assert str(tmp_path) not in written(tmp_path / "first" / "bento.db")
+    os.rename(tmp_path / "first", tmp_path / moved)
+    store = SqliteStore(tmp_path / moved / "bento.db")
+    assert store.find("done").spec.layers == store.find_image("app").layers == (
+        str(tmp_path / moved / "layers" / LAYER),
+    )  # fmt: skip
+    store.close()
+
+
+def test_d22_what_cannot_be_read_in_an_older_store_stays_and_hides_nothing(path: Path) -> None:
+    make(path, 3, "UPDATE containers SET document = CAST('{\"spec\": 7}' AS BLOB) WHERE name = 'never'")
+    store = SqliteStore(path)
+    complaints: list[StateCorrupt] = []
+    assert {one.name for one in store.list(on_unreadable=complaints.append)} == {"done", "live", "job"}
+    assert len(complaints) == 1
+    store.close()
+    assert '{"spec": 7}' in written(path)
+
+
+def test_d22_a_step_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(path, 3)
+    before = written(path)
+
+    def fail(connection: sqlite3.Connection) -> None:
+        connection.execute("DROP TABLE volumes")
+        raise sqlite3.OperationalError("the machine went down")
+
+    steps = (*migrations.MIGRATIONS[:3], ("fails", fail))
+    monkeypatch.setattr(migrations, "MIGRATIONS", steps)
+    with pytest.raises(BentoError):
+        SqliteStore(path)
+    assert written(path) == before
+
+
+def test_d22_a_store_of_a_newer_version_is_refused_and_not_touched(path: Path) -> None:
+    make(path, 3, "PRAGMA user_version = 99", "ALTER TABLE volumes ADD COLUMN more TEXT")
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+    with pytest.raises(StateCorrupt, match="newer") as caught:
+        SqliteStore(path)
+    assert "\n" not in str(caught.value)
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
