@@ -116,11 +116,14 @@ def test_signals_wait_for_a_held_process(tracer):
 
 
 @pytest.mark.parametrize("ending", ["tracer killed", "released", "continued and released"])
-def test_a_stop_signal_queues_behind_a_hold(tracer, ending):
+def test_a_stop_signal_queues_behind_a_hold(tracer, ending, tmp_path):
     """So that a held process stays where it is also when the tracer dies; SIGCONT takes it out of the queue again."""
-    with Program(["/bin/sh", "-c", "echo ready; sleep 0.3; echo on; sleep 60"]) as program:
+    go_on = tmp_path / "go-on"
+    script = f"echo ready; while [ ! -e {go_on} ]; do sleep 0.02; done; echo on; sleep 60"
+    with Program(["/bin/sh", "-c", script]) as program:
         assert program.line() == "ready"
         hold(tracer, program.pid)
+        go_on.touch()
         program.send(signal.SIGSTOP)
         assert program.state() == "t"
         if ending == "continued and released":

@@ -27,7 +27,7 @@ from bento.engine.recording import Recorder
 from bento.errors import BentoError, Conflict, InternalError, as_bento_error
 from bento.model.container import Container, Run
 from bento.model.stop import StopIntent, StopRequest
-from bento.stop import machine
+from bento.stop import grace, machine
 from bento.stop.actions import (
     Action,
     Drain,
@@ -47,7 +47,7 @@ from bento.stop.actions import (
     Thaw,
     WatchInit,
 )
-from bento.stop.inputs import HookDone, Input, MainExited, Resumed, StepDone, TimerFired
+from bento.stop.inputs import HookDone, Input, Looked, MainExited, Resumed, StepDone, TimerFired
 from bento.stop.states import FINAL, Phase, Step, StopState, Timer
 
 if TYPE_CHECKING:
@@ -266,7 +266,10 @@ class Session:
 
     def _look(self, action: Look) -> None:
         signal, tracer = self.state.request.signal, self._trace.tracer_pid
-        self._queue.append(self._members.look(signal, tracer=tracer, examine=action.examine))
+        seen = self._members.look(signal, tracer=tracer, examine=action.examine)
+        if self.state.phase is Phase.REQUESTED and isinstance(seen, Looked) and grace.may_hold(self.state, seen):
+            self._trace.prepare()
+        self._queue.append(seen)
 
     def _hold_back(self, action: HoldBack) -> None:
         self._trace.hold(action.keys, thaw=action.thaw)

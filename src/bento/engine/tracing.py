@@ -7,6 +7,7 @@ wanted costs nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bento.drivers.tracer.base import AtExit, Event, Held, LetGo, Lost, Noted, Watched
@@ -100,6 +101,11 @@ class TraceJob:
     def tracer_pid(self) -> int:
         """The tracer's process; 0 when there is none."""
         return self._tracing.pid
+
+    def prepare(self) -> None:
+        """Have the tracer get ready: it is most likely wanted soon. What fails here is met again then."""
+        with suppress(KernelError):
+            self._tracing.tracer()
 
     def watch_init(self, action: WatchInit, signal: int) -> None:
         """Have PID 1 watched, and others for what they do with the signal; answer with Traced."""

@@ -12,13 +12,13 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from bento.model.stop import Occasion, Scope
+from bento.model.stop import Occasion, OnWrapper, Scope
 from bento.stop import dropped, last_call, leaving, noting, watching
 from bento.stop.actions import Action, Thaw, WatchInit
 from bento.stop.holding import limit_s
 from bento.stop.inputs import Looked
 from bento.stop.process import Disposition, Process
-from bento.stop.signalling import Outcome, is_last_call, look, look_again, signal
+from bento.stop.signalling import Outcome, is_examined, is_last_call, look, look_again, signal
 from bento.stop.states import StopState, Timer, Trace
 from bento.stop.tree import Tree, is_shell
 
@@ -37,7 +37,7 @@ def after_look(state: StopState, look_: Looked, now_s: float) -> Outcome:
     if state.request.scope is Scope.MAIN:
         return _plain(state, processes, now_s)
     if is_last_call(state):
-        if not _is_examined(processes):
+        if not is_examined(processes):
             return state, (look(state),), None
         state, actions, _ = last_call.make(state, processes, now_s)
         return look_again(state, LOOK_SOON_S, now_s), actions, None
@@ -55,6 +55,16 @@ def after_look(state: StopState, look_: Looked, now_s: float) -> Outcome:
     if not _is_received(state, main):
         return dropped.after_look(state, processes, now_s)
     return _begin(state, main, processes, now_s)
+
+
+def may_hold(state: StopState, look_: Looked) -> bool:
+    """Whether the decision on this look will most likely have something watched or held: the tracer can get ready."""
+    request, main = state.request, Tree(look_.processes).main()
+    if main is None or request.scope is Scope.MAIN or request.grace_s == 0 or not _others_receive(look_.processes):
+        return False
+    if main.disposition.receives:
+        return main.is_namespace_init and request.exit_hold_s != 0
+    return request.on_wrapper is OnWrapper.HOLD
 
 
 def traced(state: StopState, now_s: float) -> tuple[StopState, tuple[Action, ...]]:
@@ -85,11 +95,6 @@ def _was_a_guest(state: StopState) -> bool:
     return state.watch.main is not None and not state.watch.main.is_namespace_init
 
 
-def _is_examined(processes: tuple[Process, ...]) -> bool:
-    """Whether a look shows what threads wait for. Of one that has ended meanwhile it cannot: it may do anything."""
-    return not processes or any(process.evidence is not None for process in processes)
-
-
 def _is_unsure(state: StopState, main: Process, now_s: float) -> bool:
     """Whether PID 1 blocks the signal, maybe for a moment only (see BLOCKED_FOR_S)."""
     since_s = dict(state.watch.blocked).get(main.key)
@@ -116,8 +121,12 @@ def _watch_init(
     state: StopState, main: Process, processes: tuple[Process, ...], now_s: float
 ) -> tuple[StopState, tuple[Action, ...]]:
     """Ask the tracer to watch PID 1; no actions where nothing else receives the signal, and no child is waited for."""
-    others = any(process.disposition.receives and not process.is_main for process in processes)
-    holds_exit = others and main.is_namespace_init and state.request.exit_hold_s != 0 and state.request.grace_s != 0
+    holds_exit = (
+        _others_receive(processes)
+        and main.is_namespace_init
+        and state.request.exit_hold_s != 0
+        and state.request.grace_s != 0
+    )
     noting_ = () if main.key in state.told else noting.candidates(processes)
     if not holds_exit and not noting_:
         return state, ()
@@ -128,10 +137,15 @@ def _watch_init(
     return state, (WatchInit(holds_exit, holds_exit and freezes, noting_),)
 
 
+def _others_receive(processes: tuple[Process, ...]) -> bool:
+    """Whether something beside PID 1 receives the signal."""
+    return any(process.disposition.receives and not process.is_main for process in processes)
+
+
 def _told(state: StopState, main: Process, processes: tuple[Process, ...], now_s: float) -> Outcome:
     """PID 1 has the signal, and answers for what it has started. It is watched for what it makes of it."""
     if state.hold.noted:
-        if not _is_examined(processes):
+        if not is_examined(processes):
             return state, (look(state),), None
         state, actions, _ = noting.after_look(state, processes, now_s)
         return look_again(state, LOOK_SOON_S, now_s), actions, None

@@ -16,9 +16,9 @@ from msgspec.structs import replace
 from bento.model.stop import Occasion
 from bento.model.waits import Evidence
 from bento.stop import holding, watching
-from bento.stop.actions import Action, Persist
+from bento.stop.actions import Action, Look, Persist
 from bento.stop.process import Disposition, Process
-from bento.stop.signalling import Outcome, look, look_again, signal
+from bento.stop.signalling import Outcome, is_examined, look, look_again, signal
 from bento.stop.states import KillCause, Mark, StopState, Timer
 from bento.stop.tree import Tree
 from bento.stop.wake import NEVER, process_wake
@@ -33,7 +33,10 @@ NO_DEADLINE_HOLD_S: Final = 10.0
 
 
 def begin(state: StopState, now_s: float) -> tuple[StopState, tuple[Action, ...]]:
-    """PID 1 is at its exit, the container is frozen: look at what is left."""
+    """PID 1 is at its exit, the container is frozen: look at what is left.
+
+    Most often that is nothing, and a look without evidence is enough to see it.
+    """
     state = replace(
         state,
         hold=replace(state.hold, at_exit_s=now_s, asked=()),
@@ -41,7 +44,7 @@ def begin(state: StopState, now_s: float) -> tuple[StopState, tuple[Action, ...]
         timers={name: at for name, at in state.timers.items() if name is not Timer.LOOK},
     )
     state = arm(state, now_s)
-    return state, (Persist(), look(state))
+    return state, (Persist(), Look())
 
 
 def arm(state: StopState, now_s: float) -> StopState:
@@ -61,6 +64,11 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
         return look_again(state, LOOK_S, now_s), (), None
     is_at_exit = hold.at_exit_s is not None
     is_frozen = is_at_exit and not hold.is_settled
+    if is_frozen and not any(_concerns(state, tree, process) for process in processes):
+        state, actions = release(state, now_s)
+        return state, actions, None
+    if is_frozen and not is_examined(processes):
+        return state, (look(state),), None
     waiting = [p for p in processes if would_go_on(state, tree, p) and p.key not in hold.refused]
     if waiting or is_frozen:
         why = "it would have gone on to its next command"
@@ -90,6 +98,12 @@ def release(state: StopState, now_s: float) -> tuple[StopState, tuple[Action, ..
     """Let PID 1 end, and look whether it has."""
     state, actions = holding.release_init(state)
     return look_again(state, LOOK_S, now_s), actions
+
+
+def _concerns(state: StopState, tree: Tree, process: Process) -> bool:
+    """Whether something is to be done about a process before PID 1 may end."""
+    receives = process.disposition.receives and not process.is_main
+    return receives or is_ending(state, process) or would_go_on(state, tree, process)
 
 
 def would_go_on(state: StopState, tree: Tree, process: Process) -> bool:

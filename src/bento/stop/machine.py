@@ -66,6 +66,8 @@ def begin(request: StopRequest, *, now_s: float, born_s: float, has_exited: bool
     if draining.is_wanted(request):
         state = _arm_deadline(go(state, Phase.DRAINING, "drain", now_s), now_s)
         return draining.begin(state, now_s), (Persist(), Drain())
+    if not request.pre_stop:  # what the look shows is got ready for while the disk is waited for
+        return _arm_deadline(state, now_s), (Look(), Persist())
     return _begin_hooks(_arm_deadline(state, now_s), now_s)
 
 

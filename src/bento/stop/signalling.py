@@ -75,6 +75,11 @@ def look(state: StopState) -> Look:
     return Look(examine=needs)
 
 
+def is_examined(processes: tuple[Process, ...]) -> bool:
+    """Whether a look shows what threads wait for. Of one that has ended meanwhile it cannot: it may do anything."""
+    return not processes or any(process.evidence is not None for process in processes)
+
+
 def is_last_call(state: StopState) -> bool:
     """Whether the last call is due and has not been made: its mark is there and that of its end is not."""
     called = any(mark.name == "last call" for mark in state.marks)

@@ -63,7 +63,7 @@ def test_s17a_what_takes_too_long_is_given_up_within_the_grace(grace_s, limit_s)
 
 def test_s17a_who_is_killed_at_once_has_no_time_for_it():
     stop = draining(grace_s=0.0)
-    assert stop.actions == (Persist(), Look())
+    assert stop.actions == (Look(), Persist())
 
 
 def test_s17a_a_kill_that_joins_does_not_wait_for_it():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bento.model.stop import Occasion, Scope, StopRequest
+from bento.model.stop import Occasion, OnWrapper, Scope, StopRequest
+from bento.stop import grace
 from bento.stop.actions import LetGo, Look, Persist, SendSignal, Thaw, WatchInit
 from bento.stop.inputs import DeadlineMoved, Looked, SignalNoted, TimerFired, Traced, TracerLost
 from bento.stop.states import KillCause, Phase, Timer, Trace
@@ -198,3 +199,19 @@ def test_what_was_signalled_and_when_is_in_the_state():
     (one,) = stop.state.signalled
     assert (one.pid, one.comm, one.occasion, one.at_s) == (1, "httpd", Occasion.INIT, 0.25)
     assert program(MAIN) == "web"
+
+
+def test_s13a_the_tracer_gets_ready_only_where_something_is_likely_to_be_held():
+    def is_wanted(*processes, **request):
+        return grace.may_hold(Stop(StopRequest(**request)).state, Looked(processes))
+
+    web, agent, idle = proc(1, HANDLED), proc(2, HANDLED, under=1), proc(2, DEFAULT, under=1)
+    shell = proc(1, DEAF, "sh")
+    assert is_wanted(web, agent)
+    assert is_wanted(shell, agent)
+    assert not is_wanted(web)
+    assert not is_wanted(web, idle)
+    assert not is_wanted(web, agent, exit_hold_s=0.0)
+    assert not is_wanted(web, agent, grace_s=0.0)
+    assert not is_wanted(web, agent, scope=Scope.MAIN)
+    assert not is_wanted(shell, agent, on_wrapper=OnWrapper.CONTINUE)

@@ -23,7 +23,7 @@ def leaving(*others, **request) -> Stop:
     stop.look(MAIN, *others)
     stop.give(Traced())
     stop.give(InitLeaving(), after_s=0.1)
-    assert stop.did(Persist(), Look(examine=True))
+    assert stop.did(Persist(), Look())
     return stop
 
 
@@ -44,6 +44,20 @@ def test_s13a_what_would_go_on_is_held_before_the_container_is_thawed():
     stop.give(HeldBack((SHELL.key,)))
     assert stop.state.hold.is_settled
     assert [one.why for one in stop.state.held] == ["it would have gone on to its next command"]
+
+
+def test_s13a_where_nothing_is_left_pid_1_is_let_go_at_once():
+    idle = proc(5, DEFAULT, "sleep", under=1)
+    for left in ((), (idle,)):
+        stop = leaving(AGENT)
+        stop.give(Looked((MAIN, *left), is_frozen=True))
+        assert stop.did(LetGo(), Thaw())
+
+
+def test_s13a_what_is_left_is_looked_at_with_evidence_before_it_is_judged():
+    stop = leaving(AGENT)
+    stop.give(Looked((proc(1, HANDLED, "web"), proc(2, HANDLED, "agent", under=1)), is_frozen=True))
+    assert stop.did(Look(examine=True))
 
 
 def test_s13a_also_a_shell_whose_child_has_ended_meanwhile():

@@ -131,8 +131,8 @@ def test_a_move_that_is_not_in_the_table_is_a_defect():
 # -- beginning (S2, S4, S7) ------------------------------------------------------------------------
 
 
-def test_s04_the_intent_is_written_before_anybody_is_looked_at():
-    assert asked().actions == (Persist(), Look())
+def test_s04_the_intent_is_written_before_anything_is_decided_on_the_look():
+    assert asked().actions == (Look(), Persist())
 
 
 def test_s02_a_process_that_has_gone_already_is_cleaned_up():

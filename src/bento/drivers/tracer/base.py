@@ -100,6 +100,9 @@ Event = Watched | AtExit | LetGo | Noted | Held | Released | Lost
 class TracerDriver(Protocol):
     """Requests start the tracer when there is none, return at once, and raise KernelError when it cannot be started."""
 
+    def start(self) -> None:
+        """Start the tracer when there is none, so that it gets ready meanwhile. Idempotent."""
+
     def watch(
         self, job: int, pid: int, start_ticks: int, *, hold_exit: bool, note_signal: int = 0,
         cgroups: dict[str, str] | None = None,

@@ -26,6 +26,9 @@ class FakeTracer:
         if self._pipe is not None and events:
             os.write(self._pipe[1], b"x")
 
+    def start(self) -> None:
+        """It is always ready."""
+
     def watch(
         self, job: int, pid: int, start_ticks: int, *, hold_exit: bool, note_signal: int = 0,
         cgroups: dict[str, str] | None = None,

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Final, NoReturn
 
 from bento.drivers.tracer.tracer import Tracer
+from bento.kernel import proc
 
 _SOCKET_FD: Final = 3
 
@@ -34,6 +35,7 @@ def be_tracer(socket_fd: int) -> NoReturn:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         tracer = Tracer(_SOCKET_FD)
+        proc.read(os.getpid())  # each page that a fork writes to is copied first: now, not when a stop waits for it
         try:
             tracer.serve()
         except BaseException as error:

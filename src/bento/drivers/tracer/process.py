@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # the other half makes an enum of each number: more than a fork
 import _socket
 import os
 import signal
@@ -51,6 +52,11 @@ class ProcessTracer:
         """The tracer process; 0 when there is none."""
         return self._child.pid if self._child is not None else 0
 
+    def start(self) -> None:
+        """See ``TracerDriver.start``."""
+        if self._child is None:
+            self._start()
+
     def watch(
         self, job: int, pid: int, start_ticks: int, *, hold_exit: bool, note_signal: int = 0,
         cgroups: dict[str, str] | None = None,
@@ -83,8 +89,7 @@ class ProcessTracer:
 
     def fileno(self) -> int:
         """See ``TracerDriver.fileno``."""
-        if self._child is None:
-            self._start()
+        self.start()
         return self._fd
 
     def events(self) -> list[Event]:
@@ -146,8 +151,7 @@ class ProcessTracer:
         return Lost(jobs=tuple(jobs), why=why, by=by if code == -signal.SIGALRM else 0)
 
     def _request(self, request: Request) -> None:
-        if self._child is None:
-            self._start()
+        self.start()
         self._outbox.put(request)
         self._outbox.flush(self._fd)
 
@@ -169,13 +173,13 @@ class ProcessTracer:
 def _fork(socket_fd: int) -> Child:
     """A copy of this process, which has one thread, is there at once, with everything loaded."""
     # No handler of the program that we are in is to run in the copy.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    mask = _signal.pthread_sigmask(signal.SIG_BLOCK, _signal.valid_signals())
     try:
         pid = os.fork()
         if pid == 0:
             be_tracer(socket_fd)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        _signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return Child([_PROGRAM], pid, None, None)
 
 
