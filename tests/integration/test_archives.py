@@ -16,6 +16,7 @@ import pytest
 from support import leaks, webimages
 from support.cli import BentoCli, Roots
 from support.images import make_image
+from support.layers import bundle, file, tar
 from support.registry import run, skopeo
 from support.terminal import Terminal
 from support.workload import ONE_RUNTIME, assert_clean, ended
@@ -225,6 +226,30 @@ def test_an_archive_for_several_platforms_gives_the_one_that_is_wanted(bento: Be
         found = json.loads(bento("images", "--format", "json").stdout)
         assert [each["architecture"] for each in found if each["names"]] == [architecture]
     assert "linux/arm64" in bento.fails("load", "-q", "--platform", "linux/s390x", "-i", tmp_path / "multi.tar")
+
+
+def test_foreign_layers_are_taken_where_their_bytes_are(bento: BentoCli, tmp_path) -> None:
+    """And stay foreign. skopeo leaves out those that the manifest has addresses for: then that is said."""
+    kind, layer = "application/vnd.oci.image.layer.nondistributable.v1.tar", tar([file("hello", b"x")])
+    for name, lies in (("plain", {}), ("elsewhere", {"urls": ["http://127.0.0.1:9/layer"]})):
+        layout = bundle([layer], layer={"mediaType": kind, **lies}).write_layout(tmp_path / name)
+        archive = tmp_path / f"{name}.tar"
+        run("tar", "-C", layout, "-cf", archive, ".")
+        if name == "plain":
+            identifier = bento("pull", "-q", f"oci:{layout}:latest").stdout.strip()
+            bento("rmi", identifier)
+        else:
+            assert "fetched from elsewhere" in bento.fails("pull", "-q", f"oci:{layout}:latest")
+        identifier = bento("load", "-q", "-i", archive).stdout.split()[-1]
+        bento("create", "--name", name, identifier)
+        saved = tmp_path / "saved.tar"
+        bento("save", "-o", saved, identifier)
+        with tarfile.open(saved) as again:
+            manifests = [again.extractfile(each).read() for each in again if each.name.startswith("blobs/")]
+        assert any(kind.encode() in content for content in manifests)
+        bento("rm", name)
+        bento("rmi", identifier)
+    assert_clean(bento)
 
 
 def test_a_save_that_nobody_reads_ends_silently(bento: BentoCli, filled) -> None:

@@ -92,8 +92,6 @@ CORPUS: dict[str, bytes] = {
     "manifest with a wrong size": oci(bundle([LAYER], layer={"size": len(LAYER) + 1})),
     "manifest with text for a size": oci(bundle([LAYER], layer={"size": "many"})),
     "manifest of an unknown layer type": oci(bundle([LAYER], layer={"mediaType": "text/plain"})),
-    "manifest of a foreign layer": oci(bundle([LAYER], layer={
-        "mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar"})),
     "an artifact, no image": oci(bundle([LAYER], manifest={
         "config": descriptor("application/vnd.example", b"{}")})),
     "configuration of no layers": oci(bundle([LAYER], config={"rootfs": {"type": "layers", "diff_ids": []}})),

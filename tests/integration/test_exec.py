@@ -79,7 +79,7 @@ BAD: list[tuple[list[str], int, str]] = [
     (["-w", "/nosuch", "w", "pwd"], 125, "working directory /nosuch"),
     (["-w", "tmp", "w", "pwd"], 125, "not an absolute path"),
     (["-u", "nosuch", "w", "id"], 125, "unknown user 'nosuch'"),
-    (["-u", "0:", "w", "id"], 125, "bad user"),
+    (["-u", "0:0:", "w", "id"], 125, "bad user"),
     (["-e", "=x", "w", "env"], 125, "bad environment variable"),
     (["--env-file", "/nosuch", "w", "env"], 125, "env file /nosuch"),
     (["w"], 125, "no command"),

@@ -18,6 +18,7 @@ from msgspec import Struct, field
 from bento.errors import UsageError
 from bento.model.image import Healthcheck, HistoryEntry, ImageConfig
 from bento.model.reference import is_digest
+from bento.oci.packing import packing_of
 from bento.oci.platform import Platform, rank
 
 MANIFEST_MAX_BYTES: Final = 4 << 20
@@ -37,11 +38,11 @@ _INDEXES: Final = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 _CONFIGS: Final = (OCI_CONFIG, "application/vnd.docker.container.image.v1+json")
+_NOT_DISTRIBUTED: Final = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 _LAYERS: Final = re.compile(
-    r"application/vnd\.(?:oci\.image\.layer\.v1\.tar(?:\+gzip|\+zstd)?"
-    r"|docker\.image\.rootfs\.diff\.tar(?:\.gzip|\.zstd)?)"
+    r"application/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar(?:\+gzip|\+zstd)?"
+    r"|docker\.image\.rootfs\.(?:foreign\.)?diff\.tar(?:\.gzip|\.zstd)?)"
 )
-_FOREIGN: Final = ("nondistributable", "rootfs.foreign")
 _SCHEMA1: Final = "application/vnd.docker.distribution.manifest.v1+"
 _TIME_MAX_NS: Final = (1 << 63) - 1
 """The year 2262: what 64 bits hold, in our records and in Go's time.UnixNano."""
@@ -267,8 +268,6 @@ def _layer(raw: _RawDescriptor) -> Descriptor:
     descriptor = _descriptor(raw)
     if descriptor.media_type.endswith("+encrypted"):
         raise UsageError("a layer of the image is encrypted, which Bento cannot read")
-    if any(word in descriptor.media_type for word in _FOREIGN):
-        raise UsageError("a layer of the image is foreign: it is not distributed with it", hint="Bento cannot fetch it")
     if not _LAYERS.fullmatch(descriptor.media_type):
         raise UsageError(
             f"unknown type of layer: {descriptor.media_type[:150]!r}", hint="Bento knows tar, plain, gzip and zstd"
@@ -407,12 +406,13 @@ def write_manifest(config: Descriptor, layers: Iterable[Descriptor]) -> bytes:
 def oci_type(media_type: str) -> str:
     """Return the OCI type of a layer of Docker's: they differ in name alone."""
     packing = next((word for word in ("gzip", "zstd") if media_type.endswith(word)), "")
-    return OCI_LAYER + (f"+{packing}" if packing else "")
+    is_foreign = "rootfs.foreign." in media_type or media_type.startswith(_NOT_DISTRIBUTED)
+    return (_NOT_DISTRIBUTED if is_foreign else OCI_LAYER) + (f"+{packing}" if packing else "")
 
 
 def layer_type(head: bytes) -> str:
     """Return the media type of a layer that begins like this; what is packed otherwise has no type of its own."""
-    return OCI_LAYER + {b"\x1f\x8b": "+gzip", b"\x28\xb5": "+zstd"}.get(head[:2], "")
+    return OCI_LAYER + {"gzip": "+gzip", "zstd": "+zstd"}.get(packing_of(head), "")
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:

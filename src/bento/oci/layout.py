@@ -13,13 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from bento.errors import UsageError
-from bento.oci.image import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor, Manifest, parse_manifest, write_manifest
+from bento.oci.image import OCI_CONFIG, OCI_MANIFEST, Descriptor, Manifest, oci_type, parse_manifest, write_manifest
 
 LAYOUT_FILE: Final = "oci-layout"
 LAYOUT_CONTENT: Final = b'{"imageLayoutVersion":"1.0.0"}'
-HEAD_BYTES: Final = 4
-"""What ``layer_type`` needs of a layer."""
-_OCI_SUFFIXES: Final = {"tar": "", "tar.gzip": "+gzip", "tar.zstd": "+zstd"}
 
 
 def digest_of(content: bytes) -> str:
@@ -79,9 +76,5 @@ def as_oci(content: bytes) -> bytes:
         return content
     manifest = image_manifest(content)
     config = Descriptor(OCI_CONFIG, manifest.config.digest, manifest.config.size)
-    layers = [Descriptor(_oci_type(each.media_type), each.digest, each.size) for each in manifest.layers]
+    layers = [Descriptor(oci_type(each.media_type), each.digest, each.size) for each in manifest.layers]
     return write_manifest(config, layers)
-
-
-def _oci_type(docker_type: str) -> str:
-    return OCI_LAYER + _OCI_SUFFIXES.get(docker_type.rpartition("diff.")[2], "")

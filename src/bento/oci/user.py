@@ -44,7 +44,7 @@ def resolve(user: str, *, passwd: str, group: str) -> ResolvedUser:
     """Return the ids, home and supplementary groups of ``user``; "" is root.
 
     An id that the files do not know is fine: its primary group is 0 and its home ``/``, as in Docker. A group that was
-    asked for replaces all groups the user belongs to.
+    asked for replaces all groups the user belongs to. Nothing on a side of the colon is as if that side were not there.
 
     Args:
         user: ``name|uid[:group|gid]``.
@@ -54,8 +54,8 @@ def resolve(user: str, *, passwd: str, group: str) -> ResolvedUser:
     Raises:
         UsageError: malformed, a number out of range, or a name that is not there.
     """
-    user_word, colon, group_word = user.partition(":")
-    if (colon and not group_word) or ":" in group_word:
+    user_word, _, group_word = user.partition(":")
+    if ":" in group_word:
         raise UsageError(f"bad user {user!r}", hint="write NAME, UID, or either followed by :GROUP or :GID")
     entry = _find_user(user_word or "0", passwd)
     if group_word:

@@ -49,6 +49,28 @@ def test_manifest_of_oci(more: dict[str, Any]) -> None:
     assert parsed == Manifest(Descriptor(oci.OCI_CONFIG, DIGEST, 5), layers)
 
 
+@pytest.mark.parametrize(
+    ("media_type", "in_oci_words"),
+    [
+        ("application/vnd.docker.image.rootfs.diff.tar", "v1.tar"),
+        ("application/vnd.docker.image.rootfs.diff.tar.gzip", "v1.tar+gzip"),
+        ("application/vnd.docker.image.rootfs.foreign.diff.tar", "nondistributable.v1.tar"),
+        ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "nondistributable.v1.tar+gzip"),
+        ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", "nondistributable.v1.tar+zstd"),
+    ],
+)
+def test_layers_of_every_kind_are_taken_also_foreign_ones(media_type: str, in_oci_words: str) -> None:
+    parsed = oci.parse_manifest(encoded(MANIFEST | {"layers": [LAYER | {"mediaType": media_type}]}))
+    assert isinstance(parsed, Manifest)
+    assert oci.oci_type(parsed.layers[0].media_type) == f"application/vnd.oci.image.layer.{in_oci_words}"
+
+
+@pytest.mark.parametrize("first", range(256))
+def test_any_skippable_frame_may_begin_a_zstd_layer(first: int) -> None:
+    """RFC 8878, 3.1.2: the magic number is 0x184D2A5?, little endian."""
+    assert oci.layer_type(bytes([first]) + b"\x2a\x4d\x18\4\0") == oci.OCI_LAYER + "+zstd" * (first >> 4 == 5)
+
+
 def test_manifest_of_docker() -> None:
     config = CONFIG | {"mediaType": "application/vnd.docker.container.image.v1+json"}
     layer = LAYER | {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip"}
@@ -74,8 +96,6 @@ def test_manifest_of_docker() -> None:
         (MANIFEST | {"layers": [LAYER | {"digest": HEX}]}, "bad digest"),
         (MANIFEST | {"layers": [LAYER | {"mediaType": "application/x-tar"}]}, "unknown type of layer"),
         (MANIFEST | {"layers": [LAYER | {"mediaType": oci.OCI_LAYER + "+gzip+encrypted"}]}, "encrypted"),
-        (MANIFEST | {"layers": [LAYER | {"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar"}]},
-         "foreign"),
         (MANIFEST | {"layers": [LAYER] * (oci.LAYERS_MAX + 1)}, "overlayfs stacks"),
     ],
     ids=str,

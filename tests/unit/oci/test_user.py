@@ -39,6 +39,9 @@ odd:x:x:web
         ("4242", (4242, 0, (0,), "/")),
         ("4242:4343", (4242, 4343, (4343,), "/")),
         (":44", (0, 44, (44,), "/root")),
+        ("web:", (1000, 1001, (1001, 44, 6), "/srv/web")),
+        ("1234:", (1234, 0, (0,), "/")),
+        (":", (0, 0, (0,), "/root")),
         ("nohome", (1002, 1002, (1002,), "/")),
         ("1005", (7, 8, (8,), "/seven")),
     ],
@@ -56,7 +59,7 @@ def test_root_needs_no_files() -> None:
 
 
 @pytest.mark.parametrize(
-    "user", ["nobody-here", "web:nogroup", "web:", "a:b:c", "99999999999", "1:2147483648", "-1", "²"]
+    "user", ["nobody-here", "web:nogroup", "a:b:c", "::", "99999999999", "1:2147483648", "-1", "²"]
 )
 def test_what_cannot_be_resolved_is_a_usage_error(user: str) -> None:
     with pytest.raises(UsageError):

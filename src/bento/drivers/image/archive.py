@@ -38,7 +38,8 @@ from bento.oci.image import (
     parse_config,
     parse_manifest,
 )
-from bento.oci.layout import HEAD_BYTES, LAYOUT_FILE, generate, image_manifest
+from bento.oci.layout import LAYOUT_FILE, generate, image_manifest
+from bento.oci.packing import HEAD_BYTES
 from bento.oci.platform import Platform
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from bento.command import spawn
 from bento.drivers.image.source import Source
 from bento.drivers.image.unpack import decompressor, finish
 from bento.files.output import write_all
+from bento.oci.packing import HEAD_BYTES
 
-_HEAD_BYTES: Final = 6
 _CHUNK_BYTES: Final = 1 << 20
 
 
@@ -23,7 +23,7 @@ def unpacked(source: Source) -> Iterator[tuple[int, bytes]]:
 
     Raises UsageError at the end when it could not be unpacked, MissingTool.
     """
-    head = source.read_head(_HEAD_BYTES)
+    head = source.read_head(HEAD_BYTES)
     program = decompressor(head)
     if program is None:
         yield source.fd, b"" if source.is_seekable() else head

@@ -9,7 +9,7 @@ import errno
 import os
 import tarfile
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,16 +19,16 @@ from bento.drivers.image.place import Placer
 from bento.drivers.image.shelf import Unpacked
 from bento.errors import DeadlineExceeded, MissingTool, StorageUnusable, UsageError
 from bento.files.tarstream import STREAM_MAX_BYTES, Stream, entries
+from bento.oci.packing import HEAD_BYTES, packing_of
 
 _END_LIMIT_S: Final = 60.0
-_HEAD_BYTES: Final = 6
-_DECOMPRESSORS: Final[tuple[tuple[bytes, tuple[str, ...], str], ...]] = (
-    (b"\x1f\x8b", ("pigz", "gzip"), "gzip"),
-    (b"\x28\xb5\x2f\xfd", ("zstd",), "zstd"),
-    (b"\xfd7zXZ\x00", ("xz",), "xz-utils"),
-    (b"BZh", ("bzip2",), "bzip2"),
-)
-"""First bytes, programs (the first that is there), Debian package."""
+_DECOMPRESSORS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    "gzip": (("pigz", "gzip"), "gzip"),
+    "zstd": (("zstd",), "zstd"),
+    "xz": (("xz",), "xz-utils"),
+    "bzip2": (("bzip2",), "bzip2"),
+}
+"""Programs (the first that is there) and Debian package, by the packing."""
 _GZIP_WARNING: Final = 2
 """gzip's exit status for garbage behind the last member, of which pigz says nothing; Docker takes it too. What counts
 is the digest of what came out."""
@@ -67,7 +67,7 @@ def _unpacked(source_fd: int) -> Iterator[int]:
 
     A UsageError from inside is told in the decompressor's words when it is that which has failed.
     """
-    program = decompressor(os.pread(source_fd, _HEAD_BYTES, 0))
+    program = decompressor(os.pread(source_fd, HEAD_BYTES, 0))
     if program is None:
         yield source_fd
         return
@@ -106,15 +106,14 @@ def read_entries(source_fd: int, check: Callable[[], None]) -> Generator[tarfile
 
 def decompressor(head: bytes) -> str | None:
     """Return the program that unpacks what begins like this; None when it is not packed. Raises MissingTool."""
-    for magic, programs, package in _DECOMPRESSORS:
-        if head.startswith(magic):
-            for program in programs[:-1]:
-                try:
-                    return os.fspath(find_program(program, package=package))
-                except MissingTool:
-                    continue
-            return os.fspath(find_program(programs[-1], package=package))
-    return None
+    packing = packing_of(head)
+    if not packing:
+        return None
+    programs, package = _DECOMPRESSORS[packing]
+    for program in programs[:-1]:
+        with suppress(MissingTool):
+            return os.fspath(find_program(program, package=package))
+    return os.fspath(find_program(programs[-1], package=package))
 
 
 def _fill(fd: int, placer: Placer, algorithm: str, room: Room) -> tuple[str, Unpacked]:

@@ -29,6 +29,7 @@ from bento.model.transfer import Access, TransferProgress
 from bento.oci import layout as layouts
 from bento.oci.image import Descriptor, Manifest, choose_platform, layer_type, parse_manifest
 from bento.oci.layout import blob_path, digest_of, image_manifest, layer_sizes
+from bento.oci.packing import HEAD_BYTES
 from bento.oci.platform import Platform
 
 REGISTRY: Final = "docker://"
@@ -153,6 +154,13 @@ class _Session:
         Another engine's store has the layers uncompressed, or packed anew, so that its manifest is not true of them.
         """
         brought = image_manifest(came)
+        for digest in layer_sizes(brought):
+            if self._inbox.find(digest) is None and not blob_path(shared, digest).exists():
+                # skopeo leaves out what its manifest has addresses for. Whom root asks is not for an image to choose.
+                raise TransportFailed(
+                    f"{self._what}: its layer {digest} is to be fetched from elsewhere, as its manifest says",
+                    hint="save the image on a machine that has all of it, and load it here",
+                )
         if manifest is None or _digests(manifest) != _digests(brought):
             layers = [_as_it_is(layer, shared) for layer in brought.layers]
             is_true = list(brought.layers) == layers and brought.config.digest == digest_of(config)
@@ -263,7 +271,7 @@ def _as_it_is(layer: Descriptor, shared: Path) -> Descriptor:
     """Type a layer by what it holds: skopeo calls also those gzip that it has not packed."""
     path = blob_path(shared, layer.digest)
     with open(path, "rb") as file:
-        head = file.read(layouts.HEAD_BYTES)
+        head = file.read(HEAD_BYTES)
     return Descriptor(layer_type(head), layer.digest, path.stat().st_size)
 
 
