@@ -191,8 +191,8 @@ def test_what_is_no_archive_of_images_is_refused_in_one_line(bento: BentoCli, tm
         tar.add(junk, "junk")
     broken = tmp_path / "broken.gz"
     broken.write_bytes(b"\x1f\x8b" + os.urandom(1000))
-    for file in (junk, empty, plain, broken, Path("/dev/null")):
-        assert str(file) in bento.fails("load", "-i", file)
+    for path in (junk, empty, plain, broken, Path("/dev/null")):
+        assert str(path) in bento.fails("load", "-i", path)
     assert "bento pull oci:" in bento.fails("load", "-i", tmp_path)
     line = bento.fails("load", "-i", "/nonexistent")
     assert "/nonexistent: no such file" in line
@@ -244,9 +244,7 @@ def test_foreign_layers_are_taken_where_their_bytes_are(bento: BentoCli, tmp_pat
         bento("create", "--name", name, identifier)
         saved = tmp_path / "saved.tar"
         bento("save", "-o", saved, identifier)
-        with tarfile.open(saved) as again:
-            manifests = [again.extractfile(each).read() for each in again if each.name.startswith("blobs/")]
-        assert any(kind.encode() in content for content in manifests)
+        assert kind.encode() in saved.read_bytes()
         bento("rm", name)
         bento("rmi", identifier)
     assert_clean(bento)

@@ -63,8 +63,11 @@ def test_command_that_cannot_be_run_behind_init(bento: BentoCli, command: str, c
 def test_command_not_found_at_start_keeps_the_created_container(bento: BentoCli) -> None:
     bento("create", "--name", "w", "host", "/no/such")
     before = bento.inspect("w")
-    refused(bento, "start", "w", code=127, says=("/no/such",))
-    assert bento.inspect("w") == before
+    line = refused(bento, "start", "w", code=127, says=("/no/such",))
+    after = bento.inspect("w")
+    assert after["State"].pop("Error") == line.removeprefix("bento: ")
+    assert after["State"].pop("ExitCode") == 127
+    assert before | {"State": before["State"] | after["State"]} == before == after | {"State": before["State"]}
     assert bento("doctor").returncode == 0
     bento("rm", "w")
     assert_clean(bento)

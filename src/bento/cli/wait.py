@@ -20,5 +20,5 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _wait(engine: Engine, ref: str) -> str:
-    ended = engine.wait(ref).exit
-    return str(-1 if ended and ended.code is None else ended.code if ended else 0)
+    code = engine.wait(ref).exit_code
+    return str(-1 if code is None else code)

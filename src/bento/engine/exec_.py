@@ -7,9 +7,7 @@ kill: so whoever gets in is seen, told and ended by that stop, and nobody gets i
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -20,6 +18,7 @@ from bento.engine import exec_sessions, reconcile
 from bento.engine.create import check_variable
 from bento.engine.exec_sessions import door_is_open
 from bento.engine.report import exit_code_from
+from bento.engine.rooted import root_of
 from bento.errors import BentoError, InternalError, RuntimeFailed, UsageError, WrongState
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Run, Status
@@ -178,8 +177,10 @@ def _launch(
     path = exec_sessions.directory(parts, session)
     bundle = parts.storage.bundle(container.id)
     spec_path = path / "process.json"
-    with _root(parts, container, run) as root:
+    with root_of(parts, container.id, run) as root:
         runtime.write_process(container, options, bundle=bundle, root=root, path=spec_path)
+        if root is not None:
+            runtime.check_program(spec_path, root=root)
     # As for the container itself (start): so that the process is in the container's cgroup2, too.
     needs_cgroup2 = container.spec.system and not runtime.sees_cgroup2
     lodging = parts.processes.lodge(container.id, needs_cgroup2=needs_cgroup2)
@@ -209,26 +210,3 @@ def _launch(
             lodging.close()
         with suppress(OSError):  # it holds the environment; nobody reads it any more
             spec_path.unlink()
-
-
-@contextmanager
-def _root(parts: Parts, container: Container, run: Run) -> Iterator[Path | None]:
-    """Give the container's root filesystem as its processes see it, to look up a user; None when it has just ended.
-
-    Where the host does not see them it is what the monitor has mounted for it.
-    """
-    holder = run.init if run.shows_processes else run.monitor
-    below = "" if run.shows_processes else str(parts.storage.bundle(container.id) / "rootfs")
-    try:
-        fd = os.open(f"/proc/{holder.pid if holder else 0}/root{below}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        yield None
-        return
-    try:
-        # Opened first, checked then: a number that is somebody else's by now is noticed (rule S3).
-        check = parts.processes.open(holder) if holder else None
-        if check is not None:
-            os.close(check)
-        yield Path(f"/proc/{os.getpid()}/fd/{fd}") if check is not None else None
-    finally:
-        os.close(fd)

@@ -200,7 +200,7 @@ def _network_settings(container: Container) -> dict[str, Any]:
 def _state(container: Container) -> dict[str, Any]:
     status, run, ended = container.status, container.run, container.exit
     is_live = status.is_live and run is not None and run.init is not None
-    code = ended.code if ended else 0
+    failure, code = container.start_failure, container.exit_code
     return {
         "Status": status.value,
         "Running": status in (Status.RUNNING, Status.PAUSED, Status.STOPPING),
@@ -210,7 +210,7 @@ def _state(container: Container) -> dict[str, Any]:
         "Dead": False,
         "Pid": run.init.pid if is_live and run and run.init else 0,
         "ExitCode": _UNKNOWN_CODE if code is None else code,
-        "Error": ended.note if ended else "",
+        "Error": failure.message if failure else ended.note if ended else "",
         "StartedAt": rfc3339(run.started_unix_ns if run else 0),
         "FinishedAt": rfc3339(ended.finished_unix_ns if ended else 0),
     }

@@ -22,9 +22,10 @@ from bento.engine.holding import refuse_if_held
 from bento.engine.logs import make_room
 from bento.engine.order import required_first
 from bento.engine.parts import LOCK_TIMEOUT_S
+from bento.engine.rooted import root_of
 from bento.errors import BentoError, RuntimeFailed, WrongState
 from bento.kernel.tree import remove_tree
-from bento.model.container import Container, Run, Status
+from bento.model.container import Container, Run, StartFailure, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,8 +67,8 @@ def start(parts: Parts, container_id: str, *, attach: bool = False, only_if: Sta
         container = parts.store.modify(container_id, lambda c: _starting(c, run, is_restart=only_if is not None))
         try:
             started = _launch(parts, container, run, runtime, attach=attach)
-        except BaseException:
-            _undo(parts, before, runtime)
+        except BaseException as error:
+            _undo(parts, before, runtime, error)
             raise
     if not attach:
         leave(parts, container_id)
@@ -125,6 +126,7 @@ def _starting(container: Container, run: Run, *, is_restart: bool) -> Container:
         status=Status.STARTING,
         run=run,
         exit=None,
+        start_failure=None,
         stop_asked=False,
         shut_down=False,
         intent=None,
@@ -154,6 +156,9 @@ def _launch(parts: Parts, container: Container, run: Run, runtime: RuntimeDriver
     parts.store.modify(container.id, lambda c: replace(c, run=run, notes=(*c.spec.notes, *notes)))
     if run.connection is not None:
         parts.network.connect(container.id, run.connection, init.pid)
+    with root_of(parts, container.id, run) as root:
+        if root is not None:
+            runtime.check_program(parts.storage.bundle(container.id) / "config.json", root=root)
     output_fd = parts.monitor.attach(parts.run_dir(container.id)) if attach else None
     try:
         runtime.start(container.id)
@@ -227,8 +232,9 @@ def _create_inside(
     return parts.monitor.launch(launch), notes
 
 
-def _undo(parts: Parts, before: Container, runtime: RuntimeDriver) -> None:
+def _undo(parts: Parts, before: Container, runtime: RuntimeDriver, reason: BaseException) -> None:
     """End what a failed start has left, and put the record back. Keeps the error that is on its way."""
+    failure = StartFailure(code=reason.exit_code, message=str(reason)) if isinstance(reason, BentoError) else None
     init_pid, monitor_pid = parts.monitor.pids(parts.run_dir(before.id))
     for pid in (init_pid, monitor_pid):
         _end(parts, pid, before.id)
@@ -237,10 +243,10 @@ def _undo(parts: Parts, before: Container, runtime: RuntimeDriver) -> None:
     with suppress(BentoError):
         networking.release(parts, parts.store.get(before.id))
     remove_tree(parts.run_dir(before.id))
-    parts.store.modify(before.id, lambda c: _as_before(c, before))
+    parts.store.modify(before.id, lambda c: _as_before(c, before, failure))
 
 
-def _as_before(container: Container, before: Container) -> Container:
+def _as_before(container: Container, before: Container, failure: StartFailure | None) -> Container:
     """Put the run back, not what others have changed meanwhile, such as the name."""
     return replace(
         container,
@@ -250,6 +256,7 @@ def _as_before(container: Container, before: Container) -> Container:
         stop_asked=before.stop_asked,
         intent=before.intent,
         notes=before.notes,
+        start_failure=failure,
     )
 
 

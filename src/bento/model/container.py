@@ -180,6 +180,13 @@ class Exit(Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class StartFailure(Struct, frozen=True, kw_only=True):
+    """Why the last start came to nothing. ``code``: what a shell would have exited with."""
+
+    code: int
+    message: str
+
+
 class Container(Struct, frozen=True, kw_only=True):
     """The whole record."""
 
@@ -190,6 +197,7 @@ class Container(Struct, frozen=True, kw_only=True):
     status: Status = Status.CREATED
     run: Run | None = None  # the current run, or the last one
     exit: Exit | None = None
+    start_failure: StartFailure | None = None  # None: the last start did not fail
     restarts: int = 0  # by its policy, since somebody last started it
     restart_boot_s: float | None = None  # when it is due, CLOCK_BOOTTIME
     restart_streak: int = 0  # of them, those after runs too short to be taken for recovered
@@ -198,3 +206,10 @@ class Container(Struct, frozen=True, kw_only=True):
     intent: StopIntent | None = None  # the stop under way
     report: StopReport | None = None  # the last stop's
     notes: tuple[str, ...] = ()  # what was clamped or left out, and why
+
+    @property
+    def exit_code(self) -> int | None:
+        """What the last run, or a start that failed since, has ended with; 0 before any, None when nobody saw it."""
+        if self.start_failure is not None:
+            return self.start_failure.code
+        return self.exit.code if self.exit is not None else 0

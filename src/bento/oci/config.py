@@ -26,6 +26,8 @@ It keeps its name: a stop knows it by that for one that passes signals on, and l
 INIT_PATH_ON_ROOT: Final = "/.bento/catatonit"
 """The same when the user mounts something on /dev: a file made there would stay behind on the host."""
 
+INIT_PATHS: Final = (INIT_PATH, INIT_PATH_ON_ROOT)
+
 UNCONFINED: Final = "unconfined"
 """The seccomp profile that is none."""
 

@@ -44,7 +44,15 @@ class RuntimeDriver(Protocol):
 
         Call it after ``enter``, in the same mount namespace. ``masked`` are the engine's own directories, hidden from
         containers that see the host's files. Raises UsageError for an unknown user or a missing mount source,
-        CommandNotFound and CommandNotExecutable where an init in front would hide it, MissingTool, StorageUnusable.
+        MissingTool, StorageUnusable.
+        """
+
+    def check_program(self, document: Path, *, root: Path) -> None:
+        """Raise CommandNotFound or CommandNotExecutable for a program that the kernel would refuse for sure.
+
+        ``document``: the config.json of a container that was created, or what ``write_process`` wrote. ``root``: its
+        root filesystem, as its processes see it where the host sees those, else without what the runtime mounts in it.
+        The runtime itself would say so on the program's own stderr, with its exit status.
         """
 
     def monitor_arguments(self) -> list[str]:

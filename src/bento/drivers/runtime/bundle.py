@@ -10,7 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from bento import command
-from bento.errors import CommandNotExecutable, CommandNotFound, KernelError, StorageUnusable, UsageError
+from bento.drivers.runtime import executable
+from bento.errors import KernelError, StorageUnusable, UsageError
 from bento.kernel import cgroup, mount, mountinfo, rootfs
 from bento.model.container import Container, ContainerSpec, Device
 from bento.model.exec import ExecOptions
@@ -40,14 +41,11 @@ def write(
 
     Raises:
         UsageError: unknown user, a mount source that is not there, or one that nothing can be mounted below later.
-        CommandNotFound, CommandNotExecutable: with ``--init``, which hides it from the runtime.
         MissingTool: no seccomp profile, or no init for ``--init``.
         StorageUnusable: the files cannot be written.
     """
     spec = container.spec
     _check_sources(spec)
-    if spec.init:
-        _check_command(spec, root)
     wanted = limits.merge(spec.ulimits)
     clamped = limits.clamp(wanted, limits.allowance(limit.name for limit in wanted))
     own = capabilities.own()
@@ -96,10 +94,7 @@ def write_process(container: Container, extra: ExecOptions, *, bundle: Path, roo
 
     See ``RuntimeDriver.write_process``.
     """
-    try:
-        document = msgspec.json.decode((bundle / "config.json").read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
-        raise StorageUnusable(f"cannot read {bundle / 'config.json'}", hint="start the container again") from error
+    document = _read(bundle / "config.json")
     accounts = None if root is None else _accounts(root)  # also where no user was named: runc reads them inside
     user = None
     if extra.user is not None:
@@ -107,6 +102,31 @@ def write_process(container: Container, extra: ExecOptions, *, bundle: Path, roo
             raise UsageError(f"cannot look up user {extra.user!r}: the container's files cannot be seen")
         user = _user(extra.user, accounts, container.spec.sandbox.group_add)
     _write(path, _encode(config.exec_process(container.spec, document["process"], extra, user)), 0o600)
+
+
+def check_program(document: Path, root: Path, *, sees_mounts: bool) -> None:
+    """See ``RuntimeDriver.check_program``. ``sees_mounts``: ``root`` has what the runtime has mounted in it."""
+    said = _read(document)
+    process = said.get("process", said)
+    words, variables = process["args"], dict(entry.partition("=")[::2] for entry in process["env"])
+    has_init = words[0] in config.INIT_PATHS
+    if not has_init and not sees_mounts:
+        return  # such a runtime loads programs itself, and says what is wrong
+    executable.check(
+        words[2] if has_init else words[0],
+        workdir=process["cwd"],
+        path=variables.get("PATH", ""),
+        root=root,
+        says_absent=has_init,
+        hidden=() if sees_mounts else [mount["destination"] for mount in said["mounts"]],
+    )
+
+
+def _read(document: Path) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(document.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError) as error:
+        raise StorageUnusable(f"cannot read {document}", hint="start the container again") from error
 
 
 def _check_sources(spec: ContainerSpec) -> None:
@@ -118,31 +138,6 @@ def _check_sources(spec: ContainerSpec) -> None:
                 f"{asked.source} is on a mount that is private on the host: of later ones nobody is told",
                 hint="mount --make-shared it, or leave rslave out",
             )
-
-
-def _check_command(spec: ContainerSpec, root: Path) -> None:
-    """Refuse what the init in front could not execute: it would exit 1 with a message of its own.
-
-    Without an init the runtime tells. A command on one of the user's mounts cannot be seen yet and is let through.
-    """
-    name = spec.argv[0]
-    if "/" in name:
-        candidates = [os.path.join(spec.workdir or "/", name)]
-    else:
-        path = next((entry[5:] for entry in reversed(spec.env) if entry.startswith("PATH=")), defaults.PATH)
-        candidates = [f"{directory or '.'}/{name}" for directory in path.split(":")]
-    is_seen = False
-    for candidate in candidates:
-        below = f"{os.path.normpath(candidate)}/"
-        if any(below.startswith(f"{asked.destination.rstrip('/')}/") for asked in spec.mounts):
-            return
-        mode = _mode(root, candidate)
-        if mode is not None and stat.S_ISREG(mode) and mode & 0o111:
-            return
-        is_seen = is_seen or mode is not None
-    if is_seen:
-        raise CommandNotExecutable(f"cannot execute {name}: permission denied", hint="a directory, or no x bit?")
-    raise CommandNotFound(f"command not found: {name}", hint="check the name, and the image's PATH")
 
 
 def _mode(root: Path, path: str) -> int | None:

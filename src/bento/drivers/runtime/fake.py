@@ -51,6 +51,9 @@ class FakeRuntime:
         (bundle / "config.json").write_text("{}")
         return self.notes
 
+    def check_program(self, document: Path, *, root: Path) -> None:
+        """Everything can be executed."""
+
     def monitor_arguments(self) -> list[str]:
         """Return what a real one would."""
         return ["--root", "/nonexistent"]

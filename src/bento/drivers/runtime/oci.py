@@ -83,6 +83,10 @@ class OciRuntime:
             knows_rro=self.shows_processes,  # runsc has it not; what is virtual serves its files by other means
         )
 
+    def check_program(self, document: Path, *, root: Path) -> None:
+        """See ``RuntimeDriver.check_program``."""
+        bundles.check_program(document, root, sees_mounts=self.shows_processes)
+
     def monitor_arguments(self) -> list[str]:
         """See ``RuntimeDriver.monitor_arguments``."""
         return ["--root", str(self._state_root), *self._arguments]
