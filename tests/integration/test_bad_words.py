@@ -112,7 +112,7 @@ OTHERS_OF_CREATE = {
 COMBINED: dict[str, tuple[tuple[str, ...], ...]] = {
     "stop": (
         (), ("--extend", "w"), ("--force", "-t", "3", "w"), ("--all", "w"), ("--filter", "name=w", "w"),
-        ("--no-such", "w"), ("-t",),
+        ("--no-such", "w"), ("--no-such=a b", "w"), ("-t",),
         ("--stop-method", "exec", "w"), ("--stop-method", "signal", "--stop-method", "nope", "w"),
         ("--filter", "name=w", "--stop-method", "exec"),
     ),
@@ -126,6 +126,7 @@ COMBINED: dict[str, tuple[tuple[str, ...], ...]] = {
     "create": (
         (), ("--rm", "--restart", "always", "host"), ("--system", "--init", "host"),
         ("--stop-method", "exec", "host"), ("-i", "host", "true"), ("-it", "host", "true"), ("--tty", "host", "true"),
+        ("--no-such=a b", "host"), ("-x y", "host"),
     ),
 }  # fmt: skip
 """What goes wrong together, or is left out."""

@@ -95,6 +95,12 @@ def test_tmpfs_is_empty_writable_and_sized(bento: BentoCli) -> None:
     assert lines[1].split() == ["1024", "tmpfs"]
 
 
+def test_tmpfs_is_exec_when_that_is_asked_for(bento: BentoCli) -> None:
+    script = "cp /bin/true /t && /t/true"
+    assert bento("run", "--rm", "--tmpfs", "/t:exec", "host", "sh", "-c", script).returncode == 0
+    assert bento("run", "--rm", "--tmpfs", "/t", "host", "sh", "-c", script, check=False).returncode == 126
+
+
 @ONE_RUNTIME
 def test_workdir_is_entered_and_made_when_missing(bento: BentoCli) -> None:
     assert out(bento, "-w", "/usr/lib", "host", "pwd") == "/usr/lib\n"

@@ -21,6 +21,8 @@ RECORD: dict[str, Any] = {
     "Label": lambda key: LABELS.get(key, ""),
     "State": {"Pid": 7, "Running": True, "Error": "", "Health": None, "Load": 1.5},
     "Args": ["-c", "sleep 1"],
+    "Mounts": [{"Type": "bind", "RW": True}],
+    "Devices": [{"Path": "/dev/a"}, {"Path": "/dev/b", "Rights": "rw", "Count": 2, "More": {"a": 1}}],
     "Config": {"Labels": LABELS, "Cmd": None},
     "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "9/udp": []},
 }
@@ -47,6 +49,9 @@ def one(text: str) -> str:
         ('{{(index (index .Ports "80/tcp") 0).HostPort}}', "8080"),
         ('{{range $p, $b := .Ports}}{{$p}}={{range $b}}{{.HostPort}}{{else}}-{{end}} {{end}}', "80/tcp=8080 9/udp=- "),
         ("{{range $i, $a := .Args}}{{if $i}},{{end}}{{$a}}{{end}}", "-c,sleep 1"),
+        ("{{range .Mounts}}[{{.Name}}{{.Driver}}{{.name}}]{{.Type}}{{end}}", "[]bind"),
+        ("{{(index .Mounts 0).Name}}{{json .Mounts}}", '[{"Type":"bind","RW":true}]'),
+        ("{{range .Devices}}{{.Path}} {{.Rights}} {{.Count}}|{{end}}", "/dev/a  0|/dev/b rw 2|"),
         ("{{range .Args}}{{println .}}{{end}}", "-c\nsleep 1\n"),
         ("{{range .Args}}{{$.Names}}{{end}}", "webweb"),
         ("{{with .State}}{{.Pid}}{{end}}{{with .State.Error}}x{{else}}none{{end}}", "7none"),

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn, Protocol, TextIO
+from typing import Any, NoReturn, Protocol, TextIO
 
 from bento import __version__, config_load, log
 from bento.cli.context import Context
@@ -129,6 +129,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """See argparse."""
         raise UsageError(f"{self.prog.removeprefix('bento ')}: {message}", hint=f"see {self.prog} --help")
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """See argparse, which takes a word with a blank in it for no option, whatever it begins with.
+
+        No image, container or file to be named here begins with a dash, but behind ``--``.
+        """
+        if not action.option_strings and action.nargs != argparse.REMAINDER and "--" not in arg_strings:
+            for word in arg_strings:
+                if word.startswith("-") and " " in word:
+                    self.error(f"unrecognized arguments: {word}")
+        return super()._get_values(action, arg_strings)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

@@ -41,6 +41,8 @@ PROPAGATIONS: Final = frozenset(
 )
 SLAVES: Final = frozenset({"slave", "rslave"})
 _TMPFS_OPTIONS: Final = ("noexec", "nosuid", "nodev", "mode=1777")
+_OPPOSITES: Final = {"exec": "noexec", "suid": "nosuid", "dev": "nodev", "rw": "ro"}
+"""Of two that contradict each other runc takes the last one, crun both: it is to get one."""
 _MASK_OPTIONS: Final = ("nosuid", "noexec", "nodev", "ro", "mode=700", "size=4k")
 _OPEN_TREE_KERNEL: Final = (5, 12)  # mount_setattr(2), which "rro" needs
 
@@ -368,7 +370,8 @@ def _mounts(
 
 def _asked(mount: Mount, *, is_rro: bool, has_devices: bool) -> dict[str, Any]:
     if mount.kind == "tmpfs":
-        return _tmpfs(mount.destination, (*_TMPFS_OPTIONS, *(("ro",) if mount.read_only else ()), *mount.options))
+        options = [*_TMPFS_OPTIONS, *(("ro",) if mount.read_only else ()), *mount.options]
+        return _tmpfs(mount.destination, _without_contradiction(options))
     options = [*(() if "bind" in mount.options else ("rbind",)), *mount.options, *(() if has_devices else ("nodev",))]
     if PROPAGATIONS.isdisjoint(mount.options):
         # With "rprivate" crun takes the bind itself for recursive.
@@ -384,6 +387,16 @@ def _bind(source: str, destination: str, *options: str) -> dict[str, Any]:
 
 def _tmpfs(destination: str, options: Iterable[str]) -> dict[str, Any]:
     return {"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": list(options)}
+
+
+def _without_contradiction(options: Sequence[str]) -> list[str]:
+    """Drop each option that a later one takes back, or gives another value."""
+    last = {_topic(option): option for option in options}
+    return [option for option in dict.fromkeys(options) if last[_topic(option)] == option]
+
+
+def _topic(option: str) -> str:
+    return _OPPOSITES.get(option, option).partition("=")[0]
 
 
 def _is_below(path: str, parent: str) -> bool:

@@ -99,6 +99,17 @@ def test_none_at_all_says_what_to_install(bin_dir: Path, tmp_path: Path) -> None
         detect.choose("", tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"), [("runsc", "runsc"), ("nosuch", "--runtime takes"), ("youki", "--runtime takes")]
+)
+def test_only_a_package_that_there_is_is_named(bin_dir: Path, tmp_path: Path, name: str, hint: str) -> None:
+    with pytest.raises(MissingTool) as raised:
+        detect.choose(name, tmp_path / "run")
+    assert name in raised.value.message
+    assert hint in raised.value.hint
+    assert ("apt" in raised.value.hint) == (name == "runsc")
+
+
 def test_too_old_names_version_and_package(tmp_path: Path) -> None:
     binary = program(tmp_path / "crun", CRUN.format(version="0.17"))
 

@@ -194,13 +194,21 @@ def test_a_propagation_asked_for_replaces_ours() -> None:
     assert mount["options"] == ["rbind", "rslave"]
 
 
-def test_tmpfs_options_come_after_the_safe_ones() -> None:
-    mounts = (Mount(kind="tmpfs", destination="/t", options=("exec", "size=1m")),)
-
-    mount = mount_at(build(container(mounts=mounts)), "/t")
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        (("size=1m",), ["noexec", "nosuid", "nodev", "mode=1777", "size=1m"]),
+        (("exec", "size=1m"), ["nosuid", "nodev", "mode=1777", "exec", "size=1m"]),
+        (("suid", "dev", "mode=700", "ro"), ["noexec", "suid", "dev", "mode=700", "ro"]),
+        (("exec", "noexec", "size=1m", "size=2m"), ["noexec", "nosuid", "nodev", "mode=1777", "size=2m"]),
+    ],
+)
+def test_tmpfs_options_replace_the_safe_ones(given: tuple[str, ...], options: list[str]) -> None:
+    """crun takes noexec where it is given both; runc the last one."""
+    mount = mount_at(build(container(mounts=(Mount(kind="tmpfs", destination="/t", options=given),))), "/t")
 
     assert mount is not None
-    assert mount["options"] == ["noexec", "nosuid", "nodev", "mode=1777", "exec", "size=1m"]
+    assert mount["options"] == options
 
 
 def test_shallow_mounts_come_first_and_the_users_replace_ours() -> None:

@@ -17,6 +17,9 @@ MAPS: Final = frozenset((
 ))  # fmt: skip
 """Fields that hold maps, whose keys somebody has chosen, and not records, whose fields are ours."""
 
+_ZEROS: Final = {"Mounts": {"Name": "", "Driver": ""}}
+"""Fields of a list's records that none of them may have, with their zero values."""
+
 
 def evaluate(nodes: Sequence[Node], record: Any, *, is_header: bool = False) -> str:
     """Return what a template makes of a record. ``is_header``: of the headers of a table. Raises UsageError."""
@@ -189,12 +192,15 @@ def _field(value: Any, name: str) -> Any:
         )
     found = value.get(name)
     if name not in value and not isinstance(value, words.Map):
-        alike = [key for key in value if key.lower() == name.lower()]
+        known = {**value.zeros, **value} if isinstance(value, words.Element) else value
+        alike = [key for key in known if key.lower() == name.lower()]
         if len(alike) != 1:
             raise UsageError(
-                f"bad template: there is no field {quoted(name)}", hint=f"there are {', '.join(sorted(value))}"
+                f"bad template: there is no field {quoted(name)}", hint=f"there are {', '.join(sorted(known))}"
             )
-        name, found = alike[0], value[alike[0]]
+        name, found = alike[0], known[alike[0]]
+    if isinstance(found, list | tuple):
+        return words.elements(found, _ZEROS.get(name, {}))
     return words.Map(found) if name in MAPS and isinstance(found, dict) else found
 
 

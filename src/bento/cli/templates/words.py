@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +19,27 @@ _EXPONENT_FROM: Final = 6
 
 class Map(dict[str, Any]):
     """A mapping whose keys are data, such as labels: what is not there is no mistake of the template."""
+
+
+class Element(dict[str, Any]):
+    """A record in a list: fields that it lacks and others of its kind have are zero values, as in Go."""
+
+    def __init__(self, fields: Mapping[str, Any], zeros: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self.zeros = zeros
+
+
+def elements(values: Sequence[Any], zeros: Mapping[str, Any]) -> Sequence[Any]:
+    """Return a list whose records know which fields they have in common. ``zeros``: of those that none may have."""
+    common = dict(zeros)
+    for value in values:
+        if isinstance(value, dict) and not isinstance(value, Map):
+            common |= {name: _zero(field) for name, field in value.items() if name not in common}
+    return [Element(value, common) if type(value) is dict else value for value in values]
+
+
+def _zero(value: Any) -> Any:
+    return type(value)() if isinstance(value, str | int | float) else None
 
 
 def go_text(value: Any, *, is_inner: bool = False) -> str:

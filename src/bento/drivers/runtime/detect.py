@@ -18,7 +18,9 @@ from bento.kernel import cgroup
 from bento.oci import limits
 
 PREFERRED: Final = ("crun", "runc")
-"""Tried in this order when nobody says which; each is also its Debian package."""
+"""Tried in this order when nobody says which."""
+_PACKAGED: Final = frozenset({*PREFERRED, "runsc"})
+"""Those that Debian has, each in a package of its name."""
 
 _OLDEST: Final = {"crun": (1, 0), "runc": (1, 0)}
 _VIRTUAL: Final[dict[str, tuple[str, ...]]] = {
@@ -29,6 +31,7 @@ _VIRTUAL: Final[dict[str, tuple[str, ...]]] = {
 }
 """Runtimes whose processes the host does not see, with the arguments they get where none are configured."""
 _KNOWN: Final = frozenset({*PREFERRED, *_VIRTUAL, "youki"})
+_TAKES: Final = "--runtime takes the name or the path of an OCI runtime, such as crun or runc"
 _CACHE: Final = "runtime-probe.json"
 _PROBE_TIMEOUT_S: Final = 10.0
 
@@ -83,10 +86,15 @@ def _filters_devices(name: str) -> bool:
 
 def _locate(name_or_path: str) -> Path:
     if "/" not in name_or_path:
-        return command.find_program(name_or_path, package=name_or_path)
+        try:
+            return command.find_program(name_or_path, package=name_or_path)
+        except MissingTool:
+            if name_or_path in _PACKAGED:
+                raise
+            raise MissingTool(f"there is no runtime {name_or_path!r} on PATH", hint=_TAKES) from None
     path = Path(os.path.abspath(name_or_path))
     if not path.is_file() or not os.access(path, os.X_OK):
-        raise MissingTool(f"no runtime at {path}", hint="--runtime takes a name or the path of an executable")
+        raise MissingTool(f"no runtime at {path}", hint=_TAKES)
     return path
 
 
