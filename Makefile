@@ -85,17 +85,13 @@ demo: setup ## Run a server in a container, stop it gracefully, look at the repo
 test: setup-test ## Every test (as root); T=path or T='-k words' for some
 	@$(if $(T),$(BIN)/python -m pytest $(T),tools/test)
 
-.PHONY: test-again
-test-again: $(VENV)/.ready-test ## Those that failed in the last `make test`
-	@tools/test --last-failed
-
 .PHONY: unit
 unit: $(VENV)/.ready-test ## Tests that need no root: unit and property
 	@$(BIN)/python -m pytest $(wildcard tests/unit tests/property) $(T)
 
 .PHONY: fuzz
 fuzz: setup-test ## Hostile layers, documents, stacks against umoci, kills: N=2000 examples of each (as root)
-	@BENTO_FUZZ_EXAMPLES=$(or $(N),2000) $(BIN)/python -m pytest -o timeout=0 tests/contract/test_image_fuzz.py \
+	@BENTO_FUZZ_EXAMPLES=$(or $(N),2000) $(BIN)/python -m pytest -o timeout=0 -o faulthandler_timeout=0 tests/contract/test_image_fuzz.py \
 		tests/property/test_image_documents.py tests/integration/test_image_stacks.py tests/integration/test_image_kills.py
 
 .PHONY: differential

@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from zlib import crc32
 
 import pytest
 from hypothesis import settings
@@ -35,14 +34,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         reaper.run_under_reaper()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--shard", metavar="I/N", default="1/1", help="only every N-th test, from the I-th on")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    number, count = map(int, config.getoption("--shard").split("/"))
-    # By the name, not by the place: with --last-failed not all are collected, and each is to be where it was.
-    items[:] = [item for item in items if crc32(item.nodeid.encode()) % count == number - 1]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = item.path.relative_to(_HERE).parts[0]
         item.add_marker(getattr(pytest.mark, folder))
@@ -103,13 +95,11 @@ def leak_check(request: pytest.FixtureRequest) -> Iterator[leaks.LeakWatch | Non
     scratch = request.getfixturevalue("scratch")
     base = Path(tempfile.mkdtemp(prefix="t", dir=scratch))
     tmp_base = request.getfixturevalue("tmp_path_factory").getbasetemp()
-    watches = [leaks.LeakWatch(place, scratch) for place in (base, tmp_base)]
-    yield watches[0]
-    found = list(dict.fromkeys(line for watch in watches for line in watch.leaks()))
-    found += watches[0].files()
+    watch = leaks.LeakWatch(base, beside=tmp_base)
+    yield watch
+    found = watch.leaks() + watch.files()
     if found:
-        for watch in watches:
-            watch.sweep()
+        watch.sweep()
     leaks.remove_tree(base)
     if found and not request.node.get_closest_marker("no_leak_check"):
         pytest.fail("left behind:\n  " + "\n  ".join(found), pytrace=False)

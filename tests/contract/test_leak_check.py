@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from bento.drivers.network.bridge import BridgeNetwork
 
 from support import leaks, procs
+from support.netns import Netns
 
 ORPHAN = "import os, sys, time\nif os.fork(): os._exit(0)\nos.setsid(); os.close(1); time.sleep(60)"
 """Leaves a process of another session behind, as a monitor is."""
@@ -13,6 +21,22 @@ ORPHAN = "import os, sys, time\nif os.fork(): os._exit(0)\nos.setsid(); os.close
 
 def _leave_an_orphan(*prefix: str) -> None:
     subprocess.run([*prefix, "/usr/bin/python3", "-c", ORPHAN], check=True, timeout=10)
+
+
+@contextmanager
+def _orphans_are_of_others() -> Iterator[None]:
+    """As if this process were its own reaper: what it has left behind descends from another one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(procs, "reaper_pid", os.getpid)
+        yield
+
+
+def _make_cgroup() -> Path:
+    found = [entry.path for entry in os.scandir(leaks.CGROUP_ROOT)]
+    hierarchies = [path for path in found if os.path.exists(f"{path}/cgroup.procs")]
+    made = Path((hierarchies or [leaks.CGROUP_ROOT])[0], f"bento-{os.urandom(32).hex()}")
+    made.mkdir()
+    return made
 
 
 def test_orphan_of_another_session_is_seen_and_ended(leak_check):
@@ -33,14 +57,79 @@ def test_mount_in_a_foreign_namespace_is_seen_with_its_holder(leak_check):
     assert leak_check.leaks() == []
 
 
-def test_cgroup_is_seen_in_any_hierarchy_and_removed(leak_check):
-    found = [entry.path for entry in os.scandir(leaks.CGROUP_ROOT)]
-    hierarchies = [path for path in found if os.path.exists(f"{path}/cgroup.procs")]
-    made = f"{(hierarchies or [leaks.CGROUP_ROOT])[0]}/bento-{os.urandom(32).hex()}"
-    os.mkdir(made)
+def test_cgroup_is_seen_in_any_hierarchy_and_removed(leak_check, monkeypatch):
+    monkeypatch.setattr(leaks, "is_shared", lambda: False)
+    leak_check.before.is_shared = False
+    made = _make_cgroup()
     assert f"cgroup {made}" in leak_check.look()
     leak_check.sweep()
-    assert not os.path.exists(made)
+    assert not made.exists()
+
+
+def test_links_and_tables_of_an_engine_of_this_test_are_seen(leak_check, roots):
+    """A real bridge, in a network namespace that is the host's for it."""
+    host, inside = Netns(), Netns()
+    try:
+        driver = BridgeNetwork(roots.root, is_default=False)
+        identifier = os.urandom(32).hex()
+        host.inside(lambda: driver.connect(identifier, driver.choose(identifier, (), ()), inside.pid))
+        kinds = [line.split()[0] for line in host.inside(leak_check.network)]
+        assert kinds.count("link") == 2
+        assert "table" in kinds
+        host.inside(leak_check.sweep)
+        assert host.inside(leak_check.network) == []
+    finally:
+        host.close()
+        inside.close()
+
+
+def test_empty_cgroup_is_no_leak_where_other_engines_are_at_work(leak_check, tmp_path):
+    """What has made it, if not this test, has removed its record already, or its root is unknown."""
+    (tmp_path / "conmon").symlink_to("/usr/bin/sleep")
+    with subprocess.Popen([tmp_path / "conmon", "60"]) as other:
+        cgroup = _make_cgroup()
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(procs, "reaper_pid", lambda: -1)
+                patch.delenv("BENTO_TEST_TOP", raising=False)
+                assert leaks.is_shared()
+                assert leak_check.new_cgroups() == []
+        finally:
+            cgroup.rmdir()
+            other.kill()
+
+
+def test_what_others_do_meanwhile_is_no_leak(leak_check, tmp_path):
+    """Processes, cgroups, links, tables and mount namespaces of engines that have other roots, or of other kinds."""
+    point = tmp_path / "m"
+    point.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", point], check=True)
+    try:
+        # It gets a copy of the mount that no unmount on the host reaches.
+        _leave_an_orphan("unshare", "-m", "--propagation", "private")
+    finally:
+        subprocess.run(["umount", point], check=True)
+    assert any(line.startswith("mount ") for line in leak_check.look())
+    cgroup, host, inside = _make_cgroup(), Netns(), Netns()
+    try:
+        theirs = procs.with_word(ORPHAN)[0]
+        (cgroup / "cgroup.procs").write_text(str(theirs.pid))
+        driver = BridgeNetwork(tmp_path / "other", is_default=False)
+        identifier = os.urandom(32).hex()
+        host.inside(lambda: driver.connect(identifier, driver.choose(identifier, (), ()), inside.pid))
+        host("nft", "add", "table", "ip", "filter")
+        with _orphans_are_of_others():
+            # The processes that keep the two network namespaces have their parent here.
+            assert [line for line in host.inside(leak_check.look) if not line.startswith("process ")] == []
+            procs.kill(theirs)
+            procs.wait_until(lambda: not (cgroup / "cgroup.procs").read_text(), what="its end")
+            assert leak_check.new_cgroups() == []
+    finally:
+        host.close()
+        inside.close()
+        leak_check.sweep()
+        with suppress(FileNotFoundError):
+            cgroup.rmdir()
 
 
 def test_files_that_name_a_container_are_seen(leak_check, roots):

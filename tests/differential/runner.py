@@ -475,7 +475,7 @@ def main(words: Sequence[str] | None = None) -> int:
     session = Path(tempfile.mkdtemp(prefix="bt-", dir=scratch.writable_by_overlay()))
     base = session / "t0"
     base.mkdir()
-    watch = leaks.LeakWatch(base, session)
+    watch = leaks.LeakWatch(base)
     suite = Suite(base, plain=chosen.plain, stop_flags=chosen.stop_flag)
     watch.roots += suite.roots
     begun = time.monotonic()

@@ -385,15 +385,8 @@ def test_ten_starts_at_once_start_it_once(bento: BentoCli) -> None:
     found = bento.inspect("w")
     assert found["Run"] == 1
     root = str(bento.roots.run_root)
-    monitors = [p for p in procs.all_processes() if p.comm == "conmon" and root in procs_cmdline(p.pid)]
+    monitors = [p for p in procs.all_processes() if p.comm == "conmon" and root in procs.whole_cmdline(p.pid)]
     assert len(monitors) == 1, monitors
-
-
-def procs_cmdline(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-    except OSError:
-        return ""
 
 
 def test_ten_names_at_once_are_given_once(bento: BentoCli) -> None:

@@ -9,7 +9,6 @@ import select
 import shutil
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -47,10 +46,6 @@ while True:
 
 def wait_for(share: Share, name: str) -> None:
     procs.wait_until(lambda: (share.path / name).exists(), timeout_s=30.0, what=name)
-
-
-def living(word: str) -> list[procs.Process]:
-    return [one for one in procs.all_processes() if one.is_alive and word in procs.cmdline(one.pid).split()]
 
 
 def test_exec_passes_streams_status_and_settings(bento: BentoCli) -> None:
@@ -129,8 +124,8 @@ def test_exec_detached_is_listed_until_it_ends(bento: BentoCli) -> None:
     identifier = bento.run("--name", "w", "host", "sleep", "1000")
     session = bento("exec", "-d", "w", "sh", "-c", "head -c 1000000 /dev/zero; exec sleep 4321").stdout.strip()
     assert bento.inspect("w")["ExecIDs"] == [session]
-    procs.wait_until(lambda: living("4321"), what="the end of what it writes")
-    for process in living("4321"):
+    procs.wait_until(lambda: procs.with_word("4321"), what="the end of what it writes")
+    for process in procs.with_word("4321"):
         procs.kill(process)
     procs.wait_until(lambda: bento.inspect("w")["ExecIDs"] is None, what="the end of the session")
     assert os.listdir(bento.roots.run_root / "containers" / identifier / "exec") == []
@@ -140,20 +135,14 @@ def test_exec_detached_is_listed_until_it_ends(bento: BentoCli) -> None:
 def test_doctor_finds_what_a_killed_monitor_of_a_session_has_left(bento: BentoCli) -> None:
     bento.run("--name", "w", "host", "sleep", "1000")
     session = bento("exec", "-d", "w", "sleep", "4322").stdout.strip()
-    for process in [one for one in procs.all_processes() if one.is_alive and one.comm == "conmon"]:
-        if session in procs.cmdline(process.pid).split() or session in _words(process.pid):
+    for process in procs.with_word(session):
+        if process.comm == "conmon":
             procs.kill(process)
-    for process in living("4322"):
+    for process in procs.with_word("4322"):
         procs.kill(process)
     assert session in bento("doctor", check=False).stdout
     assert bento("doctor", "--fix").returncode == 0
     assert bento("doctor").stdout == "nothing is left over\n"
-
-
-def _words(pid: int) -> list[str]:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    return []
 
 
 @ONE_RUNTIME
@@ -219,10 +208,12 @@ def test_s16_a_session_at_work_beside_a_pid_1_that_does_not_receive_the_signal_i
     bento: BentoCli, share: Share
 ) -> None:
     bento.run("--name", "w", *share.flags, "host", "sleep", "1000")
-    dump = "touch /s/exec-ready; for i in 1 2 3 4 5 6 7; do sleep 0.2; echo $i >> /s/dump; done"
+    dump = "touch /s/exec-ready; until test -e /s/go; do sleep 0.05; done; "
+    dump += "for i in 1 2 3 4 5 6 7; do sleep 0.2; echo $i >> /s/dump; done"
     bento("exec", "-d", "w", "/bin/sh", "-c", dump)
     wait_for(share, "exec-ready")
     assert "exec session" in bento("explain", "--start-window", "0", "w").stdout
+    (share.path / "go").touch()
     report = stop_report(bento, "--start-window", "0", "-t", "60", "w")
     assert report["verdict"] == "default-action"
     assert len(share.lines("dump")) == 7
@@ -256,13 +247,13 @@ def test_s16_no_exec_once_the_kill_has_begun(bento: BentoCli) -> None:
 def test_s16_killing_the_command_line_leaves_nothing_after_the_stop(bento: BentoCli) -> None:
     identifier = bento.run("--name", "w", "host", "sleep", "1000")
     with bento.start("exec", "w", "sleep", "4323") as client:
-        procs.wait_until(lambda: [one for one in living("4323") if one.comm == "sleep"], what="the command")
+        procs.wait_until(lambda: [one for one in procs.with_word("4323") if one.comm == "sleep"], what="the command")
         client.kill()
         client.wait(10.0)
-    assert [one.comm for one in living("4323")] == ["sleep"]
+    assert [one.comm for one in procs.with_word("4323")] == ["sleep"]
     assert len(bento.inspect("w")["ExecIDs"]) == 1
     bento("stop", "--start-window", "0", "w")
-    assert not living("4323")
+    assert not procs.with_word("4323")
     assert_released(bento, identifier)
 
 
@@ -349,7 +340,7 @@ def test_s16_an_exec_that_races_with_a_kill_is_refused_or_gone(roots: Roots, run
         bento("stop", "-t", "0", "w")
         for other in others:
             assert other.wait(60.0) in (0, 125)
-    assert not living("4325")
+    assert not procs.with_word("4325")
     assert_released(bento, identifier)
     with Engine(root=roots.root, run_root=roots.run_root, runtime=runtime) as engine:
         with pytest.raises(WrongState):

@@ -23,22 +23,8 @@ from support.workload import (
 )
 
 
-def processes_with(word: str) -> list[procs.Process]:
-    """Living processes that have this very word among their arguments."""
-    found = []
-    for process in procs.all_processes():
-        try:
-            with open(f"/proc/{process.pid}/cmdline", "rb") as file:
-                words = file.read().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if process.is_alive and word in words:
-            found.append(process)
-    return found
-
-
 def assert_gone(word: str) -> None:
-    procs.wait_until(lambda: not processes_with(word), timeout_s=20.0, what=f"the end of everybody with {word}")
+    procs.wait_until(lambda: not procs.with_word(word), timeout_s=20.0, what=f"the end of everybody with {word}")
 
 
 def hooks(report: dict[str, Any]) -> list[tuple[str, str]]:

@@ -95,7 +95,8 @@ def test_s18_fork_bomb_within_a_pids_limit_is_killed_to_the_last_process(
 def test_s18_fork_bomb_on_cgroup2_is_killed_to_the_last_process(on_cgroup2: BentoCli, share: Share) -> None:
     """There is no pids controller in the view, so a user's limit has to bound it."""
     share.path.chmod(0o777)
-    identifier = run_script(on_cgroup2, share, BOMB, "-u", "54321", "--ulimit", f"nproc={LIMIT}")
+    user = str(20_000 + os.getpid() % 40_000)  # the limit counts what a user has on the whole machine
+    identifier = run_script(on_cgroup2, share, BOMB, "-u", user, "--ulimit", f"nproc={LIMIT}")
     procs.wait_until(lambda: len(members(on_cgroup2, "w")) >= LIMIT - 5, what="the bomb to go off")
     assert set(on_cgroup2.inspect("w")["Cgroups"]) == {""}
 

@@ -21,7 +21,7 @@ from support import inits, procs
 from support.cli import BentoCli
 from support.workload import ONE_RUNTIME, POLITE, PYTHON, Share, assert_released, stop_report, wait_for_status
 
-pytestmark = pytest.mark.timeout(900)  # the first test of a machine makes the root filesystems
+pytestmark = pytest.mark.timeout(500)  # the first test of a machine makes the root filesystems
 
 INITTAB = "::shutdown:/bin/sleep 0\n"
 REBOOTS_ONCE = "::once:/bin/sh -c '[ -e /booted ] || { touch /booted; sleep 0.3; reboot; }'\n"

@@ -1,7 +1,8 @@
 """What a test left behind on the machine, found without asking the code under test.
 
-Other programs, and other test runs, work on the same machine. A new thing therefore counts only when it can be laid
-at this test's door: it names the test's directory, descends from its processes, or stays after all of them are gone.
+Other engines, and other test runs, work on the same machine. A new thing therefore counts only when it can be laid
+at this test's door: it names the test's directory or one of its roots, or descends from its processes. An empty cgroup
+names nothing: it counts when no engine is at work that these tests have not started.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from zlib import crc32
 
 from support import procs
 
@@ -24,25 +28,27 @@ _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 _MADE_BY_TEST = re.compile(r"/bento-test-(\d+)-")  # the pid is that of its pytest
 
 
+_OF_ENGINES = ("conmon", "crun", "runc", "runsc", "containerd-shim", "bento")
+
+
 class Snapshot:
-    """The things a container engine could leave, now."""
+    """The things that do not name the test that has made them, now."""
 
     def __init__(self) -> None:
         self.processes = {process.key for process in procs.descendants()}
         self.cgroups = set(bento_cgroups())
-        self.links = set(os.listdir("/sys/class/net"))
-        self.netns_names = set(_listdir("/run/netns"))
-        self.rules = set(rules())
+        self.is_shared = is_shared()
 
 
 class LeakWatch:
     """Compares the machine before and after one test."""
 
-    def __init__(self, base: Path, session: Path | None = None) -> None:
-        self.base = base  # every path of this test begins with it
-        self.session = session or base.parent  # the directory that conftest's ``scratch`` has made
+    def __init__(self, base: Path, *, beside: Path | None = None) -> None:
+        self.base = base  # every path of this test begins with it, or with the one beside it
+        self.places = (base,) if beside is None else (base, beside)
         self.before = Snapshot()
         self.roots: list[Path] = []
+        self._of_others: set[str] = set()
 
     def leaks(self, *, settle_s: float = SETTLE_S) -> list[str]:
         """Return one line per leak. Waits for what is on its way out; returns as soon as all is clean."""
@@ -55,13 +61,17 @@ class LeakWatch:
 
     def look(self) -> list[str]:
         """Return what there is at this moment, files of known containers aside."""
+        ours = procs.descendants()
+        holders = [os.getpid(), *(process.pid for process in ours)]
         return [
-            *(f"process {process}" for process in self.new_processes()),
-            *(f"mount {line}" for line in mounts_naming(str(self.base))),
+            *(
+                f"process {process}"
+                for process in ours
+                if process.is_alive and process.key not in self.before.processes
+            ),
+            *(f"mount {line}" for line in mounts_naming(*map(str, self.places), holders=holders)),
             *(f"cgroup {path}" for path in self.new_cgroups()),
-            *(f"network link {name}" for name in sorted(set(os.listdir("/sys/class/net")) - self.before.links)),
-            *(f"network namespace {name}" for name in sorted(set(_listdir("/run/netns")) - self.before.netns_names)),
-            *(f"firewall {line}" for line in rules() if line not in self.before.rules),
+            *(f"network {name}" for name in self.network()),
             *device_damage(),
         ]
 
@@ -69,26 +79,35 @@ class LeakWatch:
         """Return what still names a container below the test's roots; asked after every container was removed."""
         return [f"file {path}" for root in self.roots for path in _named_after_containers(root)]
 
-    def new_processes(self) -> list[procs.Process]:
-        return [p for p in procs.descendants() if p.is_alive and p.key not in self.before.processes]
+    def network(self) -> list[str]:
+        """Return the links and the firewall's tables that are named after an engine of this test."""
+        marks = {engine_mark(root) for root in (*self.roots, *self.base.iterdir())}
+        names = [f"link {name}" for _, name in socket.if_nameindex()] + tables()
+        return sorted(name for name in names if any(mark in name for mark in marks))
 
     def new_cgroups(self) -> list[str]:
-        """Return Bento's cgroups that were not there before and are not another run's."""
-        ours = {process.pid for process in procs.descendants()}
-        new = [path for path in bento_cgroups() if path not in self.before.cgroups and _members(path) <= ours]
-        theirs = self._ids_of_others() if new else set()
+        """Return Bento's cgroups that were not there before and are not another's."""
+        new = {path: _members(path) for path in bento_cgroups() if path not in self.before.cgroups}
+        if not new:
+            return []
+        self._of_others |= self._ids_of_siblings()
+        for path, members in new.items():
+            is_of_another = any(procs.is_ours(pid) is False for pid in members)
+            if is_of_another or (not members and (self.before.is_shared or is_shared())):
+                self._of_others |= {path, *_CONTAINER_ID.findall(path)}  # also when these have gone
         return [
             path for path in new
-            if not theirs.intersection(_CONTAINER_ID.findall(path))
+            if not self._of_others.intersection([path, *_CONTAINER_ID.findall(path)])
             and _MADE_BY_TEST.findall(path) in ([], [str(os.getpid())])
         ]  # fmt: skip
 
-    def _ids_of_others(self) -> set[str]:
-        """The containers of test runs beside this one: an empty cgroup does not say whose it is."""
+    def _ids_of_siblings(self) -> set[str]:
+        """The containers of the test runs beside this one: an empty cgroup does not say whose it is."""
         found: set[str] = set()
-        for session in self.session.parent.glob("bt-*"):
-            for place in ("t*/*/containers/*", "t*/*/*/containers/*") if session != self.session else ():
-                found |= {path.name for path in session.glob(place)}
+        session = self.base.parent  # the directory that conftest's ``scratch`` has made
+        for other in session.parent.glob("bt-*"):
+            for place in ("t*/*/containers/*", "t*/*/*/containers/*") if other != session else ():
+                found |= {path.name for path in other.glob(place)}
         return found
 
     def sweep(self) -> None:
@@ -97,34 +116,49 @@ class LeakWatch:
         for path in cgroups:
             _thaw(path)
         for _ in range(20):
-            left = self.new_processes()
+            left = [p for p in procs.descendants() if p.is_alive and p.key not in self.before.processes]
             if not left:
                 break
             for process in left:
                 procs.kill(process)
         for path in cgroups:
             _remove_cgroup(path)
-        for point in sorted(_mount_points_below(self.base), reverse=True):
+        for point in sorted((point for place in self.places for point in _mount_points_below(place)), reverse=True):
             os.system(f"umount -l '{point}' 2>/dev/null")
+        for kind, name in (found.split(" ", 1) for found in self.network()):
+            words = ["ip", "link", "del", name] if kind == "link" else ["nft", "delete", "table", *name.split()]
+            subprocess.run(words, stderr=subprocess.DEVNULL, check=False)
 
 
-def mounts_naming(text: str) -> list[str]:
-    """Return the mountinfo lines of all mount namespaces that name a path, with a process that holds each."""
+def mounts_naming(*texts: str, holders: Iterable[int] | None = None) -> list[str]:
+    """Return the mountinfo lines that name one of these paths, each with a process that holds it.
+
+    Looked at are the mount namespaces of all processes, or of these: a namespace that others make meanwhile has a copy
+    of every mount that a test has made on the host, which is theirs.
+    """
     found = []
     seen: set[str] = set()
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
+    for pid in sorted(map(int, filter(str.isdigit, os.listdir("/proc")))) if holders is None else holders:
         with contextlib.suppress(OSError):
-            namespace = os.readlink(f"/proc/{name}/ns/mnt")
+            namespace = os.readlink(f"/proc/{pid}/ns/mnt")
             if namespace in seen:
                 continue
-            with open(f"/proc/{name}/mountinfo", encoding="utf-8", errors="replace") as file:
-                found += [
-                    f"{line.strip()} (held by {name} {procs.cmdline(int(name))})" for line in file if text in line
-                ]
+            with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="replace") as file:
+                lines = [line.strip() for line in file if any(text in line for text in texts)]
+            found += [f"{line} (held by {pid} {procs.cmdline(pid)})" for line in lines]
             seen.add(namespace)
     return found
+
+
+def is_shared() -> bool:
+    """Whether engines are at work here that neither this run of pytest nor one beside it (tools/test) has started."""
+    top = int(os.environ.get("BENTO_TEST_TOP", 0)) or None
+    return any(p.comm in _OF_ENGINES and procs.is_ours(p.pid, top) is False for p in procs.all_processes())
+
+
+def engine_mark(root: Path) -> str:
+    """Return what the names of an engine's links and tables have in common (tests/contract/test_leak_check.py)."""
+    return f"{crc32(os.fsencode(root)):08x}"[:6]
 
 
 def bento_cgroups() -> list[str]:
@@ -144,12 +178,11 @@ def bento_cgroups() -> list[str]:
     return found
 
 
-def rules() -> list[str]:
-    """Return the nftables tables of this namespace, iptables' included, and their chains."""
+def tables() -> list[str]:
+    """Return the nftables tables of this namespace as ``table FAMILY NAME``, iptables' included."""
     if shutil.which("nft") is None:
         return []
-    listed = subprocess.run(["nft", "list", "chains"], capture_output=True, text=True, check=False).stdout
-    return [line.strip() for line in listed.splitlines() if line.strip() != "}"]
+    return subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=False).stdout.splitlines()
 
 
 def _look_at_devices() -> dict[str, tuple[int, int, int]]:
@@ -220,10 +253,3 @@ def _mount_points_below(base: Path) -> list[str]:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
         points = [line.split()[4] for line in file]
     return [point for point in points if point.startswith(f"{base}/")]
-
-
-def _listdir(path: str) -> list[str]:
-    try:
-        return os.listdir(path)
-    except FileNotFoundError:
-        return []

@@ -47,9 +47,19 @@ def read(pid: int) -> Process | None:
 
 
 def cmdline(pid: int) -> str:
+    return whole_cmdline(pid).replace("\0", " ").strip()[:160]
+
+
+def whole_cmdline(pid: int) -> str:
+    """Return it with its NULs; empty for what has ended."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
-        return file.read().replace(b"\0", b" ").decode(errors="replace").strip()[:160]
+        return file.read().decode(errors="replace")
     return ""
+
+
+def with_word(word: str) -> list[Process]:
+    """Return the living processes of this test run that have this very word among their arguments."""
+    return [one for one in descendants() if one.is_alive and word in whole_cmdline(one.pid).split("\0")]
 
 
 def all_processes() -> list[Process]:
@@ -70,6 +80,16 @@ def descendants(of: int | None = None) -> list[Process]:
             if process.pid != os.getpid():
                 found.append(process)
     return found
+
+
+def is_ours(pid: int, top: int | None = None) -> bool | None:
+    """Whether a process descends from this one, or the reaper; None: it, or one above it, has ended meanwhile."""
+    while pid != (top or reaper_pid()):
+        process = read(pid)
+        if process is None:
+            return None if pid else False  # 0: of another PID namespace, or nothing is above
+        pid = process.ppid
+    return True
 
 
 def kill(process: Process, *, timeout_s: float = 5.0) -> None:

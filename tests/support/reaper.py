@@ -13,6 +13,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -39,7 +40,9 @@ def run_under_reaper() -> None:
     if child == 0:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         return
-    os._exit(_reap_until(child))
+    code = _reap_until(child)
+    _end_what_is_left()
+    os._exit(code)
 
 
 def _reap_until(child: int) -> int:
@@ -52,6 +55,20 @@ def _reap_until(child: int) -> int:
         if pid == child:
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
+
+
+def _end_what_is_left(*, within_s: float = 5.0) -> None:
+    """A run that was ended in the middle of a test leaves containers. Whose parent ends becomes a child of this."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+            children = file.read().split()
+        if not children:
+            return
+        for pid in map(int, children):  # they keep their pids until they are reaped here
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.01)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -190,7 +190,7 @@ def assert_nothing_held(bento: BentoCli, identifier: str) -> None:
 
     def mine() -> list[str]:
         """Their command lines, each read once: it is empty as soon as the process ends."""
-        lines = (_whole_cmdline(p.pid) for p in procs.all_processes() if p.is_alive)
+        lines = (procs.whole_cmdline(p.pid) for p in procs.all_processes() if p.is_alive)
         return [line for line in lines if identifier in line]
 
     # A helper that has recorded the end is about to end itself; everything else must be gone already.
@@ -235,16 +235,10 @@ def engine_processes(bento: BentoCli, verb: str) -> list[procs.Process]:
     root = str(bento.roots.root)
     found = []
     for process in procs.all_processes():
-        words = _whole_cmdline(process.pid).split("\0")
+        words = procs.whole_cmdline(process.pid).split("\0")
         if process.is_alive and root in words and verb in words:
             found.append(process)
     return found
-
-
-def _whole_cmdline(pid: int) -> str:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
-        return file.read().decode(errors="replace")
-    return ""
 
 
 def wait_for_status(bento: BentoCli, name: str, status: str, *, timeout_s: float = 40.0) -> dict[str, Any]:
