@@ -39,6 +39,7 @@ _EXTRA_DIRECTORIES: Final = (
 _RESET: Final = frozenset(range(1, 65)) - {signal.SIGKILL, signal.SIGSTOP, 32, 33}
 
 _REAP_LIMIT_S: Final = 5.0
+_DETACH_LIMIT_S: Final = 10.0  # for a shell that starts one program
 
 
 class _Own(Struct):
@@ -258,6 +259,15 @@ def run(
         raise
 
 
+def spawn_detached(argv: Sequence[str], *, pass_fds: tuple[int, ...] = ()) -> None:
+    """Start a program in a session of its own that outlives this process; nobody here waits for it.
+
+    The shell between is reaped here, the program by init. ``pass_fds`` and errors: see ``spawn``.
+    """
+    words = ("/bin/sh", "-c", '"$@" &', "sh", *argv)
+    spawn(words, capture=False, pass_fds=pass_fds, new_session=True).finish(_DETACH_LIMIT_S)
+
+
 def clean_environment() -> dict[str, str]:
     """Return the environment children get: nothing of the caller's but PATH and HOME."""
     return {
@@ -277,6 +287,15 @@ def find_program(name: str, *, package: str) -> Path:
         if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
             return Path(candidate)
     raise MissingTool(f"the program {name} is missing", hint=f"on Debian: apt-get install {package}")
+
+
+def above_standard(fd: int) -> int:
+    """Return the descriptor, moved out of the place of a standard stream that our own caller has closed."""
+    if fd > 2:
+        return fd
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return moved
 
 
 def replay_line(argv: Sequence[str]) -> str:
@@ -305,16 +324,7 @@ def _pipe() -> tuple[int, int]:
     """Return (read end, write end). The write end is above 2, lest a later dup2 onto 0-2 overwrite it."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
-    return reader, _above_standard(writer)
-
-
-def _above_standard(fd: int) -> int:
-    """Return the descriptor, moved out of the place of a standard stream that our own caller has closed."""
-    if fd > 2:
-        return fd
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-    os.close(fd)
-    return moved
+    return reader, above_standard(writer)
 
 
 def _standard(number: int, fd: int | None) -> tuple[object, ...]:

@@ -50,8 +50,6 @@ else:
     local = LazyModule("bento.drivers.volume.local")
     inotify, namespace = LazyModule("bento.kernel.inotify"), LazyModule("bento.kernel.namespace")
 
-_SPAWN_TIMEOUT_S = 10.0
-
 
 class Engine(EngineFacade):
     """An engine on this host. Two engines with different roots never touch each other.
@@ -158,9 +156,8 @@ class HostParts(Parts):
         return command.spawn(argv, env=command.clean_environment() | env, new_session=True)
 
     def spawn_detached(self, argv: tuple[str, ...]) -> None:
-        """See Parts. The shell between is reaped here, the helper by init."""
-        words = ["/bin/sh", "-c", '"$@" &', "sh", *argv]
-        command.spawn(words, capture=False, new_session=True).finish(_SPAWN_TIMEOUT_S)
+        """See Parts."""
+        command.spawn_detached(argv)
 
 
 _DRIVERS: dict[str, Callable[[HostParts], object]] = {

@@ -291,7 +291,7 @@ def test_a_dead_monitor_has_no_socket_to_attach_to(box: Boxes) -> None:
         assert pidfd.wait(it._fds[1], LIMIT_S)
 
         with pytest.raises(KernelError):
-            it.monitor.attach(it.run_dir)
+            it.monitor.attach(it.run_dir, it.bundle)
 
 
 def show_cgroup2_only() -> None:

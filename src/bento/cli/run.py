@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from bento.cli import create_options
 from bento.cli.context import Context, say
-from bento.cli.relay import relay
+from bento.cli.relay import Relay
 from bento.engine.start import Started
 from bento.errors import NotFound, RuntimeFailed, UsageError
 from bento.model.container import Container
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             cidfile.remove()
             raise
         if started is not None:
-            return _watch(engine, started)
+            return _Watch(engine, started).until_end()
     say(container.id)
     return 0
 
@@ -66,21 +66,39 @@ def _start(engine: Engine, container: Container) -> Started:
     return started
 
 
-def _watch(engine: Engine, started: Started) -> int:
-    """Pass the output on until the end; return the container's exit status.
+class _Watch:
+    """Passes the output of a container on, and attends to its end."""
 
-    Raises BrokenPipeError when nobody reads it any more: the container goes on as one that was started detached.
-    """
-    if started.output_fd is not None:
-        try:
-            relay(started.output_fd)
-        except BrokenPipeError:
-            engine.leave(started)
-            raise
-    ended = engine.wait_attached(started)
-    if ended.spec.auto_remove:
-        with suppress(NotFound):  # somebody else has removed it
-            engine.remove(ended.id)
-    if ended.exit is None or ended.exit.code is None:
-        raise RuntimeFailed(f"container {ended.name} has ended, and nobody saw how", hint="was its monitor killed?")
-    return ended.exit.code
+    def __init__(self, engine: Engine, started: Started) -> None:
+        self._engine, self._started = engine, started
+        self._ended: Container | None = None
+
+    def until_end(self) -> int:
+        """Pass the output on until its end; return the container's exit status.
+
+        Raises BrokenPipeError when nobody reads it any more: a container that runs goes on as one that was started
+        detached.
+        """
+        started = self._started
+        if started.output_fd is not None:
+            try:
+                Relay(started.output_fd, started.main_fd, self._attend_end).run()
+            except BrokenPipeError:
+                if self._ended is None:
+                    self._engine.leave(started)
+                    raise
+        ended = self._attend_end()
+        if ended.exit is None or ended.exit.code is None:
+            raise RuntimeFailed(f"container {ended.name} has ended, and nobody saw how", hint="was its monitor killed?")
+        return ended.exit.code
+
+    def _attend_end(self) -> Container:
+        """Wait until the container has ended, record it and do what is to follow, once."""
+        if self._ended is None:
+            self._ended = self._engine.wait_attached(self._started)
+            if self._ended.spec.auto_remove:
+                with suppress(NotFound):  # another process has removed it
+                    self._engine.remove(self._ended.id)
+            for passed_on in _PASSED_ON:  # there is nothing any more that they could be passed on to
+                signal.signal(passed_on, signal.SIG_DFL)
+        return self._ended

@@ -156,10 +156,11 @@ def _launch(parts: Parts, container: Container, run: Run, runtime: RuntimeDriver
     parts.store.modify(container.id, lambda c: replace(c, run=run, notes=(*c.spec.notes, *notes)))
     if run.connection is not None:
         parts.network.connect(container.id, run.connection, init.pid)
+    run_dir, bundle = parts.run_dir(container.id), parts.storage.bundle(container.id)
     with root_of(parts, container.id, run) as root:
         if root is not None:
-            runtime.check_program(parts.storage.bundle(container.id) / "config.json", root=root)
-    output_fd = parts.monitor.attach(parts.run_dir(container.id)) if attach else None
+            runtime.check_program(bundle / "config.json", root=root)
+    output_fd = parts.monitor.attach(run_dir, bundle) if attach else None
     try:
         runtime.start(container.id)
         started = parts.store.modify(container.id, lambda c: replace(c, status=Status.RUNNING))

@@ -44,6 +44,12 @@ def connect(directory: Path, name: str, *, wait: bool = True) -> int:
     return _made(directory, name, attach)
 
 
+def pair() -> tuple[int, int]:
+    """Return two connected descriptors."""
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _KIND, 0)
+    return ours.detach(), theirs.detach()
+
+
 def peer_pid(connection: int) -> int:
     """Return the process that listened when this descriptor was connected; 0: in a PID namespace not seen here."""
     sock = _socket.socket(fileno=connection)

@@ -208,7 +208,7 @@ def test_a_run_directory_that_is_not_there_tells_nothing(tmp_path: Path) -> None
 
 def test_attach_without_a_monitor_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(KernelError, match="attach"):
-        ConmonMonitor(Path("/x")).attach(tmp_path)
+        ConmonMonitor(Path("/x")).attach(tmp_path, tmp_path)
 
 
 def test_an_exec_that_is_over_at_once_takes_its_monitors_pid_file_along(tmp_path: Path, launch: Launch) -> None:

@@ -106,8 +106,12 @@ class MonitorDriver(Protocol):
     def exit_status(self, run_dir: Path, container_id: str) -> ExitStatus | None:
         """Return what the monitor wrote at the exit, or None when it has written nothing."""
 
-    def attach(self, run_dir: Path) -> int:
+    def attach(self, run_dir: Path, spool: Path) -> int:
         """Connect to the container's output; return a SOCK_SEQPACKET descriptor the caller closes.
 
         Each packet is one byte for the stream (2 stdout, 3 stderr) and the bytes. End of file: the monitor ended.
+        A caller that does not read holds up neither the container nor its monitor: a process between the two keeps what
+        was not read yet, in a file without a name in the directory ``spool`` when it is much. What goes beyond its
+        limits (1 GiB, or half of what the disk has left) is missing, the oldest first; a packet of stream 0 tells, in
+        digits, how many bytes are missing at this place.
         """

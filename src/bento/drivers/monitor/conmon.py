@@ -8,6 +8,7 @@ named by ``_OCI_SYNCPIPE``. At the exit it drains the output, writes ``exit/ID``
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,7 @@ PACKAGE: Final = "conmon"
 
 _PID_FILE: Final = "pidfile"
 _MONITOR_PID_FILE: Final = "conmon.pid"
+_BUFFER: Final = Path(__file__).with_name("buffer.py")
 
 
 class ConmonMonitor:
@@ -80,14 +82,25 @@ class ConmonMonitor:
         code = reports.number(run_dir / "exit" / container_id)
         return None if code is None else ExitStatus(code)
 
-    def attach(self, run_dir: Path) -> int:
+    def attach(self, run_dir: Path, spool: Path) -> int:
         """See ``MonitorDriver.attach``. Raises KernelError when there is no monitor."""
         try:
-            return packets.connect(run_dir, "attach")
+            source_fd = packets.connect(run_dir, "attach")
         except OSError as error:
             raise KernelError(
                 "connect", error.errno or 0, error.strerror or "", path=str(run_dir / "attach"), hint="is it running?"
             ) from error
+        source_fd, (ours, theirs) = command.above_standard(source_fd), map(command.above_standard, packets.pair())
+        try:
+            words = (sys.executable, "-I", "-S", str(_BUFFER), str(source_fd), str(theirs), str(spool))
+            command.spawn_detached(words, pass_fds=(source_fd, theirs))
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+            os.close(source_fd)
+        return ours
 
     def launch_exec(self, launch: ExecLaunch) -> ExecLaunched:
         """See ``MonitorDriver.launch_exec``."""

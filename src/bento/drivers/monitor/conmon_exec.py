@@ -11,7 +11,6 @@ Its protocol is that of a container's conmon, with a second line on the sync pip
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import time
@@ -121,15 +120,9 @@ class _Conmon:
 
     def _pipe(self) -> tuple[int, int]:
         """Return (read end, write end), both above 2: the numbers below become the child's streams."""
-        ends = []
-        for fd in os.pipe2(os.O_CLOEXEC):
-            if fd <= 2:  # our own caller has closed its standard streams
-                ends.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))
-                os.close(fd)
-            else:
-                ends.append(fd)
-        self._fds.update(ends)
-        return ends[0], ends[1]
+        reader, writer = map(command.above_standard, os.pipe2(os.O_CLOEXEC))
+        self._fds.update((reader, writer))
+        return reader, writer
 
     def _close(self, *fds: int) -> None:
         for fd in fds:

@@ -76,7 +76,7 @@ class FakeMonitor:
         code = _number(run_dir / "exit" / container_id)
         return None if code is None else ExitStatus(code)
 
-    def attach(self, run_dir: Path) -> int:
+    def attach(self, run_dir: Path, spool: Path) -> int:
         """Return a descriptor that is at its end already."""
         reader, writer = os.pipe2(os.O_CLOEXEC)
         os.close(writer)
