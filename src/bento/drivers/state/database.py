@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from bento.drivers.state import migrations
+from bento.drivers.state import migrations, shared
 from bento.drivers.state.reserve import Reserve, free_bytes
 from bento.errors import BentoError, Conflict, InternalError, NotPermitted, StateCorrupt, StorageUnusable
 
@@ -28,9 +28,10 @@ _SMALLEST_PAGE_BYTES: Final = 512
 _LITTLE_BYTES: Final = 1 << 16  # a -shm file and some pages do not fit into less
 _OPEN_BYTES: Final = 40 << 10  # a -shm file (32 KiB), and an empty -wal file
 _WAL_STEP_BYTES: Final = 64 << 10  # several transactions
-_SLACK_BYTES: Final = 16 << 10  # what others may be quick enough to take
+_STEP_BYTES: Final = _WAL_STEP_BYTES + (16 << 10)  # others may be quick enough to take some
 _WORTH_FRAMES: Final = 16  # a -wal file with room for a transaction
 _ATTEMPTS: Final = 10
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 T = TypeVar("T")
 
@@ -54,6 +55,7 @@ class Database:
         # One connection, many threads (private mount namespaces are threads): the lock keeps transactions apart.
         self._mutex = RLock()
         self._connection: sqlite3.Connection | None = None
+        self._is_shared = False
         self._reserve = Reserve(path.with_name("reserve"))
         while self._connection is None:
             self._open()
@@ -62,14 +64,16 @@ class Database:
         """Connect; leave it at that when the disk was full and there is room now."""
         try:
             self._connection = self._connect()
-            self._make_current(self._connection)
+            if self._make_current(self._connection):
+                self._disconnect()  # it has a -wal file from now on, and is to be opened as such
         except sqlite3.Error as error:
             self._disconnect()
             if not (self._is_full(error) and self._reserve.spend(_OPEN_BYTES)):
                 raise self.explain(error) from error
         except OSError as error:
             self._disconnect()
-            raise self._explain_os(error) from error
+            if not (error.errno in _FULL and self._reserve.spend(_OPEN_BYTES)):
+                raise self._explain_os(error) from error
         except BentoError:
             self._disconnect()
             raise
@@ -78,7 +82,9 @@ class Database:
         if not os.path.exists(self.path):
             os.makedirs(self.path.parent, mode=_ROOT_MODE, exist_ok=True)
             # SQLite would make it readable for everybody; environment variables of containers are in it.
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, _FILE_MODE))
+            shared.make_in_place(self.path, _FILE_MODE)
+        shared.hold(os.fspath(self.path), self._busy_timeout_s)
+        self._is_shared = True
         connection = sqlite3.connect(
             self.path, timeout=self._busy_timeout_s, isolation_level=None, check_same_thread=False
         )
@@ -87,12 +93,15 @@ class Database:
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
-    def _make_current(self, connection: sqlite3.Connection) -> None:
+    def _make_current(self, connection: sqlite3.Connection) -> bool:
+        """Bring the schema up to date; False when it is."""
         version, application = connection.execute(
             "SELECT user_version, application_id FROM pragma_user_version, pragma_application_id"
         ).fetchone()
-        if version != migrations.CURRENT or application != migrations.APPLICATION_ID:
-            self._migrate(connection)
+        if version == migrations.CURRENT and application == migrations.APPLICATION_ID:
+            return False
+        self._migrate(connection)
+        return True
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         # The change to WAL does not always wait for other connections as transactions do, so that two processes
@@ -169,22 +178,31 @@ class Database:
                 cause = error.__cause__
                 if not (isinstance(cause, sqlite3.Error) and self._is_full(cause)):
                     raise
-                if not ((attempt == 0 and self._recycle()) or self._grow()):
+                if not ((attempt % 2 == 0 and self._recycle()) or self._grow()):
                     raise
         return work()
 
     def _recycle(self) -> bool:
-        """Bring what the -wal file holds into the database: the next transaction is written over it."""
-        with self._mutex, suppress(sqlite3.Error):
-            is_busy, frames, done = self._open_connection().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            return not is_busy and frames == done >= _WORTH_FRAMES
-        return False
+        """Bring what the -wal file holds into the database, which may grow: the next transaction is written over it.
+
+        False: other processes still read what it holds, or there is no room and nothing left of the reserve.
+        """
+        with self._mutex:
+            while True:
+                try:
+                    row = self._open_connection().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                except sqlite3.Error as error:
+                    if not (self._is_full(error) and self._reserve.spend(_STEP_BYTES)):
+                        return False
+                else:
+                    is_busy, frames, done = row
+                    return not is_busy and frames == done >= _WORTH_FRAMES
 
     def _grow(self) -> bool:
         """Turn some of the reserve into room in the -wal file; False when nothing is left of it."""
-        if not self._reserve.spend(_WAL_STEP_BYTES + _SLACK_BYTES):
+        if not self._reserve.spend(_STEP_BYTES):
             return False
-        with suppress(OSError):  # at once, before somebody else takes it; zeros at its end are no frames to SQLite
+        with suppress(OSError):  # at once, before others take it; zeros at its end are no frames to SQLite
             wal = os.open(f"{self.path}-wal", os.O_RDWR | os.O_CLOEXEC)
             try:
                 os.posix_fallocate(wal, os.fstat(wal).st_size, _WAL_STEP_BYTES)
@@ -192,17 +210,20 @@ class Database:
                 os.close(wal)
         return True
 
-    def close(self) -> None:
-        """Close the connection. Idempotent."""
+    def close(self, containers: int = 0) -> None:
+        """Close the connection, and keep room for the stops of so many containers. Idempotent."""
         with self._mutex:
             if self._connection is not None:
                 self._disconnect()
-                self._reserve.fill()
+                self._reserve.fill(containers)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+        if self._is_shared:
+            self._is_shared = False
+            shared.release(os.fspath(self.path))
 
     def explain(self, error: sqlite3.Error) -> BentoError:
         """Return the error of this package for what SQLite said (sqlite.org/rescode.html)."""
@@ -249,7 +270,7 @@ class Database:
             return NotPermitted(f"{where} may not be written by this user", hint=_HINT_ROOT)
         if error.errno == errno.EROFS:
             return self._read_only()
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
             return self._full()
         return StorageUnusable(f"{where} cannot be made: {error.strerror}", hint="choose another --root")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +27,7 @@ from bento.drivers.state.resolve import (
     one_image,
     with_digest,
 )
-from bento.errors import InternalError, StateCorrupt, UsageError
+from bento.errors import BentoError, InternalError, StateCorrupt, UsageError
 from bento.model.container import Container
 from bento.model.image import Image
 from bento.model.volume import Volume
@@ -231,7 +232,10 @@ class SqliteStore:
 
     def close(self) -> None:
         """Release the store. Idempotent."""
-        self._database.close()
+        containers = 0
+        with suppress(BentoError):  # of a database that is damaged, or closed already
+            containers = self._database.rows("SELECT count(*) FROM containers")[0][0]
+        self._database.close(containers)
 
     def _encode(self, record: Container | Image | Volume) -> bytes:
         try:
