@@ -8,12 +8,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from support import leaks
 from support.cli import BentoCli, Roots
-from support.workload import PYTHON, Share
+from support.workload import ONE_RUNTIME, PYTHON, Share, assert_clean, busybox_rootfs
 
 LOOP = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done"
 
@@ -113,3 +114,40 @@ def test_a_node_in_the_place_of_passwd_is_not_opened(bento: BentoCli, kind: str)
         assert "/etc/passwd in the container is a device node, a FIFO" in bento.fails(*words, code=125, timeout_s=20)
     bento("stop", "w")
     assert "/etc/passwd in the container is a device node, a FIFO" in bento.fails("start", "w", code=2, timeout_s=20)
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A root filesystem with links to what the kernel shows."""
+    rootfs = busybox_rootfs(tmp_path / "fs")
+    (rootfs / "x").symlink_to("/proc")
+    (rootfs / "etc/resolv.conf").symlink_to("/dev/null")
+    (rootfs / "etc/hosts").symlink_to("/proc/self/mounts")
+    return rootfs
+
+
+@ONE_RUNTIME
+def test_mounts_do_not_go_through_links_of_the_image_into_proc(bento: BentoCli, linked: Path, tmp_path: Path) -> None:
+    bento("import", "--change", "VOLUME /x", linked, "one")
+    bento("import", "--change", "VOLUME /dev", linked, "two")
+    bento("import", linked, "plain")
+    for flags, place in (
+        (("one",), "/proc"),
+        (("two",), "/dev"),
+        (("-v", f"{tmp_path}:/x/self", "plain"), "/proc/self"),
+        (("-w", "/x/self/fd/3", "plain"), "/proc/self/fd/3"),
+    ):
+        assert place in bento.fails("run", "--rm", *flags, "/bin/true", code=125)
+    assert_clean(bento)
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"], indirect=True)
+def test_bentos_own_files_are_mounted_over_files_alone(bento: BentoCli, linked: Path) -> None:
+    bento("import", linked, "plain")
+    bento.run("--name", "w", "plain", "/bin/sh", "-c", "cat /proc/self/mountinfo; echo ready; sleep 600")
+    bento.wait_for_log("w", "ready")
+    places = [line.split()[3:5] for line in bento("logs", "w").stdout.splitlines() if len(line.split()) > 5]
+    assert [place for source, place in places if str(bento.roots.root) in source] == ["/etc/hostname"]
+    assert not {"/dev/null", "/proc/1/mounts"} & {place for _, place in places}
+    assert sum("the image has something else" in note for note in bento.inspect("w")["Notes"]) == 2
+    assert "bad working directory" in bento.fails("exec", "-w", "/x/1/fd/../fd/3", "w", "/bin/true", code=125)

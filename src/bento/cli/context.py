@@ -15,14 +15,13 @@ from bento.wiring import Engine
 class Context:
     """One command line."""
 
-    def __init__(self, settings: Settings, verb: str = "") -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._verb = verb
 
     def engine(self) -> Engine:
         """Open the engine. Raises NotPermitted, StorageUnusable, StateCorrupt."""
         settings = self.settings
-        engine = Engine(
+        return Engine(
             root=settings.root,
             run_root=settings.run_root,
             runtime=settings.runtime,
@@ -34,8 +33,6 @@ class Context:
             insecure_registries=settings.insecure_registries,
             takes_absolute_names=settings.takes_absolute_names,
         )
-        engine.parts.verb = self._verb
-        return engine
 
 
 def say(text: str) -> None:

@@ -6,6 +6,7 @@ import argparse
 
 import msgspec
 
+from bento import log
 from bento.cli.context import Context, say
 from bento.engine.doctor import Finding
 
@@ -20,6 +21,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out. Exit status 1 when something is left over that was not removed, and is not kept on purpose."""
     with context.engine() as engine:
         findings = engine.doctor(fix=args.fix)
+        for line in engine.warnings():
+            log.warning(line)
     if args.format == "json":
         say(msgspec.json.format(msgspec.json.encode(findings)).decode())
     elif not findings:

@@ -24,6 +24,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     elif format_options.is_template(args.format):
         format_options.show(args.format, [facts])
     else:
+        warnings = facts.pop("Warnings")
         for name, value in facts.items():
             say(f"{name}: {value}")
+        for line in warnings:
+            say(f"Warning: {line}")
     return 0

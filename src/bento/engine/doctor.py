@@ -12,6 +12,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from msgspec.structs import replace
 from bento.engine import exec_sessions, networking, reconcile
 from bento.engine.layers import unused
 from bento.engine.mounting import remove_empty, take_away
-from bento.errors import Conflict, NotFound
+from bento.errors import Conflict, MissingTool, NotFound
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container
 
@@ -72,6 +73,16 @@ def examine(parts: Parts, *, fix: bool = False) -> list[Finding]:
     time.sleep(_SECOND_LOOK_S)
     again = _Look(parts, may_fix=first if fix else ()).findings()
     return [finding for finding in again if finding.key in first]
+
+
+def warnings(parts: Parts) -> list[str]:
+    """Return what is known against the runtimes in use: the default one, and those of containers."""
+    names = ("", *(container.run.runtime for container in parts.store.list() if container.run is not None))
+    found: list[str] = []
+    for name in dict.fromkeys(names):
+        with suppress(MissingTool):  # what needs it says so
+            found += parts.runtime(name).holes
+    return list(dict.fromkeys(found))
 
 
 class _Look:

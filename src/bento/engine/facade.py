@@ -348,9 +348,18 @@ class EngineFacade(ImageVerbs, FileVerbs):
             "Root": str(parts.root),
             "RunRoot": str(parts.run_root),
             "Runtime": str(runtime.path),
+            "RuntimeVersion": runtime.version,
             "Seccomp": runtime.supports_seccomp,
             "CgroupMode": parts.processes.cgroup_mode(),
+            "Warnings": self.warnings(),
         }
+
+    def warnings(self) -> list[str]:
+        """Return a sentence for each thing that makes containers less safe here than they could be.
+
+        They are about the runtimes in use: the default one, and those of containers.
+        """
+        return doctor.warnings(self.parts)
 
     def doctor(self, *, fix: bool = False) -> list[Finding]:
         """Return what was left over on this machine; ``fix`` removes what nobody holds. Slow."""

@@ -21,6 +21,7 @@ from bento.errors import Conflict, KernelError, NotFound, UsageError
 from bento.kernel.rootfs import mend_in_root, open_in, open_in_root
 from bento.model.container import Container, ContainerSpec, Mount
 from bento.model.volume import Volume
+from bento.oci.defaults import PROC_FILES
 from bento.units import new_id, parse_name
 
 if TYPE_CHECKING:
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from bento.engine.parts import Parts
 
 VOLUME = "volume"
-_PROC_FILES = tuple(
-    f"/proc/{name}" for name in ("cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime")
-)
-"""What lxcfs has in the place of the machine's numbers; runc takes these, too."""
 
 
 def check(mounts: Iterable[Mount]) -> None:
@@ -70,7 +67,7 @@ def _check_one(mount: Mount) -> None:
 def _check_proc(mount: Mount) -> None:
     """Refuse to cover /proc, which runtimes and programs must be able to trust (CVE-2019-16884)."""
     place = posixpath.normpath(f"/{mount.destination.lstrip('/')}")
-    if place == "/proc" or (place.startswith("/proc/") and not (mount.kind == "bind" and place in _PROC_FILES)):
+    if place == "/proc" or (place.startswith("/proc/") and not (mount.kind == "bind" and place in PROC_FILES)):
         raise UsageError(
             f"bad mount destination {mount.destination}: nothing is mounted over /proc",
             hint="only files such as /proc/meminfo can be replaced",
@@ -89,7 +86,13 @@ def complete(mounts: tuple[Mount, ...], image_volumes: Iterable[str]) -> tuple[M
             "the image wants a volume at /",
             hint="the root filesystem is there already: only an image without it can be run",
         )
-    mounts += tuple(Mount(kind=VOLUME, destination=path) for path in dict.fromkeys(wanted))
+    for path in wanted:
+        if path.startswith(("/proc/", "/dev/", "/sys/")) or path in ("/proc", "/dev", "/sys"):
+            raise UsageError(
+                f"the image wants a volume at {path}, over what the kernel shows there",
+                hint="mount something of your own there, or use another image",
+            )
+    mounts += tuple(Mount(kind=VOLUME, destination=path, of_image=True) for path in dict.fromkeys(wanted))
     return tuple(
         replace(mount, source=new_id(), anonymous=True) if mount.kind == VOLUME and not mount.source else mount
         for mount in mounts
@@ -164,6 +167,7 @@ def bound(parts: Parts, spec: ContainerSpec) -> tuple[Mount, ...]:
             destination=m.destination,
             read_only=m.read_only,
             options=m.options,
+            of_image=m.of_image,
         )
         if m.kind == VOLUME
         else m

@@ -55,6 +55,7 @@ class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
     options: tuple[str, ...] = ()
     no_copy: bool = False  # of a volume: what the image has at the destination is not copied into it
     anonymous: bool = False  # a volume that is this container's own
+    of_image: bool = False  # a volume that the image has asked for, and nobody else
 
 
 class Ulimit(Struct, frozen=True, kw_only=True):

@@ -43,6 +43,11 @@ MASKED_PATHS: Final = (
     "/sys/devices/virtual/powercap",
 )
 
+PROC_FILES: Final = tuple(
+    f"/proc/{name}" for name in ("cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime")
+)
+"""What a mount may replace in /proc: the files that lxcfs has in the place of the machine's numbers. runc agrees."""
+
 READ_ONLY_PATHS: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 # runc mounts the cgroup2 hierarchy of a hybrid host writable even when a read-only mount was asked for (runc 1.1).

@@ -142,13 +142,13 @@ def test_no_file_there_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "name", "version"),
     [
-        ("runsc version release-20221219.0\nspec: 1.0.2", "runsc", (20221219, 0)),
-        ("youki version 0.3.3\ncommit: 1234", "youki", (0, 3)),
-        ("kata-runtime  : 3.2.0\n   commit   : abc\n   OCI specs: 1.0.2-dev", "kata-runtime", (3, 2)),
-        ("railcar version v1.0.4\nspec: 1.0.0", "railcar", (1, 0)),
+        ("runsc version release-20221219.0\nspec: 1.0.2", "runsc", (20221219, 0, 0)),
+        ("youki version 0.3.3\ncommit: 1234", "youki", (0, 3, 3)),
+        ("kata-runtime  : 3.2.0\n   commit   : abc\n   OCI specs: 1.0.2-dev", "kata-runtime", (3, 2, 0)),
+        ("railcar version v1.0.4\nspec: 1.0.0", "railcar", (1, 0, 4)),
     ],
 )
-def test_kin_of_crun_and_runc_are_recognised(text: str, name: str, version: tuple[int, int]) -> None:
+def test_kin_of_crun_and_runc_are_recognised(text: str, name: str, version: tuple[int, int, int]) -> None:
     probe = detect.parse_version(text)
 
     assert probe is not None
@@ -181,3 +181,22 @@ def test_a_virtualised_runtime_gets_its_arguments_or_those_configured(tmp_path: 
     assert given.monitor_arguments() == [*root, "--platform=kvm"]
     other = program(tmp_path / "crun", CRUN.format(version="1.8.1"))
     assert "--platform=kvm" not in detect.choose(str(other), tmp_path / "run", ("--platform=kvm",)).monitor_arguments()
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "known"),
+    [
+        ("runc", (1, 1, 5), ["2024-21626", "2025-31133"]),
+        ("runc", (1, 1, 12), ["2025-31133"]),
+        ("runc", (1, 2, 7), ["2025-31133"]),
+        ("runc", (1, 2, 8), []),
+        ("runc", (1, 3, 2), ["2025-31133"]),
+        ("runc", (1, 3, 3), []),
+        ("runc", (1, 4, 0), []),
+        ("crun", (1, 8, 1), []),
+    ],
+)
+def test_a_version_from_before_a_fix_is_told(name: str, version: tuple[int, int, int], known: list[str]) -> None:
+    found = detect.holes(name, version)
+    assert len(found) == len(known)
+    assert all(f"CVE-{number}" in line for line, number in zip(found, known, strict=True))

@@ -21,6 +21,8 @@ class RuntimeDriver(Protocol):
 
     name: str
     path: Path
+    version: str  # "" where it is not known
+    holes: tuple[str, ...]  # a sentence for each way out of a container that this version is known for
     shows_processes: bool  # False: VM or gVisor; the processes are not the host's
     supports_seccomp: bool
     sees_cgroup2: bool  # False: it works in a view of the host without that hierarchy

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from bento import command
-from bento.drivers.runtime import executable
+from bento.drivers.runtime import destinations, executable
 from bento.errors import KernelError, StorageUnusable, UsageError
 from bento.kernel import cgroup, mount, mountinfo, rootfs
 from bento.model.container import Container, ContainerSpec, Device
@@ -40,7 +40,8 @@ def write(
     Run it in the mount namespace the runtime will see. Idempotent: files of an earlier run are replaced.
 
     Raises:
-        UsageError: unknown user, a mount source that is not there, or one that nothing can be mounted below later.
+        UsageError: unknown user, a mount source that is not there, or one that nothing can be mounted below later; a
+            mount or working directory that the links of the image lead where nothing is to be.
         MissingTool: no seccomp profile, or no init for ``--init``.
         StorageUnusable: the files cannot be written.
     """
@@ -71,11 +72,14 @@ def write(
         own=own,
     )
     _write_etc(container, bundle)
+    document["mounts"], notes = destinations.check(
+        document["mounts"], root=root, asked=spec.mounts, workdir=spec.workdir
+    )
     _write(bundle / "config.json", _encode(document), 0o600)  # it holds the environment: passwords, often
     if not filters_devices:
         mount.refuse_devices(root)
     missing = [note for note, is_there in ((_NO_FILTER, has_seccomp), (_NO_DEVICES, filters_devices)) if not is_there]
-    return (*clamped.notes, *missing)
+    return (*clamped.notes, *missing, *notes)
 
 
 def _write_etc(container: Container, bundle: Path) -> None:
@@ -95,6 +99,10 @@ def write_process(container: Container, extra: ExecOptions, *, bundle: Path, roo
     See ``RuntimeDriver.write_process``.
     """
     document = _read(bundle / "config.json")
+    if root is not None and extra.workdir is not None:
+        with destinations.Tree(root) as tree:
+            tree.mount("/proc", None)
+            destinations.check_workdir(tree, extra.workdir)
     accounts = None if root is None else _accounts(root)  # also where no user was named: runc reads them inside
     user = None
     if extra.user is not None:

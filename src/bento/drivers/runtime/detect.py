@@ -22,7 +22,14 @@ PREFERRED: Final = ("crun", "runc")
 _PACKAGED: Final = frozenset({*PREFERRED, "runsc"})
 """Those that Debian has, each in a package of its name."""
 
-_OLDEST: Final = {"crun": (1, 0), "runc": (1, 0)}
+_OLDEST: Final = {"crun": (1, 0, 0), "runc": (1, 0, 0)}
+_FIXES: Final[dict[str, tuple[tuple[str, tuple[tuple[int, int, int], ...]], ...]]] = {
+    "runc": (
+        ("CVE-2024-21626", ((1, 1, 12),)),
+        ("CVE-2025-31133, CVE-2025-52565 and CVE-2025-52881", ((1, 2, 8), (1, 3, 3), (1, 4, 0))),
+    ),
+}
+"""Ways out of a container, with the releases that closed them: the first, and those of later branches."""
 _VIRTUAL: Final[dict[str, tuple[str, ...]]] = {
     # ptrace works everywhere; KVM wants more than a /dev/kvm, and hangs where it does not get that. The sandbox has a
     # network stack of its own, which needs a set-up that the networks here do not make.
@@ -36,7 +43,7 @@ _CACHE: Final = "runtime-probe.json"
 _PROBE_TIMEOUT_S: Final = 10.0
 
 # Compiled on use, since answers are kept and this is rarely needed.
-_FIRST_LINE: Final = r"\s*([A-Za-z][\w.-]*?)(?:\s+version)?\s*:?\s+(?:release-)?v?(\d+)(?:\.(\d+))?"
+_FIRST_LINE: Final = r"\s*([A-Za-z][\w.-]*?)(?:\s+version)?\s*:?\s+(?:release-)?v?(\d+)(?:\.(\d+))?(?:\.(\d+))?"
 # Every OCI runtime says which runtime-spec it follows; podman, conmon or bash have no such line.
 _SPEC_LINE: Final = r"(?im)^\s*(?:oci )?specs?\s*:"
 
@@ -45,7 +52,7 @@ class Probe(Struct, frozen=True):
     """What ``--version`` of one binary said; ``mtime_ns`` and ``size_bytes`` say for how long it holds."""
 
     name: str
-    version: tuple[int, int]
+    version: tuple[int, int, int]
     has_seccomp: bool
     mtime_ns: int
     size_bytes: int
@@ -102,7 +109,7 @@ def _load(path: Path, run_root: Path, arguments: tuple[str, ...] = ()) -> OciRun
     probe = _cached_probe(path, run_root)
     oldest = _OLDEST.get(probe.name)
     if oldest is not None and probe.version < oldest:
-        wanted, found = (".".join(map(str, version)) for version in (oldest, probe.version))
+        wanted, found = _dotted(oldest[:2]), _dotted(probe.version[:2])
         raise MissingTool(
             f"{path} is {probe.name} {found}, too old", hint=f"needs {wanted} or newer: apt install {probe.name}"
         )
@@ -116,7 +123,23 @@ def _load(path: Path, run_root: Path, arguments: tuple[str, ...] = ()) -> OciRun
         supports_seccomp=probe.has_seccomp,
         filters_devices=_filters_devices(probe.name),
         arguments=(arguments or _VIRTUAL[probe.name]) if probe.name in _VIRTUAL else (),
+        version=_dotted(probe.version),
+        holes=holes(probe.name, probe.version),
     )
+
+
+def holes(name: str, version: tuple[int, int, int]) -> tuple[str, ...]:
+    """Return a sentence for each way out of a container that this version is known for."""
+    return tuple(
+        f"{name} {_dotted(version)} is older than {_dotted(fixes[0])}, which closes {what}:"
+        " update it, unless your distribution has mended its package"
+        for what, fixes in _FIXES.get(name, ())
+        if version < fixes[0] or any(fix[:2] == version[:2] and version < fix for fix in fixes)
+    )
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def _cached_probe(path: Path, run_root: Path) -> Probe:
@@ -160,5 +183,5 @@ def parse_version(text: str, *, mtime_ns: int = 0, size_bytes: int = 0) -> Probe
         return None
     # crun lists what it was built with ("+SECCOMP"), runc names its libseccomp. Others say nothing and have their own.
     has_seccomp = match[1] not in _OLDEST or "+SECCOMP" in text or "libseccomp" in text
-    version = (int(match[2]), int(match[3] or 0))
+    version = (int(match[2]), int(match[3] or 0), int(match[4] or 0))
     return Probe(match[1], version, has_seccomp, mtime_ns, size_bytes)

@@ -25,6 +25,8 @@ class FakeRuntime:
     def __init__(self, name: str = "fake") -> None:
         self.name = name
         self.path = Path("/usr/bin/fake-runtime")
+        self.version = "1.0.0"
+        self.holes: tuple[str, ...] = ()
         self.shows_processes = True
         self.supports_seccomp = True
         self.sees_cgroup2 = True

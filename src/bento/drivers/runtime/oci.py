@@ -46,8 +46,11 @@ class OciRuntime:
         supports_seccomp: bool = True,
         filters_devices: bool = True,
         arguments: tuple[str, ...] = (),
+        version: str = "",
+        holes: tuple[str, ...] = (),
     ) -> None:
         self.name = name or path.name
+        self.version, self.holes = version, holes
         self.path = path
         self.shows_processes = shows_processes
         self.supports_seccomp = supports_seccomp
