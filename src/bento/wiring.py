@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bento.drivers.monitor import conmon
     from bento.drivers.network import bridge
     from bento.drivers.processes import linux, virtual
-    from bento.drivers.processes.base import ProcessDriver
+    from bento.drivers.processes.base import BirthWatch, ProcessDriver
     from bento.drivers.runtime import detect
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state import sqlite
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bento.drivers.volume import local
     from bento.engine import exec_sessions
     from bento.engine.parts import T
-    from bento.kernel import inotify, namespace
+    from bento.kernel import births, inotify, namespace
     from bento.model.container import Container
     from bento.model.stop import StopRules
 else:
@@ -48,7 +48,8 @@ else:
     overlay, skopeo = LazyModule("bento.drivers.storage.overlay"), LazyModule("bento.drivers.transport.skopeo")
     tracer_process = LazyModule("bento.drivers.tracer.process")
     local = LazyModule("bento.drivers.volume.local")
-    inotify, namespace = LazyModule("bento.kernel.inotify"), LazyModule("bento.kernel.namespace")
+    births, inotify = LazyModule("bento.kernel.births"), LazyModule("bento.kernel.inotify")
+    namespace = LazyModule("bento.kernel.namespace")
 
 
 class Engine(EngineFacade):
@@ -138,6 +139,10 @@ class HostParts(Parts):
     def tracer(self) -> TracerDriver:
         """See Parts."""
         return tracer_process.ProcessTracer()
+
+    def births(self) -> BirthWatch:
+        """See Parts."""
+        return births.Births()
 
     def in_private_mounts(self, fn: Callable[[], T]) -> T:
         """See Parts."""

@@ -22,10 +22,24 @@ from support.workload import (
     assert_released,
     ended,
     occasions,
+    run_script,
     run_shell,
     stop_report,
     wait_for_status,
 )
+
+BEGINS_LATE = """
+import os, signal, sys, time
+def leave(*_):
+    if os.fork() == 0:
+        time.sleep(60)
+    os._exit(0)
+signal.signal(signal.SIGTERM, leave)
+open("/s/ready", "w").close()
+while True:
+    signal.pause()
+"""
+"""PID 1 is alone when it gets its signal, and leaves what it begins then."""
 
 SOURCE = str(Path(__file__).parents[2] / "src")
 PARENT = """
@@ -160,6 +174,13 @@ def test_s13a_runtimes_and_monitor_see_the_end_as_ever(bento: BentoCli, share: S
     assert (report["exit_code"], occasions(report)) == (7, ["init", "exit-hold"])
     assert "exit hold" in [phase["name"] for phase in report["phases"]]
     assert_released(bento, identifier)
+
+
+def test_s23_what_pid_1_begins_in_its_handler_and_leaves_is_no_graceful_end(bento: BentoCli, share: Share) -> None:
+    run_script(bento, share, BEGINS_LATE)
+    report = stop_report(bento, "w")
+    assert (report["exit_code"], report["verdict"], report["is_graceful"]) == (0, "cut-short", False)
+    assert [(end["comm"], end["how"]) for end in report["processes"][1:]] == [("unseen", "killed-with-pid-1")]
 
 
 @ONE_RUNTIME

@@ -74,6 +74,26 @@ class InstantRuntime(FakeRuntime):
         return self.refusals.pop(0) if self.refusals else ""
 
 
+class FakeBirths:
+    """What was killed before a look could show it: ``unseen``, by PID 1."""
+
+    def __init__(self) -> None:
+        self.unseen: dict[int, list[int]] = {}
+        self.followed: set[int] = set()
+
+    def follow(self, root: int, pids: Iterable[int]) -> None:
+        self.followed.update({root, *pids})
+
+    def read(self) -> None:
+        pass
+
+    def killed(self, root: int) -> list[int]:
+        return self.unseen.get(root, []) if root in self.followed else []
+
+    def close(self) -> None:
+        pass
+
+
 class ReadyTracer(FakeTracer):
     """A tracer that holds and watches at once whatever it is asked to."""
 
@@ -120,8 +140,12 @@ class FakeParts(Parts):
         self.helper_argv = ("/nonexistent",)
         self.fake_runtime = InstantRuntime()
         self.tracers: list[ReadyTracer] = []
+        self.fake_births = FakeBirths()
         self.detached: list[tuple[str, ...]] = []
         self._numbers = iter(range(1, 100))
+
+    def births(self) -> FakeBirths:
+        return self.fake_births
 
     def tracer(self) -> ReadyTracer:
         self.tracers.append(ReadyTracer())

@@ -41,10 +41,12 @@ class Call:
         self.deletions = Deletions(parts, loop)
         self.background = Background(loop)
         self.tracing = Tracing(parts, loop)
+        self.births = parts.births()
 
     def close(self) -> None:
         """Let go of what the containers share. Idempotent."""
         self.background.close()
         self.tracing.close()
+        self.births.close()
         self.releases.close()
         self.deletions.close()

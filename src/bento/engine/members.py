@@ -19,6 +19,7 @@ from bento.stop.signalling import SESSION_SIGNAL
 
 if TYPE_CHECKING:
     from bento.command import Child
+    from bento.drivers.processes.base import BirthWatch
     from bento.engine.parts import Parts
     from bento.model.container import Container, Run
     from bento.model.stop import ProcessEnd
@@ -40,6 +41,7 @@ class Members:
         container: Container,
         run: Run,
         *,
+        births: BirthWatch,
         watch: Callable[[int, Callable[[], None]], None],
         unwatch: Callable[[int], None],
         feed: Callable[[Input], None],
@@ -58,7 +60,10 @@ class Members:
         # not the end.
         # Of a PID 1 that is not known, no exit is seen either.
         self._may_leave_rest = bool(container.spec.pid) or run.init is None
+        self._has_own_end = not self._may_leave_rest and run.shows_processes
         self._endings = Endings()
+        self._births = births
+        self._receivers: list[int] = []  # at the last look: what these begin in their shutdown belongs to it
 
     def open_main(self) -> None:
         """Follow PID 1 from now on, if it is still there."""
@@ -99,6 +104,8 @@ class Members:
             processes = self.processes.examine(self._run, processes, tracer=tracer, memory=self._memory)
         if self._may_leave_rest and not processes and self.is_gone():
             return MainExited()
+        self._births.read()
+        self._receivers = [process.pid for process in processes if process.disposition.receives]
         for process in processes:
             # Of those alone that come now and then in a long stop, thousands of descriptors could be kept.
             if process.key not in self._fds and len(self._fds) < _WATCH_LIMIT:
@@ -109,6 +116,8 @@ class Members:
         """Send the stop signal to one process, and say when it has ended."""
         fd = self._follow((action.pid, action.start_ticks))
         if fd is not None:
+            if self._has_own_end and self._is_main((action.pid, action.start_ticks)):
+                self._births.follow(action.pid, self._receivers)
             self._told.add(action.pid)
             self.processes.send_signal(fd, action.signal, wake=action.wake)
 
@@ -160,8 +169,9 @@ class Members:
         return None if fd is None else exit_code_from(self.processes, fd)
 
     def ends(self, state: StopState) -> tuple[ProcessEnd, ...]:
-        """Return how each process that was there at the first look has ended."""
-        return self._endings.collect(self.processes, state, self._fds, self._run)
+        """Return how each process has ended that a look has shown, and which ended with PID 1 before any could."""
+        unseen = self._births.killed(self._run.init.pid) if self._has_own_end and self._run.init else []
+        return self._endings.collect(self.processes, state, self._fds, unseen)
 
     def close(self) -> None:
         """Close every descriptor. Idempotent."""

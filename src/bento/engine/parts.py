@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bento.drivers.image.base import ImageDriver
     from bento.drivers.monitor.base import MonitorDriver
     from bento.drivers.network.base import NetworkDriver
-    from bento.drivers.processes.base import FileWatch, GoneWatch, ProcessDriver
+    from bento.drivers.processes.base import BirthWatch, FileWatch, GoneWatch, ProcessDriver
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state.base import StateStore
     from bento.drivers.storage.base import StorageDriver
@@ -63,6 +63,10 @@ class Parts:
 
     def tracer(self) -> TracerDriver:
         """Return a tracer for one call of stop; it starts its process when it is first used. The caller closes it."""
+        raise NotImplementedError
+
+    def births(self) -> BirthWatch:
+        """Return what follows the births of processes in one call of stop; it asks for none before it is used."""
         raise NotImplementedError
 
     def in_private_mounts(self, fn: Callable[[], T]) -> T:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bento import clock
-from bento.model.container import Container, Run
-from bento.model.stop import PhaseTiming, ProcessEnd, Signalled, StopReport
+from bento.model.container import Container
+from bento.model.stop import UNSEEN, PhaseTiming, ProcessEnd, Signalled, StopReport
 from bento.stop.methods import METHODS, describe
 from bento.stop.process import Key, Process
 from bento.stop.states import KillCause, Mark, StopState
@@ -39,6 +40,7 @@ def _shell_code(status: int) -> int:
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
+_SIGKILL = 9
 _INIT_ENDED = frozenset({KillCause.DEFAULT_ACTION, KillCause.HALTED, KillCause.WRAPPED})
 """Where PID 1 was ended by Bento, and the rest by the kernel with it."""
 
@@ -59,12 +61,24 @@ class Endings:
         self._killed = True
 
     def collect(
-        self, processes: ProcessDriver, state: StopState, fds: dict[Key, int], run: Run
+        self, processes: ProcessDriver, state: StopState, fds: dict[Key, int], unseen: Iterable[int]
     ) -> tuple[ProcessEnd, ...]:
-        """Read the ends from the pidfds that were opened while the processes lived."""
+        """Read the ends from the pidfds that were opened while the processes lived.
+
+        ``unseen``: what began after PID 1 had its signal, and was killed; most of that no look has shown.
+        """
         shown = state.watch.first + state.watch.later
         sessions = entered(shown)
-        return tuple(self._end(processes, state, one, fds.get(one.key), one.key in sessions) for one in shown)
+        known = {pid for pid, _ in fds} | {process.pid for process in shown}
+        by_whom = "killed-by-us" if self._killed or state.kill_cause in _INIT_ENDED else "killed-with-pid-1"
+        return (
+            *(self._end(processes, state, one, fds.get(one.key), one.key in sessions) for one in shown),
+            *(
+                ProcessEnd(pid=pid, comm=UNSEEN, how=by_whom, code=_SIGKILL, receives=UNSEEN)
+                for pid in unseen
+                if pid not in known
+            ),
+        )
 
     def _end(
         self, processes: ProcessDriver, state: StopState, process: Process, fd: int | None, is_session: bool
@@ -92,7 +106,7 @@ class Endings:
         if os.WIFEXITED(status):
             return "exited", os.WEXITSTATUS(status)
         number = os.WTERMSIG(status)
-        if number != 9:
+        if number != _SIGKILL:
             return "signalled", number
         is_ours = self._killed or (process.is_main and state.kill_cause in _INIT_ENDED)
         return ("killed-by-us" if is_ours else "killed-with-pid-1"), number

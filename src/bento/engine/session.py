@@ -51,6 +51,7 @@ from bento.stop.inputs import HookDone, Input, Looked, MainExited, Resumed, Step
 from bento.stop.states import FINAL, Phase, Step, StopState, Timer
 
 if TYPE_CHECKING:
+    from bento.drivers.processes.base import BirthWatch
     from bento.engine.deletions import Deletions
     from bento.engine.loop import Loop
     from bento.engine.parts import Parts
@@ -70,6 +71,7 @@ class Session:
         releases: Releases,
         deletions: Deletions,
         tracing: Tracing,
+        births: BirthWatch,
         on_end: Callable[[], None],
     ) -> None:
         if container.run is None:
@@ -88,7 +90,14 @@ class Session:
         self._is_draining = False
         self._trace = tracing.job(self.run, self._feed)
         self._members = Members(
-            parts, container, self.run, watch=watch, unwatch=unwatch, feed=self._feed, look_again=self._look_again
+            parts,
+            container,
+            self.run,
+            births=births,
+            watch=watch,
+            unwatch=unwatch,
+            feed=self._feed,
+            look_again=self._look_again,
         )
         self._asker = Asker(parts, self.run, container.id, watch=watch, unwatch=unwatch, answer=self._feed)
         self._cleanup = Cleanup(

@@ -174,6 +174,7 @@ class Target:
             releases=self._call.releases,
             deletions=self._call.deletions,
             tracing=self._call.tracing,
+            births=self._call.births,
             on_end=self._ended_soon,
         )
         self.session = session

@@ -220,6 +220,10 @@ class PhaseTiming(Struct, frozen=True, kw_only=True):
     duration_s: float
 
 
+UNSEEN: Final = "unseen"
+"""In place of a name and of a disposition: the process began, and was killed, between two looks."""
+
+
 class ProcessEnd(Struct, frozen=True, kw_only=True):
     """How one process that was alive when the stop began has ended."""
 

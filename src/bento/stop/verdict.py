@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from bento.model.stop import Occasion, ProcessEnd, Scope, Verdict
+from bento.model.stop import UNSEEN, Occasion, ProcessEnd, Scope, Verdict
 from bento.stop import asking
 from bento.stop.methods import HALTED_CODE, REBOOT_CODE, describe
 from bento.stop.process import Disposition, Process
@@ -19,6 +19,7 @@ SIGKILL_STATUS = 128 + SIGKILL
 _RECEIVED = frozenset({"handled", "blocked", "waiting"})
 _NOT_RECEIVED = frozenset({Disposition.IGNORED, Disposition.DROPPED})
 _SIGHUP = 1
+_BEGUN_LATE = "a process that began after PID 1 had its signal"
 
 
 class Judgement(Struct, frozen=True):
@@ -50,7 +51,7 @@ def judge(state: StopState, *, exit_code: int | None, oom_kills: int, ends: tupl
         return Judgement(Verdict.KILLED, cause, "give it more time (stop -t, --stop-timeout, --exit-hold)")
     cut = [end for end in ends if _is_cut_short(state, end)]
     if cut:
-        return _cut_short(state, _names([end.comm for end in cut]))
+        return _cut_short(state, _names([_BEGUN_LATE if end.comm == UNSEEN else end.comm for end in cut]))
     by_default = any(one.occasion is Occasion.DEFAULT_ACTION for one in state.signalled)
     return Judgement(found.verdict, found.cause, found.remedy, is_graceful=not by_default)
 
@@ -69,6 +70,8 @@ def _cut_short(state: StopState, names: str) -> Judgement:
 def _is_cut_short(state: StopState, end: ProcessEnd) -> bool:
     """Whether a program that receives the signal was killed along with PID 1, or by the loss of its terminal."""
     main = _main(state)
+    if end.receives == UNSEEN and end.how == "killed-with-pid-1":
+        return True  # PID 1 began it after its signal, and did not wait for it
     if end.receives not in _RECEIVED or (main and end.pid == main.pid):
         return False
     if state.ended_unseen and end.how == "unknown":

@@ -857,6 +857,17 @@ def test_s23_the_report_says_who_was_told_and_how_everybody_ended(parts):
     assert report.duration_s >= report.phases[-1].start_s
 
 
+@pytest.mark.parametrize(("is_shared", "verdict"), [(False, Verdict.CUT_SHORT), (True, Verdict.GRACEFUL)])
+def test_s23_what_began_and_was_killed_between_two_looks_is_no_graceful_end(parts, is_shared, verdict):
+    _, main = parts.server(code=0, pid="host" if is_shared else "")  # there PID 1's end kills nothing
+    parts.fake_births.unseen[main.identity.pid] = [4711]
+    stop(parts)
+    assert report_of(parts).verdict is verdict
+    assert (
+        [(end.pid, end.how) for end in report_of(parts).processes[1:]] == [(4711, "killed-with-pid-1")]
+    ) is not is_shared
+
+
 def test_s24_the_oom_killer_is_told_by_the_change_of_its_count(parts):
     parts.processes.oom_count = 2
     container, main = parts.server(code=137)

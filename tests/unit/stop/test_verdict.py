@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from bento.model.stop import Occasion, ProcessEnd, Scope, Signalled, StopRequest, Verdict
+from bento.model.stop import UNSEEN, Occasion, ProcessEnd, Scope, Signalled, StopRequest, Verdict
 from bento.stop import holding, machine
 from bento.stop.inputs import DeadlineMoved, MainExited, StepDone, TimerFired
 from bento.stop.states import Hold, KillCause, Phase, Step, Timer
@@ -130,6 +130,14 @@ def test_s23_cut_short_where_a_program_that_receives_the_signal_was_killed_along
     assert (judgement.verdict is Verdict.CUT_SHORT) is is_cut
     assert judgement.is_graceful is not is_cut
     assert ("web" in judgement.cause) is is_cut
+
+
+def test_s23_cut_short_where_something_began_late_and_was_not_waited_for():
+    unseen = ProcessEnd(pid=9, comm=UNSEEN, how="killed-with-pid-1", code=9, receives=UNSEEN)
+    judgement = told(proc(1, HANDLED, "main"), ends=(unseen,))
+    assert judgement.verdict is Verdict.CUT_SHORT
+    assert judgement.cause.startswith("a process that began after PID 1 had its signal was still running")
+    assert told(proc(1, HANDLED, "main"), ends=(replace(unseen, how="killed-by-us"),)).is_graceful
 
 
 CUT = (ProcessEnd(pid=2, comm="web", how="killed-with-pid-1", receives="handled"),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
@@ -35,6 +36,22 @@ class GoneWatch(Protocol):
 
     def close(self) -> None:
         """Watch it no more. Idempotent."""
+
+
+class BirthWatch(Protocol):
+    """Follows what some processes begin, where the kernel reports it. Nothing blocks; close it."""
+
+    def follow(self, root: int, pids: Iterable[int]) -> None:
+        """Follow what these begin from now on; ``root`` is a name for all of them."""
+
+    def read(self) -> None:
+        """Take what was reported so far, so that it does not pile up."""
+
+    def killed(self, root: int) -> list[int]:
+        """Return the processes that began since then, and that SIGKILL has ended."""
+
+    def close(self) -> None:
+        """Follow nothing any more. Idempotent."""
 
 
 class Refusal(Struct, frozen=True):

@@ -1,0 +1,56 @@
+"""What processes begin, by the kernel's own word (``kernel.births``)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from bento.kernel.births import Births
+
+SCRIPT = """
+read line
+(sleep 1000; true) &
+true
+sleep 0.1
+kill -9 $(cat /proc/$!/task/$!/children) $!
+echo "$!"
+kill -9 $$
+"""
+
+
+@pytest.fixture
+def births():
+    following = Births()
+    yield following
+    following.close()
+
+
+def test_what_begins_later_and_is_killed_is_named_at_any_depth(births):
+    with subprocess.Popen(["/bin/bash", "-c", SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
+        births.follow(shell.pid, [shell.pid])
+        out, _ = shell.communicate(b"\n")
+    killed = births.killed(shell.pid)
+    assert len(killed) == 2
+    assert int(out) in killed
+    assert births.killed(1) == []
+
+
+def test_what_was_there_before_does_not_count(births):
+    with subprocess.Popen(["/bin/sh", "-c", "sleep 1000 & echo $!; wait"], stdout=subprocess.PIPE) as shell:
+        assert shell.stdout
+        child = int(shell.stdout.readline())
+        births.follow(shell.pid, [shell.pid, child])
+        os.kill(child, signal.SIGKILL)
+        shell.wait()
+        assert births.killed(shell.pid) == []
+
+
+def test_what_ends_by_itself_and_threads_do_not_count(births):
+    code = "import threading, os; t = threading.Thread(target=int); t.start(); t.join(); os.system('true')"
+    with subprocess.Popen(["/bin/sh", "-c", 'read line; python3 -c "$1"', "sh", code], stdin=subprocess.PIPE) as shell:
+        births.follow(shell.pid, [shell.pid])
+        shell.communicate(b"\n")
+    assert births.killed(shell.pid) == []
