@@ -51,12 +51,8 @@ from bento.stop.inputs import HookDone, Input, Looked, MainExited, Resumed, Step
 from bento.stop.states import FINAL, Phase, Step, StopState, Timer
 
 if TYPE_CHECKING:
-    from bento.drivers.processes.base import BirthWatch
-    from bento.engine.deletions import Deletions
-    from bento.engine.loop import Loop
+    from bento.engine.call import Call
     from bento.engine.parts import Parts
-    from bento.engine.releases import Releases
-    from bento.engine.tracing import Tracing
 
 
 class Session:
@@ -66,12 +62,8 @@ class Session:
         self,
         parts: Parts,
         container: Container,
+        call: Call,
         *,
-        loop: Loop,
-        releases: Releases,
-        deletions: Deletions,
-        tracing: Tracing,
-        births: BirthWatch,
         on_end: Callable[[], None],
     ) -> None:
         if container.run is None:
@@ -83,17 +75,17 @@ class Session:
         self._parts, self._name = parts, container.name
         self._progress: StopProgress | None = None
         self._on_end = on_end
-        self._alarm = loop.alarm(self._tick)
-        self._watch, self._unwatch = watch, unwatch = loop.watch, loop.unwatch
+        self._alarm = call.loop.alarm(self._tick)
+        self._watch, self._unwatch = watch, unwatch = call.loop.watch, call.loop.unwatch
         self._state: StopState | None = None
         self._queue: deque[Input] = deque()
         self._is_draining = False
-        self._trace = tracing.job(self.run, self._feed)
+        self._trace = call.tracing.job(self.run, self._feed)
         self._members = Members(
             parts,
             container,
             self.run,
-            births=births,
+            births=call.births,
             watch=watch,
             unwatch=unwatch,
             feed=self._feed,
@@ -106,8 +98,8 @@ class Session:
             self.run,
             watch=watch,
             unwatch=unwatch,
-            releases=releases,
-            deletions=deletions,
+            releases=call.releases,
+            deletions=call.deletions,
             done=self._feed,
         )
         self._recorder = Recorder(parts, container, self.run, self._members, self._cleanup)

@@ -170,11 +170,7 @@ class Target:
         session = Session(
             self._parts,
             container,
-            loop=self._loop,
-            releases=self._call.releases,
-            deletions=self._call.deletions,
-            tracing=self._call.tracing,
-            births=self._call.births,
+            self._call,
             on_end=self._ended_soon,
         )
         self.session = session
