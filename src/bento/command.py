@@ -66,11 +66,6 @@ def own_process() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def is_own_process() -> bool:
-    """Whether this process is Bento's own, and does nothing else."""
-    return _own.nofile is not None
-
-
 class Completed(Struct, frozen=True):
     """How a program ended. A negative ``returncode`` is the signal that ended it."""
 

@@ -8,6 +8,12 @@ attempt fail.
 The file exists only while the lock is held: its holder unlinks it before letting go. Whoever gets the lock therefore
 checks that the file it has locked is still the one with that name, and begins again otherwise. Only a holder that was
 killed leaves its (unlocked) file behind, until the next holder or ``forget``.
+
+In the file a holder says who it is, so that it can be named, and ended where it is Bento's own and stands still
+(``engine.holdup``).
+
+A third kind of lock goes with what Bento has frozen for a time: its file is made before the freeze and goes after the
+thaw, so a file that nobody holds says that the freeze is nobody's any more (``engine.freezing``).
 """
 
 from __future__ import annotations
@@ -19,12 +25,19 @@ import os
 import select
 import struct
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+import msgspec
+from msgspec import Struct
+
+from bento import clock
 from bento.errors import Conflict, KernelError, NotPermitted, StorageUnusable
+from bento.kernel import pidfd
 from bento.kernel.inotify import watch_let_go
+from bento.model.container import ProcessIdentity
 from bento.units import NO_LIMIT
 
 _FLOCK: Final = struct.Struct("hhqqi4x")
@@ -32,8 +45,27 @@ _FLOCK: Final = struct.Struct("hhqqi4x")
 
 _WRITE_LOCK: Final = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
+_HOLDER_BYTES: Final = 4096
+
 _LONGEST_WAIT_S: Final = 0.05
 """Between two looks at a lock, should its release not wake us: after a holder's death it may be told too early."""
+
+
+class Holder(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who holds a lock, by its own words.
+
+    ``verb``: what Bento's own command line does there; "" for a program that uses the library. ``run``: of the
+    container, where the lock is for one run alone.
+    """
+
+    process: ProcessIdentity
+    verb: str = ""
+    since_boot_s: float = 0.0
+    run: int = 0
+
+    def __str__(self) -> str:
+        what = f"bento {self.verb}" if self.verb else "a program that uses Bento"
+        return f"process {self.process.pid} ({what}, for {max(0.0, clock.boot_s() - self.since_boot_s):.0f} s)"
 
 
 class Lock:
@@ -43,6 +75,11 @@ class Lock:
         self._path = path
         self._descriptor = descriptor
 
+    @property
+    def is_named(self) -> bool:
+        """Whether its file is still there: of a freeze somebody may have taken it away (``take_freeze_away``)."""
+        return self._descriptor >= 0 and _is_same(self._path, self._descriptor)
+
     def release(self) -> None:
         """Let go, and take the file away. Idempotent."""
         descriptor, self._descriptor = self._descriptor, -1
@@ -50,11 +87,18 @@ class Lock:
             return
         try:
             # Before the lock goes, or we might take the file of the next holder away.
-            os.unlink(self._path)
+            if _is_same(self._path, descriptor):
+                os.unlink(self._path)
         except FileNotFoundError:
             pass
         finally:
             os.close(descriptor)
+
+    def note(self, holder: Holder) -> None:
+        """Write down who holds it. On a full disk nobody is named: that keeps nothing from being locked."""
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, msgspec.json.encode(holder), 0)
 
     def __enter__(self) -> Lock:
         return self
@@ -66,47 +110,87 @@ class Lock:
 
 
 class ContainerLocks:
-    """The locks below one run root. Safe between threads and processes; costs nothing until used."""
+    """The locks below one run root. Safe between threads and processes; costs nothing until used.
 
-    def __init__(self, run_root: Path) -> None:
+    ``verb``: what this process does, where it is Bento's own command line and nothing else.
+    """
+
+    def __init__(self, run_root: Path, verb: str = "") -> None:
         self._directory = run_root / "locks"
+        self._verb = verb
+        self._own: ProcessIdentity | None = None
 
     def hold(self, container_id: str, timeout_s: float) -> Lock:
         """Return the operation lock of a container, for use with ``with``.
 
         Blocks at most ``timeout_s`` seconds (NO_LIMIT: for ever), woken by the kernel. Not re-entrant.
-        Raises Conflict when another process, or thread, still has it then; NotPermitted, StorageUnusable.
+        Raises Conflict, which names the holder, when another process, or thread, still has it then; NotPermitted,
+        StorageUnusable.
         """
-        path = self._directory / f"{container_id}.op"
-        lock = _take(path, timeout_s)
+        path = self._operation_path(container_id)
+        lock = self._noted(_take(path, timeout_s))
         if lock is None:
+            who = self.holder(container_id) if timeout_s else None
             raise Conflict(
-                f"another bento process is working on container {container_id[:12]}", hint="try again when it is done"
+                f"{who or 'another bento process'} is working on container {container_id[:12]}",
+                hint=f"try again when it is done{f', or end it: kill {who.process.pid}' if who else ''}",
             )
         return lock
 
     def is_held(self, container_id: str) -> bool:
         """Whether a living process works on the container, or drives its stop. Only looks."""
-        return _is_held(self._directory / f"{container_id}.op") or self.is_stop_held(container_id)
+        return _is_held(self._operation_path(container_id)) or self.is_stop_held(container_id)
+
+    def holder(self, container_id: str) -> Holder | None:
+        """Return who has the operation lock; None when nobody has, or has just taken it. Only looks."""
+        return _holder(self._operation_path(container_id))
 
     def try_stop(self, container_id: str) -> Lock | None:
         """Return the stopper's lock of a container, or None when somebody drives its stop. Does not wait."""
-        return _try(self._stop_path(container_id))
+        return self._noted(_try(self._stop_path(container_id)))
 
     def is_stop_held(self, container_id: str) -> bool:
         """Whether a living process drives the container's stop. Only looks."""
         return _is_held(self._stop_path(container_id))
 
-    def wait_stop(self, container_id: str) -> None:
-        """Block until nobody drives the container's stop, woken by the kernel. At once when nobody does."""
-        _wait_until_free(self._stop_path(container_id), math.inf)
+    def stop_holder(self, container_id: str) -> Holder | None:
+        """Return who drives the container's stop, as ``holder`` does."""
+        return _holder(self._stop_path(container_id))
+
+    def wait_stop(self, container_id: str, timeout_s: float = NO_LIMIT) -> bool:
+        """Block until nobody drives the container's stop, woken by the kernel; False when the time is over."""
+        return _wait_until_free(self._stop_path(container_id), _deadline_mono_s(timeout_s))
+
+    def try_freeze(self, container_id: str, run: int) -> Lock | None:
+        """Return the lock that goes with a freeze of this run, or None when a living process has one. Does not wait.
+
+        The caller holds the operation lock, as for every change of these files.
+        """
+        return self._noted(_try(self._freeze_path(container_id)), run)
+
+    def freezer(self, container_id: str) -> Holder | None:
+        """Return the living process that has frozen the container for a time. Only looks."""
+        return _holder(self._freeze_path(container_id))
+
+    def left_freeze(self, container_id: str) -> int:
+        """Return the run of which a process that has died since may have frozen the container; 0: none. Only looks."""
+        path = self._freeze_path(container_id)
+        found = _said(path)
+        return found.run if found is not None and not _is_held(path) else 0
+
+    def take_freeze_away(self, container_id: str) -> None:
+        """Have a freeze belong to nobody any more, whether its process lives or not. Idempotent."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._freeze_path(container_id))
 
     def forget(self, container_id: str) -> None:
         """Take away what killed holders left of a removed container's locks. Idempotent; does not wait.
 
         A lock that is held stays: its holder takes the file away.
         """
-        for path in (self._directory / f"{container_id}.op", self._stop_path(container_id)):
+        for path in (
+            self._operation_path(container_id), self._stop_path(container_id), self._freeze_path(container_id)
+        ):  # fmt: skip
             if path.exists() and (lock := _try(path)) is not None:
                 lock.release()
 
@@ -117,8 +201,23 @@ class ContainerLocks:
         except FileNotFoundError:
             return []
 
+    def _operation_path(self, container_id: str) -> Path:
+        return self._directory / f"{container_id}.op"
+
     def _stop_path(self, container_id: str) -> Path:
         return self._directory / f"{container_id}.stop"
+
+    def _freeze_path(self, container_id: str) -> Path:
+        return self._directory / f"{container_id}.freeze"
+
+    def _noted(self, lock: Lock | None, run: int = 0) -> Lock | None:
+        """Write down in a lock just taken who has it."""
+        if lock is not None:
+            if self._own is None or self._own.pid != os.getpid():  # a fork is another process
+                fd, self._own = pidfd.identify(os.getpid())
+                os.close(fd)
+            lock.note(Holder(process=self._own, verb=self._verb, since_boot_s=clock.boot_s(), run=run))
+        return lock
 
 
 def _try(path: Path) -> Lock | None:
@@ -131,24 +230,45 @@ def _try(path: Path) -> Lock | None:
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 return None
             raise _explain(error, path) from error
-        if (lock := _verified(path, descriptor)) is not None:
-            return lock
+        if _is_same(path, descriptor):
+            return Lock(path, descriptor)
+        os.close(descriptor)
 
 
-def _verified(path: Path, descriptor: int) -> Lock | None:
+def _is_same(path: Path, descriptor: int) -> bool:
+    """Whether a file is still the one of this name."""
     try:
-        named = os.stat(path)
+        named = os.stat(path, follow_symlinks=False)
     except FileNotFoundError:
-        named = None
-    held = os.fstat(descriptor)
-    if named is not None and (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino):
-        return Lock(path, descriptor)
-    os.close(descriptor)
-    return None
+        return False
+    return os.path.samestat(named, os.fstat(descriptor))
+
+
+def _holder(path: Path) -> Holder | None:
+    found = _said(path)
+    return found if found is not None and _is_held(path) else None
+
+
+def _said(path: Path) -> Holder | None:
+    """Return what the last holder has written."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        return msgspec.json.decode(os.read(descriptor, _HOLDER_BYTES), type=Holder)
+    except (OSError, msgspec.DecodeError):
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _deadline_mono_s(timeout_s: float) -> float:
+    return math.inf if timeout_s == NO_LIMIT else time.monotonic() + timeout_s
 
 
 def _take(path: Path, timeout_s: float) -> Lock | None:
-    deadline_mono_s = math.inf if timeout_s == NO_LIMIT else time.monotonic() + timeout_s
+    deadline_mono_s = _deadline_mono_s(timeout_s)
     while (lock := _try(path)) is None:
         if not _wait_until_free(path, deadline_mono_s):
             return None

@@ -174,7 +174,7 @@ _DRIVERS: dict[str, Callable[[HostParts], object]] = {
     "images": lambda parts: image_store.ImageStore(parts.root, takes_absolute_names=parts.takes_absolute_names),
     "transport": lambda parts: skopeo.SkopeoTransport(parts.insecure_registries),
     "processes": lambda parts: linux.LinuxProcesses(),
-    "locks": lambda parts: locks.ContainerLocks(parts.run_root),
+    "locks": lambda parts: locks.ContainerLocks(parts.run_root, parts.verb),
 }
 
 

@@ -30,9 +30,9 @@ def run_slow(bento: BentoCli, share: Share, *flags: str) -> str:
 
 def worker_of(bento: BentoCli, identifier: str, roots: Roots) -> procs.Process:
     """Return the process that drives the stop, as it says itself."""
-    path = roots.run_root / "containers" / identifier / "driver"
-    procs.wait_until(path.exists, what="a driver")
-    process = procs.read(json.loads(path.read_text())["pid"])
+    path = roots.run_root / "locks" / f"{identifier}.stop"
+    procs.wait_until(lambda: path.exists() and bool(path.read_text()), what="a driver")
+    process = procs.read(json.loads(path.read_text())["process"]["pid"])
     assert process is not None
     return process
 

@@ -15,13 +15,14 @@ from bento.wiring import Engine
 class Context:
     """One command line."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, verb: str = "") -> None:
         self.settings = settings
+        self._verb = verb
 
     def engine(self) -> Engine:
         """Open the engine. Raises NotPermitted, StorageUnusable, StateCorrupt."""
         settings = self.settings
-        return Engine(
+        engine = Engine(
             root=settings.root,
             run_root=settings.run_root,
             runtime=settings.runtime,
@@ -33,6 +34,8 @@ class Context:
             insecure_registries=settings.insecure_registries,
             takes_absolute_names=settings.takes_absolute_names,
         )
+        engine.parts.verb = self._verb
+        return engine
 
 
 def say(text: str) -> None:

@@ -182,7 +182,7 @@ def run(argv: Sequence[str]) -> int:
         module.configure(parser)
         gc.freeze()
         gc.enable()  # a run in the foreground, or a stop of hundreds, may take hours
-        return module.run(parser.parse_args(rest), Context(settings))
+        return module.run(parser.parse_args(rest), Context(settings, verb))
     except BentoError as error:
         _complain(str(error))
         # A verb that passes on the container's exit status keeps its own failures apart from it.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,13 +12,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento import clock
-from bento.engine import images, reconcile, signals
+from bento.engine import freezing, images, reconcile
 from bento.engine.create import HOST_IMAGE
 from bento.engine.diff import changes_of
-from bento.errors import BentoError, InternalError, NotFound, UsageError, WrongState, as_bento_error
+from bento.errors import BentoError, InternalError, NotFound, UsageError, as_bento_error
 from bento.files.output import write_all
 from bento.files.tarout import TarWriter
-from bento.model.container import Container, Status
+from bento.model.container import Container
 from bento.model.image import HistoryEntry, Image, ImageConfig
 from bento.oci import image as oci
 from bento.oci.change import apply_changes
@@ -44,8 +43,8 @@ class CommitOptions(Struct, frozen=True, kw_only=True):
 def commit(parts: Parts, ref: str, name: str, options: CommitOptions) -> Image:
     """Make an image of a container, in any state; ``name`` "" leaves it without one. Blocks.
 
-    Raises NotFound, UsageError (name, change, a container of this machine's own files), StorageUnusable; then no image
-    is left.
+    Raises NotFound, UsageError (name, change, a container of this machine's own files), StorageUnusable, WrongState (it
+    was thawed while it was read), Conflict (another commit is at it); then no image is left.
     """
     full = images.new_name(name) if name else ""
     container = reconcile.find(parts, ref)
@@ -57,30 +56,16 @@ def commit(parts: Parts, ref: str, name: str, options: CommitOptions) -> Image:
     if base is None or not base.digest:
         raise NotFound(f"the image of container {container.name} is not there as a whole", hint="use export and import")
     config = apply_changes(_config(container, base), options.changes)
-    with parts.images.intake() as intake, _frozen(parts, container, options.pause):
+    with parts.images.intake() as intake:
         try:
-            with changes_of(parts, container) as changes:
+            freeze = freezing.frozen(parts, container) if options.pause else nullcontext()
+            with freeze, changes_of(parts, container) as changes:
                 digest = _add_layer(intake, changes)
         except OSError as error:
             raise as_bento_error(error) from error
         manifest = _add_manifest(parts, intake, base, digest, _about(container, base, config, options))
         made = intake.adopt(manifest, lambda image: images.record(parts, image, *([full] if full else [])))
     return images.recorded(parts, made)
-
-
-@contextmanager
-def _frozen(parts: Parts, container: Container, pause: bool) -> Iterator[None]:
-    """Freeze a container that runs, and let it go on; one that is paused stays so."""
-    if not pause or container.status is not Status.RUNNING:
-        yield
-        return
-    with suppress(WrongState):  # it has ended meanwhile, or somebody else has paused it
-        signals.pause(parts, container.id)
-    try:
-        yield
-    finally:
-        with suppress(WrongState, NotFound):
-            signals.unpause(parts, container.id)
 
 
 def _config(container: Container, base: Image) -> ImageConfig:

@@ -166,6 +166,8 @@ def _may_enter(parts: Parts, container: Container) -> Run:
     if not reconcile.is_alive(parts, run):
         raise WrongState(f"container {name} is not running: it has just ended", hint="start it first")
     if parts.processes.is_frozen(run):
+        if (who := parts.locks.freezer(container.id)) is not None:
+            raise WrongState(f"container {name} is frozen by {who}", hint="try again when it is done")
         raise WrongState(f"container {name} is paused: nothing can be run in it", hint=f"bento unpause {name}")
     return run
 

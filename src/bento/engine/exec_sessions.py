@@ -16,8 +16,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bento import log
+from bento.engine import holdup
 from bento.engine.adopt import lives
-from bento.errors import Conflict, StorageUnusable
+from bento.errors import Conflict, StorageUnusable, StuckProcess
 from bento.kernel.tree import remove_tree
 from bento.model.container import ProcessIdentity
 from bento.model.exec import ExecSession
@@ -55,14 +57,18 @@ def door_is_open(intent: StopIntent | None) -> bool:
 
 
 @contextmanager
-def none_begins(parts: Parts, container_id: str) -> Iterator[None]:
+def none_begins(parts: Parts, container_id: str, *, is_kill: bool = False) -> Iterator[None]:
     """Hold the lock under which processes are brought in: whoever was on the way in is there when it is had.
 
-    Blocks, for 10 s at most: a runtime that hangs must not keep a stop from killing.
+    Blocks, for 10 s at most: a runtime that hangs must not keep a stop from killing. ``is_kill``: the deadline has
+    come, and a holder that stands still is ended.
     """
     lock = None
-    with suppress(Conflict):
-        lock = parts.locks.hold(container_id, _LOCK_TIMEOUT_S)
+    with suppress(Conflict, StuckProcess):
+        if is_kill:
+            lock = holdup.hold(parts, container_id, container_id[:12], log.warning, limit_s=_LOCK_TIMEOUT_S)
+        else:
+            lock = parts.locks.hold(container_id, _LOCK_TIMEOUT_S)
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from bento import clock
-from bento.engine import reconcile
+from bento.engine import freezing, reconcile
 from bento.engine.hooks import check_hooks
 from bento.engine.looking import look_at
 from bento.engine.request import StopOptions, request_for
@@ -49,7 +49,7 @@ def explain(parts: Parts, ref: str, options: StopOptions) -> Forecast:
         request,
         processes,
         age_s=max(0.0, clock.boot_s() - run.started_boot_s),
-        is_frozen=parts.processes.is_frozen(run),
+        is_frozen=freezing.is_paused(parts, container),
         also_receives=_also_receives(lambda number: parts.processes.look(run, number), request.signal),
     )
 

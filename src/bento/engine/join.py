@@ -2,7 +2,7 @@
 
 A caller sends one packet, a wish for the deadline; it gets one at once, that the wish was taken, and one at the end,
 the outcome. End of file without that means that the driver is gone: the kernel closes its socket and releases its lock
-together. No answer at all means that the driver hangs (``succession``).
+together. No answer at all means that the driver hangs: then it may be ended (``target``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import msgspec
 from msgspec import Struct
 
 from bento import clock
-from bento.engine import succession
 from bento.engine.outcome import StopOutcome
 from bento.engine.session import Session
 from bento.errors import BentoError, CleanupFailed, StuckProcess
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bento.engine.loop import Loop
-    from bento.engine.parts import Parts
 
 _SOCKET = "stop.sock"
 _PACKET_MAX = 1 << 20
@@ -75,11 +73,10 @@ def _decode(packet: bytes) -> StopOutcome:
 class JoinServer:
     """The driver's side: one socket in the container's run directory."""
 
-    def __init__(self, parts: Parts, run_dir: Path, loop: Loop, session: Session) -> None:
+    def __init__(self, run_dir: Path, loop: Loop, session: Session) -> None:
         self._loop, self._session, self._run_dir = loop, session, run_dir
         self._clients: set[int] = set()
         run_dir.mkdir(parents=True, exist_ok=True)
-        succession.announce(parts, run_dir)
         self._listener = packets.listen(run_dir, _SOCKET)
         loop.watch(self._listener, self._accept)
 
@@ -123,7 +120,6 @@ class JoinServer:
             self._loop.unwatch(self._listener)
             os.close(self._listener)
             self._listener = -1
-            succession.withdraw(self._run_dir)
             with suppress(FileNotFoundError):
                 (self._run_dir / _SOCKET).unlink()
 

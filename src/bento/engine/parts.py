@@ -49,6 +49,7 @@ class Parts:
     stop_rules: StopRules  # the configuration's, after the caller's and the container's
     log_max_bytes: int  # of the log of a container that names no limit; 0: none
     helper_argv: tuple[str, ...]  # runs a verb of this engine in a process of its own
+    verb: str = ""  # of Bento's own command line, which this process is and nothing else; "": somebody's program
 
     def runtime(self, name: str) -> RuntimeDriver:
         """Return the runtime of this name or path; "" is the default of this host. Raises MissingTool."""

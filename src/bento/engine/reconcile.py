@@ -22,11 +22,11 @@ from bento.model.container import Container, Run, Status
 from bento.model.stop import AskedBy
 
 if TYPE_CHECKING:
-    from bento.engine import erase, request, stop
+    from bento.engine import erase, freezing, request, stop
     from bento.engine.parts import Parts
 else:  # most of the time everybody is as the record says
     erase, request = LazyModule("bento.engine.erase"), LazyModule("bento.engine.request")
-    stop = LazyModule("bento.engine.stop")
+    stop, freezing = LazyModule("bento.engine.stop"), LazyModule("bento.engine.freezing")
 
 _HELPER_STARTS_NS = 1_000_000_000  # so long, at the most, a helper needs until it has the lock
 OVERDUE_S = 5.0
@@ -139,10 +139,14 @@ def _finds_again(parts: Parts, container: Container, touched: dict[str, BentoErr
 
 
 def with_pause(parts: Parts, container: Container) -> Container:
-    """Return a container with PAUSED as its status where the kernel's freezer says so."""
-    if container.status is Status.RUNNING and container.run and parts.processes.is_frozen(container.run):
-        return replace(container, status=Status.PAUSED)
-    return container
+    """Return a container with PAUSED as its status where the kernel's freezer says so.
+
+    What a process has frozen that was killed in the middle is thawed.
+    """
+    is_frozen = container.status is Status.RUNNING and container.run and parts.processes.is_frozen(container.run)
+    if not is_frozen or freezing.thaw_left(parts, container):
+        return container
+    return replace(container, status=Status.PAUSED)
 
 
 def finish_orphaned_stop(parts: Parts, container: Container) -> None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from bento import clock
+from bento import clock, log
 from bento.engine import exec_sessions, policy
 from bento.engine.attending import leave_run_dir
+from bento.engine.holdup import Holdup
 from bento.engine.outcome import StopOutcome
 from bento.engine.report import exit_code_of, make_report
-from bento.errors import BentoError, CleanupFailed, StuckProcess
+from bento.errors import BentoError, CleanupFailed, Conflict, StuckProcess
 from bento.lazy import LazyModule
 from bento.model.container import Container, Exit, Run, Status
 from bento.model.stop import AskedBy, Scope, StopIntent, StopReport
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from bento.engine.cleanup import Cleanup
     from bento.engine.members import Members
     from bento.engine.parts import Parts
+    from bento.locks import Lock
 else:  # most root filesystems are released
     holding = LazyModule("bento.engine.holding")
 
@@ -48,6 +50,7 @@ class Recorder:
         self._held = ""
         self._program_code: int | None = None
         self._is_door_closed = False
+        self._holdup = Holdup(parts, container.name, lambda: parts.locks.holder(container.id), log.warning)
 
     def begin(self) -> None:
         """Note what must be known from before the stop."""
@@ -70,7 +73,7 @@ class Recorder:
         is_ending = state.phase is Phase.KILLING or state.hold.at_exit_s is not None
         if is_ending and not self._is_door_closed:
             self._is_door_closed = True
-            with exec_sessions.none_begins(self._parts, self.container.id):
+            with exec_sessions.none_begins(self._parts, self.container.id, is_kill=state.phase is Phase.KILLING):
                 self._write_intent(state)
         else:
             self._write_intent(state)
@@ -123,12 +126,23 @@ class Recorder:
             note="" if code is not None else "the exit code is unknown: the monitor died before it could write it",
         )
         # Under the lock, so that no new run owns the run directory yet when it goes.
-        with self._parts.locks.hold(self.container.id, 0.0):
+        with self._lock():
             self.container = self._parts.store.modify(
                 self.container.id,
                 lambda c: _stopped(c, self._run, ended, report, is_disconnected=self._cleanup.is_disconnected),
             )
             leave_run_dir(self._parts, self.container)
+
+    def _lock(self) -> Lock:
+        """Return the operation lock. Raises Conflict; what stands still with it is ended where a stop was asked for."""
+        try:
+            return self._parts.locks.hold(self.container.id, 0.0)
+        except Conflict:
+            try:
+                self._holdup.look(clock.mono_s() if self.is_asked else None)
+            except Conflict as error:  # is not tried again
+                raise StuckProcess(error.message, hint=error.hint) from error
+            raise
 
     def _exit_code(self, state: StopState) -> int | None:
         """Return the exit code: of the program that PID 1 only waited for, where PID 1 was ended for that (S13)."""

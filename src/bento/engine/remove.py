@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bento.engine import order, reconcile
+from bento import log
+from bento.engine import holdup, order, reconcile
 from bento.engine.erase import erase
 from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.errors import BentoError, Conflict, NotFound, WrongState
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from bento.engine import request, stop
     from bento.engine.parts import Parts
+    from bento.locks import Lock
 else:  # most of what is deleted has stopped
     request, stop = LazyModule("bento.engine.request"), LazyModule("bento.engine.stop")
 
@@ -47,7 +49,7 @@ def remove(parts: Parts, ref: str, *, force: bool = False, volumes: bool = False
             _stop(parts, container, grace_s)
             if container.spec.auto_remove and not _exists(parts, container.id):  # its end was its removal
                 return container
-        with parts.locks.hold(container.id, LOCK_TIMEOUT_S):
+        with _lock(parts, container, force=force):
             container = parts.store.get(container.id)
             if not container.status.is_wanted:
                 refuse_if_required(parts, container)
@@ -57,6 +59,12 @@ def remove(parts: Parts, ref: str, *, force: bool = False, volumes: bool = False
         raise WrongState(f"container {container.name} is {container.status.value}", hint="somebody starts it again")
     parts.locks.forget(container.id)
     return container
+
+
+def _lock(parts: Parts, container: Container, *, force: bool) -> Lock:
+    if force:
+        return holdup.hold(parts, container.id, container.name, log.warning)
+    return parts.locks.hold(container.id, LOCK_TIMEOUT_S)
 
 
 def _exists(parts: Parts, container_id: str) -> bool:

@@ -6,12 +6,15 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from bento.engine import reconcile
+from msgspec.structs import replace
+
+from bento import log
+from bento.engine import freezing, holdup, reconcile
 from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.engine.request import StopOptions
 from bento.engine.stop import stop_containers
 from bento.engine.wait import wait_for_exit
-from bento.errors import NotFound, RuntimeFailed, StuckProcess, WrongState
+from bento.errors import Conflict, NotFound, RuntimeFailed, StuckProcess, WrongState
 from bento.model.container import Container, Run, Status
 from bento.model.stop import OnPaused
 
@@ -44,6 +47,8 @@ def kill(parts: Parts, ref: str, number: int) -> Container:
         if not parts.processes.wait(fd, _KILL_LIMIT_S):
             who = "; ".join(parts.processes_for(container).name_stuck(run))
             raise StuckProcess(f"container {container.name} does not end: {who}", hint="wait for what it waits for")
+        with suppress(Conflict, StuckProcess):  # its end is recorded under this lock
+            holdup.hold(parts, container.id, container.name, log.warning).release()
     finally:
         os.close(fd)
     with suppress(NotFound):  # it was made with --rm: its end was its removal
@@ -84,10 +89,16 @@ def _hurry(parts: Parts, container: Container) -> Container:
 
 
 def pause(parts: Parts, ref: str) -> Container:
-    """Freeze a running container. Raises WrongState when it is not running, or paused already."""
+    """Freeze a running container. Raises WrongState when it is not running, or paused already; DeadlineExceeded.
+
+    One that Bento has frozen for a time, such as for a commit, stays frozen afterwards.
+    """
     container = reconcile.find(parts, ref)
     with parts.locks.hold(container.id, LOCK_TIMEOUT_S):
-        parts.processes.freeze(_run_if(parts, container, "pause", Status.RUNNING))
+        now = parts.store.get(container.id)
+        if freezing.is_paused(parts, now):
+            now = replace(now, status=Status.PAUSED)
+        freezing.pause(parts, now, _run_if(now, "pause", Status.RUNNING))
     return container
 
 
@@ -95,13 +106,13 @@ def unpause(parts: Parts, ref: str) -> Container:
     """Thaw a paused container. Raises WrongState when it is not paused."""
     container = reconcile.find(parts, ref)
     with parts.locks.hold(container.id, LOCK_TIMEOUT_S):
-        parts.processes.thaw(_run_if(parts, container, "unpause", Status.PAUSED))
+        now = reconcile.with_pause(parts, parts.store.get(container.id))
+        freezing.unpause(parts, now, _run_if(now, "unpause", Status.PAUSED))
     return container
 
 
-def _run_if(parts: Parts, container: Container, verb: str, wanted: Status) -> Run:
+def _run_if(now: Container, verb: str, wanted: Status) -> Run:
     """Return the run of a container that is in this state now, under its lock. Raises WrongState."""
-    now = reconcile.with_pause(parts, parts.store.get(container.id))
     if now.status is not wanted or now.run is None:
         raise WrongState(
             f"cannot {verb} container {now.name}: it is {now.status.value}", hint=f"it would have to be {wanted.value}"

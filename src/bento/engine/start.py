@@ -23,7 +23,7 @@ from bento.engine.logs import make_room
 from bento.engine.order import required_first
 from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.engine.rooted import root_of
-from bento.errors import BentoError, RuntimeFailed, WrongState
+from bento.errors import BentoError, Conflict, RuntimeFailed, WrongState
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Run, StartFailure, Status
 
@@ -94,8 +94,9 @@ def _wait_for_end_of_last(parts: Parts, container_id: str) -> None:
     fd = parts.processes.open(container.run.init) if container.run and container.run.init else None
     if fd is not None:
         os.close(fd)
-    elif container.status is Status.RUNNING:
-        parts.locks.wait_stop(container_id)
+    elif container.status is Status.RUNNING and not parts.locks.wait_stop(container_id, LOCK_TIMEOUT_S):
+        who = parts.locks.stop_holder(container_id) or "another bento process"
+        raise Conflict(f"container {container.name} has ended, which {who} is recording", hint="stop it first")
 
 
 def start_required(parts: Parts, container: Container) -> None:

@@ -7,6 +7,7 @@ it is waited for (rule S5).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -14,19 +15,19 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from bento import clock, log
-from bento.engine import succession, wishes
+from bento.engine import freezing, holdup, wishes
 from bento.engine.adopt import adopt
 from bento.engine.attending import attend
 from bento.engine.call import Call
 from bento.engine.erase import erase, erase_forgotten
 from bento.engine.join import Joiner, JoinServer
 from bento.engine.outcome import StopOutcome, StopProgress
-from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.engine.request import deadline_of, request_for
 from bento.engine.session import Session
 from bento.errors import AlreadyStopped, BentoError, Conflict, NotFound, StuckProcess, WrongState, as_bento_error
 from bento.model.container import Container, Status
 from bento.model.stop import StopReport, StopRequest
+from bento.units import NO_LIMIT
 
 if TYPE_CHECKING:
     from bento.locks import Lock
@@ -53,8 +54,9 @@ class Target:
         self.joiner: Joiner | None = None
         self._alarm = self._loop.alarm(self._attempt)  # to try again what is not free yet
         self._patience = self._loop.alarm(self._succeed)  # with a driver that does not answer
-        self._began_s = clock.mono_s()
         self._pause_s = _PAUSE_S
+        self._asked_s = clock.mono_s()
+        self._operation, self._driver = self._holdups()
         self._moved: DeadlineMoved | None = None  # what was asked of the driver that was joined
         self._is_begun = False
         self._note = ""  # of how this process came to drive the stop
@@ -82,7 +84,8 @@ class Target:
 
     def take(self) -> None:
         """Begin, resume or join the stop; an error is its outcome. What is not free yet is tried again by the loop."""
-        self._began_s = clock.mono_s()
+        self._asked_s = clock.mono_s()
+        self._operation, self._driver = self._holdups()
         self._attempt()
 
     def _attempt(self) -> None:
@@ -98,8 +101,20 @@ class Target:
         except (BentoError, OSError) as error:
             self._end_with(as_bento_error(error))
 
-    def _is_late(self) -> bool:
-        return clock.mono_s() - self._began_s >= LOCK_TIMEOUT_S
+    def _holdups(self) -> tuple[holdup.Holdup, holdup.Holdup]:
+        """Whoever has one of the two locks while it is wanted here."""
+        locks = self._parts.locks
+        return (
+            holdup.Holdup(self._parts, self.name, lambda: locks.holder(self.container_id), self._notice),
+            holdup.Holdup(self._parts, self.name, lambda: locks.stop_holder(self.container_id), self._notice),
+        )
+
+    def _limit_s(self) -> float | None:
+        """Return when this stop would kill, had it not been kept waiting; None: never, or it was not asked for."""
+        request = self._request(self._parts.store.get(self.container_id))
+        if self._call.only_if is not None or request.grace_s == NO_LIMIT:
+            return None
+        return self._asked_s + (0.0 if request.is_sigkill else request.grace_s)
 
     def settle(self, container: Container) -> bool:
         """Release what a container held that has ended by itself; False when somebody else is at it."""
@@ -127,8 +142,7 @@ class Target:
         try:
             operation = self._parts.locks.hold(self.container_id, 0.0)
         except Conflict:
-            if self._is_late():
-                raise
+            self._operation.look(self._limit_s())
             return False
         with operation:
             container = adopt(self._parts, self._parts.store.get(self.container_id))
@@ -148,6 +162,7 @@ class Target:
             except AlreadyStopped:
                 erase_forgotten(self._parts, container)
                 raise
+            freezing.lift(self._parts, container)
         # The stop lock is held from here on, the other one is not: the session takes it for the record.
         if container.intent is not None:
             intent = container.intent
@@ -175,7 +190,7 @@ class Target:
         )
         self.session = session
         session.on_phase = self._call.on_phase
-        self.server = JoinServer(self._parts, self._parts.run_dir(container.id), self._loop, session)
+        self.server = JoinServer(self._parts.run_dir(container.id), self._loop, session)
         spec = container.spec
         if spec.auto_remove:
             session.is_attended = attend(self._parts, container.id)
@@ -192,8 +207,7 @@ class Target:
             self._moved = self._moved or deadline_of(self._request(container), self._call.options)
             self.joiner = Joiner.connect(self._parts.run_dir(container.id), self._loop, self._moved, self)
         if self.joiner is None:
-            if self._is_late():
-                raise Conflict(f"another bento process stops container {container.name} and cannot be joined")
+            self._driver.look(self._limit_s())  # it has the lock, and does not listen
             return False
         self._tell_unheard(container)
         self._begun()
@@ -235,10 +249,12 @@ class Target:
         if self._note:
             self._end_with(StuckProcess(f"process {joiner.driver_pid}, which stops {self.name}, does not even die"))
             return
-        try:
-            succession.end_driver(self._parts, self._parts.run_dir(self.container_id), joiner.driver_pid, self.name)
-        except BentoError as error:
-            self._end_with(error)
+        pid, holder = joiner.driver_pid, self._parts.locks.stop_holder(self.container_id)
+        is_own = holder is not None and bool(holder.verb) and holder.process.pid == pid != os.getpid()
+        if holder is None or not is_own or not holdup.end(self._parts, holder.process):
+            error = f"container {self.name} is being stopped by process {pid}, which does not answer"
+            hint = f"continue it (kill -CONT {pid}), or end it yourself"
+            self._end_with(Conflict(f"{error} and is not Bento's to end", hint=hint))
             return
         self._note = f"process {joiner.driver_pid}, which drove this stop, did not answer and was ended"
         self._notice(f"{self._note}: going on with the stop of {self.name}")
@@ -298,7 +314,8 @@ class Target:
 
     def _erase(self, run_number: int) -> None:
         """Remove a ``--rm`` container that has ended, unless it was started again already. Not for the loop: blocks."""
-        with suppress(NotFound), self._parts.locks.hold(self.container_id, LOCK_TIMEOUT_S):
+        lock = holdup.hold(self._parts, self.container_id, self.name, self._notice)
+        with suppress(NotFound), lock:
             now = self._parts.store.get(self.container_id)
             if not now.status.is_live and now.run is not None and now.run.number == run_number:
                 erase(self._parts, now)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from bento.engine import freezing
 from bento.engine.request import StopOptions, request_for
 from bento.errors import AlreadyStopped, WrongState
 from bento.kernel.tree import remove_tree
@@ -29,8 +30,10 @@ def refuse_if_not_running(parts: Parts, container: Container, options: StopOptio
     if not container.status.is_live or container.run is None:
         _forbid_restart(parts, container, options)
         raise AlreadyStopped(f"container {name} is already stopped")
-    is_paused = container.status is Status.RUNNING and parts.processes.is_frozen(container.run)
-    if is_paused and request_for(container, options, parts.grace_s).on_paused is OnPaused.REFUSE:
+    if (
+        freezing.is_paused(parts, container)
+        and request_for(container, options, parts.grace_s).on_paused is OnPaused.REFUSE
+    ):
         raise WrongState(
             f"container {name} is paused and would not get the signal",
             hint=f"unpause it first, or use: stop --paused thaw {name}, or stop --paused kill {name}",

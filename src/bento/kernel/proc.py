@@ -132,6 +132,25 @@ def session_if_alive(pid: int) -> int | None:
     return None if fields[0] in _ENDED and _live_thread(pid) is None else int(fields[3])
 
 
+def progress(pid: int) -> tuple[int, bool]:
+    """Return how often threads of a process were switched to or from, and whether all of them are stopped.
+
+    The same number at two looks: none has run meanwhile. (0, False) when it is gone.
+    """
+    switches, states = 0, set()
+    try:
+        tids = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return 0, False
+    for tid in tids:
+        stat, status = _slurp(pid, f"task/{tid}/stat"), _slurp(pid, f"task/{tid}/status")
+        if stat and status:
+            thread = parse(stat, status)
+            switches += thread.switches
+            states.add(thread.state)
+    return switches, bool(states) and states <= {"T", "t"}
+
+
 def zombie_exit_code(pid: int) -> int | None:
     """Return the wait status of a zombie; None for anything else, or without the right to see it."""
     stat = _slurp(pid, "stat")

@@ -60,7 +60,7 @@ def test_s28_a_lock_that_is_held_at_the_record_is_tried_again(parts):
 
 def test_a_lock_that_stays_held_is_an_error_in_the_end(parts, monkeypatch):
     container, main = parts.server("web")
-    monkeypatch.setattr("bento.engine.target.LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("bento.engine.holdup.LOCK_TIMEOUT_S", 0.1)
     with parts.locks.hold(container.id, 0.0):
         assert isinstance(stop_containers(parts, ["web"], StopOptions())[0].error, Conflict)
     assert main.signals == []
@@ -68,7 +68,7 @@ def test_a_lock_that_stays_held_is_an_error_in_the_end(parts, monkeypatch):
 
 def test_somebody_who_stops_it_and_cannot_be_joined_is_an_error_in_the_end(parts, monkeypatch):
     container, _ = parts.server("web")
-    monkeypatch.setattr("bento.engine.target.LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("bento.engine.holdup.LOCK_TIMEOUT_S", 0.1)
     lock = parts.locks.try_stop(container.id)
     assert isinstance(stop_containers(parts, ["web"], StopOptions())[0].error, Conflict)
     lock.release()

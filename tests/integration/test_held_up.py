@@ -1,0 +1,103 @@
+"""What stands still holds no stop up: it is named, and ended where it is Bento's own (rules S5, S6)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from support import procs
+from support.cli import BentoCli, Roots
+from support.workload import ONE_RUNTIME, assert_clean, assert_released, ended
+
+SLEEP = ("host", "sleep", "1000")
+ATTEMPTS = 60
+
+
+def stop_process(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGSTOP)
+    procs.wait_until(lambda: (now := procs.read(process.pid)) is None or now.state in "TZ", what="state T")
+
+
+def stops_with_lock(process: subprocess.Popen[str], roots: Roots, identifier: str) -> bool:
+    """Stop a process by SIGSTOP as soon as it has a container's operation lock; False when it ended before."""
+    path = roots.run_root / "locks" / f"{identifier}.op"
+    while process.poll() is None:
+        if not path.exists():
+            continue
+        stop_process(process)
+        with suppress(OSError, ValueError):
+            holder: dict[str, Any] = json.loads(path.read_text())
+            if holder["process"]["pid"] == process.pid:
+                return True
+        process.send_signal(signal.SIGCONT)
+    return False
+
+
+@contextmanager
+def hung(bento: BentoCli, roots: Roots, identifier: str, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that stands still with a container's operation lock."""
+    for _ in range(ATTEMPTS):
+        with ended(bento.start(*words)) as process:
+            if stops_with_lock(process, roots, identifier):
+                yield process
+                return
+        if words[0] == "start":
+            bento("stop", "-t", "0", "w", check=False)
+    raise AssertionError("it never had the lock")
+
+
+@ONE_RUNTIME
+@pytest.mark.parametrize("how", [("stop", "-t", "1"), ("rm", "-f"), ("kill",)], ids=lambda how: how[0])
+def test_s06_a_command_that_stands_still_with_the_lock_is_ended_at_the_deadline(
+    bento: BentoCli, roots: Roots, how: tuple[str, ...]
+) -> None:
+    identifier = bento.run("--name", "w", *SLEEP)
+    with hung(bento, roots, identifier, "exec", "w", "true") as holder:
+        finished = bento(*how, "w")
+        assert holder.wait(timeout=30) == -signal.SIGKILL
+    assert finished.seconds < 20
+    assert f"process {holder.pid} (bento exec, for " in finished.stderr
+    assert "was ended" in finished.stderr
+    if how[0] == "rm":
+        assert_clean(bento)
+    else:
+        assert_released(bento, identifier)
+
+
+def test_s06_a_start_that_stands_still_is_ended_and_undone(bento: BentoCli, roots: Roots) -> None:
+    identifier = bento("create", "--name", "w", *SLEEP).stdout.strip()
+    with hung(bento, roots, identifier, "start", "w") as holder:
+        assert f"process {holder.pid} (bento start, for " in bento("rm", "-f", "w").stderr
+    assert_clean(bento)
+
+
+LIBRARY = """
+import os, signal, sys
+from bento import Engine
+with Engine(root=sys.argv[1], run_root=sys.argv[2]) as engine:
+    with engine.parts.locks.hold(sys.argv[3], 5):
+        os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@ONE_RUNTIME
+def test_s03_a_program_that_stands_still_with_the_lock_is_named_and_left_alone(bento: BentoCli, roots: Roots) -> None:
+    identifier = bento.run("--name", "w", *SLEEP)
+    argv = [sys.executable, "-c", LIBRARY, str(roots.root), str(roots.run_root), identifier]
+    with ended(subprocess.Popen(argv, text=True)) as program:
+        procs.wait_until(lambda: (now := procs.read(program.pid)) is not None and now.state == "T", what="state T")
+        stop = bento.start("stop", "-t", "0", "w")
+        assert stop.stderr is not None
+        assert f"process {program.pid} (a program that uses Bento, for " in stop.stderr.readline()
+        assert program.poll() is None
+        os.kill(program.pid, signal.SIGCONT)
+        assert stop.communicate(timeout=60)[0] == "w\n"
+    assert_released(bento, identifier)
