@@ -226,6 +226,6 @@ def test_run_keeps_its_own_failures_apart_from_the_programs(bento: BentoCli) -> 
 @pytest.mark.parametrize("verb", OPTIONS)
 def test_every_option_of_a_verb_is_tried(verb: str) -> None:
     parser = main.Parser(prog=verb)
-    main._load(verb).configure(parser)
+    main.load(verb).configure(parser)
     known = {word for action in parser._actions for word in action.option_strings} - {"-h", "--help"}
     assert set(OPTIONS[verb]) == known - (OTHERS_OF_CREATE if verb == "create" else set())

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from bento import CreateOptions, StopOptions, config_load
-from bento.cli import main
+from bento.cli import main, verbs
 from bento.engine.facade import EngineFacade
 from bento.engine.listing import _FILTERS
 from bento.model.stop import StopReport, StopRules, Verdict
@@ -49,10 +49,10 @@ def test_nothing_generated_is_stale():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("verb", main.VERBS)
+@pytest.mark.parametrize("verb", verbs.VERBS)
 def test_every_option_of_a_verb_is_described_with_it(verb):
     parser = main.Parser(prog=verb)
-    main._load(verb).configure(parser)
+    main.load(verb).configure(parser)
     described = section(verb)
     words = [
         word
@@ -63,10 +63,10 @@ def test_every_option_of_a_verb_is_described_with_it(verb):
     assert [word for word in words if not is_named(word, described)] == []
 
 
-@pytest.mark.parametrize("verb", main.VERBS)
+@pytest.mark.parametrize("verb", verbs.VERBS)
 def test_no_option_is_described_that_a_verb_does_not_have(verb):
     parser = main.Parser(prog=verb)
-    main._load(verb).configure(parser)
+    main.load(verb).configure(parser)
     known = {word for action in parser._actions for word in action.option_strings}
     if verb == "create":
         known |= {"-d", "--detach"}  # of run, in the same section

@@ -24,6 +24,7 @@ from bento.cli.context import complain
 from bento.cli.env_options import read_env_file, read_lines, variable
 from bento.cli.layers import LayerScreen
 from bento.cli.mount_options import parse_mount, parse_tmpfs, parse_volume
+from bento.cli.switches import Arguments
 from bento.engine.create import CreateOptions
 from bento.engine.pull import POLICIES
 from bento.errors import BentoError, UsageError
@@ -39,26 +40,29 @@ _HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options, the image and the command."""
+    group = parser.add_argument_group
     refused.configure(parser)
-    _configure_program(parser)
-    _configure_files(parser)
-    _configure_life(parser)
-    rule_options.configure(parser, prefix="stop-")
-    hook_options.configure(parser)
-    publish_options.configure(parser)
-    log_options.configure(parser)
-    _configure_limits(parser)
-    sandbox_options.configure(parser)
+    # -h is the host name here, as in Docker and Podman, and taken away from --help.
+    _configure_program(group("the program", conflict_handler="resolve"))
+    _configure_files(group("its files"))
+    _configure_life(group("its life"))
+    stopping = group("its stop", "docs/stop.md says more.")
+    _configure_stop(stopping)
+    rule_options.configure(stopping, prefix="stop-")
+    hook_options.configure(stopping)
+    publish_options.configure(group("its network"))
+    log_options.configure(group("its log"))
+    _configure_limits(group("its limits"))
+    sandbox_options.configure(group("its sandbox"))
+    _configure_fetching(group("its image"))
     add = parser.add_argument
-    add("--cidfile", metavar="F", help="write the id to a new file")
-    _configure_fetching(parser)
     add("image", help="an image's name or id, or 'host': this machine's own files, copy-on-write")
     command = add("command", nargs=argparse.REMAINDER, help="the program and its arguments")
     command.required = False  # argparse would name it beside a missing image
 
 
-def _configure_program(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+def _configure_program(group: Arguments) -> None:
+    add = group.add_argument
     add("--name", metavar="N", help="a name for the container")
     add("--init", action="store_true", help="put a small init in front, which passes signals on and reaps")
     add("--system", action="store_true", help="boot the image's own init (/sbin/init), with what inits need")
@@ -66,20 +70,18 @@ def _configure_program(parser: argparse.ArgumentParser) -> None:
     add("--env-file", action="append", default=[], metavar="F", help="read variables from a file")
     add("-w", "--workdir", metavar="DIR", help="working directory, made when missing")
     add("-u", "--user", metavar="USER[:GROUP]", help="name or id, resolved in the image")
-    # -h is the host name here, as in Docker and Podman, and taken away from --help.
-    without_help = parser.add_argument_group(conflict_handler="resolve")
-    without_help.add_argument("-h", "--hostname", metavar="H", help="the container's host name (default: the short id)")
+    add("-h", "--hostname", metavar="H", help="the container's host name (default: the short id)")
     add(
         "--entrypoint",
         metavar="E",
         help="replace the image's entry point: a word, or JSON as '[\"a\", \"b\"]'; '' clears it",
     )
-    add("--label", action="append", default=[], metavar="K=V")
+    add("--label", action="append", default=[], metavar="K=V", help="a label")
     add("--label-file", action="append", default=[], metavar="F", help="read labels from a file")
 
 
-def _configure_files(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+def _configure_files(group: Arguments) -> None:
+    add = group.add_argument
     add(
         "-v",
         "--volume",
@@ -100,8 +102,8 @@ def _configure_files(parser: argparse.ArgumentParser) -> None:
     add("--read-only", action="store_true", help="mount the root filesystem read-only")
 
 
-def _configure_life(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+def _configure_life(group: Arguments) -> None:
+    add = group.add_argument
     add("--rm", action="store_true", help="delete it when it has ended")
     add("--restart", default="no", metavar="POLICY", help="no, on-failure[:N], always or unless-stopped (default no)")
     add(
@@ -111,26 +113,31 @@ def _configure_life(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a container started before it, stopped after it",
     )
+    add("--cidfile", metavar="F", help="write the id to a new file")
+
+
+def _configure_stop(group: Arguments) -> None:
+    add = group.add_argument
     add("--stop-signal", metavar="SIG", help="what stop sends (default: the image's, or SIGTERM)")
     add("--stop-timeout", metavar="S", help="grace in seconds; -1: never kill (default 10, with --system 90)")
     add("--stop-method", metavar="M", help=f"how stop asks PID 1: {', '.join(methods.NAMES)}")
     add("--stop-command", metavar="CMD", help="what stop runs inside (method exec)")
 
 
-def _configure_limits(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]")
+def _configure_limits(group: Arguments) -> None:
+    add = group.add_argument
+    add("--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]", help="a limit of setrlimit(2)")
     add("--pid", default="", metavar="host|container:NAME", help="share a PID namespace (default: one of its own)")
     add("--pids-limit", metavar="N", help="at most so many processes and threads at once")
     add("-m", "--memory", metavar="BYTES[kmg]", help="at most so much memory")
     add("--cpus", metavar="N", help="at most so many CPUs' time, such as 0.5")
 
 
-def _configure_fetching(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+def _configure_fetching(group: Arguments) -> None:
+    add = group.add_argument
     add("--pull", choices=POLICIES, default="missing", help="when to fetch the image (default missing)")
-    transfer_options.add_platform(parser)
-    transfer_options.add_tls_verify(parser)
+    transfer_options.add_platform(group)
+    transfer_options.add_tls_verify(group)
     add("-q", "--quiet", action="store_true", help="show no progress when the image is fetched")
 
 

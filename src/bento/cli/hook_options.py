@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from bento.cli.switches import Arguments
 from bento.errors import UsageError
 from bento.model.stop import Hook
 from bento.units import parse_seconds
@@ -31,7 +32,7 @@ class _Append(argparse.Action):
         namespace.pre_stop = [*(namespace.pre_stop or []), hook]
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Arguments) -> None:
     """Add the options."""
     add = parser.add_argument
     add("--pre-stop", action=_Append, dest="pre_stop", metavar="CMD", help="run inside before the signal; repeatable")

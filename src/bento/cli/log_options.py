@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from bento.cli.switches import Arguments
 from bento.engine.logs import DRIVERS
 from bento.errors import UsageError
 from bento.units import parse_log_size
@@ -12,7 +13,7 @@ from bento.units import parse_log_size
 _MAX_SIZE = "max-size"
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Arguments) -> None:
     """Add the options."""
     add = parser.add_argument
     add("--log-driver", default=DRIVERS[0], choices=DRIVERS, help="keep the output (default), or do not")

@@ -15,90 +15,11 @@ from importlib import import_module
 from typing import Any, NoReturn, Protocol, TextIO
 
 from bento import __version__, config_load, log
+from bento.cli import verbs
 from bento.cli.context import Context
+from bento.cli.suggest import meant
 from bento.errors import BentoError, UsageError
 
-VERBS = {
-    "create": ("create", "make a container without starting it"),
-    "run": ("run", "make a container and start it"),
-    "start": ("start", "start containers"),
-    "stop": ("stop", "stop containers gracefully and say what happened"),
-    "restart": ("restart", "stop containers and start them again"),
-    "exec": ("exec_", "run a command in a running container"),
-    "kill": ("kill", "send a signal to containers"),
-    "pause": ("pause", "freeze all processes of containers"),
-    "unpause": ("unpause", "let paused containers go on"),
-    "rm": ("rm", "delete containers"),
-    "ps": ("ps", "list containers"),
-    "inspect": ("inspect", "show all about containers or images, as JSON"),
-    "port": ("port", "show where the published ports of a container are reached"),
-    "logs": ("logs", "show the output of a container"),
-    "report": ("report", "show what happened in the last stop, on a time axis"),
-    "explain": ("explain", "say what a stop would do, and send nothing"),
-    "wait": ("wait", "wait until containers have ended; print their exit codes"),
-    "rename": ("rename", "give a container another name"),
-    "pull": ("pull", "fetch images from registries and elsewhere"),
-    "push": ("push", "copy an image to a registry"),
-    "save": ("save", "write images into an archive"),
-    "load": ("load", "read the images of an archive"),
-    "cp": ("cp", "copy files between a container and this machine"),
-    "diff": ("diff", "show what a container has changed in its root filesystem"),
-    "commit": ("commit", "make an image of what a container has changed"),
-    "export": ("export", "write a container's root filesystem as a tar archive"),
-    "import": ("import_", "make an image of a directory or tar archive"),
-    "images": ("images", "list images"),
-    "rmi": ("rmi", "delete images"),
-    "tag": ("tag", "give an image one more name"),
-    "history": ("history", "show how an image was built"),
-    "container exists": ("container_exists", "say by the exit status whether there is a container"),
-    "image exists": ("image_exists", "say by the exit status whether there is an image"),
-    "volume exists": ("volume_exists", "say by the exit status whether there is a volume"),
-    "volume create": ("volume_create", "make a volume"),
-    "volume ls": ("volume_ls", "list volumes"),
-    "volume inspect": ("volume_inspect", "show all about volumes, as JSON"),
-    "volume rm": ("volume_rm", "delete volumes"),
-    "volume prune": ("volume_prune", "delete the volumes that no container has"),
-    "prune": ("system_prune", "delete what nobody uses: containers and images"),
-    "container prune": ("container_prune", "delete the containers that do not run"),
-    "image prune": ("image_prune", "delete the images that nobody needs"),
-    "system prune": ("system_prune", "the same as prune"),
-    "system df": ("system_df", "show what containers and images take of the disk"),
-    "shutdown": ("shutdown", "stop everything, in order, before the machine goes down"),
-    "install-unit": ("install_unit", "have systemd start and shut down the containers with the machine"),
-    "doctor": ("doctor", "find what was left behind"),
-    "info": ("info", "show what this engine uses on this host"),
-    "version": ("version", "show versions"),
-}
-HIDDEN = {"finish-stop": ("finish_stop", ""), "after-exit": ("after_exit", "")}
-_NOT_OF_CONTAINERS = (
-    "pull", "push", "save", "load", "import", "images", "rmi", "tag", "history", "prune",
-    "shutdown", "install-unit", "doctor", "info", "version",
-)  # fmt: skip
-GROUPS = {
-    "container": {verb: verb for verb in VERBS if verb not in _NOT_OF_CONTAINERS and " " not in verb}
-    | {"inspect": "inspect --type container", "prune": "container prune", "ls": "ps", "list": "ps"}
-    | {"exists": "container exists", "remove": "rm"},
-    "volume": {verb: f"volume {verb}" for verb in ("create", "exists", "inspect", "ls", "prune", "rm")}
-    | {"list": "volume ls", "remove": "volume rm"},
-    "image": {
-        "pull": "pull",
-        "push": "push",
-        "save": "save",
-        "load": "load",
-        "import": "import",
-        "ls": "images",
-        "list": "images",
-        "rm": "rmi",
-        "remove": "rmi",
-        "tag": "tag",
-        "history": "history",
-        "inspect": "inspect --type image",
-        "prune": "image prune",
-        "exists": "image exists",
-    },
-    "system": {"df": "system df", "info": "info", "prune": "system prune"},
-}
-"""What each word after a group's name stands for: a verb, maybe with an option."""
 _INTERRUPTED = 130
 
 
@@ -128,7 +49,13 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """See argparse."""
-        raise UsageError(f"{self.prog.removeprefix('bento ')}: {message}", hint=f"see {self.prog} --help")
+        hint = self._meant(message) or f"see {self.prog} --help"
+        raise UsageError(f"{self.prog.removeprefix('bento ')}: {message}", hint=hint)
+
+    def _meant(self, message: str) -> str:
+        """Return what an unknown option was most likely meant to be."""
+        unknown = message.partition("unrecognized arguments: ")[2].partition(" ")[0].partition("=")[0]
+        return meant(unknown, self._option_string_actions) if unknown.startswith("--") else ""
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """See argparse, which takes a word with a blank in it for no option, whatever it begins with.
@@ -177,8 +104,8 @@ def run(argv: Sequence[str]) -> int:
             failure = 125
         settings = config_load.load(options or {})
         log.set_level(settings.log_level)
-        module = _load(verb)
-        parser = Parser(prog=f"bento {verb}", allow_abbrev=False, formatter_class=Formatter, description=_about(verb))
+        module, (_, about) = load(verb), (verbs.VERBS | verbs.HIDDEN)[verb]
+        parser = Parser(prog=f"bento {verb}", allow_abbrev=False, formatter_class=Formatter, description=about)
         module.configure(parser)
         gc.freeze()
         gc.enable()  # a run in the foreground, or a stop of hundreds, may take hours
@@ -220,17 +147,19 @@ def split(argv: Sequence[str]) -> tuple[dict[str, str | None] | None, str | None
     if not words:
         return given, None, []
     verb = words.pop(0)
-    if verb in GROUPS:
-        group = GROUPS[verb]
+    if verb in verbs.GROUPS:
+        group = verbs.words_of(verb)
         if words and words[0] in ("-h", "--help"):
-            print(f"usage: bento {verb} VERB ...\n\nVERB is one of {', '.join(group)}")
+            sys.stdout.write(verbs.group_usage(verb))
             return None, None, []
         if not words or words[0] not in group:
-            raise UsageError(f"{verb}: no verb, or not one of its own", hint=f"one of {', '.join(group)}")
+            what = f"{verb}: unknown verb {words[0]!r}" if words else f"{verb}: no verb"
+            raise UsageError(what, hint=(words and meant(words[0], group)) or f"one of {', '.join(group)}")
         verb, _, option = group[words.pop(0)].partition(" --")
         words = [*(f"--{option}".split() if option else ()), *words]
-    if verb not in VERBS and verb not in HIDDEN:
-        raise UsageError(f"unknown verb {verb!r}", hint="see bento --help")
+    if verb not in verbs.VERBS and verb not in verbs.HIDDEN:
+        known = [*verbs.VERBS, *verbs.GROUPS]
+        raise UsageError(f"unknown verb {verb!r}", hint=meant(verb, known) or "see bento --help")
     return given, verb, words
 
 
@@ -243,28 +172,14 @@ _GLOBAL = {
 }
 
 
-def _load(verb: str) -> VerbModule:
-    name = (VERBS | HIDDEN)[verb][0]
-    module: VerbModule = import_module(f"bento.cli.{name}")
+def load(verb: str) -> VerbModule:
+    """Return the module of a verb."""
+    module: VerbModule = import_module(f"bento.cli.{(verbs.VERBS | verbs.HIDDEN)[verb][0]}")
     return module
 
 
-def _about(verb: str) -> str:
-    return (VERBS | HIDDEN)[verb][1]
-
-
 def _usage(stream: TextIO, status: int) -> int:
-    write = stream.write
-    write(
-        "usage: bento [--root DIR] [--run-root DIR] [--runtime NAME|PATH] [--runtime-args ARGS]\n"
-        "             [--log-level LEVEL] VERB ...\n\n"
-    )
-    write("Stops containers gracefully, says what happened, and leaves nothing behind.\n\n")
-    for verb, (_, about) in VERBS.items():
-        write(f"  {verb:<16} {about}\n")
-    write(
-        "\nAlso as 'bento container VERB', 'bento image VERB', 'bento system VERB'. 'bento VERB --help' tells more.\n"
-    )
+    stream.write(verbs.usage())
     return status
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from bento.cli.switches import Arguments
 from bento.errors import UsageError
 from bento.model.network import Port
 
 _HINT = "use [IP:]HOST:CONTAINER[/udp], [IP:]:CONTAINER for a free port, and FIRST-LAST for several"
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Arguments) -> None:
     """Add the options."""
     add = parser.add_argument
     add(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from bento.cli.switches import add_switch
+from bento.cli.switches import Arguments, add_switch
 from bento.model.stop import OnDeaf, OnWrapper, Scope
 from bento.units import parse_seconds
 
 
-def configure(parser: argparse.ArgumentParser, *, prefix: str = "") -> None:
+def configure(parser: Arguments, *, prefix: str = "") -> None:
     """Add the options. ``prefix`` stands before each of their names."""
     add, dashes = parser.add_argument, f"--{prefix}"
     add(

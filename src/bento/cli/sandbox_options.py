@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 
+from bento.cli.switches import Arguments
 from bento.errors import UsageError
 from bento.model.container import Device, Sandbox
 from bento.oci import capabilities
@@ -16,7 +17,7 @@ _ACCESS = re.compile(r"(?!.*(.).*\1)[rwm]{1,3}")
 _SWITCHES = {"": True, "true": True, "false": False}
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Arguments) -> None:
     """Add the options."""
     for option, metavar, about in (
         ("--cap-add", "CAP", "a capability more, such as NET_ADMIN, or ALL"),

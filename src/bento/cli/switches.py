@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+Arguments = argparse._ActionsContainer
+"""A parser, or a group of one under a heading of its own in the help."""
 
-def add_switch(parser: argparse.ArgumentParser, *names: str, dest: str, default: bool | None, help: str) -> None:
+
+def add_switch(parser: Arguments, *names: str, dest: str, default: bool | None, help: str) -> None:
     """Add a switch. The word behind it is never its value: argparse's ``nargs="?"`` would take an image for one."""
     on = [*names, *(f"{name}=true" for name in names)]
     off = [f"{name}=false" for name in names]

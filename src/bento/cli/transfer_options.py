@@ -6,7 +6,7 @@ import argparse
 import getpass
 import sys
 
-from bento.cli.switches import add_switch
+from bento.cli.switches import Arguments, add_switch
 from bento.errors import UsageError
 from bento.model.transfer import Access, Credentials
 
@@ -20,13 +20,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_tls_verify(parser)
 
 
-def add_tls_verify(parser: argparse.ArgumentParser) -> None:
+def add_tls_verify(parser: Arguments) -> None:
     """Add ``--tls-verify`` alone, for verbs that fetch an image by the way."""
     words = "=false: also speak to a registry without TLS, or without a certificate that is trusted"
     add_switch(parser, "--tls-verify", dest="tls_verify", default=None, help=words)
 
 
-def add_platform(parser: argparse.ArgumentParser) -> None:
+def add_platform(parser: Arguments) -> None:
     """Add ``--platform``, for verbs that fetch."""
     parser.add_argument("--platform", metavar="OS/ARCH[/VARIANT]", default="", help="default: this machine's")
 

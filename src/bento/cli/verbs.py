@@ -1,0 +1,149 @@
+"""The one table of verbs: what each is called, which module carries it out, and where help shows it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+Verb = tuple[str, str]
+"""The module below ``bento.cli``, and the line of the verb in the help."""
+
+CONTAINERS, FILES, IMAGES, VOLUMES, ROOM, ENGINE = (
+    "Containers",
+    "Files of containers",
+    "Images",
+    "Volumes",
+    "Making room",
+    "The engine",
+)
+
+BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
+    CONTAINERS: {
+        "create": ("create", "make a container without starting it"),
+        "run": ("run", "make a container and start it"),
+        "start": ("start", "start containers"),
+        "stop": ("stop", "stop containers gracefully and say what happened"),
+        "restart": ("restart", "stop containers and start them again"),
+        "exec": ("exec_", "run a command in a running container"),
+        "kill": ("kill", "send a signal to containers"),
+        "pause": ("pause", "freeze all processes of containers"),
+        "unpause": ("unpause", "let paused containers go on"),
+        "rm": ("rm", "delete containers"),
+        "ps": ("ps", "list containers"),
+        "inspect": ("inspect", "show all about containers or images, as JSON"),
+        "port": ("port", "show where the published ports of a container are reached"),
+        "logs": ("logs", "show the output of a container"),
+        "report": ("report", "show what happened in the last stop, on a time axis"),
+        "explain": ("explain", "say what a stop would do, and send nothing"),
+        "wait": ("wait", "wait until containers have ended; print their exit codes"),
+        "rename": ("rename", "give a container another name"),
+        "container exists": ("container_exists", "say by the exit status whether there is a container"),
+    },
+    FILES: {
+        "cp": ("cp", "copy files between a container and this machine"),
+        "diff": ("diff", "show what a container has changed in its root filesystem"),
+        "commit": ("commit", "make an image of what a container has changed"),
+        "export": ("export", "write a container's root filesystem as a tar archive"),
+    },
+    IMAGES: {
+        "pull": ("pull", "fetch images from registries and elsewhere"),
+        "push": ("push", "copy an image to a registry"),
+        "save": ("save", "write images into an archive"),
+        "load": ("load", "read the images of an archive"),
+        "import": ("import_", "make an image of a directory or tar archive"),
+        "images": ("images", "list images"),
+        "rmi": ("rmi", "delete images"),
+        "tag": ("tag", "give an image one more name"),
+        "history": ("history", "show how an image was built"),
+        "image exists": ("image_exists", "say by the exit status whether there is an image"),
+    },
+    VOLUMES: {
+        "volume create": ("volume_create", "make a volume"),
+        "volume ls": ("volume_ls", "list volumes"),
+        "volume inspect": ("volume_inspect", "show all about volumes, as JSON"),
+        "volume rm": ("volume_rm", "delete volumes"),
+        "volume prune": ("volume_prune", "delete the volumes that no container has"),
+        "volume exists": ("volume_exists", "say by the exit status whether there is a volume"),
+    },
+    ROOM: {
+        "prune": ("system_prune", "delete what nothing uses: containers and images"),
+        "container prune": ("container_prune", "delete the containers that do not run"),
+        "image prune": ("image_prune", "delete the images that nothing needs"),
+        "system prune": ("system_prune", "the same as prune"),
+        "system df": ("system_df", "show what containers and images take of the disk"),
+    },
+    ENGINE: {
+        "shutdown": ("shutdown", "stop everything, in order, before the machine goes down"),
+        "install-unit": ("install_unit", "have systemd start and shut down the containers with the machine"),
+        "doctor": ("doctor", "find what was left behind"),
+        "info": ("info", "show what this engine uses on this host"),
+        "version": ("version", "show versions"),
+    },
+}
+
+VERBS: Final = {name: verb for verbs in BY_TOPIC.values() for name, verb in verbs.items()}
+HIDDEN: Final = {"finish-stop": ("finish_stop", ""), "after-exit": ("after_exit", "")}
+"""For processes that Bento itself starts."""
+
+_ALIASES: Final = {
+    "container ls": "ps",
+    "container list": "ps",
+    "container remove": "rm",
+    "container inspect": "inspect --type container",
+    "image ls": "images",
+    "image list": "images",
+    "image rm": "rmi",
+    "image remove": "rmi",
+    "image inspect": "inspect --type image",
+    "volume list": "volume ls",
+    "volume remove": "volume rm",
+    "system info": "info",
+}
+"""Further names, and the verb that each stands for, maybe with an option."""
+
+_GROUP_OF: Final = {CONTAINERS: "container", FILES: "container", IMAGES: "image"}
+
+
+GROUPS: Final = ("container", "image", "volume", "system")
+
+
+def words_of(group: str) -> dict[str, str]:
+    """Return what each word after a group's name stands for: a verb, maybe with an option."""
+    plain = {
+        f"{_GROUP_OF[topic]} {name}": name
+        for topic, verbs in BY_TOPIC.items()
+        if topic in _GROUP_OF
+        for name in verbs
+        if " " not in name and name not in ("images", "rmi")
+    }
+    known = plain | {name: name for name in VERBS if " " in name} | _ALIASES
+    return {words.partition(" ")[2]: verb for words, verb in known.items() if words.startswith(f"{group} ")}
+
+
+_WIDTH: Final = 18
+_USAGE: Final = """\
+usage: bento [--root DIR] [--run-root DIR] [--runtime NAME|PATH] [--runtime-args ARGS]
+             [--log-level LEVEL] VERB ...
+
+Stops containers gracefully, says what happened, and leaves nothing behind.
+"""
+
+
+def usage() -> str:
+    """Return the help of ``bento`` itself."""
+    lines = [_USAGE]
+    for topic, verbs in BY_TOPIC.items():
+        lines += [f"{topic}:", *(f"  {name:<{_WIDTH}} {about}" for name, (_, about) in verbs.items()), ""]
+    groups = ", ".join(f"'bento {group} VERB'" for group in GROUPS)
+    lines.append(f"Also in groups, as in Docker: {groups}.")
+    lines.append("'bento VERB --help' and 'bento GROUP --help' say more.")
+    return "\n".join(lines) + "\n"
+
+
+def group_usage(group: str) -> str:
+    """Return the help of a group: what each of its verbs does."""
+    lines = [f"usage: bento {group} VERB ...", ""]
+    for word, stands_for in words_of(group).items():
+        name = stands_for.partition(" --")[0]
+        same = f" (the same as {name})" if name not in (word, f"{group} {word}") else ""
+        lines.append(f"  {word:<{_WIDTH}} {VERBS[name][1]}{same}")
+    return "\n".join(lines) + "\n"
