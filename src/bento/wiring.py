@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bento.config import DEFAULT_ROOT, DEFAULT_RUN_ROOT, Settings
 from bento.engine.facade import EngineFacade
 from bento.engine.parts import Parts
-from bento.errors import NotPermitted, StorageUnusable
+from bento.errors import NotPermitted, StorageUnusable, UsageError
 from bento.lazy import LazyModule
 from bento.model.stop import NOTHING_SAID
 
@@ -55,7 +56,8 @@ else:
 class Engine(EngineFacade):
     """An engine on this host. Two engines with different roots never touch each other.
 
-    Raises NotPermitted when the caller is not root, StorageUnusable when a root cannot be made or is open to others.
+    Raises NotPermitted when the caller is not root, UsageError when its process ignores SIGCHLD, StorageUnusable when a
+    root cannot be made or is open to others.
     """
 
     def __init__(
@@ -93,6 +95,11 @@ class HostParts(Parts):
     def __init__(self, settings: Settings) -> None:
         if os.geteuid() != 0:
             raise NotPermitted("bento needs root: it makes namespaces, mounts and cgroups", hint="use sudo")
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # the kernel reaps at once (wait(2))
+            raise UsageError(
+                "this program ignores SIGCHLD: how what Bento starts for it has ended could not be known",
+                hint="call signal.signal(signal.SIGCHLD, signal.SIG_DFL) before",
+            )
         self.root, self.run_root = settings.root, settings.run_root
         for directory in (self.root, self.run_root):
             _make(directory, 0o711)

@@ -71,6 +71,10 @@ def each(refs: Iterable[str], act: Callable[[str], str]) -> int:
 
 
 def end_cleanly() -> None:
-    """From now on SIGTERM and SIGHUP end this command as Ctrl-C does: what it has begun is tidied up."""
+    """From now on SIGTERM and SIGHUP end this command as Ctrl-C does: what it has begun is tidied up.
+
+    One that the caller ignores, as nohup(1) does with SIGHUP, stays ignored.
+    """
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -71,6 +72,10 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process."""
+    try:
+        _have_signals()
+    except KeyboardInterrupt:  # it was pending
+        os._exit(_INTERRUPTED)
     _have_streams()
     status = run(sys.argv[1:] if argv is None else argv)
     try:
@@ -79,6 +84,16 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         status = status or 1
     # Nothing is left to be done by an orderly end of the interpreter, which would take some ms.
     os._exit(status)
+
+
+def _have_signals() -> None:
+    """Undo what the caller has left behind, which survives execve(2).
+
+    While SIGCHLD is ignored, no child can be waited for (wait(2)), and a signal that is blocked never comes. One that
+    is ignored for a purpose, such as SIGHUP by nohup(1), stays so.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _have_streams() -> None:
