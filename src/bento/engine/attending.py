@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 _IS_ATTENDED = (
     'is_there() { read -r pid ticks boot <"$0" && read -r stat <"/proc/$pid/stat" || return 1;'
-    ' set -- ${stat##*) }; [ "$1" != Z ] && [ "${20}" = "$ticks" ]; }; '
+    ' set -- ${stat##*) }; [ "${20}" = "$ticks" ] || return 1; [ "$1" = Z ] || return 0;'
+    ' for file in "/proc/$pid/task"/*/stat; do'
+    ' read -r stat <"$file" && set -- ${stat##*) } && case $1 in [ZXx]) ;; *) return 0 ;; esac; done; return 1; }; '
 )
 """For /bin/sh, with the file as $0. The program's name, in brackets, may hold anything; after it the state is the first
-word and the start time the 20th (proc_pid_stat(5))."""
+word and the start time the 20th (proc_pid_stat(5)). Z may be its leader thread alone: then others are asked."""
 
 
 def attended_path(parts: Parts, container_id: str) -> str:

@@ -20,6 +20,7 @@ from bento.engine.exec_sessions import door_is_open
 from bento.engine.report import exit_code_from
 from bento.engine.rooted import root_of
 from bento.errors import BentoError, InternalError, RuntimeFailed, UsageError, WrongState
+from bento.kernel.proc import live_tid
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Run, Status
 from bento.model.exec import ExecOptions, ExecSession
@@ -133,7 +134,8 @@ def _begin(parts: Parts, ref: str, options: ExecOptions, *, is_attached: bool) -
         except BaseException as error:
             exec_sessions.end(parts, session)
             if isinstance(error, BentoError):
-                _may_enter(parts, parts.store.get(container_id))  # that it ended meanwhile says more
+                # These say more: that it ended meanwhile, or what the runtime takes for its end.
+                _check_main_thread(_may_enter(parts, parts.store.get(container_id)), container.name)
             raise
         session = replace(
             session,
@@ -170,6 +172,17 @@ def _may_enter(parts: Parts, container: Container) -> Run:
             raise WrongState(f"container {name} is frozen by {who}", hint="try again when it is done")
         raise WrongState(f"container {name} is paused: nothing can be run in it", hint=f"bento unpause {name}")
     return run
+
+
+def _check_main_thread(run: Run, name: str) -> None:
+    """Raise WrongState where PID 1 goes on without its main thread: crun and runc look at that alone."""
+    if run.init is not None and run.shows_processes and live_tid(run.init.pid) != run.init.pid:
+        runtime = os.path.basename(run.runtime)
+        raise WrongState(
+            f"nothing can be run in container {name}: the main thread of its program has ended, so {runtime} takes it "
+            "for stopped, though its other threads go on",
+            hint="bento logs, bento cp and bento stop work",
+        )
 
 
 def _launch(

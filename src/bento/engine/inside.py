@@ -21,7 +21,7 @@ from bento.engine.holding import refuse_if_held
 from bento.engine.layers import HOST_LAYER
 from bento.engine.parts import LOCK_TIMEOUT_S
 from bento.errors import KernelError, UsageError, WrongState
-from bento.kernel import libc, mount
+from bento.kernel import libc, mount, proc
 from bento.kernel.namespace import in_mounts_of
 from bento.kernel.rootfs import mkdir_in_root, open_in_root, touch_in_root
 from bento.model.container import Container, Mount, Status
@@ -117,7 +117,7 @@ def _live_root(container: Container, main_fd: int, *, with_mounts: bool) -> int:
     try:
         if with_mounts:
             flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-            root_fd = os.open(f"/proc/{container.run.init.pid}/root", flags)
+            root_fd = os.open(f"/proc/{proc.live_tid(container.run.init.pid)}/root", flags)
         else:
             # In its namespace nothing is done but to take a copy of the mount: nothing of the container is executed.
             root_fd = in_mounts_of(main_fd, lambda: libc.open_tree("/", recursive=False))

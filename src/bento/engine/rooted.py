@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bento.kernel.proc import live_tid
+
 if TYPE_CHECKING:
     from bento.engine.parts import Parts
     from bento.model.container import Run
@@ -22,7 +24,8 @@ def root_of(parts: Parts, container_id: str, run: Run) -> Iterator[Path | None]:
     holder = run.init if run.shows_processes else run.monitor
     below = "" if run.shows_processes else str(parts.storage.bundle(container_id) / "rootfs")
     try:
-        fd = os.open(f"/proc/{holder.pid if holder else 0}/root{below}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        tid = live_tid(holder.pid) if holder else 0
+        fd = os.open(f"/proc/{tid}/root{below}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         yield None
         return

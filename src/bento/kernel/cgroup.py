@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Final, Literal, Self
 
 from bento.errors import DeadlineExceeded, InternalError, KernelError
-from bento.kernel import mountinfo, pidfd
+from bento.kernel import mountinfo, pidfd, proc
 
 _FREEZE_LIMIT_S: Final = 2.0
 _KILL_FREEZE_LIMIT_S: Final = 0.1
@@ -140,7 +140,7 @@ class Cgroups:
         """
         mounts = mountinfo.mount_table(os.getpid())
         own = locate(_read("/proc/self/cgroup"), mounts)
-        theirs = locate(_read(f"/proc/{pid}/cgroup"), mounts)
+        theirs = locate(_read(f"/proc/{proc.live_tid(pid)}/cgroup"), mounts)
         return cls({name: path for name, path in theirs.items() if not f"{own.get(name, '')}/".startswith(f"{path}/")})
 
     def exists(self) -> bool:

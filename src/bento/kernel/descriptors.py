@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from bento.kernel import sockets
+from bento.kernel import proc, sockets
 from bento.model.waits import Descriptor, Kind
 
 MAX_DESCRIPTORS: Final = 4096
@@ -254,7 +254,7 @@ class Look:
                         self._pipes[name] = self._pipes.get(name, 0) | _access(other, number)
                         self._holders.setdefault(name, set()).add(other)
             for pid in self._outsiders:
-                self._outer.update(self.links(f"/proc/{pid}").values())
+                self._outer.update(self.links(f"/proc/{proc.live_tid(pid)}").values())
         own = _access(task, fd)
         needed = 6 if own in (0, 6) else 6 ^ own
         return target not in self._outer and self._pipes.get(target, 0) & needed == needed

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bento.errors import KernelError
-from bento.kernel import libc
+from bento.kernel import libc, proc
 
 _READ_BYTES = 1 << 16
 _NONE_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ENOMEM)
@@ -46,7 +46,7 @@ class Unmounts:
     def add(self, pid: int) -> int | None:
         """Watch the root filesystem of a live process; None when it is gone, or no watch is left."""
         try:
-            return libc.inotify_add_watch(self._fd, f"/proc/{pid}/root", _IN_DELETE_SELF)
+            return libc.inotify_add_watch(self._fd, f"/proc/{proc.live_tid(pid)}/root", _IN_DELETE_SELF)
         except KernelError:
             return None
 

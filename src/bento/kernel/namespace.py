@@ -8,11 +8,14 @@ processes it started keep the namespace, and its mounts, alive.
 from __future__ import annotations
 
 import _thread
+import errno
 import os
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from bento.errors import KernelError
 from bento.kernel import libc
+from bento.kernel.pidfd import open_live
 
 T = TypeVar("T")
 
@@ -44,7 +47,17 @@ def in_mounts_of(pidfd: int, fn: Callable[[], T]) -> T:
     def enter() -> None:
         # setns(2): a mount namespace can only be joined by who shares no root and cwd with others.
         libc.unshare(libc.CLONE_FS)
-        libc.setns(pidfd, libc.CLONE_NEWNS)
+        try:
+            libc.setns(pidfd, libc.CLONE_NEWNS)
+        except KernelError as error:
+            if error.errno != errno.ESRCH:
+                raise
+            # A leader thread that has ended has let go of its namespaces, which the process may still be in.
+            fd = open_live(pidfd, "ns/mnt")
+            try:
+                libc.setns(fd, libc.CLONE_NEWNS)
+            finally:
+                os.close(fd)
 
     return _Call(enter, fn).result()
 

@@ -96,6 +96,25 @@ def wait(pidfd: int, timeout_s: float | None) -> bool:
             return False
 
 
+def open_live(pidfd: int, name: str, flags: int = os.O_RDONLY) -> int:
+    """Open a file of /proc/PID of the process behind a pidfd, such as ``ns/mnt``; the caller closes it.
+
+    Where its leader thread has ended and others live, it is that of a thread that lives. Raises KernelError, with ESRCH
+    when the process has ended.
+    """
+    pid = _pid_of(pidfd)
+    try:
+        fd = os.open(f"/proc/{proc.live_tid(pid)}/{name}", flags | os.O_CLOEXEC)
+    except OSError as error:
+        number = errno.ESRCH if has_exited(pidfd) else error.errno or 0
+        raise KernelError("open", number, os.strerror(number), path=f"/proc/{pid}/{name}") from error
+    # Alive after it was opened: so it is this process's, not a successor's.
+    if not has_exited(pidfd):
+        return fd
+    os.close(fd)
+    raise KernelError("open", errno.ESRCH, os.strerror(errno.ESRCH), path=f"/proc/{pid}/{name}")
+
+
 def exit_status(pidfd: int) -> int | None:
     """Return the raw wait status (os.waitstatus_to_exitcode) of an ended process, child or not.
 

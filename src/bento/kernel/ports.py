@@ -7,7 +7,7 @@ import errno
 import os
 from contextlib import suppress
 
-from bento.kernel.proc import read
+from bento.kernel.proc import live_tid, read
 
 _KINDS = {"tcp": _socket.SOCK_STREAM, "udp": _socket.SOCK_DGRAM}
 
@@ -82,7 +82,7 @@ def holder(port: int, protocol: str) -> str:
     inodes = {inode for family in ("", "6") for inode in _inodes(f"/proc/net/{protocol}{family}", port)}
     wanted = {f"socket:[{inode}]" for inode in inodes}
     for name in os.listdir("/proc") if wanted else ():
-        if name.isdigit() and wanted & _open_files(name):
+        if name.isdigit() and wanted & _open_files(live_tid(int(name))):
             found = read(int(name))
             if found is not None:
                 return f"{found.comm} ({name})"
@@ -102,12 +102,12 @@ def _inodes(path: str, port: int) -> list[str]:
     ]
 
 
-def _open_files(pid: str) -> set[str]:
+def _open_files(tid: int) -> set[str]:
     found = set()
     with suppress(OSError):
-        for fd in os.listdir(f"/proc/{pid}/fd"):
+        for fd in os.listdir(f"/proc/{tid}/fd"):
             with suppress(OSError):
-                target = os.readlink(f"/proc/{pid}/fd/{fd}")
+                target = os.readlink(f"/proc/{tid}/fd/{fd}")
                 if target.startswith("socket:"):
                     found.add(target)
     return found

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from functools import reduce
+from operator import and_
 from typing import Final
 
 from msgspec import Struct
@@ -25,10 +27,11 @@ _SIGTIMEDWAIT: Final = {
 }
 
 _ENDED: Final = (b"Z", b"X", b"x")  # of a thread
+_MAX_THREADS: Final = 256  # of a process whose leader has ended: so many are asked
 
 
 class ProcStatus(Struct, frozen=True, kw_only=True):
-    """One look at a process. Masks have bit n-1 set for signal n; they are the leader thread's."""
+    """One look at a process. Masks have bit n-1 set for signal n; ``blocked`` is the leader thread's."""
 
     pid: int
     ppid: int
@@ -44,6 +47,8 @@ class ProcStatus(Struct, frozen=True, kw_only=True):
     ignored: int
     caught: int
     switches: int = 0  # context switches of the leader thread
+    live: tuple[ProcStatus, ...] = ()  # its threads that live, where the leader has ended and the process has not
+    kept: int = -1  # signals that the kernel does not drop as they are sent; all of them, where the leader lives
 
     @property
     def is_alive(self) -> bool:
@@ -59,33 +64,64 @@ def all_pids() -> list[int]:
 def read(pid: int) -> ProcStatus | None:
     """Return one look at a process, zombies included, or None when there is none.
 
-    Where the leader thread has ended and others live (pthread_exit(3) in main), the state is that of a thread that
-    lives: state Z of the leader alone says nothing about the process. The masks are still the leader's: by its own
-    the kernel decides whether a signal to the process is dropped.
+    Where the leader thread has ended and others live (pthread_exit(3) in main), it shows what these are: state Z of the
+    leader alone says nothing about the process.
     """
-    stat, status = _slurp(pid, "stat"), _slurp(pid, "status")
-    if not stat or not status:
-        return None
-    found = parse(stat, status)
-    live = _live_thread(pid) if not found.is_alive else None
-    if live is None:
-        return found
-    of_thread = parse(live[0], live[1])
-    return replace(found, state=of_thread.state, tracer_pid=of_thread.tracer_pid, switches=of_thread.switches)
+    found = read_thread(pid)
+    return found if found is None or found.is_alive else _by_live_threads(found)
 
 
-def _live_thread(pid: int) -> tuple[bytes, bytes] | None:
-    """Return the stat and the status of a thread that lives, beside a leader that does not; None: there is none."""
+def read_thread(tid: int) -> ProcStatus | None:
+    """Return one look at a single thread, or None when there is none: Z of a leader that has ended before others."""
+    stat, status = _slurp(tid, "stat"), _slurp(tid, "status")
+    return parse(stat, status) if stat and status else None
+
+
+def live_tid(pid: int) -> int:
+    """Return the number by which /proc shows what a process has: its own, or that of a thread that lives.
+
+    Once its leader thread has ended, /proc/PID shows no arguments, descriptors, namespaces or root directory any more,
+    and cgroups of version 1 not rightly, while /proc/TID of its other threads does.
+    """
+    return next(iter(_live_tids(pid)), pid) if _has_leader_ended(pid) else pid
+
+
+def _has_leader_ended(pid: int) -> bool:
+    stat = _slurp(pid, "stat")
+    return bool(stat) and _split_stat(stat)[2][0] in _ENDED
+
+
+def _live_tids(pid: int) -> list[int]:
+    """Return the threads that live, beside a leader that does not."""
     try:
-        tids = os.listdir(f"/proc/{pid}/task")
+        tids = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
     except OSError:
-        return None
-    for tid in tids:
-        if tid != str(pid):
-            stat, status = _slurp(pid, f"task/{tid}/stat"), _slurp(pid, f"task/{tid}/status")
-            if stat and status and _split_stat(stat)[2][0] not in _ENDED:
-                return stat, status
-    return None
+        return []
+    stats = ((tid, _slurp(pid, f"task/{tid}/stat")) for tid in tids[:_MAX_THREADS] if tid != pid)
+    return [tid for tid, stat in stats if stat and _split_stat(stat)[2][0] not in _ENDED]
+
+
+def _by_live_threads(leader: ProcStatus) -> ProcStatus:
+    """Return what a process is whose leader has ended: that itself, when no other thread lives.
+
+    Whether a signal is dropped as it is sent the kernel decides by the leader's mask even then; whether it is taken, by
+    the masks of those that live (kernel/signal.c, sig_ignored and wants_signal).
+    """
+    found = (read_thread(tid) for tid in _live_tids(leader.pid))
+    live = [thread for thread in found if thread is not None and thread.is_alive]
+    if not live:
+        return leader
+    is_init = len(leader.ns_pids) > 1 and leader.ns_pids[-1] == 1
+    kept = leader.blocked | ~(leader.ignored | (~leader.caught if is_init else 0))
+    return replace(
+        leader,
+        state=live[0].state,
+        tracer_pid=max(thread.tracer_pid for thread in live),
+        blocked=reduce(and_, (thread.blocked for thread in live)) & kept,
+        switches=live[0].switches,
+        live=tuple(live),
+        kept=kept,
+    )
 
 
 def parse(stat: bytes, status: bytes) -> ProcStatus:
@@ -120,7 +156,7 @@ def start_ticks_if_alive(pid: int) -> int | None:
     if not stat:
         return None
     _, _, fields = _split_stat(stat)
-    return None if fields[0] in _ENDED and _live_thread(pid) is None else int(fields[19])
+    return None if fields[0] in _ENDED and not _live_tids(pid) else int(fields[19])
 
 
 def session_if_alive(pid: int) -> int | None:
@@ -129,7 +165,7 @@ def session_if_alive(pid: int) -> int | None:
     if not stat:
         return None
     _, _, fields = _split_stat(stat)
-    return None if fields[0] in _ENDED and _live_thread(pid) is None else int(fields[3])
+    return None if fields[0] in _ENDED and not _live_tids(pid) else int(fields[3])
 
 
 def progress(pid: int) -> tuple[int, bool]:
@@ -147,7 +183,7 @@ def progress(pid: int) -> tuple[int, bool]:
         if stat and status:
             thread = parse(stat, status)
             switches += thread.switches
-            states.add(thread.state)
+            states |= {thread.state} if thread.is_alive else set()
     return switches, bool(states) and states <= {"T", "t"}
 
 
@@ -163,13 +199,13 @@ def zombie_exit_code(pid: int) -> int | None:
 
 def cmdline(pid: int) -> tuple[str, ...]:
     """Return the arguments as the process shows them; empty when gone, a zombie or a kernel thread."""
-    text = _slurp(pid, "cmdline").removesuffix(b"\0")
+    text = _slurp_live(pid, "cmdline").removesuffix(b"\0")
     return tuple(word.decode(errors="replace") for word in text.split(b"\0")) if text else ()
 
 
 def variable(pid: int, name: str) -> bool:
     """Whether a process was started with this variable in its environment (proc_pid_environ(5))."""
-    return any(entry.startswith(f"{name}=".encode()) for entry in _slurp(pid, "environ").split(b"\0"))
+    return any(entry.startswith(f"{name}=".encode()) for entry in _slurp_live(pid, "environ").split(b"\0"))
 
 
 def pid_namespace(pid: int) -> str:
@@ -183,21 +219,21 @@ def pid_namespace(pid: int) -> str:
 def exe(pid: int) -> str:
     """Return the path of its program as its own mount namespace names it; empty when that cannot be known."""
     try:
-        return os.readlink(f"/proc/{pid}/exe")
+        return os.readlink(f"/proc/{live_tid(pid)}/exe")
     except OSError:
         return ""
 
 
-def wchan(pid: int) -> str:
-    """Return the kernel function the leader sleeps in; empty when it runs or the kernel does not tell."""
+def wchan(tid: int) -> str:
+    """Return the kernel function a thread sleeps in; empty when it runs or the kernel does not tell."""
     # Compilers make variants of a function: do_sigtimedwait.isra.0.
-    name = _slurp(pid, "wchan").decode(errors="replace").strip().partition(".")[0]
+    name = _slurp(tid, "wchan").decode(errors="replace").strip().partition(".")[0]
     return "" if name == "0" else name
 
 
-def syscall_name(pid: int) -> str:
-    """Return the system call the leader is blocked in, for reports: a name, ``syscall N``, or empty."""
-    call = parse_syscall(_slurp(pid, "syscall"))
+def syscall_name(tid: int) -> str:
+    """Return the system call a thread is blocked in, for reports: a name, ``syscall N``, or empty."""
+    call = parse_syscall(_slurp(tid, "syscall"))
     if call is None or call[0] < 0:
         return ""
     return syscalls.NAMES.get(os.uname().machine, {}).get(call[0], f"syscall {call[0]}")
@@ -213,13 +249,13 @@ def sight(pid: int, memory: dict[tuple[int, int], tuple[bytes, float, float]]) -
         memory[pid, pid] = (text, 0.0, time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
-def waits_for_signal(pid: int, number: int) -> bool | None:
-    """Whether the leader thread sleeps in sigwait(3) or its kin for this signal; None when that cannot be known.
+def waits_for_signal(tid: int, number: int) -> bool | None:
+    """Whether a thread sleeps in sigwait(3) or its kin for this signal; None when that cannot be known.
 
     The kernel unblocks the awaited signals while it sleeps there, so that the masks of such a
     process look as if nobody heard them (kernel/signal.c, do_sigtimedwait). Needs ptrace access.
     """
-    before = _slurp(pid, "syscall")
+    before = _slurp(tid, "syscall")
     if not before:
         return None
     call = parse_syscall(before)
@@ -228,14 +264,14 @@ def waits_for_signal(pid: int, number: int) -> bool | None:
     known = _SIGTIMEDWAIT.get(os.uname().machine)
     if known is None or call[0] not in known:
         # Another architecture, or a 32-bit program with its own numbers: the kernel function's name tells.
-        where = wchan(pid)
+        where = wchan(tid)
         if not where and known is None:
             return None
         if where != "do_sigtimedwait":
             return False
-    mask = _memory_word(pid, call[1])
+    mask = _memory_word(tid, call[1])
     # It may have woken up meanwhile and the word be anything: same call, same stack, or we do not know.
-    if mask is None or _slurp(pid, "syscall") != before:
+    if mask is None or _slurp(tid, "syscall") != before:
         return None
     return bool(mask >> (number - 1) & 1)
 
@@ -274,3 +310,9 @@ def _slurp(pid: int, name: str) -> bytes:
             return file.readall()
     except OSError:
         return b""
+
+
+def _slurp_live(pid: int, name: str) -> bytes:
+    """Return what ``_slurp`` does; where the leader thread has ended, what a thread that lives shows."""
+    text = _slurp(pid, name)
+    return text if text or (tid := live_tid(pid)) == pid else _slurp(tid, name)

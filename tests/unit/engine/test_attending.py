@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bento.engine.attending import attend, attended_path, exit_script, is_attend
 from bento.kernel import pidfd
 from bento.model.container import Container
 
+from support import procs
 from support.engine import FakeParts
 
 
@@ -76,6 +78,27 @@ def test_a_zombie_attends_no_more_whatever_its_name(parts, container, tmp_path):
     process = subprocess.Popen([str(program), "600"])
     fd, identity = pidfd.identify(process.pid)
     Path(attended_path(parts, container.id)).write_text(f"{identity.pid} {identity.start_ticks} {identity.boot_id}\n")
+    assert is_attended(parts, container.id)
+    assert not runs_helper(parts, container)
+    process.kill()
+    assert pidfd.wait(fd, 60.0)
+    assert not is_attended(parts, container.id)
+    assert runs_helper(parts, container)
+    process.wait()
+    os.close(fd)
+
+
+def test_one_whose_main_thread_has_ended_attends_as_long_as_another_thread_lives(parts, container):
+    program = (
+        "import ctypes, os, threading, time\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "ctypes.CDLL(None).syscall(60 if os.uname().machine == 'x86_64' else 93, 0)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    fd, identity = pidfd.identify(process.pid)
+    Path(attended_path(parts, container.id)).write_text(f"{identity.pid} {identity.start_ticks} {identity.boot_id}\n")
+    stat = Path(f"/proc/{process.pid}/stat")
+    procs.wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "Z", what="the end of its main thread")
     assert is_attended(parts, container.id)
     assert not runs_helper(parts, container)
     process.kill()

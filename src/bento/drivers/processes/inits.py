@@ -58,7 +58,7 @@ def _has(mask: int, number: int) -> bool:
 
 
 def _open_files(pid: int) -> list[str]:
-    directory = f"/proc/{pid}/fd"
+    directory = f"/proc/{proc.live_tid(pid)}/fd"
     found = []
     try:
         for name in os.listdir(directory):

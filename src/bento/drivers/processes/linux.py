@@ -56,6 +56,15 @@ def _has_entered(run: Run, process: Process) -> bool:
     return bool(name) and not is_monitor and name in proc.cmdline(process.ppid)
 
 
+def _waits(status: proc.ProcStatus, number: int) -> bool | None:
+    """Whether its leader thread waits for the signal, or, where that has ended, every thread that does not block it."""
+    if not status.live:
+        return proc.waits_for_signal(status.pid, number)
+    bit = 1 << (number - 1)
+    takers = [thread.pid for thread in status.live if not thread.blocked & bit]
+    return bool(status.kept & bit) and all(proc.waits_for_signal(tid, number) for tid in takers)
+
+
 def _others(run: Run, main_pid: int) -> Iterator[int]:
     """Return all other processes of the host, those of the container first; nothing is read before they are wanted."""
     spared = {main_pid, os.getpid()}
@@ -186,7 +195,7 @@ class LinuxProcesses:
                 caught=status.caught,
                 is_namespace_init=is_init,
                 is_traced=status.tracer_pid not in (0, tracer),
-                waits=proc.waits_for_signal(pid, number) if is_clear else False,
+                waits=_waits(status, number) if is_clear else False,
             ),
         )
 
@@ -356,8 +365,9 @@ class LinuxProcesses:
         )
         if status is None or status.state in "ZX" or is_other:
             return ""
-        where = proc.wchan(pid) or "?"
-        return f"{pid} {status.comm} (state {status.state}, in {where}, {proc.syscall_name(pid)})"
+        tid = status.live[0].pid if status.live else pid
+        where = proc.wchan(tid) or "?"
+        return f"{pid} {status.comm} (state {status.state}, in {where}, {proc.syscall_name(tid)})"
 
     def find_monitors(self, run_root: str) -> list[tuple[int, str]]:
         """See ProcessDriver."""

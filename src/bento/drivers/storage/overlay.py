@@ -12,6 +12,7 @@ from bento.errors import KernelError, NotPermitted, StorageUnusable
 from bento.kernel.inotify import Unmounts
 from bento.kernel.mount import is_upper_in_use, mount_table, overlay, unmount
 from bento.kernel.namespace import in_private_mounts
+from bento.kernel.proc import live_tid
 from bento.kernel.tree import remove_tree, taken_bytes
 
 _UNFIT: Final = frozenset(
@@ -136,15 +137,16 @@ class OverlayStorage:
             if not name.isdigit():
                 continue
             pid = int(name)
+            tid = live_tid(pid)
             try:
-                namespace = os.readlink(f"/proc/{pid}/ns/mnt")
+                namespace = os.readlink(f"/proc/{tid}/ns/mnt")
                 comm = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
             except OSError:  # it is gone, or a zombie: neither holds a mount
                 continue
             if namespace not in seen:
                 seen[namespace] = any(
                     entry.fstype == "overlay" and (entry.target == rootfs or upper in entry.options.split(","))
-                    for entry in mount_table(pid)
+                    for entry in mount_table(tid)
                 )
             if seen[namespace]:
                 found.append(Holder(pid=pid, comm=comm))

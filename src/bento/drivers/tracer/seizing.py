@@ -100,7 +100,7 @@ def _seize_thread(tid: int, options: int, tries: int = 5) -> bool:
     try:
         ptrace.seize(tid, options)
     except KernelError as error:
-        status = proc.read(tid)
+        status = proc.read_thread(tid)
         if status is None or not status.is_alive or ptrace.has_gone(error):
             return False
         if status.tracer_pid == os.getpid():
