@@ -72,7 +72,7 @@ def test_links_and_tables_of_an_engine_of_this_test_are_seen(leak_check, roots):
     try:
         driver = BridgeNetwork(roots.root, is_default=False)
         identifier = os.urandom(32).hex()
-        host.inside(lambda: driver.connect(identifier, driver.choose(identifier, (), ()), inside.pid))
+        host.inside(lambda: driver.connect(identifier, driver.choose(identifier, (), ()), inside.pid, dict))
         kinds = [line.split()[0] for line in host.inside(leak_check.network)]
         assert kinds.count("link") == 2
         assert "table" in kinds
@@ -116,7 +116,7 @@ def test_what_others_do_meanwhile_is_no_leak(leak_check, tmp_path):
         (cgroup / "cgroup.procs").write_text(str(theirs.pid))
         driver = BridgeNetwork(tmp_path / "other", is_default=False)
         identifier = os.urandom(32).hex()
-        host.inside(lambda: driver.connect(identifier, driver.choose(identifier, (), ()), inside.pid))
+        host.inside(lambda: driver.connect(identifier, driver.choose(identifier, (), ()), inside.pid, dict))
         host("nft", "add", "table", "ip", "filter")
         with _orphans_are_of_others():
             # The processes that keep the two network namespaces have their parent here.

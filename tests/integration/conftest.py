@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from support import leaks
+from support.cli import Roots
+from support.netns import NetCli, Netns
 from support.workload import Share
 
 
@@ -12,3 +16,22 @@ from support.workload import Share
 def share(leak_check: leaks.LeakWatch) -> Share:
     """A directory that the container sees as /s."""
     return Share(leak_check.base / "s")
+
+
+@pytest.fixture
+def host() -> Iterator[Netns]:
+    """A network namespace for an engine to have as its host's."""
+    made = Netns()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def net_bento(roots: Roots, runtime: str, host: Netns) -> Iterator[NetCli]:
+    """The command line in ``host``. When everything is removed, the namespace is as it was before."""
+    before = host.state()
+    cli = NetCli(roots, runtime, host)
+    yield cli
+    removed = cli.remove_all()
+    assert removed is None or removed.returncode == 0, str(removed)
+    assert host.state() == before

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 
 from support import procs
 from support.cli import Roots
-from support.netns import HERE, REMOTE, TIMEOUT_S, NetCli, Netns
+from support.netns import HERE, REMOTE, TIMEOUT_S, NetCli, Netns, ask, quick, rest_of, serve
 from support.workload import (
     ONE_RUNTIME,
     Share,
@@ -26,83 +25,10 @@ from support.workload import (
     wait_for_status,
 )
 
-SERVER = """\
-import os, signal, socket, sys, threading, time
-
-def serve(connection):
-    word = connection.recv(64)
-    connection.sendall(b"begun\\n")
-    while word == b"slow" and not os.path.exists("/s/finish"):
-        time.sleep(0.01)
-    connection.sendall(b"done " + connection.getpeername()[0].encode() + b"\\n")
-    connection.close()
-
-def accept():
-    listener = socket.create_server(("", 80))
-    print("ready", flush=True)
-    while True:
-        threads.append(threading.Thread(target=serve, args=(listener.accept()[0],)))
-        threads[-1].start()
-
-def echo():
-    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    datagrams.bind(("", 80))
-    while True:
-        data, peer = datagrams.recvfrom(64)
-        datagrams.sendto(b"echo " + data, peer)
-
-threads = []
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-threading.Thread(target=echo).start()
-threading.Thread(target=accept).start()
-signal.sigwait([signal.SIGTERM])
-print("told", flush=True)
-for thread in threads:
-    thread.join()
-os._exit(0)
-"""
-"""It goes on listening while it shuts down: a connection that is refused then was refused by Bento."""
-
 
 @pytest.fixture
-def host() -> Iterator[Netns]:
-    made = Netns()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def bento(roots: Roots, runtime: str, host: Netns) -> Iterator[NetCli]:
-    """The command line in ``host``. When everything is removed, the namespace is as it was before."""
-    before = host.state()
-    cli = NetCli(roots, runtime, host)
-    yield cli
-    removed = cli.remove_all()
-    assert removed is None or removed.returncode == 0, str(removed)
-    assert host.state() == before
-
-
-def serve(bento: NetCli, share: Share, *flags: str, name: str = "web") -> str:
-    script = share.script("server.py", SERVER)
-    identifier = bento.run("--name", name, *share.flags, *flags, "host", "python3", script)
-    bento.wait_for_log(name, "ready")
-    return identifier
-
-
-def ask(connection: socket.socket, word: bytes = b"quick") -> str:
-    """Send a word; return all that comes."""
-    connection.sendall(word)
-    return rest_of(connection)
-
-
-def rest_of(connection: socket.socket) -> str:
-    with connection, connection.makefile("rb") as stream:
-        return stream.read().decode()
-
-
-def quick(host: Netns, where: str, port: int) -> str:
-    """Return the address that the server sees."""
-    return ask(host.connect(where, port)).split()[-1]
+def bento(net_bento: NetCli) -> NetCli:
+    return net_bento
 
 
 def test_published_ports_are_reached_from_everywhere(bento: NetCli, share: Share, host: Netns) -> None:
@@ -215,7 +141,7 @@ def test_s17a_drain_lets_a_request_under_way_finish_and_refuses_new_ones(
 def test_s17a_a_drain_that_fails_is_noted_and_cancels_nothing(bento: NetCli, share: Share, host: Netns) -> None:
     serve(bento, share, "-p", ":80")
     table = next(line.split()[-1] for line in host("nft", "list", "tables").splitlines() if "bento" in line)
-    host("nft", "delete", "table", "ip", table)
+    host("nft", "delete", "table", "inet", table)
     report = stop_report(bento, "--drain", "web")
     assert report["verdict"] == "graceful"
     assert len(report["notes"]) == 1
@@ -342,8 +268,11 @@ def test_restarts_and_deaths_keep_the_ports_right(bento: NetCli, share: Share, h
     assert "bento" not in host.state()
 
 
-def same_network(pid: int, other: int) -> bool:
-    return os.readlink(f"/proc/{pid}/ns/net") == os.readlink(f"/proc/{other}/ns/net")
+def hanging(host: Netns) -> list[int]:
+    """Return the nft that hangs."""
+    here = os.readlink(f"/proc/{host.pid}/ns/net")
+    found = [process.pid for process in procs.descendants() if procs.cmdline(process.pid) == "sleep 1000"]
+    return [pid for pid in found if os.readlink(f"/proc/{pid}/ns/net") == here]
 
 
 @ONE_RUNTIME
@@ -356,15 +285,12 @@ def test_a_start_that_was_killed_half_way_leaves_no_network(
     (tools / "nft").chmod(0o755)
     env = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
     with bento.start("run", "-d", "--name", "w", "-p", "18999:80", "host", "sleep", "1000", env=env) as starting:
-        procs.wait_until(
-            lambda: "link/" in host("ip", "link", "show", "type", "veth"), timeout_s=TIMEOUT_S, what="links"
-        )
+        procs.wait_until(lambda: bool(hanging(host)), timeout_s=TIMEOUT_S, what="the rules")
         for process in engine_processes(bento, "run"):
             kill_pid(process.pid)
         starting.wait(TIMEOUT_S)
-        for process in procs.descendants():  # the nft that hangs
-            if procs.cmdline(process.pid) == "sleep 1000" and same_network(process.pid, host.pid):
-                kill_pid(process.pid)
+        for pid in hanging(host):
+            kill_pid(pid)
     wait_for_status(bento, "w", "stopped")
     assert "bento" not in host.state()
     bento("rm", "w")
@@ -406,12 +332,14 @@ def test_doctor_finds_and_removes_what_is_left_of_a_network(bento: NetCli, host:
     bridge = bento.network("w")["Bridge"]
     key = bridge.removeprefix("bento-")
     bento("rm", "-f", "w")
-    host("nft", "add", "table", "ip", f"bento-{key}-0123456789ab")
+    members = f"inet bento-{key} members"
+    host("nft", f"add table inet bento-{key}; add set {members} {{ type ipv4_addr; }}")
+    host("nft", f'add element {members} {{ 10.191.0.9 comment "0123456789ab" }}')
     host("ip", "link", "add", f"b{key[:6]}01234567", "type", "veth")
     host("ip", "link", "add", bridge, "type", "bridge")
     found = bento("doctor", check=False)
     assert found.returncode == 1
-    assert f"nftables table bento-{key}-0123456789ab" in found.stdout
+    assert f"nftables table bento-{key} of 0123456789ab" in found.stdout
     bento("doctor", "--fix", check=False)
     bento("doctor", "--fix", check=False)  # the bridge is nobody's once the link is gone
     assert bento("doctor").stdout == "nothing is left over\n"

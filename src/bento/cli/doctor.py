@@ -37,4 +37,5 @@ def _line(finding: Finding) -> str:
     whose = f" of {finding.container_id[:12]}" if finding.container_id else ""
     held = f", held by {', '.join(finding.held_by)}" if finding.held_by else ""
     kept = " (kept for the next pull)" if finding.is_kept else ""
-    return f"{finding.kind}: {finding.what}{whose}{held}{' (removed)' if finding.is_fixed else kept}"
+    fixed = " (put back)" if finding.kind == "wall" else " (removed)"
+    return f"{finding.kind}: {finding.what}{whose}{held}{fixed if finding.is_fixed else kept}"

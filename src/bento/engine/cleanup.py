@@ -130,7 +130,8 @@ class Cleanup:
         if self.is_disconnected:
             self._done(StepDone(Step.NETWORK))
         else:
-            self._go_on_disconnecting(self._parts.network.release(self._container.id))
+            address = self._run.connection.datagrams_to if self._run.connection else ""
+            self._go_on_disconnecting(self._parts.network.release(self._container.id, address))
 
     def _go_on_disconnecting(self, release: Iterator[Child]) -> None:
         """Begin the next part; each is a child process."""

@@ -45,10 +45,12 @@ _Key = tuple[str, str, str]
 class Finding(Struct, frozen=True, kw_only=True):
     """Something left over. ``held_by`` names processes that keep it; ``is_fixed``: it was removed just now.
 
+    A wall is a part of the network of containers that run which others have taken away: fixed, it is there again.
+
     ``is_kept``: on purpose, a part of an image of which the rest has not come; the next pull goes on with it.
     """
 
-    kind: str  # network | mount | cgroup | process | directory | lock | layer | blob | volume | missing
+    kind: str  # network | wall | mount | cgroup | process | directory | lock | layer | blob | volume | missing
     what: str
     container_id: str = ""
     held_by: tuple[str, ...] = ()
@@ -108,7 +110,7 @@ class _Look:
         ids.update(parts.storage.ids(), _names_in(parts.run_root / "containers"), self._monitors)
         bridges = list(self._networks(left, ids))
         found = [finding for container_id in sorted(ids) for finding in self._judge(container_id)]
-        return [*found, *bridges, *locks, *self._layers(), *self._volumes()]
+        return [*found, *bridges, *self._walls(), *locks, *self._layers(), *self._volumes()]
 
     def _judge(self, container_id: str) -> list[Finding]:
         """Judge one container with its lock held; say nothing when that is not to be had."""
@@ -179,6 +181,12 @@ class _Look:
             owner = next((known for known in ids if known.startswith(left.container_id)), left.container_id)
             ids.add(owner)
             self._links[owner].append(left.what)
+
+    def _walls(self) -> Iterator[Finding]:
+        """Yield what others have taken away of the networks of containers that run, such as a firewall's reload."""
+        connections = networking.running(self._parts)
+        for what in self._parts.network.missing(connections):
+            yield self._fix(Finding(kind="wall", what=what), lambda _: self._parts.network.mend(connections))
 
     def _disconnect(self, container_id: str) -> None:
         networking.release_left(self._parts, container_id)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from bento.errors import Conflict, PortTaken, RuntimeFailed, UsageError
 from bento.kernel.ports import is_ipv4
-from bento.model.container import Container
+from bento.model.container import Container, Status
 from bento.model.network import Connection, Port
 
 if TYPE_CHECKING:
@@ -117,20 +117,34 @@ def _with(container: Container, connection: Connection | None) -> Container:
     return replace(container, run=replace(container.run, connection=connection)) if container.run else container
 
 
+def connect(parts: Parts, container_id: str, connection: Connection, pid: int) -> None:
+    """Make a connection that was allotted. Blocks. Raises RuntimeFailed."""
+    parts.network.connect(container_id, connection, pid, lambda: running(parts))
+
+
+def running(parts: Parts) -> dict[str, Connection]:
+    """Return the connections of the containers that run and of which no stop is under way."""
+    return {
+        container.id: container.run.connection
+        for container in parts.store.list()
+        if container.run and container.run.connection and container.status in (Status.RUNNING, Status.PAUSED)
+    }
+
+
 def release(parts: Parts, container: Container) -> None:
     """Take a connection down, and forget it. Blocks. Idempotent. Raises RuntimeFailed."""
     if container.run is None or container.run.connection is None:
         return
-    release_left(parts, container.id)
+    release_left(parts, container.id, container.run.connection.datagrams_to)
     parts.store.modify(container.id, lambda c: _with(c, None))
 
 
-def release_left(parts: Parts, container_id: str) -> None:
+def release_left(parts: Parts, container_id: str, address: str = "") -> None:
     """Take away what there is of a container's connection, whatever its record says. Blocks. Raises RuntimeFailed."""
     deadline_mono_s = time.monotonic() + _RELEASE_LIMIT_S
     while True:
         try:
-            for child in parts.network.release(container_id):
+            for child in parts.network.release(container_id, address):
                 child.finish(_CHILD_LIMIT_S)
             return
         except Conflict as error:

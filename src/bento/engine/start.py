@@ -156,7 +156,7 @@ def _launch(parts: Parts, container: Container, run: Run, runtime: RuntimeDriver
     )
     parts.store.modify(container.id, lambda c: replace(c, run=run, notes=(*c.spec.notes, *notes)))
     if run.connection is not None:
-        parts.network.connect(container.id, run.connection, init.pid)
+        networking.connect(parts, container.id, run.connection, init.pid)
     run_dir, bundle = parts.run_dir(container.id), parts.storage.bundle(container.id)
     with root_of(parts, container.id, run) as root:
         if root is not None:

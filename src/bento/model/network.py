@@ -36,3 +36,8 @@ class Connection(Struct, frozen=True, kw_only=True):
     gateway: str  # the bridge's own address
     mac: str
     ports: tuple[Port, ...] = ()  # with the host ports that were chosen
+
+    @property
+    def datagrams_to(self) -> str:
+        """The address, if datagrams are forwarded to it, else ""."""
+        return self.address if any(port.protocol == "udp" for port in self.ports) else ""

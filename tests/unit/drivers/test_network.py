@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from bento.drivers.network import rules, subnets
 from bento.drivers.network.bridge import BridgeNetwork
 from bento.drivers.network.subnets import Route
 from bento.errors import Conflict, MissingTool, PortTaken, UsageError
 from bento.kernel import ports as host_ports
+from bento.kernel.nftables import Element
 from bento.model.network import Connection, Port
 
 NETWORK = BridgeNetwork(Path("/nonexistent"), is_default=True)
@@ -74,7 +76,9 @@ def test_a_missing_tool_is_named_with_its_package(
 def test_engines_with_other_roots_have_other_names_that_fit() -> None:
     other = BridgeNetwork(Path("/somewhere"), is_default=False)
     assert NETWORK.bridge == "bento0"
-    assert len({NETWORK._links, other._links}) == len({NETWORK._tables, other._tables}) == 2
+    assert len({NETWORK._links, other._links}) == len({NETWORK._table, other._table}) == 2
+    assert NETWORK._group != other._group
+    assert 0 not in (NETWORK._group, other._group)  # the group of all links that were given none
     assert all(len(one) <= 15 for one in (other.bridge, other._link("f" * 64)))  # IFNAMSIZ
 
 
@@ -140,28 +144,50 @@ def test_nothing_is_free_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- words -------------------------------------------------------------------------------------------
 
 
-def test_a_table_forwards_each_port_and_those_of_one_address_first() -> None:
-    text = rules.table("t", CONNECTION, "10.176.0.0/20")
-    lines = [line.strip() for line in text.splitlines() if "dnat to" in line]
-    assert (
-        lines
-        == [
-            "ip daddr 127.0.0.1 udp dport 53 dnat to 10.176.0.2:53",
-            "fib daddr type local tcp dport 8080 dnat to 10.176.0.2:80",
-        ]
-        * 2
-    )
+def test_a_table_has_its_network_and_forwards_for_nobody_else_when_bento_made_a_router() -> None:
+    for is_router in (False, True):
+        text = rules.table("t", CONNECTION, is_router=is_router)
+        assert 'add element inet t homes { "bento0" . 10.176.0.0/20 }' in text
+        assert ('iifname != "bento*" oifname != "bento*" drop' in text) is is_router
+        counted = rules.counts(is_router=is_router)
+        assert sum(counted.values()) == len([line for line in text.splitlines() if line.startswith("    ")]) - 9
+        assert "strangers" in counted or not is_router
 
 
-def test_drained_ports_are_refused_and_not_forwarded() -> None:
-    lines = rules.drained("t", CONNECTION).splitlines()
-    assert lines[:2] == ["flush chain ip t ports", "flush chain ip t local"]
-    assert lines[-1] == "add rule ip t closed fib daddr type local tcp dport 8080 reject with tcp reset"
-    assert lines[-2] == "add rule ip t closed ip daddr 127.0.0.1 udp dport 53 reject"
+def test_a_container_is_an_element_and_so_is_each_port() -> None:
+    own = socket.inet_aton("10.176.0.2")
+    assert rules.elements("abc", CONNECTION) == [
+        Element("members", own, comment="abc"),
+        Element("published", b"\x06\0\0\0\x1f\x90\0\0", own + b"\0\x50\0\0", "abc"),
+        Element("published_at", b"\x7f\0\0\1\x11\0\0\0\0\x35\0\0", own + b"\0\x35\0\0", "abc"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host_ip", "expected"),
+    [("", True), ("0.0.0.0", True), ("127.0.0.1", True), ("127.9.9.9", True), ("192.0.2.1", False)],
+)
+def test_what_is_published_on_loopback_is_known(host_ip: str, expected: bool) -> None:
+    connection = replace(CONNECTION, ports=(Port(container_port=80, host_port=80, host_ip=host_ip),))
+    found = rules.elements("abc", connection)
+    assert rules.reaches_loopback(found) is expected
+    closed = [replace(one, set_name=one.set_name.replace("published", "closed")) for one in found]
+    assert rules.reaches_loopback(closed) is expected  # connections under way still come from there
+
+
+def test_a_port_that_is_drained_is_refused_and_not_forwarded() -> None:
+    assert rules.drained("t", "abc", CONNECTION).splitlines() == [
+        'add element inet t closed { tcp . 8080 comment "abc" }',
+        "add element inet t published { tcp . 8080 : 10.176.0.2 . 80 }",
+        "delete element inet t published { tcp . 8080 }",
+        'add element inet t closed_at { 127.0.0.1 . udp . 53 comment "abc" }',
+        "add element inet t published_at { 127.0.0.1 . udp . 53 : 10.176.0.2 . 53 }",
+        "delete element inet t published_at { 127.0.0.1 . udp . 53 }",
+    ]
 
 
 def test_a_table_is_deleted_be_it_there_or_not() -> None:
-    assert rules.gone("t") == "add table ip t\ndelete table ip t\n"
+    assert rules.gone("t") == "add table inet t\ndelete table inet t\n"
 
 
 # -- ports of the host -------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from bento.engine import networking
+from bento.drivers.image.memory import MemoryImages
+from bento.engine import doctor, networking
 from bento.engine.erase import erase
 from bento.engine.request import StopOptions
 from bento.engine.stop import stop_containers
@@ -174,3 +175,21 @@ def test_who_publishes_is_on_the_bridge_unless_told_otherwise():
     assert networking.resolve("", PORTS) == "bridge"
     assert networking.resolve("", ()) == "none"
     assert networking.resolve("host", PORTS) == "host"
+
+
+def test_doctor_tells_of_walls_that_are_gone_and_puts_them_back(parts, monkeypatch):
+    monkeypatch.setattr(doctor, "_SECOND_LOOK_S", 0.0)
+    parts.images = MemoryImages()
+    container = served(parts)
+    assert networking.running(parts) == {container.id: CONNECTION}
+    parts.network.gone = ["rules in nftables table t"]
+    for fix in (False, True):
+        found = [one for one in doctor.examine(parts, fix=fix) if one.kind == "wall"]
+        assert [(one.what, one.is_fixed) for one in found] == [("rules in nftables table t", fix)]
+    assert [one for one in doctor.examine(parts) if one.kind == "wall"] == []
+
+
+def test_the_address_of_datagrams_is_told_to_be_forgotten():
+    udp = Port(container_port=53, host_port=53, protocol="udp")
+    assert CONNECTION.datagrams_to == ""
+    assert replace(CONNECTION, ports=(*PORTS, udp)).datagrams_to == "10.0.0.2"

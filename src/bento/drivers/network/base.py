@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -46,9 +46,13 @@ class NetworkDriver(Protocol):
         and record the answer before letting go. Raises Conflict when there is none.
         """
 
-    def connect(self, container_id: str, connection: Connection, pid: int) -> None:
+    def connect(
+        self, container_id: str, connection: Connection, pid: int, others: Callable[[], Mapping[str, Connection]]
+    ) -> None:
         """Make the connection of the network namespace of this process. Blocks. Raises RuntimeFailed; then
         ``release`` takes away what there is of it.
+
+        ``others``: asked for those of all containers that run, where firewall rules of theirs have to be made again.
         """
 
     def begin_drain(self, container_id: str, connection: Connection) -> Child:
@@ -57,8 +61,11 @@ class NetworkDriver(Protocol):
     def end(self, child: Child) -> str:
         """Reap a child of this driver; return "" when it has done its work, else the reason."""
 
-    def release(self, container_id: str) -> Iterator[Child]:
+    def release(self, container_id: str, address: str = "") -> Iterator[Child]:
         """Take away all that was made for a container, and with the last one what they shared.
+
+        ``address``: its own, if datagrams were forwarded to it: they are not any more, even where the rules that say so
+        are gone.
 
         Each child is to be waited for before the next one is asked for, which raises RuntimeFailed when it failed.
         Raises Conflict, to be tried again a little later, while another engine changes networks. Idempotent.
@@ -66,3 +73,12 @@ class NetworkDriver(Protocol):
 
     def leftovers(self) -> list[Leftover]:
         """Return what was made by this engine and is there. Slow."""
+
+    def missing(self, connections: Mapping[str, Connection]) -> list[str]:
+        """Return what others have taken away of what was made for these containers, by id. Slow.
+
+        A container that has no link any more is about to end, and misses nothing.
+        """
+
+    def mend(self, connections: Mapping[str, Connection]) -> None:
+        """Put back what ``missing`` names. Blocks. Idempotent. Raises RuntimeFailed."""

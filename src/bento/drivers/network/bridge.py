@@ -1,8 +1,9 @@
-"""The networks: ``none`` and ``host``, which the namespaces alone make, and ``bridge``, made by ip(8) and nft(8).
+"""The networks: ``none`` and ``host``, which the namespaces alone make, and ``bridge``.
 
-An engine has one bridge, which is there while a container is on it. For a container there are a pair of links and an
-nftables table, named after it. Whoever changes links holds a lock on the network namespace itself, so that engines
-with different roots do not take the same subnet, and nobody removes the bridge under somebody else.
+An engine has one bridge and one nftables table, which are there while a container is on it. For a container there are
+a pair of links, named after it, with a guard on it, and elements in sets of the table, marked with its id. Whoever
+changes links holds a lock on the network namespace itself, so that engines with different roots do not take the same
+subnet, and nobody removes the bridge under somebody else.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import binascii
 import fcntl
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -19,17 +20,16 @@ from msgspec.structs import replace
 
 from bento import command
 from bento.command import Child
-from bento.drivers.network import rules, subnets
+from bento.drivers.network import forwarding, guards, rules, subnets, walls
 from bento.drivers.network.base import Leftover, Reservation
-from bento.errors import Conflict, MissingTool, PortTaken, RuntimeFailed, UsageError
-from bento.kernel import namespace
+from bento.errors import Conflict, KernelError, PortTaken, RuntimeFailed, UsageError
+from bento.kernel import links, namespace
 from bento.kernel import ports as host_ports
+from bento.kernel.nftables import Element
 from bento.model.network import Connection, Port
 
 _CALL_TIMEOUT_S: Final = 20.0  # milliseconds, but on a machine that is busy with links of others
-_NO_LINK: Final = "Cannot find device"
-_FORWARD: Final = Path("/proc/sys/net/ipv4/ip_forward")
-_LOCAL: Final = "/proc/sys/net/ipv4/conf/{}/route_localnet"
+_NO_LINK: Final = ("Cannot find device", "No such device")  # one by its name, those of a group
 NETWORKS: Final = ("none", "bridge", "host")
 
 
@@ -117,31 +117,73 @@ class BridgeNetwork:
             ports=ports,
         )
 
-    def connect(self, container_id: str, connection: Connection, pid: int) -> None:
-        """See ``NetworkDriver.connect``."""
+    def connect(
+        self, container_id: str, connection: Connection, pid: int, others: Callable[[], Mapping[str, Connection]]
+    ) -> None:
+        """See ``NetworkDriver.connect``. The walls stand before there is a way."""
         namespace_fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            with self.locked():
-                self._make_bridge(connection)
-                self._do(self._batch(rules.link_up(connection, self._link(container_id), pid)))
-            self._do(namespace.in_network(namespace_fd, lambda: self._batch(rules.inside_up(connection))))
+            with _told(), self.locked():
+                bridge, is_router = self._raise_walls(connection, others)
+                self._make_pair(container_id, connection, bridge, namespace_fd)
+                self._open_ports({container_id: connection}, is_router=is_router)
+                walls.forget_flows(connection)
+            with _told():
+                namespace.in_network(namespace_fd, lambda: _configure(connection))
         finally:
             os.close(namespace_fd)
-        self._do(self._ruleset(rules.table(self._table(container_id), connection, subnets.around(connection.gateway))))
 
-    def _make_bridge(self, connection: Connection) -> None:
-        if connection.bridge not in host_ports.interfaces():
-            self._do(self._batch(rules.bridge_up(connection)))
-        for path in (_FORWARD, Path(_LOCAL.format(connection.bridge))):
-            try:
-                if path.read_text().strip() != "1":
-                    path.write_text("1")
-            except OSError as error:
-                raise RuntimeFailed(f"cannot set {path} to 1: {error.strerror}", hint="a bridge needs it") from error
+    def _raise_walls(self, connection: Connection, others: Callable[[], Mapping[str, Connection]]) -> tuple[int, bool]:
+        """Make what there is not yet of table and bridge; return the bridge's number, and whether we made a router.
+
+        Where somebody has taken the table away, the containers that run get their places in it again.
+        """
+        there = links.find(self.bridge)
+        is_router = forwarding.is_ours(there)
+        if there is None or not walls.stand(self._table, is_router=is_router):
+            old = rules.gone(self._table) if walls.tables(self._table) else ""
+            self._do(self._ruleset(old + rules.table(self._table, connection, is_router=is_router)))
+            self._admit(others())
+        number = there.index if there else links.add_bridge(self.bridge, rules.mac_of(connection.gateway))
+        if is_router and not (there and there.alias == forwarding.TURNED_ON):
+            links.set_alias(number, forwarding.TURNED_ON)
+        forwarding.forgo_ipv6(self.bridge)
+        _guard(number, links.EGRESS, guards.of_bridge())
+        links.add_address(number, connection.gateway, connection.prefix)
+        links.set_up(number)
+        return number, is_router
+
+    def _make_pair(self, container_id: str, connection: Connection, bridge: int, namespace_fd: int) -> None:
+        link = self._link(container_id)
+        number = links.add_veth(link, ("eth0", connection.mac), namespace_fd)
+        self._set_up(link, number, connection, bridge)
+
+    def _set_up(self, link: str, number: int, connection: Connection, bridge: int) -> None:
+        """A container comes back to itself by its own published ports: where bridges ask the firewall, bridged."""
+        forwarding.forgo_ipv6(link)
+        _guard(number, links.INGRESS, guards.of_container(connection.address, connection.mac))
+        links.set_on_bridge(number, bridge, may_return=bool(connection.ports))
+        links.set_up(number)
+
+    def _open_ports(self, connections: Mapping[str, Connection], *, is_router: bool) -> None:
+        """Let containers out, and others in by their published ports."""
+        if rules.reaches_loopback(self._admit(connections)):
+            forwarding.route_loopback(self.bridge, is_wanted=True)
+        if is_router:
+            forwarding.turn_on()
+
+    def _admit(self, connections: Mapping[str, Connection]) -> list[Element]:
+        wanted = self._elements(connections)
+        if wanted:
+            walls.admit(self._table, wanted)
+        return wanted
+
+    def _elements(self, connections: Mapping[str, Connection]) -> list[Element]:
+        return [one for name, connection in connections.items() for one in rules.elements(_owner(name), connection)]
 
     def begin_drain(self, container_id: str, connection: Connection) -> Child:
         """See ``NetworkDriver.begin_drain``."""
-        return self._ruleset(rules.drained(self._table(container_id), connection))
+        return self._ruleset(rules.drained(self._table, _owner(container_id), connection))
 
     def end(self, child: Child) -> str:
         """See ``NetworkDriver.end``."""
@@ -151,52 +193,120 @@ class BridgeNetwork:
         words = " ".join(done.stderr.split())[:300]
         return f"{os.path.basename(done.argv[0])}: {words or f'status {done.returncode}'}"
 
-    def release(self, container_id: str) -> Iterator[Child]:
+    def release(self, container_id: str, address: str = "") -> Iterator[Child]:
         """See ``NetworkDriver.release``."""
-        yield from self._step(self._ruleset(rules.gone(self._table(container_id))))
-        if (link := self._link(container_id)) in host_ports.interfaces():
-            yield from self._step(self._delete_link(link))
-        if self._is_idle():
+        link = self._link(container_id)
+        if self._is_idle(but_for=link):
             with self.locked(wait=False):
-                if self._is_idle():
-                    yield from self._step(self._delete_link(self.bridge))
+                if self._is_idle(but_for=link):
+                    yield from self._take_down(link, address)
+                    return
+        is_there = link in host_ports.interfaces()
+        children = [command.spawn([str(self._ip()), "link", "del", link])] if is_there else []
+        yield from self._meanwhile(children, lambda: self._dismiss(container_id, address))
 
-    def _is_idle(self) -> bool:
-        """Whether the bridge is there and no container is on it."""
-        links = host_ports.interfaces()
-        return self.bridge in links and not any(link.startswith(self._links) for link in links)
+    def _take_down(self, link: str, address: str) -> Iterator[Child]:
+        """Take away table and bridge, and with it the last link: all links at once take the kernel as long as one."""
+        with _told():
+            forwarding.turn_back(self.bridge)
+            for name in (link, self.bridge):
+                links.set_group(name, self._group)
+        found = walls.elements(self._table)
+        children = [command.spawn([str(self._ip()), "link", "del", "group", str(self._group)])]
+        if walls.tables(self._table):
+            children.append(self._ruleset(rules.gone(self._table)))
+        yield from self._meanwhile(children, lambda: walls.forget_flows_to(found, address))
+
+    def _dismiss(self, container_id: str, address: str) -> None:
+        mine, left = walls.dismiss(self._table, _owner(container_id))
+        walls.forget_flows_to(mine, address)
+        if not rules.reaches_loopback(left) and forwarding.routes_loopback(self.bridge):
+            with self.locked(wait=False):
+                if not rules.reaches_loopback(walls.elements(self._table)):  # nor has one been published meanwhile
+                    forwarding.route_loopback(self.bridge, is_wanted=False)
+
+    def _meanwhile(self, children: list[Child], act: Callable[[], None]) -> Iterator[Child]:
+        """Do the rest while the kernel takes away links, which takes it tens of milliseconds."""
+        try:
+            with _told():
+                act()
+            for child in children:
+                yield from self._step(child)
+        finally:
+            for child in children:
+                child.kill()
+
+    def _is_idle(self, but_for: str = "") -> bool:
+        """Whether bridge or table are there and no container, but for one, is on it."""
+        names = host_ports.interfaces()
+        if any(name.startswith(self._links) and name != but_for for name in names):
+            return False
+        return self.bridge in names or bool(walls.tables(self._table))
 
     def leftovers(self) -> list[Leftover]:
         """See ``NetworkDriver.leftovers``."""
-        links = host_ports.interfaces()
+        names = host_ports.interfaces()
         found = [
-            Leftover(link.removeprefix(self._links), f"link {link}") for link in links if link.startswith(self._links)
+            Leftover(name.removeprefix(self._links), f"link {name}") for name in names if name.startswith(self._links)
         ]
+        owners = {one.comment for one in walls.elements(self._table)}
+        found += [Leftover(owner, f"rules in nftables table {self._table}") for owner in sorted(owners)]
         if self._is_idle():
-            found.append(Leftover("", f"bridge {self.bridge}"))
-        try:
-            nft = str(self._nft())
-        except MissingTool:  # then there are no tables of ours either
-            return found
-        listed = command.run([nft, "list", "tables", "ip"], timeout_s=_CALL_TIMEOUT_S)
-        for line in listed.stdout.splitlines():
-            name = line.split()[-1]
-            if name.startswith(self._tables):
-                found.append(Leftover(name.removeprefix(self._tables), f"nftables table {name}"))
+            there = f"bridge {self.bridge}" if self.bridge in names else f"nftables table {self._table}"
+            found.append(Leftover("", there))
         return found
+
+    def missing(self, connections: Mapping[str, Connection]) -> list[str]:
+        """See ``NetworkDriver.missing``."""
+        here = {link.name: link for link in links.links()}
+        live = {name: one for name, one in connections.items() if self._link(name) in here}
+        if not live:
+            return []
+        bridge = here.get(self.bridge)
+        found = [] if bridge else [f"bridge {self.bridge}"]
+        if bridge and not links.has_guard(bridge.index, links.EGRESS, guards.of_bridge()):
+            found.append(f"guard of bridge {self.bridge}")
+        for name, one in live.items():
+            link, program = here[self._link(name)], guards.of_container(one.address, one.mac)
+            if not links.has_guard(link.index, links.INGRESS, program) or (bridge and link.master != bridge.index):
+                found.append(f"guard of link {link.name}")
+        wanted = self._elements(live)
+        if not walls.stand(self._table, is_router=forwarding.is_ours(bridge)):
+            found.append(f"rules in nftables table {self._table}")
+        elif not {(one.set_name, one.key) for one in wanted} <= _with_closed(walls.elements(self._table)):
+            found.append(f"containers in nftables table {self._table}")
+        if not forwarding.is_on():
+            found.append("net.ipv4.ip_forward")
+        if bridge and rules.reaches_loopback(wanted) and not forwarding.routes_loopback(self.bridge):
+            found.append(f"net.ipv4.conf.{self.bridge}.route_localnet")
+        return found
+
+    def mend(self, connections: Mapping[str, Connection]) -> None:
+        """See ``NetworkDriver.mend``."""
+        with _told(), self.locked():
+            names = set(host_ports.interfaces())
+            live = {name: one for name, one in connections.items() if self._link(name) in names}
+            if not live:
+                return
+            bridge, is_router = self._raise_walls(next(iter(live.values())), lambda: live)
+            for name, one in live.items():
+                self._set_up(self._link(name), links.index_of(self._link(name)), one, bridge)
+            self._open_ports(live, is_router=is_router)
 
     # -- names and tools ---------------------------------------------------------------------------
 
     @property
-    def _tables(self) -> str:
-        return f"bento-{self._key}-"
+    def _table(self) -> str:
+        return f"bento-{self._key}"
 
     @property
     def _links(self) -> str:
         return f"b{self._key[:6]}"
 
-    def _table(self, container_id: str) -> str:
-        return f"{self._tables}{container_id[:12]}"
+    @property
+    def _group(self) -> int:
+        """What links of this engine that are to go have in common: never 0, which is everybody's."""
+        return 1 << 30 | self._seed & (1 << 30) - 1
 
     def _link(self, container_id: str) -> str:
         """15 letters at most are a link's name."""
@@ -208,24 +318,60 @@ class BridgeNetwork:
     def _nft(self) -> Path:
         return command.find_program("nft", package="nftables")
 
-    def _batch(self, text: str) -> Child:
-        return _spawn([str(self._ip()), "-batch", "-"], text)
-
     def _ruleset(self, text: str) -> Child:
         return _spawn([str(self._nft()), "-f", "-"], text)
 
-    def _delete_link(self, link: str) -> Child:
-        return command.spawn([str(self._ip()), "link", "del", link])
-
     def _do(self, child: Child) -> None:
-        for _ in self._step(child):
-            pass
+        try:
+            for _ in self._step(child):
+                pass
+        finally:
+            child.kill()
 
     def _step(self, child: Child) -> Iterator[Child]:
         yield child
         reason = self.end(child)
-        if reason and _NO_LINK not in reason:
+        if reason and not any(words in reason for words in _NO_LINK):
             raise RuntimeFailed(f"the network failed: {reason}")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say that it was the network, where the kernel has refused something."""
+    try:
+        yield
+    except KernelError as error:
+        raise RuntimeFailed(f"the network failed: {error.message}", hint=error.hint) from error
+
+
+def _guard(link: int, side: int, program: bytes) -> None:
+    try:
+        links.set_guard(link, side, program)
+    except KernelError as error:
+        raise RuntimeFailed(
+            f"the network failed: no guard for a link: {error.message}",
+            hint="the kernel needs NET_SCH_INGRESS, NET_CLS_ACT and NET_CLS_BPF (modules sch_ingress and cls_bpf)",
+        ) from error
+
+
+def _configure(connection: Connection) -> None:
+    """In the container's namespace."""
+    links.set_up(links.index_of("lo"))
+    forwarding.forgo_ipv6("eth0")
+    number = links.index_of("eth0")
+    links.add_address(number, connection.address, connection.prefix)
+    links.set_up(number)
+    links.add_default_route(number, connection.gateway)
+
+
+def _with_closed(found: list[Element]) -> set[tuple[str, bytes]]:
+    """Return keys of elements. A port that a stop has closed counts as published: it is not missing."""
+    return {(one.set_name.replace("closed", "published"), one.key) for one in found}
+
+
+def _owner(container_id: str) -> str:
+    """How the elements of a container are marked."""
+    return container_id[:12]
 
 
 def _routes() -> list[subnets.Route]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from bento import command
@@ -20,6 +20,7 @@ class FakeNetwork:
         made: containers that are connected.
         drain_error: what ``end`` says of a drain.
         release_errors: raised by the next releases, first one first.
+        gone: what others have taken away.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class FakeNetwork:
         self.drain_error = ""
         self.drain_command = ["/bin/true"]
         self.release_errors: list[BentoError] = []
+        self.gone: list[str] = []
 
     def check(self, network: str, ports: Collection[Port]) -> None:
         """Take anything."""
@@ -53,7 +55,9 @@ class FakeNetwork:
             bridge="fake0", address=address, prefix=24, gateway="10.0.0.1", mac="02:00:00:00:00:02", ports=ports
         )
 
-    def connect(self, container_id: str, connection: Connection, pid: int) -> None:
+    def connect(
+        self, container_id: str, connection: Connection, pid: int, others: Callable[[], Mapping[str, Connection]]
+    ) -> None:
         """Remember."""
         self.calls.append(("connect", container_id))
         self.made.add(container_id)
@@ -68,7 +72,7 @@ class FakeNetwork:
         child.finish(10.0)
         return self.drain_error
 
-    def release(self, container_id: str) -> Iterator[Child]:
+    def release(self, container_id: str, address: str = "") -> Iterator[Child]:
         """Forget, unless a test wants an error."""
         self.calls.append(("release", container_id))
         if self.release_errors:
@@ -79,3 +83,11 @@ class FakeNetwork:
     def leftovers(self) -> list[Leftover]:
         """Return who is connected."""
         return [Leftover(container_id, "connection") for container_id in sorted(self.made)]
+
+    def missing(self, connections: Mapping[str, Connection]) -> list[str]:
+        """Return what a test has taken away, if anybody is connected."""
+        return list(self.gone) if connections else []
+
+    def mend(self, connections: Mapping[str, Connection]) -> None:
+        """Forget that."""
+        self.gone = []

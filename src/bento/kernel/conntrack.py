@@ -1,0 +1,99 @@
+"""Connections that the kernel tracks, and forgetting some of them (linux/netfilter/nfnetlink_conntrack.h)."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from msgspec import Struct
+
+from bento.errors import KernelError
+from bento.kernel.netlink import NETFILTER, Message, Netlink, attribute, attributes, nested
+
+_GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2
+_HEADER: Final = struct.pack(">BBH", _socket.AF_INET, 0, 0)
+_ORIGINAL, _REPLY, _ID, _ZONE, _FILTER = 1, 2, 12, 18, 25
+_IP, _PROTOCOL = 1, 2
+_SOURCE, _DESTINATION = 1, 2
+_NUMBER, _DESTINATION_PORT = 1, 3
+_FILTER_ORIGINAL, _FILTER_REPLY = 1, 2
+_BY_SOURCE, _BY_PROTOCOL, _BY_DESTINATION_PORT = 1 << 0, 1 << 3, 1 << 5
+
+
+class Flow(Struct, frozen=True):
+    """One connection: whereto its first packet went, and who answers. Addresses are packed."""
+
+    protocol: int
+    destination: bytes
+    port: int
+    answers_from: bytes
+
+
+def forget_answered_by(address: bytes) -> None:
+    """Forget all connections that this address answers, whatever was asked. Blocks while all of them are looked at."""
+    by_source = nested(_REPLY, [nested(_IP, [attribute(_SOURCE, address)])])
+    wish = by_source + nested(_FILTER, [attribute(_FILTER_REPLY, _BY_SOURCE)])
+    _forget(wish, lambda flow: flow.answers_from == address)
+
+
+def forget_at(protocol: int, port: int, is_meant: Callable[[Flow], bool]) -> None:
+    """Forget those connections to a port, at whatever address, that are meant. Blocks like the other."""
+    parts = [attribute(_NUMBER, bytes([protocol])), attribute(_DESTINATION_PORT, struct.pack(">H", port))]
+    flags = attribute(_FILTER_ORIGINAL, _BY_PROTOCOL | _BY_DESTINATION_PORT)
+    wish = nested(_ORIGINAL, [nested(_PROTOCOL, parts)]) + nested(_FILTER, [flags])
+    _forget(wish, lambda flow: (flow.protocol, flow.port) == (protocol, port) and is_meant(flow))
+
+
+def _forget(wish: bytes, is_meant: Callable[[Flow], bool]) -> None:
+    if not _are_any():
+        return
+    with Netlink(NETFILTER) as netlink:
+        for body in _dump(netlink, wish):
+            found = attributes(body[len(_HEADER) :])
+            flow = _parse(found)
+            if flow is None or not is_meant(flow):
+                continue
+            kept = [nested(_ORIGINAL, [found[_ORIGINAL]])]
+            kept += [attribute(kind, found[kind]) for kind in (_ID, _ZONE) if kind in found]
+            with suppress(KernelError):  # it has ended meanwhile
+                netlink.ask("IPCTNL_MSG_CT_DELETE", [Message(_DELETE, _HEADER + b"".join(kept))])
+
+
+def _are_any() -> bool:
+    """Whether this namespace has any: to look for them takes the kernel ten milliseconds and more, also for nothing."""
+    try:
+        with open("/proc/sys/net/netfilter/nf_conntrack_count", encoding="ascii") as file:
+            return file.read().strip() != "0"
+    except OSError:
+        return True
+
+
+def _dump(netlink: Netlink, wish: bytes) -> list[bytes]:
+    """Before Linux 5.8 the kernel returns all there are, whatever is wished for, or refuses."""
+    call = "IPCTNL_MSG_CT_GET"
+    try:
+        return netlink.dump(call, Message(_GET, _HEADER + wish))
+    except KernelError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+    with suppress(KernelError):  # a kernel that tells nobody what it tracks
+        return netlink.dump(call, Message(_GET, _HEADER))
+    return []
+
+
+def _parse(found: dict[int, bytes]) -> Flow | None:
+    try:
+        asked, answered = attributes(found[_ORIGINAL]), attributes(found[_REPLY])
+        protocol = attributes(asked[_PROTOCOL])
+        return Flow(
+            protocol=protocol[_NUMBER][0],
+            destination=attributes(asked[_IP])[_DESTINATION],
+            port=int.from_bytes(protocol.get(_DESTINATION_PORT, b""), "big"),  # a protocol without ports has none
+            answers_from=attributes(answered[_IP])[_SOURCE],
+        )
+    except KeyError:  # another family's
+        return None
