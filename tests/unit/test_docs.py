@@ -20,7 +20,7 @@ from bento.model.stop import StopReport, StopRules, Verdict
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
-CLI, LIBRARY, STOP = DOCS / "cli.md", DOCS / "library.md", DOCS / "stop.md"
+CLI, LIBRARY, STOP, STOP_RULES = (DOCS / name for name in ("cli.md", "library.md", "stop.md", "stop-rules.md"))
 ROOT_PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
 PAGES = [*sorted(DOCS.glob("*.md")), *(page for name in ROOT_PAGES if (page := REPOSITORY / name).exists())]
 FENCED = r"(?ms)^```.*?^```$"
@@ -96,8 +96,8 @@ def test_every_rule_is_held_against_what_others_do_and_has_its_tests():
     for rule, said in rules.items():
         assert set(said) == {"rule", "docker", "podman", "crio", "lxc"}, rule
         assert all(text and "|" not in text and "\n" not in text for text in said.values()), rule
-    headings = re.findall(r"(?m)^### (S\d+a?) ", text_of(STOP))
-    table = text_of(STOP).partition("<!-- tools/rule-table -->")[2]
+    headings = re.findall(r"(?m)^### (S\d+a?) ", text_of(STOP_RULES))
+    table = text_of(STOP_RULES).partition("<!-- tools/rule-table -->")[2]
     without = re.findall(r"(?m)^\| \*\*(S\d+a?)\*\* .*no test carries its number", table)
     assert [rule for rule in headings if rule in without] == []
 
