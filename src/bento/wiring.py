@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bento.drivers.network import bridge
     from bento.drivers.processes import linux, virtual
     from bento.drivers.processes.base import BirthWatch, ProcessDriver
-    from bento.drivers.runtime import detect
+    from bento.drivers.runtime import detect, states
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state import sqlite
     from bento.drivers.storage import overlay
@@ -44,7 +44,8 @@ else:
     image_store, conmon = LazyModule("bento.drivers.image.store"), LazyModule("bento.drivers.monitor.conmon")
     bridge, linux = LazyModule("bento.drivers.network.bridge"), LazyModule("bento.drivers.processes.linux")
     virtual = LazyModule("bento.drivers.processes.virtual")
-    detect, sqlite = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.state.sqlite")
+    detect, states = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.runtime.states")
+    sqlite = LazyModule("bento.drivers.state.sqlite")
     exec_sessions = LazyModule("bento.engine.exec_sessions")
     overlay, skopeo = LazyModule("bento.drivers.storage.overlay"), LazyModule("bento.drivers.transport.skopeo")
     tracer_process = LazyModule("bento.drivers.tracer.process")
@@ -132,6 +133,10 @@ class HostParts(Parts):
         if name not in self._runtimes:
             self._runtimes[name] = detect.choose(name, self.run_root, self._settings.runtime_args)
         return self._runtimes[name]
+
+    def runtime_states(self) -> list[tuple[str, Path]]:
+        """See Parts."""
+        return list(states.every(self.run_root / "runtime"))
 
     def processes_for(self, container: Container) -> ProcessDriver:
         """See Parts."""

@@ -154,6 +154,9 @@ class FakeParts(Parts):
     def runtime(self, name: str) -> FakeRuntime:
         return self.fake_runtime
 
+    def runtime_states(self) -> list[tuple[str, Path]]:
+        return []
+
     def in_private_mounts(self, fn: Callable[[], Any]) -> Any:
         return fn()
 

@@ -61,6 +61,7 @@ class _Queue:
         self._waiting: list[str] = []
         self._answers: dict[str, Answer] = {}
         self._children: list[Child] = []
+        self._failed: set[str] = set()  # once
 
     def add(self, container_id: str, answer: Answer) -> None:
         self._answers[container_id] = answer
@@ -111,7 +112,15 @@ class _Queue:
         self._unfollow(child)
         try:
             reason = self._runtime.end_delete(child)
-            self._answer(container_id, reason, bool(reason) and self._runtime.is_still_running(reason))
+            may_be_later = bool(reason) and self._runtime.is_still_running(reason)
+            if not reason:
+                self._runtime.clear(container_id)
+            elif not may_be_later and container_id not in self._failed:  # it may have been killed
+                self._failed.add(container_id)
+                self._begin([container_id])
+                return
+            self._failed.discard(container_id)
+            self._answer(container_id, reason, may_be_later)
         except (BentoError, OSError) as error:
             self._answer(container_id, str(error), False)
         self._go_on()

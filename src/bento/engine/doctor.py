@@ -96,6 +96,7 @@ class _Look:
         self._monitors: dict[str, list[int]] = defaultdict(list)
         self._cgroups: dict[str, list[tuple[str, list[int]]]] = defaultdict(list)
         self._links: dict[str, list[str]] = defaultdict(list)
+        self._states: dict[str, list[Path]] = defaultdict(list)  # of runtimes
 
     def findings(self) -> list[Finding]:
         """Return what is left over."""
@@ -105,9 +106,11 @@ class _Look:
             self._monitors[container_id].append(pid)
         for container_id, directory, pids in parts.processes.find_cgroups():
             self._cgroups[container_id].append((directory, pids))
+        for container_id, path in parts.runtime_states():
+            self._states[container_id].append(path)
         left = parts.network.leftovers()  # before the records, each of which is older than what is made for it
         ids = {container.id for container in parts.store.list()}
-        ids.update(parts.storage.ids(), _names_in(parts.run_root / "containers"), self._monitors)
+        ids.update(parts.storage.ids(), _names_in(parts.run_root / "containers"), self._monitors, self._states)
         bridges = list(self._networks(left, ids))
         found = [finding for container_id in sorted(ids) for finding in self._judge(container_id)]
         return [*found, *bridges, *self._walls(), *locks, *self._layers(), *self._volumes()]
@@ -159,10 +162,11 @@ class _Look:
         if container_id in parts.storage.ids() and parts.storage.is_held(container_id):
             holders = tuple(f"{holder.pid} ({holder.comm})" for holder in parts.storage.holders(container_id))
             found.append(Finding(kind="mount", what="root filesystem", container_id=container_id, held_by=holders))
-        path = parts.run_dir(container_id)
-        if path.exists():
-            left = Finding(kind="directory", what=str(path), container_id=container_id)
-            found.append(left if found else self._fix(left, lambda _: remove_tree(path)))
+        is_held = bool(found) or any(pids for _, pids in self._cgroups[container_id])
+        for path in (parts.run_dir(container_id), *self._states[container_id]):
+            if path.exists():
+                left = Finding(kind="directory", what=str(path), container_id=container_id)
+                found.append(left if is_held else self._fix(left, partial(_remove, path)))
         found += [
             self._fix(Finding(kind="network", what=what, container_id=container_id), self._disconnect)
             for what in self._links[container_id]

@@ -90,6 +90,10 @@ class Parts:
         """Start a process that outlives this one and that nobody here waits for."""
         raise NotImplementedError
 
+    def runtime_states(self) -> list[tuple[str, Path]]:
+        """Return what runtimes keep of containers, by the container's id, whether there is such a one or not."""
+        raise NotImplementedError
+
     def run_dir(self, container_id: str) -> Path:
         """Return the container's directory below the run root: pid files, exit file, sockets."""
         return self.run_root / "containers" / container_id

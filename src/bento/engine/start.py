@@ -181,6 +181,8 @@ def _create_sandbox(
     run_dir = parts.run_dir(container.id)
     remove_tree(run_dir)  # of an earlier run that the machine did not survive
     run_dir.mkdir(parents=True, mode=0o700)
+    if runtime.knows(container.id):  # of a run whose delete was killed
+        runtime.discard(container.id)
     attend(parts, container.id)  # while we are at it, so that the monitor of a failed start runs no helper
     needs_cgroup2 = container.spec.system and not runtime.sees_cgroup2
     lodging = parts.processes.lodge(container.id, needs_cgroup2=needs_cgroup2)

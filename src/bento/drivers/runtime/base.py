@@ -112,6 +112,15 @@ class RuntimeDriver(Protocol):
     def discard(self, container_id: str) -> None:
         """Delete whatever a failed create has left, killing it. Blocks. Idempotent: nothing there is fine."""
 
+    def knows(self, container_id: str) -> bool:
+        """Whether it keeps anything of a container, be it an empty directory. Only looks; starts no process."""
+
+    def clear(self, container_id: str) -> None:
+        """Remove what a delete that was killed has left of a container that is deleted. Idempotent.
+
+        The runtime itself does not know such a container any more, and makes none of the same id.
+        """
+
     def explain_create_failure(self, message: str, command: str = "") -> BentoError:
         """Turn what the runtime said through the monitor into the error to raise.
 

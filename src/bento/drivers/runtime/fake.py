@@ -125,6 +125,13 @@ class FakeRuntime:
         """Whether the refusal says so."""
         return "still running" in reason
 
+    def knows(self, container_id: str) -> bool:
+        """It keeps nothing."""
+        return False
+
+    def clear(self, container_id: str) -> None:
+        """It keeps nothing."""
+
     def discard(self, container_id: str) -> None:
         """Remember."""
         self.calls.append(("discard", container_id))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from bento import command
 from bento.command import Child, Completed
-from bento.drivers.runtime import output
+from bento.drivers.runtime import output, states
 from bento.errors import BentoError, DeadlineExceeded, RuntimeFailed, UsageError
 from bento.kernel import hybrid, mountinfo, namespace
 from bento.kernel.cgroup import Cgroups, locate
+from bento.kernel.tree import remove_tree
 from bento.lazy import LazyModule
 from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions
@@ -169,9 +170,9 @@ class OciRuntime:
         return self._spawn("delete", "--regex", f"^({'|'.join(container_ids)})$")
 
     def end_delete_many(self, child: Child, container_ids: Sequence[str]) -> list[str]:
-        """See ``RuntimeDriver.end_delete_many``. What it keeps of a container is a directory."""
+        """See ``RuntimeDriver.end_delete_many``."""
         self._end(child, "delete")
-        return [container_id for container_id in container_ids if (self._state_root / container_id).exists()]
+        return [container_id for container_id in container_ids if self.knows(container_id)]
 
     def _end(self, child: Child, verb: str) -> str:
         """Reap the child; return why it failed, or "". A container that the runtime does not know is deleted."""
@@ -195,6 +196,16 @@ class OciRuntime:
         if left.exists():
             left.kill()
             left.remove()
+        self.clear(container_id)
+
+    def knows(self, container_id: str) -> bool:
+        """See ``RuntimeDriver.knows``."""
+        return bool(states.of(self._state_root, container_id))
+
+    def clear(self, container_id: str) -> None:
+        """See ``RuntimeDriver.clear``."""
+        for path in states.of(self._state_root, container_id):
+            remove_tree(path)
 
     def explain_create_failure(self, message: str, command: str = "") -> BentoError:
         """See ``RuntimeDriver.explain_create_failure``."""
