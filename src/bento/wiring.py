@@ -19,7 +19,7 @@ from bento.model.stop import NOTHING_SAID
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bento import command, locks
+    from bento import command, locks, own
     from bento.command import Child
     from bento.drivers.image import store as image_store
     from bento.drivers.monitor import conmon
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
     from bento.drivers.tracer.base import TracerDriver
     from bento.drivers.transport import skopeo
     from bento.drivers.volume import local
-    from bento.engine import exec_sessions
+    from bento.engine import exec_sessions, store_holdup
     from bento.engine.parts import T
     from bento.kernel import births, inotify, namespace
     from bento.model.container import Container
     from bento.model.stop import StopRules
 else:
-    command, locks = LazyModule("bento.command"), LazyModule("bento.locks")
+    command, locks, own = LazyModule("bento.command"), LazyModule("bento.locks"), LazyModule("bento.own")
     image_store, conmon = LazyModule("bento.drivers.image.store"), LazyModule("bento.drivers.monitor.conmon")
     bridge, linux = LazyModule("bento.drivers.network.bridge"), LazyModule("bento.drivers.processes.linux")
     virtual = LazyModule("bento.drivers.processes.virtual")
     detect, states = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.runtime.states")
     sqlite = LazyModule("bento.drivers.state.sqlite")
-    exec_sessions = LazyModule("bento.engine.exec_sessions")
+    exec_sessions, store_holdup = LazyModule("bento.engine.exec_sessions"), LazyModule("bento.engine.store_holdup")
     overlay, skopeo = LazyModule("bento.drivers.storage.overlay"), LazyModule("bento.drivers.transport.skopeo")
     tracer_process = LazyModule("bento.drivers.tracer.process")
     local = LazyModule("bento.drivers.volume.local")
@@ -116,6 +116,7 @@ class HostParts(Parts):
         self.helper_argv = _helper_argv(settings)
         self._settings = settings
         self._runtimes: dict[str, RuntimeDriver] = {}
+        self.store_holdup: store_holdup.StoreHoldup | None = None
 
     def __getattr__(self, name: str) -> Any:
         """Make a driver when it is first used."""
@@ -178,7 +179,7 @@ class HostParts(Parts):
 
 
 _DRIVERS: dict[str, Callable[[HostParts], object]] = {
-    "store": lambda parts: sqlite.SqliteStore(parts.root / "bento.db"),
+    "store": lambda parts: _store(parts),
     "storage": lambda parts: overlay.OverlayStorage(parts.root),
     "monitor": lambda parts: conmon.ConmonMonitor(Path("conmon")),  # looked for on PATH when one is started
     "network": lambda parts: bridge.BridgeNetwork(parts.root, is_default=parts.root == DEFAULT_ROOT),
@@ -191,6 +192,19 @@ _DRIVERS: dict[str, Callable[[HostParts], object]] = {
 
 
 _BELOW_ROOT = ("storage", "network", "volumes", "images")
+
+
+def _store(parts: HostParts) -> sqlite.SqliteStore:
+    if parts.verb:
+        own.mark(parts.run_root)  # before it can stand still with a lock
+    return sqlite.SqliteStore(parts.root / "bento.db", clear_way=lambda holders: _store_holdup(parts)(holders))
+
+
+def _store_holdup(parts: HostParts) -> store_holdup.StoreHoldup:
+    """Return the one of this engine, made when it is first needed."""
+    if parts.store_holdup is None:
+        parts.store_holdup = store_holdup.StoreHoldup(parts)
+    return parts.store_holdup
 
 
 def _make(directory: Path, mode: int) -> None:

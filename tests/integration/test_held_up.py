@@ -101,3 +101,37 @@ def test_s03_a_program_that_stands_still_with_the_lock_is_named_and_left_alone(b
         os.kill(program.pid, signal.SIGCONT)
         assert stop.communicate(timeout=60)[0] == "w\n"
     assert_released(bento, identifier)
+
+
+IN_TRANSACTION = """
+import os, signal, sys
+from bento import Engine
+with Engine(root=sys.argv[1], run_root=sys.argv[2]) as engine:
+    engine.parts.verb = sys.argv[4]
+
+    def change(container):
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return container
+
+    engine.parts.store.modify(sys.argv[3], change)
+"""
+
+
+@ONE_RUNTIME
+@pytest.mark.parametrize("verb", ["rename", ""], ids=["bento", "a program"])
+def test_s06_a_process_that_stands_still_in_a_transaction_stops_no_other_container(
+    bento: BentoCli, roots: Roots, verb: str
+) -> None:
+    identifier = bento("create", "--name", "other", *SLEEP).stdout.strip()
+    bento.run("--name", "w", *SLEEP)
+    argv = [sys.executable, "-c", IN_TRANSACTION, str(roots.root), str(roots.run_root), identifier, verb]
+    with ended(subprocess.Popen(argv)) as program:
+        procs.wait_until(lambda: (now := procs.read(program.pid)) is not None and now.state == "T", what="state T")
+        stop = bento("stop", "-t", "0", "w", check=False)
+        assert f"process {program.pid} (" in stop.stderr
+        if verb:
+            assert stop.returncode == 0, str(stop)
+            assert program.wait(timeout=30) == -signal.SIGKILL
+            assert bento.state("w")["Status"] == "stopped"
+        else:  # it is not Bento's to end
+            assert (stop.returncode, program.poll()) == (1, None)

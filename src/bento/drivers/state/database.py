@@ -10,17 +10,22 @@ from _thread import RLock  # what threading.RLock is, without the cost of import
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from bento.drivers.state import migrations, shared
 from bento.drivers.state.reserve import Reserve, free_bytes
 from bento.errors import BentoError, Conflict, InternalError, NotPermitted, StateCorrupt, StorageUnusable
+from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BUSY_TIMEOUT_S: Final = 10.0
-"""How long to wait for another process's transaction. Ours last well under a millisecond."""
+    from bento.drivers.state import waiting
+else:
+    waiting = LazyModule("bento.drivers.state.waiting")
+
+BUSY_TIMEOUT_S: Final = 5.0
+"""How long to wait for another process's transaction, twice. Ours last well under a millisecond."""
 
 _ROOT_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
@@ -35,6 +40,9 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 T = TypeVar("T")
 
+ClearWay: TypeAlias = "Callable[[Callable[[], list[int]]], str]"
+"""Given what tells which processes have the lock now, returns "" when it is worth to try again, else who they are."""
+
 _HINT_CORRUPT: Final = "nothing was changed: restore the file from a copy, or move it away to begin anew"
 _HINT_ROOT: Final = "run as root, or choose another --root"
 
@@ -45,13 +53,17 @@ class Database:
     Must not be used across fork(2): a child opens its own (sqlite.org/howtocorrupt.html, 2.6).
     """
 
-    def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+    def __init__(
+        self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S, clear_way: ClearWay | None = None
+    ) -> None:
         """Open ``path``; make it, its directory and its tables when they are not there.
 
-        Blocks at most ``busy_timeout_s`` seconds. Raises NotPermitted, StorageUnusable, StateCorrupt, Conflict.
+        Blocks at most ``busy_timeout_s`` seconds; then ``clear_way`` is asked, where it is given.
+        Raises NotPermitted, StorageUnusable, StateCorrupt, Conflict.
         """
         self.path = path
         self._busy_timeout_s = busy_timeout_s
+        self._clear_way = clear_way
         # One connection, many threads (private mount namespaces are threads): the lock keeps transactions apart.
         self._mutex = RLock()
         self._connection: sqlite3.Connection | None = None
@@ -63,9 +75,7 @@ class Database:
     def _open(self) -> None:
         """Connect; leave it at that when the disk was full and there is room now."""
         try:
-            self._connection = self._connect()
-            if self._make_current(self._connection):
-                self._disconnect()  # it has a -wal file from now on, and is to be opened as such
+            self._patiently(self._begin_use)
         except sqlite3.Error as error:
             self._disconnect()
             if not (self._is_full(error) and self._reserve.spend(_OPEN_BYTES)):
@@ -77,6 +87,25 @@ class Database:
         except BentoError:
             self._disconnect()
             raise
+
+    def _begin_use(self) -> None:
+        self._disconnect()
+        self._connection = self._connect()
+        if self._make_current(self._connection):
+            self._disconnect()  # it has a -wal file from now on, and is to be opened as such
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """Do what may find the file locked, again when whoever has the lock could be ended. Raises Conflict."""
+        while True:
+            try:
+                return work()
+            except sqlite3.OperationalError as error:
+                if self._clear_way is None or not _is_busy(error):
+                    raise
+                if who := self._clear_way(lambda: waiting.holders(self.path)):
+                    raise Conflict(
+                        f"{self.path} is locked by {who}", hint="try again when that has finished"
+                    ) from error
 
     def _connect(self) -> sqlite3.Connection:
         if not os.path.exists(self.path):
@@ -151,11 +180,18 @@ class Database:
         """Return all rows of one query, with the errors of this package."""
         with self._mutex:
             try:
-                return self._open_connection().execute(sql, parameters).fetchall()
+                return self._patiently(lambda: self._open_connection().execute(sql, parameters).fetchall())
             except sqlite3.Error as error:
                 raise self.explain(error) from error
             except UnicodeEncodeError:
                 return []  # an argument that is no text: nothing that is stored can equal it
+
+    def begin(self) -> None:
+        """Begin a write transaction, see ``atomic``: the write lock comes before the first read."""
+        try:
+            self._patiently(lambda: self._open_connection().execute("BEGIN IMMEDIATE"))
+        except sqlite3.Error as error:
+            raise self.explain(error) from error
 
     def atomic(self) -> Transaction:
         """Return a context in which statements are one write transaction; any exception rolls it back."""
@@ -229,7 +265,7 @@ class Database:
         """Return the error of this package for what SQLite said (sqlite.org/rescode.html)."""
         full = getattr(error, "sqlite_errorcode", None)
         code = full & 0xFF if full is not None else None
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        if _is_busy(error):
             return Conflict(
                 f"{self.path} has been locked by another process for {self._busy_timeout_s:g} s",
                 hint="try again when it has finished",
@@ -291,8 +327,7 @@ class Transaction:
     def __enter__(self) -> Transaction:
         self._mutex.acquire()
         try:
-            # IMMEDIATE: the write lock before the first read, so that what was read cannot be stale at the write.
-            self.execute("BEGIN IMMEDIATE")
+            self._database.begin()  # so that what is read cannot be stale at the write
         except BaseException:
             self._mutex.release()
             raise
@@ -321,6 +356,10 @@ class Transaction:
                 _rollback(self._database._open_connection())
         finally:
             self._mutex.release()
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _rollback(connection: sqlite3.Connection) -> None:

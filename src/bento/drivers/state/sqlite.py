@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from bento.drivers.state.database import BUSY_TIMEOUT_S, Database, Transaction
+from bento.drivers.state.database import BUSY_TIMEOUT_S, ClearWay, Database, Transaction
 from bento.drivers.state.paths import Below
 from bento.drivers.state.resolve import (
     ambiguous_container,
@@ -43,9 +43,11 @@ _IMAGES = "SELECT id, document, (SELECT json_group_array(name) FROM image_names 
 class SqliteStore:
     """A StateStore in the file ``path``. Safe between threads and processes, not across fork(2)."""
 
-    def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+    def __init__(
+        self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S, clear_way: ClearWay | None = None
+    ) -> None:
         """Open or make the store; see Database for what is raised."""
-        self._database = Database(path, busy_timeout_s=busy_timeout_s)
+        self._database = Database(path, busy_timeout_s=busy_timeout_s, clear_way=clear_way)
         self._below = Below(path.parent)
         self._decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
 
