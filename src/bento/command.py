@@ -39,6 +39,9 @@ _EXTRA_DIRECTORIES: Final = (
 _RESET: Final = frozenset(range(1, 65)) - {signal.SIGKILL, signal.SIGSTOP, 32, 33}
 
 _REAP_LIMIT_S: Final = 5.0
+
+_LEAST_OPEN_FILES: Final = 32
+"""crun 1.8 fails with 28 while it masks paths of /proc."""
 _DETACH_LIMIT_S: Final = 10.0  # for a shell that starts one program
 
 
@@ -64,6 +67,21 @@ def own_process() -> None:
     _own.nofile = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def check_limits() -> None:
+    """Raise KernelError where this process, and so what it starts, may open too few files for a container.
+
+    Asked before anything is made: half-way there would be no descriptor left to clean up with.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= limit < _LEAST_OPEN_FILES:
+        raise KernelError(
+            "getrlimit",
+            errno.EMFILE,
+            f"only {limit} files may be open here, and to make a container takes {_LEAST_OPEN_FILES}",
+            hint="raise the limit: ulimit -n 1024",
+        )
 
 
 class Completed(Struct, frozen=True):
@@ -225,7 +243,7 @@ def spawn(
         # Onto itself: only the child's copy loses close-on-exec (POSIX.1-2024; glibc 2.29, musl 1.1.24).
         actions.extend((os.POSIX_SPAWN_DUP2, fd, fd) for fd in pass_fds)
         if _own.nofile is None:
-            actions.extend((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable_fds() if fd not in pass_fds)
+            actions.extend((os.POSIX_SPAWN_CLOSE, fd) for fd in _closable_fds() if fd not in pass_fds)
         pid = _spawn(words, clean_environment() if env is None else env, actions, new_session)
     except BaseException:
         for reader, _ in pipes.values():
@@ -343,6 +361,20 @@ def _inheritable_fds() -> list[int]:
         except OSError:  # closed meanwhile, as the one that listed them
             continue
     return found
+
+
+def _closable_fds() -> list[int]:
+    """Return what a child would inherit above 2, and is to close.
+
+    What is open above the soft limit of open files posix_spawn refuses to close (EBADF): it is kept from being
+    inherited at all.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    found = _inheritable_fds()
+    for fd in found:
+        if fd >= limit:
+            os.set_inheritable(fd, False)
+    return [fd for fd in found if fd < limit]
 
 
 def _spawn(argv: list[str], env: dict[str, str], actions: Sequence[tuple[object, ...]], new_session: bool) -> int:

@@ -172,9 +172,17 @@ def as_bento_error(error: BentoError | OSError) -> BentoError:
     if isinstance(error, BentoError):
         return error
     what = os.fspath(error.filename) if error.filename else ""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        said = error.strerror or str(error)
+        return KernelError("the system", error.errno, said, path=str(what), hint="raise the limit: see ulimit -n")
     if error.errno == errno.ENOSPC:
         return StorageUnusable(f"the disk is full{f': {what}' if what else ''}", hint="make room, then try again")
     return KernelError("the system", error.errno or 0, error.strerror or str(error), path=str(what))
+
+
+def is_shortage(error: OSError) -> bool:
+    """Whether this process lacks descriptors or memory: what could not be read may be there all the same."""
+    return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class InternalError(BentoError):

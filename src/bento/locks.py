@@ -34,7 +34,7 @@ import msgspec
 from msgspec import Struct
 
 from bento import clock
-from bento.errors import Conflict, KernelError, NotPermitted, StorageUnusable
+from bento.errors import BentoError, Conflict, KernelError, NotPermitted, StorageUnusable, as_bento_error, is_shortage
 from bento.kernel import pidfd
 from bento.kernel.inotify import watch_let_go
 from bento.model.container import ProcessIdentity
@@ -331,7 +331,9 @@ def _open(path: Path) -> int:
         raise _explain(error, path) from error
 
 
-def _explain(error: OSError, path: Path) -> NotPermitted | StorageUnusable:
+def _explain(error: OSError, path: Path) -> BentoError:
+    if is_shortage(error):
+        return as_bento_error(error)
     where = error.filename or path
     if isinstance(error, PermissionError):
         return NotPermitted(f"{where} may not be used by this user", hint="run as root, or choose another --run-root")

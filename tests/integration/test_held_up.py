@@ -105,8 +105,8 @@ def test_s03_a_program_that_stands_still_with_the_lock_is_named_and_left_alone(b
 
 IN_TRANSACTION = """
 import os, signal, sys
-from bento import Engine
-with Engine(root=sys.argv[1], run_root=sys.argv[2]) as engine:
+from bento import Engine, Settings
+with Engine(Settings(root=sys.argv[1], run_root=sys.argv[2])) as engine:
     engine.parts.verb = sys.argv[4]
 
     def change(container):

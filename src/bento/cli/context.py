@@ -70,11 +70,23 @@ def each(refs: Iterable[str], act: Callable[[str], str]) -> int:
     return status
 
 
+class Ended(KeyboardInterrupt):
+    """A signal ends this command, as Ctrl-C does; ``exit_code`` is what a shell shows for it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
+
+
 def end_cleanly() -> None:
     """From now on SIGTERM and SIGHUP end this command as Ctrl-C does: what it has begun is tidied up.
 
     One that the caller ignores, as nohup(1) does with SIGHUP, stays ignored.
     """
+
+    def end(number: int, _: object) -> None:
+        raise Ended(number)
+
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, end)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bento.cli import create_options
-from bento.cli.context import Context, say
+from bento.cli.context import Context, end_cleanly, say
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: print the new container's id."""
     options = create_options.read(args)
+    end_cleanly()
     with context.engine() as engine:
         create_options.provide_image(engine, args)
         cidfile = create_options.Cidfile(args.cidfile)

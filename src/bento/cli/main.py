@@ -17,9 +17,9 @@ from typing import Any, NoReturn, Protocol, TextIO
 
 from bento import __version__, config_load, log
 from bento.cli import verbs
-from bento.cli.context import Context
+from bento.cli.context import Context, Ended
 from bento.cli.suggest import meant
-from bento.errors import BentoError, UsageError
+from bento.errors import BentoError, UsageError, as_bento_error, is_shortage
 
 _INTERRUPTED = 130
 
@@ -132,9 +132,15 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        return interrupt.exit_code if isinstance(interrupt, Ended) else _INTERRUPTED
+    except MemoryError:
+        _complain("out of memory (see ulimit -v)")
+        return failure
     except OSError as error:
+        if is_shortage(error):
+            _complain(str(as_bento_error(error)))
+            return failure
         where = f"{error.filename}: " if error.filename else ""
         _complain(f"{where}{error.strerror or error}")
         return failure

@@ -7,7 +7,7 @@ import signal
 from contextlib import suppress
 
 from bento.cli import create_options
-from bento.cli.context import Context, say
+from bento.cli.context import Context, end_cleanly, say
 from bento.cli.relay import Relay
 from bento.engine.start import Started
 from bento.errors import NotFound, RuntimeFailed, UsageError
@@ -28,6 +28,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     options = create_options.read(args)
     if options.restart.name != "no" and not args.detach:
         raise UsageError("--restart needs -d", hint="in the foreground, run ends with the container")
+    end_cleanly()
     with context.engine() as engine:
         create_options.provide_image(engine, args)
         cidfile = create_options.Cidfile(args.cidfile)

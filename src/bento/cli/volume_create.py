@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bento.cli.context import Context, say
+from bento.cli.context import Context, end_cleanly, say
 from bento.cli.create_options import parse_label
 from bento.engine.volumes import DRIVER
 from bento.errors import UsageError
@@ -28,6 +28,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             hint="use run --tmpfs for one in memory, run -v PATH:DST for a directory, or mount(8) and then -v",
         )
     labels = dict(map(parse_label, args.label))
+    end_cleanly()
     with context.engine() as engine:
         say(engine.create_volume(args.name, labels=labels).name)
     return 0

@@ -7,6 +7,7 @@ opened that must not be shared.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -18,7 +19,7 @@ from msgspec import Struct
 from bento import log
 from bento.cli.context import say, tell_person
 from bento.command import own_process
-from bento.errors import BentoError, InternalError
+from bento.errors import BentoError, InternalError, KernelError, as_bento_error
 from bento.model.stop import StopReport
 
 _READ_BYTES = 1 << 16
@@ -90,6 +91,10 @@ def _be_worker(work: Callable[[Emit], None], write_fd: int) -> None:
         work(emit)
     except BentoError as error:
         emit(failed("", error))
+    except OSError as error:
+        emit(failed("", as_bento_error(error)))
+    except MemoryError:
+        emit(failed("", KernelError("malloc", errno.ENOMEM, "out of memory", hint="see ulimit -v")))
     except Exception as error:
         emit(failed("", InternalError(f"{type(error).__name__}: {error}", hint="please report this")))
     finally:

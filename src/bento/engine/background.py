@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from _thread import allocate_lock, start_new_thread  # what threading is made of, without the cost of importing it
+from _thread import allocate_lock  # what threading is made of, without the cost of importing it
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bento.errors import BentoError, as_bento_error
+from bento.kernel.namespace import start_thread
 
 if TYPE_CHECKING:
     from bento.engine.loop import Loop
@@ -43,7 +44,7 @@ class Background:
             self._queue.append((work, done))
             is_running, self._is_running = self._is_running, True
         if not is_running:
-            start_new_thread(self._run, (self._fd,))
+            start_thread(self._run, self._fd)
 
     def _run(self, fd: int) -> None:
         while True:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento import clock, log
+from bento.command import check_limits
 from bento.engine import logs, mounting, networking, sandboxing, sharing
 from bento.engine.hooks import check_hooks
 from bento.engine.parts import LOCK_TIMEOUT_S
@@ -138,6 +139,7 @@ def create(parts: Parts, options: CreateOptions) -> Container:
     Raises UsageError, NotFound (image), Conflict (name), StorageUnusable, MissingTool (runtime); then nothing is left.
     """
     _check_combinations(options)
+    check_limits()
     name = parse_name(options.name) if options.name is not None else ""
     image = find_image(parts, options.image)  # the most likely mistake is told first
     runtime = parts.runtime(options.runtime)

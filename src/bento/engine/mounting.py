@@ -126,6 +126,7 @@ def make(parts: Parts, container: Container) -> None:
 def ensure(parts: Parts, name: str, *, labels: dict[str, str] | None = None, container_id: str = "") -> Volume:
     """Return the volume of this name; make it when it is not there. With ``container_id`` it is anonymous."""
     with parts.volumes.changing():
+        is_new = not parts.volumes.path(name).exists()
         parts.volumes.make(name)
         with suppress(NotFound):
             return parts.store.find_volume(name)
@@ -136,7 +137,13 @@ def ensure(parts: Parts, name: str, *, labels: dict[str, str] | None = None, con
             anonymous=bool(container_id),
             container_id=container_id,
         )
-        parts.store.put_volume(volume)
+        try:
+            parts.store.put_volume(volume)
+        except BaseException:
+            if is_new:
+                parts.volumes.remove(name)
+                parts.volumes.clear(name)
+            raise
         return volume
 
 

@@ -28,7 +28,7 @@ else:  # most of the time everybody is as the record says
     erase, request = LazyModule("bento.engine.erase"), LazyModule("bento.engine.request")
     stop, freezing = LazyModule("bento.engine.stop"), LazyModule("bento.engine.freezing")
 
-_HELPER_STARTS_NS = 1_000_000_000  # so long, at the most, a helper needs until it has the lock
+_HELPER_STARTS_S = 1.0  # so long, at the most, a helper needs until it has the lock
 OVERDUE_S = 5.0
 """A restart so late has nobody who attends to it, whatever its run directory says: pids are used again."""
 
@@ -160,11 +160,12 @@ def finish_orphaned_stop(parts: Parts, container: Container) -> None:
 
 def _go_on_with_stop(parts: Parts, container: Container) -> None:
     mark = parts.run_dir(container.id) / "finishing"
-    with suppress(OSError):
-        if clock.wall_ns() - mark.stat().st_mtime_ns < _HELPER_STARTS_NS:  # a helper is on its way to the lock
+    now_s = clock.boot_s()
+    with suppress(OSError, ValueError):
+        if 0.0 <= now_s - float(mark.read_text()) < _HELPER_STARTS_S:  # a helper is on its way to the lock
             return
     with suppress(OSError):
-        mark.touch()
+        mark.write_text(f"{now_s}\n")
     log.info(f"going on with the stop of {container.name}, whose process is gone")
     parts.spawn_detached((*parts.helper_argv, "finish-stop", container.id))
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento import clock
+from bento.command import check_limits
 from bento.drivers.monitor.base import Launch, Launched
 from bento.engine import mounting, networking, reconcile, sharing
 from bento.engine.attending import attend, exit_script, is_followed, leave
@@ -53,6 +54,7 @@ def start(parts: Parts, container_id: str, *, attach: bool = False, only_if: Sta
     its last run, rule S21), CommandNotFound, CommandNotExecutable,
     RuntimeFailed, UsageError (user, mount source); then the container is as it was before.
     """
+    check_limits()
     _wait_for_end_of_last(parts, container_id)
     with parts.locks.hold(container_id, LOCK_TIMEOUT_S):
         before = parts.store.get(container_id)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final, Literal, Self
 
-from bento.errors import DeadlineExceeded, InternalError, KernelError
+from bento.errors import DeadlineExceeded, InternalError, KernelError, is_shortage
 from bento.kernel import mountinfo, pidfd, proc
 
 _FREEZE_LIMIT_S: Final = 2.0
@@ -332,7 +332,9 @@ def _tree(path: str | None) -> Iterator[str]:
     try:
         with os.scandir(path) as entries:
             nested = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except OSError:
+    except OSError as error:
+        if is_shortage(error):
+            raise
         return
     yield path
     for directory in nested:
@@ -353,7 +355,9 @@ def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
-    except OSError:
+    except OSError as error:
+        if is_shortage(error):  # a cgroup that is there must not be taken for an empty one
+            raise
         return ""
 
 

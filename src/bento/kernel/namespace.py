@@ -70,6 +70,14 @@ def in_network(namespace_fd: int, fn: Callable[[], T]) -> T:
     return _Call(lambda: libc.setns(namespace_fd, libc.CLONE_NEWNET), fn).result()
 
 
+def start_thread(main: Callable[..., None], *arguments: object) -> None:
+    """Run a function in a thread that nothing waits for. Raises KernelError where there is no memory for its stack."""
+    try:
+        _thread.start_new_thread(main, arguments)
+    except RuntimeError as error:
+        raise KernelError("clone", errno.EAGAIN, "no thread can be started", hint="see ulimit -v and -u") from error
+
+
 class _Call(Generic[T]):
     """One function in one thread. (``threading`` would cost more to import than all of this module.)"""
 
@@ -82,7 +90,7 @@ class _Call(Generic[T]):
 
     def result(self) -> T:
         self._done.acquire()
-        _thread.start_new_thread(self._main, ())
+        start_thread(self._main)
         try:
             self._done.acquire()
         except BaseException:

@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bento.errors import is_shortage
 from bento.kernel import syscalls
 
 # rt_sigtimedwait by architecture, 32-bit ones with the call for 64-bit time too.
@@ -304,11 +305,13 @@ def _split_stat(stat: bytes) -> tuple[int, str, list[bytes]]:
 
 
 def _slurp(pid: int, name: str) -> bytes:
-    """Return a whole file of /proc/PID; empty when the process is gone or it may not be read."""
+    """Return a whole file of /proc/PID; empty when the process is gone or it may not be read. Raises OSError."""
     try:
         with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
             return file.readall()
-    except OSError:
+    except OSError as error:
+        if is_shortage(error):  # of a process that lives: it must not be taken for one that has gone
+            raise
         return b""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -562,6 +563,19 @@ def test_s06_but_not_a_second_one(parts):
     reconcile.refresh(parts, [parts.store.get(container.id)])
     lock.release()
     assert parts.detached == []
+
+
+@pytest.mark.parametrize(("ahead_s", "count"), [(0.0, 1), (1000.0, 2)])
+def test_s06_a_helper_on_its_way_is_waited_for_a_clock_that_went_back_is_not(parts, monkeypatch, ahead_s, count):
+    container, _ = parts.server()
+    _abandoned(parts, container, grace_s=10.0, told=True)
+    wall_ns, boot_s = time.time_ns(), clock.boot_s()
+    monkeypatch.setattr("bento.clock.wall_ns", lambda: wall_ns + int(ahead_s * 1e9))
+    monkeypatch.setattr("bento.clock.boot_s", lambda: boot_s + ahead_s)
+    reconcile.refresh(parts, [parts.store.get(container.id)])
+    monkeypatch.undo()
+    reconcile.refresh(parts, [parts.store.get(container.id)])
+    assert parts.detached == [("/nonexistent", "finish-stop", container.id)] * count
 
 
 def test_s06_the_new_driver_finishes_it(parts):

@@ -13,8 +13,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from bento.drivers.state import migrations, shared
-from bento.drivers.state.reserve import Reserve, free_bytes
-from bento.errors import BentoError, Conflict, InternalError, NotPermitted, StateCorrupt, StorageUnusable
+from bento.drivers.state.reserve import Reserve, free_bytes, shortage
+from bento.errors import (
+    BentoError,
+    Conflict,
+    InternalError,
+    NotPermitted,
+    StateCorrupt,
+    StorageUnusable,
+    as_bento_error,
+)
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
@@ -289,6 +297,8 @@ class Database:
 
     def _explain_access(self, reason: str) -> BentoError:
         directory = self.path.parent
+        if (lack := shortage()) is not None:
+            return as_bento_error(lack)
         if _is_read_only(directory):
             return self._read_only()
         if os.path.isdir(self.path):

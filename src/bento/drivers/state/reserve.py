@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from bento.errors import is_shortage
+
 SIZE_BYTES: Final = 2 << 20
 """Dozens of commands, each of which loses all it has set free to a program that never stops writing."""
 
@@ -81,3 +83,13 @@ def free_bytes(directory: Path) -> int:
     """Return how much may be written there, without what ext4 keeps for root, who does not get it all either."""
     status = os.statvfs(directory)
     return status.f_bavail * status.f_frsize
+
+
+def shortage() -> OSError | None:
+    """Return what says that this process may open no more files: SQLite does not tell."""
+    try:
+        for fd in [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(2)]:
+            os.close(fd)
+    except OSError as error:
+        return error if is_shortage(error) else None
+    return None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from pathlib import Path
 from typing import Final
 
 from bento.drivers.storage.base import Holder, ReleaseWatch
-from bento.errors import KernelError, NotPermitted, StorageUnusable
+from bento.errors import KernelError, NotPermitted, StorageUnusable, as_bento_error, is_shortage
 from bento.kernel.inotify import Unmounts
 from bento.kernel.mount import is_upper_in_use, mount_table, overlay, unmount
 from bento.kernel.namespace import in_private_mounts
@@ -40,6 +41,14 @@ class OverlayStorage:
 
         Mounts a small overlay in a private namespace and writes to it; nothing is left. A few milliseconds.
         """
+        # A handler that raises would leave it behind: what comes meanwhile comes after that.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        try:
+            self._check()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _check(self) -> None:
         scratch = self._containers / f"{_SCRATCH}{os.getpid()}-{os.urandom(4).hex()}"
         try:
             for name in ("lower", "upper", "work", "rootfs"):
@@ -48,8 +57,12 @@ class OverlayStorage:
                 raise _unfit(self._root, fstype)
             in_private_mounts(lambda: _try_overlay(scratch))
         except OSError as error:
+            if is_shortage(error):
+                raise as_bento_error(error) from error
             raise _explain(self._root, error.errno or 0, error.strerror or str(error)) from error
         except KernelError as error:
+            if error.call == "clone":  # says nothing of the root
+                raise
             raise _explain(self._root, error.errno, str(error)) from error
         finally:
             # On a read-only filesystem the kernel says so even of what is not there, and that would be told instead.

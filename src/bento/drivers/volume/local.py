@@ -57,6 +57,8 @@ class LocalVolumes:
         except FileExistsError:
             return
         except OSError as error:
+            with suppress(OSError):  # else it is not empty, or not there
+                os.rmdir(self._volumes / name)
             raise self._explain(error) from error
 
     def fill(self, name: str, source_fd: int, left_out: Collection[tuple[int, int]] = ()) -> bool:

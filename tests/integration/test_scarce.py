@@ -1,0 +1,67 @@
+"""Commands that are ended, or lack descriptors or memory, say so and leave nothing half made."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+
+import pytest
+
+from support.cli import BentoCli
+from support.workload import ONE_RUNTIME, assert_clean
+
+pytestmark = ONE_RUNTIME
+
+
+def limited(bento: BentoCli, limit: str, *words: str) -> tuple[int, str]:
+    """Run a command with a limit of ``ulimit``; return its exit status and what it said."""
+    line = f"ulimit {limit}; exec {shlex.join([*bento.prefix, *words])}"
+    done = subprocess.run(["/bin/bash", "-c", line], capture_output=True, text=True, check=False, timeout=120)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stderr
+
+
+def test_a_run_with_too_few_descriptors_or_too_little_memory_is_refused_and_leaves_nothing(bento: BentoCli) -> None:
+    words = ("run", "--rm", "host", "/bin/sh", "-c", "exit 7")
+    for limit, said in (("-n 12", "raise the limit"), ("-n 31", "ulimit -n"), ("-v 30000", "ulimit -v")):
+        code, stderr = limited(bento, limit, *words)
+        assert code == 125, (limit, stderr)
+        assert said in stderr
+        assert len(stderr.splitlines()) == 1
+    assert limited(bento, "-n 64", *words) == (7, "")
+    assert_clean(bento)
+
+
+def test_a_look_with_too_few_descriptors_takes_no_container_for_dead(bento: BentoCli) -> None:
+    bento.run("--name", "w", "host", "sleep", "1000")
+    pid = bento.state("w")["Pid"]
+    for count in range(8, 15):
+        limited(bento, f"-n {count}", "ps", "-a")
+    assert bento.state("w") | {"Status": "running", "Pid": pid} == bento.state("w")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_while_it_begins_leaves_nothing(bento: BentoCli, number: int) -> None:
+    containers = bento.roots.root / "containers"
+    for delay_s in (0.0, 0.01, 0.02, 0.04):
+        with bento.start("run", "--rm", "host", "sleep", "1000") as run:
+            while run.poll() is None and not (containers.exists() and os.listdir(containers)):
+                time.sleep(0.0005)
+            time.sleep(delay_s)
+            run.send_signal(number)
+            run.communicate(timeout=60)
+        assert run.returncode in (128 + number, -number)
+        assert not containers.exists() or os.listdir(containers) == []
+    assert_clean(bento)
+
+
+def test_a_volume_that_could_not_be_made_is_not_there(bento: BentoCli) -> None:
+    assert "UTF-8" in bento.fails("volume", "create", "--label", os.fsdecode(b"a=\xff"), "v", code=2)
+    assert not (bento.roots.root / "volumes" / "v").exists()
+    bento("volume", "create", "v")
+    assert "UTF-8" in bento.fails("volume", "create", "--label", os.fsdecode(b"a=\xff"), "w", code=2)
+    assert (bento.roots.root / "volumes" / "v").exists()
+    bento("volume", "rm", "v")
