@@ -43,6 +43,9 @@ $(VENV)/.made:
 	@python=$$(tools/find-python) && echo "making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV)
 	@touch $@
 
+# The script runs this interpreter, and isolated (-I): what PYTHONPATH or a package in a home directory has is not taken in.
+isolate = sed -i '1s|.*|\#!$(2) -I|' '$(1)'
+
 ifneq ($(wildcard $(VENV)),)
 ifneq ($(shell $(BIN)/python -c 'print("ok")' 2>/dev/null),ok)
 $(shell rm -rf $(VENV))
@@ -53,6 +56,7 @@ $(VENV)/.ready: $(VENV)/.made requirements/run.txt requirements/build.txt pyproj
 	@echo "installing pinned requirements"
 	@$(BIN)/python -m pip $(PIP_PINNED) -r requirements/run.txt -r requirements/build.txt
 	@$(BIN)/python -m pip $(PIP_INSTALL) --no-index --no-build-isolation --no-deps --editable .
+	@$(call isolate,$(BIN)/bento,$(CURDIR)/$(BIN)/python)
 # setuptools comes with venv before Python 3.12 and puts itself into every start of the interpreter; nobody needs it.
 	@$(BIN)/python -m pip --disable-pip-version-check uninstall --quiet --yes --root-user-action=ignore setuptools 2>/dev/null || true
 	@touch $@
@@ -154,7 +158,7 @@ install: setup ## Put bento on PATH: PREFIX=/usr/local, DESTDIR for packagers
 	@$(BIN)/python -m pip --python '$(DESTDIR)$(LIBDIR)/bin/python' $(PIP_PINNED) -r requirements/run.txt
 	@$(BIN)/python -m pip --python '$(DESTDIR)$(LIBDIR)/bin/python' $(PIP_INSTALL) --no-index --no-deps build/wheel/*.whl
 # pip writes the interpreter's path at build time into the script; below DESTDIR that is not where it will live.
-	@sed -i '1s|.*|#!$(LIBDIR)/bin/python|' '$(DESTDIR)$(LIBDIR)/bin/bento'
+	@$(call isolate,$(DESTDIR)$(LIBDIR)/bin/bento,$(LIBDIR)/bin/python)
 	@ln -sfn '$(LIBDIR)/bin/bento' '$(DESTDIR)$(PREFIX)/bin/bento'
 	@rm -rf build/wheel
 	@echo "installed $(DESTDIR)$(PREFIX)/bin/bento"

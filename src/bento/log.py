@@ -23,6 +23,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def harmless(text: str) -> str:
+    """Return a text of any number of lines in which nothing gives a terminal orders; tabs stay."""
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
+
+
 def _to_stderr(level: str, text: str) -> None:
     sys.stderr.write(f"bento[{os.getpid()}] {level}: {printable(text)}\n")
 

@@ -191,6 +191,7 @@ _DRIVERS: dict[str, Callable[[HostParts], object]] = {
 }
 
 
+_LINKS_MAX = 40  # as the kernel's own (path_resolution(7))
 _BELOW_ROOT = ("storage", "network", "volumes", "images")
 
 
@@ -217,20 +218,49 @@ def _make(directory: Path, mode: int) -> None:
 
 
 def _check_ours(directory: Path) -> None:
-    """Refuse a directory in which others could put files in the place of ours: root follows what is written there."""
-    status = directory.stat()
+    """Refuse a directory in which others could put files in the place of ours: root follows what is written there.
+
+    And one that others could put another in the place of: the directories and links that lead there are root's, and
+    nobody else may write to them, as sshd(8) has it of its own; but in a directory such as /tmp (the sticky bit,
+    inode(7)) what is root's stays in its place.
+    """
+    _refuse_others(directory, directory.stat())
+    path, names, links = "/", str(directory).split("/")[::-1], 0
+    while names:
+        name = names.pop()
+        if name in ("", ".", ".."):
+            path = os.path.dirname(path) if name == ".." else path
+            continue
+        above, entry = os.stat(path), os.lstat(os.path.join(path, name))
+        if not (above.st_mode & stat.S_ISVTX and above.st_uid == entry.st_uid == os.geteuid()):
+            _refuse_others(directory, above, path)
+        links += stat.S_ISLNK(entry.st_mode)
+        if stat.S_ISLNK(entry.st_mode) and links <= _LINKS_MAX:
+            target = os.readlink(os.path.join(path, name))
+            path = "/" if target.startswith("/") else path
+            names += target.split("/")[::-1]
+        else:
+            path = os.path.join(path, name)
+
+
+def _refuse_others(directory: Path, status: os.stat_result, above: str = "") -> None:
+    """``status``: of a directory; ``above``: its path, when it is one on the way to the one that is meant."""
+    what = f"{directory} is below {above}, which" if above else f"{directory}"
     if status.st_uid != os.geteuid():
         raise StorageUnusable(
-            f"{directory} belongs to user {status.st_uid}", hint="choose a directory of root's own, or chown it"
+            f"{what} belongs to user {status.st_uid}", hint="choose a directory of root's own, or chown it"
         )
     if status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid != 0):
         raise StorageUnusable(
-            f"{directory} may be written by others", hint="choose a directory of root's own, or use chmod go-w"
+            f"{what} may be written by others", hint="choose a directory of root's own, or use chmod go-w"
         )
 
 
 def _helper_argv(settings: Settings) -> tuple[str, ...]:
-    """How this engine is run again. -P: the current directory is not searched for modules (python(1))."""
+    """How this engine is run again. -P: the current directory is not searched for modules (python(1)).
+
+    -I where this process is: nor is anything that the environment or a user's directory has.
+    """
     where = ("--root", str(settings.root), "--run-root", str(settings.run_root))
     arguments = ("--runtime-args", " ".join(settings.runtime_args)) if settings.runtime_args else ()
-    return (sys.executable, "-P", "-m", "bento", *where, *arguments)
+    return (sys.executable, "-I" if sys.flags.isolated else "-P", "-m", "bento", *where, *arguments)

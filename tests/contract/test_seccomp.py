@@ -76,6 +76,20 @@ def test_a_new_user_namespace_by_clone_fails_too(run) -> None:
     assert run(*python(code))[0] == "False\n"
 
 
+@X86_ONLY
+def test_sockets_that_reach_past_the_network_namespace_are_denied(run) -> None:
+    """Also with bits that the kernel does not look at. A kernel that lacks a family would say something else."""
+    code = (
+        "import ctypes, socket\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "for family in (38, 40, 38 | 1 << 32, 40 | 1 << 63):\n"
+        "    print(libc.syscall(41, ctypes.c_ulong(family), 5, 0), ctypes.get_errno())\n"
+        "for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET):\n"
+        "    socket.socket(family, socket.SOCK_RAW if family > 12 else socket.SOCK_STREAM).close()\n"
+    )
+    assert run(*python(code)) == (f"-1 {errno.EPERM}\n" * 4, "", 0)
+
+
 def test_threads_and_processes_work(run) -> None:
     code = (
         "import os, subprocess, threading\n"

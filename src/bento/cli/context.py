@@ -39,8 +39,11 @@ class Context:
 
 
 def say(text: str) -> None:
-    """Print a line on stdout at once: what follows may take a while, and somebody may read along."""
-    sys.stdout.write(f"{text}\n")
+    """Print a line on stdout at once: what follows may take a while, and somebody may read along.
+
+    What it tells of may be a stranger's words, such as a file's name: on a terminal they give no orders.
+    """
+    sys.stdout.write(f"{log.harmless(text) if sys.stdout.isatty() else text}\n")
     sys.stdout.flush()
 
 

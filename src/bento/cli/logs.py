@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from bento import log
 from bento.cli.context import Context
 from bento.engine.logs import parse_since
 from bento.errors import UsageError
@@ -26,19 +27,25 @@ def run(args: argparse.Namespace, context: Context) -> int:
     since = None if args.since is None else parse_since(args.since)
     tail = _tail(args.tail)
     streams = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
+    # With a time in front it is a listing, for people to read; without, it is the program's own output.
+    escaped = {name for name in streams if args.timestamps and getattr(sys, name).isatty()}
     with context.engine() as engine:
         is_new_line = {"stdout": True, "stderr": True}
         for line in engine.logs(args.container, follow=args.follow, tail=tail, since=since):
             stream = streams[line.stream]
             if args.timestamps and is_new_line[line.stream]:
                 stream.write(f"{_utc(line.time)} ".encode())
-            stream.write(line.text)
+            stream.write(_harmless(line.text) if line.stream in escaped else line.text)
             is_new_line[line.stream] = line.text.endswith(b"\n")
             if args.follow:
                 stream.flush()
     for stream in streams.values():
         stream.flush()
     return 0
+
+
+def _harmless(text: bytes) -> bytes:
+    return log.harmless(text.decode(errors="backslashreplace")).encode()
 
 
 def _utc(time: str) -> str:

@@ -30,11 +30,12 @@ class CopyOptions(Struct, frozen=True, kw_only=True):
 
 
 class End:
-    """One end of a copy: a path as it was written, below an open root."""
+    """One end of a copy: a path as it was written, below an open root. ``is_machine``: below this machine's own."""
 
-    def __init__(self, root_fd: int, path: str, where: str) -> None:
+    def __init__(self, root_fd: int, path: str, where: str, *, is_machine: bool = False) -> None:
         self.root_fd = root_fd
         self.where = where
+        self.is_machine = is_machine
         self.path = posixpath.normpath(f"/{path}").replace("//", "/")
         self.base = self.path  # of the paths that are copied
         self.wants_content = path == "." or path.endswith("/.")
@@ -52,7 +53,7 @@ class End:
     def find(self, *, follow: bool) -> Spot:
         """Return where it is; the caller closes it. Raises NotFound when there is no directory for it to be in."""
         try:
-            return locate(self.root_fd, self.path, follow=follow)
+            return locate(self.root_fd, self.path, follow=follow, is_machine=self.is_machine)
         except KernelError as error:
             if error.errno not in _ABSENT:
                 raise
@@ -146,7 +147,7 @@ def machine(path: str) -> Iterator[End]:
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         whole = path if path.startswith("/") else f"{os.getcwd()}/{path}"
-        yield End(root_fd, whole, "on this machine")
+        yield End(root_fd, whole, "on this machine", is_machine=True)
     finally:
         os.close(root_fd)
 

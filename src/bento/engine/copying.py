@@ -109,7 +109,7 @@ def _copy(source: End, target: End, box: Inside, options: CopyOptions, owner: tu
         refuse_device(source, mode, owner)
         target_fd, name = target.open_target(source, is_directory=stat.S_ISDIR(mode))
         try:
-            placer = Placer(target_fd, owner=owner)
+            placer = Placer(target_fd, owner=owner, keeps_modes=target.is_machine)
             try:
                 with told(source.named, target.named):
                     placer.put_all(walk(source_fd, left_out=placer.made, check=box.check), name)

@@ -50,7 +50,7 @@ def copy_out(
         refuse_device(source, first.mode, owner)
         target_fd, name = there.open_target(source, is_directory=first.is_directory)
         try:
-            placer = Placer(target_fd, owner=owner)
+            placer = Placer(target_fd, owner=owner, keeps_modes=there.is_machine)
             try:
                 with told(source.named, there.named):
                     placer.put_all(chain([first], entries), name)

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from bento.errors import KernelError
+from bento.files.planted import refuse_link
 from bento.kernel.rootfs import open_in
 
 _LINKS_MAX: Final = 40  # as the kernel's own (path_resolution(7))
@@ -52,11 +53,12 @@ class Spot:
         self.close()
 
 
-def locate(root_fd: int, path: str, *, follow: bool) -> Spot:
+def locate(root_fd: int, path: str, *, follow: bool, is_machine: bool = False) -> Spot:
     """Return where ``path`` leads inside a root; the caller closes it.
 
     Links on the way are followed inside the root, one at the end with ``follow``, also when it dangles: the spot is
-    where it points. Raises KernelError: ENOENT when there is no directory for it to be in, ENOTDIR, ELOOP ...
+    where it points. ``is_machine``: the root is this machine's own, and other users may have put the link there. Raises
+    Conflict for such a link, KernelError: ENOENT when there is no directory for it to be in, ENOTDIR, ELOOP ...
     """
     for _ in range(_LINKS_MAX):
         parent, _, name = path.rstrip("/").rpartition("/")
@@ -68,6 +70,8 @@ def locate(root_fd: int, path: str, *, follow: bool) -> Spot:
             status = _status(directory_fd, name)
             if status is None or not (follow and stat.S_ISLNK(status.st_mode)):
                 return Spot(os.dup(directory_fd), name, status)
+            if is_machine:
+                refuse_link(os.fstat(directory_fd), status, path)
             target = os.readlink(name, dir_fd=directory_fd)
         finally:
             os.close(directory_fd)

@@ -16,6 +16,7 @@ from typing import Final
 
 from bento.errors import Conflict, KernelError
 from bento.files.entry import KEPT_XATTRS, Entry
+from bento.files.planted import is_planted
 from bento.kernel import libc
 from bento.kernel.rootfs import open_without_links, reopen
 
@@ -29,14 +30,16 @@ class Placer:
 
     ``owner`` (uid, gid): everything belongs to them, and what only its own owner may have handed out is dropped: set-id
     bits, file capabilities, device nodes (``left_out`` has their paths then). None: all as it was.
+    ``keeps_modes``: with an owner, a file that is replaced by another one leaves it its mode.
 
     What is there is replaced, but for directories (which stay as they are, and are filled) and device nodes, FIFOs and
     sockets; those raise Conflict. A file that something is mounted on is written in its place. Raises OSError.
     """
 
-    def __init__(self, top_fd: int, *, owner: tuple[int, int] | None = None) -> None:
+    def __init__(self, top_fd: int, *, owner: tuple[int, int] | None = None, keeps_modes: bool = False) -> None:
         self._top_fd = top_fd
         self._owner = owner
+        self._keeps_modes = keeps_modes and owner is not None
         self._token = os.urandom(6).hex()
         self._count = 0
         self._parent = ""
@@ -193,6 +196,8 @@ class Placer:
                 raise Conflict(f"cannot overwrite a directory by a file: {path}")
             if stat.S_IFMT(there.st_mode) in NEVER_REPLACED:
                 raise Conflict(f"cannot overwrite a device, FIFO or socket: {path}", hint="remove it first")
+            if self._keeps_modes and not entry.link and stat.S_ISREG(there.st_mode) and stat.S_ISREG(entry.mode):
+                _keep_mode(parent_fd, temporary, there)
         if _is_mounted(parent_fd, name):
             self._overwrite(parent_fd, temporary, name, path)
         else:
@@ -224,6 +229,17 @@ class Placer:
 
     def _whose(self, entry: Entry) -> tuple[int, int]:
         return self._owner or (entry.uid, entry.gid)
+
+
+def _keep_mode(parent_fd: int, name: str, there: os.stat_result) -> None:
+    """Give a new file the mode of the one in its place, but for set-id bits, and for a stranger's in /tmp."""
+    if is_planted(os.fstat(parent_fd), there):
+        return
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+    try:
+        os.chmod(f"/proc/self/fd/{fd}", stat.S_IMODE(there.st_mode) & 0o777)
+    finally:
+        os.close(fd)
 
 
 def dress(fd: int, entry: Entry, owner: tuple[int, int] | None = None) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from bento.errors import BentoError, StorageUnusable, UsageError
+from bento.files.planted import is_planted, resolved
 
 _NAME_MAX: Final = 200
 """Of the target's name in the draft's: with what is added, it stays below the 255 bytes of a file name."""
@@ -19,11 +21,15 @@ _NAME_MAX: Final = 200
 def replaced(target: Path, mode: int) -> Iterator[int]:
     """Yield a descriptor to write to; at the end of the block that is ``target``, in place of what was there.
 
-    When the block raises, ``target`` stays what it was. ``mode`` is less the umask. Where the filesystem can, the file
-    has no name meanwhile (O_TMPFILE, open(2)), so that nothing is left of who is killed, either. Raises UsageError,
-    StorageUnusable when ``target`` cannot be made.
+    When the block raises, ``target`` stays what it was. ``mode`` is less the umask; a file that was there leaves its
+    mode and its owner. Where the filesystem can, the file has no name meanwhile (O_TMPFILE, open(2)), so that nothing
+    is left of who is killed, either. Raises UsageError, StorageUnusable when ``target`` cannot be made, Conflict for a
+    link that another user has made in a directory such as /tmp.
     """
-    target = target.resolve()
+    try:
+        target = resolved(target)
+    except OSError as error:
+        raise unwritable(target, error) from error
     draft = target.with_name(
         f".{os.fsdecode(os.fsencode(target.name)[:_NAME_MAX])}.{os.getpid()}-{os.urandom(4).hex()}"
     )
@@ -33,6 +39,7 @@ def replaced(target: Path, mode: int) -> Iterator[int]:
         raise unwritable(target, error) from error
     try:
         yield fd
+        _dress_like(fd, target)
         if not is_named:
             is_named = True
             _link(fd, draft)
@@ -44,6 +51,19 @@ def replaced(target: Path, mode: int) -> Iterator[int]:
         raise
     finally:
         os.close(fd)
+
+
+def _dress_like(fd: int, target: Path) -> None:
+    """Give a file the owner and mode of the one that it replaces, but for set-id bits, and for a stranger's in /tmp."""
+    try:
+        there = target.lstat()
+        if stat.S_ISREG(there.st_mode) and not is_planted(target.parent.stat(), there):
+            os.fchown(fd, there.st_uid, there.st_gid)
+            os.fchmod(fd, stat.S_IMODE(there.st_mode) & 0o777)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unwritable(target, error) from error
 
 
 def unwritable(target: Path | str, error: OSError) -> BentoError:

@@ -11,7 +11,7 @@ architecture of the filter costs a runtime 4 to 6 ms at every start, so those th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,9 +66,17 @@ _GATED: Final = {
 _KEY_RINGS: Final = frozenset(("add_key", "keyctl", "request_key"))  # no namespace separates them: for nobody
 _KEXEC: Final = frozenset(("kexec_load", "kexec_file_load"))  # another kernel for the whole machine
 _CLONE: Final = frozenset(("clone", "clone3"))
+_SOCKET: Final = frozenset(("socket",))
+_NETLINK, _AF_ALG, _AF_VSOCK = 16, 38, 40
+_AUDIT: Final = 9  # NETLINK_AUDIT
+_FAMILIES: Final = range(64)  # with room: AF_MAX is 46
+_PROTOCOLS: Final = range(32)  # of netlink: MAX_LINKS
+_INT: Final = 0xFFFFFFFF
+"""The kernel looks at these bits of an int; a filter that compared all 64 could be told other ones (seccomp(2))."""
 
 _CLONE_NAMESPACES: Final = 0x7E020000  # every CLONE_NEW* flag, linux/sched.h
 _EPERM: Final = 1
+_EINVAL: Final = 22
 _ENOSYS: Final = 38
 _IA32: Final = Path("/proc/sys/abi/vsyscall32")  # there when an x86_64 kernel has 32-bit emulation (vdso32-setup.c)
 
@@ -177,20 +185,56 @@ def harden(filtered: dict[str, Any], held: frozenset[str], *, machine: str) -> d
     """Return the filter with what Docker's profile denies denied. Pure.
 
     Without CAP_SYS_ADMIN a process may make no namespaces and no mounts, whatever file or user namespace would let it.
-    clone3(2) hides its flags from filters, so it does not exist; libc then uses clone(2).
+    clone3(2) hides its flags from filters, so it does not exist; libc then uses clone(2). Sockets of AF_VSOCK reach the
+    hypervisor past the network namespace, those of AF_ALG the kernel's cryptography (CVE-2026-31431). What a 32-bit
+    program asks for by socketcall(2) lies in memory, where no filter sees it.
     """
     denied = _KEY_RINGS.union(*(names for capability, names in _GATED.items() if capability not in held))
-    taken = denied if _CAP_SYS_ADMIN in held else denied | _CLONE
+    taken = denied | _SOCKET | (frozenset() if _CAP_SYS_ADMIN in held else _CLONE)
     rules = [rule | {"names": [n for n in rule["names"] if n not in taken]} for rule in filtered["syscalls"]]
     rules = [rule for rule in rules if rule["names"]]
     rules.append({"names": sorted(denied), "action": "SCMP_ACT_ERRNO", "errnoRet": _EPERM})
+    rules += _socket_rules(has_audit="CAP_AUDIT_WRITE" in held)
     if _CAP_SYS_ADMIN not in held:
         rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS})
         # clone(2): the flags come first, but second on s390. Denied ones fall to the profile's default, ENOSYS.
         flags = 1 if machine == "s390x" else 0
-        mask = {"index": flags, "value": _CLONE_NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
-        rules.append({"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [mask]})
+        args = [_masked(flags, _CLONE_NAMESPACES, 0)]
+        rules.append({"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": args})
     return filtered | {"syscalls": rules}
+
+
+def _socket_rules(*, has_audit: bool) -> list[dict[str, Any]]:
+    """Return the rules for socket(2): all families but two, and netlink's audit only with CAP_AUDIT_WRITE, as before.
+
+    A filter has no "any but these" of one argument, so what is left over is allowed in blocks that a mask can name.
+    """
+    excluded = {_AF_ALG, _AF_VSOCK, *(() if has_audit else (_NETLINK,))}
+    allowed = [[_masked(0, *block)] for block in _blocks(_FAMILIES, excluded)]
+    denied = [([_masked(0, _INT, family)], _EPERM) for family in (_AF_ALG, _AF_VSOCK)]
+    if not has_audit:
+        netlink = _masked(0, _INT, _NETLINK)
+        allowed += [[netlink, _masked(2, *block)] for block in _blocks(_PROTOCOLS, {_AUDIT})]
+        denied.append(([netlink, _masked(2, _INT, _AUDIT)], _EINVAL))
+    rule = {"names": sorted(_SOCKET)}
+    return [
+        *(rule | {"action": "SCMP_ACT_ERRNO", "errnoRet": number, "args": args} for args, number in denied),
+        *(rule | {"action": "SCMP_ACT_ALLOW", "args": args} for args in allowed),
+    ]
+
+
+def _blocks(values: range, excluded: set[int]) -> Iterator[tuple[int, int]]:
+    """Yield (mask, value) for the blocks of a range, a power of two long, that hold none of the excluded ones."""
+    if excluded.isdisjoint(values):
+        yield _INT & ~(len(values) - 1), values.start
+    elif len(values) > 1:
+        half = len(values) // 2
+        yield from _blocks(values[:half], excluded)
+        yield from _blocks(values[half:], excluded)
+
+
+def _masked(index: int, mask: int, value: int) -> dict[str, Any]:
+    return {"index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}
 
 
 def without_kexec(filtered: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,24 @@ def test_who_may_reboot_its_namespace_may_not_load_a_kernel() -> None:
     }
     names = [name for rule in filtered["syscalls"] for name in rule["names"]]
     assert len(names) == len(set(names))
+
+
+def _answer(rules: list[dict[str, Any]], *arguments: int) -> int:
+    """What a filter says to a call: 0 is let through."""
+    for rule in rules:
+        if all(arguments[arg["index"]] & arg["value"] == arg["valueTwo"] for arg in rule["args"]):
+            return rule.get("errnoRet", 0)
+    return errno.ENOSYS
+
+
+@pytest.mark.parametrize("has_audit", [True, False])
+def test_all_sockets_but_those_of_two_families_are_let_through(has_audit: bool) -> None:
+    held = frozenset(["CAP_AUDIT_WRITE"] if has_audit else [])
+    rules = rules_for(seccomp.harden(convert(), held, machine="x86_64"), "socket")
+    for family in range(64):
+        for protocol in range(32):
+            expected = errno.EPERM if family in (38, 40) else 0
+            if (family, protocol) == (16, 9) and not has_audit:
+                expected = errno.EINVAL
+            assert _answer(rules, family, 1, protocol) == expected, (family, protocol)
+    assert _answer(rules, 40 | 7 << 40, 1, 0) == errno.EPERM

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from bento.errors import BadImage, UsageError
 from bento.files.output import write_all
+from bento.files.planted import resolved
 from bento.files.whole import replaced, unwritable
 from bento.kernel.tree import remove_tree
 from bento.oci.image import Manifest
@@ -53,14 +54,19 @@ class Saved(Struct, frozen=True):
 def write(images: Sequence[Saved], blobs: Path, kind: str, target: Path | int) -> None:
     """Write images to a file, which is replaced only by a complete one, a directory, or an open descriptor. Blocks.
 
-    Raises UsageError, StorageUnusable when the target cannot be that, BrokenPipeError when nobody reads, BadImage for a
-    blob that was damaged, OSError when the disk of the blobs fails; then nothing is left of it.
+    Raises UsageError, StorageUnusable, Conflict when the target cannot be that, BrokenPipeError when nobody reads,
+    BadImage for a blob that was damaged, OSError when the disk of the blobs fails; then nothing is left of it.
     """
     if isinstance(target, int):
         if kind in DIRECTORIES:
             raise UsageError(f"the format {kind} is a directory, not a stream", hint="name one with -o")
         _write_archive(images, blobs, kind, _Output(target, "the output"))
-    elif kind in DIRECTORIES:
+        return
+    try:
+        target = resolved(target)
+    except OSError as error:
+        raise unwritable(target, error) from error
+    if kind in DIRECTORIES:
         _fill_directory(images, blobs, kind, target)
     elif target.exists() and not target.is_file():
         if target.is_dir():

@@ -51,6 +51,7 @@ class OverlayStorage:
     def _check(self) -> None:
         scratch = self._containers / f"{_SCRATCH}{os.getpid()}-{os.urandom(4).hex()}"
         try:
+            self._make_containers()
             for name in ("lower", "upper", "work", "rootfs"):
                 os.makedirs(scratch / name, mode=0o700)
             if (fstype := _filesystem(scratch)) in _UNFIT:
@@ -77,6 +78,7 @@ class OverlayStorage:
         bundle = self.bundle(container_id)
         is_new = not bundle.exists()
         try:
+            self._make_containers()
             os.makedirs(bundle, mode=0o700, exist_ok=True)
             # The root directory of a container shows the mode of ``upper``, see ``mount``.
             for name, mode in (("rootfs", 0o755), ("upper", 0o755), ("work", 0o700)):
@@ -86,6 +88,12 @@ class OverlayStorage:
                 remove_tree(bundle)
             raise _explain(self._root, error.errno or 0, error.strerror or str(error)) from error
         return bundle
+
+    def _make_containers(self) -> None:
+        """Make the directory of all containers, for root alone: what is in them may have a set-user-ID bit."""
+        os.makedirs(self._containers, mode=0o700, exist_ok=True)
+        if os.stat(self._containers).st_mode & 0o077:
+            os.chmod(self._containers, 0o700)
 
     def bundle(self, container_id: str) -> Path:
         """Return the bundle directory."""
