@@ -21,8 +21,9 @@ from bento.model.stop import StopReport, StopRules, Verdict
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
 CLI, LIBRARY, STOP, STOP_RULES = (DOCS / name for name in ("cli.md", "library.md", "stop.md", "stop-rules.md"))
+DECISIONS = DOCS / "decisions"
 ROOT_PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
-PAGES = [*sorted(DOCS.glob("*.md")), *(page for name in ROOT_PAGES if (page := REPOSITORY / name).exists())]
+PAGES = [*sorted(DOCS.rglob("*.md")), *(page for name in ROOT_PAGES if (page := REPOSITORY / name).exists())]
 FENCED = r"(?ms)^```.*?^```$"
 
 
@@ -119,6 +120,18 @@ def test_methods_and_options_of_the_library_are_described():
     assert [name for name in fields if f"`{name}`" not in text] == []
 
 
+def test_every_decision_has_its_number_its_parts_and_its_place_in_the_index():
+    index = text_of(DECISIONS / "README.md")
+    listed = re.findall(r"(?m)^(\d+)\. \[(.+)\]\((.+)\)$", index)
+    pages = sorted(path for path in DECISIONS.glob("*.md") if path.name != "README.md")
+    assert [(int(number), name) for number, _, name in listed] == [(i, page.name) for i, page in enumerate(pages, 1)]
+    for number, title, name in listed:
+        text = text_of(DECISIONS / name)
+        assert name.startswith(f"{int(number):04}-")
+        assert text.startswith(f"# {number}. {title}\n")
+        assert re.findall(r"(?m)^## (.+)$", text) == ["Context", "Decision", "Measured"], name
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if "```python" in text_of(page)], ids=lambda page: page.name)
 def test_examples_compile(page):
     for number, example in enumerate(re.findall(r"(?ms)^```python\n(.*?)^```$", text_of(page))):
@@ -131,7 +144,7 @@ def slugs(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_links_lead_somewhere(page):
     broken = []
     for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(FENCED, "", text_of(page))):

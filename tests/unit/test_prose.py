@@ -1,0 +1,58 @@
+"""Processes and files are things, not persons: what people read says "the process that", or "a user", but not "who"."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = [
+    *(REPOSITORY / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
+    REPOSITORY / "docs/peers.toml",
+    REPOSITORY / "bench/README.md",
+    REPOSITORY / "tests/differential/workloads/README.md",
+]
+FOLDERS_OF_SOURCES: tuple[str, ...] = ()
+"""Below the repository, such as "src/bento/stop": all of their Python files are held to the same, with their names."""
+SOURCES = [path for folder in FOLDERS_OF_SOURCES for path in sorted((REPOSITORY / folder).rglob("*.py"))]
+
+PERSONS = r"who|whoever|whom|whomever|somebody|nobody|anybody|everybody|someone|anyone|everyone"
+BANNED = re.compile(rf"(?<![A-Za-z])({PERSONS})(?![A-Za-z])", re.IGNORECASE)
+LEFT_OUT = re.compile(
+    r"<!-- tools/(?P<tool>[a-z-]+) -->.*?<!-- end of tools/(?P=tool) -->"  # made of sources, and of tests' names
+    r"|^```.*?^```$"  # what is typed and printed
+    r"|``[^`\n]+``|`[^`\n]+`",  # names, such as the user `nobody`
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def persons_in(text: str) -> list[str]:
+    """Each line with a banned word, by its number."""
+    rest = LEFT_OUT.sub(lambda left_out: "\n" * left_out.group().count("\n"), text)
+    lines = enumerate(zip(text.splitlines(), rest.splitlines(), strict=True), 1)
+    return [f"{number}: {line.strip()}" for number, (line, rest_of_it) in lines if BANNED.search(rest_of_it)]
+
+
+@pytest.mark.parametrize("path", [*PAGES, *SOURCES], ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_things_are_not_called_persons(path):
+    assert persons_in(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("the process that waits\n", []),
+        ("whole lines, and whose they are\n", []),
+        ("whoever waits\n", ["1"]),
+        ("a line\nNobody waits\n", ["2"]),
+        ("def nobody_waits(): ...\n", ["1"]),
+        ("`-u nobody` and ``nobody``\n", []),
+        ("```\n# bento exec -u nobody web id\n```\nwho\n", ["4"]),
+        ("<!-- tools/rule-table -->\nwho\n<!-- end of tools/rule-table -->\nwho\n", ["4"]),
+    ],
+)
+def test_what_counts(text, numbers):
+    assert [line.partition(":")[0] for line in persons_in(text)] == numbers
