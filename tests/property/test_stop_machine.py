@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bento.model.stop import Hook, Occasion, OnDeaf, StopRequest
+from bento.model.stop import Hook, Occasion, OnDeaf, OnWrapper, StopRequest
 from bento.stop.actions import Drain, Persist, RunHook, RunStep, SendSignal
 from bento.stop.cleaning import STEP_LIMIT_S
 from bento.stop.hooking import AFTERWARDS_S, LEFT_FOR_SIGNAL_S
@@ -31,15 +31,17 @@ from bento.stop.invariants import check_invariants
 from bento.stop.machine import begin, step
 from bento.stop.methods import METHODS
 from bento.stop.states import FINAL, Phase, Step, Timer
+from bento.stop.watching import FIRST_MAX, LATER_MAX
 from bento.units import NO_LIMIT
 
 from support.looks import DEAF, DEFAULT, HANDLED, proc, serves, sleeps, waits
 from support.sim import Does, Driver, World
 from support.trees import ages, joins, leaf, needs, noise, requests, sessions, trees
+from support.world import PIDS_LIMIT
 
 STEPS: list[Step] = [step for step in Step if step is not Step.HOOKS]
 STEPS_LIMIT_S = sum(STEP_LIMIT_S.values())
-_LONG = 1000.0
+_QUIET_S = 100.0
 
 _hooks = st.lists(st.sampled_from([Hook(kind="inside", command="a"), Hook(kind="sleep", seconds=1.0)]), max_size=3).map(
     tuple
@@ -131,6 +133,28 @@ def test_s13_what_shuts_down_properly_is_never_killed_early(tree, request, event
     driver.run()
     _nothing_killed_early(driver)
     _none_is_signalled_a_second_time(driver)
+
+
+@settings(max_examples=80)
+@given(
+    tree=trees,
+    age_s=ages,
+    on_deaf=st.sampled_from(OnDeaf),
+    on_wrapper=st.sampled_from(OnWrapper),
+    exit_hold_s=st.sampled_from([None, 0.0, NO_LIMIT]),
+)
+def test_s07_a_stop_without_a_limit_is_quiet_and_remembers_little(tree, age_s, on_deaf, on_wrapper, exit_hold_s):
+    request = StopRequest(grace_s=NO_LIMIT, on_deaf=on_deaf, on_wrapper=on_wrapper, exit_hold_s=exit_hold_s)
+    driver = Driver(World(tree, age_s=age_s), request, inputs=[(_QUIET_S, DeadlineMoved(0.0))])
+    state = driver.run(limit_s=_QUIET_S + 100 + STEPS_LIMIT_S)
+    assert state.phase is Phase.DONE
+    # A look each half a second at the most, but for the first moments of what is signalled, and of what is held.
+    assert state.watch.looks <= 2 * _QUIET_S + 40 * (1 + len(state.signalled)), driver.world.history
+    assert len(state.watch.first) <= FIRST_MAX
+    assert len(state.watch.later) <= LATER_MAX
+    assert max(len(state.notes), len(state.marks), len(state.held), len(state.hold.noted)) <= PIDS_LIMIT
+    assert len(state.signalled) <= PIDS_LIMIT
+    assert len(driver.actions) <= 2 * state.watch.looks + 20 * (1 + len(state.signalled)) + len(Step)
 
 
 @settings(max_examples=200)
