@@ -261,7 +261,7 @@ def test_root_that_cannot_be_written(bento: BentoCli, tmp_path: Path) -> None:
     assert_one_line(finished, str(tmp_path / "ro"), "Read-only")
 
 
-@pytest.mark.parametrize("kib", [4, 16, 48, 64, 80, 96, 128])
+@pytest.mark.parametrize("kib", [4, 128, 160, 168, 176, 184, 192])
 def test_full_disk(bento: BentoCli, tmp_path: Path, kib: int) -> None:
     """A root of so many KiB: it fills up at different moments of a run. Nothing half-made is left on it."""
     (tmp_path / "small").mkdir()
@@ -276,7 +276,7 @@ mount -o remount,size=8m {tmp_path}/small
 for id in $(cat {tmp_path}/list); do "$@" rm -f $id; done
 "$@" doctor >{tmp_path}/doctor 2>&1
 echo $? >>{tmp_path}/code
-ls {tmp_path}/small/root/containers >{tmp_path}/left 2>/dev/null
+ls {tmp_path}/small/root/containers >{tmp_path}/left 2>/dev/null || :
 """
     subprocess.run(
         ["unshare", "-m", "--propagation", "slave", *SH, script, "sh", *there.prefix], check=True, timeout=60

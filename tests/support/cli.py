@@ -104,12 +104,12 @@ class BentoCli:
         """Return as soon as a container has printed ``text``."""
         procs.wait_until(
             lambda: text in self("logs", name, check=False).stdout,
-            timeout_s=timeout_s, what=f"{text!r} in the log of {name}", every_s=0.05,
+            timeout_s=timeout_s, what=f"{text!r} in the log of {name}", every_s=0.1,
         )  # fmt: skip
 
     def remove_all(self) -> Finished | None:
-        """Remove every container by force, as a user would; None when this engine was never used."""
-        if not (self.roots.root / "bento.db").exists():
+        """Remove every container by force, as a user would; None when this engine has none."""
+        containers = self.roots.root / "containers"
+        if not containers.is_dir() or not any(containers.iterdir()):
             return None
-        names = self("ps", "-a", "-q", check=False).stdout.split()
-        return self("rm", "-f", "-v", *names, check=False) if names else None
+        return self("rm", "-f", "-v", "--all", check=False)

@@ -201,8 +201,7 @@ def assert_nothing_held(bento: BentoCli, identifier: str) -> None:
 
 def assert_clean(bento: BentoCli) -> None:
     """Nothing half-made is left: no container, and ``doctor`` finds nothing."""
-    assert bento("ps", "-a", "-q").stdout == ""
-    doctor = bento("doctor", check=False)
+    doctor = bento("doctor", check=False)  # it would name a record without files, or files without a record
     assert doctor.returncode == 0, str(doctor)
     for directory in (bento.roots.root / "containers", bento.roots.run_root / "containers"):
         left = sorted(path.name for path in directory.iterdir()) if directory.exists() else []
@@ -249,7 +248,7 @@ def wait_for_status(bento: BentoCli, name: str, status: str, *, timeout_s: float
         if state["Status"] == status:
             return state
         assert time.monotonic() < deadline, f"{name} is {state['Status']}, not {status}, after {timeout_s} s"
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def busybox_rootfs(directory: Path) -> Path:

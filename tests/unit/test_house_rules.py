@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,22 @@ ONLY_IN = {
 STARTS_PROCESSES = {"posix_spawn", "posix_spawnp", "fork", "forkpty", "system", "popen", "spawnv", "spawnve", "spawnvp"}
 
 
+def of_every_module(rule: Callable[[Path], None]) -> Callable[[], None]:
+    """Make one test of a rule, which names each module that breaks it: a test for each would be thousands."""
+
+    def test() -> None:
+        broken = []
+        for path, name in zip(MODULES, NAMES, strict=True):
+            try:
+                rule(path)
+            except AssertionError as error:
+                broken.append(f"{name}: {error}")
+        assert not broken, "\n".join(broken)
+
+    return test
+
+
+@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -84,7 +101,7 @@ def _is_allowed(name: str, places: set[str]) -> bool:
     return any(name == place or (place.endswith("/") and name.startswith(place)) for place in places)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+@of_every_module
 def test_module_is_short_documented_and_lazy_about_annotations(path):
     text = path.read_text(encoding="utf-8")
     tree = _tree(path)
@@ -94,13 +111,13 @@ def test_module_is_short_documented_and_lazy_about_annotations(path):
         assert "from __future__ import annotations" in text
 
 
-@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+@of_every_module
 def test_functions_are_short(path):
     too_long = {f.name: _body_lines(f) for f in _functions(_tree(path)) if _body_lines(f) > MAX_FUNCTION_LINES}
     assert not too_long
 
 
-@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+@of_every_module
 def test_imports_stand_at_the_top(path):
     hidden = [
         f"{function.name} imports {name}" for function in _functions(_tree(path)) for _, name in _imports(function)
@@ -108,7 +125,7 @@ def test_imports_stand_at_the_top(path):
     assert not hidden or str(path.relative_to(SOURCE)) in FUNCTION_IMPORTS
 
 
-@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+@of_every_module
 def test_dangerous_modules_have_one_home_each(path):
     name = str(path.relative_to(SOURCE))
     strays = {
@@ -120,7 +137,7 @@ def test_dangerous_modules_have_one_home_each(path):
     assert not strays
 
 
-@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+@of_every_module
 def test_only_command_starts_processes(path):
     calls = {
         node.attr
@@ -134,7 +151,7 @@ def test_only_command_starts_processes(path):
     assert name == "command.py" or not calls - ({"fork"} if name in FORKS else set())
 
 
-@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+@of_every_module
 def test_only_wiring_names_concrete_drivers(path):
     """Others know the promise in ``base``; a driver knows its own family."""
     own = path.relative_to(SOURCE).parts
@@ -147,7 +164,7 @@ def test_only_wiring_names_concrete_drivers(path):
     assert not named or own == ("wiring.py",)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+@of_every_module
 def test_nothing_swallows_every_exception(path):
     def is_blanket(kind: ast.expr | None) -> bool:
         kinds = kind.elts if isinstance(kind, ast.Tuple) else [kind]
@@ -165,7 +182,7 @@ def test_nothing_swallows_every_exception(path):
     assert not blanket or str(path.relative_to(SOURCE)) in CATCH_ALL
 
 
-@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+@of_every_module
 def test_nothing_is_left_for_later(path):
     assert not re.findall(r"\b(?:TODO|FIXME|XXX|HACK)\b", path.read_text(encoding="utf-8"))
 
