@@ -117,7 +117,7 @@ def test_the_host_never_sees_a_private_mount(layers, holder):
     assert f"upperdir={layers.upper}" in seen.options
 
 
-def test_s22_the_kernel_says_who_is_in_use_and_when_no_more(layers, holder):
+def test_s22_the_kernel_says_what_is_in_use_and_when_no_more(layers, holder):
     assert mount.is_upper_in_use(layers.upper)
     holder.kill()
     # The namespace ends with its last process, before that process counts as exited.

@@ -60,14 +60,14 @@ def _python(program: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("argv", [("tini", "--", "sleep", "600"), ("dumb-init", "--single-child", "sleep", "600")])
-def test_s12_an_init_in_sigwait_hears(start, argv):
+def test_s12_an_init_in_sigwait_receives_it(start, argv):
     pid = start(*argv)
     assert _eventually(lambda: proc.waits_for_signal(pid, TERM) is True)
     assert proc.wchan(pid) in ("do_sigtimedwait", "")
     assert proc.syscall_name(pid) == "rt_sigtimedwait"
 
 
-def test_s12_catatonit_hears_by_signalfd_not_by_sigwait(start):
+def test_s12_catatonit_receives_it_by_signalfd_not_by_sigwait(start):
     pid = start("catatonit", "--", "sleep", "600")
 
     def blocks() -> bool:
@@ -78,7 +78,7 @@ def test_s12_catatonit_hears_by_signalfd_not_by_sigwait(start):
     assert proc.waits_for_signal(pid, TERM) is False
 
 
-def test_s12_waiting_for_another_signal_is_not_hearing_this_one(start):
+def test_s12_waiting_for_another_signal_is_not_receiving_this_one(start):
     pid = start(*_python("import signal; signal.sigwait({signal.SIGUSR1})"))
     assert _eventually(lambda: proc.waits_for_signal(pid, signal.SIGUSR1) is True)
     assert proc.waits_for_signal(pid, TERM) is False
@@ -98,7 +98,7 @@ def test_s12_another_threads_sigwait_does_not_count(start):
     assert proc.waits_for_signal(pid, TERM) is False
 
 
-def test_s12_a_plain_sleeper_and_a_busy_one_do_not_hear(start):
+def test_s12_a_plain_sleeper_and_a_busy_one_do_not_receive_it(start):
     sleeper, busy = start("sleep", "600"), start(*_python("while True: pass"))
     assert _eventually(lambda: proc.syscall_name(sleeper) in ("clock_nanosleep", "nanosleep"))
     assert proc.waits_for_signal(sleeper, TERM) is False

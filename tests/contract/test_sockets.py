@@ -34,12 +34,6 @@ serve()
 """
 
 
-@pytest.fixture
-def tracer() -> Iterator[Tracing]:
-    with Tracing() as tracer:
-        yield tracer
-
-
 def at_exit(tracer: Tracing, program: Program) -> socket.socket:
     """Return a client of a program that is held at its exit."""
     client = socket.create_connection(("127.0.0.1", int(program.line())), 5)

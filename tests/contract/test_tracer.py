@@ -11,7 +11,7 @@ import pytest
 from bento.drivers.tracer.base import AtExit, LetGo, Lost, Released, Watched
 
 from support import procs
-from support.tracing import Cgroup, Program, Tracing, tracer_of
+from support.tracing import Cgroup, Program, Tracing, tracer_of, watch
 
 # A leader that leaves at once over a child in a session of its own, which needs 0.5 s to save its work.
 LEAVES_ONE_BEHIND = """
@@ -28,19 +28,6 @@ while True: time.sleep(1)
 """
 
 LIBC = "import ctypes; libc = ctypes.CDLL(None, use_errno=True)\n"
-
-
-@pytest.fixture
-def tracer():
-    with Tracing() as tracer:
-        yield tracer
-
-
-def watch(tracer: Tracing, program: Program, **wishes) -> Watched:
-    tracer.watch(1, program.pid, program.start_ticks, **{"hold_exit": True, **wishes})
-    answer = tracer.wait_for(Watched)
-    assert answer.pid == program.pid
-    return answer
 
 
 def release(tracer: Tracing) -> None:

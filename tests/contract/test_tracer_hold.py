@@ -17,12 +17,6 @@ from support import procs
 from support.tracing import Program, Tracing, children, tracer_of
 
 
-@pytest.fixture
-def tracer():
-    with Tracing() as tracer:
-        yield tracer
-
-
 def key_of(pid: int) -> tuple[int, int]:
     found = procs.read(pid)
     assert found is not None

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from bento.drivers.tracer.base import AtExit, Held, Lost, Watched
+from bento.drivers.tracer.base import AtExit, Held, Lost
 
 from support import procs
-from support.tracing import Cgroup, Program, Tracing, tracer_of
+from support.tracing import Cgroup, Program, Tracing, tracer_of, watch
 
 ROUNDS = int(os.environ.get("BENTO_TEST_ROUNDS", "25"))
 
@@ -48,24 +48,13 @@ while True:
 """
 
 
-@pytest.fixture
-def tracer():
-    with Tracing() as tracer:
-        yield tracer
-
-
-def watch(tracer: Tracing, program: Program, **wishes) -> None:
-    tracer.watch(1, program.pid, program.start_ticks, **{"hold_exit": True, **wishes})
-    assert tracer.wait_for(Watched).error == ""
-
-
 def test_no_signal_is_lost_when_the_tracer_is_killed(tracer):
     """A signal in delivery is delivered by the kernel: its stop is looked at, not taken (WNOWAIT)."""
     with Program.python(COUNTS, own_namespace=False) as program:
         assert program.line() == "ready"
         lost = 0
         for round_number in range(ROUNDS):
-            watch(tracer, program)
+            assert watch(tracer, program).error == ""
             for _ in range(100):
                 program.send(signal.SIGRTMIN)
             time.sleep(round_number * 0.006 / ROUNDS)
@@ -93,7 +82,7 @@ def test_killed_at_each_state(hierarchy, who, moment):
         cgroup.add(bystander.pid)
 
         def reach(tracer: Tracing) -> None:
-            watch(tracer, program, cgroups=cgroup.cgroups)
+            assert watch(tracer, program, cgroups=cgroup.cgroups).error == ""
             if moment == "held":
                 tracer.hold(1, [program.key])
                 assert tracer.wait_for(Held).held == (program.key,)
@@ -172,7 +161,7 @@ def test_the_tracer_is_killed_while_it_steps_from_call_to_call(tracer, text):
     with Program(["python3", "-I", "-S", "-c", text], own_namespace=False, stdin=reader) as program:
         assert program.line() == "ready"
         for round_number in range(ROUNDS):
-            watch(tracer, program, note_signal=signal.SIGTERM)
+            assert watch(tracer, program, note_signal=signal.SIGTERM).error == ""
             for _ in range(20):
                 program.send(number)
             time.sleep(round_number * 0.003 / ROUNDS)
@@ -231,7 +220,7 @@ def test_in_a_program_with_threads_the_tracer_is_started_anew():
     try:
         with Tracing() as tracer, Program.python(SLEEPS) as program:
             program.line()
-            watch(tracer, program)
+            assert watch(tracer, program).error == ""
             assert b"-m" in Path(f"/proc/{tracer.pid}/cmdline").read_bytes().split(b"\0")
             program.send(signal.SIGTERM)
             assert tracer.wait_for(AtExit).code == 3 << 8

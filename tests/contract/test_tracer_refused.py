@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -26,12 +26,6 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
 print(flush=True)
 while True: time.sleep(1)
 """
-
-
-@pytest.fixture
-def tracer() -> Iterator[Tracing]:
-    with Tracing() as tracer:
-        yield tracer
 
 
 @pytest.fixture

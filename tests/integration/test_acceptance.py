@@ -194,7 +194,7 @@ while True:
     assert [one["occasion"] for one in report["signalled"]] == ["init"]
 
 
-def test_s14_deaf_sleep_older_than_the_start_window_ends_at_once(bento: BentoCli) -> None:
+def test_s14_sleep_older_than_the_start_window_ends_at_once(bento: BentoCli) -> None:
     identifier = bento.run("--name", "w", "host", "sleep", "600")
     finished = bento("stop", "-v", "--start-window", "0", "w")
     assert finished.seconds < 4
@@ -216,7 +216,7 @@ def test_s14_deaf_wait_keeps_the_whole_grace(bento: BentoCli) -> None:
 
 
 @pytest.mark.parametrize("init", INITS)
-def test_s12_init_over_a_program_is_not_taken_for_deaf(bento: BentoCli, share: Share, init: str) -> None:
+def test_s12_init_over_a_program_is_seen_to_receive_it(bento: BentoCli, share: Share, init: str) -> None:
     path = share.script("server.py", MARKER)
     bento.run("--name", "w", *share.flags, "host", *INITS[init], PYTHON, path)
     share.wait_for("ready")
@@ -258,7 +258,9 @@ def test_s17_init_flag_over_a_shell_wrapper_ends_the_wrapped_program_properly(be
     assert (report["verdict"], report["exit_code"]) == ("graceful", 143)
 
 
-def test_s12_sigwait_in_another_thread_is_deaf_because_only_the_leader_counts(bento: BentoCli, share: Share) -> None:
+def test_s12_sigwait_in_another_thread_receives_nothing_because_only_the_leader_counts(
+    bento: BentoCli, share: Share
+) -> None:
     threads = """
 import signal, threading, time
 def listen():
@@ -281,7 +283,7 @@ while True:
     assert report["duration_s"] < 4.5
 
 
-def test_s12_leader_in_sigwait_hears(bento: BentoCli, share: Share) -> None:
+def test_s12_leader_in_sigwait_receives_it(bento: BentoCli, share: Share) -> None:
     waiting = """
 import signal, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
@@ -295,7 +297,7 @@ sys.exit(9)
     assert (report["verdict"], report["exit_code"]) == ("graceful", 9)
 
 
-def test_s12_node_without_a_handler_is_deaf_after_the_fact(bento: BentoCli, share: Share) -> None:
+def test_s12_node_without_a_handler_turns_out_not_to_receive_it(bento: BentoCli, share: Share) -> None:
     script = share.script(
         "app.js",
         """
@@ -323,7 +325,7 @@ def test_s12_node_with_a_handler_ends_gracefully(bento: BentoCli, share: Share) 
     assert (report["verdict"], report["exit_code"]) == ("graceful", 6)
 
 
-def test_s12_polite_program_is_told_once(bento: BentoCli) -> None:
+def test_s12_polite_program_is_signalled_once(bento: BentoCli) -> None:
     bento.run("--name", "w", "host", PYTHON, "-c", POLITE)
     bento.wait_for_log("w", "ready")
     report = stop_report(bento, "w")

@@ -167,7 +167,9 @@ def test_exec_by_the_library(roots: Roots, runtime: str) -> None:
 # -- in a stop -----------------------------------------------------------------------------------
 
 
-def test_s16_sessions_are_left_alone_until_pid_1_is_at_its_exit_and_then_told(bento: BentoCli, share: Share) -> None:
+def test_s16_sessions_are_left_alone_until_pid_1_is_at_its_exit_and_then_signalled(
+    bento: BentoCli, share: Share
+) -> None:
     identifier = run_script(bento, share, MARKER.replace("sys.exit(0)", "time.sleep(0.7); sys.exit(0)"))
     script = share.script("slow.py", SLOW)
     with bento.start("exec", "w", "python3", script) as client:
@@ -221,7 +223,7 @@ def test_s16_a_session_at_work_beside_a_pid_1_that_does_not_receive_the_signal_i
 
 
 @ONE_RUNTIME
-def test_s16_where_nothing_is_held_a_session_is_told_at_the_last_call(bento: BentoCli, share: Share) -> None:
+def test_s16_where_nothing_is_held_a_session_is_signalled_at_the_last_call(bento: BentoCli, share: Share) -> None:
     bento.run("--name", "w", *share.flags, "host", *IGNORING)
     script = share.script("slow.py", SLOW)
     bento("exec", "-d", "w", "python3", script)
@@ -293,7 +295,7 @@ def test_s16_hooks_and_stop_commands_are_no_sessions(bento: BentoCli, share: Sha
 
 
 @ONE_RUNTIME
-def test_s19_a_process_from_outside_that_nobody_reaps_is_named_and_the_stop_goes_on(bento: BentoCli) -> None:
+def test_s19_a_process_from_outside_that_is_not_reaped_is_named_and_the_stop_goes_on(bento: BentoCli) -> None:
     bento.run("--name", "w", "host", "sleep", "1000")
     main = bento.state("w")["Pid"]
     command = ["nsenter", "-t", str(main), "-p", "-m", "sh", "-c", "echo $$; exec sleep 4324"]

@@ -156,7 +156,7 @@ def holding(bento: BentoCli, share: Share, *args: str) -> Iterator[subprocess.Po
 
 @ONE_RUNTIME
 @pytest.mark.parametrize("body", HOW.values(), ids=HOW)
-def test_s13a_child_of_a_pid_1_that_leaves_is_told_once_and_ends(bento: BentoCli, share: Share, body: str) -> None:
+def test_s13a_child_of_a_pid_1_that_leaves_is_signalled_once_and_ends(bento: BentoCli, share: Share, body: str) -> None:
     run_parent(bento, share, body)
     report = stop_report(bento, "w")
     assert share.lines("a.told") == ["15"]

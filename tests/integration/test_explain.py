@@ -100,7 +100,7 @@ def test_s14_what_is_at_work_is_named_and_waited_for(bento):
     assert_comes_true(bento, found | {"verdict": "killed"}, "-t", "0.6")
 
 
-def test_s14_deaf_program_is_ended_and_what_it_would_hear_is_said(bento):
+def test_s14_program_that_receives_nothing_is_ended_and_what_it_would_receive_is_said(bento):
     bento.run("--name", "w", "host", PYTHON, "-c", SLEEPER)
     bento.wait_for_log("w", "ready")
     found = explain(bento, "--start-window", "0", "w")
@@ -156,7 +156,7 @@ def test_s14_ignoring_gets_the_whole_grace(bento):
     assert_comes_true(bento, found, "-t", "1")
 
 
-def test_s13_handler_is_told_and_explaining_tells_nobody(bento, share: Share):
+def test_s13_handler_is_signalled_and_explaining_signals_nothing(bento, share: Share):
     run_script(bento, share, MARKER)
     found = explain(bento, "w")
     text = bento("explain", "w").stdout

@@ -54,7 +54,7 @@ def hung_stop(bento: BentoCli, share: Share, roots: Roots, identifier: str, *arg
 
 @ONE_RUNTIME
 @pytest.mark.parametrize("how", [("kill",), ("rm", "-f"), ("stop", "-t", "1")])
-def test_s06_a_worker_that_hangs_holds_nobody_up_and_nothing_is_done_twice(
+def test_s06_a_worker_that_hangs_holds_no_other_stop_up_and_nothing_is_done_twice(
     bento: BentoCli, share: Share, roots: Roots, tmp_path: Path, how: tuple[str, ...]
 ) -> None:
     hooks = tmp_path / "hooks"
@@ -106,7 +106,7 @@ with Engine(root=sys.argv[1], run_root=sys.argv[2]) as engine:
 
 
 @ONE_RUNTIME
-def test_s03_somebodys_program_that_hangs_is_named_and_not_ended(bento: BentoCli, share: Share, roots: Roots) -> None:
+def test_s03_another_program_that_hangs_is_named_and_not_ended(bento: BentoCli, share: Share, roots: Roots) -> None:
     identifier = run_slow(bento, share)
     argv = [sys.executable, "-c", LIBRARY, str(roots.root), str(roots.run_root)]
     with ended(subprocess.Popen(argv)) as program:

@@ -158,7 +158,9 @@ def test_s18_a_shared_pid_namespace_is_shared_and_its_other_processes_are_left_a
             bystander.kill()
 
 
-def test_s18_those_left_behind_in_a_shared_namespace_are_told_and_get_their_time(bento: BentoCli, share: Share) -> None:
+def test_s18_those_left_behind_in_a_shared_namespace_are_signalled_and_get_their_time(
+    bento: BentoCli, share: Share
+) -> None:
     script = """
 import os, signal, sys, time
 if os.fork():
@@ -195,7 +197,7 @@ def test_s18_what_pid_1_leaves_behind_in_a_shared_namespace_ends_with_it(bento: 
 
 
 @ONE_RUNTIME
-def test_s18_the_end_of_the_owner_of_a_namespace_ends_those_who_share_it(bento: BentoCli) -> None:
+def test_s18_the_end_of_the_owner_of_a_namespace_ends_those_that_share_it(bento: BentoCli) -> None:
     bento.run("--name", "owner", "host", "sleep", "1000")
     guest = bento.run("--name", "w", "--pid", "container:owner", "host", "sleep", "1000")
     assert bento.inspect("w")["HostConfig"]["Requires"] == [bento.inspect("owner")["Id"]]

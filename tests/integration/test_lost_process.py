@@ -72,7 +72,7 @@ def test_s20_what_the_record_has_lost_is_found_again_and_stopped_gracefully(
 
 @ONE_RUNTIME
 @pytest.mark.parametrize("lost", LOST)
-def test_s02_a_look_puts_the_record_right_and_harms_nobody(
+def test_s02_a_look_puts_the_record_right_and_ends_no_process(
     bento: BentoCli, roots: Roots, share: Share, lost: str
 ) -> None:
     identifier = run_script(bento, share, MARKER)

@@ -295,7 +295,7 @@ def test_s10_a_regular_file_is_refused_and_left_as_it_is(bento, share) -> None:
 
 
 @ONE_RUNTIME
-def test_s10_a_fifo_that_nobody_reads_is_no_hang(bento) -> None:
+def test_s10_a_fifo_without_a_reader_is_no_hang(bento) -> None:
     report = refused(bento, "mkfifo /run/initctl")
     assert "/run/initctl has nobody who reads it" in notes(report)
     assert report["duration_s"] < 5
@@ -309,7 +309,7 @@ def test_s10_a_device_is_not_even_opened(bento) -> None:
 
 
 @ONE_RUNTIME
-def test_s10_without_any_fifo_the_program_is_told(bento) -> None:
+def test_s10_without_any_fifo_the_program_is_signalled(bento) -> None:
     assert "there is no initctl FIFO" in notes(refused(bento, ":"))
 
 
@@ -354,7 +354,7 @@ def test_s10_lxcs_word_for_a_signal_is_known(bento: BentoCli) -> None:
 
 
 @ONE_RUNTIME
-def test_s10_a_trigger_that_nobody_hears_is_not_sent(bento: BentoCli) -> None:
+def test_s10_a_trigger_that_pid_1_does_not_receive_is_not_sent(bento: BentoCli) -> None:
     bento.run("--name", "w", "--stop-method", "systemd", "host", PYTHON, "-c", POLITE)
     bento.wait_for_log("w", "ready")
     report = stop_report(bento, "--start-window", "0", "w")

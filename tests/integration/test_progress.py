@@ -49,7 +49,7 @@ def test_s26_a_line_for_each_with_phase_and_time_left(bento, terminal):
     assert len(shown) == 4
 
 
-def test_s26_who_ends_early_leaves_the_list(bento, terminal):
+def test_s26_what_ends_early_leaves_the_list(bento, terminal):
     bento.run("--name", "one", "--stop-timeout", "0", "host", *IGNORING)
     bento.run("--name", "two", "--stop-timeout", "3", "host", *IGNORING)
     bento.run("--name", "three", "--requires", "two", "--stop-timeout", "1", "host", *IGNORING)

@@ -116,7 +116,7 @@ def test_s20_a_program_that_ignores_the_signal_is_killed_when_the_grace_is_over(
     assert_gone(bento, identifier)
 
 
-def test_s18_a_sandbox_that_answers_nobody_is_killed_itself(bento: BentoCli) -> None:
+def test_s18_a_sandbox_that_does_not_answer_is_killed_itself(bento: BentoCli) -> None:
     identifier = run(bento, STUBBORN)
     sandbox = bento.state("w")["Pid"]
     os.kill(sandbox, signal.SIGSTOP)
@@ -134,7 +134,7 @@ def test_s18_a_paused_one_dies(bento: BentoCli, verb: tuple[str, ...]) -> None:
     assert_gone(bento, identifier)
 
 
-def test_s11_a_paused_one_is_told_and_thawed(bento: BentoCli) -> None:
+def test_s11_a_paused_one_is_signalled_and_thawed(bento: BentoCli) -> None:
     identifier = run(bento, POLITE)
     bento("pause", "w")
     report = stop_report(bento, "--paused", "thaw", "w")

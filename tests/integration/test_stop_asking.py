@@ -140,7 +140,7 @@ def test_s04_inspect_and_ps_tell_of_the_stop_under_way(bento: BentoCli) -> None:
 
 
 @ONE_RUNTIME
-def test_s05_two_stops_at_once_both_succeed_and_the_program_is_told_once(bento: BentoCli, share: Share) -> None:
+def test_s05_two_stops_at_once_both_succeed_and_the_program_is_signalled_once(bento: BentoCli, share: Share) -> None:
     run_counter(bento, share, 1)
     with ended(bento.start("stop", "w")) as first:
         share.wait_for("told")
@@ -151,7 +151,7 @@ def test_s05_two_stops_at_once_both_succeed_and_the_program_is_told_once(bento: 
     assert bento.state("w")["ExitCode"] == 0
 
 
-def test_s05_ten_stops_at_once_all_succeed_and_the_program_is_told_once(bento: BentoCli, share: Share) -> None:
+def test_s05_ten_stops_at_once_all_succeed_and_the_program_is_signalled_once(bento: BentoCli, share: Share) -> None:
     identifier = run_counter(bento, share, 1)
     stops = [bento.start("stop", "w") for _ in range(10)]
     results = [(stop.communicate(timeout=30), stop.returncode) for stop in stops]
@@ -173,7 +173,7 @@ def test_s05_later_caller_brings_the_deadline_nearer(bento: BentoCli) -> None:
 
 
 @ONE_RUNTIME
-def test_s05_later_caller_does_not_make_it_later_unless_told_to_extend(bento: BentoCli) -> None:
+def test_s05_later_caller_does_not_make_it_later_without_extend(bento: BentoCli) -> None:
     run_ignoring(bento)
     begun = time.monotonic()
     bento("stop", "--no-wait", "-t", "2", "w")
@@ -232,7 +232,9 @@ def test_s06_worker_killed_too_the_next_ps_finishes_with_the_remaining_time(bent
 
 
 @ONE_RUNTIME
-def test_s06_worker_killed_too_the_next_stop_finishes_and_nobody_is_told_twice(bento: BentoCli, share: Share) -> None:
+def test_s06_worker_killed_too_the_next_stop_finishes_and_no_process_is_signalled_twice(
+    bento: BentoCli, share: Share
+) -> None:
     run_counter(bento, share, 1.5)
     with ended(bento.start("stop", "w")):
         share.wait_for("told")
@@ -466,7 +468,7 @@ def test_s08_kill_as_the_stop_signal_is_said_to_be_bentos_own_also_with_an_init(
 
 
 @ONE_RUNTIME
-def test_s05_who_joins_with_kill_ends_it_now_and_another_signal_is_said_to_be_unheard(bento: BentoCli) -> None:
+def test_s05_a_join_with_kill_ends_it_now_and_another_signal_is_said_to_be_left_out(bento: BentoCli) -> None:
     run_ignoring(bento)
     bento("stop", "--no-wait", "-t", "60", "w")
     finished = bento("stop", "--no-wait", "-s", "INT", "w")

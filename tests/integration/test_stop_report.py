@@ -203,7 +203,7 @@ def test_s21_nor_to_a_restart_by_its_policy(bento: BentoCli) -> None:
 # -- S23, S24: the report -------------------------------------------------------------------------
 
 
-def test_s23_report_tells_phases_tellings_and_how_each_process_ended(bento: BentoCli, share: Share) -> None:
+def test_s23_report_has_phases_signals_and_how_each_process_ended(bento: BentoCli, share: Share) -> None:
     share.script("server.py", MARKER)
     script = share.script("start.sh", f"sleep 1000 &\n{PYTHON} /s/server.py\nexit 5\n")
     bento.run("--name", "w", *share.flags, "host", "/bin/sh", script)
@@ -277,7 +277,7 @@ while True:
 
 
 @ONE_RUNTIME
-def test_s24_sigkill_by_somebody_else_during_the_stop_is_said_to_be_so(bento: BentoCli) -> None:
+def test_s24_sigkill_by_another_process_during_the_stop_is_said_to_be_so(bento: BentoCli) -> None:
     run_ignoring(bento)
     bento("stop", "--no-wait", "-t", "30", "w")
     kill_pid(bento.state("w")["Pid"])

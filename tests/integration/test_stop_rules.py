@@ -57,7 +57,7 @@ def test_s13_shell_with_a_trap_and_a_mere_waiter_in_front_runs_its_trap(
 
 
 @ONE_RUNTIME
-def test_s13_shell_in_its_wait_builtin_tells_its_child_itself(bento: BentoCli, share: Share) -> None:
+def test_s13_shell_in_its_wait_builtin_signals_its_child_itself(bento: BentoCli, share: Share) -> None:
     text = f"trap 'kill -QUIT $P; wait $P; exit 6' TERM\n{PYTHON} /s/writer.py a 0.3 & P=$!\nwait $P\n"
     run_shell(bento, share, text, "a.ready")
     report = stop_report(bento, "w")
@@ -142,7 +142,7 @@ while True:
 
 
 @ONE_RUNTIME
-def test_s13_two_servers_behind_a_wrapper_are_both_told(bento: BentoCli, share: Share) -> None:
+def test_s13_two_servers_behind_a_wrapper_are_both_signalled(bento: BentoCli, share: Share) -> None:
     run_shell(
         bento, share, f"{PYTHON} /s/writer.py a 0.3 &\n{PYTHON} /s/writer.py b 0.1 &\nwait\n", "a.ready", "b.ready"
     )
@@ -208,7 +208,7 @@ def test_s13_command_after_the_program_in_the_script(bento: BentoCli, share: Sha
 
 
 @ONE_RUNTIME
-def test_s13_program_of_a_loop_is_told_and_not_started_again(bento: BentoCli, share: Share) -> None:
+def test_s13_program_of_a_loop_is_signalled_and_not_started_again(bento: BentoCli, share: Share) -> None:
     run_shell(bento, share, f"while true; do echo x >> /s/starts; {PYTHON} /s/writer.py a 0.1; done\n", "a.ready")
     time.sleep(STEADY_S)
     report = stop_report(bento, "w")
@@ -231,7 +231,7 @@ def test_s13_launchers_over_a_shell_are_looked_through(bento: BentoCli, share: S
 
 
 @ONE_RUNTIME
-def test_s13_timeout_over_a_shell_tells_the_whole_group_itself(bento: BentoCli, share: Share) -> None:
+def test_s13_timeout_over_a_shell_signals_the_whole_group_itself(bento: BentoCli, share: Share) -> None:
     run_shell(bento, share, f"{PYTHON} /s/writer.py a 0.3\nexit $?\n", "a.ready", argv=("timeout", "900", "/bin/sh"))
     report = stop_report(bento, "w")
     assert (share.path / "a.done").exists()
@@ -332,7 +332,7 @@ def test_s14_ignoring_is_a_decision_that_gets_the_whole_grace(bento: BentoCli) -
 
 
 @ONE_RUNTIME
-def test_s12_blocked_signal_that_nobody_reads_is_told_as_such(bento: BentoCli, share: Share) -> None:
+def test_s12_blocked_signal_that_no_thread_reads_is_reported_as_such(bento: BentoCli, share: Share) -> None:
     blocking = """
 import signal, time
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
@@ -364,7 +364,7 @@ os._exit(6)
 
 
 @ONE_RUNTIME
-def test_s15_last_call_reaches_what_nothing_can_have_told(bento: BentoCli, share: Share) -> None:
+def test_s15_last_call_reaches_what_nothing_can_have_signalled(bento: BentoCli, share: Share) -> None:
     share.script("writer.py", WRITER)
     run_script(bento, share, STUBBORN)
     share.wait_for("a.ready")

@@ -172,7 +172,7 @@ def test_s13a_after_the_death_of_the_tracer_pid_1_goes_on(bento: BentoCli, share
 
 
 @ONE_RUNTIME
-def test_s13_program_that_dies_untold_lets_its_wrapper_go_on(bento: BentoCli, share: Share) -> None:
+def test_s13_program_that_ends_without_the_signal_lets_its_wrapper_go_on(bento: BentoCli, share: Share) -> None:
     """The script was not asked to end after all: what it does about that is its own."""
     run_shell(bento, share, f"{PYTHON} /s/writer.py a 60\necho $? > /s/after\nsleep 0.2\nexit 4\n", "a.ready")
     procs.kill(wait_for_program(bento, "python3"))

@@ -112,7 +112,7 @@ def _nothing_killed_early(driver: Driver) -> None:
     frozen=st.booleans(),
     age_s=ages,
 )
-def test_every_stop_ends_in_time_and_tells_no_process_twice(tree, request, events, frozen, age_s):
+def test_every_stop_ends_in_time_and_signals_no_process_twice(tree, request, events, frozen, age_s):
     world = World(tree, age_s=age_s, is_frozen=frozen)
     driver = Driver(world, request, inputs=events)
     state = driver.run(limit_s=60 + request.kill_timeout_s + STEPS_LIMIT_S)
@@ -204,7 +204,7 @@ def test_s21_an_error_in_one_step_does_not_hide_the_others(tree, request, result
     crashes=st.sets(st.integers(0, 40), max_size=3),
     frozen=st.booleans(),
 )
-def test_s16_sessions_are_never_told_twice(tree, entered, request, events, crashes, frozen):
+def test_s16_sessions_are_never_signalled_twice(tree, entered, request, events, crashes, frozen):
     world = World(tree, age_s=1.3, is_frozen=frozen, sessions=entered)
     driver = Driver(world, request, inputs=events, crashes=crashes)
     state = driver.run(limit_s=100 + request.kill_timeout_s + STEPS_LIMIT_S)

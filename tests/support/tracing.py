@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TypeVar
 
-from bento.drivers.tracer.base import Event
+from bento.drivers.tracer.base import Event, Watched
 from bento.drivers.tracer.process import ProcessTracer
 
 from support import procs
@@ -118,6 +118,14 @@ class Tracing(ProcessTracer):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def watch(tracer: Tracing, program: Program, **wishes) -> Watched:
+    """Have a program watched, and held at its exit; return the answer."""
+    tracer.watch(1, program.pid, program.start_ticks, **{"hold_exit": True, **wishes})
+    answer = tracer.wait_for(Watched)
+    assert answer.pid == program.pid
+    return answer
 
 
 class Cgroup:

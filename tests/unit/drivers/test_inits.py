@@ -69,7 +69,7 @@ def test_s10_or_by_the_fifo_it_reads(monkeypatch):
     assert inits.find_method(2**22 + 1) == ("sysvinit", "PID 1 runs /opt/my-init and reads /run/initctl")
 
 
-def test_s10_who_is_gone_is_no_init():
+def test_s10_what_has_ended_is_no_init():
     assert inits.find_method(2**22 + 1)[0] == "signal"
     assert inits._open_files(os.getpid())
 

@@ -72,7 +72,7 @@ def test_a_sandbox_that_has_exited_shows_nothing(
     assert processes.look(run, 15) == ()
 
 
-def test_s20_the_program_is_told_by_the_runtime_and_its_sandbox_is_not(
+def test_s20_the_program_is_signalled_by_the_runtime_and_its_sandbox_is_not(
     processes: VirtualProcesses, run: Run, asked: InitAnswered, sandbox: subprocess.Popen[bytes]
 ) -> None:
     assert run.init is not None

@@ -186,7 +186,7 @@ def test_s16_the_kill_is_recorded_under_the_lock_that_an_exec_holds(parts):
     assert (Phase.KILLING, False) not in written
 
 
-def test_s16_while_a_container_is_killed_nobody_is_let_in(parts):
+def test_s16_while_a_container_is_killed_no_process_is_let_in(parts):
     container, main = parts.stubborn()
     main.is_immortal = True
     outcome = stop_containers(parts, ["web"], StopOptions(grace_s=0.0, kill_timeout_s=0.05))[0]
@@ -197,7 +197,7 @@ def test_s16_while_a_container_is_killed_nobody_is_let_in(parts):
 
 
 @pytest.mark.parametrize("phase", [Phase.REQUESTED, Phase.DRAINING, Phase.HOOKING, Phase.GRACE])
-def test_s16_within_the_grace_somebody_may_have_a_look(parts, phase):
+def test_s16_within_the_grace_an_exec_is_let_in(parts, phase):
     container, main = parts.stubborn()
     parts.storage.prepare(container.id)
     main.is_immortal = True

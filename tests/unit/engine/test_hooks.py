@@ -166,7 +166,7 @@ def test_s09_more_than_a_pipe_holds_does_not_stand_in_its_way(bench: Bench) -> N
     assert len(said) < 300
 
 
-def test_s09_what_cannot_be_begun_is_told_at_once(bench: Bench) -> None:
+def test_s09_what_cannot_be_begun_is_reported_at_once(bench: Bench) -> None:
     def missing(argv: list[str], env: dict[str, str]) -> Child:
         raise MissingTool("no such program: /bin/sh")
 
@@ -194,7 +194,9 @@ def begun(bench: Bench, kind: str, tmp_path: Path, text: str = "sleep 1000") -> 
     return first, second
 
 
-def test_s09_a_hook_on_the_host_is_ended_with_its_session_and_not_told_of(bench: Bench, tmp_path: Path) -> None:
+def test_s09_a_hook_on_the_host_is_ended_with_its_session_and_not_reported_as_done(
+    bench: Bench, tmp_path: Path
+) -> None:
     pids = begun(bench, "host", tmp_path)
     bench.runner.kill()
     bench.turn_until(lambda: not any(map(is_alive, pids)))
@@ -220,7 +222,7 @@ def test_s06_the_next_driver_ends_the_hook_that_the_last_one_has_begun(bench: Be
     assert not bench.pid_file.exists()
 
 
-def test_s06_a_pid_that_belongs_to_somebody_else_by_now_is_left_alone(bench: Bench, tmp_path: Path) -> None:
+def test_s06_a_pid_that_belongs_to_another_process_by_now_is_left_alone(bench: Bench, tmp_path: Path) -> None:
     pids = begun(bench, "host", tmp_path)
     pid, ticks = bench.pid_file.read_text().split()
     bench.pid_file.write_text(f"{pid} {int(ticks) + 1}")
@@ -231,7 +233,7 @@ def test_s06_a_pid_that_belongs_to_somebody_else_by_now_is_left_alone(bench: Ben
 
 
 @pytest.mark.parametrize("text", ["", "x", "1 2 3", "12 x", "-1", "0", "1"])
-def test_s06_a_pid_file_that_makes_no_sense_ends_nobody(bench: Bench, text: str) -> None:
+def test_s06_a_pid_file_that_makes_no_sense_ends_no_process(bench: Bench, text: str) -> None:
     bench.pid_file.write_text(text)
     bench.runner.kill()
     assert bench.processes.sessions_killed == []

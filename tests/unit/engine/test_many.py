@@ -74,7 +74,7 @@ def test_somebody_who_stops_it_and_cannot_be_joined_is_an_error_in_the_end(parts
     lock.release()
 
 
-def test_s26_files_that_take_long_to_delete_delay_nobody_else(parts, monkeypatch):
+def test_s26_files_that_take_long_to_delete_delay_no_other_container(parts, monkeypatch):
     brief, _ = parts.server("brief", auto_remove=True)
     parts.server("other")
     remove, may_go_on = parts.storage.remove, threading.Event()

@@ -62,14 +62,14 @@ def test_s21_the_network_is_taken_down_before_the_record_says_stopped(parts):
     assert names.index("cgroup") < names.index("network") < names.index("unmount")
 
 
-def test_s21_a_network_that_somebody_is_at_work_on_is_tried_again(parts):
+def test_s21_a_network_that_another_process_changes_is_tried_again(parts):
     served(parts)
     parts.network.release_errors = [BUSY, BUSY]
     assert stop(parts)[1] is None
     assert parts.network.calls.count(("release", parts.store.find("web").id)) == 3
 
 
-def test_s21_a_network_that_cannot_be_taken_down_is_told_and_kept_in_the_record_until_the_container_goes(parts):
+def test_s21_a_network_that_cannot_be_taken_down_is_named_and_kept_in_the_record_until_the_container_goes(parts):
     container = served(parts)
     parts.network.release_errors = [RuntimeFailed("the network failed: nft: no")]
     error = stop(parts)[1]
@@ -81,7 +81,7 @@ def test_s21_a_network_that_cannot_be_taken_down_is_told_and_kept_in_the_record_
     assert not parts.network.made
 
 
-def test_s17a_the_ports_are_closed_before_anybody_is_told(parts):
+def test_s17a_the_ports_are_closed_before_any_process_is_signalled(parts):
     container = served(parts)
     report, error = stop(parts, drain=True)
     assert error is None
@@ -97,7 +97,7 @@ def test_s17a_the_container_or_the_call_asks_for_it(parts, spec, options):
     assert ("drain", container.id) in parts.network.calls
 
 
-def test_s17a_nobody_drains_what_publishes_nothing(parts):
+def test_s17a_what_publishes_nothing_is_not_drained(parts):
     parts.server()
     stop(parts, drain=True)
     assert parts.network.calls == []

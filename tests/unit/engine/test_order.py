@@ -24,14 +24,14 @@ def test_s27_dependants_end_first_and_independent_ones_at_once():
     assert plan.after("app") == []  # one that was given twice ends twice
 
 
-def test_s27_who_is_not_stopped_is_not_waited_for():
+def test_s27_what_is_not_stopped_is_not_waited_for():
     plan = schedule(None, {"app": ("db",), "web": ("gone",)})
     assert plan.first() == ["app", "web"]
     assert plan.after("app") == []
     assert plan.after("nobody") == []
 
 
-def test_s28_who_is_refused_before_its_turn_lets_nobody_overtake():
+def test_s28_what_is_refused_before_its_turn_lets_no_other_overtake():
     plan = schedule(None)
     assert plan.after("job") == []
     assert plan.after("app") == []
@@ -52,7 +52,7 @@ def test_s27_every_round_keeps_a_fair_share():
     assert plan.grace_s("alone", NO_LIMIT, 100.0) == 9.0
 
 
-def test_s27_who_is_late_because_of_others_gets_its_share_all_the_same():
+def test_s27_what_is_late_because_of_others_gets_its_share_all_the_same():
     assert schedule(9.0).grace_s("db", 100.0, 150.0) == 3.0
     assert schedule(0.0).grace_s("db", 100.0, 100.0) == 0.0
 
@@ -83,7 +83,7 @@ def test_long_chains_and_circles_are_no_problem():
     links=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=25),
     total_s=st.floats(0.1, 100.0),
 )
-def test_s27_everybody_is_stopped_after_its_dependants_and_within_the_budget(links, total_s):
+def test_s27_each_is_stopped_after_its_dependants_and_within_the_budget(links, total_s):
     """Each takes all of its grace: the worst case."""
     requires: dict[str, tuple[str, ...]] = {str(number): () for number in range(10)}
     for younger, older in links:

@@ -285,7 +285,7 @@ def test_s13_the_shell_may_continue(parts):
     assert parts.tracers == []
 
 
-def test_s14_a_deaf_program_is_ended_alone(parts):
+def test_s14_a_program_that_does_not_receive_the_signal_is_ended_alone(parts):
     main = parts.processes.add("sleep", Disposition.DROPPED)
     main.evidence = SLEEPS
     parts.add("web", main)
@@ -312,7 +312,7 @@ def test_s20_a_monitor_that_is_there_is_waited_for(parts):
     assert parts.store.get(container.id).exit.code == 0
 
 
-def test_s20_an_exit_that_nobody_saw_is_unknown_and_said_to_be(parts):
+def test_s20_an_exit_that_was_not_seen_is_unknown_and_said_to_be(parts):
     container = parts.add("web", None)
     assert stop(parts).error is None
     ended = parts.store.get(container.id).exit
@@ -370,7 +370,7 @@ def test_s21_a_refusal_that_will_not_pass_is_reported(parts):
     assert "permission denied" in outcome.error.message
 
 
-def test_s20_what_a_runtime_says_that_never_says_stopped_is_told(parts, monkeypatch):
+def test_s20_what_a_runtime_says_that_never_says_stopped_is_quoted(parts, monkeypatch):
     monkeypatch.setitem(cleaning.STEP_LIMIT_S, Step.RUNTIME, 0.05)
     container, _ = parts.server()
     parts.fake_runtime.refusals = ["it is still running, says the runtime"] * 99
@@ -428,7 +428,7 @@ def test_s21_a_root_filesystem_that_is_held_is_not_handed_to_the_next_start(part
     assert parts.monitor.launches == []
 
 
-def test_s21_a_restart_that_fails_does_not_forget_who_holds_the_root_filesystem(parts):
+def test_s21_a_restart_that_fails_does_not_forget_what_holds_the_root_filesystem(parts):
     container = parts.add("web", None, status=Status.RESTARTING, restart=RestartPolicy(name="always"))
     ended = Exit(code=1, finished_unix_ns=1, is_released=False)
     parts.store.modify(container.id, lambda c: replace(c, exit=ended))
@@ -519,7 +519,7 @@ def _abandoned(parts: FakeParts, container: Container, *, grace_s: float, told: 
     parts.store.modify(container.id, lambda c: replace(c, status=Status.STOPPING, stop_asked=True, intent=intent))
 
 
-def test_s06_the_next_stop_goes_on_and_tells_nobody_again(parts):
+def test_s06_the_next_stop_goes_on_and_signals_nothing_again(parts):
     container, main = parts.stubborn()
     main.disposition = Disposition.HANDLED
     _abandoned(parts, container, grace_s=0.05, told=True)
@@ -531,7 +531,7 @@ def test_s06_the_next_stop_goes_on_and_tells_nobody_again(parts):
     assert report_of(parts).grace_s == 0.05
 
 
-def test_s06_one_that_told_nobody_tells(parts):
+def test_s06_one_that_has_signalled_nothing_signals(parts):
     container, main = parts.server()
     _abandoned(parts, container, grace_s=10.0, told=False)
     assert stop(parts).error is None
@@ -676,7 +676,7 @@ def test_s05_who_joins_and_names_kill_means_now(parts):
         (StopOptions(grace_s=0.01), ""),
     ],
 )
-def test_s05_who_joins_is_told_that_the_stop_has_its_own_signal(parts, options, words):
+def test_s05_a_caller_that_joins_learns_that_the_stop_has_its_own_signal(parts, options, words):
     parts.stubborn()
     first, begun = _in_thread(parts, StopOptions(grace_s=60.0), [])
     assert begun.wait(10)
@@ -695,7 +695,7 @@ def test_s05_who_joins_is_told_that_the_stop_has_its_own_signal(parts, options, 
         (StopOptions(scope=Scope.AUTO, start_window_s=10.0, grace_s=0.01), ""),
     ],
 )
-def test_s05_who_joins_is_told_what_comes_too_late(parts, options, words):
+def test_s05_a_caller_that_joins_learns_what_comes_too_late(parts, options, words):
     parts.stubborn()
     first, begun = _in_thread(parts, StopOptions(grace_s=60.0), [])
     assert begun.wait(10)
@@ -759,7 +759,7 @@ def test_s06_a_joined_driver_that_dies_is_succeeded(parts):
     assert parts.store.get(container.id).status is Status.STOPPED
 
 
-def test_s05_a_stuck_stop_is_stuck_for_everybody(parts):
+def test_s05_a_stuck_stop_is_stuck_for_every_caller(parts):
     _, main = parts.stubborn()
     main.is_immortal = True
     outcomes: list = []
@@ -832,7 +832,7 @@ def test_s23_a_removal_that_fails_leaves_no_graceful_verdict(parts, monkeypatch)
     assert outcome.report.errors == ("removal: read-only",)
 
 
-def test_s26_outcomes_are_told_as_they_come(parts):
+def test_s26_outcomes_are_given_as_they_come(parts):
     parts.server("a")
     parts.server("b")
     begun: list[str] = []
@@ -847,7 +847,7 @@ def test_s26_outcomes_are_told_as_they_come(parts):
 # -- the report (S23, S24) ----------------------------------------------------------------------------------------
 
 
-def test_s23_the_report_says_who_was_told_and_how_everybody_ended(parts):
+def test_s23_the_report_says_what_was_signalled_and_how_each_process_ended(parts):
     shell = parts.processes.add("sh", Disposition.DROPPED)
     server = parts.processes.add("server", under=shell)
     reader = parts.processes.add("sleep", Disposition.DEFAULT, under=shell)
@@ -882,7 +882,7 @@ def test_s23_what_began_and_was_killed_between_two_looks_is_no_graceful_end(part
     ) is not is_shared
 
 
-def test_s24_the_oom_killer_is_told_by_the_change_of_its_count(parts):
+def test_s24_the_oom_killer_is_known_by_the_change_of_its_count(parts):
     parts.processes.oom_count = 2
     container, main = parts.server(code=137)
     answer = main.on_signal

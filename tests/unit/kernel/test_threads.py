@@ -205,7 +205,7 @@ def test_a_status():
         (b"1", b"SigBlk:\t0000000000002000\n", False),
     ],
 )
-def test_s14_an_interval_timer_of_anybody_cannot_wake_the_init_of_a_namespace(ns_pid, masks, drops):
+def test_s14_an_interval_timer_cannot_wake_the_init_of_a_namespace(ns_pid, masks, drops):
     status = threads.Status.parse(b"State:\tS\nNSpid:\t4321\t" + ns_pid + b"\n" + masks)
     assert status.drops(14) is drops
 

@@ -23,7 +23,7 @@ def phases(stop: Stop) -> list[str]:
     return [mark.name for mark in stop.state.marks]
 
 
-def test_s17a_nobody_is_looked_at_before_the_ports_are_closed():
+def test_s17a_no_process_is_looked_at_before_the_ports_are_closed():
     stop = draining()
     assert stop.state.phase is Phase.DRAINING
     assert stop.actions == (Persist(), Drain())
@@ -61,7 +61,7 @@ def test_s17a_what_takes_too_long_is_given_up_within_the_grace(grace_s, limit_s)
         assert stop.state.timers[Timer.DEADLINE] == 1000.0 + grace_s
 
 
-def test_s17a_who_is_killed_at_once_has_no_time_for_it():
+def test_s17a_what_is_killed_at_once_has_no_time_for_it():
     stop = draining(grace_s=0.0)
     assert stop.actions == (Look(), Persist())
 

@@ -187,7 +187,7 @@ def test_s00_after_the_death_of_tracer_or_driver_wrappers_are_held_again_while_t
     assert stop.state.phase is Phase.GRACE
 
 
-def test_s13_a_wrapper_whose_child_ended_untold_is_let_go():
+def test_s13_a_wrapper_whose_child_ended_without_the_signal_is_let_go():
     stop = held(SHELL, WEB)
     assert stop.look(SHELL) == []
     assert LetGo() in stop.actions

@@ -288,7 +288,7 @@ def test_s14_what_can_wake_stands_with_each_process():
         assert explain(proc(1, DEAF, "job", evidence=POLLS), **other).unsure == (), other
 
 
-def test_s14_who_sleeps_may_be_at_work_once_it_has_slept():
+def test_s14_what_sleeps_may_be_at_work_once_it_has_slept():
     """Not ended after 7 s, as it would be if it still slept for 3 s then."""
     evidence = Evidence(
         threads=(
@@ -353,7 +353,7 @@ def test_s15_the_last_call_and_the_deadline_are_named():
     assert shown(untold, 9).session
 
 
-def test_s11_a_paused_container_refuses_unless_told_otherwise():
+def test_s11_a_paused_container_refuses_without_an_option():
     found = explain(proc(1, HANDLED), is_frozen=True)
     assert found.verdict is None
     assert "--paused thaw" in found.cause
@@ -384,7 +384,7 @@ def test_s08_the_signal_that_a_program_wants_is_named():
     assert session.advice == ()
 
 
-def test_s08_a_deaf_program_that_receives_another_signal():
+def test_s08_a_program_that_receives_another_signal_only():
     found = explain(proc(1, DEAF, "python3"), also_receives=(2,))
     assert any("--stop-signal INT" in text for text in found.advice)
     assert any("--init" in text for text in found.advice)

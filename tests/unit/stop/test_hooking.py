@@ -44,7 +44,7 @@ def errors(stop: Stop) -> list[str]:
 # -- before the signal ------------------------------------------------------------------------------
 
 
-def test_s09_hooks_run_in_order_before_anybody_is_looked_at():
+def test_s09_hooks_run_in_order_before_any_process_is_looked_at():
     stop = hooking()
     assert stop.state.phase is Phase.HOOKING
     assert stop.actions == (Persist(), RunHook(0))

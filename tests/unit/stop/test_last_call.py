@@ -51,11 +51,11 @@ def called(*processes, then=None, **request) -> list[int]:
         ([MAIN, proc(9, HANDLED, under=77, is_main=False, is_entered=True, evidence=serves())], [9]),
     ],
 )
-def test_s15_only_what_receives_the_signal_and_nothing_can_have_told(processes, told):
+def test_s15_only_what_receives_the_signal_and_nothing_can_have_signalled(processes, told):
     assert called(*processes) == told
 
 
-def test_s15_what_has_run_since_pid_1_was_signalled_may_have_been_told():
+def test_s15_what_has_run_since_pid_1_was_signalled_may_have_been_signalled():
     main, child = proc(1, HANDLED, evidence=waits()), proc(2, HANDLED, under=1, evidence=serves())
     ran = proc(2, HANDLED, under=1, evidence=serves(), switches=3)
     assert called(main, child, then=[main, ran]) == []

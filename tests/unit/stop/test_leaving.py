@@ -67,7 +67,7 @@ def test_s13a_also_a_shell_whose_child_has_ended_meanwhile():
     assert stop.actions[1] == HoldBack((SHELL.key,), thaw=True)
 
 
-def test_s13a_what_cannot_have_been_told_is_signalled_at_once_and_pid_1_let_go_after_it():
+def test_s13a_what_cannot_have_been_signalled_is_so_at_once_and_pid_1_let_go_after_it():
     stop = settled(AGENT)
     assert stop.look(MAIN, AGENT) == [2]
     assert stop.state.signalled[-1].occasion is Occasion.EXIT_HOLD

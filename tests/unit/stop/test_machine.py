@@ -172,7 +172,7 @@ def test_s07_after_the_grace_it_is_killed():
     assert stop.state.kill_cause is KillCause.GRACE_OVER
 
 
-def test_s07_a_look_after_the_deadline_kills_and_tells_nobody():
+def test_s07_a_look_after_the_deadline_kills_and_signals_nothing():
     stop = asked(grace_s=1.0)
     assert stop.look(proc(1, HANDLED), after_s=1.0) == []
     assert stop.state.kill_cause is KillCause.GRACE_OVER
@@ -399,7 +399,7 @@ def test_s21_and_the_next_stop_goes_on_from_there():
     assert stop.state.phase is Phase.CLEANING
 
 
-def test_s21_what_was_said_last_is_told_with_a_step_that_is_given_up():
+def test_s21_what_was_said_last_is_reported_with_a_step_that_is_given_up():
     stop = cleaning(Step.RUNTIME)
     for words in ("busy", "still busy"):
         stop.give(StepDone(Step.RUNTIME, words, retry=True))

@@ -99,7 +99,7 @@ def test_s10_auto_looks_at_pid_1_first():
     assert stop.state.notes == ("method sysvinit: PID 1 runs /sbin/init",)
 
 
-def test_s10_an_init_is_asked_once_and_nobody_else_is_told():
+def test_s10_an_init_is_asked_once_and_no_other_process_is_signalled():
     stop = asked()
     assert stop.look_until(9.9, INIT, SERVICE) == []
     assert [asking.method for asking in stop.state.init_requests] == ["systemd"]
@@ -133,7 +133,7 @@ def test_s10_the_same_method_is_not_tried_again_by_another_way():
     assert [asking.method for asking in stop.state.init_requests] == ["sysvinit"]
 
 
-def test_s10_who_is_no_init_is_told_like_an_application():
+def test_s10_what_is_no_init_is_signalled_like_an_application():
     stop = begun()
     stop.give(Identified(SIGNAL, "PID 1 runs sleep"))
     assert stop.look(HEARS) == [1]
@@ -149,7 +149,7 @@ def test_s10_a_young_container_may_yet_execute_its_init():
     assert asks(stop.actions) == ["systemd"]
 
 
-def test_s10_an_init_that_still_boots_is_asked_when_it_can_hear():
+def test_s10_an_init_that_still_boots_is_asked_when_it_can_receive_it():
     stop = begun("finit", age_s=1.0)
     assert stop.actions[-1] == RequestInit("finit", is_patient=True)
     for _ in range(3):
@@ -224,7 +224,7 @@ def test_s10_a_moment_alone_in_the_middle_of_a_shutdown_is_not_the_end():
     assert stop.state.phase is Phase.GRACE
 
 
-def test_s10_who_works_or_is_frozen_is_not_idle():
+def test_s10_what_works_or_is_frozen_is_not_idle():
     stop = asked("sysvinit")
     for ticks in range(40):
         stop.look(proc(1, BLOCKED, "init", cpu_ticks=ticks), after_s=0.1)
@@ -277,7 +277,7 @@ def test_s05_a_kill_that_joins_does_not_wait_for_an_answer():
     assert stop.state.phase is Phase.KILLING
 
 
-def test_s06_after_a_change_of_hands_nobody_is_asked_again():
+def test_s06_after_a_change_of_drivers_no_init_is_asked_again():
     for stop in (begun("systemd"), asked()):
         stop.state = msgspec.json.decode(msgspec.json.encode(stop.state), type=StopState)
         stop.give(Resumed(stop.state.deadline_s))
@@ -328,7 +328,7 @@ def test_s24_an_init_that_ended_before_it_could_be_asked():
     assert judge(stop.state, exit_code=137, oom_kills=0).verdict is Verdict.KILLED
 
 
-def test_s14_after_a_fallback_a_deaf_pid_1_is_judged_by_the_signal_alone():
+def test_s14_after_a_fallback_a_pid_1_that_receives_nothing_is_judged_by_the_signal_alone():
     deaf = proc(1, DEAF, "sleep", evidence=pauses())
     stop = Stop(StopRequest(method="systemd"))
     stop.look(deaf)

@@ -45,7 +45,7 @@ def test_s13_the_foreground_child_is_signalled_where_that_costs_nothing(child, i
     assert stop.look_until(5.0, SHELL, child) == []
 
 
-def test_s13_no_other_child_is_signalled_for_the_trap_may_tell_it():
+def test_s13_no_other_child_is_signalled_for_the_trap_may_signal_it():
     sleep, job = proc(2, DEFAULT, "sleep", under=1, evidence=sleeps()), proc(3, HANDLED, under=1, evidence=serves())
     stop = noted(sleep, job)
     assert stop.look(SHELL, sleep, job) == [2]
@@ -61,7 +61,7 @@ def test_s00_no_server_is_signalled_while_a_job_is_at_work_beside_it_for_the_tra
 
 
 @pytest.mark.parametrize(("manager", "switches", "is_told"), [("pm2", 8, False), ("pm2", 7, True), ("tini", 8, True)])
-def test_s00_below_a_process_manager_a_server_that_has_run_may_have_been_told(manager, switches, is_told):
+def test_s00_below_a_process_manager_a_server_that_has_run_may_have_been_signalled(manager, switches, is_told):
     main = proc(1, WAITING, manager, evidence=sleeps())
     shell = proc(2, HANDLED, "bash", under=1, evidence=waits(3))
     web = proc(3, HANDLED, "web", under=2, evidence=serves(connected=1), switches=7)

@@ -29,7 +29,7 @@ def test_s13_the_top_most_that_receive_the_signal_answer_for_what_is_below_them(
     assert Tree([one, sh, top, worker, other]).top_receivers() == [top, other]
 
 
-def test_s13_what_is_below_one_that_tells_its_group_is_told():
+def test_s13_what_is_below_one_that_signals_its_group_has_been_signalled():
     init, child = proc(1, WAITING, kills_group=True), proc(2, DEFAULT, under=1)
     assert Tree([init, child]).is_told_by_group(child)
     assert not Tree([init, child]).is_told_by_group(init)

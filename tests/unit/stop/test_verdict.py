@@ -37,11 +37,11 @@ def test_s23_graceful():
     assert judgement == type(judgement)(Verdict.GRACEFUL, "it was signalled and ended by itself", is_graceful=True)
 
 
-def test_s23_graceful_also_when_an_init_was_told():
+def test_s23_graceful_also_when_an_init_was_asked():
     assert ended([proc(1, WAITING, "tini"), proc(2, HANDLED, under=1)], code=143).verdict is Verdict.GRACEFUL
 
 
-def test_s23_it_may_end_before_it_is_told():
+def test_s23_it_may_end_before_it_is_signalled():
     assert ended(code=0).cause == "it ended by itself before it could be signalled"
     assert ended([proc(1, IGNORED)], code=3).verdict is Verdict.GRACEFUL
 
@@ -207,7 +207,7 @@ def test_s24_the_plain_stop_says_why_its_signal_was_in_vain(main, words):
     assert f"web {words} SIGTERM" in killed(main, scope=Scope.MAIN).cause
 
 
-def test_s14_default_action_when_nobody_was_seen():
+def test_s14_default_action_when_no_process_was_seen():
     state = replace(Stop().state, kill_cause=KillCause.DEFAULT_ACTION)
     assert judge(state, exit_code=137, oom_kills=0).cause.startswith("the program has no handler")
 
@@ -219,7 +219,7 @@ def test_s24_killed_because_it_was_asked_for():
     assert judgement.remedy
 
 
-def test_s24_killed_because_somebody_joined_with_a_kill():
+def test_s24_killed_because_a_caller_joined_with_a_kill():
     stop = Stop()
     stop.look(proc(1, HANDLED))
     stop.give(DeadlineMoved(stop.now_s + 1.0), after_s=1.0)
@@ -252,7 +252,7 @@ def test_s24_killed_because_nothing_below_ended():
     assert judgement.cause == "sh does not receive SIGTERM; still alive after the grace of 10 s"
 
 
-def test_s24_killed_before_anybody_was_seen():
+def test_s24_killed_before_any_process_was_seen():
     stop = Stop()
     stop.give(TimerFired(Timer.DEADLINE), after_s=10.0)
     stop.give(MainExited())
@@ -264,7 +264,7 @@ def test_s24_without_an_exit_code_our_own_record_decides():
     assert ended([proc(1, HANDLED)], code=None).verdict is Verdict.GRACEFUL
 
 
-def test_s24_who_left_before_sigkill_arrived_was_not_killed():
+def test_s24_what_left_before_sigkill_arrived_was_not_killed():
     assert killed(proc(1, HANDLED), code=0).verdict is Verdict.GRACEFUL
     assert ended([proc(1, DEAF)], [proc(1, DEAF)], code=1).verdict is Verdict.GRACEFUL
 

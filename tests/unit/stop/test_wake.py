@@ -203,7 +203,7 @@ def test_s14_a_listener_that_is_not_at_rest(waiting, words):
     assert why.startswith(f"job (12) {words}")
 
 
-def test_s14_who_does_not_listen_or_has_a_connection_is_not_at_rest():
+def test_s14_what_does_not_listen_or_has_a_connection_is_not_at_rest():
     accepts = thread("accept", LISTEN)
     assert rest(accepts, listening=0) == (False, "job (12) does not listen")
     assert rest(accepts, connected=1) == (False, "job (12) has 1 socket that may be connected")

@@ -109,7 +109,7 @@ def test_s00_a_filter_that_is_fed_by_a_job_in_the_background_is_a_part_of_it():
     assert way(shell, feed, replace(gzip, evidence=own)).is_open
 
 
-def test_s00_a_timer_of_anybody_after_the_deadline_does_not_make_a_wrapper_one_that_just_sleeps():
+def test_s00_a_timer_after_the_deadline_does_not_make_a_wrapper_one_that_just_sleeps():
     shell = replace(SHELL, evidence=replace(waits(), alarm_s=LEFT_S + 1.0))
     web, job = proc(2, HANDLED, under=1, evidence=serves()), proc(3, DEFAULT, under=1, evidence=runs())
     assert not way(shell, web, job).is_open
