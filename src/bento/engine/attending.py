@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bento.kernel import pidfd
+from bento.kernel.smallfile import read_small
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, ProcessIdentity, Status
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from bento.engine.parts import Parts
 
 _IS_ATTENDED = (
-    'is_there() { read -r pid ticks boot <"$0" && read -r stat <"/proc/$pid/stat" || return 1;'
+    'is_there() { [ -f "$0" ] && read -r pid ticks boot <"$0" && read -r stat <"/proc/$pid/stat" || return 1;'
     ' set -- ${stat##*) }; [ "${20}" = "$ticks" ] || return 1; [ "$1" = Z ] || return 0;'
     ' for file in "/proc/$pid/task"/*/stat; do'
     ' read -r stat <"$file" && set -- ${stat##*) } && case $1 in [ZXx]) ;; *) return 0 ;; esac; done; return 1; }; '
@@ -36,8 +37,7 @@ def attended_path(parts: Parts, container_id: str) -> str:
 def is_attended(parts: Parts, container_id: str) -> bool:
     """Whether a living process looks after the container's end."""
     try:
-        with open(attended_path(parts, container_id), encoding="ascii") as file:
-            pid, ticks, boot_id = file.read().split()
+        pid, ticks, boot_id = read_small(attended_path(parts, container_id)).decode("ascii").split()
         fd = pidfd.open_verified(ProcessIdentity(int(pid), int(ticks), boot_id))
     except (OSError, ValueError):
         return False

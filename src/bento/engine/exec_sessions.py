@@ -20,6 +20,7 @@ from bento import log
 from bento.engine import holdup
 from bento.engine.adopt import lives
 from bento.errors import Conflict, StorageUnusable, StuckProcess
+from bento.kernel.smallfile import read_number, read_small
 from bento.kernel.tree import remove_tree
 from bento.model.container import ProcessIdentity
 from bento.model.exec import ExecSession
@@ -132,7 +133,7 @@ def live(parts: Parts, container_id: str) -> list[ExecSession]:
     for name in names:
         path = all_in(parts, container_id) / name
         try:
-            session = msgspec.json.decode((path / _RECORD).read_bytes(), type=ExecSession)
+            session = msgspec.json.decode(read_small(path / _RECORD), type=ExecSession)
         except (OSError, msgspec.DecodeError):  # it is just ending
             continue
         session = _completed(parts, session, path)
@@ -163,8 +164,5 @@ def _completed(parts: Parts, session: ExecSession, path: Path) -> ExecSession:
 
 
 def _identify(parts: Parts, session: ExecSession, path: Path) -> ProcessIdentity | None:
-    try:
-        text = path.read_bytes().strip()
-    except OSError:
-        return None
-    return parts.processes.identify(int(text), mark=session.container_id) if text.isdigit() else None
+    pid = read_number(path)
+    return parts.processes.identify(pid, mark=session.container_id) if pid is not None else None

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bento.errors import BentoError, UsageError, WrongState
+from bento.kernel.smallfile import read_small
 from bento.model.container import Container
 from bento.model.stop import Hook, StopRequest
 
@@ -156,7 +157,7 @@ class HookRunner:
     def _kill_left(self) -> None:
         """End what the pid file names, when it is still the same: begun by a driver that died, or by the runtime."""
         try:
-            words = [int(word) for word in self._pid_file.read_text().split()]
+            words = [int(word) for word in read_small(self._pid_file).split()]
         except (OSError, ValueError):
             return
         if len(words) == 2:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from bento.kernel.smallfile import read_small
 from bento.stop.signalling import SESSION_SIGNAL
 from bento.stop.tree import entered
 
@@ -42,7 +43,7 @@ def helpers_of(run_dir: Path) -> frozenset[int]:
     found = set()
     for name in _HELPERS:
         try:
-            words = (run_dir / name).read_bytes().split()
+            words = read_small(run_dir / name).split()
         except OSError:
             continue
         found |= {int(word) for word in words[:1] if word.isdigit()}

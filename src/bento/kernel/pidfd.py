@@ -134,6 +134,8 @@ def exit_status(pidfd: int) -> int | None:
 def _open(pid: int) -> int | None:
     try:
         return os.pidfd_open(pid)
+    except OverflowError:  # no pid_t: somewhere a number was garbled
+        return None
     except OSError as error:
         # EINVAL: not a process but a thread of one, or a number no process can have.
         if error.errno in (errno.ESRCH, errno.EINVAL):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from bento.errors import CleanupFailed
 
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK_BYTES: Final = 512
 """The unit of st_blocks, whatever the filesystem's own (stat(2))."""
 
@@ -23,7 +25,6 @@ def remove_tree(path: Path) -> None:
 
     Raises CleanupFailed naming the first thing that could not be deleted, after having deleted all the rest.
     """
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         # Tells the cases apart, a mount point (EBUSY) before anything of what is mounted there has been touched.
         os.rmdir(path)
@@ -37,11 +38,11 @@ def remove_tree(path: Path) -> None:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise _cleanup_failed(path, error) from error
     try:
-        top = os.open(path, flags)
+        top = os.open(path, _DIRECTORY)
     except OSError as error:
         raise _cleanup_failed(path, error) from error
     try:
-        failure = _empty(top, flags)
+        failure = _empty(top)
     finally:
         os.close(top)
     if failure is not None:
@@ -58,25 +59,55 @@ def taken_bytes(path: Path) -> int:
     """Return how much of the disk ``path`` and all below it take, a file with several names once.
 
     Follows no symlink. Blocks for as long as it takes. What goes meanwhile, or cannot be looked at, counts nothing.
+    Any depth needs two open descriptors: the way back is "..", which is held against where it came from.
     """
     taken: dict[tuple[int, int], int] = {}
-    pending = [path]
-    with suppress(OSError):
+    above: list[tuple[tuple[int, int], list[str]]] = []  # the directories that were left for one in them
+    try:
         top = os.lstat(path)
         taken[top.st_dev, top.st_ino] = top.st_blocks * _BLOCK_BYTES
-    while pending:
-        with suppress(OSError):
-            directory = os.open(current := pending.pop(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                with os.scandir(directory) as found:
-                    for entry in found:
-                        status = entry.stat(follow_symlinks=False)
-                        taken[status.st_dev, status.st_ino] = status.st_blocks * _BLOCK_BYTES
-                        if entry.is_dir(follow_symlinks=False):
-                            pending.append(current / entry.name)
-            finally:
-                os.close(directory)
+        current = os.open(path, _DIRECTORY)
+    except OSError:
+        return sum(taken.values())
+    try:
+        here, inside = _key(os.fstat(current)), _take(current, taken)
+        while inside or above:
+            if inside:
+                with suppress(OSError):
+                    found = os.open(inside.pop(), _DIRECTORY, dir_fd=current)
+                    above.append((here, inside))
+                    os.close(current)
+                    current = found
+                    here, inside = _key(os.fstat(current)), _take(current, taken)
+                continue
+            found = os.open("..", _DIRECTORY, dir_fd=current)
+            os.close(current)
+            current = found
+            here, inside = above.pop()
+            if _key(os.fstat(current)) != here:  # moved meanwhile to somewhere that may not be ours to look at
+                break
+    except OSError:
+        pass
+    finally:
+        os.close(current)
     return sum(taken.values())
+
+
+def _take(directory: int, taken: dict[tuple[int, int], int]) -> list[str]:
+    """Count what is in a directory; return the names of those to be looked into."""
+    inside = []
+    with suppress(OSError), os.scandir(directory) as found:
+        for entry in found:
+            with suppress(OSError):
+                status = entry.stat(follow_symlinks=False)
+                taken[_key(status)] = status.st_blocks * _BLOCK_BYTES
+                if stat.S_ISDIR(status.st_mode):
+                    inside.append(entry.name)
+    return inside
+
+
+def _key(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _remove_no_directory(path: Path) -> None:
@@ -88,7 +119,7 @@ def _remove_no_directory(path: Path) -> None:
         raise _cleanup_failed(path, error) from error
 
 
-def _empty(top: int, flags: int) -> OSError | None:
+def _empty(top: int) -> OSError | None:
     """Delete everything in the directory ``top``; return the first failure."""
     failures: list[OSError] = []
     count = 0
@@ -97,7 +128,7 @@ def _empty(top: int, flags: int) -> OSError | None:
     while pending:
         name = pending.pop()
         try:
-            current = os.open(name, flags, dir_fd=top) if name else os.dup(top)
+            current = os.open(name, _DIRECTORY, dir_fd=top) if name else os.dup(top)
         except OSError as error:
             failures.append(error)
             continue

@@ -20,6 +20,7 @@ from bento.drivers.monitor import reports
 from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, ExitStatus, Launch, Launched
 from bento.errors import BentoError, DeadlineExceeded, KernelError, MissingTool, RuntimeFailed
 from bento.kernel import packets
+from bento.kernel.smallfile import read_number
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ PACKAGE: Final = "conmon"
 
 _PID_FILE: Final = "pidfile"
 _MONITOR_PID_FILE: Final = "conmon.pid"
+_CODE_MAX: Final = 255
 _BUFFER: Final = Path(__file__).with_name("buffer.py")
 
 
@@ -74,13 +76,13 @@ class ConmonMonitor:
 
     def pids(self, run_dir: Path) -> tuple[int | None, int | None]:
         """See ``MonitorDriver.pids``."""
-        return reports.number(run_dir / _PID_FILE), reports.number(run_dir / _MONITOR_PID_FILE)
+        return read_number(run_dir / _PID_FILE), read_number(run_dir / _MONITOR_PID_FILE)
 
     def exit_status(self, run_dir: Path, container_id: str) -> ExitStatus | None:
         """See ``MonitorDriver.exit_status``."""
         # conmon writes a temporary file and renames it, so the name stands for the whole content.
-        code = reports.number(run_dir / "exit" / container_id)
-        return None if code is None else ExitStatus(code)
+        code = read_number(run_dir / "exit" / container_id)
+        return None if code is None or code > _CODE_MAX else ExitStatus(code)
 
     def attach(self, run_dir: Path, spool: Path) -> int:
         """See ``MonitorDriver.attach``. Raises KernelError when there is no monitor."""

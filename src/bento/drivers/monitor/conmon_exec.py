@@ -24,6 +24,7 @@ from bento.drivers.monitor import reports
 from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, Streams
 from bento.errors import BentoError, DeadlineExceeded, RuntimeFailed
 from bento.kernel import packets
+from bento.kernel.smallfile import read_number
 
 _PID_FILE: Final = "pidfile"
 _MONITOR_PID_FILE: Final = "conmon.pid"
@@ -75,14 +76,14 @@ class _Conmon:
             if streams is None:
                 _end_input(launch.directory)
             # Written before the child ended, and removed with all else once a command that is over at once has ended.
-            monitor_pid = reports.number(launch.directory / _MONITOR_PID_FILE)
+            monitor_pid = read_number(launch.directory / _MONITOR_PID_FILE)
             kept = (status_fd, *((streams.stdin_fd, streams.stdout_fd, streams.stderr_fd) if streams else ()))
             self._fds.difference_update(kept)
             return ExecLaunched(pid=pid, monitor_pid=monitor_pid, status_fd=status_fd, streams=streams)
         except BaseException:
             if child is not None:
                 child.kill()
-            reports.kill_monitor(reports.number(launch.directory / _MONITOR_PID_FILE))
+            reports.kill_monitor(read_number(launch.directory / _MONITOR_PID_FILE))
             raise
         finally:
             self._close(*self._fds)

@@ -6,7 +6,6 @@ import os
 import select
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -78,12 +77,3 @@ def kill_monitor(pid: int | None) -> None:
                 pidfd.wait(fd, END_TIMEOUT_S)
         finally:
             os.close(fd)
-
-
-def number(path: Path) -> int | None:
-    """Return the number in a file, or None when there is none."""
-    try:
-        text = path.read_bytes().strip()  # digits; as text it would take the import of a codec
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return int(text) if text.isdigit() else None

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from bento import command
 from bento.drivers.runtime import destinations, executable
 from bento.errors import KernelError, StorageUnusable, UsageError
 from bento.kernel import cgroup, mount, mountinfo, rootfs
+from bento.kernel.smallfile import read_small
 from bento.model.container import Container, ContainerSpec, Device
 from bento.model.exec import ExecOptions
 from bento.oci import capabilities, config, defaults, limits, seccomp
@@ -98,7 +100,7 @@ def write_process(container: Container, extra: ExecOptions, *, bundle: Path, roo
 
     See ``RuntimeDriver.write_process``.
     """
-    document = _read(bundle / "config.json")
+    running = _read_process(bundle / "config.json")
     if root is not None and extra.workdir is not None:
         with destinations.Tree(root) as tree:
             tree.mount("/proc", None)
@@ -109,13 +111,12 @@ def write_process(container: Container, extra: ExecOptions, *, bundle: Path, roo
         if accounts is None:
             raise UsageError(f"cannot look up user {extra.user!r}: the container's files cannot be seen")
         user = _user(extra.user, accounts, container.spec.sandbox.group_add)
-    _write(path, _encode(config.exec_process(container.spec, document["process"], extra, user)), 0o600)
+    _write(path, _encode(config.exec_process(container.spec, running, extra, user)), 0o600)
 
 
 def check_program(document: Path, root: Path, *, sees_mounts: bool) -> None:
     """See ``RuntimeDriver.check_program``. ``sees_mounts``: ``root`` has what the runtime has mounted in it."""
-    said = _read(document)
-    process = said.get("process", said)
+    process = _read_process(document)
     words, variables = process["args"], dict(entry.partition("=")[::2] for entry in process["env"])
     has_init = words[0] in config.INIT_PATHS
     if not has_init and not sees_mounts:
@@ -126,15 +127,60 @@ def check_program(document: Path, root: Path, *, sees_mounts: bool) -> None:
         path=variables.get("PATH", ""),
         root=root,
         says_absent=has_init,
-        hidden=() if sees_mounts else [mount["destination"] for mount in said["mounts"]],
+        hidden=() if sees_mounts else _destinations(document),
     )
 
 
-def _read(document: Path) -> dict[str, Any]:
+class _Capabilities(Struct):
+    bounding: list[str]
+
+
+class _Process(Struct):
+    """What is used of ``process`` (runtime-spec, config.md)."""
+
+    args: Annotated[list[str], msgspec.Meta(min_length=1)]
+    env: list[str]
+    cwd: str
+    capabilities: _Capabilities
+
+
+class _Mount(Struct):
+    destination: str
+
+
+class _Document(Struct):
+    process: _Process
+    mounts: list[_Mount]
+
+
+def _read_process(document: Path) -> dict[str, Any]:
+    """Return the process of a config.json, or what is one alone, in a shape that can be relied on."""
+    content = _content(document)
     try:
-        return msgspec.json.decode(document.read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError) as error:
-        raise StorageUnusable(f"cannot read {document}", hint="start the container again") from error
+        whole = msgspec.json.decode(content, type=dict[str, Any])
+        process: dict[str, Any] = whole.get("process", whole)
+        msgspec.convert(process, _Process)
+    except msgspec.DecodeError as error:
+        raise _misshapen(document, error) from error
+    return process
+
+
+def _destinations(document: Path) -> list[str]:
+    try:
+        return [mount.destination for mount in msgspec.json.decode(_content(document), type=_Document).mounts]
+    except msgspec.DecodeError as error:
+        raise _misshapen(document, error) from error
+
+
+def _content(document: Path) -> bytes:
+    try:
+        return read_small(document)
+    except OSError as error:
+        raise StorageUnusable(f"cannot read {document}: {error.strerror}", hint="start the container again") from error
+
+
+def _misshapen(document: Path, error: msgspec.DecodeError) -> StorageUnusable:
+    return StorageUnusable(f"cannot read {document}: {error}", hint="start the container again")
 
 
 def _check_sources(spec: ContainerSpec) -> None:

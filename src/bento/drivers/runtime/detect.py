@@ -15,6 +15,7 @@ from bento import command
 from bento.drivers.runtime.oci import OciRuntime
 from bento.errors import DeadlineExceeded, MissingTool
 from bento.kernel import cgroup
+from bento.kernel.smallfile import read_small
 from bento.oci import limits
 
 PREFERRED: Final = ("crun", "runc")
@@ -148,7 +149,7 @@ def _cached_probe(path: Path, run_root: Path) -> Probe:
     known: dict[str, Probe] = {}
     # A cache that cannot be read is no cache: it is rewritten below.
     with suppress(OSError, msgspec.DecodeError):
-        known = msgspec.json.decode(cache.read_bytes(), type=dict[str, Probe])
+        known = msgspec.json.decode(read_small(cache), type=dict[str, Probe])
     probe = known.get(str(path))
     if probe is None or (probe.mtime_ns, probe.size_bytes) != (status.st_mtime_ns, status.st_size):
         probe = _probe(path, status)

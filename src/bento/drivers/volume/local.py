@@ -19,7 +19,7 @@ from typing import Final
 from bento.errors import BentoError, NotPermitted, StorageUnusable
 from bento.files.place import Placer, dress
 from bento.files.walk import read_entry, walk
-from bento.kernel.tree import remove_tree
+from bento.kernel.tree import remove_tree, taken_bytes
 
 _DATA: Final = "_data"
 _FILLING: Final = "filling"
@@ -105,14 +105,7 @@ class LocalVolumes:
 
     def size_bytes(self, name: str) -> int:
         """See VolumeDriver."""
-        try:
-            top = os.open(self.path(name), os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return 0
-        try:
-            return sum(entry.taken_bytes for entry in walk(top, reads=False))
-        finally:
-            os.close(top)
+        return taken_bytes(self.path(name))
 
     def leftovers(self) -> list[str]:
         """See VolumeDriver."""
