@@ -94,9 +94,17 @@ class StorageUnusable(BentoError):
 
 
 class StateCorrupt(BentoError):
-    """The database or a record in it cannot be trusted. Nothing was changed."""
+    """The database or a record in it cannot be trusted. Nothing was changed.
+
+    ``record_id``: of the container or image, or the name of the volume, whose record cannot be read; ``document``: what
+    it holds.
+    """
 
     code = "state-corrupt"
+
+    def __init__(self, message: str, *, record_id: str = "", document: bytes = b"", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.record_id, self.document = record_id, document
 
 
 class KernelError(BentoError):

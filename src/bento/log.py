@@ -58,6 +58,16 @@ def info(text: str) -> None:
         sink("info", text)
 
 
+_told: set[str] = set()
+
+
+def warning_once(text: str) -> None:
+    """A warning that a process gives but once, however often it comes upon the same."""
+    if text not in _told:
+        _told.add(text)
+        warning(text)
+
+
 def warning(text: str) -> None:
     """For who should act, though the command goes on."""
     if _threshold <= 2:

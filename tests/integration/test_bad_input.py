@@ -311,9 +311,9 @@ def test_corrupted_database_is_refused_named_and_left_as_it_is(bento: BentoCli, 
         broken = whole.replace(b'"image"', b'"im\0ge"')
         assert broken != whole
     file.write_bytes(broken)
-    verbs = [("ps", "-a"), ("stop", "w"), ("rm", "-f", "w"), ("start", "w"), ("inspect", "w")]
-    if damage != "json":  # one record that cannot be read does not keep others from running
-        verbs.append(("run", "-d", "host", "true"))
+    verbs: list[tuple[str, ...]] = [("ps", "-a"), ("stop", "w"), ("rm", "w"), ("start", "w"), ("inspect", "w")]
+    if damage != "json":  # one record that cannot be read does not keep others from running, and goes by -f
+        verbs += [("rm", "-f", "w"), ("run", "-d", "host", "true")]
     try:
         for words in verbs:
             finished = bento(*words, check=False)

@@ -54,7 +54,11 @@ def _chosen(args: argparse.Namespace, context: Context, unreadable: list[StateCo
             raise UsageError("rm: no container named", hint="name some, or use --all")
         return list(args.container)
     with context.engine() as engine:  # closed again before the worker is forked
-        return [container.id for container in engine.containers(all=True, on_unreadable=unreadable.append)]
+        refs = [container.id for container in engine.containers(all=True, on_unreadable=unreadable.append)]
+    if args.force:
+        refs += [error.record_id for error in unreadable]
+        unreadable.clear()
+    return refs
 
 
 def _remove(context: Context, args: argparse.Namespace, refs: list[str], grace_s: float, emit: Emit) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bento.kernel import pidfd
-from bento.kernel.smallfile import read_small
+from bento.kernel.smallfile import read_small, write_small
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, ProcessIdentity, Status
 
@@ -54,8 +54,7 @@ def attend(parts: Parts, container_id: str) -> bool:
     os.close(fd)
     whole = f"{path}.{own.pid}"  # others see it whole or not at all
     try:
-        with open(whole, "w", encoding="ascii") as file:
-            file.write(f"{own.pid} {own.start_ticks} {own.boot_id}\n")
+        write_small(whole, f"{own.pid} {own.start_ticks} {own.boot_id}\n".encode())
     except FileNotFoundError:  # no run directory: nothing runs, nobody else can attend
         return True
     try:

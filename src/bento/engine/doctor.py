@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bento import clock, log
 from bento.engine import exec_sessions, networking, reconcile
 from bento.engine.layers import unused
 from bento.engine.mounting import remove_empty, take_away
-from bento.errors import Conflict, MissingTool, NotFound
+from bento.engine.remove import remove
+from bento.errors import BentoError, Conflict, MissingTool, NotFound, StateCorrupt
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container
+from bento.model.volume import Volume
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +53,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     ``is_kept``: on purpose, a part of an image of which the rest has not come; the next pull goes on with it.
     """
 
-    kind: str  # network | wall | mount | cgroup | process | directory | lock | layer | blob | volume | missing
+    kind: str  # record | network | wall | mount | cgroup | process | directory | lock | layer | blob | volume | missing
     what: str
     container_id: str = ""
     held_by: tuple[str, ...] = ()
@@ -68,7 +71,7 @@ def examine(parts: Parts, *, fix: bool = False) -> list[Finding]:
 
     Containers that have ended unseen are settled first, as by every verb.
     """
-    reconcile.refresh(parts, parts.store.list())
+    reconcile.refresh(parts, parts.store.list(on_unreadable=lambda _: None))
     first = {finding.key for finding in _Look(parts).findings()}
     if not first:
         return []
@@ -93,6 +96,7 @@ class _Look:
     def __init__(self, parts: Parts, may_fix: Collection[_Key] = ()) -> None:
         self._parts = parts
         self._may_fix = may_fix
+        self._unreadable: set[str] = set()  # ids of containers
         self._monitors: dict[str, list[int]] = defaultdict(list)
         self._cgroups: dict[str, list[tuple[str, list[int]]]] = defaultdict(list)
         self._links: dict[str, list[str]] = defaultdict(list)
@@ -109,14 +113,42 @@ class _Look:
         for container_id, path in parts.runtime_states():
             self._states[container_id].append(path)
         left = parts.network.leftovers()  # before the records, each of which is older than what is made for it
-        ids = {container.id for container in parts.store.list()}
+        records = list(self._records())
+        ids = {container.id for container in parts.store.list(on_unreadable=lambda _: None)}
         ids.update(parts.storage.ids(), _names_in(parts.run_root / "containers"), self._monitors, self._states)
         bridges = list(self._networks(left, ids))
         found = [finding for container_id in sorted(ids) for finding in self._judge(container_id)]
-        return [*found, *bridges, *self._walls(), *locks, *self._layers(), *self._volumes()]
+        return [*records, *found, *bridges, *self._walls(), *locks, *self._layers(), *self._volumes()]
+
+    def _records(self) -> Iterator[Finding]:
+        """Yield records that cannot be read. With that of a container it goes itself, and is ended first if it runs."""
+        store = self._parts.store
+        unreadable: list[StateCorrupt] = []
+        store.list(on_unreadable=unreadable.append)
+        for error in unreadable:
+            self._unreadable.add(error.record_id)
+            yield self._fix(_unreadable("container", error, container_id=error.record_id), self._remove_unreadable)
+        unreadable.clear()
+        store.list_images(on_unreadable=unreadable.append)
+        for error in unreadable:
+            yield self._fix(_unreadable("image", error), partial(_forget_image, self._parts, error.record_id))
+        unreadable.clear()
+        store.list_volumes(on_unreadable=unreadable.append)
+        for error in unreadable:
+            yield self._fix(_unreadable("volume", error), partial(_write_volume, self._parts, error.record_id))
+
+    def _remove_unreadable(self, container_id: str) -> bool:
+        try:
+            remove(self._parts, container_id, force=True)
+        except BentoError as error:
+            log.warning(str(error))
+            return False
+        return True
 
     def _judge(self, container_id: str) -> list[Finding]:
         """Judge one container with its lock held; say nothing when that is not to be had."""
+        if container_id in self._unreadable:
+            return []
         try:
             lock = self._parts.locks.hold(container_id, 0.0)
         except Conflict:
@@ -151,6 +183,11 @@ class _Look:
             return self._parts.store.get(container_id)
         except NotFound:
             return None
+
+    def _is_known(self, container_id: str) -> bool:
+        with suppress(StateCorrupt):
+            return self._record(container_id) is not None
+        return True
 
     def _remains(self, container_id: str) -> list[Finding]:
         """Return what there is of a run that has ended."""
@@ -207,7 +244,7 @@ class _Look:
 
     def _locks(self) -> Iterator[Finding]:
         for container_id in self._parts.locks.ids():
-            if self._record(container_id) is None and not self._parts.locks.is_held(container_id):
+            if not self._is_known(container_id) and not self._parts.locks.is_held(container_id):
                 finding = Finding(kind="lock", what="lock file", container_id=container_id)
                 yield self._fix(finding, self._parts.locks.forget)
 
@@ -224,7 +261,7 @@ class _Look:
             if volume.name not in names:
                 gone = Finding(kind="missing", what=f"the directory of volume {volume.name} is gone")
                 found.append(self._fix(gone, self._take_away(volume.name)))
-            elif volume.container_id and self._record(volume.container_id) is None:
+            elif volume.container_id and not self._is_known(volume.container_id):
                 own = Finding(kind="volume", what=f"{volume.name}, anonymous", container_id=volume.container_id)
                 found.append(self._fix(own, self._take_away(volume.name)))
         return found
@@ -267,6 +304,19 @@ class _Look:
             ]
         for image, layer in gone:
             yield Finding(kind="missing", what=f"the layer {layer} of image {image.name} is gone: pull it again")
+
+
+def _unreadable(kind: str, error: StateCorrupt, container_id: str = "") -> Finding:
+    whose = "" if container_id else f" of {kind} {error.record_id}"
+    return Finding(kind="record", what=f"unreadable document{whose}", container_id=container_id)
+
+
+def _forget_image(parts: Parts, image_id: str, _: str) -> None:
+    parts.store.remove_image(image_id)
+
+
+def _write_volume(parts: Parts, name: str, _: str) -> None:
+    parts.store.put_volume(Volume(name=name, created_unix_ns=clock.wall_ns()))
 
 
 def _remove(path: Path, _: str) -> None:

@@ -20,7 +20,7 @@ from bento import log
 from bento.engine import holdup
 from bento.engine.adopt import lives
 from bento.errors import Conflict, StorageUnusable, StuckProcess
-from bento.kernel.smallfile import read_number, read_small
+from bento.kernel.smallfile import read_number, read_small, write_small
 from bento.kernel.tree import remove_tree
 from bento.model.container import ProcessIdentity
 from bento.model.exec import ExecSession
@@ -92,9 +92,7 @@ def write(parts: Parts, session: ExecSession) -> None:
     path = directory(parts, session)
     try:
         path.mkdir(mode=0o700, parents=True)
-        draft = path / f"{_RECORD}.draft"
-        draft.write_bytes(msgspec.json.encode(session))
-        draft.replace(path / _RECORD)
+        write_small(path / _RECORD, msgspec.json.encode(session))
     except OSError as error:
         raise StorageUnusable(f"cannot write {path}: {error.strerror}", hint="is the run root full?") from error
 
@@ -105,7 +103,7 @@ def complete(parts: Parts, session: ExecSession) -> None:
     Nothing new is put there: its monitor, which removes it, would find it not empty in the end.
     """
     with suppress(OSError):  # without it they are known by their pid files
-        fd = os.open(directory(parts, session) / _RECORD, os.O_WRONLY | os.O_CLOEXEC)
+        fd = os.open(directory(parts, session) / _RECORD, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             os.truncate(fd, os.write(fd, msgspec.json.encode(session)))
         finally:

@@ -291,8 +291,8 @@ class EngineFacade(ImageVerbs, FileVerbs):
     ) -> list[Container]:
         """Return the containers that run or will be restarted, or all, newest first, as they are now.
 
-        ``on_unreadable`` is told of each record that cannot be read, which is left out; without it, that is raised.
-        Raises UsageError for a bad filter, StateCorrupt.
+        ``on_unreadable`` is told of each record that cannot be read, which is left out; without it, that is a warning.
+        Raises UsageError for a bad filter.
         """
         wanted = tuple(filters)
         passes = listing.parse_filters(self.parts.store, wanted)

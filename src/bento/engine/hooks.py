@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bento.errors import BentoError, UsageError, WrongState
-from bento.kernel.smallfile import read_small
+from bento.kernel.smallfile import read_small, write_small
 from bento.model.container import Container
 from bento.model.stop import Hook, StopRequest
 
@@ -88,7 +88,7 @@ class HookRunner:
         identity = self._parts.processes.identify(child.pid)
         if identity is not None:
             with suppress(OSError):  # without it only a driver that takes over could not end this hook
-                self._pid_file.write_text(f"{identity.pid} {identity.start_ticks}")
+                write_small(self._pid_file, f"{identity.pid} {identity.start_ticks}".encode())
         return child
 
     def _spawn_inside(self, command: str) -> Child:

@@ -9,6 +9,8 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from bento import log
+from bento.errors import StateCorrupt
 from bento.model.container import Container
 
 if TYPE_CHECKING:
@@ -22,13 +24,19 @@ def unused(parts: Parts, things: Iterable[str]) -> set[str]:
     """Return those of the layers and blobs that no stored image and no container stands on.
 
     Holds as long as nobody can make a record: within ``record``, ``choose`` and ``kept`` of the image driver.
+    None is, while a record cannot be read: it may need any of them.
     A layer is known by its name alone: by whatever path a record comes to it, it is needed.
     """
     left = {(_name(thing), thing) for thing in things}
-    needed = {_name(thing) for image in parts.store.list_images() for thing in (*image.layers, *image.blobs)}
+    unknown: list[StateCorrupt] = []
+    images = parts.store.list_images(on_unreadable=unknown.append)
+    needed = {_name(thing) for image in images for thing in (*image.layers, *image.blobs)}
     if left and not {name for name, _ in left} <= needed:
-        needed.update(_name(layer) for container in parts.store.list() for layer in container.spec.layers)
-    return {thing for name, thing in left if name not in needed}
+        containers = parts.store.list(on_unreadable=unknown.append)
+        needed.update(_name(layer) for container in containers for layer in container.spec.layers)
+    for error in unknown:
+        log.warning_once(f"no layer is deleted: {error}")
+    return set() if unknown else {thing for name, thing in left if name not in needed}
 
 
 def _name(thing: str) -> str:

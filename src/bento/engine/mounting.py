@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from bento import clock
 from bento.engine.layers import HOST_LAYER
-from bento.errors import Conflict, KernelError, NotFound, UsageError
+from bento.errors import Conflict, KernelError, NotFound, StateCorrupt, UsageError
 from bento.kernel.rootfs import mend_in_root, open_in, open_in_root
 from bento.model.container import Container, ContainerSpec, Mount
 from bento.model.volume import Volume
@@ -258,6 +258,13 @@ def take_away(parts: Parts, name: str, *, besides: str = "") -> None:
         holders = users(parts, name, besides=besides)
         if holders:
             raise Conflict(f"volume {name} is used by {', '.join(holders)}", hint="remove these containers first")
+        unknown: list[StateCorrupt] = []
+        parts.store.list(on_unreadable=unknown.append)
+        if unknown:
+            raise Conflict(
+                f"volume {name} may be used by container {unknown[0].record_id[:12]}, whose record cannot be read",
+                hint="remove that container first: bento rm -f",
+            )
         parts.volumes.remove(name)
         parts.store.remove_volume(name)
     parts.volumes.clear(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bento.errors import Conflict, PortTaken, RuntimeFailed, UsageError
+from bento.errors import Conflict, PortTaken, RuntimeFailed, StateCorrupt, UsageError
 from bento.kernel.ports import is_ipv4
 from bento.model.container import Container, Status
 from bento.model.network import Connection, Port
@@ -23,6 +24,7 @@ _MAX_PORT = 65535
 _RELEASE_LIMIT_S = 30.0
 _CHILD_LIMIT_S = 20.0
 _AGAIN_S = 0.02
+_ADDRESS = re.compile(rb"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
 
 def resolve(network: str, ports: tuple[Port, ...]) -> str:
@@ -103,11 +105,15 @@ def _publisher(parts: Parts, container: Container, wanted: Port) -> str:
 def allot(parts: Parts, container: Container, ports: tuple[Port, ...]) -> tuple[Container, Connection]:
     """Choose the container's address and record it. Raises Conflict when there is none."""
     with parts.network.locked():
+        unknown: list[StateCorrupt] = []
+        others = parts.store.list(on_unreadable=unknown.append)
         taken = {
             other.run.connection.address
-            for other in parts.store.list()
+            for other in others
             if other.run and other.run.connection and other.id != container.id
         }
+        # One whose record cannot be read may run all the same: what looks like its address is left to it.
+        taken.update(word.decode() for error in unknown for word in _ADDRESS.findall(error.document))
         connection = parts.network.choose(container.id, taken, ports)
         container = parts.store.modify(container.id, lambda c: _with(c, connection))
     return container, connection

@@ -17,6 +17,7 @@ from bento.engine import policy
 from bento.engine.adopt import adopt, lives, may_live
 from bento.engine.attending import is_attended
 from bento.errors import BentoError, CleanupFailed, Conflict, NotFound, WrongState
+from bento.kernel.smallfile import read_small, write_small
 from bento.lazy import LazyModule
 from bento.model.container import Container, Run, Status
 from bento.model.stop import AskedBy
@@ -162,10 +163,10 @@ def _go_on_with_stop(parts: Parts, container: Container) -> None:
     mark = parts.run_dir(container.id) / "finishing"
     now_s = clock.boot_s()
     with suppress(OSError, ValueError):
-        if 0.0 <= now_s - float(mark.read_text()) < _HELPER_STARTS_S:  # a helper is on its way to the lock
+        if 0.0 <= now_s - float(read_small(mark)) < _HELPER_STARTS_S:  # a helper is on its way to the lock
             return
     with suppress(OSError):
-        mark.write_text(f"{now_s}\n")
+        write_small(mark, f"{now_s}\n".encode())
     log.info(f"going on with the stop of {container.name}, whose process is gone")
     parts.spawn_detached((*parts.helper_argv, "finish-stop", container.id))
 

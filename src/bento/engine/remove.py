@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from bento import log
-from bento.engine import holdup, order, reconcile
+from bento.engine import holdup, networking, order, reconcile
 from bento.engine.erase import erase
 from bento.engine.parts import LOCK_TIMEOUT_S
-from bento.errors import BentoError, Conflict, NotFound, WrongState
+from bento.errors import BentoError, Conflict, NotFound, StateCorrupt, WrongState
 from bento.lazy import LazyModule
 from bento.model.container import Container
 from bento.model.stop import OnPaused
@@ -19,11 +19,12 @@ from bento.units import parse_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bento.engine import request, stop
+    from bento.engine import request, salvage, stop
     from bento.engine.parts import Parts
     from bento.locks import Lock
 else:  # most of what is deleted has stopped
     request, stop = LazyModule("bento.engine.request"), LazyModule("bento.engine.stop")
+    salvage = LazyModule("bento.engine.salvage")
 
 _ATTEMPTS = 3  # a restart policy, or somebody, may start it between the kill and the removal
 
@@ -35,9 +36,17 @@ def remove(parts: Parts, ref: str, *, force: bool = False, volumes: bool = False
     ``volumes``: its anonymous volumes, too, unless another container has them; else they are left, as those with names.
 
     Raises NotFound, WrongState when it runs, Conflict when another container requires it, StuckProcess when it cannot
-    be killed; then the record is kept: nothing vanishes from the list while a process of it lives.
+    be killed; then the record is kept: nothing vanishes from the list while a process of it lives. StateCorrupt when
+    its record cannot be read; ``force`` removes it all the same.
     """
-    container = reconcile.find(parts, ref)
+    is_salvaged = False
+    try:
+        container = reconcile.find(parts, ref)
+    except StateCorrupt as error:
+        if not (force and error.record_id):
+            raise
+        is_salvaged = True
+        container = reconcile.current(parts, salvage.salvage(parts, error.record_id))
     for _ in range(_ATTEMPTS):
         refuse_if_required(parts, container)
         if container.status.is_wanted:
@@ -54,6 +63,8 @@ def remove(parts: Parts, ref: str, *, force: bool = False, volumes: bool = False
             if not container.status.is_wanted:
                 refuse_if_required(parts, container)
                 erase(parts, container, volumes=volumes)
+                if is_salvaged:  # its record did not know of a connection
+                    networking.release_left(parts, container.id)
                 break
     else:
         raise WrongState(f"container {container.name} is {container.status.value}", hint="somebody starts it again")

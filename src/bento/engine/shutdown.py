@@ -30,7 +30,7 @@ MARGIN_S: Final = 15.0  # to look, to clean up, to start the command
 def to_be_shut_down(parts: Parts, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> list[Container]:
     """Return what runs, and what waits to be started again by its restart policy.
 
-    ``on_unreadable`` is told of each record that cannot be read, which is left out; without it, that is raised.
+    ``on_unreadable`` is told of each record that cannot be read, which is left out; without it, that is a warning.
     """
     found = reconcile.refresh(parts, parts.store.list(on_unreadable=on_unreadable))
     return [c for c in found if c.status.is_live or c.status is Status.RESTARTING]

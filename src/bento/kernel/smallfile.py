@@ -1,10 +1,11 @@
-"""Reading small files that may be anything by now: of the run root, or garbled by a crash."""
+"""Small files in whose places anything may be by now: those of the run root, or what a crash has garbled."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -42,3 +43,22 @@ def read_number(path: Path | str) -> int | None:
     except OSError:
         return None
     return int(text) if text.isdigit() and len(text) <= _DIGITS else None
+
+
+def write_small(path: Path | str, content: bytes) -> None:
+    """Put a file in the place of whatever is there but a directory; others see it whole or not at all. Raises OSError.
+
+    What was there is not opened: to write into a FIFO is to wait for its reader.
+    """
+    draft = f"{path}.{os.getpid()}.draft"
+    with suppress(FileNotFoundError):
+        os.unlink(draft)
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, content)
+        os.rename(draft, path)
+    except OSError:
+        os.unlink(draft)
+        raise
+    finally:
+        os.close(fd)

@@ -44,8 +44,8 @@ def after(parts: FakeParts, monkeypatch: pytest.MonkeyPatch, what: str, act: Cal
     original = getattr(place, name)
     todo = [act]
 
-    def listed() -> Any:
-        result = original()
+    def listed(**options: Any) -> Any:
+        result = original(**options)
         if todo:
             todo.pop()()
         return result

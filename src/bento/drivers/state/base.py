@@ -30,7 +30,7 @@ class StateStore(Protocol):
     def list(self, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> list[Container]:
         """Return all containers, newest first.
 
-        ``on_unreadable`` is told of each record that cannot be read, which is left out; without it, that is raised.
+        ``on_unreadable`` is told of each record that cannot be read, which is left out; without it, that is a warning.
         """
 
     def requiring(self, container_id: str) -> builtins.list[Container]:
@@ -41,6 +41,12 @@ class StateStore(Protocol):
 
         ``change`` must be pure: it may run while other processes wait. Its exceptions roll back and come through.
         Raises NotFound, and Conflict when the new name is taken.
+        """
+
+    def salvage(self, container_id: str, make: Callable[[str, int], Container]) -> Container:
+        """Put what ``make`` returns in the place of a record that cannot be read; return what is there then.
+
+        ``make`` is given its name, and when it was created (UNIX time, ns). Raises NotFound.
         """
 
     def remove(self, container_id: str) -> None:
@@ -62,8 +68,8 @@ class StateStore(Protocol):
         Raises NotFound, Conflict.
         """
 
-    def list_images(self) -> builtins.list[Image]:
-        """Return all images, newest first."""
+    def list_images(self, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> builtins.list[Image]:
+        """Return all images, newest first. ``on_unreadable``: as in ``list``."""
 
     def name_image(self, image_id: str, names: Iterable[str]) -> None:
         """Give an image more names, full ones; who had them before loses them. Idempotent. Raises NotFound."""
@@ -80,8 +86,8 @@ class StateStore(Protocol):
     def find_volume(self, name: str) -> Volume:
         """Return the volume of exactly this name, or raise NotFound."""
 
-    def list_volumes(self) -> builtins.list[Volume]:
-        """Return all volumes, by name."""
+    def list_volumes(self, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> builtins.list[Volume]:
+        """Return all volumes, by name. ``on_unreadable``: as in ``list``."""
 
     def remove_volume(self, name: str) -> None:
         """Forget a volume. Idempotent."""

@@ -81,6 +81,10 @@ class MemoryStore:
         """Return the containers that require this one, newest first."""
         return [container for container in self.list() if container_id in container.spec.requires]
 
+    def salvage(self, container_id: str, make: Callable[[str, int], Container]) -> Container:
+        """Return the container: every record can be read."""
+        return self.get(container_id)
+
     def modify(self, container_id: str, change: Callable[[Container], Container]) -> Container:
         """Change one container; others wait meanwhile. Exceptions of ``change`` come through, nothing is written."""
         with self._mutex:
@@ -129,7 +133,7 @@ class MemoryStore:
             raise ambiguous_image(ref, [image.name for image in fits])
         return fits[0]
 
-    def list_images(self) -> builtins.list[Image]:
+    def list_images(self, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> builtins.list[Image]:
         """Return all images, newest first."""
         with self._mutex:
             self._check_open()
@@ -175,7 +179,7 @@ class MemoryStore:
                 raise no_volume(name)
             return self._volumes[name]
 
-    def list_volumes(self) -> builtins.list[Volume]:
+    def list_volumes(self, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> builtins.list[Volume]:
         """Return all volumes, by name."""
         with self._mutex:
             self._check_open()

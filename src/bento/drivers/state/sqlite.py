@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from bento import log
 from bento.drivers.state.database import BUSY_TIMEOUT_S, ClearWay, Database, Transaction
 from bento.drivers.state.paths import Below
 from bento.drivers.state.resolve import (
@@ -33,6 +34,12 @@ from bento.model.image import Image
 from bento.model.volume import Volume
 
 _Record = TypeVar("_Record", Container, Image, Volume)
+_OnUnreadable = Callable[[StateCorrupt], None] | None
+_HINTS: dict[type[Any], str] = {
+    Container: "nothing was changed: restore the file from a copy, or have rm -f end and remove this one",
+    Image: "nothing was changed: have doctor --fix forget it, and pull it again",
+    Volume: "nothing was changed: have doctor --fix write a new one",
+}
 
 _AFTER_HEX = "g"
 """Sorts behind every hexadecimal digit: a prefix search becomes a range, with no wildcards to escape."""
@@ -92,18 +99,10 @@ class SqliteStore:
             raise ambiguous_container(ref, [row[2] for row in rows])
         return self._decode(rows[0][1], Container, rows[0][0])
 
-    def list(self, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> list[Container]:
-        """Return all containers, newest first; tell of those that cannot be read, or raise that."""
+    def list(self, *, on_unreadable: _OnUnreadable = None) -> list[Container]:
+        """Return all containers, newest first; tell of those that cannot be read."""
         rows = self._database.rows("SELECT document, id FROM containers ORDER BY created_unix_ns DESC, id")
-        found = []
-        for document, container_id in rows:
-            try:
-                found.append(self._decode(document, Container, container_id))
-            except StateCorrupt as error:
-                if on_unreadable is None:
-                    raise
-                on_unreadable(error)
-        return found
+        return _readable(rows, lambda document, key: self._decode(document, Container, key), on_unreadable)
 
     def requiring(self, container_id: str) -> builtins.list[Container]:
         """Return the containers that require this one, newest first."""
@@ -113,7 +112,7 @@ class SqliteStore:
             " ORDER BY created_unix_ns DESC, id",
             (container_id, container_id),
         )
-        found = [self._decode(document, Container, key) for document, key in rows]
+        found = _readable(rows, lambda document, key: self._decode(document, Container, key), None)
         return [container for container in found if container_id in container.spec.requires]
 
     def modify(self, container_id: str, change: Callable[[Container], Container]) -> Container:
@@ -139,6 +138,24 @@ class SqliteStore:
             except sqlite3.IntegrityError as error:
                 raise name_taken(after.name) from error
             return after
+
+    def salvage(self, container_id: str, make: Callable[[str, int], Container]) -> Container:
+        """Put what ``make`` returns in the place of a record that cannot be read; see StateStore."""
+        with suppress(StateCorrupt):
+            return self.get(container_id)
+        return self._database.urgent(lambda: self._salvage(container_id, make))
+
+    def _salvage(self, container_id: str, make: Callable[[str, int], Container]) -> Container:
+        with self._database.atomic() as transaction:
+            rows = transaction.execute("SELECT name, created_unix_ns FROM containers WHERE id = ?", (container_id,))
+            if not rows:
+                raise no_container(container_id)
+            made = make(*rows[0])
+            transaction.execute(
+                "UPDATE containers SET status = ?, document = ? WHERE id = ?",
+                (made.status.value, self._encode(made), container_id),
+            )
+            return made
 
     def remove(self, container_id: str) -> None:
         """Forget a container. Idempotent."""
@@ -180,9 +197,10 @@ class SqliteStore:
             raise ambiguous_image(ref, [image.name for image in images])
         return images[0]
 
-    def list_images(self) -> builtins.list[Image]:
-        """Return all images, newest first."""
-        return [self._image(*row) for row in self._database.rows(f"{_IMAGES} ORDER BY created_unix_ns DESC, id")]
+    def list_images(self, *, on_unreadable: _OnUnreadable = None) -> builtins.list[Image]:
+        """Return all images, newest first; tell of those that cannot be read."""
+        rows = self._database.rows(f"{_IMAGES} ORDER BY created_unix_ns DESC, id")
+        return _readable(rows, self._image, on_unreadable)
 
     def put_volume(self, volume: Volume) -> None:
         """Store a volume; an older record of the same name is replaced."""
@@ -198,10 +216,10 @@ class SqliteStore:
             raise no_volume(name)
         return self._decode(rows[0][0], Volume, name)
 
-    def list_volumes(self) -> builtins.list[Volume]:
-        """Return all volumes, by name."""
+    def list_volumes(self, *, on_unreadable: _OnUnreadable = None) -> builtins.list[Volume]:
+        """Return all volumes, by name; tell of those that cannot be read."""
         rows = self._database.rows("SELECT document, name FROM volumes ORDER BY name")
-        return [self._decode(document, Volume, name) for document, name in rows]
+        return _readable(rows, lambda document, name: self._decode(document, Volume, name), on_unreadable)
 
     def remove_volume(self, name: str) -> None:
         """Forget a volume. Idempotent."""
@@ -248,19 +266,37 @@ class SqliteStore:
                 f"not valid UTF-8: {error.object!r}", hint="names, variables and paths must be text"
             ) from error
 
-    def _decode(self, document: bytes, record: type[_Record], key: str) -> _Record:
+    def _decode(self, document: Any, record: type[_Record], key: str) -> _Record:
         # A decoder per record type, made when first needed: resolving a record's annotations costs more than decoding.
         decoder = self._decoders.get(record)
         if decoder is None:
             decoder = self._decoders[record] = msgspec.json.Decoder(record)
         try:
             decoded: _Record = decoder.decode(document)
-        except (msgspec.DecodeError, TypeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, TypeError, UnicodeDecodeError, RecursionError) as error:
             raise StateCorrupt(
                 f"{self._database.path}: the record of {record.__name__.lower()} {key} cannot be read: {error}",
-                hint="nothing was changed: restore the file from a copy, or move it away to begin anew",
+                record_id=key,
+                document=bytes(document) if isinstance(document, bytes) else str(document).encode(),
+                hint=_HINTS[record],
             ) from error
         return self._below.used(decoded)
+
+
+def _readable(
+    rows: Iterable[tuple[Any, ...]], decode: Callable[..., _Record], on_unreadable: _OnUnreadable
+) -> list[_Record]:
+    found = []
+    for row in rows:
+        try:
+            found.append(decode(*row))
+        except StateCorrupt as error:
+            (on_unreadable or _warn)(error)
+    return found
+
+
+def _warn(error: StateCorrupt) -> None:
+    log.warning_once(str(error))
 
 
 def _put_names(transaction: Transaction, image_id: str, names: Iterable[str]) -> None:
