@@ -49,6 +49,21 @@ class Conflict(BentoError):
     http_status = 409
 
 
+class Elsewhere(Conflict):
+    """Containers run that can be looked after only where they were started from. Nothing was changed.
+
+    ``where``: in words. ``is_copy``: they are of the root that this one was copied from.
+    """
+
+    code = "elsewhere"
+
+    def __init__(self, names: tuple[str, ...], where: str, *, is_copy: bool = False, hint: str = "") -> None:
+        others = f" and {len(names) - 3} others" if len(names) > 3 else ""
+        who = f"container {names[0]} was" if len(names) == 1 else f"containers {', '.join(names[:3])}{others} were"
+        super().__init__(f"{who} started {where}: nothing was changed", hint=hint)
+        self.names, self.where, self.is_copy = names, where, is_copy
+
+
 class PortTaken(Conflict):
     """A port of the host that is to be published is somebody else's."""
 

@@ -126,7 +126,8 @@ class FakeParts(Parts):
 
     def __init__(self, base: Path) -> None:
         self.root, self.run_root = base / "l", base / "r"
-        self.run_root.mkdir(parents=True, exist_ok=True)
+        for directory in (self.root, self.run_root):
+            directory.mkdir(parents=True, exist_ok=True)
         self.store = MemoryStore()
         self.storage = MemoryStorage(self.root)
         self.monitor = FakeMonitor()

@@ -58,6 +58,10 @@ def complain(error: BentoError) -> None:
     tell_person(f"bento: {error}")
 
 
+def says_so_itself(error: BentoError) -> None:
+    """Say nothing of what a verb is about to meet one by one, each with an error of its own."""
+
+
 def each(refs: Iterable[str], act: Callable[[str], str]) -> int:
     """Do something to each container; print what ``act`` returns. One failure does not stop the others.
 

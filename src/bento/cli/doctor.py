@@ -13,7 +13,7 @@ from bento.engine.doctor import Finding
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("--fix", action="store_true", help="remove what nobody holds")
+    parser.add_argument("--fix", action="store_true", help="remove what nobody holds; end what runs without a record")
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
@@ -34,6 +34,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _line(finding: Finding) -> str:
+    if finding.kind == "container":
+        return f"container: {finding.container_id[:12]} {finding.what}{' (ended)' if finding.is_fixed else ''}"
     whose = f" of {finding.container_id[:12]}" if finding.container_id else ""
     held = f", held by {', '.join(finding.held_by)}" if finding.held_by else ""
     kept = " (kept for the next pull)" if finding.is_kept else ""

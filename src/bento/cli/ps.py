@@ -11,7 +11,7 @@ from bento import log
 from bento.cli import format_options
 from bento.cli.context import Context, complain, say
 from bento.cli.render import ago, command_text, ports_text, size_text, status_text, table
-from bento.errors import NotFound, StateCorrupt
+from bento.errors import BentoError, NotFound
 from bento.lazy import LazyModule
 from bento.model.container import Container
 from bento.units import parse_number, rfc3339, short_id
@@ -65,12 +65,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Carry it out. A record that cannot be read does not hide the others."""
-    unreadable: list[StateCorrupt] = []
+    """Carry it out. A record that cannot be read, or is of what runs elsewhere, does not hide the others."""
+    errors: list[BentoError] = []
     newest = 1 if args.latest else None if args.last is None else parse_number(args.last, what="--last")
     with context.engine() as engine:
         is_all = args.all or newest is not None
-        containers = engine.containers(all=is_all, filters=args.filter, on_unreadable=unreadable.append)[:newest]
+        containers = engine.containers(
+            all=is_all, filters=args.filter, on_unreadable=errors.append, on_elsewhere=errors.append
+        )[:newest]
         # A template asks by naming the field, as in Docker.
         is_sized = not args.quiet and (args.size or "size" in args.format.lower())
         sizes = {each.id: _size(engine, each.id) for each in containers} if is_sized else {}
@@ -87,9 +89,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         header = (*_HEADER, "SIZE") if is_sized else _HEADER
         rows = [(*_row(each, is_whole=args.no_trunc), *_sized(sizes, each).values()) for each in containers]
         format_options.say_table(table(header, rows), args.noheading)
-    for error in unreadable:
+    for error in errors:
         complain(error)
-    return unreadable[0].exit_code if unreadable else 0
+    return errors[0].exit_code if errors else 0
 
 
 def _size(engine: Engine, container_id: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bento.cli.context import Context, complain, say
+from bento.cli.context import Context, complain, say, says_so_itself
 from bento.cli.worker import Emit, Message, failed, in_worker, print_names
 from bento.errors import BentoError, NotFound, StateCorrupt, UsageError
 from bento.units import parse_seconds
@@ -54,7 +54,8 @@ def _chosen(args: argparse.Namespace, context: Context, unreadable: list[StateCo
             raise UsageError("rm: no container named", hint="name some, or use --all")
         return list(args.container)
     with context.engine() as engine:  # closed again before the worker is forked
-        refs = [container.id for container in engine.containers(all=True, on_unreadable=unreadable.append)]
+        found = engine.containers(all=True, on_unreadable=unreadable.append, on_elsewhere=says_so_itself)
+        refs = [container.id for container in found]
     if args.force:
         refs += [error.record_id for error in unreadable]
         unreadable.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bento.cli.context import Context
+from bento.cli.context import Context, says_so_itself
 from bento.cli.stop import stop_all
 from bento.engine.request import StopOptions
 from bento.errors import StateCorrupt
@@ -26,6 +26,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     total_s = None if args.total is None else parse_seconds(args.total, what="total", allow_no_limit=False)
     unreadable: list[StateCorrupt] = []
     with context.engine() as engine:  # closed again before the worker is forked
-        refs = [container.id for container in engine.to_be_shut_down(on_unreadable=unreadable.append)]
+        found = engine.to_be_shut_down(on_unreadable=unreadable.append, on_elsewhere=says_so_itself)
+        refs = [container.id for container in found]
     options = StopOptions(total_s=total_s, on_paused=OnPaused.THAW, asked_by=AskedBy.SHUTDOWN)
     return stop_all(context, refs, options, args, unreadable)

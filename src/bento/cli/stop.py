@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento.cli import stop_options
-from bento.cli.context import Context, complain, say, tell_person
+from bento.cli.context import Context, complain, say, says_so_itself, tell_person
 from bento.cli.worker import Emit, Message, check_answers, failed, in_worker, notice
 from bento.engine.outcome import StopOutcome, StopProgress
 from bento.engine.request import StopOptions
@@ -102,7 +102,7 @@ def _chosen(args: argparse.Namespace, context: Context, unreadable: list[StateCo
     if args.container:
         raise UsageError("stop: names and --all or --filter exclude each other")
     with context.engine() as engine:  # closed again before the worker is forked
-        found = engine.containers(filters=args.filter, on_unreadable=unreadable.append)
+        found = engine.containers(filters=args.filter, on_unreadable=unreadable.append, on_elsewhere=says_so_itself)
         return [container.id for container in found if container.status.is_wanted]
 
 

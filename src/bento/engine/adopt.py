@@ -48,13 +48,21 @@ def lives(parts: Parts, identity: ProcessIdentity | None) -> bool:
 
 
 def may_live(parts: Parts, container_id: str, run: Run) -> bool:
-    """Whether a run may go on whose PID 1 is not known: its cgroup is asked, and its monitor (rule S20)."""
+    """Whether a run may go on whose PID 1 is not known, or not found: its cgroup is asked, and its monitor (rule S20).
+
+    A process that is not found is no exit that was seen: a populated cgroup lives until the monitor says otherwise.
+    """
     if not parts.processes.is_empty(run):
-        return True
+        return run.init is None or not has_said_its_end(parts, container_id)
     # The monitor of a start that died may be at anything.
-    if not run.started_boot_s or not lives(parts, run.monitor):
+    if run.init is not None or not run.started_boot_s or not lives(parts, run.monitor):
         return False
-    return parts.monitor.exit_status(parts.run_dir(container_id), container_id) is None
+    return not has_said_its_end(parts, container_id)
+
+
+def has_said_its_end(parts: Parts, container_id: str) -> bool:
+    """Whether the monitor has seen PID 1's exit."""
+    return parts.monitor.exit_status(parts.run_dir(container_id), container_id) is not None
 
 
 def _nameless(parts: Parts, container: Container) -> Run:

@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from bento.kernel import pidfd
+from bento.kernel import pidfd, proc
 from bento.kernel.smallfile import read_small, write_small
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, ProcessIdentity, Status
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bento.engine.parts import Parts
 
 _IS_ATTENDED = (
-    'is_there() { [ -f "$0" ] && read -r pid ticks boot <"$0" && read -r stat <"/proc/$pid/stat" || return 1;'
+    'is_there() { [ -f "$0" ] && read -r pid ticks rest <"$0" && read -r stat <"/proc/$pid/stat" || return 1;'
     ' set -- ${stat##*) }; [ "${20}" = "$ticks" ] || return 1; [ "$1" = Z ] || return 0;'
     ' for file in "/proc/$pid/task"/*/stat; do'
     ' read -r stat <"$file" && set -- ${stat##*) } && case $1 in [ZXx]) ;; *) return 0 ;; esac; done; return 1; }; '
@@ -36,15 +36,29 @@ def attended_path(parts: Parts, container_id: str) -> str:
 
 def is_attended(parts: Parts, container_id: str) -> bool:
     """Whether a living process looks after the container's end."""
-    try:
-        pid, ticks, boot_id = read_small(attended_path(parts, container_id)).decode("ascii").split()
-        fd = pidfd.open_verified(ProcessIdentity(int(pid), int(ticks), boot_id))
-    except (OSError, ValueError):
-        return False
+    attendant = _attendant(parts, container_id)
+    fd = pidfd.open_verified(attendant) if attendant is not None else None
     if fd is None:
         return False
     os.close(fd)
     return True
+
+
+def may_be_attended_elsewhere(parts: Parts, container_id: str) -> bool:
+    """Whether a process of another PID namespace is said to look after it: whether that lives cannot be told here."""
+    attendant = _attendant(parts, container_id)
+    if attendant is None or attendant.boot_id != pidfd.boot_id():
+        return False
+    return attendant.pid_ns not in (0, proc.own_namespaces()[0])
+
+
+def _attendant(parts: Parts, container_id: str) -> ProcessIdentity | None:
+    try:
+        text = read_small(attended_path(parts, container_id)).decode("ascii")
+        pid, ticks, boot_id, *more = text.split()
+        return ProcessIdentity(int(pid), int(ticks), boot_id, *map(int, more[:1]))
+    except (OSError, ValueError):
+        return None
 
 
 def attend(parts: Parts, container_id: str) -> bool:
@@ -54,7 +68,7 @@ def attend(parts: Parts, container_id: str) -> bool:
     os.close(fd)
     whole = f"{path}.{own.pid}"  # others see it whole or not at all
     try:
-        write_small(whole, f"{own.pid} {own.start_ticks} {own.boot_id}\n".encode())
+        write_small(whole, f"{own.pid} {own.start_ticks} {own.boot_id} {own.pid_ns}\n".encode())
     except FileNotFoundError:  # no run directory: nothing runs, nobody else can attend
         return True
     try:

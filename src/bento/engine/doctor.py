@@ -20,11 +20,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento import clock, log
-from bento.engine import exec_sessions, networking, reconcile
+from bento.engine import exec_sessions, networking, reconcile, strays
+from bento.engine.attending import is_attended
 from bento.engine.layers import unused
 from bento.engine.mounting import remove_empty, take_away
+from bento.engine.place import elsewhere, is_own_run_dir
 from bento.engine.remove import remove
-from bento.errors import BentoError, Conflict, MissingTool, NotFound, StateCorrupt
+from bento.errors import BentoError, Conflict, Elsewhere, MissingTool, NotFound, StateCorrupt
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container
 from bento.model.volume import Volume
@@ -53,7 +55,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     ``is_kept``: on purpose, a part of an image of which the rest has not come; the next pull goes on with it.
     """
 
-    kind: str  # record | network | wall | mount | cgroup | process | directory | lock | layer | blob | volume | missing
+    kind: str  # record, container, network, wall, mount, cgroup, process, directory, lock, layer, blob, volume, missing
     what: str
     container_id: str = ""
     held_by: tuple[str, ...] = ()
@@ -69,9 +71,11 @@ class Finding(Struct, frozen=True, kw_only=True):
 def examine(parts: Parts, *, fix: bool = False) -> list[Finding]:
     """Return what is left over; ``fix`` removes what nobody holds. Blocks while it looks at every process.
 
-    Containers that have ended unseen are settled first, as by every verb.
+    Containers that have ended unseen are settled first, as by every verb. Raises Elsewhere in another namespace than
+    that of live containers, where their processes are not to be seen; what a copied root has of others' is left alone.
     """
-    reconcile.refresh(parts, parts.store.list(on_unreadable=lambda _: None))
+    records = parts.store.list(on_unreadable=lambda _: None)
+    reconcile.refresh(parts, records, on_elsewhere=_refuse_unless_copied)
     first = {finding.key for finding in _Look(parts).findings()}
     if not first:
         return []
@@ -90,6 +94,11 @@ def warnings(parts: Parts) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _refuse_unless_copied(error: Elsewhere) -> None:
+    if not error.is_copy:
+        raise error
+
+
 class _Look:
     """One look at everything. Removes what is found and named in ``may_fix``, unless somebody holds it."""
 
@@ -101,6 +110,7 @@ class _Look:
         self._cgroups: dict[str, list[tuple[str, list[int]]]] = defaultdict(list)
         self._links: dict[str, list[str]] = defaultdict(list)
         self._states: dict[str, list[Path]] = defaultdict(list)  # of runtimes
+        self._strays: dict[str, Container] = {}
 
     def findings(self) -> list[Finding]:
         """Return what is left over."""
@@ -118,6 +128,7 @@ class _Look:
         ids.update(parts.storage.ids(), _names_in(parts.run_root / "containers"), self._monitors, self._states)
         bridges = list(self._networks(left, ids))
         found = [finding for container_id in sorted(ids) for finding in self._judge(container_id)]
+        found = [self._end_stray(each) if each.container_id in self._strays else each for each in found]
         return [*records, *found, *bridges, *self._walls(), *locks, *self._layers(), *self._volumes()]
 
     def _records(self) -> Iterator[Finding]:
@@ -158,6 +169,10 @@ class _Look:
             # Asked after the record was read: who had recorded an end by then is seen here until all is cleaned.
             if self._parts.locks.is_stop_held(container_id):
                 return []
+            if container is not None and elsewhere(self._parts, container) is not None:
+                return []  # what there is of it belongs there
+            if container is None and (stray := self._stray(container_id)) is not None:
+                return [stray]
             is_wanted = container is not None and container.status.is_wanted
             found = self._sessions(container_id) if is_wanted else self._remains(container_id)
             is_known = container_id in self._parts.storage.ids()
@@ -170,6 +185,20 @@ class _Look:
                 is_held = any(finding.kind in ("mount", "process") for finding in found)
                 found.append(stray if is_held else self._fix(stray, self._parts.storage.remove))
             return found
+
+    def _stray(self, container_id: str) -> Finding | None:
+        """Return that a container of this root runs without a record."""
+        stray = strays.find(self._parts, container_id, is_monitored=container_id in self._monitors)
+        if stray is None:
+            return None
+        self._strays[container_id] = stray
+        pids = {pid for _, pids in self._cgroups[container_id] for pid in pids}
+        what = "runs and has no record"
+        return Finding(kind="container", what=what, container_id=container_id, held_by=tuple(map(str, sorted(pids))))
+
+    def _end_stray(self, finding: Finding) -> Finding:
+        """End it, now that its lock is free again."""
+        return self._fix(finding, lambda container_id: strays.end(self._parts, self._strays[container_id]))
 
     def _sessions(self, container_id: str) -> list[Finding]:
         """Return what exec sessions have left of which the monitor was ended."""
@@ -199,15 +228,19 @@ class _Look:
         if container_id in parts.storage.ids() and parts.storage.is_held(container_id):
             holders = tuple(f"{holder.pid} ({holder.comm})" for holder in parts.storage.holders(container_id))
             found.append(Finding(kind="mount", what="root filesystem", container_id=container_id, held_by=holders))
-        is_held = bool(found) or any(pids for _, pids in self._cgroups[container_id])
-        for path in (parts.run_dir(container_id), *self._states[container_id]):
+        is_used = any(pids for _, pids in self._cgroups[container_id])
+        is_held = bool(found) or is_used
+        paths = (parts.run_dir(container_id), *self._states[container_id])
+        # The process that attends to the end of a --rm container deletes it in a moment.
+        is_left = is_own_run_dir(parts, container_id) and not is_attended(parts, container_id)
+        for path in paths if is_left else ():
             if path.exists():
                 left = Finding(kind="directory", what=str(path), container_id=container_id)
                 found.append(left if is_held else self._fix(left, partial(_remove, path)))
-        found += [
-            self._fix(Finding(kind="network", what=what, container_id=container_id), self._disconnect)
-            for what in self._links[container_id]
-        ]
+        # Where processes have its cgroup, its links may be theirs: of a root that was copied, two have the same id.
+        for what in self._links[container_id]:
+            link = Finding(kind="network", what=what, container_id=container_id)
+            found.append(link if is_used else self._fix(link, self._disconnect))
         return [*found, *(self._cgroup(container_id, *cgroup) for cgroup in self._cgroups[container_id])]
 
     def _networks(self, leftovers: Iterable[Leftover], ids: set[str]) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from bento.engine.attending import is_attended
 from bento.engine.holding import refuse_if_held
 from bento.engine.layers import forget
 from bento.engine.mounting import let_go
+from bento.engine.place import is_own_run_dir
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Status
 
@@ -26,8 +27,10 @@ def erase(parts: Parts, container: Container, *, volumes: bool = False) -> int:
     refuse_if_held(parts, container)
     networking.release(parts, container)
     let_go(parts, container, remove=volumes or container.spec.auto_remove)
+    is_own = is_own_run_dir(parts, container.id)  # asked while there is what its link leads to
     parts.storage.remove(container.id)
-    remove_tree(parts.run_dir(container.id))
+    if is_own:
+        remove_tree(parts.run_dir(container.id))
     return forget(parts, container)
 
 

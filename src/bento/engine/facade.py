@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from bento.engine.prune import Pruned
     from bento.engine.request import StopOptions
     from bento.engine.start import Started
-    from bento.errors import StateCorrupt
+    from bento.errors import Elsewhere, StateCorrupt
     from bento.model.exec import ExecOptions, ExecSession
     from bento.model.network import Port
     from bento.model.stop import StopReport
@@ -173,12 +173,17 @@ class EngineFacade(ImageVerbs, FileVerbs):
         """The same for any process that is PID 1 of its PID namespace. Raises NotFound, WrongState for others."""
         return explain.explain_process(self.parts, pid, options or request.StopOptions())
 
-    def to_be_shut_down(self, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> list[Container]:
+    def to_be_shut_down(
+        self,
+        *,
+        on_unreadable: Callable[[StateCorrupt], None] | None = None,
+        on_elsewhere: Callable[[Elsewhere], None] | None = None,
+    ) -> list[Container]:
         """Return what a shutdown of the machine has to stop: what runs, and what waits to be started again.
 
-        ``on_unreadable``: as in ``containers``.
+        ``on_unreadable``, ``on_elsewhere``: as in ``containers``.
         """
-        return shutdown.to_be_shut_down(self.parts, on_unreadable=on_unreadable)
+        return shutdown.to_be_shut_down(self.parts, on_unreadable=on_unreadable, on_elsewhere=on_elsewhere)
 
     def to_be_started(self) -> list[Container]:
         """Return what its restart policy wants to run and does not, in the order in which it is to be started."""
@@ -288,16 +293,20 @@ class EngineFacade(ImageVerbs, FileVerbs):
         all: bool = False,
         filters: Iterable[str] = (),
         on_unreadable: Callable[[StateCorrupt], None] | None = None,
+        on_elsewhere: Callable[[Elsewhere], None] | None = None,
     ) -> list[Container]:
         """Return the containers that run or will be restarted, or all, newest first, as they are now.
 
         ``on_unreadable`` is told of each record that cannot be read, which is left out; without it, that is a warning.
+        ``on_elsewhere`` is told once of those that can be looked after elsewhere alone, which are listed as they were
+        recorded; without it, that is a warning.
         Raises UsageError for a bad filter.
         """
         wanted = tuple(filters)
         passes = listing.parse_filters(self.parts.store, wanted)
         wants_status = any(text.startswith(("status=", "exited=")) for text in wanted)
-        found = reconcile.refresh(self.parts, self.parts.store.list(on_unreadable=on_unreadable))
+        records = self.parts.store.list(on_unreadable=on_unreadable)
+        found = reconcile.refresh(self.parts, records, on_elsewhere=on_elsewhere)
         return [c for c in found if (all or wants_status or c.status.is_wanted) and passes(c)]
 
     def container_size(self, ref: str) -> int:

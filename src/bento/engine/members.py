@@ -77,10 +77,13 @@ class Members:
         """Whether the container has ended: PID 1, and what it has left behind."""
         if self.main_fd is not None and not self.processes.has_exited(self.main_fd):
             return False
-        if not self._may_leave_rest:
+        if not self._may_leave_rest and self.main_fd is not None:
             return True
         if self._run.init is None:
             return not may_live(self._parts, self._container_id, self._run)
+        if not self._may_leave_rest:  # it is not found, and was not seen to exit
+            self._may_leave_rest = may_live(self._parts, self._container_id, self._run)
+            return not self._may_leave_rest
         if not self.processes.is_empty(self._run):
             return False
         with exec_sessions.none_begins(self._parts, self._container_id):  # what was on the way in is there now

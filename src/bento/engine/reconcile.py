@@ -6,17 +6,17 @@ and there. A stop without a driver is given one. A start that died is undone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from bento import clock, log
-from bento.engine import policy
+from bento.engine import place, policy
 from bento.engine.adopt import adopt, lives, may_live
-from bento.engine.attending import is_attended
-from bento.errors import BentoError, CleanupFailed, Conflict, NotFound, WrongState
+from bento.engine.attending import is_attended, may_be_attended_elsewhere
+from bento.errors import BentoError, CleanupFailed, Conflict, Elsewhere, NotFound, WrongState
 from bento.kernel.smallfile import read_small, write_small
 from bento.lazy import LazyModule
 from bento.model.container import Container, Run, Status
@@ -42,9 +42,11 @@ def find(parts: Parts, ref: str) -> Container:
 def current(parts: Parts, container: Container) -> Container:
     """Return one container as it is now.
 
-    Raises NotFound when it was removed meanwhile. When it has ended and that cannot be recorded, raises why:
-    it would be the same at the next look, so whoever waits for its end must not look again at once.
+    Raises Elsewhere when only from another place can that be told; NotFound when it was removed meanwhile. When it has
+    ended and that cannot be recorded, raises why: it would be the same at the next look, so whoever waits for its end
+    must not look again at once.
     """
+    place.refuse_elsewhere(parts, container)
     error = _settle_ended(parts, [container]).get(container.id)
     now = with_pause(parts, parts.store.get(container.id))
     if error is not None:
@@ -54,12 +56,19 @@ def current(parts: Parts, container: Container) -> Container:
     return now
 
 
-def refresh(parts: Parts, containers: Sequence[Container]) -> list[Container]:
+def refresh(
+    parts: Parts, containers: Sequence[Container], *, on_elsewhere: Callable[[Elsewhere], None] | None = None
+) -> list[Container]:
     """Return the containers as they are now; those removed meanwhile are left out.
 
-    PAUSED is set where the kernel's freezer says so; it is never stored. What could not be settled is a warning.
+    PAUSED is set where the kernel's freezer says so; it is never stored. What could not be settled is a warning; what
+    can be looked after elsewhere alone is left as it was recorded, and ``on_elsewhere`` told of it, once.
     """
-    errors = _settle_ended(parts, containers)
+    far = {c.id: why for c in containers if (why := place.elsewhere(parts, c)) is not None}
+    if far:
+        all_of_them = place.as_one(list(far.values()))
+        log.warning(str(all_of_them)) if on_elsewhere is None else on_elsewhere(all_of_them)
+    errors = _settle_ended(parts, [c for c in containers if c.id not in far])
     fresh = []
     for container in containers:
         try:
@@ -123,10 +132,10 @@ def is_alive(parts: Parts, run: Run | None) -> bool:
 def _finds_again(parts: Parts, container: Container, touched: dict[str, BentoError | None]) -> bool:
     """Put a record right that does not know its own processes (S2). True: the container is not taken for ended."""
     run = adopt(parts, container).run
-    if run is None or run == container.run:
+    if run is None:
         return False
-    if not is_alive(parts, run):
-        return run.init is None and may_live(parts, container.id, run)
+    if run == container.run or not is_alive(parts, run):
+        return may_live(parts, container.id, run)
 
     def know(now: Container) -> Container:
         is_same = now.status is container.status and now.run == container.run
@@ -174,6 +183,8 @@ def _go_on_with_stop(parts: Parts, container: Container) -> None:
 def resume_restart(parts: Parts, container: Container) -> None:
     """Give a restart whose helper died a new one."""
     is_overdue = policy.left_s(container, clock.boot_s()) < -OVERDUE_S
+    if may_be_attended_elsewhere(parts, container.id):
+        return
     if is_overdue or not is_attended(parts, container.id):
         follow_exit(parts, container)
 

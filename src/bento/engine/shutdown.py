@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bento.engine.parts import Parts
-    from bento.errors import StateCorrupt
+    from bento.errors import Elsewhere, StateCorrupt
 
 UNIT_PATH: Final = "lib/systemd/system/bento.service"  # below a prefix; systemd looks below /usr/local, too
 UNBOUNDED_S: Final = 90.0
@@ -27,12 +27,18 @@ UNBOUNDED_S: Final = 90.0
 MARGIN_S: Final = 15.0  # to look, to clean up, to start the command
 
 
-def to_be_shut_down(parts: Parts, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> list[Container]:
+def to_be_shut_down(
+    parts: Parts,
+    *,
+    on_unreadable: Callable[[StateCorrupt], None] | None = None,
+    on_elsewhere: Callable[[Elsewhere], None] | None = None,
+) -> list[Container]:
     """Return what runs, and what waits to be started again by its restart policy.
 
     ``on_unreadable`` is told of each record that cannot be read, which is left out; without it, that is a warning.
+    ``on_elsewhere`` is told once of those that can be looked after elsewhere alone; without it, that is a warning.
     """
-    found = reconcile.refresh(parts, parts.store.list(on_unreadable=on_unreadable))
+    found = reconcile.refresh(parts, parts.store.list(on_unreadable=on_unreadable), on_elsewhere=on_elsewhere)
     return [c for c in found if c.status.is_live or c.status is Status.RESTARTING]
 
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from bento import clock
 from bento.command import check_limits
 from bento.drivers.monitor.base import Launch, Launched
-from bento.engine import mounting, networking, reconcile, sharing
+from bento.engine import mounting, networking, place, reconcile, sharing
 from bento.engine.attending import attend, exit_script, is_followed, leave
 from bento.engine.holding import refuse_if_held
 from bento.engine.logs import make_room
@@ -62,10 +62,17 @@ def start(parts: Parts, container_id: str, *, attach: bool = False, only_if: Sta
             return Started(before, None)
         if before.status.is_live:
             raise WrongState(f"container {before.name} is {before.status.value}", hint="wait until it has stopped")
+        place.refuse_elsewhere(parts, before)
         refuse_if_held(parts, before)
         runtime = parts.runtime(before.spec.runtime)
         number = before.run.number + 1 if before.run else 1
-        run = Run(number=number, runtime=str(runtime.path), shows_processes=runtime.shows_processes)
+        run = Run(
+            number=number,
+            runtime=str(runtime.path),
+            shows_processes=runtime.shows_processes,
+            place=place.here(parts),
+        )
+        place.refuse_namesake(parts, before, run)
         container = parts.store.modify(container_id, lambda c: _starting(c, run, is_restart=only_if is not None))
         try:
             started = _launch(parts, container, run, runtime, attach=attach)

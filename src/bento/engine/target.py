@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from bento import clock, log
-from bento.engine import freezing, holdup, wishes
+from bento.engine import freezing, holdup, place, wishes
 from bento.engine.adopt import adopt
 from bento.engine.attending import attend
 from bento.engine.call import Call
@@ -67,6 +67,11 @@ class Target:
             container = self._parts.store.find(ref)
         except BentoError as error:
             self.end(StopOutcome(id="", name=ref, error=error))
+            return
+        try:
+            place.refuse_elsewhere(self._parts, container)
+        except (BentoError, OSError) as error:
+            self.end(StopOutcome(id=container.id, name=container.name, error=as_bento_error(error)))
             return
         self.name, self.container_id, self.requires = container.name, container.id, container.spec.requires
         self._tell_phase("waiting")

@@ -152,6 +152,18 @@ class Cgroups:
         home = self._home()
         return sorted({pid for path in _tree(home) for pid in _numbers(f"{path}/cgroup.procs")}) if home else []
 
+    def is_populated(self) -> bool:
+        """Whether a process is in it or below, as the kernel counts: also those that this PID namespace does not show.
+
+        cgroup.procs leaves such processes out in version 1, and has a zero for each in version 2.
+        """
+        if self.pids():
+            return True
+        v2 = self.paths.get("")
+        if v2 is not None and _field(f"{v2}/cgroup.events", "populated"):
+            return True
+        return any(_read(f"{path}/pids.current").strip() not in ("", "0") for path in {*self.paths.values()})
+
     def is_frozen(self) -> bool:
         """Whether its user, or anybody, has frozen the container. Nested cgroups do not count."""
         v2, v1 = self.paths.get(""), self.paths.get("freezer")

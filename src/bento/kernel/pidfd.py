@@ -40,6 +40,8 @@ def open_verified(identity: ProcessIdentity) -> int | None:
     """
     if identity.pid <= 1 or identity.boot_id != boot_id():
         return None
+    if identity.pid_ns and identity.pid_ns != proc.own_namespaces()[0]:
+        return None
     fd = _open(identity.pid)
     if fd is None:
         return None
@@ -59,7 +61,7 @@ def identify(pid: int) -> tuple[int, ProcessIdentity]:
         ticks = proc.start_ticks_if_alive(pid)
         # Alive after the read: so the ticks are this process's, not a successor's.
         if ticks is not None and not has_exited(fd):
-            return fd, ProcessIdentity(pid=pid, start_ticks=ticks, boot_id=boot_id())
+            return fd, ProcessIdentity(pid, ticks, boot_id(), proc.own_namespaces()[0])
         os.close(fd)
     raise KernelError("pidfd_open", errno.ESRCH, "no such process", path=str(pid))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
+from contextlib import suppress
 from functools import reduce
 from operator import and_
 from typing import Final
@@ -12,7 +14,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bento.errors import is_shortage
+from bento.errors import KernelError, is_shortage
 from bento.kernel import syscalls
 
 # rt_sigtimedwait by architecture, 32-bit ones with the call for 64-bit time too.
@@ -215,6 +217,24 @@ def pid_namespace(pid: int) -> str:
         return os.readlink(f"/proc/{pid}/ns/pid")
     except OSError:
         return ""
+
+
+@functools.cache
+def own_namespaces() -> tuple[int, int]:
+    """Return what tells this process's PID namespace and its time namespace from others: the inodes (namespaces(7)).
+
+    The second is 0 where the kernel has no time namespaces. Raises KernelError when /proc is of another PID namespace:
+    the pids in it are other processes' here.
+    """
+    if os.readlink("/proc/self") != str(os.getpid()):
+        raise KernelError(
+            "readlink", 0, "it is of another PID namespace than this process", path="/proc",
+            hint="mount one of its own, as unshare --mount-proc does",
+        )  # fmt: skip
+    time_ns = 0
+    with suppress(FileNotFoundError):
+        time_ns = os.stat("/proc/self/ns/time").st_ino
+    return os.stat("/proc/self/ns/pid").st_ino, time_ns
 
 
 def exe(pid: int) -> str:

@@ -155,6 +155,21 @@ class ProcessIdentity(Struct, frozen=True):
     pid: int
     start_ticks: int  # field 22 of /proc/PID/stat, clock ticks since boot
     boot_id: str
+    pid_ns: int = 0  # inode of the PID namespace in which ``pid`` is its number; 0: not recorded
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Where a run was started from: its pids, its times and its directories mean nothing elsewhere.
+
+    ``root`` is how the directory was reached then; which one it is say device and inode: a copy is another one.
+    """
+
+    boot_id: str
+    pid_ns: int  # inode of the PID namespace (pid_namespaces(7))
+    time_ns: int  # of the time namespace (time_namespaces(7)); 0: this kernel has none
+    root_dev: int
+    root_ino: int
+    root: str
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -167,6 +182,7 @@ class Run(Struct, frozen=True, kw_only=True):
     monitor: ProcessIdentity | None = None
     cgroups: dict[str, str] = {}  # controller ("" is v2) -> directory below /sys/fs/cgroup
     connection: Connection | None = None  # None: no network that has to be taken down
+    place: Place | None = None  # None: of a version that did not record it
     started_unix_ns: int = 0
     started_boot_s: float = 0.0  # CLOCK_BOOTTIME
 

@@ -63,7 +63,7 @@ def test_container_made_after_something_was_listed_is_left_alone(
         parts.run_dir(ID).mkdir(parents=True)
         parts.store.add(replace(created(), status=Status.RUNNING))
 
-    monkeypatch.setattr("bento.engine.reconcile.refresh", lambda *_: [])
+    monkeypatch.setattr("bento.engine.reconcile.refresh", lambda *_, **__: [])
     after(parts, monkeypatch, what, create_and_start)
 
     assert kinds(parts, fix=fix) == []

@@ -51,6 +51,14 @@ def test_s03_another_boot_is_another_process(identity):
     assert pidfd.open_verified(msgspec.structs.replace(identity, boot_id="0" * 36)) is None
 
 
+def test_s03_another_pid_namespace_is_another_process(identity):
+    assert identity.pid_ns == os.stat("/proc/self/ns/pid").st_ino
+    assert pidfd.open_verified(msgspec.structs.replace(identity, pid_ns=identity.pid_ns + 1)) is None
+    fd = pidfd.open_verified(msgspec.structs.replace(identity, pid_ns=0))  # as an older version has recorded it
+    assert fd is not None
+    os.close(fd)
+
+
 @pytest.mark.parametrize("pid", [1, 0, -1, 2**22 + 1])
 def test_s03_no_identity_is_believed_for_impossible_pids(identity, pid):
     assert pidfd.open_verified(msgspec.structs.replace(identity, pid=pid)) is None

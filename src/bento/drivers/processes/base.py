@@ -104,6 +104,15 @@ class ProcessDriver(Protocol):
     def boot_id(self) -> str:
         """Return the id of this boot."""
 
+    def namespaces(self) -> tuple[int, int]:
+        """Return what tells this process's PID namespace and its time namespace from others; 0: there are none.
+
+        Raises KernelError when processes cannot be told here.
+        """
+
+    def shows_life(self, run: Run, container_id: str) -> bool:
+        """Whether any process is in the cgroups of a run, or of that name, be it in another PID namespace."""
+
     def lodge(self, container_id: str, *, needs_cgroup2: bool) -> Lodging | None:
         """Return where a monitor is to be; None when that is where this process is. Raises KernelError.
 

@@ -68,6 +68,7 @@ class FakeProcesses:
         thaws: how often something was thawed.
         oom_count: what ``oom_kills`` returns.
         cgroups_left: what the next ``release_cgroups`` return, first one first; then everything is gone.
+        own_namespaces: of PIDs and of time.
         stray: PID 1 that a look at the cgroups shows, whatever the record says.
         can_tell_status: False on kernels before Linux 6.15.
     """
@@ -80,6 +81,7 @@ class FakeProcesses:
         self.kills = self.thaws = self.oom_count = 0
         self.cgroups_left: list[list[str]] = []
         self.can_tell_status = True
+        self.own_namespaces = (1, 1)
         self.stray: FakeProcess | None = None
         self._mutex = RLock()
         self._all: list[FakeProcess] = []
@@ -157,6 +159,14 @@ class FakeProcesses:
     def boot_id(self) -> str:
         """Return the boot that the fake's identities name."""
         return BOOT_ID
+
+    def namespaces(self) -> tuple[int, int]:
+        """Return those in which the fake's identities are."""
+        return self.own_namespaces
+
+    def shows_life(self, run: Run, container_id: str) -> bool:
+        """See ProcessDriver."""
+        return not self.is_empty(run)
 
     def look(self, run: Run, number: int, *, tracer: int = 0, memory: Memory | None = None) -> tuple[Process, ...]:
         """See ProcessDriver."""

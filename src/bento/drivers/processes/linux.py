@@ -118,6 +118,15 @@ class LinuxProcesses:
         """See ProcessDriver."""
         return pidfd.boot_id()
 
+    def namespaces(self) -> tuple[int, int]:
+        """See ProcessDriver."""
+        return proc.own_namespaces()
+
+    def shows_life(self, run: Run, container_id: str) -> bool:
+        """See ProcessDriver."""
+        both = (run.cgroups, self.find_cgroups_of(container_id))
+        return any(Cgroups(paths).is_populated() for paths in both)
+
     def lodge(self, container_id: str, *, needs_cgroup2: bool) -> Lodging | None:
         """See ProcessDriver."""
         lodging = Lodging(CGROUP_PREFIX + container_id if needs_cgroup2 and mode() == "hybrid" else "")
