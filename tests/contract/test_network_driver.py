@@ -15,7 +15,7 @@ from bento.drivers.network import forwarding
 from bento.drivers.network.bridge import BridgeNetwork
 from bento.errors import KernelError, RuntimeFailed
 from bento.kernel import conntrack, links, nftables
-from bento.kernel.netlink import Netlink
+from bento.kernel.netlink import NETFILTER, Netlink
 from bento.kernel.nftables import Element
 from bento.model.network import Connection, Port
 
@@ -150,7 +150,7 @@ def test_who_goes_leaves_the_others_as_they_are(host: Netns, insides: list[Netns
     first = host.inside(lambda: connect(ID, insides[1], {OTHER: other}))
     assert first.address != other.address
     assert host.inside(lambda: NETWORK.missing({ID: first, OTHER: other})) == []
-    host.inside(lambda: release(ID, first.datagrams_to))
+    host.inside(lambda: release(ID, first.forwarded_to))
     assert host.state() == alone
     assert host.inside(lambda: NETWORK.missing({ID: first, OTHER: other})) == []  # what has no link is about to end
     host.inside(lambda: release(OTHER))
@@ -234,7 +234,8 @@ def test_elements_of_a_container_that_was_not_released_give_way(host: Netns, ins
     host.inside(lambda: NETWORK.connect(OTHER, new, insides[1].pid, dict))
 
     def published() -> set[str]:
-        return {one.comment for one in nftables.elements(NETWORK._table, ["published"])}
+        with Netlink(NETFILTER) as netlink:
+            return {one.comment for one in nftables.elements(netlink, NETWORK._table, ["published"])}
 
     assert host.inside(published) == {OTHER[:12]}
     host.inside(lambda: release(ID))
@@ -249,10 +250,11 @@ def test_what_netlink_says_is_what_nft_says(host: Netns, insides: list[Netns]) -
     for port in PORTS:
         line = f'{port.protocol} . {port.host_port} comment "{ID[:12]}" : {connection.address} . {port.container_port}'
         assert line in listed
-    assert host.inside(nftables.tables) == [NETWORK._table]
     odd = Element("members", b"\x0a\0\0\1", comment="x" * 20)
-    host.inside(lambda: nftables.change(NETWORK._table, remove=(), add=[odd]))
-    assert odd in host.inside(lambda: nftables.elements(NETWORK._table, ["members"]))
+    with host.inside(lambda: Netlink(NETFILTER)) as netlink:
+        assert nftables.tables(netlink) == [NETWORK._table]
+        nftables.change(netlink, NETWORK._table, remove=(), add=[odd])
+        assert odd in nftables.elements(netlink, NETWORK._table, ["members"])
     host.inside(lambda: release(ID))
 
 
@@ -261,18 +263,23 @@ def test_flows_are_forgotten_by_port_and_by_who_answers(host: Netns) -> None:
     try:
         host.join(remote)
         host("nft", "add table ip t; add chain ip t c { type filter hook output priority 0; ct state new accept; }")
-        with remote.inside(make_udp) as first, host.inside(make_udp) as second:
+        netfilter = host.inside(lambda: Netlink(NETFILTER))
+        with netfilter as netlink, remote.inside(make_udp) as first, host.inside(make_udp) as second:
             first.bind(("192.0.2.2", 53))
             for port in (53, 54):
                 second.sendto(b"x", ("192.0.2.2", port))
             assert flows(host) == {53, 54}
-            host.inside(lambda: conntrack.forget_at(17, 53, lambda flow: flow.destination == bytes([192, 0, 2, 9])))
+            host.inside(
+                lambda: conntrack.forget_at(netlink, 17, 53, lambda flow: flow.destination == bytes([192, 0, 2, 9]))
+            )
             assert flows(host) == {53, 54}
-            host.inside(lambda: conntrack.forget_at(17, 53, lambda flow: flow.destination == bytes([192, 0, 2, 2])))
+            host.inside(
+                lambda: conntrack.forget_at(netlink, 17, 53, lambda flow: flow.destination == bytes([192, 0, 2, 2]))
+            )
             assert flows(host) == {54}
-            host.inside(lambda: conntrack.forget_answered_by(bytes([192, 0, 2, 9])))
+            host.inside(lambda: conntrack.forget_answered_by(netlink, bytes([192, 0, 2, 9])))
             assert flows(host) == {54}
-            host.inside(lambda: conntrack.forget_answered_by(bytes([192, 0, 2, 2])))
+            host.inside(lambda: conntrack.forget_answered_by(netlink, bytes([192, 0, 2, 2])))
             assert flows(host) == set()
     finally:
         remote.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -216,16 +217,19 @@ def test_datagrams_go_to_whoever_has_the_port_now(
 ) -> None:
     with udp(remote) as client:
         client.sendto(b"x", (HERE, 18999))  # remembered as going to the host itself
-        serve(bento, share, "-p", "18999:80/udp", name="first")
+        serve(bento, share, "-p", "18999:80/udp", "-p", "18999:80", name="first")
         client.sendto(b"x", (HERE, 18999))
         assert client.recv(64) == b"echo x"
+        state = bento.inspect("first")
         if how == "killed":
-            state = bento.inspect("first")
             for pid in (state["Monitor"]["Pid"], state["State"]["Pid"]):
                 kill_pid(pid)
         else:
+            quick(remote, HERE, 18999)
             bento("rm", "-f", "first")
-        serve(bento, share, "-p", "18999:80/udp", name="second")
+            tracked = host.inside(lambda: Path("/proc/thread-self/net/nf_conntrack").read_text(encoding="ascii"))
+            assert f"src={state['NetworkSettings']['IPAddress']} " not in tracked
+        serve(bento, share, "-p", "18999:80/udp", "-p", "18999:80", name="second")
         client.sendto(b"y", (HERE, 18999))
         assert client.recv(64) == b"echo y"
 

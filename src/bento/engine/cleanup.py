@@ -130,7 +130,7 @@ class Cleanup:
         if self.is_disconnected:
             self._done(StepDone(Step.NETWORK))
         else:
-            address = self._run.connection.datagrams_to if self._run.connection else ""
+            address = self._run.connection.forwarded_to if self._run.connection else ""
             self._go_on_disconnecting(self._parts.network.release(self._container.id, address))
 
     def _go_on_disconnecting(self, release: Iterator[Child]) -> None:

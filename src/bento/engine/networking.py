@@ -141,7 +141,7 @@ def release(parts: Parts, container: Container) -> None:
     """Take a connection down, and forget it. Blocks. Idempotent. Raises RuntimeFailed."""
     if container.run is None or container.run.connection is None:
         return
-    release_left(parts, container.id, container.run.connection.datagrams_to)
+    release_left(parts, container.id, container.run.connection.forwarded_to)
     parts.store.modify(container.id, lambda c: _with(c, None))
 
 

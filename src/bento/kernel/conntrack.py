@@ -1,4 +1,7 @@
-"""Connections that the kernel tracks, and forgetting some of them (linux/netfilter/nfnetlink_conntrack.h)."""
+"""Connections that the kernel tracks, and forgetting some of them (linux/netfilter/nfnetlink_conntrack.h).
+
+``netlink``: a socket of the family NETFILTER.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import Final
 from msgspec import Struct
 
 from bento.errors import KernelError
-from bento.kernel.netlink import NETFILTER, Message, Netlink, attribute, attributes, nested
+from bento.kernel.netlink import Message, Netlink, attribute, attributes, nested
 
 _GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2
 _HEADER: Final = struct.pack(">BBH", _socket.AF_INET, 0, 0)
@@ -33,34 +36,33 @@ class Flow(Struct, frozen=True):
     answers_from: bytes
 
 
-def forget_answered_by(address: bytes) -> None:
+def forget_answered_by(netlink: Netlink, address: bytes) -> None:
     """Forget all connections that this address answers, whatever was asked. Blocks while all of them are looked at."""
     by_source = nested(_REPLY, [nested(_IP, [attribute(_SOURCE, address)])])
     wish = by_source + nested(_FILTER, [attribute(_FILTER_REPLY, _BY_SOURCE)])
-    _forget(wish, lambda flow: flow.answers_from == address)
+    _forget(netlink, wish, lambda flow: flow.answers_from == address)
 
 
-def forget_at(protocol: int, port: int, is_meant: Callable[[Flow], bool]) -> None:
+def forget_at(netlink: Netlink, protocol: int, port: int, is_meant: Callable[[Flow], bool]) -> None:
     """Forget those connections to a port, at whatever address, that are meant. Blocks like the other."""
     parts = [attribute(_NUMBER, bytes([protocol])), attribute(_DESTINATION_PORT, struct.pack(">H", port))]
     flags = attribute(_FILTER_ORIGINAL, _BY_PROTOCOL | _BY_DESTINATION_PORT)
     wish = nested(_ORIGINAL, [nested(_PROTOCOL, parts)]) + nested(_FILTER, [flags])
-    _forget(wish, lambda flow: (flow.protocol, flow.port) == (protocol, port) and is_meant(flow))
+    _forget(netlink, wish, lambda flow: (flow.protocol, flow.port) == (protocol, port) and is_meant(flow))
 
 
-def _forget(wish: bytes, is_meant: Callable[[Flow], bool]) -> None:
+def _forget(netlink: Netlink, wish: bytes, is_meant: Callable[[Flow], bool]) -> None:
     if not _are_any():
         return
-    with Netlink(NETFILTER) as netlink:
-        for body in _dump(netlink, wish):
-            found = attributes(body[len(_HEADER) :])
-            flow = _parse(found)
-            if flow is None or not is_meant(flow):
-                continue
+    messages = []
+    for body in _dump(netlink, wish):
+        found = attributes(body[len(_HEADER) :])
+        flow = _parse(found)
+        if flow is not None and is_meant(flow):
             kept = [nested(_ORIGINAL, [found[_ORIGINAL]])]
             kept += [attribute(kind, found[kind]) for kind in (_ID, _ZONE) if kind in found]
-            with suppress(KernelError):  # it has ended meanwhile
-                netlink.ask("IPCTNL_MSG_CT_DELETE", [Message(_DELETE, _HEADER + b"".join(kept))])
+            messages.append(Message(_DELETE, _HEADER + b"".join(kept), is_acknowledged=False))
+    netlink.tell(messages)  # those that have ended meanwhile are no error
 
 
 def _are_any() -> bool:

@@ -22,6 +22,7 @@ ACK: Final = 0x4
 CREATE: Final = 0x400
 EXCLUSIVE: Final = 0x200
 _DUMP: Final = 0x300
+_INTERRUPTED: Final = 0x10  # of a dump: something has changed while it was made
 
 _ERROR: Final = 2
 _DONE: Final = 3
@@ -30,6 +31,8 @@ _ATTRIBUTE: Final = struct.Struct("=HH")  # struct nlattr
 _TYPE_MASK: Final = 0x3FFF
 _NESTED: Final = 0x8000
 _BUFFER_BYTES: Final = 1 << 18
+_AT_ONCE: Final = 256
+_TRIES: Final = 10
 _ANSWER_LIMIT_S: Final = 20  # the kernel answers at once, but for what waits for others at work on links
 
 
@@ -66,30 +69,43 @@ class Netlink:
         first = self._send(messages)
         waits_for = {first + n for n, message in enumerate(messages) if message.is_acknowledged}
         while waits_for:
-            for kind, sequence, body in self._receive(call):
+            for kind, _, sequence, body in self._receive(call):
                 if kind != _ERROR or not first <= sequence < first + len(messages):
                     continue
                 _raise_if_error(call, body)
                 waits_for.discard(sequence)
 
+    def tell(self, messages: Sequence[Message]) -> None:
+        """Send messages, whose answers nobody waits for. Raises OSError."""
+        for at in range(0, len(messages), _AT_ONCE):
+            self._send(messages[at : at + _AT_ONCE])
+
     def dump(self, call: str, message: Message) -> list[bytes]:
         """Return the bodies of all the kernel has of a kind. Raises KernelError."""
-        return self._collect(call, Message(message.kind, message.body, message.flags | _DUMP, is_acknowledged=False))
+        request = Message(message.kind, message.body, message.flags | _DUMP, is_acknowledged=False)
+        for _ in range(_TRIES):
+            found, is_whole = self._collect(call, request)
+            if is_whole:
+                break
+        return found
 
     def get(self, call: str, message: Message) -> list[bytes]:
         """Return the bodies of what one thing is answered with. Raises KernelError."""
-        return self._collect(call, message)
+        return self._collect(call, message)[0]
 
-    def _collect(self, call: str, message: Message) -> list[bytes]:
+    def _collect(self, call: str, message: Message) -> tuple[list[bytes], bool]:
+        """Return also whether nobody has changed meanwhile what was asked for."""
         sequence = self._send([message])
         found: list[bytes] = []
+        is_whole = True
         while True:
-            for kind, answered, body in self._receive(call):
+            for kind, flags, answered, body in self._receive(call):
                 if answered != sequence:
                     continue
+                is_whole = is_whole and not flags & _INTERRUPTED
                 if kind in (_DONE, _ERROR):
                     _raise_if_error(call, body)
-                    return found
+                    return found, is_whole
                 found.append(body)
 
     def _send(self, messages: Sequence[Message]) -> int:
@@ -103,7 +119,7 @@ class Netlink:
         self._socket.sendto(packed, (0, 0))
         return first
 
-    def _receive(self, call: str) -> Iterator[tuple[int, int, bytes]]:
+    def _receive(self, call: str) -> Iterator[tuple[int, int, int, bytes]]:
         try:
             data = self._socket.recv(_BUFFER_BYTES)
         except OSError as error:
@@ -111,8 +127,8 @@ class Netlink:
             raise KernelError(call, number, os.strerror(number)) from error
         at = 0
         while at + _HEADER.size <= len(data):
-            length, kind, _, sequence, _ = _HEADER.unpack_from(data, at)
-            yield kind, sequence, data[at + _HEADER.size : at + length]
+            length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
+            yield kind, flags, sequence, data[at + _HEADER.size : at + length]
             at += _aligned(max(length, _HEADER.size))
 
 

@@ -1,6 +1,6 @@
 """Elements of sets and maps of nftables, and how many rules there are: what changes often and has to be quick.
 
-Rules are nft(8)'s to make: its language says better what they mean.
+Rules are nft(8)'s to make: its language says better what they mean. ``netlink``: a socket of the family NETFILTER.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from bento.kernel.netlink import CREATE, NETFILTER, Message, Netlink, attribute, attributes, each, nested, text
+from bento.kernel.netlink import CREATE, Message, Netlink, attribute, attributes, each, nested, text
 
 _SUBSYSTEM: Final = 10 << 8  # linux/netfilter/nfnetlink.h; the messages: linux/netfilter/nf_tables.h
 _GETTABLE, _GETRULE, _NEWSETELEM, _GETSETELEM, _DELSETELEM = (_SUBSYSTEM | n for n in (1, 7, 12, 13, 14))
@@ -34,34 +34,34 @@ class Element(Struct, frozen=True):
     comment: str = ""
 
 
-def tables() -> list[str]:
+def tables(netlink: Netlink) -> list[str]:
     """Return the names of the tables of the family inet."""
-    with Netlink(NETFILTER) as netlink:
-        found = netlink.dump("NFT_MSG_GETTABLE", Message(_GETTABLE, _header()))
+    found = netlink.dump("NFT_MSG_GETTABLE", Message(_GETTABLE, _header()))
     return [text(attributes(body[_HEADER_BYTES:])[_TABLE_NAME]) for body in found]
 
 
-def rule_counts(table: str) -> dict[str, int]:
+def rule_counts(netlink: Netlink, table: str) -> dict[str, int]:
     """Return how many rules each chain of a table has; chains without one are left out."""
     request = Message(_GETRULE, _header() + attribute(_RULE_TABLE, table))
-    with Netlink(NETFILTER) as netlink:
-        found = [attributes(body[_HEADER_BYTES:]) for body in netlink.dump("NFT_MSG_GETRULE", request)]
+    found = [attributes(body[_HEADER_BYTES:]) for body in netlink.dump("NFT_MSG_GETRULE", request)]
     return dict(Counter(text(one[_RULE_CHAIN]) for one in found if text(one[_RULE_TABLE]) == table))
 
 
-def elements(table: str, sets: Iterable[str]) -> list[Element]:
+def elements(netlink: Netlink, table: str, sets: Iterable[str]) -> list[Element]:
     """Return the elements of sets. Raises KernelError: ENOENT without the table or one of the sets."""
     found = []
-    with Netlink(NETFILTER) as netlink:
-        for name in sets:
-            for body in netlink.dump("NFT_MSG_GETSETELEM", Message(_GETSETELEM, _header() + _list(table, name))):
-                listed = attributes(body[_HEADER_BYTES:]).get(_LIST_ELEMENTS, b"")
-                found += [_parse(name, one) for _, one in each(listed)]
+    for name in sets:
+        for body in netlink.dump("NFT_MSG_GETSETELEM", Message(_GETSETELEM, _header() + _list(table, name))):
+            listed = attributes(body[_HEADER_BYTES:]).get(_LIST_ELEMENTS, b"")
+            found += [_parse(name, one) for _, one in each(listed)]
     return found
 
 
-def change(table: str, *, remove: Sequence[Element], add: Sequence[Element]) -> None:
-    """Remove elements and add others, all or none. Raises KernelError: ENOENT, EEXIST."""
+def change(netlink: Netlink, table: str, *, remove: Sequence[Element], add: Sequence[Element]) -> None:
+    """Remove elements and add others, all or none. Raises KernelError: ENOENT, EEXIST.
+
+    After elements were removed, the kernel has whoever closes a socket of this family wait for ten milliseconds.
+    """
     messages = [Message(_DELSETELEM, _one(table, element, key_only=True)) for element in remove]
     messages += [Message(_NEWSETELEM, _one(table, element), CREATE) for element in add]
     if not messages:
@@ -70,8 +70,7 @@ def change(table: str, *, remove: Sequence[Element], add: Sequence[Element]) -> 
         Message(kind, _header(family=0, resource=_SUBSYSTEM >> 8), is_acknowledged=False)
         for kind in (_BATCH_BEGIN, _BATCH_END)
     )
-    with Netlink(NETFILTER) as netlink:
-        netlink.ask("NFT_MSG_SETELEM", [begin, *messages, end])
+    netlink.ask("NFT_MSG_SETELEM", [begin, *messages, end])
 
 
 def _header(family: int = _INET, resource: int = 0) -> bytes:

@@ -38,6 +38,6 @@ class Connection(Struct, frozen=True, kw_only=True):
     ports: tuple[Port, ...] = ()  # with the host ports that were chosen
 
     @property
-    def datagrams_to(self) -> str:
-        """The address, if datagrams are forwarded to it, else ""."""
-        return self.address if any(port.protocol == "udp" for port in self.ports) else ""
+    def forwarded_to(self) -> str:
+        """The address, if published ports are forwarded to it, else ""."""
+        return self.address if self.ports else ""

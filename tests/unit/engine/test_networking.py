@@ -189,7 +189,6 @@ def test_doctor_tells_of_walls_that_are_gone_and_puts_them_back(parts, monkeypat
     assert [one for one in doctor.examine(parts) if one.kind == "wall"] == []
 
 
-def test_the_address_of_datagrams_is_told_to_be_forgotten():
-    udp = Port(container_port=53, host_port=53, protocol="udp")
-    assert CONNECTION.datagrams_to == ""
-    assert replace(CONNECTION, ports=(*PORTS, udp)).datagrams_to == "10.0.0.2"
+def test_only_where_ports_were_published_connections_have_to_be_forgotten():
+    assert CONNECTION.forwarded_to == "10.0.0.2"
+    assert replace(CONNECTION, ports=()).forwarded_to == ""

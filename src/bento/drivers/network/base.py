@@ -64,8 +64,8 @@ class NetworkDriver(Protocol):
     def release(self, container_id: str, address: str = "") -> Iterator[Child]:
         """Take away all that was made for a container, and with the last one what they shared.
 
-        ``address``: its own, if datagrams were forwarded to it: they are not any more, even where the rules that say so
-        are gone.
+        ``address``: its own, if ports were forwarded to it: then the kernel forgets these connections, even where the
+        rules are gone that said so.
 
         Each child is to be waited for before the next one is asked for, which raises RuntimeFailed when it failed.
         Raises Conflict, to be tried again a little later, while another engine changes networks. Idempotent.

@@ -11,18 +11,18 @@ from __future__ import annotations
 import binascii
 import fcntl
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from msgspec.structs import replace
-
 from bento import command
 from bento.command import Child
-from bento.drivers.network import forwarding, guards, rules, subnets, walls
+from bento.drivers.network import ends, forwarding, guards, reserving, rules, subnets
 from bento.drivers.network.base import Leftover, Reservation
-from bento.errors import Conflict, KernelError, PortTaken, RuntimeFailed, UsageError
+from bento.drivers.network.walls import Walls
+from bento.errors import Conflict, KernelError, RuntimeFailed, UsageError
 from bento.kernel import links, namespace
 from bento.kernel import ports as host_ports
 from bento.kernel.nftables import Element
@@ -61,30 +61,7 @@ class BridgeNetwork:
 
     def reserve(self, ports: Collection[Port]) -> Reservation:
         """See ``NetworkDriver.reserve``."""
-        taken: list[Port] = []
-        fds: list[int] = []
-        try:
-            for port in ports:
-                fd, number = self._reserve(port)
-                fds.append(fd)
-                taken.append(replace(port, host_port=number))
-        except BaseException:
-            for fd in fds:
-                os.close(fd)
-            raise
-        return Reservation(tuple(taken), tuple(fds))
-
-    def _reserve(self, port: Port) -> tuple[int, int]:
-        try:
-            return host_ports.reserve(port.host_ip, port.host_port, port.protocol)
-        except OSError as error:
-            where = f"{port.outside}/{port.protocol}"
-            if host_ports.is_taken(error):
-                who = host_ports.holder(port.host_port, port.protocol)
-                raise PortTaken(f"port {where} is taken{f' by {who}' if who else ''}", port=port) from error
-            raise UsageError(
-                f"cannot publish {where}: {error.strerror}", hint="is that an address of this host?"
-            ) from error
+        return reserving.reserve(ports)
 
     @contextmanager
     def locked(self, *, wait: bool = True) -> Iterator[None]:
@@ -123,32 +100,34 @@ class BridgeNetwork:
         """See ``NetworkDriver.connect``. The walls stand before there is a way."""
         namespace_fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            with _told(), self.locked():
-                bridge, is_router = self._raise_walls(connection, others)
+            with _told(), self.locked(), Walls(self._table) as walls:
+                bridge, is_router = self._raise(walls, connection, others)
                 self._make_pair(container_id, connection, bridge, namespace_fd)
-                self._open_ports({container_id: connection}, is_router=is_router)
+                self._open_ports(walls, {container_id: connection}, is_router=is_router)
                 walls.forget_flows(connection)
             with _told():
-                namespace.in_network(namespace_fd, lambda: _configure(connection))
+                namespace.in_network(namespace_fd, lambda: ends.set_up_inside(connection))
         finally:
             os.close(namespace_fd)
 
-    def _raise_walls(self, connection: Connection, others: Callable[[], Mapping[str, Connection]]) -> tuple[int, bool]:
+    def _raise(
+        self, walls: Walls, connection: Connection, others: Callable[[], Mapping[str, Connection]]
+    ) -> tuple[int, bool]:
         """Make what there is not yet of table and bridge; return the bridge's number, and whether we made a router.
 
         Where somebody has taken the table away, the containers that run get their places in it again.
         """
         there = links.find(self.bridge)
         is_router = forwarding.is_ours(there)
-        if there is None or not walls.stand(self._table, is_router=is_router):
-            old = rules.gone(self._table) if walls.tables(self._table) else ""
+        if there is None or not walls.stand(is_router=is_router):
+            old = rules.gone(self._table) if walls.are_there() else ""
             self._do(self._ruleset(old + rules.table(self._table, connection, is_router=is_router)))
-            self._admit(others())
+            walls.admit(_elements(others()))
         number = there.index if there else links.add_bridge(self.bridge, rules.mac_of(connection.gateway))
         if is_router and not (there and there.alias == forwarding.TURNED_ON):
             links.set_alias(number, forwarding.TURNED_ON)
         forwarding.forgo_ipv6(self.bridge)
-        _guard(number, links.EGRESS, guards.of_bridge())
+        ends.guard(number, links.EGRESS, guards.of_bridge())
         links.add_address(number, connection.gateway, connection.prefix)
         links.set_up(number)
         return number, is_router
@@ -156,30 +135,16 @@ class BridgeNetwork:
     def _make_pair(self, container_id: str, connection: Connection, bridge: int, namespace_fd: int) -> None:
         link = self._link(container_id)
         number = links.add_veth(link, ("eth0", connection.mac), namespace_fd)
-        self._set_up(link, number, connection, bridge)
+        ends.set_up_outside(link, number, connection, bridge)
 
-    def _set_up(self, link: str, number: int, connection: Connection, bridge: int) -> None:
-        """A container comes back to itself by its own published ports: where bridges ask the firewall, bridged."""
-        forwarding.forgo_ipv6(link)
-        _guard(number, links.INGRESS, guards.of_container(connection.address, connection.mac))
-        links.set_on_bridge(number, bridge, may_return=bool(connection.ports))
-        links.set_up(number)
-
-    def _open_ports(self, connections: Mapping[str, Connection], *, is_router: bool) -> None:
+    def _open_ports(self, walls: Walls, connections: Mapping[str, Connection], *, is_router: bool) -> None:
         """Let containers out, and others in by their published ports."""
-        if rules.reaches_loopback(self._admit(connections)):
+        wanted = _elements(connections)
+        walls.admit(wanted)
+        if rules.reaches_loopback(wanted):
             forwarding.route_loopback(self.bridge, is_wanted=True)
         if is_router:
             forwarding.turn_on()
-
-    def _admit(self, connections: Mapping[str, Connection]) -> list[Element]:
-        wanted = self._elements(connections)
-        if wanted:
-            walls.admit(self._table, wanted)
-        return wanted
-
-    def _elements(self, connections: Mapping[str, Connection]) -> list[Element]:
-        return [one for name, connection in connections.items() for one in rules.elements(_owner(name), connection)]
 
     def begin_drain(self, container_id: str, connection: Connection) -> Child:
         """See ``NetworkDriver.begin_drain``."""
@@ -196,38 +161,43 @@ class BridgeNetwork:
     def release(self, container_id: str, address: str = "") -> Iterator[Child]:
         """See ``NetworkDriver.release``."""
         link = self._link(container_id)
-        if self._is_idle(but_for=link):
-            with self.locked(wait=False):
-                if self._is_idle(but_for=link):
-                    yield from self._take_down(link, address)
-                    return
-        is_there = link in host_ports.interfaces()
-        children = [command.spawn([str(self._ip()), "link", "del", link])] if is_there else []
-        yield from self._meanwhile(children, lambda: self._dismiss(container_id, address))
+        with _told():
+            opened = Walls(self._table)
+        with opened as walls:  # to the end: to close it earlier would be to wait
+            if self._is_idle(walls, but_for=link):
+                with self.locked(wait=False):
+                    if self._is_idle(walls, but_for=link):
+                        yield from self._take_down(walls, link, address)
+                        return
+            deletion = [str(self._ip()), "link", "del", link]
+            starts = [partial(command.spawn, deletion)] if link in host_ports.interfaces() else []
+            yield from self._meanwhile(starts, lambda: self._dismiss(walls, container_id, address))
 
-    def _take_down(self, link: str, address: str) -> Iterator[Child]:
+    def _take_down(self, walls: Walls, link: str, address: str) -> Iterator[Child]:
         """Take away table and bridge, and with it the last link: all links at once take the kernel as long as one."""
         with _told():
             forwarding.turn_back(self.bridge)
             for name in (link, self.bridge):
                 links.set_group(name, self._group)
-        found = walls.elements(self._table)
-        children = [command.spawn([str(self._ip()), "link", "del", "group", str(self._group)])]
-        if walls.tables(self._table):
-            children.append(self._ruleset(rules.gone(self._table)))
-        yield from self._meanwhile(children, lambda: walls.forget_flows_to(found, address))
+        found = walls.elements()
+        starts = [partial(command.spawn, [str(self._ip()), "link", "del", "group", str(self._group)])]
+        if walls.are_there():
+            starts.append(partial(self._ruleset, rules.gone(self._table)))
+        yield from self._meanwhile(starts, lambda: walls.forget_flows_to(found, address))
 
-    def _dismiss(self, container_id: str, address: str) -> None:
-        mine, left = walls.dismiss(self._table, _owner(container_id))
+    def _dismiss(self, walls: Walls, container_id: str, address: str) -> None:
+        mine, left = walls.dismiss(_owner(container_id))
         walls.forget_flows_to(mine, address)
         if not rules.reaches_loopback(left) and forwarding.routes_loopback(self.bridge):
             with self.locked(wait=False):
-                if not rules.reaches_loopback(walls.elements(self._table)):  # nor has one been published meanwhile
+                if not rules.reaches_loopback(walls.elements()):  # nor has one been published meanwhile
                     forwarding.route_loopback(self.bridge, is_wanted=False)
 
-    def _meanwhile(self, children: list[Child], act: Callable[[], None]) -> Iterator[Child]:
+    def _meanwhile(self, starts: Iterable[Callable[[], Child]], act: Callable[[], None]) -> Iterator[Child]:
         """Do the rest while the kernel takes away links, which takes it tens of milliseconds."""
+        children: list[Child] = []
         try:
+            children.extend(start() for start in starts)
             with _told():
                 act()
             for child in children:
@@ -236,12 +206,12 @@ class BridgeNetwork:
             for child in children:
                 child.kill()
 
-    def _is_idle(self, but_for: str = "") -> bool:
+    def _is_idle(self, walls: Walls, but_for: str = "") -> bool:
         """Whether bridge or table are there and no container, but for one, is on it."""
         names = host_ports.interfaces()
         if any(name.startswith(self._links) and name != but_for for name in names):
             return False
-        return self.bridge in names or bool(walls.tables(self._table))
+        return self.bridge in names or walls.are_there()
 
     def leftovers(self) -> list[Leftover]:
         """See ``NetworkDriver.leftovers``."""
@@ -249,9 +219,13 @@ class BridgeNetwork:
         found = [
             Leftover(name.removeprefix(self._links), f"link {name}") for name in names if name.startswith(self._links)
         ]
-        owners = {one.comment for one in walls.elements(self._table)}
+        try:
+            with Walls(self._table) as walls:
+                owners, is_idle = {one.comment for one in walls.elements()}, self._is_idle(walls)
+        except KernelError:  # a kernel without firewall: nothing of a bridge was ever made
+            return found
         found += [Leftover(owner, f"rules in nftables table {self._table}") for owner in sorted(owners)]
-        if self._is_idle():
+        if is_idle:
             there = f"bridge {self.bridge}" if self.bridge in names else f"nftables table {self._table}"
             found.append(Leftover("", there))
         return found
@@ -270,10 +244,12 @@ class BridgeNetwork:
             link, program = here[self._link(name)], guards.of_container(one.address, one.mac)
             if not links.has_guard(link.index, links.INGRESS, program) or (bridge and link.master != bridge.index):
                 found.append(f"guard of link {link.name}")
-        wanted = self._elements(live)
-        if not walls.stand(self._table, is_router=forwarding.is_ours(bridge)):
+        wanted = _elements(live)
+        with Walls(self._table) as walls:
+            do_stand, there = walls.stand(is_router=forwarding.is_ours(bridge)), walls.elements()
+        if not do_stand:
             found.append(f"rules in nftables table {self._table}")
-        elif not {(one.set_name, one.key) for one in wanted} <= _with_closed(walls.elements(self._table)):
+        elif not {(one.set_name, one.key) for one in wanted} <= _with_closed(there):
             found.append(f"containers in nftables table {self._table}")
         if not forwarding.is_on():
             found.append("net.ipv4.ip_forward")
@@ -283,15 +259,15 @@ class BridgeNetwork:
 
     def mend(self, connections: Mapping[str, Connection]) -> None:
         """See ``NetworkDriver.mend``."""
-        with _told(), self.locked():
+        with _told(), self.locked(), Walls(self._table) as walls:
             names = set(host_ports.interfaces())
             live = {name: one for name, one in connections.items() if self._link(name) in names}
             if not live:
                 return
-            bridge, is_router = self._raise_walls(next(iter(live.values())), lambda: live)
+            bridge, is_router = self._raise(walls, next(iter(live.values())), lambda: live)
             for name, one in live.items():
-                self._set_up(self._link(name), links.index_of(self._link(name)), one, bridge)
-            self._open_ports(live, is_router=is_router)
+                ends.set_up_outside(self._link(name), links.index_of(self._link(name)), one, bridge)
+            self._open_ports(walls, live, is_router=is_router)
 
     # -- names and tools ---------------------------------------------------------------------------
 
@@ -344,24 +320,8 @@ def _told() -> Iterator[None]:
         raise RuntimeFailed(f"the network failed: {error.message}", hint=error.hint) from error
 
 
-def _guard(link: int, side: int, program: bytes) -> None:
-    try:
-        links.set_guard(link, side, program)
-    except KernelError as error:
-        raise RuntimeFailed(
-            f"the network failed: no guard for a link: {error.message}",
-            hint="the kernel needs NET_SCH_INGRESS, NET_CLS_ACT and NET_CLS_BPF (modules sch_ingress and cls_bpf)",
-        ) from error
-
-
-def _configure(connection: Connection) -> None:
-    """In the container's namespace."""
-    links.set_up(links.index_of("lo"))
-    forwarding.forgo_ipv6("eth0")
-    number = links.index_of("eth0")
-    links.add_address(number, connection.address, connection.prefix)
-    links.set_up(number)
-    links.add_default_route(number, connection.gateway)
+def _elements(connections: Mapping[str, Connection]) -> list[Element]:
+    return [one for name, connection in connections.items() for one in rules.elements(_owner(name), connection)]
 
 
 def _with_closed(found: list[Element]) -> set[tuple[str, bytes]]:

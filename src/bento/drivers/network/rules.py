@@ -146,11 +146,6 @@ def reaches_loopback(found: Iterable[Element]) -> bool:
     )
 
 
-def protocol_of(element: Element) -> int:
-    """Return the protocol of a published port, by its number."""
-    return element.key[4 if element.set_name.endswith("_at") else 0]
-
-
 def mac_of(address: str) -> str:
     """A MAC made of the address: who gets the address next is reached by what others remember."""
     return "02:be:" + ":".join(f"{int(part):02x}" for part in address.split("."))
