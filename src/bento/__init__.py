@@ -12,18 +12,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bento.config import Settings
     from bento.engine.create import CreateOptions
     from bento.engine.request import StopOptions
     from bento.model.exec import ExecOptions
     from bento.wiring import Engine
 
 __version__ = "0.1.0"
-__all__ = ["CreateOptions", "Engine", "ExecOptions", "StopOptions", "__version__"]
+__all__ = ["CreateOptions", "Engine", "ExecOptions", "Settings", "StopOptions", "__version__"]
 
 _HOMES = {
     "CreateOptions": "bento.engine.create",
     "Engine": "bento.wiring",
     "ExecOptions": "bento.model.exec",
+    "Settings": "bento.config",
     "StopOptions": "bento.engine.request",
 }
 

@@ -19,8 +19,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     ``runtime_args``: global arguments for runtimes that have a virtual machine or gVisor, in place of Bento's own.
     """
 
-    root: Path = DEFAULT_ROOT
-    run_root: Path = DEFAULT_RUN_ROOT
+    root: Path | str = DEFAULT_ROOT
+    run_root: Path | str = DEFAULT_RUN_ROOT
     runtime: str = ""
     runtime_args: tuple[str, ...] = ()
     log_level: str = "warning"
@@ -30,3 +30,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     registries: tuple[str, ...] = ("docker.io",)  # where names without a registry are looked for, in this order
     insecure_registries: tuple[str, ...] = ()  # that need not speak TLS, nor have a certificate that is trusted
     takes_absolute_names: bool = False  # of a layer's files, below the root of the container; else they are refused
+
+
+DEFAULT = Settings()

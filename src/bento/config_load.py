@@ -1,19 +1,18 @@
-"""The only reader of the configuration file and the environment. What is said on the command line wins,
-then the environment (BENTO_ROOT, BENTO_RUN_ROOT, BENTO_RUNTIME,
-BENTO_RUNTIME_ARGS, BENTO_LOG_LEVEL, BENTO_STOP_TIMEOUT, BENTO_STOP_SCOPE, BENTO_STOP_WRAPPER, BENTO_STOP_DEAF,
-BENTO_STOP_EXIT_HOLD, BENTO_STOP_LAST_CALL, BENTO_STOP_START_WINDOW, BENTO_LOG_MAX_SIZE, BENTO_REGISTRIES,
-BENTO_INSECURE_REGISTRIES, BENTO_ABSOLUTE_NAMES), then the file, then the default.
+"""The only reader of the configuration file and the environment.
+
+What is said on the command line wins, then the environment (``BENTO_`` and the key in capitals, such as
+``BENTO_STOP_TIMEOUT``), then the file, then the default.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from bento import log
-from bento.config import CONFIG_FILE, DEFAULT_ROOT, DEFAULT_RUN_ROOT, Settings
+from bento.config import CONFIG_FILE, Settings
 from bento.errors import UsageError
 from bento.lazy import LazyModule
 from bento.model.stop import OnDeaf, OnWrapper, Scope, StopRules
@@ -24,14 +23,65 @@ if TYPE_CHECKING:
 else:  # only who has a file pays for its parser
     tomllib = LazyModule("tomllib")
 
-_Choice = TypeVar("_Choice", Scope, OnWrapper, OnDeaf)
-_LISTS = ("registries", "insecure_registries")
-_RULES = ("stop_scope", "stop_wrapper", "stop_deaf", "stop_exit_hold", "stop_last_call", "stop_start_window")
-_KEYS = (
-    "root", "run_root", "runtime", "runtime_args", "log_level", "stop_timeout", *_RULES, "log_max_size",
-    "absolute_names", *_LISTS,
-)  # fmt: skip
-_ABSOLUTE_NAMES = ("refuse", "take")
+_Reader = Callable[[str, str], Any]
+"""From a key and its text to the value; raises UsageError."""
+
+
+def _text(_: str, text: str) -> str:
+    return text
+
+
+def _directory(_: str, text: str) -> Path:
+    return Path(os.path.abspath(text))
+
+
+def _words(_: str, text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
+def _one_of(words: Iterable[str], make: Callable[[str], Any] = str) -> _Reader:
+    *others, last = words
+
+    def read(key: str, text: str) -> Any:
+        if text not in (*others, last):
+            raise UsageError(f"bad {key} {text!r}", hint=f"use {', '.join(others)} or {last}")
+        return make(text)
+
+    return read
+
+
+def _choice(kind: type[Scope | OnWrapper | OnDeaf]) -> _Reader:
+    return _one_of((each.value for each in kind), kind)
+
+
+def _limit(key: str, text: str) -> float:
+    return parse_seconds(text, what=key, allow_no_limit=False)
+
+
+_SETTINGS: Final[dict[str, tuple[str, _Reader]]] = {
+    "root": ("root", _directory),
+    "run_root": ("run_root", _directory),
+    "runtime": ("runtime", _text),
+    "runtime_args": ("runtime_args", lambda _, text: tuple(text.split())),
+    "log_level": ("log_level", _one_of(log.LEVELS)),
+    "stop_timeout": ("stop_timeout_s", lambda key, text: parse_seconds(text, what=key)),
+    "log_max_size": ("log_max_bytes", lambda _, text: parse_log_size(text)),
+    "absolute_names": ("takes_absolute_names", _one_of(("refuse", "take"), lambda text: text == "take")),
+    "registries": ("registries", _words),
+    "insecure_registries": ("insecure_registries", _words),
+}
+_STOP_RULES: Final[dict[str, tuple[str, _Reader]]] = {
+    "stop_scope": ("scope", _choice(Scope)),
+    "stop_wrapper": ("on_wrapper", _choice(OnWrapper)),
+    "stop_deaf": ("on_deaf", _choice(OnDeaf)),
+    "stop_exit_hold": ("exit_hold_s", _limit),
+    "stop_last_call": ("last_call_s", _limit),
+    "stop_start_window": ("start_window_s", _limit),
+}
+"""By key: the field of ``Settings``, and of its ``stop_rules``, and what reads its text. A setting is declared there
+and here. ``--last-call-all`` is no choice for a whole machine."""
+
+KEYS: Final = (*_SETTINGS, *_STOP_RULES)
 
 
 def load(
@@ -41,63 +91,16 @@ def load(
     environ = os.environ if environ is None else environ
     from_file = _read_file(file)
     merged: dict[str, str] = {}
-    for key in _KEYS:
+    for key in KEYS:
         value = given.get(key) or environ.get(f"BENTO_{key.upper()}") or from_file.get(key)
         if value:
             merged[key] = value
-    level = merged.get("log_level", "warning")
-    if level not in log.LEVELS:
-        raise UsageError(f"unknown log level {level!r}", hint=f"use one of {', '.join(log.LEVELS)}")
-    absolute_names = merged.get("absolute_names", "refuse")
-    if absolute_names not in _ABSOLUTE_NAMES:
-        raise UsageError(f"bad absolute_names {absolute_names!r}", hint=f"use {' or '.join(_ABSOLUTE_NAMES)}")
-    return Settings(
-        root=_directory(merged.get("root"), DEFAULT_ROOT),
-        run_root=_directory(merged.get("run_root"), DEFAULT_RUN_ROOT),
-        runtime=merged.get("runtime", ""),
-        runtime_args=tuple(merged.get("runtime_args", "").split()),
-        log_level=level,
-        stop_timeout_s=parse_seconds(merged["stop_timeout"], what="stop_timeout") if "stop_timeout" in merged else None,
-        stop_rules=_stop_rules(merged),
-        log_max_bytes=parse_log_size(merged.get("log_max_size", "-1")),
-        registries=_words(merged.get("registries", "docker.io")),
-        insecure_registries=_words(merged.get("insecure_registries", "")),
-        takes_absolute_names=absolute_names == "take",
-    )
+    rules = StopRules(**_values(merged, _STOP_RULES))
+    return Settings(**_values(merged, _SETTINGS), stop_rules=rules)
 
 
-def _stop_rules(merged: Mapping[str, str]) -> StopRules:
-    """Read what a stop does that nothing else is said of. ``--last-call-all`` is no choice for a whole machine."""
-    return StopRules(
-        scope=_choice(Scope, merged, "stop_scope"),
-        on_wrapper=_choice(OnWrapper, merged, "stop_wrapper"),
-        on_deaf=_choice(OnDeaf, merged, "stop_deaf"),
-        exit_hold_s=_seconds(merged, "stop_exit_hold"),
-        last_call_s=_seconds(merged, "stop_last_call"),
-        start_window_s=_seconds(merged, "stop_start_window"),
-    )
-
-
-def _choice(kind: type[_Choice], merged: Mapping[str, str], key: str) -> _Choice | None:
-    if key not in merged:
-        return None
-    try:
-        return kind(merged[key])
-    except ValueError:
-        *words, last = (each.value for each in kind)
-        raise UsageError(f"bad {key} {merged[key]!r}", hint=f"use {', '.join(words)} or {last}") from None
-
-
-def _seconds(merged: Mapping[str, str], key: str) -> float | None:
-    return parse_seconds(merged[key], what=key, allow_no_limit=False) if key in merged else None
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.replace(",", " ").split())
-
-
-def _directory(value: str | None, default: Path) -> Path:
-    return Path(os.path.abspath(value)) if value else default
+def _values(merged: Mapping[str, str], readers: dict[str, tuple[str, _Reader]]) -> dict[str, Any]:
+    return {field: read(key, merged[key]) for key, (field, read) in readers.items() if key in merged}
 
 
 def _read_file(file: Path) -> dict[str, str]:
@@ -112,8 +115,12 @@ def _read_file(file: Path) -> dict[str, str]:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file} is not valid TOML: {error}") from None
     for key, value in values.items():
-        if key in _LISTS and isinstance(value, list) and all(isinstance(each, str) for each in value):
+        if isinstance(value, list) and _takes_words(key) and all(isinstance(each, str) for each in value):
             values[key] = " ".join(value)
-        elif key not in _KEYS or isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise UsageError(f"{file}: bad setting {key!r}", hint=f"the settings are {', '.join(_KEYS)}")
+        elif key not in KEYS or isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise UsageError(f"{file}: bad setting {key!r}", hint=f"the settings are {', '.join(KEYS)}")
     return {key: str(value) for key, value in values.items()}
+
+
+def _takes_words(key: str) -> bool:
+    return key in _SETTINGS and _SETTINGS[key][1] is _words

@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bento.config import DEFAULT_ROOT, DEFAULT_RUN_ROOT, Settings
+from bento.config import DEFAULT, DEFAULT_ROOT, Settings
 from bento.engine.facade import EngineFacade
 from bento.engine.parts import Parts
 from bento.errors import NotPermitted, StorageUnusable, UsageError
 from bento.lazy import LazyModule
-from bento.model.stop import NOTHING_SAID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from bento.engine.parts import T
     from bento.kernel import births, inotify, namespace
     from bento.model.container import Container
-    from bento.model.stop import StopRules
 else:
     command, locks, own = LazyModule("bento.command"), LazyModule("bento.locks"), LazyModule("bento.own")
     image_store, conmon = LazyModule("bento.drivers.image.store"), LazyModule("bento.drivers.monitor.conmon")
@@ -61,32 +59,7 @@ class Engine(EngineFacade):
     root cannot be made or is open to others.
     """
 
-    def __init__(
-        self,
-        *,
-        root: Path | str = DEFAULT_ROOT,
-        run_root: Path | str = DEFAULT_RUN_ROOT,
-        runtime: str = "",
-        runtime_args: tuple[str, ...] = (),
-        stop_timeout_s: float | None = None,
-        stop_rules: StopRules = NOTHING_SAID,
-        log_max_bytes: int = 0,
-        registries: tuple[str, ...] = ("docker.io",),
-        insecure_registries: tuple[str, ...] = (),
-        takes_absolute_names: bool = False,
-    ) -> None:
-        settings = Settings(
-            root=Path(os.path.abspath(root)),
-            run_root=Path(os.path.abspath(run_root)),
-            runtime=runtime,
-            runtime_args=runtime_args,
-            stop_timeout_s=stop_timeout_s,
-            stop_rules=stop_rules,
-            log_max_bytes=log_max_bytes,
-            registries=registries,
-            insecure_registries=insecure_registries,
-            takes_absolute_names=takes_absolute_names,
-        )
+    def __init__(self, settings: Settings = DEFAULT) -> None:
         super().__init__(HostParts(settings))
 
 
@@ -101,22 +74,26 @@ class HostParts(Parts):
                 "this program ignores SIGCHLD: how what Bento starts for it has ended could not be known",
                 hint="call signal.signal(signal.SIGCHLD, signal.SIG_DFL) before",
             )
-        self.root, self.run_root = settings.root, settings.run_root
+        self.root, self.run_root = (Path(os.path.abspath(each)) for each in (settings.root, settings.run_root))
         for directory in (self.root, self.run_root):
             _make(directory, 0o711)
             _check_ours(directory)
         # Who could enter the run directories could reach the sockets of the monitors in them, and of stops.
         _make(self.run_root / "containers", 0o700)
-        self.grace_s = settings.stop_timeout_s
-        self.stop_rules = settings.stop_rules
-        self.log_max_bytes = settings.log_max_bytes
-        self.registries = settings.registries
-        self.insecure_registries = settings.insecure_registries
-        self.takes_absolute_names = settings.takes_absolute_names
-        self.helper_argv = _helper_argv(settings)
-        self._settings = settings
+        self.settings = settings
+        self.helper_argv = self._make_helper_argv()
         self._runtimes: dict[str, RuntimeDriver] = {}
         self.store_holdup: store_holdup.StoreHoldup | None = None
+
+    def _make_helper_argv(self) -> tuple[str, ...]:
+        """How this engine is run again. -P: the current directory is not searched for modules (python(1)).
+
+        -I where this process is: nor is anything that the environment or a user's directory has.
+        """
+        where = ("--root", str(self.root), "--run-root", str(self.run_root))
+        words = self.settings.runtime_args
+        arguments = ("--runtime-args", " ".join(words)) if words else ()
+        return (sys.executable, "-I" if sys.flags.isolated else "-P", "-m", "bento", *where, *arguments)
 
     def __getattr__(self, name: str) -> Any:
         """Make a driver when it is first used."""
@@ -130,9 +107,9 @@ class HostParts(Parts):
 
     def runtime(self, name: str) -> RuntimeDriver:
         """See Parts."""
-        name = name or self._settings.runtime
+        name = name or self.settings.runtime
         if name not in self._runtimes:
-            self._runtimes[name] = detect.choose(name, self.run_root, self._settings.runtime_args)
+            self._runtimes[name] = detect.choose(name, self.run_root, self.settings.runtime_args)
         return self._runtimes[name]
 
     def runtime_states(self) -> list[tuple[str, Path]]:
@@ -184,8 +161,10 @@ _DRIVERS: dict[str, Callable[[HostParts], object]] = {
     "monitor": lambda parts: conmon.ConmonMonitor(Path("conmon")),  # looked for on PATH when one is started
     "network": lambda parts: bridge.BridgeNetwork(parts.root, is_default=parts.root == DEFAULT_ROOT),
     "volumes": lambda parts: local.LocalVolumes(parts.root),
-    "images": lambda parts: image_store.ImageStore(parts.root, takes_absolute_names=parts.takes_absolute_names),
-    "transport": lambda parts: skopeo.SkopeoTransport(parts.insecure_registries),
+    "images": lambda parts: image_store.ImageStore(
+        parts.root, takes_absolute_names=parts.settings.takes_absolute_names
+    ),
+    "transport": lambda parts: skopeo.SkopeoTransport(parts.settings.insecure_registries),
     "processes": lambda parts: linux.LinuxProcesses(),
     "locks": lambda parts: locks.ContainerLocks(parts.run_root, parts.verb),
 }
@@ -254,13 +233,3 @@ def _refuse_others(directory: Path, status: os.stat_result, above: str = "") -> 
         raise StorageUnusable(
             f"{what} may be written by others", hint="choose a directory of root's own, or use chmod go-w"
         )
-
-
-def _helper_argv(settings: Settings) -> tuple[str, ...]:
-    """How this engine is run again. -P: the current directory is not searched for modules (python(1)).
-
-    -I where this process is: nor is anything that the environment or a user's directory has.
-    """
-    where = ("--root", str(settings.root), "--run-root", str(settings.run_root))
-    arguments = ("--runtime-args", " ".join(settings.runtime_args)) if settings.runtime_args else ()
-    return (sys.executable, "-I" if sys.flags.isolated else "-P", "-m", "bento", *where, *arguments)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bento import Engine, log
+from bento import Engine, Settings, log
 from bento.engine.images import record
 from bento.errors import BadImage, Conflict, NotFound, UsageError
 from bento.oci.image import OCI_MANIFEST
@@ -27,7 +27,7 @@ PACKED = bundle([LAYER], config={"created": "2026-01-02T03:04:05Z"}, is_packed=T
 
 @pytest.fixture
 def engine(roots: Roots) -> Iterator[Engine]:
-    with Engine(root=roots.root, run_root=roots.run_root) as made:
+    with Engine(Settings(root=roots.root, run_root=roots.run_root)) as made:
         yield made
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bento import Engine
+from bento import Engine, Settings
 
 from support.cli import BentoCli
 from support.workload import ONE_RUNTIME, assert_clean, busybox_rootfs
@@ -49,7 +49,7 @@ def members(bento: BentoCli, name: str) -> dict[str, tuple[int, int, str, int]]:
 def test_image_is_what_the_container_was(bento: BentoCli, image: str, tmp_path: Path) -> None:
     bento.run("--name", "w", "-v", "v:/vol", "-e", "A=b", "-w", "/data", "--stop-signal", "INT", image, *SH, CHANGE)
     bento.wait_for_log("w", "done")
-    with Engine(root=bento.roots.root, run_root=bento.roots.run_root) as engine:
+    with Engine(Settings(root=bento.roots.root, run_root=bento.roots.run_root)) as engine:
         upper = engine.parts.storage.upper(engine.get("w").id)
     os.setxattr(upper / "n/one", "security.capability", CAPABILITY)
     os.mknod(upper / "n/node", stat.S_IFCHR | 0o640, os.makedev(1, 5))
@@ -66,7 +66,7 @@ def test_image_is_what_the_container_was(bento: BentoCli, image: str, tmp_path: 
     places = {"vol", "dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf", "declared"}
     assert {k: v for k, v in after.items() if k not in places} == {k: v for k, v in before.items() if k not in places}
     assert not {"vol/v", ".trap", ".wh.gone", "data/deep/.wh..wh..opq"} & set(after)
-    with Engine(root=bento.roots.root, run_root=bento.roots.run_root) as engine:
+    with Engine(Settings(root=bento.roots.root, run_root=bento.roots.run_root)) as engine:
         again = engine.get("again")
         assert again.spec.env[-1] == "A=b"
         assert (again.spec.workdir, again.spec.stop_signal, again.spec.labels) == ("/data", 2, {"x": "y"})

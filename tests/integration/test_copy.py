@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from bento import Engine
+from bento import Engine, Settings
 from bento.engine.copying import CopyOptions
 from bento.errors import BentoError, Conflict, MissingTool, NotFound, RuntimeFailed, WrongState
 
@@ -30,7 +30,7 @@ SH = ("/bin/sh", "-c")
 
 @pytest.fixture
 def engine(bento: BentoCli) -> Iterator[Engine]:
-    with Engine(root=bento.roots.root, run_root=bento.roots.run_root, runtime=bento.runtime) as opened:
+    with Engine(Settings(root=bento.roots.root, run_root=bento.roots.run_root, runtime=bento.runtime)) as opened:
         yield opened
 
 

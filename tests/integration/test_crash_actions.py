@@ -21,7 +21,7 @@ from typing import NamedTuple, get_args
 import pytest
 from msgspec import Struct
 
-from bento import CreateOptions, Engine, clock
+from bento import CreateOptions, Engine, Settings, clock
 from bento.errors import NotFound
 from bento.model.container import Container, Mount, RestartPolicy, Status
 from bento.model.image import Image, ImageConfig
@@ -294,7 +294,7 @@ class Trial:
 
     def _run_here(self) -> None:
         root, run_root = self.bento.roots
-        with Engine(root=root, run_root=run_root, runtime=self.bento.runtime) as engine:
+        with Engine(Settings(root=root, run_root=run_root, runtime=self.bento.runtime)) as engine:
             try:
                 self._run(engine)
             finally:

@@ -15,8 +15,8 @@ pytestmark = ONE_RUNTIME
 RUNS = 12
 EXAMINES = """
 import sys
-from bento import Engine
-engine = Engine(root=sys.argv[1], run_root=sys.argv[2], runtime="crun")
+from bento import Engine, Settings
+engine = Engine(Settings(root=sys.argv[1], run_root=sys.argv[2], runtime="crun"))
 print("ready", flush=True)
 looks = 0
 while not select.select([sys.stdin], [], [], 0)[0]:

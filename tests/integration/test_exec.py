@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from bento import Engine, ExecOptions
+from bento import Engine, ExecOptions, Settings
 from bento.errors import WrongState
 
 from support import procs
@@ -149,7 +149,7 @@ def test_doctor_finds_what_a_killed_monitor_of_a_session_has_left(bento: BentoCl
 def test_exec_by_the_library(roots: Roots, runtime: str) -> None:
     cli = BentoCli(roots, runtime)
     cli.run("--name", "w", "host", "sleep", "1000")
-    with Engine(root=roots.root, run_root=roots.run_root, runtime=runtime) as engine:
+    with Engine(Settings(root=roots.root, run_root=roots.run_root, runtime=runtime)) as engine:
         running = engine.exec("w", ExecOptions(command=("cat",), has_input=True))
         assert [one.id for one in engine.exec_sessions("w")] == [running.session.id]
         assert running.stdin_fd is not None
@@ -344,7 +344,7 @@ def test_s16_an_exec_that_races_with_a_kill_is_refused_or_gone(roots: Roots, run
             assert other.wait(60.0) in (0, 125)
     assert not procs.with_word("4325")
     assert_released(bento, identifier)
-    with Engine(root=roots.root, run_root=roots.run_root, runtime=runtime) as engine:
+    with Engine(Settings(root=roots.root, run_root=roots.run_root, runtime=runtime)) as engine:
         with pytest.raises(WrongState):
             engine.exec("w", ExecOptions(command=("true",)))
         engine.remove("w")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bento import Engine
+from bento import Engine, Settings
 from bento.kernel.cgroup import Cgroups
 
 from support import procs
@@ -28,7 +28,7 @@ def pid(bento: BentoCli, tmp_path: Path) -> int:
     """PID 1 of a container ``w`` that has changed much."""
     bento("import", busybox_rootfs(tmp_path / "fs"), "bb")
     bento.run("--name", "w", "bb", *SERVER)
-    with Engine(root=bento.roots.root, run_root=bento.roots.run_root) as engine:
+    with Engine(Settings(root=bento.roots.root, run_root=bento.roots.run_root)) as engine:
         upper = engine.parts.storage.upper(engine.get("w").id)
     (upper / "much").write_bytes(os.urandom(MANY_BYTES))
     found = bento.state("w")["Pid"]
@@ -130,7 +130,7 @@ def test_s11_whoever_freezes_is_named(bento: BentoCli, pid: int) -> None:
 
 @ONE_RUNTIME
 def test_s11_a_pause_that_was_killed_half_way_has_paused_nothing(bento: BentoCli, pid: int) -> None:
-    with Engine(root=bento.roots.root, run_root=bento.roots.run_root) as engine:
+    with Engine(Settings(root=bento.roots.root, run_root=bento.roots.run_root)) as engine:
         container = engine.get("w")
     assert container.run is not None
     code = (

@@ -81,8 +81,8 @@ def test_s06_a_start_that_stands_still_is_ended_and_undone(bento: BentoCli, root
 
 LIBRARY = """
 import os, signal, sys
-from bento import Engine
-with Engine(root=sys.argv[1], run_root=sys.argv[2]) as engine:
+from bento import Engine, Settings
+with Engine(Settings(root=sys.argv[1], run_root=sys.argv[2])) as engine:
     with engine.parts.locks.hold(sys.argv[3], 5):
         os.kill(os.getpid(), signal.SIGSTOP)
 """

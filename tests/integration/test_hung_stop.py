@@ -99,8 +99,8 @@ def test_s05_a_worker_that_goes_on_in_time_is_left_to_it(bento: BentoCli, share:
 
 LIBRARY = """
 import os, sys, signal
-from bento import Engine, StopOptions
-with Engine(root=sys.argv[1], run_root=sys.argv[2]) as engine:
+from bento import Engine, Settings, StopOptions
+with Engine(Settings(root=sys.argv[1], run_root=sys.argv[2])) as engine:
     engine.stop("w", StopOptions(grace_s=600.0))
 """
 

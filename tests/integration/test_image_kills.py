@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from bento import Engine
+from bento import Engine, Settings
 
 from support.cli import BentoCli, Roots
 from support.layers import bundle, directory, file, hardlink, symlink, tar, whiteout
@@ -27,7 +27,7 @@ DRIVER = """
 import json, os, signal, sys, threading
 from pathlib import Path
 root, run_root, archive = sys.argv[1:4]
-from bento import Engine
+from bento import Engine, Settings
 from bento.drivers.image import archive as _, intake, loading, seams, store, transfer, unpack
 ACTIONS = {"os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir", "os.chmod", "os.chown",
            "os.setxattr", "os.utime", "os.truncate", "sqlite3.connect"}
@@ -43,7 +43,7 @@ def load(limit, say):
                 if count == limit:
                     os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(hook)
-    with Engine(root=root, run_root=run_root, runtime="crun") as engine:
+    with Engine(Settings(root=root, run_root=run_root, runtime="crun")) as engine:
         (loaded,) = engine.load(Path(archive))
         say(json.dumps([count, loaded.image.layers, loaded.image.id]))
 for line in sys.stdin:
@@ -109,7 +109,7 @@ def test_killed_at_any_point(bento: BentoCli, roots: Roots, tmp_path: Path) -> N
     before = store_files(roots.root)
 
     driver = Driver(roots, archive)
-    engine = Engine(root=roots.root, run_root=roots.run_root, runtime="crun")
+    engine = Engine(Settings(root=roots.root, run_root=roots.run_root, runtime="crun"))
     try:
         _, (count, stack, image) = driver.load(0)
         expected = [tree(Path(layer)) for layer in stack]

@@ -19,13 +19,13 @@ PRELUDE = """
 import os, sys, time
 from contextlib import suppress
 from pathlib import Path
-from bento import Engine
+from bento import Engine, Settings
 from bento.model.image import ImageConfig
 from bento.engine.create import CreateOptions
 from bento.errors import BentoError, Conflict, NotFound
 root, run_root, sources, seconds, limit_s, racers = sys.argv[1:]
 begun, done = time.monotonic(), 0
-engine = Engine(root=root, run_root=run_root, runtime="crun")
+engine = Engine(Settings(root=root, run_root=run_root, runtime="crun"))
 
 def goes_on():
     # For some seconds, and until every racer has come to something.

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bento import CreateOptions, Engine
+from bento import CreateOptions, Engine, Settings
 from bento.drivers.state import migrations
 from bento.engine import prune
 
@@ -293,7 +293,7 @@ def test_container_prune_takes_what_does_not_run(bento: BentoCli) -> None:
 def test_container_prune_takes_an_old_one_that_was_never_started(
     roots: Roots, bento: BentoCli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Engine(root=roots.root, run_root=roots.run_root) as engine:
+    with Engine(Settings(root=roots.root, run_root=roots.run_root)) as engine:
         made = engine.create(CreateOptions(image="host", command=("true",)))
         monkeypatch.setattr(prune, "FRESH_S", 1000.0)
         assert engine.prune_containers().containers == ()

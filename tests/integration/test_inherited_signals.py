@@ -76,10 +76,10 @@ def test_c12_no_program_inherits_what_its_caller_ignored_or_blocked(bento: Bento
 def test_c12_a_program_that_uses_the_library_is_told_before_anything_is_made(tmp_path) -> None:
     program = (
         "import signal, sys\n"
-        "from bento import Engine\n"
+        "from bento import Engine, Settings\n"
         "from bento.errors import BentoError\n"
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
-        "try:\n    Engine(root=sys.argv[1], run_root=sys.argv[2])\n"
+        "try:\n    Engine(Settings(root=sys.argv[1], run_root=sys.argv[2]))\n"
         "except BentoError as error:\n    print(type(error).__name__, error)\n"
     )
     words = [sys.executable, "-c", program, str(tmp_path / "root"), str(tmp_path / "run")]

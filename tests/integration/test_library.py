@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import bento
-from bento import Engine
+from bento import Engine, Settings
 from bento.engine.create import CreateOptions
 from bento.engine.request import StopOptions
 from bento.errors import AlreadyStopped, Conflict, NotFound
@@ -29,7 +29,7 @@ def in_thread(work: Callable[[], None]) -> None:
 
 
 def engine_of(roots: Roots, runtime: str) -> Engine:
-    return Engine(root=roots.root, run_root=roots.run_root, runtime=runtime)
+    return Engine(Settings(root=roots.root, run_root=roots.run_root, runtime=runtime))
 
 
 def test_life_of_a_container_from_a_thread_of_a_program_with_others(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bento import Engine
+from bento import Engine, Settings
 from bento.kernel import cgroup
 from bento.model.image import Image, ImageConfig
 from bento.model.reference import parse
@@ -64,7 +64,7 @@ def add_image(bento: BentoCli, name: str, layer: Path) -> None:
         id="sha256:" + os.urandom(32).hex(), names=(str(parse(name)),), layers=(str(layer),), config=ImageConfig(),
         created_unix_ns=0, size_bytes=0,
     )  # fmt: skip
-    with Engine(root=root, run_root=run_root) as engine:
+    with Engine(Settings(root=root, run_root=run_root)) as engine:
         engine.parts.store.put_image(image)
 
 

@@ -12,8 +12,8 @@ PROGRAM = """
 import sys
 before = set(sys.modules)
 import bento.cli.main, bento.cli.stop
-from bento import Engine
-with Engine(root=sys.argv[1], run_root=sys.argv[2], runtime=sys.argv[3]) as engine:
+from bento import Engine, Settings
+with Engine(Settings(root=sys.argv[1], run_root=sys.argv[2], runtime=sys.argv[3])) as engine:
     engine.stop("w")
 print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before if not name.startswith("_")} - {"bento"}))
 """

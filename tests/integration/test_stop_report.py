@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bento import Engine
+from bento import Engine, Settings
 from bento.errors import StuckProcess
 from bento.kernel import mount
 from bento.model.container import Status
@@ -172,7 +172,7 @@ def test_s20_a_runtime_that_never_says_stopped_is_quoted_and_a_later_stop_goes_o
     (tmp_path / "off").touch()
     bento.runtime = str(wrapper)
     identifier = run_polite(bento)
-    with Engine(root=roots.root, run_root=roots.run_root) as engine:
+    with Engine(Settings(root=roots.root, run_root=roots.run_root)) as engine:
         with pytest.raises(StuckProcess) as raised:
             engine.stop("w")
         (tmp_path / "off").unlink()

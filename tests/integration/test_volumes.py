@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bento import CreateOptions, Engine
+from bento import CreateOptions, Engine, Settings
 from bento.model.container import Mount
 
 from support import procs
@@ -38,7 +38,7 @@ def image(bento: BentoCli, tmp_path: Path) -> str:
 
 
 def engine_of(bento: BentoCli) -> Engine:
-    return Engine(root=bento.roots.root, run_root=bento.roots.run_root, runtime=bento.runtime)
+    return Engine(Settings(root=bento.roots.root, run_root=bento.roots.run_root, runtime=bento.runtime))
 
 
 def volumes(bento: BentoCli) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bento import clock
 from bento.command import Child
+from bento.config import Settings
 from bento.drivers.monitor.fake import FakeMonitor
 from bento.drivers.network.fake import FakeNetwork
 from bento.drivers.processes.fake import BOOT_ID, FakeProcess, FakeProcesses
@@ -23,7 +24,6 @@ from bento.errors import BentoError
 from bento.locks import ContainerLocks
 from bento.model.container import Container, ContainerSpec, ProcessIdentity, Run, Status
 from bento.model.network import Connection
-from bento.model.stop import NOTHING_SAID
 from bento.model.waits import Descriptor, Evidence, ThreadWait
 from bento.stop.process import Disposition
 
@@ -135,9 +135,7 @@ class FakeParts(Parts):
         self.processes = FakeProcesses()
         self.volumes = LocalVolumes(self.root)
         self.locks = ContainerLocks(self.run_root)
-        self.grace_s = 10.0
-        self.stop_rules = NOTHING_SAID
-        self.log_max_bytes = 0
+        self.settings = Settings(stop_timeout_s=10.0)
         self.helper_argv = ("/nonexistent",)
         self.fake_runtime = InstantRuntime()
         self.tracers: list[ReadyTracer] = []

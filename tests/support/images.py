@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bento import Engine
+from bento import Engine, Settings
 from bento.engine.images import record
 from bento.model import reference
 from bento.model.image import Image
@@ -36,7 +36,7 @@ def make_image(
         "config": dict(config or {}),
         "rootfs": {"type": "layers", "diff_ids": [_digest(archive) for archive in archives]},
     }
-    with Engine(root=roots.root, run_root=roots.run_root) as engine, engine.parts.images.intake() as intake:
+    with Engine(Settings(root=roots.root, run_root=roots.run_root)) as engine, engine.parts.images.intake() as intake:
         blobs = [_described(OCI_LAYER, archive) for archive in archives]
         content = json.dumps(document | more).encode()
         manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": _described(OCI_CONFIG, content)}

@@ -21,19 +21,7 @@ class Context:
 
     def engine(self) -> Engine:
         """Open the engine. Raises NotPermitted, StorageUnusable, StateCorrupt."""
-        settings = self.settings
-        engine = Engine(
-            root=settings.root,
-            run_root=settings.run_root,
-            runtime=settings.runtime,
-            runtime_args=settings.runtime_args,
-            stop_timeout_s=settings.stop_timeout_s,
-            stop_rules=settings.stop_rules,
-            log_max_bytes=settings.log_max_bytes,
-            registries=settings.registries,
-            insecure_registries=settings.insecure_registries,
-            takes_absolute_names=settings.takes_absolute_names,
-        )
+        engine = Engine(self.settings)
         engine.parts.verb = self._verb
         return engine
 

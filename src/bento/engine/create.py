@@ -149,7 +149,8 @@ def create(parts: Parts, options: CreateOptions) -> Container:
     limits.check(options.ulimits)
     sandboxing.check(options.sandbox, options.network)
     check_hooks((*options.pre_stop, *options.post_stop))
-    options = replace(options, log_max_bytes=logs.limit(options.log_driver, options.log_max_bytes, parts.log_max_bytes))
+    log_max_bytes = logs.limit(options.log_driver, options.log_max_bytes, parts.settings.log_max_bytes)
+    options = replace(options, log_max_bytes=log_max_bytes)
     pid = sharing.resolve(parts, options.pid)
     needed = [_required(parts, ref) for ref in options.requires] + [sharing.container_of(pid)]
     requires = tuple(dict.fromkeys(filter(None, needed)))

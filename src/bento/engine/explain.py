@@ -39,7 +39,7 @@ def explain(parts: Parts, ref: str, options: StopOptions) -> Forecast:
         raise AlreadyStopped(f"container {container.name} does not run: there is nothing to stop")
     if container.status not in (Status.RUNNING, Status.PAUSED):
         raise WrongState(f"container {container.name} is {container.status.value}", hint="explain it while it runs")
-    request = request_for(container, options, parts.grace_s, parts.stop_rules)
+    request = request_for(container, options, parts.settings)
     processes = _look(lambda number: parts.processes.look(run, number), request.signal)
     processes = parts.processes.examine(run, processes)
     if not any(process.is_main for process in processes):
@@ -71,7 +71,7 @@ def explain_process(parts: Parts, pid: int, options: StopOptions) -> Forecast:
     stranger = Container(
         id="", name=f"process {pid}", created_unix_ns=0, spec=ContainerSpec(image="", image_id="", layers=())
     )
-    request = request_for(stranger, options, parts.grace_s, parts.stop_rules)
+    request = request_for(stranger, options, parts.settings)
     processes = _look(lambda number: parts.processes.look_namespace(pid, number), request.signal)
     processes = parts.processes.examine(Run(number=0, runtime="", init=identity), processes)
     main = next((process for process in processes if process.is_main), None)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from bento.command import Child
+    from bento.config import Settings
     from bento.drivers.image.base import ImageDriver
     from bento.drivers.monitor.base import MonitorDriver
     from bento.drivers.network.base import NetworkDriver
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from bento.drivers.volume.base import VolumeDriver
     from bento.locks import ContainerLocks
     from bento.model.container import Container
-    from bento.model.stop import StopRules
 
     T = TypeVar("T")
 
@@ -44,10 +44,7 @@ class Parts:
     volumes: VolumeDriver
     processes: ProcessDriver
     locks: ContainerLocks
-    registries: tuple[str, ...]  # where names without one are looked for, in this order
-    grace_s: float | None  # of a stop for which neither the caller nor the container names one; None: by its kind
-    stop_rules: StopRules  # the configuration's, after the caller's and the container's
-    log_max_bytes: int  # of the log of a container that names no limit; 0: none
+    settings: Settings
     helper_argv: tuple[str, ...]  # runs a verb of this engine in a process of its own
     verb: str = ""  # of Bento's own command line, which this process is and nothing else; "": somebody's program
 

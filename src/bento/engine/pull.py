@@ -124,16 +124,16 @@ def candidates(parts: Parts, name: str) -> list[str]:
     """Return the full names that a name may mean. Raises UsageError."""
     if not name or reference.has_registry(name):
         return [str(reference.parse(name))]
-    if not parts.registries:
+    if not parts.settings.registries:
         raise UsageError(
             f"{name} names no registry, and none is configured", hint="set registries, or name the registry"
         )
-    for registry in parts.registries:
+    for registry in parts.settings.registries:
         if not reference.has_registry(f"{registry}/{name}"):
             raise UsageError(
                 f"bad registry {registry!r} in the configuration", hint="use HOST[:PORT], such as docker.io"
             )
-    return [str(reference.parse(f"{registry}/{name}")) for registry in parts.registries]
+    return [str(reference.parse(f"{registry}/{name}")) for registry in parts.settings.registries]
 
 
 def check_platform(image: Image, what: str, wanted: Platform | None) -> None:

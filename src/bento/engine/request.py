@@ -7,8 +7,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from bento import clock
+from bento.config import Settings
 from bento.model.container import Container, ContainerSpec
-from bento.model.stop import NOTHING_SAID, AskedBy, Hook, OnPaused, StopRequest, StopRules, first_said
+from bento.model.stop import AskedBy, Hook, OnPaused, StopRequest, StopRules, first_said
 from bento.stop.inputs import DeadlineMoved
 from bento.stop.methods import SIGNAL, choose
 from bento.units import NO_LIMIT
@@ -58,15 +59,10 @@ def default_grace_s(spec: ContainerSpec, configured_s: float | None) -> float:
     return SYSTEM_GRACE_S if spec.system else GRACE_S
 
 
-def request_for(
-    container: Container, options: StopOptions, configured_s: float | None, rules: StopRules = NOTHING_SAID
-) -> StopRequest:
-    """Merge what was said now with what the container was made with (rules S7, S8).
-
-    ``configured_s``: the grace of containers that name none; None where it is not set. ``rules``: the configuration's.
-    """
+def request_for(container: Container, options: StopOptions, settings: Settings) -> StopRequest:
+    """Merge what was said now with what the container was made with, and with the configuration (rules S7, S8)."""
     request = StopRequest(
-        **first_said(options, container.spec.stop_rules, rules),
+        **first_said(options, container.spec.stop_rules, settings.stop_rules),
         on_paused=options.on_paused,
         kill_timeout_s=options.kill_timeout_s,
         asked_by=options.asked_by,
@@ -75,7 +71,9 @@ def request_for(
         post_stop=container.spec.post_stop + options.post_stop,
         hook_timeout_s=(container.spec.hook_timeout_s if options.hook_timeout_s is None else options.hook_timeout_s),
     )
-    grace_s = default_grace_s(container.spec, configured_s) if options.grace_s is None else options.grace_s
+    grace_s = options.grace_s
+    if grace_s is None:
+        grace_s = default_grace_s(container.spec, settings.stop_timeout_s)
     number = options.signal if options.signal is not None else container.spec.stop_signal
     if options.on_paused is OnPaused.KILL:
         grace_s = 0.0

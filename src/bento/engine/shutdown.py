@@ -90,7 +90,7 @@ def budget(containers: Sequence[Container], grace_s: float | None, kill_timeout_
 
 def install_unit(parts: Parts, prefix: Path | None) -> str:
     """Return the unit; write it below ``prefix``, over an older one, unless that is None. Raises StorageUnusable."""
-    needed = budget(parts.store.list(), parts.grace_s, StopOptions().kill_timeout_s)
+    needed = budget(parts.store.list(), parts.settings.stop_timeout_s, StopOptions().kill_timeout_s)
     text = unit(needed, parts.helper_argv, (parts.root, parts.run_root))
     if prefix is not None:
         path = prefix / UNIT_PATH

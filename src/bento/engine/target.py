@@ -180,7 +180,7 @@ class Target:
         return True
 
     def _request(self, container: Container) -> StopRequest:
-        request = request_for(container, self._call.options, self._parts.grace_s, self._parts.stop_rules)
+        request = request_for(container, self._call.options, self._parts.settings)
         schedule = self._call.schedule
         if schedule is None:
             return request

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from bento.config import Settings
 from bento.engine import freezing
 from bento.engine.request import StopOptions, request_for
 from bento.errors import AlreadyStopped, WrongState
@@ -32,7 +33,7 @@ def refuse_if_not_running(parts: Parts, container: Container, options: StopOptio
         raise AlreadyStopped(f"container {name} is already stopped")
     if (
         freezing.is_paused(parts, container)
-        and request_for(container, options, parts.grace_s).on_paused is OnPaused.REFUSE
+        and request_for(container, options, parts.settings).on_paused is OnPaused.REFUSE
     ):
         raise WrongState(
             f"container {name} is paused and would not get the signal",
@@ -71,7 +72,7 @@ def unheard(container: Container, options: StopOptions) -> str:
     """Say what a caller who joins has named in vain, "" for nothing: a stop under way keeps its own way (rule S5)."""
     if container.intent is None:
         return ""
-    own, wanted = container.intent.request, request_for(container, options, None)
+    own, wanted = container.intent.request, request_for(container, options, Settings())
     if wanted.is_sigkill:
         return ""
     under_way = f"a stop of container {container.name} is under way already"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bento.config import Settings
 from bento.engine.explain import explain, explain_process
 from bento.engine.request import StopOptions
 from bento.errors import AlreadyStopped, NotFound, WrongState
@@ -54,7 +55,7 @@ def test_s00_the_configuration_is_asked_as_a_stop_would(parts):
     main.evidence = SLEEPS
     parts.add("web", main)
     assert explain(parts, "web", StopOptions()).verdict is Verdict.DEFAULT_ACTION
-    parts.stop_rules = StopRules(on_deaf=OnDeaf.WAIT)
+    parts.settings = Settings(stop_rules=StopRules(on_deaf=OnDeaf.WAIT))
     assert explain(parts, "web", StopOptions()).verdict is Verdict.KILLED
     assert explain_process(parts, main.identity.pid, StopOptions()).verdict is Verdict.KILLED
 

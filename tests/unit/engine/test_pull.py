@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bento.cli import transfer_options
+from bento.config import Settings
 from bento.drivers.transport.fake import FakeTransport
 from bento.engine import pull
 from bento.errors import BadImage, BentoError, MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
@@ -47,7 +48,7 @@ def parts(tmp_path: Path):
     made = FakeParts(tmp_path)
     made.images = Images()  # type: ignore[assignment]
     made.transport = FakeTransport()
-    made.registries = ("docker.io", "localhost:5000", "registry.example/team")
+    made.settings = Settings(registries=("docker.io", "localhost:5000", "registry.example/team"))
     return made
 
 
@@ -163,7 +164,7 @@ def test_what_is_missing_and_cannot_be_fetched_is_said_to_be_both(parts, kind):
 
 
 def test_a_registry_of_the_configuration_must_be_a_host(parts):
-    parts.registries = ("team",)
+    parts.settings = Settings(registries=("team",))
     with pytest.raises(UsageError, match="team"):
         fetch(parts, "web")
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from bento.config import Settings
 from bento.engine.request import StopOptions, request_for
 from bento.model.container import Container, ContainerSpec
 from bento.model.stop import NOTHING_SAID, OnDeaf, OnWrapper, Scope, StopRequest, StopRules
@@ -31,7 +32,7 @@ def container(**spec) -> Container:
 
 def request(call=NOTHING_SAID, own=NOTHING_SAID, configured=NOTHING_SAID, **spec) -> StopRequest:
     options = StopOptions(**{name: getattr(call, name) for name in StopRules.__struct_fields__})
-    return request_for(container(stop_rules=own, **spec), options, None, configured)
+    return request_for(container(stop_rules=own, **spec), options, Settings(stop_rules=configured))
 
 
 def test_every_rule_is_tried_here():

@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from bento import clock
+from bento.config import Settings
 from bento.drivers.storage.base import Holder
 from bento.drivers.tracer.messages import Hold
 from bento.engine import after_exit, reconcile
@@ -199,9 +200,9 @@ def test_s07_s08_what_is_said_now_wins_over_the_container_and_that_over_the_defa
         (own, StopOptions(), (3.0, 3)),
         (own, StopOptions(grace_s=1.0, signal=2), (1.0, 2)),
     ]:
-        request = request_for(container, options, 10.0)
+        request = request_for(container, options, Settings())
         assert (request.grace_s, request.signal) == expected
-    assert request_for(own, StopOptions(on_paused=OnPaused.KILL), 10.0).grace_s == 0.0
+    assert request_for(own, StopOptions(on_paused=OnPaused.KILL), Settings()).grace_s == 0.0
 
 
 @pytest.mark.parametrize(
@@ -219,7 +220,7 @@ def test_s07_system_containers_have_a_longer_grace_unless_something_is_said(
     parts, system, configured, own, said, expected
 ):
     container, _ = parts.server(system=system, stop_timeout_s=own)
-    assert request_for(container, StopOptions(grace_s=said), configured).grace_s == expected
+    assert request_for(container, StopOptions(grace_s=said), Settings(stop_timeout_s=configured)).grace_s == expected
 
 
 def test_s23_the_report_names_its_container(parts):
@@ -707,7 +708,7 @@ def test_s05_a_caller_that_joins_learns_what_comes_too_late(parts, options, word
 
 def test_s00_the_configuration_says_how_far_a_stop_goes(parts):
     _, main = parts.stubborn()
-    parts.stop_rules = StopRules(scope=Scope.MAIN)
+    parts.settings = Settings(stop_rules=StopRules(scope=Scope.MAIN))
     child = parts.processes.add("child", under=main)
     assert stop(parts, options=StopOptions(grace_s=0.05)).error is None
     assert [one.comm for one in report_of(parts).signalled] == ["stubborn"]
