@@ -20,6 +20,8 @@ IS_STRICT = os.environ.get("BENTO_TEST_STRICT") == "1" or os.environ.get("CI") =
 KERNEL_CANNOT = "kernel:"
 """A skip whose reason begins like this stays a skip: the machine's kernel is too old for it."""
 
+pytest_plugins = ["support.timeouts"]
+
 _NEED_ROOT = ("contract", "integration", "differential")
 _HERE = Path(__file__).parent
 
