@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bento.config import Settings
-    from bento.engine.create import CreateOptions
-    from bento.engine.request import StopOptions
+    from bento.engine.lifecycle.create import CreateOptions
+    from bento.engine.stop.request import StopOptions
     from bento.model.exec import ExecOptions
     from bento.wiring import Engine
 
@@ -22,11 +22,11 @@ __version__ = "0.1.0"
 __all__ = ["CreateOptions", "Engine", "ExecOptions", "Settings", "StopOptions", "__version__"]
 
 _HOMES = {
-    "CreateOptions": "bento.engine.create",
+    "CreateOptions": "bento.engine.lifecycle.create",
     "Engine": "bento.wiring",
     "ExecOptions": "bento.model.exec",
     "Settings": "bento.config",
-    "StopOptions": "bento.engine.request",
+    "StopOptions": "bento.engine.stop.request",
 }
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bento.config import DEFAULT, DEFAULT_ROOT, Settings
+from bento.engine.base.drivers import Drivers
 from bento.engine.facade import EngineFacade
-from bento.engine.parts import Parts
 from bento.errors import NotPermitted, StorageUnusable, UsageError
 from bento.lazy import LazyModule
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from bento.drivers.tracer.base import TracerDriver
     from bento.drivers.transport import skopeo
     from bento.drivers.volume import local
-    from bento.engine import exec_sessions, store_holdup
-    from bento.engine.parts import T
+    from bento.engine.base import exec_sessions, store_holdup
+    from bento.engine.base.drivers import T
     from bento.kernel import births, inotify, namespace
     from bento.model.container import Container
 else:
@@ -44,7 +44,10 @@ else:
     virtual = LazyModule("bento.drivers.processes.virtual")
     detect, states = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.runtime.states")
     sqlite = LazyModule("bento.drivers.state.sqlite")
-    exec_sessions, store_holdup = LazyModule("bento.engine.exec_sessions"), LazyModule("bento.engine.store_holdup")
+    exec_sessions, store_holdup = (
+        LazyModule("bento.engine.base.exec_sessions"),
+        LazyModule("bento.engine.base.store_holdup"),
+    )
     overlay, skopeo = LazyModule("bento.drivers.storage.overlay"), LazyModule("bento.drivers.transport.skopeo")
     tracer_process = LazyModule("bento.drivers.tracer.process")
     local = LazyModule("bento.drivers.volume.local")
@@ -60,10 +63,10 @@ class Engine(EngineFacade):
     """
 
     def __init__(self, settings: Settings = DEFAULT) -> None:
-        super().__init__(HostParts(settings))
+        super().__init__(HostDrivers(settings))
 
 
-class HostParts(Parts):
+class HostDrivers(Drivers):
     """The drivers of this host. Makes the roots when they are not there; opens the database when it is first used."""
 
     def __init__(self, settings: Settings) -> None:
@@ -106,18 +109,18 @@ class HostParts(Parts):
         return driver
 
     def runtime(self, name: str) -> RuntimeDriver:
-        """See Parts."""
+        """See Drivers."""
         name = name or self.settings.runtime
         if name not in self._runtimes:
             self._runtimes[name] = detect.choose(name, self.run_root, self.settings.runtime_args)
         return self._runtimes[name]
 
     def runtime_states(self) -> list[tuple[str, Path]]:
-        """See Parts."""
+        """See Drivers."""
         return list(states.every(self.run_root / "runtime"))
 
     def processes_for(self, container: Container) -> ProcessDriver:
-        """See Parts."""
+        """See Drivers."""
         if container.run is None or container.run.shows_processes:
             return super().processes_for(container)
         return virtual.VirtualProcesses(
@@ -127,46 +130,46 @@ class HostParts(Parts):
         )
 
     def tracer(self) -> TracerDriver:
-        """See Parts."""
+        """See Drivers."""
         return tracer_process.ProcessTracer()
 
     def births(self) -> BirthWatch:
-        """See Parts."""
+        """See Drivers."""
         return births.Births()
 
     def in_private_mounts(self, fn: Callable[[], T]) -> T:
-        """See Parts."""
+        """See Drivers."""
         return namespace.in_private_mounts(fn)
 
     def watch_file(self, path: Path) -> inotify.FileWatch:
-        """See Parts."""
+        """See Drivers."""
         return inotify.FileWatch(path)
 
     def watch_gone(self, directory: Path) -> inotify.GoneWatch:
-        """See Parts."""
+        """See Drivers."""
         return inotify.GoneWatch(directory)
 
     def spawn(self, argv: list[str], env: dict[str, str]) -> Child:
-        """See Parts."""
+        """See Drivers."""
         return command.spawn(argv, env=command.clean_environment() | env, new_session=True)
 
     def spawn_detached(self, argv: tuple[str, ...]) -> None:
-        """See Parts."""
+        """See Drivers."""
         command.spawn_detached(argv)
 
 
-_DRIVERS: dict[str, Callable[[HostParts], object]] = {
-    "store": lambda parts: _store(parts),
-    "storage": lambda parts: overlay.OverlayStorage(parts.root),
-    "monitor": lambda parts: conmon.ConmonMonitor(Path("conmon")),  # looked for on PATH when one is started
-    "network": lambda parts: bridge.BridgeNetwork(parts.root, is_default=parts.root == DEFAULT_ROOT),
-    "volumes": lambda parts: local.LocalVolumes(parts.root),
-    "images": lambda parts: image_store.ImageStore(
-        parts.root, takes_absolute_names=parts.settings.takes_absolute_names
+_DRIVERS: dict[str, Callable[[HostDrivers], object]] = {
+    "store": lambda drivers: _store(drivers),
+    "storage": lambda drivers: overlay.OverlayStorage(drivers.root),
+    "monitor": lambda drivers: conmon.ConmonMonitor(Path("conmon")),  # looked for on PATH when one is started
+    "network": lambda drivers: bridge.BridgeNetwork(drivers.root, is_default=drivers.root == DEFAULT_ROOT),
+    "volumes": lambda drivers: local.LocalVolumes(drivers.root),
+    "images": lambda drivers: image_store.ImageStore(
+        drivers.root, takes_absolute_names=drivers.settings.takes_absolute_names
     ),
-    "transport": lambda parts: skopeo.SkopeoTransport(parts.settings.insecure_registries),
-    "processes": lambda parts: linux.LinuxProcesses(),
-    "locks": lambda parts: locks.ContainerLocks(parts.run_root, parts.verb),
+    "transport": lambda drivers: skopeo.SkopeoTransport(drivers.settings.insecure_registries),
+    "processes": lambda drivers: linux.LinuxProcesses(),
+    "locks": lambda drivers: locks.ContainerLocks(drivers.run_root, drivers.verb),
 }
 
 
@@ -174,17 +177,17 @@ _LINKS_MAX = 40  # as the kernel's own (path_resolution(7))
 _BELOW_ROOT = ("storage", "network", "volumes", "images")
 
 
-def _store(parts: HostParts) -> sqlite.SqliteStore:
-    if parts.verb:
-        own.mark(parts.run_root)  # before it can stand still with a lock
-    return sqlite.SqliteStore(parts.root / "bento.db", clear_way=lambda holders: _store_holdup(parts)(holders))
+def _store(drivers: HostDrivers) -> sqlite.SqliteStore:
+    if drivers.verb:
+        own.mark(drivers.run_root)  # before it can stand still with a lock
+    return sqlite.SqliteStore(drivers.root / "bento.db", clear_way=lambda holders: _store_holdup(drivers)(holders))
 
 
-def _store_holdup(parts: HostParts) -> store_holdup.StoreHoldup:
+def _store_holdup(drivers: HostDrivers) -> store_holdup.StoreHoldup:
     """Return the one of this engine, made when it is first needed."""
-    if parts.store_holdup is None:
-        parts.store_holdup = store_holdup.StoreHoldup(parts)
-    return parts.store_holdup
+    if drivers.store_holdup is None:
+        drivers.store_holdup = store_holdup.StoreHoldup(drivers)
+    return drivers.store_holdup
 
 
 def _make(directory: Path, mode: int) -> None:

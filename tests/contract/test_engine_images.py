@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bento import Engine, Settings, log
-from bento.engine.images import record
+from bento.engine.images.images import record
 from bento.errors import BadImage, Conflict, NotFound, UsageError
 from bento.oci.image import OCI_MANIFEST
 
@@ -65,12 +65,12 @@ def docker(path: Path, *names: str) -> Path:
 
 def put(engine: Engine, made: Bundle, *names: str) -> str:
     """Record an image as a pull does; return its id."""
-    with engine.parts.images.intake() as intake:
-        return intake.adopt(made.put(intake), lambda image: record(engine.parts, image, *names)).id
+    with engine.drivers.images.intake() as intake:
+        return intake.adopt(made.put(intake), lambda image: record(engine.drivers, image, *names)).id
 
 
 def blobs(engine: Engine) -> set[str]:
-    return set(engine.parts.images.idle_blobs())
+    return set(engine.drivers.images.idle_blobs())
 
 
 OTHER = f"docker.io/library/web@sha256:{'a' * 64}"
@@ -155,7 +155,9 @@ REFUSED = {
 def test_a_refused_archive_leaves_nothing(engine, tmp_path, name: str) -> None:
     with pytest.raises(BadImage):
         engine.load(oci(tmp_path / "a", REFUSED[name], "web:1"))
-    assert engine.parts.images.layers() == engine.parts.images.idle_blobs() == engine.parts.images.leftovers() == []
+    assert (
+        engine.drivers.images.layers() == engine.drivers.images.idle_blobs() == engine.drivers.images.leftovers() == []
+    )
     assert engine.doctor() == []
 
 
@@ -182,7 +184,7 @@ def test_an_import_says_when_it_was_made_and_of_what(engine, tmp_path) -> None:
     (step,) = engine.history("box")
     assert step.comment == f"Imported from {tmp_path}/r�"
     assert step.created_unix_ns == image.created_unix_ns
-    document = json.loads((engine.parts.images.blobs_dir / image.id.replace(":", "/")).read_bytes())
+    document = json.loads((engine.drivers.images.blobs_dir / image.id.replace(":", "/")).read_bytes())
     assert document["created"].startswith("20")
     assert image.layer_digests == image.diff_ids  # not packed
 

@@ -50,7 +50,7 @@ def test_image_is_what_the_container_was(bento: BentoCli, image: str, tmp_path: 
     bento.run("--name", "w", "-v", "v:/vol", "-e", "A=b", "-w", "/data", "--stop-signal", "INT", image, *SH, CHANGE)
     bento.wait_for_log("w", "done")
     with Engine(Settings(root=bento.roots.root, run_root=bento.roots.run_root)) as engine:
-        upper = engine.parts.storage.upper(engine.get("w").id)
+        upper = engine.drivers.storage.upper(engine.get("w").id)
     os.setxattr(upper / "n/one", "security.capability", CAPABILITY)
     os.mknod(upper / "n/node", stat.S_IFCHR | 0o640, os.makedev(1, 5))
     with open(upper / "n/sparse", "wb") as file:
@@ -71,7 +71,7 @@ def test_image_is_what_the_container_was(bento: BentoCli, image: str, tmp_path: 
         assert again.spec.env[-1] == "A=b"
         assert (again.spec.workdir, again.spec.stop_signal, again.spec.labels) == ("/data", 2, {"x": "y"})
         assert [m.destination for m in again.spec.mounts] == ["/declared"]
-        record = engine.parts.store.find_image("new:1")
+        record = engine.drivers.store.find_image("new:1")
         assert (record.author, record.history[-1].comment, record.config.exposed_ports) == (
             "me",
             "a message",

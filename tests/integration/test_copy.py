@@ -18,7 +18,7 @@ import pytest
 from msgspec.structs import replace
 
 from bento import Engine, Settings
-from bento.engine.copying import CopyOptions
+from bento.engine.files.copying import CopyOptions
 from bento.errors import BentoError, Conflict, MissingTool, NotFound, RuntimeFailed, WrongState
 
 from support import procs
@@ -138,7 +138,7 @@ def check_rules(copy: Callable[[str, str, CopyOptions], None], source: Path, tar
 def test_dockers_rules_both_ways(bento: BentoCli, engine: Engine, tmp_path: Path, state: str) -> None:
     """On a volume: what is in it can be looked at from outside."""
     bento("create", "--name", "w", "-v", "v:/side", "host", "sleep", "1000")
-    inside, outside = engine.parts.volumes.path("v"), tmp_path / "out"
+    inside, outside = engine.drivers.volumes.path("v"), tmp_path / "out"
     outside.mkdir()
     if state != "stopped":
         bento("start", "w")
@@ -279,7 +279,7 @@ def test_what_is_kept_with_and_without_archive(bento: BentoCli, engine: Engine, 
         file.truncate(1 << 30)
     os.utime(source, ns=(1, 1_400_000_000_000_000_007))
     bento("create", "--name", "w", "-v", "v:/v", "host", "true")
-    top = engine.parts.volumes.path("v")
+    top = engine.drivers.volumes.path("v")
 
     bento("cp", "-a", source, "w:/v/kept")
     warned = bento("cp", source, "w:/v/plain").stderr
@@ -319,7 +319,7 @@ def test_archives_on_stdin_and_stdout(bento: BentoCli, engine: Engine, tmp_path:
         info.size, info.uid = 1, 1234
         archive.addfile(info, io.BytesIO(b"X"))
     subprocess.run([*bento.prefix, "cp", "-", "w:/v"], input=made.getvalue(), check=True)
-    placed = engine.parts.volumes.path("v") / "deep/er/file"
+    placed = engine.drivers.volumes.path("v") / "deep/er/file"
     assert (placed.read_text(), placed.stat().st_uid) == ("X", 1234)
 
     for data, path, says in (
@@ -389,7 +389,7 @@ def test_errors_say_where_and_what(bento: BentoCli, engine: Engine, tmp_path: Pa
     (tmp_path / "file").write_text("F")
     os.mknod(tmp_path / "socket", stat.S_IFSOCK | 0o600)
     bento("create", "--name", "w", "-v", "v:/v", "-v", "r:/ro:ro", "host", "true")
-    top = engine.parts.volumes.path("v")
+    top = engine.drivers.volumes.path("v")
     (top / "loop").symlink_to("loop")
     (top / "far").symlink_to("/not/there")
     (top / "near").symlink_to("missing")
@@ -520,11 +520,11 @@ def virtual(engine: Engine) -> Iterator[None]:
     container = engine.get("w")
     assert container.run is not None
     hidden = replace(container.run, shows_processes=False)
-    engine.parts.store.modify(container.id, lambda c: replace(c, run=hidden))
+    engine.drivers.store.modify(container.id, lambda c: replace(c, run=hidden))
     try:
         yield
     finally:
-        engine.parts.store.modify(container.id, lambda c: replace(c, run=container.run))
+        engine.drivers.store.modify(container.id, lambda c: replace(c, run=container.run))
 
 
 @ONE_RUNTIME
@@ -535,7 +535,7 @@ def test_dockers_rules_both_ways_by_a_tar_inside(bento: BentoCli, engine: Engine
     bento("import", rootfs, "bb")
     bento.run("--name", "w", "-v", "v:/side", image, *SH, "exec sleep 1000")
     with virtual(engine):
-        there, outside = engine.parts.volumes.path("v"), tmp_path / "out"
+        there, outside = engine.drivers.volumes.path("v"), tmp_path / "out"
         outside.mkdir()
         check_rules(lambda a, b, options: engine.copy_in("w", f"{tmp_path}/src/{a}", f"/side/{b}", options),
                     tmp_path / "src", there)  # fmt: skip
@@ -563,7 +563,7 @@ def test_tar_inside_that_lies_reaches_nothing_of_the_hosts(bento: BentoCli, engi
     outside.mkdir()
     target.mkdir()
     for names in (("d", "d/out", "d/out/file"), ("d", "../file"), ("d", "other"), ("other",)):
-        with tarfile.open(engine.parts.volumes.path("v") / "archive", "w") as archive:
+        with tarfile.open(engine.drivers.volumes.path("v") / "archive", "w") as archive:
             for name in names:
                 info = tarfile.TarInfo(name)
                 info.type = {"d": tarfile.DIRTYPE, "d/out": tarfile.SYMTYPE}.get(name, tarfile.REGTYPE)
@@ -572,7 +572,7 @@ def test_tar_inside_that_lies_reaches_nothing_of_the_hosts(bento: BentoCli, engi
         with virtual(engine), pytest.raises(BentoError):
             engine.copy_out("w", "/d", str(target))
     (target / "mine").write_text("mine")
-    with tarfile.open(engine.parts.volumes.path("v") / "archive", "w") as archive:
+    with tarfile.open(engine.drivers.volumes.path("v") / "archive", "w") as archive:
         for name, kind in ((".", tarfile.DIRTYPE), ("x", tarfile.LNKTYPE)):
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "mine"

@@ -341,7 +341,7 @@ class Trial:
     def _check_intent(self, engine: Engine) -> float | None:
         """What stands in the journal at the moment of the crash."""
         try:
-            found = engine.parts.store.get(self.identifier)
+            found = engine.drivers.store.get(self.identifier)
         except NotFound:
             return None
         if found.status is Status.RUNNING and found.run is not None and found.run.number == 1:
@@ -353,7 +353,7 @@ class Trial:
 
     def _go_on(self, engine: Engine, deadline_boot_s: float | None) -> None:
         """Somebody meets the container; the stop comes to its end, with the time that was left."""
-        store = engine.parts.store
+        store = engine.drivers.store
         with contextlib.suppress(NotFound):
             now = store.get(self.identifier)
             if now.status is Status.RUNNING and now.run is not None and now.run.number == 1:
@@ -378,7 +378,7 @@ class Trial:
             return (now.status is Status.STOPPED and not is_removed) or (is_restarted and now.status is Status.RUNNING)
 
         procs.wait_until(is_over, timeout_s=LIMIT_S, what=f"the end, {self.point}, then {self.how}", every_s=0.02)
-        is_at_work = engine.parts.locks.is_held  # a helper, which lets go when all is done
+        is_at_work = engine.drivers.locks.is_held  # a helper, which lets go when all is done
         procs.wait_until(lambda: not is_at_work(self.identifier), timeout_s=LIMIT_S, what="the end of the helper")
 
     def marks(self) -> dict[str, int]:
@@ -407,7 +407,7 @@ class Trial:
         marks = self.marks()
         assert all(count == 1 for count in marks.values()), marks
         try:
-            ended = engine.parts.store.get(self.identifier)
+            ended = engine.drivers.store.get(self.identifier)
         except NotFound:
             assert self.scenario.options.get("auto_remove", False)
             assert marks == expected or is_lost
@@ -436,7 +436,7 @@ class Trial:
 
 def put_box(engine: Engine, layer: Path) -> None:
     """An image whose init is busybox's."""
-    engine.parts.store.put_image(
+    engine.drivers.store.put_image(
         Image(
             id="sha256:" + os.urandom(32).hex(), names=(str(parse("box")),), layers=(str(layer),), config=ImageConfig(),
             created_unix_ns=0, size_bytes=0,

@@ -29,7 +29,7 @@ def pid(bento: BentoCli, tmp_path: Path) -> int:
     bento("import", busybox_rootfs(tmp_path / "fs"), "bb")
     bento.run("--name", "w", "bb", *SERVER)
     with Engine(Settings(root=bento.roots.root, run_root=bento.roots.run_root)) as engine:
-        upper = engine.parts.storage.upper(engine.get("w").id)
+        upper = engine.drivers.storage.upper(engine.get("w").id)
     (upper / "much").write_bytes(os.urandom(MANY_BYTES))
     found = bento.state("w")["Pid"]
     assert isinstance(found, int)

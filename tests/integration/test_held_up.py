@@ -83,7 +83,7 @@ LIBRARY = """
 import os, signal, sys
 from bento import Engine, Settings
 with Engine(Settings(root=sys.argv[1], run_root=sys.argv[2])) as engine:
-    with engine.parts.locks.hold(sys.argv[3], 5):
+    with engine.drivers.locks.hold(sys.argv[3], 5):
         os.kill(os.getpid(), signal.SIGSTOP)
 """
 
@@ -107,13 +107,13 @@ IN_TRANSACTION = """
 import os, signal, sys
 from bento import Engine, Settings
 with Engine(Settings(root=sys.argv[1], run_root=sys.argv[2])) as engine:
-    engine.parts.verb = sys.argv[4]
+    engine.drivers.verb = sys.argv[4]
 
     def change(container):
         os.kill(os.getpid(), signal.SIGSTOP)
         return container
 
-    engine.parts.store.modify(sys.argv[3], change)
+    engine.drivers.store.modify(sys.argv[3], change)
 """
 
 

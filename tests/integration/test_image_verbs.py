@@ -15,7 +15,7 @@ import pytest
 
 from bento import CreateOptions, Engine, Settings
 from bento.drivers.state import migrations
-from bento.engine import prune
+from bento.engine.maintenance import prune
 
 from support import procs
 from support.cli import BentoCli, Roots
@@ -298,7 +298,7 @@ def test_container_prune_takes_an_old_one_that_was_never_started(
         monkeypatch.setattr(prune, "FRESH_S", 1000.0)
         assert engine.prune_containers().containers == ()
         monkeypatch.setattr(prune, "FRESH_S", 0.0)
-        with engine.parts.locks.hold(made.id, 0.0):  # somebody starts it
+        with engine.drivers.locks.hold(made.id, 0.0):  # somebody starts it
             assert engine.prune_containers().containers == ()
         assert engine.prune_containers().containers == (made.id,)
     assert_clean(bento)

@@ -273,8 +273,8 @@ def test_run_that_fails_leaves_no_anonymous_volume(bento: BentoCli, image: str) 
 def test_volumes_that_an_image_declares(bento: BentoCli, image: str) -> None:
     """No instruction of ``import`` says so yet: the record is written as a registry's image would be."""
     with engine_of(bento) as engine:
-        found = engine.parts.store.find_image(image)
-        engine.parts.store.put_image(_with_volumes(found, ("/srv/data", "/cache")))
+        found = engine.drivers.store.find_image(image)
+        engine.drivers.store.put_image(_with_volumes(found, ("/srv/data", "/cache")))
         options = CreateOptions(image=image, command=("true",), mounts=(Mount(kind="tmpfs", destination="/cache"),))
         made = engine.create(options)
         assert [(m.destination, m.kind) for m in made.spec.mounts] == [("/cache", "tmpfs"), ("/srv/data", "volume")]
@@ -460,8 +460,8 @@ def test_doctor_finds_half_made_volumes(bento: BentoCli) -> None:
     own = mounts(bento, "w")[0]["Name"]
     where = data_of(bento, "lost").parent.parent
     with engine_of(bento) as engine:  # as a record lost with its file is
-        engine.parts.store.remove_volume("lost")
-        engine.parts.store.remove(engine.get("w").id)
+        engine.drivers.store.remove_volume("lost")
+        engine.drivers.store.remove(engine.get("w").id)
     (where / "held" / "filling").mkdir()
     (where / ".removed-old.00").mkdir()
     (where / "kept" / "_data").mkdir(parents=True)

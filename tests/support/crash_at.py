@@ -15,12 +15,12 @@ import sys
 from collections import Counter
 
 from bento.cli import main
-from bento.engine.session import Session
+from bento.engine.stop.driver import StopDriver
 from bento.stop.actions import Action, RunStep
 
 _trace, _when, _label, _nth = sys.argv[1:5]
 _seen: Counter[str] = Counter()
-_carry_out = Session._carry_out
+_carry_out = StopDriver._carry_out
 
 
 def label_of(action: Action) -> str:
@@ -29,7 +29,7 @@ def label_of(action: Action) -> str:
     return f"{name}({action.step.value})" if isinstance(action, RunStep) else name
 
 
-def _end_here(session: Session, when: str, label: str) -> None:
+def _end_here(session: StopDriver, when: str, label: str) -> None:
     if (label, str(_seen[label])) != (_label, _nth):
         return
     if when == _when:
@@ -38,7 +38,7 @@ def _end_here(session: Session, when: str, label: str) -> None:
         os.kill(session._trace.tracer_pid, signal.SIGKILL)
 
 
-def carry_out(session: Session, actions: tuple[Action, ...]) -> None:
+def carry_out(session: StopDriver, actions: tuple[Action, ...]) -> None:
     """Carry actions out one by one, and be killed at the one that was named."""
     labels = [label_of(action) for action in actions]
     if labels:
@@ -52,5 +52,5 @@ def carry_out(session: Session, actions: tuple[Action, ...]) -> None:
         _end_here(session, "after", label)
 
 
-setattr(Session, "_carry_out", carry_out)  # noqa: B010  # a method for a method
+setattr(StopDriver, "_carry_out", carry_out)  # noqa: B010  # a method for a method
 main.main(sys.argv[5:])

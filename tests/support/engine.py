@@ -19,7 +19,7 @@ from bento.drivers.storage.memory import MemoryStorage
 from bento.drivers.tracer.base import Held, Key, Watched
 from bento.drivers.tracer.fake import FakeTracer
 from bento.drivers.volume.local import LocalVolumes
-from bento.engine.parts import Parts
+from bento.engine.base.drivers import Drivers
 from bento.errors import BentoError
 from bento.locks import ContainerLocks
 from bento.model.container import Container, ContainerSpec, ProcessIdentity, Run, Status
@@ -115,7 +115,7 @@ SLEEPS = Evidence(threads=(ThreadWait(tid=1, state="S", call="clock_nanosleep", 
 LISTENS = Evidence(threads=(ThreadWait(tid=1, state="S", call="accept4", fds=(Descriptor("listen"),)),), listening=1)
 
 
-class FakeParts(Parts):
+class FakeDrivers(Drivers):
     """Drivers of an engine that lives in one test."""
 
     store: MemoryStore

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bento import Engine, Settings
-from bento.engine.images import record
+from bento.engine.images.images import record
 from bento.model import reference
 from bento.model.image import Image
 from bento.oci.image import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
@@ -36,7 +36,7 @@ def make_image(
         "config": dict(config or {}),
         "rootfs": {"type": "layers", "diff_ids": [_digest(archive) for archive in archives]},
     }
-    with Engine(Settings(root=roots.root, run_root=roots.run_root)) as engine, engine.parts.images.intake() as intake:
+    with Engine(Settings(root=roots.root, run_root=roots.run_root)) as engine, engine.drivers.images.intake() as intake:
         blobs = [_described(OCI_LAYER, archive) for archive in archives]
         content = json.dumps(document | more).encode()
         manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": _described(OCI_CONFIG, content)}
@@ -44,8 +44,8 @@ def make_image(
             intake.add_bytes(blob)
         digest = intake.add_bytes(json.dumps(manifest | {"layers": blobs}).encode())
         full = [str(reference.parse(name)) for name in names]
-        made = intake.adopt(digest, lambda image: record(engine.parts, image, *full))
-        return engine.parts.store.get_image(made.id) or made
+        made = intake.adopt(digest, lambda image: record(engine.drivers, image, *full))
+        return engine.drivers.store.get_image(made.id) or made
 
 
 def _archive(layer: Layer) -> bytes:

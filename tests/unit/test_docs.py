@@ -15,7 +15,7 @@ import pytest
 from bento import CreateOptions, StopOptions, config_load
 from bento.cli import main, verbs
 from bento.engine.facade import EngineFacade
-from bento.engine.listing import _FILTERS
+from bento.engine.views.listing import _FILTERS
 from bento.model.stop import StopReport, StopRules, Verdict
 
 REPOSITORY = Path(__file__).parents[2]

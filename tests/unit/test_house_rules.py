@@ -32,7 +32,7 @@ CATCH_ALL = {
     "cli/main.py",  # the outer edges: the program,
     "cli/worker.py",  # and its forked worker
     "kernel/namespace.py",  # hands over from a thread to its waiter
-    "engine/background.py",  # the same
+    "engine/base/background.py",  # the same
 }
 FORKS = {
     "cli/worker.py",  # a detached worker is this program itself, still single-threaded

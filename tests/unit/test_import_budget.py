@@ -32,7 +32,7 @@ STOP_PATH = [
     "bento.cli.main",
     "bento.cli.stop",
     "bento.locks",
-    "bento.engine.stop",
+    "bento.engine.stop.stop",
     "bento.drivers.monitor.conmon",
     "bento.drivers.processes.linux",
     "bento.drivers.runtime.detect",

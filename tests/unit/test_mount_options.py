@@ -9,7 +9,7 @@ import pytest
 
 from bento.cli import mount_options
 from bento.cli.mount_options import parse_mount, parse_volume
-from bento.engine import mounting
+from bento.engine.resources import mounting
 from bento.errors import UsageError
 from bento.model.container import Mount
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bento.cli.publish_options import parse_expose, parse_publish
-from bento.engine.networking import with_exposed
+from bento.engine.resources.networking import with_exposed
 from bento.errors import UsageError
 from bento.model.network import Port
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from bento.cli import report as report_verb
 from bento.cli.stop import describe
-from bento.engine.report import make_report
+from bento.engine.stop.report import make_report
 from bento.model.container import Container, ContainerSpec
 from bento.model.stop import HookResult, StopReport, StopRequest
 from bento.model.waits import Descriptor, Evidence, ThreadWait

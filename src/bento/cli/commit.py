@@ -6,7 +6,7 @@ import argparse
 
 from bento.cli.context import Context, end_cleanly, say
 from bento.cli.switches import add_switch
-from bento.engine.commit import CommitOptions
+from bento.engine.files.commit import CommitOptions
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

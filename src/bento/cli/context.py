@@ -22,7 +22,7 @@ class Context:
     def engine(self) -> Engine:
         """Open the engine. Raises NotPermitted, StorageUnusable, StateCorrupt."""
         engine = Engine(self.settings)
-        engine.parts.verb = self._verb
+        engine.drivers.verb = self._verb
         return engine
 
 

@@ -6,7 +6,7 @@ import argparse
 import os
 
 from bento.cli.context import Context, end_cleanly
-from bento.engine.copying import CopyOptions
+from bento.engine.files.copying import CopyOptions
 from bento.errors import UsageError
 
 _STREAM = "-"
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise UsageError(f"cp: {words} in a container", hint="one of them is CONTAINER:PATH, the other a path here")
     options = CopyOptions(archive=args.archive, follow=args.follow_link)
     if target == _STREAM and os.isatty(1):
-        raise UsageError("cp: an archive is nothing for a terminal", hint="redirect stdout, or name a target")
+        raise UsageError("cp: refusing to write an archive to a terminal", hint="redirect stdout, or name a target")
     end_cleanly()
     with context.engine() as engine:
         if source_ref and target == _STREAM:

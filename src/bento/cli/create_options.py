@@ -25,8 +25,8 @@ from bento.cli.env_options import read_env_file, read_lines, variable
 from bento.cli.layers import LayerScreen
 from bento.cli.mount_options import parse_mount, parse_tmpfs, parse_volume
 from bento.cli.switches import Arguments
-from bento.engine.create import CreateOptions
-from bento.engine.pull import POLICIES
+from bento.engine.images.pull import POLICIES
+from bento.engine.lifecycle.create import CreateOptions
 from bento.errors import BentoError, UsageError
 from bento.model.container import RestartPolicy, Ulimit
 from bento.model.stop import StopRules

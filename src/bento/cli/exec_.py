@@ -17,7 +17,7 @@ from bento.model.exec import ExecOptions
 from bento.wiring import Engine
 
 if TYPE_CHECKING:
-    from bento.engine.exec_ import Attached
+    from bento.engine.lifecycle.exec_ import Attached
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _READ_BYTES = 1 << 16

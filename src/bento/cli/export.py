@@ -24,7 +24,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     end_cleanly()
     if args.output == _STREAM:
         if os.isatty(1):
-            raise UsageError("export: an archive is nothing for a terminal", hint="redirect stdout, or use -o FILE")
+            raise UsageError(
+                "export: refusing to write an archive to a terminal", hint="redirect stdout, or use -o FILE"
+            )
         with context.engine() as engine:
             engine.export(args.container, 1)
         return 0

@@ -11,7 +11,7 @@ from bento.cli import format_options
 from bento.cli.context import Context, say
 from bento.cli.render import ago, cut, one_line, short_image_id, size_text, table
 from bento.cli.switches import add_switch
-from bento.engine.image_inspect import HistoryStep
+from bento.engine.images.image_inspect import HistoryStep
 from bento.lazy import LazyModule
 from bento.units import rfc3339
 

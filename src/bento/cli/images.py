@@ -10,7 +10,7 @@ import msgspec
 from bento.cli import format_options
 from bento.cli.context import Context, say
 from bento.cli.render import ago, short_image_id, size_text, table
-from bento.engine.image_list import ImageUsage
+from bento.engine.images.image_list import ImageUsage
 from bento.lazy import LazyModule
 from bento.model import reference
 from bento.model.image import NO_NAME

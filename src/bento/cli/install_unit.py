@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from bento.cli.context import Context, say, tell_person
-from bento.engine.shutdown import UNIT_PATH
+from bento.engine.lifecycle.shutdown import UNIT_PATH
 from bento.errors import UsageError
 
 

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from bento.cli.switches import Arguments
-from bento.engine.logs import DRIVERS
+from bento.engine.views.logs import DRIVERS
 from bento.errors import UsageError
 from bento.units import parse_log_size
 

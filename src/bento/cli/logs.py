@@ -7,7 +7,7 @@ import sys
 
 from bento import log
 from bento.cli.context import Context
-from bento.engine.logs import parse_since
+from bento.engine.views.logs import parse_since
 from bento.errors import UsageError
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from bento.cli.context import Context, complain, say
 from bento.cli.render import size_text
-from bento.engine.prune import Pruned
+from bento.engine.maintenance.prune import Pruned
 from bento.model import reference
 from bento.wiring import Engine
 

@@ -7,7 +7,7 @@ import argparse
 from bento.cli import transfer_options
 from bento.cli.context import Context, complain, end_cleanly, say, tell_person
 from bento.cli.layers import LayerScreen
-from bento.engine.pull import ARCHIVES
+from bento.engine.images.pull import ARCHIVES
 from bento.errors import BentoError
 from bento.model.transfer import Access
 from bento.wiring import Engine

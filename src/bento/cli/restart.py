@@ -7,7 +7,7 @@ import argparse
 from bento.cli import stop_options
 from bento.cli.context import Context
 from bento.cli.worker import Emit, Message, failed, in_worker, print_names
-from bento.engine.request import StopOptions
+from bento.engine.stop.request import StopOptions
 from bento.errors import BentoError
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from bento.cli import create_options
 from bento.cli.context import Context, end_cleanly, say
 from bento.cli.relay import Relay
-from bento.engine.start import Started
+from bento.engine.lifecycle.start import Started
 from bento.errors import NotFound, RuntimeFailed, UsageError
 from bento.model.container import Container
 from bento.wiring import Engine

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from bento.cli.context import Context, end_cleanly
-from bento.engine.archive import FORMATS
+from bento.engine.images.archive import FORMATS
 from bento.errors import UsageError
 
 

@@ -6,7 +6,7 @@ import argparse
 
 from bento.cli.context import Context, says_so_itself
 from bento.cli.stop import stop_all
-from bento.engine.request import StopOptions
+from bento.engine.stop.request import StopOptions
 from bento.errors import StateCorrupt
 from bento.model.stop import AskedBy, OnPaused
 from bento.units import parse_seconds

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from bento.cli import stop_options
 from bento.cli.context import Context, complain, say, says_so_itself, tell_person
 from bento.cli.worker import Emit, Message, check_answers, failed, in_worker, notice
-from bento.engine.outcome import StopOutcome, StopProgress
-from bento.engine.request import StopOptions
+from bento.engine.base.outcome import StopOutcome, StopProgress
+from bento.engine.stop.request import StopOptions
 from bento.errors import AlreadyStopped, NotFound, StateCorrupt, UsageError
 from bento.lazy import LazyModule
 from bento.model.stop import StopReport

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bento.cli import hook_options, rule_options
-from bento.engine.request import StopOptions
+from bento.engine.stop.request import StopOptions
 from bento.errors import UsageError
 from bento.model.stop import OnPaused
 from bento.stop import methods

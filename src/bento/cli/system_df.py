@@ -9,7 +9,7 @@ import msgspec
 from bento.cli import format_options
 from bento.cli.context import Context, say
 from bento.cli.render import ago, command_text, short_image_id, size_text, status_text, table
-from bento.engine.image_list import ContainerUsage, DiskUsage, ImageUsage
+from bento.engine.images.image_list import ContainerUsage, DiskUsage, ImageUsage
 from bento.model import reference
 from bento.model.image import NO_NAME
 from bento.units import short_id

@@ -6,7 +6,7 @@ import argparse
 
 from bento.cli.context import Context, end_cleanly, say
 from bento.cli.create_options import parse_label
-from bento.engine.volumes import DRIVER
+from bento.engine.resources.volumes import DRIVER
 from bento.errors import UsageError
 
 

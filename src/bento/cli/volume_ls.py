@@ -10,7 +10,7 @@ import msgspec
 from bento.cli import format_options
 from bento.cli.context import Context, say
 from bento.cli.render import table
-from bento.engine.volumes import DRIVER
+from bento.engine.resources.volumes import DRIVER
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:

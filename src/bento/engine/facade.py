@@ -17,36 +17,31 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from bento.engine import (
+    from bento.engine.base import exec_sessions, exit_owner
+    from bento.engine.base.drivers import Drivers
+    from bento.engine.base.outcome import StopOutcome, StopProgress
+    from bento.engine.lifecycle import (
         after_exit,
-        attending,
         create,
-        doctor,
         exec_,
-        exec_sessions,
         explain,
-        inspect,
-        listing,
-        logs,
-        prune,
         reconcile,
         remove,
-        request,
         shutdown,
         signals,
         start,
-        stop,
         wait,
     )
-    from bento.engine.create import CreateOptions
-    from bento.engine.doctor import Finding
-    from bento.engine.exec_ import Attached
-    from bento.engine.logs import LogLine
-    from bento.engine.outcome import StopOutcome, StopProgress
-    from bento.engine.parts import Parts
-    from bento.engine.prune import Pruned
-    from bento.engine.request import StopOptions
-    from bento.engine.start import Started
+    from bento.engine.lifecycle.create import CreateOptions
+    from bento.engine.lifecycle.exec_ import Attached
+    from bento.engine.lifecycle.start import Started
+    from bento.engine.maintenance import doctor, prune
+    from bento.engine.maintenance.doctor import Finding
+    from bento.engine.maintenance.prune import Pruned
+    from bento.engine.stop import request, stop
+    from bento.engine.stop.request import StopOptions
+    from bento.engine.views import inspect, listing, logs
+    from bento.engine.views.logs import LogLine
     from bento.errors import Elsewhere, StateCorrupt
     from bento.model.exec import ExecOptions, ExecSession
     from bento.model.network import Port
@@ -106,30 +101,30 @@ class EngineFacade(ImageVerbs, FileVerbs):
     A container is named by its name, its id, or an unambiguous prefix of that. Unknown: NotFound.
     """
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
+    def __init__(self, drivers: Drivers) -> None:
+        self.drivers = drivers
 
     def create(self, options: CreateOptions) -> Container:
         """Make a container; nothing runs. Raises UsageError, NotFound, Conflict, StorageUnusable, MissingTool."""
-        return create.create(self.parts, options)
+        return create.create(self.drivers, options)
 
     def start(self, ref: str) -> Container:
         """Start a container, after those it requires; one that runs is left alone. Blocks until its program runs.
 
         Raises WrongState, CommandNotFound, CommandNotExecutable, RuntimeFailed; then it is as it was before.
         """
-        container = start.start(self.parts, self._with_required(ref)).container
+        container = start.start(self.drivers, self._with_required(ref)).container
         if container.spec.auto_remove:  # it may have ended before its monitor's helper was needed
-            reconcile.refresh(self.parts, [container])
+            reconcile.refresh(self.drivers, [container])
         return container
 
     def start_attached(self, ref: str) -> Started:
         """As ``start``, with the container's output from its first byte on. Raises WrongState when it runs already."""
-        return start.start(self.parts, self._with_required(ref), attach=True)
+        return start.start(self.drivers, self._with_required(ref), attach=True)
 
     def _with_required(self, ref: str) -> str:
-        container = reconcile.find(self.parts, ref)
-        start.start_required(self.parts, container)
+        container = reconcile.find(self.drivers, ref)
+        start.start_required(self.drivers, container)
         return container.id
 
     def stop(self, ref: str, options: StopOptions | None = None) -> StopReport | None:
@@ -156,7 +151,7 @@ class EngineFacade(ImageVerbs, FileVerbs):
         """Stop containers, all together: it takes as long as the slowest. Errors are in the outcomes. Blocks."""
         options = options or request.StopOptions()
         return stop.stop_containers(
-            self.parts,
+            self.drivers,
             refs,
             options,
             on_begun=on_begun,
@@ -167,11 +162,11 @@ class EngineFacade(ImageVerbs, FileVerbs):
 
     def explain(self, ref: str, options: StopOptions | None = None) -> Forecast:
         """Say what a stop would do, and send nothing. Raises AlreadyStopped, WrongState."""
-        return explain.explain(self.parts, ref, options or request.StopOptions())
+        return explain.explain(self.drivers, ref, options or request.StopOptions())
 
     def explain_process(self, pid: int, options: StopOptions | None = None) -> Forecast:
         """The same for any process that is PID 1 of its PID namespace. Raises NotFound, WrongState for others."""
-        return explain.explain_process(self.parts, pid, options or request.StopOptions())
+        return explain.explain_process(self.drivers, pid, options or request.StopOptions())
 
     def to_be_shut_down(
         self,
@@ -183,39 +178,39 @@ class EngineFacade(ImageVerbs, FileVerbs):
 
         ``on_unreadable``, ``on_elsewhere``: as in ``containers``.
         """
-        return shutdown.to_be_shut_down(self.parts, on_unreadable=on_unreadable, on_elsewhere=on_elsewhere)
+        return shutdown.to_be_shut_down(self.drivers, on_unreadable=on_unreadable, on_elsewhere=on_elsewhere)
 
     def to_be_started(self) -> list[Container]:
         """Return what its restart policy wants to run and does not, in the order in which it is to be started."""
-        return shutdown.to_be_started(self.parts)
+        return shutdown.to_be_started(self.drivers)
 
     def install_unit(self, prefix: Path | None) -> str:
         """Return the systemd unit that starts and shuts down the containers of these roots with the machine.
 
         Written below ``prefix`` unless that is None. Raises StorageUnusable when it cannot be written.
         """
-        return shutdown.install_unit(self.parts, prefix)
+        return shutdown.install_unit(self.drivers, prefix)
 
     def finish_stop(self, container_id: str) -> None:
         """Go on with a stop whose driver died. Blocks. No error when there is nothing to do."""
-        reconcile.finish_stop(self.parts, container_id)
+        reconcile.finish_stop(self.drivers, container_id)
 
     def restart(self, ref: str, options: StopOptions | None = None) -> Container:
         """Stop a container, if it runs, and start it again. Blocks."""
-        container = reconcile.find(self.parts, ref)
+        container = reconcile.find(self.drivers, ref)
         if container.spec.auto_remove:  # not yet
-            attending.attend(self.parts, container.id)
+            exit_owner.claim(self.drivers, container.id)
         with suppress(AlreadyStopped):
             self.stop(container.id, options)
-        return start.start(self.parts, self._with_required(container.id)).container
+        return start.start(self.drivers, self._with_required(container.id)).container
 
     def kill(self, ref: str, number: int = 9) -> Container:
         """Send a signal to PID 1; SIGKILL also waits for the end. Raises WrongState when nothing runs."""
-        return signals.kill(self.parts, ref, number)
+        return signals.kill(self.drivers, ref, number)
 
     def signal_main(self, container: Container, number: int) -> None:
         """Pass a signal on to PID 1 of a container that was started; no error when it has ended."""
-        signals.pass_on(self.parts, container, number)
+        signals.pass_on(self.drivers, container, number)
 
     def exec(self, ref: str, options: ExecOptions) -> Attached:
         """Run a command in a running container, with its output and its input. Blocks until it runs.
@@ -223,69 +218,69 @@ class EngineFacade(ImageVerbs, FileVerbs):
         Raises WrongState when the container does not run, is paused, or is ending by a stop; UsageError,
         CommandNotFound, CommandNotExecutable, RuntimeFailed. Whoever calls it also calls ``wait_exec``.
         """
-        return exec_.attached(self.parts, ref, options)
+        return exec_.attached(self.drivers, ref, options)
 
     def exec_detached(self, ref: str, options: ExecOptions) -> ExecSession:
         """As ``exec``, and leave it there: its output is lost, and its end is nobody's business but its monitor's."""
-        return exec_.detached(self.parts, ref, options)
+        return exec_.detached(self.drivers, ref, options)
 
     def wait_exec(self, running: Attached) -> int:
         """Block until a command of ``exec`` has ended, close its descriptors, and return its exit status (128+n).
 
         Output that was not read is lost. Raises RuntimeFailed when nobody saw the end.
         """
-        return exec_.wait(self.parts, running)
+        return exec_.wait(self.drivers, running)
 
     def signal_exec(self, session: ExecSession, number: int) -> None:
         """Pass a signal on to an exec's process; no error when it has ended."""
-        exec_.signal(self.parts, session, number)
+        exec_.signal(self.drivers, session, number)
 
     def exec_sessions(self, ref: str) -> list[ExecSession]:
         """Return what was brought into a container by ``exec`` and still runs, oldest first."""
-        return exec_sessions.live(self.parts, reconcile.find(self.parts, ref).id)
+        return exec_sessions.live(self.drivers, reconcile.find(self.drivers, ref).id)
 
     def pause(self, ref: str) -> Container:
         """Freeze a running container. Raises WrongState."""
-        return signals.pause(self.parts, ref)
+        return signals.pause(self.drivers, ref)
 
     def unpause(self, ref: str) -> Container:
         """Thaw a paused container. Raises WrongState."""
-        return signals.unpause(self.parts, ref)
+        return signals.unpause(self.drivers, ref)
 
     def wait(self, ref: str) -> Container:
         """Block until a container is not live any more, and return it."""
-        return wait.wait_for_exit(self.parts, reconcile.find(self.parts, ref).id)
+        return wait.wait_for_exit(self.drivers, reconcile.find(self.drivers, ref).id)
 
     def wait_attached(self, started: Started) -> Container:
         """As ``wait``, for what ``start_attached`` has started; also when it is removed meanwhile. Closes its pidfd."""
-        return wait.wait_for_exit(self.parts, started.container.id, started)
+        return wait.wait_for_exit(self.drivers, started.container.id, started)
 
     def leave(self, started: Started) -> None:
         """Follow what ``start_attached`` has started no more: it goes on as after ``start``. Closes its pidfd."""
-        start.leave_started(self.parts, started)
+        start.leave_started(self.drivers, started)
 
     def remove(self, ref: str, *, force: bool = False, volumes: bool = False, grace_s: float = 0.0) -> Container:
         """Delete a container; ``force`` stops it first, within ``grace_s``; ``volumes``: its anonymous volumes, too.
 
         Raises WrongState, StuckProcess, Conflict when another one requires it.
         """
-        return remove.remove(self.parts, ref, force=force, volumes=volumes, grace_s=grace_s)
+        return remove.remove(self.drivers, ref, force=force, volumes=volumes, grace_s=grace_s)
 
     def dependants_first(self, refs: Sequence[str]) -> list[str]:
         """Return the names so that each comes before those it requires: in this order they can be removed."""
-        return remove.dependants_first(self.parts, refs)
+        return remove.dependants_first(self.drivers, refs)
 
     def after_exit(self, container_id: str, run: int) -> None:
         """Remove a container once this run has ended, or restart it, as it was made. Blocks until that is done."""
-        after_exit.after_exit(self.parts, container_id, run)
+        after_exit.after_exit(self.drivers, container_id, run)
 
     def rename(self, ref: str, name: str) -> Container:
         """Give a container another name. Raises UsageError, Conflict."""
-        return remove.rename(self.parts, ref, name)
+        return remove.rename(self.drivers, ref, name)
 
     def get(self, ref: str) -> Container:
         """Return one container as it is now."""
-        return reconcile.find(self.parts, ref)
+        return reconcile.find(self.drivers, ref)
 
     def containers(
         self,
@@ -303,50 +298,50 @@ class EngineFacade(ImageVerbs, FileVerbs):
         Raises UsageError for a bad filter.
         """
         wanted = tuple(filters)
-        passes = listing.parse_filters(self.parts.store, wanted)
+        passes = listing.parse_filters(self.drivers.store, wanted)
         wants_status = any(text.startswith(("status=", "exited=")) for text in wanted)
-        records = self.parts.store.list(on_unreadable=on_unreadable)
-        found = reconcile.refresh(self.parts, records, on_elsewhere=on_elsewhere)
+        records = self.drivers.store.list(on_unreadable=on_unreadable)
+        found = reconcile.refresh(self.drivers, records, on_elsewhere=on_elsewhere)
         return [c for c in found if (all or wants_status or c.status.is_wanted) and passes(c)]
 
     def container_size(self, ref: str) -> int:
         """Return the bytes that a container's own files take of the disk. Looks at every one of them: slow."""
-        return self.parts.storage.size_bytes(self.parts.store.find(ref).id)
+        return self.drivers.storage.size_bytes(self.drivers.store.find(ref).id)
 
     def inspect(self, ref: str) -> dict[str, Any]:
         """Return one container in Docker's words."""
-        return inspect.inspect(self.parts, reconcile.find(self.parts, ref))
+        return inspect.inspect(self.drivers, reconcile.find(self.drivers, ref))
 
     def ports(self, ref: str) -> tuple[Port, ...]:
         """Return the published ports of a container that runs, with the host ports chosen. Raises WrongState."""
-        return inspect.published(reconcile.find(self.parts, ref))
+        return inspect.published(reconcile.find(self.drivers, ref))
 
     def logs(
         self, ref: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
     ) -> Iterator[LogLine]:
         """Yield the container's output. ``follow`` blocks for more until it ends. Raises WrongState: it is not kept."""
-        container = reconcile.find(self.parts, ref)
+        container = reconcile.find(self.drivers, ref)
         logs.check_kept(container)
         if follow:
-            return logs.follow(self.parts, container, tail=tail, since=since)
-        return logs.read_log(logs.log_path(self.parts, container), tail=tail, since=since)
+            return logs.follow(self.drivers, container, tail=tail, since=since)
+        return logs.read_log(logs.log_path(self.drivers, container), tail=tail, since=since)
 
     def prune_containers(self, *, filters: Iterable[str] = ()) -> Pruned:
         """Delete the containers that do not run. Raises UsageError for a bad filter; other errors are in the result."""
-        return prune.prune_containers(self.parts, filters)
+        return prune.prune_containers(self.drivers, filters)
 
     def prune(self, *, all: bool = False, volumes: bool = False, filters: Iterable[str] = ()) -> Pruned:
         """Delete the containers that do not run, then images as ``prune_images`` does, and at last, where ``volumes``
         says so, the anonymous volumes that nobody has. Raises as prune_containers.
         """
-        return prune.prune(self.parts, all=all, volumes=volumes, filters=filters)
+        return prune.prune(self.drivers, all=all, volumes=volumes, filters=filters)
 
     def info(self) -> dict[str, Any]:
         """Return what this engine uses on this host. Raises MissingTool, StorageUnusable where something is missing."""
-        parts = self.parts
-        parts.storage.check()
+        drivers = self.drivers
+        drivers.storage.check()
         containers = self.containers(all=True)
-        runtime = parts.runtime("")
+        runtime = drivers.runtime("")
         return {
             "Containers": len(containers),
             "ContainersRunning": sum(c.status is Status.RUNNING for c in containers),
@@ -354,12 +349,12 @@ class EngineFacade(ImageVerbs, FileVerbs):
             "ContainersStopped": sum(not c.status.is_wanted for c in containers),
             "Images": len(self.images()),
             "Driver": "overlay",
-            "Root": str(parts.root),
-            "RunRoot": str(parts.run_root),
+            "Root": str(drivers.root),
+            "RunRoot": str(drivers.run_root),
             "Runtime": str(runtime.path),
             "RuntimeVersion": runtime.version,
             "Seccomp": runtime.supports_seccomp,
-            "CgroupMode": parts.processes.cgroup_mode(),
+            "CgroupMode": drivers.processes.cgroup_mode(),
             "Warnings": self.warnings(),
         }
 
@@ -368,16 +363,16 @@ class EngineFacade(ImageVerbs, FileVerbs):
 
         They are about the runtimes in use: the default one, and those of containers.
         """
-        return doctor.warnings(self.parts)
+        return doctor.warnings(self.drivers)
 
     def doctor(self, *, fix: bool = False) -> list[Finding]:
         """Return what was left over on this machine; ``fix`` removes what nobody holds. Slow."""
-        return doctor.examine(self.parts, fix=fix)
+        return doctor.examine(self.drivers, fix=fix)
 
     def close(self) -> None:
         """Close the store. Idempotent."""
-        if "store" in vars(self.parts):  # else it was never opened, or could not be: that has been told
-            self.parts.store.close()
+        if "store" in vars(self.drivers):  # else it was never opened, or could not be: that has been told
+            self.drivers.store.close()
 
     def __enter__(self) -> Self:
         return self

@@ -9,19 +9,13 @@ from bento.lazy import LazyModule
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bento.engine import (
-        archive,
-        commit,
-        copying,
-        diff,
-        export,
-        mounting,
-        volumes,
-    )
-    from bento.engine.commit import CommitOptions
-    from bento.engine.copying import CopyOptions
-    from bento.engine.parts import Parts
-    from bento.engine.volumes import PrunedVolumes
+    from bento.engine.base.drivers import Drivers
+    from bento.engine.files import commit, copying, diff, export
+    from bento.engine.files.commit import CommitOptions
+    from bento.engine.files.copying import CopyOptions
+    from bento.engine.images import archive
+    from bento.engine.resources import mounting, volumes
+    from bento.engine.resources.volumes import PrunedVolumes
     from bento.files.changes import Change
     from bento.model.image import Image
     from bento.model.volume import Volume
@@ -35,65 +29,65 @@ else:
 class FileVerbs:
     """What an engine can do with files: those in containers, of any state, and those in volumes."""
 
-    parts: Parts
+    drivers: Drivers
 
     def copy_out(self, ref: str, path: str, target: str, options: CopyOptions | None = None) -> None:
         """Copy a file or directory of a container, in any state, to this machine, by the rules of ``bento cp``.
 
         Raises NotFound (also for paths), Conflict (a file in the way of a directory ...), WrongState.
         """
-        copying.copy_out(self.parts, ref, path, target, options or copying.CopyOptions())
+        copying.copy_out(self.drivers, ref, path, target, options or copying.CopyOptions())
 
     def copy_in(self, ref: str, source: str, path: str, options: CopyOptions | None = None) -> None:
         """Copy a file or directory of this machine into a container; as ``copy_out``."""
-        copying.copy_in(self.parts, ref, source, path, options or copying.CopyOptions())
+        copying.copy_in(self.drivers, ref, source, path, options or copying.CopyOptions())
 
     def archive_out(self, ref: str, path: str, fd: int, options: CopyOptions | None = None) -> None:
         """Write a file or directory of a container to a descriptor as a tar archive; as ``copy_out``."""
-        copying.archive_out(self.parts, ref, path, fd, options or copying.CopyOptions())
+        copying.archive_out(self.drivers, ref, path, fd, options or copying.CopyOptions())
 
     def archive_in(self, ref: str, fd: int, path: str) -> None:
         """Unpack a tar archive from a descriptor into a directory of a container; as ``copy_out``, and UsageError."""
-        copying.archive_in(self.parts, ref, fd, path)
+        copying.archive_in(self.drivers, ref, fd, path)
 
     def diff(self, ref: str) -> list[Change]:
         """Return what a container, in any state, has added, changed and deleted in its root filesystem, by path."""
-        return diff.diff(self.parts, ref)
+        return diff.diff(self.drivers, ref)
 
     def commit(self, ref: str, name: str = "", options: CommitOptions | None = None) -> Image:
         """Make an image of a container, in any state: its image's layers, and what it has changed on top. Blocks.
 
         Raises UsageError (the name; a change; a container of ``host``), StorageUnusable.
         """
-        return commit.commit(self.parts, ref, name, options or commit.CommitOptions())
+        return commit.commit(self.drivers, ref, name, options or commit.CommitOptions())
 
     def export(self, ref: str, fd: int) -> None:
         """Write a container's root filesystem, without what is mounted in it, to a descriptor as a tar archive. Blocks.
 
         Raises WrongState when it ends meanwhile.
         """
-        export.export(self.parts, ref, fd)
+        export.export(self.drivers, ref, fd)
 
     def create_volume(self, name: str = "", *, labels: dict[str, str] | None = None) -> Volume:
         """Make a volume; one of that name that is there already is returned as it is. Raises UsageError (name)."""
-        return volumes.create(self.parts, name, labels)
+        return volumes.create(self.drivers, name, labels)
 
     def volumes(self, *, filters: Iterable[str] = ()) -> list[Volume]:
         """Return the volumes, by name. Raises UsageError for a bad filter."""
-        return volumes.find(self.parts, filters)
+        return volumes.find(self.drivers, filters)
 
     def describe_volume(self, volume: Volume) -> dict[str, Any]:
         """Return a volume in Docker's words."""
-        return volumes.describe(self.parts, volume)
+        return volumes.describe(self.drivers, volume)
 
     def inspect_volume(self, name: str) -> dict[str, Any]:
         """Return a volume in Docker's words, and the containers that have it. Raises NotFound."""
-        return volumes.inspect(self.parts, name)
+        return volumes.inspect(self.drivers, name)
 
     def remove_volume(self, name: str) -> None:
         """Delete a volume and its files. Raises NotFound, Conflict when containers have it."""
-        mounting.take_away(self.parts, name)
+        mounting.take_away(self.drivers, name)
 
     def prune_volumes(self, *, all: bool = False, filters: Iterable[str] = ()) -> PrunedVolumes:
         """Delete the anonymous volumes, or ``all``, that no container has. Raises UsageError for a bad filter."""
-        return volumes.prune(self.parts, all=all, filters=filters)
+        return volumes.prune(self.drivers, all=all, filters=filters)

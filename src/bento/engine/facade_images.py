@@ -10,21 +10,14 @@ from bento.lazy import LazyModule
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from bento.engine import (
-        archive,
-        image_inspect,
-        image_list,
-        images,
-        prune,
-        pull,
-        push,
-    )
-    from bento.engine.image_inspect import HistoryStep
-    from bento.engine.image_list import DiskUsage, ImageUsage
-    from bento.engine.images import RemovedImage
-    from bento.engine.parts import Parts
-    from bento.engine.prune import Pruned
-    from bento.engine.pull import Pulled
+    from bento.engine.base.drivers import Drivers
+    from bento.engine.images import archive, image_inspect, image_list, images, pull, push
+    from bento.engine.images.image_inspect import HistoryStep
+    from bento.engine.images.image_list import DiskUsage, ImageUsage
+    from bento.engine.images.images import RemovedImage
+    from bento.engine.images.pull import Pulled
+    from bento.engine.maintenance import prune
+    from bento.engine.maintenance.prune import Pruned
     from bento.model.image import Image, ImageConfig
     from bento.model.transfer import Access, TransferProgress
 else:
@@ -37,7 +30,7 @@ else:
 class ImageVerbs:
     """What an engine can do with images. An image is named as in Docker, or by its id or the beginning of that."""
 
-    parts: Parts
+    drivers: Drivers
 
     def import_image(
         self,
@@ -52,7 +45,7 @@ class ImageVerbs:
 
         ``message``: a comment for its history. ``platform``: what it says it is for, this machine's when empty.
         """
-        return images.import_image(self.parts, source, name, config, message=message, platform=platform)
+        return images.import_image(self.drivers, source, name, config, message=message, platform=platform)
 
     def pull(
         self,
@@ -68,7 +61,7 @@ class ImageVerbs:
         Raises UsageError, BadImage, NotFound, NotPermitted, TransportFailed, StorageUnusable, MissingTool; then nothing
         is recorded, and what has come whole is kept for the next time.
         """
-        return pull.pull(self.parts, source, platform=platform, access=access, on_progress=on_progress)
+        return pull.pull(self.drivers, source, platform=platform, access=access, on_progress=on_progress)
 
     def provide_image(
         self,
@@ -83,7 +76,7 @@ class ImageVerbs:
 
         Returns what was fetched; None when nothing was. Blocks. Raises as ``pull``.
         """
-        return pull.provide(self.parts, ref, policy, platform=platform, access=access, on_progress=on_progress)
+        return pull.provide(self.drivers, ref, policy, platform=platform, access=access, on_progress=on_progress)
 
     def push(
         self,
@@ -100,15 +93,15 @@ class ImageVerbs:
         Raises NotFound, UsageError, NotPermitted, TransportFailed, MissingTool.
         """
         if place := archive.parse_place(destination):
-            return archive.push_archive(self.parts, ref, place)
-        return push.push(self.parts, ref, destination, access=access, on_progress=on_progress)
+            return archive.push_archive(self.drivers, ref, place)
+        return push.push(self.drivers, ref, destination, access=access, on_progress=on_progress)
 
     def save(self, refs: Sequence[str], target: Path | int, format: str = "docker-archive") -> None:
         """Write images into an archive or a directory, or to an open descriptor. Blocks.
 
         ``format``: docker-archive, oci-archive, oci-dir or docker-dir. Raises NotFound, UsageError, StorageUnusable.
         """
-        archive.save(self.parts, refs, target, format)
+        archive.save(self.drivers, refs, target, format)
 
     def load(
         self,
@@ -124,42 +117,42 @@ class ImageVerbs:
         """
         place = archive.parse_place(source) if isinstance(source, str) else None
         path, name = (place.path, place.name) if place else (Path(source), "")
-        return archive.load(self.parts, path, name=name, platform=platform, on_progress=on_progress)
+        return archive.load(self.drivers, path, name=name, platform=platform, on_progress=on_progress)
 
     def images(self, *, filters: Iterable[str] = ()) -> list[Image]:
         """Return the stored images, newest first. ``host`` is not one of them: it is this machine.
 
         Raises UsageError for a bad filter, NotFound for an image named in one.
         """
-        return image_list.find_images(self.parts, filters)
+        return image_list.find_images(self.drivers, filters)
 
     def image_usage(self, *, filters: Iterable[str] = ()) -> list[ImageUsage]:
         """Return the images as ``images`` does, with what each shares with others, and who was made from it."""
-        return image_list.usage(self.parts, image_list.find_images(self.parts, filters))
+        return image_list.usage(self.drivers, image_list.find_images(self.drivers, filters))
 
     def disk_usage(self) -> DiskUsage:
         """Return what images and containers take of the disk. Looks at every file of the containers: slow."""
-        return image_list.disk_usage(self.parts)
+        return image_list.disk_usage(self.drivers)
 
     def history(self, ref: str) -> list[HistoryStep]:
         """Return how an image was built, last step first. Raises NotFound."""
-        return image_inspect.history(self.parts, ref)
+        return image_inspect.history(self.drivers, ref)
 
     def inspect_image(self, ref: str) -> dict[str, Any]:
         """Return one image in Docker's words. Raises NotFound."""
-        return image_inspect.inspect_image(self.parts, ref)
+        return image_inspect.inspect_image(self.drivers, ref)
 
     def prune_images(self, *, all: bool = False, filters: Iterable[str] = ()) -> Pruned:
         """Delete the images without names, or ``all``, that no container was made from. Raises as prune_containers."""
-        return prune.prune_images(self.parts, all=all, filters=filters)
+        return prune.prune_images(self.drivers, all=all, filters=filters)
 
     def tag_image(self, ref: str, name: str) -> Image:
         """Give an image one more name. Raises NotFound, UsageError."""
-        return images.tag_image(self.parts, ref, name)
+        return images.tag_image(self.drivers, ref, name)
 
     def remove_image(self, ref: str, *, force: bool = False, all_names: bool = False) -> RemovedImage:
         """Take a name from an image, or delete it; ``all_names``: by its id also when it has several.
 
         Raises NotFound, Conflict when containers hold it.
         """
-        return images.remove_image(self.parts, ref, force=force, all_names=all_names)
+        return images.remove_image(self.drivers, ref, force=force, all_names=all_names)

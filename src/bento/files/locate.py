@@ -16,7 +16,7 @@ _LINKS_MAX: Final = 40  # as the kernel's own (path_resolution(7))
 _DOTS: Final = ("", ".", "..")
 
 
-class Spot:
+class Location:
     """A place in a tree. Use it as a context: it holds a directory.
 
     Attributes:
@@ -53,7 +53,7 @@ class Spot:
         self.close()
 
 
-def locate(root_fd: int, path: str, *, follow: bool, is_machine: bool = False) -> Spot:
+def locate(root_fd: int, path: str, *, follow: bool, is_machine: bool = False) -> Location:
     """Return where ``path`` leads inside a root; the caller closes it.
 
     Links on the way are followed inside the root, one at the end with ``follow``, also when it dangles: the spot is
@@ -64,12 +64,12 @@ def locate(root_fd: int, path: str, *, follow: bool, is_machine: bool = False) -
         parent, _, name = path.rstrip("/").rpartition("/")
         if name in _DOTS:
             fd = open_in(root_fd, path or "/", os.O_PATH | os.O_DIRECTORY)
-            return Spot(fd, "", os.fstat(fd))
+            return Location(fd, "", os.fstat(fd))
         directory_fd = open_in(root_fd, parent or "/", os.O_PATH | os.O_DIRECTORY)
         try:
             status = _status(directory_fd, name)
             if status is None or not (follow and stat.S_ISLNK(status.st_mode)):
-                return Spot(os.dup(directory_fd), name, status)
+                return Location(os.dup(directory_fd), name, status)
             if is_machine:
                 refuse_link(os.fstat(directory_fd), status, path)
             target = os.readlink(name, dir_fd=directory_fd)

@@ -130,7 +130,7 @@ class Placer:
             return
         fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
         try:
-            dress(fd, entry, self._owner)
+            apply_metadata(fd, entry, self._owner)
             status = os.fstat(fd)
             self.made.add((status.st_dev, status.st_ino))
         finally:
@@ -183,7 +183,7 @@ class Placer:
         fd = os.open(name, flags, 0o600, dir_fd=parent_fd)
         try:
             _fill(fd, entry)
-            dress(fd, entry, self._owner)
+            apply_metadata(fd, entry, self._owner)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(fd)
@@ -242,7 +242,7 @@ def _keep_mode(parent_fd: int, name: str, there: os.stat_result) -> None:
         os.close(fd)
 
 
-def dress(fd: int, entry: Entry, owner: tuple[int, int] | None = None) -> None:
+def apply_metadata(fd: int, entry: Entry, owner: tuple[int, int] | None = None) -> None:
     """Give a file its owner, mode and attributes, in an order in which the kernel does not take one away for another.
 
     ``owner``: as for Placer.
@@ -278,7 +278,7 @@ def _copy(old: str, old_dir_fd: int, name: str, dir_fd: int) -> None:
                 pass
             names = [each for each in os.listxattr(source) if each.startswith(KEPT_XATTRS)]
             attributes = {each: os.getxattr(source, each) for each in names}
-            dress(target, Entry("", there.st_mode, there.st_uid, there.st_gid, xattrs=attributes))
+            apply_metadata(target, Entry("", there.st_mode, there.st_uid, there.st_gid, xattrs=attributes))
             os.utime(target, ns=(there.st_mtime_ns, there.st_mtime_ns))
         finally:
             os.close(target)
@@ -286,7 +286,7 @@ def _copy(old: str, old_dir_fd: int, name: str, dir_fd: int) -> None:
         os.close(source)
 
 
-def disowned(entries: Iterable[Entry], owner: tuple[int, int] | None, left_out: list[str]) -> Iterator[Entry]:
+def strip_owner(entries: Iterable[Entry], owner: tuple[int, int] | None, left_out: list[str]) -> Iterator[Entry]:
     """Yield what somebody else is to place as a Placer of this ``owner`` would; paths of device nodes are put down."""
     for entry in entries:
         if owner is not None:

@@ -62,7 +62,7 @@ def named(name: str) -> dict[str, str]:
     return {word: path for word, path in found.items() if os.path.isdir(path)}
 
 
-class Lodging:
+class MonitorCgroup:
     """The cgroups for a monitor, which it enters before it has its container made. Close it.
 
     It is not in those of who has started it: systemd ends a unit, or a session, with all that is in its cgroup

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from bento.engine import policy
+from bento.engine.base import policy
 from bento.model.container import Container, ContainerSpec, Exit, RestartPolicy, Status
 
 ALWAYS, ON_FAILURE, UNLESS = (

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from bento.engine import deletions
-from bento.engine.deletions import AT_ONCE, TOGETHER, Deletions
-from bento.engine.loop import Loop
+from bento.engine.base.loop import Loop
+from bento.engine.stop import deletions
+from bento.engine.stop.deletions import AT_ONCE, TOGETHER, Deletions
 from bento.errors import RuntimeFailed
 
-from support.engine import DoneChild, FakeParts, InstantRuntime
+from support.engine import DoneChild, FakeDrivers, InstantRuntime
 
 
 class ManyRuntime(InstantRuntime):
@@ -37,10 +37,10 @@ class ManyRuntime(InstantRuntime):
 
 @pytest.fixture
 def world(tmp_path):
-    parts = FakeParts(tmp_path)
-    parts.fake_runtime = ManyRuntime()
+    drivers = FakeDrivers(tmp_path)
+    drivers.fake_runtime = ManyRuntime()
     loop = Loop()
-    yield parts.fake_runtime, Deletions(parts, loop), loop
+    yield drivers.fake_runtime, Deletions(drivers, loop), loop
     loop.close()
 
 
@@ -81,10 +81,10 @@ def test_s28_one_that_cannot_be_deleted_is_deleted_by_itself_and_says_why(world)
 
 
 def test_a_runtime_that_cannot_delete_many_deletes_each(tmp_path):
-    parts, loop = FakeParts(tmp_path), Loop()
+    drivers, loop = FakeDrivers(tmp_path), Loop()
     ids = ["a", "b", "c", "d"]
-    assert delete((parts.fake_runtime, Deletions(parts, loop), loop), ids) == dict.fromkeys(ids, ("", False))
-    assert parts.fake_runtime.calls == [("delete", one) for one in ids]
+    assert delete((drivers.fake_runtime, Deletions(drivers, loop), loop), ids) == dict.fromkeys(ids, ("", False))
+    assert drivers.fake_runtime.calls == [("delete", one) for one in ids]
     loop.close()
 
 

@@ -11,19 +11,20 @@ from msgspec.structs import replace
 
 from bento.drivers.image.memory import MemoryImages
 from bento.drivers.storage.base import Holder
-from bento.engine import doctor, mounting
+from bento.engine.maintenance import doctor
+from bento.engine.resources import mounting
 from bento.model.container import Container, ContainerSpec, Mount, Status
 from bento.model.image import ImageConfig
 from bento.model.volume import Volume
 
-from support.engine import FakeParts
+from support.engine import FakeDrivers
 
 ID = "ab" * 32
 
 
 @pytest.fixture
-def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeParts:
-    made = FakeParts(tmp_path)
+def drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDrivers:
+    made = FakeDrivers(tmp_path)
     made.images = MemoryImages()
     monkeypatch.setattr(doctor, "_SECOND_LOOK_S", 0.0)
     return made
@@ -34,13 +35,13 @@ def created(identity: str = ID, name: str = "web") -> Container:
     return Container(id=identity, name=name, created_unix_ns=1, spec=spec)
 
 
-def kinds(parts: FakeParts, *, fix: bool = False) -> list[str]:
-    return [finding.kind for finding in doctor.examine(parts, fix=fix)]
+def kinds(drivers: FakeDrivers, *, fix: bool = False) -> list[str]:
+    return [finding.kind for finding in doctor.examine(drivers, fix=fix)]
 
 
-def after(parts: FakeParts, monkeypatch: pytest.MonkeyPatch, what: str, act: Callable[[], object]) -> None:
+def after(drivers: FakeDrivers, monkeypatch: pytest.MonkeyPatch, what: str, act: Callable[[], object]) -> None:
     """Let somebody act right after the records were listed, or the directories."""
-    place, name = (parts.store, "list") if what == "records" else (parts.storage, "ids")
+    place, name = (drivers.store, "list") if what == "records" else (drivers.storage, "ids")
     original = getattr(place, name)
     todo = [act]
 
@@ -56,121 +57,121 @@ def after(parts: FakeParts, monkeypatch: pytest.MonkeyPatch, what: str, act: Cal
 @pytest.mark.parametrize("fix", [False, True])
 @pytest.mark.parametrize("what", ["records", "directories"])
 def test_container_made_after_something_was_listed_is_left_alone(
-    parts: FakeParts, monkeypatch: pytest.MonkeyPatch, fix: bool, what: str
+    drivers: FakeDrivers, monkeypatch: pytest.MonkeyPatch, fix: bool, what: str
 ) -> None:
     def create_and_start() -> None:
-        parts.storage.prepare(ID)
-        parts.run_dir(ID).mkdir(parents=True)
-        parts.store.add(replace(created(), status=Status.RUNNING))
+        drivers.storage.prepare(ID)
+        drivers.run_dir(ID).mkdir(parents=True)
+        drivers.store.add(replace(created(), status=Status.RUNNING))
 
-    monkeypatch.setattr("bento.engine.reconcile.refresh", lambda *_, **__: [])
-    after(parts, monkeypatch, what, create_and_start)
+    monkeypatch.setattr("bento.engine.lifecycle.reconcile.refresh", lambda *_, **__: [])
+    after(drivers, monkeypatch, what, create_and_start)
 
-    assert kinds(parts, fix=fix) == []
-    assert parts.storage.bundle(ID).exists()
-    assert parts.run_dir(ID).exists()
+    assert kinds(drivers, fix=fix) == []
+    assert drivers.storage.bundle(ID).exists()
+    assert drivers.run_dir(ID).exists()
 
 
 @pytest.mark.parametrize("fix", [False, True])
-def test_container_that_somebody_works_on_is_left_alone(parts: FakeParts, fix: bool) -> None:
-    parts.storage.prepare(ID)
-    with parts.locks.hold(ID, 0.0):  # as rm does, between its record and its directory
-        assert kinds(parts, fix=fix) == []
-    parts.store.add(replace(created(), status=Status.STOPPED))
-    parts.run_dir(ID).mkdir(parents=True)
-    lock = parts.locks.try_stop(ID)
+def test_container_that_somebody_works_on_is_left_alone(drivers: FakeDrivers, fix: bool) -> None:
+    drivers.storage.prepare(ID)
+    with drivers.locks.hold(ID, 0.0):  # as rm does, between its record and its directory
+        assert kinds(drivers, fix=fix) == []
+    drivers.store.add(replace(created(), status=Status.STOPPED))
+    drivers.run_dir(ID).mkdir(parents=True)
+    lock = drivers.locks.try_stop(ID)
     assert lock is not None
     with lock:  # as a stop does, between its record and its run directory
-        assert kinds(parts, fix=fix) == []
-    assert parts.run_dir(ID).exists()
+        assert kinds(drivers, fix=fix) == []
+    assert drivers.run_dir(ID).exists()
 
 
-def test_record_whose_directory_is_still_to_come_is_not_missed(parts: FakeParts) -> None:
-    parts.store.add(created())
-    with parts.locks.hold(ID, 0.0):  # as create does
-        assert kinds(parts) == []
-    assert kinds(parts, fix=True) == ["missing"]
+def test_record_whose_directory_is_still_to_come_is_not_missed(drivers: FakeDrivers) -> None:
+    drivers.store.add(created())
+    with drivers.locks.hold(ID, 0.0):  # as create does
+        assert kinds(drivers) == []
+    assert kinds(drivers, fix=True) == ["missing"]
 
 
-def test_leftovers_are_found_and_then_removed(parts: FakeParts) -> None:
-    parts.storage.prepare(ID)
-    parts.run_dir(ID).mkdir(parents=True)
-    (parts.run_root / "locks").mkdir()
-    (parts.run_root / "locks" / ("cd" * 32 + ".op")).touch()
+def test_leftovers_are_found_and_then_removed(drivers: FakeDrivers) -> None:
+    drivers.storage.prepare(ID)
+    drivers.run_dir(ID).mkdir(parents=True)
+    (drivers.run_root / "locks").mkdir()
+    (drivers.run_root / "locks" / ("cd" * 32 + ".op")).touch()
 
-    assert sorted(kinds(parts)) == ["directory", "directory", "lock"]
-    found = doctor.examine(parts, fix=True)
+    assert sorted(kinds(drivers)) == ["directory", "directory", "lock"]
+    found = doctor.examine(drivers, fix=True)
     assert [finding.is_fixed for finding in found] == [True, True, True]
-    assert kinds(parts) == []
-    assert parts.storage.ids() == parts.locks.ids() == []
+    assert kinds(drivers) == []
+    assert drivers.storage.ids() == drivers.locks.ids() == []
 
 
-def test_what_only_one_look_finds_is_not_left_over(parts: FakeParts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_only_one_look_finds_is_not_left_over(drivers: FakeDrivers, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as the monitor of a container that has just removed itself."""
     looks = [[(77, ID)], [(78, ID)]]
-    monkeypatch.setattr(parts.processes, "find_monitors", lambda run_root: looks.pop(0))
-    assert kinds(parts) == []
-    monkeypatch.setattr(parts.processes, "find_monitors", lambda run_root: [(77, ID)])
-    assert kinds(parts) == ["process"]
+    monkeypatch.setattr(drivers.processes, "find_monitors", lambda run_root: looks.pop(0))
+    assert kinds(drivers) == []
+    monkeypatch.setattr(drivers.processes, "find_monitors", lambda run_root: [(77, ID)])
+    assert kinds(drivers) == ["process"]
 
 
-def test_directory_of_a_root_filesystem_in_use_is_not_deleted(parts: FakeParts) -> None:
-    parts.storage.prepare(ID)
-    parts.storage.held[ID] = [Holder(pid=7, comm="sh")]
+def test_directory_of_a_root_filesystem_in_use_is_not_deleted(drivers: FakeDrivers) -> None:
+    drivers.storage.prepare(ID)
+    drivers.storage.held[ID] = [Holder(pid=7, comm="sh")]
 
-    found = doctor.examine(parts, fix=True)
+    found = doctor.examine(drivers, fix=True)
 
     assert [(finding.kind, finding.held_by, finding.is_fixed) for finding in found] == [
         ("mount", ("7 (sh)",), False),
         ("directory", (), False),
     ]
-    assert parts.storage.bundle(ID).exists()
+    assert drivers.storage.bundle(ID).exists()
 
 
-def test_layers_that_nobody_stands_on_are_found_and_removed(parts: FakeParts, tmp_path: Path) -> None:
+def test_layers_that_nobody_stands_on_are_found_and_removed(drivers: FakeDrivers, tmp_path: Path) -> None:
     layers = []
     for name in ("image", "container", "nobody"):
         (tmp_path / name / "bin").mkdir(parents=True)
-        image = parts.images.import_rootfs(tmp_path / name, ImageConfig())
+        image = drivers.images.import_rootfs(tmp_path / name, ImageConfig())
         layers.append(image.layers[0])
         if name == "image":
-            parts.store.put_image(image)
+            drivers.store.put_image(image)
         elif name == "container":
-            parts.storage.prepare(ID)
-            parts.store.add(replace(created(), spec=ContainerSpec(image="c", image_id="", layers=image.layers)))
+            drivers.storage.prepare(ID)
+            drivers.store.add(replace(created(), spec=ContainerSpec(image="c", image_id="", layers=image.layers)))
 
-    assert [(f.kind, f.what, f.is_fixed) for f in doctor.examine(parts)] == [("layer", layers[2], False)]
-    assert [(f.kind, f.what, f.is_fixed) for f in doctor.examine(parts, fix=True)] == [("layer", layers[2], True)]
-    assert parts.images.layers() == sorted(layers[:2])
+    assert [(f.kind, f.what, f.is_fixed) for f in doctor.examine(drivers)] == [("layer", layers[2], False)]
+    assert [(f.kind, f.what, f.is_fixed) for f in doctor.examine(drivers, fix=True)] == [("layer", layers[2], True)]
+    assert drivers.images.layers() == sorted(layers[:2])
 
 
-def test_an_image_that_has_lost_a_layer_is_told(parts: FakeParts, tmp_path: Path) -> None:
+def test_an_image_that_has_lost_a_layer_is_told(drivers: FakeDrivers, tmp_path: Path) -> None:
     (tmp_path / "image" / "bin").mkdir(parents=True)
-    image = parts.images.import_rootfs(tmp_path / "image", ImageConfig())
-    parts.store.put_image(replace(image, names=("docker.io/library/box:latest",)))
-    assert kinds(parts) == []
+    image = drivers.images.import_rootfs(tmp_path / "image", ImageConfig())
+    drivers.store.put_image(replace(image, names=("docker.io/library/box:latest",)))
+    assert kinds(drivers) == []
     (tmp_path / "image" / "bin").rmdir()
     (tmp_path / "image").rmdir()
-    (finding,) = doctor.examine(parts, fix=True)
+    (finding,) = doctor.examine(drivers, fix=True)
     assert (finding.kind, finding.is_fixed) == ("missing", False)
     assert image.layers[0] in finding.what
     assert "of image box:latest is gone" in finding.what
 
 
 @pytest.mark.parametrize("users", [0, 1])
-def test_volume_whose_directory_or_container_is_gone(parts: FakeParts, users: int) -> None:
+def test_volume_whose_directory_or_container_is_gone(drivers: FakeDrivers, users: int) -> None:
     mounts = (Mount(kind="volume", source="gone", destination="/x"),) if users else ()
-    parts.storage.prepare(ID)
-    parts.store.add(replace(created(), spec=ContainerSpec(image="host", image_id="", layers=(), mounts=mounts)))
-    parts.store.put_volume(Volume(name="gone", created_unix_ns=1))
-    mounting.ensure(parts, "own", container_id=ID)
-    mounting.ensure(parts, "orphan", container_id="cd" * 32)
+    drivers.storage.prepare(ID)
+    drivers.store.add(replace(created(), spec=ContainerSpec(image="host", image_id="", layers=(), mounts=mounts)))
+    drivers.store.put_volume(Volume(name="gone", created_unix_ns=1))
+    mounting.ensure(drivers, "own", container_id=ID)
+    mounting.ensure(drivers, "orphan", container_id="cd" * 32)
 
-    assert sorted(f.what for f in doctor.examine(parts)) == [
+    assert sorted(f.what for f in doctor.examine(drivers)) == [
         "orphan, anonymous",
         "the directory of volume gone is gone",
     ]
-    fixed = {f.what: f.is_fixed for f in doctor.examine(parts, fix=True)}
+    fixed = {f.what: f.is_fixed for f in doctor.examine(drivers, fix=True)}
     assert fixed == {"orphan, anonymous": True, "the directory of volume gone is gone": not users}
-    assert [volume.name for volume in parts.store.list_volumes()] == (["gone", "own"] if users else ["own"])
-    assert parts.volumes.names() == ["own"]
+    assert [volume.name for volume in drivers.store.list_volumes()] == (["gone", "own"] if users else ["own"])
+    assert drivers.volumes.names() == ["own"]

@@ -11,108 +11,109 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from bento.engine import exec_, exec_sessions
-from bento.engine.inspect import inspect
-from bento.engine.looking import helpers_of, look_at
-from bento.engine.request import StopOptions
-from bento.engine.stop import stop_containers
+from bento.engine.base import exec_sessions
+from bento.engine.lifecycle import exec_
+from bento.engine.stop.request import StopOptions
+from bento.engine.stop.snapshot import helpers_of, look_at
+from bento.engine.stop.stop import stop_containers
+from bento.engine.views.inspect import inspect
 from bento.errors import RuntimeFailed, StuckProcess, UsageError, WrongState
 from bento.model.container import Container, Status
 from bento.model.exec import ExecOptions
 from bento.stop.process import Disposition, Process
 from bento.stop.states import Phase
 
-from support.engine import FakeParts
+from support.engine import FakeDrivers
 from support.looks import HANDLED, proc
 
 CAT = ExecOptions(command=("cat",), has_input=True)
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Iterator[FakeParts]:
-    made = FakeParts(tmp_path)
+def drivers(tmp_path: Path) -> Iterator[FakeDrivers]:
+    made = FakeDrivers(tmp_path)
     yield made
     made.processes.close()
 
 
-def _sleeping(parts: FakeParts) -> Container:
+def _sleeping(drivers: FakeDrivers) -> Container:
     """A container that runs, and a process that the next exec brings in."""
-    container, main = parts.server(command=("server",))
-    parts.storage.prepare(container.id)
-    parts.monitor.exec_pid = parts.processes.add("cat", under=main).identity.pid
+    container, main = drivers.server(command=("server",))
+    drivers.storage.prepare(container.id)
+    drivers.monitor.exec_pid = drivers.processes.add("cat", under=main).identity.pid
     return container
 
 
-def test_an_attached_command_is_read_written_and_waited_for(parts):
-    container = _sleeping(parts)
-    running = exec_.attached(parts, "web", CAT)
-    assert [session.id for session in exec_sessions.live(parts, container.id)] == [running.session.id]
-    assert inspect(parts, container)["ExecIDs"] == [running.session.id]
+def test_an_attached_command_is_read_written_and_waited_for(drivers):
+    container = _sleeping(drivers)
+    running = exec_.attached(drivers, "web", CAT)
+    assert [session.id for session in exec_sessions.live(drivers, container.id)] == [running.session.id]
+    assert inspect(drivers, container)["ExecIDs"] == [running.session.id]
     assert running.stdin_fd is not None
     os.write(running.stdin_fd, b"hello")
     assert os.read(running.stdout_fd, 10) == b"hello"
-    os.write(parts.monitor.exec_status_fd, b"3")
-    os.close(parts.monitor.exec_status_fd)
-    assert exec_.wait(parts, running) == 3
+    os.write(drivers.monitor.exec_status_fd, b"3")
+    os.close(drivers.monitor.exec_status_fd)
+    assert exec_.wait(drivers, running) == 3
     running.close()
 
 
-def test_without_input_stdin_is_at_its_end(parts):
-    _sleeping(parts)
-    running = exec_.attached(parts, "web", replace(CAT, has_input=False))
+def test_without_input_stdin_is_at_its_end(drivers):
+    _sleeping(drivers)
+    running = exec_.attached(drivers, "web", replace(CAT, has_input=False))
     assert running.stdin_fd is None
     assert os.read(running.stdout_fd, 10) == b""
-    os.close(parts.monitor.exec_status_fd)
+    os.close(drivers.monitor.exec_status_fd)
     running.close()
 
 
-def test_a_monitor_that_was_ended_leaves_the_answer_to_the_kernel(parts):
-    container = _sleeping(parts)
-    running = exec_.attached(parts, "web", CAT)
-    os.close(parts.monitor.exec_status_fd)
-    process = next(one for one in parts.processes._all if one.identity.pid == parts.monitor.exec_pid)
+def test_a_monitor_that_was_ended_leaves_the_answer_to_the_kernel(drivers):
+    container = _sleeping(drivers)
+    running = exec_.attached(drivers, "web", CAT)
+    os.close(drivers.monitor.exec_status_fd)
+    process = next(one for one in drivers.processes._all if one.identity.pid == drivers.monitor.exec_pid)
     process.end(4 << 8)
-    assert exec_.wait(parts, running) == 4
-    assert exec_sessions.left_over(parts, container.id) == []
+    assert exec_.wait(drivers, running) == 4
+    assert exec_sessions.left_over(drivers, container.id) == []
 
 
-def test_an_end_that_nobody_saw_is_an_error(parts):
-    _sleeping(parts)
-    running = exec_.attached(parts, "web", CAT)
-    os.close(parts.monitor.exec_status_fd)
-    parts.processes.can_tell_status = False
-    next(one for one in parts.processes._all if one.identity.pid == parts.monitor.exec_pid).end(0)
+def test_an_end_that_nobody_saw_is_an_error(drivers):
+    _sleeping(drivers)
+    running = exec_.attached(drivers, "web", CAT)
+    os.close(drivers.monitor.exec_status_fd)
+    drivers.processes.can_tell_status = False
+    next(one for one in drivers.processes._all if one.identity.pid == drivers.monitor.exec_pid).end(0)
     with pytest.raises(RuntimeFailed, match="nobody saw"):
-        exec_.wait(parts, running)
+        exec_.wait(drivers, running)
 
 
-def test_a_signal_goes_to_the_commands_process_and_to_nobody_when_it_has_ended(parts):
-    _sleeping(parts)
-    session = exec_.detached(parts, "web", CAT)
-    os.close(parts.monitor.exec_status_fd)
-    process = next(one for one in parts.processes._all if one.identity.pid == parts.monitor.exec_pid)
-    exec_.signal(parts, session, 2)
+def test_a_signal_goes_to_the_commands_process_and_to_nobody_when_it_has_ended(drivers):
+    _sleeping(drivers)
+    session = exec_.detached(drivers, "web", CAT)
+    os.close(drivers.monitor.exec_status_fd)
+    process = next(one for one in drivers.processes._all if one.identity.pid == drivers.monitor.exec_pid)
+    exec_.signal(drivers, session, 2)
     process.end(0)
-    exec_.signal(parts, session, 15)
+    exec_.signal(drivers, session, 15)
     assert process.signals == [2]
 
 
 @pytest.mark.parametrize("status", [Status.CREATED, Status.STOPPED, Status.RESTARTING])
-def test_what_does_not_run_takes_nobody_in(parts, status):
-    container = _sleeping(parts)
-    parts.store.modify(container.id, lambda c: replace(c, status=status, restart_boot_s=1e12))
+def test_what_does_not_run_takes_nobody_in(drivers, status):
+    container = _sleeping(drivers)
+    drivers.store.modify(container.id, lambda c: replace(c, status=status, restart_boot_s=1e12))
     with pytest.raises(WrongState, match=status.value):
-        exec_.detached(parts, "web", CAT)
-    assert not parts.monitor.exec_launches
+        exec_.detached(drivers, "web", CAT)
+    assert not drivers.monitor.exec_launches
 
 
-def test_nor_does_what_is_paused(parts):
-    container = _sleeping(parts)
+def test_nor_does_what_is_paused(drivers):
+    container = _sleeping(drivers)
     assert container.run is not None
     assert container.run.init is not None
-    parts.processes.frozen.add(container.run.init.pid)
+    drivers.processes.frozen.add(container.run.init.pid)
     with pytest.raises(WrongState, match="paused"):
-        exec_.detached(parts, "web", CAT)
+        exec_.detached(drivers, "web", CAT)
 
 
 @pytest.mark.parametrize(
@@ -125,41 +126,41 @@ def test_nor_does_what_is_paused(parts):
         ExecOptions(command=("a",), env=("=A",)),
     ],
 )
-def test_bad_options_are_refused_before_anything_is_made(parts, options):
-    container = _sleeping(parts)
+def test_bad_options_are_refused_before_anything_is_made(drivers, options):
+    container = _sleeping(drivers)
     with pytest.raises(UsageError):
-        exec_.detached(parts, "web", options)
-    assert not exec_sessions.all_in(parts, container.id).exists()
+        exec_.detached(drivers, "web", options)
+    assert not exec_sessions.all_in(drivers, container.id).exists()
 
 
-def test_a_launch_that_fails_leaves_nothing(parts):
-    container = _sleeping(parts)
-    parts.monitor.exec_error = RuntimeFailed("no")
+def test_a_launch_that_fails_leaves_nothing(drivers):
+    container = _sleeping(drivers)
+    drivers.monitor.exec_error = RuntimeFailed("no")
     with pytest.raises(RuntimeFailed, match="no"):
-        exec_.detached(parts, "web", CAT)
-    assert os.listdir(exec_sessions.all_in(parts, container.id)) == []
+        exec_.detached(drivers, "web", CAT)
+    assert os.listdir(exec_sessions.all_in(drivers, container.id)) == []
 
 
-def test_when_the_container_ended_meanwhile_that_is_what_is_said(parts):
-    container = _sleeping(parts)
-    launch = parts.monitor.launch_exec
+def test_when_the_container_ended_meanwhile_that_is_what_is_said(drivers):
+    container = _sleeping(drivers)
+    launch = drivers.monitor.launch_exec
 
     def too_late(wanted: Any) -> Any:
-        parts.store.modify(container.id, lambda c: replace(c, status=Status.STOPPED))
+        drivers.store.modify(container.id, lambda c: replace(c, status=Status.STOPPED))
         return launch(wanted)
 
-    parts.monitor.exec_error = RuntimeFailed("cannot exec in a stopped container")
-    parts.monitor.launch_exec = too_late
+    drivers.monitor.exec_error = RuntimeFailed("cannot exec in a stopped container")
+    drivers.monitor.launch_exec = too_late
     with pytest.raises(WrongState, match="is stopped"):
-        exec_.detached(parts, "web", CAT)
+        exec_.detached(drivers, "web", CAT)
 
 
-def test_a_session_is_known_by_its_pid_files_too(parts):
-    container = _sleeping(parts)
-    session = exec_.detached(parts, "web", CAT)
-    os.close(parts.monitor.exec_status_fd)
-    exec_sessions.complete(parts, replace(session, process=None, monitor=None))
-    assert [one.process for one in exec_sessions.live(parts, container.id)] == [session.process]
+def test_a_session_is_known_by_its_pid_files_too(drivers):
+    container = _sleeping(drivers)
+    session = exec_.detached(drivers, "web", CAT)
+    os.close(drivers.monitor.exec_status_fd)
+    exec_sessions.complete(drivers, replace(session, process=None, monitor=None))
+    assert [one.process for one in exec_sessions.live(drivers, container.id)] == [session.process]
 
 
 def _phase(container: Container) -> Phase | None:
@@ -168,50 +169,50 @@ def _phase(container: Container) -> Phase | None:
     return Phase(msgspec.json.decode(container.intent.journal)["phase"])
 
 
-def test_s16_the_kill_is_recorded_under_the_lock_that_an_exec_holds(parts):
-    parts.stubborn()
+def test_s16_the_kill_is_recorded_under_the_lock_that_an_exec_holds(drivers):
+    drivers.stubborn()
     written: list[tuple[Phase | None, bool]] = []
-    modify = parts.store.modify
+    modify = drivers.store.modify
 
     def watched(container_id: str, change: Any) -> Container:
-        is_locked = (parts.run_root / "locks" / f"{container_id}.op").exists()
+        is_locked = (drivers.run_root / "locks" / f"{container_id}.op").exists()
         after: Container = modify(container_id, change)
         written.append((_phase(after), is_locked))
         return after
 
-    parts.store.modify = watched
-    stop_containers(parts, ["web"], StopOptions(grace_s=0.0))
+    drivers.store.modify = watched
+    stop_containers(drivers, ["web"], StopOptions(grace_s=0.0))
     assert (Phase.REQUESTED, False) in written
     assert (Phase.KILLING, True) in written
     assert (Phase.KILLING, False) not in written
 
 
-def test_s16_while_a_container_is_killed_no_process_is_let_in(parts):
-    container, main = parts.stubborn()
+def test_s16_while_a_container_is_killed_no_process_is_let_in(drivers):
+    container, main = drivers.stubborn()
     main.is_immortal = True
-    outcome = stop_containers(parts, ["web"], StopOptions(grace_s=0.0, kill_timeout_s=0.05))[0]
+    outcome = stop_containers(drivers, ["web"], StopOptions(grace_s=0.0, kill_timeout_s=0.05))[0]
     assert isinstance(outcome.error, StuckProcess)
-    assert _phase(parts.store.get(container.id)) is Phase.STUCK
+    assert _phase(drivers.store.get(container.id)) is Phase.STUCK
     with pytest.raises(WrongState, match="is ending"):
-        exec_.detached(parts, container.id, CAT)
+        exec_.detached(drivers, container.id, CAT)
 
 
 @pytest.mark.parametrize("phase", [Phase.REQUESTED, Phase.DRAINING, Phase.HOOKING, Phase.GRACE])
-def test_s16_within_the_grace_an_exec_is_let_in(parts, phase):
-    container, main = parts.stubborn()
-    parts.storage.prepare(container.id)
+def test_s16_within_the_grace_an_exec_is_let_in(drivers, phase):
+    container, main = drivers.stubborn()
+    drivers.storage.prepare(container.id)
     main.is_immortal = True
-    stop_containers(parts, ["web"], StopOptions(grace_s=0.0, kill_timeout_s=0.05))
-    parts.monitor.exec_pid = parts.processes.add("ps", under=main).identity.pid
+    stop_containers(drivers, ["web"], StopOptions(grace_s=0.0, kill_timeout_s=0.05))
+    drivers.monitor.exec_pid = drivers.processes.add("ps", under=main).identity.pid
 
     def back(c: Container) -> Container:
         assert c.intent is not None
         journal = msgspec.json.decode(c.intent.journal) | {"phase": phase.value}
         return replace(c, intent=replace(c.intent, journal=msgspec.json.encode(journal)))
 
-    parts.store.modify(container.id, back)
-    assert exec_.detached(parts, "web", CAT).process is not None
-    os.close(parts.monitor.exec_status_fd)
+    drivers.store.modify(container.id, back)
+    assert exec_.detached(drivers, "web", CAT).process is not None
+    os.close(drivers.monitor.exec_status_fd)
 
 
 def test_s16_sessions_are_looked_at_with_their_own_signal():
@@ -232,13 +233,13 @@ def test_s16_what_a_stop_runs_inside_is_no_session(tmp_path):
     assert [one.is_entered for one in look_at(look, 3, run_dir=tmp_path)] == [False, False]
 
 
-def test_a_session_whose_directory_is_being_removed_gets_nothing_new_there(parts):
-    container = _sleeping(parts)
-    session = exec_.detached(parts, "web", CAT)
-    os.close(parts.monitor.exec_status_fd)
-    directory = exec_sessions.directory(parts, session)
+def test_a_session_whose_directory_is_being_removed_gets_nothing_new_there(drivers):
+    container = _sleeping(drivers)
+    session = exec_.detached(drivers, "web", CAT)
+    os.close(drivers.monitor.exec_status_fd)
+    directory = exec_sessions.directory(drivers, session)
     for path in directory.iterdir():
         path.unlink()
-    exec_sessions.complete(parts, session)
+    exec_sessions.complete(drivers, session)
     assert os.listdir(directory) == []
-    assert exec_sessions.live(parts, container.id) == []
+    assert exec_sessions.live(drivers, container.id) == []

@@ -8,70 +8,70 @@ from pathlib import Path
 import pytest
 
 from bento.config import Settings
-from bento.engine.explain import explain, explain_process
-from bento.engine.request import StopOptions
+from bento.engine.lifecycle.explain import explain, explain_process
+from bento.engine.stop.request import StopOptions
 from bento.errors import AlreadyStopped, NotFound, WrongState
 from bento.model.container import Status
 from bento.model.stop import OnDeaf, StopRules, Verdict
 from bento.stop.process import Disposition
 
-from support.engine import LISTENS, SLEEPS, FakeParts
+from support.engine import LISTENS, SLEEPS, FakeDrivers
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Iterator[FakeParts]:
-    made = FakeParts(tmp_path)
+def drivers(tmp_path: Path) -> Iterator[FakeDrivers]:
+    made = FakeDrivers(tmp_path)
     yield made
     made.processes.close()
 
 
-def test_s13_a_container_and_its_pid_1_are_explained_alike(parts):
-    main = parts.processes.add("server")
-    container = parts.add("web", main, stop_timeout_s=3.0, stop_signal=3)
-    found = explain(parts, "web", StopOptions())
+def test_s13_a_container_and_its_pid_1_are_explained_alike(drivers):
+    main = drivers.processes.add("server")
+    container = drivers.add("web", main, stop_timeout_s=3.0, stop_signal=3)
+    found = explain(drivers, "web", StopOptions())
     assert (found.name, found.signal, found.grace_s, found.verdict) == ("web", "SIGQUIT", 3.0, Verdict.GRACEFUL)
     assert container.run is not None
-    other = explain_process(parts, main.identity.pid, StopOptions(grace_s=1.0))
+    other = explain_process(drivers, main.identity.pid, StopOptions(grace_s=1.0))
     assert (other.signal, other.grace_s, other.verdict) == ("SIGTERM", 1.0, Verdict.GRACEFUL)
 
 
-def test_s14_its_age_is_that_of_its_run(parts):
-    main = parts.processes.add("server", Disposition.DROPPED)
+def test_s14_its_age_is_that_of_its_run(drivers):
+    main = drivers.processes.add("server", Disposition.DROPPED)
     main.evidence = LISTENS
-    parts.add("web", main, age_s=4.0)
-    found = explain(parts, "web", StopOptions())
+    drivers.add("web", main, age_s=4.0)
+    found = explain(drivers, "web", StopOptions())
     assert found.duration_s == pytest.approx(6.05, abs=0.2)
 
 
-def test_s14_what_can_wake_is_read(parts):
-    parts.add("web", parts.processes.add("job", Disposition.DROPPED))
-    found = explain(parts, "web", StopOptions())
+def test_s14_what_can_wake_is_read(drivers):
+    drivers.add("web", drivers.processes.add("job", Disposition.DROPPED))
+    found = explain(drivers, "web", StopOptions())
     assert [(one.waits, one.is_resting) for one in found.processes] == [("runs", False)]
     assert found.unsure[0].startswith("whether job (")
 
 
-def test_s00_the_configuration_is_asked_as_a_stop_would(parts):
-    main = parts.processes.add("sleep", Disposition.DROPPED)
+def test_s00_the_configuration_is_asked_as_a_stop_would(drivers):
+    main = drivers.processes.add("sleep", Disposition.DROPPED)
     main.evidence = SLEEPS
-    parts.add("web", main)
-    assert explain(parts, "web", StopOptions()).verdict is Verdict.DEFAULT_ACTION
-    parts.settings = Settings(stop_rules=StopRules(on_deaf=OnDeaf.WAIT))
-    assert explain(parts, "web", StopOptions()).verdict is Verdict.KILLED
-    assert explain_process(parts, main.identity.pid, StopOptions()).verdict is Verdict.KILLED
+    drivers.add("web", main)
+    assert explain(drivers, "web", StopOptions()).verdict is Verdict.DEFAULT_ACTION
+    drivers.settings = Settings(stop_rules=StopRules(on_deaf=OnDeaf.WAIT))
+    assert explain(drivers, "web", StopOptions()).verdict is Verdict.KILLED
+    assert explain_process(drivers, main.identity.pid, StopOptions()).verdict is Verdict.KILLED
 
 
-def test_s01_what_does_not_run_is_not_explained(parts):
-    parts.add("done", None, status=Status.STOPPED)
+def test_s01_what_does_not_run_is_not_explained(drivers):
+    drivers.add("done", None, status=Status.STOPPED)
     with pytest.raises(AlreadyStopped):
-        explain(parts, "done", StopOptions())
+        explain(drivers, "done", StopOptions())
     with pytest.raises(NotFound):
-        explain(parts, "nobody", StopOptions())
+        explain(drivers, "nobody", StopOptions())
     with pytest.raises(NotFound):
-        explain_process(parts, 4_000_000, StopOptions())
+        explain_process(drivers, 4_000_000, StopOptions())
 
 
-def test_s01_only_pid_1_of_a_namespace_is_explained(parts):
-    main = parts.processes.add("server")
-    child = parts.processes.add("child", under=main)
+def test_s01_only_pid_1_of_a_namespace_is_explained(drivers):
+    main = drivers.processes.add("server")
+    child = drivers.processes.add("child", under=main)
     with pytest.raises(WrongState, match=f"that would be {main.identity.pid}"):
-        explain_process(parts, child.identity.pid, StopOptions())
+        explain_process(drivers, child.identity.pid, StopOptions())

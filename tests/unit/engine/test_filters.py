@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from bento.drivers.state.memory import MemoryStore
-from bento.engine import image_list
-from bento.engine.filters import parse_prune, split
-from bento.engine.listing import parse_filters
+from bento.engine.base.filters import parse_prune, split
+from bento.engine.images import image_list
+from bento.engine.views.listing import parse_filters
 from bento.errors import UsageError
 from bento.model.container import Container, ContainerSpec
 from bento.model.image import Image, ImageConfig

@@ -13,13 +13,13 @@ from bento import command
 from bento.command import Child
 from bento.drivers.processes.fake import FakeProcess, FakeProcesses
 from bento.drivers.processes.linux import LinuxProcesses
-from bento.engine.hooks import HookRunner, check_hooks
-from bento.engine.loop import Loop
+from bento.engine.base.loop import Loop
+from bento.engine.stop.hooks import HookRunner, check_hooks
 from bento.errors import MissingTool, UsageError
 from bento.model.container import Container, ProcessIdentity, Run
 from bento.model.stop import AskedBy, Hook, StopRequest
 
-from support.engine import FakeParts
+from support.engine import FakeDrivers
 
 LIMIT_S = 20.0
 
@@ -48,11 +48,11 @@ class Bench:
     """One container, its runner, and a loop that waits for it."""
 
     def __init__(self, base: Path) -> None:
-        self.parts = FakeParts(base)
+        self.drivers = FakeDrivers(base)
         self.processes = HostAndFake()
-        self.parts.processes = self.processes
-        self.parts.spawn = self.spawn  # type: ignore[method-assign]
-        self.container, self.main = self.parts.server()
+        self.drivers.processes = self.processes
+        self.drivers.spawn = self.spawn  # type: ignore[method-assign]
+        self.container, self.main = self.drivers.server()
         self.loop = Loop()
         self.runner = self.make()
         self.ends: list[str] = []
@@ -63,12 +63,12 @@ class Bench:
     def make(self, container: Container | None = None) -> HookRunner:
         request = StopRequest(asked_by=AskedBy.SHUTDOWN)
         return HookRunner(
-            self.parts, container or self.container, request, watch=self.loop.watch, unwatch=self.loop.unwatch
+            self.drivers, container or self.container, request, watch=self.loop.watch, unwatch=self.loop.unwatch
         )
 
     @property
     def run_dir(self) -> Path:
-        return self.parts.run_dir(self.container.id)
+        return self.drivers.run_dir(self.container.id)
 
     @property
     def pid_file(self) -> Path:
@@ -143,7 +143,7 @@ def test_s09_a_hook_inside_goes_through_the_runtime(bench: Bench, tmp_path: Path
     assert bench.run("inside", f"echo $BENTO_CONTAINER_NAME $BENTO_STOP_REASON > {tmp_path}/seen; exit 6") == (
         "exit status 6"
     )
-    assert bench.parts.fake_runtime.calls == [("exec", bench.container.id)]
+    assert bench.drivers.fake_runtime.calls == [("exec", bench.container.id)]
     assert (tmp_path / "seen").read_text() == "web shutdown\n"
     assert not bench.pid_file.exists()
 
@@ -170,7 +170,7 @@ def test_s09_what_cannot_be_begun_is_reported_at_once(bench: Bench) -> None:
     def missing(argv: list[str], env: dict[str, str]) -> Child:
         raise MissingTool("no such program: /bin/sh")
 
-    bench.parts.spawn = missing  # type: ignore[method-assign]
+    bench.drivers.spawn = missing  # type: ignore[method-assign]
     bench.begin("host", "true")
     assert bench.ends == ["no such program: /bin/sh"]
 
@@ -179,7 +179,7 @@ def test_s09_s11_nothing_is_begun_inside_a_paused_container(bench: Bench) -> Non
     bench.processes.frozen.add(bench.main.identity.pid)
     bench.begin("inside", "true")
     assert bench.ends.pop() == "left out: the container is paused"
-    assert bench.parts.fake_runtime.calls == []
+    assert bench.drivers.fake_runtime.calls == []
     assert bench.run("host", "true") == ""
 
 
@@ -237,7 +237,7 @@ def test_s06_a_pid_file_that_makes_no_sense_ends_no_process(bench: Bench, text: 
     bench.pid_file.write_text(text)
     bench.runner.kill()
     assert bench.processes.sessions_killed == []
-    assert bench.parts.fake_runtime.calls == []
+    assert bench.drivers.fake_runtime.calls == []
 
 
 @pytest.mark.parametrize(("who", "is_ended"), [("hook", True), ("main", False), ("stranger", False)])
@@ -265,7 +265,7 @@ def unseen(bench: Bench) -> tuple[HookRunner, list[list[str]]]:
         commands.append(argv)
         return command.spawn(["/bin/true"])
 
-    bench.parts.fake_runtime.begin_exec = begin_exec  # type: ignore[method-assign]
+    bench.drivers.fake_runtime.begin_exec = begin_exec  # type: ignore[method-assign]
     return bench.make(replace(bench.container, run=replace(run, shows_processes=False))), commands
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from bento.engine import logs
+from bento.engine.views import logs
 from bento.errors import UsageError
 from bento.model.container import Container
 
-from support.engine import FakeParts
+from support.engine import FakeDrivers
 
 TIME = "2026-01-31T12:00:00.000000000+00:00"
 
@@ -38,11 +38,11 @@ class Changes:
 class Logged:
     """A container with a living monitor and a log that the test writes."""
 
-    def __init__(self, parts: FakeParts) -> None:
-        self.parts = parts
-        self.monitor = parts.processes.add("conmon")
-        self.container: Container = parts.add("web", parts.processes.add("server"), monitor=self.monitor)
-        self.path = logs.log_path(parts, self.container)
+    def __init__(self, drivers: FakeDrivers) -> None:
+        self.drivers = drivers
+        self.monitor = drivers.processes.add("conmon")
+        self.container: Container = drivers.add("web", drivers.processes.add("server"), monitor=self.monitor)
+        self.path = logs.log_path(drivers, self.container)
         self.path.parent.mkdir(parents=True)
         self.path.touch()
 
@@ -57,14 +57,14 @@ class Logged:
         beside.replace(self.path)
 
     def follow(self, *steps: Callable[[], None], tail: int | None = None) -> list[str]:
-        todo = [*steps, lambda: self.parts.processes.end(self.monitor, 0)]
-        self.parts.watch_file = lambda path: Changes(todo)  # type: ignore[method-assign]
-        return [line.text.decode() for line in logs.follow(self.parts, self.container, tail=tail, since=None)]
+        todo = [*steps, lambda: self.drivers.processes.end(self.monitor, 0)]
+        self.drivers.watch_file = lambda path: Changes(todo)  # type: ignore[method-assign]
+        return [line.text.decode() for line in logs.follow(self.drivers, self.container, tail=tail, since=None)]
 
 
 @pytest.fixture
 def logged(tmp_path: Path) -> Logged:
-    return Logged(FakeParts(tmp_path))
+    return Logged(FakeDrivers(tmp_path))
 
 
 def line(text: str, tag: str = "F") -> str:
@@ -93,7 +93,7 @@ def test_what_was_written_last_is_read_before_the_end(logged: Logged) -> None:
 
     def last() -> None:
         logged.write(line("last"))
-        logged.parts.processes.end(logged.monitor, 0)
+        logged.drivers.processes.end(logged.monitor, 0)
 
     assert logged.follow(last) == ["one\n", "last\n"]
 
@@ -121,7 +121,7 @@ def test_log_of_what_has_ended_is_read_once(logged: Logged) -> None:
     assert logged.container.run is not None
     ended = replace(logged.container, run=replace(logged.container.run, monitor=None))
 
-    assert [one.text for one in logs.follow(logged.parts, ended, tail=None, since=None)] == [b"one\n"]
+    assert [one.text for one in logs.follow(logged.drivers, ended, tail=None, since=None)] == [b"one\n"]
 
 
 def test_following_goes_on_with_the_file_that_takes_the_place(logged: Logged) -> None:
@@ -137,7 +137,7 @@ def test_following_goes_on_with_the_file_that_takes_the_place(logged: Logged) ->
 def test_following_reads_a_file_that_took_the_place_just_before_the_end(logged: Logged) -> None:
     def last() -> None:
         logged.turn_over(line("last"))
-        logged.parts.processes.end(logged.monitor, 0)
+        logged.drivers.processes.end(logged.monitor, 0)
 
     assert logged.follow(last) == ["last\n"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from bento import clock
-from bento.engine.loop import Loop
+from bento.engine.base.loop import Loop
 
 
 @pytest.fixture

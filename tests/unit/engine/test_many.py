@@ -8,28 +8,28 @@ from pathlib import Path
 
 import pytest
 
-from bento.engine.background import Background
-from bento.engine.loop import Loop
-from bento.engine.request import StopOptions
-from bento.engine.stop import stop_containers
+from bento.engine.base.background import Background
+from bento.engine.base.loop import Loop
+from bento.engine.stop.request import StopOptions
+from bento.engine.stop.stop import stop_containers
 from bento.errors import BentoError, Conflict, StorageUnusable
 from bento.model.container import Status
 from bento.stop import machine
 
-from support.engine import FakeParts
+from support.engine import FakeDrivers
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Iterator[FakeParts]:
-    made = FakeParts(tmp_path)
+def drivers(tmp_path: Path) -> Iterator[FakeDrivers]:
+    made = FakeDrivers(tmp_path)
     yield made
     made.processes.close()
 
 
-def test_s28_a_lock_that_is_held_delays_its_own_container_only(parts):
-    blocked, _ = parts.server("blocked")
-    parts.server("free")
-    lock = parts.locks.hold(blocked.id, 0.0)
+def test_s28_a_lock_that_is_held_delays_its_own_container_only(drivers):
+    blocked, _ = drivers.server("blocked")
+    drivers.server("free")
+    lock = drivers.locks.hold(blocked.id, 0.0)
     ended: list[str] = []
 
     def on_outcome(outcome) -> None:
@@ -37,67 +37,67 @@ def test_s28_a_lock_that_is_held_delays_its_own_container_only(parts):
         if outcome.name == "free":
             lock.release()
 
-    outcomes = stop_containers(parts, ["blocked", "free"], StopOptions(), on_outcome=on_outcome)
+    outcomes = stop_containers(drivers, ["blocked", "free"], StopOptions(), on_outcome=on_outcome)
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert ended == ["free", "blocked"]
 
 
-def test_s28_a_lock_that_is_held_at_the_record_is_tried_again(parts):
-    container, main = parts.server("web")
+def test_s28_a_lock_that_is_held_at_the_record_is_tried_again(drivers):
+    container, main = drivers.server("web")
     told = main.on_signal
     assert told is not None
     held: list = []
 
     def leave(number: int) -> None:
-        held.append(parts.locks.hold(container.id, 0.0))
+        held.append(drivers.locks.hold(container.id, 0.0))
         threading.Timer(0.1, held[0].release).start()
         told(number)
 
     main.on_signal = leave
-    assert stop_containers(parts, ["web"], StopOptions())[0].error is None
-    assert parts.store.get(container.id).status is Status.STOPPED
+    assert stop_containers(drivers, ["web"], StopOptions())[0].error is None
+    assert drivers.store.get(container.id).status is Status.STOPPED
 
 
-def test_a_lock_that_stays_held_is_an_error_in_the_end(parts, monkeypatch):
-    container, main = parts.server("web")
-    monkeypatch.setattr("bento.engine.holdup.LOCK_TIMEOUT_S", 0.1)
-    with parts.locks.hold(container.id, 0.0):
-        assert isinstance(stop_containers(parts, ["web"], StopOptions())[0].error, Conflict)
+def test_a_lock_that_stays_held_is_an_error_in_the_end(drivers, monkeypatch):
+    container, main = drivers.server("web")
+    monkeypatch.setattr("bento.engine.base.holdup.LOCK_TIMEOUT_S", 0.1)
+    with drivers.locks.hold(container.id, 0.0):
+        assert isinstance(stop_containers(drivers, ["web"], StopOptions())[0].error, Conflict)
     assert main.signals == []
 
 
-def test_somebody_who_stops_it_and_cannot_be_joined_is_an_error_in_the_end(parts, monkeypatch):
-    container, _ = parts.server("web")
-    monkeypatch.setattr("bento.engine.holdup.LOCK_TIMEOUT_S", 0.1)
-    lock = parts.locks.try_stop(container.id)
-    assert isinstance(stop_containers(parts, ["web"], StopOptions())[0].error, Conflict)
+def test_somebody_who_stops_it_and_cannot_be_joined_is_an_error_in_the_end(drivers, monkeypatch):
+    container, _ = drivers.server("web")
+    monkeypatch.setattr("bento.engine.base.holdup.LOCK_TIMEOUT_S", 0.1)
+    lock = drivers.locks.try_stop(container.id)
+    assert isinstance(stop_containers(drivers, ["web"], StopOptions())[0].error, Conflict)
     lock.release()
 
 
-def test_s26_files_that_take_long_to_delete_delay_no_other_container(parts, monkeypatch):
-    brief, _ = parts.server("brief", auto_remove=True)
-    parts.server("other")
-    remove, may_go_on = parts.storage.remove, threading.Event()
+def test_s26_files_that_take_long_to_delete_delay_no_other_container(drivers, monkeypatch):
+    brief, _ = drivers.server("brief", auto_remove=True)
+    drivers.server("other")
+    remove, may_go_on = drivers.storage.remove, threading.Event()
 
     def slow(container_id: str) -> None:
         assert may_go_on.wait(60)
         remove(container_id)
 
-    monkeypatch.setattr(parts.storage, "remove", slow)
+    monkeypatch.setattr(drivers.storage, "remove", slow)
     ended: list[str] = []
 
     def on_outcome(outcome) -> None:
         ended.append(outcome.name)
         may_go_on.set()
 
-    outcomes = stop_containers(parts, ["brief", "other"], StopOptions(), on_outcome=on_outcome)
+    outcomes = stop_containers(drivers, ["brief", "other"], StopOptions(), on_outcome=on_outcome)
     assert ended == ["other", "brief"]
     assert [outcome.error for outcome in outcomes] == [None, None]
-    assert [container.name for container in parts.store.list()] == ["other"]
-    assert brief.id not in parts.storage.ids()
+    assert [container.name for container in drivers.store.list()] == ["other"]
+    assert brief.id not in drivers.storage.ids()
 
 
-def test_s26_each_stop_costs_the_same_however_many_there_are(parts, monkeypatch):
+def test_s26_each_stop_costs_the_same_however_many_there_are(drivers, monkeypatch):
     """Counted are the questions after a session's next timer: one for each thing that happens to it."""
     asked = 0
     next_timer = machine.next_timer
@@ -113,8 +113,8 @@ def test_s26_each_stop_costs_the_same_however_many_there_are(parts, monkeypatch)
         asked = 0
         names = [f"c{number}-{one}" for one in range(count_of)]
         for name in names:
-            parts.server(name)
-        assert all(outcome.error is None for outcome in stop_containers(parts, names, StopOptions()))
+            drivers.server(name)
+        assert all(outcome.error is None for outcome in stop_containers(drivers, names, StopOptions()))
         costs.append(asked / count_of)
     assert costs[1] <= 1.5 * costs[0], costs
 

@@ -9,16 +9,17 @@ import pytest
 from msgspec.structs import replace
 
 from bento.drivers.image.memory import MemoryImages
-from bento.engine import doctor, networking
-from bento.engine.erase import erase
-from bento.engine.request import StopOptions
-from bento.engine.stop import stop_containers
+from bento.engine.maintenance import doctor
+from bento.engine.resources import networking
+from bento.engine.stop.delete_abandoned import erase
+from bento.engine.stop.request import StopOptions
+from bento.engine.stop.stop import stop_containers
 from bento.errors import CleanupFailed, Conflict, RuntimeFailed, UsageError
 from bento.model.container import Container, Run, Status
 from bento.model.network import Connection, Port
 from bento.model.stop import StopReport
 
-from support.engine import FakeParts
+from support.engine import FakeDrivers
 
 PORTS = (Port(container_port=80, host_port=8080),)
 CONNECTION = Connection(
@@ -28,132 +29,132 @@ BUSY = Conflict("another process changes networks")
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Iterator[FakeParts]:
-    made = FakeParts(tmp_path)
+def drivers(tmp_path: Path) -> Iterator[FakeDrivers]:
+    made = FakeDrivers(tmp_path)
     yield made
     made.processes.close()
 
 
-def served(parts: FakeParts, **spec) -> Container:
-    container, _ = parts.server(connection=CONNECTION, network="bridge", ports=PORTS, **spec)
-    parts.network.made.add(container.id)
+def served(drivers: FakeDrivers, **spec) -> Container:
+    container, _ = drivers.server(connection=CONNECTION, network="bridge", ports=PORTS, **spec)
+    drivers.network.made.add(container.id)
     return container
 
 
-def stop(parts: FakeParts, **options) -> tuple[StopReport, object]:
-    outcome = stop_containers(parts, ["web"], StopOptions(**options))[0]
+def stop(drivers: FakeDrivers, **options) -> tuple[StopReport, object]:
+    outcome = stop_containers(drivers, ["web"], StopOptions(**options))[0]
     assert outcome.report is not None
     return outcome.report, outcome.error
 
 
-def run_of(parts: FakeParts, container: Container) -> Run:
-    run = parts.store.get(container.id).run
+def run_of(drivers: FakeDrivers, container: Container) -> Run:
+    run = drivers.store.get(container.id).run
     assert run is not None
     return run
 
 
-def test_s21_the_network_is_taken_down_before_the_record_says_stopped(parts):
-    container = served(parts)
-    report, error = stop(parts)
+def test_s21_the_network_is_taken_down_before_the_record_says_stopped(drivers):
+    container = served(drivers)
+    report, error = stop(drivers)
     assert error is None
-    assert not parts.network.made
-    assert run_of(parts, container).connection is None
+    assert not drivers.network.made
+    assert run_of(drivers, container).connection is None
     names = [phase.name for phase in report.phases]
     assert names.index("cgroup") < names.index("network") < names.index("unmount")
 
 
-def test_s21_a_network_that_another_process_changes_is_tried_again(parts):
-    served(parts)
-    parts.network.release_errors = [BUSY, BUSY]
-    assert stop(parts)[1] is None
-    assert parts.network.calls.count(("release", parts.store.find("web").id)) == 3
+def test_s21_a_network_that_another_process_changes_is_tried_again(drivers):
+    served(drivers)
+    drivers.network.release_errors = [BUSY, BUSY]
+    assert stop(drivers)[1] is None
+    assert drivers.network.calls.count(("release", drivers.store.find("web").id)) == 3
 
 
-def test_s21_a_network_that_cannot_be_taken_down_is_named_and_kept_in_the_record_until_the_container_goes(parts):
-    container = served(parts)
-    parts.network.release_errors = [RuntimeFailed("the network failed: nft: no")]
-    error = stop(parts)[1]
+def test_s21_a_network_that_cannot_be_taken_down_is_named_and_kept_in_the_record_until_the_container_goes(drivers):
+    container = served(drivers)
+    drivers.network.release_errors = [RuntimeFailed("the network failed: nft: no")]
+    error = stop(drivers)[1]
     assert isinstance(error, CleanupFailed)
     assert "network: the network failed: nft: no" in str(error)
-    assert run_of(parts, container).connection == CONNECTION
-    assert parts.store.get(container.id).status is Status.STOPPED
-    erase(parts, parts.store.get(container.id))
-    assert not parts.network.made
+    assert run_of(drivers, container).connection == CONNECTION
+    assert drivers.store.get(container.id).status is Status.STOPPED
+    erase(drivers, drivers.store.get(container.id))
+    assert not drivers.network.made
 
 
-def test_s17a_the_ports_are_closed_before_any_process_is_signalled(parts):
-    container = served(parts)
-    report, error = stop(parts, drain=True)
+def test_s17a_the_ports_are_closed_before_any_process_is_signalled(drivers):
+    container = served(drivers)
+    report, error = stop(drivers, drain=True)
     assert error is None
-    assert parts.network.calls == [("drain", container.id), ("release", container.id)]
+    assert drivers.network.calls == [("drain", container.id), ("release", container.id)]
     assert [phase.name for phase in report.phases][:2] == ["drain", "signal"]
     assert report.signalled[0].at_s >= report.phases[0].duration_s
 
 
 @pytest.mark.parametrize(("spec", "options"), [({"drain": True}, {}), ({}, {"drain": True})])
-def test_s17a_the_container_or_the_call_asks_for_it(parts, spec, options):
-    container = served(parts, **spec)
-    stop(parts, **options)
-    assert ("drain", container.id) in parts.network.calls
+def test_s17a_the_container_or_the_call_asks_for_it(drivers, spec, options):
+    container = served(drivers, **spec)
+    stop(drivers, **options)
+    assert ("drain", container.id) in drivers.network.calls
 
 
-def test_s17a_what_publishes_nothing_is_not_drained(parts):
-    parts.server()
-    stop(parts, drain=True)
-    assert parts.network.calls == []
+def test_s17a_what_publishes_nothing_is_not_drained(drivers):
+    drivers.server()
+    stop(drivers, drain=True)
+    assert drivers.network.calls == []
 
 
-def test_s17a_a_failure_is_a_note(parts):
-    served(parts)
-    parts.network.drain_error = "nft: no such table"
-    report, error = stop(parts, drain=True)
+def test_s17a_a_failure_is_a_note(drivers):
+    served(drivers)
+    drivers.network.drain_error = "nft: no such table"
+    report, error = stop(drivers, drain=True)
     assert error is None
     assert report.notes == ("drain: nft: no such table",)
 
 
-def test_s17a_so_is_a_tool_that_cannot_be_started(parts):
-    served(parts)
-    parts.network.drain_command = ["/nonexistent/nft"]
-    report, error = stop(parts, drain=True)
+def test_s17a_so_is_a_tool_that_cannot_be_started(drivers):
+    served(drivers)
+    drivers.network.drain_command = ["/nonexistent/nft"]
+    report, error = stop(drivers, drain=True)
     assert error is None
     assert "cannot run /nonexistent/nft" in report.notes[0]
 
 
-def test_s17a_and_a_record_without_a_connection(parts):
-    parts.server(network="bridge", ports=PORTS)
-    report, error = stop(parts, drain=True)
+def test_s17a_and_a_record_without_a_connection(drivers):
+    drivers.server(network="bridge", ports=PORTS)
+    report, error = stop(drivers, drain=True)
     assert error is None
     assert "no ports to close" in report.notes[0]
 
 
-def test_s17a_a_closing_that_hangs_is_ended_with_the_stop(parts):
-    served(parts)
-    parts.network.drain_command = ["/bin/sleep", "1000"]
-    report, error = stop(parts, drain=True, grace_s=0.2)
+def test_s17a_a_closing_that_hangs_is_ended_with_the_stop(drivers):
+    served(drivers)
+    drivers.network.drain_command = ["/bin/sleep", "1000"]
+    report, error = stop(drivers, drain=True, grace_s=0.2)
     assert error is None
     assert report.notes == ("drain: took too long",)
 
 
-def test_an_address_is_recorded_and_nobody_elses(parts):
-    first = served(parts)
-    second = parts.add("other", None, status=Status.STARTING, network="bridge")
-    recorded, connection = networking.allot(parts, second, PORTS)
+def test_an_address_is_recorded_and_nobody_elses(drivers):
+    first = served(drivers)
+    second = drivers.add("other", None, status=Status.STARTING, network="bridge")
+    recorded, connection = networking.allot(drivers, second, PORTS)
     assert connection.address != CONNECTION.address
     assert recorded.run is not None
-    assert recorded.run.connection == run_of(parts, second).connection == connection
-    assert run_of(parts, first).connection == CONNECTION
+    assert recorded.run.connection == run_of(drivers, second).connection == connection
+    assert run_of(drivers, first).connection == CONNECTION
 
 
-def test_release_waits_for_others_and_gives_up(parts, monkeypatch):
-    container = served(parts)
-    parts.network.release_errors = [BUSY]
-    networking.release(parts, container)
-    assert not parts.network.made
+def test_release_waits_for_others_and_gives_up(drivers, monkeypatch):
+    container = served(drivers)
+    drivers.network.release_errors = [BUSY]
+    networking.release(drivers, container)
+    assert not drivers.network.made
     monkeypatch.setattr(networking, "_RELEASE_LIMIT_S", 0.0)
-    parts.network.release_errors = [BUSY]
+    drivers.network.release_errors = [BUSY]
     with pytest.raises(RuntimeFailed, match="another process changes networks"):
-        networking.release(parts, container)
-    networking.release(parts, replace(container, run=None))
+        networking.release(drivers, container)
+    networking.release(drivers, replace(container, run=None))
 
 
 @pytest.mark.parametrize(
@@ -166,9 +167,9 @@ def test_release_waits_for_others_and_gives_up(parts, monkeypatch):
         (Port(container_port=80, host_port=1), Port(container_port=81, host_port=1)),
     ],
 )
-def test_bad_ports_of_a_program_are_refused(parts, ports):
+def test_bad_ports_of_a_program_are_refused(drivers, ports):
     with pytest.raises(UsageError):
-        networking.check(parts, "bridge", ports, drain=False)
+        networking.check(drivers, "bridge", ports, drain=False)
 
 
 def test_who_publishes_is_on_the_bridge_unless_told_otherwise():
@@ -177,16 +178,16 @@ def test_who_publishes_is_on_the_bridge_unless_told_otherwise():
     assert networking.resolve("host", PORTS) == "host"
 
 
-def test_doctor_tells_of_walls_that_are_gone_and_puts_them_back(parts, monkeypatch):
+def test_doctor_tells_of_walls_that_are_gone_and_puts_them_back(drivers, monkeypatch):
     monkeypatch.setattr(doctor, "_SECOND_LOOK_S", 0.0)
-    parts.images = MemoryImages()
-    container = served(parts)
-    assert networking.running(parts) == {container.id: CONNECTION}
-    parts.network.gone = ["rules in nftables table t"]
+    drivers.images = MemoryImages()
+    container = served(drivers)
+    assert networking.running(drivers) == {container.id: CONNECTION}
+    drivers.network.gone = ["rules in nftables table t"]
     for fix in (False, True):
-        found = [one for one in doctor.examine(parts, fix=fix) if one.kind == "wall"]
+        found = [one for one in doctor.examine(drivers, fix=fix) if one.kind == "wall"]
         assert [(one.what, one.is_fixed) for one in found] == [("rules in nftables table t", fix)]
-    assert [one for one in doctor.examine(parts) if one.kind == "wall"] == []
+    assert [one for one in doctor.examine(drivers) if one.kind == "wall"] == []
 
 
 def test_only_where_ports_were_published_connections_have_to_be_forgotten():

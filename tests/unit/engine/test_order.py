@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento.engine import order
+from bento.engine.base import order
 from bento.units import NO_LIMIT
 
 CHAIN = {"web": ("app",), "app": ("db",), "db": (), "job": ("db",), "alone": ()}

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bento.config import Settings
-from bento.engine.request import StopOptions, request_for
+from bento.engine.stop.request import StopOptions, request_for
 from bento.model.container import Container, ContainerSpec
 from bento.model.stop import NOTHING_SAID, OnDeaf, OnWrapper, Scope, StopRequest, StopRules
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bento.engine.order import Schedule
-from bento.engine.shutdown import Budget, budget, is_wanted, unit
+from bento.engine.base.order import Schedule
+from bento.engine.lifecycle.shutdown import Budget, budget, is_wanted, unit
 from bento.model.container import Container, ContainerSpec, RestartPolicy, Run, Status
 
 RUN = Run(number=1, runtime="/usr/bin/crun")

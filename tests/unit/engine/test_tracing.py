@@ -9,7 +9,7 @@ import pytest
 from bento.drivers.tracer.base import AtExit, LetGo, Lost, Watched
 from bento.drivers.tracer.fake import FakeTracer
 from bento.drivers.tracer.messages import Release, Watch
-from bento.engine.tracing import TraceJob, Tracing
+from bento.engine.stop.tracing import TraceJob, Tracing
 from bento.model.container import ProcessIdentity, Run
 from bento.stop.actions import WatchInit
 from bento.stop.inputs import InitLeaving, Input, Traced, TracerLost
@@ -18,7 +18,7 @@ INIT = ProcessIdentity(10, 20, "boot")
 
 
 class One:
-    """One tracer, as parts and as a loop that is never run."""
+    """One tracer, as drivers and as a loop that is never run."""
 
     def __init__(self) -> None:
         self.fake = FakeTracer()

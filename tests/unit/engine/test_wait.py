@@ -9,30 +9,30 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from bento.engine import wait
+from bento.engine.lifecycle import wait
 from bento.model.container import Status
 
-from support.engine import FakeParts
+from support.engine import FakeDrivers
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Iterator[FakeParts]:
-    made = FakeParts(tmp_path)
+def drivers(tmp_path: Path) -> Iterator[FakeDrivers]:
+    made = FakeDrivers(tmp_path)
     yield made
     made.processes.close()
 
 
-def test_s06_helpers_that_keep_dying_are_waited_for_longer_and_longer(parts, monkeypatch):
-    container = parts.add("web", None, status=Status.STOPPING)
+def test_s06_helpers_that_keep_dying_are_waited_for_longer_and_longer(drivers, monkeypatch):
+    container = drivers.add("web", None, status=Status.STOPPING)
     paused_s: list[float] = []
 
     def sleep(pause_s: float) -> None:
         paused_s.append(pause_s)
         if len(paused_s) == 10:
-            parts.store.modify(container.id, lambda c: replace(c, status=Status.STOPPED))
+            drivers.store.modify(container.id, lambda c: replace(c, status=Status.STOPPED))
 
     monkeypatch.setattr(time, "sleep", sleep)
-    assert wait.wait_for_exit(parts, container.id).status is Status.STOPPED
+    assert wait.wait_for_exit(drivers, container.id).status is Status.STOPPED
     assert paused_s == sorted(paused_s)
     assert (paused_s[0], paused_s[-1]) == (0.01, 1.0)
-    assert parts.detached  # somebody was asked to finish it
+    assert drivers.detached  # somebody was asked to finish it

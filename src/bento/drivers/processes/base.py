@@ -61,7 +61,7 @@ class Refusal(Struct, frozen=True):
     may_pass: bool = False
 
 
-class Lodging(Protocol):
+class MonitorCgroup(Protocol):
     """The cgroups for a monitor: not those of who has started it, whose end shall not be the monitor's."""
 
     def enter(self, pid: int) -> None:
@@ -98,7 +98,7 @@ class ProcessDriver(Protocol):
     def find_init(self, run: Run) -> ProcessIdentity | None:
         """Return PID 1 of a run from its cgroups, whatever was recorded; None when it is not to be told."""
 
-    def see_all_cgroups(self) -> None:
+    def unhide_cgroup2(self) -> None:
         """For a process that a monitor has started: undo what hides a hierarchy in the monitor's mount namespace."""
 
     def boot_id(self) -> str:
@@ -113,7 +113,7 @@ class ProcessDriver(Protocol):
     def shows_life(self, run: Run, container_id: str) -> bool:
         """Whether any process is in the cgroups of a run, or of that name, be it in another PID namespace."""
 
-    def lodge(self, container_id: str, *, needs_cgroup2: bool) -> Lodging | None:
+    def monitor_cgroup(self, container_id: str, *, needs_cgroup2: bool) -> MonitorCgroup | None:
         """Return where a monitor is to be; None when that is where this process is. Raises KernelError.
 
         ``needs_cgroup2``: the runtime does not see that hierarchy, and the container is to have a cgroup of its own in

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from bento.command import Child
-from bento.drivers.processes.base import Lodging, Memory, Refusal
+from bento.drivers.processes.base import Memory, MonitorCgroup, Refusal
 from bento.model.container import ProcessIdentity, Run
 from bento.model.waits import Evidence, ThreadWait
 from bento.stop.process import Disposition, Process
@@ -129,10 +129,10 @@ class FakeProcesses:
         """Return one directory that does not exist."""
         return {"": f"/fake/{pid}"}
 
-    def see_all_cgroups(self) -> None:
+    def unhide_cgroup2(self) -> None:
         """Nothing is hidden."""
 
-    def lodge(self, container_id: str, *, needs_cgroup2: bool) -> Lodging | None:
+    def monitor_cgroup(self, container_id: str, *, needs_cgroup2: bool) -> MonitorCgroup | None:
         """It is where we are."""
         return None
 

@@ -12,7 +12,7 @@ from bento.drivers.processes import forwarders
 from bento.drivers.processes.base import Refusal
 from bento.errors import KernelError
 from bento.kernel import pidfd, proc
-from bento.kernel.cgroup import Cgroups, Lodging, controllers, hierarchies, mode, named
+from bento.kernel.cgroup import Cgroups, MonitorCgroup, controllers, hierarchies, mode, named
 from bento.lazy import LazyModule
 from bento.model.container import ProcessIdentity, Run
 from bento.model.waits import Evidence, ThreadWait
@@ -110,7 +110,7 @@ class LinuxProcesses:
             return None
         return self.identify(min(inits, key=lambda member: len(member.ns_pids)).pid)  # others are of nested ones
 
-    def see_all_cgroups(self) -> None:
+    def unhide_cgroup2(self) -> None:
         """See ProcessDriver."""
         hybrid.show_unified()
 
@@ -127,10 +127,10 @@ class LinuxProcesses:
         both = (run.cgroups, self.find_cgroups_of(container_id))
         return any(Cgroups(paths).is_populated() for paths in both)
 
-    def lodge(self, container_id: str, *, needs_cgroup2: bool) -> Lodging | None:
+    def monitor_cgroup(self, container_id: str, *, needs_cgroup2: bool) -> MonitorCgroup | None:
         """See ProcessDriver."""
-        lodging = Lodging(CGROUP_PREFIX + container_id if needs_cgroup2 and mode() == "hybrid" else "")
-        return None if lodging.is_here else lodging
+        monitor_cgroup = MonitorCgroup(CGROUP_PREFIX + container_id if needs_cgroup2 and mode() == "hybrid" else "")
+        return None if monitor_cgroup.is_here else monitor_cgroup
 
     def look(self, run: Run, number: int, *, tracer: int = 0, memory: Memory | None = None) -> tuple[Process, ...]:
         """See ProcessDriver. Zombies have exited and are left out."""

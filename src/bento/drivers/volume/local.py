@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from bento.errors import BentoError, NotPermitted, StorageUnusable
-from bento.files.place import Placer, dress
+from bento.files.place import Placer, apply_metadata
 from bento.files.walk import read_entry, walk
 from bento.kernel.tree import remove_tree, taken_bytes
 
@@ -224,5 +224,5 @@ def _finish(home: Path) -> None:
 
 def _dress_like(fd: int, source_fd: int) -> None:
     status = os.fstat(source_fd)
-    dress(fd, read_entry(source_fd, "", status))
+    apply_metadata(fd, read_entry(source_fd, "", status))
     os.utime(fd, ns=(status.st_mtime_ns, status.st_mtime_ns))

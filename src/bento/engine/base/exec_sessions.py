@@ -1,0 +1,166 @@
+"""The exec sessions of containers: a directory each below the container's in the run root, as long as they last.
+
+The monitor of a session removes its directory at the end, whatever has become of who began it. What the kernel says
+counts: a session is there as long as its process, or its monitor, lives.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bento import log
+from bento.engine.base import holdup
+from bento.engine.stop.recover_start import lives
+from bento.errors import Conflict, StorageUnusable, StuckProcess
+from bento.kernel.smallfile import read_number, read_small, write_small
+from bento.kernel.tree import remove_tree
+from bento.model.container import ProcessIdentity
+from bento.model.exec import ExecSession
+from bento.model.stop import StopIntent
+from bento.stop.states import Phase
+
+if TYPE_CHECKING:
+    from bento.engine.base.drivers import Drivers
+
+_RECORD = "session.json"
+_LOCK_TIMEOUT_S = 10.0
+_OPEN = frozenset({Phase.REQUESTED, Phase.DRAINING, Phase.HOOKING, Phase.GRACE})
+
+
+class _Hold(Struct, frozen=True):
+    at_exit_s: float | None = None
+
+
+class _Journal(Struct, frozen=True):
+    """Of the machine's state, what is of interest here."""
+
+    phase: Phase
+    hold: _Hold = _Hold()
+
+
+def door_is_open(intent: StopIntent | None) -> bool:
+    """Whether a container that is being stopped takes another process (rule S16).
+
+    It does until its PID 1 is held at its exit, or its stop begins to kill.
+    """
+    if intent is None:
+        return True
+    journal = msgspec.json.decode(intent.journal, type=_Journal)
+    return journal.phase in _OPEN and journal.hold.at_exit_s is None
+
+
+@contextmanager
+def none_begins(drivers: Drivers, container_id: str, *, is_kill: bool = False) -> Iterator[None]:
+    """Hold the lock under which processes are brought in: whoever was on the way in is there when it is had.
+
+    Blocks, for 10 s at most: a runtime that hangs must not keep a stop from killing. ``is_kill``: the deadline has
+    come, and a holder that stands still is ended.
+    """
+    lock = None
+    with suppress(Conflict, StuckProcess):
+        if is_kill:
+            lock = holdup.hold(drivers, container_id, container_id[:12], log.warning, limit_s=_LOCK_TIMEOUT_S)
+        else:
+            lock = drivers.locks.hold(container_id, _LOCK_TIMEOUT_S)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def all_in(drivers: Drivers, container_id: str) -> Path:
+    """Return the directory that holds those of one container."""
+    return drivers.run_dir(container_id) / "exec"
+
+
+def directory(drivers: Drivers, session: ExecSession) -> Path:
+    """Return the directory of one session."""
+    return all_in(drivers, session.container_id) / session.id
+
+
+def write(drivers: Drivers, session: ExecSession) -> None:
+    """Make the directory of a new session, before anything is started. Raises StorageUnusable."""
+    path = directory(drivers, session)
+    try:
+        path.mkdir(mode=0o700, parents=True)
+        write_small(path / _RECORD, msgspec.json.encode(session))
+    except OSError as error:
+        raise StorageUnusable(f"cannot write {path}: {error.strerror}", hint="is the run root full?") from error
+
+
+def complete(drivers: Drivers, session: ExecSession) -> None:
+    """Add who its process and its monitor are. It may have ended, and its directory be gone, or going.
+
+    Nothing new is put there: its monitor, which removes it, would find it not empty in the end.
+    """
+    with suppress(OSError):  # without it they are known by their pid files
+        fd = os.open(directory(drivers, session) / _RECORD, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.truncate(fd, os.write(fd, msgspec.json.encode(session)))
+        finally:
+            os.close(fd)
+
+
+def end(drivers: Drivers, session: ExecSession) -> None:
+    """End what a launch that failed may have left: its monitor, its process, and the directory. Idempotent."""
+    found = _completed(drivers, session, directory(drivers, session))
+    for identity in (found.monitor, found.process):
+        fd = drivers.processes.open(identity) if identity else None
+        if fd is not None:
+            drivers.processes.send_signal(fd, 9, wake=False)
+            os.close(fd)
+    remove_tree(directory(drivers, session))
+
+
+def live(drivers: Drivers, container_id: str) -> list[ExecSession]:
+    """Return the sessions of a container whose process, or monitor, lives, oldest first."""
+    try:
+        names = os.listdir(all_in(drivers, container_id))
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        path = all_in(drivers, container_id) / name
+        try:
+            session = msgspec.json.decode(read_small(path / _RECORD), type=ExecSession)
+        except (OSError, msgspec.DecodeError):  # it is just ending
+            continue
+        session = _completed(drivers, session, path)
+        if lives(drivers, session.process) or lives(drivers, session.monitor):
+            found.append(session)
+    return sorted(found, key=lambda session: session.started_unix_ns)
+
+
+def left_over(drivers: Drivers, container_id: str) -> list[Path]:
+    """Return the directories of sessions that have ended, and whose monitor could not remove them. Slow.
+
+    The caller holds the container's operation lock: else some may just be beginning.
+    """
+    alive = {session.id for session in live(drivers, container_id)}
+    try:
+        names = os.listdir(all_in(drivers, container_id))
+    except OSError:
+        return []
+    return [all_in(drivers, container_id) / name for name in sorted(names) if name not in alive]
+
+
+def _completed(drivers: Drivers, session: ExecSession, path: Path) -> ExecSession:
+    """Fill in what whoever began the session did not get to write, from the pid files."""
+    if session.process is not None and session.monitor is not None:
+        return session
+    process, monitor = (_identify(drivers, session, path / name) for name in ("pidfile", "conmon.pid"))
+    return replace(session, process=session.process or process, monitor=session.monitor or monitor)
+
+
+def _identify(drivers: Drivers, session: ExecSession, path: Path) -> ProcessIdentity | None:
+    pid = read_number(path)
+    return drivers.processes.identify(pid, mark=session.container_id) if pid is not None else None

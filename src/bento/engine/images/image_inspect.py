@@ -1,0 +1,101 @@
+"""``history``, and ``inspect`` of an image: in Docker's words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from bento.engine.images.images import holders
+from bento.engine.lifecycle.create import HOST_IMAGE, find_image
+from bento.errors import UsageError
+from bento.model import reference
+from bento.model.image import Image
+from bento.oci.image import runtime_words
+from bento.units import rfc3339
+
+if TYPE_CHECKING:
+    from bento.engine.base.drivers import Drivers
+
+
+class HistoryStep(Struct, frozen=True, kw_only=True):
+    """One step of how an image was built.
+
+    ``image_id`` is that of the image for the last step, and "" for others: what they made has no name of its own.
+    ``diff_id`` "": it made no layer.
+    """
+
+    image_id: str = ""
+    created_unix_ns: int = 0
+    created_by: str = ""
+    comment: str = ""
+    author: str = ""
+    size_bytes: int = 0
+    diff_id: str = ""
+
+
+def history(drivers: Drivers, ref: str) -> list[HistoryStep]:
+    """Return how an image was built, last step first. Raises NotFound, Conflict, UsageError for ``host``."""
+    if ref == HOST_IMAGE:
+        raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and has no history")
+    image = find_image(drivers, ref)
+    layers = list(zip(image.diff_ids, image.layer_sizes_bytes, strict=True))
+    if not image.diff_ids:  # of an older Bento
+        layers = [("", image.size_bytes)] * len(image.layers[:1])
+    steps = []
+    for entry in image.history:
+        diff_id, size = layers.pop(0) if layers and not entry.is_empty_layer else ("", 0)
+        steps.append(
+            HistoryStep(
+                created_unix_ns=entry.created_unix_ns,
+                created_by=entry.created_by,
+                comment=entry.comment,
+                author=entry.author,
+                size_bytes=size,
+                diff_id=diff_id,
+            )
+        )
+    # Whoever made the image said nothing of these.
+    steps += [
+        HistoryStep(created_unix_ns=image.created_unix_ns, size_bytes=size, diff_id=diff_id) for diff_id, size in layers
+    ]
+    return [_of(image, steps.pop()), *reversed(steps)] if steps else []
+
+
+def _of(image: Image, last: HistoryStep) -> HistoryStep:
+    return HistoryStep(
+        image_id=image.id,
+        created_unix_ns=last.created_unix_ns or image.created_unix_ns,
+        created_by=last.created_by,
+        comment=last.comment,
+        author=last.author,
+        size_bytes=last.size_bytes,
+        diff_id=last.diff_id,
+    )
+
+
+def inspect_image(drivers: Drivers, ref: str) -> dict[str, Any]:
+    """Return an image as one element of ``inspect``'s array. Raises NotFound, Conflict."""
+    image = find_image(drivers, ref)
+    named = [(name, *reference.split(name)) for name in image.names]
+    return {
+        "Id": image.id,
+        "RepoTags": [reference.familiar(name) for name, _, tag, _ in named if tag],
+        "RepoDigests": sorted(
+            {f"{repository}@{digest or image.digest}" for _, repository, _, digest in named if digest or image.digest}
+        ),
+        "Comment": image.history[-1].comment if image.history else "",
+        "Created": rfc3339(image.created_unix_ns),
+        "Author": image.author,
+        "Config": runtime_words(image.config),
+        "Architecture": image.architecture,
+        "Variant": image.variant,
+        "Os": image.os,
+        "Size": image.size_bytes,
+        "GraphDriver": {"Name": "overlay", "Data": {"LowerDir": ":".join(image.layers)}},
+        "RootFS": {"Type": "layers", "Layers": list(image.diff_ids)},
+        "Digest": image.digest,
+        "LayerDigests": list(image.layer_digests),
+        "LayerSizes": list(image.layer_sizes_bytes),
+        "Containers": list(holders(drivers, image)),
+    }

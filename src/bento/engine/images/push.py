@@ -1,0 +1,70 @@
+"""``push``: an image of this engine to a registry, or elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from bento.engine.images.images import names_meant
+from bento.engine.images.pull import REGISTRY
+from bento.engine.lifecycle.create import HOST_IMAGE, find_image
+from bento.errors import NotFound, UsageError
+from bento.model import reference
+from bento.model.transfer import Access
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bento.engine.base.drivers import Drivers
+    from bento.model.image import Image
+    from bento.model.transfer import TransferProgress
+
+_DIRECTORIES: Final = ("oci:", "dir:")
+_OTHERS: Final = (*_DIRECTORIES, "containers-storage:")
+
+
+def push(
+    drivers: Drivers,
+    ref: str,
+    destination: str = "",
+    *,
+    access: Access | None,
+    on_progress: Callable[[TransferProgress], None] | None = None,
+) -> str:
+    """Copy an image to where its name says, or to ``destination``; return the digest of its manifest there. Blocks.
+
+    In a registry the digest is the one that the image has here. Raises NotFound, UsageError, NotPermitted,
+    TransportFailed, MissingTool.
+    """
+    if ref == HOST_IMAGE:
+        raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and cannot be pushed")
+    image = find_image(drivers, ref)
+    target = _target(image, ref, destination)
+    with drivers.images.transfer() as transfer:
+        blobs = transfer.hold(image)
+        manifest = (blobs / image.digest.replace(":", "/")).read_bytes()
+        try:
+            return drivers.transport.send(
+                manifest, blobs, transfer, target, access=access or Access(), on_progress=on_progress
+            )
+        except NotFound as error:
+            if not target.startswith(_DIRECTORIES):
+                raise
+            words = f"{target} cannot be written: the directory it is to lie in is not there"
+            raise NotFound(words, hint="make that directory first") from error
+
+
+def _target(image: Image, ref: str, destination: str) -> str:
+    if destination.startswith(_OTHERS):
+        return destination
+    if destination:
+        return REGISTRY + _tagged(destination.removeprefix(REGISTRY))
+    if not image.names:
+        raise UsageError(f"image {ref} has no name", hint="say where it shall go, or give it a name with bento tag")
+    return REGISTRY + _tagged(names_meant(image, ref)[0])
+
+
+def _tagged(name: str) -> str:
+    parsed = reference.parse(name)
+    if parsed.digest:
+        raise UsageError(f"{name} is a digest: what is pushed gets a tag", hint="name a tag")
+    return str(parsed)

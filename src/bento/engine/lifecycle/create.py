@@ -1,0 +1,357 @@
+"""``create``: check what was asked for, merge in the image's defaults, write the record."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bento import clock, log
+from bento.command import check_limits
+from bento.engine.base.drivers import LOCK_TIMEOUT_S
+from bento.engine.lifecycle import sandboxing, sharing
+from bento.engine.resources import mounting, networking
+from bento.engine.stop.hooks import check_hooks
+from bento.engine.views import logs
+from bento.errors import Conflict, NotFound, UsageError
+from bento.model.container import Container, ContainerSpec, Mount, RestartPolicy, Sandbox, Ulimit
+from bento.model.image import Image, ImageConfig
+from bento.model.network import Port
+from bento.model.stop import Hook, StopRules
+from bento.oci import limits, resources
+from bento.oci.platform import Platform, host_platform, runs_on
+from bento.stop.methods import choose, parse_method
+from bento.units import new_id, parse_name, parse_signal
+
+if TYPE_CHECKING:
+    from bento.engine.base.drivers import Drivers
+
+HOST_IMAGE = "host"
+_SYSTEM_COMMAND = "/sbin/init"
+_NAME_ATTEMPTS = 8
+_FIRST = [
+    "brisk",
+    "calm",
+    "crisp",
+    "deft",
+    "eager",
+    "fresh",
+    "glad",
+    "keen",
+    "lucid",
+    "mellow",
+    "neat",
+    "plain",
+    "quick",
+    "ready",
+    "sharp",
+    "tidy",
+    "warm",
+]
+_SECOND = [
+    "almond",
+    "barley",
+    "carrot",
+    "daikon",
+    "endive",
+    "fennel",
+    "ginger",
+    "kombu",
+    "lotus",
+    "miso",
+    "nori",
+    "okra",
+    "plum",
+    "radish",
+    "sesame",
+    "tofu",
+    "udon",
+]
+
+
+class CreateOptions(Struct, frozen=True, kw_only=True):
+    """What a caller says of a new container; None and empty leave it to the image, then to the default.
+
+    ``stop_timeout_s`` is in seconds. ``entrypoint`` () clears the image's, None keeps it.
+    """
+
+    image: str
+    command: tuple[str, ...] = ()
+    name: str | None = None
+    entrypoint: tuple[str, ...] | None = None
+    env: tuple[str, ...] = ()  # "K=V"; "K" unsets the image's
+    workdir: str | None = None
+    user: str | None = None
+    hostname: str | None = None
+    network: str = ""  # "": bridge when ports are published, else none
+    ports: tuple[Port, ...] = ()
+    expose: tuple[str, ...] = ()  # beside the image's, as "80/tcp"
+    publish_all: bool = False  # those exposed, too, on free ports
+    drain: bool = False
+    pid: str = ""  # "", "host", or "container:" and a name or id
+    pids_limit: int | None = None
+    memory_bytes: int | None = None
+    cpus: float | None = None
+    read_only: bool = False
+    sandbox: Sandbox = Sandbox()
+    init: bool = False
+    mounts: tuple[Mount, ...] = ()
+    volumes_from: tuple[str, ...] = ()  # NAME or NAME:ro, of containers whose mounts it gets, too
+    ulimits: tuple[Ulimit, ...] = ()
+    labels: dict[str, str] = {}
+    stop_signal: int | None = None
+    stop_timeout_s: float | None = None
+    system: bool = False
+    stop_method: str | None = None
+    stop_command: str = ""
+    stop_rules: StopRules = StopRules()
+    auto_remove: bool = False
+    restart: RestartPolicy = RestartPolicy()
+    log_driver: str = "k8s-file"  # or "none": its output is not kept
+    log_max_bytes: int | None = None  # None: the engine's; 0: no limit
+    requires: tuple[str, ...] = ()  # names or ids
+    pre_stop: tuple[Hook, ...] = ()
+    post_stop: tuple[Hook, ...] = ()
+    hook_timeout_s: float | None = None
+    runtime: str = ""
+
+
+def host_image() -> Image:
+    """The pseudo-image: this machine's own root filesystem, copy-on-write, no download."""
+    return Image(id="sha256:" + "0" * 64, layers=("/",), config=ImageConfig(), created_unix_ns=0, size_bytes=0)
+
+
+def find_image(drivers: Drivers, ref: str) -> Image:
+    """Return the image of this name or id; ``host`` always exists. Raises NotFound with what to do."""
+    if ref == HOST_IMAGE:
+        return host_image()
+    try:
+        return drivers.store.find_image(ref)
+    except NotFound:
+        raise NotFound(
+            f"no such image: {ref}", hint="see bento images; bento pull fetches one; 'host' is this machine's own"
+        ) from None
+
+
+def create(drivers: Drivers, options: CreateOptions) -> Container:
+    """Make a container that can be started. Nothing runs, nothing is mounted.
+
+    Raises UsageError, NotFound (image), Conflict (name), StorageUnusable, MissingTool (runtime); then nothing is left.
+    """
+    _check_combinations(options)
+    check_limits()
+    name = parse_name(options.name) if options.name is not None else ""
+    image = find_image(drivers, options.image)  # the most likely mistake is told first
+    runtime = drivers.runtime(options.runtime)
+    options = _published(options, image.config)
+    networking.check(drivers, options.network, options.ports, drain=options.drain)
+    mounting.check(options.mounts)
+    limits.check(options.ulimits)
+    sandboxing.check(options.sandbox, options.network)
+    check_hooks((*options.pre_stop, *options.post_stop))
+    log_max_bytes = logs.limit(options.log_driver, options.log_max_bytes, drivers.settings.log_max_bytes)
+    options = replace(options, log_max_bytes=log_max_bytes)
+    pid = sharing.resolve(drivers, options.pid)
+    needed = [_required(drivers, ref) for ref in options.requires] + [sharing.container_of(pid)]
+    requires = tuple(dict.fromkeys(filter(None, needed)))
+    givers = [(drivers.store.find(ref).id, ro) for ref, ro in map(mounting.parse_from, options.volumes_from)]
+    drivers.storage.check()
+    with ExitStack() as held:
+        # Nobody can remove them meanwhile; these come before any lock on layers.
+        for needed_id in sorted({*requires, *(giver for giver, _ in givers)}):
+            held.enter_context(drivers.locks.hold(needed_id, LOCK_TIMEOUT_S))
+            drivers.store.get(needed_id)
+        options = _with_mounts_of(drivers, options, givers)
+        held.enter_context(drivers.images.kept())  # from finding the image to the record that stands on its layers
+        container_id = new_id()
+        spec = _merge(options, find_image(drivers, options.image), container_id, str(runtime.path), requires)
+        spec = replace(spec, pid=pid)
+        resources.check(spec, drivers.processes.controllers())
+        runtime.check(spec)
+        mounting.check(spec.mounts)  # with the image's own
+        for note in spec.notes:
+            log.warning(note)
+        made = Container(id=container_id, name="", created_unix_ns=clock.wall_ns(), spec=spec, notes=spec.notes)
+        return _make(drivers, name, made)
+
+
+def _published(options: CreateOptions, config: ImageConfig) -> CreateOptions:
+    """Return the options with all ports to be published, and the network that follows. Raises UsageError."""
+    if options.publish_all:
+        options = replace(
+            options, ports=networking.with_exposed(options.ports, (*config.exposed_ports, *options.expose))
+        )
+    return replace(options, network=networking.resolve(options.network, options.ports))
+
+
+def _with_mounts_of(drivers: Drivers, options: CreateOptions, givers: list[tuple[str, bool]]) -> CreateOptions:
+    """Return the options with the mounts of other containers, and those by their ids."""
+    mounts = options.mounts
+    for giver, read_only in givers:
+        mounts = mounting.inherit(mounts, drivers.store.get(giver), read_only=read_only)
+    names = tuple(f"{giver}:ro" if read_only else giver for giver, read_only in givers)
+    return replace(options, mounts=mounts, volumes_from=names)
+
+
+def _check_combinations(options: CreateOptions) -> None:
+    if options.auto_remove and options.restart.name != "no":
+        raise UsageError("--rm and --restart exclude each other", hint="omit one of them")
+    if options.system and options.init:
+        raise UsageError("--system and --init exclude each other", hint="a system container brings its own init")
+    if options.stop_method is not None:
+        choose(method=parse_method(options.stop_method), command=options.stop_command, is_system=options.system)
+
+
+def _make(drivers: Drivers, name: str, container: Container) -> Container:
+    with drivers.locks.hold(container.id, 0.0):  # a record whose directories are still to come is nobody's leftover
+        container = _add(drivers, name, container)
+        try:
+            drivers.storage.prepare(container.id)
+            mounting.make(drivers, container)
+        except BaseException:
+            mounting.let_go(drivers, container, remove=True)
+            drivers.storage.remove(container.id)
+            drivers.store.remove(container.id)
+            raise
+    return container
+
+
+def _add(drivers: Drivers, name: str, container: Container) -> Container:
+    named = replace(container, name=name or _free_name(drivers, container.id))
+    try:
+        drivers.store.add(named)
+    except Conflict:
+        if name:
+            raise
+        named = replace(named, name=f"{named.name}_{container.id[:6]}")  # somebody was quicker to take the free one
+        drivers.store.add(named)
+    return named
+
+
+def _required(drivers: Drivers, ref: str) -> str:
+    """Return the id. Only what exists already can be required, so requirements never go round in a circle."""
+    container = drivers.store.find(ref)
+    if container.spec.auto_remove:
+        raise UsageError(
+            f"container {container.name} cannot be required: it was made with --rm", hint="make it without --rm"
+        )
+    return container.id
+
+
+def _merge(
+    options: CreateOptions, image: Image, container_id: str, runtime: str, requires: tuple[str, ...]
+) -> ContainerSpec:
+    config = image.config
+    entrypoint, command = _program(options, config)
+    return ContainerSpec(
+        image=options.image,
+        image_id=image.id,
+        layers=image.layers,
+        entrypoint=entrypoint,
+        command=command,
+        env=merge_env(config.env, options.env),
+        workdir=options.workdir or config.workdir or "/",
+        user=options.user if options.user is not None else config.user,
+        hostname=options.hostname or "",
+        network=options.network,
+        ports=options.ports,
+        drain=options.drain,
+        pids_limit=options.pids_limit,
+        memory_bytes=options.memory_bytes,
+        cpus=options.cpus,
+        read_only=options.read_only,
+        sandbox=options.sandbox,
+        init=options.init,
+        mounts=mounting.complete(options.mounts, config.volumes),
+        volumes_from=options.volumes_from,
+        ulimits=options.ulimits,
+        labels=config.labels | options.labels,
+        stop_signal=options.stop_signal if options.stop_signal is not None else _stop_signal(options.image, config),
+        stop_timeout_s=options.stop_timeout_s,
+        system=options.system,
+        stop_method=parse_method(options.stop_method) if options.stop_method else "",
+        stop_command=options.stop_command,
+        stop_rules=options.stop_rules,
+        auto_remove=options.auto_remove,
+        restart=options.restart,
+        log_driver=options.log_driver,
+        log_max_bytes=options.log_max_bytes or 0,
+        requires=requires,
+        pre_stop=options.pre_stop,
+        post_stop=options.post_stop,
+        hook_timeout_s=options.hook_timeout_s,
+        runtime=runtime,
+        exposed_ports=tuple(dict.fromkeys((*config.exposed_ports, *options.expose))),
+        publish_all=options.publish_all,
+        healthcheck=config.healthcheck,
+        notes=_platform_notes(options.image, image),
+    )
+
+
+def _program(options: CreateOptions, config: ImageConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return entry point and command. Docker's rule: an entry point that was given resets the image's command."""
+    entrypoint = config.entrypoint if options.entrypoint is None else options.entrypoint
+    inherited = config.command if options.entrypoint is None else ()
+    command = options.command or inherited
+    if options.system and not (*entrypoint, *command):
+        command = (_SYSTEM_COMMAND,)
+    if not (*entrypoint, *command):
+        raise UsageError(f"no command given, and image {options.image} has none", hint="name one after the image")
+    if "" in (*entrypoint, *command)[:1]:
+        raise UsageError("the command is an empty word", hint="name a program")
+    return entrypoint, command
+
+
+def _stop_signal(name: str, config: ImageConfig) -> int | None:
+    if not config.stop_signal:
+        return None
+    try:
+        return parse_signal(config.stop_signal)
+    except UsageError:
+        raise UsageError(
+            f"image {name} names an unknown stop signal: {config.stop_signal!r}", hint="give one by --stop-signal"
+        ) from None
+
+
+def _platform_notes(name: str, image: Image) -> tuple[str, ...]:
+    own, host = Platform(image.os, image.architecture, image.variant), host_platform()
+    if runs_on(own, host):
+        return ()
+    return (f"image {name} is for {own}, and this machine is {host}: its programs may not run",)
+
+
+def merge_env(*layers: tuple[str, ...]) -> tuple[str, ...]:
+    """Merge lists of ``K=V``, and ``K`` to unset it; later ones win, the place of the first is kept.
+
+    Raises UsageError.
+    """
+    merged: dict[str, str] = {}
+    for entry in (entry for layer in layers for entry in layer):
+        check_variable(entry)
+        key, equals, value = entry.partition("=")
+        if equals:
+            merged[key] = value
+        else:
+            merged.pop(key, None)
+    return tuple(f"{key}={value}" for key, value in merged.items())
+
+
+def check_variable(entry: str) -> None:
+    """Raise UsageError for what is neither ``K=V`` nor ``K``."""
+    if not entry.partition("=")[0] or "\0" in entry:
+        raise UsageError(f"bad environment variable {entry!r}", hint="use NAME=VALUE")
+
+
+def _free_name(drivers: Drivers, container_id: str) -> str:
+    """A name people can say; the id decides, so no list of taken names is needed first."""
+    digits = int(container_id[:16], 16)
+    for attempt in range(_NAME_ATTEMPTS):
+        value = digits >> (attempt * 4)
+        name = f"{_FIRST[value % len(_FIRST)]}_{_SECOND[value // 64 % len(_SECOND)]}"
+        try:
+            drivers.store.find(name)
+        except NotFound:
+            return name
+    return f"{name}_{container_id[:6]}"

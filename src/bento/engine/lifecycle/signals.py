@@ -1,0 +1,121 @@
+"""``kill``, ``pause`` and ``unpause``: one touch each, to a process or cgroup whose identity was checked."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from bento import log
+from bento.engine.base import freezing, holdup
+from bento.engine.base.drivers import LOCK_TIMEOUT_S
+from bento.engine.lifecycle import reconcile
+from bento.engine.lifecycle.wait import wait_for_exit
+from bento.engine.stop.request import StopOptions
+from bento.engine.stop.stop import stop_containers
+from bento.errors import Conflict, NotFound, RuntimeFailed, StuckProcess, WrongState
+from bento.model.container import Container, Run, Status
+from bento.model.stop import OnPaused
+
+if TYPE_CHECKING:
+    from bento.engine.base.drivers import Drivers
+
+_SIGKILL = 9
+_KILL_LIMIT_S = 30.0
+
+
+def kill(drivers: Drivers, ref: str, number: int) -> Container:
+    """Send a signal to PID 1 of a container. SIGKILL also waits for the end, and hurries a stop under way (rule S5).
+
+    It is no stop: a restart policy is not told to stay away (rule S4).
+    Raises NotFound, WrongState when nothing runs.
+    """
+    container = reconcile.find(drivers, ref)
+    if container.status is Status.STOPPING and number == _SIGKILL:
+        return _hurry(drivers, container)
+    run = container.run
+    fd = drivers.processes.open(run.init) if run and run.init and container.status.is_live else None
+    if run is None or fd is None:
+        is_gone = container.status.is_live  # and somebody else is about to record that
+        state = "has just ended" if is_gone else f"is {container.status.value}"
+        raise WrongState(f"cannot kill container {container.name}: it {state}", hint="only what runs gets signals")
+    try:
+        _send(drivers, container, run, fd, number)
+        if number != _SIGKILL:
+            return container
+        if not drivers.processes.wait(fd, _KILL_LIMIT_S):
+            who = "; ".join(drivers.processes_for(container).name_stuck(run))
+            raise StuckProcess(f"container {container.name} does not end: {who}", hint="wait for what it waits for")
+        with suppress(Conflict, StuckProcess):  # its end is recorded under this lock
+            holdup.hold(drivers, container.id, container.name, log.warning).release()
+    finally:
+        os.close(fd)
+    with suppress(NotFound):  # it was made with --rm: its end was its removal
+        return wait_for_exit(drivers, container.id)
+    return container
+
+
+def pass_on(drivers: Drivers, container: Container, number: int) -> None:
+    """Send a signal to PID 1 of a run that was started; no error when it has ended. Does not look at the record."""
+    run = container.run
+    fd = drivers.processes.open(run.init) if run and run.init else None
+    if run is not None and fd is not None:
+        with suppress(RuntimeFailed):  # it has ended just now
+            _send(drivers, container, run, fd, number)
+        os.close(fd)
+
+
+def _send(drivers: Drivers, container: Container, run: Run, fd: int, number: int) -> None:
+    """Send a signal to PID 1; SIGKILL reaches a frozen one, too. Raises RuntimeFailed where a runtime has to do it."""
+    if not run.shows_processes:
+        if number == _SIGKILL:
+            drivers.processes.thaw(run)  # a frozen sandbox hears no runtime
+        drivers.runtime(run.runtime).signal(container.id, number)
+        return
+    drivers.processes.send_signal(fd, number, wake=False)
+    if number == _SIGKILL:
+        drivers.processes.thaw(run)  # on cgroup v1 a frozen process does not even die
+
+
+def _hurry(drivers: Drivers, container: Container) -> Container:
+    now = StopOptions(grace_s=0.0, on_paused=OnPaused.KILL)
+    for outcome in stop_containers(drivers, [container.id], now):
+        if outcome.error is not None:
+            raise outcome.error
+    with suppress(NotFound):
+        return drivers.store.get(container.id)
+    return container
+
+
+def pause(drivers: Drivers, ref: str) -> Container:
+    """Freeze a running container. Raises WrongState when it is not running, or paused already; DeadlineExceeded.
+
+    One that Bento has frozen for a time, such as for a commit, stays frozen afterwards.
+    """
+    container = reconcile.find(drivers, ref)
+    with drivers.locks.hold(container.id, LOCK_TIMEOUT_S):
+        now = drivers.store.get(container.id)
+        if freezing.is_paused(drivers, now):
+            now = replace(now, status=Status.PAUSED)
+        freezing.pause(drivers, now, _run_if(now, "pause", Status.RUNNING))
+    return container
+
+
+def unpause(drivers: Drivers, ref: str) -> Container:
+    """Thaw a paused container. Raises WrongState when it is not paused."""
+    container = reconcile.find(drivers, ref)
+    with drivers.locks.hold(container.id, LOCK_TIMEOUT_S):
+        now = reconcile.with_pause(drivers, drivers.store.get(container.id))
+        freezing.unpause(drivers, now, _run_if(now, "unpause", Status.PAUSED))
+    return container
+
+
+def _run_if(now: Container, verb: str, wanted: Status) -> Run:
+    """Return the run of a container that is in this state now, under its lock. Raises WrongState."""
+    if now.status is not wanted or now.run is None:
+        raise WrongState(
+            f"cannot {verb} container {now.name}: it is {now.status.value}", hint=f"it would have to be {wanted.value}"
+        )
+    return now.run

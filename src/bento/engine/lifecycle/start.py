@@ -1,0 +1,286 @@
+"""``start``: from a record to a running process, or back to how it was.
+
+The monitor, the runtime and the root filesystem's mount live in a private mount namespace: the
+host's mount table never shows it, and the kernel releases it when they end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bento import clock
+from bento.command import check_limits
+from bento.drivers.monitor.base import Launch, Launched
+from bento.engine.base import place
+from bento.engine.base.drivers import LOCK_TIMEOUT_S
+from bento.engine.base.exit_owner import claim, exit_script, is_followed, release
+from bento.engine.base.order import required_first
+from bento.engine.lifecycle import reconcile, sharing
+from bento.engine.resources import mounting, networking
+from bento.engine.resources.rooted import root_of
+from bento.engine.stop.holding import refuse_if_held
+from bento.engine.views.logs import make_room
+from bento.errors import BentoError, Conflict, RuntimeFailed, WrongState
+from bento.kernel.tree import remove_tree
+from bento.model.container import Container, Run, StartFailure, Status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bento.drivers.runtime.base import RuntimeDriver
+    from bento.engine.base.drivers import Drivers
+
+_END_TIMEOUT_S = 10.0
+
+
+class Started(Struct, frozen=True):
+    """A container that runs. ``output_fd``: its output as ``MonitorDriver.attach`` gives it, the caller's to close."""
+
+    container: Container
+    output_fd: int | None
+    main_fd: int | None = None  # a pidfd of PID 1, when attached; the caller's to close
+
+
+def start(drivers: Drivers, container_id: str, *, attach: bool = False, only_if: Status | None = None) -> Started:
+    """Start a container that was created or has stopped. One that runs already is left alone.
+
+    ``only_if``: leave it alone unless this is its state, once it can be looked at.
+
+    Blocks until the program is about to run. Raises WrongState, Conflict (a process still holds the root filesystem of
+    its last run, rule S21), CommandNotFound, CommandNotExecutable,
+    RuntimeFailed, UsageError (user, mount source); then the container is as it was before.
+    """
+    check_limits()
+    _wait_for_end_of_last(drivers, container_id)
+    with drivers.locks.hold(container_id, LOCK_TIMEOUT_S):
+        before = drivers.store.get(container_id)
+        if before.status is Status.RUNNING or (only_if is not None and before.status is not only_if):
+            return Started(before, None)
+        if before.status.is_live:
+            raise WrongState(f"container {before.name} is {before.status.value}", hint="wait until it has stopped")
+        place.refuse_elsewhere(drivers, before)
+        refuse_if_held(drivers, before)
+        runtime = drivers.runtime(before.spec.runtime)
+        number = before.run.number + 1 if before.run else 1
+        run = Run(
+            number=number,
+            runtime=str(runtime.path),
+            shows_processes=runtime.shows_processes,
+            place=place.here(drivers),
+        )
+        place.refuse_namesake(drivers, before, run)
+        container = drivers.store.modify(container_id, lambda c: _starting(c, run, is_restart=only_if is not None))
+        try:
+            started = _launch(drivers, container, run, runtime, attach=attach)
+        except BaseException as error:
+            _undo(drivers, before, runtime, error)
+            raise
+    if not attach:
+        release(drivers, container_id)
+        if is_followed(container) and not reconcile.is_alive(drivers, started.container.run):
+            reconcile.follow_exit(
+                drivers, started.container
+            )  # it ended while we attended, so its monitor ran no helper
+    return started
+
+
+def leave_started(drivers: Drivers, started: Started) -> None:
+    """Look after the end of an attached container no more: from now on its monitor's helper does. Closes its pidfd.
+
+    ``output_fd`` is the caller's still.
+    """
+    if started.main_fd is not None:
+        os.close(started.main_fd)
+    release(drivers, started.container.id)
+    reconcile.refresh(drivers, [started.container])  # it may have ended while we attended, and no helper was run
+
+
+def _wait_for_end_of_last(drivers: Drivers, container_id: str) -> None:
+    """Where PID 1 is gone and somebody is at recording that, the record says running for a moment more."""
+    container = drivers.store.get(container_id)
+    fd = drivers.processes.open(container.run.init) if container.run and container.run.init else None
+    if fd is not None:
+        os.close(fd)
+    elif container.status is Status.RUNNING and not drivers.locks.wait_stop(container_id, LOCK_TIMEOUT_S):
+        who = drivers.locks.stop_holder(container_id) or "another bento process"
+        raise Conflict(f"container {container.name} has ended, which {who} is recording", hint="stop it first")
+
+
+def start_required(drivers: Drivers, container: Container) -> None:
+    """Start what a container requires, and what that requires, in order; what runs is left alone.
+
+    Raises RuntimeFailed, which names who could not be started for whom; NotFound.
+    """
+    if not container.spec.requires:
+        return
+    for container_id in required_first(container.id, lambda one: drivers.store.get(one).spec.requires)[:-1]:
+        needed = reconcile.find(drivers, container_id)
+        if needed.status in (Status.RUNNING, Status.PAUSED):
+            continue
+        try:
+            start(drivers, container_id)
+        except BentoError as error:
+            raise RuntimeFailed(
+                f"container {needed.name}, which {container.name} requires, cannot be started: {error.message}",
+                hint=error.hint,
+            ) from error
+
+
+def _starting(container: Container, run: Run, *, is_restart: bool) -> Container:
+    if not is_restart:
+        container = replace(container, restarts=0, restart_streak=0)
+    return replace(
+        container,
+        status=Status.STARTING,
+        run=run,
+        exit=None,
+        start_failure=None,
+        stop_asked=False,
+        shut_down=False,
+        intent=None,
+        restart_boot_s=None,
+    )
+
+
+def _launch(drivers: Drivers, container: Container, run: Run, runtime: RuntimeDriver, *, attach: bool) -> Started:
+    with networking.reserved(drivers, container) as reservation:
+        if reservation is not None:
+            container, connection = networking.allot(drivers, container, reservation.ports)
+            run = replace(run, connection=connection)
+        kept_fds = reservation.fds if reservation else ()
+        launched, notes = _create_sandbox(drivers, container, runtime, kept_fds)
+    init = drivers.processes.identify(launched.init_pid)
+    monitor = drivers.processes.identify(launched.monitor_pid)
+    if init is None or monitor is None:
+        raise RuntimeFailed(f"container {container.name} ended before it was started", hint="see its log")
+    run = replace(
+        run,
+        init=init,
+        monitor=monitor,
+        cgroups=drivers.processes.cgroups(init.pid, container.id),
+        started_unix_ns=clock.wall_ns(),
+        started_boot_s=clock.boot_s(),
+    )
+    drivers.store.modify(container.id, lambda c: replace(c, run=run, notes=(*c.spec.notes, *notes)))
+    if run.connection is not None:
+        networking.connect(drivers, container.id, run.connection, init.pid)
+    run_dir, bundle = drivers.run_dir(container.id), drivers.storage.bundle(container.id)
+    with root_of(drivers, container.id, run) as root:
+        if root is not None:
+            runtime.check_program(bundle / "config.json", root=root)
+    output_fd = drivers.monitor.attach(run_dir, bundle) if attach else None
+    try:
+        runtime.start(container.id)
+        started = drivers.store.modify(container.id, lambda c: replace(c, status=Status.RUNNING))
+    except BaseException:
+        if output_fd is not None:
+            os.close(output_fd)
+        raise
+    main_fd = drivers.processes.open(init) if attach else None
+    return Started(started, output_fd, main_fd)
+
+
+def _create_sandbox(
+    drivers: Drivers, container: Container, runtime: RuntimeDriver, kept_fds: tuple[int, ...]
+) -> tuple[Launched, tuple[str, ...]]:
+    """Mount the root filesystem and have the monitor create the container, all in one private mount namespace."""
+    bundle = drivers.storage.prepare(container.id)
+    run_dir = drivers.run_dir(container.id)
+    remove_tree(run_dir)  # of an earlier run that the machine did not survive
+    run_dir.mkdir(parents=True, mode=0o700)
+    if runtime.knows(container.id):  # of a run whose delete was killed
+        runtime.discard(container.id)
+    claim(drivers, container.id)  # while we are at it, so that the monitor of a failed start runs no helper
+    needs_cgroup2 = container.spec.system and not runtime.sees_cgroup2
+    monitor_cgroup = drivers.processes.monitor_cgroup(container.id, needs_cgroup2=needs_cgroup2)
+
+    enter = monitor_cgroup.enter if monitor_cgroup else None
+    try:
+        with sharing.namespaces(drivers, container) as shared:
+            result = drivers.in_private_mounts(
+                lambda: _create_inside(drivers, container, runtime, bundle, shared, enter, kept_fds)
+            )
+        if monitor_cgroup is not None:
+            monitor_cgroup.leave(result[0].monitor_pid)
+    finally:
+        if monitor_cgroup is not None:
+            monitor_cgroup.close()
+    return result
+
+
+def _create_inside(
+    drivers: Drivers,
+    container: Container,
+    runtime: RuntimeDriver,
+    bundle: Path,
+    shared: list[dict[str, str]],
+    enter: Callable[[int], None] | None,
+    kept_fds: tuple[int, ...],
+) -> tuple[Launched, tuple[str, ...]]:
+    """What happens in the private mount namespace."""
+    runtime.enter()
+    rootfs = drivers.storage.mount(container.id, container.spec.layers)
+    notes = runtime.write_bundle(
+        mounting.attach(drivers, container, rootfs),
+        bundle=bundle,
+        rootfs=rootfs,
+        namespaces=[*drivers.network.namespaces(container.spec.network), *shared],
+        masked=(str(drivers.root), str(drivers.run_root)),
+    )
+    launch = Launch(
+        container_id=container.id,
+        name=container.name,
+        runtime=runtime,
+        bundle=bundle,
+        run_dir=drivers.run_dir(container.id),
+        log_path=bundle / "log" if container.spec.log_driver != "none" else None,
+        log_max_bytes=make_room(bundle / "log", container.spec.log_max_bytes),
+        command=container.spec.argv[0],
+        exit_command=exit_script(drivers, container),
+        enter=enter,
+        kept_fds=kept_fds,
+    )
+    return drivers.monitor.launch(launch), notes
+
+
+def _undo(drivers: Drivers, before: Container, runtime: RuntimeDriver, reason: BaseException) -> None:
+    """End what a failed start has left, and put the record back. Keeps the error that is on its way."""
+    failure = StartFailure(code=reason.exit_code, message=str(reason)) if isinstance(reason, BentoError) else None
+    init_pid, monitor_pid = drivers.monitor.pids(drivers.run_dir(before.id))
+    for pid in (init_pid, monitor_pid):
+        _end(drivers, pid, before.id)
+    with suppress(BentoError):  # the error that led here is the one to tell
+        runtime.discard(before.id)
+    with suppress(BentoError):
+        networking.release(drivers, drivers.store.get(before.id))
+    remove_tree(drivers.run_dir(before.id))
+    drivers.store.modify(before.id, lambda c: _as_before(c, before, failure))
+
+
+def _as_before(container: Container, before: Container, failure: StartFailure | None) -> Container:
+    """Put the run back, not what others have changed meanwhile, such as the name."""
+    return replace(
+        container,
+        status=before.status,
+        run=before.run,
+        exit=before.exit,
+        stop_asked=before.stop_asked,
+        intent=before.intent,
+        notes=before.notes,
+        start_failure=failure,
+    )
+
+
+def _end(drivers: Drivers, pid: int | None, mark: str) -> None:
+    identity = drivers.processes.identify(pid, mark=mark) if pid else None
+    fd = drivers.processes.open(identity) if identity else None
+    if fd is not None:
+        drivers.processes.send_signal(fd, 9, wake=False)
+        drivers.processes.wait(fd, _END_TIMEOUT_S)
+        os.close(fd)

@@ -1,0 +1,1 @@
+"""Making room, and finding what was left behind."""

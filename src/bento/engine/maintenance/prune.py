@@ -1,0 +1,140 @@
+"""``prune``: what nobody uses goes; what is in use, or somebody works on, is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from bento import clock
+from bento.engine.base import order
+from bento.engine.base.filters import parse_prune
+from bento.engine.base.layers import unused
+from bento.engine.images.images import RemovedImage, remove_unused
+from bento.engine.lifecycle import reconcile
+from bento.engine.lifecycle.remove import refuse_if_required
+from bento.engine.resources.volumes import PrunedVolumes, check_filters
+from bento.engine.resources.volumes import prune as prune_volumes
+from bento.engine.stop.delete_abandoned import erase
+from bento.errors import BentoError, Conflict, NotFound
+from bento.model.container import Container, Status
+
+if TYPE_CHECKING:
+    from bento.engine.base.drivers import Drivers
+
+FRESH_S = 30.0
+"""A container so young that was never started may be the first half of somebody's ``run``."""
+
+
+class Pruned(Struct, frozen=True, kw_only=True):
+    """What has gone, how many bytes of the disk that frees, and what should have gone and could not."""
+
+    containers: tuple[str, ...] = ()  # ids
+    images: tuple[RemovedImage, ...] = ()
+    volumes: tuple[str, ...] = ()
+    strays: tuple[str, ...] = ()  # layers and blobs of no image, such as those of an interrupted pull
+    strays_bytes: int = 0
+    freed_bytes: int = 0
+    errors: tuple[BentoError, ...] = ()
+
+
+def prune_containers(drivers: Drivers, filters: Iterable[str] = ()) -> Pruned:
+    """Remove the containers that do not run, but those that others require which stay.
+
+    One that has just been made and was not started yet stays, too. Raises UsageError for a bad filter.
+    """
+    passes = parse_prune(filters)
+    found = reconcile.refresh(drivers, drivers.store.list())
+    doomed = {c.id: c.spec.requires for c in found if _is_over(c) and passes(c.spec.labels, c.created_unix_ns)}
+    gone: list[str] = []
+    freed_bytes = 0
+    errors: list[BentoError] = []
+    for container_id in order.dependants_first(doomed):
+        try:
+            freed_bytes += _remove(drivers, container_id)
+        except (Conflict, NotFound):  # in use after all, or somebody was quicker
+            continue
+        except BentoError as error:
+            errors.append(error)
+            continue
+        gone.append(container_id)
+    return Pruned(containers=tuple(gone), freed_bytes=freed_bytes, errors=tuple(errors))
+
+
+def _is_over(container: Container) -> bool:
+    if container.status is not Status.CREATED:
+        return not container.status.is_wanted
+    return not 0 <= clock.wall_ns() - container.created_unix_ns < FRESH_S * 1e9
+
+
+def _remove(drivers: Drivers, container_id: str) -> int:
+    """Delete a container; return what that frees. Raises Conflict when it is in use, or somebody works on it."""
+    with drivers.locks.hold(container_id, 0.0):
+        container = drivers.store.get(container_id)
+        if not _is_over(container):
+            raise Conflict(f"container {container.name} is {container.status.value}")
+        refuse_if_required(drivers, container)
+        size_bytes = drivers.storage.size_bytes(container_id)
+        freed_bytes = size_bytes + erase(drivers, container)
+    drivers.locks.forget(container_id)
+    return freed_bytes
+
+
+def prune_images(drivers: Drivers, *, all: bool = False, filters: Iterable[str] = ()) -> Pruned:
+    """Remove the images without a name, or ``all``, that no container was made from.
+
+    Without filters also what is left of images that never became whole. Raises UsageError for a bad filter.
+    """
+    wanted = tuple(filters)
+    passes = parse_prune(wanted)
+    images: list[RemovedImage] = []
+    errors: list[BentoError] = []
+    for image in drivers.store.list_images():
+        if (all or not image.names) and passes(image.config.labels, image.created_unix_ns):
+            try:
+                removed = remove_unused(drivers, image.id, named=all)
+            except BentoError as error:
+                errors.append(error)
+                continue
+            if removed.deleted:
+                images.append(removed)
+    freed_bytes = sum(removed.freed_bytes for removed in images)
+    strays, strays_bytes = ((), 0) if wanted else _remove_strays(drivers)
+    return Pruned(
+        images=tuple(images),
+        strays=strays,
+        strays_bytes=strays_bytes,
+        freed_bytes=freed_bytes + strays_bytes,
+        errors=tuple(errors),
+    )
+
+
+def _remove_strays(drivers: Drivers) -> tuple[tuple[str, ...], int]:
+    with drivers.images.kept():
+        strays = unused(drivers, (*drivers.images.layers(), *drivers.images.idle_blobs()))
+    if not strays:
+        return (), 0
+    removed = drivers.images.remove(lambda: unused(drivers, strays))
+    return tuple(sorted(removed.things)), removed.freed_bytes
+
+
+def prune(drivers: Drivers, *, all: bool = False, volumes: bool = False, filters: Iterable[str] = ()) -> Pruned:
+    """Remove the containers that do not run, then the images that no container needs: see the two above.
+
+    ``volumes``: the anonymous volumes that no container has, too. A volume has no age: then ``until`` is a UsageError.
+    """
+    wanted = tuple(filters)
+    check_filters(wanted if volumes else ())
+    first = prune_containers(drivers, wanted)
+    then = prune_images(drivers, all=all, filters=wanted)
+    last = prune_volumes(drivers, filters=wanted) if volumes else PrunedVolumes()
+    return Pruned(
+        containers=first.containers,
+        images=then.images,
+        volumes=last.names,
+        strays=then.strays,
+        strays_bytes=then.strays_bytes,
+        freed_bytes=first.freed_bytes + then.freed_bytes + last.freed_bytes,
+        errors=(*first.errors, *then.errors),
+    )

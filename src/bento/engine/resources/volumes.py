@@ -1,0 +1,131 @@
+"""``volume create|ls|inspect|rm|prune``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from bento.engine.resources import mounting
+from bento.errors import Conflict, NotFound, UsageError
+from bento.model.volume import Volume
+from bento.units import new_id, parse_name, rfc3339
+
+if TYPE_CHECKING:
+    from bento.engine.base.drivers import Drivers
+
+DRIVER = "local"
+_TRUE, _FALSE = ("true", "1"), ("false", "0")
+
+
+class PrunedVolumes(Struct, frozen=True, kw_only=True):
+    """What a ``prune`` has removed."""
+
+    names: tuple[str, ...] = ()
+    freed_bytes: int = 0
+
+
+def create(drivers: Drivers, name: str = "", labels: dict[str, str] | None = None) -> Volume:
+    """Make a volume, empty; without a name one of 64 digits. One that is there already is returned as it is.
+
+    Raises UsageError for the name, StorageUnusable.
+    """
+    drivers.storage.check()
+    return mounting.ensure(drivers, parse_name(name) if name else new_id(), labels=labels)
+
+
+def find(drivers: Drivers, filters: Iterable[str] = ()) -> list[Volume]:
+    """Return the volumes that pass all filters, by name. Raises UsageError for a bad filter."""
+    passes = _parse_filters(filters, _FILTERS)
+    used = _used(drivers)
+    return [volume for volume in drivers.store.list_volumes() if passes(volume, volume.name in used)]
+
+
+def inspect(drivers: Drivers, name: str) -> dict[str, Any]:
+    """Return a volume in Docker's words, and who uses it. Raises NotFound."""
+    volume = drivers.store.find_volume(name)
+    return describe(drivers, volume) | {"Anonymous": volume.anonymous, "Containers": mounting.users(drivers, name)}
+
+
+def describe(drivers: Drivers, volume: Volume) -> dict[str, Any]:
+    """Return what Docker says of a volume."""
+    return {
+        "CreatedAt": rfc3339(volume.created_unix_ns),
+        "Driver": DRIVER,
+        "Labels": volume.labels,
+        "Mountpoint": str(drivers.volumes.path(volume.name)),
+        "Name": volume.name,
+        "Options": {},
+        "Scope": "local",
+    }
+
+
+def check_filters(filters: Iterable[str]) -> None:
+    """Raise UsageError for a filter that a prune of volumes does not know."""
+    _parse_filters(filters, _PRUNE_FILTERS)
+
+
+def prune(drivers: Drivers, *, all: bool = False, filters: Iterable[str] = ()) -> PrunedVolumes:
+    """Remove the anonymous volumes, or ``all``, that no container has. Raises UsageError for a bad filter."""
+    passes = _parse_filters(filters, _PRUNE_FILTERS)
+    used = _used(drivers)
+    names, freed_bytes = [], 0
+    for volume in drivers.store.list_volumes():
+        if volume.name in used or not (all or volume.anonymous) or not passes(volume, False):
+            continue
+        size_bytes = drivers.volumes.size_bytes(volume.name)
+        try:
+            mounting.take_away(drivers, volume.name)
+        except (Conflict, NotFound):  # somebody has begun to use it, or was quicker
+            continue
+        names.append(volume.name)
+        freed_bytes += size_bytes
+    return PrunedVolumes(names=tuple(names), freed_bytes=freed_bytes)
+
+
+def _used(drivers: Drivers) -> set[str]:
+    return {m.source for container in drivers.store.list() for m in container.spec.mounts if m.kind == mounting.VOLUME}
+
+
+_Test = Callable[[Volume, bool, str], bool]  # a volume, whether a container has it, and the filter's value
+
+
+def _has_label(volume: Volume, _: bool, value: str) -> bool:
+    key, equals, text = value.partition("=")
+    return key in volume.labels and (not equals or volume.labels[key] == text)
+
+
+def _is_dangling(_: Volume, is_used: bool, value: str) -> bool:
+    if value not in _TRUE + _FALSE:
+        raise UsageError(f"bad filter 'dangling={value}'", hint="use dangling=true or dangling=false")
+    return is_used == (value in _FALSE)
+
+
+_FILTERS: dict[str, _Test] = {
+    "dangling": _is_dangling,
+    "driver": lambda volume, is_used, value: value == DRIVER,
+    "label": _has_label,
+    "label!": lambda volume, is_used, value: not _has_label(volume, is_used, value),
+    "name": lambda volume, is_used, value: value in volume.name,
+}
+_PRUNE_FILTERS = {key: _FILTERS[key] for key in ("label", "label!")}
+
+
+def _parse_filters(filters: Iterable[str], known: dict[str, _Test]) -> Callable[[Volume, bool], bool]:
+    """Return what tells whether a volume passes; values of one key are alternatives, but labels. Raises UsageError."""
+    wanted: dict[str, list[str]] = {}
+    for text in filters:
+        key, equals, value = text.partition("=")
+        if not equals or key not in known:
+            raise UsageError(f"bad filter {text!r}", hint=f"use KEY=VALUE with one of {', '.join(sorted(known))}")
+        known[key](Volume(name="", created_unix_ns=0), False, value)  # a value that says nothing is told now
+        wanted.setdefault(key, []).append(value)
+
+    def passes(volume: Volume, is_used: bool) -> bool:
+        return all(
+            (all if key.startswith("label") else any)(known[key](volume, is_used, value) for value in values)
+            for key, values in wanted.items()
+        )
+
+    return passes

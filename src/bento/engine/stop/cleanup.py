@@ -1,0 +1,178 @@
+"""What is released after the exit, step by step (rules S20 - S22). The machine says which step, and when again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bento.engine.base import exec_sessions
+from bento.errors import BentoError, Conflict
+from bento.stop.inputs import StepDone
+from bento.stop.states import Step
+
+if TYPE_CHECKING:
+    from bento.command import Child
+    from bento.engine.base.drivers import Drivers
+    from bento.engine.stop.deletions import Deletions
+    from bento.engine.stop.releases import Releases
+    from bento.model.container import Container, Run
+
+_SIGKILL = 9
+
+
+class Cleanup:
+    """Carries out the steps of one container up to the record. Nothing here waits: ``done`` is called with each end.
+
+    Every step is idempotent; an error is of its step alone and does not hide the others (rule S21).
+    """
+
+    def __init__(
+        self,
+        drivers: Drivers,
+        container: Container,
+        run: Run,
+        *,
+        watch: Callable[[int, Callable[[], None]], None],
+        unwatch: Callable[[int], None],
+        releases: Releases,
+        deletions: Deletions,
+        done: Callable[[StepDone], None],
+    ) -> None:
+        self.is_released = False  # the root filesystem is held by nobody any more
+        self.oom_kills = 0  # the cgroup's count at the end
+        self._drivers, self._container, self._run = drivers, container, run
+        self._watch, self._unwatch, self._done = watch, unwatch, done
+        self._monitor_fds: set[int] = set()
+        self._releases, self._deletions = releases, deletions
+        self._release: int | None = None  # by what it is watched
+        self._is_let_go = False  # word has come that nobody holds the root filesystem any more
+        self._waits_for_release = False
+        self._disconnecting: Child | None = None
+        self.is_disconnected = run.connection is None
+
+    def watch_release(self, pid: int, main_fd: int) -> None:
+        """Ask, while PID 1 lives, to be told when its root filesystem is released."""
+        self._release = self._releases.watch(pid, self._let_go)
+        if self._release is not None and self._drivers.processes.has_exited(main_fd):
+            self._releases.unwatch(self._release)  # the pid may have been somebody else's by then
+            self._release = None
+
+    def begin(self, step: Step, tries: int) -> None:
+        """Begin a step, or try it again."""
+        try:
+            match step:
+                case Step.MONITOR:
+                    self._wait_for_monitor()
+                case Step.RUNTIME:
+                    self._delete_from_runtime()
+                case Step.CGROUP:
+                    self._release_cgroups()
+                case Step.NETWORK:
+                    self._disconnect()
+                case _:
+                    self._check_released(tries)
+        except (BentoError, OSError) as error:
+            self._done(StepDone(step, str(error)))
+
+    def close(self) -> None:
+        """Let go of what is under way. Idempotent."""
+        for fd in self._monitor_fds:
+            self._unwatch(fd)
+            os.close(fd)
+        self._monitor_fds.clear()
+        if self._release is not None:
+            self._releases.unwatch(self._release)
+        self._deletions.forget(self._container.id)
+        if self._disconnecting is not None:
+            self._unwatch(self._disconnecting.fileno())
+            self._disconnecting.kill()
+        self._release = self._disconnecting = None
+
+    def _wait_for_monitor(self) -> None:
+        """The monitor drains the output, writes the exit code, and ends; so do those of exec sessions."""
+        self.oom_kills = self._drivers.processes.oom_kills(self._run)
+        sessions = exec_sessions.live(self._drivers, self._container.id)
+        for identity in (self._run.monitor, *(session.monitor for session in sessions)):
+            fd = self._drivers.processes.open(identity) if identity else None
+            if fd is not None:
+                self._monitor_fds.add(fd)
+        for fd in tuple(self._monitor_fds):
+            self._watch(fd, partial(self._monitor_exited, fd))
+        if not self._monitor_fds:
+            self._done(StepDone(Step.MONITOR))
+
+    def _monitor_exited(self, fd: int) -> None:
+        self._unwatch(fd)
+        os.close(fd)
+        self._monitor_fds.discard(fd)
+        if not self._monitor_fds:
+            self._done(StepDone(Step.MONITOR))
+
+    def _delete_from_runtime(self) -> None:
+        """Delete without force: the runtime refuses while it does not see the container stopped (rule S20)."""
+        for fd in self._monitor_fds:  # gave up waiting for it: it would keep the root filesystem mounted
+            self._drivers.processes.send_signal(fd, _SIGKILL, wake=False)
+            self._unwatch(fd)
+        self._deletions.delete(self._run.runtime, self._container.id, self._deleted)
+
+    def _deleted(self, reason: str, may_be_later: bool) -> None:
+        self._done(StepDone(Step.RUNTIME, reason, retry=may_be_later))
+
+    def _release_cgroups(self) -> None:
+        left = self._drivers.processes.release_cgroups(self._run)
+        if left:
+            self._drivers.processes.kill_all(self._run)
+        self._done(StepDone(Step.CGROUP, f"still there: {', '.join(left)}" if left else "", retry=bool(left)))
+
+    def _disconnect(self) -> None:
+        if self.is_disconnected:
+            self._done(StepDone(Step.NETWORK))
+        else:
+            address = self._run.connection.forwarded_to if self._run.connection else ""
+            self._go_on_disconnecting(self._drivers.network.release(self._container.id, address))
+
+    def _go_on_disconnecting(self, release: Iterator[Child]) -> None:
+        """Begin the next part; each is a child process."""
+        try:
+            child = next(release, None)
+        except Conflict as error:  # somebody else is at work on links of this host
+            self._done(StepDone(Step.NETWORK, str(error), retry=True))
+            return
+        except (BentoError, OSError) as error:
+            self._done(StepDone(Step.NETWORK, str(error)))
+            return
+        self._disconnecting = child
+        if child is None:
+            self.is_disconnected = True
+            self._done(StepDone(Step.NETWORK))
+            return
+        self._watch(child.fileno(), lambda: self._part_disconnected(child, release))
+
+    def _part_disconnected(self, child: Child, release: Iterator[Child]) -> None:
+        if self._disconnecting is child:
+            self._unwatch(child.fileno())
+            self._disconnecting = None
+            self._go_on_disconnecting(release)
+
+    def _check_released(self, tries: int) -> None:
+        """The kernel releases the root filesystem when its last holder ends, and tells at once.
+
+        When no word comes, it is asked: PID 1 may have had another root (chroot(2)) when the watch was set.
+        """
+        self._waits_for_release = True
+        may_be_told = self._release is not None and tries == 0
+        if self._is_let_go or (not may_be_told and not self._drivers.storage.is_held(self._container.id)):
+            self._released()
+            return
+        self._done(StepDone(Step.OVERLAY, "the root filesystem is still held", retry=True))
+
+    def _let_go(self) -> None:
+        self._release, self._is_let_go = None, True
+        if self._waits_for_release:
+            self._released()
+
+    def _released(self) -> None:
+        self.is_released = True
+        self._done(StepDone(Step.OVERLAY))

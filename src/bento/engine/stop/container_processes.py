@@ -1,0 +1,222 @@
+"""The processes of one container, as a stop follows them: by pidfds, after a check of which they are (rule S3)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bento import clock
+from bento.engine.base import exec_sessions
+from bento.engine.stop import joined
+from bento.engine.stop.recover_start import may_live
+from bento.engine.stop.report import Endings, exit_code_from
+from bento.engine.stop.sending import Sending
+from bento.engine.stop.snapshot import look_at
+from bento.stop.actions import SendSignal
+from bento.stop.inputs import Input, Looked, MainExited, SignalledExited
+from bento.stop.process import Key
+from bento.stop.signalling import SESSION_SIGNAL
+
+if TYPE_CHECKING:
+    from bento.command import Child
+    from bento.drivers.processes.base import BirthWatch
+    from bento.engine.base.drivers import Drivers
+    from bento.model.container import Container, Run
+    from bento.model.stop import ProcessEnd
+    from bento.stop.states import StopState
+
+_SIGKILL = 9
+_WATCH_LIMIT = 256  # processes with an end of their own in the report
+
+
+class ContainerProcesses:
+    """Looks at them, signals them, and sees them end. Nothing here waits: ``feed`` takes what is observed later.
+
+    ``look_again`` is called when PID 1 has left others behind, in a PID namespace in which it was only a guest.
+    """
+
+    def __init__(
+        self,
+        drivers: Drivers,
+        container: Container,
+        run: Run,
+        *,
+        births: BirthWatch,
+        watch: Callable[[int, Callable[[], None]], None],
+        unwatch: Callable[[int], None],
+        feed: Callable[[Input], None],
+        look_again: Callable[[], None],
+    ) -> None:
+        self.processes = drivers.processes_for(container)
+        self.main_fd: int | None = None
+        self._drivers, self._run, self._container_id = drivers, run, container.id
+        self._run_dir = drivers.run_dir(container.id)
+        self._watch, self._unwatch, self._feed, self._look_again = watch, unwatch, feed, look_again
+        self._fds: dict[Key, int] = {}
+        self._told: set[int] = set()
+        self._memory: dict[object, object] = {}  # of ``ProcessDriver.examine``, from look to look
+        self._sending = Sending(self._end_signal, watch=watch, unwatch=unwatch)
+        # In a PID namespace that is not the container's own the kernel does not end the rest with PID 1, so its exit is
+        # not the end.
+        # Of a PID 1 that is not known, no exit is seen either.
+        self._may_leave_rest = bool(container.spec.pid) or run.init is None
+        self._has_own_end = not self._may_leave_rest and run.shows_processes
+        self._endings = Endings()
+        self._births = births
+        self._receivers: list[int] = []  # at the last look: what these begin in their shutdown belongs to it
+
+    def open_main(self) -> None:
+        """Follow PID 1 from now on, if it is still there."""
+        if self._run.init is None:
+            return
+        self.main_fd = self.processes.open(self._run.init)
+        if self.main_fd is not None:
+            self._watch(self.main_fd, self._main_exited)
+
+    def is_gone(self) -> bool:
+        """Whether the container has ended: PID 1, and what it has left behind."""
+        if self.main_fd is not None and not self.processes.has_exited(self.main_fd):
+            return False
+        if not self._may_leave_rest and self.main_fd is not None:
+            return True
+        if self._run.init is None:
+            return not may_live(self._drivers, self._container_id, self._run)
+        if not self._may_leave_rest:  # it is not found, and was not seen to exit
+            self._may_leave_rest = may_live(self._drivers, self._container_id, self._run)
+            return not self._may_leave_rest
+        if not self.processes.is_empty(self._run):
+            return False
+        with exec_sessions.none_begins(self._drivers, self._container_id):  # what was on the way in is there now
+            return self.processes.is_empty(self._run)
+
+    def look(self, signal: int, *, tracer: int = 0, examine: bool = False) -> Looked | MainExited:
+        """Read every process with what the signal would do to it; follow those that are new.
+
+        ``tracer``: a process of Bento's own, whose hand on a process changes nothing. ``examine``: also what each
+        thread waits for.
+        """
+        look = self.processes.look
+        processes = look_at(
+            lambda number: look(self._run, number, tracer=tracer, memory=self._memory), signal, run_dir=self._run_dir
+        )
+        # For them its signal is the one of exec sessions, and like those they are left alone until PID 1 leaves.
+        processes += joined.processes(
+            self._drivers, self._container_id, lambda run: look(run, SESSION_SIGNAL, tracer=tracer)
+        )
+        if examine:
+            processes = self.processes.examine(self._run, processes, tracer=tracer, memory=self._memory)
+        if self._may_leave_rest and not processes and self.is_gone():
+            return MainExited()
+        self._births.read()
+        self._receivers = [process.pid for process in processes if process.disposition.receives]
+        for process in processes:
+            # Of those alone that come now and then in a long stop, thousands of descriptors could be kept.
+            if process.key not in self._fds and len(self._fds) < _WATCH_LIMIT:
+                self._follow(process.key)
+        return Looked(processes, self.processes.is_frozen(self._run))
+
+    def send_signal(self, action: SendSignal) -> None:
+        """Send the stop signal to one process, and say when it has ended."""
+        fd = self._follow((action.pid, action.start_ticks))
+        if fd is not None:
+            if self._has_own_end and self._is_main((action.pid, action.start_ticks)):
+                self._births.follow(action.pid, self._receivers)
+            self._told.add(action.pid)
+            self.processes.send_signal(fd, action.signal, wake=action.wake)
+
+    def shut_down_sockets(self) -> None:
+        """Shut down the sockets that PID 1 alone has, at its exit."""
+        if self._run.init is not None and self.main_fd is not None:
+            self.processes.shut_down_sockets(self._run, self.main_fd)
+
+    def thaw(self) -> None:
+        """Thaw the container's cgroups."""
+        self.processes.thaw(self._run)
+
+    def end_main(self) -> None:
+        """SIGKILL PID 1 alone."""
+        if self.main_fd is not None:
+            self.processes.send_signal(self.main_fd, _SIGKILL, wake=False)
+
+    def kill_all(self) -> MainExited | None:
+        """SIGKILL every process; return the exit when that is all there is to see any more."""
+        if self._may_leave_rest and self.is_gone():
+            return MainExited()
+        self._endings.kill_began()
+        self.processes.kill_all(self._run)
+        if self._run.init is None and self.processes.is_empty(self._run):  # the runtime may know it
+            runtime = self._drivers.runtime(self._run.runtime)
+            self._sending.follow([runtime.begin_signal(self._container_id, _SIGKILL)])
+        return None
+
+    def name_stuck(self) -> list[str]:
+        """Name the processes that do not die, and where in the kernel they hang."""
+        return self.processes.name_stuck(self._run)
+
+    def oom_kills(self) -> int:
+        """Return how often the kernel has killed in this container for want of memory."""
+        return self.processes.oom_kills(self._run)
+
+    def follow_signals(self) -> None:
+        """Wait in the loop for the child processes by which signals were sent, where a runtime has to do that."""
+        self._sending.follow(self.processes.take_children())
+
+    @property
+    def failures(self) -> list[str]:
+        """Signals that could not be sent, each reason once."""
+        return self._sending.failures
+
+    def code_of(self, key: Key) -> int | None:
+        """Return the exit code of a process that a look has shown, as the kernel keeps it; None when it does not."""
+        fd = self._fds.get(key)
+        return None if fd is None else exit_code_from(self.processes, fd)
+
+    def ends(self, state: StopState) -> tuple[ProcessEnd, ...]:
+        """Return how each process has ended that a look has shown, and which ended with PID 1 before any could."""
+        unseen = self._births.killed(self._run.init.pid) if self._has_own_end and self._run.init else []
+        return self._endings.collect(self.processes, state, self._fds, unseen)
+
+    def close(self) -> None:
+        """Close every descriptor. Idempotent."""
+        for fd in (*self._fds.values(), self.main_fd):
+            if fd is not None:
+                self._unwatch(fd)
+                os.close(fd)
+        self._sending.close()
+        self._fds, self.main_fd = {}, None
+
+    def _end_signal(self, child: Child) -> str:
+        reason = self._drivers.runtime(self._run.runtime).end_signal(child)
+        # What has ended meanwhile needs no signal.
+        return "" if not reason or self.is_gone() else f"the runtime could not send a signal: {reason}"
+
+    def _follow(self, key: Key) -> int | None:
+        """Open a process and note when it ends; None when it has ended already."""
+        if key in self._fds:
+            return self._fds[key]
+        fd = self.processes.watch(*key)
+        if fd is not None:
+            self._fds[key] = fd
+            self._watch(fd, lambda: self._exited(fd, key))
+        return fd
+
+    def _exited(self, fd: int, key: Key) -> None:
+        self._unwatch(fd)
+        self._endings.saw(key, clock.mono_s())
+        if self._may_leave_rest and self.is_gone():
+            self._feed(MainExited())
+        elif key[0] in self._told and not self._is_main(key):  # of PID 1 another descriptor tells
+            self._feed(SignalledExited(key[0]))
+
+    def _is_main(self, key: Key) -> bool:
+        init = self._run.init
+        return init is not None and key == (init.pid, init.start_ticks)
+
+    def _main_exited(self) -> None:
+        if self.main_fd is not None:
+            self._unwatch(self.main_fd)
+        if self.is_gone():
+            self._feed(MainExited())
+        else:
+            self._look_again()  # what it has left behind gets its signal from nothing else

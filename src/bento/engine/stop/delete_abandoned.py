@@ -1,0 +1,48 @@
+"""Removing what is a container's own. Who does it for a ``--rm`` container: see ``engine.attending``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bento.engine.base.exit_owner import has_exit_owner
+from bento.engine.base.layers import forget
+from bento.engine.base.place import is_own_run_dir
+from bento.engine.resources import networking
+from bento.engine.resources.mounting import let_go
+from bento.engine.stop.holding import refuse_if_held
+from bento.kernel.tree import remove_tree
+from bento.model.container import Container, Status
+
+if TYPE_CHECKING:
+    from bento.engine.base.drivers import Drivers
+
+
+def erase(drivers: Drivers, container: Container, *, volumes: bool = False) -> int:
+    """Delete everything of a container that is not live. The record goes last: an interrupted removal
+    is finished by the next one. Whoever calls holds the operation lock. Idempotent.
+    ``volumes``: its anonymous volumes, too; always so for a ``--rm`` container.
+    Returns how many bytes of image layers have gone with it.
+    Raises Conflict while somebody holds the root filesystem; then nothing was deleted.
+    """
+    refuse_if_held(drivers, container)
+    networking.release(drivers, container)
+    let_go(drivers, container, remove=volumes or container.spec.auto_remove)
+    is_own = is_own_run_dir(drivers, container.id)  # asked while there is what its link leads to
+    drivers.storage.remove(container.id)
+    if is_own:
+        remove_tree(drivers.run_dir(container.id))
+    return forget(drivers, container)
+
+
+def delete_abandoned_run(drivers: Drivers, container: Container) -> bool:
+    """Delete a ``--rm`` container whose end was recorded by somebody who died before he could delete it.
+
+    False: it is not one, somebody lives who will delete it or start it again, or its root filesystem could not be
+    released, of which its record is all that tells. Whoever calls holds both locks, or has seen that nobody holds the
+    stop lock. Raises as ``erase`` does.
+    """
+    is_ended = container.status is Status.STOPPED and container.exit is not None and container.exit.is_released
+    if not container.spec.auto_remove or not is_ended or has_exit_owner(drivers, container.id):
+        return False
+    erase(drivers, container)
+    return True

@@ -1,0 +1,60 @@
+"""Closing the published ports as the first thing of a stop (rule S17a): a child process that the loop waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bento.errors import BentoError, InternalError
+from bento.stop.inputs import Drained
+
+if TYPE_CHECKING:
+    from bento.command import Child
+    from bento.engine.base.drivers import Drivers
+    from bento.model.container import Run
+
+
+class Drainer:
+    """Closes the ports of one run; ``done`` is called with the end of it."""
+
+    def __init__(
+        self,
+        drivers: Drivers,
+        container_id: str,
+        run: Run,
+        *,
+        watch: Callable[[int, Callable[[], None]], None],
+        unwatch: Callable[[int], None],
+        done: Callable[[Drained], None],
+    ) -> None:
+        self._drivers, self._container_id, self._run = drivers, container_id, run
+        self._watch, self._unwatch, self._done = watch, unwatch, done
+        self._child: Child | None = None
+
+    def begin(self) -> None:
+        """Begin; nothing here waits."""
+        try:
+            if self._run.connection is None:
+                raise InternalError("the container has no ports to close")
+            child = self._drivers.network.begin_drain(self._container_id, self._run.connection)
+        except (BentoError, OSError) as error:
+            self._done(Drained(str(error)))
+            return
+        self._child = child
+        self._watch(child.fileno(), lambda: self._ended(child))
+
+    def _ended(self, child: Child) -> None:
+        self._child = None
+        self._unwatch(child.fileno())
+        try:
+            error = self._drivers.network.end(child)
+        except BentoError as failure:
+            error = str(failure)
+        self._done(Drained(error))
+
+    def close(self) -> None:
+        """End what is under way. Idempotent."""
+        child, self._child = self._child, None
+        if child is not None:
+            self._unwatch(child.fileno())
+            child.kill()

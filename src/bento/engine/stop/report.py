@@ -1,0 +1,185 @@
+"""From the machine's last state to the report that is kept (rule S23)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from bento import clock
+from bento.model.container import Container
+from bento.model.stop import UNSEEN, PhaseTiming, ProcessEnd, Signalled, StopReport
+from bento.stop.methods import METHODS, describe
+from bento.stop.process import Key, Process
+from bento.stop.states import KillCause, Mark, StopState
+from bento.stop.tree import entered, program
+from bento.stop.verdict import judge
+from bento.units import signal_name
+
+if TYPE_CHECKING:
+    from bento.drivers.processes.base import ProcessDriver
+    from bento.engine.base.drivers import Drivers
+
+
+def exit_code_of(drivers: Drivers, container_id: str, main_fd: int | None) -> int | None:
+    """Return the exit code as the monitor saw it, else as the kernel remembers it, else None: never a guess."""
+    seen = drivers.monitor.exit_status(drivers.run_dir(container_id), container_id)
+    if seen is not None:
+        return seen.code
+    return exit_code_from(drivers.processes, main_fd) if main_fd is not None else None
+
+
+def exit_code_from(processes: ProcessDriver, fd: int) -> int | None:
+    """Return the exit code that the kernel keeps for a pidfd opened while the process lived (Linux 6.15+), or None."""
+    status = processes.exit_status(fd)
+    return None if status is None else _shell_code(status)
+
+
+def _shell_code(status: int) -> int:
+    """A wait status as shells write it: 128+n after signal n."""
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+_SIGKILL = 9
+_INIT_ENDED = frozenset({KillCause.DEFAULT_ACTION, KillCause.HALTED, KillCause.WRAPPED})
+"""Where PID 1 was ended by Bento, and the rest by the kernel with it."""
+
+
+class Endings:
+    """How each process that was there at the first look has ended."""
+
+    def __init__(self) -> None:
+        self._killed = False
+        self._seen_s: dict[Key, float] = {}
+
+    def saw(self, key: Key, now_s: float) -> None:
+        """Note when a process was seen gone."""
+        self._seen_s.setdefault(key, now_s)
+
+    def kill_began(self) -> None:
+        """From now on, who ends by SIGKILL was ended by us."""
+        self._killed = True
+
+    def collect(
+        self, processes: ProcessDriver, state: StopState, fds: dict[Key, int], unseen: Iterable[int]
+    ) -> tuple[ProcessEnd, ...]:
+        """Read the ends from the pidfds that were opened while the processes lived.
+
+        ``unseen``: what began after PID 1 had its signal, and was killed; most of that no look has shown.
+        """
+        shown = state.watch.first + state.watch.later
+        sessions = entered(shown)
+        known = {pid for pid, _ in fds} | {process.pid for process in shown}
+        by_whom = "killed-by-us" if self._killed or state.kill_cause in _INIT_ENDED else "killed-with-pid-1"
+        return (
+            *(self._end(processes, state, one, fds.get(one.key), one.key in sessions) for one in shown),
+            *(
+                ProcessEnd(pid=pid, comm=UNSEEN, how=by_whom, code=_SIGKILL, receives=UNSEEN)
+                for pid in unseen
+                if pid not in known
+            ),
+        )
+
+    def _end(
+        self, processes: ProcessDriver, state: StopState, process: Process, fd: int | None, is_session: bool
+    ) -> ProcessEnd:
+        how, code = self._how(processes, state, process, fd)
+        seen_s = self._seen_s.get(process.key)
+        return ProcessEnd(
+            pid=process.pid,
+            comm=program(process),
+            how=how,
+            code=code,
+            receives=process.disposition.value,
+            session=is_session,
+            ended_s=None if seen_s is None else seen_s - state.began_s,
+        )
+
+    def _how(
+        self, processes: ProcessDriver, state: StopState, process: Process, fd: int | None
+    ) -> tuple[str, int | None]:
+        if fd is not None and not processes.has_exited(fd):
+            return "alive", None
+        status = processes.exit_status(fd) if fd is not None else None
+        if status is None:
+            return "unknown", None
+        if os.WIFEXITED(status):
+            return "exited", os.WEXITSTATUS(status)
+        number = os.WTERMSIG(status)
+        if number != _SIGKILL:
+            return "signalled", number
+        is_ours = self._killed or (process.is_main and state.kill_cause in _INIT_ENDED)
+        return ("killed-by-us" if is_ours else "killed-with-pid-1"), number
+
+
+def make_report(
+    state: StopState,
+    *,
+    container: Container,
+    exit_code: int | None,
+    oom_kills: int,
+    ends: tuple[ProcessEnd, ...],
+    notes: tuple[str, ...] = (),
+    asked_unix_ns: int,
+    now_s: float,
+) -> StopReport:
+    """Put the report together. ``now_s``: the end of the stop on the machine's clock."""
+    judgement = judge(state, exit_code=exit_code, oom_kills=oom_kills, ends=ends)
+    request = state.request
+    duration_s = now_s - state.began_s
+    ended_s = (state.exited_s if state.exited_s is not None else now_s) - state.began_s
+    is_asked = state.method in METHODS
+    main = next((process for process in state.watch.first if process.is_main), None)
+    return StopReport(
+        id=container.id,
+        name=container.name,
+        asked_by=request.asked_by,
+        method=state.method or request.method,
+        signal=describe(state.method) if is_asked else signal_name(request.signal),
+        grace_s=request.grace_s,
+        started_unix_ns=asked_unix_ns or clock.wall_ns(),
+        duration_s=duration_s,
+        verdict=judgement.verdict,
+        cause=judgement.cause,
+        remedy=judgement.remedy,
+        exit_code=exit_code,
+        disposition=main.disposition.value if main else "gone",
+        is_graceful=judgement.is_graceful,
+        is_slow=request.grace_s > 0 and ended_s > request.grace_s / 2,
+        phases=_phases(state.marks, state.began_s, now_s),
+        signalled=(*_requests(state, main), *state.signalled),
+        held=state.held,
+        processes=ends,
+        hooks=state.hooks,
+        notes=(
+            *state.notes,
+            *(f"{hook.when} hook {hook.command!r}: {hook.error}" for hook in state.hooks if hook.error),
+            *notes,
+        ),
+        errors=state.errors,
+    )
+
+
+def _requests(state: StopState, main: Process | None) -> tuple[Signalled, ...]:
+    """The request that PID 1 got by its method, as a signal: those that failed have reached nothing (rule S10)."""
+    return tuple(
+        Signalled(
+            pid=main.pid,
+            start_ticks=main.start_ticks,
+            comm=program(main),
+            at_s=asking.at_s,
+            why=f"PID 1, by method {asking.method}",
+            receives=main.disposition.value,
+        )
+        for asking in state.init_requests
+        if main is not None and not asking.error
+    )
+
+
+def _phases(marks: tuple[Mark, ...], began_s: float, now_s: float) -> tuple[PhaseTiming, ...]:
+    """A phase lasts until the next mark."""
+    ends = [mark.at_s for mark in marks[1:]] + [now_s]
+    return tuple(
+        PhaseTiming(name=mark.name, start_s=mark.at_s - began_s, duration_s=end_s - mark.at_s)
+        for mark, end_s in zip(marks, ends, strict=True)
+    )

@@ -1,0 +1,145 @@
+"""``stop``: any number of containers in one loop, each driven by its machine, in their order (rules S26 - S28).
+
+If a driver dies, its locks go with it, and the next command that meets the container goes on from the journal (rule
+S6).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from bento import clock
+from bento.engine.base.loop import Loop
+from bento.engine.base.order import Schedule
+from bento.engine.base.outcome import StopOutcome, StopProgress
+from bento.engine.stop.batch import StopBatch
+from bento.engine.stop.container_stop import ContainerStop
+from bento.engine.stop.hooks import check_hooks
+from bento.engine.stop.request import StopOptions
+from bento.model.container import Container, Status
+
+if TYPE_CHECKING:
+    from bento.engine.base.drivers import Drivers
+
+
+class Stopper:
+    """Drives and joins stops until all have ended. Use ``stop_containers``."""
+
+    def __init__(
+        self,
+        drivers: Drivers,
+        *,
+        on_begun: Callable[[str], None] | None = None,
+        on_outcome: Callable[[StopOutcome], None] | None = None,
+        on_phase: Callable[[StopProgress], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> None:
+        self.loop = Loop()
+        self.targets: list[ContainerStop] = []
+        self._batch = StopBatch(
+            drivers, self.loop, on_begun=on_begun, on_outcome=on_outcome, on_phase=on_phase, on_notice=on_notice
+        )
+        self._open = 0  # targets without an outcome
+        self._waiting: dict[str, list[ContainerStop]] = {}  # by container, those whose dependants have not all ended
+        self._ready: deque[ContainerStop] = deque()
+        self._is_taking = False
+
+    def add(self, refs: Sequence[str], options: StopOptions, *, only_if: Status | None = None) -> None:
+        """Begin, resume or join the stops of containers, those first that others do not require; ``run`` goes on.
+
+        Once only. Errors become outcomes (rules S27, S28). ``only_if``: WrongState for those in another state once
+        they can be looked at. Raises UsageError for a hook that cannot be run.
+        """
+        check_hooks((*options.pre_stop, *options.post_stop))
+        self._batch.options, self._batch.only_if = options, only_if
+        for ref in refs:
+            self._add(ref).find(ref)
+        found = [target for target in self.targets if target.outcome is None]
+        requires = {target.container_id: target.requires for target in found}
+        self._batch.schedule = schedule = Schedule(requires, total_s=options.total_s, now_s=clock.mono_s())
+        for target in found:
+            self._waiting.setdefault(target.container_id, []).append(target)
+        self._release(schedule.first())
+        self._ask_waiting()
+        self._take_ready()
+
+    def settle(self, container: Container) -> None:
+        """Release what a container held that has ended by itself; skip it when somebody else is at it."""
+        target = self._add(container.name)
+        if not target.settle(container):
+            self.targets.remove(target)
+            self._open -= 1
+
+    def _add(self, name: str) -> ContainerStop:
+        target = ContainerStop(self._batch, name, self._ended)
+        self.targets.append(target)
+        self._open += 1
+        return target
+
+    def _release(self, container_ids: Iterable[str]) -> None:
+        for container_id in container_ids:
+            self._ready.extend(target for target in self._waiting.pop(container_id, ()) if target.outcome is None)
+
+    def _ask_waiting(self) -> None:
+        """Record of those whose turn comes later that they are to be stopped, before anybody is (rule S4)."""
+        self._is_taking = True
+        for target in [one for waiting in self._waiting.values() for one in waiting]:
+            target.ask()
+        self._is_taking = False
+
+    def _take_ready(self) -> None:
+        """Take every target whose dependants have all ended, well or badly; those that end at once release others."""
+        if self._is_taking:
+            return
+        self._is_taking = True
+        try:
+            while self._ready:
+                self._ready.popleft().take()
+        finally:
+            self._is_taking = False
+
+    def _ended(self, target: ContainerStop) -> None:
+        self._open -= 1
+        schedule = self._batch.schedule
+        if schedule is not None and target.container_id:
+            self._release(schedule.after(target.container_id))
+            self._take_ready()
+
+    def run(self) -> list[StopOutcome]:
+        """Block until every target has its outcome; return them in the order they were added."""
+        try:
+            while self._open:
+                self.loop.turn()
+        finally:
+            self.close()
+        return [target.outcome for target in self.targets if target.outcome]
+
+    def close(self) -> None:
+        """Let go of everything. Stops that have not ended are left to whoever meets them next."""
+        for target in self.targets:
+            target.close()
+        self._batch.close()
+        self.loop.close()
+
+
+def stop_containers(
+    drivers: Drivers,
+    refs: Sequence[str],
+    options: StopOptions,
+    *,
+    on_begun: Callable[[str], None] | None = None,
+    on_outcome: Callable[[StopOutcome], None] | None = None,
+    on_phase: Callable[[StopProgress], None] | None = None,
+    on_notice: Callable[[str], None] | None = None,
+) -> list[StopOutcome]:
+    """Stop containers, all together; return an outcome for each, in order. Blocks until the last has ended.
+
+    ``on_begun`` is called with a container's name once its stop is recorded, ``on_outcome`` as each ends, ``on_phase``
+    whenever one gets on, or is given more or less time, ``on_notice`` with a line for people that is no error (else it
+    is logged as a warning).
+    """
+    stopper = Stopper(drivers, on_begun=on_begun, on_outcome=on_outcome, on_phase=on_phase, on_notice=on_notice)
+    stopper.add(refs, options)
+    return stopper.run()

@@ -1,0 +1,117 @@
+"""Which containers are listed: ``--filter KEY=VALUE`` of ``ps`` and ``stop``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from bento.engine.base.filters import has_label, split
+from bento.errors import NotFound, UsageError
+from bento.model.container import Container, Status
+from bento.model.reference import complete
+
+if TYPE_CHECKING:
+    from bento.drivers.state.base import StateStore
+
+_ID_DIGITS_MIN = 12  # what listings show of an id: fewer are a word
+
+
+def parse_filters(store: StateStore, filters: Iterable[str]) -> Callable[[Container], bool]:
+    """Return what tells whether a container passes all ``--filter KEY=VALUE``; values of one key are alternatives.
+
+    Keys: id, name (a regular expression), status, label (KEY or KEY=VALUE), ancestor, before and since (a container),
+    exited, network, publish (a port of the container), volume (a mount's source or destination); as in Docker. Raises
+    UsageError, NotFound for such a container, and Conflict for an ancestor that may be several images.
+    """
+    wanted = split(filters, _FILTERS)
+    for key, values in wanted.items():
+        for value in values:
+            _CHECKS.get(key, _take_all)(value)
+    created_ns = {
+        value: store.find(value).created_unix_ns for key in ("before", "since") for value in wanted.get(key, ())
+    }
+    families = {value: _family(store, value) for value in wanted.get("ancestor", ())}
+
+    def fits(container: Container, key: str, value: str) -> bool:
+        if key == "ancestor" and (family := families[value]):
+            return container.spec.image_id in family
+        if key in ("before", "since"):
+            age_ns = container.created_unix_ns - created_ns[value]
+            return age_ns < 0 if key == "before" else age_ns > 0
+        return _FILTERS[key](container, value)
+
+    def passes(container: Container) -> bool:
+        return all(any(fits(container, key, value) for value in values) for key, values in wanted.items())
+
+    return passes
+
+
+def _family(store: StateStore, ref: str) -> set[str]:
+    """Return the ids of an image and of those that were built upon its layers; empty when nobody knows it."""
+    try:
+        first = store.find_image(ref)
+    except NotFound:
+        return set()
+    count = len(first.diff_ids)
+    built_upon = (other.id for other in store.list_images() if count and other.diff_ids[:count] == first.diff_ids)
+    return {first.id, *built_upon}
+
+
+def _has_ancestor(container: Container, value: str) -> bool:
+    """For an image that is not, or no longer, known by this name: what the container was made by."""
+    spec = container.spec
+    if spec.image_id == value or (len(value) >= _ID_DIGITS_MIN and spec.image_id.startswith(f"sha256:{value}")):
+        return True
+    return complete(spec.image) == complete(value)
+
+
+def _has_exited_with(container: Container, value: str) -> bool:
+    return container.exit is not None and str(container.exit.code) == value
+
+
+def _has_mount(container: Container, value: str) -> bool:
+    return any(value in (mount.source, mount.destination) for mount in container.spec.mounts)
+
+
+def _publishes(container: Container, value: str) -> bool:
+    return any(value in (str(port.container_port), port.inside) for port in container.spec.ports)
+
+
+def _take_all(value: str) -> None:
+    pass
+
+
+def _check_name(value: str) -> None:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise UsageError(f"bad filter 'name={value}': {error}", hint="it is a regular expression") from None
+
+
+def _check_status(value: str) -> None:
+    if value not in _STATUSES:
+        raise UsageError(f"bad filter 'status={value}'", hint=f"use one of {', '.join(_STATUSES)}")
+
+
+def _check_exited(value: str) -> None:
+    if not re.fullmatch(r"-?\d{1,10}", value, re.ASCII):
+        raise UsageError(f"bad filter 'exited={value}'", hint="give an exit code, such as 137")
+
+
+_NEVER = ("dead", "removing")  # Docker's, in which no container of Bento is; scripts ask for them all the same
+_STATUSES = (*(status.value for status in Status), "exited", *_NEVER)
+_CHECKS = {"name": _check_name, "status": _check_status, "exited": _check_exited}
+_FILTERS: dict[str, Callable[[Container, str], bool]] = {
+    "id": lambda c, value: c.id.startswith(value),
+    "name": lambda c, value: re.search(value, c.name) is not None,
+    "status": lambda c, value: c.status.value == ("stopped" if value == "exited" else value),
+    "label": lambda c, value: has_label(c.spec.labels, value),
+    "ancestor": _has_ancestor,
+    "before": lambda c, value: False,  # parse_filters knows when that one was made
+    "since": lambda c, value: False,
+    "exited": _has_exited_with,
+    "network": lambda c, value: c.spec.network == value,
+    "publish": _publishes,
+    "volume": _has_mount,
+}
