@@ -4,6 +4,7 @@ leads nowhere."""
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,7 @@ from bento import CreateOptions, StopOptions, config_load
 from bento.cli import main, verbs
 from bento.engine.facade import EngineFacade
 from bento.engine.views.listing import _FILTERS
+from bento.errors import UsageError
 from bento.model.stop import StopReport, StopRules, Verdict
 
 REPOSITORY = Path(__file__).parents[2]
@@ -136,6 +138,74 @@ def test_every_decision_has_its_number_its_parts_and_its_place_in_the_index():
 def test_examples_compile(page):
     for number, example in enumerate(re.findall(r"(?ms)^```python\n(.*?)^```$", text_of(page))):
         compile(example, f"{page.name}, example {number}", "exec")
+
+
+def commands_of(text: str) -> list[list[str]]:
+    """The words of each ``bento ...`` in a page's examples and between its words."""
+    examples = re.findall(r"(?ms)^```(?:sh|console)?\n(.*?)^```$|(?<!`)`(bento .+?)`", text)
+    commands = []
+    for line in "\n".join("".join(found) for found in examples).replace("\\|", "|").splitlines():
+        try:
+            words = list(shlex.shlex(line.removeprefix("# "), posix=True, punctuation_chars=True))
+        except ValueError:
+            continue  # of the output
+        for number, word in enumerate(words):
+            if word == "bento" and words[number - 1] != "cd":
+                rest = words[number + 1 :]
+                ends = [place for place, each in enumerate(rest) if set(each) <= set("();<>|&")]
+                commands.append(rest[: ends[0] if ends else None])
+    return commands
+
+
+def misspelt(words: list[str]) -> str | None:
+    """What a command says that the command line does not know: a verb, or an option of it. None: nothing."""
+    if {"VERB", "GROUP"} & set(words):
+        return None  # stands for any
+    try:
+        _, verb, rest = main.split(words)
+    except UsageError as error:
+        return str(error)
+    if verb is None:
+        return None
+    parser = main.Parser(prog=verb)
+    main.load(verb).configure(parser)
+    known = parser._option_string_actions
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-") or word == "-":
+            if verb in ("run", "create", "exec"):
+                break  # the rest is the container's
+            continue
+        name = word.partition("=")[0]
+        action = known.get(word) or known.get(name) or known.get(word[:2])
+        if action is None or (word[:2] not in known and name not in known):
+            return f"{verb} has no {word}"
+        if action.nargs is None and name == word and rest:
+            rest.pop(0)
+    return None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_verbs_and_options_of_commands_in_the_pages_are_known(page):
+    wrong = {" ".join(words): what for words in commands_of(text_of(page)) if (what := misspelt(words))}
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "commands"),
+    [
+        ("```sh\nbento ps -a | head  # all\n```\n", [["ps", "-a"]]),
+        ("```console\n# addr=$(bento inspect db)\n10.0.0.2\n```\n", [["inspect", "db"]]),
+        ("say `bento stop -t 5` or `stop`", [["stop", "-t", "5"]]),
+    ],
+)
+def test_which_commands_are_found(text, commands):
+    assert commands_of(text) == commands
+
+
+@pytest.mark.parametrize("words", ["stp", "stop --grace 5", "run -Z host true", "image pul x"])
+def test_what_is_misspelt_is_found(words):
+    assert misspelt(words.split())
 
 
 def slugs(page: Path) -> set[str]:
