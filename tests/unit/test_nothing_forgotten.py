@@ -1,0 +1,94 @@
+"""What CONTRIBUTING.md says is to be touched for something new: a place that was forgotten is a failure here."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from bento import CreateOptions, ExecOptions, Settings, StopOptions, config_load
+from bento.cli import main, verbs
+from bento.model.container import ContainerSpec, Sandbox
+from bento.model.stop import StopRules
+
+REPOSITORY = Path(__file__).parents[2]
+SOURCE = REPOSITORY / "src/bento"
+NOT_FOR_A_MACHINE = {"last_call_all"}
+"""A stop rule that only a call or a container sets."""
+TRIED_WHOLE = {"bento.drivers.transport.skopeo", "bento.drivers.runtime.states"}
+"""By the command line alone, in tests/integration."""
+
+
+def nodes(folder: Path) -> Iterator[ast.AST]:
+    for path in folder.rglob("*.py"):
+        yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@cache
+def read_in(folder: Path) -> set[str]:
+    """The attributes that are read below a folder, and the words that may name one for getattr."""
+    return {
+        node.attr if isinstance(node, ast.Attribute) else str(node.value)
+        for node in nodes(folder)
+        if (isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load))
+        or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+    }
+
+
+def test_every_module_of_a_verb_is_in_the_table():
+    modules = {
+        path.stem
+        for path in (SOURCE / "cli").glob("*.py")
+        if "\ndef run(args: argparse.Namespace, context: Context) -> int:" in path.read_text(encoding="utf-8")
+    }
+    named = {module for module, _ in (verbs.VERBS | verbs.HIDDEN).values()}
+    assert modules == named
+
+
+def test_every_option_is_read():
+    words = read_in(SOURCE / "cli")
+    forgotten = []
+    for verb in verbs.VERBS:
+        parser = main.Parser(prog=verb)
+        main.load(verb).configure(parser)
+        given = {action.dest for action in parser._actions} - {"help", "==SUPPRESS=="}
+        forgotten += [(verb, dest) for dest in given if dest not in words and not dest.startswith("rule_")]
+    assert forgotten == []
+
+
+@pytest.mark.parametrize(
+    "record",
+    [CreateOptions, ContainerSpec, Sandbox, StopOptions, StopRules, ExecOptions, Settings],
+    ids=lambda each: each.__name__,
+)
+def test_every_field_is_read(record):
+    words = read_in(SOURCE)
+    assert [field for field in record.__struct_fields__ if field not in words] == []
+
+
+def test_every_setting_has_its_text():
+    targets = {field for field, _ in config_load._SETTINGS.values()}
+    assert targets | {"stop_rules"} == set(Settings.__struct_fields__)
+    rules = {field for field, _ in config_load._STOP_RULES.values()}
+    assert rules | NOT_FOR_A_MACHINE == set(StopRules.__struct_fields__)
+
+
+def test_every_driver_has_a_contract():
+    text = (SOURCE / "wiring.py").read_text(encoding="utf-8")
+    drivers = set(re.findall(r'LazyModule\("(bento\.drivers\.\w+\.\w+)"\)', text))
+    assert drivers
+    imported = set()
+    for node in nodes(REPOSITORY / "tests"):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    assert drivers - imported == TRIED_WHOLE
+
+
+def test_every_driver_family_has_its_promise():
+    for family in (path for path in (SOURCE / "drivers").iterdir() if (path / "__init__.py").exists()):
+        assert hasattr(import_module(f"bento.drivers.{family.name}.base"), "Protocol")
