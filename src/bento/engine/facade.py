@@ -48,50 +48,25 @@ if TYPE_CHECKING:
     from bento.model.stop import StopReport
     from bento.stop.forecast import Forecast
 else:
-    (
-        after_exit,
-        attending,
-        create,
-        doctor,
-        exec_,
-        exec_sessions,
-        explain,
-        inspect,
-        listing,
-        logs,
-        prune,
-        reconcile,
-        remove,
-        request,
-        shutdown,
-        signals,
-        start,
-        stop,
-        wait,
-    ) = (
-        LazyModule(f"bento.engine.{verb}")
-        for verb in [
+    exec_sessions, exit_owner = (LazyModule(f"bento.engine.base.{name}") for name in ["exec_sessions", "exit_owner"])
+    after_exit, create, exec_, explain, reconcile, remove, shutdown, signals, start, wait = (
+        LazyModule(f"bento.engine.lifecycle.{name}")
+        for name in [
             "after_exit",
-            "attending",
             "create",
-            "doctor",
             "exec_",
-            "exec_sessions",
             "explain",
-            "inspect",
-            "listing",
-            "logs",
-            "prune",
             "reconcile",
             "remove",
-            "request",
             "shutdown",
             "signals",
             "start",
-            "stop",
             "wait",
         ]
     )
+    doctor, prune = (LazyModule(f"bento.engine.maintenance.{name}") for name in ["doctor", "prune"])
+    request, stop = (LazyModule(f"bento.engine.stop.{name}") for name in ["request", "stop"])
+    inspect, listing, logs = (LazyModule(f"bento.engine.views.{name}") for name in ["inspect", "listing", "logs"])
 
 
 class EngineFacade(ImageVerbs, FileVerbs):

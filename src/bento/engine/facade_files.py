@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from bento.model.image import Image
     from bento.model.volume import Volume
 else:
-    (archive, commit, copying, diff, export, mounting, volumes) = (
-        LazyModule(f"bento.engine.{verb}")
-        for verb in ["archive", "commit", "copying", "diff", "export", "mounting", "volumes"]
+    commit, copying, diff, export = (
+        LazyModule(f"bento.engine.files.{name}") for name in ["commit", "copying", "diff", "export"]
     )
+    archive = LazyModule("bento.engine.images.archive")
+    mounting, volumes = (LazyModule(f"bento.engine.resources.{name}") for name in ["mounting", "volumes"])
 
 
 class FileVerbs:

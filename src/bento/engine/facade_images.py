@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from bento.model.image import Image, ImageConfig
     from bento.model.transfer import Access, TransferProgress
 else:
-    (archive, image_inspect, image_list, images, prune, pull, push) = (
-        LazyModule(f"bento.engine.{verb}")
-        for verb in ["archive", "image_inspect", "image_list", "images", "prune", "pull", "push"]
+    archive, image_inspect, image_list, images, pull, push = (
+        LazyModule(f"bento.engine.images.{name}")
+        for name in ["archive", "image_inspect", "image_list", "images", "pull", "push"]
     )
+    prune = LazyModule("bento.engine.maintenance.prune")
 
 
 class ImageVerbs:
