@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
     from bento.engine.stop import delete_abandoned, request, stop
 else:  # most of the time everybody is as the record says
-    erase, request = LazyModule("bento.engine.stop.delete_abandoned"), LazyModule("bento.engine.stop.request")
+    delete_abandoned, request = (
+        LazyModule("bento.engine.stop.delete_abandoned"),
+        LazyModule("bento.engine.stop.request"),
+    )
     stop, freezing = LazyModule("bento.engine.stop.stop"), LazyModule("bento.engine.base.freezing")
 
 _HELPER_STARTS_S = 1.0  # so long, at the most, a helper needs until it has the lock
