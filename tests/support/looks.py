@@ -79,14 +79,14 @@ class Stop:
     def look(self, *processes: Process, after_s: float = 0.0, is_frozen: bool = False) -> list[int]:
         """Feed a look; return the pids that are signalled because of it."""
         self.give(Looked(processes, is_frozen), after_s=after_s)
-        return self.told_now
+        return self.signalled_now
 
     def did(self, *actions: Action) -> bool:
         """Whether the last input led to exactly these."""
         return self.actions == actions
 
     @property
-    def told_now(self) -> list[int]:
+    def signalled_now(self) -> list[int]:
         return [action.pid for action in self.actions if isinstance(action, SendSignal)]
 
     def look_until(self, at_s: float, *processes: Process) -> list[int]:

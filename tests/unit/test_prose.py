@@ -15,7 +15,13 @@ PAGES = [
     REPOSITORY / "bench/README.md",
     REPOSITORY / "tests/differential/workloads/README.md",
 ]
-FOLDERS_OF_SOURCES: tuple[str, ...] = ()
+FOLDERS_OF_SOURCES: tuple[str, ...] = (
+    "src/bento/stop",
+    "src/bento/kernel",
+    "src/bento/model",
+    "src/bento/oci",
+    "src/bento/files",
+)
 """Below the repository, such as "src/bento/stop": all of their Python files are held to the same, with their names."""
 SOURCES = [path for folder in FOLDERS_OF_SOURCES for path in sorted((REPOSITORY / folder).rglob("*.py"))]
 

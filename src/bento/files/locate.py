@@ -56,7 +56,7 @@ class Location:
 def locate(root_fd: int, path: str, *, follow: bool, is_machine: bool = False) -> Location:
     """Return where ``path`` leads inside a root; the caller closes it.
 
-    Links on the way are followed inside the root, one at the end with ``follow``, also when it dangles: the spot is
+    Links on the way are followed inside the root, one at the end with ``follow``, also when it dangles: the result is
     where it points. ``is_machine``: the root is this machine's own, and other users may have put the link there. Raises
     Conflict for such a link, KernelError: ENOENT when there is no directory for it to be in, ENOTDIR, ELOOP ...
     """

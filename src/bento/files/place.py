@@ -1,7 +1,7 @@
-"""Writing a tree into a directory that somebody may be changing at the same time, to deceive us or not.
+"""Writing a tree into a directory that other processes may be changing at the same time, to deceive us or not.
 
 Parents are opened from the top anew, following no symbolic link; a file is made under a name of its own beside its
-place and renamed there when it is whole. So nothing is ever written through a link, and nobody sees half a file.
+place and renamed there when it is whole. So nothing is ever written through a link, and no reader sees half a file.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Placer:
         if self._parent_fd < 0:
             return
         for path, mtime_ns in reversed(self._times):
-            with suppress(KernelError):  # somebody has taken it away, or put something else there
+            with suppress(KernelError):  # it was removed meanwhile, or something else put there
                 fd = open_without_links(self._top_fd, path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 try:
                     os.utime(fd, ns=(mtime_ns, mtime_ns))
@@ -138,7 +138,7 @@ class Placer:
         self._times.append((path, entry.mtime_ns))
 
     def _make(self, entry: Entry, parent_fd: int, name: str, path: str) -> None:
-        """Make what is no directory, whole, under a name that nobody else has."""
+        """Make what is no directory, whole, under a name of its own."""
         if entry.link:
             self._link(entry.link, parent_fd, name, path)
         elif stat.S_ISREG(entry.mode):
@@ -207,7 +207,7 @@ class Placer:
             os.unlink(temporary, dir_fd=parent_fd)
 
     def _overwrite(self, parent_fd: int, temporary: str, name: str, path: str) -> None:
-        """Write into the file that is mounted at ``name``, such as a container's /etc/hosts; it stays who it is."""
+        """Write into the file that is mounted at ``name``, such as a container's /etc/hosts; it stays the same file."""
         looked = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
         made = os.open(temporary, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
         try:
@@ -243,7 +243,7 @@ def _keep_mode(parent_fd: int, name: str, there: os.stat_result) -> None:
 
 
 def apply_metadata(fd: int, entry: Entry, owner: tuple[int, int] | None = None) -> None:
-    """Give a file its owner, mode and attributes, in an order in which the kernel does not take one away for another.
+    """Give a file its owner, mode and attributes, in an order in which setting one clears no other.
 
     ``owner``: as for Placer.
     """
@@ -287,7 +287,7 @@ def _copy(old: str, old_dir_fd: int, name: str, dir_fd: int) -> None:
 
 
 def strip_owner(entries: Iterable[Entry], owner: tuple[int, int] | None, left_out: list[str]) -> Iterator[Entry]:
-    """Yield what somebody else is to place as a Placer of this ``owner`` would; paths of device nodes are put down."""
+    """Yield entries for another program to place as a Placer of this ``owner`` would; note paths of device nodes."""
     for entry in entries:
         if owner is not None:
             if entry.is_device and not entry.link:

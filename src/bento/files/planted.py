@@ -1,6 +1,6 @@
 """Names that another user has put where root may come by: links and files in a directory such as /tmp.
 
-The kernel refuses to follow such a link where fs.protected_symlinks is set (proc(5)), but not whoever reads it and goes
+The kernel does not follow such a link where fs.protected_symlinks is set (proc(5)), but lets a program read it and go
 where it leads, as is done here to find out where a file is to be.
 """
 

@@ -31,7 +31,7 @@ Meta = tuple[int, int, int, int, dict[str, bytes]]
 
 
 def path_of(name: str) -> str:
-    """Return a name as a path below the root; "" is the root. A leading "/" or "./" is taken away, as others do.
+    """Return a name as a path below the root; "" is the root. A leading "/" or "./" is removed, as others do.
 
     Raises UsageError for one that leads upwards, or that no program could open.
     """

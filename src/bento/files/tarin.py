@@ -47,7 +47,7 @@ def read_tar(source: IO[bytes], words: str) -> Iterator[Entry]:
     stream = Stream(_unpacked(source).read)
     members = entries(stream)
     while True:
-        with _told(words):
+        with _map_tar_errors(words):
             member = next(members, None)
             if member is None:
                 return
@@ -79,7 +79,7 @@ class _Rewound:
 
 
 @contextmanager
-def _told(words: str) -> Iterator[None]:
+def _map_tar_errors(words: str) -> Iterator[None]:
     """Say what is wrong with an archive in our words; not what is wrong with the system."""
     try:
         yield
@@ -105,7 +105,7 @@ class _MemberBody:
         whole = [(0, member.size)]
         for begin, size in cast("list[tuple[int, int]]", member.sparse) if member.sparse is not None else whole:
             position = begin
-            with _told(self._words):
+            with _map_tar_errors(self._words):
                 if min(begin, size) < 0 or begin + size > member.size:
                     raise UsageError(f"{member.name!r} is damaged: a part of it lies outside of it")
             for piece in self._pieces(size):
@@ -115,7 +115,7 @@ class _MemberBody:
     def _pieces(self, size: int) -> Iterator[bytes]:
         pieces = self._stream.pieces(size)
         while True:
-            with _told(self._words):
+            with _map_tar_errors(self._words):
                 piece = next(pieces, None)
             if piece is None:
                 return

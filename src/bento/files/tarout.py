@@ -22,7 +22,7 @@ _PREFIX_BYTES: Final = 155
 _ID_MAX: Final = 0o7777777
 _NUMBER_MAX: Final = 0o77777777777
 SPARSE_BYTES: Final = 1 << 20
-"""Holes smaller than this in all are written as zeros: not everybody who reads tar knows of sparse files."""
+"""Holes smaller than this in all are written as zeros: not every reader of tar knows of sparse files."""
 
 _KINDS: Final = {
     stat.S_IFREG: b"0",

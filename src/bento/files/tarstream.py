@@ -39,7 +39,7 @@ _UNREADABLE: Final = (
 """What tarfile raises for headers that make no sense."""
 
 
-def _nobody(_: int) -> None:
+def _ignore(_: int) -> None:
     """Watch nothing."""
 
 
@@ -72,7 +72,7 @@ class Stream:
     """Bytes as they come, forward only. Keeps to what tarfile asks of a file; a context that ends the hashing."""
 
     def __init__(
-        self, read: Callable[[int], bytes], algorithm: str = "", watch: Callable[[int], None] = _nobody,
+        self, read: Callable[[int], bytes], algorithm: str = "", watch: Callable[[int], None] = _ignore,
         *, head: bytes = b"",
     ) -> None:  # fmt: skip
         """``read`` returns some bytes, at most so many, and b"" at the end.

@@ -1,4 +1,4 @@
-"""Reading a tree that somebody may be changing at the same time, to deceive us or not.
+"""Reading a tree that other processes may be changing at the same time, to deceive us or not.
 
 Every name is opened once, without following a link, and all else is asked of that descriptor; content is read through
 it only once it is known to be a regular file's: to open a device can be to act on it.
@@ -22,7 +22,7 @@ from bento.kernel.made_up import is_made_up
 from bento.kernel.rootfs import open_without_links, reopen
 
 _GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-"""What a name that was listed a moment ago says when the file was taken away, or another put in its place."""
+"""What a name that was listed a moment ago says when the file was removed, or another put in its place."""
 _VANISHED: Final = (FileNotFoundError, ProcessLookupError)
 """The same of a file that was opened: a process's in /proc that has ended."""
 

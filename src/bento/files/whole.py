@@ -23,8 +23,8 @@ def replaced(target: Path, mode: int) -> Iterator[int]:
 
     When the block raises, ``target`` stays what it was. ``mode`` is less the umask; a file that was there leaves its
     mode and its owner. Where the filesystem can, the file has no name meanwhile (O_TMPFILE, open(2)), so that nothing
-    is left of who is killed, either. Raises UsageError, StorageUnusable when ``target`` cannot be made, Conflict for a
-    link that another user has made in a directory such as /tmp.
+    is left of a process that is killed, either. Raises UsageError, StorageUnusable when ``target`` cannot be made,
+    Conflict for a link that another user has made in a directory such as /tmp.
     """
     try:
         target = resolved(target)

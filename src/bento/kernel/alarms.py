@@ -1,6 +1,6 @@
 """When timers may send signals to processes: setitimer(2), alarm(2), timer_create(2).
 
-The kernel does not tell which process has an interval timer (field 21 of proc_pid_stat(5) is always 0), only when each
+The kernel does not say which process has an interval timer (field 21 of proc_pid_stat(5) is always 0), only when each
 timer of the whole system expires: /proc/timer_list (kernel/time/timer_list.c). The earliest of them is a moment before
 which none of a container's can.
 """
@@ -68,6 +68,6 @@ def parse_timer_list(text: bytes) -> dict[bytes, float]:
 def signals_by_posix_timer(text: bytes) -> bool:
     """Whether a process has a timer of timer_create(2) that signals, from /proc/PID/timers (proc_pid_timers(5)).
 
-    Armed or not, is not told. SIGEV_NONE does not signal.
+    Whether it is armed is not shown. SIGEV_NONE does not signal.
     """
     return any(not kind.startswith(b"none") for kind in re.findall(rb"^notify:\s*(\S+)", text, re.MULTILINE))

@@ -94,8 +94,8 @@ def _listen() -> _socket.socket | None:
     try:
         listening.setsockopt(_socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
         listening.bind((0, _GROUP))
-        wish = struct.pack("=I", _LISTEN)
-        body = _CONNECTOR.pack(_GROUP, _VALUE, 0, 0, len(wish), 0) + wish
+        request = struct.pack("=I", _LISTEN)
+        body = _CONNECTOR.pack(_GROUP, _VALUE, 0, 0, len(request), 0) + request
         listening.send(_NETLINK.pack(_NETLINK.size + len(body), _NLMSG_DONE, 0, 0, os.getpid()) + body)
     except OSError:  # not allowed here
         listening.close()

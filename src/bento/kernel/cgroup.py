@@ -1,4 +1,4 @@
-"""The cgroups of one container: who is in them, freezing, killing, removing.
+"""The cgroups of one container: the processes in them, freezing, killing, removing.
 
 Version 1 has a tree per controller, version 2 ("" here) one for all; a hybrid host has both.
 Facts are from the kernel's admin-guide: cgroup-v2.rst, cgroup-v1/freezer-subsystem.rst and pids.rst.
@@ -65,12 +65,12 @@ def named(name: str) -> dict[str, str]:
 class MonitorCgroup:
     """The cgroups for a monitor, which it enters before it has its container made. Close it.
 
-    It is not in those of who has started it: systemd ends a unit, or a session, with all that is in its cgroup
+    It is not in those of the command that started it: systemd ends a unit, or a session, with all that is in its cgroup
     (systemd.kill(5)), and would have the monitor pass SIGTERM on to the container. It is in the root of each hierarchy.
 
     On a hybrid host, for a container whose runtime does not see version 2, it is in the container's own cgroup there:
-    who is in it when the runtime makes the container's cgroup namespace has it for that namespace's root. It leaves it
-    for the root afterwards.
+    the process that is in it when the runtime makes the container's cgroup namespace has it for that namespace's root.
+    It leaves it for the root afterwards.
     """
 
     def __init__(self, name: str = "", unified: str = "/sys/fs/cgroup/unified") -> None:
@@ -165,7 +165,7 @@ class Cgroups:
         return any(_read(f"{path}/pids.current").strip() not in ("", "0") for path in {*self.paths.values()})
 
     def is_frozen(self) -> bool:
-        """Whether its user, or anybody, has frozen the container. Nested cgroups do not count."""
+        """Whether the container is frozen, by its user or by another program. Nested cgroups do not count."""
         v2, v1 = self.paths.get(""), self.paths.get("freezer")
         if v2 is not None and _read(f"{v2}/cgroup.freeze").strip() == "1":
             return True
@@ -185,7 +185,7 @@ class Cgroups:
             )
 
     def thaw(self) -> None:
-        """Thaw it, whoever froze it, in every hierarchy, and all nested cgroups. Idempotent."""
+        """Thaw it, whatever has frozen it, in every hierarchy, and all nested cgroups. Idempotent."""
         for path in _tree(self.paths.get("")):
             _write(f"{path}/cgroup.freeze", "0")
         for path in _tree(self.paths.get("freezer")):
@@ -194,8 +194,8 @@ class Cgroups:
     def kill(self) -> int:
         """Kill everything in it, once; return how many processes were seen alive.
 
-        One round: whoever needs certainty calls again until it returns 0, and waits for the pids.
-        Fork-safe: by cgroup.kill (Linux 5.14) where there is version 2; else nobody may fork any
+        One round: a caller that needs certainty calls again until it returns 0, and waits for the pids.
+        Fork-safe: by cgroup.kill (Linux 5.14) where there is version 2; else no process may fork any
         more, all are frozen for at most 0.1 s, killed, and thawed, because version 1 delivers
         no SIGKILL to the frozen. A container that was paused is thawed too.
         """
@@ -249,7 +249,8 @@ class Cgroups:
         """Ask for it and wait until it is done; True also when there is nothing to freeze."""
         deadline_mono_s = time.monotonic() + limit_s
         v2, v1 = self.paths.get(""), self.paths.get("freezer")
-        # On a hybrid host by version 1, as the runtimes do: who is frozen there never gets frozen by version 2 as well.
+        # On a hybrid host by version 1, as the runtimes do: what is frozen there never gets frozen by version 2 as
+        # well.
         if v1 is not None and _write(f"{v1}/freezer.state", "FROZEN"):
             name, wanted, again = f"{v1}/freezer.state", "FROZEN", "FROZEN"
         elif v2 is not None and _write(f"{v2}/cgroup.freeze", "1"):
@@ -273,7 +274,8 @@ class Cgroups:
                         held[pid] = os.pidfd_open(pid)
                     except OSError:  # gone
                         continue
-                # A number read a moment ago may be somebody else's now. Still listed after its pidfd was opened: ours.
+                # A number read a moment ago may be another process's now. Still listed after its pidfd was opened:
+                # ours.
                 members = set(self.pids())
                 for pid, fd in held.items():
                     if pid in members:

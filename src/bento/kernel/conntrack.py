@@ -28,7 +28,7 @@ _BY_SOURCE, _BY_PROTOCOL, _BY_DESTINATION_PORT = 1 << 0, 1 << 3, 1 << 5
 
 
 class Flow(Struct, frozen=True):
-    """One connection: whereto its first packet went, and who answers. Addresses are packed."""
+    """One connection: whereto its first packet went, and which address answers. Addresses are packed."""
 
     protocol: int
     destination: bytes
@@ -39,30 +39,30 @@ class Flow(Struct, frozen=True):
 def forget_answered_by(netlink: Netlink, address: bytes) -> None:
     """Forget all connections that this address answers, whatever was asked. Blocks while all of them are looked at."""
     by_source = nested(_REPLY, [nested(_IP, [attribute(_SOURCE, address)])])
-    wish = by_source + nested(_FILTER, [attribute(_FILTER_REPLY, _BY_SOURCE)])
-    _forget(netlink, wish, lambda flow: flow.answers_from == address)
+    filter_ = by_source + nested(_FILTER, [attribute(_FILTER_REPLY, _BY_SOURCE)])
+    _forget(netlink, filter_, lambda flow: flow.answers_from == address)
 
 
 def forget_at(netlink: Netlink, protocol: int, port: int, is_meant: Callable[[Flow], bool]) -> None:
     """Forget those connections to a port, at whatever address, that are meant. Blocks like the other."""
     parts = [attribute(_NUMBER, bytes([protocol])), attribute(_DESTINATION_PORT, struct.pack(">H", port))]
     flags = attribute(_FILTER_ORIGINAL, _BY_PROTOCOL | _BY_DESTINATION_PORT)
-    wish = nested(_ORIGINAL, [nested(_PROTOCOL, parts)]) + nested(_FILTER, [flags])
-    _forget(netlink, wish, lambda flow: (flow.protocol, flow.port) == (protocol, port) and is_meant(flow))
+    filter_ = nested(_ORIGINAL, [nested(_PROTOCOL, parts)]) + nested(_FILTER, [flags])
+    _forget(netlink, filter_, lambda flow: (flow.protocol, flow.port) == (protocol, port) and is_meant(flow))
 
 
-def _forget(netlink: Netlink, wish: bytes, is_meant: Callable[[Flow], bool]) -> None:
+def _forget(netlink: Netlink, filter_: bytes, is_meant: Callable[[Flow], bool]) -> None:
     if not _are_any():
         return
     messages = []
-    for body in _dump(netlink, wish):
+    for body in _dump(netlink, filter_):
         found = attributes(body[len(_HEADER) :])
         flow = _parse(found)
         if flow is not None and is_meant(flow):
             kept = [nested(_ORIGINAL, [found[_ORIGINAL]])]
             kept += [attribute(kind, found[kind]) for kind in (_ID, _ZONE) if kind in found]
             messages.append(Message(_DELETE, _HEADER + b"".join(kept), is_acknowledged=False))
-    netlink.tell(messages)  # those that have ended meanwhile are no error
+    netlink.post(messages)  # those that have ended meanwhile are no error
 
 
 def _are_any() -> bool:
@@ -74,15 +74,15 @@ def _are_any() -> bool:
         return True
 
 
-def _dump(netlink: Netlink, wish: bytes) -> list[bytes]:
-    """Before Linux 5.8 the kernel returns all there are, whatever is wished for, or refuses."""
+def _dump(netlink: Netlink, filter_: bytes) -> list[bytes]:
+    """Before Linux 5.8 the kernel returns all there are, whatever the filter, or refuses."""
     call = "IPCTNL_MSG_CT_GET"
     try:
-        return netlink.dump(call, Message(_GET, _HEADER + wish))
+        return netlink.dump(call, Message(_GET, _HEADER + filter_))
     except KernelError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
             raise
-    with suppress(KernelError):  # a kernel that tells nobody what it tracks
+    with suppress(KernelError):  # a kernel that does not say what it tracks
         return netlink.dump(call, Message(_GET, _HEADER))
     return []
 

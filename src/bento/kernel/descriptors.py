@@ -154,7 +154,7 @@ class Look:
     def count_sockets(self, task: str) -> tuple[int, int]:
         """Return how many sockets listen, and how many others have, or may have, a peer."""
         links = self.links(task)
-        peers = [self._peer(task, link) for fd, link in links.items() if self._is_told(task, fd, link)]
+        peers = [self._peer(task, link) for fd, link in links.items() if self._is_counted(task, fd, link)]
         connected = sum(peer in ("connected", "unnamed") for peer in peers)
         return peers.count("listen"), connected + (len(links) > MAX_DESCRIPTORS)
 
@@ -194,8 +194,8 @@ class Look:
         found: list[Descriptor] = []
         for number, inode in held[: MAX_OF_A_CALL + 1]:
             target = links.get(number, "")
-            told = target.startswith(("socket:[", "pipe:["))
-            if told and inode and _inode(target) != inode:
+            is_numbered = target.startswith(("socket:[", "pipe:["))
+            if is_numbered and inode and _inode(target) != inode:
                 # Closed here and open elsewhere: the number is another's by now, the epoll still has what it was.
                 found.append(Descriptor("unknown"))
             elif target == "anon_inode:[eventpoll]" and not is_nested:
@@ -220,7 +220,7 @@ class Look:
             return Descriptor(kind, is_inside=parse_pidfd(slurp(f"{task}/fdinfo/{fd}")) in self._tasks)
         return Descriptor(kind, is_inside=kind == "eventfd" and not self._has_ring(task))
 
-    def _is_told(self, task: str, fd: int, target: str) -> bool:
+    def _is_counted(self, task: str, fd: int, target: str) -> bool:
         """Whether a socket is counted: not one end of a pair that only the container has."""
         return target.startswith("socket:") and not self._is_pair(task, fd, target)
 

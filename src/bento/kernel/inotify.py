@@ -40,7 +40,7 @@ class Unmounts:
         self._fd = libc.inotify_init(os.O_NONBLOCK)
 
     def fileno(self) -> int:
-        """Return the descriptor, readable when ``read`` has something to tell."""
+        """Return the descriptor, readable when ``read`` has something to return."""
         return self._fd
 
     def add(self, pid: int) -> int | None:
@@ -161,7 +161,8 @@ class GoneWatch:
 class FileWatch:
     """Waits for writes to one file, and for another one to take its place. A context; not for several threads at once.
 
-    That one is the change of its number of names (IN_ATTRIB); that it is deleted would be told after we have closed it.
+    That one is the change of its number of names (IN_ATTRIB); that it is deleted would be reported after we have closed
+    it.
     """
 
     def __init__(self, path: Path) -> None:

@@ -139,7 +139,8 @@ def move_mount(mount_fd: int, target: str) -> None:
 def open_tree(path: str, *, recursive: bool) -> int:
     """Return a detached copy of the mount at ``path``, and of those below it when ``recursive``; the caller closes it.
 
-    ``path`` is in the calling thread's mount namespace. Who holds the descriptor holds the filesystems, wherever.
+    ``path`` is in the calling thread's mount namespace. A process that holds the descriptor holds the filesystems, in
+    any namespace.
     """
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (_AT_RECURSIVE if recursive else 0)
     return _checked(
@@ -191,7 +192,7 @@ def inotify_init(flags: int = 0) -> int:
 
 
 def inotify_rm_watch(fd: int, watch: int) -> None:
-    """Take a watch away; EINVAL when the kernel has done so already."""
+    """Remove a watch; EINVAL when the kernel has done so already."""
     _checked(_lib.inotify_rm_watch(fd, watch), "inotify_rm_watch")
 
 

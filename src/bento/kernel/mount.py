@@ -1,4 +1,4 @@
-"""Mounts: the overlay and its release. The tables of who has what mounted where come from ``mountinfo``."""
+"""Mounts: the overlay and its release. ``mountinfo`` reads the tables of what is mounted where."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def is_upper_in_use(upper: Path) -> bool:
 
 
 def unmount(target: Path) -> None:
-    """Unmount what is on top at ``target``, now or not at all: a lazy unmount would hide who holds it."""
+    """Unmount what is on top at ``target``, now or not at all: a lazy unmount would hide what holds it."""
     libc.umount2(str(target), libc.UMOUNT_NOFOLLOW)
 
 

@@ -1,4 +1,4 @@
-"""Who has what mounted where: /proc/PID/mountinfo (proc(5)).
+"""What each process has mounted, and where: /proc/PID/mountinfo (proc(5)).
 
 Apart from ``mount``, which needs the C library: reading a table should not cost its import.
 """
@@ -28,11 +28,11 @@ class MountEntry(Struct, frozen=True, kw_only=True):
     fstype: str
     source: str
     options: str  # the mount's own, then the superblock's
-    peers: str = ""  # "shared:N", "master:N", ...: with whom it shares what is mounted below; "" when private
+    peers: str = ""  # "shared:N", "master:N", ...: the group that shares what is mounted below; "" when private
 
     @property
     def receives(self) -> bool:
-        """Whether a copy of it can be told of later mounts below it (mount_namespaces(7))."""
+        """Whether later mounts below it can reach a copy of it (mount_namespaces(7))."""
         return "shared:" in self.peers or "master:" in self.peers
 
 

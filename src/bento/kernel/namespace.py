@@ -1,8 +1,8 @@
 """Functions run inside a mount namespace of their own, without forking Python.
 
 unshare(2) and setns(2) act on the calling thread. So the work is done in a fresh thread;
-what it mounts and whom it starts lives in that namespace. When the thread ends, only the
-processes it started keep the namespace, and its mounts, alive.
+what it mounts and the processes it starts live in that namespace. When the thread ends, only
+those processes keep the namespace, and its mounts, alive.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def in_mounts_of(pidfd: int, fn: Callable[[], T]) -> T:
     """
 
     def enter() -> None:
-        # setns(2): a mount namespace can only be joined by who shares no root and cwd with others.
+        # setns(2): a mount namespace can only be joined by a thread that shares no root and cwd with others.
         libc.unshare(libc.CLONE_FS)
         try:
             libc.setns(pidfd, libc.CLONE_NEWNS)
@@ -65,7 +65,7 @@ def in_mounts_of(pidfd: int, fn: Callable[[], T]) -> T:
 def in_network(namespace_fd: int, fn: Callable[[], T]) -> T:
     """Run ``fn`` in the network namespace that the descriptor stands for; return what it returns. Blocks.
 
-    Whom it starts is in that namespace, too. Needs CAP_SYS_ADMIN.
+    The processes it starts are in that namespace, too. Needs CAP_SYS_ADMIN.
     """
     return _Call(lambda: libc.setns(namespace_fd, libc.CLONE_NEWNET), fn).result()
 

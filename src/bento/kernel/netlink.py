@@ -75,8 +75,8 @@ class Netlink:
                 _raise_if_error(call, body)
                 waits_for.discard(sequence)
 
-    def tell(self, messages: Sequence[Message]) -> None:
-        """Send messages, whose answers nobody waits for. Raises OSError."""
+    def post(self, messages: Sequence[Message]) -> None:
+        """Send messages and wait for no answer. Raises OSError."""
         for at in range(0, len(messages), _AT_ONCE):
             self._send(messages[at : at + _AT_ONCE])
 
@@ -94,7 +94,7 @@ class Netlink:
         return self._collect(call, message)[0]
 
     def _collect(self, call: str, message: Message) -> tuple[list[bytes], bool]:
-        """Return also whether nobody has changed meanwhile what was asked for."""
+        """Return also whether what was asked for has stayed unchanged meanwhile."""
         sequence = self._send([message])
         found: list[bytes] = []
         is_whole = True

@@ -60,7 +60,7 @@ def elements(netlink: Netlink, table: str, sets: Iterable[str]) -> list[Element]
 def change(netlink: Netlink, table: str, *, remove: Sequence[Element], add: Sequence[Element]) -> None:
     """Remove elements and add others, all or none. Raises KernelError: ENOENT, EEXIST.
 
-    After elements were removed, the kernel has whoever closes a socket of this family wait for ten milliseconds.
+    After elements were removed, the kernel makes the close of a socket of this family wait for ten milliseconds.
     """
     messages = [Message(_DELSETELEM, _one(table, element, key_only=True)) for element in remove]
     messages += [Message(_NEWSETELEM, _one(table, element), CREATE) for element in add]

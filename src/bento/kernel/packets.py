@@ -32,7 +32,7 @@ def listen(directory: Path, name: str) -> int:
 
 
 def connect(directory: Path, name: str, *, wait: bool = True) -> int:
-    """Return a descriptor connected to ``directory/name``. Raises OSError when nobody listens.
+    """Return a descriptor connected to ``directory/name``. Raises OSError when no process listens there.
 
     ``wait``: for a place in the queue, when it is full; otherwise BlockingIOError, and the descriptor never waits.
     """
@@ -61,7 +61,7 @@ def peer_pid(connection: int) -> int:
 
 
 def accept(listener: int) -> int | None:
-    """Return a descriptor for the next caller, or None when nobody waits."""
+    """Return a descriptor for the next caller, or None when none waits."""
     sock = _socket.socket(_socket.AF_UNIX, _KIND, 0, listener)
     try:
         fd, _ = sock._accept()  # type: ignore[attr-defined]  # what socket.accept is made of

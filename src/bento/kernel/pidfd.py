@@ -33,7 +33,7 @@ def boot_id() -> str:
 
 
 def open_verified(identity: ProcessIdentity) -> int | None:
-    """Return a pidfd of exactly that process, or None when it is gone, a zombie, or somebody else.
+    """Return a pidfd of exactly that process, or None when it is gone, a zombie, or another process.
 
     The caller closes it. The pidfd is opened first: whatever is read after that belongs to the
     process it holds, or shows that the process has gone (rule S3).
@@ -121,7 +121,7 @@ def exit_status(pidfd: int) -> int | None:
     """Return the raw wait status (os.waitstatus_to_exitcode) of an ended process, child or not.
 
     While it is a zombie /proc says it; after it was reaped PIDFD_GET_INFO does, from Linux 6.15,
-    when the pidfd was opened before. None when it still runs, or when nobody can say. Does not reap.
+    when the pidfd was opened before. None when it still runs, or when it cannot be known. Does not reap.
     """
     if not has_exited(pidfd):
         return None

@@ -1,4 +1,4 @@
-"""Ports of the host: holding one that is forwarded elsewhere, and finding out who has it."""
+"""Ports of the host: holding one that is forwarded elsewhere, and finding the process that has it."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def interfaces() -> list[str]:
 
 
 def reserve(host_ip: str, port: int, protocol: str) -> tuple[int, int]:
-    """Return a descriptor that keeps a port taken for as long as anybody has it open, and the port (0: a free one).
+    """Return a descriptor that keeps a port taken while any copy of it is open, and the port (0: a free one).
 
-    The socket is bound and never listens: nobody can connect to it. Raises OSError: EADDRINUSE when somebody has the
-    port, EADDRNOTAVAIL when the address is not this host's.
+    The socket is bound and never listens, so no client can connect to it. Raises OSError: EADDRINUSE when the port is
+    taken, EADDRNOTAVAIL when the address is not this host's.
     """
     address = (host_ip or "0.0.0.0", port)
     with suppress(OSError):
         return _bound(address, protocol, is_shared=False)
-    # Connections that a server closed a moment ago keep its port for a minute, but from nobody who says this.
+    # Connections that a server closed a moment ago keep its port for a minute, unless SO_REUSEADDR is set.
     return _bound(address, protocol, is_shared=protocol == "tcp")
 
 
@@ -62,7 +62,7 @@ def _bound(address: tuple[str, int], protocol: str, *, is_shared: bool) -> tuple
 
 
 def _check_unused(address: tuple[str, int], protocol: str) -> None:
-    """Raise OSError when somebody has the port: only then listening is refused, too."""
+    """Raise OSError when the port is taken: only then listening is refused, too."""
     sock = _socket.socket(_socket.AF_INET, _KINDS[protocol] | _socket.SOCK_CLOEXEC)
     try:
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
@@ -73,12 +73,12 @@ def _check_unused(address: tuple[str, int], protocol: str) -> None:
 
 
 def is_taken(error: OSError) -> bool:
-    """Whether a reservation failed because somebody has the port."""
+    """Whether a reservation failed because the port is taken."""
     return error.errno == errno.EADDRINUSE
 
 
 def holder(port: int, protocol: str) -> str:
-    """Return who has a port of this host open, as ``comm (pid)``; "" when that cannot be told. Slow."""
+    """Return the process that has a port of this host open, as ``comm (pid)``; "" when that cannot be known. Slow."""
     inodes = {inode for family in ("", "6") for inode in _inodes(f"/proc/net/{protocol}{family}", port)}
     wanted = {f"socket:[{inode}]" for inode in inodes}
     for name in os.listdir("/proc") if wanted else ():

@@ -1,4 +1,4 @@
-"""What /proc tells about one process (proc(5)). Everything may be gone a moment later."""
+"""What /proc says of one process (proc(5)). Everything may be gone a moment later."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def zombie_exit_code(pid: int) -> int | None:
     if not stat:
         return None
     _, _, fields = _split_stat(stat)
-    # Field 52 is 0 for who may not see it (ptrace access, proc(5)); only root's zero is believed.
+    # Field 52 is 0 for a reader that may not see it (ptrace access, proc(5)); only root's zero is believed.
     return int(fields[49]) if fields[0] == b"Z" and len(fields) > 49 and os.geteuid() == 0 else None
 
 
@@ -212,7 +212,7 @@ def variable(pid: int, name: str) -> bool:
 
 
 def pid_namespace(pid: int) -> str:
-    """Return what tells a process's PID namespace from others (namespaces(7)); empty when it cannot be known."""
+    """Return what identifies a process's PID namespace (namespaces(7)); empty when it cannot be known."""
     try:
         return os.readlink(f"/proc/{pid}/ns/pid")
     except OSError:
@@ -221,7 +221,7 @@ def pid_namespace(pid: int) -> str:
 
 @functools.cache
 def own_namespaces() -> tuple[int, int]:
-    """Return what tells this process's PID namespace and its time namespace from others: the inodes (namespaces(7)).
+    """Return what identifies this process's PID namespace and its time namespace: the inodes (namespaces(7)).
 
     The second is 0 where the kernel has no time namespaces. Raises KernelError when /proc is of another PID namespace:
     the pids in it are other processes' here.
@@ -246,7 +246,7 @@ def exe(pid: int) -> str:
 
 
 def wchan(tid: int) -> str:
-    """Return the kernel function a thread sleeps in; empty when it runs or the kernel does not tell."""
+    """Return the kernel function a thread sleeps in; empty when it runs or the kernel does not say."""
     # Compilers make variants of a function: do_sigtimedwait.isra.0.
     name = _slurp(tid, "wchan").decode(errors="replace").strip().partition(".")[0]
     return "" if name == "0" else name
@@ -274,7 +274,7 @@ def waits_for_signal(tid: int, number: int) -> bool | None:
     """Whether a thread sleeps in sigwait(3) or its kin for this signal; None when that cannot be known.
 
     The kernel unblocks the awaited signals while it sleeps there, so that the masks of such a
-    process look as if nobody heard them (kernel/signal.c, do_sigtimedwait). Needs ptrace access.
+    process look as if no thread received them (kernel/signal.c, do_sigtimedwait). Needs ptrace access.
     """
     before = _slurp(tid, "syscall")
     if not before:
@@ -284,7 +284,7 @@ def waits_for_signal(tid: int, number: int) -> bool | None:
         return False  # running, or not blocked in a call
     known = _SIGTIMEDWAIT.get(os.uname().machine)
     if known is None or call[0] not in known:
-        # Another architecture, or a 32-bit program with its own numbers: the kernel function's name tells.
+        # Another architecture, or a 32-bit program with its own numbers: the kernel function's name decides.
         where = wchan(tid)
         if not where and known is None:
             return None

@@ -33,7 +33,7 @@ _LISTEN: Final = 0x4208
 _GET_SYSCALL_INFO: Final = 0x420E
 
 OPTION_SYSGOOD: Final = 0x01
-"""Stops at system calls are told apart from SIGTRAP, and leave no signal behind when the tracer dies."""
+"""Stops at system calls differ from SIGTRAP, and leave no signal behind when the tracer dies."""
 OPTION_CLONE: Final = 0x08
 OPTION_EXEC: Final = 0x10
 OPTION_EXIT: Final = 0x40
@@ -125,7 +125,7 @@ def cont_to_syscall(tid: int, number: int = 0) -> None:
 
 
 def listen(tid: int) -> None:
-    """Leave it in a group stop; it tells when SIGCONT ends that."""
+    """Leave it in a group stop; it reports when SIGCONT ends that."""
     libc.ptrace(_LISTEN, tid)
 
 

@@ -1,6 +1,6 @@
 """Files inside a container's root filesystem, opened from outside as if that were ``/``.
 
-Whatever symbolic links its owner has laid, ``/etc/passwd -> /../../host`` included, they end inside it:
+Whatever symbolic links the container has made, ``/etc/passwd -> /../../host`` included, they end inside it:
 openat2(2) with RESOLVE_IN_ROOT (Linux 5.6).
 """
 
@@ -61,8 +61,8 @@ def open_beneath(directory: int, path: str, flags: int) -> int:
 def reopen(fd: int, flags: int) -> int:
     """Open the very file that an O_PATH descriptor stands for; return a close-on-exec descriptor the caller closes.
 
-    For whoever has looked at it first (fstat(2)): to open what a container has put somewhere can be to act on a device
-    of the host, outside the container's device cgroup, or to wait for the other end of a FIFO. Raises OSError.
+    For a caller that has looked at it first (fstat(2)): to open what a container has put somewhere can be to act on a
+    device of the host, outside the container's device cgroup, or to wait for the other end of a FIFO. Raises OSError.
     """
     return os.open(f"/proc/self/fd/{fd}", flags | os.O_CLOEXEC)
 
@@ -70,7 +70,7 @@ def reopen(fd: int, flags: int) -> int:
 def read_in_root(root: Path, path: str, *, limit_bytes: int = 4 << 20) -> bytes | None:
     """Return what a regular file inside ``root`` holds, at most ``limit_bytes``; None when there is no such file.
 
-    What is none is not opened; nor is what the kernel makes up: to read /proc/kmsg takes it from who it is for.
+    Any other kind is not opened; nor is what the kernel makes up: to read /proc/kmsg takes it from its reader.
     """
     try:
         fd = open_in_root(root, path, os.O_PATH)
@@ -175,7 +175,7 @@ def _read_link(root_fd: int, parent: str, name: str) -> str | None:
 def _make_name(root_fd: int, parent: str, name: str, flags: int) -> None:
     parent_fd = _open(root_fd, parent or "/", _DIRECTORY)
     try:
-        with suppress(FileExistsError):  # somebody else made it meanwhile
+        with suppress(FileExistsError):  # another process made it meanwhile
             if flags == _DIRECTORY:
                 os.mkdir(name, 0o755, dir_fd=parent_fd)
             else:

@@ -20,7 +20,7 @@ from bento.kernel import libc, pidfd
 _CREDENTIALS: Final = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 _PIDFD_THREAD: Final = os.O_EXCL  # linux/pidfd.h
 _LOOK_LIMIT_S: Final = 0.25
-"""How long it is looked for who else has the sockets of a process: a host may have millions of descriptors."""
+"""How long other processes are searched for the sockets of a process: a host may have millions of descriptors."""
 
 
 def shut_down_own(main_fd: int, pid: int, others: Iterable[int], *, limit_s: float = _LOOK_LIMIT_S) -> int:
@@ -28,8 +28,8 @@ def shut_down_own(main_fd: int, pid: int, others: Iterable[int], *, limit_s: flo
 
     Its peers see the end of the connection, and nothing new is accepted. An unnamed UNIX socket (socketpair(2)) is left
     alone: its peer is most likely a child, to which the end would mean that its parent has died. All are left alone
-    where it cannot be known within ``limit_s`` who else has them. ``others`` is not read when there is none to shut
-    down.
+    where it cannot be known within ``limit_s`` which others have them. ``others`` is not read when there is none to
+    shut down.
     """
     links = list(_links(pid))
     mine = {target: fd for _, fd, target in links if target.startswith("socket:")}

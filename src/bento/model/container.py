@@ -34,7 +34,7 @@ class Status(str, Enum):
 
 
 class RestartPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What happens after an exit that nobody asked for. ``limit``: at most so many restarts; 0 is no limit."""
+    """What happens after an exit that no stop asked for. ``limit``: at most so many restarts; 0 is no limit."""
 
     name: str = "no"  # no | on-failure | always | unless-stopped
     limit: int = 0
@@ -55,7 +55,7 @@ class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
     options: tuple[str, ...] = ()
     no_copy: bool = False  # of a volume: what the image has at the destination is not copied into it
     anonymous: bool = False  # a volume that is this container's own
-    of_image: bool = False  # a volume that the image has asked for, and nobody else
+    of_image: bool = False  # a volume that the image alone has asked for
 
 
 class Ulimit(Struct, frozen=True, kw_only=True):
@@ -150,7 +150,7 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ProcessIdentity(Struct, frozen=True):
-    """A process for as long as this boot lasts: a pid alone may be somebody else tomorrow."""
+    """A process for as long as this boot lasts: a pid alone may be another process tomorrow."""
 
     pid: int
     start_ticks: int  # field 22 of /proc/PID/stat, clock ticks since boot
@@ -188,12 +188,12 @@ class Run(Struct, frozen=True, kw_only=True):
 
 
 class Exit(Struct, frozen=True, kw_only=True):
-    """How the last run ended. ``code`` None: nobody saw it (the monitor died)."""
+    """How the last run ended. ``code`` None: it was not seen (the monitor died)."""
 
     code: int | None
     finished_unix_ns: int
     oom_killed: bool = False
-    is_released: bool = True  # nobody held the root filesystem any more
+    is_released: bool = True  # no process held the root filesystem any more
     note: str = ""
 
 
@@ -215,7 +215,7 @@ class Container(Struct, frozen=True, kw_only=True):
     run: Run | None = None  # the current run, or the last one
     exit: Exit | None = None
     start_failure: StartFailure | None = None  # None: the last start did not fail
-    restarts: int = 0  # by its policy, since somebody last started it
+    restarts: int = 0  # by its policy, since a command last started it
     restart_boot_s: float | None = None  # when it is due, CLOCK_BOOTTIME
     restart_streak: int = 0  # of them, those after runs too short to be taken for recovered
     stop_asked: bool = False  # a stop was asked for in this run: no restart policy may restart it
@@ -226,7 +226,7 @@ class Container(Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int | None:
-        """What the last run, or a start that failed since, has ended with; 0 before any, None when nobody saw it."""
+        """What the last run, or a start that failed since, has ended with; 0 before any, None when it was not seen."""
         if self.start_failure is not None:
             return self.start_failure.code
         return self.exit.code if self.exit is not None else 0

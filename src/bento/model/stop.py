@@ -34,7 +34,7 @@ class OnDeaf(str, Enum):
     """What a stop does to a PID 1 to which the kernel does not deliver the signal (rule S14)."""
 
     IDLE = "idle"  # end it when nothing in the container can wake before the deadline, or it is a listener at rest
-    END = "end"  # end it without looking, once the start window is over
+    END = "end"  # end it without another look, once the start window is over
     WAIT = "wait"  # leave it the whole grace
 
 

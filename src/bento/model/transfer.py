@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Credentials(Struct, frozen=True):
-    """Who asks a registry. The password is shown nowhere."""
+    """The user that a registry is asked as. The password is shown nowhere."""
 
     user: str
     password: str

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Volume(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is kept of a volume beside its files. Who uses it is not: containers' records say that.
+    """What is kept of a volume beside its files. Its users are not: containers' records name them.
 
     ``container_id``: an anonymous one is the own of the container it was made for, until that is removed and leaves it.
     """

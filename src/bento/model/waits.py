@@ -22,7 +22,7 @@ Kind = Literal[
     "pidfd",
     "epoll",  # nested deeper than is read: what it holds is not known
     "tty",
-    "file",  # has a path: a file, a directory, a device, or a named pipe that was not told from them
+    "file",  # has a path: a file, a directory, a device, or a named pipe that was not distinguished from them
     "unknown",
 ]
 """What a descriptor is of, by its link in /proc/PID/fd (proc_pid_fd(5)). An epoll stands for what it holds."""

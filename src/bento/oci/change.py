@@ -160,7 +160,7 @@ def _pairs(text: str, env: Mapping[str, str], instruction: str) -> list[tuple[st
 
 
 def _expand(text: str, env: Mapping[str, str]) -> str:
-    """Replace variables and take quotes away, but split nothing."""
+    """Replace variables and remove quotes, but split nothing."""
     return _scan(text, env, is_split=False)[0]
 
 

@@ -73,8 +73,8 @@ def build(
         container: the record; its spec already has the image's configuration merged in.
         rootfs: where the root filesystem will be mounted, absolute.
         bundle: directory that holds ``hosts``, ``hostname`` and ``resolv.conf`` (see ``etc_files``).
-        user: who the process runs as, looked up in the root filesystem.
-        namespaces: those of ``linux.namespaces`` that others than this function decide on: the network's, and the PID
+        user: the user that the process runs as, looked up in the root filesystem.
+        namespaces: those of ``linux.namespaces`` that this function does not decide on: the network's, and the PID
             namespace of another container.
         seccomp: ``linux.seccomp``, or None for no filter.
         limits: what ``limits.clamp`` allowed.
@@ -167,7 +167,7 @@ def _device_rules(spec: ContainerSpec, devices: Sequence[dict[str, Any]]) -> dic
 def capabilities(
     spec: ContainerSpec, *, filters_devices: bool, has_filter: bool, own: frozenset[str] = frozenset(NAMES)
 ) -> list[str]:
-    """Return the bounding set: nobody makes device nodes where nothing keeps them from working."""
+    """Return the bounding set: no device nodes are made where nothing keeps them from working."""
     dropped = spec.sandbox.cap_drop
     chosen = choose(defaults.CAPABILITIES, spec.sandbox.cap_add, dropped, own)
     held = [name for name in chosen if filters_devices or name != "CAP_MKNOD"]
@@ -198,7 +198,7 @@ def hostname(container: Container) -> str:
 def etc_files(
     container: Container, *, host_hosts: str, host_resolv_conf: str, upstream_resolv_conf: str = ""
 ) -> dict[str, str]:
-    """Return the text of each file of ``ETC_FILES`` to lay into the bundle; one left out is not bound.
+    """Return the text of each file of ``ETC_FILES`` to write into the bundle; one left out is not bound.
 
     On the host's network a container gets copies of the host's files, with the host's host name left alone; on a
     bridge its own address, and those name servers of the host that can be reached from there.

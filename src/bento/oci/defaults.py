@@ -27,7 +27,7 @@ CAPABILITIES: Final = (
     "CAP_SYS_CHROOT",
 )
 
-# What tells about, or reaches, the machine outside the container. Runtimes skip those that do not exist.
+# What describes, or reaches, the machine outside the container. Runtimes skip those that do not exist.
 MASKED_PATHS: Final = (
     "/proc/asound",
     "/proc/acpi",

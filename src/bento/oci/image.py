@@ -115,7 +115,7 @@ class _RawHealth(Struct, rename="pascal"):
 
 
 class _RawRuntime(Struct, rename="pascal"):
-    """A null among words is an empty one, as for those who read this in Go."""
+    """A null among words is an empty one, as for programs that read this in Go."""
 
     user: str | None = None
     exposed_ports: dict[str, Any] | None = None

@@ -1,6 +1,6 @@
 """Resource limits of the container's process, clamped to what this caller may set at all (setrlimit(2)).
 
-Without CAP_SYS_RESOURCE nobody may raise a hard limit above his own: nested machines and CI runners live like that.
+Without CAP_SYS_RESOURCE no process may raise its own hard limit: nested machines and CI runners are like that.
 A limit that cannot be had is lowered with a note, never an error.
 """
 

@@ -14,7 +14,8 @@ _SKIPPABLE: Final = (b"\x2a\x4d\x18", 0x50)
 def packing_of(head: bytes) -> str:
     """Return what packed an archive that begins like this: gzip, zstd, xz or bzip2; "" when nothing did.
 
-    A zstd stream may begin with skippable frames (RFC 8878, 3.1.2): pzstd writes such, and those who pack in chunks.
+    A zstd stream may begin with skippable frames (RFC 8878, 3.1.2): pzstd writes such, and so do tools that pack in
+    chunks.
     """
     tail, high_half = _SKIPPABLE
     if head[1:4] == tail and head[0] & 0xF0 == high_half:

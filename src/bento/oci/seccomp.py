@@ -3,7 +3,7 @@
 The profile speaks of architectures, capabilities and kernel versions; config.json wants a flat list for this machine.
 (containers-common: seccomp.json(5); runtime-spec: config-linux.md, "Seccomp".)
 
-containers-common relies on capabilities where Docker's profile relies on the filter: it lets anybody make a user
+containers-common relies on capabilities where Docker's profile relies on the filter: it lets any process make a user
 namespace, which is the way to most of the kernel's privileged code. ``harden`` closes that, as Docker does. And each
 architecture of the filter costs a runtime 4 to 6 ms at every start, so those that cannot run here are left out.
 """
@@ -63,7 +63,7 @@ _GATED: Final = {
     "CAP_SYS_BOOT": frozenset(("reboot",)),
     "CAP_SYSLOG": frozenset(("syslog",)),
 }
-_KEY_RINGS: Final = frozenset(("add_key", "keyctl", "request_key"))  # no namespace separates them: for nobody
+_KEY_RINGS: Final = frozenset(("add_key", "keyctl", "request_key"))  # no namespace separates them: refused to all
 _KEXEC: Final = frozenset(("kexec_load", "kexec_file_load"))  # another kernel for the whole machine
 _CLONE: Final = frozenset(("clone", "clone3"))
 _SOCKET: Final = frozenset(("socket",))
@@ -72,7 +72,7 @@ _AUDIT: Final = 9  # NETLINK_AUDIT
 _FAMILIES: Final = range(64)  # with room: AF_MAX is 46
 _PROTOCOLS: Final = range(32)  # of netlink: MAX_LINKS
 _INT: Final = 0xFFFFFFFF
-"""The kernel looks at these bits of an int; a filter that compared all 64 could be told other ones (seccomp(2))."""
+"""The kernel looks at these bits of an int; a filter that compared all 64 could be given other ones (seccomp(2))."""
 
 _CLONE_NAMESPACES: Final = 0x7E020000  # every CLONE_NEW* flag, linux/sched.h
 _EPERM: Final = 1

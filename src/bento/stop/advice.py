@@ -35,8 +35,8 @@ def advice(
 ) -> tuple[str, ...]:
     """Return what to change. ``also_receives``: other signals that PID 1 has a handler for."""
     found: list[str] = []
-    told = {sent.pid for sent in shown.state.signalled}
-    told |= {event.pids[1] for event in shown.events if event.kind == "passed-on"}
+    signalled = {sent.pid for sent in shown.state.signalled}
+    signalled |= {event.pids[1] for event in shown.events if event.kind == "passed-on"}
     main = next((process for process in processes if process.is_main), None)
     of_sessions = entered(processes)
     for process in processes:
@@ -44,7 +44,7 @@ def advice(
             continue
         name = program(process) if program(process) in _BETTER else process.comm
         number, does = _BETTER.get(name, (request.signal, ""))
-        if number != request.signal and process.pid in told:
+        if number != request.signal and process.pid in signalled:
             found.append(f"use --stop-signal {_short(number)}: at {signal_name(number)} {name} {does}")
     if main is not None and not main.disposition.receives and not is_shell(main):
         for number in also_receives:

@@ -52,8 +52,10 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
         return state, (Look(examine=True),), None
     if state.wrapped.is_begun:
         return _go_on(state, tree, processes, now_s)
-    is_told = main.key in state.told  # it has taken the signal and lives on: what is below it is left to it
-    way = None if is_told or state.deadline_s is None else find_way(tree, main, left_s(state, now_s))
+    is_signalled = (
+        main.key in state.signalled_keys
+    )  # it has taken the signal and lives on: what is below it is left to it
+    way = None if is_signalled or state.deadline_s is None else find_way(tree, main, left_s(state, now_s))
     if way is not None and way.is_open and _receivers(state, tree, now_s):
         state = _follow(state, way, now_s)
         if _is_steady(state, way, now_s):
@@ -83,8 +85,8 @@ def _receivers(state: StopState, tree: Tree, now_s: float) -> list[Process]:
         process
         for process in tree.top_receivers()
         if process.key in first
-        and process.key not in state.told | state.watch.sessions
-        and not watching.may_have_been_told(state, process, now_s)
+        and process.key not in state.signalled_keys | state.watch.sessions
+        and not watching.may_have_been_notified(state, process, now_s)
     ]
 
 
@@ -126,14 +128,14 @@ def _hold(state: StopState, way: Way, now_s: float) -> Outcome:
 def _go_on(state: StopState, tree: Tree, processes: tuple[Process, ...], now_s: float) -> Outcome:
     """The wrappers are held: signal the next program, or end PID 1 when nothing is left that could do anything."""
     wrapped = state.wrapped
-    is_told_alive = any(process.key in state.told for process in processes)
+    is_signalled_alive = any(process.key in state.signalled_keys for process in processes)
     loose = _not_held(state, wrapped.wrappers, processes)
-    if loose and is_told_alive and not any(one.key in state.hold.refused for one in loose):
+    if loose and is_signalled_alive and not any(one.key in state.hold.refused for one in loose):
         state, actions = holding.ask_to_hold(state, loose, WHY_HELD, now_s)  # the tracer or the driver has died
         return state, actions, None
     if loose or not _is_as_it_was(state, tree):
         return _begin_anew(state, now_s)
-    if is_told_alive and not _is_share_over(state, tree, now_s):
+    if is_signalled_alive and not _is_share_over(state, tree, now_s):
         return look_again(state, LOOK_LATER_S, now_s), (), None
     targets = _next_targets(state, tree, now_s)
     keys = tuple(above.key for target in targets for above in tree.ancestors(target) if not above.disposition.receives)
@@ -147,7 +149,7 @@ def _go_on(state: StopState, tree: Tree, processes: tuple[Process, ...], now_s: 
         state = replace(state, watch=replace(state.watch, answered=answered))
         state, actions, _ = signal(state, targets, occasion, now_s)
         return look_again(state, LOOK_LATER_S, now_s), actions, None
-    if is_told_alive:
+    if is_signalled_alive:
         return look_again(state, LOOK_LATER_S, now_s), (), None
     if state.request.on_wrapper is OnWrapper.CONTINUE:  # it leaves by itself, or goes on to what follows
         return look_again(replace(state, wrapped=Wrapped()), LOOK_LATER_S, now_s), (), None
@@ -185,7 +187,7 @@ def _begin_anew(state: StopState, now_s: float) -> Outcome:
 
 def _is_as_it_was(state: StopState, tree: Tree) -> bool:
     """Whether what the wrappers wait for is still there, or was signalled. It may have ended just before the hold."""
-    if state.told & frozenset(state.wrapped.ends) or not state.wrapped.ends:
+    if state.signalled_keys & frozenset(state.wrapped.ends) or not state.wrapped.ends:
         return True
     alive = {process.key for process in tree.by_pid.values()}
     return all(key in alive for key in state.wrapped.ends)
@@ -196,20 +198,20 @@ def _next_targets(state: StopState, tree: Tree, now_s: float) -> list[Process]:
 
     A service is mostly started after those that it needs.
     """
-    ends = [p for p in tree.by_pid.values() if p.key in state.wrapped.ends and p.key not in state.told]
+    ends = [p for p in tree.by_pid.values() if p.key in state.wrapped.ends and p.key not in state.signalled_keys]
     if state.wrapped.is_idle:
         return [process for process in ends if not process.disposition.receives]
     awaited = [process for process in ends if process.disposition.receives]
-    left = [process for process in _receivers(state, tree, now_s) if _may_be_told(state, tree, process, now_s)]
-    if awaited and not state.told:
+    left = [process for process in _receivers(state, tree, now_s) if _may_be_signalled(state, tree, process, now_s)]
+    if awaited and not state.signalled_keys:
         return [max(awaited, key=_order)]
     if left:
         return [max(left, key=_order)]
-    sessions = [p for p in tree.top_receivers() if p.key in state.watch.sessions and p.key not in state.told]
-    return [process for process in sessions if _may_be_told(state, tree, process, now_s)]
+    sessions = [p for p in tree.top_receivers() if p.key in state.watch.sessions and p.key not in state.signalled_keys]
+    return [process for process in sessions if _may_be_signalled(state, tree, process, now_s)]
 
 
-def _may_be_told(state: StopState, tree: Tree, process: Process, now_s: float) -> bool:
+def _may_be_signalled(state: StopState, tree: Tree, process: Process, now_s: float) -> bool:
     """Whether what stands above can be held: it only waits for this process, and has for a while.
 
     What is at work above is not touched, and what it has started is left to it. Nor is a job that would give up.

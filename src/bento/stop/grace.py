@@ -48,8 +48,8 @@ def after_look(state: StopState, look_: Looked, now_s: float) -> Outcome:
         return look_again(state, LOOK_SOON_S, now_s), (), None
     if look_.is_frozen and not _is_received(state, main):  # nothing in it can act before it is thawed
         return look_again(state, LOOK_SOON_S, now_s), (), None
-    if main.key in state.told:
-        return _told(state, main, processes, now_s)
+    if main.key in state.signalled_keys:
+        return _signalled(state, main, processes, now_s)
     if _is_unsure(state, main, now_s):
         return look_again(state, LOOK_AT_ONCE_S, now_s), (), None
     if not _is_received(state, main):
@@ -70,7 +70,7 @@ def may_hold(state: StopState, look_: Looked) -> bool:
 def traced(state: StopState, now_s: float) -> tuple[StopState, tuple[Action, ...]]:
     """The tracer has answered: PID 1 gets its signal now."""
     main, thawing = state.watch.main, (Thaw(),) if state.hold.thaws else ()
-    if main is None or main.key in state.told:
+    if main is None or main.key in state.signalled_keys:
         return state, thawing
     state, actions, _ = signal(state, (main,), Occasion.INIT, now_s)
     return look_again(state, watching.UNREAD_S, now_s), (*actions, *thawing)
@@ -80,7 +80,7 @@ def _plain(state: StopState, processes: tuple[Process, ...], now_s: float) -> Ou
     """The signal to PID 1 alone, whatever it makes of it."""
     main = Tree(processes).main()
     actions: tuple[Action, ...] = ()
-    if main is not None and main.key not in state.told:
+    if main is not None and main.key not in state.signalled_keys:
         state, actions, _ = signal(state, (main,), Occasion.INIT, now_s)
     return look_again(state, LOOK_LATER_S, now_s), actions, None
 
@@ -127,7 +127,7 @@ def _watch_init(
         and state.request.exit_hold_s != 0
         and state.request.grace_s != 0
     )
-    noting_ = () if main.key in state.told else noting.candidates(processes)
+    noting_ = () if main.key in state.signalled_keys else noting.candidates(processes)
     if not holds_exit and not noting_:
         return state, ()
     timers = state.timers | {Timer.TRACER_LIMIT: now_s + limit_s(state, now_s)}
@@ -142,7 +142,7 @@ def _others_receive(processes: tuple[Process, ...]) -> bool:
     return any(process.disposition.receives and not process.is_main for process in processes)
 
 
-def _told(state: StopState, main: Process, processes: tuple[Process, ...], now_s: float) -> Outcome:
+def _signalled(state: StopState, main: Process, processes: tuple[Process, ...], now_s: float) -> Outcome:
     """PID 1 has the signal, and answers for what it has started. It is watched for what it makes of it."""
     if state.hold.noted:
         if not is_examined(processes):
@@ -156,6 +156,6 @@ def _told(state: StopState, main: Process, processes: tuple[Process, ...], now_s
             return look_again(state, LOOK_SOON_S, now_s), actions, None
     if not main.disposition.receives:  # it has taken its handler away and lives on, or never reads what it blocks
         return dropped.after_look(state, processes, now_s)
-    told_s = watching.told_at_s(state, main.key)
-    is_fresh = now_s - (told_s if told_s is not None else -math.inf) < watching.UNREAD_S
+    signalled_s = watching.signalled_at_s(state, main.key)
+    is_fresh = now_s - (signalled_s if signalled_s is not None else -math.inf) < watching.UNREAD_S
     return look_again(state, watching.UNREAD_S if is_fresh else LOOK_LATER_S, now_s), (), None

@@ -1,4 +1,4 @@
-"""What may happen to a stop. Past tense: these are observations, never wishes."""
+"""What may happen to a stop. Past tense: these are observations, never intentions."""
 
 from __future__ import annotations
 

@@ -49,14 +49,14 @@ def _check_deadline(before: StopState, event: Input, after: StopState) -> None:
 
 def _check_written(before: StopState, after: StopState, actions: tuple[Action, ...]) -> None:
     """What must not happen twice is written down before it is done."""
-    assert len(after.told) == len(after.signalled), "a process was signalled twice"
+    assert len(after.signalled_keys) == len(after.signalled), "a process was signalled twice"
     tried = [one.method for one in after.init_requests]
     assert len(tried) == len(set(tried)), "a method was tried twice"
     for number, action in enumerate(actions):
         if isinstance(action, (RequestInit, SendSignal)):
             assert Persist() in actions[:number], "done before it was written"
         if isinstance(action, SendSignal):
-            assert (action.pid, action.start_ticks) not in before.told, "a process was signalled twice"
+            assert (action.pid, action.start_ticks) not in before.signalled_keys, "a process was signalled twice"
     begun = [action.number for action in actions if isinstance(action, RunHook)]
     assert all(number >= before.hooks_begun for number in begun), "a hook was begun twice"
     assert all(after.is_hooking and number == after.hooks_begun - 1 for number in begun), "a hook was not written down"

@@ -34,19 +34,19 @@ def make(state: StopState, processes: tuple[Process, ...], now_s: float) -> Outc
 
 def _may_be_called(state: StopState, tree: Tree, process: Process, now_s: float) -> bool:
     """Whether a process cannot have got the signal from another, and nothing that still may act on it stands above."""
-    if process.key in state.told or process.key in state.hold.held or process.is_main:
+    if process.key in state.signalled_keys or process.key in state.hold.held or process.is_main:
         return False
     if process.disposition in (Disposition.IGNORED, Disposition.DROPPED):
         return False
     if state.request.last_call_all:
         return True
-    if not process.disposition.receives or not _is_untold(state, process):
+    if not process.disposition.receives or not _is_unsignalled(state, process):
         return False
     limit_s = left_s(state, now_s)
     return not any(_may_act(state, tree, above, process, limit_s) for above in tree.ancestors(process))
 
 
-def _is_untold(state: StopState, process: Process) -> bool:
+def _is_unsignalled(state: StopState, process: Process) -> bool:
     """An exec session is below nothing of the container; any other process has not run since PID 1 got the signal.
 
     Where PID 1 did not get it, it had nothing to pass on. Where it is at its exit, the plain stop would have ended
@@ -55,13 +55,15 @@ def _is_untold(state: StopState, process: Process) -> bool:
     main: Key | None = state.watch.main.key if state.watch.main else None
     is_session = process.key in state.watch.sessions
     is_left = state.hold.at_exit_s is not None or main not in state.watch.keys
-    return is_session or is_left or main not in state.told or watching.is_certainly_untold(state, process)
+    return (
+        is_session or is_left or main not in state.signalled_keys or watching.is_certainly_unsignalled(state, process)
+    )
 
 
 def _may_act(state: StopState, tree: Tree, above: Process, process: Process, limit_s: float) -> bool:
     """Whether a process above may still signal this one, or goes on to its next command when this one ends."""
     if above.key in state.hold.held or (above.is_main and state.hold.at_exit_s is not None):
         return False
-    if above.disposition.receives or above.key in state.told:  # what has taken the signal may go on (rule S0)
+    if above.disposition.receives or above.key in state.signalled_keys:  # what has taken the signal may go on (rule S0)
         return above.evidence is None or not is_passive(above, limit_s)
     return above.evidence is None or waits_on_the_way(tree, above, process, limit_s)

@@ -130,9 +130,9 @@ def _is_below_one_that_goes_on(state: StopState, tree: Tree, process: Process) -
 
 def _is_due(state: StopState, process: Process, now_s: float) -> bool:
     """Whether a process gets the signal now: PID 1 cannot have signalled it, or it does nothing about it."""
-    if process.key in state.told:
+    if process.key in state.signalled_keys:
         return False
-    if watching.is_certainly_untold(state, process):
+    if watching.is_certainly_unsignalled(state, process):
         return True
     since_s = max(watching.calm_since_s(state, process.key), state.hold.at_exit_s or 0.0)
     return now_s - since_s >= watching.CALM_S
@@ -143,14 +143,14 @@ def _is_given_up(state: StopState, tree: Tree, process: Process, now_s: float) -
 
     One that waits for a child waits for what that child is at.
     """
-    told_s = watching.told_at_s(state, process.key)
-    if told_s is None and is_ending(state, process):
-        told_s = state.hold.at_exit_s or 0.0
-    if told_s is None:
+    signalled_s = watching.signalled_at_s(state, process.key)
+    if signalled_s is None and is_ending(state, process):
+        signalled_s = state.hold.at_exit_s or 0.0
+    if signalled_s is None:
         return False
     below = tree.below([process.key])
     group = [process, *(one for one in tree.by_pid.values() if one.key in below)]
-    idle_s = now_s - max(told_s, watching.last_run_s(state, group))
+    idle_s = now_s - max(signalled_s, watching.last_run_s(state, group))
     return idle_s >= GIVEN_UP_S and all(one.evidence and _waits_for_input(one, one.evidence) for one in group)
 
 

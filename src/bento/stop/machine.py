@@ -23,7 +23,18 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from bento.model.stop import StopRequest
-from bento.stop import asking, cleaning, draining, grace, holding, hooking, killing, last_call, leaving, watching
+from bento.stop import (
+    cleaning,
+    draining,
+    grace,
+    holding,
+    hooking,
+    init_requests,
+    killing,
+    last_call,
+    leaving,
+    watching,
+)
 from bento.stop.actions import Action, Drain, LetGo, Look, Persist, ReportStuck, Result, RunStep, Thaw
 from bento.stop.inputs import (
     DeadlineMoved,
@@ -94,9 +105,9 @@ def step(state: StopState, event: Input, now_s: float) -> Result:
         case Drained():
             return _drained(state, event.error, now_s)
         case Identified():
-            return asking.identified(state, event, now_s) if state.phase is Phase.GRACE else (state, ())
+            return init_requests.identified(state, event, now_s) if state.phase is Phase.GRACE else (state, ())
         case InitAnswered():
-            return asking.answered(state, event, now_s) if state.phase is Phase.GRACE else (state, ())
+            return init_requests.answered(state, event, now_s) if state.phase is Phase.GRACE else (state, ())
         case DeadlineMoved():
             return _deadline_moved(state, event, now_s)
         case HookDone():
@@ -131,7 +142,7 @@ def _looked(state: StopState, shown: Looked, now_s: float) -> Result:
         was_first = state.phase is Phase.REQUESTED
         state = go(state, Phase.GRACE, "signal", now_s)
         state = state if was_first else _arm_deadline(state, now_s)
-    after_look = asking.after_look if asking.is_in_charge(state) else grace.after_look
+    after_look = init_requests.after_look if init_requests.is_in_charge(state) else grace.after_look
     state, actions, cause = after_look(state, shown, now_s)
     if shown.is_frozen and state.hold.trace is Trace.ASKED and not state.signalled:  # pending first, then thawed
         state = replace(state, hold=replace(state.hold, thaws=True))
@@ -249,7 +260,7 @@ def _deadline_moved(state: StopState, event: DeadlineMoved, now_s: float) -> Res
 
 
 def _deadline_cause(state: StopState) -> KillCause:
-    """A deadline at the very beginning was a wish to kill."""
+    """A deadline at the very beginning is a request to kill."""
     return KillCause.ASKED if state.deadline_s == state.began_s else KillCause.GRACE_OVER
 
 

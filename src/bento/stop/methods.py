@@ -27,7 +27,7 @@ REBOOT_CODE: Final = 129
 
 
 class Trigger(str, Enum):
-    """What carries the wish."""
+    """What carries the request."""
 
     SIGNAL = "signal"  # to PID 1
     INITCTL = "initctl"  # run level 0, written to the FIFO that sysvinit reads
@@ -82,7 +82,7 @@ def choose(*, method: str | None, command: str, is_system: bool) -> str:
 
 
 def describe(name: str) -> str:
-    """Return what carries the wish, for reports: ``SIGRTMIN+3``, ``initctl 0`` or ``command``."""
+    """Return what carries the request, for reports: ``SIGRTMIN+3``, ``initctl 0`` or ``command``."""
     method = METHODS[name]
     return {
         Trigger.SIGNAL: signal_name(method.signal) if method.signal else "",

@@ -74,7 +74,7 @@ def _foreground(state: StopState, tree: Tree, shell: Process, now_s: float) -> P
     before = {key for key, _ in state.watch.before}
     limit_s = left_s(state, now_s)
     children = [child for child in waits_for(tree, shell, limit_s) if child.key in before]
-    if not children or shell.kills_group or tree.is_told_by_group(shell):
+    if not children or shell.kills_group or tree.is_signalled_by_group(shell):
         return None
     child = max(children, key=lambda one: (one.start_ticks, one.pid))
     if _is_work_under_way(tree, shell, child, limit_s):
@@ -82,11 +82,11 @@ def _foreground(state: StopState, tree: Tree, shell: Process, now_s: float) -> P
     if not tree.children(child) and is_passive(child, limit_s):
         return child
     is_server = child.evidence is not None and child.evidence.listening > 0
-    is_untold = _is_told_alone(tree, shell) or watching.is_certainly_untold(state, child)
-    return child if is_server and child.disposition.receives and is_untold else None
+    is_unsignalled = _is_signalled_alone(tree, shell) or watching.is_certainly_unsignalled(state, child)
+    return child if is_server and child.disposition.receives and is_unsignalled else None
 
 
-def _is_told_alone(tree: Tree, shell: Process) -> bool:
+def _is_signalled_alone(tree: Tree, shell: Process) -> bool:
     """Whether the shell got the signal from Bento, or by inits that pass it on to their one child.
 
     A process manager may tell a whole group (supervisord, foreman), or all below it (pm2, nodemon): then the server has

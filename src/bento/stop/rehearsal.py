@@ -100,7 +100,7 @@ class _Run:
         self.deadline_s, self.last_call_s = timers.get(Timer.DEADLINE), timers.get(Timer.LAST_CALL)
         self._queue: deque[Input] = deque()
         self._hook: tuple[float, int] | None = None  # when the one that runs ends, and its number
-        self._told: set[int] = set()
+        self._signalled: set[int] = set()
         self._is_main_seen = False
         # Most looks of a long grace show what the one before has shown: after so many, only the deadline counts.
         self._looks_left = max(150, min(3000, 100_000 // max(1, len(cast.alive))))
@@ -128,7 +128,7 @@ class _Run:
             self._drain()
 
     def _observe(self, ended: list[int]) -> None:
-        self._queue.extend(SignalledExited(pid) for pid in ended if pid in self._told)
+        self._queue.extend(SignalledExited(pid) for pid in ended if pid in self._signalled)
         self._take_inputs()
         if self.cast.is_over() and not self._is_main_seen:
             self._is_main_seen = True
@@ -163,7 +163,7 @@ class _Run:
                 case LetGo():
                     cast.let_go(now_s)
                 case SendSignal():
-                    self._told.add(action.pid)
+                    self._signalled.add(action.pid)
                     cast.signal(action.pid, action.signal, now_s)
                     self._take_inputs()
                 case Thaw():

@@ -32,7 +32,7 @@ Outcome = tuple[StopState, tuple[Action, ...], KillCause | None]
 
 def signal(state: StopState, targets: Iterable[Process], occasion: Occasion, now_s: float) -> Outcome:
     """Signal these processes. Persist before sending: after a crash in between, none is signalled twice."""
-    found = [process for process in targets if process.key not in state.told]
+    found = [process for process in targets if process.key not in state.signalled_keys]
     new = tuple(
         Signalled(
             pid=process.pid,
@@ -70,7 +70,7 @@ def look(state: StopState) -> Look:
     main = state.watch.main
     if state.request.scope is Scope.MAIN:
         return Look()
-    is_plain = main is None or (main.disposition.receives and main.key in state.told)
+    is_plain = main is None or (main.disposition.receives and main.key in state.signalled_keys)
     needs = not is_plain or state.hold.at_exit_s is not None or bool(state.hold.noted) or is_last_call(state)
     return Look(examine=needs)
 

@@ -122,7 +122,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     main: Process | None = None  # PID 1 at the last look that showed it
     keys: frozenset[Key] = frozenset()  # all at the last look
     sessions: frozenset[Key] = frozenset()  # of them, those of exec sessions, also when they are orphans by now
-    answered: frozenset[Key] = frozenset()  # were below one that was signalled, and may have been told by it
+    answered: frozenset[Key] = frozenset()  # were below one that was signalled, and it may have notified them
     idle: tuple[Idle, ...] = ()  # all at the last look
     before: tuple[tuple[Key, int], ...] = ()  # context switches at the last look before PID 1 was signalled
     parents: frozenset[Key] = frozenset()  # those that had a child then
@@ -198,7 +198,7 @@ class StopState(Struct, frozen=True, kw_only=True):
     errors: tuple[str, ...] = ()
 
     @property
-    def told(self) -> frozenset[Key]:
+    def signalled_keys(self) -> frozenset[Key]:
         """The processes that have got the stop signal from us, or may have: it was recorded before it was sent."""
         return frozenset((one.pid, one.start_ticks) for one in self.signalled)
 

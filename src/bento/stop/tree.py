@@ -58,7 +58,7 @@ class Tree:
         answered_for = self.below(one.key for one in receivers)
         return [one for one in receivers if one.key not in answered_for]
 
-    def is_told_by_group(self, process: Process) -> bool:
+    def is_signalled_by_group(self, process: Process) -> bool:
         """Whether a process above passes the signal on to a whole group, and so, perhaps, to this one."""
         return any(above.kills_group for above in self.ancestors(process))
 

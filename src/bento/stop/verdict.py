@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from bento.model.stop import UNSEEN, Occasion, ProcessEnd, Scope, Verdict
-from bento.stop import asking
+from bento.stop import init_requests
 from bento.stop.methods import HALTED_CODE, REBOOT_CODE, describe
 from bento.stop.process import Disposition, Process
 from bento.stop.states import KillCause, Phase, StopState
@@ -114,10 +114,10 @@ def _judge_end(state: StopState, exit_code: int | None, oom_kills: int) -> Judge
     if is_killed and state.kill_cause is not None:
         return _killed(state)
     if exit_code == SIGKILL_STATUS and _has_sent_sigkill(state):
-        return _told_to_kill()
+        return _killed_by_stop_signal()
     if exit_code == SIGKILL_STATUS:
         return _killed_by_others(oom_kills)
-    if asking.is_in_charge(state) and state.init_requests:
+    if init_requests.is_in_charge(state) and state.init_requests:
         return _ended_as_asked(state, exit_code)
     return _left_by_itself(state)
 
@@ -126,8 +126,8 @@ def _wrapped(state: StopState) -> Judgement:
     """PID 1 only waited for a program, which was signalled in its place; it was held, and ended after it."""
     main = _main(state)
     behind = program(main) if main else "PID 1"
-    told = _names([one.comm for one in state.signalled if not one.session]) or "the program"
-    cause = f"{behind} does not pass signals on; {told} was signalled instead, and {behind} went no further"
+    signalled = _names([one.comm for one in state.signalled if not one.session]) or "the program"
+    cause = f"{behind} does not pass signals on; {signalled} was signalled instead, and {behind} went no further"
     if any(one.occasion is Occasion.LAST_CALL for one in state.signalled):
         return Judgement(Verdict.LAST_CALL, cause, _exec_form(main) if main else "")
     return Judgement(Verdict.FORWARDED, cause, _exec_form(main) if main else "")
@@ -135,8 +135,8 @@ def _wrapped(state: StopState) -> Judgement:
 
 def _left_behind(state: StopState) -> Judgement:
     """PID 1 was a guest in another PID namespace: what it left behind was signalled, and its rest ended."""
-    told = [one.comm for one in state.signalled if one.occasion is Occasion.LEFT_BEHIND]
-    cause = "PID 1 ended by itself" + (f", and {_names(told)}, which it left behind, after it" if told else "")
+    left = [one.comm for one in state.signalled if one.occasion is Occasion.LEFT_BEHIND]
+    cause = "PID 1 ended by itself" + (f", and {_names(left)}, which it left behind, after it" if left else "")
     return Judgement(Verdict.GRACEFUL, cause)
 
 
@@ -180,60 +180,60 @@ def _left_by_itself(state: StopState) -> Judgement:
         return Judgement(Verdict.GRACEFUL, cause, f"start {names} with & in the script, and wait for it")
     held = by[Occasion.EXIT_HOLD]
     more = f"; {_names(held)}, which it did not wait for, was signalled and ended before it was let go" if held else ""
-    if main is None or main.key not in state.told:
+    if main is None or main.key not in state.signalled_keys:
         return Judgement(Verdict.GRACEFUL, f"it ended by itself before it could be signalled{more}")
     return Judgement(Verdict.GRACEFUL, f"it was signalled and ended by itself{more}")
 
 
 def _default_action(state: StopState) -> Judgement:
     name, main = signal_name(state.request.signal), _main(state)
-    who = program(main) if main else "the program"
-    if state.request.scope is Scope.AUTO and main and main.key in state.told:
-        cause = f"{who} dropped its handler when {name} came and lived on; as PID 1 nothing ends it but SIGKILL"
+    subject = program(main) if main else "the program"
+    if state.request.scope is Scope.AUTO and main and main.key in state.signalled_keys:
+        cause = f"{subject} dropped its handler when {name} came and lived on; as PID 1 nothing ends it but SIGKILL"
     else:
-        cause = f"{who} has no handler for {name}, and as PID 1 the kernel keeps its default action from it"
+        cause = f"{subject} has no handler for {name}, and as PID 1 the kernel keeps its default action from it"
     remedy = _exec_form(main) if main and is_shell(main) else _handler_advice(name)
     return Judgement(Verdict.DEFAULT_ACTION, cause, remedy)
 
 
 def _killed(state: StopState) -> Judgement:
     if state.kill_cause is KillCause.ASKED and state.request.is_sigkill:
-        return _told_to_kill()
+        return _killed_by_stop_signal()
     if state.kill_cause is KillCause.ASKED:
         return Judgement(Verdict.KILLED, "a kill was asked for", "give it a grace (stop -t SECONDS)")
     name, main = signal_name(state.request.signal), _main(state)
-    who = program(main) if main else "the program"
+    subject = program(main) if main else "the program"
     elapsed_s = (state.deadline_s or state.began_s) - state.began_s
     after = f"still alive after the grace of {elapsed_s:.3g} s"
-    if asking.is_in_charge(state) and state.init_requests:
-        cause = f"{who} was asked by method {state.method} ({describe(state.method)}) and was {after}"
+    if init_requests.is_in_charge(state) and state.init_requests:
+        cause = f"{subject} was asked by method {state.method} ({describe(state.method)}) and was {after}"
         return Judgement(Verdict.KILLED, cause, "give it more time (stop -t), or name another --stop-method")
-    if main is None or (main.key in state.told and main.disposition not in _NOT_RECEIVED):
+    if main is None or (main.key in state.signalled_keys and main.disposition not in _NOT_RECEIVED):
         if state.watch.main and state.watch.main.is_pending:
-            cause = f"{who} blocks {name} and does not read it; {after}"
+            cause = f"{subject} blocks {name} and does not read it; {after}"
             return Judgement(Verdict.KILLED, cause, _handler_advice(name))
         if state.watch.main and state.watch.main.disposition is Disposition.DROPPED:
-            cause = f"{who} dropped its handler when {name} came and lived on; {after}"
+            cause = f"{subject} dropped its handler when {name} came and lived on; {after}"
             return Judgement(Verdict.KILLED, cause, _handler_advice(name))
         more = "give it more time (stop -t, --stop-timeout)"
-        return Judgement(Verdict.KILLED, f"{who} was signalled and was {after}", more)
+        return Judgement(Verdict.KILLED, f"{subject} was signalled and was {after}", more)
     if main.disposition is Disposition.IGNORED:
         remedy = f"have it handle {name}, or use --stop-signal"
-        return Judgement(Verdict.KILLED, f"{who} ignores {name}; {after}", remedy)
-    told = [one.comm for one in state.signalled if one.occasion is Occasion.PROGRAM]
-    if told:
-        cause = f"{who} does not pass signals on; {_names(told)} was signalled instead; {who} was {after}"
+        return Judgement(Verdict.KILLED, f"{subject} ignores {name}; {after}", remedy)
+    signalled = [one.comm for one in state.signalled if one.occasion is Occasion.PROGRAM]
+    if signalled:
+        cause = f"{subject} does not pass signals on; {_names(signalled)} was signalled instead; {subject} was {after}"
         return Judgement(Verdict.KILLED, cause, _exec_form(main))
-    return Judgement(Verdict.KILLED, f"{who} does not receive {name}; {after}", _handler_advice(name))
+    return Judgement(Verdict.KILLED, f"{subject} does not receive {name}; {after}", _handler_advice(name))
 
 
 def _has_sent_sigkill(state: StopState) -> bool:
     """Whether PID 1 has had SIGKILL as its stop signal, such as after another method had failed."""
     main = _main(state)
-    return state.request.signal == SIGKILL and main is not None and main.key in state.told
+    return state.request.signal == SIGKILL and main is not None and main.key in state.signalled_keys
 
 
-def _told_to_kill() -> Judgement:
+def _killed_by_stop_signal() -> Judgement:
     cause = "the stop signal is SIGKILL: Bento killed it, which no program can handle"
     return Judgement(Verdict.KILLED, cause, "name a signal that it handles (stop -s, --stop-signal)")
 

@@ -14,7 +14,7 @@ from bento.stop.tree import Tree, entered
 
 FIRST_MAX: Final = 1024  # processes that a stop remembers
 LATER_MAX: Final = 256
-CALM_S: Final = 0.5  # without work: what may have been told by another process does nothing about it
+CALM_S: Final = 0.5  # without work: a process that another may have notified does nothing about it
 TURNS_OF_CALM: Final = 3  # context switches from one look to the next of a process that only ticks
 UNREAD_S: Final = 0.5  # a signal that is still pending after so long is read by no thread
 
@@ -84,14 +84,14 @@ def _mark_reaction(state: StopState, look: Looked, now_s: float) -> StopState:
         return state
     by_key = {process.key: process for process in look.processes}
     before = {process.key: process for process in state.watch.first}
-    for told in state.told:
-        now, then = by_key.get(told), before.get(told)
+    for key in state.signalled_keys:
+        now, then = by_key.get(key), before.get(key)
         if now is None or (then and (now.cpu_ticks > then.cpu_ticks or now.disposition is not then.disposition)):
             return replace(state, marks=(*state.marks, Mark("reaction", now_s)))
     return state
 
 
-def told_at_s(state: StopState, key: Key) -> float | None:
+def signalled_at_s(state: StopState, key: Key) -> float | None:
     """Return when this process got the signal from us, on the machine's clock; None: it did not."""
     at_s = (one.at_s for one in state.signalled if (one.pid, one.start_ticks) == key)
     found = next(at_s, None)
@@ -114,14 +114,14 @@ def last_run_s(state: StopState, processes: Iterable[Process]) -> float:
     return max((times.get(process.key, float("inf")) for process in processes), default=0.0)
 
 
-def may_have_been_told(state: StopState, process: Process, now_s: float) -> bool:
-    """Whether a process was below one that was signalled, has run since, and may be at what it was told."""
-    if process.key not in state.watch.answered or is_certainly_untold(state, process):
+def may_have_been_notified(state: StopState, process: Process, now_s: float) -> bool:
+    """Whether a process was below one that was signalled, has run since, and may be acting on that."""
+    if process.key not in state.watch.answered or is_certainly_unsignalled(state, process):
         return False
     return now_s - calm_since_s(state, process.key) < CALM_S
 
 
-def is_certainly_untold(state: StopState, process: Process) -> bool:
+def is_certainly_unsignalled(state: StopState, process: Process) -> bool:
     """Whether no thread of a process has run since before PID 1 was signalled: so no signal was delivered to it."""
     return any(key == process.key and turns == process.switches for key, turns in state.watch.before)
 
@@ -133,7 +133,7 @@ def as_it_acts(state: StopState, process: Process, now_s: float) -> Process:
     """
     if process.disposition is not Disposition.BLOCKED or not process.is_pending or process.is_halted:
         return process
-    at_s = told_at_s(state, process.key)
+    at_s = signalled_at_s(state, process.key)
     if at_s is None or now_s - at_s < UNREAD_S:
         return process
     return replace(process, disposition=Disposition.IGNORED)

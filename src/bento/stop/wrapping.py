@@ -51,7 +51,7 @@ def is_passive(process: Process, left_s: float) -> bool:
 
 
 def may_be_a_job(process: Process, left_s: float) -> bool:
-    """Whether a process that receives the signal may be at work which it gives up when it is told.
+    """Whether a process that receives the signal may be at work that it gives up at the signal.
 
     The plain stop would let it finish. That is one without any socket that is in the middle of reading, writing or
     computing: a filter, not a server (gzip and sort remove their output, make removes its target); one that sleeps
@@ -64,7 +64,7 @@ def may_be_a_job(process: Process, left_s: float) -> bool:
     if program(process) in _GIVE_UP or process.comm in _GIVE_UP:
         return not is_passive(process, left_s) or _waits_inside(evidence)
     is_moving = any(thread.state in _BUSY or thread.call in _TRANSFERS for thread in evidence.threads)
-    calm = replace(process, evidence=replace(evidence, alarm_s=None))  # a timer, of whomever, moves no data
+    calm = replace(process, evidence=replace(evidence, alarm_s=None))  # a timer moves no data, whatever has set it
     return is_moving and not evidence.connected and not is_passive(calm, left_s)
 
 

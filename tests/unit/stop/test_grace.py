@@ -58,13 +58,13 @@ def test_s13a_the_container_is_frozen_at_the_exit_only_where_something_would_go_
 )
 def test_s13a_without_need_the_tracer_is_not_asked(processes, request_):
     stop = watched(*processes, **request_)
-    assert stop.told_now == [1]
+    assert stop.signalled_now == [1]
 
 
 def test_s13a_without_a_tracer_it_is_signalled_all_the_same_and_that_is_said():
     stop = watched(MAIN, OTHER)
     stop.give(Traced("it is traced by others"))
-    assert stop.told_now == [1]
+    assert stop.signalled_now == [1]
     assert stop.state.notes == ("PID 1 is not held at its exit: it is traced by others",)
     assert stop.look_until(5.0, MAIN, OTHER) == []
     assert stop.state.hold.trace is Trace.OFF

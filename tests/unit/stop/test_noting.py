@@ -26,7 +26,7 @@ def noted(*others, is_only_noted=True, shell=SHELL) -> Stop:
 
 
 @pytest.mark.parametrize(
-    ("child", "is_told"),
+    ("child", "is_signalled"),
     [
         (proc(2, DEFAULT, "sleep", under=1, evidence=sleeps()), True),
         (proc(2, DEFAULT, "tail", under=1, argv=("tail", "-f", "x"), evidence=runs()), True),
@@ -38,10 +38,10 @@ def noted(*others, is_only_noted=True, shell=SHELL) -> Stop:
         (proc(2, DEFAULT, "odd", under=1), False),
     ],
 )
-def test_s13_the_foreground_child_is_signalled_where_that_costs_nothing(child, is_told):
+def test_s13_the_foreground_child_is_signalled_where_that_costs_nothing(child, is_signalled):
     stop = noted(child)
-    assert stop.look(SHELL, child) == ([2] if is_told else [])
-    assert [one.occasion for one in stop.state.signalled[1:]] == [Occasion.FOREGROUND] * is_told
+    assert stop.look(SHELL, child) == ([2] if is_signalled else [])
+    assert [one.occasion for one in stop.state.signalled[1:]] == [Occasion.FOREGROUND] * is_signalled
     assert stop.look_until(5.0, SHELL, child) == []
 
 
@@ -60,8 +60,10 @@ def test_s00_no_server_is_signalled_while_a_job_is_at_work_beside_it_for_the_tra
     assert noted(web, worker).look(SHELL, web, worker) == [2]
 
 
-@pytest.mark.parametrize(("manager", "switches", "is_told"), [("pm2", 8, False), ("pm2", 7, True), ("tini", 8, True)])
-def test_s00_below_a_process_manager_a_server_that_has_run_may_have_been_signalled(manager, switches, is_told):
+@pytest.mark.parametrize(
+    ("manager", "switches", "is_signalled"), [("pm2", 8, False), ("pm2", 7, True), ("tini", 8, True)]
+)
+def test_s00_below_a_process_manager_a_server_that_has_run_may_have_been_signalled(manager, switches, is_signalled):
     main = proc(1, WAITING, manager, evidence=sleeps())
     shell = proc(2, HANDLED, "bash", under=1, evidence=waits(3))
     web = proc(3, HANDLED, "web", under=2, evidence=serves(connected=1), switches=7)
@@ -69,7 +71,7 @@ def test_s00_below_a_process_manager_a_server_that_has_run_may_have_been_signall
     stop.look(main, shell, web)
     stop.give(Traced())
     stop.give(SignalNoted(shell.key, True))
-    assert stop.look(main, shell, replace(web, switches=switches)) == [3] * is_told
+    assert stop.look(main, shell, replace(web, switches=switches)) == [3] * is_signalled
 
 
 def test_s13_of_any_child_the_youngest_is_the_foreground():

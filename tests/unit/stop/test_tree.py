@@ -31,8 +31,8 @@ def test_s13_the_top_most_that_receive_the_signal_answer_for_what_is_below_them(
 
 def test_s13_what_is_below_one_that_signals_its_group_has_been_signalled():
     init, child = proc(1, WAITING, kills_group=True), proc(2, DEFAULT, under=1)
-    assert Tree([init, child]).is_told_by_group(child)
-    assert not Tree([init, child]).is_told_by_group(init)
+    assert Tree([init, child]).is_signalled_by_group(child)
+    assert not Tree([init, child]).is_signalled_by_group(init)
 
 
 def test_s16_a_session_is_what_entered_and_all_below_it():

@@ -54,7 +54,7 @@ class ContainerProcesses:
         self._run_dir = drivers.run_dir(container.id)
         self._watch, self._unwatch, self._feed, self._look_again = watch, unwatch, feed, look_again
         self._fds: dict[Key, int] = {}
-        self._told: set[int] = set()
+        self._signalled: set[int] = set()
         self._memory: dict[object, object] = {}  # of ``ProcessDriver.examine``, from look to look
         self._sending = Sending(self._end_signal, watch=watch, unwatch=unwatch)
         # In a PID namespace that is not the container's own the kernel does not end the rest with PID 1, so its exit is
@@ -122,7 +122,7 @@ class ContainerProcesses:
         if fd is not None:
             if self._has_own_end and self._is_main((action.pid, action.start_ticks)):
                 self._births.follow(action.pid, self._receivers)
-            self._told.add(action.pid)
+            self._signalled.add(action.pid)
             self.processes.send_signal(fd, action.signal, wake=action.wake)
 
     def shut_down_sockets(self) -> None:
@@ -206,7 +206,7 @@ class ContainerProcesses:
         self._endings.saw(key, clock.mono_s())
         if self._may_leave_rest and self.is_gone():
             self._feed(MainExited())
-        elif key[0] in self._told and not self._is_main(key):  # of PID 1 another descriptor tells
+        elif key[0] in self._signalled and not self._is_main(key):  # of PID 1 another descriptor tells
             self._feed(SignalledExited(key[0]))
 
     def _is_main(self, key: Key) -> bool:

@@ -1,10 +1,10 @@
 """One stop under way: carries out what the machine wants, and feeds back what was observed.
 
-The loop calls handlers for descriptors and timers; nothing here waits. A session ends with
-``outcome`` set. The process that holds the container's stop lock drives its session; there is one.
+The loop calls handlers for descriptors and timers; nothing here waits. A driver ends with ``outcome`` set. The process
+that holds the container's stop lock runs its driver; there is one.
 
-It is put together from ``members`` (the container's processes), ``asking`` (its init), ``hooks``, ``cleanup`` (what is
-released) and ``recording`` (what is written down).
+It is put together from ``container_processes``, ``init_request``, ``hooks``, ``cleanup`` (what is released) and
+``recording`` (what is written down).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ask PID 1 of a system container to end, for a session: the triggers of ``bento.stop.methods`` carried out."""
+"""Ask PID 1 of a system container to end, for one stop: the triggers of ``bento.stop.methods`` carried out."""
 
 from __future__ import annotations
 

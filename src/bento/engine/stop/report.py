@@ -167,12 +167,12 @@ def _requests(state: StopState, main: Process | None) -> tuple[Signalled, ...]:
             pid=main.pid,
             start_ticks=main.start_ticks,
             comm=program(main),
-            at_s=asking.at_s,
-            why=f"PID 1, by method {asking.method}",
+            at_s=init_request.at_s,
+            why=f"PID 1, by method {init_request.method}",
             receives=main.disposition.value,
         )
-        for asking in state.init_requests
-        if main is not None and not asking.error
+        for init_request in state.init_requests
+        if main is not None and not init_request.error
     )
 
 

@@ -48,13 +48,13 @@ def identified(state: StopState, event: Identified, now_s: float) -> tuple[StopS
     if event.method == SIGNAL and now_s - state.born_s < BECOMES_INIT_S:
         return look_again(state, AGAIN_S, now_s), ()
     state = note(state, f"method {event.method}: {event.reason}")
-    if event.method == SIGNAL or any(asking.method == event.method for asking in state.init_requests):
-        return _tell_instead(state)
+    if event.method == SIGNAL or any(request.method == event.method for request in state.init_requests):
+        return _signal_instead(state)
     return _record(replace(state, is_identified=True), event.method, now_s)
 
 
 def answered(state: StopState, event: InitAnswered, now_s: float) -> tuple[StopState, tuple[Action, ...]]:
-    """Take how an asking went: wait for the end, try again, or fall back."""
+    """Take how a request went: wait for the end, try again, or fall back."""
     if not is_in_charge(state) or event.method != state.method or state.init_requests[-1].error is not None:
         return state, ()
     state = replace(
@@ -66,7 +66,7 @@ def answered(state: StopState, event: InitAnswered, now_s: float) -> tuple[StopS
         return look_again(state, AGAIN_S, now_s), (Persist(),)
     state = note(state, f"method {event.method} failed: {event.error}")
     if state.is_identified or state.request.method == AUTO:
-        return _tell_instead(state)
+        return _signal_instead(state)
     return replace(state, method=""), (Persist(), Look())
 
 
@@ -80,14 +80,14 @@ def _ask(state: StopState, method: str, look: Looked, now_s: float) -> Outcome:
 
 
 def _record(state: StopState, method: str, now_s: float) -> tuple[StopState, tuple[Action, ...]]:
-    earlier = tuple(asking for asking in state.init_requests if asking.method != method)
+    earlier = tuple(request for request in state.init_requests if request.method != method)
     state = replace(
         state, method=method, init_requests=(*earlier, InitRequest(method=method, at_s=now_s - state.began_s))
     )
     return state, (Persist(), RequestInit(method, _may_become_ready(state, now_s)))
 
 
-def _tell_instead(state: StopState) -> tuple[StopState, tuple[Action, ...]]:
+def _signal_instead(state: StopState) -> tuple[StopState, tuple[Action, ...]]:
     """Go on as with an application. What the looks showed so far was for other signals."""
     fresh = replace(state.watch, blocked=())
     return replace(state, method=SIGNAL, watch=fresh), (Persist(), Look())
