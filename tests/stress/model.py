@@ -141,7 +141,10 @@ class Slot:
         self.is_doubtful = not is_certain
 
     def wrong_code(self, code: int, error: str) -> str:
-        """Return what is wrong with the exit code of a run that has ended; -1: nobody saw it."""
+        """Return what is wrong with the exit code of a run that has ended; -1: nobody saw it.
+
+        ``error``: what the record says went wrong at a start, or may say.
+        """
         if self.program is None or (self.is_doubtful and error):
             return ""
         try:

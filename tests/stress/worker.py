@@ -125,6 +125,12 @@ class Worker:
         slot.states = after
         if op.verb == "rename" and done.code == 0:
             slot.name = slot.other_name
+        elif op.verb == "inspect" and done.code == 0:
+            self._judge_state(slot, json.loads(done.out)[0]["State"]["Status"], done)
+        elif op.verb == "wait" and done.code == 0 and after == {model.STOPPED} == before:
+            wrong = slot.wrong_code(int(done.out), "the start may have failed")
+            if wrong:
+                raise StressError(f"{slot.name}: {wrong}\n{done}", *slot.names)
 
     def _prune(self, op: Op) -> None:
         """Delete all of its own containers that do not run."""
@@ -202,7 +208,7 @@ class Worker:
         words: tuple[str, ...] = op.more
         match op.verb:
             case "ps":
-                words = ("ps", "-a")
+                words = ("ps", "-a", "--format", "json")
             case "volume":
                 named = () if op.more[0] in ("ls", "prune") else (f"{self._who}v",)
                 words = ("volume", *op.more, *named)
@@ -212,7 +218,12 @@ class Worker:
                 words = ("doctor", "--fix")
             case _ if op.more[0] in ("port", "report", "explain", "diff"):
                 words = (*op.more, self.slots[op.slot].name if not op.is_shared else shared)
-        self._judge_weakly(self._bento(words, ()))
+        done = self._bento(words, ())
+        self._judge_weakly(done)
+        if op.verb == "ps" and done.code == 0:
+            listed = {one["Names"][0]: one["State"] for one in json.loads(done.out)}
+            for slot in self.slots:
+                self._judge_state(slot, listed.get(slot.name, model.ABSENT), done)
 
     def _on_shared(self, op: Op) -> None:
         slot = self._shared[op.slot]
@@ -220,6 +231,13 @@ class Worker:
             return
         words = self._words(op, slot)
         self._judge_weakly(self._bento(words, slot.names, limit_s=_WAIT_S if op.verb == "wait" else None))
+
+    def _judge_state(self, slot: Slot, state: str, done: Done) -> None:
+        """Nobody else acts upon its own containers: between two commands these are as the last one has left them."""
+        if state not in slot.possible():
+            raise StressError(
+                f"{slot.name} is {state}, not {' or '.join(sorted(slot.possible()))}:\n{done}", *slot.names
+            )
 
     def _judge_weakly(self, done: Done) -> None:
         self._judge_words(done)
