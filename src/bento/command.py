@@ -2,7 +2,7 @@
 
 posix_spawn(3) instead of a fork: it copies no memory, may be called from any thread, and the
 child gets the calling *thread's* mount namespace. A child starts with default signals, an
-empty signal mask, a clean environment and /dev/null where nobody asked for more.
+empty signal mask, a clean environment and /dev/null unless more is asked for.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _DETACH_LIMIT_S: Final = 10.0  # for a shell that starts one program
 
 
 class _Own(Struct):
-    """What ``own_process`` has changed; None: this process is somebody else's."""
+    """What ``own_process`` has changed; None: this process is another program's."""
 
     nofile: tuple[int, int] | None = None  # the limits children get
 
@@ -94,7 +94,7 @@ class Completed(Struct, frozen=True):
 
 
 class Child:
-    """A running child process. Whoever has it calls ``finish`` or ``kill``, or it stays a zombie."""
+    """A running child process. Its owner calls ``finish`` or ``kill``, or it stays a zombie."""
 
     __slots__ = ("_completed", "_output", "argv", "pid", "pidfd", "stderr_fd", "stdout_fd")
 
@@ -162,7 +162,7 @@ class Child:
     def drain(self, fd: int) -> bool:
         """Keep what the child has written to this stream so far, without waiting; return False at its end.
 
-        For callers who wait for the child elsewhere: it stands still when a pipe of its is full (pipe(7)).
+        For callers that wait for the child elsewhere: it stands still when a pipe of its is full (pipe(7)).
         """
         kept = self._output[fd]
         for _ in range(64):  # a child that writes without end must not hold us here
@@ -273,7 +273,7 @@ def run(
 
 
 def spawn_detached(argv: Sequence[str], *, pass_fds: tuple[int, ...] = ()) -> None:
-    """Start a program in a session of its own that outlives this process; nobody here waits for it.
+    """Start a program in a session of its own that outlives this process, which does not wait for it.
 
     The shell between is reaped here, the program by init. ``pass_fds`` and errors: see ``spawn``.
     """
@@ -317,8 +317,8 @@ def replay_line(argv: Sequence[str]) -> str:
 
 
 def _reaped_by_others(argv: list[str]) -> KernelError:
-    """Somebody else's waitpid(-1), or a SIGCHLD that was ignored when this process began (wait(2))."""
-    reason = f"somebody else has reaped {os.path.basename(argv[0])}"
+    """Another thread's waitpid(-1), or a SIGCHLD that was ignored when this process began (wait(2))."""
+    reason = f"other code in this process has reaped {os.path.basename(argv[0])}"
     return KernelError(
         "waitid",
         errno.ECHILD,

@@ -20,7 +20,7 @@ from bento.units import parse_log_size, parse_seconds
 
 if TYPE_CHECKING:
     import tomllib
-else:  # only who has a file pays for its parser
+else:  # only a command that has a file pays for its parser
     tomllib = LazyModule("tomllib")
 
 _Reader = Callable[[str, str], Any]

@@ -1,6 +1,6 @@
 """The errors of Bento: one root, one class per kind of answer the caller can give.
 
-A class says who must act. ``code`` is a stable slug for machines, ``exit_code`` what the
+A class says where the remedy lies. ``code`` is a stable slug for machines, ``exit_code`` what the
 command line exits with, ``http_status`` what a server answers. The message says what is
 wrong in one line; ``hint`` says what to do about it.
 """
@@ -59,17 +59,19 @@ class Elsewhere(Conflict):
 
     def __init__(self, names: tuple[str, ...], where: str, *, is_copy: bool = False, hint: str = "") -> None:
         others = f" and {len(names) - 3} others" if len(names) > 3 else ""
-        who = f"container {names[0]} was" if len(names) == 1 else f"containers {', '.join(names[:3])}{others} were"
-        super().__init__(f"{who} started {where}: nothing was changed", hint=hint)
+        subject = f"container {names[0]} was" if len(names) == 1 else f"containers {', '.join(names[:3])}{others} were"
+        super().__init__(f"{subject} started {where}: nothing was changed", hint=hint)
         self.names, self.where, self.is_copy = names, where, is_copy
 
 
 class PortTaken(Conflict):
-    """A port of the host that is to be published is somebody else's."""
+    """A port of the host that is to be published is taken."""
 
     code = "port-taken"
 
-    def __init__(self, message: str, *, port: object = None, hint: str = "publish another, or end who has it") -> None:
+    def __init__(
+        self, message: str, *, port: object = None, hint: str = "publish another, or end that program"
+    ) -> None:
         super().__init__(message, hint=hint)
         self.port = port
 
@@ -82,7 +84,7 @@ class WrongState(BentoError):
 
 
 class AlreadyStopped(WrongState):
-    """A stop of what does not run. Callers for whom the end is what counts may take it for success, as CRI does."""
+    """A stop of what does not run. Callers that only need the end may take it for success, as CRI does."""
 
     code = "already-stopped"
     http_status = 304

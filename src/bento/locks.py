@@ -1,19 +1,19 @@
-"""Locks between Bento processes, per container: one for operations, one for whoever drives its stop.
+"""Locks between Bento processes, per container: one for operations, one for the process that drives its stop.
 
 A lock is an *open file description lock* (fcntl(2), Linux 3.15+) on a file below the run root. It belongs to an open
 file, so that threads exclude each other as processes do; the kernel drops it when its process dies, however that
-happens; and, unlike flock(2), it can be asked about without being taken: a glance at a lock never makes somebody else's
+happens; and, unlike flock(2), it can be asked about without being taken: a glance at a lock never makes another's
 attempt fail.
 
-The file exists only while the lock is held: its holder unlinks it before letting go. Whoever gets the lock therefore
-checks that the file it has locked is still the one with that name, and begins again otherwise. Only a holder that was
-killed leaves its (unlocked) file behind, until the next holder or ``forget``.
+The file exists only while the lock is held: its holder unlinks it before letting go. The process that gets the lock
+therefore checks that the file it has locked is still the one with that name, and begins again otherwise. Only a holder
+that was killed leaves its (unlocked) file behind, until the next holder or ``forget``.
 
-In the file a holder says who it is, so that it can be named, and ended where it is Bento's own and stands still
+In the file a holder names itself, so that messages can name it, and ended where it is Bento's own and stands still
 (``engine.holdup``).
 
 A third kind of lock goes with what Bento has frozen for a time: its file is made before the freeze and goes after the
-thaw, so a file that nobody holds says that the freeze is nobody's any more (``engine.freezing``).
+thaw, so a file that nobody holds says that the freeze has lost its owner (``engine.freezing``).
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ _WRITE_LOCK: Final = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 _HOLDER_BYTES: Final = 4096
 
 _LONGEST_WAIT_S: Final = 0.05
-"""Between two looks at a lock, should its release not wake us: after a holder's death it may be told too early."""
+"""Between two looks at a lock, should its release not wake us: after a holder's death it may be reported too early."""
 
 
 class Holder(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who holds a lock, by its own words.
+    """The process that holds a lock, by its own words.
 
     ``verb``: what Bento's own command line does there; "" for a program that uses the library. ``run``: of the
     container, where the lock is for one run alone.
@@ -77,16 +77,16 @@ class Lock:
 
     @property
     def is_named(self) -> bool:
-        """Whether its file is still there: of a freeze somebody may have taken it away (``take_freeze_away``)."""
+        """Whether its file is still there: of a freeze another may have removed it (``take_freeze_away``)."""
         return self._descriptor >= 0 and _is_same(self._path, self._descriptor)
 
     def release(self) -> None:
-        """Let go, and take the file away. Idempotent."""
+        """Let go, and remove the file. Idempotent."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
         try:
-            # Before the lock goes, or we might take the file of the next holder away.
+            # Before the lock goes, or we might remove the file of the next holder.
             if _is_same(self._path, descriptor):
                 os.unlink(self._path)
         except FileNotFoundError:
@@ -95,7 +95,7 @@ class Lock:
             os.close(descriptor)
 
     def note(self, holder: Holder) -> None:
-        """Write down who holds it. On a full disk nobody is named: that keeps nothing from being locked."""
+        """Write down the holder. On a full disk none is named: that keeps nothing from being locked."""
         with suppress(OSError):
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, msgspec.json.encode(holder), 0)
@@ -130,10 +130,10 @@ class ContainerLocks:
         path = self._operation_path(container_id)
         lock = self._noted(_take(path, timeout_s))
         if lock is None:
-            who = self.holder(container_id) if timeout_s else None
+            holder = self.holder(container_id) if timeout_s else None
             raise Conflict(
-                f"{who or 'another bento process'} is working on container {container_id[:12]}",
-                hint=f"try again when it is done{f', or end it: kill {who.process.pid}' if who else ''}",
+                f"{holder or 'another bento process'} is working on container {container_id[:12]}",
+                hint=f"try again when it is done{f', or end it: kill {holder.process.pid}' if holder else ''}",
             )
         return lock
 
@@ -142,11 +142,11 @@ class ContainerLocks:
         return _is_held(self._operation_path(container_id)) or self.is_stop_held(container_id)
 
     def holder(self, container_id: str) -> Holder | None:
-        """Return who has the operation lock; None when nobody has, or has just taken it. Only looks."""
+        """Return the holder of the operation lock; None when there is none, or it has just been taken. Only looks."""
         return _holder(self._operation_path(container_id))
 
     def try_stop(self, container_id: str) -> Lock | None:
-        """Return the stopper's lock of a container, or None when somebody drives its stop. Does not wait."""
+        """Return the stopper's lock of a container, or None when another process drives its stop. Does not wait."""
         return self._noted(_try(self._stop_path(container_id)))
 
     def is_stop_held(self, container_id: str) -> bool:
@@ -154,11 +154,11 @@ class ContainerLocks:
         return _is_held(self._stop_path(container_id))
 
     def stop_holder(self, container_id: str) -> Holder | None:
-        """Return who drives the container's stop, as ``holder`` does."""
+        """Return the process that drives the container's stop, as ``holder`` does."""
         return _holder(self._stop_path(container_id))
 
     def wait_stop(self, container_id: str, timeout_s: float = NO_LIMIT) -> bool:
-        """Block until nobody drives the container's stop, woken by the kernel; False when the time is over."""
+        """Block until no process drives the container's stop, woken by the kernel; False when the time is over."""
         return _wait_until_free(self._stop_path(container_id), _deadline_mono_s(timeout_s))
 
     def try_freeze(self, container_id: str, run: int) -> Lock | None:
@@ -179,14 +179,14 @@ class ContainerLocks:
         return found.run if found is not None and not _is_held(path) else 0
 
     def take_freeze_away(self, container_id: str) -> None:
-        """Have a freeze belong to nobody any more, whether its process lives or not. Idempotent."""
+        """Make a freeze belong to no process, whether its process lives or not. Idempotent."""
         with suppress(FileNotFoundError):
             os.unlink(self._freeze_path(container_id))
 
     def forget(self, container_id: str) -> None:
-        """Take away what killed holders left of a removed container's locks. Idempotent; does not wait.
+        """Remove what killed holders left of a removed container's locks. Idempotent; does not wait.
 
-        A lock that is held stays: its holder takes the file away.
+        A lock that is held stays: its holder removes the file.
         """
         for path in (
             self._operation_path(container_id), self._stop_path(container_id), self._freeze_path(container_id)
@@ -211,7 +211,7 @@ class ContainerLocks:
         return self._directory / f"{container_id}.freeze"
 
     def _noted(self, lock: Lock | None, run: int = 0) -> Lock | None:
-        """Write down in a lock just taken who has it."""
+        """Write this process down as the holder of a lock just taken."""
         if lock is not None:
             if self._own is None or self._own.pid != os.getpid():  # a fork is another process
                 fd, self._own = pidfd.identify(os.getpid())
@@ -276,7 +276,7 @@ def _take(path: Path, timeout_s: float) -> Lock | None:
 
 
 def _wait_until_free(path: Path, deadline_mono_s: float) -> bool:
-    """Wait until nobody seems to have the lock; False when the time is over (no lock call has a limit)."""
+    """Wait until the lock seems free; False when the time is over (no lock call has a limit)."""
     try:
         watch = watch_let_go(os.fspath(path))
     except KernelError as error:
@@ -294,7 +294,7 @@ def _wait_until_free(path: Path, deadline_mono_s: float) -> bool:
                 return False
             if poller.poll(math.ceil(min(left_s, _LONGEST_WAIT_S) * 1000)) and watch is not None:
                 os.read(watch, 4096)
-                # The kernel tells of a dead holder's last close just before it drops the lock.
+                # The kernel reports a dead holder's last close just before it drops the lock.
                 os.sched_yield()
         return True
     finally:

@@ -1,4 +1,4 @@
-"""What Bento says of its own doings, on stderr, for who asks (``--log-level``).
+"""What Bento says of its own doings, on stderr, on request (``--log-level``).
 
 The standard logging package takes as long to import as the rest of a command line start; these few
 lines do what a tool needs. A library user can take the lines over by setting ``sink``.
@@ -17,7 +17,7 @@ _threshold = LEVELS.index("warning")
 
 
 def printable(text: str) -> str:
-    """Return a text in one line that gives a terminal no orders: what it tells of may be a stranger's words."""
+    """Return a text in one line that gives a terminal no orders: it may quote a stranger's words."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
@@ -47,28 +47,28 @@ def is_debug() -> bool:
 
 
 def debug(text: str) -> None:
-    """For who follows what Bento does: commands as they could be pasted, steps of a stop."""
+    """For following what Bento does: commands as they could be pasted, steps of a stop."""
     if _threshold == 0:
         sink("debug", text)
 
 
 def info(text: str) -> None:
-    """For who wants to know that something happened."""
+    """For what has happened."""
     if _threshold <= 1:
         sink("info", text)
 
 
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
 def warning_once(text: str) -> None:
-    """A warning that a process gives but once, however often it comes upon the same."""
-    if text not in _told:
-        _told.add(text)
+    """A warning that a process gives only once, however often the same occurs."""
+    if text not in _warned:
+        _warned.add(text)
         warning(text)
 
 
 def warning(text: str) -> None:
-    """For who should act, though the command goes on."""
+    """For what a user should act on, though the command goes on."""
     if _threshold <= 2:
         sink("warning", text)

@@ -1,7 +1,7 @@
-"""Which processes are Bento's own command line, and nothing else: those may be ended where they hold others up.
+"""Which processes are Bento's own command line, and nothing else: those may be ended when they block others.
 
-Each has a lock on one byte of one file below the run root, the byte of its number. The kernel tells who has it, and
-drops it with the process: nothing has to be written down, nor taken away (fcntl(2), F_GETLK).
+Each has a lock on one byte of one file below the run root, the byte of its number. The kernel knows the process that
+has it, and drops it with the process: nothing has to be written down, nor removed (fcntl(2), F_GETLK).
 """
 
 from __future__ import annotations

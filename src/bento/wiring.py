@@ -81,7 +81,7 @@ class HostDrivers(Drivers):
         for directory in (self.root, self.run_root):
             _make(directory, 0o711)
             _check_ours(directory)
-        # Who could enter the run directories could reach the sockets of the monitors in them, and of stops.
+        # A user that could enter the run directories could reach the sockets of monitors and stops in them.
         _make(self.run_root / "containers", 0o700)
         self.settings = settings
         self.helper_argv = self._make_helper_argv()
@@ -203,7 +203,7 @@ def _check_ours(directory: Path) -> None:
     """Refuse a directory in which others could put files in the place of ours: root follows what is written there.
 
     And one that others could put another in the place of: the directories and links that lead there are root's, and
-    nobody else may write to them, as sshd(8) has it of its own; but in a directory such as /tmp (the sticky bit,
+    no other user may write to them, as sshd(8) has it of its own; but in a directory such as /tmp (the sticky bit,
     inode(7)) what is root's stays in its place.
     """
     _refuse_others(directory, directory.stat())

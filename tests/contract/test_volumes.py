@@ -105,20 +105,20 @@ def test_interrupted_copy_is_done_again_or_finished(
     class Killed(BaseException):
         pass
 
-    rename, dress_like = os.rename, local._dress_like
+    rename, copy_metadata = os.rename, local._copy_metadata
 
     def renamed(old: object, new: object, **more: int) -> None:
         if (moment == "copied" and new == home / "filled") or (moment == "moving" and old == "sub"):
             raise Killed
         rename(old, new, **more)  # type: ignore[arg-type]
 
-    def dressed(fd: int, source_fd: int) -> None:
+    def copied(fd: int, source_fd: int) -> None:
         if moment == "copying":
             raise Killed
-        dress_like(fd, source_fd)
+        copy_metadata(fd, source_fd)
 
     monkeypatch.setattr(local, "remove_tree", lambda path: None)
-    monkeypatch.setattr(local, "_dress_like", dressed)
+    monkeypatch.setattr(local, "_copy_metadata", copied)
     monkeypatch.setattr(os, "rename", renamed)
     with pytest.raises(Killed):
         volumes.fill("v", source)

@@ -39,7 +39,7 @@ def replaced(target: Path, mode: int) -> Iterator[int]:
         raise unwritable(target, error) from error
     try:
         yield fd
-        _dress_like(fd, target)
+        _copy_metadata(fd, target)
         if not is_named:
             is_named = True
             _link(fd, draft)
@@ -53,7 +53,7 @@ def replaced(target: Path, mode: int) -> Iterator[int]:
         os.close(fd)
 
 
-def _dress_like(fd: int, target: Path) -> None:
+def _copy_metadata(fd: int, target: Path) -> None:
     """Give a file the owner and mode of the one that it replaces, but for set-id bits, and for a stranger's in /tmp."""
     try:
         there = target.lstat()

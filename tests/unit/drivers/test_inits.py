@@ -84,7 +84,7 @@ def test_s10_the_hosts_own_fifo_is_refused_wherever_it_is_found(monkeypatch, tmp
         assert initctl._fault(fd, os.getpid(), initctl._identities()) == "is the host's own"
         assert initctl._fault(fd, os.getpid(), set()) == "is on a filesystem of the host"
         assert initctl._fault(fd, 2**22 + 1, set()) == "is on a mount that cannot be found"
-        assert initctl._write(fd) == "has nobody who reads it"
+        assert initctl._write(fd) == "is read by no process"
     finally:
         os.close(fd)
     assert path == str(fifo)
@@ -104,7 +104,7 @@ def test_s10_a_full_fifo_is_not_waited_for(monkeypatch, tmp_path):
                 os.write(both, bytes(4096))
             except BlockingIOError:
                 break
-        assert initctl._write(fd) == "has nobody who reads it"
+        assert initctl._write(fd) == "is read by no process"
     finally:
         os.close(fd)
         os.close(both)

@@ -81,7 +81,7 @@ def test_an_end_that_nobody_saw_is_an_error(drivers):
     _sleeping(drivers)
     running = exec_.attached(drivers, "web", CAT)
     os.close(drivers.monitor.exec_status_fd)
-    drivers.processes.can_tell_status = False
+    drivers.processes.can_read_status = False
     next(one for one in drivers.processes._all if one.identity.pid == drivers.monitor.exec_pid).end(0)
     with pytest.raises(RuntimeFailed, match="nobody saw"):
         exec_.wait(drivers, running)

@@ -331,7 +331,7 @@ def test_s20_without_a_monitor_the_kernel_may_still_know(drivers, status, code):
 
 
 def test_s20_or_not_on_an_older_kernel(drivers):
-    drivers.processes.can_tell_status = False
+    drivers.processes.can_read_status = False
     drivers.add("web", drivers.processes.add("server", exits=0))
     stop(drivers)
     assert report_of(drivers).exit_code is None

@@ -100,7 +100,7 @@ class MonitorDriver(Protocol):
     def exec_status(self, status_fd: int) -> int | None:
         """Return how the process of ``launch_exec`` has ended: 0-255, 128+n for signal n. Blocks until then.
 
-        None: the monitor was ended before it could tell.
+        None: the monitor was ended before it could report.
         """
 
     def exit_status(self, run_dir: Path, container_id: str) -> ExitStatus | None:

@@ -1,9 +1,9 @@
 """A process between a monitor and the reader of a container's output, so that no reader holds the monitor up.
 
-conmon writes to whoever is attached with a write that blocks, and until that returns it neither reads the container's
+conmon writes to each attached reader with a write that blocks, and until that returns it neither reads the container's
 output, nor logs it, nor sees the exit. This process always reads. What its own reader has not taken waits here, in
 order: a little in memory, the rest in a file without a name beside the container's log. When that is full, the oldest
-of it is dropped, and a packet tells how much; the log has it all. The process is in a session of its own: what stops
+of it is dropped, and a packet says how much; the log has it all. The process is in a session of its own: what stops
 its reader, such as SIGSTOP or Ctrl-Z, does not stop it. It ends with its reader, or when everything has been read.
 
 It is run as a file, by an interpreter without site packages, and so imports nothing of ours.
@@ -21,7 +21,7 @@ from typing import Final
 
 PACKET_MAX: Final = 1 << 16  # conmon's own are 8 to 32 KiB, and a byte
 LEFT_OUT: Final = 0
-"""The stream of a packet that tells, in digits, how many bytes of output are missing at this place."""
+"""The stream of a packet that says, in digits, how many bytes of output are missing at this place."""
 
 _CHUNK_BYTES: Final = 1 << 20
 _CHUNKS_MAX: Final = 1024
@@ -63,8 +63,8 @@ class Backlog:
         """Return the oldest packet and forget it; None when there is none."""
         if not self._head:
             if self._left_out:
-                told, self._left_out = self._left_out, 0
-                return bytes((LEFT_OUT,)) + str(told).encode()
+                missing, self._left_out = self._left_out, 0
+                return bytes((LEFT_OUT,)) + str(missing).encode()
             if self._middle:
                 self._head = self._load(self._middle.popleft())
             else:
@@ -156,12 +156,12 @@ class _Chunk:
 
 
 def pass_on(source_fd: int, reader_fd: int, backlog: Backlog) -> None:
-    """Pass packets on until there are no more, or nobody reads them. Blocks."""
+    """Pass packets on until there are no more, or their reader has gone. Blocks."""
     for fd in (source_fd, reader_fd):
         os.set_blocking(fd, False)
     poller = select.poll()
     poller.register(source_fd, select.POLLIN)
-    poller.register(reader_fd, 0)  # its end is told in any case
+    poller.register(reader_fd, 0)  # its end is reported in any case
     is_open = True
     packet: bytes | None = None
     while True:
@@ -199,7 +199,7 @@ def _give(reader_fd: int, packet: bytes) -> bool:
         os.write(reader_fd, packet)
     except BlockingIOError:
         return False
-    except ConnectionError:  # told by the next poll
+    except ConnectionError:  # the next poll reports it
         return False
     return True
 

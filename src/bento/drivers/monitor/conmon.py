@@ -1,6 +1,6 @@
 """conmon (2.1): a process of 0.4 MiB per container that holds its output, sees its exit and writes the code to a file.
 
-What it is told and what it answers: conmon(8) and its source (conmon.c, parent_pipe_fd.c, conn_sock.c). It forks; the
+What it is given and what it answers: conmon(8) and its source (conmon.c, parent_pipe_fd.c, conn_sock.c). It forks; the
 parent ends at once, the child reports the container's pid, or -1 and the runtime's words, as one JSON line on the pipe
 named by ``_OCI_SYNCPIPE``. At the exit it drains the output, writes ``exit/ID``, runs the exit command, and ends.
 """
@@ -146,7 +146,7 @@ class ConmonMonitor:
             report = reports.parse(line)
             if report is not None and report.data > 0:
                 return self._launched(launch, report.data)
-            # conmon has told its last and ends by itself, and the runtime has cleaned up: the pipe closes.
+            # conmon has reported the last and ends by itself, and the runtime has cleaned up: the pipe closes.
             is_over = reports.reaches_end(read_fd, time.monotonic() + reports.END_TIMEOUT_S)
             if report is not None and report.message:
                 raise launch.runtime.explain_create_failure(report.message, launch.command)
@@ -156,8 +156,8 @@ class ConmonMonitor:
             if not is_over:
                 child.kill()
                 reports.kill_monitor(self.pids(launch.run_dir)[1])
-            # Also after a failure that the runtime has told: not all of them clean up after themselves.
-            with suppress(BentoError):  # the error that led here is the one to tell
+            # Also after a failure that the runtime has reported: not all of them clean up after themselves.
+            with suppress(BentoError):  # the error that led here is the one to report
                 launch.runtime.discard(launch.container_id)
             _remove_files(launch.run_dir, launch.container_id)
             raise

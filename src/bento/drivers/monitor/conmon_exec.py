@@ -1,12 +1,12 @@
 """An exec session's conmon: it has the runtime bring a process into a container, and reaps it.
 
 That it reaps is what it is there for: PID 1 of a container cannot end while a process that came in from outside has
-ended and is not reaped (kernel/pid_namespace.c, zap_pid_ns_processes). So that must hang neither on whoever asked for
-the exec, nor on whoever reads its output: attached, the process has its caller's pipes themselves (``-l passthrough``).
-A conmon that copies stands still, and reaps nobody, as long as nobody reads. Detached, it reads the output, to drop it;
-its input is a pipe as well, at its end: without ``-i`` that would be the host's /dev/null, and runtimes give what a
-process has as its standard streams to the process's user.
-Its protocol is that of a container's conmon, with a second line on the sync pipe: the exit status.
+ended and is not reaped (kernel/pid_namespace.c, zap_pid_ns_processes). So that must depend neither on the command that
+asked for the exec, nor on the reader of its output: attached, the process has its caller's pipes themselves (``-l
+passthrough``). A conmon that copies stands still, and reaps nothing, as long as its output is not read. Detached, it
+reads the output, to drop it; its input is a pipe as well, at its end: without ``-i`` that would be the host's
+/dev/null, and runtimes give what a process has as its standard streams to the process's user. Its protocol is that of a
+container's conmon, with a second line on the sync pipe: the exit status.
 """
 
 from __future__ import annotations

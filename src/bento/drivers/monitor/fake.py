@@ -17,7 +17,7 @@ class FakeMonitor:
         launched: the pids that the next launch reports; a test gives those of processes it has started.
         launch_error: raised by ``launch`` when set.
         exec_launches, exec_error, exec_pid: the same for ``launch_exec``.
-        exec_status_fd: where the end of the last exec session is to be told; a test writes to it, and closes it.
+        exec_status_fd: where the end of the last exec session is to be reported; a test writes to it, and closes it.
     """
 
     def __init__(self, launched: Launched | None = None) -> None:

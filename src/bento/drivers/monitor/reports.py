@@ -51,7 +51,7 @@ def parse(line: bytes) -> Report | None:
 
 
 def reaches_end(fd: int, deadline_mono_s: float) -> bool:
-    """Whether end of file came before the deadline: everybody who had the pipe has ended."""
+    """Whether end of file came before the deadline: every process that had the pipe has ended."""
     while _is_readable(fd, deadline_mono_s):
         if not os.read(fd, 4096):
             return True

@@ -13,21 +13,21 @@ from bento.model.network import Connection, Port
 
 
 class Reservation(Struct, frozen=True):
-    """Ports of the host that are kept for as long as anybody has the descriptors open; the caller closes them."""
+    """Ports of the host that are kept while any copy of the descriptors is open; the caller closes them."""
 
     ports: tuple[Port, ...]  # with the host ports that were chosen
     fds: tuple[int, ...]
 
 
 class Leftover(Struct, frozen=True):
-    """Something made for a container. ``container_id`` is the beginning of its id; "" for what is nobody's own."""
+    """Something made for a container. ``container_id`` is the beginning of its id; "" for a shared thing."""
 
     container_id: str
     what: str
 
 
 class NetworkDriver(Protocol):
-    """Connects containers. What is made for one is named after it, so that anybody can take it away at any time."""
+    """Connects containers. What is made for one is named after it, so that any command can remove it at any time."""
 
     def check(self, network: str, ports: Collection[Port]) -> None:
         """Refuse what cannot be had, before anything is made. Raises UsageError, MissingTool."""
@@ -42,7 +42,7 @@ class NetworkDriver(Protocol):
         """Keep every other engine of this host from changing its networks. Raises Conflict unless it may wait."""
 
     def choose(self, container_id: str, taken: Collection[str], ports: tuple[Port, ...]) -> Connection:
-        """Return a place on the bridge whose address nobody of ``taken`` has. Nothing is made. Call it locked,
+        """Return a place on the bridge whose address is not in ``taken``. Nothing is made. Call it locked,
         and record the answer before letting go. Raises Conflict when there is none.
         """
 
@@ -50,7 +50,7 @@ class NetworkDriver(Protocol):
         self, container_id: str, connection: Connection, pid: int, others: Callable[[], Mapping[str, Connection]]
     ) -> None:
         """Make the connection of the network namespace of this process. Blocks. Raises RuntimeFailed; then
-        ``release`` takes away what there is of it.
+        ``release`` removes what there is of it.
 
         ``others``: asked for those of all containers that run, where firewall rules of theirs have to be made again.
         """
@@ -62,7 +62,7 @@ class NetworkDriver(Protocol):
         """Reap a child of this driver; return "" when it has done its work, else the reason."""
 
     def release(self, container_id: str, address: str = "") -> Iterator[Child]:
-        """Take away all that was made for a container, and with the last one what they shared.
+        """Remove all that was made for a container, and with the last one what they shared.
 
         ``address``: its own, if ports were forwarded to it: then the kernel forgets these connections, even where the
         rules are gone that said so.
@@ -75,7 +75,7 @@ class NetworkDriver(Protocol):
         """Return what was made by this engine and is there. Slow."""
 
     def missing(self, connections: Mapping[str, Connection]) -> list[str]:
-        """Return what others have taken away of what was made for these containers, by id. Slow.
+        """Return what others have removed of what was made for these containers, by id. Slow.
 
         A container that has no link any more is about to end, and misses nothing.
         """

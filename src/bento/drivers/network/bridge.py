@@ -1,9 +1,9 @@
 """The networks: ``none`` and ``host``, which the namespaces alone make, and ``bridge``.
 
 An engine has one bridge and one nftables table, which are there while a container is on it. For a container there are
-a pair of links, named after it, with a guard on it, and elements in sets of the table, marked with its id. Whoever
+a pair of links, named after it, with a guard on it, and elements in sets of the table, marked with its id. What
 changes links holds a lock on the network namespace itself, so that engines with different roots do not take the same
-subnet, and nobody removes the bridge under somebody else.
+subnet, and none removes the bridge under another.
 """
 
 from __future__ import annotations
@@ -100,12 +100,12 @@ class BridgeNetwork:
         """See ``NetworkDriver.connect``. The walls stand before there is a way."""
         namespace_fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            with _told(), self.locked(), Walls(self._table) as walls:
+            with _network_errors(), self.locked(), Walls(self._table) as walls:
                 bridge, is_router = self._raise(walls, connection, others)
                 self._make_pair(container_id, connection, bridge, namespace_fd)
                 self._open_ports(walls, {container_id: connection}, is_router=is_router)
                 walls.forget_flows(connection)
-            with _told():
+            with _network_errors():
                 namespace.in_network(namespace_fd, lambda: ends.set_up_inside(connection))
         finally:
             os.close(namespace_fd)
@@ -115,7 +115,7 @@ class BridgeNetwork:
     ) -> tuple[int, bool]:
         """Make what there is not yet of table and bridge; return the bridge's number, and whether we made a router.
 
-        Where somebody has taken the table away, the containers that run get their places in it again.
+        Where the table was removed by another program, the containers that run get their places in it again.
         """
         there = links.find(self.bridge)
         is_router = forwarding.is_ours(there)
@@ -161,7 +161,7 @@ class BridgeNetwork:
     def release(self, container_id: str, address: str = "") -> Iterator[Child]:
         """See ``NetworkDriver.release``."""
         link = self._link(container_id)
-        with _told():
+        with _network_errors():
             opened = Walls(self._table)
         with opened as walls:  # to the end: to close it earlier would be to wait
             if self._is_idle(walls, but_for=link):
@@ -174,8 +174,8 @@ class BridgeNetwork:
             yield from self._meanwhile(starts, lambda: self._dismiss(walls, container_id, address))
 
     def _take_down(self, walls: Walls, link: str, address: str) -> Iterator[Child]:
-        """Take away table and bridge, and with it the last link: all links at once take the kernel as long as one."""
-        with _told():
+        """Remove table and bridge, and with it the last link: all links at once take the kernel as long as one."""
+        with _network_errors():
             forwarding.turn_back(self.bridge)
             for name in (link, self.bridge):
                 links.set_group(name, self._group)
@@ -194,11 +194,11 @@ class BridgeNetwork:
                     forwarding.route_loopback(self.bridge, is_wanted=False)
 
     def _meanwhile(self, starts: Iterable[Callable[[], Child]], act: Callable[[], None]) -> Iterator[Child]:
-        """Do the rest while the kernel takes away links, which takes it tens of milliseconds."""
+        """Do the rest while the kernel removes links, which takes it tens of milliseconds."""
         children: list[Child] = []
         try:
             children.extend(start() for start in starts)
-            with _told():
+            with _network_errors():
                 act()
             for child in children:
                 yield from self._step(child)
@@ -259,7 +259,7 @@ class BridgeNetwork:
 
     def mend(self, connections: Mapping[str, Connection]) -> None:
         """See ``NetworkDriver.mend``."""
-        with _told(), self.locked(), Walls(self._table) as walls:
+        with _network_errors(), self.locked(), Walls(self._table) as walls:
             names = set(host_ports.interfaces())
             live = {name: one for name, one in connections.items() if self._link(name) in names}
             if not live:
@@ -281,7 +281,7 @@ class BridgeNetwork:
 
     @property
     def _group(self) -> int:
-        """What links of this engine that are to go have in common: never 0, which is everybody's."""
+        """What links of this engine that are to go have in common: never 0, which all links have at first."""
         return 1 << 30 | self._seed & (1 << 30) - 1
 
     def _link(self, container_id: str) -> str:
@@ -312,7 +312,7 @@ class BridgeNetwork:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _network_errors() -> Iterator[None]:
     """Say that it was the network, where the kernel has refused something."""
     try:
         yield

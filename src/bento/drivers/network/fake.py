@@ -20,7 +20,7 @@ class FakeNetwork:
         made: containers that are connected.
         drain_error: what ``end`` says of a drain.
         release_errors: raised by the next releases, first one first.
-        gone: what others have taken away.
+        gone: what others have removed.
     """
 
     def __init__(self) -> None:
@@ -81,11 +81,11 @@ class FakeNetwork:
         self.made.discard(container_id)
 
     def leftovers(self) -> list[Leftover]:
-        """Return who is connected."""
+        """Return the containers that are connected."""
         return [Leftover(container_id, "connection") for container_id in sorted(self.made)]
 
     def missing(self, connections: Mapping[str, Connection]) -> list[str]:
-        """Return what a test has taken away, if anybody is connected."""
+        """Return what a test has removed, if any container is connected."""
         return list(self.gone) if connections else []
 
     def mend(self, connections: Mapping[str, Connection]) -> None:

@@ -1,6 +1,6 @@
 """Settings of the kernel that a bridge needs, and how they go back (``ip-sysctl`` in the kernel's documentation).
 
-Whoever turns forwarding on for the whole host writes that on the bridge: it is known there after a crash, after a
+An engine that turns forwarding on for the whole host marks the bridge: it is known there after a crash, after a
 change of firewall rules, and to engines with other roots.
 """
 

@@ -19,7 +19,7 @@ _IPV4, _ARP = 0x0800, 0x0806
 _SHORTEST_BYTES: Final = 34  # a load behind the end would end the program, and let the packet through
 
 ALLOWED_MARK: Final = 0x10000000
-"""The bit by which the firewall rules tell the bridge's guard that they have let a packet through."""
+"""The bit by which the firewall rules show the bridge's guard that they have let a packet through."""
 
 _Step = tuple[int, int, str, str]  # what, with which number, whereto if so, whereto if not ("": the next one)
 

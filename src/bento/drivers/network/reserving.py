@@ -1,4 +1,4 @@
-"""Ports of the host that are kept from everybody else."""
+"""Ports of the host that are kept from all other programs."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def _reserve(port: Port) -> tuple[int, int]:
     except OSError as error:
         where = f"{port.outside}/{port.protocol}"
         if host_ports.is_taken(error):
-            who = host_ports.holder(port.host_port, port.protocol)
-            raise PortTaken(f"port {where} is taken{f' by {who}' if who else ''}", port=port) from error
+            holder = host_ports.holder(port.host_port, port.protocol)
+            raise PortTaken(f"port {where} is taken{f' by {holder}' if holder else ''}", port=port) from error
         raise UsageError(
             f"cannot publish {where}: {error.strerror}", hint="is that an address of this host?"
         ) from error

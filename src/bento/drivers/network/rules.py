@@ -147,7 +147,7 @@ def reaches_loopback(found: Iterable[Element]) -> bool:
 
 
 def mac_of(address: str) -> str:
-    """A MAC made of the address: who gets the address next is reached by what others remember."""
+    """A MAC made of the address: the next container with the address is reached by what others remember."""
     return "02:be:" + ":".join(f"{int(part):02x}" for part in address.split("."))
 
 

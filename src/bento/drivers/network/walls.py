@@ -19,7 +19,7 @@ from bento.kernel.netlink import NETFILTER, Netlink
 from bento.kernel.nftables import Element
 from bento.model.network import Connection, Port
 
-_TRIES: Final = 5  # somebody may change the same elements at that moment
+_TRIES: Final = 5  # another engine may change the same elements at that moment
 _CHANGED: Final = (errno.ENOENT, errno.EEXIST)
 _ADDRESS_BYTES: Final = 4
 
@@ -95,7 +95,7 @@ class Walls:
         return remove, found
 
     def forget_flows_to(self, gone: Sequence[Element], address: str = "") -> None:
-        """Forget the connections by ports that were published: they would go on to where nobody is any more.
+        """Forget the connections by ports that were published: they would go on to an address that is no longer there.
 
         ``address``: one more that had such a port.
         """

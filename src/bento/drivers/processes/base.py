@@ -62,7 +62,7 @@ class Refusal(Struct, frozen=True):
 
 
 class MonitorCgroup(Protocol):
-    """The cgroups for a monitor: not those of who has started it, whose end shall not be the monitor's."""
+    """The cgroups for a monitor: not those of the command that started it, whose end shall not be the monitor's."""
 
     def enter(self, pid: int) -> None:
         """Move a process in, before it has a container made. Raises KernelError."""
@@ -81,10 +81,10 @@ class ProcessDriver(Protocol):
     """
 
     def open(self, identity: ProcessIdentity) -> int | None:
-        """Return a pidfd of this very process, or None when it is gone, a zombie, or somebody else."""
+        """Return a pidfd of this very process, or None when it is gone, a zombie, or another process."""
 
     def identify(self, pid: int, *, mark: str = "") -> ProcessIdentity | None:
-        """Return who lives under this pid now, or None; also None without ``mark`` in its arguments or cgroups."""
+        """Return the process that has this pid now, or None; also None without ``mark`` in its arguments or cgroups."""
 
     def cgroups(self, pid: int, container_id: str) -> dict[str, str]:
         """Return by controller ("" is cgroup v2) the directories of a process that are this container's own.
@@ -96,7 +96,7 @@ class ProcessDriver(Protocol):
         """Return by controller the directories that have a container's name, whatever is in them."""
 
     def find_init(self, run: Run) -> ProcessIdentity | None:
-        """Return PID 1 of a run from its cgroups, whatever was recorded; None when it is not to be told."""
+        """Return PID 1 of a run from its cgroups, whatever was recorded; None when it cannot be known."""
 
     def unhide_cgroup2(self) -> None:
         """For a process that a monitor has started: undo what hides a hierarchy in the monitor's mount namespace."""
@@ -105,9 +105,9 @@ class ProcessDriver(Protocol):
         """Return the id of this boot."""
 
     def namespaces(self) -> tuple[int, int]:
-        """Return what tells this process's PID namespace and its time namespace from others; 0: there are none.
+        """Return what identifies this process's PID namespace and its time namespace; 0: there are none.
 
-        Raises KernelError when processes cannot be told here.
+        Raises KernelError when processes cannot be identified here.
         """
 
     def shows_life(self, run: Run, container_id: str) -> bool:
@@ -162,12 +162,12 @@ class ProcessDriver(Protocol):
     def ask_initctl(self, pidfd: int, run: Run) -> Refusal | None:
         """Ask PID 1 for run level 0 through the FIFO it reads; None when it has the request.
 
-        Refuses, with the reason, whatever is not a FIFO of the container's own that somebody reads.
+        Refuses, with the reason, whatever is not a FIFO of the container's own that a process reads.
         """
 
     def take_children(self) -> list[Child]:
-        """Return what ``tell`` and ``kill_all`` have started since the last call: children that have the runtime send
-        a signal (``RuntimeDriver.begin_signal``). The caller waits for them and ends them."""
+        """Return what ``send_signal`` and ``kill_all`` have started since the last call: children that have the runtime
+        send a signal (``RuntimeDriver.begin_signal``). The caller waits for them and ends them."""
 
     def is_empty(self, run: Run) -> bool:
         """Whether no process is left in the run's cgroups."""
@@ -182,7 +182,7 @@ class ProcessDriver(Protocol):
         """Return the raw wait status of an exited process, or None when the kernel cannot say (before Linux 6.15)."""
 
     def kill_session(self, pid: int, *, spared: int = 0) -> None:
-        """SIGKILL a process and everybody in its session. The caller knows that the pid is still its own.
+        """SIGKILL a process and all others in its session. The caller knows that the pid is still its own.
 
         ``spared``: the process alone, when it is in this one's session, or in the caller's.
         """
@@ -194,7 +194,7 @@ class ProcessDriver(Protocol):
         """Whether the run's cgroup is frozen: the container is paused."""
 
     def is_process_frozen(self, pid: int) -> bool:
-        """Whether the cgroup that a process is in is frozen, whoever made it."""
+        """Whether the cgroup that a process is in is frozen, whatever has made it."""
 
     def freeze(self, run: Run) -> None:
         """Freeze the run's cgroup. Idempotent."""

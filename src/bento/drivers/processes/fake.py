@@ -63,14 +63,14 @@ class FakeProcesses:
 
     Attributes:
         frozen: pids of the PID 1s whose containers are paused.
-        sessions_killed: of whom ``kill_session`` was asked.
+        sessions_killed: the pids that ``kill_session`` was called for.
         kills: how often everything was killed.
         thaws: how often something was thawed.
         oom_count: what ``oom_kills`` returns.
         cgroups_left: what the next ``release_cgroups`` return, first one first; then everything is gone.
         own_namespaces: of PIDs and of time.
         stray: PID 1 that a look at the cgroups shows, whatever the record says.
-        can_tell_status: False on kernels before Linux 6.15.
+        can_read_status: False on kernels before Linux 6.15.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class FakeProcesses:
         self.sessions_killed: list[int] = []
         self.kills = self.thaws = self.oom_count = 0
         self.cgroups_left: list[list[str]] = []
-        self.can_tell_status = True
+        self.can_read_status = True
         self.own_namespaces = (1, 1)
         self.stray: FakeProcess | None = None
         self._mutex = RLock()
@@ -111,7 +111,7 @@ class FakeProcesses:
                 other.end(_SIGKILL)
 
     def close(self) -> None:
-        """End everything and close every pipe of its own."""
+        """Ends everything and closes every pipe of its own."""
         for process in self._all:
             process.close()
 
@@ -243,7 +243,7 @@ class FakeProcesses:
 
     def exit_status(self, pidfd: int) -> int | None:
         """See ProcessDriver."""
-        return self._of(pidfd).status if self.can_tell_status else None
+        return self._of(pidfd).status if self.can_read_status else None
 
     def kill_session(self, pid: int, *, spared: int = 0) -> None:
         """Remember."""
@@ -291,7 +291,7 @@ class FakeProcesses:
         return [f"{one.identity.pid} {one.comm} (state D, in fake_wait, read)" for one in self._members(run)]
 
     def find_monitors(self, run_root: str) -> list[tuple[int, str]]:
-        """Return nothing: nobody's arguments are kept."""
+        """Return nothing: no arguments are kept."""
         return []
 
     def find_cgroups(self) -> list[tuple[str, str, list[int]]]:

@@ -1,6 +1,7 @@
-"""Programs that pass a signal on to a whole process group: read from their options, since the kernel cannot tell. Pure.
+"""Programs that pass a signal on to a whole process group: read from their options, since the kernel does not show it.
+Pure.
 
-Below such a one every process of the group has been told, also one that looks as if it had not (rule S13.4).
+Below such a one every process of the group has been signalled, also one that looks as if it had not (rule S13.4).
 """
 
 from __future__ import annotations

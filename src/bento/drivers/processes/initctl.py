@@ -31,7 +31,7 @@ REQUEST: Final = struct.pack("=iiii368x", _MAGIC, _CMD_RUNLVL, ord("0"), _SLEEP_
 
 _LOOK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN: Final = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY  # without a reader ENXIO, no wait (fifo(7))
-_NOT_READ: Final = "has nobody who reads it"
+_NOT_READ: Final = "is read by no process"
 
 
 def ask(pidfd: int, pid: int) -> Refusal | None:

@@ -42,14 +42,14 @@ _LOOK_LIMIT = 4096  # processes of one container that a look reads; beyond it a 
 
 
 def _has_entered(run: Run, process: Process) -> bool:
-    """Whether somebody without a parent in the container has come in from outside."""
+    """Whether a process without a parent in the container has come in from outside."""
     namespace, main = proc.pid_namespace(process.pid), run.init.pid if run.init else 0
     parents = proc.pid_namespace(process.ppid)
     if process.ppid and not parents:
         return False  # the parent goes at this moment, such as the monitor after PID 1: the next look shows whose it is
     if namespace and parents != namespace:
-        return not main or namespace == (proc.pid_namespace(main) or namespace)  # else: a monitor lodged there
-    # In a shared PID namespace, orphans come to this run's monitor, or to somebody else of that namespace; whoever was
+        return not main or namespace == (proc.pid_namespace(main) or namespace)  # else: a monitor that was put there
+    # In a shared PID namespace, orphans come to this run's monitor, or to another process of that namespace; what was
     # brought in is the child of another monitor, which names the container.
     is_monitor = run.monitor is not None and process.ppid == run.monitor.pid
     name = next((path.rpartition(CGROUP_PREFIX)[2] for path in run.cgroups.values()), "")
@@ -103,7 +103,7 @@ class LinuxProcesses:
         return named(CGROUP_PREFIX + container_id)
 
     def find_init(self, run: Run) -> ProcessIdentity | None:
-        """See ProcessDriver. In a shared PID namespace nothing tells it from the others."""
+        """See ProcessDriver. In a shared PID namespace nothing distinguishes it from the others."""
         members = (proc.read(pid) for pid in Cgroups(run.cgroups).pids())
         inits = [member for member in members if member and len(member.ns_pids) > 1 and member.ns_pids[-1] == 1]
         if not inits or not run.shows_processes:
@@ -164,7 +164,7 @@ class LinuxProcesses:
         sockets.shut_down_own(main_fd, main_pid, _others(run, main_pid))
 
     def _with_entered(self, run: Run, processes: tuple[Process, ...]) -> tuple[Process, ...]:
-        """Mark who has entered from outside: its parent is no process of the container, and not an orphan's new one."""
+        """Mark what has entered from outside: its parent is neither of the container nor an orphan's new one."""
         pids = {process.pid for process in processes}
         return tuple(
             msgspec.structs.replace(process, is_entered=True)
@@ -217,7 +217,7 @@ class LinuxProcesses:
         return next((member.pid for member in members if member and member.ns_pids[-1] == 1), None)
 
     def look_namespace(self, pid: int, number: int) -> tuple[Process, ...]:
-        """See ProcessDriver. Who entered from outside (nsenter, exec) has a parent that is not among them."""
+        """See ProcessDriver. What entered from outside (nsenter, exec) has a parent that is not among them."""
         namespace = proc.pid_namespace(pid)
         looked = (self._look_at(other, number, is_main=other == pid) for other in proc.all_pids())
         by_pid = {process.pid: process for process in looked if process is not None}
@@ -286,8 +286,8 @@ class LinuxProcesses:
         return pidfd.exit_status(pidfd_)
 
     def kill_session(self, pid: int, *, spared: int = 0) -> None:
-        """See ProcessDriver. In rounds: who is killed may just have forked."""
-        session = proc.session_if_alive(pid) or pid  # who has just ended led it
+        """See ProcessDriver. In rounds: a process that is killed may just have forked."""
+        session = proc.session_if_alive(pid) or pid  # one that has just ended led it
         if session in (os.getsid(0), proc.session_if_alive(spared) if spared else None):
             self._kill_member(pid, session)
             return
@@ -307,7 +307,7 @@ class LinuxProcesses:
             os.close(fd)
 
     def kill_all(self, run: Run) -> int:
-        """See ProcessDriver. PID 1 first: in a namespace of its own the kernel then ends everybody at once."""
+        """See ProcessDriver. PID 1 first: in a namespace of its own the kernel then ends all processes at once."""
         if run.init and (fd := pidfd.open_verified(run.init)) is not None:
             pidfd.send(fd, 9)
             os.close(fd)
@@ -360,10 +360,10 @@ class LinuxProcesses:
                 continue
             parent = proc.read(status.ppid)
             if proc.pid_namespace(status.ppid) != namespace:
-                who = f"{status.ppid} {parent.comm} (state {parent.state})" if parent else f"{status.ppid}"
+                named = f"{status.ppid} {parent.comm} (state {parent.state})" if parent else f"{status.ppid}"
                 found.append(
-                    f"PID 1 waits for {pid} {status.comm}, which has ended: its parent {who}, outside of the container,"
-                    " does not reap it"
+                    f"PID 1 waits for {pid} {status.comm}, which has ended: its parent {named}, outside of the"
+                    " container, does not reap it"
                 )
         return found
 

@@ -82,7 +82,7 @@ class VirtualProcesses(LinuxProcesses):
         return fd
 
     def send_signal(self, pidfd_: int, number: int, *, wake: bool) -> bool:
-        """See ProcessDriver. Has the runtime send it; who calls takes the children.
+        """See ProcessDriver. Has the runtime send it; the caller takes the children.
 
         What waits for an exec session passes its own signals on.
         """
@@ -104,7 +104,7 @@ class VirtualProcesses(LinuxProcesses):
         if self._rounds > _ASKED_ROUNDS:
             return super().kill_all(run)
         self._children.append(self._begin_signal(self._container.id, _SIGKILL))
-        self.thaw(run)  # a frozen sandbox hears no runtime
+        self.thaw(run)  # a frozen sandbox answers no runtime
         return len(self.look(run, _SIGKILL))
 
 

@@ -30,7 +30,7 @@ class RuntimeDriver(Protocol):
     def enter(self) -> None:
         """Prepare the calling thread's *private* mount namespace for this runtime, before a monitor is started there.
 
-        Never call it outside of ``kernel.namespace.in_private_mounts``: it may take mounts away.
+        Never call it outside of ``kernel.namespace.in_private_mounts``: it may remove mounts.
         """
 
     def write_bundle(
@@ -104,7 +104,7 @@ class RuntimeDriver(Protocol):
         """The same for several with one child, which ``end_delete_many`` takes; None: this runtime cannot."""
 
     def end_delete_many(self, child: Child, container_ids: Sequence[str]) -> list[str]:
-        """Reap that child; return those that are still there. Why they are, ``begin_delete`` of each tells."""
+        """Reap that child; return those that are still there. ``begin_delete`` of each says why."""
 
     def is_still_running(self, reason: str) -> bool:
         """Whether a reason from ``end_delete`` says that the runtime does not see the container stopped yet."""

@@ -189,8 +189,8 @@ def _check_sources(spec: ContainerSpec) -> None:
             raise UsageError(f"cannot mount {asked.source}: no such file or directory", hint="make it first")
         if config.is_slave(asked) and not mountinfo.of_path(asked.source).receives:
             raise UsageError(
-                f"{asked.source} is on a mount that is private on the host: of later ones nobody is told",
-                hint="mount --make-shared it, or leave rslave out",
+                f"{asked.source} is on a mount that is private on the host: later mounts do not reach the container",
+                hint="mount --make-shared it, or omit rslave",
             )
 
 

@@ -19,7 +19,7 @@ from bento.kernel.smallfile import read_small
 from bento.oci import limits
 
 PREFERRED: Final = ("crun", "runc")
-"""Tried in this order when nobody says which."""
+"""Tried in this order when none is named."""
 _PACKAGED: Final = frozenset({*PREFERRED, "runsc"})
 """Those that Debian has, each in a package of its name."""
 
@@ -178,7 +178,7 @@ def _probe(path: Path, status: os.stat_result) -> Probe:
 
 
 def parse_version(text: str, *, mtime_ns: int = 0, size_bytes: int = 0) -> Probe | None:
-    """Return what a runtime's ``--version`` tells, or None when that is not an OCI runtime talking."""
+    """Return what a runtime's ``--version`` says, or None when that is no OCI runtime's answer."""
     match = re.match(_FIRST_LINE, text)
     if match is None or not (re.search(_SPEC_LINE, text) or match[1] in _KNOWN):
         return None

@@ -1,7 +1,7 @@
 """Whether the kernel would execute a container's program, seen before it is asked to.
 
-Runtimes check that the program is there and has the x bit. What the kernel refuses then (execve(2)) they tell on the
-program's own stderr, and exit 1: to everybody outside it looks as if the program had run. So its file is looked at as
+Runtimes check that the program is there and has the x bit. What the kernel refuses then (execve(2)) they report on the
+program's own stderr, and exit 1: from outside it looks as if the program had run. So its file is looked at as
 the kernel looks at it (fs/binfmt_script.c, fs/binfmt_elf.c); where that says nothing for sure, nothing is refused.
 """
 
@@ -29,7 +29,7 @@ _MACHINES: Final = {
     "x86_64": (62, 3), "i686": (3, 62), "i386": (3, 62), "aarch64": (183, 40), "armv7l": (40, 183),
     "armv8l": (40, 183), "ppc64le": (21,), "s390x": (22,), "riscv64": (243,),
 }  # fmt: skip
-"""ELF machines by uname(2)'s word. The second one is run as well, or cannot be told from one that is."""
+"""ELF machines by uname(2)'s word. The second one is run as well, or cannot be distinguished from one that is."""
 _NAMES: Final = {3: "386", 21: "ppc64", 22: "s390x", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
 _PT_INTERP: Final = 3
 _PATH_MAX: Final = 4096
@@ -158,7 +158,7 @@ class _Look:
         """Open a file for reading; None: it is not there. What is no regular file is open as a mere place."""
         if any(f"{posixpath.normpath(path)}/".startswith(f"{place}/") for place in self._hidden):
             raise _Unknown
-        if path.startswith("/proc/"):  # of whoever looks
+        if path.startswith("/proc/"):  # of the process that looks
             raise _Unknown
         try:
             fd = rootfs.open_in(self._root_fd, path, os.O_PATH)

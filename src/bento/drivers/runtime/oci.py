@@ -137,7 +137,7 @@ class OciRuntime:
         more = [word for entry in env for word in ("--env", entry)]
         pid_option = "--pid-file" if self.shows_processes else "--internal-pid-file"
         # An input that is at its end, and never the host's /dev/null: the process gets the descriptor itself, and
-        # runtimes give it away (fchown(2)), crun to the process's user, runsc to nobody.
+        # runtimes change its owner (fchown(2)), crun to the process's user, runsc to uid 65534.
         reader, writer = os.pipe2(os.O_CLOEXEC)
         os.close(writer)
         try:
@@ -191,7 +191,7 @@ class OciRuntime:
     def discard(self, container_id: str) -> None:
         """See ``RuntimeDriver.discard``."""
         self._call("delete", "--force", container_id)
-        # crun forgets the cgroup when it fails between making it and keeping state. Whoever is in it was never started.
+        # crun forgets the cgroup when it fails between making it and keeping state. A process in it was never started.
         left = _cgroups(container_id)
         if left.exists():
             left.kill()

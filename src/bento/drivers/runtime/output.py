@@ -1,6 +1,6 @@
 """What runtimes say, understood: the only place that matches texts of crun and runc.
 
-Their exit status is 1 for everything, so the words are all there is. A text nobody knows is passed on as it is. Sample
+Their exit status is 1 for everything, so the words are all there is. An unknown text is passed on as it is. Sample
 outputs of the real programs stand in tests/unit/runtime_output.
 """
 
@@ -17,7 +17,7 @@ from bento.errors import BentoError, CommandNotExecutable, CommandNotFound, Conf
 _MAX_CHARS: Final = 500
 
 # Patterns are compiled when something has failed, not at import: that would cost every command 2 ms.
-# runc logs in logfmt (level=error msg="..."), or in JSON when told so; crun writes the bare sentence.
+# runc logs in logfmt (level=error msg="..."), or in JSON on request; crun writes the bare sentence.
 _LOGFMT: Final = r'level=(?:error|fatal)\s+msg=("(?:[^"\\]|\\.)*"|\S+)'
 _RUNC_PREFIXES: Final = (
     r"^(?:runc (?:create|run|start) failed: |unable to start container process: |error during container init: )+"
@@ -164,7 +164,7 @@ def explain(text: str, *, verb: str, command: str = "") -> BentoError:
 
     Args:
         text: what the runtime wrote, stderr or log.
-        verb: what it was asked to do, for messages nobody knows.
+        verb: what it was asked to do, for unknown messages.
         command: what the container was to run: crun does not always name it.
     """
     said = sentence(text)

@@ -30,7 +30,7 @@ class StateStore(Protocol):
     def list(self, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> list[Container]:
         """Return all containers, newest first.
 
-        ``on_unreadable`` is told of each record that cannot be read, which is left out; without it, that is a warning.
+        ``on_unreadable`` gets each record that cannot be read, which is left out; without it, that is a warning.
         """
 
     def requiring(self, container_id: str) -> builtins.list[Container]:
@@ -54,7 +54,7 @@ class StateStore(Protocol):
 
     def put_image(self, image: Image) -> None:
         """Store an image under its id, in place of what was known of it. It keeps the names that it has, and gets those
-        of ``image``: who had them before loses them.
+        of ``image``: the image that had them before loses them.
         """
 
     def get_image(self, image_id: str) -> Image | None:
@@ -72,7 +72,7 @@ class StateStore(Protocol):
         """Return all images, newest first. ``on_unreadable``: as in ``list``."""
 
     def name_image(self, image_id: str, names: Iterable[str]) -> None:
-        """Give an image more names, full ones; who had them before loses them. Idempotent. Raises NotFound."""
+        """Give an image more names, full ones, which others lose. Idempotent. Raises NotFound."""
 
     def unname_image(self, names: Iterable[str]) -> None:
         """Forget full names of images; what has none left stays, and dangles. Idempotent."""

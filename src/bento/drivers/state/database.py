@@ -49,7 +49,7 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 T = TypeVar("T")
 
 ClearWay: TypeAlias = "Callable[[Callable[[], list[int]]], str]"
-"""Given what tells which processes have the lock now, returns "" when it is worth to try again, else who they are."""
+"""Given a function that finds the holders of the lock, returns "" when it is worth trying again, else their names."""
 
 _HINT_CORRUPT: Final = "nothing was changed: restore the file from a copy, or move it away to begin anew"
 _HINT_ROOT: Final = "run as root, or choose another --root"
@@ -103,22 +103,22 @@ class Database:
             self._disconnect()  # it has a -wal file from now on, and is to be opened as such
 
     def _patiently(self, work: Callable[[], T]) -> T:
-        """Do what may find the file locked, again when whoever has the lock could be ended. Raises Conflict."""
+        """Do what may find the file locked, again when the holder of the lock could be ended. Raises Conflict."""
         while True:
             try:
                 return work()
             except sqlite3.OperationalError as error:
                 if self._clear_way is None or not _is_busy(error):
                     raise
-                if who := self._clear_way(lambda: waiting.holders(self.path)):
+                if holders := self._clear_way(lambda: waiting.holders(self.path)):
                     raise Conflict(
-                        f"{self.path} is locked by {who}", hint="try again when that has finished"
+                        f"{self.path} is locked by {holders}", hint="try again when that has finished"
                     ) from error
 
     def _connect(self) -> sqlite3.Connection:
         if not os.path.exists(self.path):
             os.makedirs(self.path.parent, mode=_ROOT_MODE, exist_ok=True)
-            # SQLite would make it readable for everybody; environment variables of containers are in it.
+            # SQLite would make it readable for all users; environment variables of containers are in it.
             shared.make_in_place(self.path, _FILE_MODE)
         shared.hold(os.fspath(self.path), self._busy_timeout_s)
         self._is_shared = True

@@ -141,7 +141,7 @@ class MemoryStore:
             return [self._named(image) for image in found]
 
     def name_image(self, image_id: str, names: Iterable[str]) -> None:
-        """Give an image more names; who had them before loses them."""
+        """Give an image more names, which others lose."""
         with self._mutex:
             self._check_open()
             if image_id not in self._images:

@@ -15,7 +15,7 @@ from typing import Final
 from bento.drivers.state.paths import without_old_paths
 
 APPLICATION_ID: Final = 0x62656E74
-"""``bent`` in ASCII, in the header of the file: tells a foreign SQLite database from ours."""
+"""``bent`` in ASCII, in the header of the file: distinguishes a foreign SQLite database from ours."""
 
 Step = Callable[[sqlite3.Connection], None]
 

@@ -1,6 +1,6 @@
 """What is below the root is written down as seen from the root: a root that is moved, or copied, finds its own layers.
 
-In memory such a path is absolute, as everybody uses it; in the file it is not. What is not below the root, such as
+In memory such a path is absolute, as all code uses it; in the file it is not. What is not below the root, such as
 the machine's own ``/``, is kept as it is.
 """
 

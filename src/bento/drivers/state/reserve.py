@@ -1,6 +1,6 @@
 """Room kept for the worst moment: what frees a full disk must itself be written down.
 
-SQLite takes its -wal and -shm files away with the last connection and needs room to make them again, so a disk that a
+SQLite removes its -wal and -shm files with the last connection and needs room to make them again, so a disk that a
 container has filled would refuse every verb, ``stop`` and ``rm`` too. A file stands beside the database, larger the
 more containers there are; it is shortened step by step while there is no room, and filled up as soon as there is. By
 steps, because a program that goes on writing may be quicker to take what was set free.
@@ -80,13 +80,13 @@ def _size(path: Path) -> int:
 
 
 def free_bytes(directory: Path) -> int:
-    """Return how much may be written there, without what ext4 keeps for root, who does not get it all either."""
+    """Return how much may be written there, without what ext4 keeps for root, of which root does not get all either."""
     status = os.statvfs(directory)
     return status.f_bavail * status.f_frsize
 
 
 def shortage() -> OSError | None:
-    """Return what says that this process may open no more files: SQLite does not tell."""
+    """Return what says that this process may open no more files: SQLite does not say it."""
     try:
         for fd in [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(2)]:
             os.close(fd)

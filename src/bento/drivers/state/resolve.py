@@ -52,17 +52,17 @@ def one_image(ref: str, names: Iterable[tuple[str, str]]) -> str | None:
 
 
 def no_container(ref: str) -> NotFound:
-    """Return the error for a container nobody knows."""
+    """Return the error for a container that does not exist."""
     return NotFound(f"no such container: {ref}", hint="'bento ps -a' lists them")
 
 
 def no_image(ref: str) -> NotFound:
-    """Return the error for an image nobody knows."""
+    """Return the error for an image that does not exist."""
     return NotFound(f"no such image: {ref}", hint="'bento images' lists them, 'bento pull' fetches one")
 
 
 def no_volume(name: str) -> NotFound:
-    """Return the error for a volume nobody knows."""
+    """Return the error for a volume that does not exist."""
     return NotFound(f"no such volume: {name}", hint="'bento volume ls' lists them")
 
 

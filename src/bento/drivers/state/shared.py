@@ -4,8 +4,8 @@ SQLite makes ``-shm`` by one byte per 4096, and maps it. Where blocks are smalle
 written again needs new blocks (btrfs), the first write to a page of it on a full disk is a SIGBUS, and no error. So
 the file is made and filled here, and SQLite is kept from making it anew: it does so only when no other has its lock on
 the byte ``DMS`` (os_unix.c, unixLockSharedMemory; walformat.html, 2.3.1), and a lock of an open file description
-(fcntl(2)), which this takes on that byte, counts as another's also in the same process. Whoever finds the byte free
-clears the file as SQLite would, since what a crash has left in it may be stale: an empty index is rebuilt from the
+(fcntl(2)), which this takes on that byte, counts as another's also in the same process. A process that finds the byte
+free clears the file as SQLite would, since what a crash has left in it may be stale: an empty index is rebuilt from the
 -wal file. That is made here, too: of a full disk SQLite says no more than that it cannot open it.
 
 On btrfs the files are made NOCOW (chattr(1), +C): what is written again stays in its place. Mappings obey that from
@@ -109,7 +109,7 @@ def _is_wal(database: str) -> bool:
 
 
 def _is_current(database: str, held: _Held) -> bool:
-    """Whether the file that is held is the one that is there: the last connection of all takes it away."""
+    """Whether the file that is held is the one that is there: the last connection of all removes it."""
     if not held.fds:
         return False
     ours = os.fstat(held.fds[-1])
@@ -126,7 +126,7 @@ def _make(database: str, timeout_s: float) -> int:
     try:
         deadline_mono_s = time.monotonic() + timeout_s
         while True:
-            if _lock(fd, fcntl.F_WRLCK):  # nobody has it: what is in it is nobody's
+            if _lock(fd, fcntl.F_WRLCK):  # no process has it: what is in it is stale
                 _fill(fd)
                 make_in_place(f"{database}-wal", 0o600)
             if _lock(fd, fcntl.F_RDLCK):

@@ -100,7 +100,7 @@ class SqliteStore:
         return self._decode(rows[0][1], Container, rows[0][0])
 
     def list(self, *, on_unreadable: _OnUnreadable = None) -> list[Container]:
-        """Return all containers, newest first; tell of those that cannot be read."""
+        """Return all containers, newest first; report those that cannot be read."""
         rows = self._database.rows("SELECT document, id FROM containers ORDER BY created_unix_ns DESC, id")
         return _readable(rows, lambda document, key: self._decode(document, Container, key), on_unreadable)
 
@@ -198,7 +198,7 @@ class SqliteStore:
         return images[0]
 
     def list_images(self, *, on_unreadable: _OnUnreadable = None) -> builtins.list[Image]:
-        """Return all images, newest first; tell of those that cannot be read."""
+        """Return all images, newest first; report those that cannot be read."""
         rows = self._database.rows(f"{_IMAGES} ORDER BY created_unix_ns DESC, id")
         return _readable(rows, self._image, on_unreadable)
 
@@ -217,7 +217,7 @@ class SqliteStore:
         return self._decode(rows[0][0], Volume, name)
 
     def list_volumes(self, *, on_unreadable: _OnUnreadable = None) -> builtins.list[Volume]:
-        """Return all volumes, by name; tell of those that cannot be read."""
+        """Return all volumes, by name; report those that cannot be read."""
         rows = self._database.rows("SELECT document, name FROM volumes ORDER BY name")
         return _readable(rows, lambda document, name: self._decode(document, Volume, name), on_unreadable)
 
@@ -226,7 +226,7 @@ class SqliteStore:
         self._database.urgent(lambda: self._delete("DELETE FROM volumes WHERE name = ?", name))
 
     def name_image(self, image_id: str, names: Iterable[str]) -> None:
-        """Give an image more names; who had them before loses them. Idempotent. Raises NotFound."""
+        """Give an image more names, which others lose. Idempotent. Raises NotFound."""
         with self._database.atomic() as transaction:
             if not transaction.execute("SELECT 1 FROM images WHERE id = ?", (image_id,)):
                 raise no_image(image_id)

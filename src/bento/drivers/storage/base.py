@@ -16,10 +16,10 @@ class Holder(Struct, frozen=True):
 
 
 class ReleaseWatch(Protocol):
-    """Tells when nobody holds a root filesystem any more. Watching holds nothing. No call blocks."""
+    """Reports when no process holds a root filesystem any more. Watching holds nothing. No call blocks."""
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable when ``read`` has something to tell."""
+        """Return a descriptor that is readable when ``read`` has something to return."""
 
     def add(self, pid: int) -> int | None:
         """Watch the root filesystem of this live process; return a token. None: it is gone, or cannot be watched."""
@@ -59,7 +59,7 @@ class StorageDriver(Protocol):
         """Unmount the root filesystem in the calling thread's mount namespace. Idempotent; never lazy."""
 
     def watch_releases(self) -> ReleaseWatch | None:
-        """Return what tells of root filesystems that are released; None where this cannot be had. Close it."""
+        """Return what reports root filesystems that are released; None where this cannot be had. Close it."""
 
     def is_held(self, container_id: str) -> bool:
         """Whether any mount namespace of this machine still holds the root filesystem. Cheap: asks the kernel once,
@@ -67,7 +67,7 @@ class StorageDriver(Protocol):
         """
 
     def holders(self, container_id: str) -> list[Holder]:
-        """Return who holds it, from every /proc/PID/mountinfo. Slow."""
+        """Return the processes that hold it, from every /proc/PID/mountinfo. Slow."""
 
     def size_bytes(self, container_id: str) -> int:
         """Return how much of the disk the container's directories take: what ``remove`` frees. Looks at every file."""

@@ -66,7 +66,7 @@ class MemoryStorage:
         return container_id in self.held
 
     def holders(self, container_id: str) -> list[Holder]:
-        """Return who holds it, as the test has set it."""
+        """Return its holders, as the test has set them."""
         return list(self.held.get(container_id, []))
 
     def size_bytes(self, container_id: str) -> int:

@@ -66,7 +66,7 @@ class OverlayStorage:
                 raise
             raise _explain(self._root, error.errno, str(error)) from error
         finally:
-            # On a read-only filesystem the kernel says so even of what is not there, and that would be told instead.
+            # On a read-only filesystem the kernel says so even of what is not there, which would be reported instead.
             if scratch.exists():
                 remove_tree(scratch)
 
@@ -148,7 +148,7 @@ class OverlayStorage:
         return is_upper_in_use(self.bundle(container_id) / "upper")
 
     def holders(self, container_id: str) -> list[Holder]:
-        """Return who holds it: all processes in mount namespaces that show it. Reads every /proc/PID/mountinfo once
+        """Return its holders: all processes in mount namespaces that show it. Reads every /proc/PID/mountinfo once
         per namespace: slow. A namespace that only an open file keeps alive has no process to name."""
         bundle = self.bundle(container_id)
         rootfs, upper = os.fspath(bundle / "rootfs"), f"upperdir={bundle / 'upper'}"
@@ -224,7 +224,7 @@ def _try_overlay(scratch: Path) -> None:
 
 
 def _filesystem(path: Path) -> str:
-    """Return the type of the filesystem that ``path`` is on; "" when it cannot be told."""
+    """Return the type of the filesystem that ``path`` is on; "" when it cannot be known."""
     wanted = os.path.realpath(path)
     best, fstype = -1, ""
     for entry in mount_table():

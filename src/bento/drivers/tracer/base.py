@@ -86,7 +86,7 @@ class Lost(Struct, frozen=True, kw_only=True, tag=True):
     """The tracer has died: every process goes on as if it had never been traced, and what it froze was thawed.
 
     The next request starts another tracer, with another descriptor, and closes the old one: stop watching that before.
-    ``by``: the job with a process that it could not be asked to trace without this; 0: nobody can say.
+    ``by``: the job with a process that it could not be asked to trace without this; 0: that is unknown.
     """
 
     jobs: tuple[int, ...]

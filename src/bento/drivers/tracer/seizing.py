@@ -40,8 +40,8 @@ def look_at(pid: int, start_ticks: int) -> proc.ProcStatus:
 
 def check_transparency(status: proc.ProcStatus) -> None:
     """Refuse a process that would notice: an ignored SIGCHLD ends its calls with EINTR, which cannot be undone here."""
-    hears = (status.caught | status.blocked) & _SIGCHLD_BIT
-    if not hears and not ptrace.can_restart_calls() and _has_children(status.pid):
+    receives = (status.caught | status.blocked) & _SIGCHLD_BIT
+    if not receives and not ptrace.can_restart_calls() and _has_children(status.pid):
         raise Refused("the ends of its children would interrupt it, which cannot be undone on this architecture")
 
 

@@ -58,7 +58,7 @@ class Stops:
             tracee.interrupt()
 
     def give_up(self, tracee: Tracee, error: KernelError) -> None:
-        """Let it go, as the kernel refuses what it never should: that costs nobody else a hold. Idempotent."""
+        """Let it go, as the kernel refuses what it never should: that costs no other process its hold. Idempotent."""
         if tracee.given_up:
             return
         tracee.given_up = error.message
@@ -272,7 +272,7 @@ class Stops:
         try:
             call = ptrace.entered_call(thread.tid)
         except KernelError as error:
-            if not ptrace.has_gone(error) and thread.noting is not None:  # EIO: Linux before 5.3 does not tell
+            if not ptrace.has_gone(error) and thread.noting is not None:  # EIO: Linux before 5.3 does not say
                 self._noted(thread, only_noted=False)
         thread.see_call(call)
         if thread.noting is not None and call is not None:

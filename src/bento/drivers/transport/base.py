@@ -26,7 +26,7 @@ class Inbox(Protocol):
         """Return the file of a blob that is in the store."""
 
     def take(self, digest: str, path: Path) -> None:
-        """Move a file, of which whoever wrote it has verified the digest, into the store. Idempotent."""
+        """Move a file, whose digest its writer has verified, into the store. Idempotent."""
 
     def begin_layer(self, digest: str) -> None:
         """Begin to unpack a blob that was taken. Idempotent."""

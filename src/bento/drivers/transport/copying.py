@@ -33,7 +33,7 @@ class Copying:
         """``taken`` is called once with each of the blobs that appears in the directory ``arrivals``, and its file."""
         self._sizes = sizes
         self._by_prefix = {digest.removeprefix("sha256:")[:12]: digest for digest in sizes}
-        self._tell = on_progress
+        self._on_progress = on_progress
         self._arrivals = arrivals
         self._taken = taken
         self._phases: dict[str, str] = {}
@@ -49,7 +49,7 @@ class Copying:
             for digest in self._sizes:
                 is_there = self._arrivals is not None and self._file(digest).exists()
                 self._report(digest, "present" if is_there else "waiting")
-            screen, terminal = _terminal() if self._tell else (None, None)
+            screen, terminal = _terminal() if self._on_progress else (None, None)
             try:
                 child = start(terminal)
             finally:
@@ -66,7 +66,7 @@ class Copying:
                     os.close(fd)
         if done.returncode != 0:
             raise output.explain(done.stderr, what)
-        for digest in self._sizes:  # whatever was not told of
+        for digest in self._sizes:  # whatever was not reported
             self._arrived(digest)
 
     def _wait(self, child: Child, screen: int | None, watch: int | None) -> None:
@@ -92,7 +92,7 @@ class Copying:
     def _look_at(self, screen: int) -> bool:
         try:
             text = os.read(screen, _CHUNK_BYTES).decode(errors="replace")
-        except OSError:  # EIO: nobody has the other side any more
+        except OSError:  # EIO: the other side is closed
             return False
         newest = {bar.prefix: bar for bar in output.bars(text)}
         for bar in newest.values():
@@ -120,10 +120,10 @@ class Copying:
 
     def _report(self, digest: str, phase: str, done_bytes: int = 0) -> None:
         self._phases[digest] = phase
-        if self._tell is not None:
+        if self._on_progress is not None:
             total = self._sizes[digest]
             done = total if phase in ("moved", "present") else done_bytes
-            self._tell(TransferProgress(digest=digest, phase=phase, done_bytes=done, total_bytes=total))
+            self._on_progress(TransferProgress(digest=digest, phase=phase, done_bytes=done, total_bytes=total))
 
 
 def _terminal() -> tuple[int, int]:

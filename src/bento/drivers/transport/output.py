@@ -51,7 +51,7 @@ _KNOWN: Final[tuple[tuple[str, _Kind, str, str], ...]] = (
      "try another one"),
     (r"no such host|Temporary failure in name resolution|server misbehaving", TransportFailed,
      "the registry's name is not known", "is it written right, and is there a network?"),
-    (r"connection refused", TransportFailed, "nobody answers there: connection refused",
+    (r"connection refused", TransportFailed, "nothing answers there: connection refused",
      "is the port right, and does the registry run?"),
     (r"network is unreachable|no route to host", TransportFailed, "there is no way to the registry",
      "is there a network?"),
@@ -59,7 +59,7 @@ _KNOWN: Final[tuple[tuple[str, _Kind, str, str], ...]] = (
      "the registry does not answer in time", _AGAIN_HINT),
     (r"connection reset|unexpected EOF|broken pipe", TransportFailed, "the connection broke", _AGAIN_HINT),
     (r"toomanyrequests|\b429 \(?Too Many", TransportFailed, "the registry wants no more requests for now",
-     "try again later, or say who you are with --creds"),
+     "try again later, or log in with --creds"),
     (r"policy\.json: no such file", MissingTool, "skopeo has no /etc/containers/policy.json",
      "on Debian: apt-get install golang-github-containers-common"),
     (r"rejected by policy|Source image rejected|Running image .* is rejected", NotPermitted,
@@ -68,7 +68,7 @@ _KNOWN: Final[tuple[tuple[str, _Kind, str, str], ...]] = (
      "what came is not what was promised, its digest differs", "the source is damaged: it has to come there anew"),
     (r"no such file or directory", NotFound, "there is nothing there", "see that the path is right"),
 )  # fmt: skip
-"""What skopeo's words mean, most telling first: pattern, error, what is wrong, what to do."""
+"""What skopeo's words mean, most specific first: pattern, error, what is wrong, what to do."""
 
 
 class Bar(Struct, frozen=True):
@@ -93,7 +93,7 @@ def explain(stderr: str, what: str) -> BentoError:
 
 
 def after_login(error: NotPermitted) -> NotPermitted:
-    """Return the refusal of somebody who has said who he is: he is not to be told to do that."""
+    """Return the refusal of a request that had credentials: the hint must not ask for them."""
     hint = _REFUSED_HINT if error.hint == _LOGIN_HINT else error.hint
     return NotPermitted(error.message, hint=hint)
 

@@ -7,7 +7,7 @@ byte, what the source has.
 
 skopeo writes each layer beside its place and renames it into a "shared blob directory" when it is whole, verified and
 on disk. That directory is the transfer's own, and holds links to the blobs that the store has already: these it skips.
-An inotify watch tells of each new one, which is handed on at once.
+An inotify watch reports each new one, which is handed on at once.
 """
 
 from __future__ import annotations
@@ -156,7 +156,8 @@ class _Session:
         brought = image_manifest(came)
         for digest in layer_sizes(brought):
             if self._inbox.find(digest) is None and not blob_path(shared, digest).exists():
-                # skopeo leaves out what its manifest has addresses for. Whom root asks is not for an image to choose.
+                # skopeo leaves out what its manifest has addresses for. An image does not choose the hosts that root
+                # connects to.
                 raise TransportFailed(
                     f"{self._what}: its layer {digest} is to be fetched from elsewhere, as its manifest says",
                     hint="save the image on a machine that has all of it, and load it here",
@@ -247,13 +248,13 @@ def _access_flags(access: Access, host: str, insecure: tuple[str, ...]) -> list[
 
 
 def _is_loopback(host: str) -> bool:
-    """Docker's rule: nobody can listen in on this machine's own loopback."""
+    """Docker's rule: no other machine can listen in on this machine's own loopback."""
     name = host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host
     return name in ("localhost", "[::1]") or name.startswith("127.")
 
 
 def _secret(access: Access, host: str) -> int | None:
-    """Return a file in memory with the credentials: on no command line, on no disk, gone with who holds it."""
+    """Return a file in memory with the credentials: on no command line, on no disk, gone with its holder."""
     if access.credentials is None:
         return None
     word = f"{access.credentials.user}:{access.credentials.password}".encode()
@@ -304,7 +305,7 @@ def _repository(source: str) -> str:
 
 
 def _check_promise(source: str, content: bytes) -> None:
-    """Who asks for a digest gets that, or nothing."""
+    """A request for a digest gets that, or nothing."""
     _, at, wanted = source.partition("@")
     if at and source.startswith(REGISTRY) and digest_of(content) != wanted:
         raise TransportFailed(

@@ -12,7 +12,7 @@ class VolumeDriver(Protocol):
     """The files of volumes below the engine's root, by name. Records of them are the engine's."""
 
     def changing(self) -> AbstractContextManager[None]:
-        """Return a context in which nobody else makes or removes a volume: held for moments, never for copying."""
+        """Return a context in which no other process makes or removes a volume: held for moments, never for copying."""
 
     def path(self, name: str) -> Path:
         """Return the directory that is mounted in containers."""
@@ -24,15 +24,15 @@ class VolumeDriver(Protocol):
         """Give an empty volume what a directory holds, and its owner, mode and times; False when it is not empty.
 
         Nothing half copied ever shows: an interrupted one is done again, or finished, by the next. Blocks while
-        files are copied, and while somebody else fills it. ``left_out``: directories by device and inode.
+        files are copied, and while another process fills it. ``left_out``: directories by device and inode.
         Raises StorageUnusable when the disk is full.
         """
 
     def remove(self, name: str) -> None:
-        """Take a volume away from its name. Idempotent. Called within ``changing``; ``clear`` deletes the files."""
+        """Free a volume's name. Idempotent. Called within ``changing``; ``clear`` deletes the files."""
 
     def clear(self, name: str) -> None:
-        """Delete the files of what ``remove`` took away under this name. Idempotent. Blocks while they are deleted."""
+        """Delete the files of what ``remove`` removed under this name. Idempotent. Blocks while they are deleted."""
 
     def names(self) -> list[str]:
         """Return the volumes that have a directory."""
@@ -44,7 +44,7 @@ class VolumeDriver(Protocol):
         """Return how much room the files of a volume take on disk. Blocks while it looks at each."""
 
     def leftovers(self) -> list[str]:
-        """Return what interrupted removals and copies have left, for ``doctor``; not what somebody is at."""
+        """Return what interrupted removals and copies have left, for ``doctor``; not what a process is working on."""
 
     def remove_leftovers(self) -> list[str]:
         """Delete, or finish, what ``leftovers`` names; return it. Idempotent."""

@@ -1,9 +1,10 @@
 """Volumes as directories: ``volumes/NAME/_data`` below the root.
 
-A lock on ``volumes`` is held, for moments, by who makes or removes one; a lock on ``volumes/NAME`` by who copies into
-it or deletes it. Both are flock(2): gone with their holder. Beside ``_data`` there may be ``filling``, what is being
-copied, and ``filled``, the whole of it on its way into ``_data``: the first is worth nothing once nobody holds the
-lock, the second is finished by whoever comes next. What was removed is ``.removed-*`` until its files are deleted.
+A lock on ``volumes`` is held, for moments, to make or remove one; a lock on ``volumes/NAME`` to copy into
+it or delete it. Both are flock(2): gone with their holder. Beside ``_data`` there may be ``filling``, what is being
+copied, and ``filled``, the whole of it on its way into ``_data``: the first is worth nothing once no process holds the
+lock, the second is finished by the next process that comes. What was removed is ``.removed-*`` until its files are
+deleted.
 """
 
 from __future__ import annotations
@@ -130,13 +131,13 @@ class LocalVolumes:
         return found
 
     def _delete(self, entry: str, *, waits: bool) -> bool:
-        """Delete what was removed; False when it is gone, or somebody else is at it."""
+        """Delete what was removed; False when it is gone, or another process is working on it."""
         if not waits and not _is_free(self._volumes / entry):
             return False
         try:
             with self._locked(self._volumes / entry):
                 remove_tree(self._volumes / entry)
-        except StorageUnusable:  # somebody else was quicker
+        except StorageUnusable:  # another process was quicker
             return False
         return True
 
@@ -171,7 +172,7 @@ class LocalVolumes:
 
 
 def _is_free(directory: Path) -> bool:
-    """Whether nobody holds a directory's lock; False when it is gone."""
+    """Whether a directory's lock is free; False when it is gone."""
     try:
         lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -195,7 +196,7 @@ def _copy(source_fd: int, target: Path, left_out: Collection[tuple[int, int]]) -
             placer.put_all(walk(source_fd, left_out=left_out))
         finally:
             placer.close()
-        _dress_like(top, source_fd)
+        _copy_metadata(top, source_fd)
     finally:
         os.close(top)
 
@@ -212,9 +213,9 @@ def _finish(home: Path) -> None:
         try:
             there = set(os.listdir(data))
             for name in os.listdir(filled):
-                if name not in there:  # written by somebody since the copy was interrupted
+                if name not in there:  # written since the copy was interrupted
                     os.rename(name, name, src_dir_fd=filled, dst_dir_fd=data)
-            _dress_like(data, filled)
+            _copy_metadata(data, filled)
         finally:
             os.close(data)
     finally:
@@ -222,7 +223,7 @@ def _finish(home: Path) -> None:
     remove_tree(home / _FILLED)
 
 
-def _dress_like(fd: int, source_fd: int) -> None:
+def _copy_metadata(fd: int, source_fd: int) -> None:
     status = os.fstat(source_fd)
     apply_metadata(fd, read_entry(source_fd, "", status))
     os.utime(fd, ns=(status.st_mtime_ns, status.st_mtime_ns))
