@@ -102,9 +102,19 @@ def test_every_rule_is_held_against_what_others_do_and_has_its_tests():
     assert [rule for rule in headings if rule in without] == []
 
 
-def test_every_promise_about_security_names_tests_that_there_are():
+def names_of_tests() -> set[str]:
     tests = "\n".join(text_of(path) for path in (REPOSITORY / "tests").rglob("test_*.py"))
-    known = set(re.findall(r"(?m)^ *def (test_\w+)", tests))
+    return set(re.findall(r"(?m)^ *def (test_\w+)", tests))
+
+
+def test_what_is_to_be_touched_names_tests_that_there_are():
+    named = set(re.findall(r"`(test_\w+)`", text_of(REPOSITORY / "CONTRIBUTING.md")))
+    assert named
+    assert named - names_of_tests() == set()
+
+
+def test_every_promise_about_security_names_tests_that_there_are():
+    known = names_of_tests()
     rows = re.findall(r"(?m)^\| (.+) \| (.+) \|$", text_of(DOCS / "security.md"))
     promises = {promise: re.findall(r"`(test_\w+)`", held_by) for promise, held_by in rows if promise != "promise"}
     assert promises
