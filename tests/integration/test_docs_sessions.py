@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bento.cli import main
+from bento.errors import UsageError
 
 from support import sessions
 from support.cli import Roots
@@ -41,7 +42,9 @@ def test_what_is_said_to_be_missing_is_refused(roots: Roots, capsys: pytest.Capt
     there = ("--root", str(roots.root), "--run-root", str(roots.run_root))
     for words in missing:
         verb, *options = shlex.split(words)
-        # "run" would need an end; both verbs have the same options.
-        typed = ["create", *options, "host", "true"] if verb == "run" else [verb, *options]
-        assert main.run([*there, *typed]) == 2, words
+        if verb == "run":  # would need an end; both verbs have the same options
+            assert main.run([*there, "create", *options, "host", "true"]) == 2, words
+        else:
+            with pytest.raises(UsageError, match="unknown verb"):
+                main.split([verb])
     assert "Traceback" not in capsys.readouterr().err
