@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bento.model.stop import Occasion, OnDeaf, Scope, StopRequest
@@ -64,8 +64,13 @@ def test_s00_what_the_plain_stop_saves_is_saved(tree, age_s, grace_s, last_call_
     assert not lost or _is_named(auto), (lost, plain.world.history, auto.world.history, auto.state.notes)
 
 
+_DUMP = Does("shell", runs=(Does("job", parts=(("work", 0.4),)), Does("move")))
+_FORWARDER_OVER_A_JOB = Does("shell", runs=(Does("forwarder", name="tini", runs=(_DUMP,)),), waits=False, loops=True)
+
+
 @settings(max_examples=250)
 @given(tree=trees, entered=sessions, age_s=ages, grace_s=graces)
+@example(tree=Does("sleep", runs=(Does("drops"),)), entered=(_FORWARDER_OVER_A_JOB,), age_s=0.05, grace_s=2.0)
 def test_s00_what_exec_sessions_save_is_saved(tree, entered, age_s, grace_s):
     request = {"grace_s": grace_s, "last_call_s": 0.0}
     plain, auto = (_stopped(tree, scope, age_s, entered, **request) for scope in (Scope.MAIN, Scope.AUTO))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bento.model.stop import Hook, Occasion, OnDeaf, OnWrapper, StopRequest
@@ -126,8 +126,14 @@ def test_every_stop_ends_in_time_and_signals_no_process_twice(tree, request, eve
         assert state.exited_s <= deadline_s + 0.2
 
 
+_GROUP_ABOVE_A_SHELL = Does(
+    "shell", jobs=(Does("group", runs=(Does("shell", jobs=(Does("works", needs_s=0.7),)),)),)
+)  # the server has the signal from the group's forwarder, and loses both parents by it
+
+
 @settings(max_examples=300)
 @given(tree=trees, request=requests, events=st.lists(joins(), max_size=2), frozen=st.booleans(), age_s=ages)
+@example(tree=_GROUP_ABOVE_A_SHELL, request=StopRequest(grace_s=2.0), events=[], frozen=False, age_s=0.05)
 def test_s13_what_shuts_down_properly_is_never_killed_early(tree, request, events, frozen, age_s):
     driver = Driver(World(tree, age_s=age_s, is_frozen=frozen), request, inputs=events)
     driver.run()

@@ -26,6 +26,7 @@ from bento.stop.wrapping import (
     Way,
     find_way,
     is_passive,
+    is_soft,
     may_be_a_job,
     may_be_fed,
     not_held_above,
@@ -86,8 +87,23 @@ def _receivers(state: StopState, tree: Tree, now_s: float) -> list[Process]:
         for process in tree.top_receivers()
         if process.key in first
         and process.key not in state.signalled_keys | state.watch.sessions
-        and not watching.may_have_been_notified(state, process, now_s)
+        and not _may_be_at_it(state, tree, process, now_s)
     ]
+
+
+def _may_be_at_it(state: StopState, tree: Tree, process: Process, now_s: float) -> bool:
+    """Whether a process may be in its shutdown, as another one that was signalled has passed the signal on to it.
+
+    Calm alone proves nothing: a shutdown waits for a peer, a lock, a child. So nothing of it may be able to wake
+    either, but by a new client.
+    """
+    if not watching.may_have_been_notified(state, process):
+        return False
+    below = tree.below([process.key])
+    group = [process, *(one for one in tree.by_pid.values() if one.key in below)]
+    calm_s = now_s - max(watching.calm_since_s(state, one.key) for one in group)
+    limit_s = left_s(state, now_s)
+    return calm_s < watching.CALM_S or not all(_is_resting(one, limit_s) for one in group)
 
 
 def _wrapped(way: Way, since_s: float, *, is_idle: bool = False) -> Wrapped:
@@ -214,10 +230,13 @@ def _next_targets(state: StopState, tree: Tree, now_s: float) -> list[Process]:
 def _may_be_signalled(state: StopState, tree: Tree, process: Process, now_s: float) -> bool:
     """Whether what stands above can be held: it only waits for this process, and has for a while.
 
-    What is at work above is not touched, and what it has started is left to it. Nor is a job that would give up.
+    What is at work above is not touched, and what it has started is left to it. Nor is a job that would give up, or
+    what may pass the signal on to one (tini in an exec session).
     """
     limit_s = left_s(state, now_s)
     if may_be_a_job(process, limit_s) or may_be_fed(process, tree.by_pid.values(), limit_s):
+        return False
+    if not is_soft(tree, process, limit_s):
         return False
     if state.request.on_wrapper is OnWrapper.CONTINUE:
         return True

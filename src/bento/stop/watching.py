@@ -114,11 +114,9 @@ def last_run_s(state: StopState, processes: Iterable[Process]) -> float:
     return max((times.get(process.key, float("inf")) for process in processes), default=0.0)
 
 
-def may_have_been_notified(state: StopState, process: Process, now_s: float) -> bool:
-    """Whether a process was below one that was signalled, has run since, and may be acting on that."""
-    if process.key not in state.watch.answered or is_certainly_unsignalled(state, process):
-        return False
-    return now_s - calm_since_s(state, process.key) < CALM_S
+def may_have_been_notified(state: StopState, process: Process) -> bool:
+    """Whether a process was below one that was signalled, and has run since."""
+    return process.key in state.watch.answered and not is_certainly_unsignalled(state, process)
 
 
 def is_certainly_unsignalled(state: StopState, process: Process) -> bool:

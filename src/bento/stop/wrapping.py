@@ -149,7 +149,7 @@ def find_way(tree: Tree, main: Process, left_s: float) -> Way | None:
         if process.disposition.receives:
             ends.append(process)
             is_job = may_be_a_job(process, left_s) or may_be_fed(process, tree.by_pid.values(), left_s)
-            is_open = is_open and _is_soft(tree, process, left_s, depth) and not is_job
+            is_open = is_open and is_soft(tree, process, left_s, depth) and not is_job
         elif below:
             wrappers.append(process)
             queue += [(child, depth + 1) for child in below]
@@ -170,7 +170,7 @@ def waits_on_the_way(tree: Tree, above: Process, process: Process, left_s: float
     return any(child.pid in on_the_way for child in waits_for(tree, above, left_s))
 
 
-def _is_soft(tree: Tree, process: Process, left_s: float, depth: int) -> bool:
+def is_soft(tree: Tree, process: Process, left_s: float, depth: int = 0) -> bool:
     """Whether the end of a process costs nothing that the plain stop would save.
 
     What receives the signal, and does nothing but wait while it has children, may be one that passes it on to them, or
@@ -179,7 +179,7 @@ def _is_soft(tree: Tree, process: Process, left_s: float, depth: int) -> bool:
     if not is_passive(process, left_s):
         return process.disposition.receives
     children = tree.children(process) if depth < _DEPTH else []
-    return all(_is_soft(tree, child, left_s, depth + 1) for child in children)
+    return all(is_soft(tree, child, left_s, depth + 1) for child in children)
 
 
 def rest(processes: tuple[Process, ...], held: frozenset[Key]) -> Iterator[Process]:
