@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bento.errors import BentoError, Conflict, KernelError
-from bento.files.changes import Below, Changes
+from bento.files.changes import Below, Change, Changes, Kind
 from bento.files.entry import Entry
 from bento.files.locate import locate
 from bento.files.place import Placer
 from bento.files.walk import walk
 from bento.kernel import libc, mount, namespace
 from bento.kernel.rootfs import read_in_root
+from bento.kernel.tree import remove_tree
 
 IN_OPEN = 0x20  # inotify(7)
 
@@ -202,16 +205,80 @@ def test_a_file_that_the_kernel_makes_up_is_none_of_a_containers() -> None:
     assert read_in_root(Path("/"), "/proc/kmsg") is None
 
 
-def test_path_too_long_for_the_kernel_is_said(top: int) -> None:
+def deepen(top: int, name: str, count: int) -> None:
+    """Make directories in each other, as a program of a container can."""
     fd = os.dup(top)
-    for _ in range(25):
-        os.mkdir("x" * 200, dir_fd=fd)
-        below = os.open("x" * 200, os.O_RDONLY, dir_fd=fd)
+    for _ in range(count):
+        os.mkdir(name, dir_fd=fd)
+        below = os.open(name, os.O_RDONLY, dir_fd=fd)
         os.close(fd)
         fd = below
+    os.close(os.open("last", os.O_WRONLY | os.O_CREAT, 0o640, dir_fd=fd))
+    os.link("last", "again", src_dir_fd=fd, dst_dir_fd=fd)
     os.close(fd)
-    with pytest.raises(KernelError, match="too long"):
-        list(walk(top))
+
+
+@pytest.fixture
+def deep() -> Iterator[tuple[int, int]]:
+    """A tree of which the paths are longer than the kernel takes, and an empty one, with few more files to be opened.
+
+    In memory: a disk takes seconds to remove it.
+    """
+    home = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="bento-test-"))
+    fds = []
+    for name in ("deep", "top"):
+        (home / name).mkdir()
+        fds.append(os.open(home / name, os.O_RDONLY))
+    deepen(fds[0], "dir", 1500)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 160, limits[1]))
+    yield fds[0], fds[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    for fd in fds:
+        os.close(fd)
+    remove_tree(home)
+
+
+def test_a_tree_of_any_depth_is_copied_by_few_descriptors(deep: tuple[int, int]) -> None:
+    tree, top = deep
+    path = "/".join(["dir"] * 1500)
+    placer = Placer(top)
+    placer.put_all(walk(tree), "copy")
+    placer.close()
+    found = [(entry.path, entry.mode, entry.link) for entry in walk(top)]
+    assert found[2:] == [(f"copy/{each.path}", each.mode, each.link and f"copy/{each.link}") for each in walk(tree)][1:]
+    assert found[-1] == (f"copy/{path}/last", stat.S_IFREG | 0o640, f"copy/{path}/again")
+
+
+def test_directories_of_any_depth_that_an_archive_does_not_name_are_made(deep: tuple[int, int]) -> None:
+    top = deep[1]
+    path = "/".join(["dir"] * 1500)
+    placer = Placer(top)
+    placer.put_all([empty(f"{path}/f"), empty("dir/g")], makes_parents=True)
+    placer.close()
+    assert [entry.path for entry in walk(top)][-2:] == [f"{path}/f", "dir/g"]
+
+
+def test_changes_of_any_depth_are_found_by_few_descriptors(deep: tuple[int, int]) -> None:
+    tree, top = deep
+    path = "/".join(["dir"] * 1500)
+    with Changes(tree, Below([top])) as changes:
+        assert changes.list()[-1] == Change(Kind.ADDED, f"/{path}/last")
+    placer = Placer(top)
+    placer.put_all(entry for entry in walk(tree) if not entry.path.endswith("last"))
+    placer.close()
+    with Changes(tree, Below([top, *[top] * 40])) as changes:
+        found = changes.list()
+        assert found[-2:] == [Change(Kind.CHANGED, f"/{path}/again"), Change(Kind.ADDED, f"/{path}/last")]
+        assert {change.kind for change in found[:-2]} == {Kind.CHANGED}
+        assert [entry.path for entry in changes.layer()] == [entry.path for entry in walk(tree)][1:]
+
+
+def test_a_path_that_is_too_long_to_be_told_is_said(deep: tuple[int, int]) -> None:
+    deepen(deep[1], "x" * 250, 270)
+    with pytest.raises(KernelError, match=r"xxx\.\.\.xxx.*: File name too long") as caught:
+        list(walk(deep[1]))
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize(
@@ -264,13 +331,13 @@ def test_layers_hide_what_lies_below_them(tmp_path: Path) -> None:
     os.link(upper / "c/never", upper / "never")  # the kernel makes its whiteouts as names of one
     fds = [os.open(path, os.O_PATH) for path in (upper, middle, lowest)]
     try:
-        changes = Changes(fds[0], Below(fds[1:]))
-        assert [f"{change.kind.letter} {change.path}" for change in changes.list()] == [
-            "A /a", "A /a/x", "C /b", "A /b/x", "D /b/y", "C /c", "C /c/x", "A /d",
-        ]  # fmt: skip
-        assert [entry.path for entry in changes.layer()] == [
-            "a", "a/x", "b", "b/.wh..wh..opq", "b/x", "c", "c/x", "d",
-        ]  # fmt: skip
+        with Changes(fds[0], Below(fds[1:])) as changes:
+            assert [f"{change.kind.letter} {change.path}" for change in changes.list()] == [
+                "A /a", "A /a/x", "C /b", "A /b/x", "D /b/y", "C /c", "C /c/x", "A /d",
+            ]  # fmt: skip
+            assert [entry.path for entry in changes.layer()] == [
+                "a", "a/x", "b", "b/.wh..wh..opq", "b/x", "c", "c/x", "d",
+            ]  # fmt: skip
     finally:
         for fd in fds:
             os.close(fd)

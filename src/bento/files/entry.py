@@ -14,6 +14,7 @@ from bento.errors import KernelError
 
 CHUNK_BYTES: Final = 1 << 20
 
+_SHOWN: Final = 400
 KEPT_XATTRS: Final = ("user.", "security.capability", "system.posix_acl_")
 """Attributes that belong to a file wherever it is. The others are the host's policy (security.selinux), or orders to
 overlayfs (trusted.overlay.*) that no copy may give."""
@@ -62,9 +63,14 @@ def nothing() -> None:
     """Check nothing."""
 
 
-def unreadable(error: OSError, path: str) -> KernelError:
+def shown(path: str) -> str:
+    """Return a path as a line of text has it: the middle of a very long one is left out."""
+    return path if len(path) <= _SHOWN else f"{path[: _SHOWN // 2]}...{path[-_SHOWN // 2 :]}"
+
+
+def unreadable(error: OSError | KernelError, path: str) -> KernelError:
     """Return the error of a file that is being copied, by the path it has in its tree."""
-    return KernelError("read", error.errno or 0, error.strerror or "", path=path)
+    return KernelError("read", error.errno or 0, os.strerror(error.errno or 0), path=shown(path))
 
 
 class FileBody:

@@ -1,6 +1,6 @@
 """Writing a tree into a directory that other processes may be changing at the same time, to deceive us or not.
 
-Parents are opened from the top anew, following no symbolic link; a file is made under a name of its own beside its
+Parents are opened name by name, following no symbolic link; a file is made under a name of its own beside its
 place and renamed there when it is whole. So nothing is ever written through a link, and no reader sees half a file.
 """
 
@@ -15,10 +15,11 @@ from contextlib import suppress
 from typing import Final
 
 from bento.errors import Conflict, KernelError
-from bento.files.entry import KEPT_XATTRS, Entry
+from bento.files.entry import KEPT_XATTRS, Entry, shown
 from bento.files.planted import is_planted
+from bento.files.way import Way
 from bento.kernel import libc
-from bento.kernel.rootfs import open_without_links, reopen
+from bento.kernel.rootfs import reopen
 
 _SET_ID: Final = stat.S_ISUID | stat.S_ISGID
 _CAPABILITY: Final = "security.capability"
@@ -37,13 +38,12 @@ class Placer:
     """
 
     def __init__(self, top_fd: int, *, owner: tuple[int, int] | None = None, keeps_modes: bool = False) -> None:
-        self._top_fd = top_fd
         self._owner = owner
         self._keeps_modes = keeps_modes and owner is not None
         self._token = os.urandom(6).hex()
         self._count = 0
-        self._parent = ""
-        self._parent_fd = os.dup(top_fd)
+        self._way = Way(top_fd)
+        self._linked = Way(top_fd)  # to the first names of hard links
         self._times: list[tuple[str, int]] = []  # of directories made here: what is put into them would change them
         self.left_out: list[str] = []
         self.made: set[tuple[int, int]] = set()  # directories, by device and inode: not to be copied into themselves
@@ -63,20 +63,26 @@ class Placer:
                 self.put(entry, path)
 
     def _make_parents(self, path: str) -> None:
+        missing = []
         directory = path.rpartition("/")[0]
-        if directory != self._parent:
+        while True:
             try:
-                self._enter(directory)
+                _enter(self._way, directory)
+                break
             except FileNotFoundError:
-                self._make_parents(directory)
-                self.put(Entry(path=directory, mode=stat.S_IFDIR | 0o755, mtime_ns=time.time_ns()), directory)
+                if not directory:
+                    raise
+                missing.append(directory)
+                directory = directory.rpartition("/")[0]
+        for each in reversed(missing):
+            self.put(Entry(path=each, mode=stat.S_IFDIR | 0o755, mtime_ns=time.time_ns()), each)
 
     def put(self, entry: Entry, path: str) -> None:
         """Put one entry at ``path``. Raises Conflict, FileNotFoundError when its parent is not there, OSError."""
         try:
             self._put(entry, path)
         except OSError as error:
-            error.filename = path  # not what it was called on its way
+            error.filename = shown(path)  # not what it was called on its way
             raise
 
     def _put(self, entry: Entry, path: str) -> None:
@@ -84,7 +90,7 @@ class Placer:
             self.left_out.append(path)
             return
         directory, _, name = path.rpartition("/")
-        parent_fd = self._enter(directory)
+        parent_fd = _enter(self._way, directory)
         if entry.is_directory:
             self._make_directory(entry, path, parent_fd, name)
             return
@@ -100,33 +106,19 @@ class Placer:
 
     def close(self) -> None:
         """Set the times of the directories that were made, and let go. Idempotent."""
-        if self._parent_fd < 0:
-            return
         for path, mtime_ns in reversed(self._times):
             with suppress(KernelError):  # it was removed meanwhile, or something else put there
-                fd = open_without_links(self._top_fd, path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-                try:
-                    os.utime(fd, ns=(mtime_ns, mtime_ns))
-                finally:
-                    os.close(fd)
+                os.utime(self._way.enter(path), ns=(mtime_ns, mtime_ns))
         self._times.clear()
-        os.close(self._parent_fd)
-        self._parent_fd = -1
-
-    def _enter(self, directory: str) -> int:
-        """Return a descriptor of a directory, kept for the entries that follow."""
-        if directory != self._parent:
-            fd = _opened(self._top_fd, directory)
-            os.close(self._parent_fd)
-            self._parent, self._parent_fd = directory, fd
-        return self._parent_fd
+        self._way.close()
+        self._linked.close()
 
     def _make_directory(self, entry: Entry, path: str, parent_fd: int, name: str) -> None:
         try:
             os.mkdir(name, 0o700, dir_fd=parent_fd)
         except FileExistsError:
             if not stat.S_ISDIR(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode):
-                raise Conflict(f"cannot overwrite a file by a directory: {path}") from None
+                raise Conflict(f"cannot overwrite a file by a directory: {shown(path)}") from None
             return
         fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
         try:
@@ -162,20 +154,19 @@ class Placer:
     def _link(self, first: str, parent_fd: int, name: str, path: str) -> None:
         directory, _, old = first.rpartition("/")
         try:
-            fd = _opened(self._top_fd, directory)
+            fd = _enter(self._linked, directory)
             try:
                 os.link(old, name, src_dir_fd=fd, dst_dir_fd=parent_fd, follow_symlinks=False)
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
                 _copy(old, fd, name, parent_fd)  # on another mount it can only be another file
-            finally:
-                os.close(fd)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 raise
             raise Conflict(
-                f"cannot make {path} a hard link to {first}: no such file below the target", hint="it has to come first"
+                f"cannot make {shown(path)} a hard link to {shown(first)}: no such file below the target",
+                hint="it has to come first",
             ) from None
 
     def _write(self, entry: Entry, parent_fd: int, name: str) -> None:
@@ -193,9 +184,9 @@ class Placer:
         with suppress(FileNotFoundError):
             there = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
             if stat.S_ISDIR(there.st_mode):
-                raise Conflict(f"cannot overwrite a directory by a file: {path}")
+                raise Conflict(f"cannot overwrite a directory by a file: {shown(path)}")
             if stat.S_IFMT(there.st_mode) in NEVER_REPLACED:
-                raise Conflict(f"cannot overwrite a device, FIFO or socket: {path}", hint="remove it first")
+                raise Conflict(f"cannot overwrite a device, FIFO or socket: {shown(path)}", hint="remove it first")
             if self._keeps_modes and not entry.link and stat.S_ISREG(there.st_mode) and stat.S_ISREG(entry.mode):
                 _keep_mode(parent_fd, temporary, there)
         if _is_mounted(parent_fd, name):
@@ -212,7 +203,9 @@ class Placer:
         made = os.open(temporary, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
         try:
             if not all(stat.S_ISREG(os.fstat(fd).st_mode) for fd in (looked, made)):
-                raise Conflict(f"cannot replace what is mounted at {path}", hint="only a file's content can be written")
+                raise Conflict(
+                    f"cannot replace what is mounted at {shown(path)}", hint="only a file's content can be written"
+                )
             source = reopen(made, os.O_RDONLY)
             try:
                 target = reopen(looked, os.O_WRONLY | os.O_TRUNC)
@@ -313,9 +306,10 @@ def _is_mounted(directory_fd: int, name: str) -> bool:
         raise OSError(error.errno, os.strerror(error.errno), name) from error
 
 
-def _opened(top_fd: int, directory: str) -> int:
+def _enter(way: Way, directory: str) -> int:
+    """As ``Way.enter``, but raises OSError."""
     try:
-        return open_without_links(top_fd, directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        return way.enter(directory)
     except KernelError as error:
         raise OSError(error.errno, os.strerror(error.errno), directory) from error
 

@@ -1,7 +1,8 @@
 """Reading a tree that other processes may be changing at the same time, to deceive us or not.
 
-Every name is opened once, without following a link, and all else is asked of that descriptor; content is read through
-it only once it is known to be a regular file's: to open a device can be to act on it.
+Every name is opened once, in the open directory that it was found in, without following a link, and all else is asked
+of that descriptor; content is read through it only once it is known to be a regular file's: to open a device can be to
+act on it.
 
 What the kernel makes up as it is read (/proc, /sys and their kin) belongs to no tree of files: it is not walked into
 from outside, and where it was named itself, it is read to its end, because the size that it says is none.
@@ -18,6 +19,7 @@ from typing import Final
 
 from bento.errors import KernelError
 from bento.files.entry import CHUNK_BYTES, KEPT_XATTRS, BytesBody, Entry, FileBody, nothing, unreadable
+from bento.files.way import Way, joined
 from bento.kernel.made_up import is_made_up
 from bento.kernel.rootfs import open_without_links, reopen
 
@@ -49,35 +51,47 @@ def walk(
         reads: open files for their content; else ``body`` is None.
         check: called before each file and each piece of content; what it raises ends the walk.
 
-    Raises KernelError by the path of the file (ENAMETOOLONG for one beyond 4096 bytes).
+    Any depth needs some twenty open descriptors. Raises KernelError by the path of the file (ENAMETOOLONG for one of
+    more than PATH_MAX_BYTES).
     """
     first: dict[Identity, str] = {}
     filesystems = _Filesystems(top_fd)
-    pending = [""]
-    while pending:
-        check()
-        path = pending.pop()
-        try:
-            fd = open_without_links(top_fd, path, os.O_PATH | os.O_NOFOLLOW) if path else os.dup(top_fd)
-        except KernelError as error:
-            if error.errno in _GONE:
+    here = ""  # the directory that was listed last: all that is pending lies in it, or in one that it is in
+    pending = [(0, "")]  # how much of that path leads to the directory of each name, and the name
+    with Way(top_fd) as way:
+        while pending:
+            check()
+            length, name = pending.pop()
+            path = joined(here[:length], name)
+            fd = _open(way, here[:length], name, path) if name else os.dup(top_fd)
+            if fd is None:
                 continue
-            raise
-        try:
-            status = os.fstat(fd)
-            if stat.S_ISSOCK(status.st_mode) or (status.st_dev, status.st_ino) in left_out:
-                continue
-            is_made_up, is_entered = filesystems.look(fd, status.st_dev)
-            if is_entered or stat.S_ISDIR(status.st_mode):
-                yield from _one(fd, path, status, first, check if reads else None, is_made_up=is_made_up)
-            if is_entered and stat.S_ISDIR(status.st_mode):
-                pending += [f"{path}/{name}" if path else name for name in _names(fd)]
-        except OSError as error:
-            if path and isinstance(error, _VANISHED):
-                continue
-            raise unreadable(error, path) from error
-        finally:
-            os.close(fd)
+            try:
+                status = os.fstat(fd)
+                if stat.S_ISSOCK(status.st_mode) or (status.st_dev, status.st_ino) in left_out:
+                    continue
+                is_made_up, is_entered = filesystems.look(fd, status.st_dev)
+                if is_entered or stat.S_ISDIR(status.st_mode):
+                    yield from _one(fd, path, status, first, check if reads else None, is_made_up=is_made_up)
+                if is_entered and stat.S_ISDIR(status.st_mode):
+                    here = path
+                    pending += [(len(path), each) for each in _names(fd)]
+            except OSError as error:
+                if path and isinstance(error, _VANISHED):
+                    continue
+                raise unreadable(error, path) from error
+            finally:
+                os.close(fd)
+
+
+def _open(way: Way, directory: str, name: str, path: str) -> int | None:
+    """Return an O_PATH descriptor of a name that was listed; None when it is not there any more."""
+    try:
+        return open_without_links(way.enter(directory), name, os.O_PATH | os.O_NOFOLLOW)
+    except KernelError as error:
+        if error.errno in _GONE:
+            return None
+        raise unreadable(error, path) from None
 
 
 class _Filesystems:

@@ -17,7 +17,7 @@ from bento.engine.files.diff import changes_of
 from bento.engine.images import images
 from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.create import HOST_IMAGE
-from bento.errors import BentoError, InternalError, NotFound, UsageError, as_bento_error
+from bento.errors import BentoError, Conflict, InternalError, NotFound, UsageError, as_bento_error
 from bento.files.output import write_all
 from bento.files.tarout import TarWriter
 from bento.model.container import Container
@@ -46,7 +46,8 @@ def commit(drivers: Drivers, ref: str, name: str, options: CommitOptions) -> Ima
     """Make an image of a container, in any state; ``name`` "" leaves it without one. Blocks.
 
     Raises NotFound, UsageError (name, change, a container of this machine's own files), StorageUnusable, WrongState (it
-    was thawed while it was read), Conflict (another commit is at it); then no image is left.
+    was thawed while it was read), Conflict (another commit is at it; it has a path that no image can have); then no
+    image is left.
     """
     full = images.new_name(name) if name else ""
     container = reconcile.find(drivers, ref)
@@ -65,7 +66,14 @@ def commit(drivers: Drivers, ref: str, name: str, options: CommitOptions) -> Ima
                 digest = _add_layer(intake, changes)
         except OSError as error:
             raise as_bento_error(error) from error
-        manifest = _add_manifest(drivers, intake, base, digest, _about(container, base, config, options))
+        try:
+            diff_id = intake.add_layer(digest)
+        except UsageError as error:
+            raise Conflict(
+                f"container {container.name} holds what no image can have: {error.message}", hint="export keeps it"
+            ) from error
+        about = _about(container, base, config, options)
+        manifest = _add_manifest(drivers, intake, base, _Layer(digest, diff_id), about)
         made = intake.adopt(manifest, lambda image: images.record(drivers, image, *([full] if full else [])))
     return images.recorded(drivers, made)
 
@@ -92,6 +100,13 @@ class _About(Struct, frozen=True):
     created_unix_ns: int
     author: str
     history: tuple[HistoryEntry, ...]
+
+
+class _Layer(Struct, frozen=True):
+    """What the new image has above its base: an archive, and what is in it."""
+
+    digest: str
+    diff_id: str
 
 
 def _about(container: Container, base: Image, config: ImageConfig, options: CommitOptions) -> _About:
@@ -137,9 +152,9 @@ def _write(changes: Changes, fd: int, outcome: list[BentoError | OSError | None]
         os.close(fd)
 
 
-def _add_manifest(drivers: Drivers, intake: Intake, base: Image, digest: str, about: _About) -> str:
+def _add_manifest(drivers: Drivers, intake: Intake, base: Image, layer: _Layer, about: _About) -> str:
     """Add configuration and manifest of the new image; return the manifest's digest."""
-    diff_ids = (*base.diff_ids, intake.add_layer(digest))
+    diff_ids = (*base.diff_ids, layer.diff_id)
     content = oci.write_config(
         about.config,
         Platform(base.os, base.architecture, base.variant),
@@ -153,5 +168,5 @@ def _add_manifest(drivers: Drivers, intake: Intake, base: Image, digest: str, ab
     parsed = oci.parse_manifest((drivers.images.blobs_dir / algorithm / digits).read_bytes())
     below = parsed.layers if isinstance(parsed, oci.Manifest) else ()
     layers = [replace(layer, media_type=oci.oci_type(layer.media_type)) for layer in below]
-    layers.append(oci.Descriptor(oci.OCI_LAYER, digest, intake.blob_size(digest)))
+    layers.append(oci.Descriptor(oci.OCI_LAYER, layer.digest, intake.blob_size(layer.digest)))
     return intake.add_bytes(oci.write_manifest(config, layers))

@@ -51,4 +51,4 @@ def changes_of(drivers: Drivers, container: Container) -> Iterator[Changes]:
         upper_fd = os.open(drivers.storage.upper(container.id), flags)
         stack.callback(os.close, upper_fd)
         ignored = {path.lstrip("/") for path in config.mount_points(container)}
-        yield Changes(upper_fd, Below(layers), ignored)
+        yield stack.enter_context(Changes(upper_fd, Below(layers), ignored))
