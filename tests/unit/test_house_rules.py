@@ -30,12 +30,12 @@ FUNCTION_IMPORTS = {
 }
 CATCH_ALL = {
     "cli/main.py",  # the outer edges: the program,
-    "cli/worker.py",  # and its forked worker
+    "engine/base/worker.py",  # and its forked worker
     "kernel/namespace.py",  # hands over from a thread to its waiter
     "engine/base/background.py",  # the same
 }
 FORKS = {
-    "cli/worker.py",  # a detached worker is this program itself, still single-threaded
+    "engine/base/worker.py",  # a detached worker is this program itself, still single-threaded
     "cli/after_exit.py",
     "drivers/tracer/process.py",  # and so is the tracer: there at once, with all of its modules loaded
 }

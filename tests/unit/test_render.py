@@ -6,7 +6,8 @@ import pytest
 
 from bento import log
 from bento.cli import context, main
-from bento.cli.render import span, table
+from bento.cli.render import table
+from bento.docker.words import span
 from bento.errors import BentoError
 
 DAY_S = 86400

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from bento import log
 from bento.config import Settings
 from bento.errors import BentoError
 from bento.wiring import Engine
+
+if TYPE_CHECKING:  # a verb without a worker does not pay for it
+    from bento.engine.base.worker import Message
 
 
 class Context:
@@ -63,6 +67,33 @@ def each(refs: Iterable[str], act: Callable[[str], str]) -> int:
             complain(error)
             status = max(status, error.exit_code)
     return status
+
+
+def print_names(messages: Iterator[Message], count: int, *, ignored: Collection[str] = ()) -> int:
+    """Print the name of each container that was dealt with, and each error; return the exit status.
+
+    ``ignored``: codes of errors that are none here.
+    """
+    status = answers = 0
+    for message in messages:
+        if message.kind == "notice":
+            tell_person(f"bento: {message.error}")
+            continue
+        answers += 1
+        if message.kind == "failed" and message.code not in ignored:
+            tell_person(f"bento: {message.error}")
+            status = max(status, message.exit_code)
+        elif message.kind != "failed":
+            say(message.name)
+    return max(status, check_answers(answers, count))
+
+
+def check_answers(answers: int, count: int) -> int:
+    """Return 0 when every container was answered for; else say that the worker was killed, and return 1."""
+    if answers >= count:
+        return 0
+    tell_person("bento: who did the work was killed before it was done (give the command again to have it finished)")
+    return 1
 
 
 class Ended(KeyboardInterrupt):

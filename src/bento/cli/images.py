@@ -9,32 +9,19 @@ import msgspec
 
 from bento.cli import format_options
 from bento.cli.context import Context, say
-from bento.cli.render import ago, short_image_id, size_text, table
-from bento.engine.images.image_list import ImageUsage
+from bento.cli.render import now, table
+from bento.docker.words import Now, ago, image_names, short_image_id, size_text
 from bento.lazy import LazyModule
-from bento.model import reference
-from bento.model.image import NO_NAME
+from bento.model.usage import ImageUsage
 
 if TYPE_CHECKING:
     from bento.cli.templates import template
+    from bento.docker import image as docker_image
 else:
+    docker_image = LazyModule("bento.docker.image")
     template = LazyModule("bento.cli.templates.template")
 
 _HEADER = ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED")
-_FIELDS = {
-    "Repository": "REPOSITORY",
-    "Tag": "TAG",
-    "Digest": "DIGEST",
-    "ID": "IMAGE ID",
-    "CreatedSince": "CREATED",
-    "CreatedAt": "CREATED AT",
-    "Size": "SIZE",
-    "SharedSize": "SHARED SIZE",
-    "UniqueSize": "UNIQUE SIZE",
-    "Containers": "CONTAINERS",
-    "Labels": "LABELS",
-}
-"""What a template is given of each name of an image, and the header of each in a table."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -66,56 +53,31 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 say(image.id if args.no_trunc else short_image_id(image.id))
             return 0
         found = engine.image_usage(filters=filters)
+    shown_at = now()
     if args.format == "json":
-        say(msgspec.json.format(msgspec.json.encode([_record(each) for each in found])).decode())
+        say(msgspec.json.format(msgspec.json.encode([docker_image.record(each) for each in found])).decode())
     elif format_options.is_template(args.format):
-        fields = [row for each in found for row in _fields(each, is_whole=args.no_trunc)]
-        format_options.show(args.format, fields, _FIELDS, has_header=not args.noheading)
+        fields = [row for each in found for row in _fields(each, shown_at, args)]
+        format_options.show(args.format, fields, docker_image.FIELDS, has_header=not args.noheading)
     else:
         header = (*_HEADER[:2], "DIGEST", *_HEADER[2:]) if args.digests else _HEADER
-        format_options.say_table(table(header, [row for each in found for row in _rows(each, args)]), args.noheading)
+        format_options.say_table(
+            table(header, [row for each in found for row in _rows(each, shown_at, args)]), args.noheading
+        )
     return 0
 
 
-def _rows(each: ImageUsage, args: argparse.Namespace) -> list[tuple[str, ...]]:
+def _rows(each: ImageUsage, shown_at: Now, args: argparse.Namespace) -> list[tuple[str, ...]]:
     """A line for each name; one for an image without."""
     image = each.image
     image_id = image.id if args.no_trunc else short_image_id(image.id)
     sizes = (size_text(image.size_bytes), size_text(each.shared_bytes))
-    rest = (image_id, ago(image.created_unix_ns), *sizes)
-    return [(repository, tag, *((digest,) if args.digests else ()), *rest) for repository, tag, digest in _names(each)]
+    rest = (image_id, ago(image.created_unix_ns, shown_at), *sizes)
+    names = image_names(image.names, image.digest)
+    return [(repository, tag, *((digest,) if args.digests else ()), *rest) for repository, tag, digest in names]
 
 
-def _names(each: ImageUsage) -> list[tuple[str, str, str]]:
-    """Repository, tag and digest of each name."""
-    image = each.image
-    named = [reference.split(name) for name in image.names] or [(NO_NAME, "", "")]
-    return [(repository, tag or NO_NAME, digest or image.digest or NO_NAME) for repository, tag, digest in named]
-
-
-def _fields(each: ImageUsage, *, is_whole: bool) -> list[dict[str, object]]:
-    """In the words of Docker's templates."""
-    image = each.image
-    common: dict[str, object] = {
-        "ID": image.id if is_whole else short_image_id(image.id),
-        "CreatedSince": ago(image.created_unix_ns),
-        "CreatedAt": template.time_text(image.created_unix_ns),
-        "Size": size_text(image.size_bytes),
-        "SharedSize": size_text(each.shared_bytes),
-        "UniqueSize": size_text(each.unique_bytes),
-        "Containers": len(each.containers),
-        **template.label_fields(image.config.labels),
-    }
-    return [
-        {"Repository": repository, "Tag": tag, "Digest": digest, **common} for repository, tag, digest in _names(each)
-    ]
-
-
-def _record(each: ImageUsage) -> dict[str, object]:
-    """The library's record, with what is only known beside the other images."""
-    record: dict[str, object] = msgspec.to_builtins(each.image)
-    return record | {
-        "shared_size_bytes": each.shared_bytes,
-        "unique_size_bytes": each.unique_bytes,
-        "containers": list(each.containers),
-    }
+def _fields(each: ImageUsage, shown_at: Now, args: argparse.Namespace) -> list[dict[str, object]]:
+    """What a template is given of each name."""
+    labels = template.label_fields(each.image.config.labels)
+    return [row | labels for row in docker_image.fields(each, shown_at, is_whole=args.no_trunc)]

@@ -7,7 +7,7 @@ import sys
 import threading
 
 from bento import clock
-from bento.cli.render import size_text
+from bento.docker.words import size_text
 from bento.model.transfer import TransferProgress
 
 _REDRAWN_EVERY_S = 0.1

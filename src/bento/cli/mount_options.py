@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from bento.errors import UsageError
-from bento.model.container import Mount
-from bento.oci.config import PROPAGATIONS
+from bento.model.container import PROPAGATIONS, Mount
 from bento.units import parse_bytes
 
 _FLAGS: Final = ("suid", "nosuid", "dev", "nodev", "exec", "noexec")

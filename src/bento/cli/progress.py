@@ -9,7 +9,7 @@ import os
 import sys
 
 from bento import clock
-from bento.cli.worker import Message
+from bento.engine.base.worker import Message
 
 REDRAWN_EVERY_S = 0.2
 _NAME_WIDTH = 24

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from bento.cli.context import Context, complain, say
-from bento.cli.render import size_text
+from bento.docker.words import size_text
 from bento.engine.maintenance.prune import Pruned
 from bento.model import reference
 from bento.wiring import Engine

@@ -10,37 +10,22 @@ import msgspec
 from bento import log
 from bento.cli import format_options
 from bento.cli.context import Context, complain, say
-from bento.cli.render import ago, command_text, ports_text, size_text, status_text, table
+from bento.cli.render import now, table
+from bento.docker.words import Now, ago, command_text, ports_text, size_text, status_text
 from bento.errors import BentoError, NotFound
 from bento.lazy import LazyModule
 from bento.model.container import Container
-from bento.units import parse_number, rfc3339, short_id
+from bento.units import parse_number, short_id
 from bento.wiring import Engine
 
 if TYPE_CHECKING:
     from bento.cli.templates import template
+    from bento.docker import container_list
 else:
+    container_list = LazyModule("bento.docker.container_list")
     template = LazyModule("bento.cli.templates.template")
 
 _HEADER = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES")
-_FIELDS = {
-    "ID": "CONTAINER ID",
-    "Names": "NAMES",
-    "Image": "IMAGE",
-    "Command": "COMMAND",
-    "CreatedAt": "CREATED AT",
-    "RunningFor": "CREATED",
-    "Status": "STATUS",
-    "State": "STATE",
-    "Ports": "PORTS",
-    "Labels": "LABELS",
-    "Mounts": "MOUNTS",
-    "Networks": "NETWORKS",
-    "Size": "SIZE",
-    "Pid": "PID",
-    "ExitCode": "EXIT CODE",
-}
-"""What a template is given of a container, and the header of each in a table."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -76,18 +61,19 @@ def run(args: argparse.Namespace, context: Context) -> int:
         # A template asks by naming the field, as in Docker.
         is_sized = not args.quiet and (args.size or "size" in args.format.lower())
         sizes = {each.id: _size(engine, each.id) for each in containers} if is_sized else {}
+    shown_at = now()
     if args.quiet:
         for container in containers:
             say(container.id if args.no_trunc else short_id(container.id))
     elif format_options.is_template(args.format):
-        fields = [_fields(each, is_whole=args.no_trunc) | _sized(sizes, each) for each in containers]
-        format_options.show(args.format, fields, _FIELDS, has_header=not args.noheading)
+        fields = [_fields(each, shown_at, is_whole=args.no_trunc) | _sized(sizes, each) for each in containers]
+        format_options.show(args.format, fields, container_list.FIELDS, has_header=not args.noheading)
     elif args.format == "json":
-        records = [_record(each) | _sized(sizes, each) for each in containers]
+        records = [container_list.record(each, shown_at) | _sized(sizes, each) for each in containers]
         say(msgspec.json.format(msgspec.json.encode(records)).decode())
     else:
         header = (*_HEADER, "SIZE") if is_sized else _HEADER
-        rows = [(*_row(each, is_whole=args.no_trunc), *_sized(sizes, each).values()) for each in containers]
+        rows = [(*_row(each, shown_at, is_whole=args.no_trunc), *_sized(sizes, each).values()) for each in containers]
         format_options.say_table(table(header, rows), args.noheading)
     for error in errors:
         complain(error)
@@ -107,53 +93,20 @@ def _sized(sizes: dict[str, str], container: Container) -> dict[str, str]:
     return {"Size": sizes[container.id]} if sizes else {}
 
 
-def _row(container: Container, *, is_whole: bool) -> tuple[str, ...]:
+def _row(container: Container, shown_at: Now, *, is_whole: bool) -> tuple[str, ...]:
     return (
         container.id if is_whole else short_id(container.id),
         container.spec.image,
         command_text(container, is_whole=is_whole),
-        ago(container.created_unix_ns),
-        status_text(container),
+        ago(container.created_unix_ns, shown_at),
+        status_text(container, shown_at),
         ports_text(container),
         container.name,
     )
 
 
-def _record(container: Container) -> dict[str, object]:
-    run, ended = container.run, container.exit
-    return {
-        "Id": container.id,
-        "Names": [container.name],
-        "Image": container.spec.image,
-        "Command": list(container.spec.argv),
-        "Created": rfc3339(container.created_unix_ns),
-        "State": container.status.value,
-        "Status": status_text(container),
-        "Pid": run.init.pid if run and run.init and container.status.is_live else 0,
-        "ExitCode": ended.code if ended else None,
-        "Labels": container.spec.labels,
-        "Ports": ports_text(container),
-    }
-
-
-def _fields(container: Container, *, is_whole: bool) -> dict[str, object]:
-    """In the words of Docker's templates."""
-    spec, record = container.spec, _record(container)
-    command = f'"{" ".join(spec.argv)}"' if is_whole else command_text(container)
-    sources = [mount.source if mount.kind != "tmpfs" else mount.destination for mount in spec.mounts]
-    return {
-        "ID": container.id if is_whole else short_id(container.id),
-        "Names": container.name,
-        "Image": spec.image,
-        "Command": log.printable(command),
-        "CreatedAt": template.time_text(container.created_unix_ns),
-        "RunningFor": ago(container.created_unix_ns),
-        "Status": status_text(container),
-        "State": record["State"],
-        "Ports": ports_text(container),
-        "Mounts": ",".join(sources),
-        "Networks": spec.network,
-        "Pid": record["Pid"],
-        "ExitCode": record["ExitCode"],
-        **template.label_fields(spec.labels),
-    }
+def _fields(container: Container, shown_at: Now, *, is_whole: bool) -> dict[str, object]:
+    """What a template is given; a command stays in its line."""
+    fields = container_list.fields(container, shown_at, is_whole=is_whole)
+    command = log.printable(str(fields["Command"]))
+    return fields | {"Command": command} | template.label_fields(container.spec.labels)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from bento.cli import stop_options
-from bento.cli.context import Context
-from bento.cli.worker import Emit, Message, failed, in_worker, print_names
+from bento.cli.context import Context, print_names
+from bento.engine.base.worker import Emit, Message, failed, in_worker
 from bento.engine.stop.request import StopOptions
 from bento.errors import BentoError
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from bento.cli.context import Context, complain, say, says_so_itself
-from bento.cli.worker import Emit, Message, failed, in_worker, print_names
+from bento.cli.context import Context, complain, print_names, say, says_so_itself
+from bento.engine.base.worker import Emit, Message, failed, in_worker
 from bento.errors import BentoError, NotFound, StateCorrupt, UsageError
 from bento.units import parse_seconds
 

@@ -11,9 +11,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento.cli import stop_options
-from bento.cli.context import Context, complain, say, says_so_itself, tell_person
-from bento.cli.worker import Emit, Message, check_answers, failed, in_worker, notice
+from bento.cli.context import Context, check_answers, complain, say, says_so_itself, tell_person
 from bento.engine.base.outcome import StopOutcome, StopProgress
+from bento.engine.base.worker import Emit, Message, failed, in_worker, notice
 from bento.engine.stop.request import StopOptions
 from bento.errors import AlreadyStopped, NotFound, StateCorrupt, UsageError
 from bento.lazy import LazyModule

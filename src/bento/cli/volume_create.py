@@ -6,8 +6,8 @@ import argparse
 
 from bento.cli.context import Context, end_cleanly, say
 from bento.cli.create_options import parse_label
-from bento.engine.resources.volumes import DRIVER
 from bento.errors import UsageError
+from bento.model.volume import DRIVER
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

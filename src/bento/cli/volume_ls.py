@@ -10,23 +10,14 @@ import msgspec
 from bento.cli import format_options
 from bento.cli.context import Context, say
 from bento.cli.render import table
-from bento.engine.resources.volumes import DRIVER
+from bento.docker.volume import FIELDS
 from bento.lazy import LazyModule
+from bento.model.volume import DRIVER
 
 if TYPE_CHECKING:
     from bento.cli.templates import template
 else:
     template = LazyModule("bento.cli.templates.template")
-
-_FIELDS = {
-    "Driver": "DRIVER",
-    "Name": "VOLUME NAME",
-    "Scope": "SCOPE",
-    "Mountpoint": "MOUNTPOINT",
-    "Labels": "LABELS",
-    "CreatedAt": "CREATED AT",
-}
-"""What a template is given of each volume, and the header of each in a table."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +40,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     elif args.format == "json":
         say(msgspec.json.format(msgspec.json.encode(described)).decode())
     elif format_options.is_template(args.format):
-        format_options.show(args.format, map(_fields, described), _FIELDS)
+        format_options.show(args.format, map(_fields, described), FIELDS)
     else:
         say(table(("DRIVER", "VOLUME NAME"), [(DRIVER, volume.name) for volume in volumes]))
     return 0
@@ -57,4 +48,4 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _fields(described: dict[str, Any]) -> dict[str, object]:
     """In the words of Docker's templates."""
-    return {name: described[name] for name in _FIELDS} | template.label_fields(described["Labels"] or {})
+    return {name: described[name] for name in FIELDS} | template.label_fields(described["Labels"] or {})

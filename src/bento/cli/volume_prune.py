@@ -6,7 +6,7 @@ import argparse
 
 from bento.cli.context import Context, say
 from bento.cli.pruning import is_agreed
-from bento.cli.render import size_text
+from bento.docker.words import size_text
 
 ANONYMOUS = "all anonymous volumes that no container has"
 EVERY = "all volumes that no container has"

@@ -12,14 +12,13 @@ if TYPE_CHECKING:
 
     from bento.engine.base.drivers import Drivers
     from bento.engine.images import archive, image_inspect, image_list, images, pull, push
-    from bento.engine.images.image_inspect import HistoryStep
-    from bento.engine.images.image_list import DiskUsage, ImageUsage
     from bento.engine.images.images import RemovedImage
     from bento.engine.images.pull import Pulled
     from bento.engine.maintenance import prune
     from bento.engine.maintenance.prune import Pruned
-    from bento.model.image import Image, ImageConfig
+    from bento.model.image import HistoryStep, Image, ImageConfig
     from bento.model.transfer import Access, TransferProgress
+    from bento.model.usage import DiskUsage, ImageUsage
 else:
     archive, image_inspect, image_list, images, pull, push = (
         LazyModule(f"bento.engine.images.{name}")

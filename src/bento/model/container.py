@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 from msgspec import Struct
 
 from bento.model.image import Healthcheck
 from bento.model.network import Connection, Port
 from bento.model.stop import Hook, StopIntent, StopReport, StopRules
+
+VOLUME: Final = "volume"
+"""The kind of a mount that is a volume."""
+PROPAGATIONS: Final = frozenset(
+    {"private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"}
+)
 
 
 class Status(str, Enum):

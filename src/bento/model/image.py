@@ -94,3 +94,19 @@ class Image(Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """What to call it: its first name as people write it; its short id when it has none."""
         return familiar(self.names[0]) if self.names else self.id.removeprefix("sha256:")[:12]
+
+
+class HistoryStep(Struct, frozen=True, kw_only=True):
+    """One step of how an image was built.
+
+    ``image_id`` is that of the image for the last step, and "" for others: what they made has no name of its own.
+    ``diff_id`` "": it made no layer.
+    """
+
+    image_id: str = ""
+    created_unix_ns: int = 0
+    created_by: str = ""
+    comment: str = ""
+    author: str = ""
+    size_bytes: int = 0
+    diff_id: str = ""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
+
+DRIVER: Final = "local"
+"""The one that there is: directories below the root."""
 
 
 class Volume(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bento.model.container import Container, ContainerSpec, Mount, Sandbox
+from bento.model.container import PROPAGATIONS, Container, ContainerSpec, Mount, Sandbox
 from bento.model.exec import ExecOptions
 from bento.oci import defaults, resources
 from bento.oci.capabilities import ALL, NAMES, choose
@@ -36,9 +36,6 @@ HOST_GATEWAY: Final = "host-gateway"
 
 ETC_FILES: Final = ("hosts", "hostname", "resolv.conf")
 
-PROPAGATIONS: Final = frozenset(
-    {"private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"}
-)
 SLAVES: Final = frozenset({"slave", "rslave"})
 _TMPFS_OPTIONS: Final = ("noexec", "nosuid", "nodev", "mode=1777")
 _OPPOSITES: Final = {"exec": "noexec", "suid": "nosuid", "dev": "nodev", "rw": "ro"}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from bento.cli.render import aligned
@@ -43,11 +42,6 @@ def label_fields(labels: Mapping[str, str]) -> dict[str, Any]:
         "Labels": printable(",".join(f"{key}={value}" for key, value in labels.items())),
         "Label": lambda key: printable(labels.get(key, "")),
     }
-
-
-def time_text(unix_ns: int) -> str:
-    """Return a time as Docker's listings have it: ``2026-01-31 12:00:00 +0000 UTC``."""
-    return f"{datetime.fromtimestamp(unix_ns // 10**9, UTC).astimezone():%Y-%m-%d %H:%M:%S %z %Z}"
 
 
 def _label(key: str) -> str:

@@ -1,37 +1,17 @@
-"""``history``, and ``inspect`` of an image: in Docker's words."""
+"""``history``, and ``inspect`` of an image."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-
+from bento.docker import image as docker_image
 from bento.engine.images.images import holders
 from bento.engine.lifecycle.create import HOST_IMAGE, find_image
 from bento.errors import UsageError
-from bento.model import reference
-from bento.model.image import Image
-from bento.oci.image import runtime_words
-from bento.units import rfc3339
+from bento.model.image import HistoryStep, Image
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
-
-
-class HistoryStep(Struct, frozen=True, kw_only=True):
-    """One step of how an image was built.
-
-    ``image_id`` is that of the image for the last step, and "" for others: what they made has no name of its own.
-    ``diff_id`` "": it made no layer.
-    """
-
-    image_id: str = ""
-    created_unix_ns: int = 0
-    created_by: str = ""
-    comment: str = ""
-    author: str = ""
-    size_bytes: int = 0
-    diff_id: str = ""
 
 
 def history(drivers: Drivers, ref: str) -> list[HistoryStep]:
@@ -77,25 +57,4 @@ def _of(image: Image, last: HistoryStep) -> HistoryStep:
 def inspect_image(drivers: Drivers, ref: str) -> dict[str, Any]:
     """Return an image as one element of ``inspect``'s array. Raises NotFound, Conflict."""
     image = find_image(drivers, ref)
-    named = [(name, *reference.split(name)) for name in image.names]
-    return {
-        "Id": image.id,
-        "RepoTags": [reference.familiar(name) for name, _, tag, _ in named if tag],
-        "RepoDigests": sorted(
-            {f"{repository}@{digest or image.digest}" for _, repository, _, digest in named if digest or image.digest}
-        ),
-        "Comment": image.history[-1].comment if image.history else "",
-        "Created": rfc3339(image.created_unix_ns),
-        "Author": image.author,
-        "Config": runtime_words(image.config),
-        "Architecture": image.architecture,
-        "Variant": image.variant,
-        "Os": image.os,
-        "Size": image.size_bytes,
-        "GraphDriver": {"Name": "overlay", "Data": {"LowerDir": ":".join(image.layers)}},
-        "RootFS": {"Type": "layers", "Layers": list(image.diff_ids)},
-        "Digest": image.digest,
-        "LayerDigests": list(image.layer_digests),
-        "LayerSizes": list(image.layer_sizes_bytes),
-        "Containers": list(holders(drivers, image)),
-    }
+    return docker_image.inspect(image, holders(drivers, image))

@@ -19,7 +19,7 @@ from bento import clock
 from bento.engine.base.layers import HOST_LAYER
 from bento.errors import Conflict, KernelError, NotFound, StateCorrupt, UsageError
 from bento.kernel.rootfs import mend_in_root, open_in, open_in_root
-from bento.model.container import Container, ContainerSpec, Mount
+from bento.model.container import VOLUME, Container, ContainerSpec, Mount
 from bento.model.volume import Volume
 from bento.oci.defaults import PROC_FILES
 from bento.units import new_id, parse_name
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bento.engine.base.drivers import Drivers
-
-VOLUME = "volume"
 
 
 def check(mounts: Iterable[Mount]) -> None:

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from bento.docker import volume as docker_volume
 from bento.engine.resources import mounting
 from bento.errors import Conflict, NotFound, UsageError
-from bento.model.volume import Volume
-from bento.units import new_id, parse_name, rfc3339
+from bento.model.container import VOLUME
+from bento.model.volume import DRIVER, Volume
+from bento.units import new_id, parse_name
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
-DRIVER = "local"
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 
@@ -50,15 +51,7 @@ def inspect(drivers: Drivers, name: str) -> dict[str, Any]:
 
 def describe(drivers: Drivers, volume: Volume) -> dict[str, Any]:
     """Return what Docker says of a volume."""
-    return {
-        "CreatedAt": rfc3339(volume.created_unix_ns),
-        "Driver": DRIVER,
-        "Labels": volume.labels,
-        "Mountpoint": str(drivers.volumes.path(volume.name)),
-        "Name": volume.name,
-        "Options": {},
-        "Scope": "local",
-    }
+    return docker_volume.describe(volume, str(drivers.volumes.path(volume.name)))
 
 
 def check_filters(filters: Iterable[str]) -> None:
@@ -85,7 +78,7 @@ def prune(drivers: Drivers, *, all: bool = False, filters: Iterable[str] = ()) -
 
 
 def _used(drivers: Drivers) -> set[str]:
-    return {m.source for container in drivers.store.list() for m in container.spec.mounts if m.kind == mounting.VOLUME}
+    return {m.source for container in drivers.store.list() for m in container.spec.mounts if m.kind == VOLUME}
 
 
 _Test = Callable[[Volume, bool, str], bool]  # a volume, whether a container has it, and the filter's value

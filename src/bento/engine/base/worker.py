@@ -1,8 +1,8 @@
-"""Work that goes on when its command line is gone: a forked process in a session of its own (rule S6).
+"""Work that goes on when its caller is gone: a forked process in a session of its own (rule S6).
 
-The command line only passes on what the worker reports. Killing it, its process group or its
-terminal does not reach the worker. Only for a process without other threads, and before anything is
-opened that must not be shared.
+The caller, such as the command line, only passes on what the worker reports. Killing it, its process group or its
+terminal does not reach the worker. Only for a process without other threads, and before anything is opened that must
+not be shared.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import errno
 import os
 import select
 import signal
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 from msgspec import Struct
 
 from bento import log
-from bento.cli.context import say, tell_person
 from bento.command import own_process
 from bento.errors import BentoError, InternalError, KernelError, as_bento_error
 from bento.model.stop import StopReport
@@ -112,33 +111,6 @@ def _flush(write_fd: int, outbox: bytearray) -> None:
         pass
     except BrokenPipeError:
         outbox.clear()
-
-
-def print_names(messages: Iterator[Message], count: int, *, ignored: Collection[str] = ()) -> int:
-    """Print the name of each container that was dealt with, and each error; return the exit status.
-
-    ``ignored``: codes of errors that are none here.
-    """
-    status = answers = 0
-    for message in messages:
-        if message.kind == "notice":
-            tell_person(f"bento: {message.error}")
-            continue
-        answers += 1
-        if message.kind == "failed" and message.code not in ignored:
-            tell_person(f"bento: {message.error}")
-            status = max(status, message.exit_code)
-        elif message.kind != "failed":
-            say(message.name)
-    return max(status, check_answers(answers, count))
-
-
-def check_answers(answers: int, count: int) -> int:
-    """Return 0 when every container was answered for; else say that the worker was killed, and return 1."""
-    if answers >= count:
-        return 0
-    tell_person("bento: who did the work was killed before it was done (give the command again to have it finished)")
-    return 1
 
 
 def _messages(read_fd: int, pid: int, tick_s: float | None) -> Iterator[Message]:

@@ -1,0 +1,222 @@
+"""A container in ``inspect``: Docker's fields, with Bento's own beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bento.model.container import PROPAGATIONS, Container, ContainerSpec, Mount, Sandbox, Status
+from bento.model.network import Port
+from bento.model.stop import StopRules
+from bento.model.volume import DRIVER
+from bento.oci.config import hostname
+from bento.oci.defaults import SHM_BYTES
+from bento.stop.methods import choose
+from bento.units import rfc3339, signal_name
+
+_UNKNOWN_CODE = -1
+
+
+def inspect(
+    container: Container, *, exec_ids: Sequence[str], log_path: str, volume_paths: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return a container as one element of ``inspect``'s array: Docker's fields, with ours beside them.
+
+    ``exec_ids``: of the commands that run in it beside its own. ``volume_paths``: the directory of each of its volumes,
+    by name.
+    """
+    spec, run = container.spec, container.run
+    argv = spec.argv
+    return {
+        "Id": container.id,
+        "Created": rfc3339(container.created_unix_ns),
+        "Path": argv[0],
+        "Args": list(argv[1:]),
+        "State": _state(container),
+        "Image": spec.image_id,
+        "Name": container.name,
+        "RestartCount": container.restarts,
+        "Driver": "overlay",
+        "ExecIDs": list(exec_ids) or None,
+        "LogPath": log_path if spec.log_driver != "none" else "",
+        "Config": {
+            "Hostname": hostname(container),
+            "User": spec.user,
+            "Env": list(spec.env),
+            "Cmd": list(spec.command),
+            "Entrypoint": list(spec.entrypoint) or None,
+            "Image": spec.image,
+            "Volumes": {m.destination: {} for m in spec.mounts if m.anonymous} or None,
+            "WorkingDir": spec.workdir,
+            "Labels": spec.labels,
+            "ExposedPorts": {port: {} for port in spec.exposed_ports},
+            **({"Healthcheck": spec.healthcheck.words} if spec.healthcheck else {}),
+            **_stop_words(spec),
+        },
+        "HostConfig": _host_config(spec),
+        "Mounts": [_mount(mount, volume_paths) for mount in spec.mounts],
+        "NetworkSettings": _network_settings(container),
+        "Run": run.number if run else 0,
+        "Monitor": {"Pid": run.monitor.pid} if run and run.monitor else None,
+        "Cgroups": run.cgroups if run else {},
+        "Stop": msgspec.to_builtins(container.report) if container.report else None,
+        "Stopping": _stopping(container),
+        "Notes": list(container.notes),
+    }
+
+
+def _stop_words(spec: ContainerSpec) -> dict[str, Any]:
+    """How it is stopped when a call says nothing else."""
+    return {
+        "StopSignal": signal_name(spec.stop_signal) if spec.stop_signal is not None else "SIGTERM",
+        "StopTimeout": spec.stop_timeout_s,
+        "StopMethod": choose(method=spec.stop_method or None, command=spec.stop_command, is_system=spec.system),
+        "StopCommand": spec.stop_command,
+        "StopDrain": spec.drain,
+        **_rule_words(spec.stop_rules),
+    }
+
+
+def _rule_words(rules: StopRules) -> dict[str, Any]:
+    """What the container says of its stop; null is left to the configuration."""
+    return {
+        "StopScope": rules.scope and rules.scope.value,
+        "StopWrapper": rules.on_wrapper and rules.on_wrapper.value,
+        "StopDeaf": rules.on_deaf and rules.on_deaf.value,
+        "StopExitHold": rules.exit_hold_s,
+        "StopLastCall": rules.last_call_s,
+        "StopLastCallAll": rules.last_call_all,
+        "StopStartWindow": rules.start_window_s,
+    }
+
+
+def _host_config(spec: ContainerSpec) -> dict[str, Any]:
+    return {
+        "NetworkMode": spec.network,
+        "PortBindings": _bindings(spec.ports),
+        "PublishAllPorts": spec.publish_all,
+        "PidMode": spec.pid,
+        "PidsLimit": spec.pids_limit,
+        "Memory": spec.memory_bytes or 0,
+        "NanoCpus": round((spec.cpus or 0) * 1e9),
+        "LogConfig": {
+            "Type": spec.log_driver,
+            "Config": {"max-size": str(spec.log_max_bytes)} if spec.log_max_bytes else {},
+        },
+        **_sandbox_words(spec.sandbox),
+        "AutoRemove": spec.auto_remove,
+        "ReadonlyRootfs": spec.read_only,
+        "Init": spec.init,
+        "System": spec.system,
+        "Requires": list(spec.requires),
+        "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.limit},
+        "Binds": [_bind(m) for m in spec.mounts if m.kind != "tmpfs" and not m.anonymous],
+        "VolumesFrom": list(spec.volumes_from) or None,
+        "Tmpfs": {m.destination: ",".join(m.options) for m in spec.mounts if m.kind == "tmpfs"},
+        "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in spec.ulimits],
+        "Runtime": spec.runtime,
+    }
+
+
+def _sandbox_words(asked: Sandbox) -> dict[str, Any]:
+    """What was asked for; null, or Docker's default, where nothing was."""
+    security = ["no-new-privileges"] if asked.no_new_privileges else []
+    security += [f"seccomp={asked.seccomp}"] if asked.seccomp else []
+    return {
+        "CapAdd": list(asked.cap_add) or None,
+        "CapDrop": list(asked.cap_drop) or None,
+        "SecurityOpt": security or None,
+        "GroupAdd": list(asked.group_add) or None,
+        "ExtraHosts": [f"{name}:{address}" for name, address in asked.extra_hosts] or None,
+        "Dns": list(asked.dns),
+        "DnsSearch": list(asked.dns_search),
+        "ShmSize": SHM_BYTES if asked.shm_bytes is None else asked.shm_bytes,
+        "Sysctls": asked.sysctls,
+        "Devices": [
+            {"PathOnHost": d.host_path, "PathInContainer": d.path, "CgroupPermissions": d.access} for d in asked.devices
+        ],
+    }
+
+
+def _mount(mount: Mount, volume_paths: Mapping[str, str]) -> dict[str, Any]:
+    if mount.kind == "volume":
+        named = {"Name": mount.source, "Source": volume_paths[mount.source], "Driver": DRIVER}
+    else:
+        named = {"Source": mount.source}
+    propagation = next((o for o in mount.options if o in PROPAGATIONS), "rprivate") if mount.kind == "bind" else ""
+    return {
+        "Type": mount.kind,
+        **named,
+        "Destination": mount.destination,
+        "Mode": ",".join(_mode(mount)) if mount.kind != "tmpfs" else "",
+        "RW": not mount.read_only,
+        "Propagation": propagation,
+    }
+
+
+def _mode(mount: Mount) -> list[str]:
+    """Return what was asked for behind the destination, in the words of ``-v``."""
+    return [*(["ro"] if mount.read_only else []), *(["nocopy"] if mount.no_copy else []), *mount.options]
+
+
+def _bind(mount: Mount) -> str:
+    words = _mode(mount)
+    return ":".join((mount.source, mount.destination, ",".join(words if mount.read_only else ("rw", *words))))
+
+
+def _bindings(ports: tuple[Port, ...]) -> dict[str, list[dict[str, str]]]:
+    """Docker's shape: where each port of the container is reached. "" as a host port: a free one."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for port in ports:
+        where = {"HostIp": port.host_ip or "0.0.0.0", "HostPort": str(port.host_port or "")}
+        found.setdefault(port.inside, []).append(where)
+    return found
+
+
+def _network_settings(container: Container) -> dict[str, Any]:
+    connection = container.run.connection if container.run and container.status.is_live else None
+    own: dict[str, Any] = {
+        "IPAddress": connection.address if connection else "",
+        "IPPrefixLen": connection.prefix if connection else 0,
+        "Gateway": connection.gateway if connection else "",
+        "MacAddress": connection.mac if connection else "",
+    }
+    return own | {
+        "Bridge": connection.bridge if connection else "",
+        "Ports": _bindings(connection.ports) if connection else {},
+        "Networks": {container.spec.network: own},
+    }
+
+
+def _state(container: Container) -> dict[str, Any]:
+    status, run, ended = container.status, container.run, container.exit
+    is_live = status.is_live and run is not None and run.init is not None
+    failure, code = container.start_failure, container.exit_code
+    return {
+        "Status": status.value,
+        "Running": status in (Status.RUNNING, Status.PAUSED, Status.STOPPING),
+        "Paused": status is Status.PAUSED,
+        "Restarting": status is Status.RESTARTING,
+        "OOMKilled": bool(ended and ended.oom_killed),
+        "Dead": False,
+        "Pid": run.init.pid if is_live and run and run.init else 0,
+        "ExitCode": _UNKNOWN_CODE if code is None else code,
+        "Error": failure.message if failure else ended.note if ended else "",
+        "StartedAt": rfc3339(run.started_unix_ns if run else 0),
+        "FinishedAt": rfc3339(ended.finished_unix_ns if ended else 0),
+    }
+
+
+def _stopping(container: Container) -> dict[str, Any] | None:
+    """The stop under way, without its journal."""
+    if container.intent is None:
+        return None
+    return {
+        "AskedBy": container.intent.request.asked_by.value,
+        "Signal": signal_name(container.intent.request.signal),
+        "Method": container.intent.request.method,
+        "DeadlineBoottime": container.intent.deadline_boot_s,
+        "Run": container.intent.run,
+    }

@@ -1,0 +1,59 @@
+"""What is used of the disk: ``system df``."""
+
+from __future__ import annotations
+
+from bento.model import reference
+from bento.model.usage import DiskUsage
+
+
+def totals(usage: DiskUsage) -> list[dict[str, object]]:
+    """Return a line for each kind of thing."""
+    running = [each for each in usage.containers if each.container.status.is_wanted]
+    return [
+        {
+            "Type": "Images",
+            "Total": len(usage.images),
+            "Active": sum(bool(each.containers) for each in usage.images),
+            "Size": usage.images_bytes,
+            "Reclaimable": usage.images_reclaimable_bytes,
+        },
+        {
+            "Type": "Containers",
+            "Total": len(usage.containers),
+            "Active": len(running),
+            "Size": usage.containers_bytes,
+            "Reclaimable": usage.containers_reclaimable_bytes,
+        },
+        {
+            "Type": "Local Volumes",
+            "Total": len(usage.volumes),
+            "Active": sum(bool(each.containers) for each in usage.volumes),
+            "Size": usage.volumes_bytes,
+            "Reclaimable": usage.volumes_reclaimable_bytes,
+        },
+    ]
+
+
+def details(usage: DiskUsage) -> dict[str, object]:
+    """Return each image, container and volume, and the totals."""
+    return {
+        "Images": [
+            {
+                "Id": each.image.id,
+                "Names": [reference.familiar(name) for name in each.image.names],
+                "Size": each.image.size_bytes,
+                "SharedSize": each.shared_bytes,
+                "UniqueSize": each.unique_bytes,
+                "Containers": list(each.containers),
+            }
+            for each in usage.images
+        ],
+        "Containers": [
+            {"Id": each.container.id, "Names": [each.container.name], "Size": each.size_bytes}
+            for each in usage.containers
+        ],
+        "Volumes": [
+            {"Name": each.name, "Size": each.size_bytes, "Containers": list(each.containers)} for each in usage.volumes
+        ],
+        "Totals": totals(usage),
+    }
