@@ -41,13 +41,13 @@ BUDGETS = {"pull": ("podman", 1.0), "load": ("podman", 1.0), "unpack": ("umoci",
 UNPACK = """
 import os, sys
 from pathlib import Path
-from bento.drivers.image.store import ImageStore
+from bento.drivers.image.store.image_store import ImageStore
 source, root, digest = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-with ImageStore(root).intake() as intake:
+with ImageStore(root).ingest() as ingest:
     (root / "blobs/sha256").mkdir(parents=True, exist_ok=True)
     for blob in (source / "blobs/sha256").iterdir():
         os.link(blob, root / "blobs/sha256" / blob.name)
-    intake.adopt(digest)
+    ingest.commit(digest)
 """
 """What ``pull`` and ``load`` do once the blobs are there: verify, unpack, write to disk."""
 

@@ -27,13 +27,13 @@ from support.leaks import remove_tree  # noqa: E402
 BENTO = """
 import sys
 from pathlib import Path
-from bento.drivers.image.store import ImageStore
+from bento.drivers.image.store.image_store import ImageStore
 layout, root, digest = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 (root / "blobs/sha256").mkdir(parents=True)
 for blob in (layout / "blobs/sha256").iterdir():
     (root / "blobs/sha256" / blob.name).hardlink_to(blob)
-with ImageStore(root).intake() as intake:
-    intake.adopt(digest)
+with ImageStore(root).ingest() as ingest:
+    ingest.commit(digest)
 """
 
 

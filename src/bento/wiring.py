@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bento import command, locks, own
     from bento.command import Child
-    from bento.drivers.image import store as image_store
+    from bento.drivers.image.store import image_store
     from bento.drivers.monitor import conmon
     from bento.drivers.network import bridge
     from bento.drivers.processes import linux, virtual
@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     from bento.model.container import Container
 else:
     command, locks, own = LazyModule("bento.command"), LazyModule("bento.locks"), LazyModule("bento.own")
-    image_store, conmon = LazyModule("bento.drivers.image.store"), LazyModule("bento.drivers.monitor.conmon")
+    image_store, conmon = (
+        LazyModule("bento.drivers.image.store.image_store"),
+        LazyModule("bento.drivers.monitor.conmon"),
+    )
     bridge, linux = LazyModule("bento.drivers.network.bridge"), LazyModule("bento.drivers.processes.linux")
     virtual = LazyModule("bento.drivers.processes.virtual")
     detect, states = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.runtime.states")

@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from bento.drivers.image import apply, directories, seams, unpack
-from bento.drivers.image import transfer as transfers
-from bento.drivers.image.shelf import Unpacked, read_about
-from bento.drivers.image.store import ImageStore
+from bento.drivers.image.layers import apply, decompress, directories, seams, unpack
+from bento.drivers.image.layers.metadata import LayerMetadata, read_metadata
+from bento.drivers.image.store import transfer as transfers
+from bento.drivers.image.store.image_store import ImageStore
+from bento.drivers.image.store.paths import StorePaths
 from bento.errors import BentoError, NotFound, UsageError
 from bento.files import tarstream
 from bento.model.image import Image
@@ -71,8 +72,8 @@ def nothing_outside(tmp_path: Path, root: Path) -> Any:
 
 def adopt(images: ImageStore, *stack: Sequence[Entry] | bytes, **lies: Any) -> Image:
     made = bundle([each if isinstance(each, bytes) else tar(each) for each in stack], **lies)
-    with images.intake() as intake:
-        return intake.adopt(made.put(intake))
+    with images.ingest() as ingest:
+        return ingest.commit(made.put(ingest))
 
 
 def assert_refused(images: ImageStore, root: Path, match: str, *stack: Sequence[Entry] | bytes, **lies: Any) -> None:
@@ -394,8 +395,8 @@ def zstd(content: bytes) -> bytes:
 
 def adopt_packed(images: ImageStore, packed: bytes, whole: bytes) -> Image:
     made = bundle([packed], diff_ids=[sha256(whole)], layer={"mediaType": layers.GZIP})
-    with images.intake() as intake:
-        return intake.adopt(made.put(intake))
+    with images.ingest() as ingest:
+        return ingest.commit(made.put(ingest))
 
 
 class TestLies:
@@ -436,17 +437,19 @@ class TestLies:
             looked.append(fd)
             return real(fd, *words)
 
-        monkeypatch.setattr("bento.drivers.image.intake.hash_unpacked", look)
+        monkeypatch.setattr("bento.drivers.image.store.layer_pool.hash_unpacked", look)
         for _ in range(2):
             assert len(adopt_packed(images, packed, whole).layers) == 1
         assert len(looked) == 1
-        assert set(read_about(images.about(Path(images.layers()[0]))).archives) == {sha256(whole), sha256(packed)}
+        (layer,) = images.layers()
+        known = read_metadata(StorePaths(root).metadata(Path(layer)))
+        assert set(known.archives) == {sha256(whole), sha256(packed)}
 
     def test_a_blob_that_is_not_its_digest(self, images: ImageStore, root: Path) -> None:
         for victim in range(3):
             made = bundle([tar([file("x")])])
-            with images.intake() as intake:
-                made.put(intake)
+            with images.ingest() as ingest:
+                made.put(ingest)
                 place = list((root / "layers").glob("tmp-*/blobs/*"))
                 digests = list(made.blobs)
                 path = next(each for each in place if each.name == digests[victim])
@@ -454,7 +457,7 @@ class TestLies:
                 content[len(content) // 2] ^= 1
                 path.write_bytes(content)
                 with pytest.raises(UsageError, match=r"damaged|another digest"):
-                    intake.adopt(made.manifest)
+                    ingest.commit(made.manifest)
         assert images.layers() == images.idle_blobs() == []
 
     def test_a_blob_in_the_store_that_was_not_all_written_comes_anew(self, images: ImageStore, root: Path) -> None:
@@ -463,7 +466,7 @@ class TestLies:
         adopt(images, tar([file("x")]))
         (root / "layers").rename(root / "lost")  # and with it what is known of its archives
         for digest, content in made.blobs.items():
-            place = images.blob(digest)
+            place = StorePaths(root).blob(digest)
             for damaged in (b"", content[:-1] + b"?"):
                 place.unlink()
                 place.write_bytes(damaged)
@@ -475,11 +478,11 @@ class TestLies:
                 assert place.read_bytes() == content
 
     def test_a_good_blob_that_comes_while_a_bad_one_is_judged_stays(
-        self, images: ImageStore, monkeypatch: pytest.MonkeyPatch
+        self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made = bundle([tar([file("x")])])
         adopt(images, tar([file("x")]))
-        place, good = images.blob(made.manifest), made.blobs[made.manifest]
+        place, good = StorePaths(root).blob(made.manifest), made.blobs[made.manifest]
         place.unlink()
         place.write_bytes(b"bad")
         real = transfers._is_sound
@@ -497,15 +500,16 @@ class TestLies:
             assert found is not None
             assert found.read_bytes() == place.read_bytes() == good
 
-    def test_documents_of_an_image_that_were_lost_come_with_it_anew(self, images: ImageStore) -> None:
+    def test_documents_of_an_image_that_were_lost_come_with_it_anew(self, images: ImageStore, root: Path) -> None:
         made = bundle([tar([file("x")])])
         adopt(images, tar([file("x")]))
         for digest in (made.manifest, sha256(made.blobs[next(iter(made.blobs))])):
-            images.blob(digest).write_bytes(b"")
+            StorePaths(root).blob(digest).write_bytes(b"")
         adopt(images, tar([file("x")]))
         for digest, content in made.blobs.items():
-            assert images.blob(digest).read_bytes() == content
-            assert stat.S_IMODE(images.blob(digest).stat().st_mode) == 0o400
+            place = StorePaths(root).blob(digest)
+            assert place.read_bytes() == content
+            assert stat.S_IMODE(place.stat().st_mode) == 0o400
 
     def test_a_layer_that_goes_while_what_lies_on_it_is_looked_at_comes_again(
         self, images: ImageStore, monkeypatch: pytest.MonkeyPatch
@@ -516,12 +520,12 @@ class TestLies:
         real = seams.make_seam
         removed: list[Any] = []
 
-        def make_seam(layer: Path, about: Unpacked, *words: Any) -> Any:
+        def make_seam(layer: Path, about: LayerMetadata, *words: Any) -> Any:
             if about.implied == ("d", "e") and not removed:
                 removed.append(images.remove(lambda: [str(victim)]))
             return real(layer, about, *words)
 
-        monkeypatch.setattr("bento.drivers.image.stacking.make_seam", make_seam)
+        monkeypatch.setattr("bento.drivers.image.store.layer_stack.make_seam", make_seam)
         seam = top(adopt(images, *stack))
         assert [stat.S_IMODE((seam / name).stat().st_mode) for name in "de"] == [0o700, 0o700]
         assert removed
@@ -536,7 +540,7 @@ class TestLies:
         real = seams.make_seam
         removed: list[Any] = []
 
-        def make_seam(layer: Path, about: Unpacked, *words: Any) -> Any:
+        def make_seam(layer: Path, about: LayerMetadata, *words: Any) -> Any:
             if about.implied != ("d", "x") or removed:
                 return real(layer, about, *words)
             removed.append(images.remove(lambda: [str(victim)]))
@@ -544,7 +548,7 @@ class TestLies:
             adopt(images, *lower)
             return made
 
-        monkeypatch.setattr("bento.drivers.image.stacking.make_seam", make_seam)
+        monkeypatch.setattr("bento.drivers.image.store.layer_stack.make_seam", make_seam)
         seam = top(adopt(images, *lower, [directory("./"), file("x/c"), file("d/b")]))
         assert removed
         assert stat.S_IMODE((seam / "d").stat().st_mode) == 0o700
@@ -552,12 +556,12 @@ class TestLies:
     def test_a_blob_that_is_missing(self, images: ImageStore, root: Path) -> None:
         made = bundle([tar([file("x")])])
         for missing in made.blobs:
-            with images.intake() as intake:
+            with images.ingest() as ingest:
                 for digest, content in made.blobs.items():
                     if digest != missing:
-                        intake.add_bytes(content)
+                        ingest.add_bytes(content)
                 with pytest.raises(NotFound, match="missing"):
-                    intake.adopt(made.manifest)
+                    ingest.commit(made.manifest)
         assert images.layers() == images.idle_blobs() == []
 
     @pytest.mark.parametrize("damage", ["cut", "flipped", "cut-after-tar"])
@@ -585,7 +589,7 @@ class TestLies:
             adopt_packed(images, zstd(whole) + b"garbage" * 10, whole)
         assert images.layers() == images.idle_blobs() == []
         adopt_packed(images, gzip.compress(whole) + b"garbage" * 10, whole)
-        monkeypatch.setattr(unpack, "_DECOMPRESSORS", ((b"\x1f\x8b", ("gzip",), "gzip"),))
+        monkeypatch.setattr(decompress, "_DECOMPRESSORS", {"gzip": (("gzip",), "gzip")})
         adopt_packed(ImageStore(root / "other"), gzip.compress(whole) + b"garbage" * 10, whole)
 
     def test_a_file_that_is_shorter_than_it_says(self, images: ImageStore, root: Path) -> None:
@@ -634,8 +638,8 @@ class TestBombs:
         monkeypatch.setattr(unpack, "LOOK_EVERY_BYTES", 1 << 16)
         whole = tar([file("zeros", bytes(8 << 20))])
         made = bundle([gzip.compress(whole)], diff_ids=[sha256(whole)], layer={"mediaType": layers.GZIP})
-        with images.intake() as intake, pytest.raises(UsageError, match="has more than"):
-            intake.adopt(made.put(intake))
+        with images.ingest() as ingest, pytest.raises(UsageError, match="has more than"):
+            ingest.commit(made.put(ingest))
         assert images.layers() == images.idle_blobs() == []
 
     def test_many_times_its_size(self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -684,16 +688,16 @@ class TestBombs:
 import gzip, os, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2].split(":")
-from bento.drivers.image.shelf import read_about
-from bento.drivers.image.store import ImageStore
+from bento.drivers.image.layers.metadata import read_metadata
+from bento.drivers.image.store.image_store import ImageStore
 from bento.errors import StorageUnusable
 from support.layers import GZIP, bundle, file, sha256, tar
 whole = tar([file(str(number), bytes(1 << 20)) for number in range(130)])
 made = bundle([gzip.compress(whole, 1)], diff_ids=[sha256(whole)], layer={"mediaType": GZIP})
 images = ImageStore(Path(sys.argv[1]))
 try:
-    with images.intake() as intake:
-        intake.adopt(made.put(intake))
+    with images.ingest() as ingest:
+        ingest.commit(made.put(ingest))
 except StorageUnusable as error:
     assert os.statvfs(sys.argv[1]).f_bavail > 100 << 8, "it was not given back"
     print(error, images.layers(), images.idle_blobs(), images.leftovers())

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bento.drivers.image.seams import make_seam
-from bento.drivers.image.shelf import Unpacked
-from bento.drivers.image.unpack import unpack
+from bento.drivers.image.layers.metadata import LayerMetadata
+from bento.drivers.image.layers.seams import make_seam
+from bento.drivers.image.layers.unpack import unpack
 from bento.errors import UsageError
 from bento.files import tarstream
 
@@ -88,7 +88,7 @@ def ground(scratch: Path) -> Path:
 
 
 @contextlib.contextmanager
-def unpacked(ground: Path, content: bytes) -> Iterator[tuple[Path, Unpacked] | None]:
+def unpacked(ground: Path, content: bytes) -> Iterator[tuple[Path, LayerMetadata] | None]:
     """Unpack in a directory beside ``outside``; None when it was refused. Nothing else may have changed."""
     before = (sorted(os.listdir(ground)), tree(ground / "outside"), (ground / "outside" / "file").stat().st_nlink)
     archive, target = ground / "archive", ground / "target"

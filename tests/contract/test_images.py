@@ -19,7 +19,8 @@ import pytest
 
 from bento.drivers.image.base import ImageDriver
 from bento.drivers.image.memory import MemoryImages
-from bento.drivers.image.store import ImageStore
+from bento.drivers.image.store.image_store import ImageStore
+from bento.drivers.image.store.paths import StorePaths
 from bento.errors import BentoError, MissingTool, NotFound, UsageError
 from bento.model.image import Image, ImageConfig
 
@@ -215,7 +216,8 @@ class TestDirectories:
         code = """
 import os, sys
 from pathlib import Path
-from bento.drivers.image.store import ImageStore
+from bento.drivers.image.store.image_store import ImageStore
+from bento.drivers.image.store.paths import StorePaths
 from bento.model.image import ImageConfig
 image = ImageStore(Path(sys.argv[1])).import_rootfs(Path(sys.argv[2]), ImageConfig())
 print(os.listdir(image.layers[0] + "/tmp"))
@@ -382,7 +384,7 @@ class TestBadInput:
         def missing(name: str, *, package: str) -> Path:
             raise MissingTool(f"{name} is missing", hint=f"apt-get install {package}")
 
-        monkeypatch.setattr("bento.drivers.image.unpack.find_program", missing)
+        monkeypatch.setattr("bento.drivers.image.layers.decompress.find_program", missing)
         with pytest.raises(MissingTool, match="zstd"):
             images.import_rootfs(plain.with_name("plain.tar.zst"), CONFIG)
         assert is_empty(root)
@@ -397,7 +399,8 @@ class TestBadInput:
         code = """
 import os, sys
 from pathlib import Path
-from bento.drivers.image.store import ImageStore
+from bento.drivers.image.store.image_store import ImageStore
+from bento.drivers.image.store.paths import StorePaths
 from bento.errors import BentoError
 from bento.model.image import ImageConfig
 try:
@@ -412,6 +415,19 @@ except BentoError as error:
         assert answer == "storage-unusable True [] []"
 
 
+def before_each_lock(root: Path, happens: Callable[[], object]) -> ImageStore:
+    """A store in which something else happens just before the lock on records and things is taken."""
+
+    class Paths(StorePaths):
+        def gc_lock(self, kind: int):
+            happens()
+            return super().gc_lock(kind)
+
+    store = ImageStore(root)
+    store._paths = Paths(root)
+    return store
+
+
 class TestInterruption:
     def test_a_killed_import_leaves_one_directory_that_doctor_removes(
         self, images: ImageStore, tmp_path: Path, root: Path
@@ -419,7 +435,8 @@ class TestInterruption:
         code = """
 import sys
 from pathlib import Path
-from bento.drivers.image.store import ImageStore
+from bento.drivers.image.store.image_store import ImageStore
+from bento.drivers.image.store.paths import StorePaths
 from bento.model.image import ImageConfig
 ImageStore(Path(sys.argv[1])).import_rootfs(Path("-"), ImageConfig())
 """
@@ -453,12 +470,7 @@ ImageStore(Path(sys.argv[1])).import_rootfs(Path("-"), ImageConfig())
         assert is_empty(root)
 
     def test_two_imports_of_the_same_at_once(self, plain: Path, root: Path, images: ImageStore) -> None:
-        class Late(ImageStore):
-            def changing(self, kind: int):
-                images.import_rootfs(plain, CONFIG)
-                return super().changing(kind)
-
-        late = Late(root).import_rootfs(plain, CONFIG)
+        late = before_each_lock(root, lambda: images.import_rootfs(plain, CONFIG)).import_rootfs(plain, CONFIG)
         assert images.layers() == list(late.layers)
         assert Path(late.layers[0], "bin", "sh").exists()
 
@@ -485,14 +497,12 @@ class TestRecords:
     ) -> None:
         first = images.import_rootfs(plain, CONFIG)
 
-        class Late(ImageStore):
-            def changing(self, kind: int):
-                if not gone:
-                    gone.extend(images.remove(lambda: (*first.layers, *first.blobs)).things)
-                return super().changing(kind)
+        def take_away() -> None:
+            if not gone:
+                gone.extend(images.remove(lambda: (*first.layers, *first.blobs)).things)
 
         gone: list[str] = []
-        again = Late(root).import_rootfs(plain, CONFIG)
+        again = before_each_lock(root, take_away).import_rootfs(plain, CONFIG)
         assert gone == [*first.layers, *first.blobs]
         assert list(again.layers) == images.layers()
         assert set(again.blobs) == set(images.idle_blobs())
@@ -513,7 +523,7 @@ class TestRecords:
                 images.remove(changed)
 
         thread = threading.Thread(target=change_it)
-        with images.kept(), images.kept():
+        with images.gc_lock(), images.gc_lock():
             thread.start()
             thread.join(0.3)
             assert Path(image.layers[0]).exists()

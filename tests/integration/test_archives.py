@@ -283,8 +283,8 @@ def test_a_killed_save_leaves_no_draft(bento: BentoCli, filled, tmp_path) -> Non
         pytest.skip(f"kernel: no files without a name in {tmp_path}")
     killer = (
         "import os, signal, sys\n"
-        "from bento.drivers.image import saving\n"
-        "saving._pour = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from bento.drivers.image.formats import writer\n"
+        "writer._pour = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "from bento.cli.main import main\n"
         "main(sys.argv[1:])\n"
     )

@@ -28,7 +28,9 @@ import json, os, signal, sys, threading
 from pathlib import Path
 root, run_root, archive = sys.argv[1:4]
 from bento import Engine, Settings
-from bento.drivers.image import archive as _, intake, loading, seams, store, transfer, unpack
+from bento.drivers.image.formats import reader, source
+from bento.drivers.image.layers import decompress, seams, unpack
+from bento.drivers.image.store import image_store, ingest, transfer
 ACTIONS = {"os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir", "os.chmod", "os.chown",
            "os.setxattr", "os.utime", "os.truncate", "sqlite3.connect"}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from bento.drivers.image.store import ImageStore
+from bento.drivers.image.store.image_store import ImageStore
 from bento.drivers.storage.overlay import OverlayStorage
 from bento.kernel.namespace import in_private_mounts
 from bento.model.image import Image
@@ -39,8 +39,8 @@ Tree = dict[str, tuple[object, ...]]
 
 
 def adopt(base: Path, made: Bundle) -> Image:
-    with ImageStore(base).intake() as intake:
-        return intake.adopt(made.put(intake))
+    with ImageStore(base).ingest() as ingest:
+        return ingest.commit(made.put(ingest))
 
 
 def mounted(base: Path, image: Image) -> Tree:

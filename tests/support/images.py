@@ -36,15 +36,15 @@ def make_image(
         "config": dict(config or {}),
         "rootfs": {"type": "layers", "diff_ids": [_digest(archive) for archive in archives]},
     }
-    with Engine(Settings(root=roots.root, run_root=roots.run_root)) as engine, engine.drivers.images.intake() as intake:
+    with Engine(Settings(root=roots.root, run_root=roots.run_root)) as engine, engine.drivers.images.ingest() as ingest:
         blobs = [_described(OCI_LAYER, archive) for archive in archives]
         content = json.dumps(document | more).encode()
         manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": _described(OCI_CONFIG, content)}
         for blob in (content, *archives):
-            intake.add_bytes(blob)
-        digest = intake.add_bytes(json.dumps(manifest | {"layers": blobs}).encode())
+            ingest.add_bytes(blob)
+        digest = ingest.add_bytes(json.dumps(manifest | {"layers": blobs}).encode())
         full = [str(reference.parse(name)) for name in names]
-        made = intake.adopt(digest, lambda image: record(engine.drivers, image, *full))
+        made = ingest.commit(digest, lambda image: record(engine.drivers, image, *full))
         return engine.drivers.store.get_image(made.id) or made
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bento.drivers.image.base import Intake
+from bento.drivers.image.base import Ingest
 from bento.oci.image import OCI_CONFIG, OCI_MANIFEST
 from bento.oci.platform import host_platform
 
@@ -91,10 +91,10 @@ class Bundle(NamedTuple):
     blobs: dict[str, bytes]
     manifest: str
 
-    def put(self, intake: Intake) -> str:
+    def put(self, ingest: Ingest) -> str:
         """Give the blobs to a store on the way in; return the manifest's digest."""
         for content in self.blobs.values():
-            intake.add_bytes(content)
+            ingest.add_bytes(content)
         return self.manifest
 
     def write_layout(self, path: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 
@@ -38,3 +40,6 @@ class TransferProgress(Struct, frozen=True, kw_only=True):
     phase: str
     done_bytes: int = 0
     total_bytes: int = 0
+
+
+OnProgress = Callable[[TransferProgress], None]

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bento.drivers.image import saving
-from bento.drivers.image.archive import read_archive
 from bento.drivers.image.base import ArchivedImage
+from bento.drivers.image.formats import writer
+from bento.drivers.image.formats.reader import read_archive
 from bento.errors import StorageUnusable, UsageError
 from bento.oci.image import OCI_CONFIG, OCI_MANIFEST, Descriptor, write_manifest
 from bento.oci.layout import as_oci, blob_path, digest_of, generate, image_manifest, media_type
@@ -192,20 +192,20 @@ def test_damaged_archives_are_read_or_refused(data, tmp_path_factory):
     assert found
 
 
-def saved(tmp_path: Path) -> tuple[saving.Saved, Path]:
+def saved(tmp_path: Path) -> tuple[writer.Saved, Path]:
     blobs = tmp_path / "blobs"
     for content in (MANIFEST, CONFIG, PACKED):
         path = blob_path(blobs, digest_of(content))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    return saving.Saved(MANIFEST, (NAME, "localhost/other:2")), blobs
+    return writer.Saved(MANIFEST, (NAME, "localhost/other:2")), blobs
 
 
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
 def test_what_is_written_is_read_again(inbox, tmp_path, kind):
     image, blobs = saved(tmp_path)
     target = tmp_path / "out.tar"
-    saving.write([image], blobs, kind, target)
+    writer.write([image], blobs, kind, target)
     with tarfile.open(target) as archive:
         names = archive.getnames()
     assert len(names) == len(set(names))
@@ -217,7 +217,7 @@ def test_what_is_written_is_read_again(inbox, tmp_path, kind):
 def test_a_name_with_another_digest_than_what_is_written_has_is_not_written(inbox, tmp_path):
     image, blobs = saved(tmp_path)
     own, other = f"localhost/web@{digest_of(MANIFEST)}", f"localhost/web@{digest_of(CONFIG)}"
-    saving.write([saving.Saved(image.manifest, (own, other))], blobs, "oci-archive", tmp_path / "out.tar")
+    writer.write([writer.Saved(image.manifest, (own, other))], blobs, "oci-archive", tmp_path / "out.tar")
     assert load((tmp_path / "out.tar").read_bytes(), inbox, tmp_path)[0].names == (own,)
 
 
@@ -225,18 +225,18 @@ def test_a_name_with_another_digest_than_what_is_written_has_is_not_written(inbo
 def test_a_target_that_fails_is_named_and_what_was_there_stays(tmp_path, kind):
     image, blobs = saved(tmp_path)
     with pytest.raises(UsageError, match="/dev/null/x"):
-        saving.write([image], blobs, kind, Path("/dev/null/x"))
+        writer.write([image], blobs, kind, Path("/dev/null/x"))
     with pytest.raises(StorageUnusable, match="/dev/full cannot be written: its disk is full"):
-        saving.write([image], blobs, "docker-archive", Path("/dev/full"))
+        writer.write([image], blobs, "docker-archive", Path("/dev/full"))
 
 
 def test_a_broken_store_leaves_no_half_of_a_file(tmp_path):
     image, blobs = saved(tmp_path)
     blob_path(blobs, digest_of(PACKED)).unlink()
     (tmp_path / "out").mkdir()
-    for kind in saving.FORMATS:
+    for kind in writer.FORMATS:
         with pytest.raises(OSError, match=digest_of(PACKED)[7:]):
-            saving.write([image], blobs, kind, tmp_path / "out" / kind)
+            writer.write([image], blobs, kind, tmp_path / "out" / kind)
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -28,7 +28,7 @@ class Transfer:
     def add_bytes(self, content: bytes) -> str:
         return digest_of(content)
 
-    def adopt(self, digest, record):
+    def commit(self, digest, record):
         image = Image(id=digest, layers=(), config=ImageConfig(), created_unix_ns=0, size_bytes=0, architecture="amd64")
         record(image)
         return image

@@ -10,11 +10,11 @@ from typing import Protocol
 from msgspec import Struct
 
 from bento.model.image import Image, ImageConfig
-from bento.model.transfer import TransferProgress
+from bento.model.transfer import OnProgress
 from bento.oci.platform import Platform
 
 Record = Callable[[Image], Iterable[str]]
-"""Stores an image, and returns what nobody stands on any more, as ``remove`` takes it."""
+"""Stores an image, and returns what no record stands on any more, as ``remove`` takes it."""
 
 
 def nothing(image: Image) -> tuple[str, ...]:
@@ -29,14 +29,25 @@ class Removed(Struct, frozen=True):
     freed_bytes: int = 0
 
 
-class Intake(Protocol):
-    """One image on its way in. Blobs that it has got or found are its own until it ends, whoever removes them."""
+class ArchivedImage(Struct, frozen=True):
+    """One image of an archive, whose blobs are here now. ``names`` are full; none: the archive has none for it."""
 
-    def add_blob(self, source_fd: int) -> str:
-        """Copy what is to be read from a descriptor into a blob; return its digest. Blocks until the end of file."""
+    manifest_digest: str
+    names: tuple[str, ...]
+
+
+class Documents(Protocol):
+    """Where manifests and configurations go."""
 
     def add_bytes(self, content: bytes) -> str:
         """Make a blob of these bytes; return its digest. Idempotent."""
+
+
+class Ingest(Documents, Protocol):
+    """One image on its way in. Blobs that it has got or found are its own until it ends, whatever is removed."""
+
+    def add_blob(self, source_fd: int) -> str:
+        """Copy what is to be read from a descriptor into a blob; return its digest. Blocks until the end of file."""
 
     def add_layer(self, digest: str) -> str:
         """Unpack a blob that is a layer; return its DiffID, which a configuration for it needs.
@@ -47,26 +58,19 @@ class Intake(Protocol):
     def blob_size(self, digest: str) -> int:
         """Return how many bytes a blob has. Raises NotFound."""
 
-    def adopt(self, digest: str, record: Record = nothing, platform: Platform | None = None) -> Image:
+    def commit(self, digest: str, record: Record = nothing, platform: Platform | None = None) -> Image:
         """Make an image of a manifest whose blobs are all there; unpack what is new of its layers; have it recorded.
 
         ``digest``: of a manifest, or of an index, from which ``platform`` chooses; this machine's when it is None.
         Everything is verified while it is read. Blocks. Idempotent.
 
-        Raises UsageError for what is damaged, unknown or lies about itself, NotFound when a blob is missing (somebody
-        removed it after it was found: fetch again), StorageUnusable, MissingTool; then nothing new is there.
+        Raises UsageError for what is damaged, unknown or lies about itself, NotFound when a blob is missing (it was
+        removed after it was found: fetch again), StorageUnusable, MissingTool; then nothing new is there.
         """
 
 
-class ArchivedImage(Struct, frozen=True):
-    """One image of an archive, whose blobs are here now. ``names`` are full; none: the archive has none for it."""
-
-    manifest_digest: str
-    names: tuple[str, ...]
-
-
-class Transfer(Intake, Protocol):
-    """An intake for what others bring or fetch, such as skopeo.
+class Inbox(Documents, Protocol):
+    """Where a transport, or an archive, brings the blobs of images.
 
     ``directory`` is empty at first and on the disk of the blobs; what is left in it goes with the transfer. ``lock_fd``
     keeps it from being taken for left over; programs that work there inherit it.
@@ -79,19 +83,23 @@ class Transfer(Intake, Protocol):
         """Return the file of a blob that is here."""
 
     def take(self, digest: str, path: Path) -> None:
-        """Take a file, of which whoever wrote it has verified the digest, as a blob. Idempotent.
+        """Take a file, whose digest the program that wrote it has verified, as a blob. Idempotent.
 
-        It is there for everybody at once, so that an interrupted transfer can go on with it.
+        It is in the store at once, so that an interrupted transfer can go on with it.
         """
 
     def add_file(self, digest: str, path: Path) -> None:
-        """Take a file, of which the caller has verified the digest, as a blob of this transfer alone. Idempotent.
+        """Take a file, whose digest the caller has verified, as a blob of this transfer alone. Idempotent.
 
-        It is there for everybody when an image that has it is adopted.
+        It is in the store when an image that has it is committed.
         """
 
     def begin_layer(self, digest: str) -> None:
-        """Unpack a blob that was taken, beside everything else. Idempotent. What fails is told by ``adopt``."""
+        """Unpack a blob that was taken, beside everything else. Idempotent. What fails is told by ``commit``."""
+
+
+class Transfer(Inbox, Ingest, Protocol):
+    """An ingest, and its inbox, for images that are fetched, loaded, saved or sent."""
 
     def load(self, path: Path, platform: Platform | None) -> list[ArchivedImage]:
         """Take the blobs of all images of an archive of docker save or OCI; ``-`` is standard input. Blocks.
@@ -107,7 +115,7 @@ class Transfer(Intake, Protocol):
         """
 
     def hold(self, image: Image) -> Path:
-        """Return a directory in which the blobs of an image are ``ALGORITHM/HEX``, whatever others remove meanwhile.
+        """Return a directory in which the blobs of an image are ``ALGORITHM/HEX``, whatever is removed meanwhile.
 
         Raises NotFound when the image has none, or a part of it is gone.
         """
@@ -118,24 +126,22 @@ class ImageDriver(Protocol):
 
     Records of images and containers are the engine's; what they stand on is not known here. *Things* are strings: a
     layer by the path of its directory, a blob by its digest. So that nothing goes whose record is just being written,
-    things come and go only while the engine looks: ``record`` and ``choose`` are called alone, with nobody inside
-    ``kept`` and no other such call under way. They may block others, so they are short; they must not call the driver's
-    blocking methods.
+    things come and go only while the engine looks: ``record`` and ``choose`` are called alone, with no caller inside
+    ``gc_lock`` and no other such call under way. They may block others, so they are short; they must not call the
+    driver's blocking methods.
     """
 
     blobs_dir: Path
-    """``ALGORITHM/HEX`` below it are the blobs; a "shared blob directory" for skopeo. Write to it inside ``intake``."""
+    """``ALGORITHM/HEX`` below it are the blobs; a "shared blob directory" for skopeo. Write to it inside ``ingest``."""
 
-    def intake(self) -> AbstractContextManager[Intake]:
-        """Return a context in which an image comes in: nobody takes what is there for left over.
+    def ingest(self) -> AbstractContextManager[Ingest]:
+        """Return a context in which an image comes in: what is there is not taken for left over.
 
-        Leaves nothing but what ``adopt`` has put in place, and blobs that others put into ``blobs_dir``.
+        Leaves nothing but what ``commit`` has put in place, and blobs that others put into ``blobs_dir``.
         """
 
-    def transfer(
-        self, on_progress: Callable[[TransferProgress], None] | None = None
-    ) -> AbstractContextManager[Transfer]:
-        """Return a context in which images come or go by others' hands. ``on_progress`` is told of what is unpacked.
+    def transfer(self, on_progress: OnProgress | None = None) -> AbstractContextManager[Transfer]:
+        """Return a context in which images are fetched or sent. ``on_progress`` is told of what is unpacked.
 
         It is called by several threads. At the end of the context, nothing goes on.
         """
@@ -155,8 +161,8 @@ class ImageDriver(Protocol):
         there is nothing usable at ``source``, StorageUnusable when the disk is full; then nothing is left.
         """
 
-    def kept(self) -> AbstractContextManager[None]:
-        """Return a context in which nothing goes: from finding an image to the record of who stands on it."""
+    def gc_lock(self) -> AbstractContextManager[None]:
+        """Return a context in which nothing goes: from finding an image to the record that stands on it."""
 
     def remove(self, choose: Callable[[], Iterable[str]]) -> Removed:
         """Delete the things that ``choose`` returns. Idempotent. Blocks while they are deleted."""

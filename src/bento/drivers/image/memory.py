@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from bento.drivers.image.base import Intake, Record, Removed, Transfer, nothing
+from bento.drivers.image.base import Ingest, Record, Removed, Transfer, nothing
 from bento.errors import UsageError
 from bento.model.image import HistoryEntry, Image, ImageConfig
-from bento.model.transfer import TransferProgress
+from bento.model.transfer import OnProgress
 from bento.oci.platform import Platform
 
 
@@ -24,13 +24,11 @@ class MemoryImages:
     def __init__(self) -> None:
         self._layers: set[str] = set()
 
-    def intake(self) -> AbstractContextManager[Intake]:
+    def ingest(self) -> AbstractContextManager[Ingest]:
         """There are no blobs here."""
         raise UsageError("images are not fetched into memory")
 
-    def transfer(
-        self, on_progress: Callable[[TransferProgress], None] | None = None
-    ) -> AbstractContextManager[Transfer]:
+    def transfer(self, on_progress: OnProgress | None = None) -> AbstractContextManager[Transfer]:
         """There are no blobs here."""
         raise UsageError("images are not fetched into memory")
 
@@ -60,7 +58,7 @@ class MemoryImages:
         self._layers.difference_update(record(image))
         return image
 
-    def kept(self) -> AbstractContextManager[None]:
+    def gc_lock(self) -> AbstractContextManager[None]:
         """Return a context in which nothing changes: there is only one thread."""
         return nullcontext()
 

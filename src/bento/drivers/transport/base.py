@@ -2,37 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from bento.model.transfer import Access, TransferProgress
+from bento.drivers.image.base import Inbox
+from bento.model.transfer import Access, OnProgress
 from bento.oci.platform import Platform
-
-OnProgress = Callable[[TransferProgress], None]
-
-
-class Inbox(Protocol):
-    """Where fetched blobs go: one transfer's own directory, and the way from there into the store.
-
-    ``directory`` is empty at first and on the store's filesystem; what is left in it goes with the transfer.
-    ``lock_fd`` keeps it from being taken for a leftover; programs that write there inherit it.
-    """
-
-    directory: Path
-    lock_fd: int
-
-    def find(self, digest: str) -> Path | None:
-        """Return the file of a blob that is in the store."""
-
-    def take(self, digest: str, path: Path) -> None:
-        """Move a file, whose digest its writer has verified, into the store. Idempotent."""
-
-    def begin_layer(self, digest: str) -> None:
-        """Begin to unpack a blob that was taken. Idempotent."""
-
-    def add_bytes(self, content: bytes) -> str:
-        """Store a manifest or a configuration; return its digest. Idempotent."""
 
 
 class TransportDriver(Protocol):

@@ -13,9 +13,8 @@ from typing import Final
 
 from bento.command import Child
 from bento.drivers.transport import output
-from bento.drivers.transport.base import OnProgress
 from bento.kernel import inotify
-from bento.model.transfer import TransferProgress
+from bento.model.transfer import OnProgress, TransferProgress
 
 _SCREEN: Final = struct.pack("HHHH", 1000, 250, 0, 0)
 """Rows and columns of the terminal skopeo draws on: room for every layer, and no line cut short."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bento.drivers.transport.base import Inbox, OnProgress
+from bento.drivers.image.base import Inbox
 from bento.errors import BentoError, NotFound
-from bento.model.transfer import Access, TransferProgress
+from bento.model.transfer import Access, OnProgress, TransferProgress
 from bento.oci.layout import digest_of
 from bento.oci.platform import Platform
 

@@ -21,11 +21,11 @@ import msgspec
 
 from bento import log
 from bento.command import Child, clean_environment, find_program, replay_line, spawn
+from bento.drivers.image.base import Inbox
 from bento.drivers.transport import output
-from bento.drivers.transport.base import Inbox, OnProgress
 from bento.drivers.transport.copying import Copying
 from bento.errors import NotPermitted, TransportFailed, UsageError
-from bento.model.transfer import Access, TransferProgress
+from bento.model.transfer import Access, OnProgress, TransferProgress
 from bento.oci import layout as layouts
 from bento.oci.image import Descriptor, Manifest, choose_platform, layer_type, parse_manifest
 from bento.oci.layout import blob_path, digest_of, image_manifest, layer_sizes

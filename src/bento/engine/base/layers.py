@@ -23,7 +23,7 @@ HOST_LAYER = "/"
 def unused(drivers: Drivers, things: Iterable[str]) -> set[str]:
     """Return those of the layers and blobs that no stored image and no container stands on.
 
-    Holds as long as nobody can make a record: within ``record``, ``choose`` and ``kept`` of the image driver.
+    Holds as long as nobody can make a record: within ``record``, ``choose`` and ``gc_lock`` of the image driver.
     None is, while a record cannot be read: it may need any of them.
     A layer is known by its name alone: by whatever path a record comes to it, it is needed.
     """

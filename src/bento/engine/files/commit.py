@@ -28,7 +28,7 @@ from bento.oci.platform import Platform
 from bento.units import signal_name
 
 if TYPE_CHECKING:
-    from bento.drivers.image.base import Intake
+    from bento.drivers.image.base import Ingest
     from bento.engine.base.drivers import Drivers
     from bento.files.changes import Changes
 
@@ -59,22 +59,22 @@ def commit(drivers: Drivers, ref: str, name: str, options: CommitOptions) -> Ima
     if base is None or not base.digest:
         raise NotFound(f"the image of container {container.name} is not there as a whole", hint="use export and import")
     config = apply_changes(_config(container, base), options.changes)
-    with drivers.images.intake() as intake:
+    with drivers.images.ingest() as ingest:
         try:
             freeze = freezing.frozen(drivers, container) if options.pause else nullcontext()
             with freeze, changes_of(drivers, container) as changes:
-                digest = _add_layer(intake, changes)
+                digest = _add_layer(ingest, changes)
         except OSError as error:
             raise as_bento_error(error) from error
         try:
-            diff_id = intake.add_layer(digest)
+            diff_id = ingest.add_layer(digest)
         except UsageError as error:
             raise Conflict(
                 f"container {container.name} holds what no image can have: {error.message}", hint="export keeps it"
             ) from error
-        about = _about(container, base, config, options)
-        manifest = _add_manifest(drivers, intake, base, _Layer(digest, diff_id), about)
-        made = intake.adopt(manifest, lambda image: images.record(drivers, image, *([full] if full else [])))
+        about = _metadata(container, base, config, options)
+        manifest = _add_manifest(drivers, ingest, base, _Layer(digest, diff_id), about)
+        made = ingest.commit(manifest, lambda image: images.record(drivers, image, *([full] if full else [])))
     return images.recorded(drivers, made)
 
 
@@ -93,7 +93,7 @@ def _config(container: Container, base: Image) -> ImageConfig:
     )
 
 
-class _About(Struct, frozen=True):
+class _Metadata(Struct, frozen=True):
     """What a configuration says."""
 
     config: ImageConfig
@@ -109,7 +109,7 @@ class _Layer(Struct, frozen=True):
     diff_id: str
 
 
-def _about(container: Container, base: Image, config: ImageConfig, options: CommitOptions) -> _About:
+def _metadata(container: Container, base: Image, config: ImageConfig, options: CommitOptions) -> _Metadata:
     now = clock.wall_ns()
     step = HistoryEntry(
         created_unix_ns=now,
@@ -120,17 +120,17 @@ def _about(container: Container, base: Image, config: ImageConfig, options: Comm
     # Others count: as many steps with files as there are layers.
     told = sum(not entry.is_empty_layer for entry in base.history)
     unsaid = (HistoryEntry(),) * max(0, len(base.diff_ids) - told)
-    return _About(config, now, options.author or base.author, (*unsaid, *base.history, step))
+    return _Metadata(config, now, options.author or base.author, (*unsaid, *base.history, step))
 
 
-def _add_layer(intake: Intake, changes: Changes) -> str:
+def _add_layer(ingest: Ingest, changes: Changes) -> str:
     """Write the layer's archive in a thread of its own, to be read here; return its digest."""
     reader, writer = os.pipe()
     outcome: list[BentoError | OSError | None] = []
     thread = threading.Thread(target=_write, args=(changes, writer, outcome), name="bento-commit", daemon=True)
     thread.start()
     try:
-        digest = intake.add_blob(reader)
+        digest = ingest.add_blob(reader)
     finally:
         os.close(reader)  # should nobody read on, the writer is told
         thread.join()
@@ -152,21 +152,21 @@ def _write(changes: Changes, fd: int, outcome: list[BentoError | OSError | None]
         os.close(fd)
 
 
-def _add_manifest(drivers: Drivers, intake: Intake, base: Image, layer: _Layer, about: _About) -> str:
+def _add_manifest(drivers: Drivers, ingest: Ingest, base: Image, layer: _Layer, metadata: _Metadata) -> str:
     """Add configuration and manifest of the new image; return the manifest's digest."""
     diff_ids = (*base.diff_ids, layer.diff_id)
     content = oci.write_config(
-        about.config,
+        metadata.config,
         Platform(base.os, base.architecture, base.variant),
         diff_ids,
-        created_unix_ns=about.created_unix_ns,
-        author=about.author,
-        history=about.history,
+        created_unix_ns=metadata.created_unix_ns,
+        author=metadata.author,
+        history=metadata.history,
     )
-    config = oci.Descriptor(oci.OCI_CONFIG, intake.add_bytes(content), len(content))
+    config = oci.Descriptor(oci.OCI_CONFIG, ingest.add_bytes(content), len(content))
     algorithm, _, digits = base.digest.partition(":")
     parsed = oci.parse_manifest((drivers.images.blobs_dir / algorithm / digits).read_bytes())
     below = parsed.layers if isinstance(parsed, oci.Manifest) else ()
     layers = [replace(layer, media_type=oci.oci_type(layer.media_type)) for layer in below]
-    layers.append(oci.Descriptor(oci.OCI_LAYER, layer.digest, intake.blob_size(layer.digest)))
-    return intake.add_bytes(oci.write_manifest(config, layers))
+    layers.append(oci.Descriptor(oci.OCI_LAYER, layer.digest, ingest.blob_size(layer.digest)))
+    return ingest.add_bytes(oci.write_manifest(config, layers))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from bento import log
-from bento.engine.images.images import about, names_meant, record, recorded
+from bento.engine.images.images import blame, names_meant, record, recorded
 from bento.engine.images.pull import ARCHIVES, Pulled, check_platform
 from bento.engine.lifecycle.create import HOST_IMAGE, find_image
 from bento.errors import NotFound, UsageError
@@ -18,12 +18,12 @@ from bento.model import reference
 from bento.oci.platform import parse_platform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from bento.drivers.image.base import ArchivedImage
     from bento.engine.base.drivers import Drivers
     from bento.model.image import Image
-    from bento.model.transfer import TransferProgress
+    from bento.model.transfer import OnProgress
     from bento.oci.platform import Platform
 
 FORMATS: Final = ("docker-archive", "oci-archive", "oci-dir", "docker-dir")
@@ -83,7 +83,7 @@ def load(
     *,
     name: str = "",
     platform: str = "",
-    on_progress: Callable[[TransferProgress], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> list[Pulled]:
     """Read all images of an archive, or the one of this full name; ``-`` is standard input. Blocks.
 
@@ -95,13 +95,13 @@ def load(
     drivers.images.remove_leftovers()
     loaded: dict[str, Pulled] = {}
     words = "standard input" if os.fspath(source) == "-" else os.fspath(source)
-    with drivers.images.transfer(on_progress) as transfer, about(words):
+    with drivers.images.transfer(on_progress) as transfer, blame(words):
         for found in transfer.load(source, wanted):
             if name and name not in found.names:
                 continue
             names = _credible(found)
-            adopted = transfer.adopt(found.manifest_digest, partial(_keep, drivers, names, wanted))
-            image = recorded(drivers, adopted)
+            made = transfer.commit(found.manifest_digest, partial(_keep, drivers, names, wanted))
+            image = recorded(drivers, made)
             loaded.update({each or image.id: Pulled(image, each) for each in names or ("",)})
     if name and not loaded:
         raise NotFound(f"{source} holds no image {reference.familiar(name)}", hint="bento load takes all that it holds")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def about(subject: str) -> Iterator[None]:
+def blame(subject: str) -> Iterator[None]:
     """Say of what came from elsewhere, and makes no image, what it is: the call itself was no mistake.
 
     Raises BadImage for any UsageError within.
@@ -96,7 +96,7 @@ def import_image(
     names = [new_name(name)] if name else []
     made_for = parse_platform(platform) if platform else host_platform()
     drivers.storage.check()
-    with about(os.fspath(source) if os.fspath(source) != "-" else "standard input"):
+    with blame(os.fspath(source) if os.fspath(source) != "-" else "standard input"):
         image = drivers.images.import_rootfs(
             source,
             config or ImageConfig(),
@@ -112,7 +112,7 @@ def tag_image(drivers: Drivers, ref: str, name: str) -> Image:
     full = new_name(name)
     if ref == HOST_IMAGE:
         raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and cannot be named")
-    with drivers.images.kept():
+    with drivers.images.gc_lock():
         image = drivers.store.find_image(ref)
         drivers.store.name_image(image.id, [full])
     return replace(image, names=tuple(sorted({*image.names, full})))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from bento import log
-from bento.engine.images.images import about, record, recorded, refuse_host
+from bento.engine.images.images import blame, record, recorded, refuse_host
 from bento.engine.lifecycle.create import HOST_IMAGE, find_image
 from bento.errors import MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
 from bento.model import reference
@@ -16,12 +16,9 @@ from bento.model.transfer import Access
 from bento.oci.platform import Platform, host_platform, parse_platform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bento.engine.base.drivers import Drivers
-    from bento.model.transfer import TransferProgress
+    from bento.model.transfer import OnProgress
 
-    OnProgress = Callable[[TransferProgress], None]
 
 REGISTRY: Final = "docker://"
 _OTHERS: Final = ("oci:", "dir:", "containers-storage:")
@@ -165,11 +162,11 @@ def _bring(
         return record(drivers, made, *names)
 
     drivers.images.remove_leftovers()  # what an interrupted pull was in the midst of, which may be large
-    with drivers.images.transfer(on_progress) as transfer, about(name or source):
+    with drivers.images.transfer(on_progress) as transfer, blame(name or source):
         digest = drivers.transport.fetch(
             source, transfer, access=access, platform=wanted or host_platform(), on_progress=on_progress
         )
-        return recorded(drivers, transfer.adopt(digest, keep))
+        return recorded(drivers, transfer.commit(digest, keep))
 
 
 def _name_in(source: str) -> str:

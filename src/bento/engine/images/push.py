@@ -12,11 +12,9 @@ from bento.model import reference
 from bento.model.transfer import Access
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bento.engine.base.drivers import Drivers
     from bento.model.image import Image
-    from bento.model.transfer import TransferProgress
+    from bento.model.transfer import OnProgress
 
 _DIRECTORIES: Final = ("oci:", "dir:")
 _OTHERS: Final = (*_DIRECTORIES, "containers-storage:")
@@ -28,7 +26,7 @@ def push(
     destination: str = "",
     *,
     access: Access | None,
-    on_progress: Callable[[TransferProgress], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> str:
     """Copy an image to where its name says, or to ``destination``; return the digest of its manifest there. Blocks.
 

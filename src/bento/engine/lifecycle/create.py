@@ -164,7 +164,7 @@ def create(drivers: Drivers, options: CreateOptions) -> Container:
             held.enter_context(drivers.locks.hold(needed_id, LOCK_TIMEOUT_S))
             drivers.store.get(needed_id)
         options = _with_mounts_of(drivers, options, givers)
-        held.enter_context(drivers.images.kept())  # from finding the image to the record that stands on its layers
+        held.enter_context(drivers.images.gc_lock())  # from finding the image to the record that stands on its layers
         container_id = new_id()
         spec = _merge(options, find_image(drivers, options.image), container_id, str(runtime.path), requires)
         spec = replace(spec, pid=pid)

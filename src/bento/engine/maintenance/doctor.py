@@ -319,7 +319,7 @@ class _Look:
         images = self._drivers.images
         left = images.remove_leftovers() if self._may_fix else images.leftovers()
         found = [Finding(kind="layer", what=name, is_fixed=bool(self._may_fix)) for name in left]
-        with images.kept():
+        with images.gc_lock():
             stray = unused(self._drivers, (*images.layers(), *images.idle_blobs()))
         found += self._gone_layers()
         for thing in sorted(stray):
@@ -331,7 +331,7 @@ class _Look:
 
     def _gone_layers(self) -> Iterator[Finding]:
         """Yield what images have lost: to pull or load them again puts it back."""
-        with self._drivers.images.kept():
+        with self._drivers.images.gc_lock():
             gone = [
                 (image, layer)
                 for image in self._drivers.store.list_images()

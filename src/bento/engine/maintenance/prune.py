@@ -111,7 +111,7 @@ def prune_images(drivers: Drivers, *, all: bool = False, filters: Iterable[str] 
 
 
 def _remove_strays(drivers: Drivers) -> tuple[tuple[str, ...], int]:
-    with drivers.images.kept():
+    with drivers.images.gc_lock():
         strays = unused(drivers, (*drivers.images.layers(), *drivers.images.idle_blobs()))
     if not strays:
         return (), 0

@@ -16,9 +16,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from bento.drivers.image.directories import MEMORY_MAX_BYTES
-from bento.drivers.image.lookup import Stacked, is_directory
-from bento.drivers.image.whiteouts import Deletion, deletion_of, is_marked
+from bento.drivers.image.layers.directories import MEMORY_MAX_BYTES
+from bento.drivers.image.layers.lookup import Stacked, is_directory
+from bento.drivers.image.layers.whiteouts import Deletion, deletion_of, is_marked
 from bento.errors import KernelError, UsageError
 from bento.files.tarheader import check_path, device_of, path_of
 from bento.kernel.rootfs import open_beneath

@@ -5,9 +5,19 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
+from bento.command import spawn
+from bento.drivers.image.layers.decompress import decompressor, finish
 from bento.errors import NotFound, NotPermitted, UsageError
+from bento.files.output import write_all
+from bento.oci.packing import HEAD_BYTES
+
+_CHUNK_BYTES: Final = 1 << 20
 
 
 class Source:
@@ -26,7 +36,7 @@ class Source:
         kind = os.fstat(self.fd).st_mode
         self.is_directory = stat.S_ISDIR(kind) and not is_standard_input
         if not (self.is_directory or stat.S_ISREG(kind) or stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)):
-            # A terminal would wait for somebody to type an archive; /dev/zero never ends.
+            # A terminal would wait for an archive to be typed; /dev/zero never ends.
             self.close()
             raise UsageError(f"{self.words} is no file or pipe", hint=self._hint)
 
@@ -53,6 +63,31 @@ class Source:
             os.lseek(self.fd, -len(head), os.SEEK_CUR)
         return head
 
+    @contextmanager
+    def unpacked(self) -> Iterator[tuple[int, bytes]]:
+        """Yield (descriptor, bytes that come before what it has): the archive without its packing.
+
+        Raises UsageError at the end when it could not be unpacked, MissingTool.
+        """
+        head = self.read_head(HEAD_BYTES)
+        program = decompressor(head)
+        if program is None:
+            yield self.fd, b"" if self.is_seekable() else head
+            return
+        fed = None if self.is_seekable() else _feed(self.fd, head)
+        try:
+            child = spawn([program, "-dc"], stdin_fd=self.fd if fed is None else fed)
+        finally:
+            if fed is not None:
+                os.close(fed)
+        try:
+            assert child.stdout_fd is not None  # spawn captures unless told otherwise
+            os.set_blocking(child.stdout_fd, True)
+            yield child.stdout_fd, b""
+            finish(child, program)
+        finally:
+            child.kill()
+
     def _open_standard_input(self) -> int:
         try:
             return os.dup(sys.__stdin__.fileno() if sys.__stdin__ is not None else 0)
@@ -68,3 +103,22 @@ class Source:
             raise NotFound(f"{self.path}: no such file or directory", hint="see that the path is right") from error
         except OSError as error:
             raise UsageError(f"cannot open {self.path}: {error.strerror}", hint=self._hint) from error
+
+
+def _feed(fd: int, head: bytes) -> int:
+    """Return a pipe with what a pipe has, and before it what was read from that already; the caller closes it."""
+    reader, writer = os.pipe()
+
+    def pass_on() -> None:
+        data = head
+        try:
+            while data:
+                write_all(writer, data)
+                data = os.read(fd, _CHUNK_BYTES)
+        except OSError:  # the reader has gone
+            return
+        finally:
+            os.close(writer)
+
+    threading.Thread(target=pass_on, name="bento-feed", daemon=True).start()
+    return reader

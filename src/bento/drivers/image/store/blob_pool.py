@@ -1,15 +1,15 @@
-"""Blobs on their way in: kept under names of our own until an image stands on them."""
+"""The blobs of one ingest, under names of its own until an image stands on them."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from bento.drivers.image.shelf import SEALED, Shelf, is_sealed
+from bento.drivers.image.store.paths import SEALED, StorePaths, is_sealed
 from bento.errors import NotFound, StorageUnusable, UsageError
 from bento.model.reference import is_digest
 from bento.oci.image import Descriptor
@@ -17,18 +17,21 @@ from bento.oci.image import Descriptor
 _CHUNK_BYTES: Final = 1 << 20
 
 
-class HeldBlobs:
-    """Blobs that are in ``directory``, by their digests: new ones, and those of the store, which others may remove."""
+class BlobPool:
+    """Blobs in ``directory``, by their digests: new ones, and links to those of the store, which may be removed there.
 
-    def __init__(self, store: Shelf, directory: Path) -> None:
-        self._store = store
-        self._blobs = directory
-        self._blobs.mkdir()
+    Methods that take a digest raise NotFound when neither has it, UsageError for what is no digest.
+    """
 
-    def add_blob(self, source_fd: int) -> str:
+    def __init__(self, paths: StorePaths, directory: Path) -> None:
+        self._paths = paths
+        self._directory = directory
+        self._directory.mkdir()
+
+    def add_stream(self, source_fd: int) -> str:
         """Copy what is to be read into a blob; return its digest. Blocks until the end of file."""
         digest = hashlib.sha256()
-        path = self._blobs / f"new-{os.urandom(4).hex()}"
+        path = self._draft()
         with open(path, "xb", buffering=0) as blob:
             while chunk := os.read(source_fd, _CHUNK_BYTES):
                 digest.update(chunk)
@@ -39,41 +42,48 @@ class HeldBlobs:
 
     def add_bytes(self, content: bytes) -> str:
         """Make a blob of these bytes; return its digest. Idempotent."""
-        path = self._blobs / f"new-{os.urandom(4).hex()}"
+        path = self._draft()
         path.write_bytes(content)
         return self._named(path, f"sha256:{hashlib.sha256(content).hexdigest()}")
 
-    def blob_size(self, digest: str) -> int:
-        """Return how many bytes a blob has. Raises NotFound."""
-        return self._pin(digest).stat().st_size
+    def add_file(self, digest: str, path: Path) -> None:
+        """Take a file, whose digest the caller has verified, as a blob. Idempotent."""
+        with suppress(FileExistsError):
+            os.link(path, self._directory / digest)
 
-    def blob_head(self, digest: str) -> bytes:
-        """Return the first bytes of a blob."""
-        with open(self._pin(digest), "rb") as blob:
-            return blob.read(16)
-
-    def _named(self, path: Path, digest: str) -> str:
-        os.rename(path, self._blobs / digest)
-        return digest
-
-    def _pin(self, digest: str) -> Path:
-        """Return a name of our own for a blob: it stays when somebody removes it."""
+    def pin(self, digest: str) -> Path:
+        """Return the pool's own name of a blob: it stays when the store's is removed."""
         if not is_digest(digest):
             raise UsageError(f"bad digest {digest!r}", hint="it is sha256: and 64 digits, or sha512: and 128")
-        own = self._blobs / digest
+        own = self._directory / digest
         if not own.exists():
             try:
-                os.link(self._store.blob(digest), own, follow_symlinks=False)
+                os.link(self._paths.blob(digest), own, follow_symlinks=False)
             except FileNotFoundError:
                 raise NotFound(f"the blob {digest} is missing", hint="fetch the image again") from None
         return own
 
-    def _open(self, digest: str) -> int:
-        return os.open(self._pin(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    def size(self, digest: str) -> int:
+        """Return how many bytes a blob has."""
+        return self.pin(digest).stat().st_size
 
-    def _read(self, descriptor: Descriptor, limit_bytes: int) -> bytes:
-        """Return a small blob that is what its descriptor says; -1 is any size."""
-        path = self._pin(descriptor.digest)
+    def head(self, digest: str) -> bytes:
+        """Return the first bytes of a blob."""
+        with open(self.pin(digest), "rb") as blob:
+            return blob.read(16)
+
+    @contextmanager
+    def open(self, digest: str) -> Iterator[int]:
+        """Yield a descriptor of a blob, at its beginning."""
+        fd = os.open(self.pin(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def read(self, descriptor: Descriptor, limit_bytes: int) -> bytes:
+        """Return a small blob that is what its descriptor says; its size -1 is any. Raises UsageError."""
+        path = self.pin(descriptor.digest)
         size = path.stat().st_size
         if size > limit_bytes:
             raise UsageError(f"{descriptor.digest} has {size} bytes; at most {limit_bytes} are read of such a document")
@@ -85,23 +95,20 @@ class HeldBlobs:
             raise UsageError(f"{descriptor.digest} is damaged: its content has another digest", hint="fetch it again")
         return content
 
-    def _seal(self, digests: Iterable[str]) -> None:
-        """Have verified blobs on disk, and marked so, before anybody is told of them."""
+    def seal(self, digests: Iterable[str]) -> None:
+        """Have verified blobs on disk, and marked so, before they are in the store."""
         for digest in digests:
-            fd = self._open(digest)
-            try:
+            with self.open(digest) as fd:
                 if not is_sealed(os.fstat(fd)):
                     os.fsync(fd)
                     os.fchmod(fd, SEALED)
-            finally:
-                os.close(fd)
 
-    def _link_blob(self, digest: str) -> Path | None:
+    def publish(self, digest: str) -> Path | None:
         """Give a blob its place in the store; return that when there was none there before.
 
-        What lies there and is not marked as whole may be what a power cut has left: ours is put in its place.
+        What lies there and is not marked as whole may be what a power cut has left: this one is put in its place.
         """
-        own, place = self._blobs / digest, self._store.blob(digest)
+        own, place = self._directory / digest, self._paths.blob(digest)
         place.parent.mkdir(mode=0o700, exist_ok=True)
         try:
             os.link(own, place)
@@ -109,15 +116,22 @@ class HeldBlobs:
         except FileExistsError:
             there, ours = place.stat(), own.stat()
         if not (is_sealed(there) and there.st_size == ours.st_size):
-            draft = self._blobs / f"new-{os.urandom(4).hex()}"
+            draft = self._draft()
             os.link(own, draft)
             os.rename(draft, place)
             draft.unlink(missing_ok=True)  # rename(2) does nothing with two names of one file
         return None
 
+    def _draft(self) -> Path:
+        return self._directory / f"new-{os.urandom(4).hex()}"
+
+    def _named(self, path: Path, digest: str) -> str:
+        os.rename(path, self._directory / digest)
+        return digest
+
 
 @contextmanager
-def of_layer(digest: str) -> Iterator[None]:
+def blame_layer(digest: str) -> Iterator[None]:
     """Say of what is wrong, or has no room, which layer that is."""
     try:
         yield

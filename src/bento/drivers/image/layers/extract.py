@@ -22,8 +22,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from bento.drivers.image.directories import Directories, set_attributes, twice
-from bento.drivers.image.whiteouts import OPAQUE_ATTRIBUTE, deletion_of, is_marked, is_whiteout, make_whiteout
+from bento.drivers.image.layers.directories import Directories, set_attributes, twice
+from bento.drivers.image.layers.whiteouts import OPAQUE_ATTRIBUTE, deletion_of, is_marked, is_whiteout, make_whiteout
 from bento.errors import KernelError, UsageError
 from bento.files.output import write_all
 from bento.files.tarheader import check_path, device_of, meta_of, no_nul, path_of
@@ -46,7 +46,7 @@ class _Directory(Struct, frozen=True):
         return f"{self.path}/{name}" if self.path else name
 
 
-class Placer:
+class Extractor:
     """Fills one directory. ``close`` it when done; ``finish`` first when all entries are made."""
 
     def __init__(self, root: Path, *, takes_absolute_names: bool = False) -> None:
@@ -64,7 +64,7 @@ class Placer:
         """Whether the layer hides all that is below it."""
         return self._has_opaque_root
 
-    def place(self, entry: tarfile.TarInfo, stream: Stream) -> None:
+    def extract(self, entry: tarfile.TarInfo, stream: Stream) -> None:
         """Make one entry. Raises UsageError, OSError when the disk fails."""
         path = path_of(entry.name)
         parent, _, name = path.rpartition("/")

@@ -18,13 +18,13 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from bento.drivers.image.base import ArchivedImage
-from bento.drivers.image.unpack import Room
+from bento.drivers.image.base import ArchivedImage, Inbox
+from bento.drivers.image.layers.unpack import SpaceGuard
 from bento.errors import UsageError
 from bento.files.tarstream import Stream, entries
 from bento.model.reference import parse
@@ -41,9 +41,6 @@ from bento.oci.image import (
 from bento.oci.layout import LAYOUT_FILE, generate, image_manifest
 from bento.oci.packing import HEAD_BYTES
 from bento.oci.platform import Platform
-
-if TYPE_CHECKING:
-    from bento.drivers.image.base import Transfer
 
 _FILES_MAX: Final = 100_000
 """Files in one archive: a hundred images have some thousand."""
@@ -71,15 +68,15 @@ class _Layout(Struct):
     manifests: list[_Entry]
 
 
-def read_archive(fd: int, head: bytes, inbox: Transfer, platform: Platform) -> list[ArchivedImage]:
+def read_archive(fd: int, head: bytes, inbox: Inbox, platform: Platform) -> list[ArchivedImage]:
     """Take the blobs of all images in a tar stream: ``head``, and what is to be read from ``fd``. Blocks to its end.
 
     Of an image for several platforms, the one for ``platform``. Each image once. Raises UsageError for what is no such
     archive, OSError when the disk fails.
     """
     archive = _Archive(inbox)
-    room = Room(inbox.directory, lambda: None)
-    with Stream(partial(os.read, fd), watch=room.check, head=head) as stream:
+    space = SpaceGuard(inbox.directory, lambda: None)
+    with Stream(partial(os.read, fd), watch=space.check, head=head) as stream:
         for entry in entries(stream):
             archive.add(entry, stream)
     if archive.has("index.json") and archive.has(LAYOUT_FILE):
@@ -96,7 +93,7 @@ def read_archive(fd: int, head: bytes, inbox: Transfer, platform: Platform) -> l
 class _Archive:
     """What has been read: digests by name, and links."""
 
-    def __init__(self, inbox: Transfer) -> None:
+    def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
         self._digests: dict[str, str] = {}
         self._links: dict[str, str] = {}

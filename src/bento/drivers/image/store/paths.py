@@ -1,6 +1,6 @@
-"""Where blobs and layers are on disk, what is kept beside a layer, and the lock on changes.
+"""Where blobs and layers are on disk, and the lock on what comes and goes.
 
-What the store and what comes into it have in common.
+What the store and an ingest have in common.
 """
 
 from __future__ import annotations
@@ -14,29 +14,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-import msgspec
-from msgspec import Struct
-
+from bento.drivers.image.layers.metadata import read_metadata
 from bento.errors import BentoError, NotPermitted, StorageUnusable
 
 TEMPORARY: Final = "tmp-"
-ABOUT: Final = ".json"
+METADATA: Final = ".json"
 ALGORITHMS: Final = ("sha256", "sha512")
 SEALED: Final = 0o400
 """The mode of a blob that was verified and is on disk. It is the file's: another one in its place has it not."""
 
 
-class Unpacked(Struct, frozen=True, kw_only=True):
-    """What a layer is. Kept beside it, because it cannot be told from its files."""
-
-    size_bytes: int  # what its files hold
-    implied: tuple[str, ...] = ()  # directories that it has without saying of what mode and owner; "" is the root
-    once_implied: tuple[str, ...] = ()  # and such as it has described, or emptied, after something was put in them
-    is_opaque: bool = False  # it hides all layers below it
-    archives: tuple[str, ...] = ()  # digests of what was seen to unpack to it, packed or not
-
-
-class Shelf:
+class StorePaths:
     """The places below one root. Keeps nothing in memory."""
 
     def __init__(self, root: Path, *, takes_absolute_names: bool = False) -> None:
@@ -51,9 +39,9 @@ class Shelf:
         """Return where the layer of this DiffID, without its algorithm, is or would be."""
         return self.layers_dir / digits
 
-    def about(self, layer: Path) -> Path:
-        """Return the file beside a layer that tells what is not in its files."""
-        return layer.with_name(layer.name + ABOUT)
+    def metadata(self, layer: Path) -> Path:
+        """Return the file beside a layer that has its metadata."""
+        return layer.with_name(layer.name + METADATA)
 
     def blob(self, digest: str) -> Path:
         """Return where a blob is or would be."""
@@ -61,12 +49,12 @@ class Shelf:
         return self.blobs_dir / algorithm / digits
 
     def temporary(self) -> Path:
-        """Return a new name that everybody takes for unfinished."""
+        """Return a new name, which marks what lies there as unfinished."""
         return self.layers_dir / f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}"
 
     @contextmanager
-    def changing(self, kind: int) -> Iterator[None]:
-        """Hold the lock of records and things, shared or exclusive (LOCK_SH, LOCK_EX)."""
+    def gc_lock(self, kind: int) -> Iterator[None]:
+        """Hold the lock of records and things, shared or exclusive (LOCK_SH, LOCK_EX). Blocks for moments."""
         try:
             os.makedirs(self.root, mode=0o711, exist_ok=True)
             lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -81,7 +69,8 @@ class Shelf:
     def withdraw(self, things: Iterable[str]) -> dict[str, tuple[Path | None, int]]:
         """Take things away from their names, so that none half deleted is ever taken for a whole one.
 
-        The caller holds ``changing``. Returns where they are now (None: nowhere any more), and their sizes in bytes.
+        The caller holds ``gc_lock``, exclusively. Returns where they are now (None: nowhere any more), and their sizes
+        in bytes.
         """
         doomed: dict[str, tuple[Path | None, int]] = {}
         for thing in things:
@@ -94,20 +83,20 @@ class Shelf:
                 elif Path(thing).parent == self.layers_dir and not Path(thing).name.startswith("."):
                     away = self.temporary()
                     os.rename(thing, away)
-                    doomed[thing] = (away, self._forget_about(Path(thing)))
+                    doomed[thing] = (away, self._remove_metadata(Path(thing)))
         return doomed
 
-    def _forget_about(self, layer: Path) -> int:
-        about = self.about(layer)
+    def _remove_metadata(self, layer: Path) -> int:
+        path = self.metadata(layer)
         try:
-            size = read_about(about).size_bytes
-            about.unlink()
+            size = read_metadata(path).size_bytes
+            path.unlink()
         except FileNotFoundError:
             return 0
         return size
 
     def names(self) -> list[str]:
-        """Return what there is beside each other in the directory of the layers, unfinished things too."""
+        """Return the names in the directory of the layers, those of unfinished things too. Raises BentoError."""
         try:
             return sorted(os.listdir(self.layers_dir))
         except FileNotFoundError:
@@ -115,8 +104,26 @@ class Shelf:
         except OSError as error:
             raise self.explain(error) from error
 
+    def blobs(self) -> list[str]:
+        """Return the digests of all blobs."""
+        found = []
+        for algorithm in ALGORITHMS:
+            with suppress(FileNotFoundError):
+                found += [f"{algorithm}:{name}" for name in sorted(os.listdir(self.blobs_dir / algorithm))]
+        return found
+
+    def leftovers(self) -> list[str]:
+        """Return those of ``names`` that are leftovers, or of an ingest that is under way."""
+        names = self.names()
+        known = set(names)
+        return [
+            name
+            for name in names
+            if name.startswith(TEMPORARY) or (name.endswith(METADATA) and name.removesuffix(METADATA) not in known)
+        ]
+
     def explain(self, error: OSError) -> BentoError:
-        """Return one of our errors for one of the disk's."""
+        """Return the BentoError for an error of the disk."""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return StorageUnusable(f"the disk of {self.root} is full", hint="free some space and try again")
         if isinstance(error, PermissionError):
@@ -129,10 +136,3 @@ class Shelf:
 def is_sealed(blob: os.stat_result) -> bool:
     """Whether a blob is marked as whole."""
     return stat.S_IMODE(blob.st_mode) == SEALED and blob.st_size > 0
-
-
-def read_about(path: Path) -> Unpacked:
-    """Return what is known of a layer. Raises FileNotFoundError. What cannot be read is nothing known."""
-    with suppress(msgspec.DecodeError, UnicodeDecodeError):
-        return msgspec.json.decode(path.read_bytes(), type=Unpacked)
-    return Unpacked(size_bytes=0)

@@ -54,8 +54,8 @@ class Saved(Struct, frozen=True):
 def write(images: Sequence[Saved], blobs: Path, kind: str, target: Path | int) -> None:
     """Write images to a file, which is replaced only by a complete one, a directory, or an open descriptor. Blocks.
 
-    Raises UsageError, StorageUnusable, Conflict when the target cannot be that, BrokenPipeError when nobody reads,
-    BadImage for a blob that was damaged, OSError when the disk of the blobs fails; then nothing is left of it.
+    Raises UsageError, StorageUnusable, Conflict when the target cannot be that, BrokenPipeError when the reader is
+    gone, BadImage for a blob that was damaged, OSError when the disk of the blobs fails; then nothing is left of it.
     """
     if isinstance(target, int):
         if kind in DIRECTORIES:

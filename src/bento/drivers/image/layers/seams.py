@@ -18,11 +18,11 @@ import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bento.drivers.image.apply import Applied, Node
-from bento.drivers.image.laying import Laying, Look
-from bento.drivers.image.lookup import Stacked, is_directory
-from bento.drivers.image.shelf import Unpacked
-from bento.drivers.image.whiteouts import deletions_only, is_opaque
+from bento.drivers.image.layers.apply import Applied, Node
+from bento.drivers.image.layers.lookup import Stacked, is_directory
+from bento.drivers.image.layers.metadata import LayerMetadata
+from bento.drivers.image.layers.seam_writer import Look, SeamWriter
+from bento.drivers.image.layers.whiteouts import deletions_only, is_opaque
 from bento.errors import UsageError
 
 
@@ -32,8 +32,13 @@ def seam_name(layers: Iterable[str]) -> str:
 
 
 def make_seam(
-    layer: Path, about: Unpacked, below: Sequence[Path], target: Path, entries: Iterable[tarfile.TarInfo], look: Look
-) -> Unpacked | None:
+    layer: Path,
+    metadata: LayerMetadata,
+    below: Sequence[Path],
+    target: Path,
+    entries: Iterable[tarfile.TarInfo],
+    look: Look,
+) -> LayerMetadata | None:
     """Fill the new directory ``target`` with what must lie on ``layer``; return what it is, None when nothing must.
 
     ``below``: directories of all that lies under the layer, topmost first, seams too. ``entries``: what the layer was
@@ -42,32 +47,32 @@ def make_seam(
     """
     stacked = Stacked(below)
     try:
-        if goes_through_links := _goes_through_links(about, stacked):
-            nodes = _applied(layer, about, stacked, entries)
+        if goes_through_links := _goes_through_links(metadata, stacked):
+            nodes = _applied(layer, metadata, stacked, entries)
         else:
-            nodes = _described_below(layer, about, stacked)
-        if not Laying(layer, stacked, target, nodes).lay(look):
+            nodes = _described_below(layer, metadata, stacked)
+        if not SeamWriter(layer, stacked, target, nodes).write(look):
             return None
-        is_opaque = nodes[""].is_cut if goes_through_links else about.is_opaque
-        return Unpacked(size_bytes=0, is_opaque=is_opaque)
+        is_opaque = nodes[""].is_cut if goes_through_links else metadata.is_opaque
+        return LayerMetadata(size_bytes=0, is_opaque=is_opaque)
     except OSError as error:
         if error.errno not in (errno.ENAMETOOLONG, errno.EMLINK):
             raise
         raise UsageError(f"a layer cannot be laid on those below it: {error.strerror}") from None
 
 
-def _goes_through_links(about: Unpacked, below: Stacked) -> bool:
+def _goes_through_links(metadata: LayerMetadata, below: Stacked) -> bool:
     """Whether what lies in a directory of the layer may belong to where a link of the layers below leads."""
-    found = (below.find(path) for path in sorted({*about.implied, *about.once_implied}))
+    found = (below.find(path) for path in sorted({*metadata.implied, *metadata.once_implied}))
     return any(each is not None and stat.S_ISLNK(each.lstat().st_mode) for each in found)
 
 
-def _described_below(layer: Path, about: Unpacked, below: Stacked) -> dict[str, Node]:
+def _described_below(layer: Path, metadata: LayerMetadata, below: Stacked) -> dict[str, Node]:
     """Return what the layer only has as directories that it does not describe, and those below it know better."""
     nodes = {}
     alone = Stacked((layer,))
-    hiding = {"": about.is_opaque}
-    for path in about.implied:
+    hiding = {"": metadata.is_opaque}
+    for path in metadata.implied:
         if path and _hides(layer, path.rpartition("/")[0], hiding):
             continue
         if is_directory(found := below.find(path)):
@@ -89,13 +94,15 @@ def _hides(layer: Path, path: str, known: dict[str, bool]) -> bool:
     return known[path]
 
 
-def _applied(layer: Path, about: Unpacked, below: Stacked, entries: Iterable[tarfile.TarInfo]) -> dict[str, Node]:
+def _applied(
+    layer: Path, metadata: LayerMetadata, below: Stacked, entries: Iterable[tarfile.TarInfo]
+) -> dict[str, Node]:
     """Return what the layer comes to, and what hides what it has elsewhere, alone."""
     applied = Applied(layer, below)
     for entry in entries:
         applied.apply(entry)
     nodes = applied.nodes()
-    for path in sorted({*about.implied, *about.once_implied}):
+    for path in sorted({*metadata.implied, *metadata.once_implied}):
         parent = nodes.get(path.rpartition("/")[0])
         if path not in nodes and parent is not None and parent.is_directory:
             found = None if _is_hidden(nodes, path) else below.find(path)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from bento.drivers.image.whiteouts import is_opaque, is_whiteout
+from bento.drivers.image.layers.whiteouts import is_opaque, is_whiteout
 
 
 class Stacked:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bento.drivers.image.whiteouts import deletions_only, make_whiteout
+from bento.drivers.image.layers.whiteouts import deletions_only, make_whiteout
 from bento.errors import UsageError
 from bento.files.tarheader import Meta
 from bento.kernel.rootfs import open_without_links
@@ -96,7 +96,7 @@ class Directories:
     def _say(self, path: str) -> None:
         if path in self.implied:
             self.implied.remove(path)
-            if path:  # nobody goes through a link to the root directory itself
+            if path:  # no name goes through a link to the root directory itself
                 self.once_implied.add(path)
 
     def _delete_all_empty(self) -> None:
@@ -120,7 +120,7 @@ class Directories:
             os.close(parent)
         for each in (path, *(f"{path}/{name}" for name in inside)):
             self._emptied.discard(each)
-            self._say(each)  # of whom nothing is known any more: what went through it may have gone elsewhere
+            self._say(each)  # nothing is known of it any more: what went through it may have gone elsewhere
         return True
 
 

@@ -1,4 +1,4 @@
-"""Laying a seam: making in a directory of its own what a layer does not show itself of what it comes to.
+"""Writing a seam: making in a directory of its own what a layer does not show itself of what it comes to.
 
 Directories get their owner, attributes, mode and times last, as in ``directories``.
 """
@@ -13,16 +13,16 @@ from typing import Final
 
 from msgspec import Struct
 
-from bento.drivers.image.apply import Node
-from bento.drivers.image.lookup import Stacked
-from bento.drivers.image.whiteouts import OPAQUE_ATTRIBUTE, is_whiteout, make_whiteout
+from bento.drivers.image.layers.apply import Node
+from bento.drivers.image.layers.lookup import Stacked
+from bento.drivers.image.layers.whiteouts import OPAQUE_ATTRIBUTE, is_whiteout, make_whiteout
 from bento.files.tarheader import OVERLAY_ORDERS
 
 Look = Callable[[], None]
 _LOOK_EVERY: Final = 1024
 
 
-class _About(Struct, frozen=True):
+class _Metadata(Struct, frozen=True):
     """What a directory or link is, besides its name and what lies in it. Times are no reason for a seam."""
 
     mode: int
@@ -31,11 +31,11 @@ class _About(Struct, frozen=True):
     attributes: tuple[tuple[str, bytes], ...]
 
 
-_FRESH: Final = _About(stat.S_IFDIR | 0o755, 0, 0, ())
+_FRESH: Final = _Metadata(stat.S_IFDIR | 0o755, 0, 0, ())
 """A directory that no layer describes."""
 
 
-class Laying:
+class SeamWriter:
     """Fills ``target`` with what of ``nodes``, by their places, the layer does not show."""
 
     def __init__(self, layer: Path, below: Stacked, target: Path, nodes: dict[str, Node]) -> None:
@@ -47,8 +47,11 @@ class Laying:
         self._made: dict[str, Node] = {}  # directories
         self._covering: set[str] = set()  # those of them under which nothing of the layer is to be seen
 
-    def lay(self, look: Look) -> bool:
-        """Return whether there was anything to make. ``look`` is called now and then. Raises OSError."""
+    def write(self, look: Look) -> bool:
+        """Fill the directory; return whether there was anything to make. Raises OSError.
+
+        ``look`` is called now and then, and may raise.
+        """
         for number, path in enumerate(sorted(self._nodes)):
             if number % _LOOK_EVERY == 0:
                 look()
@@ -70,7 +73,7 @@ class Laying:
             return node.place == path
         if node.is_directory:
             own = self._alone.find(path)
-            return own is None or _about(own) == self._about(node)
+            return own is None or _metadata(own) == self._metadata(node)
         return node.model is None and self._alone.has_deletion(path)
 
     def _make(self, path: str, node: Node) -> None:
@@ -111,13 +114,13 @@ class Laying:
         self._made[path] = node
 
     def _finish(self, path: str, node: Node) -> None:
-        place, about, model = self._place(path), self._about(node), self._like(node)
-        os.chown(place, about.uid, about.gid)
-        for name, value in about.attributes:
+        place, metadata, model = self._place(path), self._metadata(node), self._like(node)
+        os.chown(place, metadata.uid, metadata.gid)
+        for name, value in metadata.attributes:
             os.setxattr(place, name, value)
         if path and node.is_cut:
             os.setxattr(place, OPAQUE_ATTRIBUTE, b"y")
-        place.chmod(stat.S_IMODE(about.mode))
+        place.chmod(stat.S_IMODE(metadata.mode))
         if model is not None:
             times = model.lstat()
             os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -126,9 +129,9 @@ class Laying:
         """Return what something is to be like, or is to be itself."""
         return node.model if node.place is None else self._layer / node.place
 
-    def _about(self, node: Node) -> _About:
+    def _metadata(self, node: Node) -> _Metadata:
         model = self._like(node)
-        return _about(model) if model is not None else _FRESH
+        return _metadata(model) if model is not None else _FRESH
 
     def _place(self, path: str) -> Path:
         """Return where something is to be made: in a directory that was made here; no link is followed."""
@@ -138,15 +141,15 @@ class Laying:
 
 
 def _copy_link(source: Path, place: Path) -> None:
-    about, times = _about(source), source.lstat()
+    metadata, times = _metadata(source), source.lstat()
     os.symlink(os.readlink(source), place)
-    os.chown(place, about.uid, about.gid, follow_symlinks=False)
-    for name, value in about.attributes:
+    os.chown(place, metadata.uid, metadata.gid, follow_symlinks=False)
+    for name, value in metadata.attributes:
         os.setxattr(place, name, value, follow_symlinks=False)
     os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns), follow_symlinks=False)
 
 
-def _about(path: Path) -> _About:
+def _metadata(path: Path) -> _Metadata:
     there = path.lstat()
     names = os.listxattr(path, follow_symlinks=False)
     attributes = tuple(
@@ -154,4 +157,4 @@ def _about(path: Path) -> _About:
         for name in sorted(names)
         if not name.startswith(OVERLAY_ORDERS)
     )
-    return _About(there.st_mode, there.st_uid, there.st_gid, attributes)
+    return _Metadata(there.st_mode, there.st_uid, there.st_gid, attributes)

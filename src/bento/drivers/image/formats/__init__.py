@@ -1,0 +1,1 @@
+"""Archives and directories of images, in and out."""

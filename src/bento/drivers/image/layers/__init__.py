@@ -1,0 +1,1 @@
+"""From a layer's archive to a directory for overlayfs."""

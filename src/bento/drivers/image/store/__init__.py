@@ -1,0 +1,1 @@
+"""Blobs and layers on disk, and images on their way in or out."""
