@@ -72,8 +72,8 @@ def commit(drivers: Drivers, ref: str, name: str, options: CommitOptions) -> Ima
             raise Conflict(
                 f"container {container.name} holds what no image can have: {error.message}", hint="export keeps it"
             ) from error
-        about = _metadata(container, base, config, options)
-        manifest = _add_manifest(drivers, ingest, base, _Layer(digest, diff_id), about)
+        metadata = _metadata(container, base, config, options)
+        manifest = _add_manifest(drivers, ingest, base, _Layer(digest, diff_id), metadata)
         made = ingest.commit(manifest, lambda image: images.record(drivers, image, *([full] if full else [])))
     return images.recorded(drivers, made)
 
