@@ -11,6 +11,8 @@ BUDGET = Path(__file__).parents[1] / "unit" / "import_budget.txt"
 PROGRAM = """
 import sys
 before = set(sys.modules)
+from bento.cli.lean import import_lean
+import_lean()
 import bento.cli.main, bento.cli.stop
 from bento import Engine, Settings
 with Engine(Settings(root=sys.argv[1], run_root=sys.argv[2], runtime=sys.argv[3])) as engine:

@@ -25,6 +25,7 @@ MAX_FUNCTION_LINES = 50
 # Who may do what; everybody else may not.
 FUNCTION_IMPORTS = {
     "__init__.py",  # the library's names are loaded when first used
+    "__main__.py",  # sets up the interpreter before anything is imported
     "cli/main.py",  # and so are the verbs
     "config_load.py",  # only who has a configuration file pays for its parser
 }

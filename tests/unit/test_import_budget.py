@@ -27,6 +27,8 @@ NEVER = {
 }
 
 
+START = "from bento.cli.lean import import_lean; import_lean()"  # as bento.__main__ does
+
 # The command line's own modules, and those that a stop loads when it first uses them.
 STOP_PATH = [
     "bento.cli.main",
@@ -56,7 +58,7 @@ def _allowed() -> set[str]:
 
 @pytest.fixture(scope="module")
 def loaded() -> set[str]:
-    return _loaded_by(f"import {', '.join(STOP_PATH)}")
+    return _loaded_by(f"{START}; import {', '.join(STOP_PATH)}")
 
 
 def test_stop_loads_only_what_is_listed(loaded):

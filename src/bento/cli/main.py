@@ -122,8 +122,9 @@ def run(argv: Sequence[str]) -> int:
         module, (_, about) = load(verb), (verbs.VERBS | verbs.HIDDEN)[verb]
         parser = Parser(prog=f"bento {verb}", allow_abbrev=False, formatter_class=Formatter, description=about)
         module.configure(parser)
-        gc.freeze()
-        gc.enable()  # a run in the foreground, or a stop of hundreds, may take hours
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()  # a run in the foreground, or a stop of hundreds, may take hours
         return module.run(parser.parse_args(rest), Context(settings, verb))
     except BentoError as error:
         _complain(str(error))
