@@ -54,6 +54,8 @@ def draw(dice: random.Random) -> Op:
             more = tuple(dice.choice(_LOOKS).split())
         case "volume":
             more = tuple(dice.choice(_VOLUME_VERBS).split())
+        case _:
+            pass
     return Op(verb, slot, is_shared, more, program)
 
 

@@ -177,7 +177,8 @@ class Worker:
                 return ("cp", f"{name}:/etc/passwd", f"{self._world.files}/{self._who}")
             case "commit":
                 return ("commit", "-q", name, f"made:{self._who}")
-        return (op.verb, *op.more, name)
+            case _:
+                return (op.verb, *op.more, name)
 
     # -- everything else
 

@@ -7,8 +7,8 @@ import sys
 
 from bento import log
 from bento.cli.context import Context
-from bento.engine.views.logs import parse_since
 from bento.errors import UsageError
+from bento.units import parse_since
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

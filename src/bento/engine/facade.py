@@ -10,6 +10,7 @@ from bento.engine.facade_images import ImageVerbs
 from bento.errors import AlreadyStopped
 from bento.lazy import LazyModule
 from bento.model.container import Container, Status
+from bento.units import SIGKILL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -179,7 +180,7 @@ class EngineFacade(ImageVerbs, FileVerbs):
             self.stop(container.id, options)
         return start.start(self.drivers, self._with_required(container.id)).container
 
-    def kill(self, ref: str, number: int = 9) -> Container:
+    def kill(self, ref: str, number: int = SIGKILL) -> Container:
         """Send a signal to PID 1; SIGKILL also waits for the end. Raises WrongState when nothing runs."""
         return signals.kill(self.drivers, ref, number)
 

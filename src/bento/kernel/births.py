@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _socket  # the C half: the other one costs an import
 import os
+import signal
 import struct
 from collections.abc import Iterable
 from typing import Final
@@ -27,7 +28,6 @@ _EVENT: Final = struct.Struct("=I4x8x4I")  # what, cpu, time; then the numbers o
 _EVENT_AT: Final = _NETLINK.size + _CONNECTOR.size
 _FORK: Final = 0x1
 _EXIT: Final = 0x80000000
-_SIGKILL: Final = 9
 
 
 class Births:
@@ -79,7 +79,7 @@ class Births:
                 self._roots[pid] = root
                 self._born.add(pid)
         elif what == _EXIT and first == second and (root := self._roots.pop(first, 0)):
-            if first in self._born and third & 0x7F == _SIGKILL:
+            if first in self._born and third & 0x7F == signal.SIGKILL:
                 self._killed.setdefault(root, []).append(first)
             self._born.discard(first)
 

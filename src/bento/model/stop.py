@@ -7,9 +7,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from bento.units import NO_LIMIT
-
-_SIGKILL = 9
+from bento.units import NO_LIMIT, SIGKILL
 
 
 class AskedBy(str, Enum):
@@ -169,7 +167,7 @@ class StopRequest(Struct, frozen=True, kw_only=True):
     @property
     def is_sigkill(self) -> bool:
         """Whether the stop signal is SIGKILL: then Bento kills in its place, once drain and hooks are over."""
-        return self.signal == _SIGKILL and self.method == "signal"
+        return self.signal == SIGKILL and self.method == "signal"
 
 
 class StopIntent(Struct, frozen=True, kw_only=True):

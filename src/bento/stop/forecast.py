@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, assert_never
 
 from msgspec import Struct
 
@@ -193,8 +193,10 @@ def _why(process: Process, tree: Tree, name: str) -> str:
             return f"it has no handler: {name} ends it at once"
         case Disposition.DROPPED:
             return f"it has no handler, and to PID 1 the kernel delivers no {name} without one"
-        case _:
+        case Disposition.UNKNOWN:
             return "it is being traced, or may not be read: nothing is assumed"
+        case _:
+            assert_never(process.disposition)
 
 
 _PARTS: Final = {

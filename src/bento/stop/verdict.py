@@ -10,9 +10,8 @@ from bento.stop.methods import HALTED_CODE, REBOOT_CODE, describe
 from bento.stop.process import Disposition, Process
 from bento.stop.states import KillCause, Phase, StopState
 from bento.stop.tree import is_shell, program
-from bento.units import signal_name
+from bento.units import SIGKILL, signal_name
 
-SIGKILL = 9
 SIGKILL_STATUS = 128 + SIGKILL
 
 

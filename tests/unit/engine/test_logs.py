@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from bento.engine.views import logs
 from bento.errors import UsageError
 from bento.model.container import Container
+from bento.units import parse_since
 
 from support.engine import FakeDrivers
 
@@ -194,10 +195,10 @@ def test_log_that_cannot_be_kept_so_is_refused(driver: str, asked: int | None) -
 def test_time_ago(text: str, seconds: float) -> None:
     now = datetime(2026, 1, 31, tzinfo=UTC)
 
-    assert logs.parse_since(text, now) == now - timedelta(seconds=seconds)
+    assert parse_since(text, now) == now - timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["1m30", "m", "1x", "-5m", "1m 30s", "1..5m", "1e3s", "9" * 30 + "d", "\u0663s"])
 def test_what_is_no_time_ago(text: str) -> None:
     with pytest.raises(UsageError):
-        logs.parse_since(text)
+        parse_since(text)

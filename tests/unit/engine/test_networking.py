@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from bento.drivers.image.memory import MemoryImages
 from bento.engine.maintenance import doctor
 from bento.engine.resources import networking
-from bento.engine.stop.delete_abandoned import erase
+from bento.engine.stop.erase import erase
 from bento.engine.stop.request import StopOptions
 from bento.engine.stop.stop import stop_containers
 from bento.errors import CleanupFailed, Conflict, RuntimeFailed, UsageError

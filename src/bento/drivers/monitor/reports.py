@@ -13,10 +13,10 @@ from msgspec import Struct
 
 from bento.errors import KernelError
 from bento.kernel import pidfd, proc
+from bento.units import SIGKILL
 
 END_TIMEOUT_S: Final = 5.0  # for conmon's own ways after it has reported: milliseconds
 _MAX_REPORT_BYTES: Final = 64 * 1024
-_SIGKILL: Final = 9
 
 
 class Report(Struct, frozen=True):
@@ -73,7 +73,7 @@ def kill_monitor(pid: int | None) -> None:
         fd, _ = pidfd.identify(pid)
         try:
             status = proc.read(pid)
-            if status is not None and status.comm == "conmon" and pidfd.send(fd, _SIGKILL):
+            if status is not None and status.comm == "conmon" and pidfd.send(fd, SIGKILL):
                 pidfd.wait(fd, END_TIMEOUT_S)
         finally:
             os.close(fd)

@@ -14,9 +14,9 @@ from bento.drivers.processes.base import Memory, MonitorCgroup, Refusal
 from bento.model.container import ProcessIdentity, Run
 from bento.model.waits import Evidence, ThreadWait
 from bento.stop.process import Disposition, Process
+from bento.units import SIGKILL
 
 BOOT_ID = "fake-boot"
-_SIGKILL = 9
 
 
 class FakeProcess:
@@ -108,7 +108,7 @@ class FakeProcesses:
             others = [other for other in self._all if process.parent is None and other.main is process]
             process.end(status)
             for other in others:
-                other.end(_SIGKILL)
+                other.end(SIGKILL)
 
     def close(self) -> None:
         """Ends everything and closes every pipe of its own."""
@@ -214,10 +214,10 @@ class FakeProcesses:
         if process.status is not None:
             return False
         process.signals.append(number)
-        if number != _SIGKILL:
+        if number != SIGKILL:
             process.on_signal(number)
         elif not process.is_immortal:
-            self.end(process, _SIGKILL)
+            self.end(process, SIGKILL)
         return True
 
     def take_children(self) -> list[Child]:
@@ -256,7 +256,7 @@ class FakeProcesses:
         members = self._members(run)
         for process in members:
             if not process.is_immortal:
-                self.end(process, _SIGKILL)
+                self.end(process, SIGKILL)
         return len(members)
 
     def is_frozen(self, run: Run) -> bool:

@@ -17,6 +17,7 @@ from bento.lazy import LazyModule
 from bento.model.container import ProcessIdentity, Run
 from bento.model.waits import Evidence, ThreadWait
 from bento.stop.process import Process, disposition
+from bento.units import SIGKILL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -302,14 +303,14 @@ class LinuxProcesses:
         except KernelError:
             return False
         try:  # looked at once more: now the descriptor holds it
-            return proc.session_if_alive(pid) == session and pidfd.send(fd, 9)
+            return proc.session_if_alive(pid) == session and pidfd.send(fd, SIGKILL)
         finally:
             os.close(fd)
 
     def kill_all(self, run: Run) -> int:
         """See ProcessDriver. PID 1 first: in a namespace of its own the kernel then ends all processes at once."""
         if run.init and (fd := pidfd.open_verified(run.init)) is not None:
-            pidfd.send(fd, 9)
+            pidfd.send(fd, SIGKILL)
             os.close(fd)
         return Cgroups(run.cgroups).kill()
 

@@ -14,6 +14,7 @@ from bento.drivers.processes.linux import LinuxProcesses
 from bento.kernel import proc
 from bento.model.waits import Evidence, ThreadWait
 from bento.stop.process import Disposition, Process
+from bento.units import SIGKILL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from bento.model.container import Container, Run
     from bento.model.exec import ExecSession
 
-_SIGKILL: Final = 9
 _UNKNOWN: Final = Evidence(threads=(ThreadWait(tid=0, state="R"),))
 _ASKED_ROUNDS: Final = 2
 """So many rounds of a kill leave it to the runtime, which may take some ten ms; then the sandbox itself is killed."""
@@ -103,9 +103,9 @@ class VirtualProcesses(LinuxProcesses):
         self._rounds += 1
         if self._rounds > _ASKED_ROUNDS:
             return super().kill_all(run)
-        self._children.append(self._begin_signal(self._container.id, _SIGKILL))
+        self._children.append(self._begin_signal(self._container.id, SIGKILL))
         self.thaw(run)  # a frozen sandbox answers no runtime
-        return len(self.look(run, _SIGKILL))
+        return len(self.look(run, SIGKILL))
 
 
 def _session(session: ExecSession) -> Process | None:

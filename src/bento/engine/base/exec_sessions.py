@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from bento import log
 from bento.engine.base import holdup
-from bento.engine.stop.recover_start import lives
+from bento.engine.base.liveness import lives
 from bento.errors import Conflict, StorageUnusable, StuckProcess
 from bento.kernel.smallfile import read_number, read_small, write_small
 from bento.kernel.tree import remove_tree
@@ -26,12 +26,13 @@ from bento.model.container import ProcessIdentity
 from bento.model.exec import ExecSession
 from bento.model.stop import StopIntent
 from bento.stop.states import Phase
+from bento.units import SIGKILL
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
 _RECORD = "session.json"
-_LOCK_TIMEOUT_S = 10.0
+_BEGIN_LIMIT_S = 10.0
 _OPEN = frozenset({Phase.REQUESTED, Phase.DRAINING, Phase.HOOKING, Phase.GRACE})
 
 
@@ -67,9 +68,9 @@ def none_begins(drivers: Drivers, container_id: str, *, is_kill: bool = False) -
     lock = None
     with suppress(Conflict, StuckProcess):
         if is_kill:
-            lock = holdup.hold(drivers, container_id, container_id[:12], log.warning, limit_s=_LOCK_TIMEOUT_S)
+            lock = holdup.hold(drivers, container_id, container_id[:12], log.warning, limit_s=_BEGIN_LIMIT_S)
         else:
-            lock = drivers.locks.hold(container_id, _LOCK_TIMEOUT_S)
+            lock = drivers.locks.hold(container_id, _BEGIN_LIMIT_S)
     try:
         yield
     finally:
@@ -116,7 +117,7 @@ def end(drivers: Drivers, session: ExecSession) -> None:
     for identity in (found.monitor, found.process):
         fd = drivers.processes.open(identity) if identity else None
         if fd is not None:
-            drivers.processes.send_signal(fd, 9, wake=False)
+            drivers.processes.send_signal(fd, SIGKILL, wake=False)
             os.close(fd)
     remove_tree(directory(drivers, session))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from bento.engine.views.logs import parse_since
 from bento.errors import UsageError
+from bento.units import parse_since
 
 PRUNE_KEYS = ("label", "label!", "until")
 

@@ -15,6 +15,7 @@ from bento import clock
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.errors import Conflict, StuckProcess
 from bento.kernel import proc
+from bento.units import SIGKILL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,6 @@ STILL_S: Final = 5.0
 
 _LOOK_EVERY_S: Final = 0.1
 _DIES_S: Final = 10.0  # after SIGKILL, unless it hangs in the kernel
-_SIGKILL: Final = 9
 
 
 class Stillness:
@@ -118,7 +118,7 @@ def end(drivers: Drivers, process: ProcessIdentity) -> bool:
     if fd is None:
         return False
     try:
-        drivers.processes.send_signal(fd, _SIGKILL, wake=False)
+        drivers.processes.send_signal(fd, SIGKILL, wake=False)
     finally:
         os.close(fd)
     return True

@@ -20,7 +20,7 @@ from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.layers import HOST_LAYER
 from bento.engine.lifecycle import reconcile
 from bento.engine.resources import mounting
-from bento.engine.stop.holding import refuse_if_held
+from bento.engine.stop.erase import refuse_if_held
 from bento.errors import KernelError, UsageError, WrongState
 from bento.kernel import libc, mount, proc
 from bento.kernel.namespace import in_mounts_of

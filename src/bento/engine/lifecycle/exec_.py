@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from bento import clock
 from bento.drivers.monitor.base import ExecLaunch, ExecLaunched
 from bento.engine.base import exec_sessions
+from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.exec_sessions import door_is_open
 from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.create import check_variable
@@ -29,8 +30,6 @@ from bento.units import new_id
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
-
-LOCK_TIMEOUT_S = 30.0
 
 
 class Attached:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from bento import clock, log
 from bento.engine.base import place, policy
 from bento.engine.base.exit_owner import has_exit_owner, may_be_attended_elsewhere
-from bento.engine.stop.recover_start import adopt, lives, may_live
+from bento.engine.base.liveness import lives, may_live, recover_start
 from bento.errors import BentoError, CleanupFailed, Conflict, Elsewhere, NotFound, WrongState
 from bento.kernel.smallfile import read_small, write_small
 from bento.lazy import LazyModule
@@ -25,12 +25,9 @@ from bento.model.stop import AskedBy
 if TYPE_CHECKING:
     from bento.engine.base import freezing
     from bento.engine.base.drivers import Drivers
-    from bento.engine.stop import delete_abandoned, request, stop
+    from bento.engine.stop import erase, request, stop
 else:  # most of the time everybody is as the record says
-    delete_abandoned, request = (
-        LazyModule("bento.engine.stop.delete_abandoned"),
-        LazyModule("bento.engine.stop.request"),
-    )
+    erase, request = LazyModule("bento.engine.stop.erase"), LazyModule("bento.engine.stop.request")
     stop, freezing = LazyModule("bento.engine.stop.stop"), LazyModule("bento.engine.base.freezing")
 
 _HELPER_STARTS_S = 1.0  # so long, at the most, a helper needs until it has the lock
@@ -119,7 +116,7 @@ def _erase_forgotten(drivers: Drivers, container: Container, touched: dict[str, 
         if drivers.locks.is_stop_held(container.id):
             return
         try:
-            is_erased = delete_abandoned.delete_abandoned_run(drivers, drivers.store.get(container.id))
+            is_erased = erase.delete_abandoned_run(drivers, drivers.store.get(container.id))
         except CleanupFailed as error:
             touched[container.id] = error
             return
@@ -135,7 +132,7 @@ def is_alive(drivers: Drivers, run: Run | None) -> bool:
 
 def _finds_again(drivers: Drivers, container: Container, touched: dict[str, BentoError | None]) -> bool:
     """Put a record right that does not know its own processes (S2). True: the container is not taken for ended."""
-    run = adopt(drivers, container).run
+    run = recover_start(drivers, container).run
     if run is None:
         return False
     if run == container.run or not is_alive(drivers, run):

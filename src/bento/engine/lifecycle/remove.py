@@ -11,7 +11,7 @@ from bento.engine.base import holdup, order
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.lifecycle import reconcile
 from bento.engine.resources import networking
-from bento.engine.stop.delete_abandoned import erase
+from bento.engine.stop.erase import erase
 from bento.errors import BentoError, Conflict, NotFound, StateCorrupt, WrongState
 from bento.lazy import LazyModule
 from bento.model.container import Container

@@ -24,8 +24,8 @@ _NOTE = "its record could not be read, and was made anew"
 def salvage(drivers: Drivers, container_id: str) -> Container:
     """Put a record that can be read in the place of one that cannot; return what is there then.
 
-    It says that the container runs: the next look at it finds its processes (``adopt``), or that it has ended. Raises
-    NotFound, Conflict while others work on it.
+    It says that the container runs: the next look at it finds its processes (``recover_start``), or that it has ended.
+    Raises NotFound, Conflict while others work on it.
     """
     with holdup.hold(drivers, container_id, container_id[:12], log.warning):
         runtime = _runtime(drivers, container_id)

@@ -18,11 +18,11 @@ from bento.engine.stop.stop import stop_containers
 from bento.errors import Conflict, NotFound, RuntimeFailed, StuckProcess, WrongState
 from bento.model.container import Container, Run, Status
 from bento.model.stop import OnPaused
+from bento.units import SIGKILL
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
-_SIGKILL = 9
 _KILL_LIMIT_S = 30.0
 
 
@@ -33,7 +33,7 @@ def kill(drivers: Drivers, ref: str, number: int) -> Container:
     Raises NotFound, WrongState when nothing runs.
     """
     container = reconcile.find(drivers, ref)
-    if container.status is Status.STOPPING and number == _SIGKILL:
+    if container.status is Status.STOPPING and number == SIGKILL:
         return _hurry(drivers, container)
     run = container.run
     fd = drivers.processes.open(run.init) if run and run.init and container.status.is_live else None
@@ -43,7 +43,7 @@ def kill(drivers: Drivers, ref: str, number: int) -> Container:
         raise WrongState(f"cannot kill container {container.name}: it {state}", hint="only what runs gets signals")
     try:
         _send(drivers, container, run, fd, number)
-        if number != _SIGKILL:
+        if number != SIGKILL:
             return container
         if not drivers.processes.wait(fd, _KILL_LIMIT_S):
             who = "; ".join(drivers.processes_for(container).name_stuck(run))
@@ -70,12 +70,12 @@ def pass_on(drivers: Drivers, container: Container, number: int) -> None:
 def _send(drivers: Drivers, container: Container, run: Run, fd: int, number: int) -> None:
     """Send a signal to PID 1; SIGKILL reaches a frozen one, too. Raises RuntimeFailed where a runtime has to do it."""
     if not run.shows_processes:
-        if number == _SIGKILL:
+        if number == SIGKILL:
             drivers.processes.thaw(run)  # a frozen sandbox hears no runtime
         drivers.runtime(run.runtime).signal(container.id, number)
         return
     drivers.processes.send_signal(fd, number, wake=False)
-    if number == _SIGKILL:
+    if number == SIGKILL:
         drivers.processes.thaw(run)  # on cgroup v1 a frozen process does not even die
 
 

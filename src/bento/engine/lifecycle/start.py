@@ -24,11 +24,12 @@ from bento.engine.base.order import required_first
 from bento.engine.lifecycle import reconcile, sharing
 from bento.engine.resources import mounting, networking
 from bento.engine.resources.rooted import root_of
-from bento.engine.stop.holding import refuse_if_held
+from bento.engine.stop.erase import refuse_if_held
 from bento.engine.views.logs import make_room
 from bento.errors import BentoError, Conflict, RuntimeFailed, WrongState
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Run, StartFailure, Status
+from bento.units import SIGKILL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -281,6 +282,6 @@ def _end(drivers: Drivers, pid: int | None, mark: str) -> None:
     identity = drivers.processes.identify(pid, mark=mark) if pid else None
     fd = drivers.processes.open(identity) if identity else None
     if fd is not None:
-        drivers.processes.send_signal(fd, 9, wake=False)
+        drivers.processes.send_signal(fd, SIGKILL, wake=False)
         drivers.processes.wait(fd, _END_TIMEOUT_S)
         os.close(fd)

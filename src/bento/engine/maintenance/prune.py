@@ -16,7 +16,7 @@ from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.remove import refuse_if_required
 from bento.engine.resources.volumes import PrunedVolumes, check_filters
 from bento.engine.resources.volumes import prune as prune_volumes
-from bento.engine.stop.delete_abandoned import erase
+from bento.engine.stop.erase import erase
 from bento.errors import BentoError, Conflict, NotFound
 from bento.model.container import Container, Status
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from bento import clock, log
+from bento.engine.base.liveness import lives, recover_start
 from bento.engine.base.place import here, is_own_run_dir
 from bento.engine.lifecycle.remove import remove
 from bento.engine.resources import networking
-from bento.engine.stop.recover_start import adopt, lives
 from bento.engine.stop.request import StopOptions
 from bento.engine.stop.stop import stop_containers
 from bento.errors import BentoError, Conflict
@@ -39,7 +39,7 @@ def find(drivers: Drivers, container_id: str, *, is_monitored: bool) -> Containe
         spec=ContainerSpec(image="", image_id="", layers=(), command=("?",), runtime=_runtime(drivers, container_id)),
         status=Status.RUNNING,
     )
-    found = adopt(drivers, container)
+    found = recover_start(drivers, container)
     if found.run is None or not (
         lives(drivers, found.run.init) or drivers.processes.shows_life(found.run, container_id)
     ):

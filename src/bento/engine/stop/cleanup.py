@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from bento.engine.base import exec_sessions
-from bento.errors import BentoError, Conflict
+from bento.errors import BentoError, Conflict, InternalError
 from bento.stop.inputs import StepDone
 from bento.stop.states import Step
+from bento.units import SIGKILL
 
 if TYPE_CHECKING:
     from bento.command import Child
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from bento.engine.stop.deletions import Deletions
     from bento.engine.stop.releases import Releases
     from bento.model.container import Container, Run
-
-_SIGKILL = 9
 
 
 class Cleanup:
@@ -71,8 +70,12 @@ class Cleanup:
                     self._release_cgroups()
                 case Step.NETWORK:
                     self._disconnect()
-                case _:
+                case Step.OVERLAY:
                     self._check_released(tries)
+                case Step.HOOKS | Step.RECORD:
+                    raise InternalError(f"the step {step.value} is not the clean-up's")
+                case _:
+                    assert_never(step)
         except (BentoError, OSError) as error:
             self._done(StepDone(step, str(error)))
 
@@ -113,7 +116,7 @@ class Cleanup:
     def _delete_from_runtime(self) -> None:
         """Delete without force: the runtime refuses while it does not see the container stopped (rule S20)."""
         for fd in self._monitor_fds:  # gave up waiting for it: it would keep the root filesystem mounted
-            self._drivers.processes.send_signal(fd, _SIGKILL, wake=False)
+            self._drivers.processes.send_signal(fd, SIGKILL, wake=False)
             self._unwatch(fd)
         self._deletions.delete(self._run.runtime, self._container.id, self._deleted)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from bento import clock
 from bento.engine.base import exec_sessions
+from bento.engine.base.liveness import may_live
 from bento.engine.stop import joined
-from bento.engine.stop.recover_start import may_live
 from bento.engine.stop.report import Endings, exit_code_from
 from bento.engine.stop.sending import Sending
 from bento.engine.stop.snapshot import look_at
@@ -17,6 +17,7 @@ from bento.stop.actions import SendSignal
 from bento.stop.inputs import Input, Looked, MainExited, SignalledExited
 from bento.stop.process import Key
 from bento.stop.signalling import SESSION_SIGNAL
+from bento.units import SIGKILL
 
 if TYPE_CHECKING:
     from bento.command import Child
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from bento.model.stop import ProcessEnd
     from bento.stop.states import StopState
 
-_SIGKILL = 9
 _WATCH_LIMIT = 256  # processes with an end of their own in the report
 
 
@@ -137,7 +137,7 @@ class ContainerProcesses:
     def end_main(self) -> None:
         """SIGKILL PID 1 alone."""
         if self.main_fd is not None:
-            self.processes.send_signal(self.main_fd, _SIGKILL, wake=False)
+            self.processes.send_signal(self.main_fd, SIGKILL, wake=False)
 
     def kill_all(self) -> MainExited | None:
         """SIGKILL every process; return the exit when that is all there is to see any more."""
@@ -147,7 +147,7 @@ class ContainerProcesses:
         self.processes.kill_all(self._run)
         if self._run.init is None and self.processes.is_empty(self._run):  # the runtime may know it
             runtime = self._drivers.runtime(self._run.runtime)
-            self._sending.follow([runtime.begin_signal(self._container_id, _SIGKILL)])
+            self._sending.follow([runtime.begin_signal(self._container_id, SIGKILL)])
         return None
 
     def name_stuck(self) -> list[str]:

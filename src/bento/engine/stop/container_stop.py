@@ -17,13 +17,13 @@ from msgspec.structs import replace
 from bento import clock, log
 from bento.engine.base import freezing, holdup, place
 from bento.engine.base.exit_owner import claim
+from bento.engine.base.liveness import recover_start
 from bento.engine.base.outcome import StopOutcome, StopProgress
 from bento.engine.stop import preconditions
 from bento.engine.stop.batch import StopBatch
-from bento.engine.stop.delete_abandoned import delete_abandoned_run, erase
 from bento.engine.stop.driver import StopDriver
+from bento.engine.stop.erase import delete_abandoned_run, erase
 from bento.engine.stop.join import Joiner, JoinServer
-from bento.engine.stop.recover_start import adopt
 from bento.engine.stop.request import deadline_of, request_for
 from bento.errors import AlreadyStopped, BentoError, Conflict, NotFound, StuckProcess, WrongState, as_bento_error
 from bento.model.container import Container, Status
@@ -131,7 +131,7 @@ class ContainerStop:
         try:
             fresh = self._drivers.store.get(container.id)
             if fresh.status is container.status and fresh.run == container.run:
-                self._drive(adopt(self._drivers, fresh), lambda session: session.settle(), is_asked=False)
+                self._drive(recover_start(self._drivers, fresh), lambda session: session.settle(), is_asked=False)
             else:  # settled by somebody, and maybe started again: that is another run, which lives
                 self._end_with(None)
         except (BentoError, OSError) as error:  # such as that it was removed meanwhile
@@ -151,7 +151,7 @@ class ContainerStop:
             self._operation.look(self._limit_s())
             return False
         with operation:
-            container = adopt(self._drivers, self._drivers.store.get(self.container_id))
+            container = recover_start(self._drivers, self._drivers.store.get(self.container_id))
             only_if = self._batch.only_if
             if only_if is not None and container.status is not only_if:
                 raise WrongState(f"container {container.name} is {container.status.value}")

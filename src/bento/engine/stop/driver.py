@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -265,6 +265,8 @@ class StopDriver:
                     self._run_step(action.step)
                 case ReportStuck():
                     self._recorder.note_stuck()
+                case _:
+                    assert_never(action)
             self._processes.follow_signals()
 
     def _look(self, action: Look) -> None:

@@ -23,12 +23,12 @@ from bento.stop.verdict import SIGKILL_STATUS
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
-    from bento.engine.stop import holding
+    from bento.engine.stop import erase
     from bento.engine.stop.cleanup import Cleanup
     from bento.engine.stop.container_processes import ContainerProcesses
     from bento.locks import Lock
 else:  # most root filesystems are released
-    holding = LazyModule("bento.engine.stop.holding")
+    erase = LazyModule("bento.engine.stop.erase")
 
 
 class Recorder:
@@ -205,7 +205,7 @@ class Recorder:
             self.container = self._drivers.store.modify(self.container.id, lambda c: replace(c, report=report))
 
     def _holders(self) -> str:
-        return f"the root filesystem is held by {holding.names(self._drivers, self.container.id)}"
+        return f"the root filesystem is held by {erase.holders(self._drivers, self.container.id)}"
 
 
 def _stopped(

@@ -14,7 +14,7 @@ from bento.stop.process import Key, Process
 from bento.stop.states import KillCause, Mark, StopState
 from bento.stop.tree import entered, program
 from bento.stop.verdict import judge
-from bento.units import signal_name
+from bento.units import SIGKILL, signal_name
 
 if TYPE_CHECKING:
     from bento.drivers.processes.base import ProcessDriver
@@ -40,7 +40,6 @@ def _shell_code(status: int) -> int:
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-_SIGKILL = 9
 _INIT_ENDED = frozenset({KillCause.DEFAULT_ACTION, KillCause.HALTED, KillCause.WRAPPED})
 """Where PID 1 was ended by Bento, and the rest by the kernel with it."""
 
@@ -74,7 +73,7 @@ class Endings:
         return (
             *(self._end(processes, state, one, fds.get(one.key), one.key in sessions) for one in shown),
             *(
-                ProcessEnd(pid=pid, comm=UNSEEN, how=by_whom, code=_SIGKILL, receives=UNSEEN)
+                ProcessEnd(pid=pid, comm=UNSEEN, how=by_whom, code=SIGKILL, receives=UNSEEN)
                 for pid in unseen
                 if pid not in known
             ),
@@ -106,7 +105,7 @@ class Endings:
         if os.WIFEXITED(status):
             return "exited", os.WEXITSTATUS(status)
         number = os.WTERMSIG(status)
-        if number != _SIGKILL:
+        if number != SIGKILL:
             return "signalled", number
         is_ours = self._killed or (process.is_main and state.kill_cause in _INIT_ENDED)
         return ("killed-by-us" if is_ours else "killed-with-pid-1"), number

@@ -7,11 +7,10 @@ file has a limit, its monitor puts a new one, empty, in its place before it woul
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections import deque
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
 DRIVERS = ("k8s-file", "none")
 _CHUNK_BYTES = 1 << 16
-_UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_SPAN = r"(\d+(?:\.\d+)?)(ms|[smhd])"
 
 
 def limit(driver: str, asked_bytes: int | None, default_bytes: int) -> int:
@@ -96,25 +93,6 @@ def parse_line(raw: bytes) -> LogLine | None:
     return LogLine(
         fields[0].decode("ascii", "replace"), fields[1].decode(), text + (b"" if fields[2] == b"P" else b"\n")
     )
-
-
-def parse_since(text: str, now: datetime | None = None) -> datetime:
-    """Return the moment that ``--since`` names: RFC 3339, Unix seconds, or a time ago as ``90s`` or ``1h30m``.
-
-    Raises UsageError.
-    """
-    now = now or datetime.now(UTC)
-    try:
-        if re.fullmatch(rf"(?:{_SPAN})+", text, re.ASCII):
-            return now - timedelta(seconds=sum(float(n) * _UNITS_S[u] for n, u in re.findall(_SPAN, text, re.ASCII)))
-        if text.replace(".", "", 1).isdigit():
-            return datetime.fromtimestamp(float(text), UTC)
-        moment = datetime.fromisoformat(text)
-        return moment if moment.tzinfo else moment.astimezone()
-    except (ValueError, OverflowError, OSError):
-        raise UsageError(
-            f"bad time {text!r}", hint="use 2026-01-31T12:00:00Z, Unix seconds, or 10m for ten minutes ago"
-        ) from None
 
 
 def read_log(path: Path, *, tail: int | None, since: datetime | None) -> Iterator[LogLine]:

@@ -1,4 +1,4 @@
-"""Finding the processes of a container whose record does not know them: the kernel and the monitor do (rules S2, S20).
+"""Which processes of a container live: the kernel and the monitor say so, whatever its record knows (rules S2, S20).
 
 A start that died could not record them; a record may have lost them, or name what is not there.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
 
-def adopt(drivers: Drivers, container: Container) -> Container:
+def recover_start(drivers: Drivers, container: Container) -> Container:
     """Fill in what the monitor's pid files, and the cgroups of this container's name, say of a run that is live.
 
     Nothing is written. Whoever calls for a start that died holds the operation lock, so that no start is at work.

@@ -1,4 +1,9 @@
-"""Removing what is a container's own. Who does it for a ``--rm`` container: see ``engine.attending``."""
+"""Removing what is a container's own, once nothing holds its root filesystem (rules S21, S22).
+
+A process that has entered the container's mount namespace from outside (``nsenter -m``) keeps the root filesystem
+mounted after the container's end. Until it has ended, nothing may mount the same upper directory once more (the kernel:
+undefined behaviour), nor delete it. What removes a ``--rm`` container: see ``engine.base.exit_owner``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from bento.engine.base.layers import forget
 from bento.engine.base.place import is_own_run_dir
 from bento.engine.resources import networking
 from bento.engine.resources.mounting import let_go
-from bento.engine.stop.holding import refuse_if_held
+from bento.errors import Conflict
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Status
 
@@ -46,3 +51,23 @@ def delete_abandoned_run(drivers: Drivers, container: Container) -> bool:
         return False
     erase(drivers, container)
     return True
+
+
+def holders(drivers: Drivers, container_id: str) -> str:
+    """Return the processes that hold a root filesystem, for people. Slow: looks at every process."""
+    found = drivers.storage.holders(container_id)
+    return ", ".join(f"{holder.comm} ({holder.pid})" for holder in found) or "the kernel (no process is to be seen)"
+
+
+def refuse_if_held(drivers: Drivers, container: Container) -> None:
+    """Raise Conflict, which names the holders, while the last run's root filesystem is held.
+
+    The kernel is asked only where the last stop could not see it released. The caller holds the operation lock.
+    """
+    is_released = container.run is None or (container.exit is not None and container.exit.is_released)
+    if not is_released and drivers.storage.is_held(container.id):
+        raise Conflict(
+            f"the root filesystem of container {container.name} ({container.id}) is still in use by"
+            f" {holders(drivers, container.id)}",
+            hint="end these processes first",
+        )
