@@ -11,8 +11,8 @@ from bento.model.container import PROPAGATIONS, Container, ContainerSpec, Mount,
 from bento.model.network import Port
 from bento.model.stop import StopRules
 from bento.model.volume import DRIVER
-from bento.oci.config import hostname
 from bento.oci.defaults import SHM_BYTES
+from bento.oci.etc import hostname
 from bento.stop.methods import choose
 from bento.units import rfc3339, signal_name
 

@@ -13,10 +13,9 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Final, Literal, Self
 
-from bento.errors import DeadlineExceeded, InternalError, KernelError, is_shortage
+from bento.errors import DeadlineExceeded, InternalError, is_shortage
 from bento.kernel import mountinfo, pidfd, proc
 
 _FREEZE_LIMIT_S: Final = 2.0
@@ -43,7 +42,7 @@ def controllers(root: str = "/sys/fs/cgroup") -> frozenset[str]:
     As the calling thread sees them; controllers of version 2 are those the root of the hierarchy has.
     """
     if mode(root) == "v2":
-        return frozenset(_read(f"{root}/cgroup.controllers").split())
+        return frozenset(read_control(f"{root}/cgroup.controllers").split())
     mounts = mountinfo.mount_table(os.getpid())
     return frozenset(word for entry in mounts if entry.fstype == "cgroup" for word in entry.options.split(","))
 
@@ -57,64 +56,9 @@ def hierarchies() -> list[str]:
 def named(name: str) -> dict[str, str]:
     """Return by controller the directories of this name directly below the roots of hierarchies."""
     places = _places(mountinfo.mount_table(os.getpid()))
-    known = {word for word, _ in _memberships(_read("/proc/self/cgroup"))}
+    known = {word for word, _ in _memberships(read_control("/proc/self/cgroup"))}
     found = {word: f"{places[word].target}/{name}" for word in known if word in places}
     return {word: path for word, path in found.items() if os.path.isdir(path)}
-
-
-class MonitorCgroup:
-    """The cgroups for a monitor, which it enters before it has its container made. Close it.
-
-    It is not in those of the command that started it: systemd ends a unit, or a session, with all that is in its cgroup
-    (systemd.kill(5)), and would have the monitor pass SIGTERM on to the container. It is in the root of each hierarchy.
-
-    On a hybrid host, for a container whose runtime does not see version 2, it is in the container's own cgroup there:
-    the process that is in it when the runtime makes the container's cgroup namespace has it for that namespace's root.
-    It leaves it for the root afterwards.
-    """
-
-    def __init__(self, name: str = "", unified: str = "/sys/fs/cgroup/unified") -> None:
-        """Open the way; make the cgroup ``name`` of version 2 when there is one. Raises KernelError."""
-        self._unified = unified
-        self._root_fds: list[int] = []
-        self._own_fd = -1
-        if name:
-            path = f"{unified}/{name}"
-            try:
-                os.makedirs(path, exist_ok=True)
-                self._own_fd = os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
-            except OSError as error:
-                raise KernelError("mkdir", error.errno or 0, error.strerror or "", path=path) from error
-        for root in _roots(_read("/proc/self/cgroup")):
-            with suppress(OSError):  # read-only: then it stays where it is
-                self._root_fds.append(os.open(f"{root}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
-
-    @property
-    def is_here(self) -> bool:
-        """Whether it is nowhere else than where this process is."""
-        return self._own_fd < 0 and not self._root_fds
-
-    def enter(self, pid: int) -> None:
-        """Move a process in. Raises KernelError when it cannot be moved to a cgroup of its container."""
-        for fd in self._root_fds:
-            with suppress(OSError):  # EBUSY: no root of the hierarchy, only of a cgroup namespace (cgroup-v2.rst)
-                os.write(fd, str(pid).encode())
-        if self._own_fd >= 0:
-            try:
-                os.write(self._own_fd, str(pid).encode())
-            except OSError as error:
-                raise KernelError("write", error.errno or 0, error.strerror or "", path="cgroup.procs") from error
-
-    def leave(self, pid: int) -> None:
-        """Move a process out of the container's cgroup. No error when it is gone."""
-        if self._own_fd >= 0:
-            _write(f"{self._unified}/cgroup.procs", str(pid))
-
-    def close(self) -> None:
-        """Close it; the cgroup stays."""
-        for fd in (*self._root_fds, self._own_fd):
-            if fd >= 0:
-                os.close(fd)
 
 
 class Cgroups:
@@ -139,8 +83,8 @@ class Cgroups:
         place a container in every hierarchy). Empty when the process is gone.
         """
         mounts = mountinfo.mount_table(os.getpid())
-        own = locate(_read("/proc/self/cgroup"), mounts)
-        theirs = locate(_read(f"/proc/{proc.live_tid(pid)}/cgroup"), mounts)
+        own = locate(read_control("/proc/self/cgroup"), mounts)
+        theirs = locate(read_control(f"/proc/{proc.live_tid(pid)}/cgroup"), mounts)
         return cls({name: path for name, path in theirs.items() if not f"{own.get(name, '')}/".startswith(f"{path}/")})
 
     def exists(self) -> bool:
@@ -162,14 +106,14 @@ class Cgroups:
         v2 = self.paths.get("")
         if v2 is not None and _field(f"{v2}/cgroup.events", "populated"):
             return True
-        return any(_read(f"{path}/pids.current").strip() not in ("", "0") for path in {*self.paths.values()})
+        return any(read_control(f"{path}/pids.current").strip() not in ("", "0") for path in {*self.paths.values()})
 
     def is_frozen(self) -> bool:
         """Whether the container is frozen, by its user or by another program. Nested cgroups do not count."""
         v2, v1 = self.paths.get(""), self.paths.get("freezer")
-        if v2 is not None and _read(f"{v2}/cgroup.freeze").strip() == "1":
+        if v2 is not None and read_control(f"{v2}/cgroup.freeze").strip() == "1":
             return True
-        return v1 is not None and _read(f"{v1}/freezer.state").strip() in ("FROZEN", "FREEZING")
+        return v1 is not None and read_control(f"{v1}/freezer.state").strip() in ("FROZEN", "FREEZING")
 
     def freeze(self) -> None:
         """Freeze all processes; return when they are. Idempotent.
@@ -187,9 +131,9 @@ class Cgroups:
     def thaw(self) -> None:
         """Thaw it, whatever has frozen it, in every hierarchy, and all nested cgroups. Idempotent."""
         for path in _tree(self.paths.get("")):
-            _write(f"{path}/cgroup.freeze", "0")
+            write_control(f"{path}/cgroup.freeze", "0")
         for path in _tree(self.paths.get("freezer")):
-            _write(f"{path}/freezer.state", "THAWED")
+            write_control(f"{path}/freezer.state", "THAWED")
 
     def kill(self) -> int:
         """Kill everything in it, once; return how many processes were seen alive.
@@ -201,13 +145,13 @@ class Cgroups:
         """
         seen = self.pids()
         v2 = self.paths.get("")
-        if v2 is not None and self._home() == v2 and _write(f"{v2}/cgroup.kill", "1"):
+        if v2 is not None and self._home() == v2 and write_control(f"{v2}/cgroup.kill", "1"):
             self.thaw()
             return len(seen)
         # With seen empty too: a process on its way through fork may appear after the list was read.
         for name in ("pids", ""):
             if name in self.paths:
-                _write(f"{self.paths[name]}/pids.max", "0")
+                write_control(f"{self.paths[name]}/pids.max", "0")
         try:
             if seen:
                 self._freeze(_KILL_FREEZE_LIMIT_S)
@@ -251,18 +195,18 @@ class Cgroups:
         v2, v1 = self.paths.get(""), self.paths.get("freezer")
         # On a hybrid host by version 1, as the runtimes do: what is frozen there never gets frozen by version 2 as
         # well.
-        if v1 is not None and _write(f"{v1}/freezer.state", "FROZEN"):
+        if v1 is not None and write_control(f"{v1}/freezer.state", "FROZEN"):
             name, wanted, again = f"{v1}/freezer.state", "FROZEN", "FROZEN"
-        elif v2 is not None and _write(f"{v2}/cgroup.freeze", "1"):
+        elif v2 is not None and write_control(f"{v2}/cgroup.freeze", "1"):
             name, wanted, again = f"{v2}/cgroup.events", "frozen 1", ""
         else:
             return True
-        while (text := _read(name)) and wanted not in text.splitlines():
+        while (text := read_control(name)) and wanted not in text.splitlines():
             if time.monotonic() > deadline_mono_s:
                 return False
             time.sleep(0.0005)
             if again:  # version 1 can miss a process that forks just then; writing again makes it look again
-                _write(name, again)
+                write_control(name, again)
         return True
 
     def _signal_all(self, pids: list[int]) -> None:
@@ -303,7 +247,7 @@ def locate(membership: str, mounts: list[mountinfo.MountEntry]) -> dict[str, str
     return found
 
 
-def _roots(membership: str) -> list[str]:
+def roots(membership: str) -> list[str]:
     """Return the roots of the hierarchies in which a process is elsewhere, from its /proc/PID/cgroup."""
     away = [name for name, path in _memberships(membership) if path != "/"]
     places = _places(mountinfo.mount_table(os.getpid())) if away else {}
@@ -365,7 +309,7 @@ def _remove_tree(path: str) -> bool:
     return gone
 
 
-def _read(path: str) -> str:
+def read_control(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
@@ -375,7 +319,7 @@ def _read(path: str) -> str:
         return ""
 
 
-def _write(path: str, text: str) -> bool:
+def write_control(path: str, text: str) -> bool:
     """Write to a control file; False when it, or its cgroup, is not there."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
@@ -391,11 +335,11 @@ def _write(path: str, text: str) -> bool:
 
 
 def _numbers(path: str) -> list[int]:
-    return [int(word) for word in _read(path).split()]
+    return [int(word) for word in read_control(path).split()]
 
 
 def _field(path: str, name: str) -> int:
-    for line in _read(path).splitlines():
+    for line in read_control(path).splitlines():
         key, _, value = line.partition(" ")
         if key == name:
             return int(value)

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bento.model.container import PROPAGATIONS, Container, ContainerSpec, Mount, Sandbox
+from bento.model.container import PROPAGATIONS, Container, ContainerSpec, Mount
 from bento.model.exec import ExecOptions
-from bento.oci import defaults, resources
+from bento.oci import defaults, etc, resources
 from bento.oci.capabilities import ALL, NAMES, choose
 from bento.oci.limits import Limits
 from bento.oci.user import ResolvedUser
-from bento.units import short_id
 
 SPEC_VERSION: Final = "1.0.2"
 """The oldest that has everything used here: crun 1.0 and runc 1.0 both accept it."""
@@ -31,10 +30,6 @@ INIT_PATHS: Final = (INIT_PATH, INIT_PATH_ON_ROOT)
 UNCONFINED: Final = "unconfined"
 """The seccomp profile that is none."""
 
-HOST_GATEWAY: Final = "host-gateway"
-"""An address for /etc/hosts: the host, as the container reaches it."""
-
-ETC_FILES: Final = ("hosts", "hostname", "resolv.conf")
 
 SLAVES: Final = frozenset({"slave", "rslave"})
 _TMPFS_OPTIONS: Final = ("noexec", "nosuid", "nodev", "mode=1777")
@@ -117,7 +112,7 @@ def build(
         ),
         "linux": linux,
     }
-    return document | ({"hostname": hostname(container)} if owns_hostname(spec) else {})
+    return document | ({"hostname": etc.hostname(container)} if etc.owns_hostname(spec) else {})
 
 
 def _propagation(spec: ContainerSpec) -> str:
@@ -139,7 +134,7 @@ def _read_only_paths(cgroups_mode: str) -> list[str]:
 
 def _own_namespaces(spec: ContainerSpec) -> list[dict[str, str]]:
     kinds = [kind for kind in defaults.NAMESPACES if kind != "pid" or not spec.pid]
-    return [{"type": kind} for kind in (*kinds, *(["uts"] if owns_hostname(spec) else []))]
+    return [{"type": kind} for kind in (*kinds, *(["uts"] if etc.owns_hostname(spec) else []))]
 
 
 def _asked_of_linux(
@@ -182,72 +177,11 @@ def cgroups_path(container_id: str) -> str:
     return f"/bento-{container_id}"
 
 
-def owns_hostname(spec: ContainerSpec) -> bool:
-    """Whether the container has a UTS namespace of its own: not on the host's network, unless a name was asked for."""
-    return spec.network != "host" or bool(spec.hostname)
-
-
-def hostname(container: Container) -> str:
-    """Return the container's host name: what was asked for, else its short id."""
-    return container.spec.hostname or short_id(container.id)
-
-
-def etc_files(
-    container: Container, *, host_hosts: str, host_resolv_conf: str, upstream_resolv_conf: str = ""
-) -> dict[str, str]:
-    """Return the text of each file of ``ETC_FILES`` to write into the bundle; one left out is not bound.
-
-    On the host's network a container gets copies of the host's files, with the host's host name left alone; on a
-    bridge its own address, and those name servers of the host that can be reached from there.
-
-    Args:
-        container: the record.
-        host_hosts: text of the host's /etc/hosts, "" when there is none.
-        host_resolv_conf: text of the host's /etc/resolv.conf, "" when there is none.
-        upstream_resolv_conf: the same of those that a resolver on the host itself asks, "" when there is none.
-    """
-    name = hostname(container)
-    if container.spec.network == "host":
-        files = {"hosts": host_hosts, "resolv.conf": host_resolv_conf}
-    else:
-        local = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-        connection = container.run.connection if container.run else None
-        files = {"hosts": f"{local}{connection.address if connection else '127.0.0.1'}\t{name}\n", "resolv.conf": ""}
-        if connection is not None:
-            own, upstream = _reachable(host_resolv_conf), _reachable(upstream_resolv_conf)
-            files["resolv.conf"] = upstream if "nameserver" not in own and "nameserver" in upstream else own
-    sandbox = container.spec.sandbox
-    if sandbox.extra_hosts:
-        files["hosts"] = f"{files['hosts'].rstrip()}\n{_extra_hosts(container)}"
-    if sandbox.dns or sandbox.dns_search:
-        files["resolv.conf"] = _with_dns(files["resolv.conf"], sandbox)
-    if owns_hostname(container.spec):
-        files["hostname"] = f"{name}\n"
-    return files
-
-
-def _extra_hosts(container: Container) -> str:
-    connection = container.run.connection if container.run else None
-    gateway = connection.gateway if connection else "127.0.0.1"
-    lines = ((gateway if ip == HOST_GATEWAY else ip, name) for name, ip in container.spec.sandbox.extra_hosts)
-    return "".join(f"{ip}\t{name}\n" for ip, name in lines)
-
-
-def _with_dns(resolv_conf: str, asked: Sandbox) -> str:
-    """Return a resolv.conf with what was asked for in the place of what it says of the same."""
-    replaced = {*(("nameserver",) if asked.dns else ()), *(("search", "domain") if asked.dns_search else ())}
-    kept = [line for line in resolv_conf.splitlines() if not replaced.intersection(line.split()[:1])]
-    domains = [domain for domain in asked.dns_search if domain != "."]
-    kept += [f"search {' '.join(domains)}"] if domains else []
-    kept += [f"nameserver {address}" for address in asked.dns]
-    return "".join(f"{line}\n" for line in kept)
-
-
 def mount_points(container: Container) -> set[str]:
     """Return where the runtime makes an empty file or directory when the image has none, parents included."""
     spec = container.spec
     paths = [mount["destination"] for mount in (*defaults.mounts(), *defaults.system_mounts(has_cgroup2=True))]
-    paths += [f"/etc/{name}" for name in ETC_FILES]
+    paths += [f"/etc/{name}" for name in etc.ETC_FILES]
     paths += [INIT_PATH_ON_ROOT, *(mount.destination for mount in spec.mounts)]
     points = set()
     for path in paths:
@@ -255,16 +189,6 @@ def mount_points(container: Container) -> set[str]:
             points.add(path.rstrip("/"))
             path = path.rstrip("/").rpartition("/")[0]
     return points
-
-
-def _reachable(resolv_conf: str) -> str:
-    """Leave out the name servers on the host's own loopback: in a container that is its own (resolv.conf(5))."""
-    kept = []
-    for line in resolv_conf.splitlines():
-        words = line.split()
-        if words[:1] != ["nameserver"] or not (words[1:] and words[1].startswith(("127.", "::1"))):
-            kept.append(line)
-    return "".join(f"{line}\n" for line in kept)
 
 
 def init_destination(spec: ContainerSpec) -> str:
@@ -293,8 +217,8 @@ def _process(
 
 def _environment(container: Container, user: ResolvedUser) -> list[str]:
     values = {"PATH": defaults.PATH, "HOME": user.home}
-    if owns_hostname(container.spec):
-        values["HOSTNAME"] = hostname(container)
+    if etc.owns_hostname(container.spec):
+        values["HOSTNAME"] = etc.hostname(container)
     if container.spec.system:
         values["container"] = defaults.CONTAINER_ENV
     for entry in container.spec.env:
@@ -356,7 +280,7 @@ def _mounts(
         # Not below a mount the user asked for: making the mount point would write into the user's directory.
         hidden = [path for path in _outermost(masked) if not any(_is_below(path, d) for d in ("/run", *destinations))]
         mounts += [_tmpfs(path, _MASK_OPTIONS) for path in hidden]
-    names = ETC_FILES if owns_hostname(spec) else tuple(name for name in ETC_FILES if name != "hostname")
+    names = etc.ETC_FILES if etc.owns_hostname(spec) else tuple(name for name in etc.ETC_FILES if name != "hostname")
     mounts += [_bind(str(bundle / name), f"/etc/{name}", "bind", "rprivate") for name in names]
     mounts = [mount for mount in mounts if mount["destination"] not in destinations]
     mounts += [_asked(m, is_rro=is_rro and m.source not in files, has_devices=has_devices) for m in spec.mounts]

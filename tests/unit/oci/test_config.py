@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bento.model.container import Container, ContainerSpec, Mount
-from bento.oci import config, defaults
+from bento.oci import config, defaults, etc
 from bento.oci.limits import Limits
 from bento.oci.user import ResolvedUser
 
@@ -151,7 +151,7 @@ def test_a_name_asked_for_on_the_hosts_network_is_the_containers_own() -> None:
 
 
 def test_etc_files_of_a_closed_network() -> None:
-    files = config.etc_files(container(hostname="web"), host_hosts="the host's", host_resolv_conf="the host's")
+    files = etc.etc_files(container(hostname="web"), host_hosts="the host's", host_resolv_conf="the host's")
 
     assert files["hostname"] == "web\n"
     assert "127.0.0.1\tweb\n" in files["hosts"]
@@ -159,7 +159,7 @@ def test_etc_files_of_a_closed_network() -> None:
 
 
 def test_etc_files_of_the_hosts_network_are_copies() -> None:
-    files = config.etc_files(container(network="host"), host_hosts="h", host_resolv_conf="r")
+    files = etc.etc_files(container(network="host"), host_hosts="h", host_resolv_conf="r")
 
     assert files == {"hosts": "h", "resolv.conf": "r"}
 
@@ -168,7 +168,7 @@ def test_every_file_that_is_bound_is_written() -> None:
     for subject in (container(), container(network="host"), container(network="host", hostname="x")):
         bound = {m["source"] for m in build(subject)["mounts"] if m["source"].startswith(str(BUNDLE))}
 
-        assert bound == {str(BUNDLE / name) for name in config.etc_files(subject, host_hosts="", host_resolv_conf="")}
+        assert bound == {str(BUNDLE / name) for name in etc.etc_files(subject, host_hosts="", host_resolv_conf="")}
 
 
 def test_bind_mounts_are_private_and_read_only_all_the_way_down() -> None:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bento.drivers.processes import forwarders
+from bento.drivers.processes import forwarders, stuck
 from bento.drivers.processes.base import Refusal
 from bento.errors import KernelError
 from bento.kernel import pidfd, proc
-from bento.kernel.cgroup import Cgroups, MonitorCgroup, controllers, hierarchies, mode, named
+from bento.kernel.cgroup import Cgroups, controllers, hierarchies, mode, named
+from bento.kernel.monitor_cgroup import MonitorCgroup
 from bento.lazy import LazyModule
 from bento.model.container import ProcessIdentity, Run
 from bento.model.waits import Evidence, ThreadWait
@@ -339,45 +340,8 @@ class LinuxProcesses:
         return Cgroups(run.cgroups).remove()
 
     def name_stuck(self, run: Run) -> list[str]:
-        """See ProcessDriver. PID 1 has left the cgroup when it waits for the last of its namespace."""
-        pids = Cgroups(run.cgroups).pids()
-        if run.init and run.init.pid not in pids:
-            pids.insert(0, run.init.pid)
-        found = [line for pid in pids if (line := self._name_stuck(run, pid))]
-        return [*found, *(self._name_unreaped(run.init.pid) if found and run.init else ())]
-
-    def _name_unreaped(self, main_pid: int) -> list[str]:
-        """Return a line for each process of PID 1's namespace that has ended, and that a parent outside does not reap.
-
-        PID 1 cannot end before that (kernel/pid_namespace.c, zap_pid_ns_processes).
-        """
-        namespace = proc.pid_namespace(main_pid)
-        if not namespace or namespace == proc.pid_namespace(os.getpid()):
-            return []
-        found = []
-        for pid in proc.all_pids():
-            status = proc.read(pid)
-            if status is None or status.state != "Z" or pid == main_pid or proc.pid_namespace(pid) != namespace:
-                continue
-            parent = proc.read(status.ppid)
-            if proc.pid_namespace(status.ppid) != namespace:
-                named = f"{status.ppid} {parent.comm} (state {parent.state})" if parent else f"{status.ppid}"
-                found.append(
-                    f"PID 1 waits for {pid} {status.comm}, which has ended: its parent {named}, outside of the"
-                    " container, does not reap it"
-                )
-        return found
-
-    def _name_stuck(self, run: Run, pid: int) -> str:
-        status = proc.read(pid)
-        is_other = (
-            run.init is not None and pid == run.init.pid and status and status.start_ticks != run.init.start_ticks
-        )
-        if status is None or status.state in "ZX" or is_other:
-            return ""
-        tid = status.live[0].pid if status.live else pid
-        where = proc.wchan(tid) or "?"
-        return f"{pid} {status.comm} (state {status.state}, in {where}, {proc.syscall_name(tid)})"
+        """See ProcessDriver."""
+        return stuck.name_stuck(run)
 
     def find_monitors(self, run_root: str) -> list[tuple[int, str]]:
         """See ProcessDriver."""

@@ -17,7 +17,7 @@ from bento.kernel import cgroup, mount, mountinfo, rootfs
 from bento.kernel.smallfile import read_small
 from bento.model.container import Container, ContainerSpec, Device
 from bento.model.exec import ExecOptions
-from bento.oci import capabilities, config, defaults, limits, seccomp
+from bento.oci import capabilities, config, defaults, etc, limits, seccomp
 from bento.oci.user import ResolvedUser, resolve, with_groups
 
 _INIT: Final = "catatonit"
@@ -85,7 +85,7 @@ def write(
 
 
 def _write_etc(container: Container, bundle: Path) -> None:
-    files: dict[str, str] = config.etc_files(
+    files: dict[str, str] = etc.etc_files(
         container,
         host_hosts=_host_file("/etc/hosts"),
         host_resolv_conf=_host_file("/etc/resolv.conf"),

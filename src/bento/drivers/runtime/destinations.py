@@ -23,13 +23,13 @@ from msgspec import Struct
 from bento.errors import KernelError, UsageError
 from bento.kernel.rootfs import open_without_links
 from bento.model.container import Mount
-from bento.oci import config, defaults
+from bento.oci import defaults, etc
 
 _LINKS_MAX: Final = 40  # as the kernel's own (path_resolution(7))
 _KERNELS: Final = ("/proc", "/dev", "/sys")
 _OUTSIDE: Final = r"/proc/[^/]+/(task/[^/]+/)?(fd|cwd|root)(/|$)"
 """Links of the kernel's that lead to what a process has open: with a runtime of old, the host's (CVE-2024-21626)."""
-_OWN_FILES: Final = frozenset(f"/etc/{name}" for name in config.ETC_FILES)
+_OWN_FILES: Final = frozenset(f"/etc/{name}" for name in etc.ETC_FILES)
 _HINT: Final = "what an image has there is not to be trusted"
 
 

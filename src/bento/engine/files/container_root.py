@@ -26,7 +26,7 @@ from bento.kernel import libc, mount, proc
 from bento.kernel.namespace import in_mounts_of
 from bento.kernel.rootfs import mkdir_in_root, open_in_root, touch_in_root
 from bento.model.container import Container, Mount, Status
-from bento.oci import config
+from bento.oci import etc
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
@@ -157,7 +157,7 @@ def _etc_files(drivers: Drivers, container: Container) -> list[Mount]:
     taken = {posixpath.normpath(mount.destination) for mount in container.spec.mounts}
     return [
         Mount(kind="bind", source=str(bundle / name), destination=f"/etc/{name}")
-        for name in config.ETC_FILES
+        for name in etc.ETC_FILES
         if (bundle / name).exists() and f"/etc/{name}" not in taken
     ]
 

@@ -12,7 +12,8 @@ from bento.errors import UsageError
 from bento.kernel.ports import is_address
 from bento.model.container import Device, Sandbox
 from bento.oci import capabilities, seccomp
-from bento.oci.config import HOST_GATEWAY, UNCONFINED
+from bento.oci.config import UNCONFINED
+from bento.oci.etc import HOST_GATEWAY
 
 _SHM_BYTES_MIN = 4096
 _IPC_SYSCTLS = frozenset(

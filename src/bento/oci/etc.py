@@ -1,0 +1,84 @@
+"""What Bento writes for a container below /etc: hosts, hostname, resolv.conf. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bento.model.container import Container, ContainerSpec, Sandbox
+from bento.units import short_id
+
+ETC_FILES: Final = ("hosts", "hostname", "resolv.conf")
+
+HOST_GATEWAY: Final = "host-gateway"
+"""An address for /etc/hosts: the host, as the container reaches it."""
+
+
+def owns_hostname(spec: ContainerSpec) -> bool:
+    """Whether the container has a UTS namespace of its own: not on the host's network, unless a name was asked for."""
+    return spec.network != "host" or bool(spec.hostname)
+
+
+def hostname(container: Container) -> str:
+    """Return the container's host name: what was asked for, else its short id."""
+    return container.spec.hostname or short_id(container.id)
+
+
+def etc_files(
+    container: Container, *, host_hosts: str, host_resolv_conf: str, upstream_resolv_conf: str = ""
+) -> dict[str, str]:
+    """Return the text of each file of ``ETC_FILES`` to write into the bundle; one left out is not bound.
+
+    On the host's network a container gets copies of the host's files, with the host's host name left alone; on a
+    bridge its own address, and those name servers of the host that can be reached from there.
+
+    Args:
+        container: the record.
+        host_hosts: text of the host's /etc/hosts, "" when there is none.
+        host_resolv_conf: text of the host's /etc/resolv.conf, "" when there is none.
+        upstream_resolv_conf: the same of those that a resolver on the host itself asks, "" when there is none.
+    """
+    name = hostname(container)
+    if container.spec.network == "host":
+        files = {"hosts": host_hosts, "resolv.conf": host_resolv_conf}
+    else:
+        local = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+        connection = container.run.connection if container.run else None
+        files = {"hosts": f"{local}{connection.address if connection else '127.0.0.1'}\t{name}\n", "resolv.conf": ""}
+        if connection is not None:
+            own, upstream = _reachable(host_resolv_conf), _reachable(upstream_resolv_conf)
+            files["resolv.conf"] = upstream if "nameserver" not in own and "nameserver" in upstream else own
+    sandbox = container.spec.sandbox
+    if sandbox.extra_hosts:
+        files["hosts"] = f"{files['hosts'].rstrip()}\n{_extra_hosts(container)}"
+    if sandbox.dns or sandbox.dns_search:
+        files["resolv.conf"] = _with_dns(files["resolv.conf"], sandbox)
+    if owns_hostname(container.spec):
+        files["hostname"] = f"{name}\n"
+    return files
+
+
+def _extra_hosts(container: Container) -> str:
+    connection = container.run.connection if container.run else None
+    gateway = connection.gateway if connection else "127.0.0.1"
+    lines = ((gateway if ip == HOST_GATEWAY else ip, name) for name, ip in container.spec.sandbox.extra_hosts)
+    return "".join(f"{ip}\t{name}\n" for ip, name in lines)
+
+
+def _with_dns(resolv_conf: str, asked: Sandbox) -> str:
+    """Return a resolv.conf with what was asked for in the place of what it says of the same."""
+    replaced = {*(("nameserver",) if asked.dns else ()), *(("search", "domain") if asked.dns_search else ())}
+    kept = [line for line in resolv_conf.splitlines() if not replaced.intersection(line.split()[:1])]
+    domains = [domain for domain in asked.dns_search if domain != "."]
+    kept += [f"search {' '.join(domains)}"] if domains else []
+    kept += [f"nameserver {address}" for address in asked.dns]
+    return "".join(f"{line}\n" for line in kept)
+
+
+def _reachable(resolv_conf: str) -> str:
+    """Leave out the name servers on the host's own loopback: in a container that is its own (resolv.conf(5))."""
+    kept = []
+    for line in resolv_conf.splitlines():
+        words = line.split()
+        if words[:1] != ["nameserver"] or not (words[1:] and words[1].startswith(("127.", "::1"))):
+            kept.append(line)
+    return "".join(f"{line}\n" for line in kept)
