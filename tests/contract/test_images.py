@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 
 from bento.drivers.image.base import ImageDriver
-from bento.drivers.image.memory import MemoryImages
 from bento.drivers.image.store.image_store import ImageStore
 from bento.drivers.image.store.paths import StorePaths
 from bento.errors import BentoError, MissingTool, NotFound, UsageError
 from bento.model.image import Image, ImageConfig
+from bento.testing.images import FakeImages
 
 CONFIG = ImageConfig(command=("/bin/sh",))
 CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_bind_service=ep, capabilities(7)
@@ -135,9 +135,9 @@ def is_empty(root: Path) -> bool:
 
 
 class TestEveryDriver:
-    @pytest.fixture(params=["rootfs", "memory"])
+    @pytest.fixture(params=["rootfs", "fake"])
     def each(self, request: pytest.FixtureRequest, root: Path) -> ImageDriver:
-        return ImageStore(root) if request.param == "rootfs" else MemoryImages()
+        return ImageStore(root) if request.param == "rootfs" else FakeImages()
 
     def test_import_and_remove(self, each: ImageDriver, source: Path) -> None:
         image = each.import_rootfs(source, CONFIG)

@@ -1,4 +1,4 @@
-"""One suite for every store; then what only the file can get wrong."""
+"""What the store does, in a file and in memory; then what only the file can get wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import msgspec
 import pytest
 
 from bento.drivers.state.base import StateStore
-from bento.drivers.state.memory import MemoryStore
 from bento.drivers.state.sqlite import SqliteStore
 from bento.errors import BentoError, Conflict, InternalError, NotFound, StateCorrupt, StorageUnusable
 from bento.model.container import Container, ContainerSpec, Exit, Status
@@ -75,9 +74,9 @@ def output(process: subprocess.Popen[str]) -> str:
     return text.strip()
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=[False, True], ids=["file", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore]:
-    made: StateStore = SqliteStore(tmp_path / "bento.db") if request.param == "sqlite" else MemoryStore()
+    made = SqliteStore(tmp_path / "bento.db", in_memory=request.param)
     yield made
     made.close()
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from bento.drivers.storage.base import Holder, StorageDriver
-from bento.drivers.storage.memory import MemoryStorage
 from bento.drivers.storage.overlay import OverlayStorage
 from bento.errors import BentoError, CleanupFailed, StorageUnusable
 from bento.kernel.mount import mount_table
 from bento.kernel.namespace import in_private_mounts
 from bento.kernel.tree import remove_tree
+from bento.testing.storage import FakeStorage
 
 ID = "c" * 64
 
@@ -37,10 +37,10 @@ def storage(tmp_path: Path) -> OverlayStorage:
     return OverlayStorage(tmp_path / "root")
 
 
-@pytest.fixture(params=["overlay", "memory"])
+@pytest.fixture(params=["overlay", "fake"])
 def each(request: pytest.FixtureRequest, tmp_path: Path) -> StorageDriver:
     root = tmp_path / "root"
-    made: dict[str, StorageDriver] = {"overlay": OverlayStorage(root), "memory": MemoryStorage(root)}
+    made: dict[str, StorageDriver] = {"overlay": OverlayStorage(root), "fake": FakeStorage(root)}
     return made[request.param]
 
 
@@ -80,7 +80,7 @@ class TestEveryStorage:
 
 
 def test_memory_storage_holds_until_let_go(tmp_path: Path, layer: Path) -> None:
-    storage = MemoryStorage(tmp_path)
+    storage = FakeStorage(tmp_path)
     storage.prepare(ID)
     storage.mount(ID, (str(layer),))
     storage.held[ID].append(Holder(1, "sh"))

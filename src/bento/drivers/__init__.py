@@ -1,1 +1,1 @@
-"""The replaceable parts below the engine: each family has a Protocol in base.py, real drivers and a fake."""
+"""The replaceable parts below the engine: each family has a Protocol in base.py, and drivers on this host."""

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from bento.drivers.monitor import conmon
 from bento.drivers.monitor.base import ExecLaunch, ExitStatus, Launch
 from bento.drivers.monitor.conmon import ConmonMonitor
-from bento.drivers.runtime.fake import FakeRuntime
 from bento.errors import DeadlineExceeded, KernelError, MissingTool, RuntimeFailed
+from bento.testing.runtime import FakeRuntime
 
 # "$P" is the file after -P, "$F" after -p.
 PREAMBLE = """#!/bin/sh

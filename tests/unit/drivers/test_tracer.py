@@ -11,11 +11,11 @@ import pytest
 
 from bento.drivers.tracer import calls, messages
 from bento.drivers.tracer.base import AtExit, Failure, Held, Released, TracerDriver
-from bento.drivers.tracer.fake import FakeTracer
 from bento.drivers.tracer.freezer import Freezer
 from bento.drivers.tracer.process import ProcessTracer
 from bento.drivers.tracer.signals import Masks, Verdict, judge, parse_masks
 from bento.kernel.ptrace import Registers
+from bento.testing.tracer import FakeTracer
 
 PASS, SUPPRESS, LET_GO = Verdict.PASS, Verdict.SUPPRESS, Verdict.LET_GO
 SI_USER, SI_KERNEL, SEGV_MAPERR, SI_TKILL = 0, 0x80, 1, -6

@@ -12,11 +12,10 @@ from bento.engine.base.loop import Loop
 from bento.engine.stop import deletions
 from bento.engine.stop.deletions import AT_ONCE, TOGETHER, Deletions
 from bento.errors import RuntimeFailed
+from bento.testing.runtime import DoneChild, FakeRuntime
 
-from support.engine import DoneChild, FakeDrivers, InstantRuntime
 
-
-class ManyRuntime(InstantRuntime):
+class ManyRuntime(FakeRuntime):
     """Deletes many at once, but for those in ``stubborn``."""
 
     def __init__(self) -> None:
@@ -36,8 +35,7 @@ class ManyRuntime(InstantRuntime):
 
 
 @pytest.fixture
-def world(tmp_path):
-    drivers = FakeDrivers(tmp_path)
+def world(drivers):
     drivers.fake_runtime = ManyRuntime()
     loop = Loop()
     yield drivers.fake_runtime, Deletions(drivers, loop), loop
@@ -80,8 +78,8 @@ def test_s28_one_that_cannot_be_deleted_is_deleted_by_itself_and_says_why(world)
     assert runtime.calls[-1] == ("delete", "c3")
 
 
-def test_a_runtime_that_cannot_delete_many_deletes_each(tmp_path):
-    drivers, loop = FakeDrivers(tmp_path), Loop()
+def test_a_runtime_that_cannot_delete_many_deletes_each(drivers):
+    loop = Loop()
     ids = ["a", "b", "c", "d"]
     assert delete((drivers.fake_runtime, Deletions(drivers, loop), loop), ids) == dict.fromkeys(ids, ("", False))
     assert drivers.fake_runtime.calls == [("delete", one) for one in ids]

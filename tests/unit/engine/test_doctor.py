@@ -9,25 +9,21 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from bento.drivers.image.memory import MemoryImages
 from bento.drivers.storage.base import Holder
 from bento.engine.maintenance import doctor
 from bento.engine.resources import mounting
 from bento.model.container import Container, ContainerSpec, Mount, Status
 from bento.model.image import ImageConfig
 from bento.model.volume import Volume
-
-from support.engine import FakeDrivers
+from bento.testing.drivers import FakeDrivers
 
 ID = "ab" * 32
 
 
 @pytest.fixture
-def drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDrivers:
-    made = FakeDrivers(tmp_path)
-    made.images = MemoryImages()
+def drivers(drivers: FakeDrivers, monkeypatch: pytest.MonkeyPatch) -> FakeDrivers:
     monkeypatch.setattr(doctor, "_SECOND_LOOK_S", 0.0)
-    return made
+    return drivers
 
 
 def created(identity: str = ID, name: str = "web") -> Container:

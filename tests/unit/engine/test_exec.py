@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,18 +20,11 @@ from bento.model.container import Container, Status
 from bento.model.exec import ExecOptions
 from bento.stop.process import Disposition, Process
 from bento.stop.states import Phase
+from bento.testing.drivers import FakeDrivers
 
-from support.engine import FakeDrivers
 from support.looks import HANDLED, proc
 
 CAT = ExecOptions(command=("cat",), has_input=True)
-
-
-@pytest.fixture
-def drivers(tmp_path: Path) -> Iterator[FakeDrivers]:
-    made = FakeDrivers(tmp_path)
-    yield made
-    made.processes.close()
 
 
 def _sleeping(drivers: FakeDrivers) -> Container:

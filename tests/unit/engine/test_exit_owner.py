@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,9 @@ import pytest
 from bento.engine.base.exit_owner import claim, exit_owner_path, exit_script, has_exit_owner, release
 from bento.kernel import pidfd
 from bento.model.container import Container
+from bento.testing.drivers import FakeDrivers
 
 from support import procs
-from support.engine import FakeDrivers
-
-
-@pytest.fixture
-def drivers(tmp_path: Path) -> Iterator[FakeDrivers]:
-    made = FakeDrivers(tmp_path)
-    yield made
-    made.processes.close()
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from bento.config import Settings
@@ -14,15 +11,7 @@ from bento.errors import AlreadyStopped, NotFound, WrongState
 from bento.model.container import Status
 from bento.model.stop import OnDeaf, StopRules, Verdict
 from bento.stop.process import Disposition
-
-from support.engine import LISTENS, SLEEPS, FakeDrivers
-
-
-@pytest.fixture
-def drivers(tmp_path: Path) -> Iterator[FakeDrivers]:
-    made = FakeDrivers(tmp_path)
-    yield made
-    made.processes.close()
+from bento.testing.processes import LISTENS, SLEEPS
 
 
 def test_s13_a_container_and_its_pid_1_are_explained_alike(drivers):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from bento.drivers.state.memory import MemoryStore
+from bento.drivers.state.base import StateStore
 from bento.engine.base.filters import parse_prune, split
 from bento.engine.images import image_list
 from bento.engine.views.listing import parse_filters
@@ -73,8 +73,7 @@ def image(digits: str, *diff_ids: str, name: str = "") -> Image:
     )
 
 
-def test_ancestors_are_found_by_what_they_are_now_and_else_by_what_was_said() -> None:
-    store = MemoryStore()
+def test_ancestors_are_found_by_what_they_are_now_and_else_by_what_was_said(store: StateStore) -> None:
     base = image("abc", "1", "2", name="docker.io/library/base:latest")
     for each in (base, image("abd", "1", "2", "3"), image("abe", "1"), image("abf")):
         store.put_image(each)
@@ -111,8 +110,7 @@ def listed(**fields: object) -> Container:
         ("since=same", False),
     ],
 )  # fmt: skip
-def test_filters_of_containers(text: str, passes: bool) -> None:
-    store = MemoryStore()
+def test_filters_of_containers(store: StateStore, text: str, passes: bool) -> None:
     for number, (name, created_ns) in enumerate((("other", 9), ("older", 1), ("same", 5))):
         store.add(replace(listed(), id=str(number + 2) * 64, name=name, created_unix_ns=created_ns))
     subject = listed(network="bridge", ports=(Port(container_port=80, host_port=8080),))
@@ -121,6 +119,6 @@ def test_filters_of_containers(text: str, passes: bool) -> None:
 
 
 @pytest.mark.parametrize("text", ["name=[", "name=*", "status=bogus", "status=", "exited=abc", "exited=", "exited=²"])
-def test_filter_that_nothing_can_fit_is_refused(text: str) -> None:
+def test_filter_that_nothing_can_fit_is_refused(store: StateStore, text: str) -> None:
     with pytest.raises(UsageError, match="bad filter"):
-        parse_filters(MemoryStore(), [text])
+        parse_filters(store, [text])

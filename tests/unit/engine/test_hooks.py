@@ -11,15 +11,14 @@ from msgspec.structs import replace
 
 from bento import command
 from bento.command import Child
-from bento.drivers.processes.fake import FakeProcess, FakeProcesses
 from bento.drivers.processes.linux import LinuxProcesses
 from bento.engine.base.loop import Loop
 from bento.engine.stop.hooks import HookRunner, check_hooks
 from bento.errors import MissingTool, UsageError
 from bento.model.container import Container, ProcessIdentity, Run
 from bento.model.stop import AskedBy, Hook, StopRequest
-
-from support.engine import FakeDrivers
+from bento.testing.drivers import FakeDrivers
+from bento.testing.processes import FakeProcess, FakeProcesses
 
 LIMIT_S = 20.0
 
@@ -95,7 +94,7 @@ class Bench:
     def close(self) -> None:
         self.runner.close()
         self.loop.close()
-        self.processes.close()
+        self.drivers.close()
 
 
 @pytest.fixture

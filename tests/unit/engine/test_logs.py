@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -13,9 +12,8 @@ from msgspec.structs import replace
 from bento.engine.views import logs
 from bento.errors import UsageError
 from bento.model.container import Container
+from bento.testing.drivers import FakeDrivers
 from bento.units import parse_since
-
-from support.engine import FakeDrivers
 
 TIME = "2026-01-31T12:00:00.000000000+00:00"
 
@@ -64,8 +62,8 @@ class Logged:
 
 
 @pytest.fixture
-def logged(tmp_path: Path) -> Logged:
-    return Logged(FakeDrivers(tmp_path))
+def logged(drivers: FakeDrivers) -> Logged:
+    return Logged(drivers)
 
 
 def line(text: str, tag: str = "F") -> str:

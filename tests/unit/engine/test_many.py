@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -15,15 +14,6 @@ from bento.engine.stop.stop import stop_containers
 from bento.errors import BentoError, Conflict, StorageUnusable
 from bento.model.container import Status
 from bento.stop import machine
-
-from support.engine import FakeDrivers
-
-
-@pytest.fixture
-def drivers(tmp_path: Path) -> Iterator[FakeDrivers]:
-    made = FakeDrivers(tmp_path)
-    yield made
-    made.processes.close()
 
 
 def test_s28_a_lock_that_is_held_delays_its_own_container_only(drivers):

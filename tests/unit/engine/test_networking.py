@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from msgspec.structs import replace
 
-from bento.drivers.image.memory import MemoryImages
 from bento.engine.maintenance import doctor
 from bento.engine.resources import networking
 from bento.engine.stop.erase import erase
@@ -18,21 +14,13 @@ from bento.errors import CleanupFailed, Conflict, RuntimeFailed, UsageError
 from bento.model.container import Container, Run, Status
 from bento.model.network import Connection, Port
 from bento.model.stop import StopReport
-
-from support.engine import FakeDrivers
+from bento.testing.drivers import FakeDrivers
 
 PORTS = (Port(container_port=80, host_port=8080),)
 CONNECTION = Connection(
     bridge="fake0", address="10.0.0.2", prefix=24, gateway="10.0.0.1", mac="02:00:00:00:00:02", ports=PORTS
 )
 BUSY = Conflict("another process changes networks")
-
-
-@pytest.fixture
-def drivers(tmp_path: Path) -> Iterator[FakeDrivers]:
-    made = FakeDrivers(tmp_path)
-    yield made
-    made.processes.close()
 
 
 def served(drivers: FakeDrivers, **spec) -> Container:
@@ -180,7 +168,6 @@ def test_who_publishes_is_on_the_bridge_unless_told_otherwise():
 
 def test_doctor_tells_of_walls_that_are_gone_and_puts_them_back(drivers, monkeypatch):
     monkeypatch.setattr(doctor, "_SECOND_LOOK_S", 0.0)
-    drivers.images = MemoryImages()
     container = served(drivers)
     assert networking.running(drivers) == {container.id: CONNECTION}
     drivers.network.gone = ["rules in nftables table t"]

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from bento.drivers.processes.fake import FakeProcess
 from bento.engine.base import place
 from bento.engine.lifecycle import reconcile
 from bento.engine.maintenance import doctor
@@ -17,13 +16,8 @@ from bento.engine.stop.request import StopOptions
 from bento.engine.stop.stop import stop_containers
 from bento.errors import Elsewhere, KernelError
 from bento.model.container import Container, Place, Status
-
-from support.engine import FakeDrivers
-
-
-@pytest.fixture
-def drivers(tmp_path: Path) -> FakeDrivers:
-    return FakeDrivers(tmp_path)
+from bento.testing.drivers import FakeDrivers
+from bento.testing.processes import FakeProcess
 
 
 def started(

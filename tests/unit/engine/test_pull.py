@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from bento.cli import transfer_options
 from bento.config import Settings
-from bento.drivers.transport.fake import FakeTransport
 from bento.engine.images import pull
 from bento.errors import BadImage, BentoError, MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
 from bento.model.image import Image, ImageConfig
 from bento.model.transfer import Access, Credentials
 from bento.oci.layout import digest_of
 from bento.oci.platform import Platform, parse_platform
-
-from support.engine import FakeDrivers
+from bento.testing.drivers import FakeDrivers
 
 ACCESS = Access()
 
@@ -44,12 +41,10 @@ class Images:
 
 
 @pytest.fixture
-def drivers(tmp_path: Path):
-    made = FakeDrivers(tmp_path)
-    made.images = Images()  # type: ignore[assignment]
-    made.transport = FakeTransport()
-    made.settings = Settings(registries=("docker.io", "localhost:5000", "registry.example/team"))
-    return made
+def drivers(drivers: FakeDrivers) -> FakeDrivers:
+    drivers.images = Images()  # type: ignore[assignment]
+    drivers.settings = Settings(registries=("docker.io", "localhost:5000", "registry.example/team"))
+    return drivers
 
 
 def fetch(drivers, name: str, **options) -> pull.Pulled:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from msgspec.structs import replace
 
 from bento.engine.lifecycle import reconcile
 from bento.errors import BentoError, NotFound, StorageUnusable
 from bento.model.container import Container, Status
-
-from support.engine import FakeDrivers
-
-
-@pytest.fixture
-def drivers(tmp_path: Path) -> FakeDrivers:
-    return FakeDrivers(tmp_path)
+from bento.testing.drivers import FakeDrivers
 
 
 def test_start_that_came_to_its_end_meanwhile_is_not_undone(drivers: FakeDrivers) -> None:

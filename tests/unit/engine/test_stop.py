@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -49,18 +47,11 @@ from bento.stop import cleaning, machine
 from bento.stop.inputs import Looked
 from bento.stop.process import Disposition
 from bento.stop.states import Step, StopState
+from bento.testing.drivers import FakeDrivers
+from bento.testing.processes import LISTENS, SLEEPS, WAITS
 from bento.units import NO_LIMIT
 
-from support.engine import LISTENS, SLEEPS, WAITS, FakeDrivers
-
 NOW = StopOptions(grace_s=0.0)
-
-
-@pytest.fixture
-def drivers(tmp_path: Path) -> Iterator[FakeDrivers]:
-    made = FakeDrivers(tmp_path)
-    yield made
-    made.processes.close()
 
 
 def stop(drivers: FakeDrivers, ref: str = "web", options: StopOptions | None = None):

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from bento.drivers.tracer.base import AtExit, LetGo, Lost, Watched
-from bento.drivers.tracer.fake import FakeTracer
 from bento.drivers.tracer.messages import Release, Watch
 from bento.engine.stop.tracing import TraceJob, Tracing
 from bento.model.container import ProcessIdentity, Run
 from bento.stop.actions import WatchInit
 from bento.stop.inputs import InitLeaving, Input, Traced, TracerLost
+from bento.testing.tracer import FakeTracer
 
 INIT = ProcessIdentity(10, 20, "boot")
 

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 from msgspec.structs import replace
 
 from bento.engine.lifecycle import wait
 from bento.model.container import Status
-
-from support.engine import FakeDrivers
-
-
-@pytest.fixture
-def drivers(tmp_path: Path) -> Iterator[FakeDrivers]:
-    made = FakeDrivers(tmp_path)
-    yield made
-    made.processes.close()
 
 
 def test_s06_helpers_that_keep_dying_are_waited_for_longer_and_longer(drivers, monkeypatch):

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -29,9 +29,15 @@ from bento.drivers.state.resolve import (
     with_digest,
 )
 from bento.errors import BentoError, InternalError, StateCorrupt, UsageError
+from bento.lazy import LazyModule
 from bento.model.container import Container
 from bento.model.image import Image
 from bento.model.volume import Volume
+
+if TYPE_CHECKING:
+    from bento.drivers.state import memory
+else:
+    memory = LazyModule("bento.drivers.state.memory")
 
 _Record = TypeVar("_Record", Container, Image, Volume)
 _OnUnreadable = Callable[[StateCorrupt], None] | None
@@ -51,10 +57,16 @@ class SqliteStore:
     """A StateStore in the file ``path``. Safe between threads and processes, not across fork(2)."""
 
     def __init__(
-        self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S, clear_way: ClearWay | None = None
+        self,
+        path: Path,
+        *,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+        clear_way: ClearWay | None = None,
+        in_memory: bool = False,
     ) -> None:
-        """Open or make the store; see Database for what is raised."""
-        self._database = Database(path, busy_timeout_s=busy_timeout_s, clear_way=clear_way)
+        """Open or make the store; see Database for what is raised. ``in_memory``: it ends when it is closed."""
+        kind = memory.MemoryDatabase if in_memory else Database
+        self._database = kind(path, busy_timeout_s=busy_timeout_s, clear_way=clear_way)
         self._below = Below(path.parent)
         self._decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
 

@@ -9,7 +9,7 @@ from bento.errors import BentoError, StorageUnusable
 from bento.kernel.tree import remove_tree, taken_bytes
 
 
-class MemoryStorage:
+class FakeStorage:
     """A StorageDriver that only remembers what is mounted. Tests set ``failure`` and change ``held``."""
 
     def __init__(self, root: Path) -> None:

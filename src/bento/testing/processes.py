@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 import select
 from _thread import RLock
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
 from bento.command import Child
 from bento.drivers.processes.base import Memory, MonitorCgroup, Refusal
 from bento.model.container import ProcessIdentity, Run
-from bento.model.waits import Evidence, ThreadWait
+from bento.model.waits import Descriptor, Evidence, ThreadWait
 from bento.stop.process import Disposition, Process
 from bento.units import SIGKILL
 
 BOOT_ID = "fake-boot"
+
+WAITS = Evidence(threads=(ThreadWait(tid=1, state="S", call="wait4", child=0),))
+"""Of a process that waits for any child."""
+SLEEPS = Evidence(threads=(ThreadWait(tid=1, state="S", call="clock_nanosleep", timeout_s=600.0),))
+"""Of one that sleeps."""
+LISTENS = Evidence(threads=(ThreadWait(tid=1, state="S", call="accept4", fds=(Descriptor("listen"),)),), listening=1)
+"""Of a server without a connection."""
 
 
 class FakeProcess:
@@ -53,9 +60,11 @@ class FakeProcess:
             os.close(self._writer)
 
     def close(self) -> None:
-        """Let go of the pipe."""
+        """Let go of the pipe. Idempotent."""
         self.end(0)
-        os.close(self.reader)
+        reader, self.reader = self.reader, -1
+        if reader >= 0:
+            os.close(reader)
 
 
 class FakeProcesses:
@@ -313,3 +322,25 @@ class FakeProcesses:
     def _of(self, pidfd: int) -> FakeProcess:
         inode = os.fstat(pidfd).st_ino
         return next(one for one in self._all if one.inode == inode)
+
+
+class FakeBirths:
+    """What was killed before a look could show it: ``unseen``, by PID 1."""
+
+    def __init__(self) -> None:
+        self.unseen: dict[int, list[int]] = {}
+        self.followed: set[int] = set()
+
+    def follow(self, root: int, pids: Iterable[int]) -> None:
+        """Remember."""
+        self.followed.update({root, *pids})
+
+    def read(self) -> None:
+        """There is nothing to read."""
+
+    def killed(self, root: int) -> list[int]:
+        """Return ``unseen``, of a container that is followed."""
+        return self.unseen.get(root, []) if root in self.followed else []
+
+    def close(self) -> None:
+        """There is nothing to close."""

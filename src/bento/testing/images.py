@@ -16,7 +16,7 @@ from bento.model.transfer import OnProgress
 from bento.oci.platform import Platform
 
 
-class MemoryImages:
+class FakeImages:
     """An ImageDriver whose layers are the source directories themselves, and that has no blobs."""
 
     blobs_dir = Path("/nonexistent")

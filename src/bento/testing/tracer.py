@@ -6,8 +6,9 @@ import os
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
-from bento.drivers.tracer.base import Event, Key
+from bento.drivers.tracer.base import Event, Held, Key, Watched
 from bento.drivers.tracer.messages import Hold, Release, Request, Thaw, Watch
 
 
@@ -75,3 +76,18 @@ class FakeTracer:
         pipe, self._pipe = self._pipe, None
         for fd in pipe or ():
             os.close(fd)
+
+
+class ReadyTracer(FakeTracer):
+    """A tracer that holds and watches at once what it is asked to."""
+
+    def watch(self, job: int, pid: int, start_ticks: int, **more: Any) -> None:
+        """Keep the request, and answer it."""
+        super().watch(job, pid, start_ticks, **more)
+        self.inject(Watched(job=job, pid=pid))
+
+    def hold(self, job: int, keys: Iterable[Key]) -> None:
+        """Keep the request, and answer it."""
+        held = tuple(keys)
+        super().hold(job, held)
+        self.inject(Held(job=job, held=held))

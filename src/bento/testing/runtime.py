@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bento import command
 from bento.command import Child
 from bento.errors import BentoError, RuntimeFailed
 from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions
+
+
+class DoneChild:
+    """A child process that has ended already: its descriptor is at end of file."""
+
+    def __init__(self) -> None:
+        self._fd, writer = os.pipe2(os.O_CLOEXEC)
+        os.close(writer)
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable."""
+        return self._fd
+
+    def finish(self, timeout_s: float) -> None:
+        """Reap it."""
+        self.kill()
+
+    def kill(self) -> None:
+        """Close the descriptor. Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 class FakeRuntime:
@@ -20,6 +44,7 @@ class FakeRuntime:
         start_error: raised by ``start`` when set.
         notes: what ``write_bundle`` returns.
         refusals: reasons that the next deletes give instead of deleting, first one first.
+        begin_error, end_error: raised by the two halves of a delete when set.
     """
 
     def __init__(self, name: str = "fake") -> None:
@@ -35,6 +60,8 @@ class FakeRuntime:
         self.start_error: BentoError | None = None
         self.notes: tuple[str, ...] = ()
         self.refusals: list[str] = []
+        self.begin_error: BentoError | None = None
+        self.end_error: BentoError | None = None
 
     def enter(self) -> None:
         """Nothing to prepare."""
@@ -104,13 +131,19 @@ class FakeRuntime:
         return RuntimeFailed(message)
 
     def begin_delete(self, container_id: str) -> Child:
-        """Remember; the child is a real process that ends at once, so that selectors work as with a real runtime."""
+        """Remember; raise ``begin_error`` when a test set it. No process is started."""
         self.calls.append(("delete", container_id))
-        return command.spawn(["/bin/true"])
+        if self.begin_error is not None:
+            raise self.begin_error
+        done: Any = DoneChild()
+        child: Child = done
+        return child
 
     def end_delete(self, child: Child) -> str:
-        """Return the next refusal, or ""."""
+        """Return the next refusal, or ""; raise ``end_error`` when a test set it."""
         child.finish(10.0)
+        if self.end_error is not None:
+            raise self.end_error
         return self.refusals.pop(0) if self.refusals else ""
 
     def begin_delete_many(self, container_ids: Sequence[str]) -> Child | None:
