@@ -70,7 +70,7 @@ def nothing_outside(tmp_path: Path, root: Path) -> Any:
     assert [path.name for path in root.glob("layers/tmp-*")] == []
 
 
-def adopt(images: ImageStore, *stack: Sequence[Entry] | bytes, **lies: Any) -> Image:
+def commit(images: ImageStore, *stack: Sequence[Entry] | bytes, **lies: Any) -> Image:
     made = bundle([each if isinstance(each, bytes) else tar(each) for each in stack], **lies)
     with images.ingest() as ingest:
         return ingest.commit(made.put(ingest))
@@ -78,7 +78,7 @@ def adopt(images: ImageStore, *stack: Sequence[Entry] | bytes, **lies: Any) -> I
 
 def assert_refused(images: ImageStore, root: Path, match: str, *stack: Sequence[Entry] | bytes, **lies: Any) -> None:
     with pytest.raises(BentoError, match=match) as caught:
-        adopt(images, *stack, **lies)
+        commit(images, *stack, **lies)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1000
     left = [path for path in root.glob("[bl]*s/**/*") if path.is_file() or path.parent.name == "layers"]
@@ -179,7 +179,7 @@ def test_a_deletion_and_what_comes_in_its_place_are_no_two_entries(root: Path) -
     }
     for kind, entries in kinds.items():
         for name, stack in ("before", [whiteout("x"), *entries]), ("after", [*entries, whiteout("x")]):
-            made = top(adopt(ImageStore(root / f"{kind}-{name}"), stack))
+            made = top(commit(ImageStore(root / f"{kind}-{name}"), stack))
             assert stat.S_IFMT((made / "x").lstat().st_mode) == kind
 
 
@@ -199,23 +199,23 @@ class TestTaken:
 
     def test_absolute_names_are_below_the_root_when_they_are_wanted(self, root: Path) -> None:
         """Cloud Native Buildpacks write such layers; kaniko calls the root so, which is taken in any case."""
-        assert stat.S_IMODE(top(adopt(ImageStore(root / "other"), [directory("/", 0o711)])).stat().st_mode) == 0o711
+        assert stat.S_IMODE(top(commit(ImageStore(root / "other"), [directory("/", 0o711)])).stat().st_mode) == 0o711
         images = ImageStore(root, takes_absolute_names=True)
-        made = top(adopt(images, [file("/etc/passwd"), file("//a//b"), file("./c"), hardlink("/d", "/etc/passwd")]))
+        made = top(commit(images, [file("/etc/passwd"), file("//a//b"), file("./c"), hardlink("/d", "/etc/passwd")]))
         assert sorted(str(each.relative_to(made)) for each in made.rglob("*") if each.is_file()) == [
             "a/b", "c", "d", "etc/passwd",
         ]  # fmt: skip
         assert (made / "d").stat().st_nlink == 2
 
     def test_a_link_of_the_same_layer_that_stays_inside_is_followed(self, images: ImageStore) -> None:
-        made = top(adopt(images, [directory("usr/lib"), symlink("lib", "usr/lib"), file("lib/new")]))
+        made = top(commit(images, [directory("usr/lib"), symlink("lib", "usr/lib"), file("lib/new")]))
         assert (made / "usr/lib/new").exists()
         assert (made / "lib").is_symlink()
 
     def test_one_directory_by_two_names_is_one(self, images: ImageStore) -> None:
         """Archives put together of packages have it, since /lib is a link to /usr/lib; Podman takes them."""
         through = [directory("usr/lib/d", 0o700), symlink("lib", "usr/lib"), directory("lib/d", 0o750), file("lib/d/x")]
-        made = top(adopt(images, through))
+        made = top(commit(images, through))
         assert stat.S_IMODE((made / "usr/lib/d").stat().st_mode) == 0o750
         assert (made / "usr/lib/d/x").is_file()
 
@@ -225,7 +225,7 @@ class TestTaken:
         """As the merge of /lib into /usr does."""
         lower = [directory("lib"), directory("lib/sub", 0o700), file("lib/sub/old")]
         upper = [directory("usr"), directory("usr/lib"), symlink("lib", "usr/lib"), file("lib/sub/x")]
-        image = adopt(images, lower, upper)
+        image = commit(images, lower, upper)
         assert len(image.layers) == 2
         assert os.readlink(top(image) / "lib") == "usr/lib"
         assert stat.S_IMODE((top(image) / "usr/lib/sub").stat().st_mode) == 0o755
@@ -242,9 +242,9 @@ class TestTaken:
         upper = [symlink("b/l", target.format(victims=victims)), file(f"l/{name}/new"), file(f"l/{name}/precious")]
         if target.startswith("..") and is_first:
             with pytest.raises(UsageError, match=OUT):
-                adopt(images, lower, upper)
+                commit(images, lower, upper)
             return
-        image = adopt(images, lower, upper if is_first else [*upper[1:], upper[0]])
+        image = commit(images, lower, upper if is_first else [*upper[1:], upper[0]])
         assert len(image.layers) == 3
         found = list(root.rglob("precious"))
         assert found
@@ -255,7 +255,7 @@ class TestTaken:
         victim.chmod(0o2750)
         os.setxattr(victim, "trusted.secret", b"secret")
         for target in (str(victim.parent), "../../../victims"):
-            made = top(adopt(images, [symlink("l", target)], [directory("l"), file("l/inner/x")]))
+            made = top(commit(images, [symlink("l", target)], [directory("l"), file("l/inner/x")]))
             assert os.listxattr(made / "l" / "inner") == []
             assert stat.S_IMODE((made / "l" / "inner").stat().st_mode) == 0o755
 
@@ -264,18 +264,18 @@ class TestTaken:
         gone = [whiteout("d/e/x"), whiteout("d/e"), whiteout("d"), device("d", 0, 0)]
         for target in ("victims/inner", "victims", "nowhere"):
             path = str(tmp_path / "store" / target)
-            made = top(adopt(images, [directory("./"), *gone, symlink("d/e", path)]))
+            made = top(commit(images, [directory("./"), *gone, symlink("d/e", path)]))
             assert os.readlink(made / "d/e") == path
 
     def test_a_device_0_0_in_a_directory_that_is_deleted(self, images: ImageStore) -> None:
         lower = [directory("r"), symlink("l", "r"), file("d/x")]
-        image = adopt(images, lower, [device("d/x", 0, 0), whiteout("d"), file("l/y")])
+        image = commit(images, lower, [device("d/x", 0, 0), whiteout("d"), file("l/y")])
         assert (top(image) / "r/y").is_file()
         assert stat.S_ISCHR(Path(image.layers[1], "d").lstat().st_mode)
 
     def test_what_goes_through_a_link_to_the_root_lies_in_the_root(self, images: ImageStore) -> None:
         lower = [directory("b"), symlink("lnk", "b"), symlink("b/up", "/")]
-        image = adopt(images, lower, [file("lnk/x"), file("lnk/up/y")])
+        image = commit(images, lower, [file("lnk/x"), file("lnk/up/y")])
         assert_names(top(image), ["b", "lnk", "y"])
         assert_names(top(image) / "b", ["x"])
 
@@ -283,25 +283,25 @@ class TestTaken:
     def test_a_directory_in_place_of_a_deleted_one_has_nothing_of_it(
         self, images: ImageStore, entries: list[Entry]
     ) -> None:
-        image = adopt(images, [directory("c", 0o700), file("c/old")], entries)
+        image = commit(images, [directory("c", 0o700), file("c/old")], entries)
         assert stat.S_IMODE((top(image) / "c").stat().st_mode) == 0o755
         assert os.getxattr(top(image) / "c", "trusted.overlay.opaque") == b"y"
 
     def test_names_with_the_mark_of_deletions_inside_are_names(self, images: ImageStore) -> None:
         names = ["a.wh.b", "a.wh.b/something", "a.wh.b/x.wh.y", "a.wh.b/zz"]
-        made = top(adopt(images, [directory(names[0]), *map(file, names[1:])]))
+        made = top(commit(images, [directory(names[0]), *map(file, names[1:])]))
         assert [(made / name).lstat().st_nlink > 0 and (made / name).is_file() for name in names[1:]] == [True] * 3
 
     def test_times_that_make_no_sense_are_1970(self, images: ImageStore) -> None:
         """Two headers in a row leave tarfile with a number that is none of its own header's."""
         for words in ("mtime=0.5", "mtime=-1", "mtime=nan", "mtime=inf", "mtime=1e300"):
-            made = top(adopt(images, record("a=b") + record(words) + tar([file("x")])))
+            made = top(commit(images, record("a=b") + record(words) + tar([file("x")])))
             assert (made / "x").stat().st_mtime in (0.0, -1.0)
 
     def test_devices_set_user_id_and_odd_names(self, images: ImageStore) -> None:
         odd = os.fsdecode(b"new\nline \xff\x01")
         entries = [device("null", 1, 3), device("disk", 8, 0, is_block=True), file("su", mode=0o6755, uid=7), file(odd)]
-        made = top(adopt(images, entries))
+        made = top(commit(images, entries))
         assert (made / "null").stat().st_rdev == os.makedev(1, 3)
         assert stat.S_ISBLK((made / "disk").stat().st_mode)
         assert (stat.S_IMODE((made / "su").stat().st_mode), (made / "su").stat().st_uid) == (0o6755, 7)
@@ -311,12 +311,12 @@ class TestTaken:
 
     def test_a_device_0_0_would_be_a_deletion(self, images: ImageStore) -> None:
         """overlayfs knows no other: the same to it. umoci makes the device."""
-        made = top(adopt(images, [directory("n"), device("n/gone", 0, 0)]))
+        made = top(commit(images, [directory("n"), device("n/gone", 0, 0)]))
         assert stat.S_ISCHR((made / "n/gone").stat().st_mode)
         assert os.getxattr(made / "n", "trusted.overlay.origin") == b""
 
     def test_the_longest_path(self, images: ImageStore) -> None:
-        made = top(adopt(images, [file(f"{DEEP}/x")]))
+        made = top(commit(images, [file(f"{DEEP}/x")]))
         at = os.open(made, os.O_RDONLY)
         for part in DEEP.split("/"):
             at, above = os.open(part, os.O_RDONLY, dir_fd=at), at
@@ -331,49 +331,49 @@ class TestTaken:
             [[directory("r"), symlink("l", "r")], [file(f"l/{deep}x")]],
             [[directory("r", 0o700)], [file(f"r/{deep}x")]],
         ):
-            adopt(images, *stack)
+            commit(images, *stack)
 
     def test_orders_to_overlayfs_are_dropped_and_others_set(self, images: ImageStore) -> None:
         orders = xattrs(trusted__overlay__opaque="y", trusted__overlay__redirect="/etc", trusted__mine="1")
-        made = top(adopt(images, [directory("d", **orders), file("f", **orders), symlink("l", "f", **orders)]))
+        made = top(commit(images, [directory("d", **orders), file("f", **orders), symlink("l", "f", **orders)]))
         for name in ("d", "f", "l"):
             assert os.listxattr(made / name, follow_symlinks=False) == ["trusted.mine"]
         user = xattrs(user__overlay__opaque="y")  # means something to mounts with the option userxattr: ours have not
-        assert os.listxattr(top(adopt(images, [directory("d", **user)])) / "d") == ["user.overlay.opaque"]
+        assert os.listxattr(top(commit(images, [directory("d", **user)])) / "d") == ["user.overlay.opaque"]
 
     def test_attributes_of_kinds_that_this_machine_has_not_are_left_out(self, images: ImageStore) -> None:
-        assert os.listxattr(top(adopt(images, [file("f", **xattrs(nonsense="x"))])) / "f") == []
+        assert os.listxattr(top(commit(images, [file("f", **xattrs(nonsense="x"))])) / "f") == []
 
     def test_opaque_in_odd_places(self, images: ImageStore) -> None:
-        made = top(adopt(images, [file("f"), directory("d"), opaque("d"), opaque("e"), file("e/x")]))
+        made = top(commit(images, [file("f"), directory("d"), opaque("d"), opaque("e"), file("e/x")]))
         for name in ("d", "e"):
             assert os.getxattr(made / name, "trusted.overlay.opaque") == b"y"
         assert_names(made, ["d", "e", "f"])
         aufs = [file(".wh..wh.plnk/1.2", b""), file(".wh..wh.aufs", b""), file("x")]
-        assert_names(top(adopt(images, aufs)), ["x"])
+        assert_names(top(commit(images, aufs)), ["x"])
 
     def test_deletions_of_what_is_not_there(self, images: ImageStore) -> None:
-        adopt(images, [file("x")], [whiteout("nothing"), whiteout("no/such/directory"), file("y")])
+        commit(images, [file("x")], [whiteout("nothing"), whiteout("no/such/directory"), file("y")])
 
     @pytest.mark.parametrize("trailing", [bytes(512), bytes(40_000), b"garbage after the end" * 40])
     def test_what_follows_the_end_belongs_to_the_digest_only(self, images: ImageStore, trailing: bytes) -> None:
-        assert_names(top(adopt(images, tar([file("x")]) + trailing)), ["x"])
+        assert_names(top(commit(images, tar([file("x")]) + trailing)), ["x"])
 
     def test_gzip_members_one_after_the_other(self, images: ImageStore) -> None:
         """Legal (RFC 1952, 2.2), and what estargz and parallel compressors write."""
         whole = tar([file("x", os.urandom(5000)), file("y")])
         packed = gzip.compress(whole[:3000]) + gzip.compress(whole[3000:])
-        assert_names(top(adopt_packed(images, packed, whole)), ["x", "y"])
+        assert_names(top(commit_packed(images, packed, whole)), ["x", "y"])
 
     def test_zstd_frames_one_after_the_other(self, images: ImageStore) -> None:
         """And frames to be skipped before, between and behind them (RFC 8878, 3.1.2)."""
         whole = tar([file("x", os.urandom(5000)), file("y")])
         skipped = b"\x5e\x2a\x4d\x18\4\0\0\0skip"
         packed = skipped.join([b"", zstd(whole[:3000]), zstd(whole[3000:]), b""])
-        assert_names(top(adopt_packed(images, packed, whole)), ["x", "y"])
+        assert_names(top(commit_packed(images, packed, whole)), ["x", "y"])
 
     def test_an_empty_layer(self, images: ImageStore) -> None:
-        assert len(adopt(images, [file("x")], bytes(1024), [file("y")]).layers) == 3
+        assert len(commit(images, [file("x")], bytes(1024), [file("y")]).layers) == 3
 
 
 def record(text: str, kind: bytes = b"x") -> bytes:
@@ -393,7 +393,7 @@ def zstd(content: bytes) -> bytes:
     return subprocess.run(["zstd", "-q", "-c"], input=content, capture_output=True, check=True).stdout
 
 
-def adopt_packed(images: ImageStore, packed: bytes, whole: bytes) -> Image:
+def commit_packed(images: ImageStore, packed: bytes, whole: bytes) -> Image:
     made = bundle([packed], diff_ids=[sha256(whole)], layer={"mediaType": layers.GZIP})
     with images.ingest() as ingest:
         return ingest.commit(made.put(ingest))
@@ -418,18 +418,18 @@ class TestLies:
     def test_of_a_diff_id_that_is_here_already(self, images: ImageStore, root: Path) -> None:
         """What an image is does not depend on what else is here, and nobody's files are had by their DiffID."""
         secret, other = tar([file("secret")]), tar([file("other")])
-        adopt(images, secret)
+        commit(images, secret)
         with pytest.raises(UsageError, match="as the configuration says"):
-            adopt(images, other, diff_ids=[sha256(secret)])
+            commit(images, other, diff_ids=[sha256(secret)])
         with pytest.raises(UsageError, match="as the configuration says"):
-            adopt(images, secret, other, diff_ids=[sha256(secret)] * 2)
+            commit(images, secret, other, diff_ids=[sha256(secret)] * 2)
 
     def test_another_packing_of_a_layer_that_is_here_is_looked_into_once(
         self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         whole = tar([file("x")])
         packed = gzip.compress(whole)
-        adopt(images, whole)
+        commit(images, whole)
         looked: list[int] = []
         real = unpack.hash_unpacked
 
@@ -439,7 +439,7 @@ class TestLies:
 
         monkeypatch.setattr("bento.drivers.image.store.layer_pool.hash_unpacked", look)
         for _ in range(2):
-            assert len(adopt_packed(images, packed, whole).layers) == 1
+            assert len(commit_packed(images, packed, whole).layers) == 1
         assert len(looked) == 1
         (layer,) = images.layers()
         known = read_metadata(StorePaths(root).metadata(Path(layer)))
@@ -463,7 +463,7 @@ class TestLies:
     def test_a_blob_in_the_store_that_was_not_all_written_comes_anew(self, images: ImageStore, root: Path) -> None:
         """A power cut may leave it so, and a disk may lose some."""
         made = bundle([tar([file("x")])])
-        adopt(images, tar([file("x")]))
+        commit(images, tar([file("x")]))
         (root / "layers").rename(root / "lost")  # and with it what is known of its archives
         for digest, content in made.blobs.items():
             place = StorePaths(root).blob(digest)
@@ -481,7 +481,7 @@ class TestLies:
         self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made = bundle([tar([file("x")])])
-        adopt(images, tar([file("x")]))
+        commit(images, tar([file("x")]))
         place, good = StorePaths(root).blob(made.manifest), made.blobs[made.manifest]
         place.unlink()
         place.write_bytes(b"bad")
@@ -502,10 +502,10 @@ class TestLies:
 
     def test_documents_of_an_image_that_were_lost_come_with_it_anew(self, images: ImageStore, root: Path) -> None:
         made = bundle([tar([file("x")])])
-        adopt(images, tar([file("x")]))
+        commit(images, tar([file("x")]))
         for digest in (made.manifest, sha256(made.blobs[next(iter(made.blobs))])):
             StorePaths(root).blob(digest).write_bytes(b"")
-        adopt(images, tar([file("x")]))
+        commit(images, tar([file("x")]))
         for digest, content in made.blobs.items():
             place = StorePaths(root).blob(digest)
             assert place.read_bytes() == content
@@ -516,7 +516,7 @@ class TestLies:
     ) -> None:
         """Nobody stands on it yet, and a prune may take it: what was seen without it must not stay."""
         stack = [directory("e", 0o700)], [directory("d", 0o700)], [directory("./"), file("d/x"), file("e/y")]
-        victim = top(adopt(images, *stack[:2]))
+        victim = top(commit(images, *stack[:2]))
         real = seams.make_seam
         removed: list[Any] = []
 
@@ -526,7 +526,7 @@ class TestLies:
             return real(layer, about, *words)
 
         monkeypatch.setattr("bento.drivers.image.store.layer_stack.make_seam", make_seam)
-        seam = top(adopt(images, *stack))
+        seam = top(commit(images, *stack))
         assert [stat.S_IMODE((seam / name).stat().st_mode) for name in "de"] == [0o700, 0o700]
         assert removed
 
@@ -535,8 +535,8 @@ class TestLies:
     ) -> None:
         lower = [directory("d", 0o700), directory("x", 0o711)], [file("d/a")]
         for each in lower:
-            adopt(images, each)
-        victim = top(adopt(images, *lower))
+            commit(images, each)
+        victim = top(commit(images, *lower))
         real = seams.make_seam
         removed: list[Any] = []
 
@@ -545,11 +545,11 @@ class TestLies:
                 return real(layer, about, *words)
             removed.append(images.remove(lambda: [str(victim)]))
             made = real(layer, about, *words)
-            adopt(images, *lower)
+            commit(images, *lower)
             return made
 
         monkeypatch.setattr("bento.drivers.image.store.layer_stack.make_seam", make_seam)
-        seam = top(adopt(images, *lower, [directory("./"), file("x/c"), file("d/b")]))
+        seam = top(commit(images, *lower, [directory("./"), file("x/c"), file("d/b")]))
         assert removed
         assert stat.S_IMODE((seam / "d").stat().st_mode) == 0o700
 
@@ -576,7 +576,7 @@ class TestLies:
             else:
                 packed[len(packed) // 2] ^= 0x10
             with pytest.raises(UsageError) as caught:
-                adopt_packed(images, bytes(packed), whole)
+                commit_packed(images, bytes(packed), whole)
             assert "\n" not in str(caught.value)
             assert images.layers() == images.idle_blobs() == []
 
@@ -586,11 +586,11 @@ class TestLies:
         """Behind gzip's it is ignored, as Docker does, by gzip and by pigz; behind zstd's it is refused."""
         whole = tar([file("x")])
         with pytest.raises(UsageError):
-            adopt_packed(images, zstd(whole) + b"garbage" * 10, whole)
+            commit_packed(images, zstd(whole) + b"garbage" * 10, whole)
         assert images.layers() == images.idle_blobs() == []
-        adopt_packed(images, gzip.compress(whole) + b"garbage" * 10, whole)
+        commit_packed(images, gzip.compress(whole) + b"garbage" * 10, whole)
         monkeypatch.setattr(decompress, "_DECOMPRESSORS", {"gzip": (("gzip",), "gzip")})
-        adopt_packed(ImageStore(root / "other"), gzip.compress(whole) + b"garbage" * 10, whole)
+        commit_packed(ImageStore(root / "other"), gzip.compress(whole) + b"garbage" * 10, whole)
 
     def test_a_file_that_is_shorter_than_it_says(self, images: ImageStore, root: Path) -> None:
         info = tarfile.TarInfo("x")
@@ -601,14 +601,14 @@ class TestLies:
 class TestBombs:
     def test_too_many_entries(self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tarstream, "ENTRIES_MAX", 20)
-        adopt(ImageStore(root / "fits"), [file(str(number)) for number in range(20)])
+        commit(ImageStore(root / "fits"), [file(str(number)) for number in range(20)])
         assert_refused(images, root, "more than 20 entries", [file(str(number)) for number in range(21)])
 
     def test_more_directories_than_memory_has_room_for(
         self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(directories, "MEMORY_MAX_BYTES", 100_000)
-        adopt(ImageStore(root / "fits"), [directory(f"d{number}") for number in range(200)])
+        commit(ImageStore(root / "fits"), [directory(f"d{number}") for number in range(200)])
         assert_refused(images, root, "directories", [directory(f"d{number}") for number in range(300)])
         assert_refused(images, root, "directories", [whiteout(f"d{number}") for number in range(300)])
         attributes = xattrs(user__a="x" * 60_000)
@@ -619,19 +619,19 @@ class TestBombs:
     ) -> None:
         monkeypatch.setattr(apply, "MEMORY_MAX_BYTES", 100_000)
         lower = [directory("r"), symlink("l", "r")]
-        assert len(adopt(images, lower, [file(f"l/{number}") for number in range(200)]).layers) == 3
+        assert len(commit(images, lower, [file(f"l/{number}") for number in range(200)]).layers) == 3
         with pytest.raises(UsageError, match="more files than any image needs"):
-            adopt(images, lower, [file(f"l/{number}") for number in range(300)])
+            commit(images, lower, [file(f"l/{number}") for number in range(300)])
 
     def test_links_that_are_replaced_by_way_of_others(self, images: ImageStore, root: Path) -> None:
         """What a layer, alone, has in one place, and belongs to another, cannot always be hidden."""
         below = [directory("q/r"), symlink("L", "q/r"), directory("P"), file("P/old"), symlink("M", "P")]
         for odd in (file("L/s/P"), whiteout("L/s/P")):
             with pytest.raises(UsageError, match=UNCLEAR):
-                adopt(images, below, [symlink("L/s", ".."), odd, file("M/x")])
+                commit(images, below, [symlink("L/s", ".."), odd, file("M/x")])
         below = [directory("q/r"), symlink("L", "q/r"), directory("b/d"), file("b/d/old"), directory("q/b")]
         with pytest.raises(UsageError, match=UNCLEAR):
-            adopt(images, below, [file("b/y"), symlink("L/s", "../b"), file("L/s/d/x")])
+            commit(images, below, [file("b/y"), symlink("L/s", "../b"), file("L/s/d/x")])
 
     def test_too_many_bytes(self, images: ImageStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(unpack, "STREAM_MAX_BYTES", 1 << 20)
@@ -648,10 +648,10 @@ class TestBombs:
         whole = tar([file("zeros", bytes(8 << 20))])
         for pack in (gzip.compress, zstd):
             with pytest.raises(UsageError, match="more than 500 times"):
-                adopt_packed(images, pack(whole), whole)
+                commit_packed(images, pack(whole), whole)
         assert images.layers() == images.idle_blobs() == []
         noise = tar([file("noise", os.urandom(8 << 20))])
-        assert len(adopt_packed(images, gzip.compress(noise, 1), noise).layers) == 1
+        assert len(commit_packed(images, gzip.compress(noise, 1), noise).layers) == 1
 
     def test_a_sparse_file_larger_than_any_disk_takes_no_room(self, images: ImageStore, tmp_path: Path) -> None:
         with open(tmp_path / "huge", "wb") as huge:
@@ -659,7 +659,7 @@ class TestBombs:
         made = subprocess.run(
             ["tar", "-C", tmp_path, "--sparse", "-cf", "-", "huge"], check=True, capture_output=True
         ).stdout
-        there = (top(adopt(images, made)) / "huge").stat()
+        there = (top(commit(images, made)) / "huge").stat()
         assert (there.st_size, there.st_blocks) == (1 << 40, 0)
 
     @pytest.mark.parametrize("texts", [[f"k{number:05}=v" for number in range(300)], ["a=" + "x" * 99_000] * 50])
@@ -673,7 +673,7 @@ class TestBombs:
         monkeypatch.setattr(unpack, "LOOK_EVERY_ENTRIES", 8)
         monkeypatch.setattr(unpack, "_FREE_FILES", real(root.parent).f_favail + (1 << 40))  # others free some meanwhile
         assert_refused(images, root, "inodes are free", [file(str(number)) for number in range(8)])
-        adopt(images, [file("x")])
+        commit(images, [file("x")])
 
     def test_too_large_a_header(self, images: ImageStore, root: Path) -> None:
         assert_refused(images, root, "header", [file("f", pax_headers={"comment": "x" * (5 << 20)})])

@@ -38,7 +38,7 @@ EXAMPLES = int(os.environ.get("BENTO_FUZZ_EXAMPLES", "15"))
 Tree = dict[str, tuple[object, ...]]
 
 
-def adopt(base: Path, made: Bundle) -> Image:
+def commit(base: Path, made: Bundle) -> Image:
     with ImageStore(base).ingest() as ingest:
         return ingest.commit(made.put(ingest))
 
@@ -89,7 +89,7 @@ def test_what_is_mounted_is_what_umoci_unpacks(ground: Path, data: st.DataObject
     try:
         made = bundle([tar(entries) for entries in stack], is_packed=True)
         expected = by_umoci(base, made)
-        assert mounted(base / "r", adopt(base / "r", made)) == expected, "\n".join(map(str, stack))
+        assert mounted(base / "r", commit(base / "r", made)) == expected, "\n".join(map(str, stack))
     finally:
         shutil.rmtree(base)
 
@@ -288,7 +288,7 @@ def test_what_a_layer_leaves_unsaid_is_what_lies_below(ground: Path) -> None:
     for name, (stack, expected) in CASES.items():
         base = Path(tempfile.mkdtemp(dir=ground))
         made = bundle([tar(entries) for entries in stack])
-        seen = mounted(base / "r", adopt(base / "r", made))
+        seen = mounted(base / "r", commit(base / "r", made))
         assert {path: seen[path][:2] for path in expected} == expected, name
         if name != "the root directory, too":  # umoci leaves the bundle's own as it made it
             assert seen == by_umoci(base, made), name
@@ -298,23 +298,23 @@ def test_a_file_below_that_should_be_a_directory_gives_way(ground: Path) -> None
     """As with Podman; umoci refuses such an image."""
     base = Path(tempfile.mkdtemp(dir=ground))
     made = bundle([tar([file("f"), file("g"), symlink("l", "g")]), tar([file("f/x"), file("l/y")])])
-    assert set(mounted(base, adopt(base, made))) == {".", "f", "f/x", "g", "g/y", "l"}
+    assert set(mounted(base, commit(base, made))) == {".", "f", "f/x", "g", "g/y", "l"}
 
 
 def test_seams_are_made_once_shared_and_removed_with_their_images(ground: Path) -> None:
     base = Path(tempfile.mkdtemp(dir=ground))
     store = ImageStore(base)
     lower, upper = tar([directory("d", 0o700)]), tar([file("d/a")])
-    plain = adopt(base, bundle([tar([directory("d")]), upper]))
+    plain = commit(base, bundle([tar([directory("d")]), upper]))
     assert len(plain.layers) == 2, "nothing to mend: no seam"
-    first = adopt(base, bundle([lower, upper]))
+    first = commit(base, bundle([lower, upper]))
     assert len(first.layers) == 3
     assert os.stat(f"{first.layers[0]}/d").st_mtime == MTIME
     inode = os.stat(first.layers[0]).st_ino
-    again = adopt(base, bundle([lower, upper], config={"config": {"Cmd": ["other"]}}))
+    again = commit(base, bundle([lower, upper], config={"config": {"Cmd": ["other"]}}))
     assert (again.layers, os.stat(again.layers[0]).st_ino) == (first.layers, inode)
     assert sorted(store.layers()) == sorted({*plain.layers, *first.layers})
     store.remove(lambda: [first.layers[0]])
-    assert adopt(base, bundle([lower, upper])).layers == first.layers
+    assert commit(base, bundle([lower, upper])).layers == first.layers
     assert os.path.isdir(first.layers[0])
     assert store.leftovers() == []

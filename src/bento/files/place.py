@@ -10,19 +10,17 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
 from bento.errors import Conflict, KernelError
 from bento.files.entry import KEPT_XATTRS, Entry, shown
-from bento.files.planted import is_planted
+from bento.files.metadata import apply_metadata, keep_mode
 from bento.files.way import Way
 from bento.kernel import libc
 from bento.kernel.rootfs import reopen
 
-_SET_ID: Final = stat.S_ISUID | stat.S_ISGID
-_CAPABILITY: Final = "security.capability"
 NEVER_REPLACED: Final = (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
 
 
@@ -188,7 +186,7 @@ class Placer:
             if stat.S_IFMT(there.st_mode) in NEVER_REPLACED:
                 raise Conflict(f"cannot overwrite a device, FIFO or socket: {shown(path)}", hint="remove it first")
             if self._keeps_modes and not entry.link and stat.S_ISREG(there.st_mode) and stat.S_ISREG(entry.mode):
-                _keep_mode(parent_fd, temporary, there)
+                keep_mode(parent_fd, temporary, there)
         if _is_mounted(parent_fd, name):
             self._overwrite(parent_fd, temporary, name, path)
         else:
@@ -224,36 +222,6 @@ class Placer:
         return self._owner or (entry.uid, entry.gid)
 
 
-def _keep_mode(parent_fd: int, name: str, there: os.stat_result) -> None:
-    """Give a new file the mode of the one in its place, but for set-id bits, and for a stranger's in /tmp."""
-    if is_planted(os.fstat(parent_fd), there):
-        return
-    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
-    try:
-        os.chmod(f"/proc/self/fd/{fd}", stat.S_IMODE(there.st_mode) & 0o777)
-    finally:
-        os.close(fd)
-
-
-def apply_metadata(fd: int, entry: Entry, owner: tuple[int, int] | None = None) -> None:
-    """Give a file its owner, mode and attributes, in an order in which setting one clears no other.
-
-    ``owner``: as for Placer.
-    """
-    os.fchown(fd, *(owner or (entry.uid, entry.gid)))
-    mode = stat.S_IMODE(entry.mode)
-    if owner is not None and not entry.is_directory:
-        mode &= ~_SET_ID
-    os.fchmod(fd, mode)
-    for name, value in entry.xattrs.items():
-        if owner is None or name != _CAPABILITY:
-            try:
-                os.setxattr(fd, name, value)
-            except OSError as error:
-                if error.errno not in (errno.ENOTSUP, errno.EPERM):  # not what this filesystem can keep
-                    raise
-
-
 def _copy(old: str, old_dir_fd: int, name: str, dir_fd: int) -> None:
     """Make a file like another one. Raises OSError, Conflict for what is no file."""
     looked = os.open(old, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=old_dir_fd)
@@ -277,19 +245,6 @@ def _copy(old: str, old_dir_fd: int, name: str, dir_fd: int) -> None:
             os.close(target)
     finally:
         os.close(source)
-
-
-def strip_owner(entries: Iterable[Entry], owner: tuple[int, int] | None, left_out: list[str]) -> Iterator[Entry]:
-    """Yield entries for another program to place as a Placer of this ``owner`` would; note paths of device nodes."""
-    for entry in entries:
-        if owner is not None:
-            if entry.is_device and not entry.link:
-                left_out.append(entry.path)
-                continue
-            entry.uid, entry.gid = owner
-            entry.mode &= ~(0 if entry.is_directory else _SET_ID)
-            entry.xattrs = {name: value for name, value in entry.xattrs.items() if name != _CAPABILITY}
-        yield entry
 
 
 def _is_mounted(directory_fd: int, name: str) -> bool:

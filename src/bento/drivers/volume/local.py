@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from bento.errors import BentoError, NotPermitted, StorageUnusable
-from bento.files.place import Placer, apply_metadata
+from bento.files.metadata import apply_metadata
+from bento.files.place import Placer
 from bento.files.walk import read_entry, walk
 from bento.kernel.tree import remove_tree, taken_bytes
 

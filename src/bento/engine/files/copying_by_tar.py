@@ -27,8 +27,9 @@ from bento.engine.files.tar_session import TarSession
 from bento.engine.lifecycle import reconcile
 from bento.errors import Conflict, NotFound, RuntimeFailed, UsageError
 from bento.files.entry import Entry
+from bento.files.metadata import strip_owner
 from bento.files.output import write_all
-from bento.files.place import NEVER_REPLACED, Placer, strip_owner
+from bento.files.place import NEVER_REPLACED, Placer
 from bento.files.tarin import read_tar
 from bento.files.tarout import TarWriter
 from bento.files.walk import walk

@@ -20,7 +20,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bento.drivers.image.layers.metadata import read_metadata
 from bento.drivers.image.store.paths import ALGORITHMS, METADATA, TEMPORARY, StorePaths
 from bento.kernel.tree import remove_tree
 from bento.lazy import LazyModule
@@ -28,6 +27,7 @@ from bento.lazy import LazyModule
 if TYPE_CHECKING:
     from bento.drivers.image import base
     from bento.drivers.image.base import Record, Removed
+    from bento.drivers.image.layers import metadata
     from bento.drivers.image.store import importing
     from bento.drivers.image.store import ingest as ingests
     from bento.drivers.image.store import transfer as transfers
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from bento.model.transfer import OnProgress
     from bento.oci.platform import Platform
 else:
-    base, ingests = LazyModule("bento.drivers.image.base"), LazyModule("bento.drivers.image.store.ingest")
+    base, metadata = LazyModule("bento.drivers.image.base"), LazyModule("bento.drivers.image.layers.metadata")
+    ingests = LazyModule("bento.drivers.image.store.ingest")
     importing = LazyModule("bento.drivers.image.store.importing")
     transfers = LazyModule("bento.drivers.image.store.transfer")
 
@@ -117,7 +118,7 @@ class ImageStore:
                 if thing.partition(":")[0] in ALGORITHMS:
                     total += self._paths.blob(thing).stat().st_size
                 elif Path(thing).parent == self._paths.layers_dir:
-                    total += read_metadata(self._paths.metadata(Path(thing))).size_bytes
+                    total += metadata.read_metadata(self._paths.metadata(Path(thing))).size_bytes
         return total
 
     def layers(self) -> list[str]:

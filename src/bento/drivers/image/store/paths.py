@@ -12,10 +12,15 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from bento.drivers.image.layers.metadata import read_metadata
 from bento.errors import BentoError, NotPermitted, StorageUnusable
+from bento.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from bento.drivers.image.layers import metadata
+else:
+    metadata = LazyModule("bento.drivers.image.layers.metadata")
 
 TEMPORARY: Final = "tmp-"
 METADATA: Final = ".json"
@@ -89,7 +94,7 @@ class StorePaths:
     def _remove_metadata(self, layer: Path) -> int:
         path = self.metadata(layer)
         try:
-            size = read_metadata(path).size_bytes
+            size = metadata.read_metadata(path).size_bytes
             path.unlink()
         except FileNotFoundError:
             return 0
