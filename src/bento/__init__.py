@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bento.config import Settings
+    from bento.engine.base.outcome import StopObserver
     from bento.engine.lifecycle.create import CreateOptions
     from bento.engine.stop.request import StopOptions
     from bento.model.exec import ExecOptions
     from bento.wiring import Engine
 
 __version__ = "0.1.0"
-__all__ = ["CreateOptions", "Engine", "ExecOptions", "Settings", "StopOptions", "__version__"]
+__all__ = ["CreateOptions", "Engine", "ExecOptions", "Settings", "StopObserver", "StopOptions", "__version__"]
 
 _HOMES = {
     "CreateOptions": "bento.engine.lifecycle.create",
     "Engine": "bento.wiring",
     "ExecOptions": "bento.model.exec",
     "Settings": "bento.config",
+    "StopObserver": "bento.engine.base.outcome",
     "StopOptions": "bento.engine.stop.request",
 }
 

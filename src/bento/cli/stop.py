@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from bento.cli import stop_options
 from bento.cli.context import Context, check_answers, complain, say, says_so_itself, tell_person
-from bento.engine.base.outcome import StopOutcome, StopProgress
+from bento.engine.base.outcome import StopObserver, StopOutcome, StopProgress
 from bento.engine.base.worker import Emit, Message, failed, in_worker, notice
 from bento.engine.stop.request import StopOptions
 from bento.errors import AlreadyStopped, NotFound, StateCorrupt, UsageError
@@ -152,25 +152,32 @@ class _Progress:
             self.status = max(self.status, _tell(self.args, message))
 
 
-def _stop(context: Context, refs: list[str], options: StopOptions, emit: Emit, *, wants_phases: bool) -> None:
-    def on_outcome(outcome: StopOutcome) -> None:
+class _Reporter(StopObserver):
+    """Passes on to the command what the worker's engine tells."""
+
+    def __init__(self, emit: Emit, *, wants_phases: bool) -> None:
+        self._emit, self._wants_phases = emit, wants_phases
+
+    def begun(self, name: str) -> None:
+        self._emit(Message(kind="begun", name=name))
+
+    def phase(self, progress: StopProgress) -> None:
+        if self._wants_phases:
+            self._emit(Message(kind="phase", name=progress.name, phase=progress.phase, until_s=progress.until_s))
+
+    def outcome(self, outcome: StopOutcome) -> None:
         if outcome.error is not None:
-            emit(replace(failed(outcome.name, outcome.error, outcome.report), id=outcome.id))
+            self._emit(replace(failed(outcome.name, outcome.error, outcome.report), id=outcome.id))
         else:
-            emit(Message(kind="ended", id=outcome.id, name=outcome.name, report=outcome.report))
+            self._emit(Message(kind="ended", id=outcome.id, name=outcome.name, report=outcome.report))
 
-    def on_phase(now: StopProgress) -> None:
-        emit(Message(kind="phase", name=now.name, phase=now.phase, until_s=now.until_s))
+    def notice(self, text: str) -> None:
+        self._emit(notice(text))
 
+
+def _stop(context: Context, refs: list[str], options: StopOptions, emit: Emit, *, wants_phases: bool) -> None:
     with context.engine() as engine:
-        engine.stop_many(
-            refs,
-            options,
-            on_begun=lambda name: emit(Message(kind="begun", name=name)),
-            on_outcome=on_outcome,
-            on_phase=on_phase if wants_phases else None,
-            on_notice=lambda text: emit(notice(text)),
-        )
+        engine.stop_many(refs, options, _Reporter(emit, wants_phases=wants_phases))
 
 
 def _tell(args: argparse.Namespace, message: Message) -> int:

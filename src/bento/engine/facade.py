@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bento.engine.base import exec_sessions, exit_owner
     from bento.engine.base.drivers import Drivers
-    from bento.engine.base.outcome import StopOutcome, StopProgress
+    from bento.engine.base.outcome import StopObserver, StopOutcome
     from bento.engine.lifecycle import (
         after_exit,
         create,
@@ -115,26 +115,13 @@ class EngineFacade(ImageVerbs, FileVerbs):
         return outcome.report
 
     def stop_many(
-        self,
-        refs: Sequence[str],
-        options: StopOptions | None = None,
-        *,
-        on_begun: Callable[[str], None] | None = None,
-        on_outcome: Callable[[StopOutcome], None] | None = None,
-        on_phase: Callable[[StopProgress], None] | None = None,
-        on_notice: Callable[[str], None] | None = None,
+        self, refs: Sequence[str], options: StopOptions | None = None, observer: StopObserver | None = None
     ) -> list[StopOutcome]:
-        """Stop containers, all together: it takes as long as the slowest. Errors are in the outcomes. Blocks."""
-        options = options or request.StopOptions()
-        return stop.stop_containers(
-            self.drivers,
-            refs,
-            options,
-            on_begun=on_begun,
-            on_outcome=on_outcome,
-            on_phase=on_phase,
-            on_notice=on_notice,
-        )
+        """Stop containers, all together: it takes as long as the slowest. Errors are in the outcomes. Blocks.
+
+        ``observer`` is told meanwhile; without one, notices are logged as warnings.
+        """
+        return stop.stop_containers(self.drivers, refs, options or request.StopOptions(), observer)
 
     def explain(self, ref: str, options: StopOptions | None = None) -> Forecast:
         """Say what a stop would do, and send nothing. Raises AlreadyStopped, WrongState."""

@@ -61,9 +61,7 @@ class Bench:
 
     def make(self, container: Container | None = None) -> HookRunner:
         request = StopRequest(asked_by=AskedBy.SHUTDOWN)
-        return HookRunner(
-            self.drivers, container or self.container, request, watch=self.loop.watch, unwatch=self.loop.unwatch
-        )
+        return HookRunner(self.drivers, container or self.container, request, watcher=self.loop)
 
     @property
     def run_dir(self) -> Path:

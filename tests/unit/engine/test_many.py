@@ -15,21 +15,17 @@ from bento.errors import BentoError, Conflict, StorageUnusable
 from bento.model.container import Status
 from bento.stop import machine
 
+from support.observed import Observed
+
 
 def test_s28_a_lock_that_is_held_delays_its_own_container_only(drivers):
     blocked, _ = drivers.server("blocked")
     drivers.server("free")
     lock = drivers.locks.hold(blocked.id, 0.0)
-    ended: list[str] = []
-
-    def on_outcome(outcome) -> None:
-        ended.append(outcome.name)
-        if outcome.name == "free":
-            lock.release()
-
-    outcomes = stop_containers(drivers, ["blocked", "free"], StopOptions(), on_outcome=on_outcome)
+    observed = Observed(on_outcome=lambda outcome: outcome.name == "free" and lock.release())
+    outcomes = stop_containers(drivers, ["blocked", "free"], StopOptions(), observed)
     assert [outcome.error for outcome in outcomes] == [None, None]
-    assert ended == ["free", "blocked"]
+    assert observed.names_ended == ["free", "blocked"]
 
 
 def test_s28_a_lock_that_is_held_at_the_record_is_tried_again(drivers):
@@ -74,14 +70,9 @@ def test_s26_files_that_take_long_to_delete_delay_no_other_container(drivers, mo
         remove(container_id)
 
     monkeypatch.setattr(drivers.storage, "remove", slow)
-    ended: list[str] = []
-
-    def on_outcome(outcome) -> None:
-        ended.append(outcome.name)
-        may_go_on.set()
-
-    outcomes = stop_containers(drivers, ["brief", "other"], StopOptions(), on_outcome=on_outcome)
-    assert ended == ["other", "brief"]
+    observed = Observed(on_outcome=lambda _: may_go_on.set())
+    outcomes = stop_containers(drivers, ["brief", "other"], StopOptions(), observed)
+    assert observed.names_ended == ["other", "brief"]
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert [container.name for container in drivers.store.list()] == ["other"]
     assert brief.id not in drivers.storage.ids()

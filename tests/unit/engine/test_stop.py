@@ -51,6 +51,8 @@ from bento.testing.drivers import FakeDrivers
 from bento.testing.processes import LISTENS, SLEEPS, WAITS
 from bento.units import NO_LIMIT
 
+from support.observed import Observed
+
 NOW = StopOptions(grace_s=0.0)
 
 
@@ -613,7 +615,7 @@ def _in_thread(drivers: FakeDrivers, options: StopOptions, outcomes: list) -> tu
     begun = threading.Event()
 
     def drive() -> None:
-        outcomes.extend(stop_containers(drivers, ["web"], options, on_begun=lambda _: begun.set()))
+        outcomes.extend(stop_containers(drivers, ["web"], options, Observed(on_begun=lambda _: begun.set())))
 
     thread = threading.Thread(target=drive)
     thread.start()
@@ -651,12 +653,12 @@ def test_s05_who_joins_and_names_kill_means_now(drivers):
     drivers.stubborn()
     first, begun = _in_thread(drivers, StopOptions(grace_s=60.0), [])
     assert begun.wait(10)
-    notices: list[str] = []
-    outcome = stop_containers(drivers, ["web"], StopOptions(signal=9), on_notice=notices.append)[0]
+    observed = Observed()
+    outcome = stop_containers(drivers, ["web"], StopOptions(signal=9), observed)[0]
     first.join(10)
     assert outcome.error is None
     assert report_of(drivers).cause == "a kill was asked for"
-    assert notices == []
+    assert observed.notices == []
 
 
 @pytest.mark.parametrize(
@@ -672,11 +674,11 @@ def test_s05_a_caller_that_joins_learns_that_the_stop_has_its_own_signal(drivers
     drivers.stubborn()
     first, begun = _in_thread(drivers, StopOptions(grace_s=60.0), [])
     assert begun.wait(10)
-    notices: list[str] = []
-    assert stop_containers(drivers, ["web"], options, on_notice=notices.append)[0].error is None
+    observed = Observed()
+    assert stop_containers(drivers, ["web"], options, observed)[0].error is None
     first.join(10)
     expected = f"a stop of container web is under way already, {words} (to end it now: stop --force)"
-    assert notices == ([expected] if words else [])
+    assert observed.notices == ([expected] if words else [])
 
 
 @pytest.mark.parametrize(
@@ -691,10 +693,12 @@ def test_s05_a_caller_that_joins_learns_what_comes_too_late(drivers, options, wo
     drivers.stubborn()
     first, begun = _in_thread(drivers, StopOptions(grace_s=60.0), [])
     assert begun.wait(10)
-    notices: list[str] = []
-    assert stop_containers(drivers, ["web"], options, on_notice=notices.append)[0].error is None
+    observed = Observed()
+    assert stop_containers(drivers, ["web"], options, observed)[0].error is None
     first.join(10)
-    assert notices == ([f"a stop of container web is under way already: too late for {words}"] if words else [])
+    assert observed.notices == (
+        [f"a stop of container web is under way already: too late for {words}"] if words else []
+    )
 
 
 def test_s00_the_configuration_says_how_far_a_stop_goes(drivers):
@@ -827,13 +831,10 @@ def test_s23_a_removal_that_fails_leaves_no_graceful_verdict(drivers, monkeypatc
 def test_s26_outcomes_are_given_as_they_come(drivers):
     drivers.server("a")
     drivers.server("b")
-    begun: list[str] = []
-    told: list[str] = []
-    stop_containers(
-        drivers, ["a", "b"], StopOptions(), on_begun=begun.append, on_outcome=lambda outcome: told.append(outcome.name)
-    )
-    assert begun == ["a", "b"]
-    assert sorted(told) == ["a", "b"]
+    observed = Observed()
+    stop_containers(drivers, ["a", "b"], StopOptions(), observed)
+    assert observed.names_begun == ["a", "b"]
+    assert sorted(observed.names_ended) == ["a", "b"]
 
 
 # -- the report (S23, S24) ----------------------------------------------------------------------------------------

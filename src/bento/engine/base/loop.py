@@ -9,10 +9,21 @@ import select
 from _heapq import heappop, heappush  # the C half: the other one costs an import
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from bento import clock
 
 Handler = Callable[[], None]
+
+
+class Watcher(Protocol):
+    """What is handed to a part of a stop that has descriptors of its own to wait for; a Loop is one."""
+
+    def watch(self, fd: int, handler: Handler) -> None:
+        """See Loop."""
+
+    def unwatch(self, fd: int) -> None:
+        """See Loop."""
 
 
 class Loop:

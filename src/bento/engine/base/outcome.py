@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bento import log
 from bento.errors import BentoError
 from bento.model.stop import StopReport, Verdict
 
@@ -34,3 +35,20 @@ class StopProgress(Struct, frozen=True):
     name: str
     phase: str
     until_s: float | None = None  # the latest end of this phase, CLOCK_MONOTONIC
+
+
+class StopObserver:
+    """What a caller is told of its stops, in its own thread. Override what is of interest."""
+
+    def begun(self, name: str) -> None:
+        """The stop of this container is recorded, or joined: it happens now, whatever becomes of the caller."""
+
+    def phase(self, progress: StopProgress) -> None:
+        """It gets on, or is given more or less time."""
+
+    def outcome(self, outcome: StopOutcome) -> None:
+        """It has ended, or could not be begun."""
+
+    def notice(self, text: str) -> None:
+        """A line for people that is no error; here it is logged as a warning."""
+        log.warning(text)

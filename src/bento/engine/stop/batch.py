@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bento.engine.base.background import Background
-from bento.engine.base.outcome import StopOutcome, StopProgress
 from bento.engine.stop.deletions import Deletions
 from bento.engine.stop.releases import Releases
 from bento.engine.stop.request import StopOptions
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
     from bento.engine.base.loop import Loop
     from bento.engine.base.order import Schedule
+    from bento.engine.base.outcome import StopObserver
 
 
 class StopBatch:
@@ -26,14 +25,9 @@ class StopBatch:
         self,
         drivers: Drivers,
         loop: Loop,
-        *,
-        on_begun: Callable[[str], None] | None = None,
-        on_outcome: Callable[[StopOutcome], None] | None = None,
-        on_phase: Callable[[StopProgress], None] | None = None,
-        on_notice: Callable[[str], None] | None = None,
+        observer: StopObserver,
     ) -> None:
-        self.drivers, self.loop = drivers, loop
-        self.on_begun, self.on_outcome, self.on_phase, self.on_notice = on_begun, on_outcome, on_phase, on_notice
+        self.drivers, self.loop, self.observer = drivers, loop, observer
         self.options = StopOptions()
         self.only_if: Status | None = None  # those in another state are left alone
         self.schedule: Schedule | None = None  # shares the budget, where there is one

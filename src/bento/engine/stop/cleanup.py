@@ -16,6 +16,7 @@ from bento.units import SIGKILL
 if TYPE_CHECKING:
     from bento.command import Child
     from bento.engine.base.drivers import Drivers
+    from bento.engine.base.loop import Watcher
     from bento.engine.stop.deletions import Deletions
     from bento.engine.stop.releases import Releases
     from bento.model.container import Container, Run
@@ -33,8 +34,7 @@ class Cleanup:
         container: Container,
         run: Run,
         *,
-        watch: Callable[[int, Callable[[], None]], None],
-        unwatch: Callable[[int], None],
+        watcher: Watcher,
         releases: Releases,
         deletions: Deletions,
         done: Callable[[StepDone], None],
@@ -42,7 +42,7 @@ class Cleanup:
         self.is_released = False  # the root filesystem is held by nobody any more
         self.oom_kills = 0  # the cgroup's count at the end
         self._drivers, self._container, self._run = drivers, container, run
-        self._watch, self._unwatch, self._done = watch, unwatch, done
+        self._watcher, self._done = watcher, done
         self._monitor_fds: set[int] = set()
         self._releases, self._deletions = releases, deletions
         self._release: int | None = None  # by what it is watched
@@ -82,14 +82,14 @@ class Cleanup:
     def close(self) -> None:
         """Let go of what is under way. Idempotent."""
         for fd in self._monitor_fds:
-            self._unwatch(fd)
+            self._watcher.unwatch(fd)
             os.close(fd)
         self._monitor_fds.clear()
         if self._release is not None:
             self._releases.unwatch(self._release)
         self._deletions.forget(self._container.id)
         if self._disconnecting is not None:
-            self._unwatch(self._disconnecting.fileno())
+            self._watcher.unwatch(self._disconnecting.fileno())
             self._disconnecting.kill()
         self._release = self._disconnecting = None
 
@@ -102,12 +102,12 @@ class Cleanup:
             if fd is not None:
                 self._monitor_fds.add(fd)
         for fd in tuple(self._monitor_fds):
-            self._watch(fd, partial(self._monitor_exited, fd))
+            self._watcher.watch(fd, partial(self._monitor_exited, fd))
         if not self._monitor_fds:
             self._done(StepDone(Step.MONITOR))
 
     def _monitor_exited(self, fd: int) -> None:
-        self._unwatch(fd)
+        self._watcher.unwatch(fd)
         os.close(fd)
         self._monitor_fds.discard(fd)
         if not self._monitor_fds:
@@ -117,7 +117,7 @@ class Cleanup:
         """Delete without force: the runtime refuses while it does not see the container stopped (rule S20)."""
         for fd in self._monitor_fds:  # gave up waiting for it: it would keep the root filesystem mounted
             self._drivers.processes.send_signal(fd, SIGKILL, wake=False)
-            self._unwatch(fd)
+            self._watcher.unwatch(fd)
         self._deletions.delete(self._run.runtime, self._container.id, self._deleted)
 
     def _deleted(self, reason: str, may_be_later: bool) -> None:
@@ -151,11 +151,11 @@ class Cleanup:
             self.is_disconnected = True
             self._done(StepDone(Step.NETWORK))
             return
-        self._watch(child.fileno(), lambda: self._part_disconnected(child, release))
+        self._watcher.watch(child.fileno(), lambda: self._part_disconnected(child, release))
 
     def _part_disconnected(self, child: Child, release: Iterator[Child]) -> None:
         if self._disconnecting is child:
-            self._unwatch(child.fileno())
+            self._watcher.unwatch(child.fileno())
             self._disconnecting = None
             self._go_on_disconnecting(release)
 

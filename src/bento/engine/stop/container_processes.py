@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from bento import clock
@@ -11,7 +11,6 @@ from bento.engine.base import exec_sessions
 from bento.engine.base.liveness import may_live
 from bento.engine.stop import joined
 from bento.engine.stop.report import Endings, exit_code_from
-from bento.engine.stop.sending import Sending
 from bento.engine.stop.snapshot import look_at
 from bento.stop.actions import SendSignal
 from bento.stop.inputs import Input, Looked, MainExited, SignalledExited
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from bento.command import Child
     from bento.drivers.processes.base import BirthWatch
     from bento.engine.base.drivers import Drivers
+    from bento.engine.base.loop import Watcher
     from bento.model.container import Container, Run
     from bento.model.stop import ProcessEnd
     from bento.stop.states import StopState
@@ -43,8 +43,7 @@ class ContainerProcesses:
         run: Run,
         *,
         births: BirthWatch,
-        watch: Callable[[int, Callable[[], None]], None],
-        unwatch: Callable[[int], None],
+        watcher: Watcher,
         feed: Callable[[Input], None],
         look_again: Callable[[], None],
     ) -> None:
@@ -52,11 +51,11 @@ class ContainerProcesses:
         self.main_fd: int | None = None
         self._drivers, self._run, self._container_id = drivers, run, container.id
         self._run_dir = drivers.run_dir(container.id)
-        self._watch, self._unwatch, self._feed, self._look_again = watch, unwatch, feed, look_again
+        self._watcher, self._feed, self._look_again = watcher, feed, look_again
         self._fds: dict[Key, int] = {}
         self._signalled: set[int] = set()
         self._memory: dict[object, object] = {}  # of ``ProcessDriver.examine``, from look to look
-        self._sending = Sending(self._end_signal, watch=watch, unwatch=unwatch)
+        self._sending = _Sending(self._end_signal, watcher=watcher)
         # In a PID namespace that is not the container's own the kernel does not end the rest with PID 1, so its exit is
         # not the end.
         # Of a PID 1 that is not known, no exit is seen either.
@@ -72,7 +71,7 @@ class ContainerProcesses:
             return
         self.main_fd = self.processes.open(self._run.init)
         if self.main_fd is not None:
-            self._watch(self.main_fd, self._main_exited)
+            self._watcher.watch(self.main_fd, self._main_exited)
 
     def is_gone(self) -> bool:
         """Whether the container has ended: PID 1, and what it has left behind."""
@@ -181,7 +180,7 @@ class ContainerProcesses:
         """Close every descriptor. Idempotent."""
         for fd in (*self._fds.values(), self.main_fd):
             if fd is not None:
-                self._unwatch(fd)
+                self._watcher.unwatch(fd)
                 os.close(fd)
         self._sending.close()
         self._fds, self.main_fd = {}, None
@@ -198,11 +197,11 @@ class ContainerProcesses:
         fd = self.processes.watch(*key)
         if fd is not None:
             self._fds[key] = fd
-            self._watch(fd, lambda: self._exited(fd, key))
+            self._watcher.watch(fd, lambda: self._exited(fd, key))
         return fd
 
     def _exited(self, fd: int, key: Key) -> None:
-        self._unwatch(fd)
+        self._watcher.unwatch(fd)
         self._endings.saw(key, clock.mono_s())
         if self._may_leave_rest and self.is_gone():
             self._feed(MainExited())
@@ -215,8 +214,46 @@ class ContainerProcesses:
 
     def _main_exited(self) -> None:
         if self.main_fd is not None:
-            self._unwatch(self.main_fd)
+            self._watcher.unwatch(self.main_fd)
         if self.is_gone():
             self._feed(MainExited())
         else:
             self._look_again()  # what it has left behind gets its signal from nothing else
+
+
+class _Sending:
+    """Waits in the loop for the children that send signals, for containers whose processes the host does not see.
+
+    ``end_signal`` is the runtime's.
+    """
+
+    def __init__(
+        self,
+        end_signal: Callable[[Child], str],
+        *,
+        watcher: Watcher,
+    ) -> None:
+        self.failures: list[str] = []  # each once, in order
+        self._end_signal, self._watcher = end_signal, watcher
+        self._children: list[Child] = []
+
+    def follow(self, children: Iterable[Child]) -> None:
+        """Take these over."""
+        for child in children:
+            self._children.append(child)
+            self._watcher.watch(child.fileno(), lambda child=child: self._sent(child))  # type: ignore[misc]  # its own child
+
+    def _sent(self, child: Child) -> None:
+        """The signal was sent, or could not be. Whether it has helped is for others to see."""
+        self._watcher.unwatch(child.fileno())
+        self._children.remove(child)
+        reason = self._end_signal(child)
+        if reason and reason not in self.failures:
+            self.failures.append(reason)
+
+    def close(self) -> None:
+        """End what is still on its way. Idempotent."""
+        for child in self._children:
+            self._watcher.unwatch(child.fileno())
+            child.kill()
+        self._children = []

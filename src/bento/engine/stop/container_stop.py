@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bento import clock, log
+from bento import clock
 from bento.engine.base import freezing, holdup, place
 from bento.engine.base.exit_owner import claim
 from bento.engine.base.liveness import recover_start
@@ -195,7 +195,6 @@ class ContainerStop:
             on_end=self._ended_soon,
         )
         self.session = session
-        session.on_phase = self._batch.on_phase
         self.server = JoinServer(self._drivers.run_dir(container.id), self._loop, session)
         spec = container.spec
         if spec.auto_remove:
@@ -275,16 +274,15 @@ class ContainerStop:
     # -- progress and end ------------------------------------------------------------------------------
 
     def _notice(self, text: str) -> None:
-        (self._batch.on_notice or log.warning)(text)
+        self._batch.observer.notice(text)
 
     def _tell_phase(self, phase: str) -> None:
-        if self._batch.on_phase is not None:
-            self._batch.on_phase(StopProgress(self.name, phase))
+        self._batch.observer.phase(StopProgress(self.name, phase))
 
     def _begun(self) -> None:
         """The stop is recorded, or joined: it happens now, whatever becomes of this process."""
-        if self._batch.on_begun is not None and not self._is_begun:
-            self._batch.on_begun(self.name)
+        if not self._is_begun:
+            self._batch.observer.begun(self.name)
         self._is_begun = True
 
     def _ended_soon(self) -> None:
@@ -314,8 +312,7 @@ class ContainerStop:
         if self.server is not None:
             self.server.publish(outcome)
         self.close()
-        if self._batch.on_outcome is not None:
-            self._batch.on_outcome(outcome)
+        self._batch.observer.outcome(outcome)
         self._on_end(self)
 
     def _erase(self, run_number: int) -> None:

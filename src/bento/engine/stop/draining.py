@@ -11,6 +11,7 @@ from bento.stop.inputs import Drained
 if TYPE_CHECKING:
     from bento.command import Child
     from bento.engine.base.drivers import Drivers
+    from bento.engine.base.loop import Watcher
     from bento.model.container import Run
 
 
@@ -23,12 +24,11 @@ class Drainer:
         container_id: str,
         run: Run,
         *,
-        watch: Callable[[int, Callable[[], None]], None],
-        unwatch: Callable[[int], None],
+        watcher: Watcher,
         done: Callable[[Drained], None],
     ) -> None:
         self._drivers, self._container_id, self._run = drivers, container_id, run
-        self._watch, self._unwatch, self._done = watch, unwatch, done
+        self._watcher, self._done = watcher, done
         self._child: Child | None = None
 
     def begin(self) -> None:
@@ -41,11 +41,11 @@ class Drainer:
             self._done(Drained(str(error)))
             return
         self._child = child
-        self._watch(child.fileno(), lambda: self._ended(child))
+        self._watcher.watch(child.fileno(), lambda: self._ended(child))
 
     def _ended(self, child: Child) -> None:
         self._child = None
-        self._unwatch(child.fileno())
+        self._watcher.unwatch(child.fileno())
         try:
             error = self._drivers.network.end(child)
         except BentoError as failure:
@@ -56,5 +56,5 @@ class Drainer:
         """End what is under way. Idempotent."""
         child, self._child = self._child, None
         if child is not None:
-            self._unwatch(child.fileno())
+            self._watcher.unwatch(child.fileno())
             child.kill()

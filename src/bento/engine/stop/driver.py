@@ -71,12 +71,11 @@ class StopDriver:
         self.run: Run = container.run
         self.outcome: StopOutcome | None = None
         self.has_exit_owner = False  # removed at its end, by the loop that drives this session
-        self.on_phase: Callable[[StopProgress], None] | None = None
         self._drivers, self._name = drivers, container.name
         self._progress: StopProgress | None = None
-        self._on_end = on_end
+        self._on_end, self._observer = on_end, batch.observer
         self._alarm = batch.loop.alarm(self._tick)
-        self._watch, self._unwatch = watch, unwatch = batch.loop.watch, batch.loop.unwatch
+        self._loop = loop = batch.loop
         self._state: StopState | None = None
         self._queue: deque[Input] = deque()
         self._is_draining = False
@@ -86,27 +85,23 @@ class StopDriver:
             container,
             self.run,
             births=batch.births,
-            watch=watch,
-            unwatch=unwatch,
+            watcher=loop,
             feed=self._feed,
             look_again=self._look_again,
         )
-        self._requester = InitRequester(
-            drivers, self.run, container.id, watch=watch, unwatch=unwatch, answer=self._feed
-        )
+        self._requester = InitRequester(drivers, self.run, container.id, watcher=loop, answer=self._feed)
         self._cleanup = Cleanup(
             drivers,
             container,
             self.run,
-            watch=watch,
-            unwatch=unwatch,
+            watcher=loop,
             releases=batch.releases,
             deletions=batch.deletions,
             done=self._feed,
         )
         self._recorder = Recorder(drivers, container, self.run, self._processes, self._cleanup)
         self._hooks: HookRunner | None = None
-        self._drainer = Drainer(drivers, container.id, self.run, watch=watch, unwatch=unwatch, done=self._feed)
+        self._drainer = Drainer(drivers, container.id, self.run, watcher=loop, done=self._feed)
 
     # -- beginnings -------------------------------------------------------------------------------
 
@@ -199,8 +194,7 @@ class StopDriver:
             self._carry_out(actions)
             while self._queue and self.outcome is None:
                 self._state, actions = machine.step(self.state, self._queue.popleft(), clock.mono_s())
-                if self.on_phase is not None:
-                    self._tell_phase(self.on_phase)
+                self._tell_phase()
                 self._carry_out(actions)
         except (BentoError, OSError) as error:
             container, failed = self._recorder.container, as_bento_error(error)
@@ -218,7 +212,7 @@ class StopDriver:
         if self.outcome is not None:
             self._on_end()
 
-    def _tell_phase(self, on_phase: Callable[[StopProgress], None]) -> None:
+    def _tell_phase(self) -> None:
         state = self.state
         until_s = (
             state.timers.get(Timer.KILL_LIMIT) if state.phase is Phase.KILLING else state.timers.get(Timer.DEADLINE)
@@ -226,7 +220,7 @@ class StopDriver:
         now = StopProgress(self._name, state.phase.value, until_s)
         if now != self._progress:
             self._progress = now
-            on_phase(now)
+            self._observer.phase(now)
 
     # -- actions ----------------------------------------------------------------------------------
 
@@ -292,7 +286,7 @@ class StopDriver:
     def _hook_runner(self) -> HookRunner:
         if self._hooks is None:
             container, request = self._recorder.container, self.state.request
-            self._hooks = HookRunner(self._drivers, container, request, watch=self._watch, unwatch=self._unwatch)
+            self._hooks = HookRunner(self._drivers, container, request, watcher=self._loop)
         return self._hooks
 
     def _run_hook(self, number: int) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bento.command import Child
     from bento.engine.base.drivers import Drivers
+    from bento.engine.base.loop import Watcher
     from bento.model.container import Run
 
 KINDS = ("inside", "host", "sleep")
@@ -51,11 +52,10 @@ class HookRunner:
         container: Container,
         request: StopRequest,
         *,
-        watch: Callable[[int, Callable[[], None]], None],
-        unwatch: Callable[[int], None],
+        watcher: Watcher,
     ) -> None:
         self._drivers, self._container, self._request = drivers, container, request
-        self._watch, self._unwatch = watch, unwatch
+        self._watcher = watcher
         self._child: Child | None = None
         self._killer: Child | None = None
         self._is_inside = False
@@ -73,10 +73,10 @@ class HookRunner:
             on_end(str(error))
             return
         self._child = child
-        self._watch(child.fileno(), lambda: self._ended(child, on_end))
+        self._watcher.watch(child.fileno(), lambda: self._ended(child, on_end))
         for fd in (child.stdout_fd, child.stderr_fd):
             if fd is not None:
-                self._watch(fd, self._drainer(child, fd))
+                self._watcher.watch(fd, self._drainer(child, fd))
 
     def _spawn(self, hook: Hook) -> Child:
         if self._is_inside:
@@ -111,7 +111,7 @@ class HookRunner:
 
         def drain() -> None:
             if not child.drain(fd):
-                self._unwatch(fd)
+                self._watcher.unwatch(fd)
 
         return drain
 
@@ -134,7 +134,7 @@ class HookRunner:
     def _let_go(self, child: Child) -> None:
         for fd in (child.fileno(), child.stdout_fd, child.stderr_fd):
             if fd is not None:
-                self._unwatch(fd)
+                self._watcher.unwatch(fd)
         self._child = None
 
     def _forget(self) -> None:
@@ -183,12 +183,12 @@ class HookRunner:
             self._killer = self._drivers.runtime(run.runtime).begin_exec(
                 self._container.id, words, env=[], pid_file=pid_file
             )
-            self._watch(self._killer.fileno(), self._end_killer)
+            self._watcher.watch(self._killer.fileno(), self._end_killer)
 
     def _end_killer(self) -> None:
         killer, self._killer = self._killer, None
         if killer is not None:
-            self._unwatch(killer.fileno())
+            self._watcher.unwatch(killer.fileno())
             killer.kill()
 
     def _is_member(self, pid: int) -> bool:

@@ -14,6 +14,7 @@ from bento.units import signal_name
 if TYPE_CHECKING:
     from bento.command import Child
     from bento.engine.base.drivers import Drivers
+    from bento.engine.base.loop import Watcher
     from bento.model.container import Run
 
 _SHELL = ("/bin/sh", "-c")
@@ -32,12 +33,11 @@ class InitRequester:
         run: Run,
         container_id: str,
         *,
-        watch: Callable[[int, Callable[[], None]], None],
-        unwatch: Callable[[int], None],
+        watcher: Watcher,
         answer: Callable[[Input], None],
     ) -> None:
         self._drivers, self._run, self._container_id = drivers, run, container_id
-        self._watch, self._unwatch, self._answer = watch, unwatch, answer
+        self._watcher, self._answer = watcher, answer
         self._child: Child | None = None
 
     def identify(self) -> Identified:
@@ -86,14 +86,14 @@ class InitRequester:
         runtime = self._drivers.runtime(self._run.runtime)
         child = runtime.begin_exec(self._container_id, [*_SHELL, command], env=[], pid_file=pid_file)
         self._child = child
-        self._watch(child.fileno(), lambda: self._ended(name))
+        self._watcher.watch(child.fileno(), lambda: self._ended(name))
         return None
 
     def _ended(self, name: str) -> None:
         child, self._child = self._child, None
         if child is None:
             return
-        self._unwatch(child.fileno())
+        self._watcher.unwatch(child.fileno())
         try:
             done = child.finish(_REAP_S)
         except BentoError as error:
@@ -109,5 +109,5 @@ class InitRequester:
         """End a command that still runs, or rather the runtime's part of it outside. Idempotent."""
         child, self._child = self._child, None
         if child is not None:
-            self._unwatch(child.fileno())
+            self._watcher.unwatch(child.fileno())
             child.kill()

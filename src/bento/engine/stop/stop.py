@@ -7,13 +7,13 @@ S6).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bento import clock
 from bento.engine.base.loop import Loop
 from bento.engine.base.order import Schedule
-from bento.engine.base.outcome import StopOutcome, StopProgress
+from bento.engine.base.outcome import StopObserver, StopOutcome
 from bento.engine.stop.batch import StopBatch
 from bento.engine.stop.container_stop import ContainerStop
 from bento.engine.stop.hooks import check_hooks
@@ -30,17 +30,11 @@ class Stopper:
     def __init__(
         self,
         drivers: Drivers,
-        *,
-        on_begun: Callable[[str], None] | None = None,
-        on_outcome: Callable[[StopOutcome], None] | None = None,
-        on_phase: Callable[[StopProgress], None] | None = None,
-        on_notice: Callable[[str], None] | None = None,
+        observer: StopObserver | None = None,
     ) -> None:
         self.loop = Loop()
         self.targets: list[ContainerStop] = []
-        self._batch = StopBatch(
-            drivers, self.loop, on_begun=on_begun, on_outcome=on_outcome, on_phase=on_phase, on_notice=on_notice
-        )
+        self._batch = StopBatch(drivers, self.loop, observer or StopObserver())
         self._open = 0  # targets without an outcome
         self._waiting: dict[str, list[ContainerStop]] = {}  # by container, those whose dependants have not all ended
         self._ready: deque[ContainerStop] = deque()
@@ -128,18 +122,12 @@ def stop_containers(
     drivers: Drivers,
     refs: Sequence[str],
     options: StopOptions,
-    *,
-    on_begun: Callable[[str], None] | None = None,
-    on_outcome: Callable[[StopOutcome], None] | None = None,
-    on_phase: Callable[[StopProgress], None] | None = None,
-    on_notice: Callable[[str], None] | None = None,
+    observer: StopObserver | None = None,
 ) -> list[StopOutcome]:
     """Stop containers, all together; return an outcome for each, in order. Blocks until the last has ended.
 
-    ``on_begun`` is called with a container's name once its stop is recorded, ``on_outcome`` as each ends, ``on_phase``
-    whenever one gets on, or is given more or less time, ``on_notice`` with a line for people that is no error (else it
-    is logged as a warning).
+    ``observer`` is told meanwhile; without one, notices are logged as warnings.
     """
-    stopper = Stopper(drivers, on_begun=on_begun, on_outcome=on_outcome, on_phase=on_phase, on_notice=on_notice)
+    stopper = Stopper(drivers, observer)
     stopper.add(refs, options)
     return stopper.run()
