@@ -10,11 +10,13 @@ import pytest
 
 from bento.kernel.births import Births
 
+from support import procs
+
 SCRIPT = """
 read line
 (sleep 1000; true) &
 true
-sleep 0.1
+while [ -z "$(cat /proc/$!/task/$!/children)" ]; do :; done
 kill -9 $(cat /proc/$!/task/$!/children) $!
 echo "$!"
 kill -9 $$
@@ -32,9 +34,9 @@ def test_what_begins_later_and_is_killed_is_named_at_any_depth(births):
     with subprocess.Popen(["/bin/bash", "-c", SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
         births.follow(shell.pid, [shell.pid])
         out, _ = shell.communicate(b"\n")
-    killed = births.killed(shell.pid)
-    assert len(killed) == 2
-    assert int(out) in killed
+    procs.wait_until(lambda: len(births.killed(shell.pid)) >= 2, what="the ends of both")
+    assert len(births.killed(shell.pid)) == 2
+    assert int(out) in births.killed(shell.pid)
     assert births.killed(1) == []
 
 

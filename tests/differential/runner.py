@@ -47,7 +47,7 @@ NEVER_S = 20.0
 _PREPARED_STOP = """
 import pathlib, sys
 from bento.cli import main
-main._load("stop")
+main.load("stop")
 pathlib.Path(sys.argv[1]).touch()
 sys.stdin.readline()
 main.main(sys.argv[2:])

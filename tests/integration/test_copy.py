@@ -604,7 +604,7 @@ def test_a_copy_that_is_ended_leaves_no_draft(bento: BentoCli) -> None:
         copy.stdin.flush()
         procs.wait_until(lambda: any(upper.glob("var/tmp/.*")), timeout_s=30.0, what="the draft")
         copy.terminate()
-        assert copy.wait(30) == 130
+        assert copy.wait(30) == 143
     assert list(upper.glob("var/tmp/*")) + list(upper.glob("var/tmp/.*")) == []
 
 
