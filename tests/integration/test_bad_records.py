@@ -102,7 +102,7 @@ def test_c13_what_the_run_root_holds_is_looked_at_first(bento: BentoCli, make: C
     where = run_dir(bento, identity)
     for name in ("pidfile", "conmon.pid"):
         (where / name).unlink()
-    for name in (f"exit/{identity}", "attended", "driver", "hook.pid", "pidfile", "conmon.pid"):
+    for name in (f"exit/{identity}", "exit-owner", "driver", "hook.pid", "pidfile", "conmon.pid"):
         make(where / name)
     for words in ("ps -a", "inspect c", "explain c", "doctor", "exec c true"):
         bento(*words.split(), check=False, timeout_s=60)

@@ -307,7 +307,7 @@ class Trial:
         with prepare(engine, container) if prepare else contextlib.nullcontext():
             self.begun_boot_s = clock.boot_s()
             code, said = self._stop(sys.executable, str(CRASH_AT), str(self.trace_file), *map(str, self.point[:3]))
-            self.was_killed = "who did the work was killed" in said
+            self.was_killed = "did the work was killed" in said
             if self.point is NOWHERE:
                 assert code == (1 if "ReportStuck" in self.scenario.covers else 0), said
             deadline_boot_s = self._check_intent(engine)

@@ -359,7 +359,7 @@ def test_s10_a_trigger_that_pid_1_does_not_receive_is_not_sent(bento: BentoCli) 
     bento.wait_for_log("w", "ready")
     report = stop_report(bento, "--start-window", "0", "w")
     assert (report["verdict"], report["method"]) == ("graceful", "signal"), report
-    assert "method systemd failed: PID 1 does not hear SIGRTMIN+3" in notes(report)
+    assert "method systemd failed: PID 1 does not receive SIGRTMIN+3" in notes(report)
 
 
 @ONE_RUNTIME

@@ -37,8 +37,8 @@ def wait_for_backoff(bento: BentoCli, share: Share, runs: int = 4) -> None:
     """Return in a pause of at least 0.4 s, whose helper sleeps."""
     wait_for_runs(share, runs)
     procs.wait_until(lambda: record(bento).status.value == "restarting", what="the pause")
-    attended = bento.roots.run_root / "containers" / record(bento).id / "attended"
-    procs.wait_until(attended.exists, what="the helper")
+    exit_owner = bento.roots.run_root / "containers" / record(bento).id / "exit-owner"
+    procs.wait_until(exit_owner.exists, what="the helper")
 
 
 def end_main(bento: BentoCli) -> None:

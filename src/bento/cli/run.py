@@ -68,7 +68,7 @@ def _start(engine: Engine, container: Container) -> Started:
 
 
 class _Watch:
-    """Passes the output of a container on, and attends to its end."""
+    """Passes the output of a container on, and waits for its end."""
 
     def __init__(self, engine: Engine, started: Started) -> None:
         self._engine, self._started = engine, started
@@ -83,17 +83,17 @@ class _Watch:
         started = self._started
         if started.output_fd is not None:
             try:
-                Relay(started.output_fd, started.main_fd, self._attend_end).run()
+                Relay(started.output_fd, started.main_fd, self._await_end).run()
             except BrokenPipeError:
                 if self._ended is None:
                     self._engine.leave(started)
                     raise
-        ended = self._attend_end()
+        ended = self._await_end()
         if ended.exit is None or ended.exit.code is None:
             raise RuntimeFailed(f"container {ended.name} has ended, and nobody saw how", hint="was its monitor killed?")
         return ended.exit.code
 
-    def _attend_end(self) -> Container:
+    def _await_end(self) -> Container:
         """Wait until the container has ended, record it and do what is to follow, once."""
         if self._ended is None:
             self._ended = self._engine.wait_attached(self._started)

@@ -90,7 +90,7 @@ def rehearse(
 
 
 class _Run:
-    """The machine's driver, as ``engine.session`` is for real processes."""
+    """The machine's driver, as ``engine.stop.driver`` is for real processes."""
 
     def __init__(self, request: StopRequest, cast: Cast, age_s: float) -> None:
         self.cast = cast

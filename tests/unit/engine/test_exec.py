@@ -74,7 +74,7 @@ def test_an_end_that_nobody_saw_is_an_error(drivers):
     os.close(drivers.monitor.exec_status_fd)
     drivers.processes.can_read_status = False
     next(one for one in drivers.processes._all if one.identity.pid == drivers.monitor.exec_pid).end(0)
-    with pytest.raises(RuntimeFailed, match="nobody saw"):
+    with pytest.raises(RuntimeFailed, match="exit status is not known"):
         exec_.wait(drivers, running)
 
 

@@ -729,7 +729,7 @@ def test_s05_a_caller_who_leaves_changes_nothing(drivers):
     assert begun.wait(10)
     joiner = Stopper(drivers)
     joiner.add(["web"], StopOptions())
-    assert joiner.targets[0].joiner is not None
+    assert joiner.stops[0].joiner is not None
     joiner.close()
     assert first.is_alive()
     drivers.processes.end(main, 0)
@@ -775,8 +775,8 @@ def test_s05_one_that_ended_before_it_could_answer_was_a_success(drivers, monkey
     driver.add(["web"], StopOptions())
     late = Stopper(drivers)
     late.add(["web"], StopOptions())
-    assert late.targets[0].joiner is not None
-    monkeypatch.setattr(driver.targets[0].server, "publish", lambda outcome: None)  # the answer is lost
+    assert late.stops[0].joiner is not None
+    monkeypatch.setattr(driver.stops[0].server, "publish", lambda outcome: None)  # the answer is lost
     leave(15)
     driver.run()
     outcome = late.run()[0]

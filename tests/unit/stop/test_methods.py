@@ -114,13 +114,13 @@ def test_s10_a_failure_falls_back_to_what_pid_1_is_and_then_to_the_signal():
     assert Identify() in stop.actions
     stop.give(Identified("runit", "why"))
     assert asks(stop.actions) == ["runit"]
-    stop.give(InitAnswered("runit", "PID 1 does not hear SIGPWR"))
+    stop.give(InitAnswered("runit", "PID 1 does not receive SIGPWR"))
     assert stop.look(HEARS) == [1]
     assert stop.state.notes == (
         "method exec: asked for",
         "method exec failed: it failed",
         "method runit: why",
-        "method runit failed: PID 1 does not hear SIGPWR",
+        "method runit failed: PID 1 does not receive SIGPWR",
     )
 
 
@@ -167,7 +167,7 @@ def test_s10_it_is_not_waited_for_when_it_is_old_or_half_of_the_grace_is_over(ag
     stop = begun(age_s=age_s)
     stop.give(Identified("finit", "why"), after_s=after_s)
     assert stop.actions[-1] == RequestInit("finit", is_patient=False)
-    stop.give(InitAnswered("finit", "PID 1 does not hear SIGUSR2", retry=True))
+    stop.give(InitAnswered("finit", "PID 1 does not receive SIGUSR2", retry=True))
     assert stop.state.method == SIGNAL
 
 
@@ -332,7 +332,7 @@ def test_s14_after_a_fallback_a_pid_1_that_receives_nothing_is_judged_by_the_sig
     deaf = proc(1, DEAF, "sleep", evidence=pauses())
     stop = Stop(StopRequest(method="systemd"))
     stop.look(deaf)
-    stop.give(InitAnswered("systemd", "PID 1 does not hear SIGRTMIN+3"), after_s=1.0)
+    stop.give(InitAnswered("systemd", "PID 1 does not receive SIGRTMIN+3"), after_s=1.0)
     stop.look(deaf)
     stop.give(Identified(SIGNAL, "PID 1 runs sleep"))
     assert not stop.look(deaf)

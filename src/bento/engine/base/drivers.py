@@ -46,7 +46,9 @@ class Drivers:
     locks: ContainerLocks
     settings: Settings
     helper_argv: tuple[str, ...]  # runs a verb of this engine in a process of its own
-    verb: str = ""  # of Bento's own command line, which this process is and nothing else; "": somebody's program
+    verb: str = (
+        ""  # of Bento's own command line, which this process is and nothing else; "": a program that uses the library
+    )
 
     def runtime(self, name: str) -> RuntimeDriver:
         """Return the runtime of this name or path; "" is the default of this host. Raises MissingTool."""
@@ -84,7 +86,7 @@ class Drivers:
         raise NotImplementedError
 
     def spawn_detached(self, argv: tuple[str, ...]) -> None:
-        """Start a process that outlives this one and that nobody here waits for."""
+        """Start a process that outlives this one and is not waited for here."""
         raise NotImplementedError
 
     def runtime_states(self) -> list[tuple[str, Path]]:

@@ -1,7 +1,7 @@
 """The exec sessions of containers: a directory each below the container's in the run root, as long as they last.
 
-The monitor of a session removes its directory at the end, whatever has become of who began it. What the kernel says
-counts: a session is there as long as its process, or its monitor, lives.
+The monitor of a session removes its directory at the end, whatever has become of the process that began it. What the
+kernel says counts: a session is there as long as its process, or its monitor, lives.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def door_is_open(intent: StopIntent | None) -> bool:
 
 @contextmanager
 def none_begins(drivers: Drivers, container_id: str, *, is_kill: bool = False) -> Iterator[None]:
-    """Hold the lock under which processes are brought in: whoever was on the way in is there when it is had.
+    """Hold the lock under which processes are brought in: what was on the way in is there when it is had.
 
     Blocks, for 10 s at most: a runtime that hangs must not keep a stop from killing. ``is_kill``: the deadline has
     come, and a holder that stands still is ended.
@@ -99,7 +99,7 @@ def write(drivers: Drivers, session: ExecSession) -> None:
 
 
 def complete(drivers: Drivers, session: ExecSession) -> None:
-    """Add who its process and its monitor are. It may have ended, and its directory be gone, or going.
+    """Add the identities of its process and its monitor. It may have ended, and its directory be gone, or going.
 
     Nothing new is put there: its monitor, which removes it, would find it not empty in the end.
     """
@@ -155,7 +155,7 @@ def left_over(drivers: Drivers, container_id: str) -> list[Path]:
 
 
 def _completed(drivers: Drivers, session: ExecSession, path: Path) -> ExecSession:
-    """Fill in what whoever began the session did not get to write, from the pid files."""
+    """Fill in, from the pid files, what the process that began the session did not get to write."""
     if session.process is not None and session.monitor is not None:
         return session
     process, monitor = (_identify(drivers, session, path / name) for name in ("pidfile", "conmon.pid"))

@@ -1,8 +1,8 @@
-"""Who looks after the end of a container that something is to follow: its deletion, or its next start.
+"""The owner of a container's exit: the process that does what is to follow it, its deletion or its next start.
 
-Somebody must: the foreground ``run`` that waits for it, the stop that ends it, or, when neither is
-there, the helper that its monitor runs at the exit. Who attends says so by its identity, in a file of the
-container's run directory: pid and start time, since pids are used again.
+There must be one: the foreground ``run`` that waits for it, the stop that ends it, or, without either of these,
+the helper that the container's monitor runs at the exit. An owner claims the exit by writing its identity into a file
+of the container's run directory: pid and start time, since pids are used again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bento.model.container import Container, ProcessIdentity, Status
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
-_IS_ATTENDED = (
+_HAS_OWNER = (
     'is_there() { [ -f "$0" ] && read -r pid ticks rest <"$0" && read -r stat <"/proc/$pid/stat" || return 1;'
     ' set -- ${stat##*) }; [ "${20}" = "$ticks" ] || return 1; [ "$1" = Z ] || return 0;'
     ' for file in "/proc/$pid/task"/*/stat; do'
@@ -30,29 +30,29 @@ word and the start time the 20th (proc_pid_stat(5)). Z may be its leader thread 
 
 
 def exit_owner_path(drivers: Drivers, container_id: str) -> str:
-    """The file that says who looks after the container's end."""
-    return str(drivers.run_dir(container_id) / "attended")
+    """The file that names the owner of the container's exit."""
+    return str(drivers.run_dir(container_id) / "exit-owner")
 
 
 def has_exit_owner(drivers: Drivers, container_id: str) -> bool:
-    """Whether a living process looks after the container's end."""
-    attendant = _attendant(drivers, container_id)
-    fd = pidfd.open_verified(attendant) if attendant is not None else None
+    """Whether a living process owns the container's exit."""
+    owner = _owner(drivers, container_id)
+    fd = pidfd.open_verified(owner) if owner is not None else None
     if fd is None:
         return False
     os.close(fd)
     return True
 
 
-def may_be_attended_elsewhere(drivers: Drivers, container_id: str) -> bool:
-    """Whether a process of another PID namespace is said to look after it: whether that lives cannot be told here."""
-    attendant = _attendant(drivers, container_id)
-    if attendant is None or attendant.boot_id != pidfd.boot_id():
+def may_have_owner_elsewhere(drivers: Drivers, container_id: str) -> bool:
+    """Whether the owner is a process of another PID namespace: whether it lives cannot be known here."""
+    owner = _owner(drivers, container_id)
+    if owner is None or owner.boot_id != pidfd.boot_id():
         return False
-    return attendant.pid_ns not in (0, proc.own_namespaces()[0])
+    return owner.pid_ns not in (0, proc.own_namespaces()[0])
 
 
-def _attendant(drivers: Drivers, container_id: str) -> ProcessIdentity | None:
+def _owner(drivers: Drivers, container_id: str) -> ProcessIdentity | None:
     try:
         text = read_small(exit_owner_path(drivers, container_id)).decode("ascii")
         pid, ticks, boot_id, *more = text.split()
@@ -62,14 +62,14 @@ def _attendant(drivers: Drivers, container_id: str) -> ProcessIdentity | None:
 
 
 def claim(drivers: Drivers, container_id: str) -> bool:
-    """Begin to look after the container's end. False: a living process does so already, maybe this one."""
+    """Become the owner of the container's exit. False: a living process is already, maybe this one."""
     path = exit_owner_path(drivers, container_id)
     fd, own = pidfd.identify(os.getpid())
     os.close(fd)
     whole = f"{path}.{own.pid}"  # others see it whole or not at all
     try:
         write_small(whole, f"{own.pid} {own.start_ticks} {own.boot_id} {own.pid_ns}\n".encode())
-    except FileNotFoundError:  # no run directory: nothing runs, nobody else can attend
+    except FileNotFoundError:  # no run directory: nothing runs, no other process can be the owner
         return True
     try:
         for _ in range(2):
@@ -87,7 +87,7 @@ def claim(drivers: Drivers, container_id: str) -> bool:
 
 
 def release(drivers: Drivers, container_id: str) -> None:
-    """Stop looking after the container's end; from now on the monitor's helper does. Idempotent."""
+    """Give up the container's exit; from now on the monitor's helper owns it. Idempotent."""
     with suppress(FileNotFoundError):
         os.unlink(exit_owner_path(drivers, container_id))
 
@@ -95,8 +95,8 @@ def release(drivers: Drivers, container_id: str) -> None:
 def leave_run_dir(drivers: Drivers, container: Container) -> None:
     """Delete the run directory of a run whose end is recorded. Idempotent.
 
-    The mark of whoever is about to delete the container, or to start it again, stays: should he die before he has
-    done so, it names nobody who lives, and the next command that meets the container deletes it.
+    The mark of a process that is about to delete the container, or to start it again, stays: should it die before that
+    is done, the mark names no living process, and the next command that meets the container deletes it.
     """
     mark = exit_owner_path(drivers, container.id)
     is_kept = (
@@ -117,14 +117,14 @@ def is_followed(container: Container) -> bool:
 
 
 def exit_script(drivers: Drivers, container: Container) -> tuple[str, ...]:
-    """What the monitor runs at the exit of a container that something is to follow: a helper, unless somebody attends.
+    """What the monitor runs at the exit of a container that something is to follow: a helper, unless it has an owner.
 
-    The monitor ends only after this command, and a stop waits for the monitor: so where somebody
-    attends, all that is run is a shell that reads two files.
+    The monitor ends only after this command, and a stop waits for the monitor: so where there is an
+    owner, all that is run is a shell that reads two files.
     """
     if not is_followed(container):
         return ()
-    script = _IS_ATTENDED + 'is_there 2>/dev/null || exec "$@"'
+    script = _HAS_OWNER + 'is_there 2>/dev/null || exec "$@"'
     path = exit_owner_path(drivers, container.id)
     number = str(container.run.number if container.run else 0)
     return ("/bin/sh", "-c", script, path, *drivers.helper_argv, "after-exit", container.id, number)

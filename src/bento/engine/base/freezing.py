@@ -1,4 +1,4 @@
-"""What freezes a container, and who thaws it: a pause is its user's, any other freeze Bento's own, for a time.
+"""What freezes a container, and what thaws it: a pause is its user's, any other freeze Bento's own, for a time.
 
 Before Bento freezes, it makes a lock that goes with the freeze (``ContainerLocks.try_freeze``). A process that is
 killed in the middle leaves its file behind, and the next command that meets the container thaws it. Without that file
@@ -57,8 +57,8 @@ def frozen(drivers: Drivers, container: Container) -> Iterator[None]:
 def _freeze(drivers: Drivers, container: Container, run: Run) -> Lock:
     lock = drivers.locks.try_freeze(container.id, run.number)
     if lock is None:
-        who = drivers.locks.freezer(container.id) or "another bento process"
-        raise Conflict(f"container {container.name} is frozen by {who}", hint="try again when it is done")
+        holder = drivers.locks.freezer(container.id) or "another bento process"
+        raise Conflict(f"container {container.name} is frozen by {holder}", hint="try again when it is done")
     try:
         drivers.processes.freeze(run)
     except BaseException:
@@ -100,7 +100,7 @@ def pause(drivers: Drivers, container: Container, run: Run) -> None:
 
 
 def unpause(drivers: Drivers, container: Container, run: Run) -> None:
-    """Thaw a container, whoever froze it. The caller holds the operation lock."""
+    """Thaw a container, whatever has frozen it. The caller holds the operation lock."""
     drivers.processes.thaw(run)
     drivers.locks.take_freeze_away(container.id)
 

@@ -1,4 +1,4 @@
-"""Whoever has a lock of a container while a stop wants it, and stands still (rules S5, S6).
+"""The process that has a lock of a container while a stop wants it, and stands still (rules S5, S6).
 
 The holder is named. Where it is Bento's own command line, and does nothing else, it is ended by pidfd once the
 stop's deadline has come, and the stop goes on: every verb may be killed anywhere, and the next one cleans up after it.
@@ -51,7 +51,7 @@ class Stillness:
 class Holdup:
     """One lock of one container that is not to be had. ``look`` at it after each vain try.
 
-    ``holder`` tells who has it. ``notice`` is given what people should know.
+    ``holder`` returns the process that has it. ``notice`` gets what a user should know.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Which layers and blobs are still needed: whoever makes or forgets a record tells the image driver.
+"""Which layers and blobs are still needed: what makes or deletes a record informs the image driver.
 
 Nothing counts references: what is needed is what the records reach.
 """
@@ -23,7 +23,7 @@ HOST_LAYER = "/"
 def unused(drivers: Drivers, things: Iterable[str]) -> set[str]:
     """Return those of the layers and blobs that no stored image and no container stands on.
 
-    Holds as long as nobody can make a record: within ``record``, ``choose`` and ``gc_lock`` of the image driver.
+    Holds as long as no record can be made: within ``record``, ``choose`` and ``gc_lock`` of the image driver.
     None is, while a record cannot be read: it may need any of them.
     A layer is known by its name alone: by whatever path a record comes to it, it is needed.
     """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def recover_start(drivers: Drivers, container: Container) -> Container:
     """Fill in what the monitor's pid files, and the cgroups of this container's name, say of a run that is live.
 
-    Nothing is written. Whoever calls for a start that died holds the operation lock, so that no start is at work.
+    Nothing is written. The caller, for a start that died, holds the operation lock, so that no start is at work.
     """
     if not container.status.is_live:
         return container

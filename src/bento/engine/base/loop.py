@@ -51,7 +51,7 @@ class Loop:
         return Alarm(self, handler)
 
     def soon(self, handler: Handler) -> None:
-        """Call ``handler`` once, in the next turn, from nobody else's call."""
+        """Call ``handler`` once, in the next turn, from the loop itself."""
         self._soon.append(handler)
 
     def turn(self) -> None:
@@ -70,7 +70,7 @@ class Loop:
         return max(0.0, self._heap[0][0] - clock.mono_s()) if self._heap else None
 
     def _ring(self) -> None:
-        """Call those that are due now; whoever sets its alarm anew for now is called in the next turn."""
+        """Call those that are due now; one that sets its alarm anew for now is called in the next turn."""
         now_s = clock.mono_s()
         due = []
         while self._heap and self._heap[0][0] <= now_s:

@@ -18,7 +18,7 @@ def dependants(requires: Mapping[str, tuple[str, ...]]) -> dict[str, set[str]]:
 
 
 def required_first(wanted: str, requires: Callable[[str], tuple[str, ...]]) -> list[str]:
-    """Return everybody whom ``wanted`` requires, also by way of others, each after those it requires itself.
+    """Return all that ``wanted`` requires, also by way of others, each after those it requires itself.
 
     ``wanted`` is last. A circle, which create does not allow, is cut where it closes.
     """
@@ -40,7 +40,7 @@ def rounds_after(requires: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
     """Return for each container how many rounds of stopping must still follow its own: its longest way down."""
     depths: dict[str, int] = {}
     for wanted in requires:
-        # Who is known already is not walked through again.
+        # One that is known already is not walked through again.
         for container_id in required_first(wanted, lambda one: () if one in depths else requires.get(one, ())):
             if container_id not in depths and container_id in requires:
                 below = (depths[other] + 1 for other in requires[container_id] if other in depths)
@@ -55,7 +55,7 @@ def dependants_first(requires: Mapping[str, tuple[str, ...]]) -> list[str]:
 
 
 class Schedule:
-    """Who may be stopped when, and with how much of the budget. ``total_s`` None: each has its own grace."""
+    """Which containers may be stopped when, with how much of the budget. ``total_s`` None: each has its own grace."""
 
     def __init__(self, requires: Mapping[str, tuple[str, ...]], *, total_s: float | None, now_s: float) -> None:
         self._requires = requires
@@ -66,13 +66,13 @@ class Schedule:
         self._total_s, self._began_s = total_s, now_s
 
     def first(self) -> list[str]:
-        """Return those that nobody else of this set requires."""
+        """Return those that no other of this set requires."""
         return [container_id for container_id, awaited in self._awaited.items() if not awaited]
 
     def after(self, container_id: str) -> list[str]:
-        """Return whom the end of this one was the last to be waited for. Only for its first end; then nobody.
+        """Return those that waited for the end of this one last. Only for its first end; then none.
 
-        One that was refused before its turn frees nobody while those that require it have not ended.
+        One that was refused before its turn frees none while those that require it have not ended.
         """
         self._over.add(container_id)
         freed: list[str] = []
@@ -104,7 +104,7 @@ def share_s(grace_s: float, *, left_s: float, total_s: float, rounds_after: int,
     """Return the grace a container gets of one budget: its own, but so that every later round keeps a fair share.
 
     ``left_s``: what is left of ``total_s``; ``rounds``: how many there are in all; ``rounds_after``: how many follow.
-    The budget is one of graces: who is late because others took long to die still gets its fair share.
+    The budget is one of graces: one that is late because others took long to die still gets its fair share.
     """
     fair_s = total_s / rounds
     most_s = max(fair_s, left_s - fair_s * rounds_after)

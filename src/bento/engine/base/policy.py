@@ -21,7 +21,7 @@ def pause_s(
 ) -> float | None:
     """Return how long to wait before a restart, or None for no restart.
 
-    ``code``: the exit code, None when nobody saw it. ``restarts``: how many there were; ``streak``: how many in a row
+    ``code``: the exit code, None when it was not seen. ``restarts``: how many there were; ``streak``: how many in a row
     after short runs.
     """
     if is_stop_asked or policy.name == "no":

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class StoreHoldup:
-    """Whoever keeps this process from the store. Called after each vain wait of some seconds."""
+    """What keeps this process from the store. Called after each vain wait of some seconds."""
 
     def __init__(self, drivers: Drivers) -> None:
         self._drivers = drivers
@@ -27,7 +27,7 @@ class StoreHoldup:
         self._ended: set[ProcessIdentity] = set()
 
     def __call__(self, holders: Callable[[], list[int]]) -> str:
-        """Return "" when it is worth to try again, else who it is. ``holders`` tells who has the lock now."""
+        """Return "" when it is worth trying again, else the holders' names. ``holders`` returns their pids."""
         names, is_worth = [], False
         for pid in holders():
             process = self._drivers.processes.identify(pid)

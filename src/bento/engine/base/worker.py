@@ -43,12 +43,12 @@ Emit = Callable[[Message], None]
 
 
 def notice(text: str) -> Message:
-    """Return the message that tells people of something that is no error."""
+    """Return the message for something that is no error."""
     return Message(kind="notice", error=text)
 
 
 def failed(name: str, error: BentoError, report: StopReport | None = None) -> Message:
-    """Return the message that tells of an error."""
+    """Return the message for an error."""
     return Message(
         kind="failed", name=name, code=error.code, error=str(error), exit_code=error.exit_code, report=report
     )
@@ -70,10 +70,10 @@ def in_worker(work: Callable[[Emit], None], *, tick_s: float | None = None) -> I
 
 
 def _be_worker(work: Callable[[Emit], None], write_fd: int) -> None:
-    """Never returns. The outermost edge of this process, so whatever goes wrong is told."""
+    """Never returns. The outermost edge of this process, so whatever goes wrong is reported."""
 
     outbox = bytearray()
-    os.set_blocking(write_fd, False)  # whoever does not read must not hold up what is done here
+    os.set_blocking(write_fd, False)  # a reader that does not read must not hold up what is done here
 
     def emit(message: Message) -> None:
         outbox.extend(msgspec.json.encode(message) + b"\n")
@@ -86,7 +86,7 @@ def _be_worker(work: Callable[[Emit], None], write_fd: int) -> None:
             os.dup2(null, fd)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         own_process()
-        log.sink = lambda level, text: emit(notice(f"{level}: {text}"))  # nobody sees this process's own stderr
+        log.sink = lambda level, text: emit(notice(f"{level}: {text}"))  # this process's own stderr is not shown
         work(emit)
     except BentoError as error:
         emit(failed("", error))
@@ -103,7 +103,7 @@ def _be_worker(work: Callable[[Emit], None], write_fd: int) -> None:
 
 
 def _flush(write_fd: int, outbox: bytearray) -> None:
-    """Write what can be written now; drop it when nobody listens any more."""
+    """Write what can be written now; drop it when there is no reader any more."""
     try:
         while outbox:
             del outbox[: os.write(write_fd, outbox)]

@@ -1,4 +1,4 @@
-"""What follows an exit that nobody attends: ``--rm`` removes, a restart policy starts again (rule S4).
+"""What follows an exit that has no other owner: ``--rm`` removes, a restart policy starts again (rule S4).
 
 There is no daemon: the container's monitor runs this in a process of its own when it has seen the exit. That
 process lives through the pause before a restart; should it die, the next command that meets the container
@@ -53,7 +53,7 @@ def _is_of_run(container: Container, run: int) -> bool:
 
 
 def _restart(drivers: Drivers, container_id: str, run: int) -> None:
-    """Wait out the pause and start, unless somebody stops, starts or removes the container meanwhile."""
+    """Wait out the pause and start, unless the container is stopped, started or removed meanwhile."""
     while (watch := _begin_pause(drivers, container_id, run)) is not None:
         try:
             left_s = policy.left_s(drivers.store.get(container_id), clock.boot_s())
@@ -72,7 +72,7 @@ def _restart(drivers: Drivers, container_id: str, run: int) -> None:
 
 
 def _begin_pause(drivers: Drivers, container_id: str, run: int) -> GoneWatch | None:
-    """Take charge of the restart. Return what tells when it is called off, or None when it is not ours."""
+    """Take charge of the restart. Return what reports that it is called off, or None when it is not ours."""
     with drivers.locks.hold(container_id, LOCK_TIMEOUT_S):
         now = drivers.store.get(container_id)
         if now.status is not Status.RESTARTING or not _is_of_run(now, run):

@@ -143,7 +143,7 @@ def create(drivers: Drivers, options: CreateOptions) -> Container:
     _check_combinations(options)
     check_limits()
     name = parse_name(options.name) if options.name is not None else ""
-    image = find_image(drivers, options.image)  # the most likely mistake is told first
+    image = find_image(drivers, options.image)  # the most likely mistake is reported first
     runtime = drivers.runtime(options.runtime)
     options = _published(options, image.config)
     networking.check(drivers, options.network, options.ports, drain=options.drain)
@@ -159,7 +159,7 @@ def create(drivers: Drivers, options: CreateOptions) -> Container:
     givers = [(drivers.store.find(ref).id, ro) for ref, ro in map(mounting.parse_from, options.volumes_from)]
     drivers.storage.check()
     with ExitStack() as held:
-        # Nobody can remove them meanwhile; these come before any lock on layers.
+        # No command can remove them meanwhile; these come before any lock on layers.
         for needed_id in sorted({*requires, *(giver for giver, _ in givers)}):
             held.enter_context(drivers.locks.hold(needed_id, LOCK_TIMEOUT_S))
             drivers.store.get(needed_id)
@@ -205,7 +205,7 @@ def _check_combinations(options: CreateOptions) -> None:
 
 
 def _make(drivers: Drivers, name: str, container: Container) -> Container:
-    with drivers.locks.hold(container.id, 0.0):  # a record whose directories are still to come is nobody's leftover
+    with drivers.locks.hold(container.id, 0.0):  # a record whose directories are still to come is no leftover
         container = _add(drivers, name, container)
         try:
             drivers.storage.prepare(container.id)
@@ -225,7 +225,9 @@ def _add(drivers: Drivers, name: str, container: Container) -> Container:
     except Conflict:
         if name:
             raise
-        named = replace(named, name=f"{named.name}_{container.id[:6]}")  # somebody was quicker to take the free one
+        named = replace(
+            named, name=f"{named.name}_{container.id[:6]}"
+        )  # another command was quicker to take the free one
         drivers.store.add(named)
     return named
 

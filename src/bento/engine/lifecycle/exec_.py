@@ -1,7 +1,7 @@
 """``exec``: a process more in a running container, by the runtime, under a monitor of its own.
 
 The container's operation lock is held from the check until the process runs, and a stop takes it before it begins to
-kill: so whoever gets in is seen, told and ended by that stop, and nobody gets in after (rule S16).
+kill: so what gets in is seen, signalled and ended by that stop, and nothing gets in after (rule S16).
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def detached(drivers: Drivers, ref: str, options: ExecOptions) -> ExecSession:
 def wait(drivers: Drivers, running: Attached) -> int:
     """Return the exit status of an attached process, 128+n after signal n, and close its descriptors. Blocks.
 
-    Output that was not read is lost. Raises RuntimeFailed when nobody saw the end.
+    Output that was not read is lost. Raises RuntimeFailed when the end was not seen.
     """
     try:
         code = drivers.monitor.exec_status(running.status_fd)
@@ -104,7 +104,7 @@ def wait(drivers: Drivers, running: Attached) -> int:
     finally:
         running.close()
     if code is None:
-        raise RuntimeFailed("the command has ended, and nobody saw how", hint="was its monitor killed?")
+        raise RuntimeFailed("the command has ended, and its exit status is not known", hint="was its monitor killed?")
     return code
 
 
@@ -168,8 +168,8 @@ def _may_enter(drivers: Drivers, container: Container) -> Run:
     if not reconcile.is_alive(drivers, run):
         raise WrongState(f"container {name} is not running: it has just ended", hint="start it first")
     if drivers.processes.is_frozen(run):
-        if (who := drivers.locks.freezer(container.id)) is not None:
-            raise WrongState(f"container {name} is frozen by {who}", hint="try again when it is done")
+        if (holder := drivers.locks.freezer(container.id)) is not None:
+            raise WrongState(f"container {name} is frozen by {holder}", hint="try again when it is done")
         raise WrongState(f"container {name} is paused: nothing can be run in it", hint=f"bento unpause {name}")
     return run
 
@@ -223,5 +223,5 @@ def _launch(
     finally:
         if monitor_cgroup is not None:
             monitor_cgroup.close()
-        with suppress(OSError):  # it holds the environment; nobody reads it any more
+        with suppress(OSError):  # it holds the environment; it is read no more
             spec_path.unlink()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _LOOK_AGAIN_S: Final = 0.02
 """What starts a process blocks its signals for a moment (stop.grace): a second look shows which do so for good."""
 _OTHERS: Final = (2, 3)
-"""SIGINT and SIGQUIT: what a program that does not hear the stop signal may end on."""
+"""SIGINT and SIGQUIT: what a program that does not receive the stop signal may end on."""
 
 
 def explain(drivers: Drivers, ref: str, options: StopOptions) -> Forecast:

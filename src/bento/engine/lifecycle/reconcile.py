@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from bento import clock, log
 from bento.engine.base import place, policy
-from bento.engine.base.exit_owner import has_exit_owner, may_be_attended_elsewhere
+from bento.engine.base.exit_owner import has_exit_owner, may_have_owner_elsewhere
 from bento.engine.base.liveness import lives, may_live, recover_start
 from bento.errors import BentoError, CleanupFailed, Conflict, Elsewhere, NotFound, WrongState
 from bento.kernel.smallfile import read_small, write_small
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from bento.engine.base import freezing
     from bento.engine.base.drivers import Drivers
     from bento.engine.stop import erase, request, stop
-else:  # most of the time everybody is as the record says
+else:  # most of the time all is as the record says
     erase, request = LazyModule("bento.engine.stop.erase"), LazyModule("bento.engine.stop.request")
     stop, freezing = LazyModule("bento.engine.stop.stop"), LazyModule("bento.engine.base.freezing")
 
 _HELPER_STARTS_S = 1.0  # so long, at the most, a helper needs until it has the lock
 OVERDUE_S = 5.0
-"""A restart so late has nobody who attends to it, whatever its run directory says: pids are used again."""
+"""A restart so late has no owner, whatever its run directory says: pids are used again."""
 
 
 def find(drivers: Drivers, ref: str) -> Container:
@@ -43,9 +43,9 @@ def find(drivers: Drivers, ref: str) -> Container:
 def current(drivers: Drivers, container: Container) -> Container:
     """Return one container as it is now.
 
-    Raises Elsewhere when only from another place can that be told; NotFound when it was removed meanwhile. When it has
-    ended and that cannot be recorded, raises why: it would be the same at the next look, so whoever waits for its end
-    must not look again at once.
+    Raises Elsewhere when that can be known only from another place; NotFound when it was removed meanwhile. When it has
+    ended and that cannot be recorded, raises why: it would be the same at the next look, so a caller that waits for its
+    end must not look again at once.
     """
     place.refuse_elsewhere(drivers, container)
     error = _settle_ended(drivers, [container]).get(container.id)
@@ -63,7 +63,7 @@ def refresh(
     """Return the containers as they are now; those removed meanwhile are left out.
 
     PAUSED is set where the kernel's freezer says so; it is never stored. What could not be settled is a warning; what
-    can be looked after elsewhere alone is left as it was recorded, and ``on_elsewhere`` told of it, once.
+    can be looked after elsewhere alone is left as it was recorded, and given to ``on_elsewhere``, once.
     """
     far = {c.id: why for c in containers if (why := place.elsewhere(drivers, c)) is not None}
     if far:
@@ -90,7 +90,7 @@ def _settle_ended(drivers: Drivers, containers: Sequence[Container]) -> dict[str
         if container.status is Status.RESTARTING:
             resume_restart(drivers, container)
         if container.status is Status.STOPPED and container.spec.auto_remove:
-            _erase_forgotten(drivers, container, touched)
+            _delete_abandoned(drivers, container, touched)
         if not container.status.is_live:
             continue
         if container.status is Status.STOPPING:
@@ -102,25 +102,25 @@ def _settle_ended(drivers: Drivers, containers: Sequence[Container]) -> dict[str
             stopper = stopper or stop.Stopper(drivers)
             stopper.settle(container)
     for outcome in stopper.run() if stopper else []:
-        if outcome.error is not None and not isinstance(outcome.error, NotFound):  # removed by somebody meanwhile
+        if outcome.error is not None and not isinstance(outcome.error, NotFound):  # removed meanwhile
             touched[outcome.id] = outcome.error
     return touched
 
 
-def _erase_forgotten(drivers: Drivers, container: Container, touched: dict[str, BentoError | None]) -> None:
-    """Delete what should have been deleted by somebody who died. Skipped while others are at work on it."""
+def _delete_abandoned(drivers: Drivers, container: Container, touched: dict[str, BentoError | None]) -> None:
+    """Delete what should have been deleted by a process that died. Skipped while others are at work on it."""
     if drivers.locks.is_held(container.id):
         return
-    is_erased = False
+    is_deleted = False
     with suppress(Conflict, NotFound), drivers.locks.hold(container.id, 0.0):
         if drivers.locks.is_stop_held(container.id):
             return
         try:
-            is_erased = erase.delete_abandoned_run(drivers, drivers.store.get(container.id))
+            is_deleted = erase.delete_abandoned_run(drivers, drivers.store.get(container.id))
         except CleanupFailed as error:
             touched[container.id] = error
             return
-    if is_erased:
+    if is_deleted:
         touched[container.id] = None
         drivers.locks.forget(container.id)  # what the dead one has left of them
 
@@ -161,7 +161,7 @@ def with_pause(drivers: Drivers, container: Container) -> Container:
 
 
 def finish_orphaned_stop(drivers: Drivers, container: Container) -> None:
-    """Give a stop whose driver died a new one, in a process of its own: nobody here waits for it (rule S6)."""
+    """Give a stop whose driver died a new one, in a process of its own: it is not waited for here (rule S6)."""
     if drivers.locks.is_stop_held(container.id):
         return
     with suppress(NotFound):  # asked after the lock: its driver may just have come to the end
@@ -184,7 +184,7 @@ def _go_on_with_stop(drivers: Drivers, container: Container) -> None:
 def resume_restart(drivers: Drivers, container: Container) -> None:
     """Give a restart whose helper died a new one."""
     is_overdue = policy.left_s(container, clock.boot_s()) < -OVERDUE_S
-    if may_be_attended_elsewhere(drivers, container.id):
+    if may_have_owner_elsewhere(drivers, container.id):
         return
     if is_overdue or not has_exit_owner(drivers, container.id):
         follow_exit(drivers, container)

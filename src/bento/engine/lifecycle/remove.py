@@ -29,7 +29,7 @@ else:  # most of what is deleted has stopped
     request, stop = LazyModule("bento.engine.stop.request"), LazyModule("bento.engine.stop.stop")
     salvage = LazyModule("bento.engine.lifecycle.salvage")
 
-_ATTEMPTS = 3  # a restart policy, or somebody, may start it between the kill and the removal
+_ATTEMPTS = 3  # a restart policy, or a user, may start it between the kill and the removal
 
 
 def remove(
@@ -72,7 +72,9 @@ def remove(
                     networking.release_left(drivers, container.id)
                 break
     else:
-        raise WrongState(f"container {container.name} is {container.status.value}", hint="somebody starts it again")
+        raise WrongState(
+            f"container {container.name} is {container.status.value}", hint="it is started again and again"
+        )
     drivers.locks.forget(container.id)
     return container
 

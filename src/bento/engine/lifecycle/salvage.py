@@ -1,6 +1,6 @@
-"""A container whose record cannot be read: one is made anew, of what the run directory and the kernel tell.
+"""A container whose record cannot be read: one is made anew, of what the run directory and the kernel show.
 
-What it was asked for is lost. What is known is enough to end it, to take away what is its own, and to forget it.
+What it was asked for is lost. What is known is enough to end it, to remove what is its own, and to delete its record.
 """
 
 from __future__ import annotations

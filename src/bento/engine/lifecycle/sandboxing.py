@@ -29,7 +29,9 @@ def check(sandbox: Sandbox, network: str) -> None:
     mine = capabilities.own()
     for name in sandbox.cap_add:
         if name != capabilities.ALL and capabilities.parse(name) not in mine:
-            raise UsageError(f"capability {name} is not Bento's own to give", hint="who started it has dropped it")
+            raise UsageError(
+                f"capability {name} is not Bento's own to give", hint="it was dropped before Bento was started"
+            )
     for name in sandbox.cap_drop:
         capabilities.parse(name)
     if sandbox.seccomp not in ("", UNCONFINED):

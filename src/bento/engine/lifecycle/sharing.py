@@ -53,7 +53,7 @@ def namespaces(drivers: Drivers, container: Container) -> Iterator[list[dict[str
     except OSError:
         raise _gone(other) from None
     try:
-        # Opened first, checked then: a number that is somebody else's by now is noticed (rule S3).
+        # Opened first, checked then: a number that is another process's by now is noticed (rule S3).
         if run is None or not reconcile.is_alive(drivers, run):
             raise _gone(other)
         joined.mark(drivers, other.id, container.id)

@@ -1,4 +1,4 @@
-"""With the machine: who is stopped when it goes down, who is started when it comes up, and systemd's part in it."""
+"""With the machine: what is stopped when it goes down, what is started when it comes up, and systemd's part in it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def to_be_shut_down(
 ) -> list[Container]:
     """Return what runs, and what waits to be started again by its restart policy.
 
-    ``on_unreadable`` is told of each record that cannot be read, which is left out; without it, that is a warning.
-    ``on_elsewhere`` is told once of those that can be looked after elsewhere alone; without it, that is a warning.
+    ``on_unreadable`` gets each record that cannot be read, which is left out; without it, that is a warning.
+    ``on_elsewhere`` gets once those that can be looked after elsewhere alone; without it, that is a warning.
     """
     found = reconcile.refresh(drivers, drivers.store.list(on_unreadable=on_unreadable), on_elsewhere=on_elsewhere)
     return [c for c in found if c.status.is_live or c.status is Status.RESTARTING]
@@ -52,7 +52,7 @@ def to_be_started(drivers: Drivers) -> list[Container]:
 def is_wanted(container: Container) -> bool:
     """Whether a container is to be started with the machine. One that was never started is not. Pure.
 
-    ``always`` is started whoever stopped it; ``unless-stopped`` when nobody did, or only the shutdown.
+    ``always`` is started whatever stopped it; ``unless-stopped`` when nothing did, or only the shutdown.
     """
     if container.status.is_live or container.run is None:
         return False

@@ -29,7 +29,7 @@ _KILL_LIMIT_S = 30.0
 def kill(drivers: Drivers, ref: str, number: int) -> Container:
     """Send a signal to PID 1 of a container. SIGKILL also waits for the end, and hurries a stop under way (rule S5).
 
-    It is no stop: a restart policy is not told to stay away (rule S4).
+    It is no stop: a restart policy still applies (rule S4).
     Raises NotFound, WrongState when nothing runs.
     """
     container = reconcile.find(drivers, ref)
@@ -38,7 +38,7 @@ def kill(drivers: Drivers, ref: str, number: int) -> Container:
     run = container.run
     fd = drivers.processes.open(run.init) if run and run.init and container.status.is_live else None
     if run is None or fd is None:
-        is_gone = container.status.is_live  # and somebody else is about to record that
+        is_gone = container.status.is_live  # and another process is about to record that
         state = "has just ended" if is_gone else f"is {container.status.value}"
         raise WrongState(f"cannot kill container {container.name}: it {state}", hint="only what runs gets signals")
     try:
@@ -46,8 +46,8 @@ def kill(drivers: Drivers, ref: str, number: int) -> Container:
         if number != SIGKILL:
             return container
         if not drivers.processes.wait(fd, _KILL_LIMIT_S):
-            who = "; ".join(drivers.processes_for(container).name_stuck(run))
-            raise StuckProcess(f"container {container.name} does not end: {who}", hint="wait for what it waits for")
+            stuck = "; ".join(drivers.processes_for(container).name_stuck(run))
+            raise StuckProcess(f"container {container.name} does not end: {stuck}", hint="wait for what it waits for")
         with suppress(Conflict, StuckProcess):  # its end is recorded under this lock
             holdup.hold(drivers, container.id, container.name, log.warning).release()
     finally:
@@ -71,7 +71,7 @@ def _send(drivers: Drivers, container: Container, run: Run, fd: int, number: int
     """Send a signal to PID 1; SIGKILL reaches a frozen one, too. Raises RuntimeFailed where a runtime has to do it."""
     if not run.shows_processes:
         if number == SIGKILL:
-            drivers.processes.thaw(run)  # a frozen sandbox hears no runtime
+            drivers.processes.thaw(run)  # a frozen sandbox answers no runtime
         drivers.runtime(run.runtime).signal(container.id, number)
         return
     drivers.processes.send_signal(fd, number, wake=False)

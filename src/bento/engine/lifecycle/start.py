@@ -87,7 +87,7 @@ def start(drivers: Drivers, container_id: str, *, attach: bool = False, only_if:
         if is_followed(container) and not reconcile.is_alive(drivers, started.container.run):
             reconcile.follow_exit(
                 drivers, started.container
-            )  # it ended while we attended, so its monitor ran no helper
+            )  # it ended while we owned its exit, so its monitor ran no helper
     return started
 
 
@@ -99,24 +99,24 @@ def leave_started(drivers: Drivers, started: Started) -> None:
     if started.main_fd is not None:
         os.close(started.main_fd)
     release(drivers, started.container.id)
-    reconcile.refresh(drivers, [started.container])  # it may have ended while we attended, and no helper was run
+    reconcile.refresh(drivers, [started.container])  # it may have ended while we owned its exit, and no helper was run
 
 
 def _wait_for_end_of_last(drivers: Drivers, container_id: str) -> None:
-    """Where PID 1 is gone and somebody is at recording that, the record says running for a moment more."""
+    """Where PID 1 is gone and a process is recording that, the record says running for a moment more."""
     container = drivers.store.get(container_id)
     fd = drivers.processes.open(container.run.init) if container.run and container.run.init else None
     if fd is not None:
         os.close(fd)
     elif container.status is Status.RUNNING and not drivers.locks.wait_stop(container_id, LOCK_TIMEOUT_S):
-        who = drivers.locks.stop_holder(container_id) or "another bento process"
-        raise Conflict(f"container {container.name} has ended, which {who} is recording", hint="stop it first")
+        holder = drivers.locks.stop_holder(container_id) or "another bento process"
+        raise Conflict(f"container {container.name} has ended, which {holder} is recording", hint="stop it first")
 
 
 def start_required(drivers: Drivers, container: Container) -> None:
     """Start what a container requires, and what that requires, in order; what runs is left alone.
 
-    Raises RuntimeFailed, which names who could not be started for whom; NotFound.
+    Raises RuntimeFailed, which names the container that could not be started, and for which; NotFound.
     """
     if not container.spec.requires:
         return
@@ -256,7 +256,7 @@ def _undo(drivers: Drivers, before: Container, runtime: RuntimeDriver, reason: B
     init_pid, monitor_pid = drivers.monitor.pids(drivers.run_dir(before.id))
     for pid in (init_pid, monitor_pid):
         _end(drivers, pid, before.id)
-    with suppress(BentoError):  # the error that led here is the one to tell
+    with suppress(BentoError):  # the error that led here is the one to report
         runtime.discard(before.id)
     with suppress(BentoError):
         networking.release(drivers, drivers.store.get(before.id))

@@ -29,7 +29,7 @@ def wait_for_exit(drivers: Drivers, container_id: str, started: Started | None =
 
     One that is removed at its end (``--rm``) is returned as it was, with the exit code that the kernel
     remembers. Raises NotFound when it was removed before it could be waited for. ``started`` was begun by the
-    caller, who has followed it from then on; its pidfd is closed.
+    caller, which has followed it from then on; its pidfd is closed.
     """
     if started is not None and started.main_fd is not None:
         return _wait_for_started(drivers, started.container, started.main_fd)
@@ -47,7 +47,7 @@ def wait_for_exit(drivers: Drivers, container_id: str, started: Started | None =
             if fd is not None:
                 drivers.processes.wait(fd, None)
             if container.status is Status.STOPPING or drivers.locks.is_stop_held(container_id):
-                drivers.locks.wait_stop(container_id)  # whoever drives its end records it before letting go
+                drivers.locks.wait_stop(container_id)  # the driver of its end records it before letting go
             now = reconcile.current(drivers, container)
             is_unseen = fd is None and now.status is Status.RUNNING and now.run == container.run
             if is_unseen or (now.status is Status.STOPPING and not drivers.locks.is_stop_held(container_id)):

@@ -234,7 +234,7 @@ class _Look:
         is_used = any(pids for _, pids in self._cgroups[container_id])
         is_held = bool(found) or is_used
         paths = (drivers.run_dir(container_id), *self._states[container_id])
-        # The process that attends to the end of a --rm container deletes it in a moment.
+        # The owner of the exit of a --rm container deletes it in a moment.
         is_left = is_own_run_dir(drivers, container_id) and not has_exit_owner(drivers, container_id)
         for path in paths if is_left else ():
             if path.exists():

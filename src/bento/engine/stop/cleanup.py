@@ -39,23 +39,23 @@ class Cleanup:
         deletions: Deletions,
         done: Callable[[StepDone], None],
     ) -> None:
-        self.is_released = False  # the root filesystem is held by nobody any more
+        self.is_released = False  # the root filesystem is held by no process any more
         self.oom_kills = 0  # the cgroup's count at the end
         self._drivers, self._container, self._run = drivers, container, run
         self._watcher, self._done = watcher, done
         self._monitor_fds: set[int] = set()
         self._releases, self._deletions = releases, deletions
         self._release: int | None = None  # by what it is watched
-        self._is_let_go = False  # word has come that nobody holds the root filesystem any more
+        self._is_let_go = False  # it was reported that no process holds the root filesystem any more
         self._waits_for_release = False
         self._disconnecting: Child | None = None
         self.is_disconnected = run.connection is None
 
     def watch_release(self, pid: int, main_fd: int) -> None:
-        """Ask, while PID 1 lives, to be told when its root filesystem is released."""
+        """Watch, while PID 1 lives, for the release of its root filesystem."""
         self._release = self._releases.watch(pid, self._let_go)
         if self._release is not None and self._drivers.processes.has_exited(main_fd):
-            self._releases.unwatch(self._release)  # the pid may have been somebody else's by then
+            self._releases.unwatch(self._release)  # the pid may have been another process's by then
             self._release = None
 
     def begin(self, step: Step, tries: int) -> None:
@@ -140,7 +140,7 @@ class Cleanup:
         """Begin the next part; each is a child process."""
         try:
             child = next(release, None)
-        except Conflict as error:  # somebody else is at work on links of this host
+        except Conflict as error:  # another process is at work on links of this host
             self._done(StepDone(Step.NETWORK, str(error), retry=True))
             return
         except (BentoError, OSError) as error:
@@ -160,13 +160,13 @@ class Cleanup:
             self._go_on_disconnecting(release)
 
     def _check_released(self, tries: int) -> None:
-        """The kernel releases the root filesystem when its last holder ends, and tells at once.
+        """The kernel releases the root filesystem when its last holder ends, and reports it at once.
 
         When no word comes, it is asked: PID 1 may have had another root (chroot(2)) when the watch was set.
         """
         self._waits_for_release = True
-        may_be_told = self._release is not None and tries == 0
-        if self._is_let_go or (not may_be_told and not self._drivers.storage.is_held(self._container.id)):
+        may_be_reported = self._release is not None and tries == 0
+        if self._is_let_go or (not may_be_reported and not self._drivers.storage.is_held(self._container.id)):
             self._released()
             return
         self._done(StepDone(Step.OVERLAY, "the root filesystem is still held", retry=True))

@@ -205,7 +205,7 @@ class ContainerProcesses:
         self._endings.saw(key, clock.mono_s())
         if self._may_leave_rest and self.is_gone():
             self._feed(MainExited())
-        elif key[0] in self._signalled and not self._is_main(key):  # of PID 1 another descriptor tells
+        elif key[0] in self._signalled and not self._is_main(key):  # of PID 1 another descriptor reports it
             self._feed(SignalledExited(key[0]))
 
     def _is_main(self, key: Key) -> bool:

@@ -1,6 +1,6 @@
-"""One container of a stop: it is driven here, or joined when somebody else drives it already.
+"""One container of a stop: it is driven here, or joined when another process drives it already.
 
-Who gets a container's stop lock drives its stop; whoever comes later joins over the driver's
+The process that gets a container's stop lock drives its stop; later ones join over the driver's
 socket (``join``). The container's own lock is held only while the stop is decided on, never while
 it is waited for (rule S5).
 """
@@ -47,7 +47,7 @@ class ContainerStop:
         self.name = name
         self.container_id = ""
         self.requires: tuple[str, ...] = ()
-        self.session: StopDriver | None = None
+        self.driver: StopDriver | None = None
         self.outcome: StopOutcome | None = None
         self._batch, self._drivers, self._loop, self._on_end = batch, batch.drivers, batch.loop, on_end
         self._lock: Lock | None = None
@@ -57,13 +57,13 @@ class ContainerStop:
         self._patience = self._loop.alarm(self._succeed)  # with a driver that does not answer
         self._pause_s = _PAUSE_S
         self._asked_s = clock.mono_s()
-        self._operation, self._driver = self._holdups()
+        self._operation_holdup, self._driver_holdup = self._holdups()
         self._moved: DeadlineMoved | None = None  # what was asked of the driver that was joined
         self._is_begun = False
         self._note = ""  # of how this process came to drive the stop
 
     def find(self, ref: str) -> None:
-        """Look up who that is; an error is its outcome."""
+        """Look the container up; an error is its outcome."""
         try:
             container = self._drivers.store.find(ref)
         except BentoError as error:
@@ -75,7 +75,7 @@ class ContainerStop:
             self.end(StopOutcome(id=container.id, name=container.name, error=as_bento_error(error)))
             return
         self.name, self.container_id, self.requires = container.name, container.id, container.spec.requires
-        self._tell_phase("waiting")
+        self._report_phase("waiting")
 
     def ask(self) -> None:
         """Record that its stop was asked for, whose turn comes later; refuse now what would be refused then."""
@@ -83,7 +83,7 @@ class ContainerStop:
             container = self._drivers.store.get(self.container_id)
             if container.status is not Status.RESTARTING:
                 preconditions.refuse_if_not_running(self._drivers, container, self._batch.options)
-            preconditions.record_wish(self._drivers, container, self._batch.options)
+            preconditions.record_intent(self._drivers, container, self._batch.options)
             self._begun()
         except (BentoError, OSError) as error:
             self._end_with(as_bento_error(error))
@@ -91,7 +91,7 @@ class ContainerStop:
     def take(self) -> None:
         """Begin, resume or join the stop; an error is its outcome. What is not free yet is tried again by the loop."""
         self._asked_s = clock.mono_s()
-        self._operation, self._driver = self._holdups()
+        self._operation_holdup, self._driver_holdup = self._holdups()
         self._attempt()
 
     def _attempt(self) -> None:
@@ -108,7 +108,7 @@ class ContainerStop:
             self._end_with(as_bento_error(error))
 
     def _holdups(self) -> tuple[holdup.Holdup, holdup.Holdup]:
-        """Whoever has one of the two locks while it is wanted here."""
+        """The holders of the two locks, while those are wanted here."""
         locks = self._drivers.locks
         return (
             holdup.Holdup(self._drivers, self.name, lambda: locks.holder(self.container_id), self._notice),
@@ -123,7 +123,7 @@ class ContainerStop:
         return self._asked_s + (0.0 if request.is_sigkill else request.grace_s)
 
     def settle(self, container: Container) -> bool:
-        """Release what a container held that has ended by itself; False when somebody else is at it."""
+        """Release what a container held that has ended by itself; False when another process is at it."""
         self.container_id = container.id
         self._lock = self._drivers.locks.try_stop(container.id)
         if self._lock is None:
@@ -131,8 +131,8 @@ class ContainerStop:
         try:
             fresh = self._drivers.store.get(container.id)
             if fresh.status is container.status and fresh.run == container.run:
-                self._drive(recover_start(self._drivers, fresh), lambda session: session.settle(), is_asked=False)
-            else:  # settled by somebody, and maybe started again: that is another run, which lives
+                self._drive(recover_start(self._drivers, fresh), lambda driver: driver.settle(), is_asked=False)
+            else:  # settled by another process, and maybe started again: that is another run, which lives
                 self._end_with(None)
         except (BentoError, OSError) as error:  # such as that it was removed meanwhile
             self._end_with(as_bento_error(error))
@@ -148,7 +148,7 @@ class ContainerStop:
         try:
             operation = self._drivers.locks.hold(self.container_id, 0.0)
         except Conflict:
-            self._operation.look(self._limit_s())
+            self._operation_holdup.look(self._limit_s())
             return False
         with operation:
             container = recover_start(self._drivers, self._drivers.store.get(self.container_id))
@@ -156,7 +156,7 @@ class ContainerStop:
             if only_if is not None and container.status is not only_if:
                 raise WrongState(f"container {container.name} is {container.status.value}")
             request = self._request(container)
-            if container.status is Status.STARTING:  # its start died: there is no program to be told
+            if container.status is Status.STARTING:  # its start died: there is no program to be signalled
                 request = replace(request, grace_s=0.0)
             if container.status is Status.RESTARTING:
                 preconditions.call_off_restart(self._drivers, container, self._batch.options)
@@ -169,15 +169,15 @@ class ContainerStop:
                 delete_abandoned_run(self._drivers, container)
                 raise
             freezing.lift(self._drivers, container)
-        # The stop lock is held from here on, the other one is not: the session takes it for the record.
+        # The stop lock is held from here on, the other one is not: the driver takes it for the record.
         if container.intent is not None:
             intent = container.intent
-            self._tell_unheard(container)
-            self._drive(container, lambda session: session.resume(intent, self._note))
-            if self.session is not None:
-                self.session.feed(self._moved or deadline_of(request, self._batch.options))
+            self._report_ignored_options(container)
+            self._drive(container, lambda driver: driver.resume(intent, self._note))
+            if self.driver is not None:
+                self.driver.feed(self._moved or deadline_of(request, self._batch.options))
         else:
-            self._drive(container, lambda session: session.begin(request))
+            self._drive(container, lambda driver: driver.begin(request))
         return True
 
     def _request(self, container: Container) -> StopRequest:
@@ -188,40 +188,40 @@ class ContainerStop:
         return replace(request, grace_s=schedule.grace_s(container.id, request.grace_s, clock.mono_s()))
 
     def _drive(self, container: Container, begin: Callable[[StopDriver], None], *, is_asked: bool = True) -> None:
-        session = StopDriver(
+        driver = StopDriver(
             self._drivers,
             container,
             self._batch,
             on_end=self._ended_soon,
         )
-        self.session = session
-        self.server = JoinServer(self._drivers.run_dir(container.id), self._loop, session)
+        self.driver = driver
+        self.server = JoinServer(self._drivers.run_dir(container.id), self._loop, driver)
         spec = container.spec
         if spec.auto_remove:
-            session.has_exit_owner = claim(self._drivers, container.id)
+            driver.has_exit_owner = claim(self._drivers, container.id)
         elif is_asked and spec.restart.name != "no":
             claim(self._drivers, container.id)  # spares the monitor, and so the stop, a helper with nothing to do
-        begin(session)
+        begin(driver)
         self._begun()
 
     # -- joining --------------------------------------------------------------------------------------
 
     def _join(self) -> bool:
-        container = preconditions.record_joined_wish(self._drivers, self.container_id)
-        if container.status is not Status.RESTARTING:  # who recorded that is about to let go: then it is called off
+        container = preconditions.record_joined_intent(self._drivers, self.container_id)
+        if container.status is not Status.RESTARTING:  # its recorder is about to let go: then it is called off
             self._moved = self._moved or deadline_of(self._request(container), self._batch.options)
             self.joiner = Joiner.connect(self._drivers.run_dir(container.id), self._loop, self._moved, self)
         if self.joiner is None:
-            self._driver.look(self._limit_s())  # it has the lock, and does not listen
+            self._driver_holdup.look(self._limit_s())  # it has the lock, and does not listen
             return False
-        self._tell_unheard(container)
+        self._report_ignored_options(container)
         self._begun()
-        self._tell_phase("joined")
+        self._report_phase("joined")
         return True
 
-    def _tell_unheard(self, container: Container) -> None:
+    def _report_ignored_options(self, container: Container) -> None:
         """Say once what the caller has named that the stop under way does not take over."""
-        if not self._is_begun and (text := preconditions.unheard(container, self._batch.options)):
+        if not self._is_begun and (text := preconditions.ignored_options(container, self._batch.options)):
             self._notice(text)
 
     def joined_ended(self) -> None:
@@ -276,7 +276,7 @@ class ContainerStop:
     def _notice(self, text: str) -> None:
         self._batch.observer.notice(text)
 
-    def _tell_phase(self, phase: str) -> None:
+    def _report_phase(self, phase: str) -> None:
         self._batch.observer.phase(StopProgress(self.name, phase))
 
     def _begun(self) -> None:
@@ -290,16 +290,16 @@ class ContainerStop:
         self._loop.soon(self._take_outcome)
 
     def _take_outcome(self) -> None:
-        driver = self.session or self.joiner
-        if driver is None or driver.outcome is None:
+        ending = self.driver or self.joiner
+        if ending is None or ending.outcome is None:
             return
-        session, outcome = self.session, driver.outcome
-        if session is None or not session.has_exit_owner or outcome.error is not None:
+        driver, outcome = self.driver, ending.outcome
+        if driver is None or not driver.has_exit_owner or outcome.error is not None:
             self.end(outcome)
             return
         # A --rm container: its files may be many.
         self._batch.background.do(
-            lambda: self._erase(session.run.number),
+            lambda: self._delete(driver.run.number),
             lambda error: self.end(outcome if error is None else outcome.failed(error)),
         )
 
@@ -307,7 +307,7 @@ class ContainerStop:
         self.end(StopOutcome(id=self.container_id, name=self.name, error=error))
 
     def end(self, outcome: StopOutcome) -> None:
-        """Take the outcome, and tell whoever waits for it."""
+        """Take the outcome, and report it to those that wait for it."""
         self.outcome = outcome
         if self.server is not None:
             self.server.publish(outcome)
@@ -315,7 +315,7 @@ class ContainerStop:
         self._batch.observer.outcome(outcome)
         self._on_end(self)
 
-    def _erase(self, run_number: int) -> None:
+    def _delete(self, run_number: int) -> None:
         """Remove a ``--rm`` container that has ended, unless it was started again already. Not for the loop: blocks."""
         lock = holdup.hold(self._drivers, self.container_id, self.name, self._notice)
         with suppress(NotFound), lock:
@@ -324,12 +324,12 @@ class ContainerStop:
                 erase(self._drivers, now)
 
     def close(self) -> None:
-        """Let go of it. A stop that has not ended is left to whoever meets it next. Idempotent."""
+        """Let go of it. A stop that has not ended is left to the next command that meets it. Idempotent."""
         self._alarm.set(None)
         self._patience.set(None)
-        for part in (self.server, self.session, self.joiner):
+        for part in (self.server, self.driver, self.joiner):
             if part is not None:
                 part.close()
         if self._lock is not None:
             self._lock.release()
-        self.server = self.session = self.joiner = self._lock = None
+        self.server = self.driver = self.joiner = self._lock = None

@@ -70,7 +70,7 @@ class StopDriver:
             raise InternalError(f"container {container.name} has no run to stop")
         self.run: Run = container.run
         self.outcome: StopOutcome | None = None
-        self.has_exit_owner = False  # removed at its end, by the loop that drives this session
+        self.has_exit_owner = False  # removed at its end, by the loop that runs this driver
         self._drivers, self._name = drivers, container.name
         self._progress: StopProgress | None = None
         self._on_end, self._observer = on_end, batch.observer
@@ -153,7 +153,7 @@ class StopDriver:
     def state(self) -> StopState:
         """The machine's state."""
         if self._state is None:
-            raise InternalError("a session was used before it began")
+            raise InternalError("a driver was used before it began")
         return self._state
 
     def _tick(self) -> None:
@@ -185,7 +185,7 @@ class StopDriver:
     def _drain(self, actions: tuple[Action, ...] = ()) -> None:
         """Step through the queue. Actions append what they observe; that is taken in order, never nested.
 
-        What cannot be written to the store ends the session, not the stop: the next command goes on from the journal.
+        What cannot be written to the store ends the driver, not the stop: the next command goes on from the journal.
         """
         if self._is_draining or self.outcome is not None:
             return
@@ -194,7 +194,7 @@ class StopDriver:
             self._carry_out(actions)
             while self._queue and self.outcome is None:
                 self._state, actions = machine.step(self.state, self._queue.popleft(), clock.mono_s())
-                self._tell_phase()
+                self._report_phase()
                 self._carry_out(actions)
         except (BentoError, OSError) as error:
             container, failed = self._recorder.container, as_bento_error(error)
@@ -212,7 +212,7 @@ class StopDriver:
         if self.outcome is not None:
             self._on_end()
 
-    def _tell_phase(self) -> None:
+    def _report_phase(self) -> None:
         state = self.state
         until_s = (
             state.timers.get(Timer.KILL_LIMIT) if state.phase is Phase.KILLING else state.timers.get(Timer.DEADLINE)

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 def erase(drivers: Drivers, container: Container, *, volumes: bool = False) -> int:
     """Delete everything of a container that is not live. The record goes last: an interrupted removal
-    is finished by the next one. Whoever calls holds the operation lock. Idempotent.
+    is finished by the next one. The caller holds the operation lock. Idempotent.
     ``volumes``: its anonymous volumes, too; always so for a ``--rm`` container.
     Returns how many bytes of image layers have gone with it.
-    Raises Conflict while somebody holds the root filesystem; then nothing was deleted.
+    Raises Conflict while a process holds the root filesystem; then nothing was deleted.
     """
     refuse_if_held(drivers, container)
     networking.release(drivers, container)
@@ -40,10 +40,10 @@ def erase(drivers: Drivers, container: Container, *, volumes: bool = False) -> i
 
 
 def delete_abandoned_run(drivers: Drivers, container: Container) -> bool:
-    """Delete a ``--rm`` container whose end was recorded by somebody who died before he could delete it.
+    """Delete a ``--rm`` container whose end was recorded by a process that died before it could delete it.
 
-    False: it is not one, somebody lives who will delete it or start it again, or its root filesystem could not be
-    released, of which its record is all that tells. Whoever calls holds both locks, or has seen that nobody holds the
+    False: it is not one, a living process will delete it or start it again, or its root filesystem could not be
+    released, which only its record shows. The caller holds both locks, or has seen that no process holds the
     stop lock. Raises as ``erase`` does.
     """
     is_ended = container.status is Status.STOPPED and container.exit is not None and container.exit.is_released

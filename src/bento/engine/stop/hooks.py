@@ -31,7 +31,7 @@ _OUTPUT_MAX = 200
 _PID_FILE = "hook.pid"
 _KILLER_PID_FILE = "hook-killer.pid"
 _IN_ROOT = 'cd / && exec /bin/sh -c "$0"'
-"""Where a hook finds itself does not depend on who asked for the stop."""
+"""A hook's working directory does not depend on the command that asked for the stop."""
 
 
 def check_hooks(hooks: Iterable[Hook]) -> None:
@@ -142,7 +142,7 @@ class HookRunner:
             self._pid_file.unlink()
 
     def kill(self) -> None:
-        """End the hook that runs, inside as well as here; it is not told on. Idempotent."""
+        """End the hook that runs, inside as well as here; its end is not reported. Idempotent."""
         child = self._child
         if child is None:
             self._kill_left()
@@ -173,8 +173,8 @@ class HookRunner:
         self._forget()
 
     def _kill_unseen(self, run: Run, pid: int) -> None:
-        """The host does not see it: have it ended inside, with its process group. Nobody waits for that."""
-        if pid <= 1:  # would mean everybody
+        """The host does not see it: have it ended inside, with its process group. That is not waited for."""
+        if pid <= 1:  # would mean all processes
             return
         self._end_killer()
         pid_file = self._pid_file.with_name(_KILLER_PID_FILE)

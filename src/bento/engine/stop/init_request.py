@@ -68,13 +68,13 @@ class InitRequester:
         return not method.ready_path or self._drivers.processes.has_path(main_fd, method.ready_path)
 
     def _signal(self, name: str, main_fd: int, number: int) -> InitAnswered:
-        """Send it only to who hears it: it would be dropped, or end what is no such init."""
+        """Send it only to a PID 1 that receives it: it would be dropped, or end what is no such init."""
         processes = self._drivers.processes
         main = next((process for process in processes.look(self._run, number) if process.is_main), None)
         if main is None:
             return InitAnswered(name, "PID 1 is gone")
         if not main.disposition.receives:
-            return InitAnswered(name, f"PID 1 does not hear {signal_name(number)}", retry=True)
+            return InitAnswered(name, f"PID 1 does not receive {signal_name(number)}", retry=True)
         processes.send_signal(main_fd, number, wake=main.is_halted)
         return InitAnswered(name)
 

@@ -1,8 +1,8 @@
 """Joining a stop under way (rule S5): the driver listens, later callers move the deadline and wait.
 
-A caller sends one packet, a wish for the deadline; it gets one at once, that the wish was taken, and one at the end,
+A caller sends one packet, the deadline that it wants; it gets one at once, that it was taken, and one at the end,
 the outcome. End of file without that means that the driver is gone: the kernel closes its socket and releases its lock
-together. No answer at all means that the driver hangs: then it may be ended (``target``).
+together. No answer at all means that the driver hangs: then it may be ended (``container_stop``).
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def _decode(packet: bytes) -> StopOutcome:
 class JoinServer:
     """The driver's side: one socket in the container's run directory."""
 
-    def __init__(self, run_dir: Path, loop: Loop, session: StopDriver) -> None:
-        self._loop, self._session, self._run_dir = loop, session, run_dir
+    def __init__(self, run_dir: Path, loop: Loop, driver: StopDriver) -> None:
+        self._loop, self._driver, self._run_dir = loop, driver, run_dir
         self._clients: set[int] = set()
         run_dir.mkdir(parents=True, exist_ok=True)
         self._listener = packets.listen(run_dir, _SOCKET)
@@ -92,7 +92,7 @@ class JoinServer:
             if packet:
                 moved = msgspec.json.decode(packet, type=DeadlineMoved)
                 os.write(client, _TAKEN)
-                self._session.feed(moved)
+                self._driver.feed(moved)
                 return
         except (OSError, msgspec.DecodeError):
             pass
@@ -104,7 +104,7 @@ class JoinServer:
         os.close(client)
 
     def publish(self, outcome: StopOutcome) -> None:
-        """Answer everybody who has joined, also those who are still in the queue."""
+        """Answer every caller that has joined, also those still in the queue."""
         while (client := packets.accept(self._listener)) is not None:
             self._clients.add(client)
         answer = _encode(outcome) if self._clients else b""
@@ -125,7 +125,7 @@ class JoinServer:
 
 
 class JoinEvents(Protocol):
-    """Who joined, as the joiner calls it back."""
+    """The stop that joined, as the joiner calls it back."""
 
     def joined_ended(self) -> None:
         """The outcome is there."""
@@ -141,8 +141,8 @@ class Joiner:
     """A later caller's side.
 
     Attributes:
-        driver_pid: who drives the stop, as the kernel knows it.
-        is_taken: the driver has answered that it took the wish.
+        driver_pid: the process that drives the stop, as the kernel knows it.
+        is_taken: the driver has answered that it took the request.
     """
 
     def __init__(self, connection: int, loop: Loop, events: JoinEvents) -> None:
@@ -156,7 +156,7 @@ class Joiner:
 
     @classmethod
     def connect(cls, run_dir: Path, loop: Loop, moved: DeadlineMoved, events: JoinEvents) -> Joiner | None:
-        """Join the stop under way; None when nobody listens, yet or any more, or too many wait: look again soon."""
+        """Join the stop under way; None when no driver listens, yet or any more, or too many wait: look again soon."""
         connection = -1
         try:
             connection = packets.connect(run_dir, _SOCKET, wait=False)

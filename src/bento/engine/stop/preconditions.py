@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def refuse_if_not_running(drivers: Drivers, container: Container, options: StopOptions) -> None:
-    """Raise AlreadyStopped or WrongState where there is nothing to stop (S1), or it would not hear (S11).
+    """Raise AlreadyStopped or WrongState where there is nothing to stop (S1), or it would not receive the signal (S11).
 
     Nothing is changed then, but that no restart policy starts it again.
     """
@@ -42,7 +42,7 @@ def refuse_if_not_running(drivers: Drivers, container: Container, options: StopO
 
 
 def _forbid_restart(drivers: Drivers, container: Container, options: StopOptions) -> None:
-    """A stop that finds nothing running still is the wish that nothing runs (rule S4)."""
+    """A stop that finds nothing running still records that nothing is to run (rule S4)."""
     if container.spec.restart.name != "no":
         is_shutdown = options.asked_by is AskedBy.SHUTDOWN
         drivers.store.modify(
@@ -51,25 +51,25 @@ def _forbid_restart(drivers: Drivers, container: Container, options: StopOptions
         )
 
 
-def record_wish(drivers: Drivers, container: Container, options: StopOptions) -> None:
+def record_intent(drivers: Drivers, container: Container, options: StopOptions) -> None:
     """Write down of a container whose turn comes later that its stop was asked for (rule S4)."""
     is_shutdown = options.asked_by is AskedBy.SHUTDOWN
     drivers.store.modify(container.id, lambda c: replace(c, stop_asked=True, shut_down=is_shutdown))
 
 
-def record_joined_wish(drivers: Drivers, container_id: str) -> Container:
-    """Whoever drives the container's end may only be recording an exit: no restart may follow (rule S4)."""
+def record_joined_intent(drivers: Drivers, container_id: str) -> Container:
+    """The driver of the container's end may only be recording an exit: no restart may follow (rule S4)."""
 
-    def wish(container: Container) -> Container:
+    def want_no_restart(container: Container) -> Container:
         if container.spec.restart.name == "no" or not container.status.is_wanted:
             return container
         return replace(container, stop_asked=True)
 
-    return drivers.store.modify(container_id, wish)
+    return drivers.store.modify(container_id, want_no_restart)
 
 
-def unheard(container: Container, options: StopOptions) -> str:
-    """Say what a caller who joins has named in vain, "" for nothing: a stop under way keeps its own way (rule S5)."""
+def ignored_options(container: Container, options: StopOptions) -> str:
+    """Say what a caller that joins has named in vain, "" for nothing: a stop under way keeps its own way (rule S5)."""
     if container.intent is None:
         return ""
     own, wanted = container.intent.request, request_for(container, options, Settings())
@@ -89,7 +89,7 @@ def _flag(name: str) -> str:
 
 
 def _way(request: StopRequest) -> str:
-    """How PID 1 is told."""
+    """How PID 1 is asked to end."""
     if request.method == SIGNAL:
         return signal_name(request.signal)
     return f"method {request.method}" + (f" ({request.command})" if request.command else "")

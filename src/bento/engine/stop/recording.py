@@ -36,17 +36,17 @@ class Recorder:
 
     Attributes:
         container: as it was last written.
-        is_asked: False: nobody asked for a stop, the container had ended by itself.
+        is_asked: False: no command asked for a stop, the container had ended by itself.
         asked_unix_ns: when the stop was asked for.
     """
 
     def __init__(
-        self, drivers: Drivers, container: Container, run: Run, members: ContainerProcesses, cleanup: Cleanup
+        self, drivers: Drivers, container: Container, run: Run, processes: ContainerProcesses, cleanup: Cleanup
     ) -> None:
         self.container = container
         self.is_asked = True
         self.asked_unix_ns = clock.wall_ns()
-        self._drivers, self._run, self._processes, self._cleanup = drivers, run, members, cleanup
+        self._drivers, self._run, self._processes, self._cleanup = drivers, run, processes, cleanup
         self._oom_before = 0
         self._stuck: list[str] = []
         self._held = ""
@@ -112,11 +112,11 @@ class Recorder:
         )
 
     def note_stuck(self) -> None:
-        """Remember who did not die."""
+        """Remember the processes that did not die."""
         self._stuck = self._processes.name_stuck()
 
     def record(self, state: StopState) -> None:
-        """Write the end: everything that happened, in one transaction. Raises Conflict while somebody has the lock."""
+        """Write the end: everything that happened, in one transaction. Raises Conflict while the lock is taken."""
         code = self._exit_code(state)
         self._held = "" if self._cleanup.is_released else self._holders()
         report = self._report(state, code) if self.is_asked else None
@@ -201,7 +201,7 @@ class Recorder:
         is_known = state.exited_s is not None
         code = exit_code_of(self._drivers, self.container.id, self._processes.main_fd) if is_known else None
         report = self._report(state, code)
-        with suppress(BentoError):  # the error that is told is the one that matters
+        with suppress(BentoError):  # the error that is reported is the one that matters
             self.container = self._drivers.store.modify(self.container.id, lambda c: replace(c, report=report))
 
     def _holders(self) -> str:

@@ -1,4 +1,4 @@
-"""Word of root filesystems that nobody holds any more, for all stops of one loop (rule S22)."""
+"""Reports of root filesystems that no process holds any more, for all stops of one loop (rule S22)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Releases:
-    """Passes on what storage tells; one descriptor, made when it is first needed. Close it."""
+    """Passes on what storage reports; one descriptor, made when it is first needed. Close it."""
 
     def __init__(self, drivers: Drivers, loop: Loop) -> None:
         self._drivers, self._loop = drivers, loop

@@ -56,7 +56,7 @@ class Endings:
         self._seen_s.setdefault(key, now_s)
 
     def kill_began(self) -> None:
-        """From now on, who ends by SIGKILL was ended by us."""
+        """From now on, what ends by SIGKILL was ended by us."""
         self._killed = True
 
     def collect(
@@ -69,11 +69,11 @@ class Endings:
         shown = state.watch.first + state.watch.later
         sessions = entered(shown)
         known = {pid for pid, _ in fds} | {process.pid for process in shown}
-        by_whom = "killed-by-us" if self._killed or state.kill_cause in _INIT_ENDED else "killed-with-pid-1"
+        how = "killed-by-us" if self._killed or state.kill_cause in _INIT_ENDED else "killed-with-pid-1"
         return (
             *(self._end(processes, state, one, fds.get(one.key), one.key in sessions) for one in shown),
             *(
-                ProcessEnd(pid=pid, comm=UNSEEN, how=by_whom, code=SIGKILL, receives=UNSEEN)
+                ProcessEnd(pid=pid, comm=UNSEEN, how=how, code=SIGKILL, receives=UNSEEN)
                 for pid in unseen
                 if pid not in known
             ),

@@ -35,13 +35,13 @@ class StopOptions(StopRules, frozen=True, kw_only=True):
     pre_stop: tuple[Hook, ...] = ()  # besides the container's own, after them
     post_stop: tuple[Hook, ...] = ()
     hook_timeout_s: float | None = None
-    drain: bool = False  # first close the published ports to new connections; the container's own wish holds as well
+    drain: bool = False  # first close the published ports to new connections; the container's own setting holds as well
     total_s: float | None = None  # one budget for all of them together
     asked_by: AskedBy = AskedBy.USER
 
 
 def deadline_of(request: StopRequest, options: StopOptions) -> DeadlineMoved:
-    """What a caller who joins asks of the deadline: only what was said, a default moves nothing. SIGKILL means now."""
+    """What a caller that joins asks of the deadline: only what was said, a default moves nothing. SIGKILL means now."""
     if options.signal is not None and request.is_sigkill:
         return DeadlineMoved(clock.mono_s())  # as ``kill`` does
     if options.grace_s is None and options.total_s is None:
@@ -79,12 +79,12 @@ def request_for(container: Container, options: StopOptions, settings: Settings) 
         grace_s = 0.0
     request = _with_method(replace(request, grace_s=grace_s), container, options)
     request = request if number is None else replace(request, signal=number)
-    # A kill need not be heard, so a paused container is no reason to refuse (rule S11).
+    # A kill need not be received, so a paused container is no reason to refuse (rule S11).
     return replace(request, on_paused=OnPaused.KILL) if request.is_kill else request
 
 
 def _with_method(request: StopRequest, container: Container, options: StopOptions) -> StopRequest:
-    """Add how PID 1 is asked (rule S10). Who names a signal, and no method, wants that signal."""
+    """Add how PID 1 is asked (rule S10). A signal named without a method means that signal."""
     spec, command = container.spec, options.command or container.spec.stop_command
     if options.method is not None or options.command is not None:
         method = choose(method=options.method, command=command, is_system=spec.system)
@@ -94,6 +94,6 @@ def _with_method(request: StopRequest, container: Container, options: StopOption
         method = choose(method=spec.stop_method or None, command=command, is_system=spec.system)
     if method == SIGNAL:
         return request
-    # An init tells whatever it runs itself: a last call would get in its way, unless it is asked for by name.
+    # An init ends what it runs itself: a last call would get in its way, unless it is asked for by name.
     last_call_s = first_said(options, spec.stop_rules).get("last_call_s", 0.0)
     return replace(request, method=method, command=command, last_call_s=last_call_s)

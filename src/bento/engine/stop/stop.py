@@ -33,9 +33,9 @@ class Stopper:
         observer: StopObserver | None = None,
     ) -> None:
         self.loop = Loop()
-        self.targets: list[ContainerStop] = []
+        self.stops: list[ContainerStop] = []
         self._batch = StopBatch(drivers, self.loop, observer or StopObserver())
-        self._open = 0  # targets without an outcome
+        self._open = 0  # those without an outcome
         self._waiting: dict[str, list[ContainerStop]] = {}  # by container, those whose dependants have not all ended
         self._ready: deque[ContainerStop] = deque()
         self._is_taking = False
@@ -50,41 +50,41 @@ class Stopper:
         self._batch.options, self._batch.only_if = options, only_if
         for ref in refs:
             self._add(ref).find(ref)
-        found = [target for target in self.targets if target.outcome is None]
-        requires = {target.container_id: target.requires for target in found}
+        found = [stop for stop in self.stops if stop.outcome is None]
+        requires = {stop.container_id: stop.requires for stop in found}
         self._batch.schedule = schedule = Schedule(requires, total_s=options.total_s, now_s=clock.mono_s())
-        for target in found:
-            self._waiting.setdefault(target.container_id, []).append(target)
+        for stop in found:
+            self._waiting.setdefault(stop.container_id, []).append(stop)
         self._release(schedule.first())
         self._ask_waiting()
         self._take_ready()
 
     def settle(self, container: Container) -> None:
-        """Release what a container held that has ended by itself; skip it when somebody else is at it."""
-        target = self._add(container.name)
-        if not target.settle(container):
-            self.targets.remove(target)
+        """Release what a container held that has ended by itself; skip it when another process is at it."""
+        stop = self._add(container.name)
+        if not stop.settle(container):
+            self.stops.remove(stop)
             self._open -= 1
 
     def _add(self, name: str) -> ContainerStop:
-        target = ContainerStop(self._batch, name, self._ended)
-        self.targets.append(target)
+        stop = ContainerStop(self._batch, name, self._ended)
+        self.stops.append(stop)
         self._open += 1
-        return target
+        return stop
 
     def _release(self, container_ids: Iterable[str]) -> None:
         for container_id in container_ids:
-            self._ready.extend(target for target in self._waiting.pop(container_id, ()) if target.outcome is None)
+            self._ready.extend(stop for stop in self._waiting.pop(container_id, ()) if stop.outcome is None)
 
     def _ask_waiting(self) -> None:
-        """Record of those whose turn comes later that they are to be stopped, before anybody is (rule S4)."""
+        """Record of those whose turn comes later that they are to be stopped, before any is (rule S4)."""
         self._is_taking = True
-        for target in [one for waiting in self._waiting.values() for one in waiting]:
-            target.ask()
+        for stop in [one for waiting in self._waiting.values() for one in waiting]:
+            stop.ask()
         self._is_taking = False
 
     def _take_ready(self) -> None:
-        """Take every target whose dependants have all ended, well or badly; those that end at once release others."""
+        """Take every stop whose dependants have all ended, well or badly; those that end at once release others."""
         if self._is_taking:
             return
         self._is_taking = True
@@ -94,26 +94,26 @@ class Stopper:
         finally:
             self._is_taking = False
 
-    def _ended(self, target: ContainerStop) -> None:
+    def _ended(self, stop: ContainerStop) -> None:
         self._open -= 1
         schedule = self._batch.schedule
-        if schedule is not None and target.container_id:
-            self._release(schedule.after(target.container_id))
+        if schedule is not None and stop.container_id:
+            self._release(schedule.after(stop.container_id))
             self._take_ready()
 
     def run(self) -> list[StopOutcome]:
-        """Block until every target has its outcome; return them in the order they were added."""
+        """Block until every stop has its outcome; return them in the order they were added."""
         try:
             while self._open:
                 self.loop.turn()
         finally:
             self.close()
-        return [target.outcome for target in self.targets if target.outcome]
+        return [stop.outcome for stop in self.stops if stop.outcome]
 
     def close(self) -> None:
-        """Let go of everything. Stops that have not ended are left to whoever meets them next."""
-        for target in self.targets:
-            target.close()
+        """Let go of everything. Stops that have not ended are left to the next command that meets them."""
+        for stop in self.stops:
+            stop.close()
         self._batch.close()
         self.loop.close()
 

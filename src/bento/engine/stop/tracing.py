@@ -169,7 +169,7 @@ class TraceJob:
                 self._feed(InitLeaving())
             case Held():
                 self._take_held(event)
-            case LetGo() if event.lives:  # nobody else of this job is held any more either: the next look decides
+            case LetGo() if event.lives:  # no other process of this job is held any more either: the next look decides
                 self.let_go(None)
                 self._feed(TracerLost(event.why))
             case _:  # it let a process go that ends; or could not watch one that is not PID 1
