@@ -206,8 +206,8 @@ def _check_combinations(options: CreateOptions) -> None:
 
 def _make(drivers: Drivers, name: str, container: Container) -> Container:
     with drivers.locks.hold(container.id, 0.0):  # a record whose directories are still to come is no leftover
-        container = _add(drivers, name, container)
-        try:
+        try:  # Ctrl-C may come as soon as the record is written
+            container = _add(drivers, name, container)
             drivers.storage.prepare(container.id)
             mounting.make(drivers, container)
         except BaseException:
