@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bento.config import Settings
     from bento.engine.base.outcome import StopObserver
-    from bento.engine.lifecycle.create import CreateOptions
     from bento.engine.stop.request import StopOptions
+    from bento.model.create import CreateOptions
     from bento.model.exec import ExecOptions
     from bento.wiring import Engine
 
@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 __all__ = ["CreateOptions", "Engine", "ExecOptions", "Settings", "StopObserver", "StopOptions", "__version__"]
 
 _HOMES = {
-    "CreateOptions": "bento.engine.lifecycle.create",
+    "CreateOptions": "bento.model.create",
     "Engine": "bento.wiring",
     "ExecOptions": "bento.model.exec",
     "Settings": "bento.config",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 
 def mono_s() -> float:
@@ -18,3 +19,8 @@ def boot_s() -> float:
 def wall_ns() -> int:
     """Wall time in nanoseconds since the epoch: for records and people, never for deciding."""
     return time.time_ns()
+
+
+def utc() -> datetime:
+    """Wall time as a moment, for what is told in words of a calendar."""
+    return datetime.now(UTC)

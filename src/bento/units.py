@@ -6,7 +6,7 @@ import math
 import os
 import re
 import signal
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from bento.errors import UsageError
@@ -24,8 +24,6 @@ RTMAX: Final = 64
 LOG_BYTES_MIN: Final = 16 * 1024
 """conmon begins a new file before a line that does not fit, and a line may have 8 KiB and its head."""
 
-_UNITS_S: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_SPAN: Final = r"(\d+(?:\.\d+)?)(ms|[smhd])"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _SIGNALS: Final = {s.name.removeprefix("SIG"): int(s) for s in signal.Signals} | {"IOT": 6, "POLL": 29, "CLD": 17}
 
@@ -78,25 +76,6 @@ def parse_seconds(text: str | float, *, what: str = "time", allow_no_limit: bool
         or_never = ", or -1 for no limit" if allow_no_limit else ""
         raise UsageError(f"bad {what} {str(text)!r}", hint=f"give seconds, such as 10 or 0.5{or_never}")
     return seconds
-
-
-def parse_since(text: str, now: datetime | None = None) -> datetime:
-    """Return the moment that ``--since`` names: RFC 3339, Unix seconds, or a time ago as ``90s`` or ``1h30m``.
-
-    Raises UsageError.
-    """
-    now = now or datetime.now(UTC)
-    try:
-        if re.fullmatch(rf"(?:{_SPAN})+", text, re.ASCII):
-            return now - timedelta(seconds=sum(float(n) * _UNITS_S[u] for n, u in re.findall(_SPAN, text, re.ASCII)))
-        if text.replace(".", "", 1).isdigit():
-            return datetime.fromtimestamp(float(text), UTC)
-        moment = datetime.fromisoformat(text)
-        return moment if moment.tzinfo else moment.astimezone()
-    except (ValueError, OverflowError, OSError):
-        raise UsageError(
-            f"bad time {text!r}", hint="use 2026-01-31T12:00:00Z, Unix seconds, or 10m for ten minutes ago"
-        ) from None
 
 
 def parse_bytes(text: str, *, what: str = "size") -> int:

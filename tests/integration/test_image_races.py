@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from bento import Engine, Settings
 from bento.model.image import ImageConfig
-from bento.engine.lifecycle.create import CreateOptions
+from bento.model.create import CreateOptions
 from bento.errors import BentoError, Conflict, NotFound
 root, run_root, sources, seconds, limit_s, racers = sys.argv[1:]
 begun, done = time.monotonic(), 0

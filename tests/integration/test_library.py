@@ -10,10 +10,10 @@ import pytest
 
 import bento
 from bento import Engine, Settings
-from bento.engine.lifecycle.create import CreateOptions
 from bento.engine.stop.request import StopOptions
 from bento.errors import AlreadyStopped, Conflict, NotFound
 from bento.model.container import Status
+from bento.model.create import CreateOptions
 from bento.model.stop import Verdict
 
 from support.cli import BentoCli, Roots

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from bento.cli import mount_options
-from bento.cli.mount_options import parse_mount, parse_volume
 from bento.engine.resources import mounting
 from bento.errors import UsageError
+from bento.kernel import selinux
 from bento.model.container import Mount
+from bento.parse.mounts import parse_mount, parse_volume
 
 
 @pytest.mark.parametrize(
@@ -26,11 +25,11 @@ from bento.model.container import Mount
         ("/a:/b:z,cached,rbind,exec", Mount(kind="bind", source="/a", destination="/b")),
         ("/a:/b:nosuid,bind", Mount(kind="bind", source="/a", destination="/b", options=("nosuid", "bind"))),
         ("v:/b:Z,noexec", Mount(kind="volume", source="v", destination="/b", options=("noexec",))),
-        ("./a:/b", Mount(kind="bind", source=os.path.abspath("a"), destination="/b")),
+        ("./x/../a:/b", Mount(kind="bind", source="/home/a", destination="/b")),
     ],
 )
 def test_volume(text: str, expected: Mount) -> None:
-    assert parse_volume(text) == expected
+    assert parse_volume(text, cwd="/home") == expected
 
 
 @pytest.mark.parametrize(
@@ -61,7 +60,7 @@ def test_bad_volume(text: str, says: str) -> None:
             Mount(kind="bind", source="/a", destination="/b", read_only=True, options=("rshared",)),
         ),
         ('type=bind,"src=/a,""b",dst=/c', Mount(kind="bind", source='/a,"b', destination="/c")),
-        ("type=bind,src=./a,dst=/b", Mount(kind="bind", source=os.path.abspath("a"), destination="/b")),
+        ("type=bind,src=./a,dst=/b", Mount(kind="bind", source="/home/a", destination="/b")),
         (
             "type=tmpfs,dst=/x,tmpfs-size=64m,tmpfs-mode=0700",
             Mount(kind="tmpfs", destination="/x", options=("size=67108864", "mode=0700")),
@@ -69,7 +68,7 @@ def test_bad_volume(text: str, says: str) -> None:
     ],
 )
 def test_mount(text: str, expected: Mount) -> None:
-    assert parse_mount(text) == expected
+    assert parse_mount(text, cwd="/home") == expected
 
 
 @pytest.mark.parametrize(
@@ -95,15 +94,26 @@ def test_bad_mount(text: str, says: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["z", "Z"])
-def test_labels_are_refused_where_they_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
-    enforce = tmp_path / "enforce"
-    monkeypatch.setattr(mount_options, "_ENFORCE", enforce)
-    enforce.write_text("0")
+def test_labels_are_refused_where_they_count(word: str) -> None:
     parse_volume(f"/a:/b:{word}")
-    enforce.write_text("1")
     with pytest.raises(UsageError, match="SELinux"):
-        parse_volume(f"/a:/b:{word}")
-    parse_volume("/a:/b:cached")
+        parse_volume(f"/a:/b:{word}", has_selinux=True)
+    parse_volume("/a:/b:cached", has_selinux=True)
+
+
+def test_selinux_is_what_the_kernel_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    enforce = tmp_path / "enforce"
+    monkeypatch.setattr(selinux, "_ENFORCE", enforce)
+    assert not selinux.is_enforcing()
+    for text, is_enforcing in (("0", False), ("1", True)):
+        enforce.write_text(text)
+        assert selinux.is_enforcing() is is_enforcing
+
+
+def test_without_a_directory_of_the_caller_a_relative_source_is_refused() -> None:
+    for parse, text in ((parse_volume, "./a:/b"), (parse_mount, "type=bind,src=../a,dst=/b")):
+        with pytest.raises(UsageError, match="relative path"):
+            parse(text)
 
 
 @pytest.mark.parametrize("text", ["", ":", ":ro", "w:", "w:x", "w:ro:rw"])

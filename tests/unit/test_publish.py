@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento.cli.publish_options import parse_expose, parse_publish
 from bento.engine.resources.networking import with_exposed
 from bento.errors import UsageError
 from bento.model.network import Port
+from bento.parse.ports import parse_expose, parse_publish
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from bento import log
 from bento.cli import (
@@ -21,21 +19,25 @@ from bento.cli import (
     transfer_options,
 )
 from bento.cli.context import complain
-from bento.cli.env_options import read_env_file, read_lines, variable
+from bento.cli.env_options import read_lines, read_variables
 from bento.cli.layers import LayerScreen
-from bento.cli.mount_options import parse_mount, parse_tmpfs, parse_volume
 from bento.cli.switches import Arguments
-from bento.engine.images.pull import POLICIES
-from bento.engine.lifecycle.create import CreateOptions
 from bento.errors import BentoError, UsageError
-from bento.model.container import RestartPolicy, Ulimit
+from bento.lazy import LazyModule
+from bento.model.container import Mount
+from bento.model.create import CreateOptions
 from bento.model.stop import StopRules
-from bento.model.transfer import Access
+from bento.model.transfer import POLICIES, Access
 from bento.stop import methods
 from bento.units import parse_bytes, parse_seconds, parse_signal
 from bento.wiring import Engine
 
-_HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?")
+if TYPE_CHECKING:
+    from bento.kernel import selinux
+    from bento.parse import container, mounts
+else:  # --help needs none of them, and a container without mounts one of them
+    container, mounts = LazyModule("bento.parse.container"), LazyModule("bento.parse.mounts")
+    selinux = LazyModule("bento.kernel.selinux")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -143,32 +145,27 @@ def _configure_fetching(group: Arguments) -> None:
 
 def read(args: argparse.Namespace) -> CreateOptions:
     """Return what was said. Raises UsageError."""
-    if args.hostname is not None and not _HOSTNAME.fullmatch(args.hostname):
-        raise UsageError(f"bad hostname {args.hostname!r}", hint="use letters, digits, '.' and '-'; 64 at most")
-    if args.workdir and not args.workdir.startswith("/"):
-        raise UsageError(f"working directory {args.workdir!r} is not an absolute path")
     label_lines = [line for path in args.label_file for line in read_lines(path, "label file")]
-    files = [line for path in args.env_file for line in read_env_file(path)]
     return CreateOptions(
         image=args.image,
         command=tuple(args.command),
         name=args.name,
-        entrypoint=None if args.entrypoint is None else parse_entrypoint(args.entrypoint),
-        env=tuple(map(variable, (*files, *args.env))),
-        workdir=args.workdir or None,
+        entrypoint=None if args.entrypoint is None else container.parse_entrypoint(args.entrypoint),
+        env=read_variables(args),
+        workdir=container.parse_workdir(args.workdir or ""),
         user=args.user,
-        hostname=args.hostname,
+        hostname=None if args.hostname is None else container.parse_hostname(args.hostname),
         pid=args.pid,
-        pids_limit=None if args.pids_limit is None else parse_count(args.pids_limit),
+        pids_limit=None if args.pids_limit is None else container.parse_count(args.pids_limit),
         memory_bytes=None if args.memory is None else parse_bytes(args.memory, what="memory"),
-        cpus=None if args.cpus is None else parse_cpus(args.cpus),
+        cpus=None if args.cpus is None else container.parse_cpus(args.cpus),
         read_only=args.read_only,
         sandbox=sandbox_options.read(args),
         init=args.init,
-        mounts=(*map(parse_volume, args.volume), *map(parse_mount, args.mount), *map(parse_tmpfs, args.tmpfs)),
+        mounts=_mounts(args),
         volumes_from=tuple(args.volumes_from),
-        ulimits=tuple(map(parse_ulimit, args.ulimit)),
-        labels=dict(map(parse_label, (*label_lines, *args.label))),
+        ulimits=tuple(map(container.parse_ulimit, args.ulimit)),
+        labels=dict(map(container.parse_label, (*label_lines, *args.label))),
         stop_signal=None if args.stop_signal is None else parse_signal(args.stop_signal),
         stop_timeout_s=None if args.stop_timeout is None else parse_seconds(args.stop_timeout, what="stop timeout"),
         system=args.system,
@@ -176,7 +173,7 @@ def read(args: argparse.Namespace) -> CreateOptions:
         stop_command=methods.parse_command(args.stop_command),
         stop_rules=StopRules(**rule_options.read(args)),
         auto_remove=args.rm,
-        restart=parse_restart(args.restart),
+        restart=container.parse_restart(args.restart),
         requires=tuple(args.requires),
         **hook_options.read(args),
         **publish_options.read(args),
@@ -184,54 +181,15 @@ def read(args: argparse.Namespace) -> CreateOptions:
     )
 
 
-def parse_entrypoint(text: str) -> tuple[str, ...]:
-    """A word, "" for none, or several as a JSON array, as Podman has it. What is no such array is a word."""
-    if text.startswith("["):
-        with suppress(msgspec.DecodeError):
-            return tuple(msgspec.json.decode(text, type=list[str]))
-    return (text,) if text else ()
-
-
-def parse_ulimit(text: str) -> Ulimit:
-    """``NAME=SOFT[:HARD]``; -1 is unlimited. Raises UsageError."""
-    name, _, values = text.partition("=")
-    soft, _, hard = values.partition(":")
-    try:
-        limit = Ulimit(name=name, soft=int(soft), hard=int(hard or soft))
-    except ValueError:
-        raise UsageError(f"bad limit {text!r}", hint="use NAME=SOFT[:HARD], such as nofile=1024:4096") from None
-    return limit
-
-
-def parse_count(text: str) -> int:
-    """A number of processes from 1. Raises UsageError."""
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise UsageError(f"bad limit of processes {text!r}", hint="give a number from 1")
-    return int(text)
-
-
-def parse_cpus(text: str) -> float:
-    """CPU time per time: 0.5 is half of one CPU. Raises UsageError."""
-    if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?|\.\d{1,6}", text, re.ASCII):
-        raise UsageError(f"bad number of CPUs {text!r}", hint="give a number, such as 2 or 0.5")
-    return float(text)
-
-
-def parse_restart(text: str) -> RestartPolicy:
-    """``no``, ``on-failure[:N]``, ``always`` or ``unless-stopped``. Raises UsageError."""
-    name, colon, count = text.partition(":")
-    is_count_bad = bool(colon) and not (name == "on-failure" and count.isascii() and count.isdigit())
-    if name not in ("no", "on-failure", "always", "unless-stopped") or is_count_bad:
-        raise UsageError(f"bad restart policy {text!r}", hint="use no, on-failure[:N], always or unless-stopped")
-    return RestartPolicy(name=name, limit=int(count or 0))
-
-
-def parse_label(text: str) -> tuple[str, str]:
-    """``K=V`` or ``K``. Raises UsageError."""
-    key, _, value = text.partition("=")
-    if not key:
-        raise UsageError(f"bad label {text!r}", hint="use KEY=VALUE")
-    return key, value
+def _mounts(args: argparse.Namespace) -> tuple[Mount, ...]:
+    if not (args.volume or args.mount or args.tmpfs):
+        return ()
+    cwd, has_selinux = os.getcwd(), selinux.is_enforcing()
+    return (
+        *(mounts.parse_volume(text, cwd=cwd, has_selinux=has_selinux) for text in args.volume),
+        *(mounts.parse_mount(text, cwd=cwd) for text in args.mount),
+        *(mounts.parse_tmpfs(text) for text in args.tmpfs),
+    )
 
 
 def provide_image(engine: Engine, args: argparse.Namespace) -> None:

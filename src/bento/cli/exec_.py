@@ -9,7 +9,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from bento.cli.context import Context, say
-from bento.cli.env_options import read_env_file, variable
+from bento.cli.env_options import read_variables
 from bento.cli.refused import Refused
 from bento.errors import UsageError
 from bento.files.output import write_all
@@ -45,10 +45,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise UsageError("exec: no command to run", hint="see bento exec --help")
     if args.detach and args.interactive:
         raise UsageError("exec: -d and -i exclude each other", hint="a detached command has nobody to read from")
-    files = [line for path in args.env_file for line in read_env_file(path)]
     options = ExecOptions(
         command=tuple(words),
-        env=tuple(map(variable, (*files, *args.env))),
+        env=read_variables(args),
         workdir=args.workdir,
         user=args.user,
         has_input=args.interactive,

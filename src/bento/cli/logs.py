@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bento import log
+from bento import clock, log
 from bento.cli.context import Context
-from bento.errors import UsageError
-from bento.units import parse_since
+from bento.parse.times import parse_since, parse_tail
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: what the container wrote to stdout and stderr, each on our own."""
-    since = None if args.since is None else parse_since(args.since)
-    tail = _tail(args.tail)
+    since = None if args.since is None else parse_since(args.since, clock.utc())
+    tail = parse_tail(args.tail)
     streams = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
     # With a time in front it is a listing, for people to read; without, it is the program's own output.
     escaped = {name for name in streams if args.timestamps and getattr(sys, name).isatty()}
@@ -51,11 +50,3 @@ def _harmless(text: bytes) -> bytes:
 def _utc(time: str) -> str:
     """Return the monitor's time with UTC written as Docker does."""
     return f"{time.removesuffix('+00:00')}Z" if time.endswith("+00:00") else time
-
-
-def _tail(text: str) -> int | None:
-    if text in ("all", "-1"):
-        return None
-    if not (text.isascii() and text.isdigit()):
-        raise UsageError(f"bad number of lines {text!r}", hint="give a number, or all")
-    return int(text)

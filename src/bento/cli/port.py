@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from bento.cli.context import Context, say
-from bento.errors import NotFound, UsageError
+from bento.errors import NotFound
+from bento.parse.ports import parse_port
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: a line for each published port."""
-    wanted = None if args.port is None else _port(args.port)
+    wanted = None if args.port is None else parse_port(args.port)
     with context.engine() as engine:
         ports = engine.ports(args.container)
     if wanted is None:
@@ -31,10 +32,3 @@ def run(args: argparse.Namespace, context: Context) -> int:
     for where in found:
         say(where)
     return 0
-
-
-def _port(text: str) -> str:
-    number, slash, protocol = text.partition("/")
-    if not (number.isascii() and number.isdigit()) or (slash and protocol not in ("tcp", "udp")):
-        raise UsageError(f"bad port {text!r}", hint="use a number, such as 80 or 53/udp")
-    return f"{int(number[:6])}/{protocol or 'tcp'}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bento.cli.switches import Arguments
-from bento.errors import UsageError
-from bento.model.network import Port
+from bento.lazy import LazyModule
 
-_HINT = "use [IP:]HOST:CONTAINER[/udp], [IP:]:CONTAINER for a free port, and FIRST-LAST for several"
+if TYPE_CHECKING:
+    from bento.parse import ports
+else:  # no port, no parser of ports
+    ports = LazyModule("bento.parse.ports")
 
 
 def configure(parser: Arguments) -> None:
@@ -43,50 +45,10 @@ def configure(parser: Arguments) -> None:
 
 def read(args: argparse.Namespace) -> dict[str, Any]:
     """Return what was said, as fields of CreateOptions. Raises UsageError."""
-    ports = tuple(port for text in args.publish for port in parse_publish(text))
     return {
         "network": args.network,
-        "ports": ports,
-        "expose": tuple(port for text in args.expose for port in parse_expose(text)),
+        "ports": tuple(port for text in args.publish for port in ports.parse_publish(text)),
+        "expose": tuple(port for text in args.expose for port in ports.parse_expose(text)),
         "publish_all": args.publish_all,
         "drain": args.drain,
     }
-
-
-def parse_expose(text: str) -> list[str]:
-    """``CONTAINER[/PROTOCOL]``, or a range; as ``80/tcp`` each. Raises UsageError."""
-    where, slash, protocol = text.partition("/")
-    if slash and protocol not in ("tcp", "udp"):
-        raise UsageError(f"bad port {text!r}", hint="use CONTAINER[/udp], or FIRST-LAST for several")
-    return [f"{number}/{protocol or 'tcp'}" for number in _range(where, text)]
-
-
-def parse_publish(text: str) -> list[Port]:
-    """``[[IP:][HOST]:]CONTAINER[/PROTOCOL]``; both may be ranges of the same length. Raises UsageError."""
-    if text.startswith("["):
-        raise UsageError(f"bad port {text!r}: IPv6 is not supported", hint="give an IPv4 address of this host, or none")
-    where, slash, protocol = text.partition("/")
-    words = where.split(":")
-    if len(words) > 3 or (slash and protocol not in ("tcp", "udp")):
-        raise UsageError(f"bad port {text!r}", hint=_HINT)
-    inside = _range(words[-1], text)
-    is_free = len(words) == 1 or words[-2] in ("", "0")
-    outside = [0] * len(inside) if is_free else _range(words[-2], text)
-    if len(inside) != len(outside):
-        raise UsageError(f"bad port {text!r}: the ranges differ in length", hint=_HINT)
-    host_ip = words[0] if len(words) == 3 else ""
-    return [
-        Port(container_port=c, host_port=h, host_ip=host_ip, protocol=protocol or "tcp")
-        for c, h in zip(inside, outside, strict=True)
-    ]
-
-
-def _range(word: str, text: str) -> list[int]:
-    first, dash, last = word.partition("-")
-    numbers = [first, last if dash else first]
-    if not all(number.isascii() and number.isdigit() and 1 <= int(number[:6]) <= 65535 for number in numbers):
-        raise UsageError(f"bad port {text!r}", hint=_HINT)
-    found = list(range(int(first), int(numbers[1]) + 1))
-    if not found:
-        raise UsageError(f"bad port {text!r}: the range ends before it begins", hint=_HINT)
-    return found

@@ -8,7 +8,8 @@ import sys
 
 from bento.cli.switches import Arguments, add_switch
 from bento.errors import UsageError
-from bento.model.transfer import Access, Credentials
+from bento.model.transfer import Access
+from bento.parse.credentials import parse_credentials
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,20 +35,14 @@ def add_platform(parser: Arguments) -> None:
 def read(args: argparse.Namespace) -> Access:
     """Return what was said; ask for the password that was not. Raises UsageError."""
     return Access(
-        credentials=parse_credentials(args.creds) if args.creds is not None else None,
+        credentials=parse_credentials(args.creds, _ask) if args.creds is not None else None,
         authfile=args.authfile,
         cert_dir=args.cert_dir,
         tls_verify=args.tls_verify,
     )
 
 
-def parse_credentials(text: str) -> Credentials:
-    """``USER[:PASSWORD]``. Raises UsageError when the password is missing and nobody can be asked."""
-    user, colon, password = text.partition(":")
-    if not user:
-        raise UsageError("--creds names no user", hint="use --creds USER or --creds USER:PASSWORD")
-    if not colon:
-        if not sys.stdin.isatty():
-            raise UsageError("--creds names no password, and there is no terminal to ask on", hint="use --authfile")
-        password = getpass.getpass(f"password of {user}: ")
-    return Credentials(user, password)
+def _ask(user: str) -> str:
+    if not sys.stdin.isatty():
+        raise UsageError("--creds names no password, and there is no terminal to ask on", hint="use --authfile")
+    return getpass.getpass(f"password of {user}: ")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from bento.cli.context import Context, end_cleanly, say
-from bento.cli.create_options import parse_label
 from bento.errors import UsageError
 from bento.model.volume import DRIVER
+from bento.parse.container import parse_label
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

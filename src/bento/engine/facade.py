@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         start,
         wait,
     )
-    from bento.engine.lifecycle.create import CreateOptions
     from bento.engine.lifecycle.exec_ import Attached
     from bento.engine.lifecycle.start import Started
     from bento.engine.maintenance import doctor, prune
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from bento.engine.views import inspect, listing, logs
     from bento.engine.views.logs import LogLine
     from bento.errors import Elsewhere, StateCorrupt
+    from bento.model.create import CreateOptions
     from bento.model.exec import ExecOptions, ExecSession
     from bento.model.network import Port
     from bento.model.stop import StopReport

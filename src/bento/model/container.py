@@ -11,6 +11,9 @@ from bento.model.image import Healthcheck
 from bento.model.network import Connection, Port
 from bento.model.stop import Hook, StopIntent, StopReport, StopRules
 
+LOG_DRIVERS: Final = ("k8s-file", "none")
+UNCONFINED: Final = "unconfined"
+"""Instead of a seccomp profile: there is none."""
 VOLUME: Final = "volume"
 """The kind of a mount that is a volume."""
 PROPAGATIONS: Final = frozenset(

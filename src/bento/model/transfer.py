@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from msgspec import Struct
+
+POLICIES: Final = ("missing", "always", "newer", "never")
+"""When a container's image is fetched."""
 
 
 class Credentials(Struct, frozen=True):

@@ -27,9 +27,6 @@ INIT_PATH_ON_ROOT: Final = "/.bento/catatonit"
 
 INIT_PATHS: Final = (INIT_PATH, INIT_PATH_ON_ROOT)
 
-UNCONFINED: Final = "unconfined"
-"""The seccomp profile that is none."""
-
 
 SLAVES: Final = frozenset({"slave", "rslave"})
 _TMPFS_OPTIONS: Final = ("noexec", "nosuid", "nodev", "mode=1777")

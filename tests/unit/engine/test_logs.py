@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from bento.engine.views import logs
 from bento.errors import UsageError
 from bento.model.container import Container
+from bento.parse.times import parse_since
 from bento.testing.drivers import FakeDrivers
-from bento.units import parse_since
 
 TIME = "2026-01-31T12:00:00.000000000+00:00"
 
@@ -199,4 +199,4 @@ def test_time_ago(text: str, seconds: float) -> None:
 @pytest.mark.parametrize("text", ["1m30", "m", "1x", "-5m", "1m 30s", "1..5m", "1e3s", "9" * 30 + "d", "\u0663s"])
 def test_what_is_no_time_ago(text: str) -> None:
     with pytest.raises(UsageError):
-        parse_since(text)
+        parse_since(text, datetime.now(UTC))

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from bento.cli import transfer_options
 from bento.config import Settings
 from bento.engine.images import pull
 from bento.errors import BadImage, BentoError, MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
@@ -14,6 +13,7 @@ from bento.model.image import Image, ImageConfig
 from bento.model.transfer import Access, Credentials
 from bento.oci.layout import digest_of
 from bento.oci.platform import Platform, parse_platform
+from bento.parse.credentials import parse_credentials
 from bento.testing.drivers import FakeDrivers
 
 ACCESS = Access()
@@ -183,8 +183,9 @@ def test_platforms_are_written_as_docker_writes_them():
 
 
 def test_credentials_hide_their_password():
-    assert transfer_options.parse_credentials("ann:a:b") == Credentials("ann", "a:b")
-    assert "a:b" not in repr(transfer_options.parse_credentials("ann:a:b"))
+    assert parse_credentials("ann:a:b", str.upper) == Credentials("ann", "a:b")
+    assert "a:b" not in repr(parse_credentials("ann:a:b", str.upper))
+    assert parse_credentials("ann", str.upper) == Credentials("ann", "ANN")
     for bad in ("", ":secret"):
         with pytest.raises(UsageError):
-            transfer_options.parse_credentials(bad)
+            parse_credentials(bad, str.upper)

@@ -15,7 +15,7 @@ from bento.drivers.runtime import destinations, executable
 from bento.errors import KernelError, StorageUnusable, UsageError
 from bento.kernel import cgroup, mount, mountinfo, rootfs
 from bento.kernel.smallfile import read_small
-from bento.model.container import Container, ContainerSpec, Device
+from bento.model.container import UNCONFINED, Container, ContainerSpec, Device
 from bento.model.exec import ExecOptions
 from bento.oci import capabilities, config, defaults, etc, limits, seccomp
 from bento.oci.user import ResolvedUser, resolve, with_groups
@@ -52,7 +52,7 @@ def write(
     wanted = limits.merge(spec.ulimits)
     clamped = limits.clamp(wanted, limits.allowance(limit.name for limit in wanted))
     own = capabilities.own()
-    is_filtered = has_seccomp and spec.sandbox.seccomp != config.UNCONFINED
+    is_filtered = has_seccomp and spec.sandbox.seccomp != UNCONFINED
     held = config.capabilities(spec, filters_devices=filters_devices, has_filter=is_filtered, own=own)
     document = config.build(
         container,

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
 
+from bento import clock
 from bento.errors import UsageError
-from bento.units import parse_since
+from bento.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from bento.parse import times
+else:  # most filters are of no time
+    times = LazyModule("bento.parse.times")
 
 PRUNE_KEYS = ("label", "label!", "until")
 
@@ -29,7 +36,7 @@ def has_label(labels: Mapping[str, str], wanted: str) -> bool:
 
 def parse_until(text: str) -> int:
     """Return the moment that ``until=`` names, in ns since 1970: a time, or so long ago. Raises UsageError."""
-    return round(parse_since(text).timestamp() * 1e9)
+    return round(times.parse_since(text, clock.utc()).timestamp() * 1e9)
 
 
 def parse_prune(filters: Iterable[str]) -> Callable[[Mapping[str, str], int], bool]:

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from bento import clock
 from bento.engine.base import freezing
+from bento.engine.base.find_image import HOST_IMAGE
 from bento.engine.files.diff import changes_of
 from bento.engine.images import images
 from bento.engine.lifecycle import reconcile
-from bento.engine.lifecycle.create import HOST_IMAGE
 from bento.errors import BentoError, Conflict, InternalError, NotFound, UsageError, as_bento_error
 from bento.files.output import write_all
 from bento.files.tarout import TarWriter

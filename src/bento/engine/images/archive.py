@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from bento import log
+from bento.engine.base.find_image import HOST_IMAGE, find_image
 from bento.engine.images.images import blame, names_meant, record, recorded
 from bento.engine.images.pull import ARCHIVES, Pulled, check_platform
-from bento.engine.lifecycle.create import HOST_IMAGE, find_image
 from bento.errors import NotFound, UsageError
 from bento.model import reference
 from bento.oci.platform import parse_platform

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bento.docker import image as docker_image
+from bento.engine.base.find_image import HOST_IMAGE, find_image
 from bento.engine.images.images import holders
-from bento.engine.lifecycle.create import HOST_IMAGE, find_image
 from bento.errors import UsageError
 from bento.model.image import HistoryStep, Image
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bento.engine.base.find_image import HOST_IMAGE
 from bento.engine.base.layers import unused
-from bento.engine.lifecycle.create import HOST_IMAGE
 from bento.errors import BadImage, Conflict, NotFound, UsageError
 from bento.model import reference
 from bento.model.image import Image, ImageConfig

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from bento import log
+from bento.engine.base.find_image import HOST_IMAGE, find_image
 from bento.engine.images.images import blame, record, recorded, refuse_host
-from bento.engine.lifecycle.create import HOST_IMAGE, find_image
 from bento.errors import MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
 from bento.model import reference
 from bento.model.image import Image
-from bento.model.transfer import Access
+from bento.model.transfer import POLICIES, Access
 from bento.oci.platform import Platform, host_platform, parse_platform
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 REGISTRY: Final = "docker://"
 _OTHERS: Final = ("oci:", "dir:", "containers-storage:")
 ARCHIVES: Final = ("docker-archive:", "oci-archive:")
-POLICIES: Final = ("missing", "always", "newer", "never")
 
 
 class Pulled(Struct, frozen=True):

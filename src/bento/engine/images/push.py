@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from bento.engine.base.find_image import HOST_IMAGE, find_image
 from bento.engine.images.images import names_meant
 from bento.engine.images.pull import REGISTRY
-from bento.engine.lifecycle.create import HOST_IMAGE, find_image
 from bento.errors import NotFound, UsageError
 from bento.model import reference
 from bento.model.transfer import Access

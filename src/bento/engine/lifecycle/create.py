@@ -5,30 +5,29 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from bento import clock, log
 from bento.command import check_limits
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
+from bento.engine.base.find_image import find_image
 from bento.engine.lifecycle import sandboxing, sharing
 from bento.engine.resources import mounting, networking
 from bento.engine.stop.hooks import check_hooks
 from bento.engine.views import logs
 from bento.errors import Conflict, NotFound, UsageError
-from bento.model.container import Container, ContainerSpec, Mount, RestartPolicy, Sandbox, Ulimit
+from bento.model.container import Container, ContainerSpec
+from bento.model.create import CreateOptions
 from bento.model.image import Image, ImageConfig
-from bento.model.network import Port
-from bento.model.stop import Hook, StopRules
 from bento.oci import limits, resources
 from bento.oci.platform import Platform, host_platform, runs_on
+from bento.parse.environment import merge_env
 from bento.stop.methods import choose, parse_method
 from bento.units import new_id, parse_name, parse_signal
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
-HOST_IMAGE = "host"
 _SYSTEM_COMMAND = "/sbin/init"
 _NAME_ATTEMPTS = 8
 _FIRST = [
@@ -69,70 +68,6 @@ _SECOND = [
     "tofu",
     "udon",
 ]
-
-
-class CreateOptions(Struct, frozen=True, kw_only=True):
-    """What a caller says of a new container; None and empty leave it to the image, then to the default.
-
-    ``stop_timeout_s`` is in seconds. ``entrypoint`` () clears the image's, None keeps it.
-    """
-
-    image: str
-    command: tuple[str, ...] = ()
-    name: str | None = None
-    entrypoint: tuple[str, ...] | None = None
-    env: tuple[str, ...] = ()  # "K=V"; "K" unsets the image's
-    workdir: str | None = None
-    user: str | None = None
-    hostname: str | None = None
-    network: str = ""  # "": bridge when ports are published, else none
-    ports: tuple[Port, ...] = ()
-    expose: tuple[str, ...] = ()  # beside the image's, as "80/tcp"
-    publish_all: bool = False  # those exposed, too, on free ports
-    drain: bool = False
-    pid: str = ""  # "", "host", or "container:" and a name or id
-    pids_limit: int | None = None
-    memory_bytes: int | None = None
-    cpus: float | None = None
-    read_only: bool = False
-    sandbox: Sandbox = Sandbox()
-    init: bool = False
-    mounts: tuple[Mount, ...] = ()
-    volumes_from: tuple[str, ...] = ()  # NAME or NAME:ro, of containers whose mounts it gets, too
-    ulimits: tuple[Ulimit, ...] = ()
-    labels: dict[str, str] = {}
-    stop_signal: int | None = None
-    stop_timeout_s: float | None = None
-    system: bool = False
-    stop_method: str | None = None
-    stop_command: str = ""
-    stop_rules: StopRules = StopRules()
-    auto_remove: bool = False
-    restart: RestartPolicy = RestartPolicy()
-    log_driver: str = "k8s-file"  # or "none": its output is not kept
-    log_max_bytes: int | None = None  # None: the engine's; 0: no limit
-    requires: tuple[str, ...] = ()  # names or ids
-    pre_stop: tuple[Hook, ...] = ()
-    post_stop: tuple[Hook, ...] = ()
-    hook_timeout_s: float | None = None
-    runtime: str = ""
-
-
-def host_image() -> Image:
-    """The pseudo-image: this machine's own root filesystem, copy-on-write, no download."""
-    return Image(id="sha256:" + "0" * 64, layers=("/",), config=ImageConfig(), created_unix_ns=0, size_bytes=0)
-
-
-def find_image(drivers: Drivers, ref: str) -> Image:
-    """Return the image of this name or id; ``host`` always exists. Raises NotFound with what to do."""
-    if ref == HOST_IMAGE:
-        return host_image()
-    try:
-        return drivers.store.find_image(ref)
-    except NotFound:
-        raise NotFound(
-            f"no such image: {ref}", hint="see bento images; bento pull fetches one; 'host' is this machine's own"
-        ) from None
 
 
 def create(drivers: Drivers, options: CreateOptions) -> Container:
@@ -322,28 +257,6 @@ def _platform_notes(name: str, image: Image) -> tuple[str, ...]:
     if runs_on(own, host):
         return ()
     return (f"image {name} is for {own}, and this machine is {host}: its programs may not run",)
-
-
-def merge_env(*layers: tuple[str, ...]) -> tuple[str, ...]:
-    """Merge lists of ``K=V``, and ``K`` to unset it; later ones win, the place of the first is kept.
-
-    Raises UsageError.
-    """
-    merged: dict[str, str] = {}
-    for entry in (entry for layer in layers for entry in layer):
-        check_variable(entry)
-        key, equals, value = entry.partition("=")
-        if equals:
-            merged[key] = value
-        else:
-            merged.pop(key, None)
-    return tuple(f"{key}={value}" for key, value in merged.items())
-
-
-def check_variable(entry: str) -> None:
-    """Raise UsageError for what is neither ``K=V`` nor ``K``."""
-    if not entry.partition("=")[0] or "\0" in entry:
-        raise UsageError(f"bad environment variable {entry!r}", hint="use NAME=VALUE")
 
 
 def _free_name(drivers: Drivers, container_id: str) -> str:

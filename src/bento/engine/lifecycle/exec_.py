@@ -18,7 +18,6 @@ from bento.engine.base import exec_sessions
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.exec_sessions import door_is_open
 from bento.engine.lifecycle import reconcile
-from bento.engine.lifecycle.create import check_variable
 from bento.engine.resources.rooted import root_of
 from bento.engine.stop.report import exit_code_from
 from bento.errors import BentoError, InternalError, RuntimeFailed, UsageError, WrongState
@@ -26,6 +25,7 @@ from bento.kernel.proc import live_tid
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Run, Status
 from bento.model.exec import ExecOptions, ExecSession
+from bento.parse.environment import check_variable
 from bento.units import new_id
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from bento.errors import UsageError
 from bento.kernel.ports import is_address
-from bento.model.container import Device, Sandbox
+from bento.model.container import UNCONFINED, Device, Sandbox
 from bento.oci import capabilities, seccomp
-from bento.oci.config import UNCONFINED
 from bento.oci.etc import HOST_GATEWAY
 
 _SHM_BYTES_MIN = 4096

@@ -17,20 +17,19 @@ from typing import TYPE_CHECKING, BinaryIO
 from msgspec import Struct
 
 from bento.errors import UsageError, WrongState
-from bento.model.container import Container
+from bento.model.container import LOG_DRIVERS, Container
 from bento.units import check_log_size
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
-DRIVERS = ("k8s-file", "none")
 _CHUNK_BYTES = 1 << 16
 
 
 def limit(driver: str, asked_bytes: int | None, default_bytes: int) -> int:
     """Return the most that a new container's log may hold; 0 is no limit. Raises UsageError."""
-    if driver not in DRIVERS:
-        raise UsageError(f"unknown log driver {driver!r}", hint=f"use one of {', '.join(DRIVERS)}")
+    if driver not in LOG_DRIVERS:
+        raise UsageError(f"unknown log driver {driver!r}", hint=f"use one of {', '.join(LOG_DRIVERS)}")
     if driver == "none" and asked_bytes is not None:
         raise UsageError("a log that is not kept has no size", hint="omit max-size, or the log driver none")
     check_log_size(max(0, asked_bytes or 0))

@@ -1,11 +1,14 @@
-"""``-v``, ``--mount`` and ``--tmpfs``: what is mounted in a container, in Docker's and Podman's words."""
+"""``-v``, ``--mount`` and ``--tmpfs``: what is mounted in a container, in Docker's and Podman's words.
+
+``cwd``: the directory below which relative sources are; "" where the caller has none, as over a network: they are
+refused then.
+"""
 
 from __future__ import annotations
 
-import os
+import posixpath
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from bento.errors import UsageError
@@ -15,8 +18,8 @@ from bento.units import parse_bytes
 _FLAGS: Final = ("suid", "nosuid", "dev", "nodev", "exec", "noexec")
 _IDLE: Final = ("z", "Z", "cached", "delegated", "consistent")
 """What other engines take, and what changes nothing here: labels of SELinux, and words for machines of Apple."""
+_PATHS: Final = "paths are absolute or begin with ./"
 _CONTRARY: Final = (("ro", "rw"), ("suid", "nosuid"), ("dev", "nodev"), ("exec", "noexec"), ("bind", "rbind"))
-_ENFORCE: Final = Path("/sys/fs/selinux/enforce")
 _TRUE: Final = ("", "true", "1")
 _FALSE: Final = ("false", "0")
 _SPELLINGS: Final = {"src": "source", "dst": "destination", "target": "destination", "ro": "readonly"}
@@ -27,8 +30,12 @@ _KEYS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-def parse_volume(text: str) -> Mount:
-    """``DST``, ``NAME:DST[:OPTIONS]`` or ``SRC:DST[:OPTIONS]``. Raises UsageError."""
+def parse_volume(text: str, *, cwd: str = "", has_selinux: bool = False) -> Mount:
+    """``DST``, ``NAME:DST[:OPTIONS]`` or ``SRC:DST[:OPTIONS]``.
+
+    ``has_selinux``: the labels that z and Z ask for would count, and Bento sets none. Without SELinux they change
+    nothing. Raises UsageError.
+    """
     source, colon, rest = text.partition(":")
     destination, has_options, options = rest.partition(":")
     if not colon:
@@ -45,29 +52,16 @@ def parse_volume(text: str) -> Mount:
             f"bad volume {text!r}" + (f": {wrong[0]!r} is not one of {', '.join(sorted(known))}" if wrong else ""),
             hint="use DST, NAME:DST or SRC:DST, then :ro if need be; DST is an absolute path",
         )
-    if not {"z", "Z"}.isdisjoint(words):
-        _refuse_labels(text)
+    if has_selinux and not {"z", "Z"}.isdisjoint(words):
+        raise UsageError(f"bad volume {text!r}: Bento sets no SELinux labels", hint="omit z, and use chcon(1)")
     return Mount(
         kind="bind" if is_bind else "volume",
-        source=os.path.abspath(source) if source.startswith(".") else source,
+        source=_absolute(text, source, cwd) if source.startswith(".") else source,
         destination=destination,
         read_only="ro" in words,
         options=tuple(word for word in words if word in PROPAGATIONS or word in ("nosuid", "nodev", "noexec", "bind")),
         no_copy="nocopy" in words,
     )
-
-
-def _refuse_labels(text: str) -> None:
-    """Without SELinux a label changes nothing; with it, who asked for one relies on it."""
-    try:
-        is_enforcing = _ENFORCE.read_text(encoding="ascii").strip() == "1"
-    except OSError:
-        is_enforcing = False
-    if is_enforcing:
-        raise UsageError(f"bad volume {text!r}: Bento sets no SELinux labels", hint="leave z away, and use chcon(1)")
-
-
-_PATHS: Final = "paths are absolute or begin with ./"
 
 
 def parse_tmpfs(text: str) -> Mount:
@@ -76,7 +70,7 @@ def parse_tmpfs(text: str) -> Mount:
     return Mount(kind="tmpfs", destination=destination, options=tuple(word for word in options.split(",") if word))
 
 
-def parse_mount(text: str) -> Mount:
+def parse_mount(text: str, *, cwd: str = "") -> Mount:
     """``type=TYPE,KEY=VALUE,...``, comma-separated values with quotes as in CSV. Raises UsageError."""
     given = _fields(text)
     kind = given.pop("type", "volume")
@@ -96,12 +90,18 @@ def parse_mount(text: str) -> Mount:
         raise _bad(text, f"{source!r} is no path", _PATHS)
     return Mount(
         kind=kind,
-        source=os.path.abspath(source) if source.startswith(".") and kind == "bind" else source,
+        source=_absolute(text, source, cwd) if source.startswith(".") and kind == "bind" else source,
         destination=destination,
         read_only=_flag(text, given, "readonly"),
         options=tuple(_OPTIONS[key](text, value) for key, value in given.items() if key in _OPTIONS),
         no_copy=_flag(text, given, "volume-nocopy"),
     )
+
+
+def _absolute(text: str, source: str, cwd: str) -> str:
+    if not cwd:
+        raise _bad(text, f"{source!r} is a relative path", "give an absolute one")
+    return posixpath.normpath(posixpath.join(cwd, source))
 
 
 def _fields(text: str) -> dict[str, str]:

@@ -1,0 +1,92 @@
+"""What a container is to be: its program's words, limits, restart policy, labels, log."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from bento.errors import UsageError
+from bento.model.container import RestartPolicy, Ulimit
+from bento.units import parse_log_size
+
+_HOSTNAME: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?")
+_MAX_SIZE: Final = "max-size"
+
+
+def parse_hostname(text: str) -> str:
+    """A name that a host may have. Raises UsageError."""
+    if not _HOSTNAME.fullmatch(text):
+        raise UsageError(f"bad hostname {text!r}", hint="use letters, digits, '.' and '-'; 64 at most")
+    return text
+
+
+def parse_workdir(text: str) -> str | None:
+    """An absolute path; None for "", which leaves it to the image. Raises UsageError."""
+    if text and not text.startswith("/"):
+        raise UsageError(f"working directory {text!r} is not an absolute path")
+    return text or None
+
+
+def parse_entrypoint(text: str) -> tuple[str, ...]:
+    """A word, "" for none, or several as a JSON array, as Podman has it. What is no such array is a word."""
+    if text.startswith("["):
+        with suppress(msgspec.DecodeError):
+            return tuple(msgspec.json.decode(text, type=list[str]))
+    return (text,) if text else ()
+
+
+def parse_ulimit(text: str) -> Ulimit:
+    """``NAME=SOFT[:HARD]``; -1 is unlimited. Raises UsageError."""
+    name, _, values = text.partition("=")
+    soft, _, hard = values.partition(":")
+    try:
+        limit = Ulimit(name=name, soft=int(soft), hard=int(hard or soft))
+    except ValueError:
+        raise UsageError(f"bad limit {text!r}", hint="use NAME=SOFT[:HARD], such as nofile=1024:4096") from None
+    return limit
+
+
+def parse_count(text: str) -> int:
+    """A number of processes from 1. Raises UsageError."""
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise UsageError(f"bad limit of processes {text!r}", hint="give a number from 1")
+    return int(text)
+
+
+def parse_cpus(text: str) -> float:
+    """CPU time per time: 0.5 is half of one CPU. Raises UsageError."""
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?|\.\d{1,6}", text, re.ASCII):
+        raise UsageError(f"bad number of CPUs {text!r}", hint="give a number, such as 2 or 0.5")
+    return float(text)
+
+
+def parse_restart(text: str) -> RestartPolicy:
+    """``no``, ``on-failure[:N]``, ``always`` or ``unless-stopped``. Raises UsageError."""
+    name, colon, count = text.partition(":")
+    is_count_bad = bool(colon) and not (name == "on-failure" and count.isascii() and count.isdigit())
+    if name not in ("no", "on-failure", "always", "unless-stopped") or is_count_bad:
+        raise UsageError(f"bad restart policy {text!r}", hint="use no, on-failure[:N], always or unless-stopped")
+    return RestartPolicy(name=name, limit=int(count or 0))
+
+
+def parse_label(text: str) -> tuple[str, str]:
+    """``K=V`` or ``K``. Raises UsageError."""
+    key, _, value = text.partition("=")
+    if not key:
+        raise UsageError(f"bad label {text!r}", hint="use KEY=VALUE")
+    return key, value
+
+
+def parse_log_options(words: Iterable[str]) -> int | None:
+    """Return the most that a log may hold, in bytes; 0 is no limit, None was not given. Raises UsageError."""
+    max_bytes = None
+    for text in words:
+        key, equals, value = text.partition("=")
+        if key != _MAX_SIZE or not equals:
+            raise UsageError(f"unknown log option {text!r}", hint=f"there is {_MAX_SIZE}, such as {_MAX_SIZE}=10m")
+        max_bytes = parse_log_size(value)
+    return max_bytes

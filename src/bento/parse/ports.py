@@ -1,0 +1,57 @@
+"""Ports: ``--publish``, ``--expose``, and what ``port`` is asked for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bento.errors import UsageError
+from bento.model.network import Port
+
+_HINT: Final = "use [IP:]HOST:CONTAINER[/udp], [IP:]:CONTAINER for a free port, and FIRST-LAST for several"
+
+
+def parse_port(text: str) -> str:
+    """``CONTAINER[/PROTOCOL]``, one of them, as ``80/tcp``. Raises UsageError."""
+    number, slash, protocol = text.partition("/")
+    if not (number.isascii() and number.isdigit()) or (slash and protocol not in ("tcp", "udp")):
+        raise UsageError(f"bad port {text!r}", hint="use a number, such as 80 or 53/udp")
+    return f"{int(number[:6])}/{protocol or 'tcp'}"
+
+
+def parse_expose(text: str) -> list[str]:
+    """``CONTAINER[/PROTOCOL]``, or a range; as ``80/tcp`` each. Raises UsageError."""
+    where, slash, protocol = text.partition("/")
+    if slash and protocol not in ("tcp", "udp"):
+        raise UsageError(f"bad port {text!r}", hint="use CONTAINER[/udp], or FIRST-LAST for several")
+    return [f"{number}/{protocol or 'tcp'}" for number in _range(where, text)]
+
+
+def parse_publish(text: str) -> list[Port]:
+    """``[[IP:][HOST]:]CONTAINER[/PROTOCOL]``; both may be ranges of the same length. Raises UsageError."""
+    if text.startswith("["):
+        raise UsageError(f"bad port {text!r}: IPv6 is not supported", hint="give an IPv4 address of this host, or none")
+    where, slash, protocol = text.partition("/")
+    words = where.split(":")
+    if len(words) > 3 or (slash and protocol not in ("tcp", "udp")):
+        raise UsageError(f"bad port {text!r}", hint=_HINT)
+    inside = _range(words[-1], text)
+    is_free = len(words) == 1 or words[-2] in ("", "0")
+    outside = [0] * len(inside) if is_free else _range(words[-2], text)
+    if len(inside) != len(outside):
+        raise UsageError(f"bad port {text!r}: the ranges differ in length", hint=_HINT)
+    host_ip = words[0] if len(words) == 3 else ""
+    return [
+        Port(container_port=c, host_port=h, host_ip=host_ip, protocol=protocol or "tcp")
+        for c, h in zip(inside, outside, strict=True)
+    ]
+
+
+def _range(word: str, text: str) -> list[int]:
+    first, dash, last = word.partition("-")
+    numbers = [first, last if dash else first]
+    if not all(number.isascii() and number.isdigit() and 1 <= int(number[:6]) <= 65535 for number in numbers):
+        raise UsageError(f"bad port {text!r}", hint=_HINT)
+    found = list(range(int(first), int(numbers[1]) + 1))
+    if not found:
+        raise UsageError(f"bad port {text!r}: the range ends before it begins", hint=_HINT)
+    return found
