@@ -24,8 +24,8 @@ from bento.oci.image import (
     choose_platform,
     parse_config,
     parse_manifest,
-    write_config,
 )
+from bento.oci.image_writing import write_config
 from bento.oci.platform import Platform
 
 FUZZ = settings(max_examples=int(os.environ.get("BENTO_FUZZ_EXAMPLES", "150")))

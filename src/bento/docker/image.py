@@ -11,7 +11,7 @@ from bento.docker.words import Now, ago, image_names, one_line, short_image_id, 
 from bento.model import reference
 from bento.model.image import HistoryStep, Image
 from bento.model.usage import ImageUsage
-from bento.oci.image import runtime_words
+from bento.oci.image_writing import runtime_words
 from bento.units import rfc3339
 
 FIELDS: Final = {

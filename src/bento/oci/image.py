@@ -341,68 +341,6 @@ def _history(raw: _RawHistory) -> HistoryEntry:
     )
 
 
-def runtime_words(config: ImageConfig) -> dict[str, Any]:
-    """Return what a container inherits in the words of OCI and Docker; a health check only where there is one."""
-    words: dict[str, Any] = {
-        "User": config.user,
-        "ExposedPorts": {port: {} for port in config.exposed_ports},
-        "Env": list(config.env),
-        "Entrypoint": list(config.entrypoint),
-        "Cmd": list(config.command),
-        "Volumes": {path: {} for path in config.volumes},
-        "WorkingDir": config.workdir,
-        "Labels": config.labels,
-        "StopSignal": config.stop_signal,
-    }
-    return words | ({"Healthcheck": config.healthcheck.words} if config.healthcheck else {})
-
-
-def write_config(
-    config: ImageConfig,
-    platform: Platform,
-    diff_ids: Iterable[str],
-    *,
-    created_unix_ns: int = 0,
-    author: str = "",
-    history: Iterable[HistoryEntry] = (),
-) -> bytes:
-    """Return an image's configuration as OCI writes it. The same for the same arguments."""
-    return _encode(
-        {
-            **_given({"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}),
-            **_given({"created": write_time(created_unix_ns), "author": author}),
-            "config": _given(runtime_words(config)),
-            "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
-            **_given({"history": [_write_history(entry) for entry in history]}),
-        }
-    )
-
-
-def write_time(unix_ns: int) -> str:
-    """Return a time as RFC 3339 has it; "" for 0."""
-    if not unix_ns:
-        return ""
-    seconds, rest_ns = divmod(unix_ns, 10**9)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest_ns:09d}Z"
-
-
-def _write_history(entry: HistoryEntry) -> dict[str, Any]:
-    return _given(
-        {
-            "created": write_time(entry.created_unix_ns),
-            "created_by": entry.created_by,
-            "author": entry.author,
-            "comment": entry.comment,
-            "empty_layer": entry.is_empty_layer,
-        }
-    )
-
-
-def write_manifest(config: Descriptor, layers: Iterable[Descriptor]) -> bytes:
-    """Return an image's manifest as OCI writes it."""
-    return _encode({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": list(layers)})
-
-
 def oci_type(media_type: str) -> str:
     """Return the OCI type of a layer of Docker's: they differ in name alone."""
     packing = next((word for word in ("gzip", "zstd") if media_type.endswith(word)), "")
@@ -413,16 +351,3 @@ def oci_type(media_type: str) -> str:
 def layer_type(head: bytes) -> str:
     """Return the media type of a layer that begins like this; what is packed otherwise has no type of its own."""
     return OCI_LAYER + {"gzip": "+gzip", "zstd": "+zstd"}.get(packing_of(head), "")
-
-
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value}
-
-
-def _encode(document: dict[str, Any]) -> bytes:
-    try:
-        return msgspec.json.encode(document, order="deterministic")
-    except UnicodeEncodeError as error:
-        raise UsageError(
-            f"not valid UTF-8: {error.object!r}", hint="what an image says of itself must be text"
-        ) from None

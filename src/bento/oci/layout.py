@@ -13,7 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from bento.errors import UsageError
-from bento.oci.image import OCI_CONFIG, OCI_MANIFEST, Descriptor, Manifest, oci_type, parse_manifest, write_manifest
+from bento.oci.image import OCI_CONFIG, OCI_MANIFEST, Descriptor, Manifest, oci_type, parse_manifest
+from bento.oci.image_writing import write_manifest
 
 LAYOUT_FILE: Final = "oci-layout"
 LAYOUT_CONTENT: Final = b'{"imageLayoutVersion":"1.0.0"}'

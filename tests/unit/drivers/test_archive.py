@@ -16,7 +16,8 @@ from bento.drivers.image.base import ArchivedImage
 from bento.drivers.image.formats import writer
 from bento.drivers.image.formats.reader import read_archive
 from bento.errors import StorageUnusable, UsageError
-from bento.oci.image import OCI_CONFIG, OCI_MANIFEST, Descriptor, write_manifest
+from bento.oci.image import OCI_CONFIG, OCI_MANIFEST, Descriptor
+from bento.oci.image_writing import write_manifest
 from bento.oci.layout import as_oci, blob_path, digest_of, generate, image_manifest, media_type
 from bento.oci.platform import Platform
 

@@ -13,6 +13,7 @@ from bento.engine.resources import mounting
 from bento.errors import UsageError
 from bento.model.image import Healthcheck, HistoryEntry, ImageConfig
 from bento.oci import image as oci
+from bento.oci import image_writing
 from bento.oci.image import Descriptor, Index, Manifest
 from bento.oci.platform import Platform, runs_on
 
@@ -268,27 +269,27 @@ _WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"
     )
 )
 def test_what_is_written_is_read_again(written: ImageConfig) -> None:
-    content = oci.write_config(written, AMD, [DIGEST])
+    content = image_writing.write_config(written, AMD, [DIGEST])
     parsed = oci.parse_config(content)
     assert (parsed.config, parsed.platform, parsed.diff_ids) == (written, AMD, (DIGEST,))
-    assert oci.write_config(parsed.config, AMD, [DIGEST]) == content
+    assert image_writing.write_config(parsed.config, AMD, [DIGEST]) == content
 
 
 def test_manifest_that_is_written_is_read_again() -> None:
     wanted = Manifest(Descriptor(oci.OCI_CONFIG, DIGEST, 5), (Descriptor(oci.layer_type(b"\x1f\x8b"), DIGEST, 7),))
-    assert oci.parse_manifest(oci.write_manifest(wanted.config, wanted.layers)) == wanted
+    assert oci.parse_manifest(image_writing.write_manifest(wanted.config, wanted.layers)) == wanted
 
 
 def test_what_is_not_text_is_told() -> None:
     with pytest.raises(UsageError, match="UTF-8"):
-        oci.write_config(ImageConfig(user="\udcff"), AMD, [])
+        image_writing.write_config(ImageConfig(user="\udcff"), AMD, [])
 
 
 def test_words_of_inspect_are_dockers() -> None:
-    words = oci.runtime_words(ImageConfig(exposed_ports=("80/tcp",), healthcheck=Healthcheck(test=("NONE",))))
+    words = image_writing.runtime_words(ImageConfig(exposed_ports=("80/tcp",), healthcheck=Healthcheck(test=("NONE",))))
     assert words["ExposedPorts"] == {"80/tcp": {}}
     assert words["Healthcheck"] == {"Test": ["NONE"]}
-    assert "Healthcheck" not in oci.runtime_words(ImageConfig())
+    assert "Healthcheck" not in image_writing.runtime_words(ImageConfig())
 
 
 def test_volume_at_the_root_is_for_create_to_refuse() -> None:

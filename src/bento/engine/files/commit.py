@@ -23,6 +23,7 @@ from bento.files.tarout import TarWriter
 from bento.model.container import Container
 from bento.model.image import HistoryEntry, Image, ImageConfig
 from bento.oci import image as oci
+from bento.oci import image_writing
 from bento.oci.change import apply_changes
 from bento.oci.platform import Platform
 from bento.units import signal_name
@@ -155,7 +156,7 @@ def _write(changes: Changes, fd: int, outcome: list[BentoError | OSError | None]
 def _add_manifest(drivers: Drivers, ingest: Ingest, base: Image, layer: _Layer, metadata: _Metadata) -> str:
     """Add configuration and manifest of the new image; return the manifest's digest."""
     diff_ids = (*base.diff_ids, layer.diff_id)
-    content = oci.write_config(
+    content = image_writing.write_config(
         metadata.config,
         Platform(base.os, base.architecture, base.variant),
         diff_ids,
@@ -169,4 +170,4 @@ def _add_manifest(drivers: Drivers, ingest: Ingest, base: Image, layer: _Layer, 
     below = parsed.layers if isinstance(parsed, oci.Manifest) else ()
     layers = [replace(layer, media_type=oci.oci_type(layer.media_type)) for layer in below]
     layers.append(oci.Descriptor(oci.OCI_LAYER, layer.digest, ingest.blob_size(layer.digest)))
-    return ingest.add_bytes(oci.write_manifest(config, layers))
+    return ingest.add_bytes(image_writing.write_manifest(config, layers))

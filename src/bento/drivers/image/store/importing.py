@@ -18,6 +18,7 @@ from bento.drivers.image.store.ingest import StoreIngest
 from bento.errors import UsageError
 from bento.model.image import HistoryEntry, Image, ImageConfig
 from bento.oci import image as oci
+from bento.oci import image_writing
 from bento.oci.platform import Platform, host_platform
 
 
@@ -53,8 +54,8 @@ def import_rootfs(ingest: StoreIngest, path: Path, own_root: Path, metadata: Ima
     comment = metadata.message or f"Imported from {os.fsencode(path).decode(errors='replace')}"
     step = HistoryEntry(created_unix_ns=now, comment=comment)
     platform = metadata.platform or host_platform()
-    content = oci.write_config(metadata.config, platform, [diff_id], created_unix_ns=now, history=[step])
+    content = image_writing.write_config(metadata.config, platform, [diff_id], created_unix_ns=now, history=[step])
     config_digest = ingest.add_bytes(content)
     layer = oci.Descriptor(oci.layer_type(ingest.blobs.head(digest)), digest, ingest.blob_size(digest))
-    manifest = oci.write_manifest(oci.Descriptor(oci.OCI_CONFIG, config_digest, len(content)), [layer])
+    manifest = image_writing.write_manifest(oci.Descriptor(oci.OCI_CONFIG, config_digest, len(content)), [layer])
     return ingest.commit(ingest.add_bytes(manifest), record)
