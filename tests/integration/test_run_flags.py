@@ -386,14 +386,17 @@ def test_start_of_a_running_container_leaves_it_alone(bento: BentoCli) -> None:
 
 
 @ONE_RUNTIME
-def test_start_that_fails_leaves_the_container_as_it_was(bento: BentoCli, tmp_path: Path) -> None:
+def test_start_that_fails_leaves_the_container_as_it_was_and_says_why(bento: BentoCli, tmp_path: Path) -> None:
     source = tmp_path / "gone"
     source.mkdir()
     bento("create", "--name", "w", "-v", f"{source}:/x", "host", "true")
     before = bento.inspect("w")
     source.rmdir()
-    assert str(source) in bento.fails("start", "w", code=2)
-    assert bento.inspect("w") == before
+    line = bento.fails("start", "w", code=2)
+    assert str(source) in line
+    after = bento.inspect("w")
+    assert after.pop("State") == before.pop("State") | {"Error": line.removeprefix("bento: "), "ExitCode": 2}
+    assert after == before
     source.mkdir()
     bento("start", "w")
     wait_for_status(bento, "w", "stopped")
