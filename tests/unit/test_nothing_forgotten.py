@@ -13,13 +13,15 @@ import pytest
 
 from bento import CreateOptions, ExecOptions, Settings, StopOptions, config_load
 from bento.cli import main, verbs
-from bento.model.container import ContainerSpec, Sandbox
+from bento.model.container import ContainerSettings, ContainerSpec, Sandbox
 from bento.model.stop import StopRules
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCE = REPOSITORY / "src/bento"
 NOT_FOR_A_MACHINE = {"last_call_all"}
 """A stop rule that only a call or a container sets."""
+OF_SEVERAL_OPTIONS = {"sandbox", "stop_rules", "post_stop", "hook_timeout_s"}
+"""Settings of a container that have no option of their name: the file of their group reads them."""
 TRIED_WHOLE = {"bento.drivers.transport.skopeo", "bento.drivers.runtime.states"}
 """By the command line alone, in tests/integration."""
 
@@ -50,15 +52,24 @@ def test_every_module_of_a_verb_is_in_the_table():
     assert modules == named
 
 
+def options_of(verb: str) -> set[str]:
+    parser = main.Parser(prog=verb)
+    main.load(verb).configure(parser)
+    return {action.dest for action in parser._actions} - {"help", "==SUPPRESS=="}
+
+
 def test_every_option_is_read():
     words = read_in(SOURCE / "cli")
     forgotten = []
     for verb in verbs.VERBS:
-        parser = main.Parser(prog=verb)
-        main.load(verb).configure(parser)
-        given = {action.dest for action in parser._actions} - {"help", "==SUPPRESS=="}
-        forgotten += [(verb, dest) for dest in given if dest not in words and not dest.startswith("rule_")]
+        settings = ContainerSettings.__struct_fields__ if verb in ("run", "create") else ()
+        given = options_of(verb).difference(words, settings)
+        forgotten += [(verb, dest) for dest in given if not dest.startswith("rule_")]
     assert forgotten == []
+
+
+def test_every_setting_of_a_container_has_its_option():
+    assert set(ContainerSettings.__struct_fields__) - options_of("run") == OF_SEVERAL_OPTIONS
 
 
 @pytest.mark.parametrize(

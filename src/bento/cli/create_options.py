@@ -6,12 +6,11 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bento import log
 from bento.cli import (
     hook_options,
-    log_options,
     publish_options,
     refused,
     rule_options,
@@ -24,7 +23,7 @@ from bento.cli.layers import LayerScreen
 from bento.cli.switches import Arguments
 from bento.errors import BentoError, UsageError
 from bento.lazy import LazyModule
-from bento.model.container import Mount
+from bento.model.container import LOG_DRIVERS, ContainerSettings, Mount
 from bento.model.create import CreateOptions
 from bento.model.stop import StopRules
 from bento.model.transfer import POLICIES, Access
@@ -53,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     rule_options.configure(stopping, prefix="stop-")
     hook_options.configure(stopping)
     publish_options.configure(group("its network"))
-    log_options.configure(group("its log"))
+    _configure_log(group("its log"))
     _configure_limits(group("its limits"))
     sandbox_options.configure(group("its sandbox"))
     _configure_fetching(group("its image"))
@@ -106,8 +105,13 @@ def _configure_files(group: Arguments) -> None:
 
 def _configure_life(group: Arguments) -> None:
     add = group.add_argument
-    add("--rm", action="store_true", help="delete it when it has ended")
-    add("--restart", default="no", metavar="POLICY", help="no, on-failure[:N], always or unless-stopped (default no)")
+    add("--rm", dest="auto_remove", action="store_true", help="delete it when it has ended")
+    add(
+        "--restart",
+        type=lambda text: container.parse_restart(text),
+        metavar="POLICY",
+        help="no, on-failure[:N], always or unless-stopped (default no)",
+    )
     add(
         "--requires",
         action="append",
@@ -120,19 +124,57 @@ def _configure_life(group: Arguments) -> None:
 
 def _configure_stop(group: Arguments) -> None:
     add = group.add_argument
-    add("--stop-signal", metavar="SIG", help="what stop sends (default: the image's, or SIGTERM)")
-    add("--stop-timeout", metavar="S", help="grace in seconds; -1: never kill (default 10, with --system 90)")
-    add("--stop-method", metavar="M", help=f"how stop asks PID 1: {', '.join(methods.NAMES)}")
-    add("--stop-command", metavar="CMD", help="what stop runs inside (method exec)")
+    add("--stop-signal", type=parse_signal, metavar="SIG", help="what stop sends (default: the image's, or SIGTERM)")
+    add(
+        "--stop-timeout",
+        dest="stop_timeout_s",
+        type=lambda text: parse_seconds(text, what="stop timeout"),
+        metavar="S",
+        help="grace in seconds; -1: never kill (default 10, with --system 90)",
+    )
+    add(
+        "--stop-method", type=methods.parse_method, metavar="M", help=f"how stop asks PID 1: {', '.join(methods.NAMES)}"
+    )
+    add("--stop-command", type=methods.parse_command, metavar="CMD", help="what stop runs inside (method exec)")
+
+
+def _configure_log(group: Arguments) -> None:
+    add = group.add_argument
+    add("--log-driver", default=LOG_DRIVERS[0], choices=LOG_DRIVERS, help="keep the output (default), or do not")
+    add("--log-opt", action="append", default=[], metavar="K=V", help="max-size=10m: the log begins anew before that")
 
 
 def _configure_limits(group: Arguments) -> None:
     add = group.add_argument
-    add("--ulimit", action="append", default=[], metavar="NAME=SOFT[:HARD]", help="a limit of setrlimit(2)")
+    add(
+        "--ulimit",
+        dest="ulimits",
+        action="append",
+        type=lambda text: container.parse_ulimit(text),
+        metavar="NAME=SOFT[:HARD]",
+        help="a limit of setrlimit(2)",
+    )
     add("--pid", default="", metavar="host|container:NAME", help="share a PID namespace (default: one of its own)")
-    add("--pids-limit", metavar="N", help="at most so many processes and threads at once")
-    add("-m", "--memory", metavar="BYTES[kmg]", help="at most so much memory")
-    add("--cpus", metavar="N", help="at most so many CPUs' time, such as 0.5")
+    add(
+        "--pids-limit",
+        type=lambda text: container.parse_count(text),
+        metavar="N",
+        help="at most so many processes and threads at once",
+    )
+    add(
+        "-m",
+        "--memory",
+        dest="memory_bytes",
+        type=lambda text: parse_bytes(text, what="memory"),
+        metavar="BYTES[kmg]",
+        help="at most so much memory",
+    )
+    add(
+        "--cpus",
+        type=lambda text: container.parse_cpus(text),
+        metavar="N",
+        help="at most so many CPUs' time, such as 0.5",
+    )
 
 
 def _configure_fetching(group: Arguments) -> None:
@@ -146,6 +188,8 @@ def _configure_fetching(group: Arguments) -> None:
 def read(args: argparse.Namespace) -> CreateOptions:
     """Return what was said. Raises UsageError."""
     label_lines = [line for path in args.label_file for line in read_lines(path, "label file")]
+    settings = _settings(args) | hook_options.read(args)
+    settings |= {"sandbox": sandbox_options.read(args), "stop_rules": StopRules(**rule_options.read(args))}
     return CreateOptions(
         image=args.image,
         command=tuple(args.command),
@@ -156,29 +200,22 @@ def read(args: argparse.Namespace) -> CreateOptions:
         user=args.user,
         hostname=None if args.hostname is None else container.parse_hostname(args.hostname),
         pid=args.pid,
-        pids_limit=None if args.pids_limit is None else container.parse_count(args.pids_limit),
-        memory_bytes=None if args.memory is None else parse_bytes(args.memory, what="memory"),
-        cpus=None if args.cpus is None else container.parse_cpus(args.cpus),
-        read_only=args.read_only,
-        sandbox=sandbox_options.read(args),
-        init=args.init,
         mounts=_mounts(args),
         volumes_from=tuple(args.volumes_from),
-        ulimits=tuple(map(container.parse_ulimit, args.ulimit)),
         labels=dict(map(container.parse_label, (*label_lines, *args.label))),
-        stop_signal=None if args.stop_signal is None else parse_signal(args.stop_signal),
-        stop_timeout_s=None if args.stop_timeout is None else parse_seconds(args.stop_timeout, what="stop timeout"),
-        system=args.system,
-        stop_method=None if args.stop_method is None else methods.parse_method(args.stop_method),
-        stop_command=methods.parse_command(args.stop_command),
-        stop_rules=StopRules(**rule_options.read(args)),
-        auto_remove=args.rm,
-        restart=container.parse_restart(args.restart),
+        log_max_bytes=container.parse_log_options(args.log_opt),
         requires=tuple(args.requires),
-        **hook_options.read(args),
         **publish_options.read(args),
-        **log_options.read(args),
+        **settings,
     )
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings whose options are named as their fields, and were given."""
+    given = {name: getattr(args, name, None) for name in ContainerSettings.__struct_fields__}
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items() if value is not None
+    }
 
 
 def _mounts(args: argparse.Namespace) -> tuple[Mount, ...]:

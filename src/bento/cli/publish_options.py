@@ -49,6 +49,4 @@ def read(args: argparse.Namespace) -> dict[str, Any]:
         "network": args.network,
         "ports": tuple(port for text in args.publish for port in ports.parse_publish(text)),
         "expose": tuple(port for text in args.expose for port in ports.parse_expose(text)),
-        "publish_all": args.publish_all,
-        "drain": args.drain,
     }

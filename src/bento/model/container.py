@@ -104,11 +104,45 @@ class Sandbox(Struct, frozen=True, kw_only=True, omit_defaults=True):
     devices: tuple[Device, ...] = ()
 
 
-class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the user asked for, after the image's configuration was merged in.
+class ContainerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is recorded of a container just as it was asked for. A new one is declared here alone.
 
     Times are seconds. ``stop_signal`` is a number; ``None`` means not given.
     """
+
+    # its program
+    init: bool = False  # a small init in front of it
+    system: bool = False  # it is an init, and gets what inits need
+    # its files
+    read_only: bool = False
+    # its life
+    auto_remove: bool = False
+    restart: RestartPolicy = RestartPolicy()
+    # its stop
+    stop_signal: int | None = None
+    stop_timeout_s: float | None = None
+    stop_method: str = ""  # "": what follows from the rest
+    stop_command: str = ""  # of the method exec
+    stop_rules: StopRules = StopRules()
+    pre_stop: tuple[Hook, ...] = ()
+    post_stop: tuple[Hook, ...] = ()
+    hook_timeout_s: float | None = None
+    drain: bool = False  # a stop first closes its published ports to new connections
+    # its network
+    publish_all: bool = False  # the ports exposed, too, on free ones of the host
+    # its log
+    log_driver: str = LOG_DRIVERS[0]  # "none": its output is not kept
+    # its limits
+    pids_limit: int | None = None  # processes and threads at once; None: no limit
+    memory_bytes: int | None = None
+    cpus: float | None = None  # CPU seconds per second
+    ulimits: tuple[Ulimit, ...] = ()
+    # its sandbox
+    sandbox: Sandbox = Sandbox()
+
+
+class ContainerSpec(ContainerSettings, frozen=True, kw_only=True, omit_defaults=True):
+    """What the user asked for, after the image's configuration was merged in."""
 
     image: str
     image_id: str
@@ -121,35 +155,14 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     hostname: str = ""
     network: str = "none"  # "none", "host" or "bridge"
     ports: tuple[Port, ...] = ()  # published; of a bridge alone
-    drain: bool = False  # a stop first closes them to new connections
     pid: str = ""  # PID namespace: "" its own, "host", or "container:" and an id
-    pids_limit: int | None = None  # processes and threads at once; None: no limit
-    memory_bytes: int | None = None
-    cpus: float | None = None  # CPU seconds per second
-    read_only: bool = False
-    sandbox: Sandbox = Sandbox()
-    init: bool = False
     mounts: tuple[Mount, ...] = ()
     volumes_from: tuple[str, ...] = ()  # "ID" or "ID:ro", of containers whose mounts are among these
-    ulimits: tuple[Ulimit, ...] = ()
     labels: dict[str, str] = {}
-    stop_signal: int | None = None
-    stop_timeout_s: float | None = None
-    system: bool = False  # its program is an init, and gets what inits need
-    stop_method: str = ""  # "": what follows from the rest
-    stop_command: str = ""  # of the method exec
-    stop_rules: StopRules = StopRules()
-    auto_remove: bool = False
-    restart: RestartPolicy = RestartPolicy()
-    pre_stop: tuple[Hook, ...] = ()
-    post_stop: tuple[Hook, ...] = ()
-    hook_timeout_s: float | None = None
-    log_driver: str = "k8s-file"  # or "none": its output is not kept
     log_max_bytes: int = 0  # before the log grows beyond, it begins anew; 0: no limit
     requires: tuple[str, ...] = ()  # ids of containers that are started before it and stopped after it
     runtime: str = ""  # name or path; "" is the engine's default, resolved at create
     exposed_ports: tuple[str, ...] = ()  # the image's and others, as "80/tcp"
-    publish_all: bool = False  # ``ports`` has those exposed, too
     healthcheck: Healthcheck | None = None  # the image's, kept and not carried out
     notes: tuple[str, ...] = ()  # what is to be said of it in every run
 

@@ -16,7 +16,7 @@ from bento.engine.resources import mounting, networking
 from bento.engine.stop.hooks import check_hooks
 from bento.engine.views import logs
 from bento.errors import Conflict, NotFound, UsageError
-from bento.model.container import Container, ContainerSpec
+from bento.model.container import Container, ContainerSettings, ContainerSpec
 from bento.model.create import CreateOptions
 from bento.model.image import Image, ImageConfig
 from bento.oci import limits, resources
@@ -135,7 +135,7 @@ def _check_combinations(options: CreateOptions) -> None:
         raise UsageError("--rm and --restart exclude each other", hint="omit one of them")
     if options.system and options.init:
         raise UsageError("--system and --init exclude each other", hint="a system container brings its own init")
-    if options.stop_method is not None:
+    if options.stop_method:
         choose(method=parse_method(options.stop_method), command=options.stop_command, is_system=options.system)
 
 
@@ -182,7 +182,12 @@ def _merge(
 ) -> ContainerSpec:
     config = image.config
     entrypoint, command = _program(options, config)
+    settings = {name: getattr(options, name) for name in ContainerSettings.__struct_fields__}
+    if options.stop_signal is None:
+        settings["stop_signal"] = _stop_signal(options.image, config)
+    settings["stop_method"] = parse_method(options.stop_method) if options.stop_method else ""
     return ContainerSpec(
+        **settings,
         image=options.image,
         image_id=image.id,
         layers=image.layers,
@@ -194,34 +199,13 @@ def _merge(
         hostname=options.hostname or "",
         network=options.network,
         ports=options.ports,
-        drain=options.drain,
-        pids_limit=options.pids_limit,
-        memory_bytes=options.memory_bytes,
-        cpus=options.cpus,
-        read_only=options.read_only,
-        sandbox=options.sandbox,
-        init=options.init,
         mounts=mounting.complete(options.mounts, config.volumes),
         volumes_from=options.volumes_from,
-        ulimits=options.ulimits,
         labels=config.labels | options.labels,
-        stop_signal=options.stop_signal if options.stop_signal is not None else _stop_signal(options.image, config),
-        stop_timeout_s=options.stop_timeout_s,
-        system=options.system,
-        stop_method=parse_method(options.stop_method) if options.stop_method else "",
-        stop_command=options.stop_command,
-        stop_rules=options.stop_rules,
-        auto_remove=options.auto_remove,
-        restart=options.restart,
-        log_driver=options.log_driver,
         log_max_bytes=options.log_max_bytes or 0,
         requires=requires,
-        pre_stop=options.pre_stop,
-        post_stop=options.post_stop,
-        hook_timeout_s=options.hook_timeout_s,
         runtime=runtime,
         exposed_ports=tuple(dict.fromkeys((*config.exposed_ports, *options.expose))),
-        publish_all=options.publish_all,
         healthcheck=config.healthcheck,
         notes=_platform_notes(options.image, image),
     )
