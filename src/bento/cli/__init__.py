@@ -1,1 +1,1 @@
-"""The command line: one verb per file, a thin user of the engine."""
+"""The command line: a module for each verb, or for those that differ little, a thin user of the engine."""

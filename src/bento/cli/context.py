@@ -21,12 +21,12 @@ class Context:
 
     def __init__(self, settings: Settings, verb: str = "") -> None:
         self.settings = settings
-        self._verb = verb
+        self.verb = verb
 
     def engine(self) -> Engine:
         """Open the engine. Raises NotPermitted, StorageUnusable, StateCorrupt."""
         engine = Engine(self.settings)
-        engine.drivers.verb = self._verb
+        engine.drivers.verb = self.verb
         return engine
 
 

@@ -1,4 +1,4 @@
-"""``bento pause``."""
+"""``bento pause`` and ``bento unpause``."""
 
 from __future__ import annotations
 
@@ -15,4 +15,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out; print each name."""
     with context.engine() as engine:
-        return each(args.container, lambda ref: engine.pause(ref).name)
+        act = engine.pause if context.verb == "pause" else engine.unpause
+        return each(args.container, lambda ref: act(ref).name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 Verb = tuple[str, str]
-"""The module below ``bento.cli``, and the line of the verb in the help."""
+"""The module below ``bento.cli`` (verbs that differ little may share one), and the line of the verb in the help."""
 
 CONTAINERS, FILES, IMAGES, VOLUMES, ROOM, ENGINE = (
     "Containers",
@@ -26,7 +26,7 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "exec": ("exec_", "run a command in a running container"),
         "kill": ("kill", "send a signal to containers"),
         "pause": ("pause", "freeze all processes of containers"),
-        "unpause": ("unpause", "let paused containers go on"),
+        "unpause": ("pause", "let paused containers go on"),
         "rm": ("rm", "delete containers"),
         "ps": ("ps", "list containers"),
         "inspect": ("inspect", "show all about containers or images, as JSON"),
@@ -36,7 +36,7 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "explain": ("explain", "say what a stop would do, and send nothing"),
         "wait": ("wait", "wait until containers have ended; print their exit codes"),
         "rename": ("rename", "give a container another name"),
-        "container exists": ("container_exists", "say by the exit status whether there is a container"),
+        "container exists": ("exists", "say by the exit status whether there is a container"),
     },
     FILES: {
         "cp": ("cp", "copy files between a container and this machine"),
@@ -54,7 +54,7 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "rmi": ("rmi", "delete images"),
         "tag": ("tag", "give an image one more name"),
         "history": ("history", "show how an image was built"),
-        "image exists": ("image_exists", "say by the exit status whether there is an image"),
+        "image exists": ("exists", "say by the exit status whether there is an image"),
     },
     VOLUMES: {
         "volume create": ("volume_create", "make a volume"),
@@ -62,7 +62,7 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "volume inspect": ("volume_inspect", "show all about volumes, as JSON"),
         "volume rm": ("volume_rm", "delete volumes"),
         "volume prune": ("volume_prune", "delete the volumes that no container has"),
-        "volume exists": ("volume_exists", "say by the exit status whether there is a volume"),
+        "volume exists": ("exists", "say by the exit status whether there is a volume"),
     },
     ROOM: {
         "prune": ("system_prune", "delete what nothing uses: containers and images"),
