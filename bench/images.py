@@ -122,7 +122,7 @@ class Bench:
             print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
             for metric, peers in self._scenarios().items():
                 for name in random.sample(sorted(peers), len(peers)):
-                    os.sync()  # nobody pays for what the one before has left to be written
+                    os.sync()  # none pays for what the one before has left to be written
                     self.samples[metric].setdefault(name, []).append(peers[name]())
 
     def _scenarios(self) -> dict[str, dict[str, Callable[[], float]]]:

@@ -35,7 +35,7 @@ class Timed(NamedTuple):
 def timed(argv: list[str], *, env: dict[str, str] | None = None, timeout_s: float = 120) -> Timed:
     """Run a command and measure from its start to its exit; raise Failed when it fails.
 
-    Output goes to files: a pipe would make us wait for whoever inherits it instead of for the command.
+    Output goes to files: a pipe would make us wait for what inherits it instead of for the command.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         begun = time.perf_counter()

@@ -13,7 +13,7 @@ In the file a holder names itself, so that messages can name it, and ended where
 (``engine.holdup``).
 
 A third kind of lock goes with what Bento has frozen for a time: its file is made before the freeze and goes after the
-thaw, so a file that nobody holds says that the freeze has lost its owner (``engine.freezing``).
+thaw, so a file that is not locked says that the freeze has lost its owner (``engine.freezing``).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-c", "--change", action="append", default=[], metavar="INSTRUCTION", help="as of import")
     add("-m", "--message", default="", metavar="TEXT", help="a comment for the image's history")
-    add("-a", "--author", default="", metavar="TEXT", help="who made it")
+    add("-a", "--author", default="", metavar="TEXT", help="the author's name")
     add_switch(parser, "-p", "--pause", dest="pause", default=True, help="freeze it meanwhile (default)")
     add(
         "-q",

@@ -31,16 +31,16 @@ class Context:
 
 
 def say(text: str) -> None:
-    """Print a line on stdout at once: what follows may take a while, and somebody may read along.
+    """Print a line on stdout at once: what follows may take a while, and a person may read along.
 
-    What it tells of may be a stranger's words, such as a file's name: on a terminal they give no orders.
+    It may quote a stranger's words, such as a file's name: on a terminal they give no orders.
     """
     sys.stdout.write(f"{log.harmless(text) if sys.stdout.isatty() else text}\n")
     sys.stdout.flush()
 
 
 def tell_person(text: str) -> None:
-    """Print a line on stderr, for a person. What it tells of may be a stranger's words, which give no orders."""
+    """Print a line on stderr, for a person. It may quote a stranger's words, which give no orders."""
     sys.stderr.write(f"{log.printable(text)}\n")
     sys.stderr.flush()
 
@@ -92,7 +92,7 @@ def check_answers(answers: int, count: int) -> int:
     """Return 0 when every container was answered for; else say that the worker was killed, and return 1."""
     if answers >= count:
         return 0
-    tell_person("bento: who did the work was killed before it was done (give the command again to have it finished)")
+    tell_person("bento: the process that did the work was killed before it was done (repeat the command to finish it)")
     return 1
 
 

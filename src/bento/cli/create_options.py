@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options, the image and the command."""
     group = parser.add_argument_group
     refused.configure(parser)
-    # -h is the host name here, as in Docker and Podman, and taken away from --help.
+    # -h is the host name here, as in Docker and Podman, so --help has no short form.
     _configure_program(group("the program", conflict_handler="resolve"))
     _configure_files(group("its files"))
     _configure_life(group("its life"))
@@ -230,7 +230,7 @@ def _mounts(args: argparse.Namespace) -> tuple[Mount, ...]:
 
 
 def provide_image(engine: Engine, args: argparse.Namespace) -> None:
-    """Have the image here, as ``--pull`` says; tell a person what is fetched. Raises as ``Engine.pull``."""
+    """Have the image here, as ``--pull`` says; say on a terminal what is fetched. Raises as ``Engine.pull``."""
     screen = None if args.quiet else LayerScreen()
     access = Access(tls_verify=args.tls_verify)
     try:
@@ -241,7 +241,7 @@ def provide_image(engine: Engine, args: argparse.Namespace) -> None:
 
 
 class Cidfile:
-    """The file of ``--cidfile``: made before the container, written after it, taken away when it comes to nothing."""
+    """The file of ``--cidfile``: made before the container, written after it, removed when none is made."""
 
     def __init__(self, path: str | None) -> None:
         """Make the file. Raises UsageError when it is there already, or cannot be made."""
@@ -262,7 +262,7 @@ class Cidfile:
                 stream.write(container_id)
 
     def remove(self) -> None:
-        """Take away the file that was made here. Idempotent."""
+        """Remove the file that was made here. Idempotent."""
         if self._path is not None:
             with suppress(FileNotFoundError):
                 os.unlink(self._path)
@@ -274,7 +274,7 @@ def discarded(engine: Engine, container_id: str) -> Iterator[None]:
     try:
         yield
     except BaseException as cause:
-        log.set_level("error")  # what went wrong is told once: a full disk is in the way of the removal, too
+        log.set_level("error")  # what went wrong is reported once: a full disk is in the way of the removal, too
         try:
             engine.remove(container_id, force=True, volumes=True)
         except BentoError as error:

@@ -13,7 +13,7 @@ from bento.engine.maintenance.doctor import Finding
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("--fix", action="store_true", help="remove what nobody holds; end what runs without a record")
+    parser.add_argument("--fix", action="store_true", help="remove what is not in use; end what runs without a record")
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if not words:
         raise UsageError("exec: no command to run", hint="see bento exec --help")
     if args.detach and args.interactive:
-        raise UsageError("exec: -d and -i exclude each other", hint="a detached command has nobody to read from")
+        raise UsageError("exec: -d and -i exclude each other", hint="a detached command has no input")
     options = ExecOptions(
         command=tuple(words),
         env=read_variables(args),
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         running = _start(engine, args.container, options)
         try:
             _Relay(running).run()
-        except BrokenPipeError:  # nobody reads our output: the command, whose pipe is closed, finds out by itself
+        except BrokenPipeError:  # our output has no reader: the command, whose pipe is closed, finds out by itself
             running.close()
             raise
         return engine.wait_exec(running)
@@ -103,7 +103,7 @@ class _Relay:
             self._poller.register(0, select.POLLIN)
 
     def run(self) -> None:
-        """Copy until the end. Blocks. Raises BrokenPipeError when a reader of ours went away."""
+        """Copy until the end. Blocks. Raises BrokenPipeError when a reader of ours is gone."""
         running = self._running
         end_fd = running.status_fd
         self._poller.register(end_fd, select.POLLIN)
@@ -155,7 +155,7 @@ class _Relay:
             self._waiting = self._waiting[os.write(stdin_fd, self._waiting) :]
         except BlockingIOError:
             return
-        except BrokenPipeError:  # nobody reads it any more
+        except BrokenPipeError:  # it has no reader any more
             self._poller.unregister(stdin_fd)
             self._running.end_input()
             return

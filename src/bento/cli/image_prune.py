@@ -25,5 +25,5 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def images_going(*, is_all: bool) -> str:
-    """Return which images will go, for who is asked."""
+    """Return which images will go, for the question."""
     return "all images that no container was made from" if is_all else "all images that have lost their names"

@@ -17,7 +17,7 @@ _WORDS = {"waiting": "waits", "present": "is here already", "moved": "transferre
 
 
 class LayerScreen:
-    """Shows what ``on_progress`` is told, by any thread, on stderr. Call ``close`` at the end."""
+    """Shows what ``on_progress`` gets, from any thread, on stderr. Call ``close`` at the end."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -2,7 +2,7 @@
 
 They are a seventh of the start of a process. In the place of such modules stand others that hand out functions
 which, when called after all, import the real module and call its own. They are in ``sys.modules`` only while the
-two are imported: whoever imports one of these modules later gets the real one. The library, which is a guest in
+two are imported: what imports one of these modules later gets the real one. The library, which is a guest in
 its caller's process, does none of this.
 """
 

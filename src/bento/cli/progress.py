@@ -1,6 +1,6 @@
 """Several stops on a terminal: a line for each container with its phase and the time left, redrawn in place.
 
-Below the lines that stay. Only when a person looks, so nobody else pays for it.
+Below the lines that stay. Loaded only when stderr is a terminal, so no other use pays for it.
 """
 
 from __future__ import annotations

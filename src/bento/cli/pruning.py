@@ -37,7 +37,7 @@ def run(
     if args.format == "json":
         say(msgspec.json.format(msgspec.json.encode(_record(pruned))).decode())
     else:
-        _tell(pruned)
+        _print_pruned(pruned)
     return max((error.exit_code for error in pruned.errors), default=0)
 
 
@@ -54,7 +54,7 @@ def is_agreed(going: Sequence[str]) -> bool:
     return False
 
 
-def _tell(pruned: Pruned) -> None:
+def _print_pruned(pruned: Pruned) -> None:
     if pruned.containers:
         say("Deleted Containers:")
         say("\n".join(pruned.containers) + "\n")

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def pull(engine: Engine, source: str, platform: str, access: Access, *, is_quiet: bool) -> list[str]:
-    """Pull one image, or all of an archive; tell a person about it; return what to call them."""
+    """Pull one image, or all of an archive; show it on a terminal; return their names."""
     screen = None if is_quiet else LayerScreen()
     try:
         if source.startswith(ARCHIVES):

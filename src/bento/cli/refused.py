@@ -23,10 +23,10 @@ class Refused(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         if option_string in ("-t", "--tty"):
-            raise UsageError("there is no terminal in containers yet", hint=f"leave {option_string} away")
+            raise UsageError("there is no terminal in containers yet", hint=f"omit {option_string}")
         raise UsageError(
             f"{parser.prog.removeprefix('bento ')} passes no input on yet",
-            hint=f"leave {option_string} away; bento exec -i passes stdin on to a command",
+            hint=f"omit {option_string}; bento exec -i passes stdin on to a command",
         )
 
 

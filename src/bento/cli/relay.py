@@ -18,7 +18,7 @@ _PIECE_BYTES = select.PIPE_BUF  # a pipe that has room takes so much without blo
 class Relay:
     """Copies what comes on ``output_fd`` to stdout and stderr, and calls ``on_end`` once the container has ended.
 
-    That does not wait for a reader of ours who does not read: nothing is written where there is no room.
+    That does not wait for a reader of ours that does not read: nothing is written where there is no room.
     ``main_fd`` polls readable when the container has ended; None: it has.
     """
 
@@ -28,7 +28,7 @@ class Relay:
     def run(self) -> None:
         """Copy until the monitor has ended, and close ``output_fd``. Blocks.
 
-        Raises BrokenPipeError when a reader of ours went away; the container is not told.
+        Raises BrokenPipeError when a reader of ours is gone; the container is not affected.
         """
         try:
             while packet := self._receive():

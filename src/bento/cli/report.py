@@ -131,7 +131,7 @@ def _ending(process: ProcessEnd) -> str:
         case "alive":
             return "still alive"
         case _:
-            return "ended, nobody saw how"
+            return "ended, exit status not known"
 
 
 def _time(seconds: float) -> str:

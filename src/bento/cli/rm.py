@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _chosen(args: argparse.Namespace, context: Context, unreadable: list[StateCorrupt]) -> list[str]:
-    """Return who is to go. Raises UsageError for none at all."""
+    """Return the containers to remove. Raises UsageError for none at all."""
     if args.all and args.container:
         raise UsageError("rm: names and --all exclude each other")
     if not args.all:

@@ -77,7 +77,7 @@ class _Watch:
     def until_end(self) -> int:
         """Pass the output on until its end; return the container's exit status.
 
-        Raises BrokenPipeError when nobody reads it any more: a container that runs goes on as one that was started
+        Raises BrokenPipeError when it has no reader any more: a container that runs goes on as one that was started
         detached.
         """
         started = self._started
@@ -90,7 +90,7 @@ class _Watch:
                     raise
         ended = self._await_end()
         if ended.exit is None or ended.exit.code is None:
-            raise RuntimeFailed(f"container {ended.name} has ended, and nobody saw how", hint="was its monitor killed?")
+            raise RuntimeFailed(f"the exit code of container {ended.name} is not known", hint="was its monitor killed?")
         return ended.exit.code
 
     def _await_end(self) -> Container:

@@ -15,7 +15,7 @@ from bento.units import parse_seconds
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--total", metavar="S", help="one budget in seconds for all of them together")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say what happened, also when nobody looks")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what happened, also without a terminal")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: the reports, on stdout")
     # What it shares with stop: one that ends meanwhile is no error, and a machine goes down only afterwards.
     parser.set_defaults(ignore=True, no_wait=False, strict=False)

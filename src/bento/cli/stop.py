@@ -21,7 +21,7 @@ from bento.model.stop import StopReport
 
 if TYPE_CHECKING:
     from bento.cli import progress as on_screen
-else:  # only a person who stops several looks at it
+else:  # only for several stops on a terminal
     on_screen = LazyModule("bento.cli.progress")
 
 _NOT_GRACEFUL = 4
@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-wait", action="store_true", help="ask for the stop and return; it goes on by itself")
     parser.add_argument("--ignore", action="store_true", help="no error for what is unknown or has stopped already")
     parser.add_argument("--strict", action="store_true", help=f"exit with {_NOT_GRACEFUL} when a stop was not graceful")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say what happened, also when nobody looks")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what happened, also without a terminal")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: the reports, on stdout")
     parser.add_argument("--total", metavar="S", help="one budget in seconds for all of them together")
     parser.add_argument("-a", "--all", action="store_true", help="every container that runs")
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def stop_all(
     context: Context, refs: list[str], options: StopOptions, args: argparse.Namespace, unreadable: list[StateCorrupt]
 ) -> int:
-    """Stop containers in a worker, and tell of it as ``args`` want it; return the exit status.
+    """Stop containers in a worker, and report it as ``args`` want it; return the exit status.
 
     ``unreadable``: records that could not be read; the others are stopped all the same.
     """
@@ -94,7 +94,7 @@ def _stop_readable(context: Context, refs: list[str], options: StopOptions, args
 
 
 def _chosen(args: argparse.Namespace, context: Context, unreadable: list[StateCorrupt]) -> list[str]:
-    """Return who is to be stopped: those named, or those that run and fit. Raises UsageError for none at all."""
+    """Return the containers to stop: those named, or those that run and fit. Raises UsageError for none at all."""
     if not args.all and not args.filter:
         if not args.container:
             raise UsageError("stop: no container named", hint="name some, or use --all or --filter")
@@ -116,7 +116,7 @@ class Result(Struct, frozen=True, kw_only=True):
 
 
 class _Progress:
-    """What the worker has reported so far, told on."""
+    """Passes on what the worker has reported so far."""
 
     def __init__(self, args: argparse.Namespace, count: int) -> None:
         self.args, self._count = args, count
@@ -149,7 +149,7 @@ class _Progress:
         result = Result(id=message.id, name=message.name, report=message.report, error=message.error or None)
         self.results.append(result)
         if not self.args.no_wait:
-            self.status = max(self.status, _tell(self.args, message))
+            self.status = max(self.status, _print_outcome(self.args, message))
 
 
 class _Reporter(StopObserver):
@@ -180,7 +180,7 @@ def _stop(context: Context, refs: list[str], options: StopOptions, emit: Emit, *
         engine.stop_many(refs, options, _Reporter(emit, wants_phases=wants_phases))
 
 
-def _tell(args: argparse.Namespace, message: Message) -> int:
+def _print_outcome(args: argparse.Namespace, message: Message) -> int:
     """Print the name for programs and a line for people; return the exit status it makes."""
     if message.kind == "ended" and args.format == "text":
         say(message.name)
@@ -195,11 +195,11 @@ def _tell(args: argparse.Namespace, message: Message) -> int:
 def describe(name: str, report: StopReport) -> str:
     """Return the line for a person: how long, which signal, exit code, verdict; reason and remedy when they matter."""
     code = "unknown" if report.exit_code is None else str(report.exit_code)
-    told, sessions = (
+    signalled, sessions = (
         ", ".join(dict.fromkeys(sent.comm for sent in report.signalled if sent.session is is_session))
         for is_session in (False, True)
     )
-    by = f"{report.signal} to {told}" if told else "no signal"
+    by = f"{report.signal} to {signalled}" if signalled else "no signal"
     by += f", SIGTERM to {sessions} (exec)" if sessions else ""
     line = f"{name}: stopped in {report.duration_s:.2f} s, {by}, exit code {code}, {report.verdict.value}"
     if report.verdict.value != "graceful":

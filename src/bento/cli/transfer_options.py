@@ -15,7 +15,7 @@ from bento.parse.credentials import parse_credentials
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add = parser.add_argument
-    add("--creds", metavar="USER[:PASSWORD]", help="who asks; a password that is not given is asked for")
+    add("--creds", metavar="USER[:PASSWORD]", help="the user at the registry; without a password it is asked for")
     add("--authfile", metavar="FILE", default="", help="credentials as docker login or podman login keep them")
     add("--cert-dir", metavar="DIR", default="", help="certificates (*.crt) of authorities to trust")
     add_tls_verify(parser)

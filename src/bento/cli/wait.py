@@ -14,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Carry it out; print each exit code, -1 where nobody saw it."""
+    """Carry it out; print each exit code, -1 where it was not seen."""
     with context.engine() as engine:
         return each(args.container, lambda ref: _wait(engine, ref))
 

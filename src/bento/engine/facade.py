@@ -179,18 +179,18 @@ class EngineFacade(ImageVerbs, FileVerbs):
         """Run a command in a running container, with its output and its input. Blocks until it runs.
 
         Raises WrongState when the container does not run, is paused, or is ending by a stop; UsageError,
-        CommandNotFound, CommandNotExecutable, RuntimeFailed. Whoever calls it also calls ``wait_exec``.
+        CommandNotFound, CommandNotExecutable, RuntimeFailed. The caller also calls ``wait_exec``.
         """
         return exec_.attached(self.drivers, ref, options)
 
     def exec_detached(self, ref: str, options: ExecOptions) -> ExecSession:
-        """As ``exec``, and leave it there: its output is lost, and its end is nobody's business but its monitor's."""
+        """As ``exec``, and leave it there: its output is lost, and only its monitor sees its end."""
         return exec_.detached(self.drivers, ref, options)
 
     def wait_exec(self, running: Attached) -> int:
         """Block until a command of ``exec`` has ended, close its descriptors, and return its exit status (128+n).
 
-        Output that was not read is lost. Raises RuntimeFailed when nobody saw the end.
+        Output that was not read is lost. Raises RuntimeFailed when the end was not seen.
         """
         return exec_.wait(self.drivers, running)
 
@@ -255,8 +255,8 @@ class EngineFacade(ImageVerbs, FileVerbs):
     ) -> list[Container]:
         """Return the containers that run or will be restarted, or all, newest first, as they are now.
 
-        ``on_unreadable`` is told of each record that cannot be read, which is left out; without it, that is a warning.
-        ``on_elsewhere`` is told once of those that can be looked after elsewhere alone, which are listed as they were
+        ``on_unreadable`` gets each record that cannot be read, which is left out; without it, that is a warning.
+        ``on_elsewhere`` gets once those that can be looked after elsewhere alone, which are listed as they were
         recorded; without it, that is a warning.
         Raises UsageError for a bad filter.
         """
@@ -295,7 +295,7 @@ class EngineFacade(ImageVerbs, FileVerbs):
 
     def prune(self, *, all: bool = False, volumes: bool = False, filters: Iterable[str] = ()) -> Pruned:
         """Delete the containers that do not run, then images as ``prune_images`` does, and at last, where ``volumes``
-        says so, the anonymous volumes that nobody has. Raises as prune_containers.
+        says so, the anonymous volumes that no container has. Raises as prune_containers.
         """
         return prune.prune(self.drivers, all=all, volumes=volumes, filters=filters)
 
@@ -329,12 +329,12 @@ class EngineFacade(ImageVerbs, FileVerbs):
         return doctor.warnings(self.drivers)
 
     def doctor(self, *, fix: bool = False) -> list[Finding]:
-        """Return what was left over on this machine; ``fix`` removes what nobody holds. Slow."""
+        """Return what was left over on this machine; ``fix`` removes what no process holds. Slow."""
         return doctor.examine(self.drivers, fix=fix)
 
     def close(self) -> None:
         """Close the store. Idempotent."""
-        if "store" in vars(self.drivers):  # else it was never opened, or could not be: that has been told
+        if "store" in vars(self.drivers):  # else it was never opened, or could not be: that has been reported
             self.drivers.store.close()
 
     def __enter__(self) -> Self:

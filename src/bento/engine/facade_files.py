@@ -87,7 +87,7 @@ class FileVerbs:
 
     def remove_volume(self, name: str) -> None:
         """Delete a volume and its files. Raises NotFound, Conflict when containers have it."""
-        mounting.take_away(self.drivers, name)
+        mounting.remove_volume(self.drivers, name)
 
     def prune_volumes(self, *, all: bool = False, filters: Iterable[str] = ()) -> PrunedVolumes:
         """Delete the anonymous volumes, or ``all``, that no container has. Raises UsageError for a bad filter."""

@@ -127,7 +127,7 @@ class ImageVerbs:
         return image_list.find_images(self.drivers, filters)
 
     def image_usage(self, *, filters: Iterable[str] = ()) -> list[ImageUsage]:
-        """Return the images as ``images`` does, with what each shares with others, and who was made from it."""
+        """Return the images as ``images`` does, with what each shares with others, and the containers made from it."""
         return image_list.usage(self.drivers, image_list.find_images(self.drivers, filters))
 
     def disk_usage(self) -> DiskUsage:

@@ -154,7 +154,7 @@ def _signalled(state: StopState, main: Process, processes: tuple[Process, ...], 
         state, actions = _watch_init(state, main, processes, now_s)
         if actions:
             return look_again(state, LOOK_SOON_S, now_s), actions, None
-    if not main.disposition.receives:  # it has taken its handler away and lives on, or never reads what it blocks
+    if not main.disposition.receives:  # it has removed its handler and lives on, or never reads what it blocks
         return dropped.after_look(state, processes, now_s)
     signalled_s = watching.signalled_at_s(state, main.key)
     is_fresh = now_s - (signalled_s if signalled_s is not None else -math.inf) < watching.UNREAD_S

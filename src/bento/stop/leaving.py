@@ -48,7 +48,7 @@ def begin(state: StopState, now_s: float) -> tuple[StopState, tuple[Action, ...]
 
 
 def arm(state: StopState, now_s: float) -> StopState:
-    """Arm the end of the hold, where it is not the deadline; also when that is taken away meanwhile."""
+    """Arm the end of the hold, where it is not the deadline; also when that is removed meanwhile."""
     limit_s = state.request.exit_hold_s
     if limit_s is None and state.deadline_s is None:
         limit_s = NO_DEADLINE_HOLD_S
@@ -114,7 +114,7 @@ def would_go_on(state: StopState, tree: Tree, process: Process) -> bool:
 
 
 def is_ending(state: StopState, process: Process) -> bool:
-    """Whether a process received the signal at first, and has taken its handler away since: it is in its shutdown.
+    """Whether a process received the signal at first, and has removed its handler since: it is in its shutdown.
 
     Python does so before it writes out its files.
     """

@@ -22,7 +22,7 @@ from bento.stop.wrapping import is_passive, waits_for
 BACK_S: Final = 1.0
 """So long after the signal a shell may still be on its way back into its wait: a busy machine lets it wait to run."""
 _SINGLE: Final = frozenset({"tini", "tini-static", "docker-init", "catatonit", "podman-init", "dumb-init"})
-"""Inits that pass a signal on to their child alone; with an option some tell a group (Process.kills_group)."""
+"""Inits that pass a signal on to their child alone; with an option some signal a group (Process.kills_group)."""
 
 
 def candidates(processes: tuple[Process, ...]) -> tuple[Key, ...]:
@@ -42,12 +42,12 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
     is_late = now_s - state.began_s - max((one.at_s for one in state.signalled), default=0.0) >= BACK_S
     # One that is not back in its wait yet, or was not read, is looked at again, while there is something to wait for.
     before = {key for key, _ in state.watch.before}
-    away = (
+    not_waiting = (
         one
         for one in shells
         if not waits_for(tree, one, left_s(state, now_s)) and any(c.key in before for c in tree.children(one))
     )
-    left = () if is_late else tuple(shell.key for shell in away)
+    left = () if is_late else tuple(shell.key for shell in not_waiting)
     state = replace(state, hold=replace(state.hold, noted=left))
     targets = [child for shell in shells if (child := _foreground(state, tree, shell, now_s)) is not None]
     return signal(state, targets, Occasion.FOREGROUND, now_s)
@@ -89,7 +89,7 @@ def _foreground(state: StopState, tree: Tree, shell: Process, now_s: float) -> P
 def _is_signalled_alone(tree: Tree, shell: Process) -> bool:
     """Whether the shell got the signal from Bento, or by inits that pass it on to their one child.
 
-    A process manager may tell a whole group (supervisord, foreman), or all below it (pm2, nodemon): then the server has
-    got the signal, too, and many abort at the second one.
+    A process manager may signal a whole group (supervisord, foreman), or all below it (pm2, nodemon): then the server
+    has got the signal, too, and many abort at the second one.
     """
     return all(program(above) in _SINGLE for above in tree.ancestors(shell))

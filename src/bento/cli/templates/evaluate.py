@@ -15,7 +15,7 @@ MAPS: Final = frozenset((
     "Annotations", "Cgroups", "Data", "ExposedPorts", "Labels", "Networks", "Options", "PortBindings", "Ports", "Tmpfs",
     "Volumes",
 ))  # fmt: skip
-"""Fields that hold maps, whose keys somebody has chosen, and not records, whose fields are ours."""
+"""Fields that hold maps, whose keys a user has chosen, and not records, whose fields are ours."""
 
 _ZEROS: Final = {"Mounts": {"Name": "", "Driver": ""}}
 """Fields of a list's records that none of them may have, with their zero values."""
@@ -97,7 +97,7 @@ class _Evaluation:
         return value
 
     def _bare(self, pipe: Pipe, dot: Any) -> Any:
-        """The value, given to nobody."""
+        """The value, printed nowhere."""
         last: list[Any] = []
         for command in pipe.commands:
             self._count()

@@ -1,6 +1,6 @@
 """Go's text/template as far as ``--format`` needs it: from text to a tree. Pure, and bounded.
 
-Left out: ``define``, ``template``, ``block``, ``break`` and ``continue``; nobody writes them on a command line.
+Left out: ``define``, ``template``, ``block``, ``break`` and ``continue``; they are not written on a command line.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``--format`` with a Go template, as scripts for Docker and Podman have it.
 
-Loaded by who was given one alone.
+Loaded only by a command that was given one.
 """
 
 from __future__ import annotations

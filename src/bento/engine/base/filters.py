@@ -40,7 +40,7 @@ def parse_until(text: str) -> int:
 
 
 def parse_prune(filters: Iterable[str]) -> Callable[[Mapping[str, str], int], bool]:
-    """Return what tells by labels and time of creation (ns) whether something may go. All filters must fit.
+    """Return a test, by labels and time of creation (ns), of whether something may go. All filters must fit.
 
     Keys: label, ``label!`` (does not have it), until (made before). Raises UsageError.
     """

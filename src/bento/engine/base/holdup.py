@@ -90,7 +90,7 @@ class Holdup:
             if now_s - self._ended_s >= _DIES_S:
                 raise StuckProcess(f"{holder}, which held container {self._name} up, does not even die")
             return
-        self._tell(holder, now_s)
+        self._report(holder, now_s)
         if is_still and holder.verb and deadline_s is not None and now_s >= deadline_s:
             self._end(holder, now_s)
         elif (is_late and (deadline_s is None or now_s >= deadline_s or not holder.verb)) or (
@@ -101,7 +101,7 @@ class Holdup:
                 hint=f"wait for it, or continue it (kill -CONT {holder.process.pid}), or end it",
             )
 
-    def _tell(self, holder: Holder, now_s: float) -> None:
+    def _report(self, holder: Holder, now_s: float) -> None:
         if not self._is_named and self._began_s is not None and now_s - self._began_s >= STILL_S:
             self._is_named = True
             self._notice(f"{holder} holds container {self._name} up")

@@ -40,7 +40,7 @@ def unused(drivers: Drivers, things: Iterable[str]) -> set[str]:
 
 
 def _name(thing: str) -> str:
-    """Return what tells a layer, or a blob, from others of this root."""
+    """Return what identifies a layer, or a blob, within this root."""
     return os.path.basename(thing)
 
 

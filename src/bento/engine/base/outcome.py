@@ -1,4 +1,4 @@
-"""What a stop tells its caller: where it is, and what became of it."""
+"""What a stop reports to its caller: where it is, and what became of it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A pid says nothing in another PID namespace, a start time nothing in another time namespace, and the records of a copied
 root are of containers that the root it was copied from runs. So a process that is not found is no sign of an end there.
-What counts then is what the kernel tells in every namespace: whether its cgroup is populated, and whether its root
+What counts then is what the kernel shows in every namespace: whether its cgroup is populated, and whether its root
 filesystem is mounted anywhere. Where neither is so, it is dead, such as what ran in a system container that was
 started again: the boot is the same, the PID namespace is another one.
 """

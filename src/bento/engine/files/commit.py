@@ -119,9 +119,9 @@ def _metadata(container: Container, base: Image, config: ImageConfig, options: C
         comment=options.message,
     )
     # Others count: as many steps with files as there are layers.
-    told = sum(not entry.is_empty_layer for entry in base.history)
-    unsaid = (HistoryEntry(),) * max(0, len(base.diff_ids) - told)
-    return _Metadata(config, now, options.author or base.author, (*unsaid, *base.history, step))
+    described = sum(not entry.is_empty_layer for entry in base.history)
+    undescribed = (HistoryEntry(),) * max(0, len(base.diff_ids) - described)
+    return _Metadata(config, now, options.author or base.author, (*undescribed, *base.history, step))
 
 
 def _add_layer(ingest: Ingest, changes: Changes) -> str:
@@ -133,7 +133,7 @@ def _add_layer(ingest: Ingest, changes: Changes) -> str:
     try:
         digest = ingest.add_blob(reader)
     finally:
-        os.close(reader)  # should nobody read on, the writer is told
+        os.close(reader)  # should nothing read on, the writer gets EPIPE
         thread.join()
     error = outcome[0] if outcome else InternalError("the layer was not written to its end")
     if error is not None:

@@ -36,7 +36,7 @@ _PIPE_BYTES = 4096  # what a pipe that polls writable takes without blocking (PI
 
 class ContainerRoot:
     """A container's root, open. While it is, the root filesystem is held: a container that ends meanwhile must get it
-    back at once, so whoever works here calls ``check`` now and then, and waits by the methods below alone.
+    back at once, so code that works here calls ``check`` now and then, and waits by the methods below alone.
     """
 
     def __init__(self, container: Container, root_fd: int, main_fd: int | None) -> None:
@@ -77,7 +77,7 @@ def opened(drivers: Drivers, ref: str, *, with_mounts: bool = True) -> Iterator[
     """Give a container's root. A container that does not run is not started meanwhile; one that runs may be stopped.
 
     ``with_mounts``: with its volumes and all else that is mounted in it; else the root filesystem alone.
-    Raises NotFound, WrongState, Conflict (somebody works on it), StorageUnusable.
+    Raises NotFound, WrongState, Conflict (another process works on it), StorageUnusable.
     """
     container = reconcile.find(drivers, ref)
     with ExitStack() as stack:

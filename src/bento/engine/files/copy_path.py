@@ -71,9 +71,9 @@ class CopyPath:
 
     def open_source(self, *, follow: bool) -> int:
         """Open what is there, a link itself unless ``follow``; the caller closes it. Raises NotFound, Conflict."""
-        with self.find(follow=follow or self.wants_directory) as spot:
+        with self.find(follow=follow or self.wants_directory) as location:
             try:
-                fd = spot.open(os.O_PATH)
+                fd = location.open(os.O_PATH)
             except FileNotFoundError:
                 raise self._missing() from None
             except OSError as error:
@@ -90,16 +90,16 @@ class CopyPath:
         ``is_directory``: whether the source is one. Docker's rules: into a directory that is there, under the name that
         is given otherwise.
         """
-        with self.find(follow=True) as spot:
-            if spot.is_directory:
+        with self.find(follow=True) as location:
+            if location.is_directory:
                 name = "" if is_directory and source.wants_content else source.name
-                return spot.open(os.O_RDONLY | os.O_DIRECTORY), name
-            if spot.status is None and self.wants_directory and not is_directory:
+                return location.open(os.O_RDONLY | os.O_DIRECTORY), name
+            if location.status is None and self.wants_directory and not is_directory:
                 raise NotFound(f"no such directory {self.where}: {self.path}")
-            if spot.status is not None and (is_directory or self.wants_directory):
+            if location.status is not None and (is_directory or self.wants_directory):
                 raise Conflict(f"not a directory {self.where}: {self.path}", hint="a file is in the way")
             self.base = posixpath.dirname(self.path)
-            return os.dup(spot.directory_fd), spot.name
+            return os.dup(location.directory_fd), location.name
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def archive_words(_path: str = "") -> str:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Let the system's errors be ours, but for a reader of stdout that went away."""
+    """Let the system's errors be ours, but for a reader of stdout that is gone."""
     try:
         yield
     except BrokenPipeError:

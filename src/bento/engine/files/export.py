@@ -18,7 +18,7 @@ def export(drivers: Drivers, ref: str, fd: int) -> None:
     """Write the archive to ``fd``; what is mounted in the container is not in it. Blocks.
 
     A container that runs goes on meanwhile; when it ends, so does this: raises WrongState. Raises NotFound,
-    BrokenPipeError when nobody reads.
+    BrokenPipeError when the reader has gone.
     """
     try:
         with container_root.opened(drivers, ref, with_mounts=False) as box:

@@ -1,4 +1,4 @@
-"""A tar that runs in a container, for those whose files nobody else reaches."""
+"""A tar that runs in a container, for one whose files are reached only from inside."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHANGES: Final = ("file changed as we read it", "File removed before we read it
 
 
 class TarSession:
-    """One exec of tar. Use it as a context: who leaves it early ends it, by closing its pipes.
+    """One exec of tar. Use it as a context: leaving it early ends tar, by closing its pipes.
 
     ``path`` is what it is about, for errors. Raises MissingTool when the container has none, WrongState.
     """

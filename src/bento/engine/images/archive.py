@@ -109,7 +109,7 @@ def load(
 
 
 def _credible(found: ArchivedImage) -> tuple[str, ...]:
-    """The names that an archive may give: anybody can write into it that this is some NAME@DIGEST, or the host."""
+    """The names that an archive may give: its maker can write into it that this is some NAME@DIGEST, or the host."""
     names = []
     for name in found.names:
         digest = reference.split(name)[2]

@@ -35,7 +35,7 @@ def history(drivers: Drivers, ref: str) -> list[HistoryStep]:
                 diff_id=diff_id,
             )
         )
-    # Whoever made the image said nothing of these.
+    # The image's history says nothing of these.
     steps += [
         HistoryStep(created_unix_ns=image.created_unix_ns, size_bytes=size, diff_id=diff_id) for diff_id, size in layers
     ]

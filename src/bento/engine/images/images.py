@@ -61,7 +61,7 @@ def refuse_host(full: str) -> None:
 
 
 def record(drivers: Drivers, image: Image, *names: str) -> set[str]:
-    """Store an image that is in place, under full names; return what nobody stands on any more, for the image driver.
+    """Store an image that is in place, under full names; return what nothing stands on any more, for the image driver.
 
     An older image of such a name loses it. One that is known and whole only gets the names: the same image may come
     packed otherwise, with another manifest, and the digest that it has here must not change behind its first name.
@@ -108,7 +108,7 @@ def import_image(
 
 
 def tag_image(drivers: Drivers, ref: str, name: str) -> Image:
-    """Give an image one more name; who had it before loses it. Raises NotFound, UsageError."""
+    """Give an image one more name; the image that had it before loses it. Raises NotFound, UsageError."""
     full = new_name(name)
     if ref == HOST_IMAGE:
         raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and cannot be named")

@@ -1,8 +1,8 @@
-"""``doctor``: what is left over on this machine of containers of this engine, and who holds it.
+"""``doctor``: what is left over on this machine of containers of this engine, and what holds it.
 
 Nothing here trusts the store alone: directories, mounts, cgroups, monitors and locks are looked for
 by themselves and held against it. Others make, stop and remove containers meanwhile: each is judged
-under its own lock, by what its record says then, and left alone while somebody is at work on it. What
+under its own lock, by what its record says then, and left alone while a process works on it. What
 is left over is so at two looks, a moment apart.
 """
 
@@ -28,7 +28,7 @@ from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.remove import remove
 from bento.engine.maintenance import strays
 from bento.engine.resources import networking
-from bento.engine.resources.mounting import remove_empty, take_away
+from bento.engine.resources.mounting import remove_empty, remove_volume
 from bento.errors import BentoError, Conflict, Elsewhere, MissingTool, NotFound, StateCorrupt
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container
@@ -44,7 +44,7 @@ _SECOND_LOOK_S = 0.1
 """What is about to go, such as a monitor that has done its work or a lock file just made, has gone then."""
 
 
-_NOBODY = "0" * 64
+_NO_CONTAINER = "0" * 64
 """No container: what is released for it is what no container has."""
 
 _Key = tuple[str, str, str]
@@ -53,7 +53,7 @@ _Key = tuple[str, str, str]
 class Finding(Struct, frozen=True, kw_only=True):
     """Something left over. ``held_by`` names processes that keep it; ``is_fixed``: it was removed just now.
 
-    A wall is a part of the network of containers that run which others have taken away: fixed, it is there again.
+    A wall is a part of the network of containers that run which others have removed: fixed, it is there again.
 
     ``is_kept``: on purpose, a part of an image of which the rest has not come; the next pull goes on with it.
     """
@@ -72,7 +72,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 def examine(drivers: Drivers, *, fix: bool = False) -> list[Finding]:
-    """Return what is left over; ``fix`` removes what nobody holds. Blocks while it looks at every process.
+    """Return what is left over; ``fix`` removes what no process holds. Blocks while it looks at every process.
 
     Containers that have ended unseen are settled first, as by every verb. Raises Elsewhere in another namespace than
     that of live containers, where their processes are not to be seen; what a copied root has of others' is left alone.
@@ -103,7 +103,7 @@ def _refuse_unless_copied(error: Elsewhere) -> None:
 
 
 class _Look:
-    """One look at everything. Removes what is found and named in ``may_fix``, unless somebody holds it."""
+    """One look at everything. Removes what is found and named in ``may_fix``, unless a process holds it."""
 
     def __init__(self, drivers: Drivers, may_fix: Collection[_Key] = ()) -> None:
         self._drivers = drivers
@@ -118,7 +118,7 @@ class _Look:
     def findings(self) -> list[Finding]:
         """Return what is left over."""
         drivers = self._drivers
-        locks = list(self._locks())  # looked at first: whoever judges a container takes its lock, and the file away
+        locks = list(self._locks())  # looked at first: judging a container takes its lock, and removes the file
         for pid, container_id in drivers.processes.find_monitors(str(drivers.run_root)):
             self._monitors[container_id].append(pid)
         for container_id, directory, pids in drivers.processes.find_cgroups():
@@ -169,7 +169,8 @@ class _Look:
             return []
         with lock:
             container = self._record(container_id)
-            # Asked after the record was read: who had recorded an end by then is seen here until all is cleaned.
+            # Asked after the record was read: a driver that had recorded an end by then is seen here until all is
+            # cleaned.
             if self._drivers.locks.is_stop_held(container_id):
                 return []
             if container is not None and elsewhere(self._drivers, container) is not None:
@@ -249,18 +250,18 @@ class _Look:
     def _networks(self, leftovers: Iterable[Leftover], ids: set[str]) -> Iterator[Finding]:
         """Lay connections at the door of the containers they are named after; the ids of strangers are known in part.
 
-        Yield what is nobody's own.
+        Yield what belongs to no container.
         """
         for left in leftovers:
             if not left.container_id:
-                yield self._fix(Finding(kind="network", what=left.what), lambda _: self._disconnect(_NOBODY))
+                yield self._fix(Finding(kind="network", what=left.what), lambda _: self._disconnect(_NO_CONTAINER))
                 continue
             owner = next((known for known in ids if known.startswith(left.container_id)), left.container_id)
             ids.add(owner)
             self._links[owner].append(left.what)
 
     def _walls(self) -> Iterator[Finding]:
-        """Yield what others have taken away of the networks of containers that run, such as a firewall's reload."""
+        """Yield what others have removed of the networks of containers that run, such as a firewall's reload."""
         connections = networking.running(self._drivers)
         for what in self._drivers.network.missing(connections):
             yield self._fix(Finding(kind="wall", what=what), lambda _: self._drivers.network.mend(connections))
@@ -291,24 +292,24 @@ class _Look:
         with volumes.changing():
             records, names = store.list_volumes(), volumes.names()
         for name in sorted(set(names) - {volume.name for volume in records}):
-            # One that was being made has no files yet. Others' files are somebody's, whatever became of the record.
+            # One that was being made has no files yet. Others have files of some user, whatever became of the record.
             found.append(self._fix(Finding(kind="volume", what=f"{name} has no record"), self._remove_empty(name)))
         for volume in records:
             if volume.name not in names:
                 gone = Finding(kind="missing", what=f"the directory of volume {volume.name} is gone")
-                found.append(self._fix(gone, self._take_away(volume.name)))
+                found.append(self._fix(gone, self._remove_volume(volume.name)))
             elif volume.container_id and not self._is_known(volume.container_id):
                 own = Finding(kind="volume", what=f"{volume.name}, anonymous", container_id=volume.container_id)
-                found.append(self._fix(own, self._take_away(volume.name)))
+                found.append(self._fix(own, self._remove_volume(volume.name)))
         return found
 
     def _remove_empty(self, name: str) -> Callable[[str], bool]:
         return lambda _: remove_empty(self._drivers, name)
 
-    def _take_away(self, name: str) -> Callable[[str], bool]:
+    def _remove_volume(self, name: str) -> Callable[[str], bool]:
         def remove(_: str) -> bool:
             try:
-                take_away(self._drivers, name)
+                remove_volume(self._drivers, name)
             except (Conflict, NotFound):  # a container has it
                 return False
             return True

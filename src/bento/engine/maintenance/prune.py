@@ -1,4 +1,4 @@
-"""``prune``: what nobody uses goes; what is in use, or somebody works on, is left alone."""
+"""``prune``: what is not used goes; what is in use, or being worked on, is left alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
 FRESH_S = 30.0
-"""A container so young that was never started may be the first half of somebody's ``run``."""
+"""A container so young that was never started may be the first half of a ``run``."""
 
 
 class Pruned(Struct, frozen=True, kw_only=True):
@@ -53,7 +53,7 @@ def prune_containers(drivers: Drivers, filters: Iterable[str] = ()) -> Pruned:
     for container_id in order.dependants_first(doomed):
         try:
             freed_bytes += _remove(drivers, container_id)
-        except (Conflict, NotFound):  # in use after all, or somebody was quicker
+        except (Conflict, NotFound):  # in use after all, or another command was quicker
             continue
         except BentoError as error:
             errors.append(error)
@@ -69,7 +69,7 @@ def _is_over(container: Container) -> bool:
 
 
 def _remove(drivers: Drivers, container_id: str) -> int:
-    """Delete a container; return what that frees. Raises Conflict when it is in use, or somebody works on it."""
+    """Delete a container; return what that frees. Raises Conflict when it is in use, or being worked on."""
     with drivers.locks.hold(container_id, 0.0):
         container = drivers.store.get(container_id)
         if not _is_over(container):

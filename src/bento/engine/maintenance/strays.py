@@ -48,7 +48,7 @@ def find(drivers: Drivers, container_id: str, *, is_monitored: bool) -> Containe
 
 
 def end(drivers: Drivers, container: Container) -> bool:
-    """Stop such a container and take away what it had; whether that was done. Blocks for up to the grace."""
+    """Stop such a container and remove what it had; whether that was done. Blocks for up to the grace."""
     log.warning(f"container {container.id[:12]} runs and has no record: it is ended")
     try:
         drivers.store.add(container)

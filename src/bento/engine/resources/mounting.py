@@ -1,7 +1,7 @@
 """Volumes in the life of a container: given at its creation, filled at its first start, left or removed with it.
 
-A container's record names its volumes before they are made, and keeps them from being removed. So whoever makes one
-makes it for a record that is there; whoever removes one looks for records. Both do so within ``changing``.
+A container's record names its volumes before they are made, and keeps them from being removed. So a process that makes
+one makes it for a record that is there; one that removes one looks for records. Both do so within ``changing``.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ def users(drivers: Drivers, name: str, *, besides: str = "") -> list[str]:
     ]
 
 
-def take_away(drivers: Drivers, name: str, *, besides: str = "") -> None:
+def remove_volume(drivers: Drivers, name: str, *, besides: str = "") -> None:
     """Remove a volume and its files. Raises NotFound; Conflict when containers (besides one) have it."""
     with drivers.volumes.changing():
         drivers.store.find_volume(name)
@@ -282,13 +282,13 @@ def remove_empty(drivers: Drivers, name: str) -> bool:
 
 
 def let_go(drivers: Drivers, container: Container, *, remove: bool) -> None:
-    """Remove a container's anonymous volumes that no other one has, or leave them to nobody. Before its record goes."""
+    """Remove a container's anonymous volumes that no other one has, or leave them ownerless. Before its record goes."""
     for mount in _volumes_of(container.spec):
         if not mount.anonymous:
             continue
         with suppress(NotFound, Conflict):
             if remove:
-                take_away(drivers, mount.source, besides=container.id)
+                remove_volume(drivers, mount.source, besides=container.id)
                 continue
         with suppress(NotFound), drivers.volumes.changing():
             volume = drivers.store.find_volume(mount.source)

@@ -1,4 +1,4 @@
-"""A container's connection: recorded before it is made, so that whoever meets the record can take it down."""
+"""A container's connection: recorded before it is made, so that any command that meets the record can remove it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ADDRESS = re.compile(rb"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
 
 def resolve(network: str, ports: tuple[Port, ...]) -> str:
-    """Return the network that is meant: what publishes ports is on the bridge, anybody else on none."""
+    """Return the network that is meant: what publishes ports is on the bridge, any other on none."""
     return network or ("bridge" if ports else "none")
 
 
@@ -69,9 +69,9 @@ def check(drivers: Drivers, network: str, ports: tuple[Port, ...], *, drain: boo
 
 @contextmanager
 def reserved(drivers: Drivers, container: Container) -> Iterator[Reservation | None]:
-    """Take the container's ports of the host, for as long as the context, or who inherits them, lasts.
+    """Take the container's ports of the host, for as long as the context, or a process that inherits them, lasts.
 
-    Raises PortTaken, which says who has it where that can be told, UsageError.
+    Raises PortTaken, which names the process that has it where that is known, UsageError.
     """
     if container.spec.network != "bridge":
         yield None
@@ -144,7 +144,7 @@ def release(drivers: Drivers, container: Container) -> None:
 
 
 def release_left(drivers: Drivers, container_id: str, address: str = "") -> None:
-    """Take away what there is of a container's connection, whatever its record says. Blocks. Raises RuntimeFailed."""
+    """Remove what there is of a container's connection, whatever its record says. Blocks. Raises RuntimeFailed."""
     deadline_mono_s = time.monotonic() + _RELEASE_LIMIT_S
     while True:
         try:

@@ -44,7 +44,7 @@ def find(drivers: Drivers, filters: Iterable[str] = ()) -> list[Volume]:
 
 
 def inspect(drivers: Drivers, name: str) -> dict[str, Any]:
-    """Return a volume in Docker's words, and who uses it. Raises NotFound."""
+    """Return a volume in Docker's words, and the containers that use it. Raises NotFound."""
     volume = drivers.store.find_volume(name)
     return describe(drivers, volume) | {"Anonymous": volume.anonymous, "Containers": mounting.users(drivers, name)}
 
@@ -69,8 +69,8 @@ def prune(drivers: Drivers, *, all: bool = False, filters: Iterable[str] = ()) -
             continue
         size_bytes = drivers.volumes.size_bytes(volume.name)
         try:
-            mounting.take_away(drivers, volume.name)
-        except (Conflict, NotFound):  # somebody has begun to use it, or was quicker
+            mounting.remove_volume(drivers, volume.name)
+        except (Conflict, NotFound):  # a container has begun to use it, or another command was quicker
             continue
         names.append(volume.name)
         freed_bytes += size_bytes
@@ -106,13 +106,13 @@ _PRUNE_FILTERS = {key: _FILTERS[key] for key in ("label", "label!")}
 
 
 def _parse_filters(filters: Iterable[str], known: dict[str, _Test]) -> Callable[[Volume, bool], bool]:
-    """Return what tells whether a volume passes; values of one key are alternatives, but labels. Raises UsageError."""
+    """Return a test of whether a volume passes; values of one key are alternatives, but labels. Raises UsageError."""
     wanted: dict[str, list[str]] = {}
     for text in filters:
         key, equals, value = text.partition("=")
         if not equals or key not in known:
             raise UsageError(f"bad filter {text!r}", hint=f"use KEY=VALUE with one of {', '.join(sorted(known))}")
-        known[key](Volume(name="", created_unix_ns=0), False, value)  # a value that says nothing is told now
+        known[key](Volume(name="", created_unix_ns=0), False, value)  # a value that means nothing is refused now
         wanted.setdefault(key, []).append(value)
 
     def passes(volume: Volume, is_used: bool) -> bool:

@@ -54,7 +54,7 @@ def delete_abandoned_run(drivers: Drivers, container: Container) -> bool:
 
 
 def holders(drivers: Drivers, container_id: str) -> str:
-    """Return the processes that hold a root filesystem, for people. Slow: looks at every process."""
+    """Return the processes that hold a root filesystem, for messages. Slow: looks at every process."""
     found = drivers.storage.holders(container_id)
     return ", ".join(f"{holder.comm} ({holder.pid})" for holder in found) or "the kernel (no process is to be seen)"
 

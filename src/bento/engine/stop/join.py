@@ -96,7 +96,7 @@ class JoinServer:
                 return
         except (OSError, msgspec.DecodeError):
             pass
-        self._drop(client)  # the caller went away; the stop goes on
+        self._drop(client)  # the caller is gone; the stop goes on
 
     def _drop(self, client: int) -> None:
         self._loop.unwatch(client)

@@ -18,7 +18,7 @@ _ID_DIGITS_MIN = 12  # what listings show of an id: fewer are a word
 
 
 def parse_filters(store: StateStore, filters: Iterable[str]) -> Callable[[Container], bool]:
-    """Return what tells whether a container passes all ``--filter KEY=VALUE``; values of one key are alternatives.
+    """Return a test of whether a container passes all ``--filter KEY=VALUE``; values of one key are alternatives.
 
     Keys: id, name (a regular expression), status, label (KEY or KEY=VALUE), ancestor, before and since (a container),
     exited, network, publish (a port of the container), volume (a mount's source or destination); as in Docker. Raises
@@ -48,7 +48,7 @@ def parse_filters(store: StateStore, filters: Iterable[str]) -> Callable[[Contai
 
 
 def _family(store: StateStore, ref: str) -> set[str]:
-    """Return the ids of an image and of those that were built upon its layers; empty when nobody knows it."""
+    """Return the ids of an image and of those that were built upon its layers; empty when it is not known."""
     try:
         first = store.find_image(ref)
     except NotFound:
