@@ -57,7 +57,7 @@ $(VENV)/.ready: $(VENV)/.made requirements/run.txt requirements/build.txt pyproj
 	@$(BIN)/python -m pip $(PIP_PINNED) -r requirements/run.txt -r requirements/build.txt
 	@$(BIN)/python -m pip $(PIP_INSTALL) --no-index --no-build-isolation --no-deps --editable .
 	@$(call isolate,$(BIN)/bento,$(CURDIR)/$(BIN)/python)
-# setuptools comes with venv before Python 3.12 and puts itself into every start of the interpreter; nobody needs it.
+# setuptools comes with venv before Python 3.12 and puts itself into every start of the interpreter; nothing needs it.
 	@$(BIN)/python -m pip --disable-pip-version-check uninstall --quiet --yes --root-user-action=ignore setuptools 2>/dev/null || true
 	@touch $@
 

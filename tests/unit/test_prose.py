@@ -15,26 +15,8 @@ PAGES = [
     REPOSITORY / "bench/README.md",
     REPOSITORY / "tests/differential/workloads/README.md",
 ]
-FOLDERS_OF_SOURCES: tuple[str, ...] = (
-    "src/bento/stop",
-    "src/bento/kernel",
-    "src/bento/model",
-    "src/bento/oci",
-    "src/bento/files",
-    "src/bento/engine/base",
-    "src/bento/engine/lifecycle",
-    "src/bento/engine/stop",
-    "src/bento/drivers/monitor",
-    "src/bento/drivers/network",
-    "src/bento/drivers/processes",
-    "src/bento/drivers/runtime",
-    "src/bento/drivers/state",
-    "src/bento/drivers/storage",
-    "src/bento/drivers/tracer",
-    "src/bento/drivers/transport",
-    "src/bento/drivers/volume",
-)
-"""Below the repository, such as "src/bento/stop": all of their Python files are held to the same, with their names."""
+FOLDERS_OF_SOURCES = ("src", "bench", "demo")
+"""Below the repository: all of their Python files are held to the same, with their names."""
 SOURCES = [path for folder in FOLDERS_OF_SOURCES for path in sorted((REPOSITORY / folder).rglob("*.py"))]
 
 PERSONS = r"who|whoever|whom|whomever|somebody|nobody|anybody|everybody|someone|anyone|everyone"

@@ -32,8 +32,14 @@ def configure(parser: Arguments, *, prefix: str = "") -> None:
         help="a PID 1 that does not receive the signal: end it when idle, end it, or wait (default idle)",
     )
     for name, text in (
-        ("exit-hold", "hold PID 1 at its exit for the others, at most so long (0: off; default: the grace)"),
-        ("last-call", "so long before the deadline signal what cannot have got the signal yet (0: off; default 2)"),
+        (
+            "exit-hold",
+            "seconds, at most, that PID 1 is held at its exit for the others (0: off; default: the grace)",
+        ),
+        (
+            "last-call",
+            "seconds before the deadline to signal what cannot have got the signal yet (0: off; default 2)",
+        ),
         ("start-window", "seconds after start in which PID 1 may still install a handler (default 10)"),
     ):
         add(f"{dashes}{name}", dest=f"rule_{name}", metavar="S", help=text)

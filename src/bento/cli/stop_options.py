@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stop-method", metavar="M", help=f"how PID 1 is asked: {', '.join(methods.NAMES)}")
     parser.add_argument("--stop-command", metavar="CMD", help="what is run inside (method exec)")
     rule_options.configure(parser)
-    parser.add_argument("--kill-timeout", metavar="S", default="30", help="give up so long after SIGKILL")
+    parser.add_argument("--kill-timeout", metavar="S", default="30", help="give up this many seconds after SIGKILL")
     hook_options.configure(parser)
     parser.add_argument("--drain", action="store_true", help="first close the published ports to new connections")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""``--creds``: who asks a registry."""
+"""``--creds``: the user that a registry is asked as."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Holdup:
         """See whether to go on waiting; end the holder when the deadline (CLOCK_MONOTONIC; None: none) has come.
 
         Without a deadline a holder that stands still is waited for STILL_S alone. Raises Conflict, which names the
-        holder, when it is waited for in vain; StuckProcess when it does not even die.
+        holder, when it is waited for in vain; StuckProcess when not even SIGKILL ends it.
         """
         now_s = clock.mono_s()
         if self._began_s is None:
@@ -88,7 +88,7 @@ class Holdup:
         is_still = self._stillness.look(holder.process, now_s)
         if holder == self._ended:
             if now_s - self._ended_s >= _DIES_S:
-                raise StuckProcess(f"{holder}, which held container {self._name} up, does not even die")
+                raise StuckProcess(f"{holder}, which held container {self._name} up, survives SIGKILL")
             return
         self._report(holder, now_s)
         if is_still and holder.verb and deadline_s is not None and now_s >= deadline_s:

@@ -76,7 +76,7 @@ def _send(drivers: Drivers, container: Container, run: Run, fd: int, number: int
         return
     drivers.processes.send_signal(fd, number, wake=False)
     if number == SIGKILL:
-        drivers.processes.thaw(run)  # on cgroup v1 a frozen process does not even die
+        drivers.processes.thaw(run)  # on cgroup v1 not even SIGKILL ends a frozen process
 
 
 def _hurry(drivers: Drivers, container: Container) -> Container:

@@ -252,7 +252,7 @@ class ContainerStop:
         if joiner is None or joiner.is_taken:
             return
         if self._note:
-            self._end_with(StuckProcess(f"process {joiner.driver_pid}, which stops {self.name}, does not even die"))
+            self._end_with(StuckProcess(f"process {joiner.driver_pid}, which stops {self.name}, survives SIGKILL"))
             return
         pid, holder = joiner.driver_pid, self._drivers.locks.stop_holder(self.container_id)
         is_own = holder is not None and bool(holder.verb) and holder.process.pid == pid != os.getpid()
