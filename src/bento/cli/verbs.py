@@ -65,10 +65,10 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "volume exists": ("exists", "say by the exit status whether there is a volume"),
     },
     ROOM: {
-        "prune": ("system_prune", "delete what nothing uses: containers and images"),
-        "container prune": ("container_prune", "delete the containers that do not run"),
-        "image prune": ("image_prune", "delete the images that nothing needs"),
-        "system prune": ("system_prune", "the same as prune"),
+        "prune": ("prune", "delete what nothing uses: containers and images"),
+        "container prune": ("prune", "delete the containers that do not run"),
+        "image prune": ("prune", "delete the images that nothing needs"),
+        "system prune": ("prune", "the same as prune"),
         "system df": ("system_df", "show what containers and images take of the disk"),
     },
     ENGINE: {

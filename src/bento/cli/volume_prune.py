@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 
 from bento.cli.context import Context, say
-from bento.cli.pruning import is_agreed
+from bento.cli.prune import ANONYMOUS_VOLUMES, is_agreed
 from bento.docker.words import size_text
 
-ANONYMOUS = "all anonymous volumes that no container has"
 EVERY = "all volumes that no container has"
 
 
@@ -21,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: print what was removed, and how much room that makes."""
-    if not args.force and not is_agreed([EVERY if args.all else ANONYMOUS]):
+    if not args.force and not is_agreed([EVERY if args.all else ANONYMOUS_VOLUMES]):
         return 1
     with context.engine() as engine:
         pruned = engine.prune_volumes(all=args.all, filters=args.filter)

@@ -1,10 +1,10 @@
-"""What the prunes of the command line have in common: asking first, and saying what has gone."""
+"""``bento prune`` (or ``system prune``), ``container prune`` and ``image prune``: they ask, and say what has gone."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -14,24 +14,30 @@ from bento.engine.maintenance.prune import Pruned
 from bento.model import reference
 from bento.wiring import Engine
 
+ANONYMOUS_VOLUMES = "all anonymous volumes that no container has"
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options that all have."""
+    """Add the verb's arguments."""
+    verb = parser.prog.removeprefix("bento ")
+    if verb != "container prune":
+        text = "those with names, too, unless a container needs them"
+        parser.add_argument("-a", "--all", action="store_true", help=text)
     parser.add_argument("-f", "--force", action="store_true", help="do not ask")
     parser.add_argument(
         "--filter", action="append", default=[], metavar="K=V", help="only those: label, label!, until; all must fit"
     )
     parser.add_argument("--format", choices=("text", "json"), default="text")
+    if verb in ("prune", "system prune"):
+        parser.add_argument("--volumes", action="store_true", help="the anonymous volumes that no container has, too")
 
 
-def run(
-    args: argparse.Namespace, context: Context, going: Sequence[str], prune: Callable[[Engine, list[str]], Pruned]
-) -> int:
-    """Ask, when a person is there to answer; prune; say what has gone. ``going``: what will."""
-    if not args.force and not is_agreed(going):
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Ask, when a person is there to answer; prune; say what has gone."""
+    if not args.force and not is_agreed(_going(args, context.verb)):
         return 1
     with context.engine() as engine:
-        pruned = prune(engine, args.filter)
+        pruned = _prune(engine, args, context.verb)
     for error in pruned.errors:
         complain(error)
     if args.format == "json":
@@ -39,6 +45,26 @@ def run(
     else:
         _print_pruned(pruned)
     return max((error.exit_code for error in pruned.errors), default=0)
+
+
+def _going(args: argparse.Namespace, verb: str) -> list[str]:
+    """Return what will go, for the question."""
+    going = []
+    if verb != "image prune":
+        going.append("all containers that do not run")
+    if verb != "container prune":
+        going.append(f"all images that {'no container was made from' if args.all else 'have lost their names'}")
+    if verb in ("prune", "system prune") and args.volumes:
+        going.append(ANONYMOUS_VOLUMES)
+    return going
+
+
+def _prune(engine: Engine, args: argparse.Namespace, verb: str) -> Pruned:
+    if verb == "container prune":
+        return engine.prune_containers(filters=args.filter)
+    if verb == "image prune":
+        return engine.prune_images(all=args.all, filters=args.filter)
+    return engine.prune(all=args.all, volumes=args.volumes, filters=args.filter)
 
 
 def is_agreed(going: Sequence[str]) -> bool:
