@@ -22,5 +22,5 @@ def wall_ns() -> int:
 
 
 def utc() -> datetime:
-    """Wall time as a moment, for what is told in words of a calendar."""
+    """Wall time as a moment, for what is shown as a date."""
     return datetime.now(UTC)

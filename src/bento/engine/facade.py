@@ -119,7 +119,7 @@ class EngineFacade(ImageVerbs, FileVerbs):
     ) -> list[StopOutcome]:
         """Stop containers, all together: it takes as long as the slowest. Errors are in the outcomes. Blocks.
 
-        ``observer`` is told meanwhile; without one, notices are logged as warnings.
+        ``observer`` is called meanwhile; without one, notices are logged as warnings.
         """
         return stop.stop_containers(self.drivers, refs, options or request.StopOptions(), observer)
 

@@ -15,7 +15,7 @@ from bento.files.entry import shown
 from bento.kernel.rootfs import open_without_links
 
 PATH_MAX_BYTES: Final = 1 << 16
-"""Of a path that is told: of each file of a tree it is kept, or written down."""
+"""Of a path that is noted: of each file of a tree it is kept, or written down."""
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _KEPT: Final = 16

@@ -137,15 +137,15 @@ class FakeDrivers(Drivers):
         return container
 
     def server(self, name: str = "web", *, code: int = 0, **more: Any) -> tuple[Container, FakeProcess]:
-        """A container whose program ends at once, and properly, when it is told."""
+        """A container whose program ends at once, and properly, when it is signalled."""
         main = self.processes.add("server")
         container = self.add(name, main, **more)
 
-        def told(number: int) -> None:
+        def exit_at(number: int) -> None:
             self.monitor.write_exit(self.run_dir(container.id), container.id, code)
             self.processes.end(main, code << 8)
 
-        main.on_signal = told
+        main.on_signal = exit_at
         return container, main
 
     def stubborn(self, name: str = "web", **more: Any) -> tuple[Container, FakeProcess]:

@@ -95,7 +95,7 @@ class Inbox(Documents, Protocol):
         """
 
     def begin_layer(self, digest: str) -> None:
-        """Unpack a blob that was taken, beside everything else. Idempotent. What fails is told by ``commit``."""
+        """Unpack a blob that was taken, beside everything else. Idempotent. What fails is raised by ``commit``."""
 
 
 class Transfer(Inbox, Ingest, Protocol):
@@ -141,7 +141,7 @@ class ImageDriver(Protocol):
         """
 
     def transfer(self, on_progress: OnProgress | None = None) -> AbstractContextManager[Transfer]:
-        """Return a context in which images are fetched or sent. ``on_progress`` is told of what is unpacked.
+        """Return a context in which images are fetched or sent. ``on_progress`` gets what is unpacked.
 
         It is called by several threads. At the end of the context, nothing goes on.
         """

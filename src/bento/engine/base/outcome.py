@@ -38,7 +38,7 @@ class StopProgress(Struct, frozen=True):
 
 
 class StopObserver:
-    """What a caller is told of its stops, in its own thread. Override what is of interest."""
+    """What a caller learns of its stops while they go on, in its own thread. Override what is of interest."""
 
     def begun(self, name: str) -> None:
         """The stop of this container is recorded, or joined: it happens now, whatever becomes of the caller."""

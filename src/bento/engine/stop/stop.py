@@ -126,7 +126,7 @@ def stop_containers(
 ) -> list[StopOutcome]:
     """Stop containers, all together; return an outcome for each, in order. Blocks until the last has ended.
 
-    ``observer`` is told meanwhile; without one, notices are logged as warnings.
+    ``observer`` is called meanwhile; without one, notices are logged as warnings.
     """
     stopper = Stopper(drivers, observer)
     stopper.add(refs, options)

@@ -50,7 +50,7 @@ def archived(source: Source, own_root: Path) -> Iterator[int]:
     tar = os.fspath(find_program("tar", package="tar"))
     packer = spawn([tar, *_PACK, *_exclusions(path, own_root), f"--directory={path}", "--file=-", "."])
     try:
-        assert packer.stdout_fd is not None  # spawn captures unless told otherwise
+        assert packer.stdout_fd is not None  # spawn captures unless stdout is given
         os.set_blocking(packer.stdout_fd, True)
         complaints = _Complaints(packer)
         yield packer.stdout_fd

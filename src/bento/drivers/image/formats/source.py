@@ -81,7 +81,7 @@ class Source:
             if fed is not None:
                 os.close(fed)
         try:
-            assert child.stdout_fd is not None  # spawn captures unless told otherwise
+            assert child.stdout_fd is not None  # spawn captures unless stdout is given
             os.set_blocking(child.stdout_fd, True)
             yield child.stdout_fd, b""
             finish(child, program)

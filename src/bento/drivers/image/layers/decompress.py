@@ -29,7 +29,7 @@ def decompressed(source_fd: int) -> Iterator[int]:
     """Yield a descriptor of what the archive in ``source_fd``, at its beginning, is without its packing.
 
     It is to be read to its end. Raises UsageError when it cannot be unpacked, MissingTool. A UsageError from inside is
-    told in the decompressor's words when it is that which has failed.
+    raised in the decompressor's words when it is that which has failed.
     """
     program = decompressor(os.pread(source_fd, HEAD_BYTES, 0))
     if program is None:
@@ -37,7 +37,7 @@ def decompressed(source_fd: int) -> Iterator[int]:
         return
     child = spawn([program, "-dc"], stdin_fd=source_fd)
     try:
-        assert child.stdout_fd is not None  # spawn captures unless told otherwise
+        assert child.stdout_fd is not None  # spawn captures unless stdout is given
         os.set_blocking(child.stdout_fd, True)
         try:
             yield child.stdout_fd

@@ -90,7 +90,7 @@ class StoreTransfer:
         self._blobs.add_file(digest, path)
 
     def begin_layer(self, digest: str) -> None:
-        """Unpack a blob that was taken, beside everything else. Idempotent. What fails is told by ``commit``."""
+        """Unpack a blob that was taken, beside everything else. Idempotent. What fails is raised by ``commit``."""
         self._ingest.queue.begin(digest)
 
     def load(self, path: Path, platform: Platform | None) -> list[ArchivedImage]:
