@@ -40,8 +40,6 @@ _RESET: Final = frozenset(range(1, 65)) - {signal.SIGKILL, signal.SIGSTOP, 32, 3
 
 _REAP_LIMIT_S: Final = 5.0
 
-_LEAST_OPEN_FILES: Final = 32
-"""crun 1.8 fails with 28 while it masks paths of /proc."""
 _DETACH_LIMIT_S: Final = 10.0  # for a shell that starts one program
 
 
@@ -67,21 +65,6 @@ def own_process() -> None:
     _own.nofile = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def check_limits() -> None:
-    """Raise KernelError where this process, and so what it starts, may open too few files for a container.
-
-    Asked before anything is made: half-way there would be no descriptor left to clean up with.
-    """
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= limit < _LEAST_OPEN_FILES:
-        raise KernelError(
-            "getrlimit",
-            errno.EMFILE,
-            f"only {limit} files may be open here, and to make a container takes {_LEAST_OPEN_FILES}",
-            hint="raise the limit: ulimit -n 1024",
-        )
 
 
 class Completed(Struct, frozen=True):

@@ -205,9 +205,9 @@ def as_bento_error(error: BentoError | OSError) -> BentoError:
     return KernelError("the system", error.errno or 0, error.strerror or str(error), path=str(what))
 
 
-def is_shortage(error: OSError) -> bool:
+def is_shortage(error: OSError | BentoError) -> bool:
     """Whether this process lacks descriptors or memory: what could not be read may be there all the same."""
-    return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+    return isinstance(error, OSError | KernelError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class InternalError(BentoError):

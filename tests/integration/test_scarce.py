@@ -43,6 +43,44 @@ def test_a_look_with_too_few_descriptors_takes_no_container_for_dead(bento: Bent
     assert bento.state("w") | {"Status": "running", "Pid": pid} == bento.state("w")
 
 
+TRAP = ("/bin/sh", "-c", "trap 'exit 3' TERM; echo ready; sleep 1000 & wait; exit 3")
+
+
+@pytest.mark.parametrize("words", [("stop", "-t", "5"), ("rm", "-f")], ids=["stop", "rm"])
+def test_a_stop_with_too_few_descriptors_says_so_before_anything_is_done(
+    bento: BentoCli, words: tuple[str, ...]
+) -> None:
+    bento.run("--name", "w", "host", *TRAP)
+    bento.wait_for_log("w", "ready")
+    before = bento.state("w")
+    for count in (16, 18):
+        code, stderr = limited(bento, f"-n {count}", *words, "w")
+        assert code == 1
+        assert "raise the limit" in stderr
+        assert len(stderr.splitlines()) == 1
+        assert bento.state("w") == before
+    assert limited(bento, "-n 24", *words, "w") == (0, "")
+    if words[0] == "stop":
+        assert bento.state("w")["ExitCode"] == 3
+        bento("rm", "w")
+    assert_clean(bento)
+
+
+def test_of_many_those_are_stopped_for_which_there_are_descriptors_and_the_others_run_on(bento: BentoCli) -> None:
+    for number in range(3):
+        bento.run("--name", f"w{number}", "host", *TRAP)
+        bento.wait_for_log(f"w{number}", "ready")
+    code, stderr = limited(bento, "-n 30", "stop", "-t", "5", "-a")
+    states = [bento.state(f"w{number}") for number in range(3)]
+    ended = [state for state in states if state["Status"] == "stopped"]
+    assert code == 1
+    assert all(state["ExitCode"] == 3 for state in ended)
+    assert [state["Status"] for state in states if state not in ended] == ["running"] * len(stderr.splitlines())
+    assert ended
+    bento("rm", "-f", "w0", "w1", "w2")
+    assert_clean(bento)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_ended_while_it_begins_leaves_nothing(bento: BentoCli, number: int) -> None:
     containers = bento.roots.root / "containers"

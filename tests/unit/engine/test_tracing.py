@@ -25,7 +25,7 @@ class One:
         self.fake.pid = 5
         self.told: list[Input] = []
         anything: Any = self
-        self.tracing = Tracing(anything, anything)
+        self.tracing = Tracing(anything, anything, lambda: None)
 
     def tracer(self) -> FakeTracer:
         return self.fake

@@ -84,6 +84,8 @@ def _be_worker(work: Callable[[Emit], None], write_fd: int) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
+        if null > 2:
+            os.close(null)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         own_process()
         log.sink = lambda level, text: emit(notice(f"{level}: {text}"))  # this process's own stderr is not shown

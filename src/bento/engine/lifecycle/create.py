@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from bento import clock, log
-from bento.command import check_limits
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.find_image import find_image
 from bento.engine.lifecycle import sandboxing, sharing
@@ -16,6 +15,7 @@ from bento.engine.resources import mounting, networking
 from bento.engine.stop.hooks import check_hooks
 from bento.engine.views import logs
 from bento.errors import Conflict, NotFound, UsageError
+from bento.kernel.room import check_limits
 from bento.model.container import Container, ContainerSettings, ContainerSpec
 from bento.model.create import CreateOptions
 from bento.model.image import Image, ImageConfig

@@ -15,7 +15,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento import clock
-from bento.command import check_limits
 from bento.drivers.monitor.base import Launch, Launched
 from bento.engine.base import place
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
@@ -27,6 +26,7 @@ from bento.engine.resources.rooted import root_of
 from bento.engine.stop.erase import refuse_if_held
 from bento.engine.views.logs import make_room
 from bento.errors import BentoError, Conflict, RuntimeFailed, WrongState
+from bento.kernel.room import check_limits
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Run, StartFailure, Status
 from bento.units import SIGKILL

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bento.engine.base.background import Background
 from bento.engine.stop.deletions import Deletions
 from bento.engine.stop.releases import Releases
 from bento.engine.stop.request import StopOptions
 from bento.engine.stop.tracing import Tracing
+from bento.kernel.room import check_room, has_room_above
 from bento.model.container import Status
 
 if TYPE_CHECKING:
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from bento.engine.base.loop import Loop
     from bento.engine.base.order import Schedule
     from bento.engine.base.outcome import StopObserver
+
+
+_ROOM: Final = 7
+"""Files that one stop opens at most from its decision on, where nothing is followed but PID 1 (measured)."""
+_ROOM_OF_NEXT: Final = 4
+"""The same of each that is under way beside it: its monitor's pidfd, and what the runtime's process says."""
+_TRACER: Final = 3
 
 
 class StopBatch:
@@ -34,8 +42,20 @@ class StopBatch:
         self.releases = Releases(drivers, loop)
         self.deletions = Deletions(drivers, loop)
         self.background = Background(loop)
-        self.tracing = Tracing(drivers, loop)
+        self.tracing = Tracing(drivers, loop, self._check_tracer)
         self.births = drivers.births()
+        self.driven = 0  # stops under way here
+
+    def check_room(self, name: str) -> None:
+        """Raise KernelError where too few files can be opened for one stop more, and the clean-up of all."""
+        check_room(_ROOM + _ROOM_OF_NEXT * self.driven, f"stop container {name}")
+
+    def has_room_above(self, fd: int) -> bool:
+        """Whether the clean-up of all that is under way is sure of its files, when this one, the last, stays open."""
+        return has_room_above(fd, _ROOM + _ROOM_OF_NEXT * (self.driven - 1))
+
+    def _check_tracer(self) -> None:
+        check_room(_TRACER + _ROOM + _ROOM_OF_NEXT * (self.driven - 1), "trace")
 
     def close(self) -> None:
         """Let go of what the containers share. Idempotent."""

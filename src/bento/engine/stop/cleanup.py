@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 from bento.engine.base import exec_sessions
-from bento.errors import BentoError, Conflict, InternalError
+from bento.errors import BentoError, Conflict, InternalError, is_shortage
 from bento.stop.inputs import StepDone
 from bento.stop.states import Step
 from bento.units import SIGKILL
@@ -77,7 +77,8 @@ class Cleanup:
                 case _:
                     assert_never(step)
         except (BentoError, OSError) as error:
-            self._done(StepDone(step, str(error)))
+            # What other stops have open is closed when they end.
+            self._done(StepDone(step, str(error), retry=is_shortage(error)))
 
     def close(self) -> None:
         """Let go of what is under way. Idempotent."""

@@ -44,6 +44,7 @@ class ContainerProcesses:
         *,
         births: BirthWatch,
         watcher: Watcher,
+        has_room_above: Callable[[int], bool],
         feed: Callable[[Input], None],
         look_again: Callable[[], None],
     ) -> None:
@@ -62,7 +63,7 @@ class ContainerProcesses:
         self._may_leave_rest = bool(container.spec.pid) or run.init is None
         self._has_own_end = not self._may_leave_rest and run.shows_processes
         self._endings = Endings()
-        self._births = births
+        self._births, self._has_room_above = births, has_room_above
         self._receivers: list[int] = []  # at the last look: what these begin in their shutdown belongs to it
 
     def open_main(self) -> None:
@@ -112,14 +113,18 @@ class ContainerProcesses:
         for process in processes:
             # Of those alone that come now and then in a long stop, thousands of descriptors could be kept.
             if process.key not in self._fds and len(self._fds) < _WATCH_LIMIT:
-                self._follow(process.key)
+                fd = self._follow(process.key)
+                if fd is not None and not self._has_room_above(fd):
+                    self._unfollow(process.key)
+                    break
         return Looked(processes, self.processes.is_frozen(self._run))
 
     def send_signal(self, action: SendSignal) -> None:
         """Send the stop signal to one process, and say when it has ended."""
         fd = self._follow((action.pid, action.start_ticks))
         if fd is not None:
-            if self._has_own_end and self._is_main((action.pid, action.start_ticks)):
+            is_main = self._is_main((action.pid, action.start_ticks))
+            if self._has_own_end and is_main and self._has_room_above(fd):
                 self._births.follow(action.pid, self._receivers)
             self._signalled.add(action.pid)
             self.processes.send_signal(fd, action.signal, wake=action.wake)
@@ -199,6 +204,11 @@ class ContainerProcesses:
             self._fds[key] = fd
             self._watcher.watch(fd, lambda: self._exited(fd, key))
         return fd
+
+    def _unfollow(self, key: Key) -> None:
+        fd = self._fds.pop(key)
+        self._watcher.unwatch(fd)
+        os.close(fd)
 
     def _exited(self, fd: int, key: Key) -> None:
         self._watcher.unwatch(fd)

@@ -129,6 +129,7 @@ class ContainerStop:
         if self._lock is None:
             return False
         try:
+            self._batch.check_room(self.name)
             fresh = self._drivers.store.get(container.id)
             if fresh.status is container.status and fresh.run == container.run:
                 self._drive(recover_start(self._drivers, fresh), lambda driver: driver.settle(), is_asked=False)
@@ -151,6 +152,7 @@ class ContainerStop:
             self._operation_holdup.look(self._limit_s())
             return False
         with operation:
+            self._batch.check_room(self.name)
             container = recover_start(self._drivers, self._drivers.store.get(self.container_id))
             only_if = self._batch.only_if
             if only_if is not None and container.status is not only_if:
@@ -195,6 +197,7 @@ class ContainerStop:
             on_end=self._ended_soon,
         )
         self.driver = driver
+        self._batch.driven += 1
         self.server = JoinServer(self._drivers.run_dir(container.id), self._loop, driver)
         spec = container.spec
         if spec.auto_remove:
@@ -327,6 +330,7 @@ class ContainerStop:
         """Let go of it. A stop that has not ended is left to the next command that meets it. Idempotent."""
         self._alarm.set(None)
         self._patience.set(None)
+        self._batch.driven -= self.driver is not None
         for part in (self.server, self.driver, self.joiner):
             if part is not None:
                 part.close()

@@ -86,6 +86,7 @@ class StopDriver:
             self.run,
             births=batch.births,
             watcher=loop,
+            has_room_above=batch.has_room_above,
             feed=self._feed,
             look_again=self._look_again,
         )

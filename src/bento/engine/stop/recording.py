@@ -199,9 +199,9 @@ class Recorder:
     def _keep_stuck_report(self, state: StopState) -> None:
         """Every stop leaves a report, also one that did not get through (rule S23). The record stays ``stopping``."""
         is_known = state.exited_s is not None
-        code = exit_code_of(self._drivers, self.container.id, self._processes.main_fd) if is_known else None
-        report = self._report(state, code)
-        with suppress(BentoError):  # the error that is reported is the one that matters
+        with suppress(BentoError, OSError):  # the error that is reported is the one that matters
+            code = exit_code_of(self._drivers, self.container.id, self._processes.main_fd) if is_known else None
+            report = self._report(state, code)
             self.container = self._drivers.store.modify(self.container.id, lambda c: replace(c, report=report))
 
     def _holders(self) -> str:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 class Tracing:
     """The tracer of one call. Close it: everything that is held goes on."""
 
-    def __init__(self, drivers: Drivers, loop: Loop) -> None:
-        self._drivers, self._loop = drivers, loop
+    def __init__(self, drivers: Drivers, loop: Loop, check_room: Callable[[], None]) -> None:
+        """``check_room`` raises KernelError where a tracer would take the files that the clean-up needs."""
+        self._drivers, self._loop, self._check_room = drivers, loop, check_room
         self._tracer: TracerDriver | None = None
         self._fd = -1
         self._jobs: dict[int, TraceJob] = {}
@@ -42,6 +43,7 @@ class Tracing:
     def tracer(self) -> TracerDriver:
         """Return the tracer, started and listened to. Raises KernelError when it cannot be started."""
         if self._tracer is None:
+            self._check_room()
             self._tracer = self._drivers.tracer()
         if self._fd < 0:
             self._fd = self._tracer.fileno()
