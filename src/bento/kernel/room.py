@@ -13,7 +13,7 @@ _LEAST_OPEN_FILES: Final = 32
 """crun 1.8 fails with 28 while it masks paths of /proc."""
 
 _FAR_BELOW: Final = 4
-"""So many times what is asked for is free above the lowest free number: some of those may be in use, but not as many."""
+"""So many times what is asked for is free above the lowest free number; some of those numbers may be in use."""
 
 
 def check_limits() -> None:
