@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +78,41 @@ def test_s06_a_start_that_stands_still_is_ended_and_undone(bento: BentoCli, root
     identifier = bento("create", "--name", "w", *SLEEP).stdout.strip()
     with hung(bento, roots, identifier, "start", "w") as holder:
         assert f"process {holder.pid} (bento start, for " in bento("rm", "-f", "w").stderr
+    assert_clean(bento)
+
+
+HANGS = """#!/bin/sh
+case " $* " in *" {verb} "*) [ ! -e {hung} ] && echo $$ >{hung}.new && mv {hung}.new {hung} && sleep 1000;; esac
+exec {program} "$@"
+"""
+
+
+@ONE_RUNTIME
+@pytest.mark.parametrize("verb", ["start", "create", "exec"])
+def test_s06_a_runtime_that_hangs_is_ended_with_the_command_that_waits_for_it(
+    bento: BentoCli, roots: Roots, runtime: str, tmp_path: Path, verb: str
+) -> None:
+    script, hung = tmp_path / "hangs", tmp_path / "hung"
+    script.write_text(HANGS.format(verb=verb, hung=hung, program=shutil.which(runtime)))
+    script.chmod(0o755)
+    broken = BentoCli(roots, str(script))
+    if verb == "exec":
+        broken.run("--name", "w", *SLEEP)
+        words: tuple[str, ...] = ("exec", "w", "true")
+    else:
+        broken("create", "--name", "w", *SLEEP)
+        words = ("start", "w")
+    with ended(broken.start(*words)) as holder:
+        procs.wait_until(hung.exists, timeout_s=60.0, what="a runtime that hangs")
+        pid = int(hung.read_text())
+        procs.wait_until(lambda: procs.descendants(pid), what="what it waits for")
+        family = {pid, *(process.pid for process in procs.descendants(pid))}
+        stop_process(holder)
+        stopped = broken("stop", "-t", "0", "w")
+        assert f"process {holder.pid} (bento " in stopped.stderr
+        assert "log drain" not in stopped.stderr
+    procs.wait_until(lambda: not any(one.pid in family and one.is_alive for one in procs.descendants()), what="its end")
+    bento("rm", "w")
     assert_clean(bento)
 
 

@@ -64,6 +64,20 @@ def all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
+def children(pid: int) -> list[int]:
+    """Return the children of a process, in no order; none when it is gone (proc_pid_task(5), ``children``).
+
+    A kernel without that file (CONFIG_PROC_CHILDREN) has every process looked at.
+    """
+    try:
+        tids = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+    if os.path.exists(f"/proc/{os.getpid()}/task/{os.getpid()}/children"):
+        return [int(child) for tid in tids for child in _slurp(pid, f"task/{tid}/children").split()]
+    return [each for each in all_pids() if (found := read_thread(each)) is not None and found.ppid == pid]
+
+
 def read(pid: int) -> ProcStatus | None:
     """Return one look at a process, zombies included, or None when there is none.
 

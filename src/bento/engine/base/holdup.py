@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from bento import clock
+from bento.engine.base import offspring
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.errors import Conflict, StuckProcess
 from bento.kernel import proc
@@ -107,20 +108,26 @@ class Holdup:
             self._notice(f"{holder} holds container {self._name} up")
 
     def _end(self, holder: Holder, now_s: float) -> None:
-        if end(self._drivers, holder.process):
+        if end(self._drivers, holder.process, self._notice):
             self._notice(f"{holder} stood still and was ended: going on with container {self._name}")
         self._ended, self._ended_s = holder, now_s
 
 
-def end(drivers: Drivers, process: ProcessIdentity) -> bool:
-    """SIGKILL a process, by pidfd; False when it has ended already. The kernel then drops its locks."""
+def end(drivers: Drivers, process: ProcessIdentity, notice: Callable[[str], None], *, of_runtime: bool = False) -> bool:
+    """SIGKILL a process and what it has begun, by pidfd; False when it has ended already. Its locks go with it.
+
+    ``of_runtime``: of what it has begun the runtimes alone. ``notice`` gets what is left.
+    """
     fd = drivers.processes.open(process)
     if fd is None:
         return False
     try:
+        children = offspring.below(drivers, process.pid, of_runtime=of_runtime)
         drivers.processes.send_signal(fd, SIGKILL, wake=False)
     finally:
         os.close(fd)
+    for child in offspring.end(drivers, children):
+        notice(f"{child}, which process {process.pid} had begun, is not known to be Bento's own and goes on")
     return True
 
 

@@ -45,7 +45,7 @@ class StoreHoldup:
         if not stillness.look(process, clock.mono_s()):
             return is_new
         self._ended.add(process)
-        if end(self._drivers, process):
+        if end(self._drivers, process, log.warning):
             log.warning(f"{name} stood still with the lock of {self._drivers.root}/bento.db and was ended")
         return True
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
-from bento.engine.base import exec_sessions
+from bento.engine.base import exec_sessions, offspring
 from bento.errors import BentoError, Conflict, InternalError, is_shortage
 from bento.stop.inputs import StepDone
 from bento.stop.states import Step
@@ -100,8 +100,10 @@ class Cleanup:
         sessions = exec_sessions.live(self._drivers, self._container.id)
         for identity in (self._run.monitor, *(session.monitor for session in sessions)):
             fd = self._drivers.processes.open(identity) if identity else None
-            if fd is not None:
+            if fd is not None and identity is not None:
                 self._monitor_fds.add(fd)
+                # A runtime that still creates, or brings a process in, has nothing to do it for: the monitor waits.
+                offspring.end(self._drivers, offspring.below(self._drivers, identity.pid, of_runtime=True))
         for fd in tuple(self._monitor_fds):
             self._watcher.watch(fd, partial(self._monitor_exited, fd))
         if not self._monitor_fds:

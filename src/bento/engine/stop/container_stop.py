@@ -32,6 +32,7 @@ from bento.units import NO_LIMIT
 
 if TYPE_CHECKING:
     from bento.locks import Lock
+    from bento.model.container import ProcessIdentity
     from bento.stop.inputs import DeadlineMoved
 
 
@@ -259,7 +260,7 @@ class ContainerStop:
             return
         pid, holder = joiner.driver_pid, self._drivers.locks.stop_holder(self.container_id)
         is_own = holder is not None and bool(holder.verb) and holder.process.pid == pid != os.getpid()
-        if holder is None or not is_own or not holdup.end(self._drivers, holder.process):
+        if holder is None or not is_own or not self._end_driver(holder.process):
             error = f"container {self.name} is being stopped by process {pid}, which does not answer"
             hint = f"continue it (kill -CONT {pid}), or end it yourself"
             self._end_with(Conflict(f"{error} and is not Bento's to end", hint=hint))
@@ -267,6 +268,9 @@ class ContainerStop:
         self._note = f"process {joiner.driver_pid}, which drove this stop, did not answer and was ended"
         self._notice(f"{self._note}: going on with the stop of {self.name}")
         self._patience.set(clock.mono_s() + _DRIVER_DIES_S)
+
+    def _end_driver(self, process: ProcessIdentity) -> bool:
+        return holdup.end(self._drivers, process, self._notice, of_runtime=True)  # its hooks go on: they are run once
 
     def _last_report(self) -> StopReport | None:
         try:
