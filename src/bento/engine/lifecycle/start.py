@@ -176,14 +176,16 @@ def _launch(drivers: Drivers, container: Container, run: Run, runtime: RuntimeDr
         if root is not None:
             runtime.check_program(bundle / "config.json", root=root)
     output_fd = drivers.monitor.attach(run_dir, bundle) if attach else None
+    # Before it begins: by this its exit code is known also when it is over at once, and removed by another command.
+    main_fd = drivers.processes.open(init) if attach else None
     try:
         runtime.start(container.id)
         started = drivers.store.modify(container.id, lambda c: replace(c, status=Status.RUNNING))
     except BaseException:
-        if output_fd is not None:
-            os.close(output_fd)
+        for fd in (output_fd, main_fd):
+            if fd is not None:
+                os.close(fd)
         raise
-    main_fd = drivers.processes.open(init) if attach else None
     return Started(started, output_fd, main_fd)
 
 
