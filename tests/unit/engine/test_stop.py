@@ -931,3 +931,13 @@ def test_s21_nothing_of_a_stop_stays_open(drivers):
         os.close(main.reader)
         drivers.processes._all.clear()
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_s02_a_stop_of_what_has_stopped_removes_what_a_killed_driver_has_left(drivers):
+    container, _ = drivers.server()
+    assert stop(drivers).error is None
+    run_dir = drivers.run_dir(container.id)
+    run_dir.mkdir()
+    (run_dir / "pidfile").touch()
+    assert isinstance(stop(drivers).error, AlreadyStopped)
+    assert not run_dir.exists()

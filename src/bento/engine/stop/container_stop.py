@@ -22,7 +22,7 @@ from bento.engine.base.outcome import StopOutcome, StopProgress
 from bento.engine.stop import preconditions
 from bento.engine.stop.batch import StopBatch
 from bento.engine.stop.driver import StopDriver
-from bento.engine.stop.erase import delete_abandoned_run, erase
+from bento.engine.stop.erase import delete_abandoned_run, erase, remove_left_run_dir
 from bento.engine.stop.join import Joiner, JoinServer
 from bento.engine.stop.request import deadline_of, request_for
 from bento.errors import AlreadyStopped, BentoError, Conflict, NotFound, StuckProcess, WrongState, as_bento_error
@@ -169,7 +169,8 @@ class ContainerStop:
             try:
                 preconditions.refuse_if_not_running(self._drivers, container, self._batch.options)
             except AlreadyStopped:
-                delete_abandoned_run(self._drivers, container)
+                if not delete_abandoned_run(self._drivers, container):
+                    remove_left_run_dir(self._drivers, container)
                 raise
             freezing.lift(self._drivers, container)
         # The stop lock is held from here on, the other one is not: the driver takes it for the record.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bento.engine.base.exit_owner import has_exit_owner
+from bento.engine.base.exit_owner import has_exit_owner, leave_run_dir
 from bento.engine.base.layers import forget
 from bento.engine.base.place import is_own_run_dir
 from bento.engine.resources import networking
@@ -51,6 +51,15 @@ def delete_abandoned_run(drivers: Drivers, container: Container) -> bool:
         return False
     erase(drivers, container)
     return True
+
+
+def remove_left_run_dir(drivers: Drivers, container: Container) -> None:
+    """Remove the run directory that a driver has left which was killed just after it had recorded the end.
+
+    Idempotent. The caller holds both locks.
+    """
+    if container.status is Status.STOPPED and is_own_run_dir(drivers, container.id):
+        leave_run_dir(drivers, container)
 
 
 def holders(drivers: Drivers, container_id: str) -> str:
