@@ -24,7 +24,7 @@ from typing import Final
 from msgspec import Struct
 
 from bento.errors import DeadlineExceeded, KernelError, MissingTool
-from bento.kernel import pidfd as pidfds
+from bento.kernel.process import pidfd as pidfds
 
 OUTPUT_LIMIT_BYTES: Final = 64 * 1024
 """Kept of each stream: the last ones, because reasons come last."""

@@ -35,8 +35,8 @@ from msgspec import Struct
 
 from bento import clock
 from bento.errors import BentoError, Conflict, KernelError, NotPermitted, StorageUnusable, as_bento_error, is_shortage
-from bento.kernel import pidfd
 from bento.kernel.inotify import watch_let_go
+from bento.kernel.process import pidfd
 from bento.model.container import ProcessIdentity
 from bento.units import NO_LIMIT
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from bento.drivers.volume import local
     from bento.engine.base import exec_sessions, store_holdup
     from bento.engine.base.drivers import T
-    from bento.kernel import births, inotify, namespace
+    from bento.kernel import inotify, namespace
+    from bento.kernel.process import births
     from bento.model.container import Container
 else:
     command, locks, own = LazyModule("bento.command"), LazyModule("bento.locks"), LazyModule("bento.own")
@@ -54,7 +55,7 @@ else:
     overlay, skopeo = LazyModule("bento.drivers.storage.overlay"), LazyModule("bento.drivers.transport.skopeo")
     tracer_process = LazyModule("bento.drivers.tracer.process")
     local = LazyModule("bento.drivers.volume.local")
-    births, inotify = LazyModule("bento.kernel.births"), LazyModule("bento.kernel.inotify")
+    births, inotify = LazyModule("bento.kernel.process.births"), LazyModule("bento.kernel.inotify")
     namespace = LazyModule("bento.kernel.namespace")
 
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from bento.kernel.births import Births
+from bento.kernel.process.births import Births
 
 from support import procs
 

@@ -12,7 +12,8 @@ import pytest
 
 from bento import command
 from bento.errors import KernelError
-from bento.kernel import mount, namespace, pidfd
+from bento.kernel import mount, namespace
+from bento.kernel.process import pidfd
 
 LIMIT_S = 20.0
 

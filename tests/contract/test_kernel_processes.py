@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bento import command
-from bento.kernel import pidfd, proc
+from bento.kernel.process import pidfd, proc
 
 LIMIT_S = 20.0
 TERM = signal.SIGTERM

@@ -14,8 +14,9 @@ import pytest
 
 from bento.drivers.processes.linux import LinuxProcesses
 from bento.drivers.tracer import seizing
-from bento.kernel import pidfd, ports, proc, threads
 from bento.kernel.namespace import in_mounts_of
+from bento.kernel.net import ports
+from bento.kernel.process import pidfd, proc, threads
 from bento.model.container import Run
 from bento.stop.process import Disposition, Process
 

@@ -14,9 +14,9 @@ import pytest
 from bento.drivers.network import forwarding
 from bento.drivers.network.bridge import BridgeNetwork
 from bento.errors import KernelError, RuntimeFailed
-from bento.kernel import conntrack, links, nftables
-from bento.kernel.netlink import NETFILTER, Netlink
-from bento.kernel.nftables import Element
+from bento.kernel.net import conntrack, links, nftables
+from bento.kernel.net.netlink import NETFILTER, Netlink
+from bento.kernel.net.nftables import Element
 from bento.model.network import Connection, Port
 
 from support.netns import Netns

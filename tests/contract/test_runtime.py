@@ -14,7 +14,8 @@ import pytest
 
 from bento.drivers.runtime import detect
 from bento.errors import BentoError, CommandNotExecutable, CommandNotFound, KernelError, RuntimeFailed, UsageError
-from bento.kernel import libc, mount, namespace, pidfd, proc
+from bento.kernel import libc, mount, namespace
+from bento.kernel.process import pidfd, proc
 from bento.model.container import Mount, Ulimit
 from bento.oci import limits
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from bento.drivers.tracer.base import AtExit, Held, LetGo, Released, Watched
-from bento.kernel import ptrace
+from bento.kernel.process import ptrace
 
 from support import procs
 from support.tracing import Program, Tracing, tracer_of, watch

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import pytest
 
-from bento.kernel import proc, threads
+from bento.kernel.process import proc, threads
 from bento.model.waits import Evidence
 from bento.stop.process import Disposition, Process
-from bento.stop.wake import Wake, container_wake, is_at_rest
+from bento.stop.rules.wake import Wake, container_wake, is_at_rest
 
 from support import procs
 

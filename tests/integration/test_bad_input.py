@@ -222,7 +222,7 @@ def test_not_root_is_told_what_is_needed(bento: BentoCli) -> None:
 def test_not_root_is_told_for_every_verb(bento: BentoCli) -> None:
     """Also from a checkout that only root can read: its modules are loaded first."""
     program = (
-        "import locale, os, bento.cli.main, bento.cli.ps, bento.wiring, bento.engine.facade\n"
+        "import locale, os, bento.cli.main, bento.cli.views.ps, bento.wiring, bento.engine.facade\n"
         "os.setresuid(65534, 65534, 65534)\nbento.cli.main.main(['ps'])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

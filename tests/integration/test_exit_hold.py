@@ -374,7 +374,7 @@ def test_s13a_pid_1_that_is_traced_already_is_not_held_and_the_report_says_so(be
     tracer = f"""
 import os, signal, sys
 sys.path.insert(0, {SOURCE!r})
-from bento.kernel import ptrace
+from bento.kernel.process import ptrace
 ptrace.seize(int(sys.argv[1]), 0)
 print("ready", flush=True)
 while True:

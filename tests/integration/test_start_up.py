@@ -13,7 +13,7 @@ import sys
 before = set(sys.modules)
 from bento.cli.lean import import_lean
 import_lean()
-import bento.cli.main, bento.cli.stop
+import bento.cli.main, bento.cli.containers.stop
 from bento import Engine, Settings
 with Engine(Settings(root=sys.argv[1], run_root=sys.argv[2], runtime=sys.argv[3])) as engine:
     engine.stop("w")

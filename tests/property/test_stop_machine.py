@@ -30,8 +30,8 @@ from bento.stop.inputs import (
 from bento.stop.invariants import check_invariants
 from bento.stop.machine import begin, step
 from bento.stop.methods import METHODS
+from bento.stop.rules.watching import FIRST_MAX, LATER_MAX
 from bento.stop.states import FINAL, Phase, Step, Timer
-from bento.stop.watching import FIRST_MAX, LATER_MAX
 from bento.units import NO_LIMIT
 
 from support.looks import DEAF, DEFAULT, HANDLED, proc, serves, sleeps, waits

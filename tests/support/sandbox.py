@@ -14,8 +14,9 @@ from bento.drivers.monitor import conmon
 from bento.drivers.monitor.base import ExitStatus, Launch, Launched
 from bento.drivers.network.bridge import BridgeNetwork
 from bento.drivers.runtime import detect
-from bento.kernel import mount, namespace, pidfd
+from bento.kernel import mount, namespace
 from bento.kernel.cgroup import Cgroups
+from bento.kernel.process import pidfd
 from bento.model.container import Container, ContainerSpec
 from bento.units import new_id
 

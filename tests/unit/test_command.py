@@ -13,7 +13,7 @@ import pytest
 
 from bento import command
 from bento.errors import DeadlineExceeded, KernelError, MissingTool
-from bento.kernel import pidfd
+from bento.kernel.process import pidfd
 
 LIMIT_S = 20.0
 

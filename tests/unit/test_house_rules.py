@@ -21,6 +21,7 @@ NAMES = [str(path.relative_to(SOURCE)) for path in MODULES]
 
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
+MAX_MODULES_OF_A_ROOM = 20
 
 # Who may do what; everybody else may not.
 FUNCTION_IMPORTS = {
@@ -37,7 +38,7 @@ CATCH_ALL = {
 }
 FORKS = {
     "engine/base/worker.py",  # a detached worker is this program itself, still single-threaded
-    "cli/after_exit.py",
+    "cli/containers/after_exit.py",
     "drivers/tracer/process.py",  # and so is the tracer: there at once, with all of its modules loaded
 }
 ONLY_IN = {
@@ -136,6 +137,13 @@ def test_dangerous_modules_have_one_home_each(path):
         if imported.partition(".")[0] == top and not _is_allowed(name, homes)
     }
     assert not strays
+
+
+@pytest.mark.parametrize(
+    "room", sorted({path.parent for path in MODULES}), ids=lambda room: str(room.relative_to(SOURCE))
+)
+def test_a_room_has_few_modules(room):
+    assert len([path for path in room.glob("*.py") if path.name != "__init__.py"]) <= MAX_MODULES_OF_A_ROOM
 
 
 @of_every_module

@@ -65,7 +65,7 @@ def test_the_program_leaves_them_out():
             False,
         ),
         (
-            "import bento.__main__, bento.cli.info as verb;"
+            "import bento.__main__, bento.cli.system.info as verb;"
             " verb.run = lambda args, context: print(gc.isenabled()) or 0; sys.argv[1:] = ['info'];"
             " bento.__main__.main()",
             True,

@@ -44,8 +44,8 @@ def read_in(folder: Path) -> set[str]:
 
 def test_every_module_of_a_verb_is_in_the_table():
     modules = {
-        path.stem
-        for path in (SOURCE / "cli").glob("*.py")
+        ".".join(path.relative_to(SOURCE / "cli").with_suffix("").parts)
+        for path in (SOURCE / "cli").rglob("*.py")
         if "\ndef run(args: argparse.Namespace, context: Context) -> int:" in path.read_text(encoding="utf-8")
     }
     named = {module for module, _ in (verbs.VERBS | verbs.HIDDEN).values()}

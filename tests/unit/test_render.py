@@ -6,7 +6,7 @@ import pytest
 
 from bento import log
 from bento.cli import context, main
-from bento.cli.render import table
+from bento.cli.output.render import table
 from bento.docker.words import span
 from bento.errors import BentoError
 

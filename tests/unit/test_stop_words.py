@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from bento.cli import report as report_verb
-from bento.cli.stop import describe
+from bento.cli.containers.stop import describe
+from bento.cli.views import report as report_verb
 from bento.engine.stop.report import make_report
 from bento.model.container import Container, ContainerSpec
 from bento.model.stop import HookResult, StopReport, StopRequest
 from bento.model.waits import Descriptor, Evidence, ThreadWait
+from bento.stop.forecast.rehearsal import rehearse
 from bento.stop.process import Disposition, Process
-from bento.stop.rehearsal import rehearse
 
 CONTAINER = Container(
     id="a" * 64, name="w", created_unix_ns=0, spec=ContainerSpec(image="host", image_id="", layers=())

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bento.cli.templates.parse import FUNCTIONS, MAX_DEPTH, MAX_LENGTH
-from bento.cli.templates.template import render
+from bento.cli.output.templates.parse import FUNCTIONS, MAX_DEPTH, MAX_LENGTH
+from bento.cli.output.templates.template import render
 from bento.errors import UsageError
 
 HEADERS = {"ID": "CONTAINER ID", "Names": "NAMES"}

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from bento.model.exec import ExecOptions, ExecSession
     from bento.model.network import Port
     from bento.model.stop import StopReport
-    from bento.stop.forecast import Forecast
+    from bento.stop.forecast.forecast import Forecast
 else:
     exec_sessions, exit_owner = (LazyModule(f"bento.engine.base.{name}") for name in ["exec_sessions", "exit_owner"])
     after_exit, create, exec_, explain, reconcile, remove, shutdown, signals, start, wait = (

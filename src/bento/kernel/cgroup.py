@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from typing import Final, Literal, Self
 
 from bento.errors import DeadlineExceeded, InternalError, is_shortage
-from bento.kernel import mountinfo, pidfd, proc
+from bento.kernel import mountinfo
+from bento.kernel.process import pidfd, proc
 
 _FREEZE_LIMIT_S: Final = 2.0
 _KILL_FREEZE_LIMIT_S: Final = 0.1

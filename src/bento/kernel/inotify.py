@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from bento.errors import KernelError
-from bento.kernel import libc, proc
+from bento.kernel import libc
+from bento.kernel.process import proc
 
 _READ_BYTES = 1 << 16
 _NONE_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ENOMEM)

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from bento.errors import KernelError
 from bento.kernel import libc
-from bento.kernel.pidfd import open_live
+from bento.kernel.process.pidfd import open_live
 
 T = TypeVar("T")
 

@@ -15,7 +15,8 @@ from contextlib import suppress
 from typing import Final
 
 from bento.errors import KernelError
-from bento.kernel import libc, pidfd
+from bento.kernel import libc
+from bento.kernel.process import pidfd
 
 _CREDENTIALS: Final = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 _PIDFD_THREAD: Final = os.O_EXCL  # linux/pidfd.h

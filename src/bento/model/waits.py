@@ -1,6 +1,6 @@
 """What the threads of a process wait for, as read from the kernel at one moment (rule S14).
 
-Records alone: ``bento.kernel.threads`` fills them, ``bento.stop.wake`` judges them. The defaults are
+Records alone: ``bento.kernel.process.threads`` fills them, ``bento.stop.rules.wake`` judges them. The defaults are
 those of a thing of which nothing is known, so that a field left out never makes a process look idle.
 """
 

@@ -13,14 +13,14 @@ from typing import Final
 from msgspec.structs import replace
 
 from bento.model.stop import Occasion, OnWrapper, Scope
-from bento.stop import dropped, last_call, leaving, noting, watching
 from bento.stop.actions import Action, Thaw, WatchInit
-from bento.stop.holding import limit_s
 from bento.stop.inputs import Looked
 from bento.stop.process import Disposition, Process
-from bento.stop.signalling import Outcome, is_examined, is_last_call, look, look_again, signal
+from bento.stop.rules import dropped, last_call, leaving, noting, watching
+from bento.stop.rules.holding import limit_s
+from bento.stop.rules.signalling import Outcome, is_examined, is_last_call, look, look_again, signal
+from bento.stop.rules.tree import Tree, is_shell
 from bento.stop.states import StopState, Timer, Trace
-from bento.stop.tree import Tree, is_shell
 
 LOOK_SOON_S: Final = 0.05
 LOOK_AT_ONCE_S: Final = 0.01

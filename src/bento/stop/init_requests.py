@@ -11,11 +11,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from bento.stop import watching
 from bento.stop.actions import Action, Identify, Look, Persist, RequestInit
 from bento.stop.inputs import Identified, InitAnswered, Looked
 from bento.stop.methods import AUTO, METHODS, SIGNAL, Trigger
-from bento.stop.signalling import Outcome, look_again, note
+from bento.stop.rules import watching
+from bento.stop.rules.signalling import Outcome, look_again, note
 from bento.stop.states import InitRequest, KillCause, Mark, StopState
 
 LOOK_S: Final = 0.5

@@ -6,8 +6,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from bento.stop import holding, hooking
+from bento.stop import hooking
 from bento.stop.actions import KillAll, KillInit, Persist, Result
+from bento.stop.rules import holding
 from bento.stop.states import KillCause, Phase, StopState, Timer, backoff_s, go
 
 KILL_AGAIN_S: Final = 0.1  # doubled each round

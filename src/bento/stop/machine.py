@@ -23,18 +23,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from bento.model.stop import StopRequest
-from bento.stop import (
-    cleaning,
-    draining,
-    grace,
-    holding,
-    hooking,
-    init_requests,
-    killing,
-    last_call,
-    leaving,
-    watching,
-)
+from bento.stop import cleaning, draining, grace, hooking, init_requests, killing
 from bento.stop.actions import Action, Drain, LetGo, Look, Persist, ReportStuck, Result, RunStep, Thaw
 from bento.stop.inputs import (
     DeadlineMoved,
@@ -55,7 +44,8 @@ from bento.stop.inputs import (
     Traced,
     TracerLost,
 )
-from bento.stop.signalling import look, note
+from bento.stop.rules import holding, last_call, leaving, watching
+from bento.stop.rules.signalling import look, note
 from bento.stop.states import FINAL, KillCause, Mark, Phase, Step, StopState, Timer, Trace, go
 
 

@@ -8,8 +8,8 @@ from bento.model.stop import UNSEEN, Occasion, ProcessEnd, Scope, Verdict
 from bento.stop import init_requests
 from bento.stop.methods import HALTED_CODE, REBOOT_CODE, describe
 from bento.stop.process import Disposition, Process
+from bento.stop.rules.tree import is_shell, program
 from bento.stop.states import KillCause, Phase, StopState
-from bento.stop.tree import is_shell, program
 from bento.units import SIGKILL, signal_name
 
 SIGKILL_STATUS = 128 + SIGKILL

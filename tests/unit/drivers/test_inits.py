@@ -7,7 +7,7 @@ import os
 import pytest
 
 from bento.drivers.processes import initctl, inits
-from bento.kernel import proc
+from bento.kernel.process import proc
 
 RTMIN_3 = 1 << 36
 QUIT = 1 << 2

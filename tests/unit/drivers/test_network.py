@@ -15,8 +15,8 @@ from bento.drivers.network import rules, subnets
 from bento.drivers.network.bridge import BridgeNetwork
 from bento.drivers.network.subnets import Route
 from bento.errors import Conflict, MissingTool, PortTaken, UsageError
-from bento.kernel import ports as host_ports
-from bento.kernel.nftables import Element
+from bento.kernel.net import ports as host_ports
+from bento.kernel.net.nftables import Element
 from bento.model.network import Connection, Port
 
 NETWORK = BridgeNetwork(Path("/nonexistent"), is_default=True)

@@ -12,7 +12,7 @@ import pytest
 
 from bento.drivers.monitor import buffer
 from bento.drivers.monitor.buffer import Backlog
-from bento.kernel import packets
+from bento.kernel.net import packets
 
 
 def packet(number: int) -> bytes:

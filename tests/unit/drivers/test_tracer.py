@@ -14,7 +14,7 @@ from bento.drivers.tracer.base import AtExit, Failure, Held, Released, TracerDri
 from bento.drivers.tracer.freezer import Freezer
 from bento.drivers.tracer.process import ProcessTracer
 from bento.drivers.tracer.signals import Masks, Verdict, judge, parse_masks
-from bento.kernel.ptrace import Registers
+from bento.kernel.process.ptrace import Registers
 from bento.testing.tracer import FakeTracer
 
 PASS, SUPPRESS, LET_GO = Verdict.PASS, Verdict.SUPPRESS, Verdict.LET_GO

@@ -12,7 +12,7 @@ from bento import command
 from bento.command import Child
 from bento.drivers.processes.linux import LinuxProcesses
 from bento.drivers.processes.virtual import VirtualProcesses
-from bento.kernel import pidfd
+from bento.kernel.process import pidfd
 from bento.model.container import Container, ContainerSpec, Run
 from bento.stop.process import Disposition
 

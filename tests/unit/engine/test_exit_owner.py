@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bento.engine.base.exit_owner import claim, exit_owner_path, exit_script, has_exit_owner, release
-from bento.kernel import pidfd
+from bento.kernel.process import pidfd
 from bento.model.container import Container
 from bento.testing.drivers import FakeDrivers
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from bento import command
-from bento.kernel import mount, mountinfo, pidfd
+from bento.kernel import mount, mountinfo
+from bento.kernel.process import pidfd
 
 TABLE = (
     rb"""31 23 0:28 / /sys/fs/cgroup rw,relatime shared:9 master:2 - tmpfs tmpfs rw,mode=755

@@ -12,7 +12,7 @@ import pytest
 
 from bento import command
 from bento.errors import KernelError
-from bento.kernel import pidfd
+from bento.kernel.process import pidfd
 
 LIMIT_S = 20.0
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bento import command
-from bento.kernel import pidfd, proc
+from bento.kernel.process import pidfd, proc
 
 STAT = (
     b"4321 (a) b (c) S 17 4321 4321 0 -1 4194560 5 0 0 0 11 4 0 0 20 0 3 0 98765 2711552 "

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from bento.kernel import cgroup, proc
+from bento.kernel import cgroup
+from bento.kernel.process import proc
 
 
 @contextmanager

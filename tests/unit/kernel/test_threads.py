@@ -12,9 +12,9 @@ from functools import partial
 
 import pytest
 
-from bento.kernel import alarms, descriptors, syscalls, threads
-from bento.kernel.calls import CallReader
-from bento.kernel.descriptors import Look
+from bento.kernel.process import alarms, descriptors, syscalls, threads
+from bento.kernel.process.calls import CallReader
+from bento.kernel.process.descriptors import Look
 from bento.model.waits import Descriptor
 
 TIMER_LIST = b"""Timer List Version: v0.10
@@ -239,7 +239,7 @@ class Memory:
             "_bytes",
             lambda address, size: data[address - 0x1000 :][:size] if len(data) >= address - 0x1000 + size else None,
         )
-        monkeypatch.setattr("bento.kernel.calls._wchan", lambda _: wchan)
+        monkeypatch.setattr("bento.kernel.process.calls._wchan", lambda _: wchan)
 
     def read(self, name: str, *arguments: int, state: str = "S", since_s: float | None = None):
         monkey = {number: call for call in [name] for number in [1]}
@@ -300,14 +300,14 @@ def test_timeouts(monkeypatch, name, arguments, data, timeout_s, period_s):
 def test_a_relative_sleep_may_be_as_old_as_its_thread(monkeypatch):
     assert Memory(monkeypatch, spec(1000)).read("nanosleep", 0x1000, since_s=0.0).timeout_s == about(1000, abs=900)
     long_ago = now(7) - 400
-    monkeypatch.setattr("bento.kernel.calls.slurp", lambda _: b"1 (x) S " + b"0 " * 30)
+    monkeypatch.setattr("bento.kernel.process.calls.slurp", lambda _: b"1 (x) S " + b"0 " * 30)
     assert Memory(monkeypatch, spec(1000)).read("nanosleep", 0x1000, since_s=long_ago).timeout_s == about(600)
     assert Memory(monkeypatch, spec(100)).read("nanosleep", 0x1000, since_s=long_ago).timeout_s == 0.0
 
 
 def test_clocks_of_a_time_namespace_are_not_reckoned_with(monkeypatch):
     memory = Memory(monkeypatch, spec(now(1) + 600))
-    monkeypatch.setattr("bento.kernel.calls.link", lambda path: path)
+    monkeypatch.setattr("bento.kernel.process.calls.link", lambda path: path)
     assert memory.read("clock_nanosleep", 1, 1, 0x1000).timeout_s == 0.0
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from bento.model.stop import Hook, StopRequest
 from bento.stop.actions import Drain, KillAll, Look, Persist, RunHook
-from bento.stop.forecast import forecast
+from bento.stop.forecast.forecast import forecast
 from bento.stop.inputs import DeadlineMoved, Drained, Looked, MainExited, Resumed, TimerFired
 from bento.stop.states import KillCause, Phase, StopState, Timer
 from bento.units import NO_LIMIT

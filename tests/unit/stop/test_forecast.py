@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from bento.model.stop import Hook, Occasion, OnDeaf, OnPaused, OnWrapper, Scope, StopRequest, Verdict
 from bento.model.waits import Descriptor, Evidence, ThreadWait
-from bento.stop import forecast as forecast_module
-from bento.stop.forecast import Forecast, ProcessForecast, forecast
+from bento.stop.forecast import forecast as forecast_module
+from bento.stop.forecast.forecast import Forecast, ProcessForecast, forecast
 from bento.stop.process import Disposition, Process
 
 from support.looks import BLOCKED, DEAF, DEFAULT, HANDLED, IGNORED, UNKNOWN, WAITING

@@ -8,8 +8,8 @@ from bento.model.stop import Occasion, OnWrapper, Scope, StopRequest
 from bento.stop import grace
 from bento.stop.actions import LetGo, Look, Persist, SendSignal, Thaw, WatchInit
 from bento.stop.inputs import DeadlineMoved, Looked, SignalNoted, TimerFired, Traced, TracerLost
+from bento.stop.rules.tree import program
 from bento.stop.states import KillCause, Phase, Timer, Trace
-from bento.stop.tree import program
 
 from support.looks import BLOCKED, DEAF, DEFAULT, HANDLED, IGNORED, Stop, pauses, proc, runs, serves, sleeps, waits
 

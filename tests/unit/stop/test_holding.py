@@ -5,9 +5,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from bento.model.stop import StopRequest
-from bento.stop import holding
 from bento.stop.actions import HoldBack, LetGo, Persist
 from bento.stop.inputs import MainExited, TracerLost
+from bento.stop.rules import holding
 from bento.stop.states import Hold, Timer, Trace
 
 from support.looks import DEFAULT, HANDLED, Stop, proc

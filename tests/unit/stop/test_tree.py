@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bento.stop.tree import Tree, entered, is_shell, named, program
+from bento.stop.rules.tree import Tree, entered, is_shell, named, program
 
 from support.looks import DEFAULT, HANDLED, WAITING, proc
 

@@ -6,8 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from bento.model.stop import UNSEEN, Occasion, ProcessEnd, Scope, Signalled, StopRequest, Verdict
-from bento.stop import holding, machine
+from bento.stop import machine
 from bento.stop.inputs import DeadlineMoved, MainExited, StepDone, TimerFired
+from bento.stop.rules import holding
 from bento.stop.states import Hold, KillCause, Phase, Step, Timer
 from bento.stop.verdict import judge
 

@@ -7,7 +7,7 @@ import pytest
 
 from bento.model.waits import Descriptor, Evidence, ThreadWait
 from bento.stop.process import Disposition, Process
-from bento.stop.wake import NEVER, Wake, container_wake, follows_files, is_at_rest, process_wake
+from bento.stop.rules.wake import NEVER, Wake, container_wake, follows_files, is_at_rest, process_wake
 
 LISTEN, SOCKET = Descriptor("listen"), Descriptor("socket")
 PIPE, OUTER_PIPE = Descriptor("pipe", is_inside=True), Descriptor("pipe")

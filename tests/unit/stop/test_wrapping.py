@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from bento.model.waits import Descriptor, Evidence, ThreadWait
-from bento.stop.tree import Tree
-from bento.stop.wrapping import (
+from bento.stop.rules.tree import Tree
+from bento.stop.rules.wrapping import (
     find_way,
     is_passive,
     not_held_above,

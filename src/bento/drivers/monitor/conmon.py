@@ -19,7 +19,7 @@ from bento.command import Child
 from bento.drivers.monitor import reports
 from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, ExitStatus, Launch, Launched
 from bento.errors import BentoError, DeadlineExceeded, KernelError, MissingTool, RuntimeFailed
-from bento.kernel import packets
+from bento.kernel.net import packets
 from bento.kernel.smallfile import read_number
 from bento.lazy import LazyModule
 

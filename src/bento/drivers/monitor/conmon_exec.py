@@ -23,7 +23,7 @@ from bento.command import Child
 from bento.drivers.monitor import reports
 from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, Streams
 from bento.errors import BentoError, DeadlineExceeded, RuntimeFailed
-from bento.kernel import packets
+from bento.kernel.net import packets
 from bento.kernel.smallfile import read_number
 
 _PID_FILE: Final = "pidfile"

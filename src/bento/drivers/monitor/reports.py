@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from bento.errors import KernelError
-from bento.kernel import pidfd, proc
+from bento.kernel.process import pidfd, proc
 from bento.units import SIGKILL
 
 END_TIMEOUT_S: Final = 5.0  # for conmon's own ways after it has reported: milliseconds

@@ -23,9 +23,10 @@ from bento.drivers.network import ends, forwarding, guards, reserving, rules, su
 from bento.drivers.network.base import Leftover, Reservation
 from bento.drivers.network.walls import Walls
 from bento.errors import Conflict, KernelError, RuntimeFailed, UsageError
-from bento.kernel import links, namespace
-from bento.kernel import ports as host_ports
-from bento.kernel.nftables import Element
+from bento.kernel import namespace
+from bento.kernel.net import links
+from bento.kernel.net import ports as host_ports
+from bento.kernel.net.nftables import Element
 from bento.model.network import Connection, Port
 
 _CALL_TIMEOUT_S: Final = 20.0  # milliseconds, but on a machine that is busy with links of others

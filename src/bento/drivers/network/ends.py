@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bento.drivers.network import forwarding, guards
 from bento.errors import KernelError, RuntimeFailed
-from bento.kernel import links
+from bento.kernel.net import links
 from bento.model.network import Connection
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bento.errors import RuntimeFailed
-from bento.kernel import links
+from bento.kernel.net import links
 
 TURNED_ON: Final = "bento turned ip_forward on"
 """The alias of a bridge for which, or beside which, Bento has."""

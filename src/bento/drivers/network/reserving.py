@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from bento.drivers.network.base import Reservation
 from bento.errors import PortTaken, UsageError
-from bento.kernel import ports as host_ports
+from bento.kernel.net import ports as host_ports
 from bento.model.network import Port
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from bento.drivers.network.guards import ALLOWED_MARK
 from bento.drivers.network.subnets import around
-from bento.kernel.nftables import Element
+from bento.kernel.net.nftables import Element
 from bento.model.network import Connection, Port
 
 PROTOCOLS: Final = {"tcp": _socket.IPPROTO_TCP, "udp": _socket.IPPROTO_UDP}

@@ -14,9 +14,9 @@ from typing import Final
 
 from bento.drivers.network import rules
 from bento.errors import KernelError
-from bento.kernel import conntrack, links, nftables
-from bento.kernel.netlink import NETFILTER, Netlink
-from bento.kernel.nftables import Element
+from bento.kernel.net import conntrack, links, nftables
+from bento.kernel.net.netlink import NETFILTER, Netlink
+from bento.kernel.net.nftables import Element
 from bento.model.network import Connection, Port
 
 _TRIES: Final = 5  # another engine may change the same elements at that moment

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from bento.kernel import proc
+from bento.kernel.process import proc
 
 _BY_PROGRAM: Final = {
     "systemd": "systemd",

@@ -11,9 +11,9 @@ import msgspec
 from bento.drivers.processes import forwarders, stuck
 from bento.drivers.processes.base import Refusal
 from bento.errors import KernelError
-from bento.kernel import pidfd, proc
 from bento.kernel.cgroup import Cgroups, controllers, hierarchies, mode, named
 from bento.kernel.monitor_cgroup import MonitorCgroup
+from bento.kernel.process import pidfd, proc
 from bento.lazy import LazyModule
 from bento.model.container import ProcessIdentity, Run
 from bento.model.waits import Evidence, ThreadWait
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from bento.command import Child
     from bento.drivers.processes import initctl, inits
     from bento.drivers.processes.base import Memory
-    from bento.kernel import hybrid, namespace, sockets, threads
+    from bento.kernel import hybrid, namespace, sockets
+    from bento.kernel.process import threads
 else:  # only stops of system containers, of containers with several processes, and a monitor's helper need them
     hybrid, namespace, sockets, threads = (
-        LazyModule(f"bento.kernel.{name}") for name in ("hybrid", "namespace", "sockets", "threads")
+        LazyModule(f"bento.kernel.{name}") for name in ("hybrid", "namespace", "sockets", "process.threads")
     )
     initctl, inits = (LazyModule(f"bento.drivers.processes.{name}") for name in ("initctl", "inits"))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from bento.kernel import proc
 from bento.kernel.cgroup import Cgroups
+from bento.kernel.process import proc
 from bento.model.container import Run
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from bento.drivers.processes.linux import LinuxProcesses
-from bento.kernel import proc
+from bento.kernel.process import proc
 from bento.model.waits import Evidence, ThreadWait
 from bento.stop.process import Disposition, Process
 from bento.units import SIGKILL

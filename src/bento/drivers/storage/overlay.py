@@ -13,7 +13,7 @@ from bento.errors import KernelError, NotPermitted, StorageUnusable, as_bento_er
 from bento.kernel.inotify import Unmounts
 from bento.kernel.mount import is_upper_in_use, mount_table, overlay, unmount
 from bento.kernel.namespace import in_private_mounts
-from bento.kernel.proc import live_tid
+from bento.kernel.process.proc import live_tid
 from bento.kernel.tree import remove_tree, taken_bytes
 
 _UNFIT: Final = frozenset(

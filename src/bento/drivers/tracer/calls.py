@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from bento.kernel.ptrace import Registers
+from bento.kernel.process.ptrace import Registers
 
 _COMPAT_EINTR: Final = (1 << 32) - errno.EINTR  # a 32-bit program's, where the kernel has not extended the sign
 _INSTRUCTION_BYTES: Final = 2  # "syscall", "int $0x80" and "sysenter" are as long

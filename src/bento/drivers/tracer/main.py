@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final, NoReturn
 
 from bento.drivers.tracer.tracer import Tracer
-from bento.kernel import proc
+from bento.kernel.process import proc
 
 _SOCKET_FD: Final = 3
 

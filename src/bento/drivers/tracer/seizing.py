@@ -11,7 +11,7 @@ from typing import Final
 from bento.drivers.tracer.signals import parse_masks
 from bento.drivers.tracer.tracee import Thread, Tracee
 from bento.errors import KernelError
-from bento.kernel import proc, ptrace
+from bento.kernel.process import proc, ptrace
 
 _PF_EXITING: Final = 0x4  # linux/sched.h
 _SEIZE_LIMIT_S: Final = 1.0

@@ -26,7 +26,7 @@ from bento.drivers.tracer.seizing import Prospect, belongs, call_of, look_around
 from bento.drivers.tracer.signals import Verdict, judge
 from bento.drivers.tracer.tracee import Thread, Tracee, gone_is_fine
 from bento.errors import KernelError
-from bento.kernel import ptrace
+from bento.kernel.process import ptrace
 
 _BREAKPOINT = b"\xcc"
 

@@ -12,8 +12,8 @@ from bento.drivers.tracer.base import Key
 from bento.drivers.tracer.calls import Noting, Patience, again, ends_now, interrupted, patience
 from bento.drivers.tracer.signals import Masks, parse_masks
 from bento.errors import KernelError
-from bento.kernel import ptrace
-from bento.kernel.ptrace import Registers
+from bento.kernel.process import ptrace
+from bento.kernel.process.ptrace import Registers
 
 _OPTIONS: Final = ptrace.OPTION_SYSGOOD | ptrace.OPTION_CLONE | ptrace.OPTION_EXEC
 

@@ -36,7 +36,7 @@ from bento.drivers.tracer.seizing import Refused, check_transparency, look_at, s
 from bento.drivers.tracer.stops import Stops
 from bento.drivers.tracer.tracee import Tracee
 from bento.errors import KernelError
-from bento.kernel import ptrace
+from bento.kernel.process import ptrace
 
 _ANSWER_LIMIT_S: Final = 0.02
 """How long an answer waits for threads that are being stopped: one may be frozen, or wait for a disk."""

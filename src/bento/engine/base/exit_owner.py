@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from bento.kernel import pidfd, proc
+from bento.kernel.process import pidfd, proc
 from bento.kernel.smallfile import read_small, write_small
 from bento.kernel.tree import remove_tree
 from bento.model.container import Container, ProcessIdentity, Status

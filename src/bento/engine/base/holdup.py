@@ -15,7 +15,7 @@ from bento import clock
 from bento.engine.base import offspring
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.errors import Conflict, StuckProcess
-from bento.kernel import proc
+from bento.kernel.process import proc
 from bento.units import SIGKILL
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from bento import own
-from bento.kernel import proc
 from bento.kernel.cgroup import read_control
+from bento.kernel.process import proc
 from bento.units import SIGKILL
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bento import clock, log, own
 from bento.engine.base.holdup import Stillness, end
-from bento.kernel import proc
+from bento.kernel.process import proc
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,8 +22,9 @@ from bento.engine.lifecycle import reconcile
 from bento.engine.resources import mounting
 from bento.engine.stop.erase import refuse_if_held
 from bento.errors import KernelError, UsageError, WrongState
-from bento.kernel import libc, mount, proc
+from bento.kernel import libc, mount
 from bento.kernel.namespace import in_mounts_of
+from bento.kernel.process import proc
 from bento.kernel.rootfs import mkdir_in_root, open_in_root, touch_in_root
 from bento.model.container import Container, Mount, Status
 from bento.oci import etc

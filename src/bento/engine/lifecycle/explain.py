@@ -14,7 +14,7 @@ from bento.engine.stop.request import StopOptions, request_for
 from bento.engine.stop.snapshot import look_at
 from bento.errors import AlreadyStopped, NotFound, WrongState
 from bento.model.container import Container, ContainerSpec, Run, Status
-from bento.stop.forecast import Forecast, forecast
+from bento.stop.forecast.forecast import Forecast, forecast
 from bento.stop.process import Disposition, Process
 
 if TYPE_CHECKING:

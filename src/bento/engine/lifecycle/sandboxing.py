@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from bento.errors import UsageError
-from bento.kernel.ports import is_address
+from bento.kernel.net.ports import is_address
 from bento.model.container import UNCONFINED, Device, Sandbox
 from bento.oci import capabilities, seccomp
 from bento.oci.etc import HOST_GATEWAY

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bento.kernel.proc import live_tid
+from bento.kernel.process.proc import live_tid
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers

@@ -15,7 +15,7 @@ from bento.engine.stop.snapshot import look_at
 from bento.stop.actions import SendSignal
 from bento.stop.inputs import Input, Looked, MainExited, SignalledExited
 from bento.stop.process import Key
-from bento.stop.signalling import SESSION_SIGNAL
+from bento.stop.rules.signalling import SESSION_SIGNAL
 from bento.units import SIGKILL
 
 if TYPE_CHECKING:

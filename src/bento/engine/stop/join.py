@@ -18,7 +18,7 @@ from bento import clock
 from bento.engine.base.outcome import StopOutcome
 from bento.engine.stop.driver import StopDriver
 from bento.errors import BentoError, CleanupFailed, StuckProcess
-from bento.kernel import packets
+from bento.kernel.net import packets
 from bento.model.stop import StopReport
 from bento.stop.inputs import DeadlineMoved
 

@@ -11,8 +11,8 @@ from bento.model.container import Container
 from bento.model.stop import UNSEEN, PhaseTiming, ProcessEnd, Signalled, StopReport
 from bento.stop.methods import METHODS, describe
 from bento.stop.process import Key, Process
+from bento.stop.rules.tree import entered, program
 from bento.stop.states import KillCause, Mark, StopState
-from bento.stop.tree import entered, program
 from bento.stop.verdict import judge
 from bento.units import SIGKILL, signal_name
 

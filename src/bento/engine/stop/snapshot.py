@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from bento.kernel.smallfile import read_small
-from bento.stop.signalling import SESSION_SIGNAL
-from bento.stop.tree import entered
+from bento.stop.rules.signalling import SESSION_SIGNAL
+from bento.stop.rules.tree import entered
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,1 @@
+"""The verbs that make, run, stop and delete containers."""

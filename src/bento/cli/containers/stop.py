@@ -1,0 +1,214 @@
+"""``bento stop``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bento.cli.context import Context, check_answers, complain, say, says_so_itself, tell_person
+from bento.cli.options import stop as stop_options
+from bento.engine.base.outcome import StopObserver, StopOutcome, StopProgress
+from bento.engine.base.worker import Emit, Message, failed, in_worker, notice
+from bento.engine.stop.request import StopOptions
+from bento.errors import AlreadyStopped, NotFound, StateCorrupt, UsageError
+from bento.lazy import LazyModule
+from bento.model.stop import StopReport
+
+if TYPE_CHECKING:
+    from bento.cli.output import progress as on_screen
+else:  # only for several stops on a terminal
+    on_screen = LazyModule("bento.cli.output.progress")
+
+_NOT_GRACEFUL = 4
+_INTERRUPTED = 130
+_EVIDENCE = ("nothing in the container could wake", "a listener at rest", "PID 1 is held until")
+"""How the notes begin that say what a stop has seen of each process. They are long, and stand in the report."""
+_IGNORED = (AlreadyStopped.code, NotFound.code)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    stop_options.configure(parser)
+    parser.add_argument("--extend", action="store_true", help="with -t: let a stop under way take longer, too")
+    parser.add_argument("--no-wait", action="store_true", help="ask for the stop and return; it goes on by itself")
+    parser.add_argument("--ignore", action="store_true", help="no error for what is unknown or has stopped already")
+    parser.add_argument("--strict", action="store_true", help=f"exit with {_NOT_GRACEFUL} when a stop was not graceful")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what happened, also without a terminal")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="json: the reports, on stdout")
+    parser.add_argument("--total", metavar="S", help="one budget in seconds for all of them together")
+    parser.add_argument("-a", "--all", action="store_true", help="every container that runs")
+    parser.add_argument("--filter", action="append", default=[], metavar="K=V", help="those that run and fit; as in ps")
+    parser.add_argument("container", nargs="*", help="name, id, or the beginning of an id")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Carry it out in a worker that outlives this process."""
+    unreadable: list[StateCorrupt] = []
+    refs = _chosen(args, context, unreadable)
+    return stop_all(context, refs, stop_options.read(args), args, unreadable)
+
+
+def stop_all(
+    context: Context, refs: list[str], options: StopOptions, args: argparse.Namespace, unreadable: list[StateCorrupt]
+) -> int:
+    """Stop containers in a worker, and report it as ``args`` want it; return the exit status.
+
+    ``unreadable``: records that could not be read; the others are stopped all the same.
+    """
+    for error in unreadable:
+        complain(error)
+    return max([_stop_readable(context, refs, options, args), *(error.exit_code for error in unreadable)])
+
+
+def _stop_readable(context: Context, refs: list[str], options: StopOptions, args: argparse.Namespace) -> int:
+    is_watched = len(refs) > 1 and not args.no_wait and sys.stderr.isatty()
+    screen = on_screen.Screen.on_terminal() if is_watched else None
+    progress = _Progress(args, len(refs))
+    tick_s = on_screen.REDRAWN_EVERY_S if screen else None
+    try:
+        for message in in_worker(
+            lambda emit: _stop(context, refs, options, emit, wants_phases=screen is not None), tick_s=tick_s
+        ):
+            if screen is not None:
+                screen.take(message)
+            if message.kind not in ("phase", "tick"):
+                progress.take(message)
+            if screen is not None:
+                screen.draw()
+            if args.no_wait and progress.is_all_begun():
+                return progress.status
+    except KeyboardInterrupt:
+        if screen is not None:
+            screen.erase()
+        tell_person(f"bento: the stop goes on by itself; to wait for it: bento wait {' '.join(refs)}")
+        return _INTERRUPTED
+    progress.status = max(progress.status, check_answers(progress.answers, len(refs)))
+    if args.format == "json":
+        say(msgspec.json.format(msgspec.json.encode(progress.results)).decode())
+    return progress.status
+
+
+def _chosen(args: argparse.Namespace, context: Context, unreadable: list[StateCorrupt]) -> list[str]:
+    """Return the containers to stop: those named, or those that run and fit. Raises UsageError for none at all."""
+    if not args.all and not args.filter:
+        if not args.container:
+            raise UsageError("stop: no container named", hint="name some, or use --all or --filter")
+        return list(dict.fromkeys(args.container))
+    if args.container:
+        raise UsageError("stop: names and --all or --filter exclude each other")
+    with context.engine() as engine:  # closed again before the worker is forked
+        found = engine.containers(filters=args.filter, on_unreadable=unreadable.append, on_elsewhere=says_so_itself)
+        return [container.id for container in found if container.status.is_wanted]
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """What became of one container, for --format json."""
+
+    id: str  # "" when there is no such container
+    name: str
+    report: StopReport | None
+    error: str | None
+
+
+class _Progress:
+    """Passes on what the worker has reported so far."""
+
+    def __init__(self, args: argparse.Namespace, count: int) -> None:
+        self.args, self._count = args, count
+        self.status = 0
+        self.results: list[Result] = []
+        self._begun: set[str] = set()
+        self.answers = 0
+        self._over = 0  # failed before they began
+
+    def is_all_begun(self) -> bool:
+        """Whether every stop is recorded, or could not be."""
+        return len(self._begun) + self._over >= self._count
+
+    def take(self, message: Message) -> None:
+        """Tell of one message."""
+        if message.kind == "notice":
+            tell_person(f"bento: {message.error}")
+            return
+        if message.kind == "begun":
+            self._begun.add(message.name)
+            if self.args.no_wait:
+                say(message.name)
+            return
+        self.answers += 1
+        if message.kind == "failed":
+            self._over += message.name not in self._begun
+            if not (self.args.ignore and message.code in _IGNORED):
+                tell_person(f"bento: {message.error}")
+                self.status = max(self.status, message.exit_code)
+        result = Result(id=message.id, name=message.name, report=message.report, error=message.error or None)
+        self.results.append(result)
+        if not self.args.no_wait:
+            self.status = max(self.status, _print_outcome(self.args, message))
+
+
+class _Reporter(StopObserver):
+    """Passes on to the command what the worker's engine tells."""
+
+    def __init__(self, emit: Emit, *, wants_phases: bool) -> None:
+        self._emit, self._wants_phases = emit, wants_phases
+
+    def begun(self, name: str) -> None:
+        self._emit(Message(kind="begun", name=name))
+
+    def phase(self, progress: StopProgress) -> None:
+        if self._wants_phases:
+            self._emit(Message(kind="phase", name=progress.name, phase=progress.phase, until_s=progress.until_s))
+
+    def outcome(self, outcome: StopOutcome) -> None:
+        if outcome.error is not None:
+            self._emit(replace(failed(outcome.name, outcome.error, outcome.report), id=outcome.id))
+        else:
+            self._emit(Message(kind="ended", id=outcome.id, name=outcome.name, report=outcome.report))
+
+    def notice(self, text: str) -> None:
+        self._emit(notice(text))
+
+
+def _stop(context: Context, refs: list[str], options: StopOptions, emit: Emit, *, wants_phases: bool) -> None:
+    with context.engine() as engine:
+        engine.stop_many(refs, options, _Reporter(emit, wants_phases=wants_phases))
+
+
+def _print_outcome(args: argparse.Namespace, message: Message) -> int:
+    """Print the name for programs and a line for people; return the exit status it makes."""
+    if message.kind == "ended" and args.format == "text":
+        say(message.name)
+    if message.report is None:
+        return 0
+    if args.format == "text" and (args.verbose or sys.stderr.isatty()):
+        tell_person(describe(message.name, message.report))
+    is_asked = args.strict and message.kind == "ended"  # an error has an exit status of its own
+    return _NOT_GRACEFUL if is_asked and not message.report.is_graceful else 0
+
+
+def describe(name: str, report: StopReport) -> str:
+    """Return the line for a person: how long, which signal, exit code, verdict; reason and remedy when they matter."""
+    code = "unknown" if report.exit_code is None else str(report.exit_code)
+    signalled, sessions = (
+        ", ".join(dict.fromkeys(sent.comm for sent in report.signalled if sent.session is is_session))
+        for is_session in (False, True)
+    )
+    by = f"{report.signal} to {signalled}" if signalled else "no signal"
+    by += f", SIGTERM to {sessions} (exec)" if sessions else ""
+    line = f"{name}: stopped in {report.duration_s:.2f} s, {by}, exit code {code}, {report.verdict.value}"
+    if report.verdict.value != "graceful":
+        line += f": {report.cause}"
+    if report.remedy:
+        line += f"; to do: {report.remedy}"
+    for note in report.notes:
+        if not note.startswith(_EVIDENCE):
+            line += f"; {note}"
+    if report.is_slow:
+        line += f" (slow: over half of its {report.grace_s:g} s)"
+    return line

@@ -1,0 +1,70 @@
+"""What stop and its kin take as ``--scope``, and run and create as ``--stop-scope``: how far a stop goes (rule S0)."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bento.cli.options.switches import Arguments, add_switch
+from bento.model.stop import OnDeaf, OnWrapper, Scope
+from bento.units import parse_seconds
+
+
+def configure(parser: Arguments, *, prefix: str = "") -> None:
+    """Add the options. ``prefix`` stands before each of their names."""
+    add, dashes = parser.add_argument, f"--{prefix}"
+    add(
+        f"{dashes}scope",
+        dest="rule_scope",
+        choices=[each.value for each in Scope],
+        help="main: the plain stop, which signals PID 1 alone and looks no further (default auto)",
+    )
+    add(
+        f"{dashes}wrapper",
+        dest="rule_wrapper",
+        choices=[each.value for each in OnWrapper],
+        help="a process that only waits for the program: hold it, or let it continue (default hold)",
+    )
+    add(
+        f"{dashes}deaf",
+        dest="rule_deaf",
+        choices=[each.value for each in OnDeaf],
+        help="a PID 1 that does not receive the signal: end it when idle, end it, or wait (default idle)",
+    )
+    for name, text in (
+        (
+            "exit-hold",
+            "seconds, at most, that PID 1 is held at its exit for the others (0: off; default: the grace)",
+        ),
+        (
+            "last-call",
+            "seconds before the deadline to signal what cannot have got the signal yet (0: off; default 2)",
+        ),
+        ("start-window", "seconds after start in which PID 1 may still install a handler (default 10)"),
+    ):
+        add(f"{dashes}{name}", dest=f"rule_{name}", metavar="S", help=text)
+    add_switch(
+        parser,
+        f"{dashes}last-call-all",
+        dest="rule_last_call_all",
+        default=None,
+        help="at the last call, signal every process that Bento has not signalled",
+    )
+
+
+def read(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what was said, as fields of StopRules. Raises UsageError."""
+    return {
+        "scope": None if args.rule_scope is None else Scope(args.rule_scope),
+        "on_wrapper": None if args.rule_wrapper is None else OnWrapper(args.rule_wrapper),
+        "on_deaf": None if args.rule_deaf is None else OnDeaf(args.rule_deaf),
+        "exit_hold_s": _seconds(args, "exit-hold"),
+        "last_call_s": _seconds(args, "last-call"),
+        "last_call_all": args.rule_last_call_all,
+        "start_window_s": _seconds(args, "start-window"),
+    }
+
+
+def _seconds(args: argparse.Namespace, name: str) -> float | None:
+    text = getattr(args, f"rule_{name}")
+    return None if text is None else parse_seconds(text, what=name.replace("-", " "), allow_no_limit=False)

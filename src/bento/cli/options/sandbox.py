@@ -1,0 +1,55 @@
+"""The options of ``run`` and ``create`` that widen or narrow the default sandbox."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from bento.cli.options.switches import Arguments
+from bento.lazy import LazyModule
+from bento.model.container import Sandbox
+from bento.units import parse_bytes
+
+if TYPE_CHECKING:
+    from bento.oci import capabilities
+    from bento.parse import sandbox
+else:  # mostly nothing is said of these
+    capabilities, sandbox = LazyModule("bento.oci.capabilities"), LazyModule("bento.parse.sandbox")
+
+
+def configure(parser: Arguments) -> None:
+    """Add the options."""
+    for option, metavar, about in (
+        ("--cap-add", "CAP", "a capability more, such as NET_ADMIN, or ALL"),
+        ("--cap-drop", "CAP", "a capability less, or ALL"),
+        ("--security-opt", "OPT", "no-new-privileges, seccomp=FILE or seccomp=unconfined"),
+        ("--group-add", "GROUP", "a group more of the user's, by name or id"),
+        ("--add-host", "NAME:IP", "a line more in /etc/hosts"),
+        ("--dns", "IP", "a name server, in place of the host's"),
+        ("--dns-search", "DOMAIN", "a domain that short names are looked up in, in place of the host's"),
+        ("--sysctl", "K=V", "a setting of the kernel for the container's namespaces"),
+        ("--device", "HOST[:DST][:rwm]", "a device of the host"),
+    ):
+        parser.add_argument(option, action="append", default=[], metavar=metavar, help=about)
+    parser.add_argument("--shm-size", metavar="BYTES[kmg]", help="the size of /dev/shm (default 64m)")
+
+
+def read(args: argparse.Namespace) -> Sandbox:
+    """Return what was said. Raises UsageError."""
+    no_new_privileges, seccomp = False, ""
+    if args.security_opt:
+        no_new_privileges, seccomp = sandbox.parse_security(args.security_opt, cwd=os.getcwd())
+    return Sandbox(
+        cap_add=tuple(capabilities.parse(text) for text in args.cap_add),
+        cap_drop=tuple(capabilities.parse(text) for text in args.cap_drop),
+        no_new_privileges=no_new_privileges,
+        seccomp=seccomp,
+        group_add=tuple(args.group_add),
+        extra_hosts=tuple(sandbox.parse_host(text) for text in args.add_host),
+        dns=tuple(args.dns),
+        dns_search=tuple(args.dns_search),
+        shm_bytes=None if args.shm_size is None else parse_bytes(args.shm_size, what="shared memory"),
+        sysctls=dict(sandbox.parse_sysctl(text) for text in args.sysctl),
+        devices=tuple(sandbox.parse_device(text) for text in args.device),
+    )

@@ -1,0 +1,1 @@
+"""The verbs for the engine as a whole: upkeep, room, shutdown, versions."""

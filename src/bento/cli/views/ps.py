@@ -1,0 +1,112 @@
+"""``bento ps``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bento import log
+from bento.cli.context import Context, complain, say
+from bento.cli.options import format as format_options
+from bento.cli.output.render import now, table
+from bento.docker.words import Now, ago, command_text, ports_text, size_text, status_text
+from bento.errors import BentoError, NotFound
+from bento.lazy import LazyModule
+from bento.model.container import Container
+from bento.units import parse_number, short_id
+from bento.wiring import Engine
+
+if TYPE_CHECKING:
+    from bento.cli.output.templates import template
+    from bento.docker import container_list
+else:
+    container_list = LazyModule("bento.docker.container_list")
+    template = LazyModule("bento.cli.output.templates.template")
+
+_HEADER = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("-a", "--all", action="store_true", help="also those that do not run")
+    last = parser.add_mutually_exclusive_group()
+    last.add_argument("-l", "--latest", action="store_true", help="the newest, whether it runs or not")
+    last.add_argument("-n", "--last", metavar="N", help="the N newest, whether they run or not")
+    parser.add_argument("-q", "--quiet", action="store_true", help="only ids")
+    parser.add_argument("-s", "--size", action="store_true", help="what its own files take of the disk, too (slow)")
+    parser.add_argument("--no-trunc", action="store_true", help="whole ids and commands")
+    parser.add_argument("--noheading", action="store_true", help="a table without its header")
+    format_options.configure(parser, "table", "json")
+    parser.add_argument(
+        "-f",
+        "--filter",
+        action="append",
+        default=[],
+        metavar="K=V",
+        help="id, name, status, label, ancestor, before, since, exited, network, publish or volume",
+    )
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Carry it out. A record that cannot be read, or is of what runs elsewhere, does not hide the others."""
+    errors: list[BentoError] = []
+    newest = 1 if args.latest else None if args.last is None else parse_number(args.last, what="--last")
+    with context.engine() as engine:
+        is_all = args.all or newest is not None
+        containers = engine.containers(
+            all=is_all, filters=args.filter, on_unreadable=errors.append, on_elsewhere=errors.append
+        )[:newest]
+        # A template asks by naming the field, as in Docker.
+        is_sized = not args.quiet and (args.size or "size" in args.format.lower())
+        sizes = {each.id: _size(engine, each.id) for each in containers} if is_sized else {}
+    shown_at = now()
+    if args.quiet:
+        for container in containers:
+            say(container.id if args.no_trunc else short_id(container.id))
+    elif format_options.is_template(args.format):
+        fields = [_fields(each, shown_at, is_whole=args.no_trunc) | _sized(sizes, each) for each in containers]
+        format_options.show(args.format, fields, container_list.FIELDS, has_header=not args.noheading)
+    elif args.format == "json":
+        records = [container_list.record(each, shown_at) | _sized(sizes, each) for each in containers]
+        say(msgspec.json.format(msgspec.json.encode(records)).decode())
+    else:
+        header = (*_HEADER, "SIZE") if is_sized else _HEADER
+        rows = [(*_row(each, shown_at, is_whole=args.no_trunc), *_sized(sizes, each).values()) for each in containers]
+        format_options.say_table(table(header, rows), args.noheading)
+    for error in errors:
+        complain(error)
+    return errors[0].exit_code if errors else 0
+
+
+def _size(engine: Engine, container_id: str) -> str:
+    """Of one that has gone meanwhile nothing is left."""
+    try:
+        return size_text(engine.container_size(container_id))
+    except NotFound:
+        return size_text(0)
+
+
+def _sized(sizes: dict[str, str], container: Container) -> dict[str, str]:
+    """The size, where it was asked for."""
+    return {"Size": sizes[container.id]} if sizes else {}
+
+
+def _row(container: Container, shown_at: Now, *, is_whole: bool) -> tuple[str, ...]:
+    return (
+        container.id if is_whole else short_id(container.id),
+        container.spec.image,
+        command_text(container, is_whole=is_whole),
+        ago(container.created_unix_ns, shown_at),
+        status_text(container, shown_at),
+        ports_text(container),
+        container.name,
+    )
+
+
+def _fields(container: Container, shown_at: Now, *, is_whole: bool) -> dict[str, object]:
+    """What a template is given; a command stays in its line."""
+    fields = container_list.fields(container, shown_at, is_whole=is_whole)
+    command = log.printable(str(fields["Command"]))
+    return fields | {"Command": command} | template.label_fields(container.spec.labels)

@@ -1,0 +1,1 @@
+"""Links, addresses, nftables and ports of the kernel."""

@@ -1,0 +1,103 @@
+"""Elements of sets and maps of nftables, and how many rules there are: what changes often and has to be quick.
+
+Rules are nft(8)'s to make: its language says better what they mean. ``netlink``: a socket of the family NETFILTER.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from bento.kernel.net.netlink import CREATE, Message, Netlink, attribute, attributes, each, nested, text
+
+_SUBSYSTEM: Final = 10 << 8  # linux/netfilter/nfnetlink.h; the messages: linux/netfilter/nf_tables.h
+_GETTABLE, _GETRULE, _NEWSETELEM, _GETSETELEM, _DELSETELEM = (_SUBSYSTEM | n for n in (1, 7, 12, 13, 14))
+_BATCH_BEGIN, _BATCH_END = 0x10, 0x11
+_INET: Final = 1
+_HEADER_BYTES: Final = 4
+_TABLE_NAME, _RULE_TABLE, _RULE_CHAIN = 1, 1, 2
+_LIST_TABLE, _LIST_SET, _LIST_ELEMENTS, _LIST_ELEMENT = 1, 2, 3, 1
+_KEY, _DATA, _USERDATA, _VALUE = 1, 2, 6, 1
+_COMMENT: Final = 0  # the first byte of it in user data, then its length
+
+
+class Element(Struct, frozen=True):
+    """An element of a set, or of a map when it has data. The parts of key and data are filled up to 4 bytes each."""
+
+    set_name: str
+    key: bytes
+    data: bytes = b""
+    comment: str = ""
+
+
+def tables(netlink: Netlink) -> list[str]:
+    """Return the names of the tables of the family inet."""
+    found = netlink.dump("NFT_MSG_GETTABLE", Message(_GETTABLE, _header()))
+    return [text(attributes(body[_HEADER_BYTES:])[_TABLE_NAME]) for body in found]
+
+
+def rule_counts(netlink: Netlink, table: str) -> dict[str, int]:
+    """Return how many rules each chain of a table has; chains without one are left out."""
+    request = Message(_GETRULE, _header() + attribute(_RULE_TABLE, table))
+    found = [attributes(body[_HEADER_BYTES:]) for body in netlink.dump("NFT_MSG_GETRULE", request)]
+    return dict(Counter(text(one[_RULE_CHAIN]) for one in found if text(one[_RULE_TABLE]) == table))
+
+
+def elements(netlink: Netlink, table: str, sets: Iterable[str]) -> list[Element]:
+    """Return the elements of sets. Raises KernelError: ENOENT without the table or one of the sets."""
+    found = []
+    for name in sets:
+        for body in netlink.dump("NFT_MSG_GETSETELEM", Message(_GETSETELEM, _header() + _list(table, name))):
+            listed = attributes(body[_HEADER_BYTES:]).get(_LIST_ELEMENTS, b"")
+            found += [_parse(name, one) for _, one in each(listed)]
+    return found
+
+
+def change(netlink: Netlink, table: str, *, remove: Sequence[Element], add: Sequence[Element]) -> None:
+    """Remove elements and add others, all or none. Raises KernelError: ENOENT, EEXIST.
+
+    After elements were removed, the kernel makes the close of a socket of this family wait for ten milliseconds.
+    """
+    messages = [Message(_DELSETELEM, _one(table, element, key_only=True)) for element in remove]
+    messages += [Message(_NEWSETELEM, _one(table, element), CREATE) for element in add]
+    if not messages:
+        return
+    begin, end = (
+        Message(kind, _header(family=0, resource=_SUBSYSTEM >> 8), is_acknowledged=False)
+        for kind in (_BATCH_BEGIN, _BATCH_END)
+    )
+    netlink.ask("NFT_MSG_SETELEM", [begin, *messages, end])
+
+
+def _header(family: int = _INET, resource: int = 0) -> bytes:
+    return struct.pack(">BBH", family, 0, resource)
+
+
+def _list(table: str, set_name: str) -> bytes:
+    return attribute(_LIST_TABLE, table) + attribute(_LIST_SET, set_name)
+
+
+def _one(table: str, element: Element, *, key_only: bool = False) -> bytes:
+    parts = [nested(_KEY, [attribute(_VALUE, element.key)])]
+    if element.data and not key_only:
+        parts.append(nested(_DATA, [attribute(_VALUE, element.data)]))
+    if element.comment and not key_only:
+        comment = element.comment.encode() + b"\0"
+        parts.append(attribute(_USERDATA, bytes([_COMMENT, len(comment)]) + comment))
+    return _header() + _list(table, element.set_name) + nested(_LIST_ELEMENTS, [nested(_LIST_ELEMENT, parts)])
+
+
+def _parse(set_name: str, data: bytes) -> Element:
+    found = attributes(data)
+    userdata = found.get(_USERDATA, b"")
+    is_comment = len(userdata) > 2 and userdata[0] == _COMMENT
+    return Element(
+        set_name,
+        attributes(found.get(_KEY, b"")).get(_VALUE, b""),
+        attributes(found.get(_DATA, b"")).get(_VALUE, b""),
+        text(userdata[2:]) if is_comment else "",
+    )

@@ -1,0 +1,1 @@
+"""What the kernel says of processes and their threads, and how they are held and signalled."""

@@ -1,0 +1,1 @@
+"""What a stop would do, said before it is done."""

@@ -1,0 +1,1 @@
+"""What a stop decides about processes: which are signalled, held, waited for."""
