@@ -16,10 +16,10 @@ from bento.files.changes import Below, Change, Changes, Kind
 from bento.files.entry import Entry
 from bento.files.locate import locate
 from bento.files.place import Placer
+from bento.files.rootfs import read_in_root
+from bento.files.tree import remove_tree
 from bento.files.walk import walk
 from bento.kernel import libc, mount, namespace
-from bento.kernel.rootfs import read_in_root
-from bento.kernel.tree import remove_tree
 
 IN_OPEN = 0x20  # inotify(7)
 

@@ -16,9 +16,9 @@ import pytest
 from bento.drivers.storage.base import Holder, StorageDriver
 from bento.drivers.storage.overlay import OverlayStorage
 from bento.errors import BentoError, CleanupFailed, StorageUnusable
+from bento.files.tree import remove_tree
 from bento.kernel.mount import mount_table
 from bento.kernel.namespace import in_private_mounts
-from bento.kernel.tree import remove_tree
 from bento.testing.storage import FakeStorage
 
 ID = "c" * 64

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bento.kernel.tree import remove_tree
+from bento.files.tree import remove_tree
 
 from support.cli import BentoCli
 from support.workload import ONE_RUNTIME, assert_clean, busybox_rootfs

@@ -1,1 +1,1 @@
-"""Trees of files on their way: out of a directory or a tar archive, into another one. No path is resolved twice."""
+"""Files that a container may have put there: opened, read, moved and deleted, and whole trees and archives of them."""

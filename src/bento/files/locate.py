@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from bento.errors import KernelError
 from bento.files.planted import refuse_link
-from bento.kernel.rootfs import open_in
+from bento.files.rootfs import open_in
 
 _LINKS_MAX: Final = 40  # as the kernel's own (path_resolution(7))
 _DOTS: Final = ("", ".", "..")

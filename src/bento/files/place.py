@@ -17,9 +17,9 @@ from typing import Final
 from bento.errors import Conflict, KernelError
 from bento.files.entry import KEPT_XATTRS, Entry, shown
 from bento.files.metadata import apply_metadata, keep_mode
+from bento.files.rootfs import reopen
 from bento.files.way import Way
 from bento.kernel import libc
-from bento.kernel.rootfs import reopen
 
 NEVER_REPLACED: Final = (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
 

@@ -19,9 +19,9 @@ from typing import Final
 
 from bento.errors import KernelError
 from bento.files.entry import CHUNK_BYTES, KEPT_XATTRS, BytesBody, Entry, FileBody, nothing, unreadable
+from bento.files.rootfs import open_without_links, reopen
 from bento.files.way import Way, joined
 from bento.kernel.made_up import is_made_up
-from bento.kernel.rootfs import open_without_links, reopen
 
 _GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """What a name that was listed a moment ago says when the file was removed, or another put in its place."""

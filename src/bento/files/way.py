@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from bento.errors import KernelError
 from bento.files.entry import shown
-from bento.kernel.rootfs import open_without_links
+from bento.files.rootfs import open_without_links
 
 PATH_MAX_BYTES: Final = 1 << 16
 """Of a path that is noted: of each file of a tree it is kept, or written down."""

@@ -1,6 +1,6 @@
 """The user of the container's process: ``name|uid[:group|gid]``, looked up in the container's own files.
 
-Pure; the caller reads ``etc/passwd`` and ``etc/group`` inside the root filesystem (``kernel.rootfs.read_in_root``).
+Pure; the caller reads ``etc/passwd`` and ``etc/group`` inside the root filesystem (``files.rootfs.read_in_root``).
 Formats: passwd(5), group(5).
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bento.drivers.storage.base import Holder, ReleaseWatch
 from bento.errors import BentoError, StorageUnusable
-from bento.kernel.tree import remove_tree, taken_bytes
+from bento.files.tree import remove_tree, taken_bytes
 
 
 class FakeStorage:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bento import packets
 from bento.drivers.monitor import buffer
 from bento.drivers.monitor.buffer import Backlog
-from bento.kernel.net import packets
 
 
 def packet(number: int) -> bytes:

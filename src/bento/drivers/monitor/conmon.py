@@ -14,13 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bento import command
+from bento import command, packets
 from bento.command import Child
 from bento.drivers.monitor import reports
 from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, ExitStatus, Launch, Launched
 from bento.errors import BentoError, DeadlineExceeded, KernelError, MissingTool, RuntimeFailed
-from bento.kernel.net import packets
-from bento.kernel.smallfile import read_number
+from bento.files.smallfile import read_number
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:

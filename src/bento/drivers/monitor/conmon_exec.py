@@ -18,13 +18,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from bento import command
+from bento import command, packets
 from bento.command import Child
 from bento.drivers.monitor import reports
 from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, Streams
 from bento.errors import BentoError, DeadlineExceeded, RuntimeFailed
-from bento.kernel.net import packets
-from bento.kernel.smallfile import read_number
+from bento.files.smallfile import read_number
 
 _PID_FILE: Final = "pidfile"
 _MONITOR_PID_FILE: Final = "conmon.pid"

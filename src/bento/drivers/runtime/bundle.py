@@ -13,8 +13,9 @@ from msgspec import Struct
 from bento import command
 from bento.drivers.runtime import destinations, executable
 from bento.errors import KernelError, StorageUnusable, UsageError
-from bento.kernel import cgroup, mount, mountinfo, rootfs
-from bento.kernel.smallfile import read_small
+from bento.files import rootfs
+from bento.files.smallfile import read_small
+from bento.kernel import cgroup, mount, mountinfo
 from bento.model.container import UNCONFINED, Container, ContainerSpec, Device
 from bento.model.exec import ExecOptions
 from bento.oci import capabilities, config, defaults, etc, limits, seccomp

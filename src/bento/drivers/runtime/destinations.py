@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 from msgspec import Struct
 
 from bento.errors import KernelError, UsageError
-from bento.kernel.rootfs import open_without_links
+from bento.files.rootfs import open_without_links
 from bento.model.container import Mount
 from bento.oci import defaults, etc
 

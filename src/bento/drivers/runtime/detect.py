@@ -14,8 +14,8 @@ from msgspec import Struct
 from bento import command
 from bento.drivers.runtime.oci import OciRuntime
 from bento.errors import DeadlineExceeded, MissingTool
+from bento.files.smallfile import read_small
 from bento.kernel import cgroup
-from bento.kernel.smallfile import read_small
 from bento.oci import limits
 
 PREFERRED: Final = ("crun", "runc")

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from bento.errors import BentoError, CommandNotExecutable, CommandNotFound, KernelError
-from bento.kernel import binfmt, rootfs
+from bento.files import rootfs
+from bento.kernel import binfmt
 
 _HEAD_BYTES: Final = 256
 """What the kernel looks at of any file (BINPRM_BUF_SIZE); a script's first line is no longer."""

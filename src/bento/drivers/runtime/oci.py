@@ -11,9 +11,9 @@ from bento import command
 from bento.command import Child, Completed
 from bento.drivers.runtime import output, states
 from bento.errors import BentoError, DeadlineExceeded, RuntimeFailed, UsageError
+from bento.files.tree import remove_tree
 from bento.kernel import hybrid, mountinfo, namespace
 from bento.kernel.cgroup import Cgroups, locate
-from bento.kernel.tree import remove_tree
 from bento.lazy import LazyModule
 from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions

@@ -10,11 +10,11 @@ from typing import Final
 
 from bento.drivers.storage.base import Holder, ReleaseWatch
 from bento.errors import KernelError, NotPermitted, StorageUnusable, as_bento_error, is_shortage
+from bento.files.tree import remove_tree, taken_bytes
 from bento.kernel.inotify import Unmounts
 from bento.kernel.mount import is_upper_in_use, mount_table, overlay, unmount
 from bento.kernel.namespace import in_private_mounts
 from bento.kernel.process.proc import live_tid
-from bento.kernel.tree import remove_tree, taken_bytes
 
 _UNFIT: Final = frozenset(
     ("overlay", "ramfs", "rootfs", "nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "vfat", "exfat", "msdos", "ntfs3")

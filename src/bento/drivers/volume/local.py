@@ -20,8 +20,8 @@ from typing import Final
 from bento.errors import BentoError, NotPermitted, StorageUnusable
 from bento.files.metadata import apply_metadata
 from bento.files.place import Placer
+from bento.files.tree import remove_tree, taken_bytes
 from bento.files.walk import read_entry, walk
-from bento.kernel.tree import remove_tree, taken_bytes
 
 _DATA: Final = "_data"
 _FILLING: Final = "filling"

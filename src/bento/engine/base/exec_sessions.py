@@ -20,8 +20,8 @@ from bento import log
 from bento.engine.base import holdup
 from bento.engine.base.liveness import lives
 from bento.errors import Conflict, StorageUnusable, StuckProcess
-from bento.kernel.smallfile import read_number, read_small, write_small
-from bento.kernel.tree import remove_tree
+from bento.files.smallfile import read_number, read_small, write_small
+from bento.files.tree import remove_tree
 from bento.model.container import ProcessIdentity
 from bento.model.exec import ExecSession
 from bento.model.stop import StopIntent

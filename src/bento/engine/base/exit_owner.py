@@ -11,9 +11,9 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from bento.files.smallfile import read_small, write_small
+from bento.files.tree import remove_tree
 from bento.kernel.process import pidfd, proc
-from bento.kernel.smallfile import read_small, write_small
-from bento.kernel.tree import remove_tree
 from bento.model.container import Container, ProcessIdentity, Status
 
 if TYPE_CHECKING:

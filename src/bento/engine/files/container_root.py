@@ -1,7 +1,7 @@
 """The files of a container, running or not, as a directory that is open.
 
 Nothing here is resolved by a path of the host's: what is handed out is a descriptor of the container's root, below
-which ``kernel.rootfs`` finds its way, with all that the container has mounted.
+which ``files.rootfs`` finds its way, with all that the container has mounted.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from bento.engine.lifecycle import reconcile
 from bento.engine.resources import mounting
 from bento.engine.stop.erase import refuse_if_held
 from bento.errors import KernelError, UsageError, WrongState
+from bento.files.rootfs import mkdir_in_root, open_in_root, touch_in_root
 from bento.kernel import libc, mount
 from bento.kernel.namespace import in_mounts_of
 from bento.kernel.process import proc
-from bento.kernel.rootfs import mkdir_in_root, open_in_root, touch_in_root
 from bento.model.container import Container, Mount, Status
 from bento.oci import etc
 

@@ -9,13 +9,13 @@ from msgspec.structs import replace
 
 from bento import clock, log
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
+from bento.engine.base.fd_limits import check_limits
 from bento.engine.base.find_image import find_image
 from bento.engine.lifecycle import sandboxing, sharing
 from bento.engine.resources import mounting, networking
 from bento.engine.stop.hooks import check_hooks
 from bento.engine.views import logs
 from bento.errors import Conflict, NotFound, UsageError
-from bento.kernel.room import check_limits
 from bento.model.container import Container, ContainerSettings, ContainerSpec
 from bento.model.create import CreateOptions
 from bento.model.image import Image, ImageConfig

@@ -21,8 +21,8 @@ from bento.engine.lifecycle import reconcile
 from bento.engine.resources.rooted import root_of
 from bento.engine.stop.report import exit_code_from
 from bento.errors import BentoError, InternalError, RuntimeFailed, UsageError, WrongState
+from bento.files.tree import remove_tree
 from bento.kernel.process.proc import live_tid
-from bento.kernel.tree import remove_tree
 from bento.model.container import Container, Run, Status
 from bento.model.exec import ExecOptions, ExecSession
 from bento.parse.environment import check_variable

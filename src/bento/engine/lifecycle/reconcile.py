@@ -17,7 +17,7 @@ from bento.engine.base import place, policy
 from bento.engine.base.exit_owner import has_exit_owner, may_have_owner_elsewhere
 from bento.engine.base.liveness import lives, may_live, recover_start
 from bento.errors import BentoError, CleanupFailed, Conflict, Elsewhere, NotFound, WrongState
-from bento.kernel.smallfile import read_small, write_small
+from bento.files.smallfile import read_small, write_small
 from bento.lazy import LazyModule
 from bento.model.container import Container, Run, Status
 from bento.model.stop import AskedBy

@@ -19,6 +19,7 @@ from bento.drivers.monitor.base import Launch, Launched
 from bento.engine.base import place
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.exit_owner import claim, exit_script, is_followed, release
+from bento.engine.base.fd_limits import check_limits
 from bento.engine.base.order import required_first
 from bento.engine.lifecycle import reconcile, sharing
 from bento.engine.resources import mounting, networking
@@ -26,8 +27,7 @@ from bento.engine.resources.rooted import root_of
 from bento.engine.stop.erase import refuse_if_held
 from bento.engine.views.logs import make_room
 from bento.errors import BentoError, Conflict, RuntimeFailed, WrongState
-from bento.kernel.room import check_limits
-from bento.kernel.tree import remove_tree
+from bento.files.tree import remove_tree
 from bento.model.container import Container, Run, StartFailure, Status
 from bento.units import SIGKILL
 

@@ -30,7 +30,7 @@ from bento.engine.maintenance import strays
 from bento.engine.resources import networking
 from bento.engine.resources.mounting import remove_empty, remove_volume
 from bento.errors import BentoError, Conflict, Elsewhere, MissingTool, NotFound, StateCorrupt
-from bento.kernel.tree import remove_tree
+from bento.files.tree import remove_tree
 from bento.model.container import Container
 from bento.model.volume import Volume
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from bento import clock
 from bento.engine.base.layers import HOST_LAYER
 from bento.errors import Conflict, KernelError, NotFound, StateCorrupt, UsageError
-from bento.kernel.rootfs import mend_in_root, open_in, open_in_root
+from bento.files.rootfs import mend_in_root, open_in, open_in_root
 from bento.model.container import VOLUME, Container, ContainerSpec, Mount
 from bento.model.volume import Volume
 from bento.oci.defaults import PROC_FILES

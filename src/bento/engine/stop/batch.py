@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bento.engine.base.background import Background
+from bento.engine.base.fd_limits import check_room, has_room_above
 from bento.engine.stop.deletions import Deletions
 from bento.engine.stop.releases import Releases
 from bento.engine.stop.request import StopOptions
 from bento.engine.stop.tracing import Tracing
-from bento.kernel.room import check_room, has_room_above
 from bento.model.container import Status
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from bento.engine.base.place import is_own_run_dir
 from bento.engine.resources import networking
 from bento.engine.resources.mounting import let_go
 from bento.errors import Conflict
-from bento.kernel.tree import remove_tree
+from bento.files.tree import remove_tree
 from bento.model.container import Container, Status
 
 if TYPE_CHECKING:

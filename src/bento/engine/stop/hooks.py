@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bento.errors import BentoError, UsageError, WrongState
-from bento.kernel.smallfile import read_small, write_small
+from bento.files.smallfile import read_small, write_small
 from bento.model.container import Container
 from bento.model.stop import Hook, StopRequest
 

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 from msgspec import Struct
 
-from bento import clock
+from bento import clock, packets
 from bento.engine.base.outcome import StopOutcome
 from bento.engine.stop.driver import StopDriver
 from bento.errors import BentoError, CleanupFailed, StuckProcess
-from bento.kernel.net import packets
 from bento.model.stop import StopReport
 from bento.stop.inputs import DeadlineMoved
 

@@ -10,7 +10,7 @@ from bento.config import Settings
 from bento.engine.base import freezing
 from bento.engine.stop.request import StopOptions, request_for
 from bento.errors import AlreadyStopped, WrongState
-from bento.kernel.tree import remove_tree
+from bento.files.tree import remove_tree
 from bento.model.container import Container, Status
 from bento.model.stop import AskedBy, OnPaused, StopRequest, first_said
 from bento.stop.methods import SIGNAL

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bento.kernel.smallfile import read_small
+from bento.files.smallfile import read_small
 from bento.stop.rules.signalling import SESSION_SIGNAL
 from bento.stop.rules.tree import entered
 

@@ -20,8 +20,8 @@ from msgspec import Struct
 from bento.errors import BadImage, UsageError
 from bento.files.output import write_all
 from bento.files.planted import resolved
+from bento.files.tree import remove_tree
 from bento.files.whole import replaced, unwritable
-from bento.kernel.tree import remove_tree
 from bento.oci.image import Manifest
 from bento.oci.layout import (
     LAYOUT_CONTENT,

@@ -20,8 +20,8 @@ from bento.drivers.image.layers.directories import MEMORY_MAX_BYTES
 from bento.drivers.image.layers.lookup import Stacked, is_directory
 from bento.drivers.image.layers.whiteouts import Deletion, deletion_of, is_marked
 from bento.errors import KernelError, UsageError
+from bento.files.rootfs import open_beneath
 from bento.files.tarheader import check_path, device_of, path_of
-from bento.kernel.rootfs import open_beneath
 
 _LINKS_MAX: Final = 40
 """Symbolic links on one way (path_resolution(7))."""

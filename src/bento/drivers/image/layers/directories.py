@@ -15,9 +15,9 @@ from typing import Final
 
 from bento.drivers.image.layers.whiteouts import deletions_only, make_whiteout
 from bento.errors import UsageError
+from bento.files.rootfs import open_without_links
 from bento.files.tarheader import Meta
-from bento.kernel.rootfs import open_without_links
-from bento.kernel.tree import remove_tree
+from bento.files.tree import remove_tree
 
 BROKEN: Final = "the image specification forbids it: build the image anew"
 MEMORY_MAX_BYTES: Final = 512 << 20

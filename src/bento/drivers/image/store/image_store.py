@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bento.drivers.image.store.paths import ALGORITHMS, METADATA, TEMPORARY, StorePaths
-from bento.kernel.tree import remove_tree
+from bento.files.tree import remove_tree
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from bento.drivers.image.store.layer_stack import LayerStack
 from bento.drivers.image.store.paths import StorePaths
 from bento.drivers.image.store.unpack_queue import UnpackQueue
 from bento.errors import UsageError
-from bento.kernel.tree import remove_tree
+from bento.files.tree import remove_tree
 from bento.model.image import Image
 from bento.model.transfer import OnProgress
 from bento.oci.image import (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bento.errors import KernelError
-from bento.kernel.rootfs import mend_in_root, mkdir_in_root, open_in_root, read_in_root, touch_in_root
+from bento.files.rootfs import mend_in_root, mkdir_in_root, open_in_root, read_in_root, touch_in_root
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bento.kernel.tree import taken_bytes
+from bento.files.tree import taken_bytes
 
 
 def test_files_directories_and_blocks_are_counted(tmp_path: Path) -> None:
