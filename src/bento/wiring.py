@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bento.drivers.tracer import process as tracer_process
     from bento.drivers.tracer.base import TracerDriver
     from bento.drivers.transport import skopeo
+    from bento.drivers.usage import linux as usage_linux
     from bento.drivers.volume import local
     from bento.engine.base import exec_sessions, store_holdup
     from bento.engine.base.drivers import T
@@ -54,7 +55,7 @@ else:
     )
     overlay, skopeo = LazyModule("bento.drivers.storage.overlay"), LazyModule("bento.drivers.transport.skopeo")
     tracer_process = LazyModule("bento.drivers.tracer.process")
-    local = LazyModule("bento.drivers.volume.local")
+    local, usage_linux = LazyModule("bento.drivers.volume.local"), LazyModule("bento.drivers.usage.linux")
     births, inotify = LazyModule("bento.kernel.process.births"), LazyModule("bento.kernel.inotify")
     namespace = LazyModule("bento.kernel.namespace")
 
@@ -173,6 +174,7 @@ _DRIVERS: dict[str, Callable[[HostDrivers], object]] = {
     ),
     "transport": lambda drivers: skopeo.SkopeoTransport(drivers.settings.insecure_registries),
     "processes": lambda drivers: linux.LinuxProcesses(),
+    "usage": lambda drivers: usage_linux.LinuxUsage(),
     "locks": lambda drivers: locks.ContainerLocks(drivers.run_root, drivers.verb),
 }
 

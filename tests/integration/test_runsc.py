@@ -96,6 +96,7 @@ def test_run_passes_output_and_exit_code_on(bento: BentoCli, code: int) -> None:
 
 def test_s20_stop_goes_through_the_runtime_and_the_trap_runs(bento: BentoCli) -> None:
     identifier = run(bento, POLITE)
+    assert bento("top", "w").stdout.split()[:2] == ["UID", "PID"]
     report = stop_report(bento, "w")
     assert (report["verdict"], report["exit_code"], report["disposition"]) == ("graceful", 7, "unknown")
     assert report["errors"] == []

@@ -30,6 +30,7 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "rm": ("containers.rm", "delete containers"),
         "ps": ("views.ps", "list containers"),
         "inspect": ("views.inspect", "show all about containers or images, as JSON"),
+        "top": ("views.top", "show the processes of a container"),
         "port": ("views.port", "show where the published ports of a container are reached"),
         "logs": ("views.logs", "show the output of a container"),
         "report": ("views.report", "show what happened in the last stop, on a time axis"),

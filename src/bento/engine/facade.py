@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from bento.engine.facade_files import FileVerbs
 from bento.engine.facade_images import ImageVerbs
+from bento.engine.facade_usage import UsageVerbs
 from bento.errors import AlreadyStopped
 from bento.lazy import LazyModule
 from bento.model.container import Container, Status
@@ -70,7 +71,7 @@ else:
     inspect, listing, logs = (LazyModule(f"bento.engine.views.{name}") for name in ["inspect", "listing", "logs"])
 
 
-class EngineFacade(ImageVerbs, FileVerbs):
+class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
     """Containers below one root. ``bento.Engine`` puts it together. A context; safe between processes,
     not between threads: give each thread its own.
 

@@ -24,6 +24,7 @@ from bento.testing.runtime import FakeRuntime
 from bento.testing.storage import FakeStorage
 from bento.testing.tracer import ReadyTracer
 from bento.testing.transport import FakeTransport
+from bento.testing.usage import FakeUsage
 
 
 class FakeDrivers(Drivers):
@@ -40,6 +41,7 @@ class FakeDrivers(Drivers):
     monitor: FakeMonitor
     network: FakeNetwork
     processes: FakeProcesses
+    usage: FakeUsage
 
     def __init__(self, base: Path) -> None:
         self.root, self.run_root = base / "l", base / "r"
@@ -53,6 +55,7 @@ class FakeDrivers(Drivers):
         self.transport = FakeTransport()
         self.processes = FakeProcesses()
         self.volumes = LocalVolumes(self.root)
+        self.usage = FakeUsage()
         self.locks = ContainerLocks(self.run_root)
         self.settings = Settings(stop_timeout_s=10.0)
         self.helper_argv = ("/nonexistent",)

@@ -12,6 +12,7 @@ from bento.command import Child
 from bento.errors import BentoError, RuntimeFailed
 from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions
+from bento.model.stats import ProcessTable
 
 
 class DoneChild:
@@ -129,6 +130,11 @@ class FakeRuntime:
     def explain_exec_failure(self, message: str, command: str = "") -> BentoError:
         """Return the message as a RuntimeFailed."""
         return RuntimeFailed(message)
+
+    def process_table(self, container_id: str) -> ProcessTable:
+        """Return one process, which it has made up."""
+        self.calls.append(("ps", container_id))
+        return ProcessTable(("PID", "CMD"), (("1", "server"),))
 
     def begin_delete(self, container_id: str) -> Child:
         """Remember; raise ``begin_error`` when a test set it. No process is started."""

@@ -10,6 +10,7 @@ from bento.command import Child
 from bento.errors import BentoError
 from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions
+from bento.model.stats import ProcessTable
 
 
 class RuntimeDriver(Protocol):
@@ -93,6 +94,12 @@ class RuntimeDriver(Protocol):
 
     def explain_exec_failure(self, message: str, command: str = "") -> BentoError:
         """As ``explain_create_failure``, for a process that could not be brought in."""
+
+    def process_table(self, container_id: str) -> ProcessTable:
+        """Return the processes of a container that runs, as the runtime lists them, by the container's own pids.
+
+        For those that the host does not see. Blocks. Raises RuntimeFailed.
+        """
 
     def begin_delete(self, container_id: str) -> Child:
         """Start deleting a *stopped* container and return the child to wait for. Never kills."""

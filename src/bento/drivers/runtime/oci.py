@@ -17,6 +17,7 @@ from bento.kernel.cgroup import Cgroups, locate
 from bento.lazy import LazyModule
 from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions
+from bento.model.stats import ProcessTable
 
 if TYPE_CHECKING:
     from bento.drivers.runtime import bundle as bundles
@@ -152,6 +153,13 @@ class OciRuntime:
     def explain_exec_failure(self, message: str, command: str = "") -> BentoError:
         """See ``RuntimeDriver.explain_exec_failure``."""
         return output.explain(message, verb="exec in", command=command)
+
+    def process_table(self, container_id: str) -> ProcessTable:
+        """See ``RuntimeDriver.process_table``."""
+        done = self._call("ps", container_id)
+        if done.returncode != 0:
+            raise output.explain(done.stderr, verb="list the processes of")
+        return output.process_table(done.stdout)
 
     def begin_delete(self, container_id: str) -> Child:
         """See ``RuntimeDriver.begin_delete``."""

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from bento.errors import BentoError, CommandNotExecutable, CommandNotFound, Conflict, RuntimeFailed, UsageError
+from bento.model.stats import ProcessTable
 
 _MAX_CHARS: Final = 500
 
@@ -63,6 +64,16 @@ def _logged(line: str) -> str | None:
         quoted = match[1]
         return re.sub(r"\\(.)", r"\1", quoted[1:-1]) if quoted.startswith('"') else quoted
     return "" if re.match(r'time="[^"]*" level=', line) else None
+
+
+def process_table(text: str) -> ProcessTable:
+    """Return the table that ``ps`` of a runtime prints (runsc's has the columns of Docker's, each without blanks but
+    the last). Raises RuntimeFailed for what is none."""
+    heading, *lines = [line.split() for line in text.splitlines() if line.strip()] or [[]]
+    if "PID" not in heading:
+        raise RuntimeFailed("the runtime lists no processes", hint=f"it says: {sentence(text)}")
+    last = len(heading) - 1
+    return ProcessTable(tuple(heading), tuple((*cells[:last], " ".join(cells[last:])) for cells in lines))
 
 
 def is_unknown_container(text: str) -> bool:

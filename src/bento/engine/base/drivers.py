@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bento.drivers.storage.base import StorageDriver
     from bento.drivers.tracer.base import TracerDriver
     from bento.drivers.transport.base import TransportDriver
+    from bento.drivers.usage.base import UsageDriver
     from bento.drivers.volume.base import VolumeDriver
     from bento.locks import ContainerLocks
     from bento.model.container import Container
@@ -42,6 +43,7 @@ class Drivers:
     images: ImageDriver
     transport: TransportDriver
     volumes: VolumeDriver
+    usage: UsageDriver
     processes: ProcessDriver
     locks: ContainerLocks
     settings: Settings

@@ -1,0 +1,1 @@
+"""What runs in a container, and what it takes of the machine."""

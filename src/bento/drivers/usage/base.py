@@ -1,0 +1,20 @@
+"""What the engine needs to say what runs in a container, and what it takes of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from bento.model.container import Run
+from bento.model.stats import ProcessTable
+
+
+class UsageDriver(Protocol):
+    """Looks at the processes and cgroups of containers whose processes the host sees; changes nothing."""
+
+    def process_table(self, run: Run, options: Sequence[str]) -> ProcessTable:
+        """Return the container's processes as ps(1) lists them with these options, by the host's pids.
+
+        Blocks while ps runs. Raises UsageError for options that ps refuses, or by which its lines have no pid;
+        MissingTool.
+        """
