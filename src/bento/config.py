@@ -26,6 +26,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_level: str = "warning"
     stop_timeout_s: float | None = None  # the grace of containers that name none; None: 10, of system containers 90
     stop_rules: StopRules = StopRules()  # of stops for which neither the call nor the container says it
+    stop_of_stopped_is_ok: bool = False  # "bento stop" of what has stopped already is no error, as in Docker
     log_max_bytes: int = 0  # of the log of containers that name no limit; 0: none
     registries: tuple[str, ...] = ("docker.io",)  # where names without a registry are looked for, in this order
     insecure_registries: tuple[str, ...] = ()  # that need not speak TLS, nor have a certificate that is trusted

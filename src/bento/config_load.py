@@ -65,6 +65,7 @@ _SETTINGS: Final[dict[str, tuple[str, _Reader]]] = {
     "runtime_args": ("runtime_args", lambda _, text: tuple(text.split())),
     "log_level": ("log_level", _one_of(log.LEVELS)),
     "stop_timeout": ("stop_timeout_s", lambda key, text: parse_seconds(text, what=key)),
+    "stop_of_stopped": ("stop_of_stopped_is_ok", _one_of(("error", "ok"), lambda text: text == "ok")),
     "log_max_size": ("log_max_bytes", lambda _, text: parse_log_size(text)),
     "absolute_names": ("takes_absolute_names", _one_of(("refuse", "take"), lambda text: text == "take")),
     "registries": ("registries", _words),

@@ -43,8 +43,8 @@ def forget(bento: BentoCli) -> None:
 
 
 def ids(bento: BentoCli) -> dict[str, str]:
-    found = json.loads(bento("images", "--format", "json").stdout)
-    return {name.removeprefix("docker.io/library/"): each["id"] for each in found for name in each["names"]}
+    found = bento.listing("images", "--no-trunc")
+    return {f"{each['Repository']}:{each['Tag']}": each["ID"] for each in found}
 
 
 class Podman:
@@ -223,8 +223,8 @@ def test_an_archive_for_several_platforms_gives_the_one_that_is_wanted(bento: Be
     run("tar", "-C", tmp_path / "l", "-cf", tmp_path / "multi.tar", ".")
     for architecture in platforms.values():
         bento("load", "-q", "--platform", f"linux/{architecture}", "-i", tmp_path / "multi.tar")
-        found = json.loads(bento("images", "--format", "json").stdout)
-        assert [each["architecture"] for each in found if each["names"]] == [architecture]
+        names = [f"{each['Repository']}:{each['Tag']}" for each in bento.listing("images") if each["Tag"] != "<none>"]
+        assert [bento.inspect(name)["Architecture"] for name in names] == [architecture]
     assert "linux/arm64" in bento.fails("load", "-q", "--platform", "linux/s390x", "-i", tmp_path / "multi.tar")
 
 

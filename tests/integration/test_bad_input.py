@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import random
 import sqlite3
@@ -347,7 +346,7 @@ def test_a_record_that_cannot_be_read_does_not_hide_the_others(bento: BentoCli) 
     assert "good" in finished.stdout
     assert "bad" not in finished.stdout
     assert_one_line(finished, bad)
-    assert [one["Names"] for one in json.loads(bento("ps", "-a", "--format", "json", check=False).stdout)] == [["good"]]
+    assert [one["Names"] for one in bento.listing("ps", "-a", check=False)] == ["good"]
     with sqlite3.connect(file) as db:
         assert db.execute("SELECT * FROM containers ORDER BY id").fetchall() == before
     db.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import subprocess
@@ -100,8 +99,7 @@ def test_without_a_name_of_a_stopped_one_and_on_top_of_another(bento: BentoCli, 
     bento("create", "--name", "none", image, "true")
     bento("commit", "none", "same")  # nothing was changed
     assert bento("run", "--rm", "same", "ls", "/gone").stdout == "x\n"
-    listed = json.loads(bento("images", "--format", "json").stdout)
-    assert len(listed) == 4
+    assert len(set(bento("images", "-q").stdout.split())) == 4
 
 
 @ONE_RUNTIME

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bento import __version__
 from bento.oci.platform import host_platform
 
 from support.cli import BentoCli, Roots
@@ -51,6 +52,65 @@ def test_ps_shows_the_newest(bento: BentoCli) -> None:
         bento.fails("ps", f"--last={bad}", code=2)
 
 
+def test_ps_filters_and_sorts_in_dockers_words(bento: BentoCli) -> None:
+    for name, labels in (("web", ("tier=front", "x")), ("db", ("tier=back", "x")), ("webber", ())):
+        words = [word for label in labels for word in ("--label", label)]
+        bento("create", "--name", name, *words, "host", "true")
+
+    def names(*words: str) -> list[str]:
+        return bento("ps", "-a", "--format", "{{.Names}}", *words).stdout.split()
+
+    assert names("-f", "name=^/web$") == ["web"]
+    assert names("-f", "label=x", "-f", "label=tier=back") == ["db"]
+    assert names("-f", "label!=x") == names("-f", "label!=tier=front", "-f", "label!=tier=back") == ["webber"]
+    assert names("--sort", "names") == ["db", "web", "webber"]
+    assert names("--sort=created") == ["web", "db", "webber"]
+    assert sorted(names("--sort", "size")) == ["db", "web", "webber"]
+    assert "choose from 'command'" in bento.fails("ps", "--sort", "speed", code=2)
+
+
+def test_a_stop_of_what_has_stopped_is_no_error_where_that_is_configured(bento: BentoCli) -> None:
+    bento("run", "--name", "w", "host", "true")
+    assert "already stopped" in bento.fails("stop", "w")
+    assert bento("stop", "--ignore", "w").stdout == ""
+    environ = {"BENTO_STOP_OF_STOPPED": "ok"}
+    assert bento("stop", "w", env=environ).stdout == "w\n"
+    finished = bento("stop", "w", "nothing", env=environ, check=False)
+    assert (finished.returncode, finished.stdout) == (1, "w\n")
+    assert "no such container: nothing" in finished.stderr
+    (result,) = json.loads(bento("stop", "--format", "json", "w", env=environ).stdout)
+    assert (result["name"], result["error"]) == ("w", None)
+
+
+@pytest.mark.parametrize("network", ["host", "none"])
+def test_ports_that_no_network_can_publish_are_a_warning(bento: BentoCli, network: str) -> None:
+    finished = bento("create", "--name", "w", "--network", network, "-p", "80:80", "-P", "host", "true")
+    assert f"no port is published with --network {network}" in finished.stderr
+    shown = bento.inspect("w")
+    assert shown["HostConfig"]["PortBindings"] == {}
+    assert shown["Notes"][0].startswith("no port is published")
+
+
+def test_inspect_and_info_name_what_scripts_of_docker_read(bento: BentoCli) -> None:
+    bento.run("--name", "w", "host", "sleep", "1000")
+    shown = bento.inspect("w")
+    data = shown["GraphDriver"]["Data"]
+    assert Path(data["UpperDir"]).is_dir()
+    assert Path(data["WorkDir"]).is_dir()
+    assert Path(data["MergedDir"], "etc/resolv.conf").exists()
+    assert Path(shown["HostsPath"]).read_text().startswith("127.0.0.1")
+    assert Path(shown["ResolvConfPath"]).exists()
+    assert Path(shown["HostnamePath"]).read_text().strip() == shown["Config"]["Hostname"]
+    assert shown["Platform"] == "linux"
+    bento("rm", "-f", "w")
+    facts = json.loads(bento("info", "--format", "json").stdout)
+    assert facts["NCPU"] >= 1
+    assert facts["MemTotal"] > 1 << 20
+    assert (facts["CgroupDriver"], facts["Driver"], facts["OSType"]) == ("cgroupfs", "overlay", "linux")
+    assert facts["CgroupVersion"] == ("2" if facts["CgroupMode"] == "v2" else "1")
+    assert bento("info", "-f", "{{.ServerVersion}} {{.Containers}}").stdout == f"{__version__} 0\n"
+
+
 def test_ps_shows_sizes(bento: BentoCli, tmp_path: Path) -> None:
     bento("import", busybox_rootfs(tmp_path / "fs"), "bb")
     bento("run", "--name", "w", "bb", "/bin/sh", "-c", "yes | head -c 300000 > /file")
@@ -60,8 +120,8 @@ def test_ps_shows_sizes(bento: BentoCli, tmp_path: Path) -> None:
     size = line.split()[-1]
     assert 300 <= float(size.removesuffix("kB")) < 500
     assert bento("ps", "-a", "--format", "{{.Size}}").stdout == f"{size}\n"
-    assert json.loads(bento("ps", "-a", "-s", "--format", "json").stdout)[0]["Size"] == size
-    assert "Size" not in json.loads(bento("ps", "-a", "--format", "json").stdout)[0]
+    assert bento.listing("ps", "-a", "-s")[0]["Size"] == size
+    assert "Size" not in bento.listing("ps", "-a")[0]
     assert bento("ps", "-s").stdout.split() == header.split()
 
 
@@ -136,6 +196,12 @@ def test_tls_verify_takes_no_image_for_its_value(bento: BentoCli, place: Registr
     make_image(roots, "bb", layers=[{"x": b"x"}])
     name = place.name("bb:1")
     bento("push", "-q", "--tls-verify=false", "bb", name)
+    for tag in ("1", "2"):
+        bento("tag", "bb", f"{name.rpartition(':')[0]}-all:{tag}")
+    pushed = bento("push", "-a", "-q", "--tls-verify=false", f"{name.rpartition(':')[0]}-all").stdout.split()
+    assert len(pushed) == 2
+    assert "has a tag" in bento.fails("push", "-a", name, code=2)
+    assert "no image has a tag in" in bento.fails("push", "-a", "nothing")
     bento("rmi", "bb")
     assert "--tls-verify=false" in bento.fails("pull", "--tls-verify", name)
     assert "--tls-verify=false" in bento.fails("create", "-q", "--tls-verify", name, "/x")

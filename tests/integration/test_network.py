@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -79,7 +78,7 @@ def test_what_is_told_of_a_network(bento: NetCli, share: Share) -> None:
     }
     assert network["Networks"]["bridge"]["IPAddress"] == network["IPAddress"]
     assert "0.0.0.0:18999->80/tcp, 127.0.0.1:17000->90/udp" in bento("ps").stdout
-    assert json.loads(bento("ps", "--format", "json").stdout)[0]["Ports"].startswith("0.0.0.0:18999->80/tcp")
+    assert bento.listing("ps")[0]["Ports"].startswith("0.0.0.0:18999->80/tcp")
     assert bento("port", "web").stdout.splitlines() == [
         "80/tcp -> 0.0.0.0:18999",
         "90/udp -> 127.0.0.1:17000",

@@ -6,6 +6,7 @@ import json
 import os
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,9 +56,9 @@ def put_index(place: Registry, path: str, manifests: list[dict[str, object]]) ->
         assert answer.status == 201
 
 
-def image(bento: BentoCli, name: str) -> dict[str, str]:
-    found = json.loads(bento("images", "--format", "json").stdout)
-    return next(each for each in found if name in each["names"])
+def image(bento: BentoCli, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(bento("inspect", "--type", "image", name).stdout)[0]
+    return found
 
 
 def test_an_image_is_pulled_run_and_pulled_again_without_a_download(bento: BentoCli, place: Registry) -> None:
@@ -71,7 +72,7 @@ def test_an_image_is_pulled_run_and_pulled_again_without_a_download(bento: Bento
     assert "transferred" not in again.stderr
     quiet = bento("pull", "-q", name)
     assert (quiet.stdout, quiet.stderr) == (f"{name}\n", "")
-    assert image(bento, name)["digest"] in pulled.stderr
+    assert image(bento, name)["Digest"] in pulled.stderr
 
 
 @pytest.mark.parametrize("path", ["base:1", "base:2"], ids=["oci", "docker"])
@@ -80,7 +81,7 @@ def test_what_is_pushed_has_the_digest_that_was_pulled(bento: BentoCli, place: R
     pushed = bento("push", "-q", "--digestfile", tmp_path / "digest", place.name(path), place.name(f"copy/of-{path}"))
     assert raw(place, f"copy/of-{path}") == raw(place, path)
     assert (DOCKER_MANIFEST in raw(place, path)) == (path == "base:2")
-    assert pushed.stdout.strip() == (tmp_path / "digest").read_text() == image(bento, place.name(path))["digest"]
+    assert pushed.stdout.strip() == (tmp_path / "digest").read_text() == image(bento, place.name(path))["Digest"]
     bento("tag", place.name(path), place.name("again:1"))
     bento("push", "-q", place.name("again:1"))  # to where its name says
     assert raw(place, "again:1") == raw(place, path)
@@ -88,7 +89,7 @@ def test_what_is_pushed_has_the_digest_that_was_pulled(bento: BentoCli, place: R
 
 def test_a_digest_names_exactly_one_image(bento: BentoCli, place: Registry) -> None:
     bento("pull", "-q", place.name("base:1"))
-    name = f"{place.name('base')}@{image(bento, place.name('base:1'))['digest']}"
+    name = f"{place.name('base')}@{image(bento, place.name('base:1'))['Digest']}"
     assert bento("pull", "-q", name).stdout == f"{name}\n"
     assert bento("run", "--rm", "--pull", "never", name, "echo", "here").stdout == "here\n"
     wrong = f"{place.name('base')}@sha256:{'0' * 64}"
@@ -155,11 +156,11 @@ def test_each_platform_gets_its_own(bento: BentoCli, place: Registry, tmp_path) 
     name = place.name("multi:1")
     for architecture, digest in digests.items():
         bento("pull", "-q", "--platform", f"linux/{architecture}", name)
-        assert image(bento, name)["digest"] == digest
+        assert image(bento, name)["Digest"] == digest
     bento("pull", "-q", name)
     own = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
     other = "arm64" if own == "amd64" else "amd64"
-    assert image(bento, name)["digest"] == digests[own]
+    assert image(bento, name)["Digest"] == digests[own]
     line = bento.fails("pull", "--platform", "linux/s390x", name)
     assert "linux/amd64" in line
     assert "linux/arm64" in line
@@ -238,9 +239,9 @@ def test_other_engines_stores_are_read_and_written(
     store = f"containers-storage:[vfs@{base}/c+{base}/cr]localhost/b:1"
     skopeo("copy", "--src-tls-verify=false", f"docker://{place.name('base:2')}", store)
     bento("pull", "-q", place.name("base:2"))
-    identifier = image(bento, place.name("base:2"))["id"]
+    identifier = image(bento, place.name("base:2"))["Id"]
     assert bento("pull", "-q", store).stdout == "localhost/b:1\n"
-    assert image(bento, "localhost/b:1")["id"] == identifier
+    assert image(bento, "localhost/b:1")["Id"] == identifier
     assert bento("run", "--rm", "localhost/b:1", "echo", "x").stdout == "x\n"
     for kind in ("oci", "dir"):
         target = f"{kind}:{base}/{kind}"
@@ -261,5 +262,5 @@ def test_an_imported_image_can_be_pushed_and_pulled_elsewhere(
     digest = bento("push", "-q", "mine", place.name("mine:1")).stdout.strip()
     bento("rmi", "mine")
     assert bento("run", "--rm", place.name("mine:1")).stdout == "imported\n"
-    assert image(bento, place.name("mine:1"))["digest"] == digest
+    assert image(bento, place.name("mine:1"))["Digest"] == digest
     assert_one_line(bento("push", "mine", check=False), "no such image")

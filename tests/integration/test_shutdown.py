@@ -32,8 +32,7 @@ def run_writer(bento: BentoCli, share: Share, name: str, *flags: str) -> None:
 
 
 def running(bento: BentoCli) -> set[str]:
-    return {found["Names"] if isinstance(found["Names"], str) else found["Names"][0] for found in
-            json.loads(bento("ps", "--format", "json").stdout)}  # fmt: skip
+    return {found["Names"] for found in bento.listing("ps")}
 
 
 def test_s27_shutdown_stops_everything_in_order(bento, share: Share):

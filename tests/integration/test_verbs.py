@@ -85,11 +85,9 @@ def test_ps_shows_the_live_ones_and_all_with_a(bento: BentoCli) -> None:
 
 def test_ps_json(bento: BentoCli) -> None:
     identifier = bento.run("--name", "w", "--label", "a=b", "host", "sleep", "1000")
-    records = json.loads(bento("ps", "--format", "json").stdout)
-    assert len(records) == 1
-    record = records[0]
-    assert (record["Id"], record["Names"], record["State"], record["Image"]) == (identifier, ["w"], "running", "host")
-    assert record["Labels"] == {"a": "b"}
+    (record,) = bento.listing("ps", "--no-trunc")
+    assert (record["ID"], record["Names"], record["State"], record["Image"]) == (identifier, "w", "running", "host")
+    assert record["Labels"] == "a=b"
     assert record["Pid"] == bento.state("w")["Pid"]
 
 
@@ -101,7 +99,7 @@ def test_ps_filters(bento: BentoCli) -> None:
 
     def names(*filters: str) -> set[str]:
         words = [word for text in filters for word in ("--filter", text)]
-        return {record["Names"][0] for record in json.loads(bento("ps", "-a", "--format", "json", *words).stdout)}
+        return {record["Names"] for record in bento.listing("ps", "-a", *words)}
 
     assert names() == {"one", "two", "three"}
     assert names("name=t") == {"two", "three"}
@@ -151,7 +149,7 @@ def test_rm_of_what_is_gone_of_all_and_with_a_grace(bento: BentoCli) -> None:
 
 def test_ps_of_an_empty_engine(bento: BentoCli) -> None:
     assert len(bento("ps", "-a").stdout.splitlines()) == 1
-    assert json.loads(bento("ps", "--format", "json").stdout) == []
+    assert bento.listing("ps") == []
 
 
 # -- inspect --------------------------------------------------------------------------------------
@@ -395,11 +393,10 @@ def test_import_run_and_remove(bento: BentoCli, tmp_path: Path, kind: str) -> No
         image_id = bento("import", source, "bb").stdout.strip()
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", image_id)
     assert bento("run", "--rm", "bb", "/bin/cat", "/etc/group").stdout == "root:x:0:\nstaff:x:77:ann\n"
-    listed = json.loads(bento("images", "--format", "json").stdout)
-    assert [image["names"] for image in listed] == [["docker.io/library/bb:latest"]]
+    assert [(image["Repository"], image["Tag"]) for image in bento.listing("images")] == [("bb", "latest")]
     assert bento("images", "-q").stdout.strip() == image_id.removeprefix("sha256:")[:12]
     assert bento("rmi", "bb").returncode == 0
-    assert json.loads(bento("images", "--format", "json").stdout) == []
+    assert bento.listing("images") == []
     assert_clean(bento)
 
 

@@ -53,9 +53,8 @@ def _wait_for_helpers(world: World) -> None:
 
 
 def _check_list(cli: BentoCli, workers: Sequence[Worker]) -> None:
-    listed = {
-        one["Names"][0]: one["State"] for one in json.loads(_succeeds(cli, "ps", "-a", "--format", "json").stdout)
-    }
+    lines = _succeeds(cli, "ps", "-a", "--format", "json").stdout.splitlines()
+    listed = {one["Names"]: one["State"] for one in map(json.loads, lines)}
     for worker in workers:
         for slot in worker.slots:
             there = {name: listed.pop(name) for name in slot.names if name in listed}
@@ -81,7 +80,7 @@ def _check_kernel(world: World, cli: BentoCli) -> None:
     """What goes by itself may take a moment."""
     deadline_s = time.monotonic() + _GOES_S
     while True:
-        live = {one["Id"] for one in json.loads(cli("ps", "--format", "json").stdout)}
+        live = {one["ID"] for one in cli.listing("ps", "--no-trunc")}
         found = world.kernel_leaks(live)
         if not found:
             return

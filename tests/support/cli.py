@@ -95,6 +95,10 @@ class BentoCli:
         document: dict[str, Any] = json.loads(self("inspect", name).stdout)[0]
         return document
 
+    def listing(self, *args: str | Path, **options: Any) -> list[dict[str, Any]]:
+        """Return the lines of a listing, by ``--format json``."""
+        return [json.loads(line) for line in self(*args, "--format", "json", **options).stdout.splitlines()]
+
     def state(self, name: str) -> dict[str, Any]:
         """Return ``State`` of inspect: Status, Pid, ExitCode..."""
         state: dict[str, Any] = self.inspect(name)["State"]

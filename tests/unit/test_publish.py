@@ -20,6 +20,7 @@ from bento.parse.ports import parse_expose, parse_publish
         ("0:80", [Port(container_port=80)]),
         ("127.0.0.1:0:80", [Port(container_port=80, host_ip="127.0.0.1")]),
         ("0:90-91", [Port(container_port=90), Port(container_port=91)]),
+        ("localhost:81:80", [Port(container_port=80, host_port=81, host_ip="127.0.0.1")]),
         (":80", [Port(container_port=80)]),
         ("127.0.0.1::80", [Port(container_port=80, host_ip="127.0.0.1")]),
         ("127.0.0.1:81:80/udp", [Port(container_port=80, host_port=81, host_ip="127.0.0.1", protocol="udp")]),

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Protocol, TextIO
 from bento import __version__, config_load, log
 from bento.cli import verbs
 from bento.cli.context import Context, Ended
+from bento.cli.options.switches import take_values
 from bento.cli.suggest import meant
 from bento.errors import BentoError, UsageError, as_bento_error, is_shortage
 
@@ -51,6 +52,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """See argparse."""
         hint = self._meant(message) or f"see {self.prog} --help"
+        option, is_value, value = message.partition(": ignored explicit argument ")
+        if is_value:
+            name = option.removeprefix("argument ").rpartition("/")[2]
+            message = f"{name} is a switch: it takes true or false, and not {value}"
         raise UsageError(f"{self.prog.removeprefix('bento ')}: {message}", hint=hint)
 
     def _meant(self, message: str) -> str:
@@ -122,6 +127,7 @@ def run(argv: Sequence[str]) -> int:
         module, (_, about) = load(verb), (verbs.VERBS | verbs.HIDDEN)[verb]
         parser = Parser(prog=f"bento {verb}", allow_abbrev=False, formatter_class=Formatter, description=about)
         module.configure(parser)
+        take_values(parser, rest)
         if not gc.isenabled():
             gc.freeze()
             gc.enable()  # a run in the foreground, or a stop of hundreds, may take hours

@@ -17,15 +17,35 @@ from bento.stop.methods import choose
 from bento.units import rfc3339, signal_name
 
 _UNKNOWN_CODE = -1
+_ETC_PATHS = {"ResolvConf": "resolv.conf", "Hostname": "hostname", "Hosts": "hosts"}
+_NO_ENDPOINT: dict[str, Any] = {
+    "IPAMConfig": None,
+    "Links": None,
+    "Aliases": None,
+    "DriverOpts": None,
+    "NetworkID": "",
+    "EndpointID": "",
+    "GlobalIPv6Address": "",
+    "GlobalIPv6PrefixLen": 0,
+    "IPv6Gateway": "",
+    "DNSNames": None,
+}
+"""What Docker's endpoints have, and those of Bento's bridge have not."""
 
 
 def inspect(
-    container: Container, *, exec_ids: Sequence[str], log_path: str, volume_paths: Mapping[str, str]
+    container: Container,
+    *,
+    exec_ids: Sequence[str],
+    log_path: str,
+    bundle: str,
+    platform: str,
+    volume_paths: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return a container as one element of ``inspect``'s array: Docker's fields, with ours beside them.
 
-    ``exec_ids``: of the commands that run in it beside its own. ``volume_paths``: the directory of each of its volumes,
-    by name.
+    ``exec_ids``: of the commands that run in it beside its own. ``bundle``: the directory of its own files.
+    ``platform``: what this machine runs. ``volume_paths``: the directory of each of its volumes, by name.
     """
     spec, run = container.spec, container.run
     argv = spec.argv
@@ -39,22 +59,12 @@ def inspect(
         "Name": container.name,
         "RestartCount": container.restarts,
         "Driver": "overlay",
+        "Platform": platform.partition("/")[0],
+        "GraphDriver": _graph_driver(container, bundle),
+        **{f"{word}Path": f"{bundle}/{name}" if run else "" for word, name in _ETC_PATHS.items()},
         "ExecIDs": list(exec_ids) or None,
         "LogPath": log_path if spec.log_driver != "none" else "",
-        "Config": {
-            "Hostname": hostname(container),
-            "User": spec.user,
-            "Env": list(spec.env),
-            "Cmd": list(spec.command),
-            "Entrypoint": list(spec.entrypoint) or None,
-            "Image": spec.image,
-            "Volumes": {m.destination: {} for m in spec.mounts if m.anonymous} or None,
-            "WorkingDir": spec.workdir,
-            "Labels": spec.labels,
-            "ExposedPorts": {port: {} for port in spec.exposed_ports},
-            **({"Healthcheck": spec.healthcheck.words} if spec.healthcheck else {}),
-            **_stop_words(spec),
-        },
+        "Config": _config(container),
         "HostConfig": _host_config(spec),
         "Mounts": [_mount(mount, volume_paths) for mount in spec.mounts],
         "NetworkSettings": _network_settings(container),
@@ -65,6 +75,35 @@ def inspect(
         "Stopping": _stopping(container),
         "Notes": list(container.notes),
     }
+
+
+def _config(container: Container) -> dict[str, Any]:
+    spec = container.spec
+    return {
+        "Hostname": hostname(container),
+        "Domainname": "",
+        "OnBuild": None,
+        "User": spec.user,
+        "Env": list(spec.env),
+        "Cmd": list(spec.command),
+        "Entrypoint": list(spec.entrypoint) or None,
+        "Image": spec.image,
+        "Volumes": {m.destination: {} for m in spec.mounts if m.anonymous} or None,
+        "WorkingDir": spec.workdir,
+        "Labels": spec.labels,
+        "ExposedPorts": {port: {} for port in spec.exposed_ports},
+        **({"Healthcheck": spec.healthcheck.words} if spec.healthcheck else {}),
+        **_stop_words(spec),
+    }
+
+
+def _graph_driver(container: Container, bundle: str) -> dict[str, Any]:
+    """Where its files are. They are mounted for the container alone: while it runs, they are seen through PID 1."""
+    run = container.run
+    is_live = container.status.is_live and run is not None and run.init is not None
+    merged = {"MergedDir": f"/proc/{run.init.pid}/root"} if is_live and run and run.init else {}
+    data = {"LowerDir": ":".join(container.spec.layers), **merged}
+    return {"Name": "overlay", "Data": {**data, "UpperDir": f"{bundle}/upper", "WorkDir": f"{bundle}/work"}}
 
 
 def _stop_words(spec: ContainerSpec) -> dict[str, Any]:
@@ -186,7 +225,7 @@ def _network_settings(container: Container) -> dict[str, Any]:
     return own | {
         "Bridge": connection.bridge if connection else "",
         "Ports": _bindings(connection.ports) if connection else {},
-        "Networks": {container.spec.network: own},
+        "Networks": {container.spec.network: _NO_ENDPOINT | own},
     }
 
 

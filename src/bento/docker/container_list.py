@@ -1,12 +1,12 @@
-"""A container in a listing: the records of ``ps --format json``, and what templates are given."""
+"""A container in a listing: what templates, and the lines of ``ps --format json``, are given."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from bento.docker.words import Now, ago, command_text, ports_text, status_text, time_text
-from bento.model.container import Container
-from bento.units import rfc3339, short_id
+from bento.model.container import VOLUME, Container
+from bento.units import short_id
 
 FIELDS: Final = {
     "ID": "CONTAINER ID",
@@ -19,6 +19,7 @@ FIELDS: Final = {
     "State": "STATE",
     "Ports": "PORTS",
     "Labels": "LABELS",
+    "LocalVolumes": "LOCAL VOLUMES",
     "Mounts": "MOUNTS",
     "Networks": "NETWORKS",
     "Size": "SIZE",
@@ -29,27 +30,9 @@ FIELDS: Final = {
 labels are added with their method."""
 
 
-def record(container: Container, now: Now) -> dict[str, object]:
-    """Return a container as one element of the JSON array."""
-    run, ended = container.run, container.exit
-    return {
-        "Id": container.id,
-        "Names": [container.name],
-        "Image": container.spec.image,
-        "Command": list(container.spec.argv),
-        "Created": rfc3339(container.created_unix_ns),
-        "State": container.status.value,
-        "Status": status_text(container, now),
-        "Pid": run.init.pid if run and run.init and container.status.is_live else 0,
-        "ExitCode": ended.code if ended else None,
-        "Labels": container.spec.labels,
-        "Ports": ports_text(container),
-    }
-
-
 def fields(container: Container, now: Now, *, is_whole: bool) -> dict[str, object]:
     """Return what a template is given. ``is_whole``: id and command are not cut short."""
-    spec, as_record = container.spec, record(container, now)
+    spec, run, ended = container.spec, container.run, container.exit
     sources = [mount.source if mount.kind != "tmpfs" else mount.destination for mount in spec.mounts]
     return {
         "ID": container.id if is_whole else short_id(container.id),
@@ -58,11 +41,12 @@ def fields(container: Container, now: Now, *, is_whole: bool) -> dict[str, objec
         "Command": command_text(container, is_whole=is_whole),
         "CreatedAt": time_text(container.created_unix_ns),
         "RunningFor": ago(container.created_unix_ns, now),
-        "Status": as_record["Status"],
-        "State": as_record["State"],
-        "Ports": as_record["Ports"],
+        "Status": status_text(container, now),
+        "State": container.status.value,
+        "Ports": ports_text(container),
+        "LocalVolumes": str(sum(mount.kind == VOLUME for mount in spec.mounts)),
         "Mounts": ",".join(sources),
         "Networks": spec.network,
-        "Pid": as_record["Pid"],
-        "ExitCode": as_record["ExitCode"],
+        "Pid": run.init.pid if run and run.init and container.status.is_live else 0,
+        "ExitCode": ended.code if ended else None,
     }

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
-
 from bento.docker.words import Now, ago, image_names, one_line, short_image_id, size_text, time_text
 from bento.model import reference
 from bento.model.image import HistoryStep, Image
@@ -37,6 +35,7 @@ HISTORY_FIELDS: Final = {
     "Size": "SIZE",
     "Comment": "COMMENT",
     "Author": "AUTHOR",
+    "Layer": "LAYER",
 }
 """The same of each step of a history."""
 MISSING: Final = "<missing>"
@@ -69,16 +68,6 @@ def inspect(image: Image, containers: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def record(usage: ImageUsage) -> dict[str, object]:
-    """Return the library's record, with what is only known beside the other images."""
-    image: dict[str, object] = msgspec.to_builtins(usage.image)
-    return image | {
-        "shared_size_bytes": usage.shared_bytes,
-        "unique_size_bytes": usage.unique_bytes,
-        "containers": list(usage.containers),
-    }
-
-
 def fields(usage: ImageUsage, now: Now, *, is_whole: bool) -> list[dict[str, object]]:
     """Return what a template is given of each name. ``is_whole``: the id is not cut short."""
     image = usage.image
@@ -97,21 +86,12 @@ def fields(usage: ImageUsage, now: Now, *, is_whole: bool) -> list[dict[str, obj
     ]
 
 
-def history_record(step: HistoryStep) -> dict[str, object]:
-    """Return a step of a history as one element of the JSON array."""
-    return {
-        "Id": step.image_id or MISSING,
-        "Created": rfc3339(step.created_unix_ns),
-        "CreatedBy": step.created_by,
-        "Author": step.author,
-        "Comment": step.comment,
-        "Size": step.size_bytes,
-        "Layer": step.diff_id or None,
-    }
-
-
 def history_fields(step: HistoryStep, row: Sequence[str]) -> dict[str, object]:
     """Return what a template is given of a step. ``row``: the step as the table shows it."""
     names = ("ID", "CreatedSince", "CreatedBy", "Size", "Comment")
     shown: dict[str, object] = dict(zip(names, row, strict=True))
-    return shown | {"CreatedAt": time_text(step.created_unix_ns), "Author": one_line(step.author)}
+    return shown | {
+        "CreatedAt": time_text(step.created_unix_ns),
+        "Author": one_line(step.author),
+        "Layer": step.diff_id,
+    }

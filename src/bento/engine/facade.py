@@ -10,7 +10,7 @@ from bento.engine.facade_images import ImageVerbs
 from bento.engine.facade_usage import UsageVerbs
 from bento.errors import AlreadyStopped
 from bento.lazy import LazyModule
-from bento.model.container import Container, Status
+from bento.model.container import Container
 from bento.units import SIGKILL
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bento.engine.maintenance.prune import Pruned
     from bento.engine.stop import request, stop
     from bento.engine.stop.request import StopOptions
-    from bento.engine.views import inspect, listing, logs
+    from bento.engine.views import info, inspect, listing, logs
     from bento.engine.views.logs import LogLine
     from bento.errors import Elsewhere, StateCorrupt
     from bento.model.create import CreateOptions
@@ -68,7 +68,9 @@ else:
     )
     doctor, prune = (LazyModule(f"bento.engine.maintenance.{name}") for name in ["doctor", "prune"])
     request, stop = (LazyModule(f"bento.engine.stop.{name}") for name in ["request", "stop"])
-    inspect, listing, logs = (LazyModule(f"bento.engine.views.{name}") for name in ["inspect", "listing", "logs"])
+    info, inspect, listing, logs = (
+        LazyModule(f"bento.engine.views.{name}") for name in ["info", "inspect", "listing", "logs"]
+    )
 
 
 class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
@@ -304,23 +306,8 @@ class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
         """Return what this engine uses on this host. Raises MissingTool, StorageUnusable where something is missing."""
         drivers = self.drivers
         drivers.storage.check()
-        containers = self.containers(all=True)
-        runtime = drivers.runtime("")
-        return {
-            "Containers": len(containers),
-            "ContainersRunning": sum(c.status is Status.RUNNING for c in containers),
-            "ContainersPaused": sum(c.status is Status.PAUSED for c in containers),
-            "ContainersStopped": sum(not c.status.is_wanted for c in containers),
-            "Images": len(self.images()),
-            "Driver": "overlay",
-            "Root": str(drivers.root),
-            "RunRoot": str(drivers.run_root),
-            "Runtime": str(runtime.path),
-            "RuntimeVersion": runtime.version,
-            "Seccomp": runtime.supports_seccomp,
-            "CgroupMode": drivers.processes.cgroup_mode(),
-            "Warnings": self.warnings(),
-        }
+        containers, images = self.containers(all=True), self.images()
+        return info.describe(drivers, containers, image_count=len(images), warnings=self.warnings())
 
     def warnings(self) -> list[str]:
         """Return a sentence for each thing that makes containers less safe here than they could be.

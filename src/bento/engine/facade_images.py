@@ -78,6 +78,13 @@ class ImageVerbs:
         """
         return pull.provide(self.drivers, ref, policy, platform=platform, access=access, on_progress=on_progress)
 
+    def tags(self, repository: str) -> list[str]:
+        """Return the names with a tag that images have in a repository: what ``push --all-tags`` sends.
+
+        Raises UsageError, and NotFound where there is none.
+        """
+        return push.tags_of(self.drivers, repository)
+
     def push(
         self,
         ref: str,

@@ -27,7 +27,10 @@ def parse_expose(text: str) -> list[str]:
 
 
 def parse_publish(text: str) -> list[Port]:
-    """``[[IP:][HOST]:]CONTAINER[/PROTOCOL]``; both may be ranges of the same length. Raises UsageError."""
+    """``[[IP:][HOST]:]CONTAINER[/PROTOCOL]``; both may be ranges of the same length. Raises UsageError.
+
+    Of names only ``localhost`` stands for an address: others are for a resolver to say, and may change.
+    """
     if text.startswith("["):
         raise UsageError(f"bad port {text!r}: IPv6 is not supported", hint="give an IPv4 address of this host, or none")
     where, slash, protocol = text.partition("/")
@@ -40,6 +43,8 @@ def parse_publish(text: str) -> list[Port]:
     if len(inside) != len(outside):
         raise UsageError(f"bad port {text!r}: the ranges differ in length", hint=_HINT)
     host_ip = words[0] if len(words) == 3 else ""
+    if host_ip == "localhost":
+        host_ip = "127.0.0.1"
     return [
         Port(container_port=c, host_port=h, host_ip=host_ip, protocol=protocol or "tcp")
         for c, h in zip(inside, outside, strict=True)

@@ -68,7 +68,7 @@ def stop_all(
 def _stop_readable(context: Context, refs: list[str], options: StopOptions, args: argparse.Namespace) -> int:
     is_watched = len(refs) > 1 and not args.no_wait and sys.stderr.isatty()
     screen = on_screen.Screen.on_terminal() if is_watched else None
-    progress = _Progress(args, len(refs))
+    progress = _Progress(args, len(refs), stopped_is_ok=context.settings.stop_of_stopped_is_ok)
     tick_s = on_screen.REDRAWN_EVERY_S if screen else None
     try:
         for message in in_worker(
@@ -118,8 +118,8 @@ class Result(Struct, frozen=True, kw_only=True):
 class _Progress:
     """Passes on what the worker has reported so far."""
 
-    def __init__(self, args: argparse.Namespace, count: int) -> None:
-        self.args, self._count = args, count
+    def __init__(self, args: argparse.Namespace, count: int, *, stopped_is_ok: bool) -> None:
+        self.args, self._count, self._stopped_is_ok = args, count, stopped_is_ok
         self.status = 0
         self.results: list[Result] = []
         self._begun: set[str] = set()
@@ -141,6 +141,9 @@ class _Progress:
                 say(message.name)
             return
         self.answers += 1
+        if message.kind == "failed" and message.code == AlreadyStopped.code and self._stopped_is_ok:
+            self._over += 1
+            message = Message(kind="ended", id=message.id, name=message.name)
         if message.kind == "failed":
             self._over += message.name not in self._begun
             if not (self.args.ignore and message.code in _IGNORED):

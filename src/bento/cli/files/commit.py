@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from bento.cli.context import Context, end_cleanly, say
-from bento.cli.options.switches import add_switch
 from bento.engine.files.commit import CommitOptions
 
 
@@ -15,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("-c", "--change", action="append", default=[], metavar="INSTRUCTION", help="as of import")
     add("-m", "--message", default="", metavar="TEXT", help="a comment for the image's history")
     add("-a", "--author", default="", metavar="TEXT", help="the author's name")
-    add_switch(parser, "-p", "--pause", dest="pause", default=True, help="freeze it meanwhile (default)")
+    parser.add_argument("-p", "--pause", action="store_true", default=True, help="freeze it meanwhile (default)")
     add(
         "-q",
         "--quiet",

@@ -16,6 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("-a", "--archive", action="store_true", help="keep owners, set-id bits and device nodes")
     parser.add_argument("-L", "--follow-link", action="store_true", help="copy what a link at SOURCE points to")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress is ever shown: for scripts")
     parser.add_argument("source", help="CONTAINER:PATH, a path here, or - for a tar archive on stdin")
     parser.add_argument("target", help="the same; - writes a tar archive to stdout")
     parser.add_argument("more", nargs="*", default=[], help=argparse.SUPPRESS)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-import msgspec
-
 from bento.cli.context import Context, say
 from bento.cli.options import format as format_options
-from bento.cli.options.switches import add_switch
 from bento.cli.output.render import now, table
-from bento.docker.image import HISTORY_FIELDS, MISSING, history_fields, history_record
+from bento.docker.image import HISTORY_FIELDS, MISSING, history_fields
 from bento.docker.words import Now, ago, cut, one_line, short_image_id, size_text
 from bento.model.image import HistoryStep
 from bento.units import rfc3339
@@ -22,9 +19,9 @@ _CREATED_BY_MAX = 45
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--no-trunc", action="store_true", help="whole ids and commands")
-    add_switch(parser, "-H", "--human", dest="human", default=True, help="sizes and times for people (default)")
+    parser.add_argument("-H", "--human", action="store_true", default=True, help="sizes and times for people (default)")
     parser.add_argument("-q", "--quiet", action="store_true", help="only ids")
-    format_options.configure(parser, "table", "json")
+    format_options.configure_listing(parser)
     parser.add_argument("image", help="name, id, or the beginning of an id")
 
 
@@ -36,8 +33,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.quiet and args.format == "table":
         for step in steps:
             say(_id(step, is_whole=args.no_trunc))
-    elif args.format == "json":
-        say(msgspec.json.format(msgspec.json.encode([history_record(step) for step in steps])).decode())
     elif format_options.is_template(args.format):
         format_options.show(
             args.format, [history_fields(step, _row(step, shown_at, args)) for step in steps], HISTORY_FIELDS

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from bento.cli.context import Context, say
 from bento.cli.options import format as format_options
 from bento.cli.output.render import now, table
@@ -39,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="reference, dangling, label, before, since or until",
     )
     parser.add_argument("-n", "--noheading", action="store_true", help="a table without its header")
-    format_options.configure(parser, "table", "json")
+    format_options.configure_listing(parser)
     parser.add_argument("reference", nargs="?", help="only images of this name or pattern, as --filter reference=")
 
 
@@ -54,9 +52,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             return 0
         found = engine.image_usage(filters=filters)
     shown_at = now()
-    if args.format == "json":
-        say(msgspec.json.format(msgspec.json.encode([docker_image.record(each) for each in found])).decode())
-    elif format_options.is_template(args.format):
+    if format_options.is_template(args.format):
         fields = [row for each in found for row in _fields(each, shown_at, args)]
         format_options.show(args.format, fields, docker_image.FIELDS, has_header=not args.noheading)
     else:

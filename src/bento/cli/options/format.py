@@ -18,6 +18,7 @@ else:
     template = LazyModule("bento.cli.output.templates.template")
 
 _TABLE: Final = "table "
+_JSON_LINES: Final = "{{json .}}"
 
 
 def configure(parser: argparse.ArgumentParser, *words: str, is_short: bool = False) -> None:
@@ -28,6 +29,18 @@ def configure(parser: argparse.ArgumentParser, *words: str, is_short: bool = Fal
     names = ("-f", "--format") if is_short else ("--format",)
     help_text = f"{', '.join(words)}, or a Go template of its fields"
     parser.add_argument(*names, type=_one_of(words), default=words[0], metavar="FORMAT", help=help_text)
+
+
+def configure_listing(parser: argparse.ArgumentParser) -> None:
+    """Add the option of a listing: a table; ``json``: an object in a line of its own for each, as in Docker."""
+    check = _one_of(("table", "json"))
+    parser.add_argument(
+        "--format",
+        type=lambda text: _JSON_LINES if text == "json" else check(text),
+        default="table",
+        metavar="FORMAT",
+        help="table; json: a line for each; or a Go template of its fields",
+    )
 
 
 def configure_document(parser: argparse.ArgumentParser) -> None:

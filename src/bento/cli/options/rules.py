@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from bento.cli.options.switches import Arguments, add_switch
+from bento.cli.options.switches import Arguments
 from bento.model.stop import OnDeaf, OnWrapper, Scope
 from bento.units import parse_seconds
 
@@ -43,10 +43,10 @@ def configure(parser: Arguments, *, prefix: str = "") -> None:
         ("start-window", "seconds after start in which PID 1 may still install a handler (default 10)"),
     ):
         add(f"{dashes}{name}", dest=f"rule_{name}", metavar="S", help=text)
-    add_switch(
-        parser,
+    add(
         f"{dashes}last-call-all",
         dest="rule_last_call_all",
+        action="store_true",
         default=None,
         help="at the last call, signal every process that Bento has not signalled",
     )

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
+from typing import Final
 
 Arguments = argparse._ActionsContainer
 """A parser, or a group of one under a heading of its own in the help."""
 
+# What strconv.ParseBool of Go takes.
+_ON: Final = ("1", "t", "T", "true", "TRUE", "True")
+_OFF: Final = ("0", "f", "F", "false", "FALSE", "False")
 
-def add_switch(parser: Arguments, *names: str, dest: str, default: bool | None, help: str) -> None:
-    """Add a switch. The word behind it is never its value: argparse's ``nargs="?"`` would take an image for one."""
-    on = [*names, *(f"{name}=true" for name in names)]
-    off = [f"{name}=false" for name in names]
-    parser.add_argument(*on, dest=dest, action="store_const", const=True, default=default, help=help)
-    parser.add_argument(*off, dest=dest, action="store_const", const=False, default=default, help=argparse.SUPPRESS)
+
+def take_values(parser: argparse.ArgumentParser, words: Iterable[str]) -> None:
+    """Have a parser understand those of these words that are a switch with a value.
+
+    The word behind a switch is never its value: argparse's ``nargs="?"`` would take an image for one.
+    """
+    known = parser._option_string_actions
+    for word in words:
+        name, equals, value = word.partition("=")
+        switch = known.get(name) if equals else None
+        if isinstance(switch, argparse._StoreConstAction) and switch.const is True:
+            if value in _ON:
+                known[word] = switch
+            elif value in _OFF:
+                known[word] = argparse._StoreConstAction([word], switch.dest, const=False)

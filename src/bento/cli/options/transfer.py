@@ -6,7 +6,7 @@ import argparse
 import getpass
 import sys
 
-from bento.cli.options.switches import Arguments, add_switch
+from bento.cli.options.switches import Arguments
 from bento.errors import UsageError
 from bento.model.transfer import Access
 from bento.parse.credentials import parse_credentials
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def add_tls_verify(parser: Arguments) -> None:
     """Add ``--tls-verify`` alone, for verbs that fetch an image by the way."""
     words = "=false: also speak to a registry without TLS, or without a certificate that is trusted"
-    add_switch(parser, "--tls-verify", dest="tls_verify", default=None, help=words)
+    parser.add_argument("--tls-verify", action="store_true", default=None, help=words)
 
 
 def add_platform(parser: Arguments) -> None:

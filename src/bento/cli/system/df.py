@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-import msgspec
-
 from bento.cli.context import Context, say
 from bento.cli.options import format as format_options
 from bento.cli.output.render import now, table
@@ -31,7 +29,7 @@ _VOLUMES = ("VOLUME NAME", "LINKS", "SIZE")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("-v", "--verbose", action="store_true", help="each image, container and volume")
-    format_options.configure(parser, "table", "json")
+    format_options.configure_listing(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -39,10 +37,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with context.engine() as engine:
         usage = engine.disk_usage()
     shown_at = now()
-    if args.format == "json":
-        document = disk.details(usage) if args.verbose else disk.totals(usage)
-        say(msgspec.json.format(msgspec.json.encode(document)).decode())
-    elif format_options.is_template(args.format):
+    if format_options.is_template(args.format):
         if args.verbose:
             format_options.show(args.format, [disk.details(usage)])
         else:

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     else:
         warnings = facts.pop("Warnings")
         for name, value in facts.items():
-            say(f"{name}: {value}")
+            say(f"{name}: {', '.join(value) if isinstance(value, list | dict) else value}")
         for line in warnings:
             say(f"Warning: {line}")
     return 0

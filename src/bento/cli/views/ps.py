@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
-
-import msgspec
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from bento import log
 from bento.cli.context import Context, complain, say
@@ -25,6 +24,17 @@ else:
     container_list = LazyModule("bento.docker.container_list")
     template = LazyModule("bento.cli.output.templates.template")
 
+_SORT_KEYS: Final[dict[str, Callable[[Container], Any]]] = {
+    "command": lambda each: each.spec.argv,
+    "created": lambda each: each.created_unix_ns,
+    "id": lambda each: each.id,
+    "image": lambda each: each.spec.image,
+    "names": lambda each: each.name,
+    "runningfor": lambda each: each.run.started_unix_ns if each.run else 0,
+    "size": lambda each: 0,  # known only where it was looked for
+    "status": lambda each: each.status.value,
+}
+"""Podman's."""
 _HEADER = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES")
 
 
@@ -38,14 +48,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-s", "--size", action="store_true", help="what its own files take of the disk, too (slow)")
     parser.add_argument("--no-trunc", action="store_true", help="whole ids and commands")
     parser.add_argument("--noheading", action="store_true", help="a table without its header")
-    format_options.configure(parser, "table", "json")
+    parser.add_argument("--sort", choices=tuple(_SORT_KEYS), metavar="KEY", help=f"by {', '.join(_SORT_KEYS)}")
+    format_options.configure_listing(parser)
     parser.add_argument(
         "-f",
         "--filter",
         action="append",
         default=[],
         metavar="K=V",
-        help="id, name, status, label, ancestor, before, since, exited, network, publish or volume",
+        help="id, name, status, label, label!, ancestor, before, since, exited, network, publish or volume",
     )
 
 
@@ -60,7 +71,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
         )[:newest]
         # A template asks by naming the field, as in Docker.
         is_sized = not args.quiet and (args.size or "size" in args.format.lower())
-        sizes = {each.id: _size(engine, each.id) for each in containers} if is_sized else {}
+        is_looked_for = is_sized or args.sort == "size"
+        bytes_by_id = {each.id: _size(engine, each.id) for each in containers} if is_looked_for else {}
+    if args.sort == "size":
+        containers.sort(key=lambda each: bytes_by_id[each.id])
+    elif args.sort is not None:
+        containers.sort(key=_SORT_KEYS[args.sort])
+    sizes = {each.id: size_text(bytes_by_id[each.id]) for each in containers} if is_sized else {}
     shown_at = now()
     if args.quiet:
         for container in containers:
@@ -68,9 +85,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     elif format_options.is_template(args.format):
         fields = [_fields(each, shown_at, is_whole=args.no_trunc) | _sized(sizes, each) for each in containers]
         format_options.show(args.format, fields, container_list.FIELDS, has_header=not args.noheading)
-    elif args.format == "json":
-        records = [container_list.record(each, shown_at) | _sized(sizes, each) for each in containers]
-        say(msgspec.json.format(msgspec.json.encode(records)).decode())
     else:
         header = (*_HEADER, "SIZE") if is_sized else _HEADER
         rows = [(*_row(each, shown_at, is_whole=args.no_trunc), *_sized(sizes, each).values()) for each in containers]
@@ -80,12 +94,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return errors[0].exit_code if errors else 0
 
 
-def _size(engine: Engine, container_id: str) -> str:
+def _size(engine: Engine, container_id: str) -> int:
     """Of one that has gone meanwhile nothing is left."""
     try:
-        return size_text(engine.container_size(container_id))
+        return engine.container_size(container_id)
     except NotFound:
-        return size_text(0)
+        return 0
 
 
 def _sized(sizes: dict[str, str], container: Container) -> dict[str, str]:

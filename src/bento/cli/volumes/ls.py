@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from bento.cli.context import Context, say
 from bento.cli.options import format as format_options
 from bento.cli.output.render import table
@@ -23,7 +21,7 @@ else:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("-q", "--quiet", action="store_true", help="only names")
-    format_options.configure(parser, "table", "json")
+    format_options.configure_listing(parser)
     parser.add_argument(
         "-f", "--filter", action="append", default=[], metavar="K=V", help="dangling, driver, label, label! or name"
     )
@@ -37,8 +35,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.quiet and args.format == "table":
         for volume in volumes:
             say(volume.name)
-    elif args.format == "json":
-        say(msgspec.json.format(msgspec.json.encode(described)).decode())
     elif format_options.is_template(args.format):
         format_options.show(args.format, map(_fields, described), FIELDS)
     else:

@@ -51,6 +51,23 @@ def push(
             raise NotFound(words, hint="make that directory first") from error
 
 
+def tags_of(drivers: Drivers, repository: str) -> list[str]:
+    """Return the names with a tag that images have in a repository. Raises UsageError, and NotFound for none."""
+    parsed = reference.parse(reference.complete(repository))
+    if repository.rpartition("/")[2] != parsed.familiar_repository.rpartition("/")[2]:
+        raise UsageError(f"{repository} has a tag", hint="name the repository alone: all of its tags are pushed")
+    full = parsed.repository
+    names = sorted(
+        name
+        for image in drivers.store.list_images()
+        for name in image.names
+        if reference.repository(name) == full and reference.split(name)[1]
+    )
+    if not names:
+        raise NotFound(f"no image has a tag in {repository}", hint="'bento images' lists them")
+    return names
+
+
 def _target(image: Image, ref: str, destination: str) -> str:
     if destination.startswith(_OTHERS):
         return destination

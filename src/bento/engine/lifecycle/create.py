@@ -81,6 +81,7 @@ def create(drivers: Drivers, options: CreateOptions) -> Container:
     image = find_image(drivers, options.image)  # the most likely mistake is reported first
     runtime = drivers.runtime(options.runtime)
     options = _published(options, image.config)
+    options, discarded = _without_ports(options)
     networking.check(drivers, options.network, options.ports, drain=options.drain)
     mounting.check(options.mounts)
     limits.check(options.ulimits)
@@ -102,7 +103,7 @@ def create(drivers: Drivers, options: CreateOptions) -> Container:
         held.enter_context(drivers.images.gc_lock())  # from finding the image to the record that stands on its layers
         container_id = new_id()
         spec = _merge(options, find_image(drivers, options.image), container_id, str(runtime.path), requires)
-        spec = replace(spec, pid=pid)
+        spec = replace(spec, pid=pid, notes=(*spec.notes, *discarded))
         resources.check(spec, drivers.processes.controllers())
         runtime.check(spec)
         mounting.check(spec.mounts)  # with the image's own
@@ -119,6 +120,15 @@ def _published(options: CreateOptions, config: ImageConfig) -> CreateOptions:
             options, ports=networking.with_exposed(options.ports, (*config.exposed_ports, *options.expose))
         )
     return replace(options, network=networking.resolve(options.network, options.ports))
+
+
+def _without_ports(options: CreateOptions) -> tuple[CreateOptions, tuple[str, ...]]:
+    """Return the options without ports where the network can publish none, and a note that says so, as Docker does."""
+    if options.network not in ("host", "none") or not options.ports:
+        return options, ()
+    reason = "the container's ports are the machine's" if options.network == "host" else "there is no network"
+    note = f"no port is published with --network {options.network}: {reason}"
+    return replace(options, ports=(), publish_all=False), (note,)
 
 
 def _with_mounts_of(drivers: Drivers, options: CreateOptions, givers: list[tuple[str, bool]]) -> CreateOptions:

@@ -10,6 +10,7 @@ from bento.engine.views.logs import log_path
 from bento.errors import WrongState
 from bento.model.container import VOLUME, Container
 from bento.model.network import Port
+from bento.oci.platform import host_platform
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
@@ -22,6 +23,8 @@ def inspect(drivers: Drivers, container: Container) -> dict[str, Any]:
         container,
         exec_ids=[session.id for session in exec_sessions.live(drivers, container.id)],
         log_path=str(log_path(drivers, container)),
+        bundle=str(drivers.storage.bundle(container.id)),
+        platform=str(host_platform()),
         volume_paths={name: str(drivers.volumes.path(name)) for name in volumes},
     )
 

@@ -18,11 +18,14 @@ _ID_DIGITS_MIN = 12  # what listings show of an id: fewer are a word
 
 
 def parse_filters(store: StateStore, filters: Iterable[str]) -> Callable[[Container], bool]:
-    """Return a test of whether a container passes all ``--filter KEY=VALUE``; values of one key are alternatives.
+    """Return a test of whether a container passes all ``--filter KEY=VALUE``.
 
-    Keys: id, name (a regular expression), status, label (KEY or KEY=VALUE), ancestor, before and since (a container),
-    exited, network, publish (a port of the container), volume (a mount's source or destination); as in Docker. Raises
-    UsageError, NotFound for such a container, and Conflict for an ancestor that may be several images.
+    Values of one key are alternatives, but labels.
+
+    Keys: id, name (a regular expression), status, label (KEY or KEY=VALUE), ``label!`` (does not have it), ancestor,
+    before and since (a container), exited, network, publish (a port of the container), volume (a mount's source or
+    destination); as in Docker. Raises UsageError, NotFound for such a container, and Conflict for an ancestor that may
+    be several images.
     """
     wanted = split(filters, _FILTERS)
     for key, values in wanted.items():
@@ -42,7 +45,10 @@ def parse_filters(store: StateStore, filters: Iterable[str]) -> Callable[[Contai
         return _FILTERS[key](container, value)
 
     def passes(container: Container) -> bool:
-        return all(any(fits(container, key, value) for value in values) for key, values in wanted.items())
+        return all(
+            (all if key.startswith("label") else any)(fits(container, key, value) for value in values)
+            for key, values in wanted.items()
+        )
 
     return passes
 
@@ -104,9 +110,10 @@ _STATUSES = (*(status.value for status in Status), "exited", *_NEVER)
 _CHECKS = {"name": _check_name, "status": _check_status, "exited": _check_exited}
 _FILTERS: dict[str, Callable[[Container, str], bool]] = {
     "id": lambda c, value: c.id.startswith(value),
-    "name": lambda c, value: re.search(value, c.name) is not None,
+    "name": lambda c, value: re.search(value, c.name) is not None or re.search(value, f"/{c.name}") is not None,
     "status": lambda c, value: c.status.value == ("stopped" if value == "exited" else value),
     "label": lambda c, value: has_label(c.spec.labels, value),
+    "label!": lambda c, value: not has_label(c.spec.labels, value),
     "ancestor": _has_ancestor,
     "before": lambda c, value: False,  # parse_filters knows when that one was made
     "since": lambda c, value: False,

@@ -1,0 +1,66 @@
+"""The engine in ``info``: Docker's fields, with Bento's own beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+
+class EngineFacts(Struct, frozen=True, kw_only=True):
+    """What there is to say of an engine and its host."""
+
+    containers: int
+    running: int
+    paused: int
+    stopped: int
+    images: int
+    root: str
+    run_root: str
+    runtime: str  # its path
+    runtime_version: str
+    has_seccomp: bool
+    cgroup_mode: str  # v1, hybrid or v2
+    version: str  # Bento's
+    cpus: int
+    memory_bytes: int
+    kernel: str
+    machine: str
+    hostname: str
+    os_type: str
+    system: str  # as os-release(5) has it
+    warnings: tuple[str, ...]
+
+
+def describe(facts: EngineFacts) -> dict[str, Any]:
+    """Return what ``info`` shows, in this order."""
+    name = facts.runtime.rpartition("/")[2]
+    return {
+        "Containers": facts.containers,
+        "ContainersRunning": facts.running,
+        "ContainersPaused": facts.paused,
+        "ContainersStopped": facts.stopped,
+        "Images": facts.images,
+        "Driver": "overlay",
+        "Root": facts.root,
+        "RunRoot": facts.run_root,
+        "DockerRootDir": facts.root,
+        "Runtime": facts.runtime,
+        "RuntimeVersion": facts.runtime_version,
+        "DefaultRuntime": name,
+        "Runtimes": {name: {"path": facts.runtime}},
+        "Seccomp": facts.has_seccomp,
+        "SecurityOptions": ["name=seccomp,profile=builtin"] if facts.has_seccomp else [],
+        "CgroupMode": facts.cgroup_mode,
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": "2" if facts.cgroup_mode == "v2" else "1",
+        "ServerVersion": facts.version,
+        "OperatingSystem": facts.system,
+        "OSType": facts.os_type,
+        "Architecture": facts.machine,
+        "KernelVersion": facts.kernel,
+        "NCPU": facts.cpus,
+        "MemTotal": facts.memory_bytes,
+        "Name": facts.hostname,
+        "Warnings": list(facts.warnings),
+    }

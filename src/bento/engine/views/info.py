@@ -1,0 +1,59 @@
+"""``info``: what an engine uses on this host, in Docker's words, with Bento's own beside them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from bento import __version__
+from bento.docker import engine_info
+from bento.model.container import Container, Status
+from bento.oci.platform import host_platform
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bento.engine.base.drivers import Drivers
+
+
+def describe(
+    drivers: Drivers, containers: Sequence[Container], *, image_count: int, warnings: Sequence[str]
+) -> dict[str, Any]:
+    """Return the facts. Raises MissingTool without a runtime."""
+    runtime, host = drivers.runtime(""), os.uname()
+    mode = drivers.processes.cgroup_mode()
+    facts = engine_info.EngineFacts(
+        containers=len(containers),
+        running=sum(c.status in (Status.RUNNING, Status.STOPPING) for c in containers),
+        paused=sum(c.status is Status.PAUSED for c in containers),
+        stopped=sum(not c.status.is_wanted for c in containers),
+        images=image_count,
+        root=str(drivers.root),
+        run_root=str(drivers.run_root),
+        runtime=str(runtime.path),
+        runtime_version=runtime.version,
+        has_seccomp=runtime.supports_seccomp,
+        cgroup_mode=mode,
+        version=__version__,
+        cpus=os.sysconf("SC_NPROCESSORS_ONLN"),
+        memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        kernel=host.release,
+        machine=host.machine,
+        hostname=host.nodename,
+        os_type=str(host_platform()).partition("/")[0],
+        system=_system_name(),
+        warnings=tuple(warnings),
+    )
+    return engine_info.describe(facts)
+
+
+def _system_name() -> str:
+    """Return what os-release(5) calls this system; "" where it says nothing."""
+    for path in ("/etc/os-release", "/usr/lib/os-release"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                lines = file.read().splitlines()
+        except OSError:
+            continue
+        return next((line.partition("=")[2].strip("\"'") for line in lines if line.startswith("PRETTY_NAME=")), "")
+    return ""
