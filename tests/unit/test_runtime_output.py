@@ -25,6 +25,8 @@ CREATE = {
     "badopt": (UsageError, "cannot mount tmpfs on /mnt: invalid argument"),
     "create-exists": (Conflict, "still knows"),
     "limits": (RuntimeFailed, "resource limit"),
+    "weight": (RuntimeFailed, "cannot set a weight of block I/O: blkio."),
+    "limit": (RuntimeFailed, "cannot set a limit: "),
 }
 
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import msgspec
 
-from bento.model.container import PROPAGATIONS, Container, ContainerSpec, Mount, Sandbox, Status
-from bento.model.network import Port
+from bento.docker.host_config import bindings, host_config, mode
+from bento.model.container import PROPAGATIONS, Container, ContainerSpec, Mount, Status
 from bento.model.stop import StopRules
 from bento.model.volume import DRIVER
-from bento.oci.defaults import SHM_BYTES
 from bento.oci.etc import hostname
 from bento.stop.methods import choose
 from bento.units import rfc3339, signal_name
@@ -65,7 +64,7 @@ def inspect(
         "ExecIDs": list(exec_ids) or None,
         "LogPath": log_path if spec.log_driver != "none" else "",
         "Config": _config(container),
-        "HostConfig": _host_config(spec),
+        "HostConfig": host_config(spec),
         "Mounts": [_mount(mount, volume_paths) for mount in spec.mounts],
         "NetworkSettings": _network_settings(container),
         "Run": run.number if run else 0,
@@ -131,54 +130,6 @@ def _rule_words(rules: StopRules) -> dict[str, Any]:
     }
 
 
-def _host_config(spec: ContainerSpec) -> dict[str, Any]:
-    return {
-        "NetworkMode": spec.network,
-        "PortBindings": _bindings(spec.ports),
-        "PublishAllPorts": spec.publish_all,
-        "PidMode": spec.pid,
-        "PidsLimit": spec.pids_limit,
-        "Memory": spec.memory_bytes or 0,
-        "NanoCpus": round((spec.cpus or 0) * 1e9),
-        "LogConfig": {
-            "Type": spec.log_driver,
-            "Config": {"max-size": str(spec.log_max_bytes)} if spec.log_max_bytes else {},
-        },
-        **_sandbox_words(spec.sandbox),
-        "AutoRemove": spec.auto_remove,
-        "ReadonlyRootfs": spec.read_only,
-        "Init": spec.init,
-        "System": spec.system,
-        "Requires": list(spec.requires),
-        "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.limit},
-        "Binds": [_bind(m) for m in spec.mounts if m.kind != "tmpfs" and not m.anonymous],
-        "VolumesFrom": list(spec.volumes_from) or None,
-        "Tmpfs": {m.destination: ",".join(m.options) for m in spec.mounts if m.kind == "tmpfs"},
-        "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in spec.ulimits],
-        "Runtime": spec.runtime,
-    }
-
-
-def _sandbox_words(asked: Sandbox) -> dict[str, Any]:
-    """What was asked for; null, or Docker's default, where nothing was."""
-    security = ["no-new-privileges"] if asked.no_new_privileges else []
-    security += [f"seccomp={asked.seccomp}"] if asked.seccomp else []
-    return {
-        "CapAdd": list(asked.cap_add) or None,
-        "CapDrop": list(asked.cap_drop) or None,
-        "SecurityOpt": security or None,
-        "GroupAdd": list(asked.group_add) or None,
-        "ExtraHosts": [f"{name}:{address}" for name, address in asked.extra_hosts] or None,
-        "Dns": list(asked.dns),
-        "DnsSearch": list(asked.dns_search),
-        "ShmSize": SHM_BYTES if asked.shm_bytes is None else asked.shm_bytes,
-        "Sysctls": asked.sysctls,
-        "Devices": [
-            {"PathOnHost": d.host_path, "PathInContainer": d.path, "CgroupPermissions": d.access} for d in asked.devices
-        ],
-    }
-
-
 def _mount(mount: Mount, volume_paths: Mapping[str, str]) -> dict[str, Any]:
     if mount.kind == "volume":
         named = {"Name": mount.source, "Source": volume_paths[mount.source], "Driver": DRIVER}
@@ -189,29 +140,10 @@ def _mount(mount: Mount, volume_paths: Mapping[str, str]) -> dict[str, Any]:
         "Type": mount.kind,
         **named,
         "Destination": mount.destination,
-        "Mode": ",".join(_mode(mount)) if mount.kind != "tmpfs" else "",
+        "Mode": ",".join(mode(mount)) if mount.kind != "tmpfs" else "",
         "RW": not mount.read_only,
         "Propagation": propagation,
     }
-
-
-def _mode(mount: Mount) -> list[str]:
-    """Return what was asked for behind the destination, in the words of ``-v``."""
-    return [*(["ro"] if mount.read_only else []), *(["nocopy"] if mount.no_copy else []), *mount.options]
-
-
-def _bind(mount: Mount) -> str:
-    words = _mode(mount)
-    return ":".join((mount.source, mount.destination, ",".join(words if mount.read_only else ("rw", *words))))
-
-
-def _bindings(ports: tuple[Port, ...]) -> dict[str, list[dict[str, str]]]:
-    """Docker's shape: where each port of the container is reached. "" as a host port: a free one."""
-    found: dict[str, list[dict[str, str]]] = {}
-    for port in ports:
-        where = {"HostIp": port.host_ip or "0.0.0.0", "HostPort": str(port.host_port or "")}
-        found.setdefault(port.inside, []).append(where)
-    return found
 
 
 def _network_settings(container: Container) -> dict[str, Any]:
@@ -224,7 +156,7 @@ def _network_settings(container: Container) -> dict[str, Any]:
     }
     return own | {
         "Bridge": connection.bridge if connection else "",
-        "Ports": _bindings(connection.ports) if connection else {},
+        "Ports": bindings(connection.ports) if connection else {},
         "Networks": {container.spec.network: _NO_ENDPOINT | own},
     }
 

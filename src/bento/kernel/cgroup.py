@@ -37,17 +37,6 @@ def has_version2() -> bool:
     return any(entry.fstype == "cgroup2" for entry in mountinfo.mount_table())
 
 
-def controllers(root: str = "/sys/fs/cgroup") -> frozenset[str]:
-    """Return the controllers to set limits by: on a hybrid host those of version 1, since the runtimes use these.
-
-    As the calling thread sees them; controllers of version 2 are those the root of the hierarchy has.
-    """
-    if mode(root) == "v2":
-        return frozenset(read_control(f"{root}/cgroup.controllers").split())
-    mounts = mountinfo.mount_table(os.getpid())
-    return frozenset(word for entry in mounts if entry.fstype == "cgroup" for word in entry.options.split(","))
-
-
 def hierarchies() -> list[str]:
     """Return where cgroup hierarchies are mounted, as the calling thread sees them."""
     mounts = mountinfo.mount_table(os.getpid())

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from bento.model.image import Healthcheck
 from bento.model.network import Connection, Port
+from bento.model.resources import Resources
 from bento.model.stop import Hook, StopIntent, StopReport, StopRules
 
 LOG_DRIVERS: Final = ("k8s-file", "none")
@@ -104,8 +105,8 @@ class Sandbox(Struct, frozen=True, kw_only=True, omit_defaults=True):
     devices: tuple[Device, ...] = ()
 
 
-class ContainerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is recorded of a container just as it was asked for. A new one is declared here alone.
+class ContainerSettings(Resources, frozen=True, kw_only=True, omit_defaults=True):
+    """What is recorded of a container just as it was asked for, beside its limits. A new one is declared here alone.
 
     Times are seconds. ``stop_signal`` is a number; ``None`` means not given.
     """
@@ -132,11 +133,9 @@ class ContainerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     publish_all: bool = False  # the ports exposed, too, on free ones of the host
     # its log
     log_driver: str = LOG_DRIVERS[0]  # "none": its output is not kept
-    # its limits
-    pids_limit: int | None = None  # processes and threads at once; None: no limit
-    memory_bytes: int | None = None
-    cpus: float | None = None  # CPU seconds per second
+    # its limits, beside those of its cgroups
     ulimits: tuple[Ulimit, ...] = ()
+    oom_score_adj: int | None = None  # -1000 to 1000: the greater, the sooner it is killed when the host runs short
     # its sandbox
     sandbox: Sandbox = Sandbox()
 

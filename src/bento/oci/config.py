@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,6 +54,7 @@ def build(
     knows_rro: bool = True,
     files: frozenset[str] = frozenset(),
     devices: Sequence[dict[str, Any]] = (),
+    blocks: Mapping[str, tuple[int, int]] | None = None,
     own: frozenset[str] = frozenset(NAMES),
 ) -> dict[str, Any]:
     """Return config.json's content.
@@ -78,21 +79,21 @@ def build(
         files: the sources of bind mounts that are no directories: nothing is mounted below them, and crun 1.8
             opens the target of a recursive option as a directory.
         devices: ``linux.devices``, one for each that the spec has.
+        blocks: major and minor of each block device that the limits name, by its path.
         own: the capabilities that there are to give.
     """
     spec = container.spec
     has_own_cgroup2 = spec.system and has_cgroup2
     held = capabilities(spec, filters_devices=filters_devices, has_filter=seccomp is not None, own=own)
-    linux: dict[str, Any] = {
+    linux = _asked_of_linux(spec, seccomp, devices) | {
         "namespaces": [*_own_namespaces(spec), *namespaces],
         "cgroupsPath": cgroups_path(container.id),
         "rootfsPropagation": _propagation(spec),
-        "resources": (_device_rules(spec, devices) if filters_devices else {}) | resources.build(spec),
+        "resources": (_device_rules(spec, devices) if filters_devices else {}) | resources.build(spec, blocks),
         "maskedPaths": list(defaults.MASKED_PATHS),
         "readonlyPaths": _read_only_paths("v2" if has_own_cgroup2 else cgroups_mode),
     }
-    linux |= _asked_of_linux(spec, seccomp, devices)
-    document: dict[str, Any] = {
+    document = {
         "ociVersion": SPEC_VERSION,
         "process": _process(container, user, limits, held, has_init=init_path is not None),
         "root": {"path": str(rootfs), "readonly": spec.read_only},
@@ -209,6 +210,7 @@ def _process(
         "capabilities": {"bounding": bounding, "effective": held, "permitted": held},
         "rlimits": limits.rlimits,
         "noNewPrivileges": spec.sandbox.no_new_privileges,
+        **({} if spec.oom_score_adj is None else {"oomScoreAdj": spec.oom_score_adj}),
     }
 
 

@@ -50,20 +50,6 @@ def parse_ulimit(text: str) -> Ulimit:
     return limit
 
 
-def parse_count(text: str) -> int:
-    """A number of processes from 1. Raises UsageError."""
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise UsageError(f"bad limit of processes {text!r}", hint="give a number from 1")
-    return int(text)
-
-
-def parse_cpus(text: str) -> float:
-    """CPU time per time: 0.5 is half of one CPU. Raises UsageError."""
-    if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?|\.\d{1,6}", text, re.ASCII):
-        raise UsageError(f"bad number of CPUs {text!r}", hint="give a number, such as 2 or 0.5")
-    return float(text)
-
-
 def parse_restart(text: str) -> RestartPolicy:
     """``no``, ``on-failure[:N]``, ``always`` or ``unless-stopped``. Raises UsageError."""
     name, colon, count = text.partition(":")

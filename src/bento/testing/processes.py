@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from bento.command import Child
 from bento.drivers.processes.base import Memory, MonitorCgroup, Refusal
 from bento.model.container import ProcessIdentity, Run
+from bento.model.resources import HostLimits
 from bento.model.waits import Descriptor, Evidence, ThreadWait
 from bento.stop.process import Disposition, Process
 from bento.units import SIGKILL
@@ -237,9 +238,19 @@ class FakeProcesses:
         """See ProcessDriver."""
         return not self._members(run)
 
-    def controllers(self) -> frozenset[str]:
-        """See ProcessDriver."""
-        return frozenset({"cpu", "memory", "pids"})
+    def host_limits(self) -> HostLimits:
+        """Return what a host of today has: version 2, and two CPUs."""
+        files = {
+            "cpu.max",
+            "cpu.weight",
+            "cpuset.cpus",
+            "cpuset.mems",
+            "io.max",
+            "memory.low",
+            "memory.max",
+            "pids.max",
+        }
+        return HostLimits(files=frozenset(files | {"memory.swap.max"}), cpus="0-1", mems="0")
 
     def has_exited(self, pidfd: int) -> bool:
         """See ProcessDriver."""

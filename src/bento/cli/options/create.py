@@ -12,6 +12,7 @@ from bento import log
 from bento.cli.containers import refused
 from bento.cli.context import complain
 from bento.cli.options import hooks as hook_options
+from bento.cli.options import limits as limit_options
 from bento.cli.options import publish as publish_options
 from bento.cli.options import rules as rule_options
 from bento.cli.options import sandbox as sandbox_options
@@ -26,7 +27,7 @@ from bento.model.create import CreateOptions
 from bento.model.stop import StopRules
 from bento.model.transfer import POLICIES, Access
 from bento.stop import methods
-from bento.units import parse_bytes, parse_seconds, parse_signal
+from bento.units import parse_seconds, parse_signal
 from bento.wiring import Engine
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     hook_options.configure(stopping)
     publish_options.configure(group("its network"))
     _configure_log(group("its log"))
-    _configure_limits(group("its limits"))
+    limit_options.configure(group("its limits"))
     sandbox_options.configure(group("its sandbox"))
     _configure_fetching(group("its image"))
     add = parser.add_argument
@@ -140,39 +141,6 @@ def _configure_log(group: Arguments) -> None:
     add = group.add_argument
     add("--log-driver", default=LOG_DRIVERS[0], choices=LOG_DRIVERS, help="keep the output (default), or do not")
     add("--log-opt", action="append", default=[], metavar="K=V", help="max-size=10m: the log begins anew before that")
-
-
-def _configure_limits(group: Arguments) -> None:
-    add = group.add_argument
-    add(
-        "--ulimit",
-        dest="ulimits",
-        action="append",
-        type=lambda text: container.parse_ulimit(text),
-        metavar="NAME=SOFT[:HARD]",
-        help="a limit of setrlimit(2)",
-    )
-    add("--pid", default="", metavar="host|container:NAME", help="share a PID namespace (default: one of its own)")
-    add(
-        "--pids-limit",
-        type=lambda text: container.parse_count(text),
-        metavar="N",
-        help="at most so many processes and threads at once",
-    )
-    add(
-        "-m",
-        "--memory",
-        dest="memory_bytes",
-        type=lambda text: parse_bytes(text, what="memory"),
-        metavar="BYTES[kmg]",
-        help="at most so much memory",
-    )
-    add(
-        "--cpus",
-        type=lambda text: container.parse_cpus(text),
-        metavar="N",
-        help="at most so many CPUs' time, such as 0.5",
-    )
 
 
 def _configure_fetching(group: Arguments) -> None:

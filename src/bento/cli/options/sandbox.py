@@ -32,6 +32,9 @@ def configure(parser: Arguments) -> None:
         ("--device", "HOST[:DST][:rwm]", "a device of the host"),
     ):
         parser.add_argument(option, action="append", default=[], metavar=metavar, help=about)
+    parser.add_argument(
+        "--pid", default="", metavar="host|container:NAME", help="share a PID namespace (default: one of its own)"
+    )
     parser.add_argument("--shm-size", metavar="BYTES[kmg]", help="the size of /dev/shm (default 64m)")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec import Struct
 
 from bento.model.container import ProcessIdentity, Run
+from bento.model.resources import HostLimits
 from bento.stop.process import Process
 
 if TYPE_CHECKING:
@@ -220,8 +221,8 @@ class ProcessDriver(Protocol):
     def remove_cgroup(self, directory: str) -> bool:
         """Remove one empty cgroup directory that ``find_cgroups`` named; return whether it is gone."""
 
-    def controllers(self) -> frozenset[str]:
-        """Return the cgroup controllers of this host that a runtime can use."""
+    def host_limits(self) -> HostLimits:
+        """Return what this host's cgroups can keep, by those that a runtime uses."""
 
     def cgroup_mode(self) -> str:
         """Return how this host's cgroups are mounted: v1, v2 or hybrid."""

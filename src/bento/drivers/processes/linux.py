@@ -11,7 +11,7 @@ import msgspec
 from bento.drivers.processes import forwarders, stuck
 from bento.drivers.processes.base import Refusal
 from bento.errors import KernelError
-from bento.kernel.cgroup import Cgroups, controllers, hierarchies, mode, named
+from bento.kernel.cgroup import Cgroups, hierarchies, mode, named
 from bento.kernel.monitor_cgroup import MonitorCgroup
 from bento.kernel.process import pidfd, proc
 from bento.lazy import LazyModule
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from bento.command import Child
     from bento.drivers.processes import initctl, inits
     from bento.drivers.processes.base import Memory
-    from bento.kernel import hybrid, namespace, sockets
+    from bento.kernel import cgroup_limits, hybrid, namespace, sockets
     from bento.kernel.process import threads
+    from bento.model.resources import HostLimits
 else:  # only stops of system containers, of containers with several processes, and a monitor's helper need them
-    hybrid, namespace, sockets, threads = (
-        LazyModule(f"bento.kernel.{name}") for name in ("hybrid", "namespace", "sockets", "process.threads")
+    cgroup_limits, hybrid, namespace, sockets, threads = (
+        LazyModule(f"bento.kernel.{name}")
+        for name in ("cgroup_limits", "hybrid", "namespace", "sockets", "process.threads")
     )
     initctl, inits = (LazyModule(f"bento.drivers.processes.{name}") for name in ("initctl", "inits"))
 
@@ -366,9 +368,9 @@ class LinuxProcesses:
         """See ProcessDriver."""
         return not Cgroups({"": directory}).remove()
 
-    def controllers(self) -> frozenset[str]:
+    def host_limits(self) -> HostLimits:
         """See ProcessDriver."""
-        return controllers()
+        return cgroup_limits.host_limits()
 
     def cgroup_mode(self) -> str:
         """See ProcessDriver."""

@@ -18,7 +18,7 @@ from bento.files.smallfile import read_small
 from bento.kernel import cgroup, mount, mountinfo
 from bento.model.container import UNCONFINED, Container, ContainerSpec, Device
 from bento.model.exec import ExecOptions
-from bento.oci import capabilities, config, defaults, etc, limits, seccomp
+from bento.oci import capabilities, config, defaults, etc, limits, resources, seccomp
 from bento.oci.user import ResolvedUser, resolve, with_groups
 
 _INIT: Final = "catatonit"
@@ -72,6 +72,7 @@ def write(
         knows_rro=knows_rro,
         files=frozenset(m.source for m in spec.mounts if m.kind == "bind" and not os.path.isdir(m.source)),
         devices=[_device(asked) for asked in spec.sandbox.devices],
+        blocks={one.path: _number(_status(one.path)) for one in resources.devices(spec)},
         own=own,
     )
     _write_etc(container, bundle)
@@ -234,19 +235,28 @@ def _filter(profile: str, held: list[str]) -> dict[str, Any]:
 
 def _device(asked: Device) -> dict[str, Any]:
     """Return an entry of ``linux.devices``: the node as it is on the host. Raises UsageError."""
-    try:
-        status = os.stat(asked.host_path)
-    except OSError as error:
-        raise UsageError(f"device {asked.host_path}: {error.strerror}", hint="it is one of the host's") from None
+    status = _status(asked.host_path)
+    major, minor = _number(status)
     return {
         "path": asked.path,
         "type": "b" if stat.S_ISBLK(status.st_mode) else "c",
-        "major": os.major(status.st_rdev),
-        "minor": os.minor(status.st_rdev),
+        "major": major,
+        "minor": minor,
         "fileMode": stat.S_IMODE(status.st_mode),
         "uid": status.st_uid,
         "gid": status.st_gid,
     }
+
+
+def _status(path: str) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except OSError as error:
+        raise UsageError(f"device {path}: {error.strerror}", hint="it is one of the host's") from None
+
+
+def _number(status: os.stat_result) -> tuple[int, int]:
+    return os.major(status.st_rdev), os.minor(status.st_rdev)
 
 
 def _host_file(path: str) -> str:

@@ -133,6 +133,17 @@ def _limits(match: re.Match[str], _: str) -> BentoError:
     return RuntimeFailed(f"cannot set a resource limit: {match[0]}", hint="see ulimit -H -a for what may be set")
 
 
+def _weight(match: re.Match[str], _: str) -> BentoError:
+    return RuntimeFailed(
+        f"cannot set a weight of block I/O: {match['file']}: {match['why'].lower()}",
+        hint="crun 1.8 needs an older kernel's blkio.weight: try --runtime runc; a device needs the scheduler bfq",
+    )
+
+
+def _limit(match: re.Match[str], _: str) -> BentoError:
+    return RuntimeFailed(f"cannot set a limit: {match[0]}", hint="does it go with what the container uses now?")
+
+
 def _too_many_files(match: re.Match[str], _: str) -> BentoError:
     return RuntimeFailed(
         f"the runtime may not open enough files: {match[0]}", hint="the container's limit nofile holds for it, too"
@@ -166,6 +177,9 @@ _KNOWN: Final[tuple[tuple[str, Callable[[re.Match[str], str], BentoError]], ...]
     (r"cgroups in hybrid mode not supported.*", _hybrid),
     (r"setrlimit \(RLIM_MEMLOCK\): .*", _locked_memory),
     (r"[^:]*: [Tt]oo many open files", _too_many_files),
+    (r"(?P<file>(?:blkio|io)[.\w]*weight\w*)[^:]*: (?P<why>[^:]+)$", _weight),
+    (r"writing file `(?:cpu|memory|pids|blkio|io)[.\w]+`: .*", _limit),
+    (r"(?:failed to write .*|unable to set memory limit .*)", _limit),
     (r"setrlimit `\w+`: .*|error setting rlimit.*", _limits),
 )
 

@@ -103,8 +103,7 @@ def create(drivers: Drivers, options: CreateOptions) -> Container:
         held.enter_context(drivers.images.gc_lock())  # from finding the image to the record that stands on its layers
         container_id = new_id()
         spec = _merge(options, find_image(drivers, options.image), container_id, str(runtime.path), requires)
-        spec = replace(spec, pid=pid, notes=(*spec.notes, *discarded))
-        resources.check(spec, drivers.processes.controllers())
+        spec = _limited(drivers, replace(spec, pid=pid, notes=(*spec.notes, *discarded)))
         runtime.check(spec)
         mounting.check(spec.mounts)  # with the image's own
         for note in spec.notes:
@@ -129,6 +128,18 @@ def _without_ports(options: CreateOptions) -> tuple[CreateOptions, tuple[str, ..
     reason = "the container's ports are the machine's" if options.network == "host" else "there is no network"
     note = f"no port is published with --network {options.network}: {reason}"
     return replace(options, ports=(), publish_all=False), (note,)
+
+
+def _limited(drivers: Drivers, spec: ContainerSpec) -> ContainerSpec:
+    """Return the spec with its limits as they are kept. Raises UsageError for one that cannot be."""
+    spec = replace(spec, **resources.normal(spec))
+    sandboxing.check_oom_score(spec.oom_score_adj)
+    if not resources.given(spec):
+        return spec
+    host = drivers.processes.host_limits()
+    resources.check(spec, host)
+    sandboxing.check_blocks(device.path for device in resources.devices(spec))
+    return replace(spec, memory_swap_bytes=resources.with_swap(spec, host))
 
 
 def _with_mounts_of(drivers: Drivers, options: CreateOptions, givers: list[tuple[str, bool]]) -> CreateOptions:

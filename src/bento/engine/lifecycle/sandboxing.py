@@ -6,12 +6,13 @@ import os
 import posixpath
 import re
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from bento.errors import UsageError
 from bento.kernel.net.ports import is_address
 from bento.model.container import UNCONFINED, Device, Sandbox
-from bento.oci import capabilities, seccomp
+from bento.oci import capabilities, limits, seccomp
 from bento.oci.etc import HOST_GATEWAY
 
 _SHM_BYTES_MIN = 4096
@@ -46,11 +47,36 @@ def check(sandbox: Sandbox, network: str) -> None:
     _check_names(sandbox, network)
 
 
-def _check_device(device: Device) -> None:
+def check_blocks(paths: Iterable[str]) -> None:
+    """Raise UsageError for what is no block device of the host."""
+    for path in paths:
+        if not path.startswith("/") or not stat.S_ISBLK(_mode_of(path)):
+            raise UsageError(f"{path} is not a block device", hint="name a disk of the host, such as /dev/sda")
+
+
+def check_oom_score(asked: int | None) -> None:
+    """Raise UsageError for a score that there is not, or that this process may not give (proc_pid_oom_score_adj(5))."""
+    if asked is None:
+        return
+    if not -1000 <= asked <= 1000:
+        raise UsageError(f"bad OOM score adjustment {asked}", hint="give a number from -1000 to 1000")
+    own = int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii"))
+    if asked < own and not limits.allowance(()).may_raise:
+        raise UsageError(
+            f"OOM score adjustment {asked} cannot be had: this process has {own}, and no CAP_SYS_RESOURCE to go below",
+            hint=f"give {own} or more",
+        )
+
+
+def _mode_of(path: str) -> int:
     try:
-        mode = os.stat(device.host_path).st_mode
+        return os.stat(path).st_mode
     except OSError as error:
-        raise UsageError(f"device {device.host_path}: {error.strerror}", hint="it is one of the host's") from None
+        raise UsageError(f"device {path}: {error.strerror}", hint="it is one of the host's") from None
+
+
+def _check_device(device: Device) -> None:
+    mode = _mode_of(device.host_path)
     if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
         raise UsageError(f"{device.host_path} is not a device", hint="name each device, and mount other files by -v")
     if not posixpath.normpath(device.path).startswith("/dev/"):

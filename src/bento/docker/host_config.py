@@ -1,0 +1,105 @@
+"""What was asked for of a container, as ``HostConfig`` of Docker's Engine API (1.44) has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from bento.model.container import ContainerSpec, Mount, Sandbox
+from bento.model.network import Port
+from bento.model.resources import DeviceRate, Resources
+from bento.oci.defaults import SHM_BYTES
+
+
+def host_config(spec: ContainerSpec) -> dict[str, Any]:
+    """Return what was asked for; null, 0 and "" where nothing was."""
+    return {
+        "NetworkMode": spec.network,
+        "PortBindings": bindings(spec.ports),
+        "PublishAllPorts": spec.publish_all,
+        "PidMode": spec.pid,
+        **_resource_words(spec),
+        "LogConfig": {
+            "Type": spec.log_driver,
+            "Config": {"max-size": str(spec.log_max_bytes)} if spec.log_max_bytes else {},
+        },
+        **_sandbox_words(spec.sandbox),
+        "AutoRemove": spec.auto_remove,
+        "ReadonlyRootfs": spec.read_only,
+        "Init": spec.init,
+        "System": spec.system,
+        "Requires": list(spec.requires),
+        "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.limit},
+        "Binds": [_bind(m) for m in spec.mounts if m.kind != "tmpfs" and not m.anonymous],
+        "VolumesFrom": list(spec.volumes_from) or None,
+        "Tmpfs": {m.destination: ",".join(m.options) for m in spec.mounts if m.kind == "tmpfs"},
+        "OomScoreAdj": spec.oom_score_adj or 0,
+        "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in spec.ulimits],
+        "Runtime": spec.runtime,
+    }
+
+
+def _sandbox_words(asked: Sandbox) -> dict[str, Any]:
+    """What was asked for; null, or Docker's default, where nothing was."""
+    security = ["no-new-privileges"] if asked.no_new_privileges else []
+    security += [f"seccomp={asked.seccomp}"] if asked.seccomp else []
+    return {
+        "CapAdd": list(asked.cap_add) or None,
+        "CapDrop": list(asked.cap_drop) or None,
+        "SecurityOpt": security or None,
+        "GroupAdd": list(asked.group_add) or None,
+        "ExtraHosts": [f"{name}:{address}" for name, address in asked.extra_hosts] or None,
+        "Dns": list(asked.dns),
+        "DnsSearch": list(asked.dns_search),
+        "ShmSize": SHM_BYTES if asked.shm_bytes is None else asked.shm_bytes,
+        "Sysctls": asked.sysctls,
+        "Devices": [
+            {"PathOnHost": d.host_path, "PathInContainer": d.path, "CgroupPermissions": d.access} for d in asked.devices
+        ],
+    }
+
+
+def _resource_words(asked: Resources) -> dict[str, Any]:
+    return {
+        "NanoCpus": round((asked.cpus or 0) * 1e9),
+        "CpuShares": asked.cpu_shares or 0,
+        "CpuPeriod": asked.cpu_period_us or 0,
+        "CpuQuota": asked.cpu_quota_us or 0,
+        "CpusetCpus": asked.cpuset_cpus,
+        "CpusetMems": asked.cpuset_mems,
+        "Memory": asked.memory_bytes or 0,
+        "MemorySwap": asked.memory_swap_bytes or 0,
+        "MemoryReservation": asked.memory_reservation_bytes or 0,
+        "MemorySwappiness": asked.memory_swappiness,
+        "OomKillDisable": asked.oom_kill_disable,
+        "PidsLimit": asked.pids_limit,
+        "BlkioWeight": asked.blkio_weight or 0,
+        "BlkioWeightDevice": _devices(asked.blkio_weight_devices, "Weight"),
+        "BlkioDeviceReadBps": _devices(asked.device_read_bps),
+        "BlkioDeviceWriteBps": _devices(asked.device_write_bps),
+        "BlkioDeviceReadIOps": _devices(asked.device_read_iops),
+        "BlkioDeviceWriteIOps": _devices(asked.device_write_iops),
+    }
+
+
+def _devices(asked: Iterable[DeviceRate], value: str = "Rate") -> list[dict[str, Any]]:
+    return [{"Path": device.path, value: device.rate} for device in asked]
+
+
+def mode(mount: Mount) -> list[str]:
+    """Return what was asked for behind the destination, in the words of ``-v``."""
+    return [*(["ro"] if mount.read_only else []), *(["nocopy"] if mount.no_copy else []), *mount.options]
+
+
+def _bind(mount: Mount) -> str:
+    words = mode(mount)
+    return ":".join((mount.source, mount.destination, ",".join(words if mount.read_only else ("rw", *words))))
+
+
+def bindings(ports: tuple[Port, ...]) -> dict[str, list[dict[str, str]]]:
+    """Docker's shape: where each port of the container is reached. "" as a host port: a free one."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for port in ports:
+        where = {"HostIp": port.host_ip or "0.0.0.0", "HostPort": str(port.host_port or "")}
+        found.setdefault(port.inside, []).append(where)
+    return found

@@ -1,0 +1,55 @@
+"""What a container may use, kept by its cgroups; and what a host's cgroups can keep."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+UNLIMITED: Final = -1
+"""Of memory with swap, of processes, and of a quota: no limit, also in the place of one that was set."""
+
+
+class DeviceRate(Struct, frozen=True, kw_only=True):
+    """A share or a rate of one block device of the host: a weight, or bytes or operations each second."""
+
+    path: str
+    rate: int
+
+
+class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Limits of the container as a whole. None, "" and () are not given; all are Docker's.
+
+    ``memory_swap_bytes`` is memory and swap together, ``cpu_period_us`` and ``cpu_quota_us`` are microseconds. -1 is no
+    limit of ``memory_swap_bytes``, ``cpu_quota_us`` and ``pids_limit``.
+    """
+
+    cpus: float | None = None  # CPU seconds per second
+    cpu_shares: int | None = None  # beside others that want the CPU, too; 1024 is usual
+    cpu_period_us: int | None = None
+    cpu_quota_us: int | None = None
+    cpuset_cpus: str = ""  # as "0-2,4"
+    cpuset_mems: str = ""
+    memory_bytes: int | None = None
+    memory_swap_bytes: int | None = None
+    memory_reservation_bytes: int | None = None  # what is left to it when the host runs short
+    memory_swappiness: int | None = None  # 0 to 100
+    oom_kill_disable: bool = False  # out of memory its processes wait, where version 1 of cgroups can do so
+    pids_limit: int | None = None  # processes and threads at once
+    blkio_weight: int | None = None  # 10 to 1000
+    blkio_weight_devices: tuple[DeviceRate, ...] = ()
+    device_read_bps: tuple[DeviceRate, ...] = ()
+    device_write_bps: tuple[DeviceRate, ...] = ()
+    device_read_iops: tuple[DeviceRate, ...] = ()
+    device_write_iops: tuple[DeviceRate, ...] = ()
+
+
+class HostLimits(Struct, frozen=True, kw_only=True):
+    """What a host's cgroups can keep: the names of the control files that a container's cgroups would have.
+
+    ``cpus`` and ``mems``: the CPUs and memory nodes that there are to be had, as "0-3"; "" where that is not known.
+    """
+
+    files: frozenset[str]
+    cpus: str = ""
+    mems: str = ""
