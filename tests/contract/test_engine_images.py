@@ -66,7 +66,7 @@ def docker(path: Path, *names: str) -> Path:
 def put(engine: Engine, made: Bundle, *names: str) -> str:
     """Record an image as a pull does; return its id."""
     with engine.drivers.images.ingest() as ingest:
-        return ingest.commit(made.put(ingest), lambda image: record(engine.drivers, image, *names)).id
+        return ingest.commit(made.put(ingest), lambda image: record(engine.drivers, image, *names, events=())).id
 
 
 def blobs(engine: Engine) -> set[str]:

@@ -184,7 +184,7 @@ class TestEveryStore:
     def test_images(self, store: StateStore) -> None:
         old, new, other = image("abc", "app"), image("abd", "app"), image("abe", "tool", created=2)
         for each in (old, new, other):
-            store.put_image(each)
+            store.put_image(each, events=())
         nameless = msgspec.structs.replace(old, names=())
         assert store.list_images() == [other, nameless, new]
         assert store.find_image("app") == store.find_image("abd") == store.find_image(new.id) == new
@@ -206,46 +206,46 @@ class TestEveryStore:
     def test_images_lose_and_get_names(self, store: StateStore) -> None:
         first, second = image("abc", "app", "copy"), image("abd")
         for each in (first, second):
-            store.put_image(each)
-        store.name_image(second.id, [full("app"), full("more")])
-        store.name_image(second.id, [full("app")])
+            store.put_image(each, events=())
+        store.name_image(second.id, [full("app"), full("more")], events=())
+        store.name_image(second.id, [full("app")], events=())
         assert store.find_image("app").names == (full("app"), full("more"))
         assert store.find_image("abc").names == (full("copy"),)
-        store.put_image(image("abc", "third"))
+        store.put_image(image("abc", "third"), events=())
         assert store.find_image("abc").names == (full("copy"), full("third"))
         store.unname_image([full("copy"), full("third"), full("never")])
         assert store.find_image("abc").names == ()
         with pytest.raises(NotFound):
-            store.name_image("sha256:abc", [full("x")])
+            store.name_image("sha256:abc", [full("x")], events=())
 
     def test_a_short_name_finds_what_only_one_registry_has(self, store: StateStore) -> None:
         first, second = image("abc"), image("abd")
         for each in (first, second):
-            store.put_image(each)
-        store.name_image(first.id, ["registry.example/library/app:latest", "localhost:5000/me/tool:1"])
+            store.put_image(each, events=())
+        store.name_image(first.id, ["registry.example/library/app:latest", "localhost:5000/me/tool:1"], events=())
         assert store.find_image("app").id == store.find_image("me/tool:1").id == first.id
         assert store.find_image("tool:1").id == first.id
         for ref in ("ool:1", "docker.io/app", "app:1"):
             with pytest.raises(NotFound):
                 store.find_image(ref)
-        store.name_image(second.id, ["other.io/app:latest"])
+        store.name_image(second.id, ["other.io/app:latest"], events=())
         with pytest.raises(Conflict, match="registry"):
             store.find_image("app")
-        store.name_image(second.id, [full("app")])
+        store.name_image(second.id, [full("app")], events=())
         assert store.find_image("app").id == second.id
 
     def test_a_name_with_the_digest_of_a_manifest_finds_its_image(self, store: StateStore) -> None:
         digest, other = f"sha256:{'d' * 64}", f"sha256:{'e' * 64}"
         web = msgspec.structs.replace(image("abc", "web"), digest=digest)
         for each in (web, image("abd", "tool")):
-            store.put_image(each)
-        store.name_image(web.id, ["localhost:5000/me/web:1"])
+            store.put_image(each, events=())
+        store.name_image(web.id, ["localhost:5000/me/web:1"], events=())
         for ref in (f"web@{digest}", f"docker.io/library/web:9@{digest}", f"localhost:5000/me/web@{digest}"):
             assert store.find_image(ref).id == web.id
         for ref in (f"tool@{digest}", f"web@{other}", f"me/web@{digest}", f"x@{digest}"):
             with pytest.raises(NotFound):
                 store.find_image(ref)
-        store.name_image(image("abd").id, [f"docker.io/library/web@{digest}"])  # a name that is stored wins
+        store.name_image(image("abd").id, [f"docker.io/library/web@{digest}"], events=())  # a name that is stored wins
         assert store.find_image(f"web@{digest}").id == image("abd").id
 
     def test_volumes(self, store: StateStore) -> None:
@@ -426,7 +426,7 @@ class TestDamage:
     def test_a_malformed_record_is_named_and_kept(self, path: Path, document: object) -> None:
         store = SqliteStore(path)
         store.add(container("a", "web"))
-        store.put_image(image("a", "app"))
+        store.put_image(image("a", "app"), events=())
         other = sqlite3.connect(path)
         with other:
             other.execute("PRAGMA ignore_check_constraints = ON")

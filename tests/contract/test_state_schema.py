@@ -78,7 +78,7 @@ def test_d22_a_store_of_an_older_version_is_brought_up_to_date(path: Path, schem
 def test_a3_records_say_nothing_absolute_below_the_root(tmp_path: Path, moved: str) -> None:
     make(tmp_path / "first" / "bento.db", 3)
     store = SqliteStore(tmp_path / "first" / "bento.db")
-    store.put_image(store.find_image("app"))
+    store.put_image(store.find_image("app"), events=())
     store.modify(store.find("done").id, lambda c: type(c)(**{name: getattr(c, name) for name in c.__struct_fields__}))
     store.close()
     assert str(tmp_path) not in written(tmp_path / "first" / "bento.db")

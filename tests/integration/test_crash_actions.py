@@ -440,7 +440,8 @@ def put_box(engine: Engine, layer: Path) -> None:
         Image(
             id="sha256:" + os.urandom(32).hex(), names=(str(parse("box")),), layers=(str(layer),), config=ImageConfig(),
             created_unix_ns=0, size_bytes=0,
-        )
+        ),
+        events=(),
     )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def add_image(bento: BentoCli, name: str, layer: Path) -> None:
         created_unix_ns=0, size_bytes=0,
     )  # fmt: skip
     with Engine(Settings(root=root, run_root=run_root)) as engine:
-        engine.drivers.store.put_image(image)
+        engine.drivers.store.put_image(image, events=())
 
 
 def main_pid(bento: BentoCli, name: str = "w") -> int:

@@ -274,7 +274,7 @@ def test_volumes_that_an_image_declares(bento: BentoCli, image: str) -> None:
     """No instruction of ``import`` says so yet: the record is written as a registry's image would be."""
     with engine_of(bento) as engine:
         found = engine.drivers.store.find_image(image)
-        engine.drivers.store.put_image(_with_volumes(found, ("/srv/data", "/cache")))
+        engine.drivers.store.put_image(_with_volumes(found, ("/srv/data", "/cache")), events=())
         options = CreateOptions(image=image, command=("true",), mounts=(Mount(kind="tmpfs", destination="/cache"),))
         made = engine.create(options)
         assert [(m.destination, m.kind) for m in made.spec.mounts] == [("/cache", "tmpfs"), ("/srv/data", "volume")]

@@ -44,7 +44,7 @@ def make_image(
             ingest.add_bytes(blob)
         digest = ingest.add_bytes(json.dumps(manifest | {"layers": blobs}).encode())
         full = [str(reference.parse(name)) for name in names]
-        made = ingest.commit(digest, lambda image: record(engine.drivers, image, *full))
+        made = ingest.commit(digest, lambda image: record(engine.drivers, image, *full, events=()))
         return engine.drivers.store.get_image(made.id) or made
 
 

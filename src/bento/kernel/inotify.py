@@ -25,6 +25,8 @@ _IN_CLOSE_WRITE = 0x8
 _IN_MOVED_TO = 0x80
 _IN_DELETE_SELF = 0x400
 _IN_UNMOUNT = 0x2000
+LET_GO = _IN_CLOSE_WRITE | _IN_ATTRIB | _IN_DELETE_SELF
+"""What ``watch_let_go`` waits for."""
 _EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name after it
 
 
@@ -84,7 +86,7 @@ def watch_let_go(path: str) -> int | None:
     Also a writer that is killed closes it. The caller closes the descriptor. None when no watch is left: then look
     again and again. Raises KernelError.
     """
-    return _watch(path, _IN_CLOSE_WRITE | _IN_ATTRIB | _IN_DELETE_SELF)
+    return _watch(path, LET_GO)
 
 
 def _watch(path: str, mask: int) -> int | None:

@@ -131,7 +131,7 @@ def test_layers_that_nobody_stands_on_are_found_and_removed(drivers: FakeDrivers
         image = drivers.images.import_rootfs(tmp_path / name, ImageConfig())
         layers.append(image.layers[0])
         if name == "image":
-            drivers.store.put_image(image)
+            drivers.store.put_image(image, events=())
         elif name == "container":
             drivers.storage.prepare(ID)
             drivers.store.add(replace(created(), spec=ContainerSpec(image="c", image_id="", layers=image.layers)))
@@ -144,7 +144,7 @@ def test_layers_that_nobody_stands_on_are_found_and_removed(drivers: FakeDrivers
 def test_an_image_that_has_lost_a_layer_is_told(drivers: FakeDrivers, tmp_path: Path) -> None:
     (tmp_path / "image" / "bin").mkdir(parents=True)
     image = drivers.images.import_rootfs(tmp_path / "image", ImageConfig())
-    drivers.store.put_image(replace(image, names=("docker.io/library/box:latest",)))
+    drivers.store.put_image(replace(image, names=("docker.io/library/box:latest",)), events=())
     assert kinds(drivers) == []
     (tmp_path / "image" / "bin").rmdir()
     (tmp_path / "image").rmdir()

@@ -76,7 +76,7 @@ def image(digits: str, *diff_ids: str, name: str = "") -> Image:
 def test_ancestors_are_found_by_what_they_are_now_and_else_by_what_was_said(store: StateStore) -> None:
     base = image("abc", "1", "2", name="docker.io/library/base:latest")
     for each in (base, image("abd", "1", "2", "3"), image("abe", "1"), image("abf")):
-        store.put_image(each)
+        store.put_image(each, events=())
     spec = ContainerSpec(image="abc", image_id=base.id, layers=())
     made = Container(id="1" * 64, name="w", created_unix_ns=1, spec=spec)
 

@@ -8,12 +8,32 @@ from typing import Protocol
 
 from bento.errors import StateCorrupt
 from bento.model.container import Container
+from bento.model.event import Deed, Event
 from bento.model.image import Image
 from bento.model.volume import Volume
 
 
+class EventWatch(Protocol):
+    """Wakes one follower of the events; see ``notices``. ``is_woken`` False: it has to look now and then."""
+
+    is_woken: bool
+
+    def fileno(self) -> int:
+        """Return the descriptor, readable when there may be more since the last ``clear``; only to be polled."""
+
+    def clear(self) -> None:
+        """Make it unreadable, before the events are read."""
+
+    def close(self) -> None:
+        """Watch no more. Idempotent."""
+
+
 class StateStore(Protocol):
-    """Containers and images by id and name, volumes by name. Short blocking calls; safe between processes."""
+    """Containers and images by id and name, volumes by name. Short blocking calls; safe between processes.
+
+    What a change says has happened is logged as events, in its transaction: an event is there exactly when the change
+    is. ``deeds`` and ``events`` are what the records do not say; they are logged with a change that changes something.
+    """
 
     def add(self, container: Container) -> None:
         """Store a new container. Raises Conflict when its name or id is taken."""
@@ -36,9 +56,12 @@ class StateStore(Protocol):
     def requiring(self, container_id: str) -> builtins.list[Container]:
         """Return the containers that require this one, newest first."""
 
-    def modify(self, container_id: str, change: Callable[[Container], Container]) -> Container:
+    def modify(
+        self, container_id: str, change: Callable[[Container], Container], *, deeds: Iterable[Deed] = ()
+    ) -> Container:
         """Read, change and write one container in one transaction; return what was written.
 
+        ``deeds`` are logged after what follows from the change; not when ``change`` returns what it was given.
         ``change`` must be pure: it may run while other processes wait. Its exceptions roll back and come through.
         Raises NotFound, and Conflict when the new name is taken.
         """
@@ -52,7 +75,7 @@ class StateStore(Protocol):
     def remove(self, container_id: str) -> None:
         """Forget a container. Idempotent."""
 
-    def put_image(self, image: Image) -> None:
+    def put_image(self, image: Image, *, events: Iterable[Event]) -> None:
         """Store an image under its id, in place of what was known of it. It keeps the names that it has, and gets those
         of ``image``: the image that had them before loses them.
         """
@@ -71,7 +94,7 @@ class StateStore(Protocol):
     def list_images(self, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> builtins.list[Image]:
         """Return all images, newest first. ``on_unreadable``: as in ``list``."""
 
-    def name_image(self, image_id: str, names: Iterable[str]) -> None:
+    def name_image(self, image_id: str, names: Iterable[str], *, events: Iterable[Event]) -> None:
         """Give an image more names, full ones, which others lose. Idempotent. Raises NotFound."""
 
     def unname_image(self, names: Iterable[str]) -> None:
@@ -91,6 +114,24 @@ class StateStore(Protocol):
 
     def remove_volume(self, name: str) -> None:
         """Forget a volume. Idempotent."""
+
+    def log(self, events: Iterable[Event]) -> None:
+        """Log what has happened and no record says. Not idempotent."""
+
+    def events(
+        self, after: int = 0, *, since_ns: int | None = None, until_ns: int | None = None
+    ) -> builtins.list[Event]:
+        """Return the next events after a sequence number, in its order; some hundreds of them at the most.
+
+        ``since_ns``, ``until_ns``: only those of this time (UNIX time, both included). One that cannot be read has the
+        type "".
+        """
+
+    def newest_event(self) -> int:
+        """Return the sequence number of the newest event; 0: there was none."""
+
+    def watch_events(self) -> EventWatch:
+        """Return what wakes a follower of the events; the caller closes it. Raises KernelError, OSError."""
 
     def close(self) -> None:
         """Release the store. Idempotent."""

@@ -88,11 +88,19 @@ def _paths_below_the_root(connection: sqlite3.Connection) -> None:
             connection.execute(f"UPDATE {table} SET document = ? WHERE id = ?", (without_old_paths(document), key))
 
 
+def _events(connection: sqlite3.Connection) -> None:
+    # Without AUTOINCREMENT, and monotonic all the same: the newest row is never deleted (sqlite.org/autoinc.html).
+    connection.execute(
+        "CREATE TABLE events (sequence INTEGER PRIMARY KEY, unix_ns INTEGER NOT NULL, document BLOB NOT NULL)"
+    )
+
+
 MIGRATIONS: Final[tuple[tuple[str, Step], ...]] = (
     ("first-schema", _first_schema),
     ("images-by-id", _images_by_id),
     ("volumes", _volumes),
     ("paths-below-the-root", _paths_below_the_root),
+    ("events", _events),
 )
 CURRENT: Final = len(MIGRATIONS)
 

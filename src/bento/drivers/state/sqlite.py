@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from bento import log
-from bento.drivers.state.database import BUSY_TIMEOUT_S, ClearWay, Database, Transaction
+from bento import clock, log
+from bento.drivers.state.base import EventWatch
+from bento.drivers.state.database import BUSY_TIMEOUT_S, ClearWay, Database
+from bento.drivers.state.event_log import LIMIT, EventLog, LoggedTransaction
 from bento.drivers.state.paths import Below
 from bento.drivers.state.resolve import (
     ambiguous_container,
@@ -31,13 +33,15 @@ from bento.drivers.state.resolve import (
 from bento.errors import BentoError, InternalError, StateCorrupt, UsageError
 from bento.lazy import LazyModule
 from bento.model.container import Container
+from bento.model.event import Deed, Event, of_container
 from bento.model.image import Image
 from bento.model.volume import Volume
 
 if TYPE_CHECKING:
-    from bento.drivers.state import memory
-else:
-    memory = LazyModule("bento.drivers.state.memory")
+    from bento.drivers.state import derived, memory, notices
+else:  # what only reads needs none of them
+    derived, memory = LazyModule("bento.drivers.state.derived"), LazyModule("bento.drivers.state.memory")
+    notices = LazyModule("bento.drivers.state.notices")
 
 _Record = TypeVar("_Record", Container, Image, Volume)
 _OnUnreadable = Callable[[StateCorrupt], None] | None
@@ -63,16 +67,21 @@ class SqliteStore:
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         clear_way: ClearWay | None = None,
         in_memory: bool = False,
+        events_max: int = LIMIT,
     ) -> None:
-        """Open or make the store; see Database for what is raised. ``in_memory``: it ends when it is closed."""
+        """Open or make the store; see Database for what is raised.
+
+        ``in_memory``: it ends when it is closed. ``events_max``: so many events are kept, at the most.
+        """
         kind = memory.MemoryDatabase if in_memory else Database
         self._database = kind(path, busy_timeout_s=busy_timeout_s, clear_way=clear_way)
+        self._events = EventLog(self._database, path.with_name(f"{path.name}-events"), events_max)
         self._below = Below(path.parent)
         self._decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
 
     def add(self, container: Container) -> None:
         """Store a new container. Raises Conflict when its name or id is taken."""
-        with self._database.atomic() as transaction:
+        with self._events.transaction() as transaction:
             try:
                 transaction.execute(
                     "INSERT INTO containers (id, name, created_unix_ns, status, document) VALUES (?, ?, ?, ?, ?)",
@@ -86,6 +95,7 @@ class SqliteStore:
                 )
             except sqlite3.IntegrityError as error:
                 raise name_taken(container.name) from error
+            transaction.log([of_container(container, Deed(action="create"), clock.wall_ns())])
 
     def get(self, container_id: str) -> Container:
         """Return the container with this full id, or raise NotFound."""
@@ -127,12 +137,17 @@ class SqliteStore:
         found = _readable(rows, lambda document, key: self._decode(document, Container, key), None)
         return [container for container in found if container_id in container.spec.requires]
 
-    def modify(self, container_id: str, change: Callable[[Container], Container]) -> Container:
-        """Read, change and write one container in one transaction; return what was written."""
-        return self._database.urgent(lambda: self._modify(container_id, change))
+    def modify(
+        self, container_id: str, change: Callable[[Container], Container], *, deeds: Iterable[Deed] = ()
+    ) -> Container:
+        """Read, change and write one container in one transaction; return what was written. See StateStore."""
+        given = tuple(deeds)
+        return self._database.urgent(lambda: self._modify(container_id, change, given))
 
-    def _modify(self, container_id: str, change: Callable[[Container], Container]) -> Container:
-        with self._database.atomic() as transaction:
+    def _modify(
+        self, container_id: str, change: Callable[[Container], Container], deeds: tuple[Deed, ...]
+    ) -> Container:
+        with self._events.transaction() as transaction:
             rows = transaction.execute("SELECT document FROM containers WHERE id = ?", (container_id,))
             if not rows:
                 raise no_container(container_id)
@@ -149,6 +164,7 @@ class SqliteStore:
                 )
             except sqlite3.IntegrityError as error:
                 raise name_taken(after.name) from error
+            transaction.log(derived.of_change(before, after, deeds, clock.wall_ns()))
             return after
 
     def salvage(self, container_id: str, make: Callable[[str, int], Container]) -> Container:
@@ -171,17 +187,30 @@ class SqliteStore:
 
     def remove(self, container_id: str) -> None:
         """Forget a container. Idempotent."""
-        self._database.urgent(lambda: self._delete("DELETE FROM containers WHERE id = ?", container_id))
+        self._database.urgent(lambda: self._remove(container_id))
 
-    def put_image(self, image: Image) -> None:
+    def _remove(self, container_id: str) -> None:
+        with self._events.transaction() as transaction:
+            for name, created_unix_ns, document in transaction.execute(
+                "SELECT name, created_unix_ns, document FROM containers WHERE id = ?", (container_id,)
+            ):
+                transaction.execute("DELETE FROM containers WHERE id = ?", (container_id,))
+                try:
+                    container = self._decode(document, Container, container_id)
+                except StateCorrupt:
+                    container = derived.unreadable(container_id, name, created_unix_ns)
+                transaction.log([of_container(container, Deed(action="destroy"), clock.wall_ns())])
+
+    def put_image(self, image: Image, *, events: Iterable[Event]) -> None:
         """Store an image under its id; see StateStore."""
-        with self._database.atomic() as transaction:
+        with self._events.transaction() as transaction:
             transaction.execute(
                 "INSERT INTO images (id, created_unix_ns, document) VALUES (?1, ?2, ?3)"
                 " ON CONFLICT (id) DO UPDATE SET created_unix_ns = ?2, document = ?3",
                 (image.id, image.created_unix_ns, self._encode(replace(image, names=()))),
             )
             _put_names(transaction, image.id, image.names)
+            transaction.log(events)
 
     def get_image(self, image_id: str) -> Image | None:
         """Return the image with this full id; None when there is none."""
@@ -216,10 +245,13 @@ class SqliteStore:
 
     def put_volume(self, volume: Volume) -> None:
         """Store a volume; an older record of the same name is replaced."""
-        with self._database.atomic() as transaction:
+        with self._events.transaction() as transaction:
+            is_new = not transaction.execute("SELECT 1 FROM volumes WHERE name = ?", (volume.name,))
             transaction.execute(
                 "INSERT OR REPLACE INTO volumes (name, document) VALUES (?, ?)", (volume.name, self._encode(volume))
             )
+            if is_new:
+                transaction.log([derived.of_volume(volume, "create", clock.wall_ns())])
 
     def find_volume(self, name: str) -> Volume:
         """Return the volume of exactly this name, or raise NotFound."""
@@ -235,28 +267,71 @@ class SqliteStore:
 
     def remove_volume(self, name: str) -> None:
         """Forget a volume. Idempotent."""
-        self._database.urgent(lambda: self._delete("DELETE FROM volumes WHERE name = ?", name))
+        self._database.urgent(lambda: self._remove_volume(name))
 
-    def name_image(self, image_id: str, names: Iterable[str]) -> None:
+    def _remove_volume(self, name: str) -> None:
+        with self._events.transaction() as transaction:
+            for (document,) in transaction.execute("SELECT document FROM volumes WHERE name = ?", (name,)):
+                transaction.execute("DELETE FROM volumes WHERE name = ?", (name,))
+                try:
+                    volume = self._decode(document, Volume, name)
+                except StateCorrupt:
+                    volume = Volume(name=name, created_unix_ns=0)
+                transaction.log([derived.of_volume(volume, "destroy", clock.wall_ns())])
+
+    def name_image(self, image_id: str, names: Iterable[str], *, events: Iterable[Event]) -> None:
         """Give an image more names, which others lose. Idempotent. Raises NotFound."""
-        with self._database.atomic() as transaction:
+        with self._events.transaction() as transaction:
             if not transaction.execute("SELECT 1 FROM images WHERE id = ?", (image_id,)):
                 raise no_image(image_id)
             _put_names(transaction, image_id, names)
+            transaction.log(events)
 
     def unname_image(self, names: Iterable[str]) -> None:
         """Forget names. Idempotent."""
         wanted = tuple(names)
-        self._database.urgent(lambda: self._delete("DELETE FROM image_names WHERE name = ?", *wanted))
+        self._database.urgent(lambda: self._unname_image(wanted))
+
+    def _unname_image(self, names: tuple[str, ...]) -> None:
+        with self._events.transaction() as transaction:
+            for name in names:
+                for (image_id,) in transaction.execute("SELECT image_id FROM image_names WHERE name = ?", (name,)):
+                    transaction.execute("DELETE FROM image_names WHERE name = ?", (name,))
+                    transaction.log(derived.of_names_gone(image_id, (name,), clock.wall_ns()))
 
     def remove_image(self, image_id: str) -> None:
         """Forget an image by its id, and its names. Idempotent."""
-        self._database.urgent(lambda: self._delete("DELETE FROM images WHERE id = ?", image_id))
+        self._database.urgent(lambda: self._remove_image(image_id))
 
-    def _delete(self, sql: str, *keys: str) -> None:
-        with self._database.atomic() as transaction:
-            for key in keys:
-                transaction.execute(sql, (key,))
+    def _remove_image(self, image_id: str) -> None:
+        with self._events.transaction() as transaction:
+            names = transaction.execute("SELECT name FROM image_names WHERE image_id = ? ORDER BY name", (image_id,))
+            if transaction.execute("SELECT 1 FROM images WHERE id = ?", (image_id,)):
+                transaction.execute("DELETE FROM images WHERE id = ?", (image_id,))
+                transaction.log(derived.of_image_gone(image_id, [name for (name,) in names], clock.wall_ns()))
+
+    def log(self, events: Iterable[Event]) -> None:
+        """Write down what has happened and no record says; see StateStore."""
+        given = tuple(events)
+        self._database.urgent(lambda: self._log(given))
+
+    def _log(self, events: tuple[Event, ...]) -> None:
+        with self._events.transaction() as transaction:
+            transaction.log(events)
+
+    def events(
+        self, after: int = 0, *, since_ns: int | None = None, until_ns: int | None = None
+    ) -> builtins.list[Event]:
+        """Return the next events after a sequence number; see StateStore."""
+        return self._events.read(after, since_ns, until_ns)
+
+    def newest_event(self) -> int:
+        """Return the sequence number of the newest event; see StateStore."""
+        return self._events.newest()
+
+    def watch_events(self) -> EventWatch:
+        """Return what wakes a follower of the events; see StateStore."""
+        return notices.EventWatch(self._events.signal)
 
     def _image(self, image_id: str, document: bytes, names: str) -> Image:
         image = self._decode(document, Image, image_id)
@@ -311,6 +386,6 @@ def _warn(error: StateCorrupt) -> None:
     log.warning_once(str(error))
 
 
-def _put_names(transaction: Transaction, image_id: str, names: Iterable[str]) -> None:
+def _put_names(transaction: LoggedTransaction, image_id: str, names: Iterable[str]) -> None:
     for name in names:
         transaction.execute("INSERT OR REPLACE INTO image_names (name, image_id) VALUES (?, ?)", (name, image_id))

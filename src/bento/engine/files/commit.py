@@ -14,13 +14,16 @@ from msgspec.structs import replace
 from bento import clock
 from bento.engine.base import freezing
 from bento.engine.base.find_image import HOST_IMAGE
+from bento.engine.base.happened import of_image
 from bento.engine.files.diff import changes_of
 from bento.engine.images import images
 from bento.engine.lifecycle import reconcile
 from bento.errors import BentoError, Conflict, InternalError, NotFound, UsageError, as_bento_error
 from bento.files.output import write_all
 from bento.files.tarout import TarWriter
+from bento.model import reference
 from bento.model.container import Container
+from bento.model.event import Deed, Event, of_container
 from bento.model.image import HistoryEntry, Image, ImageConfig
 from bento.oci import image as oci
 from bento.oci import image_writing
@@ -75,8 +78,21 @@ def commit(drivers: Drivers, ref: str, name: str, options: CommitOptions) -> Ima
             ) from error
         metadata = _metadata(container, base, config, options)
         manifest = _add_manifest(drivers, ingest, base, _Layer(digest, diff_id), metadata)
-        made = ingest.commit(manifest, lambda image: images.record(drivers, image, *([full] if full else [])))
+        made = ingest.commit(
+            manifest,
+            lambda image: images.record(
+                drivers, image, *([full] if full else []), events=_events(container, image, full, options.message)
+            ),
+        )
     return images.recorded(drivers, made)
+
+
+def _events(container: Container, image: Image, full: str, comment: str) -> list[Event]:
+    """As Docker has it: the image got a name, and was made of the container."""
+    name = reference.familiar(full) if full else ""
+    attributes = {"comment": comment, "imageID": image.id, "imageRef": name}
+    made = of_container(container, Deed(action="commit", attributes=attributes), clock.wall_ns())
+    return [*([of_image(image, "tag", name)] if full else []), made]
 
 
 def _config(container: Container, base: Image) -> ImageConfig:

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from bento import log
 from bento.engine.base.find_image import HOST_IMAGE, find_image
+from bento.engine.base.happened import of_image
 from bento.engine.images.images import blame, names_meant, record, recorded
 from bento.engine.images.pull import ARCHIVES, Pulled, check_platform
 from bento.errors import NotFound, UsageError
@@ -124,4 +125,5 @@ def _credible(found: ArchivedImage) -> tuple[str, ...]:
 
 def _keep(drivers: Drivers, names: tuple[str, ...], wanted: Platform | None, made: Image) -> set[str]:
     check_platform(made, names[0] if names else made.id, wanted)
-    return record(drivers, made, *names)
+    name = reference.familiar(names[0]) if names else ""
+    return record(drivers, made, *names, events=[of_image(made, "load", name)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento.engine.base.find_image import HOST_IMAGE
+from bento.engine.base.happened import of_image
 from bento.engine.base.layers import unused
 from bento.errors import BadImage, Conflict, NotFound, UsageError
 from bento.model import reference
@@ -20,6 +21,7 @@ from bento.oci.platform import host_platform, parse_platform
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
+    from bento.model.event import Event
 
 
 @contextmanager
@@ -60,18 +62,19 @@ def refuse_host(full: str) -> None:
         )
 
 
-def record(drivers: Drivers, image: Image, *names: str) -> set[str]:
+def record(drivers: Drivers, image: Image, *names: str, events: Iterable[Event]) -> set[str]:
     """Store an image that is in place, under full names; return what nothing stands on any more, for the image driver.
 
     An older image of such a name loses it. One that is known and whole only gets the names: the same image may come
     packed otherwise, with another manifest, and the digest that it has here must not change behind its first name.
+    ``events``: what brought it.
     Within ``record`` of the image driver alone.
     """
     before = drivers.store.get_image(image.id)
     if before is not None and _is_whole(drivers, before) and before.layers == image.layers:
-        drivers.store.name_image(image.id, names)
+        drivers.store.name_image(image.id, names, events=events)
         return unused(drivers, image.blobs)
-    drivers.store.put_image(replace(image, names=names))
+    drivers.store.put_image(replace(image, names=names), events=events)
     return unused(drivers, (*before.layers, *before.blobs)) if before else set()
 
 
@@ -100,11 +103,15 @@ def import_image(
         image = drivers.images.import_rootfs(
             source,
             config or ImageConfig(),
-            lambda made: record(drivers, made, *names),
+            lambda made: record(drivers, made, *names, events=[of_image(made, "import", _first(names))]),
             platform=made_for,
             message=message,
         )
     return recorded(drivers, image)
+
+
+def _first(names: Sequence[str]) -> str:
+    return reference.familiar(names[0]) if names else ""
 
 
 def tag_image(drivers: Drivers, ref: str, name: str) -> Image:
@@ -114,7 +121,7 @@ def tag_image(drivers: Drivers, ref: str, name: str) -> Image:
         raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and cannot be named")
     with drivers.images.gc_lock():
         image = drivers.store.find_image(ref)
-        drivers.store.name_image(image.id, [full])
+        drivers.store.name_image(image.id, [full], events=[of_image(image, "tag", reference.familiar(full))])
     return replace(image, names=tuple(sorted({*image.names, full})))
 
 

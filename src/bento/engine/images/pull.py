@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from bento import log
 from bento.engine.base.find_image import HOST_IMAGE, find_image
+from bento.engine.base.happened import of_image
 from bento.engine.images.images import blame, record, recorded, refuse_host
 from bento.errors import MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
 from bento.model import reference
@@ -17,6 +18,7 @@ from bento.oci.platform import Platform, host_platform, parse_platform
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
+    from bento.model.event import Event
     from bento.model.transfer import OnProgress
 
 
@@ -158,7 +160,7 @@ def _bring(
 
     def keep(made: Image) -> set[str]:
         check_platform(made, name or source, wanted)
-        return record(drivers, made, *names)
+        return record(drivers, made, *names, events=[_pulled(made, name)])
 
     drivers.images.remove_leftovers()  # what an interrupted pull was in the midst of, which may be large
     with drivers.images.transfer(on_progress) as transfer, blame(name or source):
@@ -166,6 +168,13 @@ def _bring(
             source, transfer, access=access, platform=wanted or host_platform(), on_progress=on_progress
         )
         return recorded(drivers, transfer.commit(digest, keep))
+
+
+def _pulled(made: Image, name: str) -> Event:
+    """As Docker has it: the actor is the name and the tag, and the attribute the name alone."""
+    if not name:
+        return of_image(made, "pull")
+    return of_image(made, "pull", reference.split(name)[0], actor=reference.familiar(name))
 
 
 def _name_in(source: str) -> str:

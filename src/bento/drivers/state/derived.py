@@ -1,0 +1,121 @@
+"""What a change of a record says has happened: the store logs it with the change, so that no verb can forget it. Pure.
+
+What no record says (a signal that was sent, a pause, an exec, where an image came from) is given with the change, or
+logged by itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from bento.model.container import VOLUME as VOLUME_MOUNT
+from bento.model.container import Container, ContainerSpec, Exit, Run, Status
+from bento.model.event import IMAGE, NETWORK, VOLUME, Deed, Event, of_container
+from bento.model.reference import familiar
+from bento.model.volume import DRIVER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bento.model.volume import Volume
+
+UNKNOWN_CODE: Final = 255
+"""Docker's words know no exit code that was not seen."""
+
+_NETWORK_DRIVERS: Final = {"none": "null", "host": "host"}
+_OF_ANOTHER: Final = "container:"
+
+
+def of_change(before: Container, after: Container, deeds: Iterable[Deed], now_ns: int) -> list[Event]:
+    """Return what happened from one record to the next, in Docker's order; ``deeds`` come where they belong."""
+    found: list[Event] = []
+    given = tuple(deeds)
+    if after.name != before.name:
+        found.append(of_container(after, Deed(action="rename", attributes={"oldName": f"/{before.name}"}), now_ns))
+    if before.status is Status.STARTING and after.status is Status.RUNNING:
+        found += [*_began(after, now_ns), of_container(after, Deed(action="start"), now_ns)]
+    elif before.status.is_live and not after.status.is_live:
+        found += _over(before, after, now_ns)
+    return [*found, *(of_container(after, deed, now_ns) for deed in given)]
+
+
+def _over(before: Container, after: Container, now_ns: int) -> list[Event]:
+    """What is logged at the end of a run, or of a start that came to nothing."""
+    if before.status is Status.STARTING and after.start_failure is not None:
+        code = Deed(action="die", attributes={"exitCode": str(after.start_failure.code)})
+        return [of_container(after, code, now_ns)]
+    ended = after.exit
+    if ended is None or ended == before.exit:
+        return []
+    deeds = [_death(before.run, ended)]
+    if ended.oom_killed:
+        deeds.insert(0, Deed(action="oom", unix_ns=ended.finished_unix_ns))
+    return [*(of_container(after, deed, now_ns) for deed in deeds), *_left(after, now_ns)]
+
+
+def _death(run: Run | None, ended: Exit) -> Deed:
+    code = UNKNOWN_CODE if ended.code is None else ended.code
+    attributes = {"exitCode": str(code)}
+    if run is not None and run.started_unix_ns:
+        attributes["execDuration"] = str(max(0, ended.finished_unix_ns - run.started_unix_ns) // 1_000_000_000)
+    return Deed(action="die", attributes=attributes, unix_ns=ended.finished_unix_ns)
+
+
+def _began(container: Container, now_ns: int) -> list[Event]:
+    found = _of_network(container, "connect", now_ns)
+    for mount in container.spec.mounts:
+        if mount.kind == VOLUME_MOUNT:
+            attributes = {
+                "container": container.id,
+                "destination": mount.destination,
+                "driver": DRIVER,
+                "propagation": "",
+                "read/write": "false" if mount.read_only else "true",
+            }
+            found.append(Event(type=VOLUME, action="mount", actor=mount.source, unix_ns=now_ns, attributes=attributes))
+    return found
+
+
+def _left(container: Container, now_ns: int) -> list[Event]:
+    found = _of_network(container, "disconnect", now_ns)
+    for mount in container.spec.mounts:
+        if mount.kind == VOLUME_MOUNT:
+            attributes = {"container": container.id, "driver": DRIVER}
+            found.append(
+                Event(type=VOLUME, action="unmount", actor=mount.source, unix_ns=now_ns, attributes=attributes)
+            )
+    return found
+
+
+def _of_network(container: Container, action: str, now_ns: int) -> list[Event]:
+    name = container.spec.network
+    if name.startswith(_OF_ANOTHER):
+        return []
+    attributes = {"container": container.id, "name": name, "type": _NETWORK_DRIVERS.get(name, "bridge")}
+    return [Event(type=NETWORK, action=action, actor=name, unix_ns=now_ns, attributes=attributes)]
+
+
+def of_volume(volume: Volume, action: str, now_ns: int) -> Event:
+    """Return what is logged of a volume that was made, or removed."""
+    attributes = volume.labels | {"driver": DRIVER}
+    return Event(type=VOLUME, action=action, actor=volume.name, unix_ns=now_ns, attributes=attributes)
+
+
+def of_names_gone(image_id: str, names: Iterable[str], now_ns: int) -> list[Event]:
+    """Return what is logged of names that an image has lost, as they are typed."""
+    return [
+        Event(type=IMAGE, action="untag", actor=image_id, unix_ns=now_ns, attributes={"name": familiar(name)})
+        for name in names
+    ]
+
+
+def of_image_gone(image_id: str, names: Iterable[str], now_ns: int) -> list[Event]:
+    """Return what is logged of an image that was removed, with its names."""
+    gone = Event(type=IMAGE, action="delete", actor=image_id, unix_ns=now_ns, attributes={"name": image_id})
+    return [*of_names_gone(image_id, names, now_ns), gone]
+
+
+def unreadable(container_id: str, name: str, created_unix_ns: int) -> Container:
+    """Return what is known of a container whose record cannot be read."""
+    spec = ContainerSpec(image="", image_id="", layers=())
+    return Container(id=container_id, name=name, created_unix_ns=created_unix_ns, spec=spec)
