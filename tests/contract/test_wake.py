@@ -99,6 +99,11 @@ class Case(NamedTuple):
     tool: str = ""
 
 
+FUTEX = (  # without FUTEX_PRIVATE_FLAG
+    "import ctypes, mmap, os, tempfile\n"
+    "file = tempfile.TemporaryFile(); file.truncate(4096); word = ctypes.c_int.from_buffer(%s)\n"
+    "ctypes.CDLL(None).syscall(202 if os.uname().machine == 'x86_64' else 98, ctypes.byref(word), 0, 0, 0, 0, 0)"
+)
 SOON, FAR = (0.0, 3.0), (500.0, float("inf"))
 
 CASES = [
@@ -148,6 +153,15 @@ CASES = [
     Case("alarm", python("import signal; signal.alarm(200); signal.pause()"), 0.0, 200.0),
     Case("timeout", ("timeout", "200", "sleep", "600"), 0.0, 200.0),
     Case("busy", ("sh", "-c", "while :; do :; done"), *SOON),
+    Case("signal of a descriptor", python(
+        "import ctypes, fcntl, os, signal\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [29]); r, w = os.pipe()\n"
+        "fcntl.fcntl(r, fcntl.F_SETOWN, os.getpid()); fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC)\n"
+        "os.read(ctypes.CDLL(None).signalfd(-1, (ctypes.c_long * 16)(1 << 28), 0), 128)"
+    ), *SOON),
+    Case("word in a shared file", python(FUTEX % "mmap.mmap(file.fileno(), 4096)"), *SOON),
+    Case("word in memory without a name", python(FUTEX % "mmap.mmap(-1, 4096)"), *FAR),
+    Case("word in memory of its own", python(FUTEX % "bytearray(4096)"), *FAR),
 ]  # fmt: skip
 
 
@@ -161,6 +175,28 @@ def test_s14_programs_wake_when_they_would(run, case):
     for _ in range(5):  # and it stays so, or sooner
         assert tree.wake().in_s <= case.latest_s
         time.sleep(0.02)
+
+
+AWAITS = (
+    "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [%(number)d]); signal.setitimer(signal.ITIMER_REAL, 200)\n"
+    "signal.sigwait({%(number)d})"
+)
+
+
+@pytest.mark.parametrize(("number", "is_woken"), [(signal.SIGALRM, True), (signal.SIGUSR1, False)])
+def test_s14_an_alarm_wakes_the_init_of_a_namespace_that_awaits_it(run, number, is_woken):
+    """The kernel takes the awaited signals out of the mask while it sleeps, and drops those with the default action."""
+    tree = run("unshare", "--pid", "--fork", *python(AWAITS % {"number": number}))
+
+    def init() -> Evidence | None:
+        below = [evidence for process, evidence in tree.look() if process.pid != tree.popen.pid and evidence]
+        return next((one for one in below if one.threads[0].call == "rt_sigtimedwait"), None)
+
+    tree.until(lambda: init() is not None, "waits for a signal")
+    found = init()
+    assert found is not None
+    assert (found.alarm_s is not None) is is_woken
+    assert found.alarm_s is None or found.alarm_s <= 200
 
 
 RESTARTED = {

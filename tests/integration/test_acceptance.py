@@ -117,23 +117,19 @@ def test_s02_process_killed_from_outside_is_cleaned_up_and_said_to_have_gone(
 
 def test_s13_wrapper_that_does_not_pass_signals_on_ends_at_once_with_its_child(bento: BentoCli, share: Share) -> None:
     script = share.script("start.sh", "/bin/sleep 600\n")
-    took_s = []
-    for attempt in range(3):
-        name = f"w{attempt}"
-        identifier = bento.run("--name", name, *share.flags, "host", "/bin/sh", script)
-        pid = bento.state(name)["Pid"]
-        procs.wait_until(lambda pid=pid: any(p.comm == "sleep" for p in procs.descendants(pid)), what="the sleep")
-        finished = bento("stop", name)
-        took_s.append(finished.seconds)
-        report = bento.inspect(name)["Stop"]
-        assert report["verdict"] == "forwarded"
-        assert report["exit_code"] == 143
-        assert bento.state(name)["ExitCode"] == 143
-        assert "exec" in report["remedy"]
-        assert_released(bento, identifier)
-        held = [(one["comm"], one["why"]) for one in report["held"]]
-        assert held == [("sh", "it only waits for what is signalled")]
-    assert min(took_s) < 0.5, took_s  # a busy machine may hold one of them up
+    identifier = bento.run("--name", "w", *share.flags, "host", "/bin/sh", script)
+    pid = bento.state("w")["Pid"]
+    procs.wait_until(lambda: any(p.comm == "sleep" for p in procs.descendants(pid)), what="the sleep")
+    finished = bento("stop", "w")
+    report = bento.inspect("w")["Stop"]
+    assert report["verdict"] == "forwarded"
+    assert report["exit_code"] == 143
+    assert bento.state("w")["ExitCode"] == 143
+    assert "exec" in report["remedy"]
+    assert_released(bento, identifier)
+    held = [(one["comm"], one["why"]) for one in report["held"]]
+    assert held == [("sh", "it only waits for what is signalled")]
+    assert finished.seconds < 5  # of a grace of 10: no timer was waited for
 
 
 # -- 6: a program that needs its time -------------------------------------------------------------

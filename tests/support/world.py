@@ -132,6 +132,7 @@ class World:
         self.is_guest = is_guest  # PID 1 shares the PID namespace of others
         self.history: list[str] = []
         self.saved: dict[str, float] = {}  # a piece of work by its place in the tree, and when
+        self.is_full = False  # a fork has failed: a loop has gone through some rounds without doing them
         self.ruined: set[str] = set()  # a good file that something unfinished has replaced
         self.went_on: list[tuple[Proc, Proc]] = []  # a shell to its next command, after this child
         self.tracer = Tracer(self)
@@ -199,7 +200,7 @@ class World:
             hidden_looks=does.hidden_looks,
         )  # fmt: skip
         if len(self._alive) >= PIDS_LIMIT:  # fork fails: drawn trees of loops would else be fork bombs
-            proc.ended, proc.ended_s = "refused", self.now_s
+            proc.ended, proc.ended_s, self.is_full = "refused", self.now_s, True
             return proc
         self.procs[proc.pid] = self._alive[proc.pid] = proc
         if parent is not None:

@@ -22,6 +22,7 @@ Kind = Literal[
     "pidfd",
     "epoll",  # nested deeper than is read: what it holds is not known
     "tty",
+    "memory",  # that processes outside of the container may share, where a futex(2) is waited for
     "file",  # has a path: a file, a directory, a device, or a named pipe that was not distinguished from them
     "unknown",
 ]

@@ -15,6 +15,7 @@ import pytest
 from bento.kernel.process import alarms, descriptors, syscalls, threads
 from bento.kernel.process.calls import CallReader
 from bento.kernel.process.descriptors import Look
+from bento.kernel.process.mappings import Mappings
 from bento.model.waits import Descriptor
 
 TIMER_LIST = b"""Timer List Version: v0.10
@@ -390,3 +391,67 @@ def test_s14_a_descriptor_may_send_a_signal_to_who_waits_for_one(flags):
             assert (found.alarm_s == 0.0) is bool(flags)
         finally:
             child.kill()
+
+
+MAPS = b"""55d0c0a00000-55d0c0a21000 rw-p 00000000 00:00 0                          [heap]
+7f52520ad000-7f52520ae000 rw-s 00000000 00:01 13314                      /memfd:x (deleted)
+7f52520af000-7f52520b0000 rw-s 00000000 00:01 13313                      /dev/zero (deleted)
+7f52520b0000-7f52520b1000 rw-s 00000000 fe:00 2146305                    /d/a file
+7f5252685000-7f5252686000 rw-s 00000000 00:30 2                          /dev/shm/x
+7f5252686000-7f5252687000 rw-s 00000000 00:28 15343628                   /root-f
+7f5252687000-7f5252688000 r--p 00000000 fe:00 2146305                    /d/a file
+"""
+INSIDE = b"""92 68 0:40 / / rw - overlay overlay rw
+97 92 254:0 /d /d rw - ext4 /dev/vda rw
+100 94 0:48 / /dev/shm rw - tmpfs shm rw
+101 94 0:49 / /t rw - tmpfs tmpfs rw
+"""
+HOST = b"""20 1 254:0 / / rw - ext4 /dev/vda rw
+21 20 0:49 / /tmp rw - tmpfs tmpfs rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "is_outside"),
+    [
+        (0x55D0C0A00040, False),
+        (0x7F52520AD000, True),  # memfd_create(2)
+        (0x7F52520AF000, False),  # MAP_SHARED | MAP_ANONYMOUS
+        (0x7F52520B0FFF, True),  # a file of the host's disk
+        (0x7F5252685000, False),  # the container's own /dev/shm
+        (0x7F5252686000, False),  # its root
+        (0x7F5252687000, False),  # a copy of its own
+        (0x7F5252689000, True),  # not known
+    ],
+)
+def test_s14_which_memory_others_may_have(monkeypatch, address, is_outside):
+    texts = {"/t/maps": MAPS, "/t/mountinfo": INSIDE, "/proc/thread-self/mountinfo": HOST}
+    monkeypatch.setattr("bento.kernel.process.mappings.slurp", texts.get)
+    assert Mappings().reach_outside("/t", address) is is_outside
+
+
+def test_s14_a_filesystem_that_the_host_has_too_is_not_the_containers(monkeypatch):
+    texts = {"/t/maps": MAPS, "/t/mountinfo": INSIDE, "/proc/thread-self/mountinfo": INSIDE}
+    monkeypatch.setattr("bento.kernel.process.mappings.slurp", texts.get)
+    assert Mappings().reach_outside("/t", 0x7F5252685000)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "is_outside"),
+    [
+        ("futex", (0x1000, 0 | 128), False),
+        ("futex", (0x1000, 9 | 256), True),
+        ("futex_wait", (0x1000, 0, 0, 2 | 128), False),
+        ("futex_wait", (0x1000, 0, 0, 2), True),
+        ("futex_waitv", (0x1000, 1), False),
+        ("futex_waitv", (0x1000, 2), True),
+        ("futex_waitv", (0x1000, 3), True),  # not to be read
+        ("futex_waitv", (0x1000, 0), True),
+        ("futex_waitv", (0x1000, 65), True),  # too many
+    ],
+)
+def test_s14_a_futex_without_the_private_flag_may_be_others_too(monkeypatch, name, arguments, is_outside):
+    waiters = b"".join(bytes(8) + (1 << 62).to_bytes(8, "little") + bytes([flags]) + bytes(7) for flags in (2 | 128, 2))
+    memory = Memory(monkeypatch, waiters)
+    memory.reader._mappings.reach_outside = lambda task, address: True  # type: ignore[method-assign]
+    assert memory.read(name, *arguments).fds == ((Descriptor("memory"),) if is_outside else ())

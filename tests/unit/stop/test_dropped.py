@@ -124,8 +124,9 @@ def test_s00_while_a_held_shell_has_a_job_at_work_it_is_not_ended():
     stop = held(shell, WEB, dump)
     assert stop.look(shell, WEB, dump) == [2]
     assert stop.look_until(8.0, SHELL, dump) == []
+    assert stop.look_until(8.5, SHELL, replace(dump, evidence=sleeps(0.5))) == []
     assert stop.state.phase is Phase.GRACE
-    assert "PID 1 is held until what it has started is at rest: dump (3) runs" in stop.state.notes
+    assert stop.state.notes == ("PID 1 is held until what it has started is at rest: dump (3) runs",)  # said once
     stop.look(SHELL)
     stop.look(SHELL, after_s=0.02)
     assert stop.state.kill_cause is KillCause.WRAPPED

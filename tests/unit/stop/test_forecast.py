@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from bento.model.stop import Hook, Occasion, OnDeaf, OnPaused, OnWrapper, Scope, StopRequest, Verdict
 from bento.model.waits import Descriptor, Evidence, ThreadWait
 from bento.stop.forecast import forecast as forecast_module
+from bento.stop.forecast.cast import Cast
 from bento.stop.forecast.forecast import Forecast, ProcessForecast, forecast
+from bento.stop.inputs import Looked
 from bento.stop.process import Disposition, Process
 
 from support.looks import BLOCKED, DEAF, DEFAULT, HANDLED, IGNORED, UNKNOWN, WAITING
@@ -370,9 +372,18 @@ def test_s07_a_grace_of_nothing_and_one_without_end():
     assert "never to be killed" in endless.cause
 
 
-def test_s07_a_long_grace_over_many_processes_takes_no_time():
+def test_s07_a_long_grace_over_many_processes_takes_few_looks(monkeypatch):
+    """A look each second of a day would be 17 million processes: minutes."""
+    look, seen = Cast.look, [0]
+
+    def counted(cast: Cast, now_s: float, *, examine: bool) -> Looked:
+        seen[0] += len(cast.alive)
+        return look(cast, now_s, examine=examine)
+
+    monkeypatch.setattr(Cast, "look", counted)
     crowd = [proc(pid, IGNORED, under=1) for pid in range(2, 200)]
     assert explain(proc(1, IGNORED), *crowd, grace_s=86400.0).verdict is Verdict.KILLED
+    assert 199 <= seen[0] < 250_000
 
 
 def test_s08_the_signal_that_a_program_wants_is_named():

@@ -97,6 +97,13 @@ def test_s14_a_process_without_a_thread_that_was_read_may_wake():
     assert wake() == Wake(0.0, "job (12) could not be read")
 
 
+def test_s14_what_waits_in_memory_that_others_may_have_may_wake_at_any_time():
+    shared = thread("futex", Descriptor("memory"), timeout_s=600.0)
+    words = "job (12) waits for another process, by memory that it may share with the host"
+    assert wake(shared) == Wake(0.0, words)
+    assert not rest(thread("accept", LISTEN), shared)[0]
+
+
 def test_s14_a_timer_ends_any_wait_by_its_signal():
     assert wake(thread("pause"), alarm_s=5.0) == Wake(
         5.0, "job (12) may get the signal of a timer, for 5.0 s more at least"

@@ -17,7 +17,22 @@ from bento.stop.rules.wrapping import (
     waits_on_the_way,
 )
 
-from support.looks import DEAF, DEFAULT, HANDLED, IGNORED, pauses, polls, proc, runs, serves, sleeps, thread, waits
+from support.looks import (
+    BLOCKED,
+    DEAF,
+    DEFAULT,
+    HANDLED,
+    IGNORED,
+    WAITING,
+    pauses,
+    polls,
+    proc,
+    runs,
+    serves,
+    sleeps,
+    thread,
+    waits,
+)
 
 LEFT_S = 10.0
 SHELL = proc(1, DEAF, "sh", evidence=waits())
@@ -96,6 +111,42 @@ def test_s00_what_the_end_waits_for_is_asked_too_at_any_depth():
     su, sh = proc(2, HANDLED, "su", under=1, evidence=waits(3)), proc(3, DEFAULT, under=2, evidence=waits(4))
     for evidence, is_open in ((runs(), False), (sleeps(), True)):
         assert way(SHELL, su, sh, proc(4, DEFAULT, under=3, evidence=evidence)).is_open is is_open
+
+
+TICKS = thread("rt_sigtimedwait", timeout_s=0.4, period_s=1.0)
+SCRIPT = proc(2, BLOCKED, "script", under=1, evidence=thread("ppoll", fds=(Descriptor("signalfd"), Descriptor("tty"))))
+
+
+@pytest.mark.parametrize(
+    "forwarder",
+    [
+        proc(2, WAITING, "tini", under=1, evidence=TICKS),
+        proc(2, WAITING, "agent", under=1, evidence=replace(TICKS, connected=1)),
+        SCRIPT,
+    ],
+)
+@pytest.mark.parametrize(
+    ("below", "is_open"),
+    [
+        (proc(4, DEFAULT, "dump", under=3, evidence=runs()), False),
+        (proc(4, DEFAULT, "dump", under=3, evidence=sleeps(0.1)), False),
+        (proc(4, HANDLED, "gzip", under=3, evidence=runs()), False),  # it gives up, and mv follows
+        (proc(4, DEFAULT, "sleep", under=3, evidence=sleeps()), True),
+        (proc(4, HANDLED, "web", under=3, evidence=serves(connected=1)), True),
+    ],
+)
+def test_s00_what_wakes_up_by_itself_may_pass_the_signal_on_as_well(forwarder, below, is_open):
+    sh = proc(3, DEFAULT, "sh", under=2, evidence=waits(4))
+    assert way(SHELL, forwarder, sh, below).is_open is is_open
+    assert way(SHELL, forwarder, replace(below, ppid=2)).is_open is is_open
+
+
+def test_s00_a_server_ends_its_workers_in_its_own_way():
+    master = proc(2, HANDLED, "web", under=1, evidence=serves())
+    worker = proc(3, DEFAULT, "web", under=2, evidence=runs())
+    assert way(SHELL, master, worker).is_open
+    assert not way(SHELL, replace(master, evidence=polls("socket")), worker).is_open
+    assert not way(SHELL, replace(master, evidence=None), worker).is_open
 
 
 def test_s00_a_filter_that_is_fed_by_a_job_in_the_background_is_a_part_of_it():

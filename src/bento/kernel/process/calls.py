@@ -9,9 +9,11 @@ from typing import Final
 
 from bento.kernel.process import syscalls
 from bento.kernel.process.descriptors import MAX_OF_A_CALL, Look, link, slurp
+from bento.kernel.process.mappings import Mappings
 from bento.model.waits import Descriptor, ThreadWait
 
 _UNKNOWN: Final = (Descriptor("unknown"),)
+_OUTSIDE: Final = (Descriptor("memory"),)
 _WNOHANG: Final = 1
 _P_PID, _P_PIDFD = 1, 3  # waitid(2)
 _TIMER_ABSTIME: Final = 1
@@ -22,14 +24,18 @@ _REALTIME, _MONOTONIC, _BOOTTIME = 0, 1, 7
 _CLOCKS: Final = {0: 0, 1: 1, 7: 7, 8: 0, 9: 7, 11: 11}
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _MAX_SELECT: Final = 1 << 16
+_WAITER_SIZE: Final = 24  # struct futex_waitv: value, address, 4 bytes of flags, 4 reserved
 
 
 class CallReader:
     """Reads the calls of one process's threads."""
 
-    def __init__(self, task: str, look: Look, child_of: Callable[[int], int | None]) -> None:
+    def __init__(
+        self, task: str, look: Look, child_of: Callable[[int], int | None], mappings: Mappings | None = None
+    ) -> None:
         """``task``: the directory of a live thread; ``child_of``: the host's number of a child by the process's own."""
         self._task = task
+        self._mappings = mappings or Mappings()
         self._look = look
         self._child_of = child_of
         self._table = syscalls.NAMES.get(_architecture(task), {})
@@ -156,6 +162,10 @@ class CallReader:
             fds = self._polled(arguments)
         elif call in syscalls.SELECTS:
             fds = self._selected(arguments)
+        elif call in syscalls.FUTEXES:
+            addresses = self._shared_words(call, arguments)
+            is_outside = addresses is None or any(self._mappings.reach_outside(self._task, at) for at in addresses)
+            return _OUTSIDE if is_outside else ()
         else:
             return ()
         if fds is None:
@@ -192,6 +202,22 @@ class CallReader:
         return found if len(found) <= MAX_OF_A_CALL else None
 
     # Memory ------------------------------------------------------------------------------
+
+    def _shared_words(self, call: str, arguments: tuple[int, ...]) -> list[int] | None:
+        """Return the addresses that a futex call waits at and that other processes may have; None: not to be read."""
+        if call == "futex":
+            return [] if arguments[1] & syscalls.FUTEX_PRIVATE else [arguments[0]]
+        if call == "futex_wait":
+            return [] if arguments[3] & syscalls.FUTEX_PRIVATE else [arguments[0]]
+        count = arguments[1] & 0xFFFFFFFF
+        array = self._bytes(arguments[0], _WAITER_SIZE * count) if 0 < count <= MAX_OF_A_CALL else None
+        if array is None:
+            return None
+        found = [
+            (int.from_bytes(array[at + 8 : at + 16], "little"), int.from_bytes(array[at + 16 : at + 20], "little"))
+            for at in range(0, len(array), _WAITER_SIZE)
+        ]
+        return [address for address, flags in found if not flags & syscalls.FUTEX_PRIVATE]
 
     def _bytes(self, address: int, size: int) -> bytes | None:
         """Return what lies at an address of the process; None when it cannot be read."""

@@ -68,13 +68,15 @@ DESCRIPTORS: Final = {
 }
 """The arguments that are descriptors, of calls that wait for these alone."""
 
+FUTEXES: Final = ("futex", "futex_wait", "futex_waitv")
 EPOLLS: Final = ("epoll_wait", "epoll_pwait", "epoll_pwait2")
 POLLS: Final = ("poll", "ppoll")
 SELECTS: Final = ("select", "pselect6")
 
 # linux/futex.h
-_FUTEX_FLAGS: Final = 128 | 256  # FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME
+FUTEX_PRIVATE: Final = 128  # FUTEX_PRIVATE_FLAG, and FUTEX2_PRIVATE of the newer calls
 FUTEX_CLOCK_REALTIME: Final = 256
+_FUTEX_FLAGS: Final = FUTEX_PRIVATE | FUTEX_CLOCK_REALTIME
 FUTEX_WAIT: Final = 0
 FUTEX_ABSOLUTE: Final = {
     6: True,  # FUTEX_LOCK_PI, always against CLOCK_REALTIME

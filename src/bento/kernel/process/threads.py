@@ -17,6 +17,8 @@ from bento.kernel.process import syscalls
 from bento.kernel.process.alarms import Alarms
 from bento.kernel.process.calls import CallReader
 from bento.kernel.process.descriptors import Look, entries, slurp
+from bento.kernel.process.mappings import Mappings
+from bento.kernel.process.proc import waits_for_signal
 from bento.model.waits import Evidence, ThreadWait
 
 MAX_THREADS: Final = 256
@@ -51,11 +53,11 @@ def examine(pids: Iterable[int], *, outsiders: Iterable[int], memory: Memory | N
     seen = memory if memory is not None else {}
     kept: Memory = {}
     look = Look({pid: _task(pid, tids[0]) for pid, tids in tasks.items()}, outside)
-    alarms = Alarms(slurp("/proc/timer_list"))
+    system = _System(look, Alarms(slurp("/proc/timer_list")), Mappings())
     statuses = {pid: status for pid in tasks if (status := Status.read(f"/proc/{pid}"))}
     found = {}
     for pid, tids in tasks.items():
-        evidence = _ProcessReader(pid, statuses, outside, (seen, kept)).read(tids, look, alarms)
+        evidence = _ProcessReader(pid, statuses, outside, (seen, kept)).read(tids, system)
         if evidence is not None:
             found[pid] = evidence
     seen.clear()
@@ -114,6 +116,14 @@ class Status(NamedTuple):
         )
 
 
+class _System(NamedTuple):
+    """What is read once for all processes of a look."""
+
+    look: Look
+    alarms: Alarms
+    mappings: Mappings
+
+
 class _ProcessReader:
     """Reads the threads of one process."""
 
@@ -123,26 +133,26 @@ class _ProcessReader:
         self._outsiders = outsiders
         self._seen, self._kept = memory
 
-    def read(self, tids: list[int], look: Look, alarms: Alarms) -> Evidence | None:
+    def read(self, tids: list[int], system: _System) -> Evidence | None:
         """Return the evidence of a process with these threads, the first of them alive; None when it has ended."""
-        main = _task(self._pid, tids[0])
+        main, look = _task(self._pid, tids[0]), system.look
         threads = []
         total = 0
         is_deaf = True  # to SIGALRM
-        with CallReader(main, look, self._child) as calls:
+        with CallReader(main, look, self._child, system.mappings) as calls:
             for tid in tids[:MAX_THREADS]:
                 read = self._read_thread(tid, calls)
                 if read is not None:
                     threads.append(read[0])
                     total += read[1].switches
-                    is_deaf = is_deaf and read[1].drops(signal.SIGALRM)
+                    is_deaf = is_deaf and read[1].drops(signal.SIGALRM) and not _awaits(read[0], signal.SIGALRM)
         if not threads:
             return None
         if len(tids) > MAX_THREADS:
             threads.append(ThreadWait(tid=tids[MAX_THREADS], state="R"))
         listening, connected = look.count_sockets(main)
-        alarm_s = alarms.earliest(self._pid, is_deaf=is_deaf)
-        if any(one.call in _SIGNAL_WAITS for one in threads) and look.is_async(main):
+        alarm_s = system.alarms.earliest(self._pid, is_deaf=is_deaf)
+        if any(_reads_signals(one) for one in threads) and look.is_async(main):
             alarm_s = 0.0
         return Evidence(
             threads=tuple(threads),
@@ -202,6 +212,16 @@ class _ProcessReader:
             if status.ppid == self._pid and len(status.ns_pids) > level and status.ns_pids[level] == number:
                 return pid
         return None
+
+
+def _reads_signals(thread: ThreadWait) -> bool:
+    """Whether a thread goes on at a signal that has no handler, or is there for signals."""
+    return thread.call in _SIGNAL_WAITS or any(fd.kind == "signalfd" for fd in thread.fds)
+
+
+def _awaits(thread: ThreadWait, number: int) -> bool:
+    """Whether a thread may be in sigwait(3) for a signal: the masks do not say so while it sleeps there."""
+    return thread.call == "rt_sigtimedwait" and waits_for_signal(thread.tid, number) is not False
 
 
 def _task(pid: int, tid: int) -> str:

@@ -26,8 +26,6 @@ from bento.stop.rules.wrapping import (
     find_way,
     is_passive,
     is_soft,
-    may_be_a_job,
-    may_be_fed,
     not_held_above,
     rest,
     waits_on_the_way,
@@ -38,6 +36,7 @@ STILL_S: Final = 0.01  # nothing has run in looks that far apart
 STEADY_AGE_S: Final = 0.3  # a child so old that its parent still waits for is no step of a loop
 REST_S: Final = 1.0  # without CPU time
 WHY_HELD: Final = "it only waits for what is signalled"
+_WHY_LATER: Final = "PID 1 is held until what it has started is at rest"
 LOOK_SOON_S: Final = 0.012
 LOOK_YOUNG_S: Final = 0.05  # while it may install its handler at any moment
 LOOK_LATER_S: Final = 0.25
@@ -189,7 +188,8 @@ def _end_when_still(state: StopState, processes: tuple[Process, ...], now_s: flo
         return look_again(state, LOOK_SOON_S, now_s), (), None
     if _are_resting(state, others, now_s):
         return state, (), KillCause.WRAPPED
-    state = note(state, f"PID 1 is held until what it has started is at rest: {wake.reason}")
+    if not any(text.startswith(_WHY_LATER) for text in state.notes):  # what it waits for counts down with each look
+        state = note(state, f"{_WHY_LATER}: {wake.reason}")
     return look_again(state, LOOK_LATER_S, now_s), (), None
 
 
@@ -234,8 +234,6 @@ def _may_be_signalled(state: StopState, tree: Tree, process: Process, now_s: flo
     what may pass the signal on to one (tini in an exec session).
     """
     limit_s = left_s(state, now_s)
-    if may_be_a_job(process, limit_s) or may_be_fed(process, tree.by_pid.values(), limit_s):
-        return False
     if not is_soft(tree, process, limit_s):
         return False
     if state.request.on_wrapper is OnWrapper.CONTINUE:

@@ -178,7 +178,12 @@ def _thread_wake(thread: ThreadWait) -> tuple[float, str]:
     if thread.call in _CHILD_WAITS:
         return NEVER, "waits for a child"
     if thread.call in _TIMED:
-        return _timed(thread)
+        is_outside = any(fd.kind == "memory" for fd in thread.fds)
+        return (
+            (0.0, "waits for another process, by memory that it may share with the host")
+            if is_outside
+            else _timed(thread)
+        )
     if thread.call in _POLLS:
         found = [_timed(thread), *(_descriptor_wake(thread.call, fd) for fd in thread.fds)]
         return min(found, key=_seconds)

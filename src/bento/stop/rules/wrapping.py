@@ -148,8 +148,7 @@ def find_way(tree: Tree, main: Process, left_s: float) -> Way | None:
         below = waits_for(tree, process, left_s) if depth < _DEPTH else []
         if process.disposition.receives:
             ends.append(process)
-            is_job = may_be_a_job(process, left_s) or may_be_fed(process, tree.by_pid.values(), left_s)
-            is_open = is_open and is_soft(tree, process, left_s, depth) and not is_job
+            is_open = is_open and is_soft(tree, process, left_s, depth)
         elif below:
             wrappers.append(process)
             queue += [(child, depth + 1) for child in below]
@@ -173,11 +172,19 @@ def waits_on_the_way(tree: Tree, above: Process, process: Process, left_s: float
 def is_soft(tree: Tree, process: Process, left_s: float, depth: int = 0) -> bool:
     """Whether the end of a process costs nothing that the plain stop would save.
 
-    What receives the signal, and does nothing but wait while it has children, may be one that passes it on to them, or
-    ends them (su, timeout): then each of them has to receive the signal as well, or to be unable to wake.
+    One that receives the signal has a shutdown of its own, or is a job that gives up. But one that has children and
+    does not listen may pass the signal on to them, or end them (su, timeout, script, and tini, which wakes up each
+    second to look for zombies): then each of them has to be soft as well.
     """
+    if process.disposition.receives and (
+        may_be_a_job(process, left_s) or may_be_fed(process, tree.by_pid.values(), left_s)
+    ):
+        return False
     if not is_passive(process, left_s):
-        return process.disposition.receives
+        if process.evidence is None or not process.disposition.receives:
+            return False
+        if process.evidence.listening:
+            return True
     children = tree.children(process) if depth < _DEPTH else []
     return all(is_soft(tree, child, left_s, depth + 1) for child in children)
 
