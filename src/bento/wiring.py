@@ -20,23 +20,31 @@ if TYPE_CHECKING:
 
     from bento import command, locks, own
     from bento.command import Child
+    from bento.drivers.image.base import ImageDriver
     from bento.drivers.image.store import image_store
     from bento.drivers.monitor import conmon
+    from bento.drivers.monitor.base import MonitorDriver
     from bento.drivers.network import bridge
+    from bento.drivers.network.base import NetworkDriver
     from bento.drivers.processes import linux, virtual
     from bento.drivers.processes.base import BirthWatch, ProcessDriver
     from bento.drivers.runtime import detect, states
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state import sqlite
+    from bento.drivers.state.base import StateStore
     from bento.drivers.storage import overlay
+    from bento.drivers.storage.base import Mounts, StorageDriver
     from bento.drivers.tracer import process as tracer_process
     from bento.drivers.tracer.base import TracerDriver
     from bento.drivers.transport import skopeo
+    from bento.drivers.transport.base import TransportDriver
     from bento.drivers.usage import linux as usage_linux
+    from bento.drivers.usage.base import UsageDriver
     from bento.drivers.volume import local
+    from bento.drivers.volume.base import VolumeDriver
     from bento.engine.base import exec_sessions, store_holdup
     from bento.engine.base.drivers import T
-    from bento.kernel import inotify, namespace
+    from bento.kernel import inotify, mount, namespace
     from bento.kernel.process import births
     from bento.model.container import Container
 else:
@@ -57,7 +65,7 @@ else:
     tracer_process = LazyModule("bento.drivers.tracer.process")
     local, usage_linux = LazyModule("bento.drivers.volume.local"), LazyModule("bento.drivers.usage.linux")
     births, inotify = LazyModule("bento.kernel.process.births"), LazyModule("bento.kernel.inotify")
-    namespace = LazyModule("bento.kernel.namespace")
+    mount, namespace = LazyModule("bento.kernel.mount"), LazyModule("bento.kernel.namespace")
 
 
 class Engine(EngineFacade):
@@ -91,7 +99,6 @@ class HostDrivers(Drivers):
         self.settings = settings
         self.helper_argv = self._make_helper_argv()
         self._runtimes: dict[str, RuntimeDriver] = {}
-        self.store_holdup: store_holdup.StoreHoldup | None = None
 
     def _make_helper_argv(self) -> tuple[str, ...]:
         """How this engine is run again. -P: the current directory is not searched for modules (python(1)).
@@ -105,13 +112,52 @@ class HostDrivers(Drivers):
 
     def __getattr__(self, name: str) -> Any:
         """Make a driver when it is first used."""
-        if name not in _DRIVERS:
+        make = getattr(type(self), f"_make_{name}", None)
+        if make is None:
             raise AttributeError(name)
         if name in _BELOW_ROOT:
             _ = self.store  # one that a newer version has written is refused before anything below its root changes
-        driver = _DRIVERS[name](self)
+        driver = make(self)
         setattr(self, name, driver)
         return driver
+
+    def _make_store(self) -> StateStore:
+        if self.verb:
+            own.mark(self.run_root)  # before it can stand still with a lock
+        return sqlite.SqliteStore(self.root / "bento.db", clear_way=lambda holders: self.store_holdup(holders))
+
+    def _make_store_holdup(self) -> store_holdup.StoreHoldup:
+        return store_holdup.StoreHoldup(self)
+
+    def _make_storage(self) -> StorageDriver:
+        return overlay.OverlayStorage(self.root)
+
+    def _make_mounts(self) -> Mounts:
+        return mount
+
+    def _make_monitor(self) -> MonitorDriver:
+        return conmon.ConmonMonitor(Path("conmon"))  # looked for on PATH when one is started
+
+    def _make_network(self) -> NetworkDriver:
+        return bridge.BridgeNetwork(self.root, is_default=self.root == DEFAULT_ROOT)
+
+    def _make_volumes(self) -> VolumeDriver:
+        return local.LocalVolumes(self.root)
+
+    def _make_images(self) -> ImageDriver:
+        return image_store.ImageStore(self.root, takes_absolute_names=self.settings.takes_absolute_names)
+
+    def _make_transport(self) -> TransportDriver:
+        return skopeo.SkopeoTransport(self.settings.insecure_registries)
+
+    def _make_processes(self) -> ProcessDriver:
+        return linux.LinuxProcesses()
+
+    def _make_usage(self) -> UsageDriver:
+        return usage_linux.LinuxUsage()
+
+    def _make_locks(self) -> locks.ContainerLocks:
+        return locks.ContainerLocks(self.run_root, self.verb)
 
     def runtime(self, name: str) -> RuntimeDriver:
         """See Drivers."""
@@ -146,6 +192,10 @@ class HostDrivers(Drivers):
         """See Drivers."""
         return namespace.in_private_mounts(fn)
 
+    def start_thread(self, main: Callable[[T], None], argument: T) -> None:
+        """See Drivers."""
+        namespace.start_thread(main, argument)
+
     def watch_file(self, path: Path) -> inotify.FileWatch:
         """See Drivers."""
         return inotify.FileWatch(path)
@@ -163,37 +213,8 @@ class HostDrivers(Drivers):
         command.spawn_detached(argv)
 
 
-_DRIVERS: dict[str, Callable[[HostDrivers], object]] = {
-    "store": lambda drivers: _store(drivers),
-    "storage": lambda drivers: overlay.OverlayStorage(drivers.root),
-    "monitor": lambda drivers: conmon.ConmonMonitor(Path("conmon")),  # looked for on PATH when one is started
-    "network": lambda drivers: bridge.BridgeNetwork(drivers.root, is_default=drivers.root == DEFAULT_ROOT),
-    "volumes": lambda drivers: local.LocalVolumes(drivers.root),
-    "images": lambda drivers: image_store.ImageStore(
-        drivers.root, takes_absolute_names=drivers.settings.takes_absolute_names
-    ),
-    "transport": lambda drivers: skopeo.SkopeoTransport(drivers.settings.insecure_registries),
-    "processes": lambda drivers: linux.LinuxProcesses(),
-    "usage": lambda drivers: usage_linux.LinuxUsage(),
-    "locks": lambda drivers: locks.ContainerLocks(drivers.run_root, drivers.verb),
-}
-
-
 _LINKS_MAX = 40  # as the kernel's own (path_resolution(7))
 _BELOW_ROOT = ("storage", "network", "volumes", "images")
-
-
-def _store(drivers: HostDrivers) -> sqlite.SqliteStore:
-    if drivers.verb:
-        own.mark(drivers.run_root)  # before it can stand still with a lock
-    return sqlite.SqliteStore(drivers.root / "bento.db", clear_way=lambda holders: _store_holdup(drivers)(holders))
-
-
-def _store_holdup(drivers: HostDrivers) -> store_holdup.StoreHoldup:
-    """Return the one of this engine, made when it is first needed."""
-    if drivers.store_holdup is None:
-        drivers.store_holdup = store_holdup.StoreHoldup(drivers)
-    return drivers.store_holdup
 
 
 def _make(directory: Path, mode: int) -> None:

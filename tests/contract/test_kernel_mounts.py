@@ -12,7 +12,7 @@ import pytest
 
 from bento import command
 from bento.errors import KernelError
-from bento.kernel import mount, namespace
+from bento.kernel import mount, mountinfo, namespace
 from bento.kernel.process import pidfd
 
 LIMIT_S = 20.0
@@ -111,9 +111,9 @@ def test_a_layer_that_is_missing_is_named(layers):
 
 
 def test_the_host_never_sees_a_private_mount(layers, holder):
-    assert str(layers.target) not in {entry.target for entry in mount.mount_table()}
-    assert str(layers.target) not in {entry.target for entry in mount.mount_table(1)}
-    (seen,) = [entry for entry in mount.mount_table(holder.pid) if entry.target == str(layers.target)]
+    assert str(layers.target) not in {entry.target for entry in mountinfo.mount_table()}
+    assert str(layers.target) not in {entry.target for entry in mountinfo.mount_table(1)}
+    (seen,) = [entry for entry in mountinfo.mount_table(holder.pid) if entry.target == str(layers.target)]
     assert seen.fstype == "overlay"
     assert f"upperdir={layers.upper}" in seen.options
 
@@ -188,9 +188,9 @@ def test_a_mount_on_the_host_ends_in_the_private_namespace_too(base):
         assert command.run(["mount", "-t", "tmpfs", "x", str(point)], timeout_s=LIMIT_S).returncode == 0
         child = namespace.in_private_mounts(lambda: command.spawn(["sleep", "600"]))
         try:
-            before = str(point) in {entry.target for entry in mount.mount_table(child.pid)}
+            before = str(point) in {entry.target for entry in mountinfo.mount_table(child.pid)}
             mount.unmount(point)
-            return before, str(point) in {entry.target for entry in mount.mount_table(child.pid)}
+            return before, str(point) in {entry.target for entry in mountinfo.mount_table(child.pid)}
         finally:
             child.kill()
 

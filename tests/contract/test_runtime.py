@@ -14,7 +14,7 @@ import pytest
 
 from bento.drivers.runtime import detect
 from bento.errors import BentoError, CommandNotExecutable, CommandNotFound, KernelError, RuntimeFailed, UsageError
-from bento.kernel import libc, mount, namespace
+from bento.kernel import libc, mount, mountinfo, namespace
 from bento.kernel.process import pidfd, proc
 from bento.model.container import Mount, Ulimit
 from bento.oci import limits
@@ -42,7 +42,7 @@ def test_a_container_lives_speaks_ends_and_leaves_nothing(box: Boxes) -> None:
         assert proc.read(launched.init_pid) is not None
         assert it.is_held()
         assert it.cgroups.exists()
-        assert not [entry for entry in mount.mount_table() if it.id in entry.target]
+        assert not [entry for entry in mountinfo.mount_table() if it.id in entry.target]
 
         it.start()
         out, err = it.read_output()
@@ -295,7 +295,7 @@ def test_a_dead_monitor_has_no_socket_to_attach_to(box: Boxes) -> None:
 
 def show_cgroup2_only() -> None:
     """Give the calling thread's private mount namespace the look of a host that has nothing but cgroup2."""
-    for entry in reversed(mount.mount_table()):
+    for entry in reversed(mountinfo.mount_table()):
         if entry.target.startswith("/sys/fs/cgroup"):
             mount.unmount(Path(entry.target))
     libc.mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0)

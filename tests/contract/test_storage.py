@@ -17,7 +17,7 @@ from bento.drivers.storage.base import Holder, StorageDriver
 from bento.drivers.storage.overlay import OverlayStorage
 from bento.errors import BentoError, CleanupFailed, StorageUnusable
 from bento.files.tree import remove_tree
-from bento.kernel.mount import mount_table
+from bento.kernel.mountinfo import mount_table
 from bento.kernel.namespace import in_private_mounts
 from bento.testing.storage import FakeStorage
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bento.engine.resources.networking import with_exposed
 from bento.errors import UsageError
 from bento.model.network import Port
-from bento.parse.ports import parse_expose, parse_publish
+from bento.parse.ports import is_ipv4, parse_expose, parse_publish
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,11 @@ def test_garbage_is_ports_or_a_usage_error(text: str) -> None:
         return
     assert ports
     assert all(1 <= port.container_port <= 65535 and 0 <= port.host_port <= 65535 for port in ports)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("127.0.0.1", True), ("0.0.0.0", True), ("127.1", False), ("::1", False), ("a", False), ("1.2.3.4\0", False)],
+)
+def test_an_ipv4_address_has_four_numbers(text: str, expected: bool) -> None:
+    assert is_ipv4(text) is expected

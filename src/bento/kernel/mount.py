@@ -12,9 +12,9 @@ from typing import Final
 
 from bento.errors import KernelError
 from bento.kernel import libc
-from bento.kernel.mountinfo import MountEntry, mount_table
+from bento.kernel.libc import open_tree
 
-__all__ = ["MountEntry", "is_upper_in_use", "mount_table", "overlay", "unmount"]
+__all__ = ["bind", "hide", "is_upper_in_use", "open_tree", "overlay", "refuse_devices", "refuse_writes", "unmount"]
 
 _VALUE_LIMIT: Final = 255
 """Bytes of one fsconfig(2) string (fs/fsopen.c copies at most 256 with the final zero)."""

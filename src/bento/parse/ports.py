@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 from typing import Final
 
 from bento.errors import UsageError
@@ -49,6 +50,15 @@ def parse_publish(text: str) -> list[Port]:
         Port(container_port=c, host_port=h, host_ip=host_ip, protocol=protocol or "tcp")
         for c, h in zip(inside, outside, strict=True)
     ]
+
+
+def is_ipv4(text: str) -> bool:
+    """Whether this is an IPv4 address, all four numbers of it."""
+    try:
+        _socket.inet_pton(_socket.AF_INET, text)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _range(word: str, text: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import posixpath
 import re
 from collections.abc import Iterable
@@ -39,6 +40,15 @@ def parse_host(text: str) -> tuple[str, str]:
     if not name or not address:
         raise UsageError(f"bad host {text!r}", hint="use NAME:IP")
     return name, address.removeprefix("[").removesuffix("]")
+
+
+def is_address(text: str) -> bool:
+    """Whether this is an IPv4 or IPv6 address."""
+    try:
+        _socket.inet_pton(_socket.AF_INET6 if ":" in text else _socket.AF_INET, text)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def parse_sysctl(text: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,7 @@ from bento.testing.monitor import FakeMonitor
 from bento.testing.network import FakeNetwork
 from bento.testing.processes import BOOT_ID, FakeBirths, FakeProcess, FakeProcesses
 from bento.testing.runtime import FakeRuntime
-from bento.testing.storage import FakeStorage
+from bento.testing.storage import FakeMounts, FakeStorage
 from bento.testing.tracer import ReadyTracer
 from bento.testing.transport import FakeTransport
 from bento.testing.usage import FakeUsage
@@ -48,7 +49,7 @@ class FakeDrivers(Drivers):
         for directory in (self.root, self.run_root):
             directory.mkdir(parents=True, exist_ok=True)
         self.store = SqliteStore(self.root / "bento.db", in_memory=True)
-        self.storage = FakeStorage(self.root)
+        self.storage, self.mounts = FakeStorage(self.root), FakeMounts()
         self.monitor = FakeMonitor()
         self.network = FakeNetwork()
         self.images = FakeImages()
@@ -98,6 +99,10 @@ class FakeDrivers(Drivers):
     def in_private_mounts(self, fn: Callable[[], Any]) -> Any:
         """Run it here: nothing is mounted."""
         return fn()
+
+    def start_thread(self, main: Callable[[Any], None], argument: Any) -> None:
+        """See Drivers."""
+        _thread.start_new_thread(main, (argument,))
 
     def spawn_detached(self, argv: tuple[str, ...]) -> None:
         """Remember."""

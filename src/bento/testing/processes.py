@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from msgspec.structs import replace
 
 from bento.command import Child
-from bento.drivers.processes.base import Memory, MonitorCgroup, Refusal
+from bento.drivers.processes.base import ChildProcess, Memory, MonitorCgroup, Placement, Refusal
 from bento.model.container import ProcessIdentity, Run
 from bento.model.resources import HostLimits
 from bento.model.waits import Descriptor, Evidence, ThreadWait
@@ -127,6 +127,8 @@ class FakeProcesses:
 
     def open(self, identity: ProcessIdentity) -> int | None:
         """See ProcessDriver."""
+        if identity == self.own():
+            return os.pidfd_open(os.getpid())
         with self._mutex:
             found = [one for one in self._all if one.identity == identity and one.status is None]
             return os.dup(found[0].reader) if found else None
@@ -134,6 +136,38 @@ class FakeProcesses:
     def identify(self, pid: int, *, mark: str = "") -> ProcessIdentity | None:
         """See ProcessDriver. Marks are not looked at."""
         return next((one.identity for one in self._all if one.identity.pid == pid and one.status is None), None)
+
+    def own(self) -> ProcessIdentity:
+        """Return the test's own process, of the fake's boot."""
+        return ProcessIdentity(os.getpid(), 1, BOOT_ID)
+
+    def comm(self, pid: int) -> str:
+        """See ProcessDriver."""
+        return next((one.comm for one in self._all if one.identity.pid == pid and one.status is None), "")
+
+    def placement(self, pid: int) -> Placement:
+        """All are in one place."""
+        return Placement("fake", "fake")
+
+    def children(self, pid: int) -> list[ChildProcess]:
+        """See ProcessDriver."""
+        return [
+            ChildProcess(one.identity, one.comm, (one.comm,), self.placement(one.identity.pid))
+            for one in self._all
+            if one.parent is not None and one.parent.identity.pid == pid and one.status is None
+        ]
+
+    def progress(self, pid: int) -> tuple[int, bool]:
+        """None ever runs."""
+        return 0, False
+
+    def open_root(self, process: ProcessIdentity, *, with_mounts: bool = True) -> int | None:
+        """None has a root directory that could be opened."""
+        return None
+
+    def has_main_thread(self, run: Run) -> bool:
+        """Every one has."""
+        return True
 
     def cgroups(self, pid: int, container_id: str) -> dict[str, str]:
         """Return one directory that does not exist."""

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from bento.drivers.storage.base import Holder, ReleaseWatch
 from bento.errors import BentoError, StorageUnusable
 from bento.files.tree import remove_tree, taken_bytes
+
+
+class FakeMounts:
+    """Mounts that only remembers what is done, and shows what is there already."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, ...]] = []
+
+    def open_tree(self, path: str, *, recursive: bool) -> int:
+        """Open the directory itself."""
+        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def bind(self, source: str, target: str) -> None:
+        """Remember."""
+        self.done.append(("bind", source, target))
+
+    def hide(self, target: str) -> None:
+        """Remember."""
+        self.done.append(("hide", target))
+
+    def refuse_writes(self, target: str) -> None:
+        """Remember."""
+        self.done.append(("refuse_writes", target))
 
 
 class FakeStorage:

@@ -239,11 +239,3 @@ def test_an_address_that_is_not_this_hosts_is_refused() -> None:
 
 def test_who_has_nothing_is_nobody() -> None:
     assert host_ports.holder(1, "tcp") == ""
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("127.0.0.1", True), ("0.0.0.0", True), ("127.1", False), ("::1", False), ("a", False), ("1.2.3.4\0", False)],
-)
-def test_an_ipv4_address_has_four_numbers(text: str, expected: bool) -> None:
-    assert host_ports.is_ipv4(text) is expected

@@ -1,4 +1,4 @@
-"""Who attends to a container's end: a process by its identity, as Python and as the monitor's shell see it."""
+"""The owner of a container's exit: a process by its identity, as Python and as the monitor's shell see it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from bento.drivers.processes.linux import LinuxProcesses
 from bento.engine.base.exit_owner import claim, exit_owner_path, exit_script, has_exit_owner, release
 from bento.kernel.process import pidfd
 from bento.model.container import Container
 from bento.testing.drivers import FakeDrivers
 
 from support import procs
+
+
+@pytest.fixture
+def drivers(drivers: FakeDrivers, monkeypatch: pytest.MonkeyPatch) -> FakeDrivers:
+    monkeypatch.setattr(drivers, "processes", LinuxProcesses())  # the owners are this process and children of it
+    return drivers
 
 
 @pytest.fixture
@@ -31,7 +38,7 @@ def runs_helper(drivers: FakeDrivers, container: Container) -> bool:
     return bool(done.stdout)
 
 
-def test_one_attends_and_the_helper_stays_away(drivers, container):
+def test_one_process_owns_the_exit_and_the_helper_does_nothing(drivers, container):
     assert runs_helper(drivers, container)
     assert not has_exit_owner(drivers, container.id)
     assert claim(drivers, container.id)
@@ -44,7 +51,7 @@ def test_one_attends_and_the_helper_stays_away(drivers, container):
 
 
 @pytest.mark.parametrize("what", ["another start time", "another boot", "a process that is gone", "garbage", "nothing"])
-def test_s03_whoever_has_that_pid_now_does_not_attend(drivers, container, what):
+def test_s03_another_process_with_that_pid_is_not_the_owner(drivers, container, what):
     fd, own = pidfd.identify(os.getpid())
     os.close(fd)
     gone = subprocess.Popen(["true"])
@@ -64,7 +71,7 @@ def test_s03_whoever_has_that_pid_now_does_not_attend(drivers, container, what):
     assert has_exit_owner(drivers, container.id)
 
 
-def test_a_zombie_attends_no_more_whatever_its_name(drivers, container, tmp_path):
+def test_a_zombie_owns_nothing_whatever_its_name(drivers, container, tmp_path):
     program = tmp_path / "a) b (c"
     program.symlink_to("/bin/sleep")
     process = subprocess.Popen([str(program), "600"])
@@ -82,7 +89,7 @@ def test_a_zombie_attends_no_more_whatever_its_name(drivers, container, tmp_path
     os.close(fd)
 
 
-def test_one_whose_main_thread_has_ended_attends_as_long_as_another_thread_lives(drivers, container):
+def test_one_whose_main_thread_has_ended_is_the_owner_as_long_as_another_thread_lives(drivers, container):
     program = (
         "import ctypes, os, threading, time\n"
         "threading.Thread(target=time.sleep, args=(600,)).start()\n"
@@ -105,7 +112,7 @@ def test_one_whose_main_thread_has_ended_attends_as_long_as_another_thread_lives
     os.close(fd)
 
 
-def test_without_a_run_directory_nobody_else_can_attend(drivers, container):
+def test_without_a_run_directory_no_other_process_can_be_the_owner(drivers, container):
     drivers.run_dir(container.id).rmdir()
     assert claim(drivers, container.id)
     assert not has_exit_owner(drivers, container.id)

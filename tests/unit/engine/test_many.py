@@ -112,9 +112,9 @@ def do_all(loop: Loop, background: Background, works: list[Callable[[], None]]) 
     return errors
 
 
-def test_work_is_done_in_order_and_its_errors_come_back():
+def test_work_is_done_in_order_and_its_errors_come_back(drivers):
     loop = Loop()
-    background = Background(loop)
+    background = Background(loop, drivers.start_thread)
     done: list[int] = []
 
     def fail() -> None:
@@ -133,9 +133,9 @@ def test_work_is_done_in_order_and_its_errors_come_back():
     loop.close()
 
 
-def test_closing_waits_for_what_has_begun_and_leaves_out_the_rest():
+def test_closing_waits_for_what_has_begun_and_leaves_out_the_rest(drivers):
     loop = Loop()
-    background = Background(loop)
+    background = Background(loop, drivers.start_thread)
     begun, may_go_on = threading.Event(), threading.Event()
     done: list[str] = []
 
@@ -153,9 +153,9 @@ def test_closing_waits_for_what_has_begun_and_leaves_out_the_rest():
     loop.close()
 
 
-def test_a_defect_in_the_work_is_raised_in_the_loop():
+def test_a_defect_in_the_work_is_raised_in_the_loop(drivers):
     loop = Loop()
-    background = Background(loop)
+    background = Background(loop, drivers.start_thread)
 
     def break_off() -> None:
         raise ZeroDivisionError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from bento import command
-from bento.kernel import mount, mountinfo
+from bento.kernel import mountinfo
 from bento.kernel.process import pidfd
 
 TABLE = (
@@ -30,13 +30,13 @@ def test_entries_come_with_escapes_decoded():
 
 
 def test_our_own_table_has_a_root():
-    assert "/" in {entry.target for entry in mount.mount_table()}
-    assert mount.mount_table(os.getpid()) == mount.mount_table()
+    assert "/" in {entry.target for entry in mountinfo.mount_table()}
+    assert mountinfo.mount_table(os.getpid()) == mountinfo.mount_table()
 
 
 def test_who_has_ended_has_no_mounts():
     child = command.spawn(["true"])
     assert pidfd.wait(child.pidfd, 20)
-    assert mount.mount_table(child.pid) == []  # a zombie
+    assert mountinfo.mount_table(child.pid) == []  # a zombie
     child.finish(20)
-    assert mount.mount_table(child.pid) == []
+    assert mountinfo.mount_table(child.pid) == []

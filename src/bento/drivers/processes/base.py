@@ -62,6 +62,22 @@ class Refusal(Struct, frozen=True):
     may_pass: bool = False
 
 
+class Placement(Struct, frozen=True):
+    """Where a process is: its PID namespace, and the text of its cgroups (proc_pid_cgroup(5))."""
+
+    pid_namespace: str
+    cgroups: str
+
+
+class ChildProcess(Struct, frozen=True):
+    """A process as a child of another one, read while it was that."""
+
+    process: ProcessIdentity
+    comm: str
+    argv: tuple[str, ...]
+    placement: Placement
+
+
 class MonitorCgroup(Protocol):
     """The cgroups for a monitor: not those of the command that started it, whose end shall not be the monitor's."""
 
@@ -75,10 +91,11 @@ class MonitorCgroup(Protocol):
         """Close it; the cgroups stay."""
 
 
-class ProcessDriver(Protocol):
-    """Every signal goes to a process whose identity was checked (rule S3). No call blocks.
+class HostProcesses(Protocol):
+    """Any process of this host, such as a monitor, or another command of Bento's own. No call blocks.
 
-    Descriptors returned are pidfds: readable when the process has exited, zombie or not; the caller closes them.
+    Descriptors returned by ``open`` are pidfds: readable when the process has exited, zombie or not; the caller closes
+    them.
     """
 
     def open(self, identity: ProcessIdentity) -> int | None:
@@ -86,6 +103,71 @@ class ProcessDriver(Protocol):
 
     def identify(self, pid: int, *, mark: str = "") -> ProcessIdentity | None:
         """Return the process that has this pid now, or None; also None without ``mark`` in its arguments or cgroups."""
+
+    def own(self) -> ProcessIdentity:
+        """Return this process. Raises KernelError when processes cannot be identified here."""
+
+    def boot_id(self) -> str:
+        """Return the id of this boot."""
+
+    def namespaces(self) -> tuple[int, int]:
+        """Return what identifies this process's PID namespace and its time namespace; 0: there are none.
+
+        Raises KernelError when processes cannot be identified here.
+        """
+
+    def comm(self, pid: int) -> str:
+        """Return the name of a process (proc_pid_comm(5)); "" when it is gone."""
+
+    def placement(self, pid: int) -> Placement:
+        """Return where a process is; of one that has gone, nothing that any other has."""
+
+    def children(self, pid: int) -> list[ChildProcess]:
+        """Return the live children of a process, in no order; none when it is gone."""
+
+    def progress(self, pid: int) -> tuple[int, bool]:
+        """Return how often threads of a process were switched to or from, and whether all of them are stopped.
+
+        The same number at two looks: none has run meanwhile. (0, False) when it is gone.
+        """
+
+    def is_process_frozen(self, pid: int) -> bool:
+        """Whether the cgroup that a process is in is frozen, whatever has made it."""
+
+    def kill_session(self, pid: int, *, spared: int = 0) -> None:
+        """SIGKILL a process and all others in its session. The caller knows that the pid is still its own.
+
+        ``spared``: the process alone, when it is in this one's session, or in the caller's.
+        """
+
+    def open_root(self, process: ProcessIdentity, *, with_mounts: bool = True) -> int | None:
+        """Return the root directory of this very process, open (O_PATH); None when it has ended. The caller closes it.
+
+        ``with_mounts``: with all that its mount namespace shows there; else a copy of the mount at / alone.
+        Raises KernelError. Nothing of what is below is executed.
+        """
+
+    def find_monitors(self, run_root: str) -> list[tuple[int, str]]:
+        """Return (pid, container id) of every process whose arguments name a container below this run root. Slow."""
+
+    def unhide_cgroup2(self) -> None:
+        """For a process that a monitor has started: undo what hides a hierarchy in the monitor's mount namespace."""
+
+    def find_cgroups(self) -> list[tuple[str, str, list[int]]]:
+        """Return (container id, directory, live pids) of every container's cgroup on this host, of any engine."""
+
+    def remove_cgroup(self, directory: str) -> bool:
+        """Remove one empty cgroup directory that ``find_cgroups`` named; return whether it is gone."""
+
+    def host_limits(self) -> HostLimits:
+        """Return what this host's cgroups can keep, by those that a runtime uses."""
+
+    def cgroup_mode(self) -> str:
+        """Return how this host's cgroups are mounted: v1, v2 or hybrid."""
+
+
+class ProcessDriver(HostProcesses, Protocol):
+    """Processes of containers. Every signal goes to a process whose identity was checked (rule S3). No call blocks."""
 
     def cgroups(self, pid: int, container_id: str) -> dict[str, str]:
         """Return by controller ("" is cgroup v2) the directories of a process that are this container's own.
@@ -99,17 +181,8 @@ class ProcessDriver(Protocol):
     def find_init(self, run: Run) -> ProcessIdentity | None:
         """Return PID 1 of a run from its cgroups, whatever was recorded; None when it cannot be known."""
 
-    def unhide_cgroup2(self) -> None:
-        """For a process that a monitor has started: undo what hides a hierarchy in the monitor's mount namespace."""
-
-    def boot_id(self) -> str:
-        """Return the id of this boot."""
-
-    def namespaces(self) -> tuple[int, int]:
-        """Return what identifies this process's PID namespace and its time namespace; 0: there are none.
-
-        Raises KernelError when processes cannot be identified here.
-        """
+    def has_main_thread(self, run: Run) -> bool:
+        """Whether the first thread of PID 1 still runs: others may go on without it (pthread_exit(3) in ``main``)."""
 
     def shows_life(self, run: Run, container_id: str) -> bool:
         """Whether any process is in the cgroups of a run, or of that name, be it in another PID namespace."""
@@ -182,20 +255,11 @@ class ProcessDriver(Protocol):
     def exit_status(self, pidfd: int) -> int | None:
         """Return the raw wait status of an exited process, or None when the kernel cannot say (before Linux 6.15)."""
 
-    def kill_session(self, pid: int, *, spared: int = 0) -> None:
-        """SIGKILL a process and all others in its session. The caller knows that the pid is still its own.
-
-        ``spared``: the process alone, when it is in this one's session, or in the caller's.
-        """
-
     def kill_all(self, run: Run) -> int:
         """SIGKILL everything in the run's cgroups, fork-safe, thawed afterwards; return how many were alive."""
 
     def is_frozen(self, run: Run) -> bool:
         """Whether the run's cgroup is frozen: the container is paused."""
-
-    def is_process_frozen(self, pid: int) -> bool:
-        """Whether the cgroup that a process is in is frozen, whatever has made it."""
 
     def freeze(self, run: Run) -> None:
         """Freeze the run's cgroup. Idempotent."""
@@ -211,18 +275,3 @@ class ProcessDriver(Protocol):
 
     def name_stuck(self, run: Run) -> list[str]:
         """Return a line for each live process: pid, name, state, where in the kernel it waits."""
-
-    def find_monitors(self, run_root: str) -> list[tuple[int, str]]:
-        """Return (pid, container id) of every process whose arguments name a container below this run root. Slow."""
-
-    def find_cgroups(self) -> list[tuple[str, str, list[int]]]:
-        """Return (container id, directory, live pids) of every container's cgroup on this host, of any engine."""
-
-    def remove_cgroup(self, directory: str) -> bool:
-        """Remove one empty cgroup directory that ``find_cgroups`` named; return whether it is gone."""
-
-    def host_limits(self) -> HostLimits:
-        """Return what this host's cgroups can keep, by those that a runtime uses."""
-
-    def cgroup_mode(self) -> str:
-        """Return how this host's cgroups are mounted: v1, v2 or hybrid."""

@@ -10,8 +10,9 @@ import msgspec
 
 from bento.drivers.processes import forwarders, stuck
 from bento.drivers.processes.base import Refusal
+from bento.drivers.processes.host import CGROUP_PREFIX, LinuxHost
 from bento.errors import KernelError
-from bento.kernel.cgroup import Cgroups, hierarchies, mode, named
+from bento.kernel.cgroup import Cgroups, mode, named
 from bento.kernel.monitor_cgroup import MonitorCgroup
 from bento.kernel.process import pidfd, proc
 from bento.lazy import LazyModule
@@ -26,21 +27,16 @@ if TYPE_CHECKING:
     from bento.command import Child
     from bento.drivers.processes import initctl, inits
     from bento.drivers.processes.base import Memory
-    from bento.kernel import cgroup_limits, hybrid, namespace, sockets
+    from bento.kernel import namespace, sockets
     from bento.kernel.process import threads
-    from bento.model.resources import HostLimits
-else:  # only stops of system containers, of containers with several processes, and a monitor's helper need them
-    cgroup_limits, hybrid, namespace, sockets, threads = (
-        LazyModule(f"bento.kernel.{name}")
-        for name in ("cgroup_limits", "hybrid", "namespace", "sockets", "process.threads")
+else:  # only stops of system containers, and of containers with several processes, need them
+    namespace, sockets, threads = (
+        LazyModule(f"bento.kernel.{name}") for name in ("namespace", "sockets", "process.threads")
     )
     initctl, inits = (LazyModule(f"bento.drivers.processes.{name}") for name in ("initctl", "inits"))
 
 _SIGCHLD, _SIGCONT = 17, 18
 _TICKS = os.sysconf("SC_CLK_TCK")
-CGROUP_PREFIX = "bento-"
-"""A container's cgroup is named by this and its id, directly below the root: no parent to leak or to race for."""
-_SESSION_ROUNDS = 4
 _WAITS = frozenset({"wait4", "waitid"})
 _RUNS = Evidence(threads=(ThreadWait(tid=0, state="R"),))
 _LOOK_LIMIT = 4096  # processes of one container that a look reads; beyond it a stop relies on the kill
@@ -80,23 +76,8 @@ def _others(run: Run, main_pid: int) -> Iterator[int]:
                 yield pid
 
 
-class LinuxProcesses:
+class LinuxProcesses(LinuxHost):
     """ProcessDriver on the host's own kernel."""
-
-    def open(self, identity: ProcessIdentity) -> int | None:
-        """See ProcessDriver."""
-        return pidfd.open_verified(identity)
-
-    def identify(self, pid: int, *, mark: str = "") -> ProcessIdentity | None:
-        """See ProcessDriver."""
-        try:
-            fd, identity = pidfd.identify(pid)
-        except KernelError:
-            return None
-        words = (*proc.cmdline(pid), *Cgroups.of_process(pid).paths.values()) if mark else ()
-        is_marked = not mark or any(mark in word for word in words)
-        os.close(fd)
-        return identity if is_marked else None
 
     def cgroups(self, pid: int, container_id: str) -> dict[str, str]:
         """See ProcessDriver."""
@@ -115,17 +96,9 @@ class LinuxProcesses:
             return None
         return self.identify(min(inits, key=lambda member: len(member.ns_pids)).pid)  # others are of nested ones
 
-    def unhide_cgroup2(self) -> None:
+    def has_main_thread(self, run: Run) -> bool:
         """See ProcessDriver."""
-        hybrid.show_unified()
-
-    def boot_id(self) -> str:
-        """See ProcessDriver."""
-        return pidfd.boot_id()
-
-    def namespaces(self) -> tuple[int, int]:
-        """See ProcessDriver."""
-        return proc.own_namespaces()
+        return run.init is None or not run.shows_processes or proc.live_tid(run.init.pid) == run.init.pid
 
     def shows_life(self, run: Run, container_id: str) -> bool:
         """See ProcessDriver."""
@@ -290,27 +263,6 @@ class LinuxProcesses:
         """See ProcessDriver."""
         return pidfd.exit_status(pidfd_)
 
-    def kill_session(self, pid: int, *, spared: int = 0) -> None:
-        """See ProcessDriver. In rounds: a process that is killed may just have forked."""
-        session = proc.session_if_alive(pid) or pid  # one that has just ended led it
-        if session in (os.getsid(0), proc.session_if_alive(spared) if spared else None):
-            self._kill_member(pid, session)
-            return
-        for _ in range(_SESSION_ROUNDS):
-            members = [other for other in proc.all_pids() if other > 1 and proc.session_if_alive(other) == session]
-            if not sum(self._kill_member(other, session) for other in members):
-                return
-
-    def _kill_member(self, pid: int, session: int) -> bool:
-        try:
-            fd, _ = pidfd.identify(pid)
-        except KernelError:
-            return False
-        try:  # looked at once more: now the descriptor holds it
-            return proc.session_if_alive(pid) == session and pidfd.send(fd, SIGKILL)
-        finally:
-            os.close(fd)
-
     def kill_all(self, run: Run) -> int:
         """See ProcessDriver. PID 1 first: in a namespace of its own the kernel then ends all processes at once."""
         if run.init and (fd := pidfd.open_verified(run.init)) is not None:
@@ -321,10 +273,6 @@ class LinuxProcesses:
     def is_frozen(self, run: Run) -> bool:
         """See ProcessDriver."""
         return Cgroups(run.cgroups).is_frozen()
-
-    def is_process_frozen(self, pid: int) -> bool:
-        """See ProcessDriver."""
-        return Cgroups.of_process(pid).is_frozen()
 
     def freeze(self, run: Run) -> None:
         """See ProcessDriver."""
@@ -345,33 +293,3 @@ class LinuxProcesses:
     def name_stuck(self, run: Run) -> list[str]:
         """See ProcessDriver."""
         return stuck.name_stuck(run)
-
-    def find_monitors(self, run_root: str) -> list[tuple[int, str]]:
-        """See ProcessDriver."""
-        prefix = f"{run_root}/containers/"
-        found = []
-        for pid in proc.all_pids():
-            ids = {word[len(prefix) :].split("/", 1)[0] for word in proc.cmdline(pid) if word.startswith(prefix)}
-            found += [(pid, container_id) for container_id in ids]
-        return found
-
-    def find_cgroups(self) -> list[tuple[str, str, list[int]]]:
-        """See ProcessDriver."""
-        return [
-            (name.removeprefix(CGROUP_PREFIX), f"{root}/{name}", Cgroups({"": f"{root}/{name}"}).pids())
-            for root in hierarchies()
-            for name in sorted(os.listdir(root))
-            if name.startswith(CGROUP_PREFIX)
-        ]
-
-    def remove_cgroup(self, directory: str) -> bool:
-        """See ProcessDriver."""
-        return not Cgroups({"": directory}).remove()
-
-    def host_limits(self) -> HostLimits:
-        """See ProcessDriver."""
-        return cgroup_limits.host_limits()
-
-    def cgroup_mode(self) -> str:
-        """See ProcessDriver."""
-        return mode()

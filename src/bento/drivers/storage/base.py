@@ -34,6 +34,24 @@ class ReleaseWatch(Protocol):
         """Watch nothing any more. Idempotent."""
 
 
+class Mounts(Protocol):
+    """What is mounted beside the root filesystems, all in the calling thread's mount namespace. Raises KernelError."""
+
+    def open_tree(self, path: str, *, recursive: bool) -> int:
+        """Return a detached copy of the mount at ``path``, and of those below it when ``recursive``; the caller closes
+        it. A process that holds the descriptor holds the filesystems, in any namespace.
+        """
+
+    def bind(self, source: str, target: str) -> None:
+        """Mount a file or directory, with all that is mounted below it."""
+
+    def hide(self, target: str) -> None:
+        """Mount something empty and read-only on a directory."""
+
+    def refuse_writes(self, target: str) -> None:
+        """Make the mount at ``target`` read-only; not those below it."""
+
+
 class StorageDriver(Protocol):
     """Directories below the engine's root, one per container."""
 

@@ -12,7 +12,8 @@ from bento.drivers.storage.base import Holder, ReleaseWatch
 from bento.errors import KernelError, NotPermitted, StorageUnusable, as_bento_error, is_shortage
 from bento.files.tree import remove_tree, taken_bytes
 from bento.kernel.inotify import Unmounts
-from bento.kernel.mount import is_upper_in_use, mount_table, overlay, unmount
+from bento.kernel.mount import is_upper_in_use, overlay, unmount
+from bento.kernel.mountinfo import mount_table
 from bento.kernel.namespace import in_private_mounts
 from bento.kernel.process.proc import live_tid
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bento.errors import BentoError, as_bento_error
-from bento.kernel.namespace import start_thread
 
 if TYPE_CHECKING:
     from bento.engine.base.loop import Loop
@@ -24,8 +23,8 @@ class Background:
     No child is forked here: posix_spawn may be called from any thread.
     """
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+    def __init__(self, loop: Loop, start_thread: Callable[[Callable[[int], None], int], None]) -> None:
+        self._loop, self._start_thread = loop, start_thread
         self._fd: int | None = None  # an eventfd: readable when a piece of work has ended
         self._queue: deque[tuple[Work, Done]] = deque()
         self._ended: deque[tuple[Done, BaseException | None]] = deque()
@@ -44,7 +43,7 @@ class Background:
             self._queue.append((work, done))
             is_running, self._is_running = self._is_running, True
         if not is_running:
-            start_thread(self._run, self._fd)
+            self._start_thread(self._run, self._fd)
 
     def _run(self, fd: int) -> None:
         while True:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bento.drivers.processes.base import BirthWatch, FileWatch, GoneWatch, ProcessDriver
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state.base import StateStore
-    from bento.drivers.storage.base import StorageDriver
+    from bento.drivers.storage.base import Mounts, StorageDriver
     from bento.drivers.tracer.base import TracerDriver
     from bento.drivers.transport.base import TransportDriver
     from bento.drivers.usage.base import UsageDriver
@@ -38,6 +38,7 @@ class Drivers:
     run_root: Path
     store: StateStore
     storage: StorageDriver
+    mounts: Mounts
     monitor: MonitorDriver
     network: NetworkDriver
     images: ImageDriver
@@ -73,6 +74,10 @@ class Drivers:
 
     def in_private_mounts(self, fn: Callable[[], T]) -> T:
         """Run ``fn`` in a fresh mount namespace that only what it spawns keeps alive; return what it returns."""
+        raise NotImplementedError
+
+    def start_thread(self, main: Callable[[T], None], argument: T) -> None:
+        """Run a function in a thread that nothing waits for. Raises KernelError where none can be started."""
         raise NotImplementedError
 
     def watch_file(self, path: Path) -> FileWatch:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from bento.files.smallfile import read_small, write_small
 from bento.files.tree import remove_tree
-from bento.kernel.process import pidfd, proc
 from bento.model.container import Container, ProcessIdentity, Status
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def exit_owner_path(drivers: Drivers, container_id: str) -> str:
 def has_exit_owner(drivers: Drivers, container_id: str) -> bool:
     """Whether a living process owns the container's exit."""
     owner = _owner(drivers, container_id)
-    fd = pidfd.open_verified(owner) if owner is not None else None
+    fd = drivers.processes.open(owner) if owner is not None else None
     if fd is None:
         return False
     os.close(fd)
@@ -47,9 +46,9 @@ def has_exit_owner(drivers: Drivers, container_id: str) -> bool:
 def may_have_owner_elsewhere(drivers: Drivers, container_id: str) -> bool:
     """Whether the owner is a process of another PID namespace: whether it lives cannot be known here."""
     owner = _owner(drivers, container_id)
-    if owner is None or owner.boot_id != pidfd.boot_id():
+    if owner is None or owner.boot_id != drivers.processes.boot_id():
         return False
-    return owner.pid_ns not in (0, proc.own_namespaces()[0])
+    return owner.pid_ns not in (0, drivers.processes.namespaces()[0])
 
 
 def _owner(drivers: Drivers, container_id: str) -> ProcessIdentity | None:
@@ -64,8 +63,7 @@ def _owner(drivers: Drivers, container_id: str) -> ProcessIdentity | None:
 def claim(drivers: Drivers, container_id: str) -> bool:
     """Become the owner of the container's exit. False: a living process is already, maybe this one."""
     path = exit_owner_path(drivers, container_id)
-    fd, own = pidfd.identify(os.getpid())
-    os.close(fd)
+    own = drivers.processes.own()
     whole = f"{path}.{own.pid}"  # others see it whole or not at all
     try:
         write_small(whole, f"{own.pid} {own.start_ticks} {own.boot_id} {own.pid_ns}\n".encode())

@@ -15,12 +15,12 @@ from bento import clock
 from bento.engine.base import offspring
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.errors import Conflict, StuckProcess
-from bento.kernel.process import proc
 from bento.units import SIGKILL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bento.drivers.processes.base import HostProcesses
     from bento.engine.base.drivers import Drivers
     from bento.locks import Holder, Lock
     from bento.model.container import ProcessIdentity
@@ -35,18 +35,18 @@ _DIES_S: Final = 10.0  # after SIGKILL, unless it hangs in the kernel
 class Stillness:
     """How long a process has not run."""
 
-    def __init__(self, is_frozen: Callable[[int], bool]) -> None:
-        self._is_frozen = is_frozen
+    def __init__(self, processes: HostProcesses) -> None:
+        self._processes = processes
         self._process: ProcessIdentity | None = None
         self._switches = 0
         self._since_s = 0.0
 
     def look(self, process: ProcessIdentity, now_s: float) -> bool:
         """Look at it once more; return whether it stands still."""
-        switches, is_stopped = proc.progress(process.pid)
+        switches, is_stopped = self._processes.progress(process.pid)
         if process != self._process or switches != self._switches:
             self._process, self._switches, self._since_s = process, switches, now_s
-        return is_stopped or now_s - self._since_s >= STILL_S or self._is_frozen(process.pid)
+        return is_stopped or now_s - self._since_s >= STILL_S or self._processes.is_process_frozen(process.pid)
 
 
 class Holdup:
@@ -61,7 +61,7 @@ class Holdup:
         self._drivers, self._name, self._holder, self._notice = drivers, name, holder, notice
         self._began_s: float | None = None
         self._looked_s = 0.0
-        self._stillness = Stillness(drivers.processes.is_process_frozen)
+        self._stillness = Stillness(drivers.processes)
         self._ended: Holder | None = None
         self._ended_s = 0.0
         self._is_named = False

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from bento import own
-from bento.kernel.cgroup import read_control
-from bento.kernel.process import proc
 from bento.units import SIGKILL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bento.drivers.processes.base import Placement
     from bento.engine.base.drivers import Drivers
     from bento.model.container import ProcessIdentity
 
@@ -39,24 +38,19 @@ def below(drivers: Drivers, pid: int, *, of_runtime: bool = False) -> list[Child
 
     Other commands of Bento's own, and what is in another PID namespace, are left out, with all that is below them.
     """
-    return list(_below(drivers, pid, _place(pid), f"{drivers.run_root}/runtime/" if of_runtime else ""))
+    mark = f"{drivers.run_root}/runtime/" if of_runtime else ""
+    return list(_below(drivers, pid, drivers.processes.placement(pid), mark))
 
 
-def _below(drivers: Drivers, parent: int, place: tuple[str, str], mark: str) -> Iterator[Child]:
-    todo = [(pid, parent) for pid in proc.children(parent)]
-    while todo:
-        pid, parent = todo.pop(0)
-        process = drivers.processes.identify(pid)
-        seen = proc.read(pid)
-        if process is None or seen is None or (seen.ppid, seen.start_ticks) != (parent, process.start_ticks):
+def _below(drivers: Drivers, parent: int, placement: Placement, mark: str) -> Iterator[Child]:
+    for child in drivers.processes.children(parent):
+        pid, placed = child.process.pid, child.placement
+        if placed.pid_namespace != placement.pid_namespace or own.is_own(drivers.run_root, pid):
             continue
-        namespace, cgroups = _place(pid)
-        if namespace != place[0] or own.is_own(drivers.run_root, pid):
+        if mark and not any(mark in word for word in child.argv):
             continue
-        if mark and not any(mark in word for word in proc.cmdline(pid)):
-            continue
-        yield Child(process, seen.comm, cgroups == place[1])
-        yield from _below(drivers, pid, place, "")
+        yield Child(child.process, child.comm, placed.cgroups == placement.cgroups)
+        yield from _below(drivers, pid, placement, "")
 
 
 def end(drivers: Drivers, children: list[Child]) -> list[Child]:
@@ -74,8 +68,3 @@ def end(drivers: Drivers, children: list[Child]) -> list[Child]:
         finally:
             os.close(fd)
     return left
-
-
-def _place(pid: int) -> tuple[str, str]:
-    """Return a process's PID namespace and its cgroups."""
-    return proc.pid_namespace(pid), read_control(f"/proc/{proc.live_tid(pid)}/cgroup")

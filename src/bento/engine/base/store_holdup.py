@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from bento import clock, log, own
 from bento.engine.base.holdup import Stillness, end
-from bento.kernel.process import proc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,22 +33,17 @@ class StoreHoldup:
             if process is None or pid not in holders():  # of the very process that has it
                 is_worth = True
                 continue
-            names.append(f"process {pid} ({_name(pid)})")
+            names.append(f"process {pid} ({self._drivers.processes.comm(pid) or 'gone'})")
             if own.is_own(self._drivers.run_root, pid) and process not in self._ended:
                 is_worth = self._look(process, names[-1]) or is_worth
         return "" if is_worth else " and ".join(names) or "another process"
 
     def _look(self, process: ProcessIdentity, name: str) -> bool:
         is_new = process not in self._seen
-        stillness = self._seen.setdefault(process, Stillness(self._drivers.processes.is_process_frozen))
+        stillness = self._seen.setdefault(process, Stillness(self._drivers.processes))
         if not stillness.look(process, clock.mono_s()):
             return is_new
         self._ended.add(process)
         if end(self._drivers, process, log.warning):
             log.warning(f"{name} stood still with the lock of {self._drivers.root}/bento.db and was ended")
         return True
-
-
-def _name(pid: int) -> str:
-    found = proc.read(pid)
-    return found.comm if found is not None else "gone"

@@ -23,9 +23,6 @@ from bento.engine.resources import mounting
 from bento.engine.stop.erase import refuse_if_held
 from bento.errors import KernelError, UsageError, WrongState
 from bento.files.rootfs import mkdir_in_root, open_in_root, touch_in_root
-from bento.kernel import libc, mount
-from bento.kernel.namespace import in_mounts_of
-from bento.kernel.process import proc
 from bento.model.container import Container, Mount, Status
 from bento.oci import etc
 
@@ -88,7 +85,7 @@ def opened(drivers: Drivers, ref: str, *, with_mounts: bool = True) -> Iterator[
         if container.status.is_live:
             main_fd = _main_of(drivers, container)
             stack.callback(os.close, main_fd)
-            root_fd = _live_root(container, main_fd, with_mounts=with_mounts)
+            root_fd = _live_root(drivers, container, with_mounts=with_mounts)
         else:
             refuse_if_held(drivers, container)
             root_fd = drivers.in_private_mounts(lambda: _assembled(drivers, container, with_mounts=with_mounts))
@@ -113,23 +110,11 @@ def _main_of(drivers: Drivers, container: Container) -> int:
     return fd
 
 
-def _live_root(container: Container, main_fd: int, *, with_mounts: bool) -> int:
+def _live_root(drivers: Drivers, container: Container, *, with_mounts: bool) -> int:
     assert container.run is not None
     assert container.run.init is not None
-    try:
-        if with_mounts:
-            flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-            root_fd = os.open(f"/proc/{proc.live_tid(container.run.init.pid)}/root", flags)
-        else:
-            # In its namespace nothing is done but to take a copy of the mount: nothing of the container is executed.
-            root_fd = in_mounts_of(main_fd, lambda: libc.open_tree("/", recursive=False))
-    except (OSError, KernelError) as error:
-        if error.errno not in (errno.ENOENT, errno.ESRCH):
-            raise
-        raise WrongState(f"container {container.name} has ended meanwhile", hint="try again") from None
-    # Opened first, checked then: the number may be another process's by now (rule S3).
-    if select.select([main_fd], [], [], 0.0)[0]:
-        os.close(root_fd)
+    root_fd = drivers.processes.open_root(container.run.init, with_mounts=with_mounts)
+    if root_fd is None:
         raise WrongState(f"container {container.name} has ended meanwhile", hint="try again")
     return root_fd
 
@@ -141,15 +126,15 @@ def _assembled(drivers: Drivers, container: Container, *, with_mounts: bool) -> 
     if with_mounts:
         if container.spec.layers == (HOST_LAYER,):
             for path in (drivers.root, drivers.run_root):
-                _mount_at(rootfs, str(path), mount.hide)
+                _mount_at(rootfs, str(path), drivers.mounts.hide)
         spec = mounting.attach(drivers, container, rootfs).spec
         own = _etc_files(drivers, container)
         for asked in sorted((*own, *spec.mounts), key=lambda m: m.destination.rstrip("/").count("/")):
             if asked.kind == "bind":
-                _bind(rootfs, asked)
+                _bind(drivers, rootfs, asked)
         if spec.read_only:
-            mount.refuse_writes(str(rootfs))
-    return libc.open_tree(str(rootfs), recursive=with_mounts)
+            drivers.mounts.refuse_writes(str(rootfs))
+    return drivers.mounts.open_tree(str(rootfs), recursive=with_mounts)
 
 
 def _etc_files(drivers: Drivers, container: Container) -> list[Mount]:
@@ -163,13 +148,13 @@ def _etc_files(drivers: Drivers, container: Container) -> list[Mount]:
     ]
 
 
-def _bind(rootfs: Path, asked: Mount) -> None:
+def _bind(drivers: Drivers, rootfs: Path, asked: Mount) -> None:
     if not os.path.exists(asked.source):
         raise UsageError(f"cannot mount {asked.source}: no such file or directory", hint="make it first")
     (mkdir_in_root if os.path.isdir(asked.source) else touch_in_root)(rootfs, asked.destination)
-    _mount_at(rootfs, asked.destination, lambda target: mount.bind(asked.source, target))
+    _mount_at(rootfs, asked.destination, lambda target: drivers.mounts.bind(asked.source, target))
     if asked.read_only:
-        _mount_at(rootfs, asked.destination, mount.refuse_writes)
+        _mount_at(rootfs, asked.destination, drivers.mounts.refuse_writes)
 
 
 def _mount_at(rootfs: Path, path: str, act: Callable[[str], None]) -> None:

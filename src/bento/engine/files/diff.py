@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from bento.engine.lifecycle import reconcile
 from bento.errors import KernelError, StorageUnusable, as_bento_error
 from bento.files.changes import Below, Change, Changes
-from bento.kernel import libc
 from bento.model.container import Container
 from bento.oci import config
 
@@ -40,7 +39,7 @@ def changes_of(drivers: Drivers, container: Container) -> Iterator[Changes]:
         for layer in container.spec.layers:
             try:
                 # As overlayfs sees it: of the machine's own files without the filesystems that are mounted below.
-                fd = libc.open_tree(layer, recursive=False)
+                fd = drivers.mounts.open_tree(layer, recursive=False)
             except KernelError as error:
                 if error.errno != errno.ENOENT:
                     raise

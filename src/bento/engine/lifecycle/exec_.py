@@ -22,7 +22,6 @@ from bento.engine.resources.rooted import root_of
 from bento.engine.stop.report import exit_code_from
 from bento.errors import BentoError, InternalError, RuntimeFailed, UsageError, WrongState
 from bento.files.tree import remove_tree
-from bento.kernel.process.proc import live_tid
 from bento.model.container import Container, Run, Status
 from bento.model.exec import ExecOptions, ExecSession
 from bento.parse.environment import check_variable
@@ -135,7 +134,7 @@ def _begin(drivers: Drivers, ref: str, options: ExecOptions, *, is_attached: boo
             exec_sessions.end(drivers, session)
             if isinstance(error, BentoError):
                 # These say more: that it ended meanwhile, or what the runtime takes for its end.
-                _check_main_thread(_may_enter(drivers, drivers.store.get(container_id)), container.name)
+                _check_main_thread(drivers, _may_enter(drivers, drivers.store.get(container_id)), container.name)
             raise
         session = replace(
             session,
@@ -174,9 +173,9 @@ def _may_enter(drivers: Drivers, container: Container) -> Run:
     return run
 
 
-def _check_main_thread(run: Run, name: str) -> None:
+def _check_main_thread(drivers: Drivers, run: Run, name: str) -> None:
     """Raise WrongState where PID 1 goes on without its main thread: crun and runc look at that alone."""
-    if run.init is not None and run.shows_processes and live_tid(run.init.pid) != run.init.pid:
+    if not drivers.processes.has_main_thread(run):
         runtime = os.path.basename(run.runtime)
         raise WrongState(
             f"nothing can be run in container {name}: the main thread of its program has ended, so {runtime} takes it "

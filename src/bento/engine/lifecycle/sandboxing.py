@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bento.errors import UsageError
-from bento.kernel.net.ports import is_address
 from bento.model.container import UNCONFINED, Device, Sandbox
 from bento.oci import capabilities, limits, seccomp
 from bento.oci.etc import HOST_GATEWAY
+from bento.parse.sandbox import is_address
 
 _SHM_BYTES_MIN = 4096
 _IPC_SYSCTLS = frozenset(

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from bento.errors import Conflict, PortTaken, RuntimeFailed, StateCorrupt, UsageError
-from bento.kernel.net.ports import is_ipv4
 from bento.model.container import Container, Status
 from bento.model.network import Connection, Port
+from bento.parse.ports import is_ipv4
 
 if TYPE_CHECKING:
     from bento.drivers.network.base import Reservation

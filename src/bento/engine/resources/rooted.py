@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bento.kernel.process.proc import live_tid
+from bento.errors import KernelError
+from bento.files.rootfs import open_in
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
@@ -21,21 +22,25 @@ def root_of(drivers: Drivers, container_id: str, run: Run) -> Iterator[Path | No
 
     Where the host does not see them it is what the monitor has mounted for it, without volumes and the like.
     """
-    holder = run.init if run.shows_processes else run.monitor
-    below = "" if run.shows_processes else str(drivers.storage.bundle(container_id) / "rootfs")
-    try:
-        tid = live_tid(holder.pid) if holder else 0
-        fd = os.open(f"/proc/{tid}/root{below}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
+    fd = _open_root(drivers, container_id, run)
+    if fd is None:
         yield None
         return
     try:
-        # Opened first, checked then: a number that is another process's by now is noticed (rule S3).
-        check = drivers.processes.open(holder) if holder else None
-        if check is None:
-            yield None
-            return
-        os.close(check)
         yield Path(f"/proc/{os.getpid()}/fd/{fd}")
     finally:
         os.close(fd)
+
+
+def _open_root(drivers: Drivers, container_id: str, run: Run) -> int | None:
+    holder = run.init if run.shows_processes else run.monitor
+    try:
+        fd = drivers.processes.open_root(holder) if holder is not None else None
+        if fd is None or run.shows_processes:
+            return fd
+        try:
+            return open_in(fd, str(drivers.storage.bundle(container_id) / "rootfs"), os.O_PATH | os.O_DIRECTORY)
+        finally:
+            os.close(fd)
+    except KernelError:
+        return None

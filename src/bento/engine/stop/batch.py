@@ -41,7 +41,7 @@ class StopBatch:
         self.schedule: Schedule | None = None  # shares the budget, where there is one
         self.releases = Releases(drivers, loop)
         self.deletions = Deletions(drivers, loop)
-        self.background = Background(loop)
+        self.background = Background(loop, drivers.start_thread)
         self.tracing = Tracing(drivers, loop, self._check_tracer)
         self.births = drivers.births()
         self.driven = 0  # stops under way here

@@ -12,24 +12,6 @@ from bento.kernel.process.proc import live_tid, read
 _KINDS = {"tcp": _socket.SOCK_STREAM, "udp": _socket.SOCK_DGRAM}
 
 
-def is_ipv4(text: str) -> bool:
-    """Whether this is an IPv4 address, all four numbers of it."""
-    try:
-        _socket.inet_pton(_socket.AF_INET, text)
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def is_address(text: str) -> bool:
-    """Whether this is an IPv4 or IPv6 address."""
-    try:
-        _socket.inet_pton(_socket.AF_INET6 if ":" in text else _socket.AF_INET, text)
-    except (OSError, ValueError):
-        return False
-    return True
-
-
 def interfaces() -> list[str]:
     """Return the names of the links in the calling process's network namespace."""
     return [name for _, name in _socket.if_nameindex()]
