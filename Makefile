@@ -15,6 +15,10 @@ PIP_PINNED := $(PIP_INSTALL) --require-hashes --no-deps
 PREFIX ?= /usr/local
 DESTDIR ?=
 LIBDIR := $(PREFIX)/lib/bento
+MANDIR := $(PREFIX)/share/man/man1
+COMPLETION_bash := $(PREFIX)/share/bash-completion/completions/bento
+COMPLETION_zsh := $(PREFIX)/share/zsh/site-functions/_bento
+COMPLETION_fish := $(PREFIX)/share/fish/vendor_completions.d/bento.fish
 T ?=
 
 .PHONY: help
@@ -153,7 +157,7 @@ bench-images: setup-test ## Compare what is done with images with Podman and umo
 # Install --------------------------------------------------------------------------------
 
 .PHONY: install
-install: setup ## Put bento on PATH: PREFIX=/usr/local, DESTDIR for packagers
+install: setup ## Put bento on PATH, with manual pages and completion: PREFIX=/usr/local, DESTDIR for packagers
 	@rm -rf build/wheel '$(DESTDIR)$(LIBDIR)'
 	@install -d '$(DESTDIR)$(dir $(LIBDIR))' '$(DESTDIR)$(PREFIX)/bin'
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-index --no-build-isolation --no-deps \
@@ -165,11 +169,15 @@ install: setup ## Put bento on PATH: PREFIX=/usr/local, DESTDIR for packagers
 	@$(call isolate,$(DESTDIR)$(LIBDIR)/bin/bento,$(LIBDIR)/bin/python)
 	@ln -sfn '$(LIBDIR)/bin/bento' '$(DESTDIR)$(PREFIX)/bin/bento'
 	@rm -rf build/wheel
+	@$(BIN)/python tools/man-pages '$(DESTDIR)$(MANDIR)'
+	@$(foreach shell,bash zsh fish,install -Dm644 src/bento/cli/completion/bento.$(shell) '$(DESTDIR)$(COMPLETION_$(shell))' &&) true
 	@echo "installed $(DESTDIR)$(PREFIX)/bin/bento"
 
 .PHONY: uninstall
 uninstall: ## Undo install; containers and images stay
 	@rm -rf '$(DESTDIR)$(LIBDIR)'
+	@rm -f '$(DESTDIR)$(MANDIR)'/bento.1 '$(DESTDIR)$(MANDIR)'/bento-*.1
+	@rm -f $(foreach shell,bash zsh fish,'$(DESTDIR)$(COMPLETION_$(shell))')
 	@if [[ -L '$(DESTDIR)$(PREFIX)/bin/bento' ]]; then rm -f '$(DESTDIR)$(PREFIX)/bin/bento'; fi
 
 # Upkeep ---------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def test_no_option_is_described_that_a_verb_does_not_have(verb):
 def test_settings_and_filters_are_described():
     text = text_of(CLI)
     words = [*config_load.KEYS, *(f"BENTO_{key.upper()}" for key in config_load.KEYS)]
-    words += [*main._GLOBAL, *(f"{key}=" for key in _FILTERS)]
+    words += [*main.GLOBAL, *(f"{key}=" for key in _FILTERS)]
     assert [word for word in words if f"`{word}`" not in text] == []
 
 

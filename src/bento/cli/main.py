@@ -169,9 +169,9 @@ def split(argv: Sequence[str]) -> tuple[dict[str, str | None] | None, str | None
             print(f"bento {__version__}")
             return None, None, []
         name, equals, value = word.partition("=")
-        if name not in _GLOBAL or (not equals and not words):
+        if name not in GLOBAL or (not equals and not words):
             raise UsageError(f"unknown option or missing value: {word}", hint="see bento --help")
-        given[_GLOBAL[name]] = value if equals else words.pop(0)
+        given[GLOBAL[name]] = value if equals else words.pop(0)
     if not words:
         return given, None, []
     verb = words.pop(0)
@@ -191,7 +191,7 @@ def split(argv: Sequence[str]) -> tuple[dict[str, str | None] | None, str | None
     return given, verb, words
 
 
-_GLOBAL = {
+GLOBAL = {
     "--root": "root",
     "--run-root": "run_root",
     "--runtime": "runtime",

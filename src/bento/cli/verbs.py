@@ -77,13 +77,18 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "install-unit": ("system.install_unit", "have systemd start and shut down the containers with the machine"),
         "doctor": ("system.doctor", "find what was left behind"),
         "info": ("system.info", "show what this engine uses on this host"),
+        "completion": ("completion.script", "print the script that has bash, zsh or fish complete command lines"),
         "version": ("system.version", "show versions"),
     },
 }
 
 VERBS: Final = {name: verb for verbs in BY_TOPIC.values() for name, verb in verbs.items()}
-HIDDEN: Final = {"finish-stop": ("containers.finish_stop", ""), "after-exit": ("containers.after_exit", "")}
-"""For processes that Bento itself starts."""
+HIDDEN: Final = {
+    "complete": ("completion.candidates", ""),
+    "finish-stop": ("containers.finish_stop", ""),
+    "after-exit": ("containers.after_exit", ""),
+}
+"""For processes that Bento itself starts, and for the scripts by which shells complete."""
 
 _ALIASES: Final = {
     "container ls": "ps",

@@ -270,6 +270,13 @@ class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
         found = reconcile.refresh(self.drivers, records, on_elsewhere=on_elsewhere)
         return [c for c in found if (all or wants_status or c.status.is_wanted) and passes(c)]
 
+    def names(self, kind: str) -> list[str]:
+        """Return the names of all things of a kind (container, image, volume, network), as they are recorded.
+
+        Quick, as the completion of a command line needs it: nothing is held against the kernel.
+        """
+        return listing.names(self.drivers.store, kind)
+
     def container_size(self, ref: str) -> int:
         """Return the bytes that a container's own files take of the disk. Looks at every one of them: slow."""
         return self.drivers.storage.size_bytes(self.drivers.store.find(ref).id)

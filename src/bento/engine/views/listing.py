@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bento.engine.base.filters import has_label, split
 from bento.errors import NotFound, UsageError
 from bento.model.container import Container, Status
-from bento.model.reference import complete
+from bento.model.reference import complete, familiar
 
 if TYPE_CHECKING:
     from bento.drivers.state.base import StateStore
@@ -51,6 +51,20 @@ def parse_filters(store: StateStore, filters: Iterable[str]) -> Callable[[Contai
         )
 
     return passes
+
+
+def names(store: StateStore, kind: str) -> list[str]:
+    """Return the recorded names of all things of a kind: container, image, volume or network."""
+    match kind:
+        case "container":
+            return sorted(container.name for container in store.list())
+        case "image":
+            return sorted(familiar(name) for image in store.list_images() for name in image.names)
+        case "volume":
+            return sorted(volume.name for volume in store.list_volumes())
+        case "network":
+            return ["bridge", "host", "none"]
+    return []
 
 
 def _family(store: StateStore, ref: str) -> set[str]:
