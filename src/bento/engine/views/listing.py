@@ -64,7 +64,8 @@ def names(store: StateStore, kind: str) -> list[str]:
             return sorted(volume.name for volume in store.list_volumes())
         case "network":
             return ["bridge", "host", "none"]
-    return []
+        case _:
+            return []
 
 
 def _family(store: StateStore, ref: str) -> set[str]:
