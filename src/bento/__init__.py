@@ -15,15 +15,25 @@ if TYPE_CHECKING:
     from bento.config import Settings
     from bento.engine.base.outcome import StopObserver
     from bento.engine.stop.request import StopOptions
-    from bento.model.create import CreateOptions
+    from bento.model.create import CreateOptions, UpdateOptions
     from bento.model.exec import ExecOptions
     from bento.wiring import Engine
 
 __version__ = "0.1.0"
-__all__ = ["CreateOptions", "Engine", "ExecOptions", "Settings", "StopObserver", "StopOptions", "__version__"]
+__all__ = [
+    "CreateOptions",
+    "Engine",
+    "ExecOptions",
+    "Settings",
+    "StopObserver",
+    "StopOptions",
+    "UpdateOptions",
+    "__version__",
+]
 
 _HOMES = {
     "CreateOptions": "bento.model.create",
+    "UpdateOptions": "bento.model.create",
     "Engine": "bento.wiring",
     "ExecOptions": "bento.model.exec",
     "Settings": "bento.config",

@@ -60,3 +60,35 @@ def test_what_cannot_be_had_is_refused_in_one_line(bento: BentoCli) -> None:
     ):
         assert said in bento.fails("run", *words, "host", "true", code=125)
     assert bento("ps", "-aq").stdout == ""
+
+
+def test_an_update_is_in_the_kernel_and_in_the_record(bento: BentoCli) -> None:
+    bento.run("--name", "w", "-m", "64m", "--pids-limit", "20", "--cpus", "0.5", "host", "sleep", "1000")
+    bento("create", "--name", "idle", "host", "true")
+    words = ("-m", "96m", "--pids-limit", "-1", "-c", "256", "--cpuset-cpus", "0", "--cpus", "0.25")
+    assert bento("update", *words, "w", "idle").stdout == "w\nidle\n"
+    assert control(bento, "w", "memory.limit_in_bytes", "memory.max") == str(96 << 20)
+    assert control(bento, "w", "memory.memsw.limit_in_bytes") == str(128 << 20)
+    assert control(bento, "w", "pids.max") == "max"
+    assert control(bento, "w", "cpu.shares") == "256"
+    assert control(bento, "w", "cpu.cfs_quota_us") == "25000"
+    said = {"Memory": 96 << 20, "PidsLimit": None, "CpuShares": 256, "CpusetCpus": "0", "NanoCpus": 250_000_000}
+    for name, swap in (("w", 128 << 20), ("idle", 192 << 20)):
+        host = bento.inspect(name)["HostConfig"]
+        assert host | said | {"MemorySwap": swap} == host
+    quota = "--cpu-quota=30000"
+    assert "--cpus excludes" in bento.fails("update", "-m", "80m", quota, "w", code=2)
+    assert "nothing to change" in bento.fails("update", "w", code=2)
+
+
+def test_an_update_that_the_runtime_cannot_carry_out_leaves_all_as_it_was(bento: BentoCli, tmp_path: Path) -> None:
+    bento.run("--name", "w", "-m", "64m", "--pids-limit", "20", "host", "sleep", "1000")
+    before = bento.inspect("w")
+    directory = Path(before["Cgroups"].get("memory") or before["Cgroups"][""])
+    files = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max", "memory.swap.max")
+    limits = {file: (directory / file).read_text() for file in files if (directory / file).exists()}
+    # More tasks at once than the kernel ever counts: refused by pids.max, which crun sets after the memory.
+    assert "limit" in bento.fails("update", "-m", "80m", "--pids-limit", str(1 << 40), "w")
+    assert {file: (directory / file).read_text() for file in limits} == limits
+    assert control(bento, "w", "pids.max") == "20"
+    assert bento.inspect("w")["HostConfig"] == before["HostConfig"]

@@ -155,6 +155,22 @@ def test_removed_in_the_pause_it_is_gone(bento: BentoCli, share: Share) -> None:
 
 
 @ONE_RUNTIME
+def test_a_policy_that_comes_later_is_followed(bento: BentoCli, share: Share) -> None:
+    """The monitor was told of no helper when the container was started."""
+    bento.run("--name", "w", *share.flags, "host", "/bin/sh", "-c", COUNTING, "1000")
+    wait_for_runs(share, 1)
+    assert bento("update", "--restart", "always", "w").stdout == "w\n"
+    end_main(bento)
+    wait_for_runs(share, 2)
+    wait_for_status(bento, "w", "running")
+    bento("update", "--restart", "no", "w")
+    end_main(bento)
+    wait_for_status(bento, "w", "stopped")
+    procs.wait_until(lambda: not helpers(bento), what="the helpers")
+    assert len(share.lines("runs")) == 2
+
+
+@ONE_RUNTIME
 def test_started_in_the_pause_it_runs_once_and_counts_anew(bento: BentoCli, share: Share) -> None:
     script = "echo run >> /s/runs; test -e /s/stay && exec sleep 1000; exit 3"
     bento.run("--name", "w", "--restart", "always", *share.flags, "host", "/bin/sh", "-c", script)

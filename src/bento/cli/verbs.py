@@ -27,6 +27,7 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "kill": ("containers.kill", "send a signal to containers"),
         "pause": ("containers.pause", "freeze all processes of containers"),
         "unpause": ("containers.pause", "let paused containers go on"),
+        "update": ("containers.update", "change limits and restart policy of containers"),
         "rm": ("containers.rm", "delete containers"),
         "ps": ("views.ps", "list containers"),
         "inspect": ("views.inspect", "show all about containers or images, as JSON"),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         shutdown,
         signals,
         start,
+        update,
         wait,
     )
     from bento.engine.lifecycle.exec_ import Attached
@@ -44,14 +45,14 @@ if TYPE_CHECKING:
     from bento.engine.views import info, inspect, listing, logs
     from bento.engine.views.logs import LogLine
     from bento.errors import Elsewhere, StateCorrupt
-    from bento.model.create import CreateOptions
+    from bento.model.create import CreateOptions, UpdateOptions
     from bento.model.exec import ExecOptions, ExecSession
     from bento.model.network import Port
     from bento.model.stop import StopReport
     from bento.stop.forecast.forecast import Forecast
 else:
     exec_sessions, exit_owner = (LazyModule(f"bento.engine.base.{name}") for name in ["exec_sessions", "exit_owner"])
-    after_exit, create, exec_, explain, reconcile, remove, shutdown, signals, start, wait = (
+    after_exit, create, exec_, explain, reconcile, remove, shutdown, signals, start, update, wait = (
         LazyModule(f"bento.engine.lifecycle.{name}")
         for name in [
             "after_exit",
@@ -63,6 +64,7 @@ else:
             "shutdown",
             "signals",
             "start",
+            "update",
             "wait",
         ]
     )
@@ -212,6 +214,13 @@ class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
     def unpause(self, ref: str) -> Container:
         """Thaw a paused container. Raises WrongState."""
         return signals.unpause(self.drivers, ref)
+
+    def update(self, ref: str, options: UpdateOptions) -> Container:
+        """Change limits, or the restart policy, of a container that runs or not; return it. Waits for the lock.
+
+        Raises UsageError, WrongState while it is started or stopped, RuntimeFailed; then nothing has changed.
+        """
+        return update.update(self.drivers, ref, options)
 
     def wait(self, ref: str) -> Container:
         """Block until a container is not live any more, and return it."""

@@ -33,6 +33,12 @@ LIMITS: Final = (
 )  # fmt: skip
 """The control files, of either version, that an update of a container's limits may change."""
 
+_NONE: Final = {
+    "pids": (("pids.max", "max"),),
+    "quota": (("cpu.cfs_quota_us", "-1"), ("cpu.max", "max")),
+}
+"""What is written for no limit."""
+
 
 def host_limits(root: str = "/sys/fs/cgroup", mounts: list[mountinfo.MountEntry] | None = None) -> HostLimits:
     """Return what limits can be set by: on a hybrid host version 1, since the runtimes use that.
@@ -109,6 +115,15 @@ def put_back(limits: Mapping[str, str]) -> list[str]:
             if read_control(path) != limits[path] and not write_control(path, _value(limits[path]))
         ]
     return left
+
+
+def lift(paths: Mapping[str, str], limits: Iterable[str]) -> list[str]:
+    """Take limits of ``_NONE`` away, of either version; return those that could not be."""
+    return [
+        name
+        for name in limits
+        if not any(write_control(f"{path}/{file}", text) for path in {*paths.values()} for file, text in _NONE[name])
+    ]
 
 
 def _value(text: str) -> str:

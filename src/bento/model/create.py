@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bento.model.container import ContainerSettings, Mount
+from bento.model.container import ContainerSettings, Mount, RestartPolicy
 from bento.model.network import Port
+from bento.model.resources import Resources
 
 
 class CreateOptions(ContainerSettings, frozen=True, kw_only=True):
@@ -30,3 +31,12 @@ class CreateOptions(ContainerSettings, frozen=True, kw_only=True):
     log_max_bytes: int | None = None  # None: the engine's; 0: no limit
     requires: tuple[str, ...] = ()  # names or ids
     runtime: str = ""
+
+
+class UpdateOptions(Resources, frozen=True, kw_only=True):
+    """What is to change of a container: limits, of which those that are None or "" stay, and its restart policy.
+
+    Not to be changed are ``memory_swappiness``, ``oom_kill_disable``, and what is said of single devices.
+    """
+
+    restart: RestartPolicy | None = None

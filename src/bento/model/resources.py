@@ -53,3 +53,14 @@ class HostLimits(Struct, frozen=True, kw_only=True):
     files: frozenset[str]
     cpus: str = ""
     mems: str = ""
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """What the runtime is to change of a container that runs: its limits, and in which cgroups they are.
+
+    ``cgroups``: the directory by controller, "" is version 2.
+    """
+
+    container_id: str
+    limits: Resources
+    cgroups: dict[str, str]

@@ -59,6 +59,10 @@ _NEEDS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 """What each limit is of, and the control files of which a host has one when it can keep it."""
 
 
+FIXED: Final = ("memory_swappiness", "oom_kill_disable", "blkio_weight_devices", *RATES)
+"""The limits that a container has from its creation on."""
+
+
 def given(resources: Resources) -> list[str]:
     """Return the names of the limits that were given."""
     values = {name: getattr(resources, name) for name in Resources.__struct_fields__}
@@ -220,6 +224,14 @@ def build(resources: Resources, numbers: Mapping[str, tuple[int, int]] | None = 
     for name, values in (("memory", memory), ("cpu", cpu), ("blockIO", block)):
         if said := {key: value for key, value in values.items() if value not in (None, [])}:
             found[name] = said
+    return found
+
+
+def changes(resources: Resources) -> dict[str, Any]:
+    """Return what ``build`` does for limits of a container that runs: -1 takes one away that it has."""
+    found = build(resources)
+    if resources.cpu_quota_us == UNLIMITED:
+        found["cpu"] = found.get("cpu", {}) | {"quota": UNLIMITED}
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from bento.command import Child
 from bento.errors import BentoError, RuntimeFailed
 from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions
+from bento.model.resources import Change
 from bento.model.stats import ProcessTable
 
 
@@ -44,6 +45,7 @@ class FakeRuntime:
         calls: (verb, container id) in order.
         start_error: raised by ``start`` when set.
         notes: what ``write_bundle`` returns.
+        changes: the changes of limits, in order, but for those that were put back.
         refusals: reasons that the next deletes give instead of deleting, first one first.
         begin_error, end_error: raised by the two halves of a delete when set.
     """
@@ -61,6 +63,8 @@ class FakeRuntime:
         self.start_error: BentoError | None = None
         self.notes: tuple[str, ...] = ()
         self.refusals: list[str] = []
+        self.changes: list[Change] = []
+        self.update_error: BentoError | None = None
         self.begin_error: BentoError | None = None
         self.end_error: BentoError | None = None
 
@@ -98,6 +102,13 @@ class FakeRuntime:
         """Remember."""
         self.calls.append(("signal", container_id))
         self.signals.append(number)
+
+    def update(self, change: Change) -> Callable[[], None]:
+        """Remember in ``changes``, or raise ``update_error`` when a test set it."""
+        if self.update_error is not None:
+            raise self.update_error
+        self.changes.append(change)
+        return lambda: self.changes.remove(change)
 
     def check(self, spec: ContainerSpec) -> None:
         """Everything can be done."""

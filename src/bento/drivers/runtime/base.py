@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from bento.command import Child
 from bento.errors import BentoError
 from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions
+from bento.model.resources import Change
 from bento.model.stats import ProcessTable
 
 
@@ -66,6 +67,12 @@ class RuntimeDriver(Protocol):
 
     def check(self, spec: ContainerSpec) -> None:
         """Raise UsageError for what this runtime cannot do. Nothing is touched."""
+
+    def update(self, change: Change) -> Callable[[], None]:
+        """Change the limits of a container that runs, all or none; return what puts them back as they were. Blocks.
+
+        Raises RuntimeFailed; then they are as they were.
+        """
 
     def signal(self, container_id: str, number: int) -> None:
         """Send a signal through the runtime. Blocks. Raises RuntimeFailed."""

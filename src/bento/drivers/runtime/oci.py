@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bento import command
+import msgspec
+
+from bento import command, log
 from bento.command import Child, Completed
 from bento.drivers.runtime import output, states
 from bento.errors import BentoError, DeadlineExceeded, RuntimeFailed, UsageError
@@ -17,13 +19,16 @@ from bento.kernel.cgroup import Cgroups, locate
 from bento.lazy import LazyModule
 from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions
+from bento.model.resources import UNLIMITED, Change
 from bento.model.stats import ProcessTable
 
 if TYPE_CHECKING:
     from bento.drivers.runtime import bundle as bundles
-    from bento.oci import config
-else:  # only a start needs them
+    from bento.kernel import cgroup_limits
+    from bento.oci import config, resources
+else:  # only a start, or a change of limits, needs them
     bundles, config = LazyModule("bento.drivers.runtime.bundle"), LazyModule("bento.oci.config")
+    cgroup_limits, resources = LazyModule("bento.kernel.cgroup_limits"), LazyModule("bento.oci.resources")
 
 _CALL_TIMEOUT_S: Final = 30.0  # crun and runc need 10 ms; virtual machines some seconds
 
@@ -116,6 +121,45 @@ class OciRuntime:
         done = self._call("start", container_id)
         if done.returncode != 0:
             raise output.explain(done.stderr, verb="start")
+
+    def update(self, change: Change) -> Callable[[], None]:
+        """See ``RuntimeDriver.update``. crun sets one limit after the other, and leaves those that it has set."""
+        before = cgroup_limits.read_limits(change.cgroups)
+
+        def put_back() -> None:
+            if left := cgroup_limits.put_back(before):
+                log.warning(f"limits of {change.container_id[:12]} could not be put back: {', '.join(left)}")
+
+        try:
+            self._update(change)
+        except BaseException:
+            put_back()
+            raise
+        return put_back
+
+    def _update(self, change: Change) -> None:
+        document = resources.changes(change.limits)
+        lifted = []
+        if self.name == "crun":  # 1.8 cannot write -1 to either
+            for limit, values, key in (("pids", "pids", "limit"), ("quota", "cpu", "quota")):
+                if document.get(values, {}).get(key) == UNLIMITED:
+                    del document[values][key]
+                    lifted.append(limit)
+        document = {name: values for name, values in document.items() if values}
+        if document:
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+            try:
+                os.write(writer, msgspec.json.encode(document))
+                os.close(writer)
+                done = self._spawn("update", "--resources", "/dev/stdin", change.container_id, stdin_fd=reader).finish(
+                    _CALL_TIMEOUT_S
+                )
+            finally:
+                os.close(reader)
+            if done.returncode != 0:
+                raise output.explain(done.stderr, verb="update")
+        if left := cgroup_limits.lift(change.cgroups, lifted):
+            raise RuntimeFailed(f"cannot take the limit away: {', '.join(left)}")
 
     def signal(self, container_id: str, number: int) -> None:
         """See ``RuntimeDriver.signal``."""

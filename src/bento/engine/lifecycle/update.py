@@ -1,0 +1,103 @@
+"""``update``: other limits, or another restart policy, for a container that is there, whether it runs or not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from bento.engine.base.drivers import LOCK_TIMEOUT_S
+from bento.engine.base.exit_owner import is_followed
+from bento.engine.lifecycle import reconcile
+from bento.errors import UsageError, WrongState
+from bento.model.container import Container, Run, Status
+from bento.model.create import UpdateOptions
+from bento.model.resources import UNLIMITED, Change, Resources
+from bento.oci import resources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bento.engine.base.drivers import Drivers
+
+_WITH_SWAP = ("memory_bytes", "memory_swap_bytes")
+_OF_TIME = ("cpus", "cpu_quota_us", "cpu_period_us")
+
+
+def update(drivers: Drivers, ref: str, options: UpdateOptions) -> Container:
+    """Change a container, in the kernel and in its record; return it. Waits for the lock.
+
+    Raises UsageError, WrongState while it is started or stopped, RuntimeFailed; then both are as they were.
+    """
+    _check(options)
+    container = reconcile.find(drivers, ref)
+    with drivers.locks.hold(container.id, LOCK_TIMEOUT_S):
+        before = drivers.store.get(container.id)
+        if before.status in (Status.STARTING, Status.STOPPING):
+            raise WrongState(
+                f"container {before.name} is {before.status.value}", hint="wait until that is done, and try again"
+            )
+        changed = _changed(drivers, before, options)
+        put_back = _nothing
+        if before.status is Status.RUNNING and before.run is not None and resources.given(options):
+            put_back = _apply(drivers, before, before.run, options, changed)
+        try:
+            after = drivers.store.modify(before.id, lambda c: _with(c, changed))
+        except BaseException:
+            put_back()
+            raise
+    if before.status is Status.RUNNING and is_followed(after) and not is_followed(before):
+        reconcile.follow_exit(drivers, after)  # its monitor was told of no helper
+    return reconcile.with_pause(drivers, after)
+
+
+def _nothing() -> None:
+    """There was nothing to change in the kernel."""
+
+
+def _check(options: UpdateOptions) -> None:
+    asked = resources.given(options)
+    for name in asked:
+        if name in resources.FIXED:
+            raise UsageError(f"{name} of a container cannot be changed", hint="create it anew; volumes keep the data")
+    if not asked and options.restart is None:
+        raise UsageError("nothing to change was given", hint="see bento update --help")
+
+
+def _changed(drivers: Drivers, container: Container, options: UpdateOptions) -> dict[str, Any]:
+    """Return the fields of the spec to change. Raises UsageError."""
+    spec = container.spec
+    changed: dict[str, Any] = {name: getattr(options, name) for name in resources.given(options)}
+    if options.restart is not None:
+        if spec.auto_remove and options.restart.name != "no":
+            raise UsageError("--restart cannot be given to a container of --rm", hint="it is removed when it has ended")
+        changed["restart"] = options.restart
+    if not resources.given(options):
+        return changed
+    host = drivers.processes.host_limits()
+    after = replace(spec, **changed)
+    changed["memory_swap_bytes"] = resources.with_swap(after, host)
+    after = replace(after, memory_swap_bytes=changed["memory_swap_bytes"])
+    resources.check(after, host)
+    if options.pids_limit == UNLIMITED:
+        changed["pids_limit"] = None
+    return changed
+
+
+def _apply(
+    drivers: Drivers, container: Container, run: Run, options: UpdateOptions, changed: dict[str, Any]
+) -> Callable[[], None]:
+    """Change what the kernel keeps. Memory goes with its swap, and a quota with its period."""
+    names = {*resources.given(options)}
+    for group in (_WITH_SWAP, _OF_TIME):
+        if not names.isdisjoint(group):
+            names.update(group)
+    values = {name: changed.get(name, getattr(container.spec, name)) for name in names}
+    if options.pids_limit is not None:
+        values["pids_limit"] = options.pids_limit
+    runtime = drivers.runtime(run.runtime)
+    return runtime.update(Change(container_id=container.id, limits=Resources(**values), cgroups=run.cgroups))
+
+
+def _with(container: Container, changed: dict[str, Any]) -> Container:
+    return replace(container, spec=replace(container.spec, **changed))
