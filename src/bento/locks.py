@@ -7,7 +7,8 @@ attempt fail.
 
 The file exists only while the lock is held: its holder unlinks it before letting go. The process that gets the lock
 therefore checks that the file it has locked is still the one with that name, and begins again otherwise. Only a holder
-that was killed leaves its (unlocked) file behind, until the next holder or ``forget``.
+that was killed leaves its (unlocked) file behind, until the next holder or ``forget``. A signal whose handler raises,
+such as Ctrl-C, leaves none, wherever it comes: a lock is made with such signals blocked, and let go with its object.
 
 In the file a holder names itself, so that messages can name it, and ended where it is Bento's own and stands still
 (``engine.holdup``).
@@ -37,6 +38,7 @@ from bento import clock
 from bento.errors import BentoError, Conflict, KernelError, NotPermitted, StorageUnusable, as_bento_error, is_shortage
 from bento.kernel.inotify import watch_let_go
 from bento.kernel.process import pidfd
+from bento.kernel.process.interrupts import uninterrupted
 from bento.model.container import ProcessIdentity
 from bento.units import NO_LIMIT
 
@@ -81,18 +83,20 @@ class Lock:
         return self._descriptor >= 0 and _is_same(self._path, self._descriptor)
 
     def release(self) -> None:
-        """Let go, and remove the file. Idempotent."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor < 0:
-            return
-        try:
-            # Before the lock goes, or we might remove the file of the next holder.
-            if _is_same(self._path, descriptor):
-                os.unlink(self._path)
-        except FileNotFoundError:
-            pass
-        finally:
-            os.close(descriptor)
+        """Let go, and remove the file. Idempotent, also after an interruption."""
+        with uninterrupted():
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor < 0:
+                return
+            try:
+                # Before the lock goes, or we might remove the file of the next holder.
+                if _is_same(self._path, descriptor):
+                    os.unlink(self._path)
+            except FileNotFoundError:
+                pass
+            finally:
+                os.close(descriptor)
+                self.__class__ = Lock  # there is nothing to do at its end, where an interruption would be lost
 
     def note(self, holder: Holder) -> None:
         """Write down the holder. On a full disk none is named: that keeps nothing from being locked."""
@@ -107,6 +111,18 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+class _OwnLock(Lock):
+    """A lock that is let go with its last name: an interruption may come before it has reached its block."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        super().__init__(path, descriptor)
+        self._pid = os.getpid()
+
+    def __del__(self) -> None:
+        if self._pid == os.getpid():  # a fork has a copy of the object, and not the lock
+            self.release()
 
 
 class ContainerLocks:
@@ -164,9 +180,10 @@ class ContainerLocks:
     def try_freeze(self, container_id: str, run: int) -> Lock | None:
         """Return the lock that goes with a freeze of this run, or None when a living process has one. Does not wait.
 
-        The caller holds the operation lock, as for every change of these files.
+        The caller holds the operation lock, as for every change of these files. Should it come to no ``release``, the
+        file stays: it says that there may be something to thaw.
         """
-        return self._noted(_try(self._freeze_path(container_id)), run)
+        return self._noted(_try(self._freeze_path(container_id), Lock), run)
 
     def freezer(self, container_id: str) -> Holder | None:
         """Return the living process that has frozen the container for a time. Only looks."""
@@ -220,7 +237,12 @@ class ContainerLocks:
         return lock
 
 
-def _try(path: Path) -> Lock | None:
+def _try(path: Path, kind: type[Lock] = _OwnLock) -> Lock | None:
+    with uninterrupted():
+        return _try_whole(path, kind)
+
+
+def _try_whole(path: Path, kind: type[Lock]) -> Lock | None:
     while True:
         descriptor = _open(path)
         try:
@@ -231,7 +253,7 @@ def _try(path: Path) -> Lock | None:
                 return None
             raise _explain(error, path) from error
         if _is_same(path, descriptor):
-            return Lock(path, descriptor)
+            return kind(path, descriptor)
         os.close(descriptor)
 
 

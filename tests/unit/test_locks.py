@@ -17,6 +17,8 @@ from bento.errors import Conflict, StorageUnusable
 from bento.locks import ContainerLocks, Lock
 from bento.units import NO_LIMIT
 
+from support.interrupts import each_interruption
+
 ID = "a" * 64
 
 
@@ -246,3 +248,37 @@ def test_where_inotify_has_no_more_room_a_lock_is_still_waited_for(tmp_path, mon
     lock = locks.hold("a", 1.0)
     threading.Timer(0.1, lock.release).start()
     locks.hold("a", 20.0).release()
+
+
+def test_an_interruption_at_any_step_leaves_no_lock_and_no_file(locks: ContainerLocks, tmp_path: Path) -> None:
+    def hold() -> None:
+        with locks.hold(ID, 0):
+            pass
+
+    hold()
+    steps = 0
+    for step in each_interruption(hold, "bento.locks"):
+        assert files(tmp_path) == [], step
+        hold()
+        steps += 1
+    assert steps > 100
+
+
+def test_what_says_that_something_is_frozen_stays_when_its_process_forgets_it(
+    locks: ContainerLocks, tmp_path: Path
+) -> None:
+    lock = locks.try_freeze(ID, 3)
+    del lock
+    assert files(tmp_path) == [f"{ID}.freeze"]
+
+
+def test_a_lock_is_let_go_with_its_last_name_but_not_by_a_fork(locks: ContainerLocks, tmp_path: Path) -> None:
+    lock = locks.hold(ID, 0)
+    pid = os.fork()
+    if pid == 0:
+        del lock
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert files(tmp_path) == [f"{ID}.op"]
+    del lock
+    assert files(tmp_path) == []

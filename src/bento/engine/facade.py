@@ -85,9 +85,13 @@ class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
     def __init__(self, drivers: Drivers) -> None:
         self.drivers = drivers
 
-    def create(self, options: CreateOptions) -> Container:
-        """Make a container; nothing runs. Raises UsageError, NotFound, Conflict, StorageUnusable, MissingTool."""
-        return create.create(self.drivers, options)
+    def create(self, options: CreateOptions, *, container_id: str = "") -> Container:
+        """Make a container; nothing runs. Raises UsageError, NotFound, Conflict, StorageUnusable, MissingTool.
+
+        ``container_id``: one of ``bento.units.new_id``, for a caller that must know it whatever interrupts this call,
+        such as a signal whose handler raises: then the container may be there.
+        """
+        return create.create(self.drivers, options, container_id)
 
     def start(self, ref: str) -> Container:
         """Start a container, after those it requires; one that runs is left alone. Blocks until its program runs.

@@ -33,8 +33,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         create_options.provide_image(engine, args)
         cidfile = create_options.Cidfile(args.cidfile)
         try:
-            container = engine.create(options)
-            with create_options.discarded(engine, container.id):
+            with create_options.discarded(engine) as container_id:
+                container = engine.create(options, container_id=container_id)
                 cidfile.write(container.id)
                 started = None if args.detach else _start(engine, container)
                 if started is None:

@@ -20,17 +20,18 @@ from bento.cli.options import transfer as transfer_options
 from bento.cli.options.env import read_lines, read_variables
 from bento.cli.options.layers import LayerScreen
 from bento.cli.options.switches import Arguments
-from bento.errors import BentoError, UsageError
+from bento.errors import BentoError, NotFound, UsageError
 from bento.lazy import LazyModule
 from bento.model.container import LOG_DRIVERS, ContainerSettings, Mount
 from bento.model.create import CreateOptions
 from bento.model.stop import StopRules
 from bento.model.transfer import POLICIES, Access
 from bento.stop import methods
-from bento.units import parse_seconds, parse_signal
+from bento.units import new_id, parse_seconds, parse_signal
 from bento.wiring import Engine
 
 if TYPE_CHECKING:
+    from bento.engine.facade import EngineFacade
     from bento.kernel import selinux
     from bento.parse import container, mounts
 else:  # --help needs none of them, and a container without mounts one of them
@@ -235,15 +236,31 @@ class Cidfile:
 
 
 @contextmanager
-def discarded(engine: Engine, container_id: str) -> Iterator[None]:
-    """Delete a new container when what follows comes to nothing, be it by Ctrl-C: nothing half made is left."""
+def discarded(engine: EngineFacade) -> Iterator[str]:
+    """Delete a new container when it, or what follows, comes to nothing, be it by Ctrl-C: nothing half made is left.
+
+    The id that it is to get is known from the beginning: an interruption may come just when it has been made.
+    """
+    container_id = new_id()
     try:
-        yield
+        yield container_id
     except BaseException as cause:
         log.set_level("error")  # what went wrong is reported once: a full disk is in the way of the removal, too
+        _forget_calls(cause)
         try:
             engine.remove(container_id, force=True, volumes=True)
+        except NotFound:  # it was not made
+            pass
         except BentoError as error:
             if str(error) != str(cause):
                 complain(error)
         raise
+
+
+def _forget_calls(cause: BaseException) -> None:
+    """Have what was interrupted let go of what it has, such as locks."""
+    trace = cause.__traceback__
+    while trace is not None:
+        with suppress(RuntimeError):  # it is under way
+            trace.tb_frame.clear()
+        trace = trace.tb_next

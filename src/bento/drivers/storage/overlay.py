@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ from bento.kernel.inotify import Unmounts
 from bento.kernel.mount import is_upper_in_use, overlay, unmount
 from bento.kernel.mountinfo import mount_table
 from bento.kernel.namespace import in_private_mounts
+from bento.kernel.process.interrupts import uninterrupted
 from bento.kernel.process.proc import live_tid
 
 _UNFIT: Final = frozenset(
@@ -43,11 +43,8 @@ class OverlayStorage:
         Mounts a small overlay in a private namespace and writes to it; nothing is left. A few milliseconds.
         """
         # A handler that raises would leave it behind: what comes meanwhile comes after that.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-        try:
+        with uninterrupted():
             self._check()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _check(self) -> None:
         scratch = self._containers / f"{_SCRATCH}{os.getpid()}-{os.urandom(4).hex()}"

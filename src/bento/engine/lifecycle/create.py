@@ -70,8 +70,10 @@ _SECOND = [
 ]
 
 
-def create(drivers: Drivers, options: CreateOptions) -> Container:
+def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> Container:
     """Make a container that can be started. Nothing runs, nothing is mounted.
+
+    ``container_id``: of ``new_id``, where it must be known before this returns.
 
     Raises UsageError, NotFound (image), Conflict (name), StorageUnusable, MissingTool (runtime); then nothing is left.
     """
@@ -101,7 +103,7 @@ def create(drivers: Drivers, options: CreateOptions) -> Container:
             drivers.store.get(needed_id)
         options = _with_mounts_of(drivers, options, givers)
         held.enter_context(drivers.images.gc_lock())  # from finding the image to the record that stands on its layers
-        container_id = new_id()
+        container_id = container_id or new_id()
         spec = _merge(options, find_image(drivers, options.image), container_id, str(runtime.path), requires)
         spec = _limited(drivers, replace(spec, pid=pid, notes=(*spec.notes, *discarded)))
         runtime.check(spec)
