@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.cli import BentoCli
-from support.workload import ONE_RUNTIME
+from support.workload import ONE_RUNTIME, Share
 
 SH = ("/bin/sh", "-c")
 
@@ -92,3 +92,24 @@ def test_an_update_that_the_runtime_cannot_carry_out_leaves_all_as_it_was(bento:
     assert {file: (directory / file).read_text() for file in limits} == limits
     assert control(bento, "w", "pids.max") == "20"
     assert bento.inspect("w")["HostConfig"] == before["HostConfig"]
+
+
+def test_what_the_kernel_kills_for_want_of_memory_is_told_apart(bento: BentoCli, share: Share) -> None:
+    hungry = "exec tail /dev/zero"
+    was_there = Path("/oom").exists()
+    finished = bento("run", "--name", "w", "-m", "16m", "host", *SH, hungry, check=False)
+    assert finished.returncode == 137
+    assert "the kernel has killed container w for want of memory (-m 16m)" in finished.stderr
+    assert bento.inspect("w")["State"]["OOMKilled"] is True
+    assert Path("/oom").exists() == was_there  # where conmon leaves its mark when it is started in /
+    # Its program goes on without what was killed: a running container says so as well, and so does its stop.
+    script = "sh -c 'exec tail /dev/zero'; touch /s/ready; exec sleep 1000"
+    bento.run("--name", "child", "-m", "16m", *share.flags, "host", *SH, script)
+    share.wait_for("ready")
+    assert bento.inspect("child")["State"]["OOMKilled"] is True
+    bento("stop", "child")
+    ended = bento.inspect("child")
+    assert ended["State"]["OOMKilled"] is True
+    assert any("want of memory before the stop" in note for note in ended["Stop"]["notes"])
+    bento("run", "--name", "calm", "-m", "16m", "host", *SH, "exit 137", check=False)
+    assert bento.inspect("calm")["State"]["OOMKilled"] is False

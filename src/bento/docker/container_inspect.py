@@ -40,11 +40,13 @@ def inspect(
     bundle: str,
     platform: str,
     volume_paths: Mapping[str, str],
+    is_short_of_memory: bool = False,
 ) -> dict[str, Any]:
     """Return a container as one element of ``inspect``'s array: Docker's fields, with ours beside them.
 
     ``exec_ids``: of the commands that run in it beside its own. ``bundle``: the directory of its own files.
     ``platform``: what this machine runs. ``volume_paths``: the directory of each of its volumes, by name.
+    ``is_short_of_memory``: whether the kernel has killed for want of memory in the run that it is in.
     """
     spec, run = container.spec, container.run
     argv = spec.argv
@@ -53,7 +55,7 @@ def inspect(
         "Created": rfc3339(container.created_unix_ns),
         "Path": argv[0],
         "Args": list(argv[1:]),
-        "State": _state(container),
+        "State": _state(container, is_short_of_memory=is_short_of_memory),
         "Image": spec.image_id,
         "Name": container.name,
         "RestartCount": container.restarts,
@@ -161,7 +163,7 @@ def _network_settings(container: Container) -> dict[str, Any]:
     }
 
 
-def _state(container: Container) -> dict[str, Any]:
+def _state(container: Container, *, is_short_of_memory: bool) -> dict[str, Any]:
     status, run, ended = container.status, container.run, container.exit
     is_live = status.is_live and run is not None and run.init is not None
     failure, code = container.start_failure, container.exit_code
@@ -170,7 +172,7 @@ def _state(container: Container) -> dict[str, Any]:
         "Running": status in (Status.RUNNING, Status.PAUSED, Status.STOPPING),
         "Paused": status is Status.PAUSED,
         "Restarting": status is Status.RESTARTING,
-        "OOMKilled": bool(ended and ended.oom_killed),
+        "OOMKilled": is_short_of_memory or bool(ended and ended.oom_killed),
         "Dead": False,
         "Pid": run.init.pid if is_live and run and run.init else 0,
         "ExitCode": _UNKNOWN_CODE if code is None else code,

@@ -151,12 +151,14 @@ class Cgroups:
             self.thaw()
         return len(seen)
 
-    def oom_kills(self) -> int:
-        """Return how many of its processes the kernel has killed for want of memory; 0 when unknown."""
+    def oom_kills(self) -> int | None:
+        """Return how many of its processes the kernel has killed for want of memory; None when unknown."""
         if memory := self.paths.get("memory"):
-            return sum(_field(f"{path}/memory.oom_control", "oom_kill") for path in _tree(memory))
+            counts = [_field(f"{path}/memory.oom_control", "oom_kill") for path in _tree(memory)]
+            return sum(counts) if counts else None
         v2 = self.paths.get("")
-        return _field(f"{v2}/memory.events", "oom_kill") if v2 is not None else 0
+        is_counted = v2 is not None and os.path.exists(f"{v2}/memory.events")
+        return _field(f"{v2}/memory.events", "oom_kill") if is_counted else None
 
     def remove(self) -> list[str]:
         """Remove the directories, nested ones first; return those that could not be. Idempotent.

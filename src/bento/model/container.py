@@ -214,7 +214,7 @@ class Exit(Struct, frozen=True, kw_only=True):
 
     code: int | None
     finished_unix_ns: int
-    oom_killed: bool = False
+    oom_killed: bool = False  # the kernel has killed a process of it for want of memory, maybe another than PID 1
     is_released: bool = True  # no process held the root filesystem any more
     note: str = ""
 

@@ -96,6 +96,9 @@ def _judge(state: StopState, exit_code: int | None, oom_kills: int) -> Judgement
 
 def _judge_end(state: StopState, exit_code: int | None, oom_kills: int) -> Judgement:
     """Judge how the process came to its end, whatever became of the clean-up."""
+    if state.had_exited and oom_kills and exit_code == SIGKILL_STATUS:
+        cause = "the kernel's OOM killer had already ended it"
+        return Judgement(Verdict.ALREADY_EXITED, cause, "give it more memory")
     if state.had_exited:
         return Judgement(Verdict.ALREADY_EXITED, "the process had already exited")
     if state.kill_cause is KillCause.WRAPPED:

@@ -76,6 +76,10 @@ class FakeMonitor:
         code = _number(run_dir / "exit" / container_id)
         return None if code is None else ExitStatus(code)
 
+    def saw_oom(self, run_dir: Path) -> bool:
+        """See ``MonitorDriver.saw_oom``: whether there is a file ``oom``."""
+        return (run_dir / "oom").exists()
+
     def attach(self, run_dir: Path, spool: Path) -> int:
         """Return a descriptor that is at its end already."""
         reader, writer = os.pipe2(os.O_CLOEXEC)

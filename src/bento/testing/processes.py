@@ -76,7 +76,7 @@ class FakeProcesses:
         sessions_killed: the pids that ``kill_session`` was called for.
         kills: how often everything was killed.
         thaws: how often something was thawed.
-        oom_count: what ``oom_kills`` returns.
+        oom_count: what ``oom_kills`` returns; None: the cgroup is gone.
         cgroups_left: what the next ``release_cgroups`` return, first one first; then everything is gone.
         own_namespaces: of PIDs and of time.
         stray: PID 1 that a look at the cgroups shows, whatever the record says.
@@ -88,7 +88,8 @@ class FakeProcesses:
         self.method = "signal"  # what PID 1 obeys
         self.shut_down: list[int] = []
         self.sessions_killed: list[int] = []
-        self.kills = self.thaws = self.oom_count = 0
+        self.kills = self.thaws = 0
+        self.oom_count: int | None = 0
         self.cgroups_left: list[list[str]] = []
         self.can_read_status = True
         self.own_namespaces = (1, 1)
@@ -332,7 +333,7 @@ class FakeProcesses:
             self.frozen.remove(run.init.pid)
             self.thaws += 1
 
-    def oom_kills(self, run: Run) -> int:
+    def oom_kills(self, run: Run) -> int | None:
         """Return ``oom_count``."""
         return self.oom_count
 

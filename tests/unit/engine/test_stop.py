@@ -19,6 +19,7 @@ from bento.engine.lifecycle.remove import remove
 from bento.engine.lifecycle.start import start
 from bento.engine.stop.request import StopOptions, deadline_of, request_for
 from bento.engine.stop.stop import Stopper, stop_containers
+from bento.engine.views import inspect
 from bento.errors import (
     AlreadyStopped,
     CleanupFailed,
@@ -888,6 +889,41 @@ def test_s24_the_oom_killer_is_known_by_the_change_of_its_count(drivers):
     stop(drivers)
     assert "OOM" in report_of(drivers).cause
     assert drivers.store.get(container.id).exit.oom_killed
+
+
+def test_s24_a_kill_for_want_of_memory_that_did_not_end_it_is_noted(drivers):
+    container, main = drivers.server(code=0, command=("app",))
+    drivers.processes.oom_count = 2
+    assert inspect.inspect(drivers, container)["State"]["OOMKilled"] is True
+    answer = main.on_signal
+
+    def told(number):
+        drivers.processes.oom_count = 3
+        answer(number)
+
+    main.on_signal = told
+    stop(drivers)
+    report = report_of(drivers)
+    assert report.verdict is Verdict.GRACEFUL
+    assert [note for note in report.notes if "memory" in note] == [
+        "the kernel killed 2 of its processes for want of memory before the stop",
+        "the kernel killed 1 of its processes for want of memory during the stop",
+    ]
+    assert drivers.store.get(container.id).exit.oom_killed
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_s24_the_monitor_remembers_it_when_the_cgroup_has_gone(drivers, is_marked):
+    container, main = drivers.server(code=137)
+    run_dir = drivers.run_dir(container.id)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    if is_marked:
+        (run_dir / "oom").touch()
+    drivers.processes.oom_count = None
+    drivers.processes.end(main, 9)
+    ended = reconcile.find(drivers, container.id).exit
+    assert ended is not None
+    assert ended.oom_killed is is_marked
 
 
 def test_s25_a_stop_that_took_over_half_of_its_grace_is_slow(drivers):

@@ -72,7 +72,7 @@ def test_what_is_gone_is_empty_and_never_an_error(tmp_path):
     gone.freeze()
     gone.thaw()
     assert gone.kill() == 0
-    assert gone.oom_kills() == 0
+    assert gone.oom_kills() is None
     assert gone.remove() == []
 
 
@@ -128,6 +128,7 @@ def test_who_cannot_be_frozen_is_thawed_again(tmp_path, monkeypatch):
 def test_oom_kills_are_read_in_both_versions(tmp_path):
     (tmp_path / "memory.events").write_text("low 0\noom 4\noom_kill 2\noom_group_kill 1\n")
     assert cgroup.Cgroups({"": str(tmp_path)}).oom_kills() == 2
+    assert cgroup.Cgroups({"": str(tmp_path / "hidden")}).oom_kills() is None
     # Version 1 counts each cgroup for itself.
     (tmp_path / "nested").mkdir()
     (tmp_path / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")

@@ -47,6 +47,15 @@ def test_s23_it_may_end_before_it_is_signalled():
     assert ended([proc(1, IGNORED)], code=3).verdict is Verdict.GRACEFUL
 
 
+def test_s24_one_that_the_oom_killer_had_ended_already_is_said_to_be_so():
+    stop = Stop()
+    stop.give(MainExited())
+    gone = replace(stop.state, had_exited=True)
+    assert judge(gone, exit_code=137, oom_kills=1).cause == "the kernel's OOM killer had already ended it"
+    for code, kills in ((137, 0), (0, 1)):
+        assert judge(gone, exit_code=code, oom_kills=kills).cause == "the process had already exited"
+
+
 def told(main, *others, occasion=Occasion.PROGRAM, code=0, kill_cause=None, ends=(), first=()):
     """PID 1 and what it has started, these of them signalled; then PID 1 has gone."""
     stop = Stop()

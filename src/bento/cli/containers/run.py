@@ -6,7 +6,7 @@ import argparse
 import signal
 from contextlib import suppress
 
-from bento.cli.context import Context, end_cleanly, say
+from bento.cli.context import Context, end_cleanly, say, tell_person
 from bento.cli.options import create as create_options
 from bento.cli.output.relay import Relay
 from bento.engine.lifecycle.start import Started
@@ -91,6 +91,9 @@ class _Watch:
         ended = self._await_end()
         if ended.exit is None or ended.exit.code is None:
             raise RuntimeFailed(f"the exit code of container {ended.name} is not known", hint="was its monitor killed?")
+        if ended.exit.oom_killed and ended.exit.code == 128 + signal.SIGKILL:
+            limit = f" (-m {ended.spec.memory_bytes / 2**20:g}m)" if ended.spec.memory_bytes else ""
+            tell_person(f"bento: the kernel has killed container {ended.name} for want of memory{limit}")
         return ended.exit.code
 
     def _await_end(self) -> Container:

@@ -106,6 +106,9 @@ class MonitorDriver(Protocol):
     def exit_status(self, run_dir: Path, container_id: str) -> ExitStatus | None:
         """Return what the monitor wrote at the exit, or None when it has written nothing."""
 
+    def saw_oom(self, run_dir: Path) -> bool:
+        """Whether the monitor saw the container run out of memory, by a mark that outlives its cgroup."""
+
     def attach(self, run_dir: Path, spool: Path) -> int:
         """Connect to the container's output; return a SOCK_SEQPACKET descriptor the caller closes.
 

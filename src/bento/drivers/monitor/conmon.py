@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import suppress
+from contextlib import chdir, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -48,7 +48,9 @@ class ConmonMonitor:
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
         try:
             try:
-                child = self._spawn(launch, write_fd)
+                # When memory runs out, conmon makes a file "oom" where it was started: not in the host's root.
+                with chdir(launch.run_dir):
+                    child = self._spawn(launch, write_fd)
             finally:
                 os.close(write_fd)
             return self._follow(launch, child, read_fd, deadline_mono_s)
@@ -82,6 +84,10 @@ class ConmonMonitor:
         # conmon writes a temporary file and renames it, so the name stands for the whole content.
         code = read_number(run_dir / "exit" / container_id)
         return None if code is None or code > _CODE_MAX else ExitStatus(code)
+
+    def saw_oom(self, run_dir: Path) -> bool:
+        """See ``MonitorDriver.saw_oom``."""
+        return (run_dir / "persist/oom").exists()
 
     def attach(self, run_dir: Path, spool: Path) -> int:
         """See ``MonitorDriver.attach``. Raises KernelError when there is no monitor."""

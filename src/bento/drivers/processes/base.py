@@ -267,8 +267,8 @@ class ProcessDriver(HostProcesses, Protocol):
     def thaw(self, run: Run) -> None:
         """Thaw the run's cgroups, nested ones too. Idempotent; no error when they are gone."""
 
-    def oom_kills(self, run: Run) -> int:
-        """Return the cgroup's count of OOM kills; 0 when it cannot be known."""
+    def oom_kills(self, run: Run) -> int | None:
+        """Return the cgroup's count of OOM kills; None when it cannot be known, as when the cgroup is gone."""
 
     def release_cgroups(self, run: Run) -> list[str]:
         """Remove the run's cgroups; return what could not be removed. Idempotent."""

@@ -282,7 +282,7 @@ class LinuxProcesses(LinuxHost):
         """See ProcessDriver."""
         Cgroups(run.cgroups).thaw()
 
-    def oom_kills(self, run: Run) -> int:
+    def oom_kills(self, run: Run) -> int | None:
         """See ProcessDriver."""
         return Cgroups(run.cgroups).oom_kills()
 

@@ -96,7 +96,7 @@ class Cleanup:
 
     def _wait_for_monitor(self) -> None:
         """The monitor drains the output, writes the exit code, and ends; so do those of exec sessions."""
-        self.oom_kills = self._drivers.processes.oom_kills(self._run)
+        self._count_oom_kills()
         sessions = exec_sessions.live(self._drivers, self._container.id)
         for identity in (self._run.monitor, *(session.monitor for session in sessions)):
             fd = self._drivers.processes.open(identity) if identity else None
@@ -108,6 +108,13 @@ class Cleanup:
             self._watcher.watch(fd, partial(self._monitor_exited, fd))
         if not self._monitor_fds:
             self._done(StepDone(Step.MONITOR))
+
+    def _count_oom_kills(self) -> None:
+        """Ask the kernel; where the cgroup has gone with a driver that was killed, the monitor has kept a mark."""
+        counted = self._drivers.processes.oom_kills(self._run)
+        if counted is None and not self.oom_kills:
+            counted = int(self._drivers.monitor.saw_oom(self._drivers.run_dir(self._container.id)))
+        self.oom_kills = self.oom_kills if counted is None else counted
 
     def _monitor_exited(self, fd: int) -> None:
         self._watcher.unwatch(fd)

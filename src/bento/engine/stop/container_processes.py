@@ -160,7 +160,7 @@ class ContainerProcesses:
 
     def oom_kills(self) -> int:
         """Return how often the kernel has killed in this container for want of memory."""
-        return self.processes.oom_kills(self._run)
+        return self.processes.oom_kills(self._run) or 0
 
     def follow_signals(self) -> None:
         """Wait in the loop for the child processes by which signals were sent, where a runtime has to do that."""

@@ -124,7 +124,7 @@ class Recorder:
             code=code,
             finished_unix_ns=clock.wall_ns(),
             is_released=self._cleanup.is_released,
-            oom_killed=self._cleanup.oom_kills > 0 and code == SIGKILL_STATUS,
+            oom_killed=self._cleanup.oom_kills > 0,
             note="" if code is not None else "the exit code is unknown: the monitor died before it could write it",
         )
         # Under the lock, so that no new run owns the run directory yet when it goes.
@@ -176,13 +176,14 @@ class Recorder:
             state,
             container=self.container,
             exit_code=code,
-            oom_kills=self._cleanup.oom_kills - self._oom_before,
+            oom_kills=self._cleanup.oom_kills if state.had_exited else self._cleanup.oom_kills - self._oom_before,
             ends=self._processes.ends(state),
             notes=(
                 *self._processes.failures,
                 *self._stuck,
                 *((self._held,) if self._held else ()),
                 *self._unheld(state),
+                *self._out_of_memory(),
             ),
             asked_unix_ns=self.asked_unix_ns,
             now_s=clock.mono_s(),
@@ -195,6 +196,15 @@ class Recorder:
         if self._run.shows_processes or is_unwanted:
             return ()
         return ("PID 1 is not held at its exit: its runtime shows no process of the container to the kernel",)
+
+    def _out_of_memory(self) -> tuple[str, ...]:
+        """Say that its memory was short, whatever ended PID 1."""
+        during, before = self._cleanup.oom_kills - self._oom_before, self._oom_before
+        return tuple(
+            f"the kernel killed {count} of its processes for want of memory {when} the stop"
+            for count, when in ((before, "before"), (during, "during"))
+            if count > 0
+        )
 
     def _keep_stuck_report(self, state: StopState) -> None:
         """Every stop leaves a report, also one that did not get through (rule S23). The record stays ``stopping``."""

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 def inspect(drivers: Drivers, container: Container) -> dict[str, Any]:
     """Return a container as one element of ``inspect``'s array."""
     volumes = {mount.source for mount in container.spec.mounts if mount.kind == VOLUME}
+    run = container.run if container.status.is_live else None
     return container_inspect.inspect(
         container,
         exec_ids=[session.id for session in exec_sessions.live(drivers, container.id)],
         log_path=str(log_path(drivers, container)),
         bundle=str(drivers.storage.bundle(container.id)),
         platform=str(host_platform()),
+        is_short_of_memory=run is not None and bool(drivers.processes.oom_kills(run)),
         volume_paths={name: str(drivers.volumes.path(name)) for name in volumes},
     )
 
