@@ -28,14 +28,23 @@ class Placer:
     """Puts entries below a directory, parents first; ``close`` finishes.
 
     ``owner`` (uid, gid): everything belongs to them, and what only its own owner may have handed out is dropped: set-id
-    bits, file capabilities, device nodes (``left_out`` has their paths then). None: all as it was.
+    bits, file capabilities, device nodes (their paths go to ``left_out``). None: all as it was.
     ``keeps_modes``: with an owner, a file that is replaced by another one leaves it its mode.
+    ``made`` gets the directories that are made, by device and inode: they are not to be copied into themselves.
 
     What is there is replaced, but for directories (which stay as they are, and are filled) and device nodes, FIFOs and
     sockets; those raise Conflict. A file that something is mounted on is written in its place. Raises OSError.
     """
 
-    def __init__(self, top_fd: int, *, owner: tuple[int, int] | None = None, keeps_modes: bool = False) -> None:
+    def __init__(
+        self,
+        top_fd: int,
+        *,
+        owner: tuple[int, int] | None = None,
+        keeps_modes: bool = False,
+        made: set[tuple[int, int]] | None = None,
+        left_out: list[str] | None = None,
+    ) -> None:
         self._owner = owner
         self._keeps_modes = keeps_modes and owner is not None
         self._token = os.urandom(6).hex()
@@ -43,8 +52,8 @@ class Placer:
         self._way = Way(top_fd)
         self._linked = Way(top_fd)  # to the first names of hard links
         self._times: list[tuple[str, int]] = []  # of directories made here: what is put into them would change them
-        self.left_out: list[str] = []
-        self.made: set[tuple[int, int]] = set()  # directories, by device and inode: not to be copied into themselves
+        self._left_out = [] if left_out is None else left_out
+        self._made = set() if made is None else made
 
     def put_all(self, entries: Iterable[Entry], base: str = "", *, makes_parents: bool = False) -> None:
         """Put every entry; ``base`` is the name that the tree's top gets, "": the directory itself.
@@ -85,7 +94,7 @@ class Placer:
 
     def _put(self, entry: Entry, path: str) -> None:
         if self._owner is not None and entry.is_device and not entry.link:
-            self.left_out.append(path)
+            self._left_out.append(path)
             return
         directory, _, name = path.rpartition("/")
         parent_fd = _enter(self._way, directory)
@@ -122,7 +131,7 @@ class Placer:
         try:
             apply_metadata(fd, entry, self._owner)
             status = os.fstat(fd)
-            self.made.add((status.st_dev, status.st_ino))
+            self._made.add((status.st_dev, status.st_ino))
         finally:
             os.close(fd)
         self._times.append((path, entry.mtime_ns))

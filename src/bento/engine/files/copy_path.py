@@ -1,4 +1,4 @@
-"""The two ends of a ``cp``, and what is said when a file at one of them is in the way."""
+"""The path at an end of a ``cp``, and what is said when a file there is in the way."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from contextlib import contextmanager
 from msgspec import Struct
 
 from bento import log
-from bento.errors import BentoError, Conflict, KernelError, NotFound, StorageUnusable, as_bento_error
+from bento.errors import BentoError, Conflict, KernelError, StorageUnusable, as_bento_error
 from bento.files.entry import unreadable
-from bento.files.locate import Location, link_on_the_way, locate
 
-_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _READ_BYTES = 1 << 16
 _NAMED = 3  # of the files that were left out
 
@@ -29,13 +27,27 @@ class CopyOptions(Struct, frozen=True, kw_only=True):
     follow: bool = False
 
 
-class CopyPath:
-    """One end of a copy: a path as it was written, below an open root. ``is_machine``: below this machine's own."""
+class CopyState:
+    """What holds for one copy, and what it has come to. ``follow``: as in CopyOptions.
 
-    def __init__(self, root_fd: int, path: str, where: str, *, is_machine: bool = False) -> None:
-        self.root_fd = root_fd
+    Attributes:
+        owner: the uid and gid that everything is to belong to, as for a Placer; None: its own.
+        made: the directories that it has made, by device and inode: they are not copied into themselves.
+        left_out: the paths of device nodes that were left out.
+    """
+
+    def __init__(self, options: CopyOptions, owner: tuple[int, int]) -> None:
+        self.follow = options.follow
+        self.owner = None if options.archive else owner
+        self.made: set[tuple[int, int]] = set()
+        self.left_out: list[str] = []
+
+
+class CopyPath:
+    """One end of a copy: a path as it was written; ``where`` that is, for errors."""
+
+    def __init__(self, path: str, where: str) -> None:
         self.where = where
-        self.is_machine = is_machine
         self.path = posixpath.normpath(f"/{path}").replace("//", "/")
         self.base = self.path  # of the paths that are copied
         self.wants_content = path == "." or path.endswith("/.")
@@ -49,57 +61,6 @@ class CopyPath:
     def named(self, path: str) -> str:
         """Return a path below it as errors have it."""
         return f"{posixpath.join(self.base, path).rstrip('/') or '/'} {self.where}"
-
-    def find(self, *, follow: bool) -> Location:
-        """Return where it is; the caller closes it. Raises NotFound when there is no directory for it to be in."""
-        try:
-            return locate(self.root_fd, self.path, follow=follow, is_machine=self.is_machine)
-        except KernelError as error:
-            if error.errno not in _ABSENT:
-                raise
-            raise self._missing(error.errno) from None
-
-    def _missing(self, number: int = 0) -> NotFound:
-        """``number``: why there is not even a place for it."""
-        link = link_on_the_way(self.root_fd, self.path)
-        hint = f"{link[0]} is a link to {link[1]}" if link else ""
-        if number == errno.ELOOP:
-            return NotFound(f"too many links {self.where}: {self.path}", hint=hint)
-        if number and not (link and link[0] == self.path):
-            return NotFound(f"no such directory {self.where}: {posixpath.dirname(self.path)}", hint=hint)
-        return NotFound(f"no such file {self.where}: {self.path}", hint=hint)
-
-    def open_source(self, *, follow: bool) -> int:
-        """Open what is there, a link itself unless ``follow``; the caller closes it. Raises NotFound, Conflict."""
-        with self.find(follow=follow or self.wants_directory) as location:
-            try:
-                fd = location.open(os.O_PATH)
-            except FileNotFoundError:
-                raise self._missing() from None
-            except OSError as error:
-                raise failed("read", self.named(""), error) from error
-        mode = os.fstat(fd).st_mode
-        if stat.S_ISSOCK(mode) or (self.wants_directory and not stat.S_ISDIR(mode)):
-            os.close(fd)
-            raise Conflict(f"{'a socket' if stat.S_ISSOCK(mode) else 'not a directory'} {self.where}: {self.path}")
-        return fd
-
-    def open_target(self, source: CopyPath, *, is_directory: bool) -> tuple[int, str]:
-        """Return the directory to copy into, which the caller closes, and the name there: "" for only what is in it.
-
-        ``is_directory``: whether the source is one. Docker's rules: into a directory that is there, under the name that
-        is given otherwise.
-        """
-        with self.find(follow=True) as location:
-            if location.is_directory:
-                name = "" if is_directory and source.wants_content else source.name
-                return location.open(os.O_RDONLY | os.O_DIRECTORY), name
-            if location.status is None and self.wants_directory and not is_directory:
-                raise NotFound(f"no such directory {self.where}: {self.path}")
-            if location.status is not None and (is_directory or self.wants_directory):
-                raise Conflict(f"not a directory {self.where}: {self.path}", hint="a file is in the way")
-            self.base = posixpath.dirname(self.path)
-            return os.dup(location.directory_fd), location.name
 
 
 @contextmanager
@@ -140,16 +101,6 @@ def explained() -> Iterator[None]:
         raise
     except OSError as error:
         raise as_bento_error(error) from error
-
-
-@contextmanager
-def machine(path: str) -> Iterator[CopyPath]:
-    root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        whole = path if path.startswith("/") else f"{os.getcwd()}/{path}"
-        yield CopyPath(root_fd, whole, "on this machine", is_machine=True)
-    finally:
-        os.close(root_fd)
 
 
 def refuse_device(source: CopyPath, mode: int, owner: tuple[int, int] | None) -> None:
