@@ -166,6 +166,13 @@ class TransportFailed(BentoError):
     http_status = 502
 
 
+class BuildFailed(BentoError):
+    """A step of a build has failed, or its Containerfile makes no sense to the builder."""
+
+    code = "build-failed"
+    http_status = 500
+
+
 class BadImage(BentoError):
     """What was to become an image is damaged, is none, or is for another platform than the one asked for."""
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from bento import command, locks, own
     from bento.command import Child
+    from bento.drivers.builder import buildah
+    from bento.drivers.builder.base import BuilderDriver
     from bento.drivers.image.base import ImageDriver
     from bento.drivers.image.store import image_store
     from bento.drivers.monitor import conmon
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from bento.kernel.process import births
     from bento.model.container import Container
 else:
+    buildah = LazyModule("bento.drivers.builder.buildah")
     command, locks, own = LazyModule("bento.command"), LazyModule("bento.locks"), LazyModule("bento.own")
     image_store, conmon = (
         LazyModule("bento.drivers.image.store.image_store"),
@@ -149,6 +152,9 @@ class HostDrivers(Drivers):
 
     def _make_transport(self) -> TransportDriver:
         return skopeo.SkopeoTransport(self.settings.insecure_registries)
+
+    def _make_builder(self) -> BuilderDriver:
+        return buildah.BuildahBuilder(self.root)
 
     def _make_processes(self) -> ProcessDriver:
         return linux.LinuxProcesses()

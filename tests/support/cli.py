@@ -112,7 +112,9 @@ class BentoCli:
         )  # fmt: skip
 
     def remove_all(self) -> Finished | None:
-        """Remove every container by force, as a user would; None when this engine has none."""
+        """Remove every container by force, as a user would, and what builds keep; None when it has no container."""
+        if (self.roots.root / "build").is_dir():
+            self("builder", "prune", "-f")
         containers = self.roots.root / "containers"
         if not containers.is_dir() or not any(containers.iterdir()):
             return None

@@ -51,6 +51,7 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "push": ("images.push", "copy an image to a registry"),
         "save": ("images.save", "write images into an archive"),
         "load": ("images.load", "read the images of an archive"),
+        "build": ("images.build", "make an image from a Containerfile"),
         "import": ("images.import_", "make an image of a directory or tar archive"),
         "images": ("images.images", "list images"),
         "rmi": ("images.rmi", "delete images"),
@@ -67,10 +68,11 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "volume exists": ("views.exists", "say by the exit status whether there is a volume"),
     },
     ROOM: {
-        "prune": ("system.prune", "delete what nothing uses: containers and images"),
+        "prune": ("system.prune", "delete what nothing uses: containers, images, the cache of builds"),
         "container prune": ("system.prune", "delete the containers that do not run"),
         "image prune": ("system.prune", "delete the images that nothing needs"),
         "system prune": ("system.prune", "the same as prune"),
+        "builder prune": ("system.builder_prune", "delete what builds have kept for the next ones"),
         "system df": ("system.df", "show what containers and images take of the disk"),
     },
     ENGINE: {
@@ -110,7 +112,7 @@ _ALIASES: Final = {
 _GROUP_OF: Final = {CONTAINERS: "container", FILES: "container", IMAGES: "image"}
 
 
-GROUPS: Final = ("container", "image", "volume", "system")
+GROUPS: Final = ("container", "image", "volume", "builder", "system")
 
 
 def words_of(group: str) -> dict[str, str]:

@@ -11,18 +11,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from bento.engine.base.drivers import Drivers
-    from bento.engine.images import archive, image_inspect, image_list, images, pull, push
+    from bento.engine.images import archive, build, image_inspect, image_list, images, pull, push
     from bento.engine.images.images import RemovedImage
     from bento.engine.images.pull import Pulled
     from bento.engine.maintenance import prune
     from bento.engine.maintenance.prune import Pruned
+    from bento.model.build import BuildOptions
     from bento.model.image import HistoryStep, Image, ImageConfig
     from bento.model.transfer import Access, TransferProgress
     from bento.model.usage import DiskUsage, ImageUsage
 else:
-    archive, image_inspect, image_list, images, pull, push = (
+    archive, build, image_inspect, image_list, images, pull, push = (
         LazyModule(f"bento.engine.images.{name}")
-        for name in ["archive", "image_inspect", "image_list", "images", "pull", "push"]
+        for name in ["archive", "build", "image_inspect", "image_list", "images", "pull", "push"]
     )
     prune = LazyModule("bento.engine.maintenance.prune")
 
@@ -46,6 +47,26 @@ class ImageVerbs:
         ``message``: a comment for its history. ``platform``: what it says it is for, this machine's when empty.
         """
         return images.import_image(self.drivers, source, name, config, message=message, platform=platform)
+
+    def build(
+        self,
+        options: BuildOptions,
+        *,
+        access: Access | None = None,
+        output_fd: int | None = None,
+        on_progress: Callable[[TransferProgress], None] | None = None,
+    ) -> Image:
+        """Make an image from a Containerfile, by buildah. Blocks.
+
+        ``output_fd`` gets what the build prints; ``on_progress`` what comes of base images that are fetched. Raises
+        UsageError, NotFound, BuildFailed, MissingTool, and what ``pull`` raises; then nothing is recorded, and nothing
+        of the build runs any more. Steps that were done are kept for the next build.
+        """
+        return build.build(self.drivers, options, access=access, output_fd=output_fd, on_progress=on_progress)
+
+    def prune_builder(self) -> int:
+        """Delete what builds have kept for the next ones; return the bytes that frees. Leaves it while one goes on."""
+        return self.drivers.builder.prune()
 
     def pull(
         self,

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from bento import clock
 from bento.config import Settings
+from bento.drivers.builder.buildah import BuildahBuilder
 from bento.drivers.state.sqlite import SqliteStore
 from bento.drivers.volume.local import LocalVolumes
 from bento.engine.base.drivers import Drivers
@@ -54,6 +55,7 @@ class FakeDrivers(Drivers):
         self.network = FakeNetwork()
         self.images = FakeImages()
         self.transport = FakeTransport()
+        self.builder = BuildahBuilder(self.root)
         self.processes = FakeProcesses()
         self.volumes = LocalVolumes(self.root)
         self.usage = FakeUsage()

@@ -15,6 +15,7 @@ from bento.model import reference
 from bento.wiring import Engine
 
 ANONYMOUS_VOLUMES = "all anonymous volumes that no container has"
+BUILDS = "what builds have kept for the next ones"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +55,8 @@ def _going(args: argparse.Namespace, verb: str) -> list[str]:
         going.append("all containers that do not run")
     if verb != "container prune":
         going.append(f"all images that {'no container was made from' if args.all else 'have lost their names'}")
+    if verb in ("prune", "system prune"):
+        going += [] if args.filter else [BUILDS]
     if verb in ("prune", "system prune") and args.volumes:
         going.append(ANONYMOUS_VOLUMES)
     return going
@@ -96,6 +99,8 @@ def _print_pruned(pruned: Pruned) -> None:
         if pruned.strays:
             say(f"deleted: {len(pruned.strays)} parts of interrupted pulls, {size_text(pruned.strays_bytes)}")
         say("")
+    if pruned.build_bytes:
+        say(f"Deleted what builds had kept: {size_text(pruned.build_bytes)}\n")
     say(f"Total reclaimed space: {size_text(pruned.freed_bytes)}")
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from bento.command import Child
     from bento.config import Settings
+    from bento.drivers.builder.base import BuilderDriver
     from bento.drivers.image.base import ImageDriver
     from bento.drivers.monitor.base import MonitorDriver
     from bento.drivers.network.base import NetworkDriver
@@ -43,6 +44,7 @@ class Drivers:
     network: NetworkDriver
     images: ImageDriver
     transport: TransportDriver
+    builder: BuilderDriver
     volumes: VolumeDriver
     usage: UsageDriver
     processes: ProcessDriver

@@ -58,7 +58,8 @@ class Finding(Struct, frozen=True, kw_only=True):
     ``is_kept``: on purpose, a part of an image of which the rest has not come; the next pull goes on with it.
     """
 
-    kind: str  # record, container, network, wall, mount, cgroup, process, directory, lock, layer, blob, volume, missing
+    # record, container, network, wall, mount, cgroup, process, directory, lock, layer, blob, volume, build, missing
+    kind: str
     what: str
     container_id: str = ""
     held_by: tuple[str, ...] = ()
@@ -132,7 +133,7 @@ class _Look:
         bridges = list(self._networks(left, ids))
         found = [finding for container_id in sorted(ids) for finding in self._judge(container_id)]
         found = [self._end_stray(each) if each.container_id in self._strays else each for each in found]
-        return [*records, *found, *bridges, *self._walls(), *locks, *self._layers(), *self._volumes()]
+        return [*records, *found, *bridges, *self._walls(), *locks, *self._layers(), *self._volumes(), *self._builds()]
 
     def _records(self) -> Iterator[Finding]:
         """Yield records that cannot be read. With that of a container it goes itself, and is ended first if it runs."""
@@ -302,6 +303,11 @@ class _Look:
                 own = Finding(kind="volume", what=f"{volume.name}, anonymous", container_id=volume.container_id)
                 found.append(self._fix(own, self._remove_volume(volume.name)))
         return found
+
+    def _builds(self) -> list[Finding]:
+        builder = self._drivers.builder
+        left = builder.remove_leftovers() if self._may_fix else builder.leftovers()
+        return [Finding(kind="build", what=name, is_fixed=bool(self._may_fix)) for name in left]
 
     def _remove_empty(self, name: str) -> Callable[[str], bool]:
         return lambda _: remove_empty(self._drivers, name)

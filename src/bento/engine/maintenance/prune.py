@@ -35,6 +35,7 @@ class Pruned(Struct, frozen=True, kw_only=True):
     volumes: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()  # layers and blobs of no image, such as those of an interrupted pull
     strays_bytes: int = 0
+    build_bytes: int = 0  # of what builds have kept for the next ones
     freed_bytes: int = 0
     errors: tuple[BentoError, ...] = ()
 
@@ -122,6 +123,7 @@ def _remove_strays(drivers: Drivers) -> tuple[tuple[str, ...], int]:
 def prune(drivers: Drivers, *, all: bool = False, volumes: bool = False, filters: Iterable[str] = ()) -> Pruned:
     """Remove the containers that do not run, then the images that no container needs: see the two above.
 
+    Without filters also what builds have kept for the next ones, which has no labels and no age, unless one goes on.
     ``volumes``: the anonymous volumes that no container has, too. A volume has no age: then ``until`` is a UsageError.
     """
     wanted = tuple(filters)
@@ -129,12 +131,14 @@ def prune(drivers: Drivers, *, all: bool = False, volumes: bool = False, filters
     first = prune_containers(drivers, wanted)
     then = prune_images(drivers, all=all, filters=wanted)
     last = prune_volumes(drivers, filters=wanted) if volumes else PrunedVolumes()
+    build_bytes = 0 if wanted else drivers.builder.prune()
     return Pruned(
         containers=first.containers,
         images=then.images,
         volumes=last.names,
         strays=then.strays,
         strays_bytes=then.strays_bytes,
-        freed_bytes=first.freed_bytes + then.freed_bytes + last.freed_bytes,
+        build_bytes=build_bytes,
+        freed_bytes=first.freed_bytes + then.freed_bytes + last.freed_bytes + build_bytes,
         errors=(*first.errors, *then.errors),
     )
