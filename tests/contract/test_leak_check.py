@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from bento import Engine
+from bento.config import Settings
 from bento.drivers.network.bridge import BridgeNetwork
+from bento.model.create import CreateOptions
 
 from support import leaks, procs
 from support.netns import Netns
@@ -97,6 +100,23 @@ def test_empty_cgroup_is_no_leak_where_other_engines_are_at_work(leak_check, tmp
         finally:
             cgroup.rmdir()
             other.kill()
+
+
+def test_an_empty_cgroup_counts_for_the_root_that_has_had_its_container(leak_check, roots):
+    with Engine(Settings(root=roots.root, run_root=roots.run_root)) as engine:
+        removed = engine.remove(engine.create(CreateOptions(image="host", command=("sleep", "9"))).id)
+    theirs = _make_cgroup()
+    own = theirs.with_name(f"bento-{removed.id}")
+    try:
+        own.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            for shared in (True, False):
+                patch.setattr(leaks, "is_shared", lambda shared=shared: shared)
+                assert leak_check.new_cgroups() == [str(own)]
+    finally:
+        leak_check.sweep()
+        theirs.rmdir()
+    assert not own.exists()
 
 
 def test_what_others_do_meanwhile_is_no_leak(leak_check, tmp_path):

@@ -403,6 +403,33 @@ def test_switches_tell_who_has_run(run):
     procs.wait_until(lambda: threads.switches(tree.popen.pid) > before)
 
 
+def test_s00_what_goes_on_between_the_readings_of_two_processes_is_no_waiting(run, monkeypatch):
+    """The shell is seen to wait for its child, which then ends: the shell is about to run its next command, or does."""
+    tree = run("sh", "-c", "sleep 500; sleep 600; true")
+    tree.until(lambda: tree.wake().in_s > 400 and len(tree.pids()) == 2, "waits for its child")
+    pids, read = tree.pids(), threads._ProcessReader.read
+
+    def read_and_let_go_on(self, *args):
+        found = read(self, *args)
+        if self._pid == pids[0]:
+            os.kill(pids[1], signal.SIGTERM)
+            procs.wait_until(lambda: pids[1] not in tree.pids())
+        return found
+
+    monkeypatch.setattr(threads._ProcessReader, "read", read_and_let_go_on)
+    found = threads.examine(pids, outsiders=[os.getpid()])
+    assert [thread.state for thread in found[pids[0]].threads] == ["R"]
+
+
+def test_s00_a_new_process_is_no_waiting(run):
+    tree = run("sleep", "600")
+    tree.until(lambda: tree.wake().in_s > 500, "sleeps")
+    pid = tree.popen.pid
+    (alone,) = threads.examine([pid], outsiders=[], list_again=lambda: [pid])[pid].threads
+    (joined,) = threads.examine([pid], outsiders=[], list_again=lambda: [pid, 1])[pid].threads
+    assert (alone.state, joined.state) == ("S", "R")
+
+
 def test_a_container_that_ends_meanwhile_never_raises(run):
     tree = run("sh", "-c", "while :; do true; done")
     until = time.monotonic() + 1.0

@@ -2,7 +2,8 @@
 
 Other engines, and other test runs, work on the same machine. A new thing therefore counts only when it can be laid
 at this test's door: it names the test's directory or one of its roots, or descends from its processes. An empty cgroup
-names nothing: it counts when no engine is at work that these tests have not started.
+names a container: it counts when a root of this test has had that. Where none has a database, as with drivers that are
+tested alone, it counts when no engine is at work that these tests have not started.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterable
@@ -49,6 +51,7 @@ class LeakWatch:
         self.before = Snapshot()
         self.roots: list[Path] = []
         self._of_others: set[str] = set()
+        self._own: set[str] = set()  # containers that this test's roots have, or had
 
     def leaks(self, *, settle_s: float = SETTLE_S) -> list[str]:
         """Return one line per leak. Waits for what is on its way out; returns as soon as all is clean."""
@@ -90,11 +93,15 @@ class LeakWatch:
         new = {path: _members(path) for path in bento_cgroups() if path not in self.before.cgroups}
         if not new:
             return []
-        self._of_others |= self._ids_of_siblings()
+        own, databases = _containers_below(self.base)
+        self._own |= own
+        self._of_others |= self._ids_of_siblings() - self._own
         for path, members in new.items():
+            ids = _CONTAINER_ID.findall(path)
             is_of_another = any(procs.is_ours(pid) is False for pid in members)
-            if is_of_another or (not members and (self.before.is_shared or is_shared())):
-                self._of_others |= {path, *_CONTAINER_ID.findall(path)}  # also when these have gone
+            is_unknown = not members and (databases > 0 or self.before.is_shared or is_shared())
+            if not self._own.intersection(ids) and (is_of_another or is_unknown):
+                self._of_others |= {path, *ids}  # also when these have gone
         return [
             path for path in new
             if not self._of_others.intersection([path, *_CONTAINER_ID.findall(path)])
@@ -103,12 +110,9 @@ class LeakWatch:
 
     def _ids_of_siblings(self) -> set[str]:
         """The containers of the test runs beside this one: an empty cgroup does not say whose it is."""
-        found: set[str] = set()
         session = self.base.parent  # the directory that conftest's ``scratch`` has made
-        for other in session.parent.glob("bt-*"):
-            for place in ("t*/*/containers/*", "t*/*/*/containers/*") if other != session else ():
-                found |= {path.name for path in other.glob(place)}
-        return found
+        siblings = [place for other in session.parent.glob("bt-*") if other != session for place in other.glob("t*")]
+        return set().union(*(_containers_below(place)[0] for place in siblings))
 
     def sweep(self) -> None:
         """Remove what was left, so that the next test starts clean."""
@@ -128,6 +132,26 @@ class LeakWatch:
         for kind, name in (found.split(" ", 1) for found in self.network()):
             words = ["ip", "link", "del", name] if kind == "link" else ["nft", "delete", "table", *name.split()]
             subprocess.run(words, stderr=subprocess.DEVNULL, check=False)
+
+
+def _containers_below(base: Path) -> tuple[set[str], int]:
+    """Return the containers that the roots in a test's directory have or had, and how many databases there are.
+
+    The log of events names also those that were removed.
+    """
+    found = {path.name for depth in ("*", "*/*") for path in base.glob(f"{depth}/containers/*")}
+    databases = [path for depth in ("*", "*/*") for path in base.glob(f"{depth}/bento.db")]
+    for path in databases:
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_open_to_read(path)) as connection:
+            for query in ("SELECT id FROM containers", "SELECT document FROM events"):
+                with contextlib.suppress(sqlite3.Error):  # of another version
+                    for (text,) in connection.execute(query):
+                        found |= set(_CONTAINER_ID.findall(text if isinstance(text, str) else bytes(text).decode()))
+    return found, len(databases)
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1.0)
 
 
 def mounts_naming(*texts: str, holders: Iterable[int] | None = None) -> list[str]:

@@ -17,7 +17,6 @@ from bento.kernel.monitor_cgroup import MonitorCgroup
 from bento.kernel.process import pidfd, proc
 from bento.lazy import LazyModule
 from bento.model.container import ProcessIdentity, Run
-from bento.model.waits import Evidence, ThreadWait
 from bento.stop.process import Process, disposition
 from bento.units import SIGKILL
 
@@ -38,7 +37,6 @@ else:  # only stops of system containers, and of containers with several process
 _SIGCHLD, _SIGCONT = 17, 18
 _TICKS = os.sysconf("SC_CLK_TCK")
 _WAITS = frozenset({"wait4", "waitid"})
-_RUNS = Evidence(threads=(ThreadWait(tid=0, state="R"),))
 _LOOK_LIMIT = 4096  # processes of one container that a look reads; beyond it a stop relies on the kill
 
 
@@ -128,13 +126,10 @@ class LinuxProcesses(LinuxHost):
         monitors = {process.ppid for process in processes if process.is_entered or process.is_main}
         outsiders = monitors | {tracer, os.getpid(), *((run.monitor.pid,) if run.monitor else ())}
         pids = [process.pid for process in processes]
-        found = threads.examine(pids, outsiders=outsiders - {0}, memory=memory)
+        list_again = Cgroups(run.cgroups).pids
+        found = threads.examine(pids, outsiders=outsiders - {0}, memory=memory, list_again=list_again)
         replace = msgspec.structs.replace
-        shown = tuple(replace(one, evidence=found[one.pid]) for one in processes if one.pid in found)
-        if set(Cgroups(run.cgroups).pids()) <= set(pids):
-            return shown
-        # Something was forked meanwhile, which any of them may wait for: nothing is known before the next look.
-        return tuple(replace(one, evidence=_RUNS) for one in shown)
+        return tuple(replace(one, evidence=found[one.pid]) for one in processes if one.pid in found)
 
     def shut_down_sockets(self, run: Run, main_fd: int) -> None:
         """See ProcessDriver."""

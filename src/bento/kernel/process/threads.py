@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from bento.kernel.process import syscalls
 from bento.kernel.process.alarms import Alarms
@@ -39,16 +41,25 @@ Memory = dict[tuple[int, int], tuple[bytes, float, float]]
 """By process and thread. Handed from one look to the next, it bounds how long a relative sleep has lasted."""
 
 
-def examine(pids: Iterable[int], *, outsiders: Iterable[int], memory: Memory | None = None) -> dict[int, Evidence]:
-    """Return what each process of a container waits for; those that have ended are left out.
+def examine(
+    pids: Iterable[int],
+    *,
+    outsiders: Iterable[int],
+    memory: Memory | None = None,
+    list_again: Callable[[], Iterable[int]] = tuple,
+) -> dict[int, Evidence]:
+    """Return what each process of a container waits for, all at one moment; those that have ended are left out.
 
     ``pids`` are all processes of the container, ``outsiders`` those outside that hold an end of its pipes or trace it:
     its monitors, and Bento's own. ``memory`` is changed: give the same one at each look.
 
-    A process that one of them has started since ``pids`` was listed is not seen, while its parent may already wait for
-    it. So list them once more after this, and take a container with a new process for one that may wake at once.
+    They are read one after the other, and may wake each other meanwhile: a shell was seen to wait for its child, which
+    had ended by the time it was its turn. So all are looked at once more, after ``list_again`` has listed them: each
+    that still sleeps, and was not switched to, has slept all along, so that there was a moment at which all of them
+    did. The others run, and all of them do where there is a new process, which any of them may have started.
     """
-    tasks = {pid: tids for pid in pids if (tids := _live_threads(pid))}
+    listed = list(pids)
+    tasks = {pid: tids for pid in listed if (tids := _live_threads(pid))}
     outside = frozenset(outsiders)
     seen = memory if memory is not None else {}
     kept: Memory = {}
@@ -56,12 +67,18 @@ def examine(pids: Iterable[int], *, outsiders: Iterable[int], memory: Memory | N
     system = _System(look, Alarms(slurp("/proc/timer_list")), Mappings())
     statuses = {pid: status for pid in tasks if (status := Status.read(f"/proc/{pid}"))}
     found = {}
+    readers = {}
     for pid, tids in tasks.items():
-        evidence = _ProcessReader(pid, statuses, outside, (seen, kept)).read(tids, system)
+        readers[pid] = reader = _ProcessReader(pid, statuses, outside, (seen, kept))
+        evidence = reader.read(tids, system)
         if evidence is not None:
             found[pid] = evidence
     seen.clear()
     seen.update(kept)
+    is_joined = not set(list_again()) <= set(listed)
+    for pid, evidence in found.items():
+        if is_joined or readers[pid].has_moved(tasks[pid]):
+            found[pid] = replace(evidence, threads=(ThreadWait(tid=pid, state="R"),))
     return found
 
 
@@ -132,6 +149,7 @@ class _ProcessReader:
         self._statuses = statuses
         self._outsiders = outsiders
         self._seen, self._kept = memory
+        self._read: dict[int, tuple[str, int]] = {}  # the state and the switches of each thread
 
     def read(self, tids: list[int], system: _System) -> Evidence | None:
         """Return the evidence of a process with these threads, the first of them alive; None when it has ended."""
@@ -163,6 +181,16 @@ class _ProcessReader:
             alarm_s=alarm_s,
         )
 
+    def has_moved(self, tids: list[int]) -> bool:
+        """Whether a thread has come, ended or run since it was read. ``tids``: those that there were then."""
+        if not set(_live_threads(self._pid)) <= set(tids):
+            return True
+        for tid, before in self._read.items():
+            status = Status.read(_task(self._pid, tid))
+            if status is None or (status.state, status.switches) != before:
+                return True
+        return False
+
     def _read_thread(self, tid: int, calls: CallReader) -> tuple[ThreadWait, Status] | None:
         task = _task(self._pid, tid)
         now_s = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -170,6 +198,7 @@ class _ProcessReader:
         status = Status.read(task)
         if status is None or status.state in "ZX":
             return None
+        self._read[tid] = status.state, status.switches
         parsed = syscalls.parse(text)
         since_s = self._remember(tid, text, parsed, calls, now_s)
         if status.state not in "SD" or parsed is None:
