@@ -1,9 +1,10 @@
-"""A file that is there when it is whole, or not at all."""
+"""A file that is there when it is whole, or not at all; and all that is given to a descriptor that may take less."""
 
 from __future__ import annotations
 
 import errno
 import os
+import select
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -99,3 +100,15 @@ def _rename(draft: Path, target: Path) -> None:
         os.rename(draft, target)  # linkat(2) replaces nothing
     except OSError as error:
         raise unwritable(target, error) from error
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write everything. Blocks, also where the descriptor does not. Raises OSError, BrokenPipeError among them."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:  # some parents set O_NONBLOCK on what they share with us
+            poller = select.poll()
+            poller.register(fd, select.POLLOUT)
+            poller.poll()

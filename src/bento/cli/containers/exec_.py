@@ -12,7 +12,7 @@ from bento.cli.containers.refused import Refused
 from bento.cli.context import Context, say
 from bento.cli.options.env import read_variables
 from bento.errors import UsageError
-from bento.files.output import write_all
+from bento.files.whole import write_all
 from bento.model.exec import ExecOptions
 from bento.wiring import Engine
 

@@ -6,9 +6,8 @@ import argparse
 
 from bento.cli.context import Context, print_names
 from bento.cli.options import stop as stop_options
-from bento.engine.base.worker import Emit, Message, failed, in_worker
+from bento.engine.base.worker import Emit, in_worker, report_each
 from bento.engine.stop.request import StopOptions
-from bento.errors import BentoError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +24,4 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _restart(context: Context, refs: list[str], options: StopOptions, emit: Emit) -> None:
     with context.engine() as engine:
-        for ref in refs:
-            try:
-                emit(Message(kind="ended", name=engine.restart(ref, options).name))
-            except BentoError as error:
-                emit(failed(ref, error))
+        report_each(refs, lambda ref: engine.restart(ref, options), emit)

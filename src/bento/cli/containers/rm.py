@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bento.cli.context import Context, complain, print_names, say, says_so_itself
-from bento.engine.base.worker import Emit, Message, failed, in_worker
+from bento.engine.base.worker import Emit, in_worker, report_each
 from bento.errors import BentoError, NotFound, StateCorrupt, UsageError
 from bento.units import parse_seconds
 
@@ -64,9 +64,8 @@ def _chosen(args: argparse.Namespace, context: Context, unreadable: list[StateCo
 
 def _remove(context: Context, args: argparse.Namespace, refs: list[str], grace_s: float, emit: Emit) -> None:
     with context.engine() as engine:
-        for ref in engine.dependants_first(refs):
-            try:
-                gone = engine.remove(ref, force=True, volumes=args.volumes, grace_s=grace_s)
-                emit(Message(kind="ended", name=gone.name))
-            except BentoError as error:
-                emit(failed(ref, error))
+        report_each(
+            engine.dependants_first(refs),
+            lambda ref: engine.remove(ref, force=True, volumes=args.volumes, grace_s=grace_s),
+            emit,
+        )

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from bento.cli.context import Context, check_answers, complain, say, says_so_itself, tell_person
 from bento.cli.options import stop as stop_options
-from bento.engine.base.outcome import StopObserver, StopOutcome, StopProgress
-from bento.engine.base.worker import Emit, Message, failed, in_worker, notice
+from bento.engine.base.worker import Emit, Message, Reporter, in_worker
 from bento.engine.stop.request import StopOptions
 from bento.errors import AlreadyStopped, NotFound, StateCorrupt, UsageError
 from bento.lazy import LazyModule
@@ -155,32 +153,9 @@ class _Progress:
             self.status = max(self.status, _print_outcome(self.args, message))
 
 
-class _Reporter(StopObserver):
-    """Passes on to the command what the worker's engine tells."""
-
-    def __init__(self, emit: Emit, *, wants_phases: bool) -> None:
-        self._emit, self._wants_phases = emit, wants_phases
-
-    def begun(self, name: str) -> None:
-        self._emit(Message(kind="begun", name=name))
-
-    def phase(self, progress: StopProgress) -> None:
-        if self._wants_phases:
-            self._emit(Message(kind="phase", name=progress.name, phase=progress.phase, until_s=progress.until_s))
-
-    def outcome(self, outcome: StopOutcome) -> None:
-        if outcome.error is not None:
-            self._emit(replace(failed(outcome.name, outcome.error, outcome.report), id=outcome.id))
-        else:
-            self._emit(Message(kind="ended", id=outcome.id, name=outcome.name, report=outcome.report))
-
-    def notice(self, text: str) -> None:
-        self._emit(notice(text))
-
-
 def _stop(context: Context, refs: list[str], options: StopOptions, emit: Emit, *, wants_phases: bool) -> None:
     with context.engine() as engine:
-        engine.stop_many(refs, options, _Reporter(emit, wants_phases=wants_phases))
+        engine.stop_many(refs, options, Reporter(emit, wants_phases=wants_phases))
 
 
 def _print_outcome(args: argparse.Namespace, message: Message) -> int:

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bento.cli.options.switches import Arguments
-from bento.errors import UsageError
-from bento.model.stop import Hook
-from bento.units import parse_seconds
+from bento.parse import stop
 
 _KINDS = {"--pre-stop": "inside", "--pre-stop-host": "host", "--pre-stop-sleep": "sleep"}
 
@@ -24,11 +22,7 @@ class _Append(argparse.Action):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        text, kind = str(values), _KINDS[option_string or ""]
-        if kind == "sleep":
-            hook = Hook(kind=kind, seconds=parse_seconds(text, what="sleep", allow_no_limit=False))
-        else:
-            hook = Hook(kind=kind, command=text)
+        hook = stop.parse_hook(_KINDS[option_string or ""], str(values))
         namespace.pre_stop = [*(namespace.pre_stop or []), hook]
 
 
@@ -44,13 +38,8 @@ def configure(parser: Arguments) -> None:
 
 def read(args: argparse.Namespace) -> dict[str, Any]:
     """Return what was said, as fields of CreateOptions and StopOptions. Raises UsageError."""
-    limit_s = None
-    if args.hook_timeout is not None:
-        limit_s = parse_seconds(args.hook_timeout, what="hook timeout", allow_no_limit=False)
-        if limit_s == 0:
-            raise UsageError("a hook timeout of 0 leaves no time for any hook", hint="give seconds, such as 10 or 0.5")
     return {
         "pre_stop": tuple(args.pre_stop or ()),
-        "post_stop": tuple(Hook(kind="host", command=command) for command in args.post_stop_host),
-        "hook_timeout_s": limit_s,
+        "post_stop": tuple(stop.parse_hook("host", command) for command in args.post_stop_host),
+        "hook_timeout_s": None if args.hook_timeout is None else stop.parse_hook_timeout(args.hook_timeout),
     }

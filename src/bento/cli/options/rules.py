@@ -7,7 +7,7 @@ from typing import Any
 
 from bento.cli.options.switches import Arguments
 from bento.model.stop import OnDeaf, OnWrapper, Scope
-from bento.units import parse_seconds
+from bento.parse import stop
 
 
 def configure(parser: Arguments, *, prefix: str = "") -> None:
@@ -54,17 +54,12 @@ def configure(parser: Arguments, *, prefix: str = "") -> None:
 
 def read(args: argparse.Namespace) -> dict[str, Any]:
     """Return what was said, as fields of StopRules. Raises UsageError."""
-    return {
-        "scope": None if args.rule_scope is None else Scope(args.rule_scope),
-        "on_wrapper": None if args.rule_wrapper is None else OnWrapper(args.rule_wrapper),
-        "on_deaf": None if args.rule_deaf is None else OnDeaf(args.rule_deaf),
-        "exit_hold_s": _seconds(args, "exit-hold"),
-        "last_call_s": _seconds(args, "last-call"),
-        "last_call_all": args.rule_last_call_all,
-        "start_window_s": _seconds(args, "start-window"),
+    words = {
+        "scope": args.rule_scope,
+        "on_wrapper": args.rule_wrapper,
+        "on_deaf": args.rule_deaf,
+        "exit_hold_s": getattr(args, "rule_exit-hold"),
+        "last_call_s": getattr(args, "rule_last-call"),
+        "start_window_s": getattr(args, "rule_start-window"),
     }
-
-
-def _seconds(args: argparse.Namespace, name: str) -> float | None:
-    text = getattr(args, f"rule_{name}")
-    return None if text is None else parse_seconds(text, what=name.replace("-", " "), allow_no_limit=False)
+    return stop.parse_rules(words) | {"last_call_all": args.rule_last_call_all}

@@ -11,15 +11,21 @@ import errno
 import os
 import select
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bento import log
 from bento.command import own_process
+from bento.engine.base.outcome import StopObserver, StopOutcome, StopProgress
 from bento.errors import BentoError, InternalError, KernelError, as_bento_error
 from bento.model.stop import StopReport
+
+if TYPE_CHECKING:
+    from bento.model.container import Container
 
 _READ_BYTES = 1 << 16
 
@@ -52,6 +58,42 @@ def failed(name: str, error: BentoError, report: StopReport | None = None) -> Me
     return Message(
         kind="failed", name=name, code=error.code, error=str(error), exit_code=error.exit_code, report=report
     )
+
+
+class Reporter(StopObserver):
+    """Emits what a worker's engine reports of its stops. ``wants_phases``: where each one is, too."""
+
+    def __init__(self, emit: Emit, *, wants_phases: bool) -> None:
+        self._emit, self._wants_phases = emit, wants_phases
+
+    def begun(self, name: str) -> None:
+        """See StopObserver."""
+        self._emit(Message(kind="begun", name=name))
+
+    def phase(self, progress: StopProgress) -> None:
+        """See StopObserver."""
+        if self._wants_phases:
+            self._emit(Message(kind="phase", name=progress.name, phase=progress.phase, until_s=progress.until_s))
+
+    def outcome(self, outcome: StopOutcome) -> None:
+        """See StopObserver."""
+        if outcome.error is not None:
+            self._emit(replace(failed(outcome.name, outcome.error, outcome.report), id=outcome.id))
+        else:
+            self._emit(Message(kind="ended", id=outcome.id, name=outcome.name, report=outcome.report))
+
+    def notice(self, text: str) -> None:
+        """See StopObserver."""
+        self._emit(notice(text))
+
+
+def report_each(refs: Iterable[str], act: Callable[[str], Container], emit: Emit) -> None:
+    """Do something to each container, and emit what became of it. One failure does not stop the others."""
+    for ref in refs:
+        try:
+            emit(Message(kind="ended", name=act(ref).name))
+        except BentoError as error:
+            emit(failed(ref, error))
 
 
 def in_worker(work: Callable[[Emit], None], *, tick_s: float | None = None) -> Iterator[Message]:

@@ -19,8 +19,8 @@ from bento.engine.files.diff import changes_of
 from bento.engine.images import images
 from bento.engine.lifecycle import reconcile
 from bento.errors import BentoError, Conflict, InternalError, NotFound, UsageError, as_bento_error
-from bento.files.output import write_all
 from bento.files.tarout import TarWriter
+from bento.files.whole import write_all
 from bento.model import reference
 from bento.model.container import Container
 from bento.model.event import Deed, Event, of_container

@@ -19,10 +19,10 @@ from bento.engine.files.tar_session import TarSession
 from bento.errors import Conflict, NotFound, RuntimeFailed, UsageError
 from bento.files.entry import Entry
 from bento.files.metadata import strip_owner
-from bento.files.output import write_all
 from bento.files.place import NEVER_REPLACED
 from bento.files.tarin import read_tar
 from bento.files.tarout import TarWriter
+from bento.files.whole import write_all
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers

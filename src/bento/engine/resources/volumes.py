@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from bento.docker import volume as docker_volume
+from bento.engine.base.filters import has_label, split
 from bento.engine.resources import mounting
 from bento.errors import Conflict, NotFound, UsageError
 from bento.model.container import VOLUME
@@ -84,11 +85,6 @@ def _used(drivers: Drivers) -> set[str]:
 _Test = Callable[[Volume, bool, str], bool]  # a volume, whether a container has it, and the filter's value
 
 
-def _has_label(volume: Volume, _: bool, value: str) -> bool:
-    key, equals, text = value.partition("=")
-    return key in volume.labels and (not equals or volume.labels[key] == text)
-
-
 def _is_dangling(_: Volume, is_used: bool, value: str) -> bool:
     if value not in _TRUE + _FALSE:
         raise UsageError(f"bad filter 'dangling={value}'", hint="use dangling=true or dangling=false")
@@ -98,8 +94,8 @@ def _is_dangling(_: Volume, is_used: bool, value: str) -> bool:
 _FILTERS: dict[str, _Test] = {
     "dangling": _is_dangling,
     "driver": lambda volume, is_used, value: value == DRIVER,
-    "label": _has_label,
-    "label!": lambda volume, is_used, value: not _has_label(volume, is_used, value),
+    "label": lambda volume, is_used, value: has_label(volume.labels, value),
+    "label!": lambda volume, is_used, value: not has_label(volume.labels, value),
     "name": lambda volume, is_used, value: value in volume.name,
 }
 _PRUNE_FILTERS = {key: _FILTERS[key] for key in ("label", "label!")}
@@ -107,13 +103,10 @@ _PRUNE_FILTERS = {key: _FILTERS[key] for key in ("label", "label!")}
 
 def _parse_filters(filters: Iterable[str], known: dict[str, _Test]) -> Callable[[Volume, bool], bool]:
     """Return a test of whether a volume passes; values of one key are alternatives, but labels. Raises UsageError."""
-    wanted: dict[str, list[str]] = {}
-    for text in filters:
-        key, equals, value = text.partition("=")
-        if not equals or key not in known:
-            raise UsageError(f"bad filter {text!r}", hint=f"use KEY=VALUE with one of {', '.join(sorted(known))}")
-        known[key](Volume(name="", created_unix_ns=0), False, value)  # a value that means nothing is refused now
-        wanted.setdefault(key, []).append(value)
+    wanted = split(filters, known)
+    for key, values in wanted.items():
+        for value in values:
+            known[key](Volume(name="", created_unix_ns=0), False, value)  # a value that means nothing is refused now
 
     def passes(volume: Volume, is_used: bool) -> bool:
         return all(

@@ -14,7 +14,7 @@ from typing import Final
 from bento.command import spawn
 from bento.drivers.image.layers.decompress import decompressor, finish
 from bento.errors import NotFound, NotPermitted, UsageError
-from bento.files.output import write_all
+from bento.files.whole import write_all
 from bento.oci.packing import HEAD_BYTES
 
 _CHUNK_BYTES: Final = 1 << 20

@@ -18,10 +18,9 @@ import msgspec
 from msgspec import Struct
 
 from bento.errors import BadImage, UsageError
-from bento.files.output import write_all
 from bento.files.planted import resolved
 from bento.files.tree import remove_tree
-from bento.files.whole import replaced, unwritable
+from bento.files.whole import replaced, unwritable, write_all
 from bento.oci.image import Manifest
 from bento.oci.layout import (
     LAYOUT_CONTENT,

@@ -25,10 +25,10 @@ from msgspec import Struct
 from bento.drivers.image.layers.directories import Directories, set_attributes, twice
 from bento.drivers.image.layers.whiteouts import OPAQUE_ATTRIBUTE, deletion_of, is_marked, is_whiteout, make_whiteout
 from bento.errors import KernelError, UsageError
-from bento.files.output import write_all
 from bento.files.rootfs import open_beneath
 from bento.files.tarheader import check_path, device_of, meta_of, no_nul, path_of
 from bento.files.tarstream import Stream
+from bento.files.whole import write_all
 
 _ABSOLUTE: Final = "with absolute_names=take in the configuration such names are taken below the root"
 _OPEN_DIRECTORIES: Final = 64

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from bento.files.output import write_all
+from bento.files.whole import write_all
 
 _BYTES = 1 << 20  # more than a pipe takes
 
