@@ -324,6 +324,11 @@ def _wait_until_free(path: Path, deadline_mono_s: float) -> bool:
             os.close(watch)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a living process has a file locked, by an open file description lock. Only looks."""
+    return _is_held(path)
+
+
 def _is_held(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bento.docker.host_config import bindings, host_config, mode
-from bento.model.container import PROPAGATIONS, Container, ContainerSpec, Mount, Status
+from bento.model.container import FILE_DRIVERS, PROPAGATIONS, Container, ContainerSpec, Mount, Status
 from bento.model.stop import StopRules
 from bento.model.volume import DRIVER
 from bento.oci.etc import hostname
@@ -64,7 +64,7 @@ def inspect(
         "GraphDriver": _graph_driver(container, bundle),
         **{f"{word}Path": f"{bundle}/{name}" if run else "" for word, name in _ETC_PATHS.items()},
         "ExecIDs": list(exec_ids) or None,
-        "LogPath": log_path if spec.log_driver != "none" else "",
+        "LogPath": log_path if spec.log_driver in FILE_DRIVERS else "",
         "Config": _config(container),
         "HostConfig": host_config(spec),
         "Mounts": [_mount(mount, volume_paths) for mount in spec.mounts],

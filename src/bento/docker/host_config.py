@@ -21,7 +21,7 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
         **_resource_words(spec),
         "LogConfig": {
             "Type": spec.log_driver,
-            "Config": {"max-size": str(spec.log_max_bytes)} if spec.log_max_bytes else {},
+            "Config": _log_options(spec),
         },
         **_sandbox_words(spec.sandbox),
         "AutoRemove": spec.auto_remove,
@@ -103,3 +103,9 @@ def bindings(ports: tuple[Port, ...]) -> dict[str, list[dict[str, str]]]:
         where = {"HostIp": port.host_ip or "0.0.0.0", "HostPort": str(port.host_port or "")}
         found.setdefault(port.inside, []).append(where)
     return found
+
+
+def _log_options(spec: ContainerSpec) -> dict[str, str]:
+    size = {"max-size": str(spec.log_max_bytes)} if spec.log_max_bytes else {}
+    files = {"max-file": str(spec.log_max_files)} if spec.log_max_files > 1 else {}
+    return size | files | ({"tag": spec.log_tag} if spec.log_tag else {})

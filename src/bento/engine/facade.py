@@ -307,10 +307,7 @@ class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
     ) -> Iterator[LogLine]:
         """Yield the container's output. ``follow`` blocks for more until it ends. Raises WrongState: it is not kept."""
         container = reconcile.find(self.drivers, ref)
-        logs.check_kept(container)
-        if follow:
-            return logs.follow(self.drivers, container, tail=tail, since=since)
-        return logs.read_log(logs.log_path(self.drivers, container), tail=tail, since=since)
+        return logs.logs(self.drivers, container, is_followed=follow, tail=tail, since=since)
 
     def prune_containers(self, *, filters: Iterable[str] = ()) -> Pruned:
         """Delete the containers that do not run. Raises UsageError for a bad filter; other errors are in the result."""

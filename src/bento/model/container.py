@@ -12,7 +12,9 @@ from bento.model.network import Connection, Port
 from bento.model.resources import Resources
 from bento.model.stop import Hook, StopIntent, StopReport, StopRules
 
-LOG_DRIVERS: Final = ("k8s-file", "none")
+LOG_DRIVERS: Final = ("k8s-file", "json-file", "local", "journald", "none")
+"""The first is a file of Bento's own, and Docker's next two mean the same; journald is systemd's journal."""
+FILE_DRIVERS: Final = LOG_DRIVERS[:3]
 UNCONFINED: Final = "unconfined"
 """Instead of a seccomp profile: there is none."""
 VOLUME: Final = "volume"
@@ -133,6 +135,7 @@ class ContainerSettings(Resources, frozen=True, kw_only=True, omit_defaults=True
     publish_all: bool = False  # the ports exposed, too, on free ones of the host
     # its log
     log_driver: str = LOG_DRIVERS[0]  # "none": its output is not kept
+    log_tag: str = ""  # in the journal, beside its id and its name
     # its limits, beside those of its cgroups
     ulimits: tuple[Ulimit, ...] = ()
     oom_score_adj: int | None = None  # -1000 to 1000: the greater, the sooner it is killed when the host runs short
@@ -158,7 +161,8 @@ class ContainerSpec(ContainerSettings, frozen=True, kw_only=True, omit_defaults=
     mounts: tuple[Mount, ...] = ()
     volumes_from: tuple[str, ...] = ()  # "ID" or "ID:ro", of containers whose mounts are among these
     labels: dict[str, str] = {}
-    log_max_bytes: int = 0  # before the log grows beyond, it begins anew; 0: no limit
+    log_max_bytes: int = 0  # before a file of the log grows beyond, there is a new one; 0: no limit
+    log_max_files: int = 1  # that many are kept, the newest
     requires: tuple[str, ...] = ()  # ids of containers that are started before it and stopped after it
     runtime: str = ""  # name or path; "" is the engine's default, resolved at create
     exposed_ports: tuple[str, ...] = ()  # the image's and others, as "80/tcp"

@@ -29,6 +29,7 @@ class CreateOptions(ContainerSettings, frozen=True, kw_only=True):
     volumes_from: tuple[str, ...] = ()  # NAME or NAME:ro, of containers whose mounts it gets, too
     labels: dict[str, str] = {}
     log_max_bytes: int | None = None  # None: the engine's; 0: no limit
+    log_max_files: int | None = None  # None: one, or what the log driver has
     requires: tuple[str, ...] = ()  # names or ids
     runtime: str = ""
 

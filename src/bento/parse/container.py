@@ -1,9 +1,8 @@
-"""What a container is to be: its program's words, limits, restart policy, labels, log."""
+"""What a container is to be: its program's words, limits, restart policy, labels."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -11,10 +10,8 @@ import msgspec
 
 from bento.errors import UsageError
 from bento.model.container import RestartPolicy, Ulimit
-from bento.units import parse_log_size
 
 _HOSTNAME: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,62}[a-zA-Z0-9])?")
-_MAX_SIZE: Final = "max-size"
 
 
 def parse_hostname(text: str) -> str:
@@ -65,14 +62,3 @@ def parse_label(text: str) -> tuple[str, str]:
     if not key:
         raise UsageError(f"bad label {text!r}", hint="use KEY=VALUE")
     return key, value
-
-
-def parse_log_options(words: Iterable[str]) -> int | None:
-    """Return the most that a log may hold, in bytes; 0 is no limit, None was not given. Raises UsageError."""
-    max_bytes = None
-    for text in words:
-        key, equals, value = text.partition("=")
-        if key != _MAX_SIZE or not equals:
-            raise UsageError(f"unknown log option {text!r}", hint=f"there is {_MAX_SIZE}, such as {_MAX_SIZE}=10m")
-        max_bytes = parse_log_size(value)
-    return max_bytes

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, ExitStatus, Launch, Launched, Streams
+from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, ExitStatus, JournalEntry, Launch, Launched, Streams
 from bento.errors import BentoError
+from bento.model.container import ProcessIdentity
 
 
 class FakeMonitor:
@@ -17,6 +19,8 @@ class FakeMonitor:
         launched: the pids that the next launch reports; a test gives those of processes it has started.
         launch_error: raised by ``launch`` when set.
         exec_launches, exec_error, exec_pid: the same for ``launch_exec``.
+        kept_logs: the bundles of logs of several files, and how many; resumed: how often these were asked for again.
+        journal: what the journal has, as ``read_journal`` yields it.
         exec_status_fd: where the end of the last exec session is to be reported; a test writes to it, and closes it.
     """
 
@@ -28,6 +32,9 @@ class FakeMonitor:
         self.exec_error: BentoError | None = None
         self.exec_pid = os.getpid()
         self.exec_status_fd = -1
+        self.kept_logs: list[tuple[Path, int]] = []
+        self.resumed = 0
+        self.journal: list[JournalEntry | None] = []
 
     def launch(self, launch: Launch) -> Launched:
         """Remember; report ``launched`` or raise ``launch_error``."""
@@ -45,6 +52,18 @@ class FakeMonitor:
         draft.parent.mkdir(parents=True, exist_ok=True)
         draft.write_text(str(code))
         draft.replace(run_dir / "exit" / container_id)
+
+    def keep_log(self, announcements: Path, bundle: Path, files: int, monitor: ProcessIdentity) -> None:
+        """Remember."""
+        self.kept_logs.append((bundle, files))
+
+    def resume_logs(self, announcements: Path, containers: Path) -> None:
+        """Count it."""
+        self.resumed += 1
+
+    def read_journal(self, container_id: str, monitor_fd: int | None) -> Iterator[JournalEntry | None]:
+        """Yield ``journal``."""
+        yield from self.journal
 
     def pids(self, run_dir: Path) -> tuple[int | None, int | None]:
         """See ``MonitorDriver.pids``."""

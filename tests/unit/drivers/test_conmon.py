@@ -103,6 +103,9 @@ def test_a_log_has_its_limit_or_is_none(tmp_path: Path, launch: Launch) -> None:
 
     assert limited[limited.index("--log-size-max") + 1] == "20000"
     assert "--log-size-max" not in monitor._argv(launch)
+    journal = monitor._argv(replace(launch, log_path=None, is_logged_to_journal=True, log_tag="web"))
+    assert journal[journal.index("-l") + 1] == "journald"
+    assert journal[journal.index("--log-tag") + 1] == "web"
     assert "none" in monitor._argv(replace(launch, log_path=None))
 
 

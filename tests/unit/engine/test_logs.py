@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from bento import log
+from bento.config import Settings
+from bento.drivers.monitor.base import JournalEntry
+from bento.engine.resources import logs as log_resources
 from bento.engine.views import logs
 from bento.errors import UsageError
+from bento.files import log_files
 from bento.model.container import Container
+from bento.model.create import CreateOptions
+from bento.parse.logs import parse_log_options
 from bento.parse.times import parse_since
 from bento.testing.drivers import FakeDrivers
 
@@ -141,6 +150,131 @@ def test_following_reads_a_file_that_took_the_place_just_before_the_end(logged: 
     assert logged.follow(last) == ["last\n"]
 
 
+class Rotated(Logged):
+    """A log of several files."""
+
+    def __init__(self, drivers: FakeDrivers) -> None:
+        super().__init__(drivers)
+        log_resources.make_room(self.path, 100_000, 3)
+
+    def turn_over(self, text: str, *, is_kept: bool = True) -> None:
+        beside = self.path.with_name("log.tmp")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(self.path)
+        if is_kept:
+            fd = os.open(self.path.parent, os.O_RDONLY)
+            log_files.keep(fd, 3)
+            os.close(fd)
+
+    def read(self, tail: int | None = None, since: datetime | None = None) -> list[str]:
+        return [line.text.decode() for line in logs.read_log(self.path, tail=tail, since=since)]
+
+
+@pytest.fixture
+def rotated(drivers: FakeDrivers) -> Rotated:
+    return Rotated(drivers)
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept at once", "kept late"])
+def test_following_reads_every_file_that_came_meanwhile(rotated: Rotated, is_kept: bool) -> None:
+    rotated.write(line("one"))
+
+    def turn_over_twice() -> None:
+        rotated.write(line("two"))
+        rotated.turn_over(line("three") + line("four"), is_kept=is_kept)
+        rotated.turn_over(line("five"))
+
+    told = rotated.follow(turn_over_twice, lambda: rotated.write(line("six")), tail=1)
+    assert told == ["one\n", "two\n", "three\n", "four\n", "five\n", "six\n"]
+
+
+def test_following_says_when_files_went_before_they_were_read(
+    rotated: Rotated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(log, "warning", said.append)
+
+    def flood() -> None:
+        for number in range(6):
+            rotated.turn_over(line(str(number)))
+
+    assert rotated.follow(lambda: rotated.turn_over(line("in time")), flood) == ["in time\n", "3\n", "4\n", "5\n"]
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("tail", [0, 1, 2, 3, 4, 5, 6, 9])
+def test_last_lines_are_found_across_files(rotated: Rotated, tail: int) -> None:
+    rotated.write(line("1") + line("2"))
+    rotated.turn_over(line("3") + line("4-", "P"))  # a line that goes on in the next file
+    rotated.turn_over(line("4") + line("5"))
+
+    whole = ["1\n", "2\n", "3\n", "4-4\n", "5\n"]
+    assert rotated.read() == ["1\n", "2\n", "3\n", "4-", "4\n", "5\n"]
+    assert "".join(rotated.read(tail)) == "".join(whole[-tail or 5 :])
+
+
+def test_time_is_looked_at_in_every_file(rotated: Rotated) -> None:
+    early, late = line("early"), line("late").replace("12:00:00", "13:00:00")
+    rotated.write(early + late)
+    rotated.turn_over(late + early)
+
+    assert rotated.read(since=datetime(2026, 1, 31, 12, 30, tzinfo=UTC)) == ["late\n", "late\n"]
+    assert rotated.read(tail=3) == ["late\n", "late\n", "early\n"]
+
+
+@pytest.mark.parametrize("is_followed", [True, False])
+def test_lines_of_the_journal(drivers: FakeDrivers, is_followed: bool) -> None:
+    container = drivers.add("web", drivers.processes.add("server"), log_driver="journald")
+    entries = [
+        JournalEntry(cursor=str(at), unix_ns=at * 10**9, is_stderr=at == 2, text=f"{at}\n".encode()) for at in range(5)
+    ]
+    drivers.monitor.journal = [*entries[:4], None, entries[4]]
+
+    def told(tail: int | None, since: datetime | None = None) -> list[str]:
+        lines = logs.logs(drivers, container, is_followed=is_followed, tail=tail, since=since)
+        return [f"{each.stream} {each.text.decode().strip()}" for each in lines]
+
+    assert told(2) == ["stderr 2", "stdout 3", "stdout 4"]
+    assert told(None, datetime.fromtimestamp(3, UTC)) == ["stdout 3", "stdout 4"]
+    assert len(told(None)) == 5
+
+
+def settled(default: int = 0, **options: Any) -> tuple[int, int]:
+    found = log_resources.settle(CreateOptions(image="host", **options), Settings(log_max_bytes=default))
+    return found["log_max_bytes"], found["log_max_files"]
+
+
+def test_limits_are_the_containers_own_else_the_engines_else_the_drivers() -> None:
+    assert settled() == (0, 1)
+    assert settled(50_000) == (50_000, 1)
+    assert settled(50_000, log_max_bytes=0) == (0, 1)
+    assert settled(50_000, log_max_bytes=20_000, log_driver="json-file") == (20_000, 1)
+    assert settled(50_000, log_max_files=3) == (50_000, 3)
+    assert settled(log_driver="local") == (20 << 20, 5)  # Docker's
+    assert settled(50_000, log_driver="local", log_max_files=2) == (50_000, 2)
+    assert settled(log_driver="local", log_max_bytes=0) == (0, 1)
+    assert settled(50_000, log_driver="none") == settled(50_000, log_driver="journald") == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"log_driver": "syslog"}, {"log_driver": "passthrough"}, {"log_driver": "none", "log_max_bytes": 20_000},
+        {"log_driver": "journald", "log_max_files": 2}, {"log_driver": "none", "log_tag": "t"}, {"log_tag": "t"},
+        {"log_max_bytes": 1000}, {"log_max_files": 3}, {"log_max_bytes": 20_000, "log_max_files": 1001},
+    ],
+)  # fmt: skip
+def test_log_that_cannot_be_kept_so_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        settled(**options)
+
+
+def test_options_of_a_log() -> None:
+    words = ["max-size=1m", "max-file=3", "tag=web", "max-size=2m"]
+    assert parse_log_options(words) == {"log_max_bytes": 2 << 20, "log_max_files": 3, "log_tag": "web"}
+    assert parse_log_options(["max-size=-1"]) == {"log_max_bytes": 0}
+
+
 def test_line_that_is_being_written_is_not_shown_torn(logged: Logged) -> None:
     logged.write(line("one") + line("two")[:-2])
 
@@ -153,7 +287,7 @@ def test_what_runs_before_have_left_is_cut_to_half_the_limit_at_whole_lines(logg
     limit = 2 * 102 * width
     logged.write("".join(line(f"{number:04}") for number in range(count)))
 
-    room = logs.make_room(logged.path, limit)
+    room = log_resources.make_room(logged.path, limit)
 
     kept = [int(one.text) for one in logs.read_log(logged.path, tail=None, since=None)]
     assert kept == list(range(count))[-102:]
@@ -165,26 +299,9 @@ def test_without_a_limit_or_a_log_nothing_is_cut(logged: Logged) -> None:
     logged.write(line("one") * 1000)
     before = logged.path.read_bytes()
 
-    assert logs.make_room(logged.path, 0) == 0
+    assert log_resources.make_room(logged.path, 0) == 0
     assert logged.path.read_bytes() == before
-    assert logs.make_room(logged.path.with_name("none"), 5000) == 5000
-
-
-@pytest.mark.parametrize(
-    ("driver", "asked", "default", "limit"),
-    [
-        ("k8s-file", None, 0, 0), ("k8s-file", None, 50_000, 50_000), ("k8s-file", 0, 50_000, 0),
-        ("k8s-file", 20_000, 50_000, 20_000), ("none", None, 50_000, 0),
-    ],
-)  # fmt: skip
-def test_limit_is_the_containers_own_else_the_engines(driver: str, asked: int | None, default: int, limit: int) -> None:
-    assert logs.limit(driver, asked, default) == limit
-
-
-@pytest.mark.parametrize(("driver", "asked"), [("json-file", None), ("none", 20_000), ("k8s-file", 1000)])
-def test_log_that_cannot_be_kept_so_is_refused(driver: str, asked: int | None) -> None:
-    with pytest.raises(UsageError):
-        logs.limit(driver, asked, 0)
+    assert log_resources.make_room(logged.path.with_name("none"), 5000) == 5000
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,10 @@ from bento.wiring import Engine
 if TYPE_CHECKING:
     from bento.engine.facade import EngineFacade
     from bento.kernel import selinux
-    from bento.parse import container, mounts
+    from bento.parse import container, logs, mounts
 else:  # --help needs none of them, and a container without mounts one of them
     container, mounts = LazyModule("bento.parse.container"), LazyModule("bento.parse.mounts")
+    logs = LazyModule("bento.parse.logs")
     selinux = LazyModule("bento.kernel.selinux")
 
 
@@ -140,8 +141,9 @@ def _configure_stop(group: Arguments) -> None:
 
 def _configure_log(group: Arguments) -> None:
     add = group.add_argument
-    add("--log-driver", default=LOG_DRIVERS[0], choices=LOG_DRIVERS, help="keep the output (default), or do not")
-    add("--log-opt", action="append", default=[], metavar="K=V", help="max-size=10m: the log begins anew before that")
+    words = ", ".join(LOG_DRIVERS)
+    add("--log-driver", type=lambda text: logs.parse_log_driver(text), default=LOG_DRIVERS[0], metavar="D", help=words)
+    add("--log-opt", action="append", default=[], metavar="K=V", help="max-size=10m, max-file=3, tag=T (of journald)")
 
 
 def _configure_fetching(group: Arguments) -> None:
@@ -156,6 +158,7 @@ def read(args: argparse.Namespace) -> CreateOptions:
     """Return what was said. Raises UsageError."""
     label_lines = [line for path in args.label_file for line in read_lines(path, "label file")]
     settings = _settings(args) | hook_options.read(args)
+    settings |= logs.parse_log_options(args.log_opt)
     settings |= {"sandbox": sandbox_options.read(args), "stop_rules": StopRules(**rule_options.read(args))}
     return CreateOptions(
         image=args.image,
@@ -170,7 +173,6 @@ def read(args: argparse.Namespace) -> CreateOptions:
         mounts=_mounts(args),
         volumes_from=tuple(args.volumes_from),
         labels=dict(map(container.parse_label, (*label_lines, *args.label))),
-        log_max_bytes=container.parse_log_options(args.log_opt),
         requires=tuple(args.requires),
         **publish_options.read(args),
         **settings,

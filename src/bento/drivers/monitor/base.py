@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
 
 from bento.drivers.runtime.base import RuntimeDriver
+from bento.model.container import ProcessIdentity
 
 
 class Launch(Struct, frozen=True, kw_only=True):
@@ -19,8 +20,10 @@ class Launch(Struct, frozen=True, kw_only=True):
     runtime: RuntimeDriver
     bundle: Path  # holds config.json
     run_dir: Path  # the container's directory below the run root: pid files, exit file, attach socket
-    log_path: Path | None  # None: its output is not kept
+    log_path: Path | None  # None: its output is not kept in a file
     log_max_bytes: int = 0  # before the log grows beyond, it begins anew; 0: no limit
+    is_logged_to_journal: bool = False  # systemd's
+    log_tag: str = ""  # in the journal
     command: str = ""  # what the container is to run, for error messages
     exit_command: tuple[str, ...] = ()  # run by the monitor after the exit file is written
     kept_fds: tuple[int, ...] = ()  # the monitor has them open until it ends
@@ -71,6 +74,15 @@ class ExecLaunched(Struct, frozen=True):
     streams: Streams | None
 
 
+class JournalEntry(Struct, frozen=True, kw_only=True):
+    """A line of output in the journal, or a part of one: it ends with a newline unless the line goes on."""
+
+    cursor: str  # where it is in the journal
+    unix_ns: int
+    is_stderr: bool
+    text: bytes
+
+
 class ExitStatus(Struct, frozen=True):
     """What the monitor saw: 0-255, 128+n for signal n."""
 
@@ -85,6 +97,22 @@ class MonitorDriver(Protocol):
 
         Blocks until the runtime has created it. Raises what the runtime's ``explain_create_failure`` says,
         RuntimeFailed, MissingTool, or DeadlineExceeded. Leaves nothing behind when it raises.
+        """
+
+    def keep_log(self, announcements: Path, bundle: Path, files: int, monitor: ProcessIdentity) -> None:
+        """Have the log of a container, which is in its bundle, be kept in so many files while this monitor lives.
+
+        By one process for all containers that are announced in the same directory, which is made when it is missing.
+        Raises StorageUnusable.
+        """
+
+    def resume_logs(self, announcements: Path, containers: Path) -> None:
+        """Start that process again where it was killed; ``containers`` has the bundles. Idempotent."""
+
+    def read_journal(self, container_id: str, monitor_fd: int | None) -> Iterator[JournalEntry | None]:
+        """Yield what the journal has of a container's output, then None, and then, where its monitor lives, what comes.
+
+        ``monitor_fd``: a pidfd of the monitor; the end of that is the end. Blocks. Raises MissingTool, UsageError.
         """
 
     def pids(self, run_dir: Path) -> tuple[int | None, int | None]:

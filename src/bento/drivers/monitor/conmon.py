@@ -18,14 +18,22 @@ from bento import command, packets
 from bento.command import Child
 from bento.drivers.monitor import reports
 from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, ExitStatus, Launch, Launched
-from bento.errors import BentoError, DeadlineExceeded, KernelError, MissingTool, RuntimeFailed
+from bento.errors import BentoError, DeadlineExceeded, KernelError, MissingTool, RuntimeFailed, StorageUnusable
 from bento.files.smallfile import read_number
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
-    from bento.drivers.monitor import conmon_exec
-else:  # only an exec needs it
-    conmon_exec = LazyModule("bento.drivers.monitor.conmon_exec")
+    from collections.abc import Iterator
+
+    from bento import locks
+    from bento.drivers.monitor import conmon_exec, journal, rotation
+    from bento.drivers.monitor.base import JournalEntry
+    from bento.model.container import ProcessIdentity
+else:  # only an exec, and a log of several files or elsewhere, needs them
+    conmon_exec, journal, rotation = (
+        LazyModule(f"bento.drivers.monitor.{name}") for name in ("conmon_exec", "journal", "rotation")
+    )
+    locks = LazyModule("bento.locks")
 
 PACKAGE: Final = "conmon"
 
@@ -33,6 +41,9 @@ _PID_FILE: Final = "pidfile"
 _MONITOR_PID_FILE: Final = "conmon.pid"
 _CODE_MAX: Final = 255
 _BUFFER: Final = Path(__file__).with_name("buffer.py")
+_SOURCES: Final = Path(__file__).parents[3]
+_ROTATE: Final = "import sys; sys.path.append(sys.argv.pop(1)); from bento.drivers.monitor.rotation import main; main()"
+_JOURNAL: Final = "/run/systemd/journal/socket"
 
 
 class ConmonMonitor:
@@ -43,6 +54,8 @@ class ConmonMonitor:
 
     def launch(self, launch: Launch) -> Launched:
         """See ``MonitorDriver.launch``."""
+        if launch.is_logged_to_journal and not os.path.exists(_JOURNAL):  # conmon would drop the output
+            raise MissingTool("systemd-journald does not run here", hint="use another --log-driver")
         deadline_mono_s = time.monotonic() + launch.timeout_s
         _prepare(launch)
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
@@ -74,6 +87,24 @@ class ConmonMonitor:
         finally:
             os.close(wait_fd)
             os.close(go_fd)  # conmon waits for a byte, or for this
+
+    def keep_log(self, announcements: Path, bundle: Path, files: int, monitor: ProcessIdentity) -> None:
+        """See ``MonitorDriver.keep_log``."""
+        try:
+            rotation.announce(str(announcements), bundle.name, files, monitor.pid, monitor.start_ticks)
+        except OSError as error:
+            raise StorageUnusable(f"{announcements}: {error.strerror}", hint="choose another --run-root") from None
+        self.resume_logs(announcements, bundle.parent)
+
+    def resume_logs(self, announcements: Path, containers: Path) -> None:
+        """See ``MonitorDriver.resume_logs``."""
+        if rotation.announced(str(announcements)) and not locks.is_locked(announcements / rotation.LOCK):
+            words = (sys.executable, "-I", "-S", "-c", _ROTATE, str(_SOURCES), str(announcements), str(containers))
+            command.spawn_detached(words)
+
+    def read_journal(self, container_id: str, monitor_fd: int | None) -> Iterator[JournalEntry | None]:
+        """See ``MonitorDriver.read_journal``."""
+        return journal.read(container_id, monitor_fd)
 
     def pids(self, run_dir: Path) -> tuple[int | None, int | None]:
         """See ``MonitorDriver.pids``."""
@@ -126,7 +157,9 @@ class ConmonMonitor:
         # The run directory is the bundle as conmon knows it, since that is where it makes its socket and FIFOs.
         argv += ["-b", str(run_dir), "--persist-dir", str(run_dir / "persist"), "--exit-dir", str(run_dir / "exit")]
         argv += ["-p", str(run_dir / _PID_FILE), "-P", str(run_dir / _MONITOR_PID_FILE), "--full-attach"]
-        argv += ["-l", f"k8s-file:{launch.log_path}" if launch.log_path else "none"]
+        file = f"k8s-file:{launch.log_path}" if launch.log_path else "none"
+        argv += ["-l", "journald" if launch.is_logged_to_journal else file]
+        argv += ["--log-tag", launch.log_tag] if launch.log_tag else []
         argv += ["--no-sync-log", "--log-level", "error"]
         if launch.log_max_bytes:
             argv += ["--log-size-max", str(launch.log_max_bytes)]

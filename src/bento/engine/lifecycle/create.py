@@ -12,9 +12,8 @@ from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.fd_limits import check_limits
 from bento.engine.base.find_image import find_image
 from bento.engine.lifecycle import sandboxing, sharing
-from bento.engine.resources import mounting, networking
+from bento.engine.resources import logs, mounting, networking
 from bento.engine.stop.hooks import check_hooks
-from bento.engine.views import logs
 from bento.errors import Conflict, NotFound, UsageError
 from bento.model.container import Container, ContainerSettings, ContainerSpec
 from bento.model.create import CreateOptions
@@ -89,8 +88,7 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
     limits.check(options.ulimits)
     sandboxing.check(options.sandbox, options.network)
     check_hooks((*options.pre_stop, *options.post_stop))
-    log_max_bytes = logs.limit(options.log_driver, options.log_max_bytes, drivers.settings.log_max_bytes)
-    options = replace(options, log_max_bytes=log_max_bytes)
+    options = replace(options, **logs.settle(options, drivers.settings))
     pid = sharing.resolve(drivers, options.pid)
     needed = [_required(drivers, ref) for ref in options.requires] + [sharing.container_of(pid)]
     requires = tuple(dict.fromkeys(filter(None, needed)))
@@ -226,11 +224,12 @@ def _merge(
         volumes_from=options.volumes_from,
         labels=config.labels | options.labels,
         log_max_bytes=options.log_max_bytes or 0,
+        log_max_files=options.log_max_files or 1,
         requires=requires,
         runtime=runtime,
         exposed_ports=tuple(dict.fromkeys((*config.exposed_ports, *options.expose))),
         healthcheck=config.healthcheck,
-        notes=_platform_notes(options.image, image),
+        notes=(*_platform_notes(options.image, image), *logs.notes(options)),
     )
 
 

@@ -25,9 +25,11 @@ from bento.model.stop import AskedBy
 if TYPE_CHECKING:
     from bento.engine.base import freezing
     from bento.engine.base.drivers import Drivers
+    from bento.engine.resources import logs
     from bento.engine.stop import erase, request, stop
 else:  # most of the time all is as the record says
     erase, request = LazyModule("bento.engine.stop.erase"), LazyModule("bento.engine.stop.request")
+    logs = LazyModule("bento.engine.resources.logs")
     stop, freezing = LazyModule("bento.engine.stop.stop"), LazyModule("bento.engine.base.freezing")
 
 _HELPER_STARTS_S = 1.0  # so long, at the most, a helper needs until it has the lock
@@ -49,6 +51,7 @@ def current(drivers: Drivers, container: Container) -> Container:
     """
     place.refuse_elsewhere(drivers, container)
     error = _settle_ended(drivers, [container]).get(container.id)
+    _resume_logs(drivers, [container])
     now = with_pause(drivers, drivers.store.get(container.id))
     if error is not None:
         if now.status.is_live and now.run == container.run:
@@ -70,6 +73,7 @@ def refresh(
         all_of_them = place.as_one(list(far.values()))
         log.warning(str(all_of_them)) if on_elsewhere is None else on_elsewhere(all_of_them)
     errors = _settle_ended(drivers, [c for c in containers if c.id not in far])
+    _resume_logs(drivers, [c for c in containers if c.id not in far])
     fresh = []
     for container in containers:
         try:
@@ -123,6 +127,14 @@ def _delete_abandoned(drivers: Drivers, container: Container, touched: dict[str,
     if is_deleted:
         touched[container.id] = None
         drivers.locks.forget(container.id)  # what the dead one has left of them
+
+
+def _resume_logs(drivers: Drivers, containers: Sequence[Container]) -> None:
+    """Start the process that rotates logs again where it was killed."""
+    for container in containers:
+        if container.spec.log_max_files > 1 and container.status.is_live and container.status is not Status.STARTING:
+            logs.resume(drivers, container.id)
+            return
 
 
 def is_alive(drivers: Drivers, run: Run | None) -> bool:

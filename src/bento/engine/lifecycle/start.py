@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,13 +22,12 @@ from bento.engine.base.exit_owner import claim, exit_script, is_followed, releas
 from bento.engine.base.fd_limits import check_limits
 from bento.engine.base.order import required_first
 from bento.engine.lifecycle import reconcile, sharing
-from bento.engine.resources import mounting, networking
+from bento.engine.resources import logs, mounting, networking
 from bento.engine.resources.rooted import root_of
 from bento.engine.stop.erase import refuse_if_held
-from bento.engine.views.logs import make_room
 from bento.errors import BentoError, Conflict, RuntimeFailed, WrongState
 from bento.files.tree import remove_tree
-from bento.model.container import Container, Run, StartFailure, Status
+from bento.model.container import FILE_DRIVERS, Container, ContainerSpec, Run, StartFailure, Status
 from bento.units import SIGKILL
 
 if TYPE_CHECKING:
@@ -168,7 +167,8 @@ def _launch(drivers: Drivers, container: Container, run: Run, runtime: RuntimeDr
         started_unix_ns=clock.wall_ns(),
         started_boot_s=clock.boot_s(),
     )
-    drivers.store.modify(container.id, lambda c: replace(c, run=run, notes=(*c.spec.notes, *notes)))
+    created = drivers.store.modify(container.id, lambda c: replace(c, run=run, notes=(*c.spec.notes, *notes)))
+    logs.keep(drivers, created)
     if run.connection is not None:
         networking.connect(drivers, container.id, run.connection, init.pid)
     run_dir, bundle = drivers.run_dir(container.id), drivers.storage.bundle(container.id)
@@ -242,14 +242,20 @@ def _create_inside(
         runtime=runtime,
         bundle=bundle,
         run_dir=drivers.run_dir(container.id),
-        log_path=bundle / "log" if container.spec.log_driver != "none" else None,
-        log_max_bytes=make_room(bundle / "log", container.spec.log_max_bytes),
+        **_log_of(container.spec, bundle / "log"),
         command=container.spec.argv[0],
         exit_command=exit_script(drivers, container),
         enter=enter,
         kept_fds=kept_fds,
     )
     return drivers.monitor.launch(launch), notes
+
+
+def _log_of(spec: ContainerSpec, path: Path) -> dict[str, Any]:
+    if spec.log_driver not in FILE_DRIVERS:
+        return {"log_path": None, "is_logged_to_journal": spec.log_driver == "journald", "log_tag": spec.log_tag}
+    room_bytes = logs.make_room(path, spec.log_max_bytes, spec.log_max_files)
+    return {"log_path": path, "log_max_bytes": room_bytes}
 
 
 def _undo(drivers: Drivers, before: Container, runtime: RuntimeDriver, reason: BaseException) -> None:

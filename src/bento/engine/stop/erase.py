@@ -16,10 +16,14 @@ from bento.engine.resources import networking
 from bento.engine.resources.mounting import let_go
 from bento.errors import Conflict
 from bento.files.tree import remove_tree
+from bento.lazy import LazyModule
 from bento.model.container import Container, Status
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
+    from bento.engine.resources import logs
+else:  # only a log of several files needs it
+    logs = LazyModule("bento.engine.resources.logs")
 
 
 def erase(drivers: Drivers, container: Container, *, volumes: bool = False) -> int:
@@ -36,6 +40,8 @@ def erase(drivers: Drivers, container: Container, *, volumes: bool = False) -> i
     drivers.storage.remove(container.id)
     if is_own:
         remove_tree(drivers.run_dir(container.id))
+        if container.spec.log_max_files > 1:
+            logs.forget(drivers, container.id)
     return forget(drivers, container)
 
 

@@ -1,7 +1,8 @@
 """``logs``: the container's output as its monitor has written it.
 
-A line of the file is ``TIME STREAM F|P TEXT`` (the CRI log format): P is a part of a line that goes on. Where the
-file has a limit, its monitor puts a new one, empty, in its place before it would grow beyond; both hold whole lines.
+A line of a file is ``TIME STREAM F|P TEXT`` (the CRI log format): P is a part of a line that goes on. Where the file
+has a limit, its monitor puts a new one, empty, in its place before it would grow beyond; both hold whole lines. What
+becomes of the old one: ``files.log_files``.
 """
 
 from __future__ import annotations
@@ -9,62 +10,26 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from msgspec import Struct
 
-from bento.errors import UsageError, WrongState
-from bento.model.container import LOG_DRIVERS, Container
-from bento.units import check_log_size
+from bento import log
+from bento.errors import WrongState
+from bento.files import log_files
+from bento.model.container import Container
+from bento.units import rfc3339
 
 if TYPE_CHECKING:
+    from bento.drivers.monitor.base import JournalEntry
     from bento.engine.base.drivers import Drivers
+    from bento.files.log_files import LogFile
 
 _CHUNK_BYTES = 1 << 16
-
-
-def limit(driver: str, asked_bytes: int | None, default_bytes: int) -> int:
-    """Return the most that a new container's log may hold; 0 is no limit. Raises UsageError."""
-    if driver not in LOG_DRIVERS:
-        raise UsageError(f"unknown log driver {driver!r}", hint=f"use one of {', '.join(LOG_DRIVERS)}")
-    if driver == "none" and asked_bytes is not None:
-        raise UsageError("a log that is not kept has no size", hint="omit max-size, or the log driver none")
-    check_log_size(max(0, asked_bytes or 0))
-    if driver == "none":
-        return 0
-    return default_bytes if asked_bytes is None else asked_bytes
-
-
-def make_room(path: Path, limit_bytes: int) -> int:
-    """Return after how many bytes of a new run its monitor is to begin the log anew; 0: never.
-
-    Monitors do not count what earlier runs have left in the file: what that is beyond half of the limit is cut, oldest
-    lines first. Raises OSError.
-    """
-    try:
-        size_bytes = path.stat().st_size
-    except FileNotFoundError:
-        return limit_bytes
-    if limit_bytes and size_bytes > limit_bytes // 2:
-        size_bytes = _keep_last(path, limit_bytes // 2)
-    return limit_bytes - size_bytes if limit_bytes else 0
-
-
-def _keep_last(path: Path, most_bytes: int) -> int:
-    """Put the last whole lines of a log in its place; return how many bytes they are."""
-    beside = path.with_name(f"{path.name}.tmp")
-    with path.open("rb") as old, beside.open("wb") as new:
-        os.fchmod(new.fileno(), 0o600)
-        old.seek(-most_bytes - 1, os.SEEK_END)
-        old.readline(_CHUNK_BYTES)  # the end of a line, or of the one before
-        while chunk := old.read(_CHUNK_BYTES):
-            new.write(chunk)
-        kept_bytes = new.tell()
-    beside.replace(path)
-    return kept_bytes
+_TOO_FAST = "a part of the log is left out here: its files went before they were read"
 
 
 def check_kept(container: Container) -> None:
@@ -96,15 +61,36 @@ def parse_line(raw: bytes) -> LogLine | None:
 
 def read_log(path: Path, *, tail: int | None, since: datetime | None) -> Iterator[LogLine]:
     """Yield what the log holds now: the last ``tail`` lines (None: all), none older than ``since``."""
+    files = log_files.open_files(os.fspath(path.parent))
     try:
-        stream = path.open("rb")
-    except FileNotFoundError:
-        return
-    with stream:
-        # A line whose end is not there yet is being written.
-        whole = (raw for raw in stream if raw.endswith(b"\n"))
-        lines = (line for raw in whole if (line := parse_line(raw)) and _is_since(line, since))
-        yield from lines if tail is None else _last_lines(lines, tail)
+        yield from _read_files(files, [_Reader(file.stream, since) for file in files], tail)
+    finally:
+        for file in files:
+            file.close()
+
+
+def _read_files(
+    files: Sequence[LogFile], readers: Sequence[_Reader], tail: int | None, last_bytes: int | None = None
+) -> Iterator[LogLine]:
+    """Yield what files in order hold, of the last one ``last_bytes`` at most. A line may go on in the next file."""
+    first = 0 if tail is None else _first_of_last(files, readers, tail)
+    lines = (
+        line
+        for at in range(first, len(files))
+        for line in readers[at].read(last_bytes if at == len(files) - 1 else None)
+    )
+    yield from lines if tail is None else _last_lines(lines, tail)
+
+
+def _first_of_last(files: Sequence[LogFile], readers: Sequence[_Reader], tail: int) -> int:
+    """Return from which file on the last ``tail`` lines are; the last file is not read for that."""
+    count = 0
+    for at in range(len(files) - 2, 0, -1):
+        count += sum(line.text.endswith(b"\n") for line in readers[at].read())
+        files[at].stream.seek(0)
+        if count > tail:
+            return at
+    return 0
 
 
 def _last_lines(lines: Iterator[LogLine], count: int) -> Iterator[LogLine]:
@@ -131,10 +117,48 @@ def _is_since(line: LogLine, since: datetime | None) -> bool:
         return False
 
 
+def logs(
+    drivers: Drivers, container: Container, *, is_followed: bool, tail: int | None, since: datetime | None
+) -> Iterator[LogLine]:
+    """Yield the container's output; where ``is_followed``, until its monitor has ended. Raises WrongState, MissingTool.
+
+    Blocks, woken by the kernel.
+    """
+    check_kept(container)
+    if container.spec.log_driver == "journald":
+        return _of_journal(drivers, container, is_followed, tail, since)
+    if is_followed:
+        return follow(drivers, container, tail=tail, since=since)
+    return read_log(log_path(drivers, container), tail=tail, since=since)
+
+
+def _of_journal(
+    drivers: Drivers, container: Container, is_followed: bool, tail: int | None, since: datetime | None
+) -> Iterator[LogLine]:
+    monitor_fd = _open_monitor(drivers, container) if is_followed else None
+    try:
+        entries = drivers.monitor.read_journal(container.id, monitor_fd)
+        old = map(_journal_line, iter(lambda: next(entries, None), None))  # up to what comes
+        lines = (line for line in old if _is_since(line, since))
+        yield from lines if tail is None else _last_lines(lines, tail)
+        yield from (line for entry in entries if entry and _is_since(line := _journal_line(entry), since))
+    finally:
+        if monitor_fd is not None:
+            os.close(monitor_fd)
+
+
+def _journal_line(entry: JournalEntry) -> LogLine:
+    return LogLine(rfc3339(entry.unix_ns), "stderr" if entry.is_stderr else "stdout", entry.text)
+
+
+def _open_monitor(drivers: Drivers, container: Container) -> int | None:
+    return drivers.processes.open(container.run.monitor) if container.run and container.run.monitor else None
+
+
 def follow(drivers: Drivers, container: Container, *, tail: int | None, since: datetime | None) -> Iterator[LogLine]:
     """Yield lines as they are written until the container's monitor has ended. Blocks, woken by inotify."""
     path = log_path(drivers, container)
-    monitor_fd = drivers.processes.open(container.run.monitor) if container.run and container.run.monitor else None
+    monitor_fd = _open_monitor(drivers, container)
     if monitor_fd is None:
         yield from read_log(path, tail=tail, since=since)
         return
@@ -147,33 +171,44 @@ def follow(drivers: Drivers, container: Container, *, tail: int | None, since: d
 def _follow(
     drivers: Drivers, path: Path, monitor_fd: int, *, tail: int | None, since: datetime | None
 ) -> Iterator[LogLine]:
-    is_first = True
-    while True:
-        # The watch is on the file that was opened, whatever is in its place by now.
-        with path.open("rb") as stream, drivers.watch_file(Path(f"/proc/self/fd/{stream.fileno()}")) as changes:
-            reader = _Reader(stream, since)
-            if is_first:
-                old = reader.read(os.fstat(stream.fileno()).st_size)
-                yield from old if tail is None else _last_lines(old, tail)
-                is_first = False
-            while True:
-                # Both are asked before reading: what was written last, to this file and by this monitor, is still read.
-                has_ended = drivers.processes.has_exited(monitor_fd)
-                is_replaced = _is_replaced(stream, path)
-                yield from reader.read()
-                if is_replaced:
-                    break
-                if has_ended:
-                    return
-                changes.wait(monitor_fd)
-
-
-def _is_replaced(stream: BinaryIO, path: Path) -> bool:
-    """Whether a new file has taken the place of this one, which grows no more."""
+    directory = os.fspath(path.parent)
+    files = log_files.open_files(directory)
     try:
-        return not os.path.samestat(os.fstat(stream.fileno()), path.stat())
-    except FileNotFoundError:  # removed with its container
-        return False
+        readers = [_Reader(file.stream, since) for file in files]
+        size_bytes = os.fstat(files[-1].stream.fileno()).st_size if files else 0
+        yield from _read_files(files, readers, tail, size_bytes)
+        while files:
+            current = files[-1]
+            yield from _follow_file(drivers, directory, current, readers[-1], monitor_fd)
+            if log_files.is_current(directory, current):  # the monitor has ended
+                return
+            later = log_files.open_files(directory, current)
+            if later and later[0].number > current.number + 1:
+                log.warning(_TOO_FAST)
+            for file in files:
+                file.close()
+            files, readers = later, [_Reader(file.stream, since) for file in later]
+            for reader in readers[:-1]:
+                yield from reader.read()
+    finally:
+        for file in files:
+            file.close()
+
+
+def _follow_file(
+    drivers: Drivers, directory: str, file: LogFile, reader: _Reader, monitor_fd: int
+) -> Iterator[LogLine]:
+    """Yield what is written to a file until another one is in its place, or the monitor has ended."""
+    # The watch is on the file that was opened, whatever is in its place by now.
+    with drivers.watch_file(Path(f"/proc/self/fd/{file.stream.fileno()}")) as changes:
+        while True:
+            # Both are asked before reading: what was written last, to this file and by this monitor, is still read.
+            has_ended = drivers.processes.has_exited(monitor_fd)
+            is_current = log_files.is_current(directory, file)
+            yield from reader.read()
+            if has_ended or not is_current:
+                return
+            changes.wait(monitor_fd)
 
 
 class _Reader:
