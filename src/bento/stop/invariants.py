@@ -63,7 +63,10 @@ def _check_written(before: StopState, after: StopState, actions: tuple[Action, .
 
 
 def _check_holds(before: StopState, event: Input, after: StopState, actions: tuple[Action, ...]) -> None:
-    """What is held is let go, before a kill where SIGKILL would not wake it, and nothing is held outside the grace."""
+    """What is held is let go: before a kill that would not wake it; else not before PID 1 has gone or all are killed.
+
+    Nothing is held outside the grace but until then.
+    """
     kills = [n for n, action in enumerate(actions) if isinstance(action, (KillAll, KillInit))]
     lets_go = [n for n, action in enumerate(actions) if isinstance(action, LetGo)]
     if before.hold.at_exit_s is not None and kills:
@@ -71,8 +74,11 @@ def _check_holds(before: StopState, event: Input, after: StopState, actions: tup
         assert lets_go[0] < kills[0], "PID 1 is killed at its exit"
     if _is_holding(before.hold) and not _is_holding(after.hold):
         assert lets_go or isinstance(event, (TracerLost, Resumed, HeldBack)), "held, and forgotten"
+    if any(isinstance(action, KillInit) for action in actions):
+        assert LetGo() not in actions, "let go beside a PID 1 that has not ended"
     if after.phase is not Phase.GRACE:
-        assert not _is_holding(after.hold), "held outside the grace"
+        is_ending = after.phase is Phase.KILLING and after.kill_rounds == 0 and Timer.KILL_AGAIN in after.timers
+        assert is_ending or not _is_holding(after.hold), "held outside the grace"
     if after.hold.at_exit_s is not None:  # then PID 1 is let go at some time
         ends = after.timers.keys() & {Timer.DEADLINE, Timer.EXIT_HOLD}
         assert ends, "PID 1 is held at its exit without an end"

@@ -7,9 +7,9 @@ from msgspec.structs import replace
 
 from bento.model.stop import Occasion, OnDeaf, OnWrapper, StopRequest
 from bento.model.waits import Descriptor
-from bento.stop.actions import HoldBack, KillInit, LetGo, Look
-from bento.stop.inputs import DeadlineMoved, HeldBack, Resumed, SignalledExited, TracerLost
-from bento.stop.states import KillCause, Phase
+from bento.stop.actions import HoldBack, KillAll, KillInit, LetGo, Look
+from bento.stop.inputs import DeadlineMoved, HeldBack, MainExited, Resumed, SignalledExited, TimerFired, TracerLost
+from bento.stop.states import KillCause, Phase, Timer
 
 from support.looks import (
     DEAF,
@@ -67,7 +67,20 @@ def test_s13_a_wrapper_is_held_before_its_program_is_signalled_and_ended_after_i
     stop.look(SHELL)
     stop.look(SHELL, after_s=0.013)
     assert stop.state.kill_cause is KillCause.WRAPPED
-    assert stop.actions[1:] == (KillInit(), LetGo())
+    assert stop.actions[1:] == (KillInit(),)
+    # It is let go once PID 1 has ended, or all have SIGKILL: it would run before PID 1 has begun to end.
+    assert stop.give(TimerFired(Timer.KILL_AGAIN), after_s=0.1) == (KillAll(), LetGo())
+    assert stop.give(TimerFired(Timer.KILL_AGAIN), after_s=0.2) == (KillAll(),)
+
+
+def test_s13_what_is_held_is_let_go_when_pid_1_has_ended():
+    stop = held(SHELL, WEB)
+    stop.look(SHELL, WEB)
+    stop.give(SignalledExited(2))
+    stop.look(SHELL)
+    stop.look(SHELL, after_s=0.013)
+    assert LetGo() not in stop.actions
+    assert stop.give(MainExited())[0] == LetGo()
 
 
 def test_s13_nested_wrappers_are_all_held():

@@ -553,6 +553,8 @@ def test_invariants_of_what_is_held_are_checked_in_earnest():
             check_invariants(state, look, after, actions)
     with pytest.raises(AssertionError, match="killed at its exit"):
         check_invariants(state, look, replace(state, hold=Hold()), (KillAll(), LetGo()))
+    with pytest.raises(AssertionError, match="has not ended"):
+        check_invariants(state, look, replace(state, hold=Hold()), (LetGo(), KillInit()))
     asked_ = replace(state, timers=state.timers | {Timer.TRACER_LIMIT: 1.0})
     with pytest.raises(AssertionError, match="before it was written"):
         check_invariants(state, look, asked_, (HoldBack(()),))
