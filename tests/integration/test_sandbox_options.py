@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def held(bento: BentoCli, *words: str) -> set[str]:
 def test_capabilities_more_and_less(bento: BentoCli) -> None:
     usual = held(bento)
     assert held(bento, "--cap-add", "net_admin", "--cap-drop", "CAP_CHOWN") == usual - {"CHOWN"} | {"NET_ADMIN"}
-    assert held(bento, "--cap-drop", "ALL", "--cap-add", "KILL") == {"KILL"}
+    assert held(bento, "--cap-drop", "ALL", "--cap-add", "KILL,chown") == {"KILL", "CHOWN"}
     assert held(bento, "--cap-add", "ALL", "--cap-drop", "NET_RAW") > usual - {"NET_RAW"}
 
 
@@ -135,3 +136,35 @@ def test_inspect_says_what_was_asked_for(bento: BentoCli) -> None:
     bento("create", "--name", "plain", "host", "true")
     host = bento.inspect("plain")["HostConfig"]
     assert host | {"CapAdd": None, "CapDrop": None, "SecurityOpt": None, "ShmSize": 64 << 20, "Devices": []} == host
+
+
+def test_shared_memory_of_another_container(bento: BentoCli) -> None:
+    said = bento("run", "-d", "--name", "w", "--ipc", "shareable", "host", *SH, "echo one >/dev/shm/x; sleep 1000")
+    bento("exec", "w", *SH, "until test -s /dev/shm/x; do sleep 0.05; done")
+    script = "cat /dev/shm/x; readlink /proc/self/ns/ipc; mount | grep -c ' /dev/shm .*nosuid,nodev,noexec'"
+    shared = out(bento, "--ipc", "container:w", "host", *SH, script).splitlines()
+    assert shared == ["one", bento("exec", "w", "readlink", "/proc/self/ns/ipc").stdout.strip(), "1"]
+    bento("create", "--name", "guest", "--ipc", "container:w", "host", "true")
+    host = bento.inspect("guest")["HostConfig"]
+    assert (host["IpcMode"], host["Requires"]) == (f"container:{said.stdout.strip()}", [said.stdout.strip()])
+    bento("create", "--name", "plain", "host", "true")
+    assert bento.inspect("plain")["HostConfig"]["IpcMode"] == "private"
+    bento("rm", "guest")
+
+
+def test_namespaces_of_the_host(bento: BentoCli) -> None:
+    script = "for n in ipc uts cgroup; do readlink /proc/self/ns/$n; done; hostname"
+    ours = [os.readlink(f"/proc/self/ns/{name}") for name in ("ipc", "uts", "cgroup")]
+    words = ("--ipc", "host", "--uts", "host", "--cgroupns", "host", "--userns", "host")
+    assert out(bento, *words, "host", *SH, script).splitlines() == [*ours, os.uname().nodename]
+    own = out(bento, "--uts", "private", "--network", "host", "host", *SH, script).splitlines()
+    assert set(own).isdisjoint({*ours, os.uname().nodename})
+    # Its own cgroups, and no others, are what it sees, and it cannot change them.
+    assert (
+        "Read-only"
+        in bento(
+            "run", "--rm", *words, "host", *SH, "for d in /sys/fs/cgroup/*; do mkdir $d/x; done 2>&1", check=False
+        ).stdout
+    )
+    assert out(bento, "--ipc", "none", "host", *SH, "test -e /dev/shm || echo none") == "none\n"
+    assert "not there yet" in bento.fails("run", "--userns", "keep-id", "host", "true", code=125)

@@ -18,6 +18,10 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
         "PortBindings": bindings(spec.ports),
         "PublishAllPorts": spec.publish_all,
         "PidMode": spec.pid,
+        "IpcMode": spec.ipc or "private",
+        "UTSMode": spec.uts if spec.uts == "host" else "",
+        "CgroupnsMode": spec.cgroupns or "private",
+        "UsernsMode": spec.userns,
         **_resource_words(spec),
         "LogConfig": {
             "Type": spec.log_driver,

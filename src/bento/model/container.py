@@ -139,6 +139,10 @@ class ContainerSettings(Resources, frozen=True, kw_only=True, omit_defaults=True
     # its limits, beside those of its cgroups
     ulimits: tuple[Ulimit, ...] = ()
     oom_score_adj: int | None = None  # -1000 to 1000: the greater, the sooner it is killed when the host runs short
+    # its namespaces
+    uts: str = ""  # "host", "private", or "": the host's with its network, unless a name was asked for
+    cgroupns: str = ""  # "host", or "private" and "": its own
+    userns: str = ""  # "host" and "": there are no others yet
     # its sandbox
     sandbox: Sandbox = Sandbox()
 
@@ -158,6 +162,9 @@ class ContainerSpec(ContainerSettings, frozen=True, kw_only=True, omit_defaults=
     network: str = "none"  # "none", "host" or "bridge"
     ports: tuple[Port, ...] = ()  # published; of a bridge alone
     pid: str = ""  # PID namespace: "" its own, "host", or "container:" and an id
+    ipc: str = (
+        ""  # IPC namespace and /dev/shm: "" and "private" its own, "shareable", "none", "host", "container:" an id
+    )
     mounts: tuple[Mount, ...] = ()
     volumes_from: tuple[str, ...] = ()  # "ID" or "ID:ro", of containers whose mounts are among these
     labels: dict[str, str] = {}

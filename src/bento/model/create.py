@@ -25,6 +25,7 @@ class CreateOptions(ContainerSettings, frozen=True, kw_only=True):
     ports: tuple[Port, ...] = ()
     expose: tuple[str, ...] = ()  # beside the image's, as "80/tcp"
     pid: str = ""  # "", "host", or "container:" and a name or id
+    ipc: str = ""  # "", "private", "shareable", "none", "host", or "container:" and a name or id
     mounts: tuple[Mount, ...] = ()
     volumes_from: tuple[str, ...] = ()  # NAME or NAME:ro, of containers whose mounts it gets, too
     labels: dict[str, str] = {}

@@ -25,6 +25,8 @@ It keeps its name: a stop knows it by that for one that passes signals on, and l
 INIT_PATH_ON_ROOT: Final = "/.bento/catatonit"
 """The same when the user mounts something on /dev: a file made there would stay behind on the host."""
 
+SHM: Final = "/dev/shm"
+
 INIT_PATHS: Final = (INIT_PATH, INIT_PATH_ON_ROOT)
 
 
@@ -131,8 +133,14 @@ def _read_only_paths(cgroups_mode: str) -> list[str]:
 
 
 def _own_namespaces(spec: ContainerSpec) -> list[dict[str, str]]:
-    kinds = [kind for kind in defaults.NAMESPACES if kind != "pid" or not spec.pid]
+    shared = {"pid": spec.pid, "ipc": shares_ipc(spec), "cgroup": spec.cgroupns == "host"}
+    kinds = [kind for kind in defaults.NAMESPACES if not shared.get(kind)]
     return [{"type": kind} for kind in (*kinds, *(["uts"] if etc.owns_hostname(spec) else []))]
+
+
+def shares_ipc(spec: ContainerSpec) -> bool:
+    """Whether the container is in an IPC namespace, and has a /dev/shm, that is another's."""
+    return spec.ipc == "host" or spec.ipc.startswith("container:")
 
 
 def _asked_of_linux(
@@ -267,7 +275,8 @@ def _mounts(
     destinations = [mount.destination for mount in spec.mounts]
     replaced = {mount["destination"] for mount in system}
     shm_bytes = defaults.SHM_BYTES if spec.sandbox.shm_bytes is None else spec.sandbox.shm_bytes
-    mounts = [mount for mount in defaults.mounts(shm_bytes) if mount["destination"] not in replaced] + system
+    own = _with_shm(spec, bundle, defaults.mounts(shm_bytes))
+    mounts = [mount for mount in own if mount["destination"] not in replaced] + system
     # A system container's init makes what it needs there itself; and a mount of the user's below needs a mount point.
     if is_v1 and not spec.system and not any(_is_below(path, defaults.CGROUP) for path in destinations):
         mounts.append(defaults.read_only_hierarchies())
@@ -286,6 +295,15 @@ def _mounts(
     # The shallow ones first: /data must not bury /data/cache. The user's stay behind ours where equally deep.
     mounts.sort(key=lambda mount: mount["destination"].rstrip("/").count("/"))
     return mounts
+
+
+def _with_shm(spec: ContainerSpec, bundle: Path, mounts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the mounts with the shared memory that the container is to have: its own, another's, or none."""
+    if spec.ipc != "none" and not shares_ipc(spec):
+        return mounts
+    kept = [mount for mount in mounts if mount["destination"] != SHM]
+    source = SHM if spec.ipc == "host" else str(bundle / "shm")
+    return kept + ([] if spec.ipc == "none" else [_bind(source, SHM, "bind", "rprivate", "nosuid", "noexec", "nodev")])
 
 
 def _asked(mount: Mount, *, is_rro: bool, has_devices: bool) -> dict[str, Any]:

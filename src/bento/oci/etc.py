@@ -14,8 +14,8 @@ HOST_GATEWAY: Final = "host-gateway"
 
 
 def owns_hostname(spec: ContainerSpec) -> bool:
-    """Whether the container has a UTS namespace of its own: not on the host's network, unless a name was asked for."""
-    return spec.network != "host" or bool(spec.hostname)
+    """Whether the container has a UTS namespace of its own: not on the host's network, unless that was asked for."""
+    return spec.uts != "host" and (spec.network != "host" or bool(spec.hostname or spec.uts))
 
 
 def hostname(container: Container) -> str:

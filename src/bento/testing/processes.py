@@ -345,6 +345,10 @@ class FakeProcesses:
         """See ProcessDriver."""
         return [f"{one.identity.pid} {one.comm} (state D, in fake_wait, read)" for one in self._members(run)]
 
+    def open_mount(self, process: ProcessIdentity, path: str) -> int | None:
+        """Return a descriptor of /, or None when the process is gone."""
+        return self.open_root(process)
+
     def find_monitors(self, run_root: str) -> list[tuple[int, str]]:
         """Return nothing: no arguments are kept."""
         return []

@@ -77,6 +77,9 @@ class FakeStorage:
         self.held.pop(container_id, None)
         self.mounted.pop(container_id, None)
 
+    def mount_beside(self, container_id: str, name: str, mount_fd: int) -> None:
+        """Nothing is mounted."""
+
     def unmount(self, container_id: str) -> None:
         """Forget the mount. Idempotent."""
         self.let_go(container_id)

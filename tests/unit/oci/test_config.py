@@ -335,3 +335,35 @@ def test_s10_what_the_user_mounts_wins_in_a_system_container_too() -> None:
     assert run is not None
     assert run["source"] == "/srv/run"
     assert mount_at(document, "/var/lib/bento") is not None
+
+
+def kinds(document: dict[str, Any]) -> set[str]:
+    return {entry["type"] for entry in document["linux"]["namespaces"]}
+
+
+@pytest.mark.parametrize("ipc", ["", "private", "shareable"])
+def test_shared_memory_is_the_containers_own(ipc: str) -> None:
+    document = build(container(ipc=ipc))
+    assert "ipc" in kinds(document)
+    shm = mount_at(document, "/dev/shm")
+    assert shm is not None
+    assert shm["type"] == "tmpfs"
+
+
+@pytest.mark.parametrize(
+    ("ipc", "source"), [("host", "/dev/shm"), (f"container:{ID}", f"{BUNDLE}/shm"), ("none", None)], ids=str
+)
+def test_shared_memory_is_anothers_or_none(ipc: str, source: str | None) -> None:
+    document = build(container(ipc=ipc))
+    assert ("ipc" in kinds(document)) is (ipc == "none")
+    shm = mount_at(document, "/dev/shm")
+    assert (shm["source"] if shm else None) == source
+    assert (shm is None) or {"nosuid", "noexec", "nodev"} <= set(shm["options"])
+
+
+def test_namespaces_of_the_hosts_that_were_asked_for() -> None:
+    assert "uts" not in kinds(build(container(uts="host")))
+    assert "hostname" not in build(container(uts="host"))
+    assert "uts" in kinds(build(container(uts="private", network="host"), namespaces=[]))
+    assert "cgroup" not in kinds(build(container(cgroupns="host")))
+    assert "cgroup" in kinds(build(container(cgroupns="private")))

@@ -78,6 +78,7 @@ def _configure_program(group: Arguments) -> None:
         metavar="E",
         help="replace the image's entry point: a word, or JSON as '[\"a\", \"b\"]'; '' clears it",
     )
+    add("--runtime", default="", metavar="NAME|PATH", help="the OCI runtime (default: that of bento --runtime)")
     add("--label", action="append", default=[], metavar="K=V", help="a label")
     add("--label-file", action="append", default=[], metavar="F", help="read labels from a file")
 
@@ -170,6 +171,8 @@ def read(args: argparse.Namespace) -> CreateOptions:
         user=args.user,
         hostname=None if args.hostname is None else container.parse_hostname(args.hostname),
         pid=args.pid,
+        ipc=args.ipc,
+        runtime=args.runtime,
         mounts=_mounts(args),
         volumes_from=tuple(args.volumes_from),
         labels=dict(map(container.parse_label, (*label_lines, *args.label))),

@@ -35,6 +35,18 @@ def configure(parser: Arguments) -> None:
     parser.add_argument(
         "--pid", default="", metavar="host|container:NAME", help="share a PID namespace (default: one of its own)"
     )
+    parser.add_argument(
+        "--ipc",
+        default="",
+        metavar="MODE",
+        help="shared memory: private (default), shareable, container:NAME, host, or none",
+    )
+    for option, about in (
+        ("--uts", "the host name: the machine's, or one of its own (default but for --network host)"),
+        ("--cgroupns", "the cgroup namespace: the machine's, or one of its own (default)"),
+    ):
+        parser.add_argument(option, default="", choices=("host", "private"), help=about)
+    parser.add_argument("--userns", default="", metavar="host", help="there are no user namespaces yet")
     parser.add_argument("--shm-size", metavar="BYTES[kmg]", help="the size of /dev/shm (default 64m)")
 
 
@@ -44,8 +56,8 @@ def read(args: argparse.Namespace) -> Sandbox:
     if args.security_opt:
         no_new_privileges, seccomp = sandbox.parse_security(args.security_opt, cwd=os.getcwd())
     return Sandbox(
-        cap_add=tuple(capabilities.parse(text) for text in args.cap_add),
-        cap_drop=tuple(capabilities.parse(text) for text in args.cap_drop),
+        cap_add=_names(args.cap_add),
+        cap_drop=_names(args.cap_drop),
         no_new_privileges=no_new_privileges,
         seccomp=seccomp,
         group_add=tuple(args.group_add),
@@ -56,3 +68,7 @@ def read(args: argparse.Namespace) -> Sandbox:
         sysctls=dict(sandbox.parse_sysctl(text) for text in args.sysctl),
         devices=tuple(sandbox.parse_device(text) for text in args.device),
     )
+
+
+def _names(words: list[str]) -> tuple[str, ...]:
+    return tuple(capabilities.parse(name) for text in words for name in text.split(","))

@@ -147,6 +147,12 @@ class HostProcesses(Protocol):
         Raises KernelError. Nothing of what is below is executed.
         """
 
+    def open_mount(self, process: ProcessIdentity, path: str) -> int | None:
+        """Return a detached copy of what is mounted at a path of a process's mount namespace; the caller closes it.
+
+        None when the process is gone. Raises KernelError when there is nothing at that path.
+        """
+
     def find_monitors(self, run_root: str) -> list[tuple[int, str]]:
         """Return (pid, container id) of every process whose arguments name a container below this run root. Slow."""
 

@@ -123,6 +123,16 @@ class LinuxHost:
         finally:
             os.close(fd)
 
+    def open_mount(self, process: ProcessIdentity, path: str) -> int | None:
+        """See HostProcesses."""
+        fd = self.open(process)
+        if fd is None:
+            return None
+        try:
+            return namespace.in_mounts_of(fd, lambda: libc.open_tree(path, recursive=False))
+        finally:
+            os.close(fd)
+
     def find_monitors(self, run_root: str) -> list[tuple[int, str]]:
         """See HostProcesses."""
         prefix = f"{run_root}/containers/"

@@ -107,6 +107,8 @@ class OciRuntime:
             return
         if spec.pid:
             raise UsageError(f"{self.name} cannot share PID namespaces: the host sees no processes in it")
+        if config.shares_ipc(spec):
+            raise UsageError(f"{self.name} cannot share shared memory: it has a kernel of its own", hint="omit --ipc")
         if spec.pids_limit is not None:
             raise UsageError(f"{self.name} cannot limit processes: it would limit its own", hint="use --ulimit nproc=N")
         if any(config.is_slave(mount) for mount in spec.mounts):

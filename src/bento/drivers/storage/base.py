@@ -73,6 +73,9 @@ class StorageDriver(Protocol):
         ``layers`` are lower directories, topmost first. The caller must be in a private namespace.
         """
 
+    def mount_beside(self, container_id: str, name: str, mount_fd: int) -> None:
+        """Put a detached mount into the bundle, at a directory ``name`` that is made for it, as ``mount``."""
+
     def unmount(self, container_id: str) -> None:
         """Unmount the root filesystem in the calling thread's mount namespace. Idempotent; never lazy."""
 

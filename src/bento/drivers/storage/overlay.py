@@ -10,6 +10,7 @@ from typing import Final
 from bento.drivers.storage.base import Holder, ReleaseWatch
 from bento.errors import KernelError, NotPermitted, StorageUnusable, as_bento_error, is_shortage
 from bento.files.tree import remove_tree, taken_bytes
+from bento.kernel import libc
 from bento.kernel.inotify import Unmounts
 from bento.kernel.mount import is_upper_in_use, overlay, unmount
 from bento.kernel.mountinfo import mount_table
@@ -127,6 +128,12 @@ class OverlayStorage:
                     f"the layer {layer} is missing", hint="import the image again, then create the container anew"
                 )
         return _explain(self._root, error.errno, str(error), fstype=_filesystem(self._containers))
+
+    def mount_beside(self, container_id: str, name: str, mount_fd: int) -> None:
+        """See ``StorageDriver.mount_beside``."""
+        place = self.bundle(container_id) / name
+        place.mkdir(mode=0o700, exist_ok=True)
+        libc.move_mount(mount_fd, str(place))
 
     def unmount(self, container_id: str) -> None:
         """Unmount the root filesystem in the calling thread's mount namespace. Idempotent; never lazy."""

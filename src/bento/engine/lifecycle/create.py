@@ -86,11 +86,11 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
     networking.check(drivers, options.network, options.ports, drain=options.drain)
     mounting.check(options.mounts)
     limits.check(options.ulimits)
-    sandboxing.check(options.sandbox, options.network)
+    sandboxing.check(options)
     check_hooks((*options.pre_stop, *options.post_stop))
     options = replace(options, **logs.settle(options, drivers.settings))
-    pid = sharing.resolve(drivers, options.pid)
-    needed = [_required(drivers, ref) for ref in options.requires] + [sharing.container_of(pid)]
+    pid, ipc = sharing.resolve(drivers, options.pid), sharing.resolve_ipc(drivers, options.ipc)
+    needed = [_required(drivers, ref) for ref in options.requires] + [*map(sharing.container_of, (pid, ipc))]
     requires = tuple(dict.fromkeys(filter(None, needed)))
     givers = [(drivers.store.find(ref).id, ro) for ref, ro in map(mounting.parse_from, options.volumes_from)]
     drivers.storage.check()
@@ -103,7 +103,7 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
         held.enter_context(drivers.images.gc_lock())  # from finding the image to the record that stands on its layers
         container_id = container_id or new_id()
         spec = _merge(options, find_image(drivers, options.image), container_id, str(runtime.path), requires)
-        spec = _limited(drivers, replace(spec, pid=pid, notes=(*spec.notes, *discarded)))
+        spec = _limited(drivers, replace(spec, pid=pid, ipc=ipc, notes=(*spec.notes, *discarded)))
         runtime.check(spec)
         mounting.check(spec.mounts)  # with the image's own
         for note in spec.notes:

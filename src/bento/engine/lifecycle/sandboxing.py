@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bento.errors import UsageError
 from bento.model.container import UNCONFINED, Device, Sandbox
+from bento.model.create import CreateOptions
 from bento.oci import capabilities, limits, seccomp
 from bento.oci.etc import HOST_GATEWAY
 from bento.parse.sandbox import is_address
@@ -24,8 +25,10 @@ _SYSCTL = re.compile(r"[a-zA-Z0-9_-]+(?:[./][a-zA-Z0-9_-]+)+")
 _WORD = re.compile(r"[^\s#\0]{1,253}")
 
 
-def check(sandbox: Sandbox, network: str) -> None:
+def check(options: CreateOptions) -> None:
     """Raise UsageError for what cannot be had, or would reach beyond the container."""
+    sandbox = options.sandbox
+    _check_namespaces(options)
     mine = capabilities.own()
     for name in sandbox.cap_add:
         if name != capabilities.ALL and capabilities.parse(name) not in mine:
@@ -43,8 +46,8 @@ def check(sandbox: Sandbox, network: str) -> None:
     for device in sandbox.devices:
         _check_device(device)
     for key in sandbox.sysctls:
-        _check_sysctl(key, network)
-    _check_names(sandbox, network)
+        _check_sysctl(key, options)
+    _check_names(sandbox, options.network)
 
 
 def check_blocks(paths: Iterable[str]) -> None:
@@ -83,13 +86,33 @@ def _check_device(device: Device) -> None:
         raise UsageError(f"cannot make a device at {device.path}", hint="its place is below /dev")
 
 
-def _check_sysctl(key: str, network: str) -> None:
+def _check_namespaces(options: CreateOptions) -> None:
+    if options.uts == "host" and options.hostname:
+        raise UsageError("--uts host excludes --hostname: the name is the machine's", hint="omit one of them")
+    if options.cgroupns == "host" and options.system:
+        raise UsageError(
+            "--system needs a cgroup namespace of its own: its init manages what it sees", hint="omit --cgroupns host"
+        )
+    if options.userns not in ("", "host"):
+        raise UsageError(
+            f"user namespaces are not there yet: --userns {options.userns}",
+            hint="omit it; -u runs the program as another user",
+        )
+    if options.sandbox.shm_bytes is not None and options.ipc not in ("", "private", "shareable"):
+        raise UsageError(
+            "--shm-size is for a /dev/shm of the container's own", hint=f"omit it with --ipc {options.ipc}"
+        )
+
+
+def _check_sysctl(key: str, options: CreateOptions) -> None:
     if not _SYSCTL.fullmatch(key):
         raise UsageError(f"bad sysctl {key!r}", hint="use KEY=VALUE, such as net.core.somaxconn=1024")
     dotted = key.replace("/", ".")
     if dotted.startswith("net."):
-        if network == "host":
+        if options.network == "host":
             raise UsageError(f"sysctl {key} is the host's with --network host", hint="set it on the host")
+    elif options.ipc == "host" or options.ipc.startswith("container:"):
+        raise UsageError(f"sysctl {key} is not the container's own with --ipc {options.ipc}", hint="set it where it is")
     elif dotted not in _IPC_SYSCTLS and not dotted.startswith("fs.mqueue."):
         raise UsageError(
             f"sysctl {key} is not of a namespace: it would be set for the whole machine", hint="set it on the host"

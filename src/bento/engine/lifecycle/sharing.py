@@ -1,73 +1,119 @@
-"""PID namespaces that containers share: the host's, or that of another container which runs."""
+"""Namespaces that containers share: the host's, or those of another container which runs."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from bento.engine.lifecycle import reconcile
 from bento.engine.stop import joined
-from bento.errors import UsageError, WrongState
-from bento.model.container import Container
+from bento.errors import KernelError, UsageError, WrongState
+from bento.model.container import Container, ProcessIdentity
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
-_CONTAINER = "container:"
+_CONTAINER: Final = "container:"
+_IPC: Final = ("", "private", "shareable", "none", "host")
+_SHM: Final = "/dev/shm"
+
+
+class Shared(Struct, frozen=True):
+    """What a container gets of others: entries for ``linux.namespaces``, and a detached mount for its /dev/shm."""
+
+    namespaces: list[dict[str, str]]
+    shm_fd: int | None = None
 
 
 def resolve(drivers: Drivers, text: str) -> str:
     """Return what the spec keeps of ``--pid``. Raises UsageError, NotFound, WrongState for one that does not run."""
     if text in ("", "host"):
         return text
-    if not text.startswith(_CONTAINER) or text == _CONTAINER:
+    if not container_of(text):
         raise UsageError(f"bad PID namespace {text!r}", hint="use host, or container:NAME")
-    other = reconcile.find(drivers, text.removeprefix(_CONTAINER))
-    _check(other)
-    return _CONTAINER + other.id
+    return _CONTAINER + _find(drivers, text).id
 
 
-def container_of(pid: str) -> str:
-    """Return the id of the container whose PID namespace a spec names, or ""."""
-    return pid.removeprefix(_CONTAINER) if pid.startswith(_CONTAINER) else ""
+def resolve_ipc(drivers: Drivers, text: str) -> str:
+    """The same of ``--ipc``."""
+    if text in _IPC:
+        return text
+    if not container_of(text):
+        raise UsageError(f"bad IPC namespace {text!r}", hint="use private, shareable, none, host or container:NAME")
+    return _CONTAINER + _find(drivers, text, is_ipc=True).id
 
 
-@contextmanager
-def namespaces(drivers: Drivers, container: Container) -> Iterator[list[dict[str, str]]]:
-    """Give the entries for ``linux.namespaces`` by which a container shares a PID namespace, within the context.
-
-    Raises NotFound, WrongState when the other container does not run (any more).
-    """
-    pid = container.spec.pid
-    if not container_of(pid):
-        yield []
-        return
-    other = reconcile.find(drivers, container_of(pid))
-    _check(other)
-    run = other.run
-    path = f"/proc/{run.init.pid}/ns/pid" if run and run.init else ""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        raise _gone(other) from None
-    try:
-        # Opened first, checked then: a number that is another process's by now is noticed (rule S3).
-        if run is None or not reconcile.is_alive(drivers, run):
-            raise _gone(other)
-        joined.mark(drivers, other.id, container.id)
-        yield [{"type": "pid", "path": f"/proc/{os.getpid()}/fd/{fd}"}]
-    finally:
-        os.close(fd)
+def container_of(mode: str) -> str:
+    """Return the container whose namespace is named, or ""."""
+    return mode.removeprefix(_CONTAINER) if mode.startswith(_CONTAINER) else ""
 
 
-def _check(other: Container) -> None:
+def _find(drivers: Drivers, mode: str, *, is_ipc: bool = False) -> Container:
+    other = reconcile.find(drivers, container_of(mode))
     if not other.status.is_live or other.run is None or other.run.init is None:
         raise _gone(other)
     if not other.run.shows_processes:
-        raise UsageError(f"container {other.name} has no PID namespace that could be shared: it is virtual")
+        raise UsageError(f"container {other.name} has no namespace that could be shared: it is virtual")
+    if is_ipc and other.spec.ipc != "shareable":
+        raise UsageError(
+            f"the shared memory of container {other.name} is its own", hint="create that one with --ipc shareable"
+        )
+    return other
+
+
+@contextmanager
+def shared(drivers: Drivers, container: Container) -> Iterator[Shared]:
+    """Give what a container shares with other containers, within the context.
+
+    Raises NotFound, WrongState when another container does not run (any more).
+    """
+    spec = container.spec
+    entries: list[dict[str, str]] = []
+    shm_fd = None
+    with ExitStack() as stack:
+        for kind, mode in (("pid", spec.pid), ("ipc", spec.ipc)):
+            if not container_of(mode):
+                continue
+            other = _find(drivers, mode, is_ipc=kind == "ipc")
+            fd, init = _open(drivers, other, kind)
+            stack.callback(os.close, fd)
+            entries.append({"type": kind, "path": f"/proc/{os.getpid()}/fd/{fd}"})
+            if kind == "pid":
+                joined.mark(drivers, other.id, container.id)
+            else:
+                shm_fd = _open_shm(drivers, other, init)
+                stack.callback(os.close, shm_fd)
+        yield Shared(entries, shm_fd)
+
+
+def _open(drivers: Drivers, other: Container, kind: str) -> tuple[int, ProcessIdentity]:
+    run = other.run
+    if run is None or run.init is None:
+        raise _gone(other)
+    try:
+        fd = os.open(f"/proc/{run.init.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        raise _gone(other) from None
+    # Opened first, checked then: a number that is another process's by now is noticed (rule S3).
+    if not reconcile.is_alive(drivers, run):
+        os.close(fd)
+        raise _gone(other)
+    return fd, run.init
+
+
+def _open_shm(drivers: Drivers, other: Container, init: ProcessIdentity) -> int:
+    try:
+        fd = drivers.processes.open_mount(init, _SHM)
+    except KernelError as error:
+        raise WrongState(f"container {other.name} has no {_SHM} to share: {error.message}") from error
+    if fd is None:
+        raise _gone(other)
+    return fd
 
 
 def _gone(other: Container) -> WrongState:
-    return WrongState(f"container {other.name} does not run: it has no PID namespace to share", hint="start it first")
+    return WrongState(f"container {other.name} does not run: it has no namespace to share", hint="start it first")

@@ -205,7 +205,7 @@ def _create_sandbox(
 
     enter = monitor_cgroup.enter if monitor_cgroup else None
     try:
-        with sharing.namespaces(drivers, container) as shared:
+        with sharing.shared(drivers, container) as shared:
             result = drivers.in_private_mounts(
                 lambda: _create_inside(drivers, container, runtime, bundle, shared, enter, kept_fds)
             )
@@ -222,18 +222,20 @@ def _create_inside(
     container: Container,
     runtime: RuntimeDriver,
     bundle: Path,
-    shared: list[dict[str, str]],
+    shared: sharing.Shared,
     enter: Callable[[int], None] | None,
     kept_fds: tuple[int, ...],
 ) -> tuple[Launched, tuple[str, ...]]:
     """What happens in the private mount namespace."""
     runtime.enter()
     rootfs = drivers.storage.mount(container.id, container.spec.layers)
+    if shared.shm_fd is not None:
+        drivers.storage.mount_beside(container.id, "shm", shared.shm_fd)
     notes = runtime.write_bundle(
         mounting.attach(drivers, container, rootfs),
         bundle=bundle,
         rootfs=rootfs,
-        namespaces=[*drivers.network.namespaces(container.spec.network), *shared],
+        namespaces=[*drivers.network.namespaces(container.spec.network), *shared.namespaces],
         masked=(str(drivers.root), str(drivers.run_root)),
     )
     launch = Launch(
