@@ -117,19 +117,19 @@ class ContainerSettings(Resources, frozen=True, kw_only=True, omit_defaults=True
     init: bool = False  # a small init in front of it
     system: bool = False  # it is an init, and gets what inits need
     # its files
-    read_only: bool = False
+    read_only: bool = False  # its root filesystem
     # its life
-    auto_remove: bool = False
+    auto_remove: bool = False  # it is deleted once it has ended
     restart: RestartPolicy = RestartPolicy()
     # its stop
     stop_signal: int | None = None
-    stop_timeout_s: float | None = None
+    stop_timeout_s: float | None = None  # the grace
     stop_method: str = ""  # "": what follows from the rest
     stop_command: str = ""  # of the method exec
     stop_rules: StopRules = StopRules()
-    pre_stop: tuple[Hook, ...] = ()
-    post_stop: tuple[Hook, ...] = ()
-    hook_timeout_s: float | None = None
+    pre_stop: tuple[Hook, ...] = ()  # before the signal
+    post_stop: tuple[Hook, ...] = ()  # after the clean-up, on the host
+    hook_timeout_s: float | None = None  # of each
     drain: bool = False  # a stop first closes its published ports to new connections
     # its network
     publish_all: bool = False  # the ports exposed, too, on free ones of the host

@@ -13,16 +13,16 @@ class CreateOptions(ContainerSettings, frozen=True, kw_only=True):
     ``stop_timeout_s`` is in seconds. ``entrypoint`` () clears the image's, None keeps it.
     """
 
-    image: str
-    command: tuple[str, ...] = ()
-    name: str | None = None
+    image: str  # a name or id, or "host"
+    command: tuple[str, ...] = ()  # instead of the image's, after the entry point
+    name: str | None = None  # None: two words, drawn
     entrypoint: tuple[str, ...] | None = None
     env: tuple[str, ...] = ()  # "K=V"; "K" unsets the image's
-    workdir: str | None = None
-    user: str | None = None
-    hostname: str | None = None
+    workdir: str | None = None  # absolute
+    user: str | None = None  # name|uid[:group|gid]
+    hostname: str | None = None  # None: the short id
     network: str = ""  # "": bridge when ports are published, else none
-    ports: tuple[Port, ...] = ()
+    ports: tuple[Port, ...] = ()  # published
     expose: tuple[str, ...] = ()  # beside the image's, as "80/tcp"
     pid: str = ""  # "", "host", or "container:" and a name or id
     ipc: str = ""  # "", "private", "shareable", "none", "host", or "container:" and a name or id
@@ -32,7 +32,7 @@ class CreateOptions(ContainerSettings, frozen=True, kw_only=True):
     log_max_bytes: int | None = None  # None: the engine's; 0: no limit
     log_max_files: int | None = None  # None: one, or what the log driver has
     requires: tuple[str, ...] = ()  # names or ids
-    runtime: str = ""
+    runtime: str = ""  # name or path; "": the engine's
 
 
 class UpdateOptions(Resources, frozen=True, kw_only=True):

@@ -105,13 +105,13 @@ class StopRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
     A call says it, or the container, or the configuration; the first that does wins. Times are seconds.
     """
 
-    scope: Scope | None = None
-    on_wrapper: OnWrapper | None = None
-    on_deaf: OnDeaf | None = None
+    scope: Scope | None = None  # MAIN: the plain stop
+    on_wrapper: OnWrapper | None = None  # a process that only waits for the program
+    on_deaf: OnDeaf | None = None  # a PID 1 that does not receive the signal
     exit_hold_s: float | None = None  # at most so long, within the grace; 0: off
     last_call_s: float | None = None  # so long before the deadline; 0: off
-    last_call_all: bool | None = None
-    start_window_s: float | None = None
+    last_call_all: bool | None = None  # it goes to every process that was not signalled
+    start_window_s: float | None = None  # after start, in which PID 1 may still install a handler
 
 
 NOTHING_SAID: Final = StopRules()

@@ -25,19 +25,19 @@ class StopOptions(StopRules, frozen=True, kw_only=True):
     The fields of StopRules are among these, and are left to the configuration before the default.
     """
 
-    grace_s: float | None = None
-    signal: int | None = None
+    grace_s: float | None = None  # 0: kill now; -1: never
+    signal: int | None = None  # a number
     method: str | None = None  # as ``bento.stop.methods.parse_method`` returns it
     command: str | None = None  # of the method exec
-    on_paused: OnPaused = OnPaused.REFUSE
-    kill_timeout_s: float = 30.0
-    extend: bool = False
+    on_paused: OnPaused = OnPaused.REFUSE  # of bento.model.stop
+    kill_timeout_s: float = 30.0  # after SIGKILL
+    extend: bool = False  # a stop under way may take longer, too
     pre_stop: tuple[Hook, ...] = ()  # besides the container's own, after them
-    post_stop: tuple[Hook, ...] = ()
-    hook_timeout_s: float | None = None
+    post_stop: tuple[Hook, ...] = ()  # the same
+    hook_timeout_s: float | None = None  # of each
     drain: bool = False  # first close the published ports to new connections; the container's own setting holds as well
     total_s: float | None = None  # one budget for all of them together
-    asked_by: AskedBy = AskedBy.USER
+    asked_by: AskedBy = AskedBy.USER  # of bento.model.stop
 
 
 def deadline_of(request: StopRequest, options: StopOptions) -> DeadlineMoved:
