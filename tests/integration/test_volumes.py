@@ -370,9 +370,37 @@ def test_anonymous_volumes_are_not_told_as_asked_for(bento: BentoCli, image: str
 def test_drivers_and_options_of_volumes(bento: BentoCli) -> None:
     assert bento("volume", "create", "-d", "local", "v").stdout == "v\n"
     assert "driver is local" in bento.fails("volume", "create", "-d", "nfs", "x", code=2)
-    assert "--tmpfs" in bento.fails("volume", "create", "-o", "type=tmpfs", "--opt", "device=tmpfs", "x", code=2)
+    for words, option in (("unknown option 'size'", "size=1"), ("needs a device", "type=ext4"), ("a type", "o=ro")):
+        assert words in bento.fails("volume", "create", "--opt", option, "x", code=2)
+    assert "absolute" in bento.fails("volume", "create", "-o", "o=bind", "-o", "device=here", "x", code=2)
     assert bento("volume", "remove", "v").stdout == "v\n"
     assert volumes(bento) == []
+
+
+@ONE_RUNTIME
+def test_a_volume_may_be_what_is_mounted_for_its_containers_alone(bento: BentoCli, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/file").write_text("here\n")
+    bento("volume", "create", "-o", "type=none", "-o", "o=bind", "-o", f"device={tmp_path}/data", "bound")
+    bento("volume", "create", "--opt=type=tmpfs", "--opt=o=size=64k,nodev", "memory")
+    bento("volume", "create", "--opt=type=ext4", "--opt=device=/nonexistent", "lost")
+    assert json.loads(bento("volume", "inspect", "memory").stdout)[0]["Options"] == {
+        "type": "tmpfs",
+        "o": "size=64k,nodev",
+    }
+    bento.run("--name", "w", "-v", "bound:/b", "-v", "memory:/m", "host", "sleep", "1000")
+    assert bento("exec", "w", "cat", "/b/file").stdout == "here\n"
+    bento("exec", "w", "sh", "-c", "echo new > /b/made; stat -f -c %T /m > /b/kind")
+    assert (tmp_path / "data/kind").read_text() == "tmpfs\n"
+    assert str(bento.roots.root / "volumes") not in Path("/proc/self/mountinfo").read_text()
+    bento("stop", "w")
+    assert bento("cp", "w:/b/made", "-").returncode == 0, "and so are they where it does not run"
+    failed = bento("run", "--name", "bad", "-v", "lost:/l", "host", "true", check=False)
+    assert (failed.returncode, len(failed.stderr.splitlines())) == (125, 1)
+    assert "volume lost cannot be mounted" in failed.stderr
+    bento("rm", "w")
+    bento("volume", "rm", "bound", "memory", "lost")
+    assert sorted(os.listdir(tmp_path / "data")) == ["file", "kind", "made"]
 
 
 def test_create_list_and_filter(bento: BentoCli) -> None:

@@ -26,6 +26,6 @@ def describe(volume: Volume, mountpoint: str) -> dict[str, Any]:
         "Labels": volume.labels,
         "Mountpoint": mountpoint,
         "Name": volume.name,
-        "Options": {},
+        "Options": volume.options or None,
         "Scope": "local",
     }

@@ -69,9 +69,15 @@ class FileVerbs:
         """
         export.export(self.drivers, ref, fd)
 
-    def create_volume(self, name: str = "", *, labels: dict[str, str] | None = None) -> Volume:
-        """Make a volume; one of that name that is there already is returned as it is. Raises UsageError (name)."""
-        return volumes.create(self.drivers, name, labels)
+    def create_volume(
+        self, name: str = "", *, labels: dict[str, str] | None = None, options: dict[str, str] | None = None
+    ) -> Volume:
+        """Make a volume; one of that name that is there already is returned as it is.
+
+        ``options``: ``type``, ``o`` and ``device``, as mount(8) takes them: what each container that has the volume
+        gets mounted in its place. Raises UsageError (name, options).
+        """
+        return volumes.create(self.drivers, name, labels, options)
 
     def volumes(self, *, filters: Iterable[str] = ()) -> list[Volume]:
         """Return the volumes, by name. Raises UsageError for a bad filter."""

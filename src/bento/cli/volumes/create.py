@@ -14,7 +14,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--label", action="append", default=[], metavar="K=V")
     parser.add_argument("-d", "--driver", default=DRIVER, metavar="D", help=f"{DRIVER}, the only one there is")
-    parser.add_argument("-o", "--opt", action="append", default=[], metavar="K=V", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "-o", "--opt", action="append", default=[], metavar="K=V", help="type, o or device, as mount(8) has them"
+    )
     parser.add_argument("--name", dest="named", metavar="NAME", help="the same as NAME alone")
     parser.add_argument("name", nargs="?", help="default: 64 digits of chance")
 
@@ -23,15 +25,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: print the volume's name."""
     if args.driver != DRIVER:
         raise UsageError(f"no volume driver {args.driver!r}", hint=f"volumes are directories: the driver is {DRIVER}")
-    if args.opt:
-        raise UsageError(
-            f"a volume takes no options such as {args.opt[0]!r}",
-            hint="use run --tmpfs for one in memory, run -v PATH:DST for a directory, or mount(8) and then -v",
-        )
     if args.name is not None and args.named is not None:
         raise UsageError("volume create: two names", hint="give one, with --name or without")
-    labels = dict(map(parse_label, args.label))
+    labels, options = dict(map(parse_label, args.label)), dict(map(parse_label, args.opt))
     end_cleanly()
     with context.engine() as engine:
-        say(engine.create_volume(args.name or args.named or "", labels=labels).name)
+        say(engine.create_volume(args.name or args.named or "", labels=labels, options=options).name)
     return 0

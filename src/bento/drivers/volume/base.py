@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +26,13 @@ class VolumeDriver(Protocol):
         Nothing half copied ever shows: an interrupted one is done again, or finished, by the next. Blocks while
         files are copied, and while another process fills it. ``left_out``: directories by device and inode.
         Raises StorageUnusable when the disk is full.
+        """
+
+    def mount(self, name: str, options: Mapping[str, str]) -> None:
+        """Mount what a volume's ``type``, ``o`` and ``device`` name over its directory.
+
+        In the calling thread's mount namespace, which is to be a private one: it is gone with that. Raises
+        StorageUnusable with the words of mount(8), MissingTool. Blocks while a server does not answer.
         """
 
     def remove(self, name: str) -> None:

@@ -12,11 +12,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from bento import command
 from bento.errors import BentoError, NotPermitted, StorageUnusable
 from bento.files.metadata import apply_metadata
 from bento.files.place import Placer
@@ -27,6 +28,8 @@ _DATA: Final = "_data"
 _FILLING: Final = "filling"
 _FILLED: Final = "filled"
 _REMOVED: Final = ".removed-"
+_MOUNT_LIMIT_S: Final = 120.0
+"""A server of files may be slow, but not for ever."""
 
 
 class LocalVolumes:
@@ -81,6 +84,18 @@ class LocalVolumes:
             except BaseException:
                 remove_tree(home / _FILLING)
                 raise
+
+    def mount(self, name: str, options: Mapping[str, str]) -> None:
+        """See VolumeDriver."""
+        words = ["-n", "-t", options.get("type") or "none", *(["-o", options["o"]] if options.get("o") else [])]
+        path = str(self.path(name))
+        done = command.run(["mount", *words, "--", options.get("device") or name, path], timeout_s=_MOUNT_LIMIT_S)
+        if done.returncode != 0:
+            said = " ".join(done.stderr.split()).removeprefix(f"mount: {path}: ")
+            raise StorageUnusable(
+                f"volume {name} cannot be mounted: {said or 'mount(8) gave no reason'}",
+                hint="its options are those of mount(8): see bento volume inspect",
+            )
 
     def remove(self, name: str) -> None:
         """See VolumeDriver."""

@@ -121,7 +121,14 @@ def make(drivers: Drivers, container: Container) -> None:
         ensure(drivers, mount.source, container_id=container.id if mount.anonymous else "")
 
 
-def ensure(drivers: Drivers, name: str, *, labels: dict[str, str] | None = None, container_id: str = "") -> Volume:
+def ensure(
+    drivers: Drivers,
+    name: str,
+    *,
+    labels: dict[str, str] | None = None,
+    options: dict[str, str] | None = None,
+    container_id: str = "",
+) -> Volume:
     """Return the volume of this name; make it when it is not there. With ``container_id`` it is anonymous."""
     with drivers.volumes.changing():
         is_new = not drivers.volumes.path(name).exists()
@@ -132,6 +139,7 @@ def ensure(drivers: Drivers, name: str, *, labels: dict[str, str] | None = None,
             name=name,
             created_unix_ns=clock.wall_ns(),
             labels=labels or {},
+            options=options or {},
             anonymous=bool(container_id),
             container_id=container_id,
         )
@@ -149,17 +157,20 @@ def attach(drivers: Drivers, container: Container, rootfs: Path) -> Container:
     """Return the container with its volumes as directories to bind, made and filled as far as need be.
 
     Called with the root filesystem mounted in the calling thread's namespace, before anything else is. A volume that
-    is empty gets what the image has in its place when the container is started for the first time.
-    Raises UsageError, StorageUnusable.
+    is empty gets what the image has in its place when the container is started for the first time; one with options
+    of its own is mounted as it is. Raises UsageError, StorageUnusable.
     """
     _mend(container.spec, rootfs)
     if not any(_volumes_of(container.spec)):
         return container
     make(drivers, container)
-    if container.run is None or container.run.number == 1:
-        for mount in _volumes_of(container.spec):
-            if not mount.no_copy:
-                _fill(drivers, container.spec, mount, rootfs)
+    is_first = container.run is None or container.run.number == 1
+    for mount in _volumes_of(container.spec):
+        options = drivers.store.find_volume(mount.source).options
+        if options:
+            drivers.volumes.mount(mount.source, options)
+        elif is_first and not mount.no_copy:
+            _fill(drivers, container.spec, mount, rootfs)
     return replace(container, spec=replace(container.spec, mounts=bound(drivers, container.spec)))
 
 

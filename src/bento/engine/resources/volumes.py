@@ -18,6 +18,7 @@ from bento.units import new_id, parse_name
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
+_OPTIONS = ("type", "o", "device")
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 
@@ -28,13 +29,34 @@ class PrunedVolumes(Struct, frozen=True, kw_only=True):
     freed_bytes: int = 0
 
 
-def create(drivers: Drivers, name: str = "", labels: dict[str, str] | None = None) -> Volume:
+def create(
+    drivers: Drivers, name: str = "", labels: dict[str, str] | None = None, options: dict[str, str] | None = None
+) -> Volume:
     """Make a volume, empty; without a name one of 64 digits. One that is there already is returned as it is.
 
-    Raises UsageError for the name, StorageUnusable.
+    ``options``: see ``Volume``. Raises UsageError for the name and the options, StorageUnusable.
     """
+    _check_options(options or {})
     drivers.storage.check()
-    return mounting.ensure(drivers, parse_name(name) if name else new_id(), labels=labels)
+    return mounting.ensure(drivers, parse_name(name) if name else new_id(), labels=labels, options=options)
+
+
+def _check_options(options: dict[str, str]) -> None:
+    for key in options:
+        if key not in _OPTIONS:
+            raise UsageError(f"unknown option {key!r} of a volume", hint=f"use {', '.join(_OPTIONS)}")
+    if not options:
+        return
+    kind, mounted = options.get("type", ""), options.get("o", "").split(",")
+    is_bind = not {"bind", "rbind"}.isdisjoint(mounted)
+    if not kind and not is_bind:
+        raise UsageError("a volume with options needs a type", hint="such as -o type=tmpfs, or -o o=bind")
+    if not options.get("device") and kind != "tmpfs":
+        raise UsageError("a volume with options needs a device", hint="such as -o device=/srv/data")
+    if is_bind and not options["device"].startswith("/"):
+        raise UsageError(
+            f"{options['device']!r} is not an absolute path", hint="bind takes a directory of this machine"
+        )
 
 
 def find(drivers: Drivers, filters: Iterable[str] = ()) -> list[Volume]:
