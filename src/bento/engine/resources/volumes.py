@@ -51,12 +51,11 @@ def _check_options(options: dict[str, str]) -> None:
     is_bind = not {"bind", "rbind"}.isdisjoint(mounted)
     if not kind and not is_bind:
         raise UsageError("a volume with options needs a type", hint="such as -o type=tmpfs, or -o o=bind")
-    if not options.get("device") and kind != "tmpfs":
+    device = options.get("device", "")
+    if not device and (kind != "tmpfs" or is_bind):
         raise UsageError("a volume with options needs a device", hint="such as -o device=/srv/data")
-    if is_bind and not options["device"].startswith("/"):
-        raise UsageError(
-            f"{options['device']!r} is not an absolute path", hint="bind takes a directory of this machine"
-        )
+    if is_bind and not device.startswith("/"):
+        raise UsageError(f"{device!r} is not an absolute path", hint="bind takes a directory of this machine")
 
 
 def find(drivers: Drivers, filters: Iterable[str] = ()) -> list[Volume]:
