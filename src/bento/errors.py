@@ -187,6 +187,13 @@ class DeadlineExceeded(BentoError):
     http_status = 504
 
 
+class Unhealthy(BentoError):
+    """A container was to become healthy, and has become unhealthy, or has ended."""
+
+    code = "unhealthy"
+    http_status = 409
+
+
 class StuckProcess(BentoError):
     """SIGKILL did not end the container within the kill limit, or its clean-up is stuck. A later stop goes on."""
 

@@ -64,6 +64,7 @@ class Holder(Struct, frozen=True, kw_only=True, omit_defaults=True):
     verb: str = ""
     since_boot_s: float = 0.0
     run: int = 0
+    version: str = ""  # of the package, of a process that stays
 
     def __str__(self) -> str:
         what = f"bento {self.verb}" if self.verb else "a program that uses Bento"
@@ -133,6 +134,7 @@ class ContainerLocks:
 
     def __init__(self, run_root: Path, verb: str = "") -> None:
         self._directory = run_root / "locks"
+        self._keeper_path = run_root / "health" / "keeper"
         self._verb = verb
         self._own: ProcessIdentity | None = None
 
@@ -195,6 +197,21 @@ class ContainerLocks:
         found = _said(path)
         return found.run if found is not None and not _is_held(path) else 0
 
+    def try_keeper(self, version: str) -> Lock | None:
+        """Return the lock of the process that carries out health checks, or None when another one is that already.
+
+        There is one for all containers of a run root. Does not wait.
+        """
+        return self._noted(_try(self._keeper_path), version=version)
+
+    def keeper(self) -> Holder | None:
+        """Return the process that carries out health checks; None when there is none. Only looks."""
+        return _holder(self._keeper_path)
+
+    def wait_keeper(self, timeout_s: float) -> bool:
+        """Block until no process carries out health checks, woken by the kernel; False when the time is over."""
+        return _wait_until_free(self._keeper_path, _deadline_mono_s(timeout_s))
+
     def take_freeze_away(self, container_id: str) -> None:
         """Make a freeze belong to no process, whether its process lives or not. Idempotent."""
         with suppress(FileNotFoundError):
@@ -227,13 +244,13 @@ class ContainerLocks:
     def _freeze_path(self, container_id: str) -> Path:
         return self._directory / f"{container_id}.freeze"
 
-    def _noted(self, lock: Lock | None, run: int = 0) -> Lock | None:
+    def _noted(self, lock: Lock | None, run: int = 0, version: str = "") -> Lock | None:
         """Write this process down as the holder of a lock just taken."""
         if lock is not None:
             if self._own is None or self._own.pid != os.getpid():  # a fork is another process
                 fd, self._own = pidfd.identify(os.getpid())
                 os.close(fd)
-            lock.note(Holder(process=self._own, verb=self._verb, since_boot_s=clock.boot_s(), run=run))
+            lock.note(Holder(process=self._own, verb=self._verb, since_boot_s=clock.boot_s(), run=run, version=version))
         return lock
 
 

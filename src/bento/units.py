@@ -14,6 +14,7 @@ from bento.errors import UsageError
 NO_LIMIT: Final = -1.0
 """A grace of this many seconds never ends in a kill (``-t -1``)."""
 
+SIGTERM: Final = 15
 SIGKILL: Final = 9
 """A plain number, as records and reports keep it; the standard library's is an enum."""
 
@@ -24,6 +25,8 @@ RTMAX: Final = 64
 LOG_BYTES_MIN: Final = 16 * 1024
 """conmon begins a new file before a line that does not fit, and a line may have 8 KiB and its head."""
 
+_UNITS_NS: Final = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_SPAN: Final = r"(\d{1,9}(?:\.\d{1,9})?)(ns|us|ms|s|m|h)"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _SIGNALS: Final = {s.name.removeprefix("SIG"): int(s) for s in signal.Signals} | {"IOT": 6, "POLL": 29, "CLD": 17}
 
@@ -76,6 +79,28 @@ def parse_seconds(text: str | float, *, what: str = "time", allow_no_limit: bool
         or_never = ", or -1 for no limit" if allow_no_limit else ""
         raise UsageError(f"bad {what} {str(text)!r}", hint=f"give seconds, such as 10 or 0.5{or_never}")
     return seconds
+
+
+def parse_span_ns(text: str, *, what: str) -> int:
+    """Return the nanoseconds of a health check's time: ``30s``, ``1m30s``, ``500ms``, or seconds without a unit.
+
+    0 is not given; what is not 0 has a millisecond at least, as in Docker. Raises UsageError.
+    """
+    span_ns = -1
+    if re.fullmatch(rf"(?:{_SPAN})+", text, re.ASCII):
+        span_ns = round(sum(float(n) * _UNITS_NS[unit] for n, unit in re.findall(_SPAN, text, re.ASCII)))
+    elif re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", text, re.ASCII):
+        span_ns = round(float(text) * 10**9)
+    if not (span_ns == 0 or 10**6 <= span_ns < 2**63):
+        raise UsageError(f"bad {what} {text!r}", hint="give a time such as 30s, 1m30s or 500ms; 1ms is the least")
+    return span_ns
+
+
+def parse_retries(text: str) -> int:
+    """Return after how many failures a health check has failed for good; 0 is not given. Raises UsageError."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise UsageError(f"bad number of retries {text!r}", hint="give a number from 1")
+    return int(text)
 
 
 def parse_bytes(text: str, *, what: str = "size") -> int:

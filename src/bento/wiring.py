@@ -6,9 +6,11 @@ import os
 import signal
 import stat
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bento import __version__
 from bento.config import DEFAULT, DEFAULT_ROOT, Settings
 from bento.engine.base.drivers import Drivers
 from bento.engine.facade import EngineFacade
@@ -99,8 +101,9 @@ class HostDrivers(Drivers):
             _check_ours(directory)
         # A user that could enter the run directories could reach the sockets of monitors and stops in them.
         _make(self.run_root / "containers", 0o700)
-        self.settings = settings
+        self.settings, self.version = settings, __version__
         self.helper_argv = self._make_helper_argv()
+        self.keeper_argv = self._make_keeper_argv()
         self._runtimes: dict[str, RuntimeDriver] = {}
 
     def _make_helper_argv(self) -> tuple[str, ...]:
@@ -112,6 +115,24 @@ class HostDrivers(Drivers):
         words = self.settings.runtime_args
         arguments = ("--runtime-args", " ".join(words)) if words else ()
         return (sys.executable, "-I" if sys.flags.isolated else "-P", "-m", "bento", *where, *arguments)
+
+    def _make_keeper_argv(self) -> tuple[str, ...]:
+        """How the process is started that carries out health checks: without what would stay, and is not needed there.
+
+        That is the command line, and ``site``: modules are found where they are found here.
+        """
+        path = repr([entry for entry in sys.path if entry.startswith("/")])
+        program = f"import gc, sys; gc.disable(); sys.path[:] = {path}; {_KEEPER}"
+        return (
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            program,
+            str(self.root),
+            str(self.run_root),
+            *self.settings.runtime_args,
+        )
 
     def __getattr__(self, name: str) -> Any:
         """Make a driver when it is first used."""
@@ -206,6 +227,10 @@ class HostDrivers(Drivers):
         """See Drivers."""
         return inotify.FileWatch(path)
 
+    def watch_arrivals(self, directory: Path) -> inotify.ArrivalWatch:
+        """See Drivers."""
+        return inotify.ArrivalWatch(directory)
+
     def watch_gone(self, directory: Path) -> inotify.GoneWatch:
         """See Drivers."""
         return inotify.GoneWatch(directory)
@@ -217,6 +242,23 @@ class HostDrivers(Drivers):
     def spawn_detached(self, argv: tuple[str, ...]) -> None:
         """See Drivers."""
         command.spawn_detached(argv)
+
+
+_KEEPER = "from bento.cli.lean import import_lean; import_lean(); from bento.cli.keeper import main; main()"
+
+
+_OF_KEEPER = (
+    "bento.locks",
+    "bento.drivers.processes.linux",
+    "bento.drivers.runtime.detect",
+    "bento.drivers.state.sqlite",
+)
+
+
+def load_for_keeper() -> None:
+    """Import what the process needs that carries out health checks: it stays, and the files may be replaced."""
+    for name in _OF_KEEPER:
+        import_module(name)
 
 
 _LINKS_MAX = 40  # as the kernel's own (path_resolution(7))

@@ -72,7 +72,7 @@ def test_no_option_is_described_that_a_verb_does_not_have(verb):
     main.load(verb).configure(parser)
     known = {word for action in parser._actions for word in action.option_strings}
     if verb == "create":
-        known |= {"-d", "--detach"}  # of run, in the same section
+        known |= {"-d", "--detach", "--wait", "--wait-timeout"}  # of run, in the same section
     rows = re.findall(r"(?m)^\| (`-.*?) \|", section(verb))
     assert {word for row in rows for word in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", row)} <= known
 

@@ -59,10 +59,15 @@ def each(refs: Iterable[str], act: Callable[[str], str]) -> int:
 
     Returns the exit status: 0, or that of the worst error.
     """
+    return each_quietly(refs, lambda ref: say(act(ref)))
+
+
+def each_quietly(refs: Iterable[str], act: Callable[[str], None]) -> int:
+    """As ``each``, and print no more than errors."""
     status = 0
     for ref in refs:
         try:
-            say(act(ref))
+            act(ref)
         except BentoError as error:
             complain(error)
             status = max(status, error.exit_code)

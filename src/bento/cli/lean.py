@@ -19,6 +19,7 @@ _UNUSED = (
     "urllib",  # pathlib, for Path.as_uri
     "urllib.parse",  # the same; brings ipaddress
     "platform",  # uuid, which msgspec imports to know UUIDs
+    "decimal",  # msgspec, for a type that no record has; brings numbers
     "textwrap",  # msgspec._json_schema
     "msgspec._json_schema",
     "msgspec.inspect",

@@ -9,6 +9,7 @@ import msgspec
 
 from bento.docker.host_config import bindings, host_config, mode
 from bento.model.container import FILE_DRIVERS, PROPAGATIONS, Container, ContainerSpec, Mount, Status
+from bento.model.health import Health
 from bento.model.stop import StopRules
 from bento.model.volume import DRIVER
 from bento.oci.etc import hostname
@@ -179,6 +180,24 @@ def _state(container: Container, *, is_short_of_memory: bool) -> dict[str, Any]:
         "Error": failure.message if failure else ended.note if ended else "",
         "StartedAt": rfc3339(run.started_unix_ns if run else 0),
         "FinishedAt": rfc3339(ended.finished_unix_ns if ended else 0),
+        **({"Health": _health(container, container.health)} if container.health else {}),
+    }
+
+
+def _health(container: Container, health: Health) -> dict[str, Any]:
+    status = container.health_status
+    return {
+        "Status": status.value if status else "",
+        "FailingStreak": health.failing_streak,
+        "Log": [
+            {
+                "Start": rfc3339(result.start_unix_ns),
+                "End": rfc3339(result.end_unix_ns),
+                "ExitCode": result.exit_code,
+                "Output": result.output,
+            }
+            for result in health.log
+        ],
     }
 
 

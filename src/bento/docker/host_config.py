@@ -33,6 +33,8 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
         "Init": spec.init,
         "System": spec.system,
         "Requires": list(spec.requires),
+        "RequiresHealthy": list(spec.requires_healthy),
+        "HealthcheckOnFailureAction": spec.health_on_failure.value,
         "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.limit},
         "Binds": [_bind(m) for m in spec.mounts if m.kind != "tmpfs" and not m.anonymous],
         "VolumesFrom": list(spec.volumes_from) or None,

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from bento.model import reference
 from bento.model.container import Container, Status
+from bento.model.health import HealthStatus
 from bento.model.image import NO_NAME
 from bento.units import short_id
 
@@ -81,7 +82,17 @@ def status_text(container: Container, now: Now) -> str:
             return f"Stopping{left}"
         case Status.RUNNING | Status.PAUSED:
             up = span(now.wall_ns - container.run.started_unix_ns) if container.run else "?"
-            return f"Up {up}" + (" (Paused)" if container.status is Status.PAUSED else "")
+            return f"Up {up}{_how(container)}"
+
+
+def _how(container: Container) -> str:
+    """Return what is said behind the time that a container is up, as Docker has it."""
+    health = container.health_status
+    if container.status is Status.PAUSED:
+        return " (Paused)"
+    if health is None:
+        return ""
+    return " (health: starting)" if health is HealthStatus.STARTING else f" ({health.value})"
 
 
 def ports_text(container: Container) -> str:

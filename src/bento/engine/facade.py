@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         create,
         exec_,
         explain,
+        healthy,
         reconcile,
         remove,
         shutdown,
@@ -52,13 +53,14 @@ if TYPE_CHECKING:
     from bento.stop.forecast.forecast import Forecast
 else:
     exec_sessions, exit_owner = (LazyModule(f"bento.engine.base.{name}") for name in ["exec_sessions", "exit_owner"])
-    after_exit, create, exec_, explain, reconcile, remove, shutdown, signals, start, update, wait = (
+    after_exit, create, exec_, explain, healthy, reconcile, remove, shutdown, signals, start, update, wait = (
         LazyModule(f"bento.engine.lifecycle.{name}")
         for name in [
             "after_exit",
             "create",
             "exec_",
             "explain",
+            "healthy",
             "reconcile",
             "remove",
             "shutdown",
@@ -229,6 +231,13 @@ class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
     def wait(self, ref: str) -> Container:
         """Block until a container is not live any more, and return it."""
         return wait.wait_for_exit(self.drivers, reconcile.find(self.drivers, ref).id)
+
+    def wait_healthy(self, ref: str, timeout_s: float | None = None) -> Container:
+        """Block until a container is healthy, one without a health check until it runs; return it.
+
+        Raises Unhealthy when it has become so, or has ended; DeadlineExceeded after ``timeout_s`` seconds.
+        """
+        return healthy.wait_until_healthy(self.drivers, reconcile.find(self.drivers, ref).id, timeout_s)
 
     def wait_attached(self, started: Started) -> Container:
         """As ``wait``, for what ``start_attached`` has started; also when it is removed meanwhile. Closes its pidfd."""

@@ -133,12 +133,38 @@ def arrived(fd: int) -> list[str]:
     return [name for name in names if name]
 
 
+class ArrivalWatch:
+    """Tells when a file was renamed into a directory, or that is gone. Close it. Raises KernelError."""
+
+    def __init__(self, directory: Path) -> None:
+        self._fd = watch_arrivals(str(directory))
+
+    def fileno(self) -> int | None:
+        """Return a descriptor that is readable then; None: no watch is left."""
+        return self._fd
+
+    def read(self) -> None:
+        """Take what was reported so far."""
+        if self._fd is not None:
+            arrived(self._fd)
+
+    def close(self) -> None:
+        """Watch it no more. Idempotent."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
 class GoneWatch:
     """Waits for the end of a file or directory. Close it. Raises KernelError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = _watch(str(path), _IN_DELETE_SELF)
+
+    def fileno(self) -> int | None:
+        """Return a descriptor that is readable once it is removed; None: no watch is left."""
+        return self._fd
 
     def wait(self, timeout_s: float) -> bool:
         """Block until it is removed, at most so long; return whether it was."""

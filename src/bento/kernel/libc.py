@@ -56,6 +56,8 @@ RESOLVE_BENEATH: Final = 0x08
 RESOLVE_IN_ROOT: Final = 0x10
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_M_ARENA_MAX: Final = -8
+_MADV_DONTNEED: Final = 4
 
 _HINTS: Final = {
     errno.EPERM: "this needs root with CAP_SYS_ADMIN",
@@ -199,6 +201,26 @@ def inotify_rm_watch(fd: int, watch: int) -> None:
 def inotify_add_watch(fd: int, path: str, mask: int) -> int:
     """Watch a file; return the watch's number."""
     return _checked(_lib.inotify_add_watch(fd, os.fsencode(path), ctypes.c_uint32(mask)), "inotify_add_watch", path)
+
+
+def one_arena() -> None:
+    """Have all threads take memory from one place (mallopt(3), M_ARENA_MAX), where there is such a call."""
+    if hasattr(_lib, "mallopt"):
+        _lib.mallopt(_M_ARENA_MAX, 1)
+
+
+def trim_heap() -> None:
+    """Give back to the kernel what malloc(3) keeps and nothing uses (malloc_trim(3)), where there is such a call."""
+    if hasattr(_lib, "malloc_trim"):
+        _lib.malloc_trim(0)
+
+
+def forget_pages(address: int, length: int) -> None:
+    """Have no page of a mapping in memory until it is touched again (madvise(2), MADV_DONTNEED).
+
+    Of a file that is only read; what was written is lost.
+    """
+    _checked(_lib.madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), _MADV_DONTNEED), "madvise")
 
 
 def set_child_subreaper() -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from bento.model.health import Health, HealthStatus, OnUnhealthy
 from bento.model.image import Healthcheck
 from bento.model.network import Connection, Port
 from bento.model.resources import Resources
@@ -131,6 +132,8 @@ class ContainerSettings(Resources, frozen=True, kw_only=True, omit_defaults=True
     post_stop: tuple[Hook, ...] = ()  # after the clean-up, on the host
     hook_timeout_s: float | None = None  # of each
     drain: bool = False  # a stop first closes its published ports to new connections
+    # its health
+    health_on_failure: OnUnhealthy = OnUnhealthy.NONE  # what is done with it when it is unhealthy
     # its network
     publish_all: bool = False  # the ports exposed, too, on free ones of the host
     # its log
@@ -173,13 +176,19 @@ class ContainerSpec(ContainerSettings, frozen=True, kw_only=True, omit_defaults=
     requires: tuple[str, ...] = ()  # ids of containers that are started before it and stopped after it
     runtime: str = ""  # name or path; "" is the engine's default, resolved at create
     exposed_ports: tuple[str, ...] = ()  # the image's and others, as "80/tcp"
-    healthcheck: Healthcheck | None = None  # the image's, kept and not carried out
+    requires_healthy: tuple[str, ...] = ()  # those of ``requires`` that are to be healthy before it is started
+    healthcheck: Healthcheck | None = None  # the image's, with what was asked for in its place
     notes: tuple[str, ...] = ()  # what is to be said of it in every run
 
     @property
     def argv(self) -> tuple[str, ...]:
         """The process's arguments, before ``--init`` puts an init in front."""
         return self.entrypoint + self.command
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether health checks are carried out while it runs."""
+        return self.healthcheck is not None and bool(self.healthcheck.argv)
 
 
 class ProcessIdentity(Struct, frozen=True):
@@ -255,6 +264,7 @@ class Container(Struct, frozen=True, kw_only=True):
     shut_down: bool = False  # and it was the machine's shutdown that asked: ``unless-stopped`` is started again with it
     intent: StopIntent | None = None  # the stop under way
     report: StopReport | None = None  # the last stop's
+    health: Health | None = None  # of the current run, or the last one; None: no check is carried out
     notes: tuple[str, ...] = ()  # what was clamped or left out, and why
 
     @property
@@ -263,3 +273,10 @@ class Container(Struct, frozen=True, kw_only=True):
         if self.start_failure is not None:
             return self.start_failure.code
         return self.exit.code if self.exit is not None else 0
+
+    @property
+    def health_status(self) -> HealthStatus | None:
+        """How it is; None: it has no check. One that does not run is unhealthy, whatever it was, as in Docker."""
+        if self.health is None:
+            return None
+        return self.health.status if self.status.is_live else HealthStatus.UNHEALTHY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bento.model.container import ContainerSettings, Mount, RestartPolicy
+from bento.model.image import Healthcheck
 from bento.model.network import Port
 from bento.model.resources import Resources
 
@@ -31,8 +32,9 @@ class CreateOptions(ContainerSettings, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     log_max_bytes: int | None = None  # None: the engine's; 0: no limit
     log_max_files: int | None = None  # None: one, or what the log driver has
-    requires: tuple[str, ...] = ()  # names or ids
     runtime: str = ""  # name or path; "": the engine's
+    requires: tuple[str, ...] = ()  # names or ids; with ":healthy" behind it, the start waits for that
+    healthcheck: Healthcheck | None = None  # what is not given of it is the image's
 
 
 class UpdateOptions(Resources, frozen=True, kw_only=True):

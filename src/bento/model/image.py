@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from bento.model.reference import familiar
@@ -10,8 +12,16 @@ NO_NAME = "<none>"
 """What Docker shows of an image that has lost its last name."""
 
 
+CMD: Final = "CMD"
+CMD_SHELL: Final = "CMD-SHELL"
+NO_CHECK: Final = "NONE"
+
+
 class Healthcheck(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The image's health check, kept as it was given; times are nanoseconds, 0 is not given."""
+    """A health check as it was given: ``test`` begins with CMD, CMD-SHELL or NONE; times are nanoseconds.
+
+    0 and () are not given.
+    """
 
     test: tuple[str, ...] = ()
     interval_ns: int = 0
@@ -19,6 +29,14 @@ class Healthcheck(Struct, frozen=True, kw_only=True, omit_defaults=True):
     start_period_ns: int = 0
     start_interval_ns: int = 0
     retries: int = 0
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """What is run inside; () where there is no check."""
+        kind, *words = self.test or ("",)
+        if kind == CMD_SHELL and words:
+            return ("/bin/sh", "-c", *words)
+        return tuple(words) if kind == CMD else ()
 
     @property
     def words(self) -> dict[str, object]:

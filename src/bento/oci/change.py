@@ -14,13 +14,14 @@ from typing import Final
 import msgspec
 
 from bento.errors import UsageError
-from bento.model.image import ImageConfig
-from bento.units import parse_signal
+from bento.model.image import CMD, CMD_SHELL, NO_CHECK, Healthcheck, ImageConfig
+from bento.units import parse_retries, parse_signal, parse_span_ns
 
 _SHELL: Final = ("/bin/sh", "-c")
 _VARIABLE: Final = re.compile(r"\$(?:\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PORTS: Final = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
+_HEALTH_SPANS: Final = ("interval", "timeout", "start-period", "start-interval")
 _ESCAPED_IN_QUOTES: Final = '"\\$'
 
 
@@ -110,6 +111,35 @@ def _expose(config: ImageConfig, text: str) -> ImageConfig:
     return msgspec.structs.replace(config, exposed_ports=tuple(ports))
 
 
+def _healthcheck(config: ImageConfig, text: str) -> ImageConfig:
+    """``HEALTHCHECK [--interval=30s ...] CMD program`` or ``HEALTHCHECK NONE``."""
+    given: dict[str, int] = {}
+    while text.startswith("--"):
+        word, _, text = text.partition(" ")
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not equals or name not in (*_HEALTH_SPANS, "retries"):
+            raise UsageError(
+                f"unknown option {word!r} in --change HEALTHCHECK",
+                hint=f"one of {', '.join(f'--{each}=' for each in (*_HEALTH_SPANS, 'retries'))}",
+            )
+        is_span = name in _HEALTH_SPANS
+        field = f"{name.replace('-', '_')}_ns" if is_span else name
+        given[field] = parse_span_ns(value, what=f"HEALTHCHECK --{name}") if is_span else parse_retries(value)
+        text = text.lstrip()
+    kind, _, command = text.partition(" ")
+    command = command.strip()
+    if kind.upper() == NO_CHECK and not command and not given:
+        return msgspec.structs.replace(config, healthcheck=Healthcheck(test=(NO_CHECK,)))
+    if kind.upper() != CMD or not command:
+        raise UsageError(
+            f"bad --change HEALTHCHECK {text!r}", hint="write HEALTHCHECK CMD program, or HEALTHCHECK NONE"
+        )
+    words = _arguments(command)
+    # A command for the shell is kept as one: the image may have another one than ours.
+    test = (CMD_SHELL, command) if words == (*_SHELL, command) else (CMD, *words)
+    return msgspec.structs.replace(config, healthcheck=Healthcheck(test=test, **given))
+
+
 def _volume(config: ImageConfig, text: str) -> ImageConfig:
     given = _arguments(text) if text.startswith("[") else ()
     words = list(given) if given and given[:2] != _SHELL else _words(text, _environment(config))
@@ -124,6 +154,7 @@ _INSTRUCTIONS: Final[Mapping[str, Callable[[ImageConfig, str], ImageConfig]]] = 
     "ENTRYPOINT": _entrypoint,
     "ENV": _env,
     "EXPOSE": _expose,
+    "HEALTHCHECK": _healthcheck,
     "LABEL": _label,
     "STOPSIGNAL": _stop_signal,
     "USER": _user,

@@ -14,6 +14,7 @@ from bento.drivers.builder.buildah import BuildahBuilder
 from bento.drivers.state.sqlite import SqliteStore
 from bento.drivers.volume.local import LocalVolumes
 from bento.engine.base.drivers import Drivers
+from bento.kernel.inotify import ArrivalWatch, GoneWatch
 from bento.locks import ContainerLocks
 from bento.model.container import Container, ContainerSpec, ProcessIdentity, Run, Status
 from bento.model.network import Connection
@@ -62,6 +63,8 @@ class FakeDrivers(Drivers):
         self.locks = ContainerLocks(self.run_root)
         self.settings = Settings(stop_timeout_s=10.0)
         self.helper_argv = ("/nonexistent",)
+        self.version = "1"
+        self.keeper_argv = ("/nonexistent", "keeper")
         self.fake_runtime = FakeRuntime()
         self.tracers: list[ReadyTracer] = []
         self.fake_births = FakeBirths()
@@ -105,6 +108,14 @@ class FakeDrivers(Drivers):
     def start_thread(self, main: Callable[[Any], None], argument: Any) -> None:
         """See Drivers."""
         _thread.start_new_thread(main, (argument,))
+
+    def watch_gone(self, directory: Path) -> GoneWatch:
+        """Return a watch of the real filesystem."""
+        return GoneWatch(directory)
+
+    def watch_arrivals(self, directory: Path) -> ArrivalWatch:
+        """The same."""
+        return ArrivalWatch(directory)
 
     def spawn_detached(self, argv: tuple[str, ...]) -> None:
         """Remember."""

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bento import command
 from bento.command import Child
-from bento.errors import BentoError, RuntimeFailed
+from bento.errors import BentoError, MissingTool, RuntimeFailed
 from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions
 from bento.model.resources import Change
@@ -131,12 +133,25 @@ class FakeRuntime:
         pid_file.write_text(str(child.pid))
         return child
 
+    def begin_process(self, container_id: str, spec: Path, *, pid_file: Path, output_fd: int) -> Child:
+        """Remember, and run the words that ``write_process`` has written here; without a program it is the runtime
+        that fails."""
+        self.calls.append(("exec", container_id))
+        words = msgspec.json.decode(spec.read_bytes(), type=list[str])
+        try:
+            child = command.spawn(words, new_session=True, stdout_fd=output_fd, stderr_fd=output_fd)
+        except MissingTool as error:
+            os.write(output_fd, str(error).encode())
+            return command.spawn(["/bin/false"], stdout_fd=output_fd, stderr_fd=output_fd)
+        pid_file.write_text(str(child.pid))
+        return child
+
     def write_process(
         self, container: Container, extra: ExecOptions, *, bundle: Path, root: Path | None, path: Path
     ) -> None:
         """Write the arguments alone."""
         self.calls.append(("process", container.id))
-        path.write_text(" ".join(extra.command))
+        path.write_bytes(msgspec.json.encode(extra.command))
 
     def explain_exec_failure(self, message: str, command: str = "") -> BentoError:
         """Return the message as a RuntimeFailed."""

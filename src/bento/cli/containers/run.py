@@ -6,11 +6,12 @@ import argparse
 import signal
 from contextlib import suppress
 
-from bento.cli.context import Context, end_cleanly, say, tell_person
+from bento.cli.context import Context, complain, end_cleanly, say, tell_person
 from bento.cli.options import create as create_options
+from bento.cli.options import health as health_options
 from bento.cli.output.relay import Relay
 from bento.engine.lifecycle.start import Started
-from bento.errors import NotFound, RuntimeFailed, UsageError
+from bento.errors import DeadlineExceeded, NotFound, RuntimeFailed, Unhealthy, UsageError
 from bento.model.container import Container
 from bento.wiring import Engine
 
@@ -20,12 +21,14 @@ _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, sign
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("-d", "--detach", action="store_true", help="print the id and leave it running")
+    health_options.configure_wait(parser)
     create_options.configure(parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out."""
-    options = create_options.read(args)
+    options, waiting = create_options.read(args), health_options.Waiting(args)
+    args.detach = args.detach or waiting.is_wanted
     if options.restart.name != "no" and not args.detach:
         raise UsageError("--restart needs -d", hint="in the foreground, run ends with the container")
     end_cleanly()
@@ -44,7 +47,17 @@ def run(args: argparse.Namespace, context: Context) -> int:
             raise
         if started is not None:
             return _Watch(engine, started).until_end()
-    say(container.id)
+        say(container.id)
+        return _wait(engine, container, waiting) if waiting.is_wanted else 0
+
+
+def _wait(engine: Engine, container: Container, waiting: health_options.Waiting) -> int:
+    """Wait until it is healthy; it stays as it is when it is not, and the exit status is 1."""
+    try:
+        engine.wait_healthy(container.id, waiting.left_s())
+    except (Unhealthy, DeadlineExceeded, NotFound) as error:
+        complain(error)
+        return 1
     return 0
 
 

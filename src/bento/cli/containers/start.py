@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from bento.cli.context import Context, each
+from bento.cli.context import Context, each, each_quietly
+from bento.cli.options import health as health_options
 from bento.errors import UsageError
 
 
@@ -13,6 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--restart-policy", action="store_true", help="those whose restart policy wants them to run, as after a boot"
     )
+    health_options.configure_wait(parser)
     parser.add_argument("container", nargs="*", help="name, id, or the beginning of an id")
 
 
@@ -20,6 +22,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out; print each name."""
     if bool(args.container) == args.restart_policy:
         raise UsageError("start: containers, or --restart-policy", hint="see bento start --help")
+    waiting = health_options.Waiting(args)
     with context.engine() as engine:
         refs = [container.id for container in engine.to_be_started()] if args.restart_policy else args.container
-        return each(refs, lambda ref: engine.start(ref).name)
+        if not waiting.is_wanted:
+            return each(refs, lambda ref: engine.start(ref).name)
+        started: list[str] = []
+        status = each_quietly(refs, lambda ref: started.append(engine.start(ref).id))
+        return max(status, each(started, lambda ref: engine.wait_healthy(ref, waiting.left_s()).name))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bento import log
 from bento.cli.containers import refused
 from bento.cli.context import complain
+from bento.cli.options import health as health_options
 from bento.cli.options import hooks as hook_options
 from bento.cli.options import limits as limit_options
 from bento.cli.options import publish as publish_options
@@ -52,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_stop(stopping)
     rule_options.configure(stopping, prefix="stop-")
     hook_options.configure(stopping)
+    health_options.configure(group("its health"))
     publish_options.configure(group("its network"))
     _configure_log(group("its log"))
     limit_options.configure(group("its limits"))
@@ -118,8 +120,8 @@ def _configure_life(group: Arguments) -> None:
         "--requires",
         action="append",
         default=[],
-        metavar="NAME",
-        help="a container started before it, stopped after it",
+        metavar="NAME[:healthy]",
+        help="a container started before it, and healthy by then; stopped after it",
     )
     add("--cidfile", metavar="F", help="write the id to a new file")
 
@@ -177,6 +179,7 @@ def read(args: argparse.Namespace) -> CreateOptions:
         volumes_from=tuple(args.volumes_from),
         labels=dict(map(container.parse_label, (*label_lines, *args.label))),
         requires=tuple(args.requires),
+        healthcheck=health_options.read(args),
         **publish_options.read(args),
         **settings,
     )

@@ -56,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="K=V",
-        help="id, name, status, label, label!, ancestor, before, since, exited, network, publish or volume",
+        help="id, name, status, label, label!, ancestor, before, since, exited, health, network, publish or volume",
     )
 
 

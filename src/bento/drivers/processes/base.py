@@ -29,8 +29,24 @@ class FileWatch(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+class ArrivalWatch(Protocol):
+    """Tells when a file was renamed into a directory, or that is gone. Close it."""
+
+    def fileno(self) -> int | None:
+        """Return a descriptor that is readable then; None: no watch is left."""
+
+    def read(self) -> None:
+        """Take what was reported so far."""
+
+    def close(self) -> None:
+        """Watch it no more. Idempotent."""
+
+
 class GoneWatch(Protocol):
     """Waits for the removal of one directory. Close it."""
+
+    def fileno(self) -> int | None:
+        """Return a descriptor that is readable once it is removed; None: no watch is left."""
 
     def wait(self, timeout_s: float) -> bool:
         """Block until it is removed, at most so long; return whether it was."""

@@ -90,6 +90,12 @@ class RuntimeDriver(Protocol):
         the container's own number for it where the host does not see its processes.
         """
 
+    def begin_process(self, container_id: str, spec: Path, *, pid_file: Path, output_fd: int) -> Child:
+        """As ``begin_exec``, for the process that ``write_process`` has written to ``spec``.
+
+        ``output_fd`` gets what it says on stdout and stderr, and what the runtime says that could not bring it in.
+        """
+
     def write_process(
         self, container: Container, extra: ExecOptions, *, bundle: Path, root: Path | None, path: Path
     ) -> None:

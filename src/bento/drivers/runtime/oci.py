@@ -180,13 +180,20 @@ class OciRuntime:
     def begin_exec(self, container_id: str, argv: list[str], *, env: list[str], pid_file: Path) -> Child:
         """See ``RuntimeDriver.begin_exec``."""
         more = [word for entry in env for word in ("--env", entry)]
+        return self._begin(pid_file, *more, container_id, *argv)
+
+    def begin_process(self, container_id: str, spec: Path, *, pid_file: Path, output_fd: int) -> Child:
+        """See ``RuntimeDriver.begin_process``."""
+        return self._begin(pid_file, "--process", str(spec), container_id, output_fd=output_fd)
+
+    def _begin(self, pid_file: Path, *arguments: str, output_fd: int | None = None) -> Child:
         pid_option = "--pid-file" if self.shows_processes else "--internal-pid-file"
         # An input that is at its end, and never the host's /dev/null: the process gets the descriptor itself, and
         # runtimes change its owner (fchown(2)), crun to the process's user, runsc to uid 65534.
         reader, writer = os.pipe2(os.O_CLOEXEC)
         os.close(writer)
         try:
-            return self._spawn("exec", pid_option, str(pid_file), *more, container_id, *argv, stdin_fd=reader)
+            return self._spawn("exec", pid_option, str(pid_file), *arguments, stdin_fd=reader, output_fd=output_fd)
         finally:
             os.close(reader)
 
@@ -266,16 +273,17 @@ class OciRuntime:
     def _call(self, *arguments: str) -> Completed:
         return self._spawn(*arguments).finish(_CALL_TIMEOUT_S)
 
-    def _spawn(self, *arguments: str, stdin_fd: int | None = None) -> Child:
+    def _spawn(self, *arguments: str, stdin_fd: int | None = None, output_fd: int | None = None) -> Child:
         argv = [str(self.path), *self.monitor_arguments(), *arguments]
-        if not self._hide_unified:
-            return command.spawn(argv, stdin_fd=stdin_fd)
+
+        def spawn() -> Child:
+            return command.spawn(argv, stdin_fd=stdin_fd, stdout_fd=output_fd, stderr_fd=output_fd)
 
         def in_own_view() -> Child:
             hybrid.hide_unified()
-            return command.spawn(argv, stdin_fd=stdin_fd)
+            return spawn()
 
-        return namespace.in_private_mounts(in_own_view)
+        return namespace.in_private_mounts(in_own_view) if self._hide_unified else spawn()
 
 
 def _cgroups(container_id: str) -> Cgroups:

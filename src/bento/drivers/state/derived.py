@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from bento.model.container import VOLUME as VOLUME_MOUNT
 from bento.model.container import Container, ContainerSpec, Exit, Run, Status
 from bento.model.event import IMAGE, NETWORK, VOLUME, Deed, Event, of_container
+from bento.model.health import HealthStatus
 from bento.model.reference import familiar
 from bento.model.volume import DRIVER
 
@@ -36,7 +37,11 @@ def of_change(before: Container, after: Container, deeds: Iterable[Deed], now_ns
         found += [*_began(after, now_ns), of_container(after, Deed(action="start"), now_ns)]
     elif before.status.is_live and not after.status.is_live:
         found += _over(before, after, now_ns)
-    return [*found, *(of_container(after, deed, now_ns) for deed in given)]
+    found += (of_container(after, deed, now_ns) for deed in given)
+    was = before.health.status if before.health is not None else HealthStatus.STARTING
+    if after.health is not None and after.health.status not in (was, HealthStatus.STARTING):
+        found.append(of_container(after, Deed(action=f"health_status: {after.health.status.value}"), now_ns))
+    return found
 
 
 def _over(before: Container, after: Container, now_ns: int) -> list[Event]:

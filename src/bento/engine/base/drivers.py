@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bento.drivers.image.base import ImageDriver
     from bento.drivers.monitor.base import MonitorDriver
     from bento.drivers.network.base import NetworkDriver
-    from bento.drivers.processes.base import BirthWatch, FileWatch, GoneWatch, ProcessDriver
+    from bento.drivers.processes.base import ArrivalWatch, BirthWatch, FileWatch, GoneWatch, ProcessDriver
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state.base import StateStore
     from bento.drivers.storage.base import Mounts, StorageDriver
@@ -51,6 +51,8 @@ class Drivers:
     locks: ContainerLocks
     settings: Settings
     helper_argv: tuple[str, ...]  # runs a verb of this engine in a process of its own
+    keeper_argv: tuple[str, ...]  # runs the process that carries out this engine's health checks
+    version: str  # of the package
     verb: str = (
         ""  # of Bento's own command line, which this process is and nothing else; "": a program that uses the library
     )
@@ -84,6 +86,10 @@ class Drivers:
 
     def watch_file(self, path: Path) -> FileWatch:
         """Return a watch for writes to one file."""
+        raise NotImplementedError
+
+    def watch_arrivals(self, directory: Path) -> ArrivalWatch:
+        """Return a watch for files that are renamed into a directory; the caller closes it."""
         raise NotImplementedError
 
     def watch_gone(self, directory: Path) -> GoneWatch:

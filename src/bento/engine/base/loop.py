@@ -54,6 +54,11 @@ class Loop:
         """Call ``handler`` once, in the next turn, from the loop itself."""
         self._soon.append(handler)
 
+    @property
+    def sleeps_s(self) -> float | None:
+        """How long the next turn waits where nothing happens; None: for ever."""
+        return self._timeout_s()
+
     def turn(self) -> None:
         """Wait for the next events or timers and handle them."""
         for fd, _ in self._epoll.poll(self._timeout_s()):

@@ -107,6 +107,7 @@ def _config(container: Container, base: Image) -> ImageConfig:
         user=spec.user,
         stop_signal=signal_name(spec.stop_signal) if spec.stop_signal is not None else base.config.stop_signal,
         labels=spec.labels,
+        healthcheck=spec.healthcheck,
     )
 
 

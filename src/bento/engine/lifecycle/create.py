@@ -17,7 +17,8 @@ from bento.engine.stop.hooks import check_hooks
 from bento.errors import Conflict, NotFound, UsageError
 from bento.model.container import Container, ContainerSettings, ContainerSpec
 from bento.model.create import CreateOptions
-from bento.model.image import Image, ImageConfig
+from bento.model.health import OnUnhealthy
+from bento.model.image import CMD, CMD_SHELL, NO_CHECK, Healthcheck, Image, ImageConfig
 from bento.oci import limits, resources
 from bento.oci.platform import Platform, host_platform, runs_on
 from bento.parse.environment import merge_env
@@ -90,8 +91,10 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
     check_hooks((*options.pre_stop, *options.post_stop))
     options = replace(options, **logs.settle(options, drivers.settings))
     pid, ipc = sharing.resolve(drivers, options.pid), sharing.resolve_ipc(drivers, options.ipc)
-    needed = [_required(drivers, ref) for ref in options.requires] + [*map(sharing.container_of, (pid, ipc))]
-    requires = tuple(dict.fromkeys(filter(None, needed)))
+    required = [_required(drivers, ref) for ref in options.requires]
+    healthy = tuple(dict.fromkeys(needed_id for needed_id, is_healthy in required if is_healthy))
+    shared = map(sharing.container_of, (pid, ipc))
+    requires = tuple(dict.fromkeys(filter(None, [*(one for one, _ in required), *shared])))
     givers = [(drivers.store.find(ref).id, ro) for ref, ro in map(mounting.parse_from, options.volumes_from)]
     drivers.storage.check()
     with ExitStack() as held:
@@ -103,7 +106,9 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
         held.enter_context(drivers.images.gc_lock())  # from finding the image to the record that stands on its layers
         container_id = container_id or new_id()
         spec = _merge(options, find_image(drivers, options.image), container_id, str(runtime.path), requires)
-        spec = _limited(drivers, replace(spec, pid=pid, ipc=ipc, notes=(*spec.notes, *discarded)))
+        spec = replace(spec, pid=pid, ipc=ipc, requires_healthy=healthy, notes=(*spec.notes, *discarded))
+        spec = _limited(drivers, spec)
+        _check_health(spec)
         runtime.check(spec)
         mounting.check(spec.mounts)  # with the image's own
         for note in spec.notes:
@@ -188,14 +193,42 @@ def _add(drivers: Drivers, name: str, container: Container) -> Container:
     return named
 
 
-def _required(drivers: Drivers, ref: str) -> str:
-    """Return the id. Only what exists already can be required, so requirements never go round in a circle."""
+def _required(drivers: Drivers, text: str) -> tuple[str, bool]:
+    """Return the id, and whether it is to be healthy.
+
+    Only what exists already can be required, so requirements never go round in a circle.
+    """
+    ref, colon, condition = text.partition(":")
+    if colon and condition != "healthy":
+        raise UsageError(f"bad --requires {text!r}", hint="use NAME, or NAME:healthy")
     container = drivers.store.find(ref)
     if container.spec.auto_remove:
         raise UsageError(
             f"container {container.name} cannot be required: it was made with --rm", hint="make it without --rm"
         )
-    return container.id
+    if colon and not container.spec.is_checked:
+        raise UsageError(
+            f"container {container.name} has no health check, and is never healthy", hint="give it a --health-cmd"
+        )
+    return container.id, bool(colon)
+
+
+def _check_health(spec: ContainerSpec) -> None:
+    check = spec.healthcheck
+    if check is not None and not check.test:
+        raise UsageError(
+            f"there is no health check to have these times: image {spec.image} has none", hint="--health-cmd"
+        )
+    if spec.health_on_failure is not OnUnhealthy.NONE and not spec.is_checked:
+        raise UsageError("--health-on-failure needs a health check", hint="give a --health-cmd")
+
+
+def _health(asked: Healthcheck | None, of_image: Healthcheck | None) -> Healthcheck | None:
+    """Return the check: what was not asked for is the image's, as in Docker. One that was turned off has no times."""
+    if asked is None or of_image is None or asked.test == (NO_CHECK,):
+        return asked or of_image
+    given = {name: value for name in Healthcheck.__struct_fields__ if (value := getattr(asked, name))}
+    return replace(of_image, **given)
 
 
 def _merge(
@@ -228,8 +261,12 @@ def _merge(
         requires=requires,
         runtime=runtime,
         exposed_ports=tuple(dict.fromkeys((*config.exposed_ports, *options.expose))),
-        healthcheck=config.healthcheck,
-        notes=(*_platform_notes(options.image, image), *logs.notes(options)),
+        healthcheck=_health(options.healthcheck, config.healthcheck),
+        notes=(
+            *_platform_notes(options.image, image),
+            *logs.notes(options),
+            *_health_notes(options.image, config),
+        ),
     )
 
 
@@ -263,6 +300,13 @@ def _platform_notes(name: str, image: Image) -> tuple[str, ...]:
     if runs_on(own, host):
         return ()
     return (f"image {name} is for {own}, and this machine is {host}: its programs may not run",)
+
+
+def _health_notes(name: str, config: ImageConfig) -> tuple[str, ...]:
+    kind = config.healthcheck.test[0] if config.healthcheck and config.healthcheck.test else NO_CHECK
+    if kind in (CMD, CMD_SHELL, NO_CHECK):
+        return ()
+    return (f"the health check of image {name} is of an unknown kind, {kind!r}, and is not carried out",)
 
 
 def _free_name(drivers: Drivers, container_id: str) -> str:

@@ -25,10 +25,12 @@ from bento.model.stop import AskedBy
 if TYPE_CHECKING:
     from bento.engine.base import freezing
     from bento.engine.base.drivers import Drivers
+    from bento.engine.health import presence
     from bento.engine.resources import logs
     from bento.engine.stop import erase, request, stop
 else:  # most of the time all is as the record says
     erase, request = LazyModule("bento.engine.stop.erase"), LazyModule("bento.engine.stop.request")
+    presence = LazyModule("bento.engine.health.presence")
     logs = LazyModule("bento.engine.resources.logs")
     stop, freezing = LazyModule("bento.engine.stop.stop"), LazyModule("bento.engine.base.freezing")
 
@@ -53,6 +55,7 @@ def current(drivers: Drivers, container: Container) -> Container:
     error = _settle_ended(drivers, [container]).get(container.id)
     _resume_logs(drivers, [container])
     now = with_pause(drivers, drivers.store.get(container.id))
+    have_checked(drivers, [now])
     if error is not None:
         if now.status.is_live and now.run == container.run:
             raise error
@@ -83,7 +86,15 @@ def refresh(
         if (error := errors.get(container.id)) is not None:
             log.warning(str(error))
         fresh.append(with_pause(drivers, now))
+    have_checked(drivers, [c for c in fresh if c.id not in far])
     return fresh
+
+
+def have_checked(drivers: Drivers, containers: Sequence[Container]) -> None:
+    """See that the health checks of those that run are carried out."""
+    checked = [c for c in containers if c.spec.healthcheck is not None]
+    if checked:
+        presence.meet(drivers, checked)
 
 
 def _settle_ended(drivers: Drivers, containers: Sequence[Container]) -> dict[str, BentoError | None]:

@@ -25,9 +25,11 @@ from bento.engine.lifecycle import reconcile, sharing
 from bento.engine.resources import logs, mounting, networking
 from bento.engine.resources.rooted import root_of
 from bento.engine.stop.erase import refuse_if_held
-from bento.errors import BentoError, Conflict, RuntimeFailed, WrongState
+from bento.errors import BentoError, Conflict, RuntimeFailed, Unhealthy, WrongState
 from bento.files.tree import remove_tree
+from bento.lazy import LazyModule
 from bento.model.container import FILE_DRIVERS, Container, ContainerSpec, Run, StartFailure, Status
+from bento.model.health import Health
 from bento.units import SIGKILL
 
 if TYPE_CHECKING:
@@ -35,6 +37,11 @@ if TYPE_CHECKING:
 
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.engine.base.drivers import Drivers
+    from bento.engine.health import checks, presence
+    from bento.engine.lifecycle import healthy
+else:  # few containers have a check
+    checks, presence = LazyModule("bento.engine.health.checks"), LazyModule("bento.engine.health.presence")
+    healthy = LazyModule("bento.engine.lifecycle.healthy")
 
 _END_TIMEOUT_S = 10.0
 
@@ -115,16 +122,24 @@ def _wait_for_end_of_last(drivers: Drivers, container_id: str) -> None:
 def start_required(drivers: Drivers, container: Container) -> None:
     """Start what a container requires, and what that requires, in order; what runs is left alone.
 
-    Raises RuntimeFailed, which names the container that could not be started, and for which; NotFound.
+    Blocks until those are healthy that are to be. Raises RuntimeFailed, which names the container that could not be
+    started, or is not healthy, and for which; NotFound.
     """
     if not container.spec.requires:
         return
-    for container_id in required_first(container.id, lambda one: drivers.store.get(one).spec.requires)[:-1]:
+    in_order = required_first(container.id, lambda one: drivers.store.get(one).spec.requires)
+    to_be_healthy = {needed for one in in_order for needed in drivers.store.get(one).spec.requires_healthy}
+    for container_id in in_order[:-1]:
         needed = reconcile.find(drivers, container_id)
-        if needed.status in (Status.RUNNING, Status.PAUSED):
-            continue
         try:
-            start(drivers, container_id)
+            if needed.status not in (Status.RUNNING, Status.PAUSED):
+                start(drivers, container_id)
+            if container_id in to_be_healthy:
+                healthy.wait_until_healthy(drivers, container_id)
+        except Unhealthy as error:
+            raise RuntimeFailed(
+                f"{error.message}, and container {container.name} requires that it is healthy", hint=error.hint
+            ) from error
         except BentoError as error:
             raise RuntimeFailed(
                 f"container {needed.name}, which {container.name} requires, cannot be started: {error.message}",
@@ -144,6 +159,7 @@ def _starting(container: Container, run: Run, *, is_restart: bool) -> Container:
         stop_asked=False,
         shut_down=False,
         intent=None,
+        health=None,
         restart_boot_s=None,
     )
 
@@ -175,12 +191,17 @@ def _launch(drivers: Drivers, container: Container, run: Run, runtime: RuntimeDr
     with root_of(drivers, container.id, run) as root:
         if root is not None:
             runtime.check_program(bundle / "config.json", root=root)
+        if container.spec.is_checked:
+            checks.prepare(drivers, container, runtime, root)
+    health = Health() if container.spec.is_checked else None
     output_fd = drivers.monitor.attach(run_dir, bundle) if attach else None
     # Before it begins: by this its exit code is known also when it is over at once, and removed by another command.
     main_fd = drivers.processes.open(init) if attach else None
     try:
         runtime.start(container.id)
-        started = drivers.store.modify(container.id, lambda c: replace(c, status=Status.RUNNING))
+        started = drivers.store.modify(container.id, lambda c: replace(c, status=Status.RUNNING, health=health))
+        if health is not None:
+            presence.announce(drivers, container.id)
     except BaseException:
         for fd in (output_fd, main_fd):
             if fd is not None:
@@ -284,6 +305,7 @@ def _as_before(container: Container, before: Container, failure: StartFailure | 
         stop_asked=before.stop_asked,
         intent=before.intent,
         notes=before.notes,
+        health=before.health,
         start_failure=failure,
     )
 

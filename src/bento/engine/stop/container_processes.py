@@ -12,10 +12,12 @@ from bento.engine.base.liveness import may_live
 from bento.engine.stop import joined
 from bento.engine.stop.report import Endings, exit_code_from
 from bento.engine.stop.snapshot import look_at
+from bento.lazy import LazyModule
 from bento.stop.actions import SendSignal
 from bento.stop.inputs import Input, Looked, MainExited, SignalledExited
-from bento.stop.process import Key
+from bento.stop.process import Key, Process
 from bento.stop.rules.signalling import SESSION_SIGNAL
+from bento.stop.rules.tree import Tree
 from bento.units import SIGKILL
 
 if TYPE_CHECKING:
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
     from bento.drivers.processes.base import BirthWatch
     from bento.engine.base.drivers import Drivers
     from bento.engine.base.loop import Watcher
+    from bento.engine.health import checks
     from bento.model.container import Container, Run
     from bento.model.stop import ProcessEnd
     from bento.stop.states import StopState
+else:  # few containers have a check
+    checks = LazyModule("bento.engine.health.checks")
 
 _WATCH_LIMIT = 256  # processes with an end of their own in the report
 
@@ -52,6 +57,8 @@ class ContainerProcesses:
         self.main_fd: int | None = None
         self._drivers, self._run, self._container_id = drivers, run, container.id
         self._run_dir = drivers.run_dir(container.id)
+        self._is_checked = container.spec.is_checked
+        self._of_checks: set[Key] = set()  # health checks that a look has ended, and that may still be there
         self._watcher, self._feed, self._look_again = watcher, feed, look_again
         self._fds: dict[Key, int] = {}
         self._signalled: set[int] = set()
@@ -91,7 +98,7 @@ class ContainerProcesses:
             return self.processes.is_empty(self._run)
 
     def look(self, signal: int, *, tracer: int = 0, examine: bool = False) -> Looked | MainExited:
-        """Read every process with what the signal would do to it; follow those that are new.
+        """Read every process with what the signal would do to it; follow those that are new. Health checks are ended.
 
         ``tracer``: a process of Bento's own, whose hand on a process changes nothing. ``examine``: also what each
         thread waits for.
@@ -100,6 +107,8 @@ class ContainerProcesses:
         processes = look_at(
             lambda number: look(self._run, number, tracer=tracer, memory=self._memory), signal, run_dir=self._run_dir
         )
+        if self._is_checked:
+            processes = self._without_check(processes)
         # For them its signal is the one of exec sessions, and like those they are left alone until PID 1 leaves.
         processes += joined.processes(
             self._drivers, self._container_id, lambda run: look(run, SESSION_SIGNAL, tracer=tracer)
@@ -118,6 +127,15 @@ class ContainerProcesses:
                     self._unfollow(process.key)
                     break
         return Looked(processes, self.processes.is_frozen(self._run))
+
+    def _without_check(self, processes: tuple[Process, ...]) -> tuple[Process, ...]:
+        """End the health check that is under way; return the processes that are none of it."""
+        pid = checks.pid_of(checks.pid_file(self._drivers, self._container_id))
+        roots = {process.key for process in processes if process.pid == pid and not process.is_main}
+        if roots:
+            self._of_checks |= roots | Tree(processes).below(roots)
+            checks.end(self._drivers, self._container_id, self._run)
+        return tuple(process for process in processes if process.key not in self._of_checks)
 
     def send_signal(self, action: SendSignal) -> None:
         """Send the stop signal to one process, and say when it has ended."""

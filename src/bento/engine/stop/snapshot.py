@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from bento.stop.process import Process
 
-_HELPERS = ("hook.pid", "asked.pid")
-"""Where the runtime, and engine.hooks, write the pid of what a stop itself runs inside."""
+_HELPERS = ("hook.pid", "asked.pid", "check.pid")
+"""Where the runtime, and engine.hooks, write the pid of what a stop itself, or a health check, runs inside."""
 
 
 def look_at(
@@ -25,7 +25,7 @@ def look_at(
 ) -> tuple[Process, ...]:
     """Return what ``look`` shows, exec sessions with what *their* signal would do to them.
 
-    ``run_dir``: of a container that is being stopped. What a stop has brought in itself is no exec session.
+    ``run_dir``: of a container that is being stopped. What Bento has brought in itself is no exec session.
     """
     processes = look(number)
     if run_dir is not None and any(process.is_entered for process in processes):
@@ -39,7 +39,7 @@ def look_at(
 
 
 def helpers_of(run_dir: Path) -> frozenset[int]:
-    """Return the pids of hooks and stop commands that run inside a container, or have run."""
+    """Return the pids of hooks, stop commands and health checks that run inside a container, or have run."""
     found = set()
     for name in _HELPERS:
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bento.engine.base.filters import has_label, split
 from bento.errors import NotFound, UsageError
 from bento.model.container import Container, Status
+from bento.model.health import HealthStatus
 from bento.model.reference import complete, familiar
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ def parse_filters(store: StateStore, filters: Iterable[str]) -> Callable[[Contai
     Values of one key are alternatives, but labels.
 
     Keys: id, name (a regular expression), status, label (KEY or KEY=VALUE), ``label!`` (does not have it), ancestor,
-    before and since (a container), exited, network, publish (a port of the container), volume (a mount's source or
-    destination); as in Docker. Raises UsageError, NotFound for such a container, and Conflict for an ancestor that may
-    be several images.
+    before and since (a container), exited, health, network, publish (a port of the container), volume (a mount's source
+    or destination); as in Docker. Raises UsageError, NotFound for such a container, and Conflict for an ancestor that
+    may be several images.
     """
     wanted = split(filters, _FILTERS)
     for key, values in wanted.items():
@@ -99,6 +100,16 @@ def _publishes(container: Container, value: str) -> bool:
     return any(value in (str(port.container_port), port.inside) for port in container.spec.ports)
 
 
+def _check_health(value: str) -> None:
+    if value not in _HEALTH:
+        raise UsageError(f"bad filter 'health={value}'", hint=f"use one of {', '.join(_HEALTH)}")
+
+
+def _is_health(container: Container, value: str) -> bool:
+    status = container.health_status
+    return value == (status.value if status else _NO_HEALTH)
+
+
 def _take_all(value: str) -> None:
     pass
 
@@ -122,7 +133,9 @@ def _check_exited(value: str) -> None:
 
 _NEVER = ("dead", "removing")  # Docker's, in which no container of Bento is; scripts ask for them all the same
 _STATUSES = (*(status.value for status in Status), "exited", *_NEVER)
-_CHECKS = {"name": _check_name, "status": _check_status, "exited": _check_exited}
+_NO_HEALTH = "none"
+_HEALTH = (*(status.value for status in HealthStatus), _NO_HEALTH)
+_CHECKS = {"name": _check_name, "status": _check_status, "exited": _check_exited, "health": _check_health}
 _FILTERS: dict[str, Callable[[Container, str], bool]] = {
     "id": lambda c, value: c.id.startswith(value),
     "name": lambda c, value: re.search(value, c.name) is not None or re.search(value, f"/{c.name}") is not None,
@@ -133,6 +146,7 @@ _FILTERS: dict[str, Callable[[Container, str], bool]] = {
     "before": lambda c, value: False,  # parse_filters knows when that one was made
     "since": lambda c, value: False,
     "exited": _has_exited_with,
+    "health": _is_health,
     "network": lambda c, value: c.spec.network == value,
     "publish": _publishes,
     "volume": _has_mount,
