@@ -199,6 +199,17 @@ def test_s14_an_alarm_wakes_the_init_of_a_namespace_that_awaits_it(run, number, 
     assert found.alarm_s is None or found.alarm_s <= 200
 
 
+def test_s13_of_a_timer_that_another_process_may_have_is_known_what_its_signal_would_do(run):
+    other = run(*python("import signal; signal.setitimer(signal.ITIMER_REAL, 900); signal.pause()"))
+    other.until(lambda: other.wake().in_s < 1000, "has a timer")
+    for code, is_ended in ("signal.pause()", True), ("signal.signal(14, print); signal.pause()", False):
+        tree = run(*python(f"import signal; {code}"))
+        tree.until(lambda tree=tree: tree.look()[0][1].threads[0].call == "pause", "waits")
+        evidence = tree.look()[0][1]
+        assert evidence.alarm_s < 1000
+        assert evidence.is_ended_by_alarm is is_ended
+
+
 RESTARTED = {
     "clock_nanosleep": "import ctypes; ctypes.CDLL(None).sleep(600)",
     "poll": "import select; select.poll().poll(600000)",

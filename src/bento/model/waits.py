@@ -98,5 +98,8 @@ class Evidence(Struct, frozen=True, kw_only=True):
     """Seconds before which no timer of its own can send it a signal (setitimer(2), alarm(2), timer_create(2)).
 
     0 also where it waits for signals and a descriptor of its own may send one (O_ASYNC). None: no such timer is armed.
-    A signal ends any wait, also one without a timeout.
+    A signal ends any wait, also one without a timeout. The kernel does not say whose an interval timer is: it may be
+    another container's, or the host's.
     """
+    is_ended_by_alarm: bool = False
+    """That signal would end it (signal(7)): there is no handler by which it would go on with anything."""

@@ -45,6 +45,25 @@ def test_s13_the_foreground_child_is_signalled_where_that_costs_nothing(child, i
     assert stop.look_until(5.0, SHELL, child) == []
 
 
+@pytest.mark.parametrize(("is_ended", "is_signalled"), [(True, True), (False, False)])
+def test_s13_a_timer_that_may_be_another_containers_keeps_no_trap_waiting(is_ended, is_signalled):
+    """Of all timers of the machine nothing shows whose they are. One that would only end the child is as good."""
+    alarmed = {"alarm_s": 0.3, "is_ended_by_alarm": is_ended}
+    child = proc(2, DEFAULT, "sleep", under=1, evidence=replace(sleeps(), **alarmed))
+    shell = replace(SHELL, evidence=replace(waits(2), **alarmed))
+    stop = noted(child, shell=shell)
+    assert stop.look(shell, child) == ([2] if is_signalled else [])
+
+
+def test_s00_a_job_beside_the_foreground_that_a_timer_may_let_go_on_is_left_to_its_work():
+    sleep, script = proc(2, DEFAULT, "sleep", under=1, evidence=sleeps()), proc(3, DEFAULT, "sh", under=1)
+    script = replace(script, evidence=waits(4))
+    alarmed = replace(sleeps(), alarm_s=0.3, is_ended_by_alarm=True)
+    below = proc(4, DEFAULT, "sleep", under=3, evidence=alarmed)
+    stop = noted(sleep, script, below)
+    assert stop.look(SHELL, sleep, script, below) == []
+
+
 def test_s13_no_other_child_is_signalled_for_the_trap_may_signal_it():
     sleep, job = proc(2, DEFAULT, "sleep", under=1, evidence=sleeps()), proc(3, HANDLED, under=1, evidence=serves())
     stop = noted(sleep, job)

@@ -39,9 +39,15 @@ class Alarms:
         if not self._is_known:
             return 0.0
         found = [] if is_deaf else [self._itimer]
-        if self._posix is not None and (not self._lists_posix or signals_by_posix_timer(slurp(f"/proc/{pid}/timers"))):
+        if self.has_posix(pid):
             found.append(self._posix)
         return min((moment for moment in found if moment is not None), default=None)
+
+    def has_posix(self, pid: int) -> bool:
+        """Whether a process may have a timer of timer_create(2) that is armed: its signal may be any."""
+        if self._posix is None:
+            return False
+        return not self._lists_posix or signals_by_posix_timer(slurp(f"/proc/{pid}/timers"))
 
 
 def parse_timer_list(text: bytes) -> dict[bytes, float]:

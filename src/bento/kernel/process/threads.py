@@ -108,6 +108,10 @@ class Status(NamedTuple):
         is_init = len(self.ns_pids) > 1 and self.ns_pids[-1] == 1
         return bool(self.ignored & bit) or (is_init and not self.kept & bit)
 
+    def is_ended_by(self, number: int) -> bool:
+        """Whether a signal whose default action is to end a process has that here."""
+        return not (self.ignored | self.kept) & 1 << (number - 1) and not self.drops(number)
+
     @staticmethod
     def read(task: str) -> Status | None:
         """Return the status of a thread, or None when it is gone."""
@@ -156,14 +160,16 @@ class _ProcessReader:
         main, look = _task(self._pid, tids[0]), system.look
         threads = []
         total = 0
-        is_deaf = True  # to SIGALRM
+        is_deaf = is_ended = True  # to SIGALRM, by it
         with CallReader(main, look, self._child, system.mappings) as calls:
             for tid in tids[:MAX_THREADS]:
                 read = self._read_thread(tid, calls)
                 if read is not None:
                     threads.append(read[0])
                     total += read[1].switches
-                    is_deaf = is_deaf and read[1].drops(signal.SIGALRM) and not _awaits(read[0], signal.SIGALRM)
+                    awaits = _awaits(read[0], signal.SIGALRM)
+                    is_deaf = is_deaf and read[1].drops(signal.SIGALRM) and not awaits
+                    is_ended = is_ended and read[1].is_ended_by(signal.SIGALRM) and not awaits
         if not threads:
             return None
         if len(tids) > MAX_THREADS:
@@ -171,7 +177,7 @@ class _ProcessReader:
         listening, connected = look.count_sockets(main)
         alarm_s = system.alarms.earliest(self._pid, is_deaf=is_deaf)
         if any(_reads_signals(one) for one in threads) and look.is_async(main):
-            alarm_s = 0.0
+            alarm_s, is_ended = 0.0, False
         return Evidence(
             threads=tuple(threads),
             listening=listening,
@@ -179,6 +185,7 @@ class _ProcessReader:
             switches=total,
             stdin=look.standard_input(main),
             alarm_s=alarm_s,
+            is_ended_by_alarm=is_ended and alarm_s is not None and not system.alarms.has_posix(self._pid),
         )
 
     def has_moved(self, tids: list[int]) -> bool:

@@ -35,6 +35,18 @@ def candidates(processes: tuple[Process, ...]) -> tuple[Key, ...]:
     )
 
 
+def _unalarmed(process: Process) -> Process:
+    """Return a process without a timer whose signal would only end it.
+
+    It may be another's, of which the kernel says no more. If it is its own, nothing is lost: the shell goes on to its
+    trap by that end, or by this one.
+    """
+    evidence = process.evidence
+    if evidence is None or not evidence.is_ended_by_alarm:
+        return process
+    return replace(process, evidence=replace(evidence, alarm_s=None))
+
+
 def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -> Outcome:
     """Signal the foreground children of those that have noted the signal."""
     tree = Tree(processes)
@@ -45,7 +57,8 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
     not_waiting = (
         one
         for one in shells
-        if not waits_for(tree, one, left_s(state, now_s)) and any(c.key in before for c in tree.children(one))
+        if not waits_for(tree, _unalarmed(one), left_s(state, now_s))
+        and any(c.key in before for c in tree.children(one))
     )
     left = () if is_late else tuple(shell.key for shell in not_waiting)
     state = replace(state, hold=replace(state.hold, noted=left))
@@ -60,7 +73,8 @@ def _is_work_under_way(tree: Tree, shell: Process, child: Process, limit_s: floa
     """
     below = tree.below([shell.key]) - tree.below([child.key])
     return any(
-        not process.disposition.receives and not is_passive(process, limit_s)
+        not process.disposition.receives
+        and not is_passive(_unalarmed(process) if process.key == child.key else process, limit_s)
         for process in tree.by_pid.values()
         if process.key in below
     )
@@ -73,13 +87,13 @@ def _foreground(state: StopState, tree: Tree, shell: Process, now_s: float) -> P
     """
     before = {key for key, _ in state.watch.before}
     limit_s = left_s(state, now_s)
-    children = [child for child in waits_for(tree, shell, limit_s) if child.key in before]
+    children = [child for child in waits_for(tree, _unalarmed(shell), limit_s) if child.key in before]
     if not children or shell.kills_group or tree.is_signalled_by_group(shell):
         return None
     child = max(children, key=lambda one: (one.start_ticks, one.pid))
     if _is_work_under_way(tree, shell, child, limit_s):
         return None
-    if not tree.children(child) and is_passive(child, limit_s):
+    if not tree.children(child) and is_passive(_unalarmed(child), limit_s):
         return child
     is_server = child.evidence is not None and child.evidence.listening > 0
     is_unsignalled = _is_signalled_alone(tree, shell) or watching.is_certainly_unsignalled(state, child)
