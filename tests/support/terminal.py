@@ -36,6 +36,10 @@ class Terminal:
             assert time.monotonic() < deadline, self.text
             self._read(0.05)
 
+    def read_more(self, timeout_s: float) -> bool:
+        """Read what comes, at most so long after; return whether anything did."""
+        return self._read(timeout_s)
+
     def _read(self, timeout_s: float) -> bool:
         if not select.select([self.master], [], [], timeout_s)[0]:
             return False

@@ -32,6 +32,7 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "ps": ("views.ps", "list containers"),
         "inspect": ("views.inspect", "show all about containers or images, as JSON"),
         "top": ("views.top", "show the processes of a container"),
+        "stats": ("views.stats", "show what containers take of the machine, again and again"),
         "port": ("views.port", "show where the published ports of a container are reached"),
         "logs": ("views.logs", "show the output of a container"),
         "report": ("views.report", "show what happened in the last stop, on a time axis"),

@@ -63,6 +63,16 @@ def size_text(size_bytes: int) -> str:
     return f"{value:.3g}{unit}" if value < 1000 else f"{value:.0f}{unit}"
 
 
+def memory_text(size_bytes: int) -> str:
+    """Return a size in binary units, as Docker shows memory: ``4.406MiB``."""
+    value, unit = float(size_bytes), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.4g}{unit}"
+
+
 def status_text(container: Container, now: Now) -> str:
     """Return a container's state: ``Up 2 minutes``, ``Exited (0) 3 hours ago``."""
     ended = container.exit

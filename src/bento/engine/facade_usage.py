@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bento.engine.base.drivers import Drivers
     from bento.engine.lifecycle import reconcile
-    from bento.engine.views import top
-    from bento.model.stats import ProcessTable
+    from bento.engine.views import stats, top
+    from bento.engine.views.stats import Sampler
+    from bento.model.stats import ContainerStats, ProcessTable
 else:
     reconcile = LazyModule("bento.engine.lifecycle.reconcile")
-    top = LazyModule("bento.engine.views.top")
+    stats, top = LazyModule("bento.engine.views.stats"), LazyModule("bento.engine.views.top")
 
 
 class UsageVerbs:
@@ -30,3 +31,20 @@ class UsageVerbs:
         table, and no options. Blocks while ps runs. Raises WrongState, UsageError, MissingTool.
         """
         return top.top(self.drivers, reconcile.find(self.drivers, ref), options)
+
+    def stats(
+        self, refs: Sequence[str] = (), *, all: bool = False, interval_s: float = 1.0
+    ) -> Iterator[list[ContainerStats]]:
+        """Yield what containers take of the machine, one list now and one after each interval; the first without CPU %.
+
+        Of those named, until they are gone; else of those that run, which come and go, or of ``all``.
+        ``bento.docker.stats`` makes Docker's documents and words of them. Blocks between two lists. Raises NotFound.
+        """
+        return stats.every(self.stats_sampler(refs, all=all), interval_s)
+
+    def stats_sampler(self, refs: Sequence[str] = (), *, all: bool = False) -> Sampler:
+        """Return what takes such a sample at each call of ``sample()``, for a timer of one's own. Raises NotFound."""
+        ids = [reconcile.find(self.drivers, ref).id for ref in refs]
+        if not refs:
+            reconcile.refresh(self.drivers, self.drivers.store.list())  # what has ended unseen is not shown as running
+        return stats.Sampler(self.drivers, ids, is_all=all)

@@ -49,6 +49,11 @@ def configure_document(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--format", type=_one_of(("json",)), default=None, metavar="FORMAT", help=help_text)
 
 
+def is_json(text: str) -> bool:
+    """Whether a listing was asked for as ``json``."""
+    return text == _JSON_LINES
+
+
 def is_template(text: str) -> bool:
     """Whether a format is a template and not a word."""
     return "{{" in text or (text.startswith(_TABLE) and bool(text.strip()))

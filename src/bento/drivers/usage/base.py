@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bento.model.container import Run
-from bento.model.stats import ProcessTable
+from bento.model.stats import MachineUsage, ProcessTable, Usage
 
 
 class UsageDriver(Protocol):
@@ -17,4 +17,13 @@ class UsageDriver(Protocol):
 
         Blocks while ps runs. Raises UsageError for options that ps refuses, or by which its lines have no pid;
         MissingTool.
+        """
+
+    def machine(self) -> MachineUsage:
+        """Return the machine's side of a sample, one for all containers. Does not wait."""
+
+    def sample(self, run: Run, machine: MachineUsage) -> Usage | None:
+        """Return what a run takes now; None when its PID 1 has ended. Reads some ten small files of the kernel's.
+
+        Of a run in a virtual machine or gVisor it is what its sandbox takes.
         """

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bento.drivers.usage import ps
+from bento.drivers.usage import counters, ps
 from bento.kernel.cgroup import Cgroups
+from bento.kernel.process import proc
 from bento.model.container import Run
-from bento.model.stats import ProcessTable
+from bento.model.stats import MachineUsage, ProcessTable, Usage
 
 
 class LinuxUsage:
@@ -16,6 +17,20 @@ class LinuxUsage:
     def process_table(self, run: Run, options: Sequence[str]) -> ProcessTable:
         """See UsageDriver.process_table."""
         return ps.process_table(_pids(run), options)
+
+    def machine(self) -> MachineUsage:
+        """See UsageDriver.machine."""
+        return counters.machine()
+
+    def sample(self, run: Run, machine: MachineUsage) -> Usage | None:
+        """See UsageDriver.sample."""
+        init = run.init
+        if init is None or proc.start_ticks_if_alive(init.pid) != init.start_ticks:
+            return None
+        found = counters.read(run.cgroups, machine)
+        if found["pids"] is None:  # without the controller of pids
+            found["pids"] = len(_pids(run))
+        return Usage(machine=machine, links=counters.links(proc.live_tid(init.pid)), **found)
 
 
 def _pids(run: Run) -> list[int]:
