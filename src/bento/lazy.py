@@ -1,7 +1,7 @@
 """Modules that are imported when they are first used: a verb pays only for what it needs.
 
-For the two tables that name everything, ``bento.wiring`` and ``bento.engine.facade``, and for the templates of
-``--format``; type checkers and import-linter see the real imports there, so this hides nothing from them.
+Mostly for the two tables that name everything, ``bento.wiring`` and ``bento.engine.facade``. Type checkers and
+import-linter see the real imports beside it, so this hides nothing from them.
 """
 
 from __future__ import annotations

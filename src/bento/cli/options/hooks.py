@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bento.cli.options.switches import Arguments
-from bento.parse import stop
+from bento.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from bento.parse import stop
+else:  # most stops have no hooks
+    stop = LazyModule("bento.parse.stop")
 
 _KINDS = {"--pre-stop": "inside", "--pre-stop-host": "host", "--pre-stop-sleep": "sleep"}
 

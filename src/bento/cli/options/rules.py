@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from bento.cli.options.switches import Arguments
 from bento.model.stop import OnDeaf, OnWrapper, Scope
-from bento.parse import stop
+from bento.units import parse_seconds
 
 
 def configure(parser: Arguments, *, prefix: str = "") -> None:
@@ -42,7 +43,8 @@ def configure(parser: Arguments, *, prefix: str = "") -> None:
         ),
         ("start-window", "seconds after start in which PID 1 may still install a handler (default 10)"),
     ):
-        add(f"{dashes}{name}", dest=f"rule_{name}", metavar="S", help=text)
+        words, dest = name.replace("-", " "), f"rule_{name.replace('-', '_')}"
+        add(f"{dashes}{name}", dest=dest, type=_seconds(words), metavar="S", help=text)
     add(
         f"{dashes}last-call-all",
         dest="rule_last_call_all",
@@ -53,13 +55,18 @@ def configure(parser: Arguments, *, prefix: str = "") -> None:
 
 
 def read(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what was said, as fields of StopRules. Raises UsageError."""
-    words = {
-        "scope": args.rule_scope,
-        "on_wrapper": args.rule_wrapper,
-        "on_deaf": args.rule_deaf,
-        "exit_hold_s": getattr(args, "rule_exit-hold"),
-        "last_call_s": getattr(args, "rule_last-call"),
-        "start_window_s": getattr(args, "rule_start-window"),
+    """Return what was said, as fields of StopRules."""
+    return {
+        "scope": None if args.rule_scope is None else Scope(args.rule_scope),
+        "on_wrapper": None if args.rule_wrapper is None else OnWrapper(args.rule_wrapper),
+        "on_deaf": None if args.rule_deaf is None else OnDeaf(args.rule_deaf),
+        "exit_hold_s": args.rule_exit_hold,
+        "last_call_s": args.rule_last_call,
+        "last_call_all": args.rule_last_call_all,
+        "start_window_s": args.rule_start_window,
     }
-    return stop.parse_rules(words) | {"last_call_all": args.rule_last_call_all}
+
+
+def _seconds(what: str) -> Callable[[str], float]:
+    """Return what reads a time; of it the error names ``what``."""
+    return lambda text: parse_seconds(text, what=what, allow_no_limit=False)

@@ -9,7 +9,6 @@ from bento.cli.options import rules as rule_options
 from bento.engine.stop.request import StopOptions
 from bento.errors import UsageError
 from bento.model.stop import OnPaused
-from bento.parse import stop
 from bento.stop import methods
 from bento.units import parse_seconds, parse_signal
 
@@ -38,15 +37,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def read(args: argparse.Namespace) -> StopOptions:
     """Return what was said. Raises UsageError."""
-    if getattr(args, "extend", False) and args.time is None:
+    grace_s = None if args.time is None else parse_seconds(args.time, what="grace")
+    if getattr(args, "extend", False) and grace_s is None:
         raise UsageError("--extend needs a time", hint="such as: stop --extend -t 30")
+    if args.force and grace_s not in (None, 0.0):
+        raise UsageError("--force and -t exclude each other", hint="--force is -t 0: it leaves no grace")
+    if args.force:
+        grace_s = 0.0
     total = getattr(args, "total", None)
     return StopOptions(
         **hook_options.read(args),
         **rule_options.read(args),
         drain=args.drain,
         total_s=None if total is None else parse_seconds(total, what="total", allow_no_limit=False),
-        grace_s=stop.parse_grace(args.time, is_forced=args.force),
+        grace_s=grace_s,
         signal=None if args.signal is None else parse_signal(args.signal),
         method=None if args.stop_method is None else methods.parse_method(args.stop_method),
         command=methods.parse_command(args.stop_command) or None,

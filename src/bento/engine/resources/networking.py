@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from bento.errors import Conflict, PortTaken, RuntimeFailed, StateCorrupt, UsageError
+from bento.lazy import LazyModule
 from bento.model.container import Container, Status
 from bento.model.network import Connection, Port
-from bento.parse.ports import is_ipv4
 
 if TYPE_CHECKING:
     from bento.drivers.network.base import Reservation
     from bento.engine.base.drivers import Drivers
+    from bento.parse import ports as port_words
+else:  # a stop asks for none
+    port_words = LazyModule("bento.parse.ports")
 
 _MAX_PORT = 65535
 _RELEASE_LIMIT_S = 30.0
@@ -57,7 +60,7 @@ def check(drivers: Drivers, network: str, ports: tuple[Port, ...], *, drain: boo
         numbers_fit = 0 <= port.host_port <= _MAX_PORT and 1 <= port.container_port <= _MAX_PORT
         if not numbers_fit or port.protocol not in ("tcp", "udp"):
             raise UsageError(f"bad port {port.outside}:{port.inside}", hint="ports are 1 to 65535, tcp or udp")
-        if port.host_ip and not is_ipv4(port.host_ip):
+        if port.host_ip and not port_words.is_ipv4(port.host_ip):
             raise UsageError(f"cannot publish on {port.host_ip!r}", hint="give an IPv4 address of this host, or none")
     if drain and not ports:
         raise UsageError("--drain closes published ports, and none is published", hint="use --publish, too")
