@@ -13,7 +13,6 @@ import msgspec
 from msgspec.structs import replace
 
 from bento import clock, log
-from bento.drivers.state.base import EventWatch
 from bento.drivers.state.database import BUSY_TIMEOUT_S, ClearWay, Database
 from bento.drivers.state.event_log import LIMIT, EventLog, LoggedTransaction
 from bento.drivers.state.paths import Below
@@ -39,6 +38,7 @@ from bento.model.volume import Volume
 
 if TYPE_CHECKING:
     from bento.drivers.state import derived, memory, notices
+    from bento.drivers.state.base import EventWatch
 else:  # what only reads needs none of them
     derived, memory = LazyModule("bento.drivers.state.derived"), LazyModule("bento.drivers.state.memory")
     notices = LazyModule("bento.drivers.state.notices")
