@@ -168,3 +168,34 @@ def test_namespaces_of_the_host(bento: BentoCli) -> None:
     )
     assert out(bento, "--ipc", "none", "host", *SH, "test -e /dev/shm || echo none") == "none\n"
     assert "not there yet" in bento.fails("run", "--userns", "keep-id", "host", "true", code=125)
+
+
+def test_privileged_has_all_that_bento_has(bento: BentoCli) -> None:
+    devices = [path for path in ("/dev/fuse", "/dev/loop0", "/dev/kvm") if Path(path).exists()]
+    script = """
+grep -E 'CapBnd|Seccomp:' /proc/self/status; ls /proc/acpi; : >/proc/sys/kernel/domainname && echo written
+mount -t tmpfs none /mnt && echo mounted
+: </dev/fuse && echo opened
+"""
+    said = out(bento, "--privileged", "host", *SH, f"ls -d {' '.join(devices)}; {script}")
+    assert set(devices) <= set(said.split())
+    own = Path("/proc/self/status").read_text().partition("CapBnd:\t")[2].split()[0]
+    assert {own, "written", "mounted"} <= set(said.split())
+    assert "Seccomp:\t0" in said
+    assert ("opened" in said) == Path("/dev/fuse").exists()
+    rule = out(
+        bento, "--device-cgroup-rule", "c 10:229 rwm", "host", *SH, "mknod /tmp/f c 10 229; : </tmp/f && echo opened"
+    )
+    assert ("opened" in rule) == Path("/dev/fuse").exists()
+
+
+def test_what_this_machine_has_not_is_noted(bento: BentoCli) -> None:
+    words = ("--security-opt", "apparmor=nosuch", "--security-opt", "label=type:x_t", "--security-opt", "label=disable")
+    if Path("/sys/module/apparmor").exists() or Path("/sys/fs/selinux").exists():
+        pytest.skip("kernel: it has AppArmor or SELinux")
+    said = bento("create", "--name", "w", "--privileged", *words, "host", "true")
+    assert "no AppArmor profile nosuch" in said.stderr
+    assert "no SELinux label" in said.stderr
+    host = bento.inspect("w")["HostConfig"]
+    assert host["Privileged"] is True
+    assert host["SecurityOpt"] == ["apparmor=nosuch", "label=type:x_t", "label=disable"]

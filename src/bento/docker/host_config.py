@@ -49,7 +49,12 @@ def _sandbox_words(asked: Sandbox) -> dict[str, Any]:
     """What was asked for; null, or Docker's default, where nothing was."""
     security = ["no-new-privileges"] if asked.no_new_privileges else []
     security += [f"seccomp={asked.seccomp}"] if asked.seccomp else []
+    security += [f"apparmor={asked.apparmor}"] if asked.apparmor else []
+    security += [f"label={label}" for label in asked.labels]
+    security += ["systempaths=unconfined"] if asked.shows_system_paths else []
     return {
+        "Privileged": asked.privileged,
+        "DeviceCgroupRules": list(asked.device_rules) or None,
         "CapAdd": list(asked.cap_add) or None,
         "CapDrop": list(asked.cap_drop) or None,
         "SecurityOpt": security or None,

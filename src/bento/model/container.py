@@ -106,6 +106,11 @@ class Sandbox(Struct, frozen=True, kw_only=True, omit_defaults=True):
     shm_bytes: int | None = None
     sysctls: dict[str, str] = {}
     devices: tuple[Device, ...] = ()
+    device_rules: tuple[str, ...] = ()  # as "c 10:* rwm"
+    privileged: bool = False  # all capabilities, all devices, no filter, nothing hidden
+    shows_system_paths: bool = False  # what of /proc and /sys is hidden or read-only else
+    apparmor: str = ""  # the name of a profile, or "unconfined"
+    labels: tuple[str, ...] = ()  # of SELinux: "disable", or parts as "type:NAME"
 
 
 class ContainerSettings(Resources, frozen=True, kw_only=True, omit_defaults=True):

@@ -58,6 +58,7 @@ def build(
     devices: Sequence[dict[str, Any]] = (),
     blocks: Mapping[str, tuple[int, int]] | None = None,
     own: frozenset[str] = frozenset(NAMES),
+    confined: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return config.json's content.
 
@@ -66,8 +67,7 @@ def build(
         rootfs: where the root filesystem will be mounted, absolute.
         bundle: directory that holds ``hosts``, ``hostname`` and ``resolv.conf`` (see ``etc_files``).
         user: the user that the process runs as, looked up in the root filesystem.
-        namespaces: those of ``linux.namespaces`` that this function does not decide on: the network's, and the PID
-            namespace of another container.
+        namespaces: those of ``linux.namespaces`` that are not decided on here: the network's, and other containers'.
         seccomp: ``linux.seccomp``, or None for no filter.
         limits: what ``limits.clamp`` allowed.
         init_path: the init to put in front, on the host; None without ``--init``.
@@ -80,24 +80,17 @@ def build(
         knows_rro: whether the runtime has that option; one that has not makes all below read-only by itself.
         files: the sources of bind mounts that are no directories: nothing is mounted below them, and crun 1.8
             opens the target of a recursive option as a directory.
-        devices: ``linux.devices``, one for each that the spec has.
+        devices: ``linux.devices``, one for each that the spec has; of a privileged container all of the host.
         blocks: major and minor of each block device that the limits name, by its path.
         own: the capabilities that there are to give.
+        confined: what ``confinement.words`` says.
     """
     spec = container.spec
     has_own_cgroup2 = spec.system and has_cgroup2
     held = capabilities(spec, filters_devices=filters_devices, has_filter=seccomp is not None, own=own)
-    linux = _asked_of_linux(spec, seccomp, devices) | {
-        "namespaces": [*_own_namespaces(spec), *namespaces],
-        "cgroupsPath": cgroups_path(container.id),
-        "rootfsPropagation": _propagation(spec),
-        "resources": (_device_rules(spec, devices) if filters_devices else {}) | resources.build(spec, blocks),
-        "maskedPaths": list(defaults.MASKED_PATHS),
-        "readonlyPaths": _read_only_paths("v2" if has_own_cgroup2 else cgroups_mode),
-    }
-    document = {
+    document: dict[str, Any] = {
         "ociVersion": SPEC_VERSION,
-        "process": _process(container, user, limits, held, has_init=init_path is not None),
+        "process": _process(container, user, limits, held, confined or {}, has_init=init_path is not None),
         "root": {"path": str(rootfs), "readonly": spec.read_only},
         "mounts": _mounts(
             spec,
@@ -105,12 +98,19 @@ def build(
             init_path=init_path,
             masked=masked,
             is_rro=knows_rro and kernel >= _OPEN_TREE_KERNEL,
-            has_devices=filters_devices,
+            has_devices=filters_devices or spec.sandbox.privileged,
             files=files,
             is_v1=cgroups_mode != "v2",
             system=defaults.system_mounts(has_cgroup2=has_own_cgroup2) if spec.system else [],
         ),
-        "linux": linux,
+    }
+    document["linux"] = _asked_of_linux(spec, seccomp, devices) | {
+        "namespaces": [*_own_namespaces(spec), *namespaces],
+        "cgroupsPath": cgroups_path(container.id),
+        "rootfsPropagation": _propagation(spec),
+        "resources": (_device_rules(spec, devices) if filters_devices else {}) | resources.build(spec, blocks),
+        "maskedPaths": masked_paths(spec),
+        "readonlyPaths": _read_only_paths(spec, "v2" if has_own_cgroup2 else cgroups_mode),
     }
     return document | ({"hostname": etc.hostname(container)} if etc.owns_hostname(spec) else {})
 
@@ -125,8 +125,20 @@ def is_slave(mount: Mount) -> bool:
     return not SLAVES.isdisjoint(mount.options)
 
 
-def _read_only_paths(cgroups_mode: str) -> list[str]:
-    paths = list(defaults.READ_ONLY_PATHS)
+def masked_paths(spec: ContainerSpec) -> list[str]:
+    """Return what of /proc and /sys shows nothing."""
+    return [] if shows_system_paths(spec) else list(defaults.MASKED_PATHS)
+
+
+def shows_system_paths(spec: ContainerSpec) -> bool:
+    """Whether nothing of /proc and /sys is hidden, or read-only, but by its own mode."""
+    return spec.sandbox.privileged or spec.sandbox.shows_system_paths
+
+
+def _read_only_paths(spec: ContainerSpec, cgroups_mode: str) -> list[str]:
+    paths = [] if shows_system_paths(spec) else list(defaults.READ_ONLY_PATHS)
+    if spec.sandbox.privileged:
+        return paths
     if cgroups_mode == "hybrid":
         paths.append(defaults.HYBRID_READ_ONLY_PATH)
     return paths
@@ -155,20 +167,30 @@ def _asked_of_linux(
 
 
 def _device_rules(spec: ContainerSpec, devices: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    if spec.sandbox.privileged:
+        return {"devices": [{"allow": True, "access": "rwm"}]}
     asked = [
         {"allow": True, "access": device.access, **{key: node[key] for key in ("type", "major", "minor")}}
         for device, node in zip(spec.sandbox.devices, devices, strict=True)
     ]
-    return {"devices": defaults.device_rules() + asked}
+    return {"devices": defaults.device_rules() + asked + list(map(_rule, spec.sandbox.device_rules))}
+
+
+def _rule(text: str) -> dict[str, Any]:
+    """Return an entry of the device cgroup's rules; all is left out (config-linux.md, "Allowed Device list")."""
+    kind, numbers, access = text.split(" ")
+    major, minor = numbers.split(":")
+    said: dict[str, Any] = {"type": kind, **{k: int(v) for k, v in (("major", major), ("minor", minor)) if v != "*"}}
+    return {"allow": True, "access": access, **said}
 
 
 def capabilities(
     spec: ContainerSpec, *, filters_devices: bool, has_filter: bool, own: frozenset[str] = frozenset(NAMES)
 ) -> list[str]:
     """Return the bounding set: no device nodes are made where nothing keeps them from working."""
-    dropped = spec.sandbox.cap_drop
-    chosen = choose(defaults.CAPABILITIES, spec.sandbox.cap_add, dropped, own)
-    held = [name for name in chosen if filters_devices or name != "CAP_MKNOD"]
+    dropped, is_open = spec.sandbox.cap_drop, spec.sandbox.privileged
+    chosen = choose(defaults.CAPABILITIES, (ALL,) if is_open else spec.sandbox.cap_add, dropped, own)
+    held = [name for name in chosen if filters_devices or is_open or name != "CAP_MKNOD"]
     wants_reboot = may_reboot(spec, has_filter=has_filter) and {ALL, defaults.REBOOT}.isdisjoint(dropped)
     return [*held, defaults.REBOOT] if wants_reboot and defaults.REBOOT not in held else held
 
@@ -203,7 +225,13 @@ def init_destination(spec: ContainerSpec) -> str:
 
 
 def _process(
-    container: Container, user: ResolvedUser, limits: Limits, bounding: list[str], *, has_init: bool
+    container: Container,
+    user: ResolvedUser,
+    limits: Limits,
+    bounding: list[str],
+    confined: Mapping[str, str],
+    *,
+    has_init: bool,
 ) -> dict[str, Any]:
     spec = container.spec
     # A program of root holds them all at once; others get none until they execute a file that has some. Inheritable
@@ -218,6 +246,7 @@ def _process(
         "capabilities": {"bounding": bounding, "effective": held, "permitted": held},
         "rlimits": limits.rlimits,
         "noNewPrivileges": spec.sandbox.no_new_privileges,
+        **confined,
         **({} if spec.oom_score_adj is None else {"oomScoreAdj": spec.oom_score_adj}),
     }
 
@@ -275,10 +304,14 @@ def _mounts(
     destinations = [mount.destination for mount in spec.mounts]
     replaced = {mount["destination"] for mount in system}
     shm_bytes = defaults.SHM_BYTES if spec.sandbox.shm_bytes is None else spec.sandbox.shm_bytes
-    own = _with_shm(spec, bundle, defaults.mounts(shm_bytes))
+    own = _with_shm(spec, bundle, defaults.mounts(shm_bytes, is_open=spec.sandbox.privileged and not spec.read_only))
     mounts = [mount for mount in own if mount["destination"] not in replaced] + system
     # A system container's init makes what it needs there itself; and a mount of the user's below needs a mount point.
-    if is_v1 and not spec.system and not any(_is_below(path, defaults.CGROUP) for path in destinations):
+    if (
+        is_v1
+        and not (spec.system or spec.sandbox.privileged)
+        and not any(_is_below(path, defaults.CGROUP) for path in destinations)
+    ):
         mounts.append(defaults.read_only_hierarchies())
     if init_path is not None:
         mounts.append(_bind(str(init_path), init_destination(spec), "bind", "ro", "nosuid", "nodev", "rprivate"))

@@ -71,16 +71,17 @@ def _mount(destination: str, kind: str, *options: str) -> dict[str, Any]:
     return {"destination": destination, "type": kind, "source": kind, "options": list(options)}
 
 
-def mounts(shm_bytes: int = SHM_BYTES) -> list[dict[str, Any]]:
-    """Return the file systems every container gets, in mounting order."""
+def mounts(shm_bytes: int = SHM_BYTES, *, is_open: bool = False) -> list[dict[str, Any]]:
+    """Return the file systems every container gets, in mounting order. ``is_open``: /sys may be written to."""
+    read_only = () if is_open else ("ro",)
     shm_options = ("nosuid", "noexec", "nodev", "mode=1777", f"size={shm_bytes}")
     return [
         _mount("/proc", "proc", "nosuid", "noexec", "nodev"),
         _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
         # gid 5 is "tty" on every Linux distribution that follows the Debian or LSB numbering.
         _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
-        _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro"),
-        _mount("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", "ro"),
+        _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", *read_only),
+        _mount("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", *read_only),
         _mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),
         {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": list(shm_options)},
     ]

@@ -6,32 +6,48 @@ import _socket
 import posixpath
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from bento.errors import UsageError
 from bento.model.container import UNCONFINED, Device
 
 _ACCESS: Final = re.compile(r"(?!.*(.).*\1)[rwm]{1,3}")
+_RULE: Final = re.compile(r"[acb] (\d{1,9}|\*):(\d{1,9}|\*) (?!.*(.).*\3)[rwm]{1,3}", re.ASCII)
 _SWITCHES: Final = {"": True, "true": True, "false": False}
 
 
-def parse_security(words: Iterable[str], *, cwd: str = "") -> tuple[bool, str]:
-    """``no-new-privileges``, ``seccomp=FILE`` and ``seccomp=unconfined``: whether, and which profile.
+def parse_security(words: Iterable[str], *, cwd: str = "") -> dict[str, Any]:
+    """``no-new-privileges``, ``seccomp=``, ``apparmor=``, ``label=``, ``systempaths=unconfined``: fields of Sandbox.
 
-    ``cwd``: the directory below which a relative FILE is. Raises UsageError.
+    ``cwd``: the directory below which a relative file of ``seccomp=`` is. Raises UsageError.
     """
-    no_new_privileges, seccomp = False, ""
+    said: dict[str, Any] = {}
+    labels: list[str] = []
     for word in words:
         key, value = [*re.split("[=:]", word, maxsplit=1), ""][:2]
         if key == "no-new-privileges" and value in _SWITCHES:
-            no_new_privileges = _SWITCHES[value]
+            said["no_new_privileges"] = _SWITCHES[value]
         elif key == "seccomp" and value:
-            seccomp = value if value == UNCONFINED else posixpath.normpath(posixpath.join(cwd, value))
+            said["seccomp"] = value if value == UNCONFINED else posixpath.normpath(posixpath.join(cwd, value))
+        elif key == "apparmor" and value:
+            said["apparmor"] = value
+        elif key == "label" and value:
+            labels.append(value)
+        elif key == "systempaths" and value == UNCONFINED:
+            said["shows_system_paths"] = True
         else:
             raise UsageError(
-                f"unknown security option {word!r}", hint="use no-new-privileges, seccomp=FILE or seccomp=unconfined"
+                f"unknown security option {word!r}",
+                hint="use no-new-privileges, seccomp=FILE|unconfined, apparmor=NAME, label=..., systempaths=unconfined",
             )
-    return no_new_privileges, seccomp
+    return said | ({"labels": tuple(labels)} if labels else {})
+
+
+def parse_device_rule(text: str) -> str:
+    """``TYPE MAJOR:MINOR ACCESS``, as the device cgroup has it: "c 10:* rwm". Raises UsageError."""
+    if not _RULE.fullmatch(text):
+        raise UsageError(f"bad device rule {text!r}", hint="use 'c 10:200 rwm'; a and * stand for all")
+    return text
 
 
 def parse_host(text: str) -> tuple[str, str]:

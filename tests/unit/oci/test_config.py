@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from bento.model.container import Container, ContainerSpec, Mount
+from bento.model.container import Container, ContainerSpec, Mount, Sandbox
 from bento.oci import config, defaults, etc
+from bento.oci.capabilities import NAMES
 from bento.oci.limits import Limits
 from bento.oci.user import ResolvedUser
 
@@ -367,3 +368,45 @@ def test_namespaces_of_the_hosts_that_were_asked_for() -> None:
     assert "uts" in kinds(build(container(uts="private", network="host"), namespaces=[]))
     assert "cgroup" not in kinds(build(container(cgroupns="host")))
     assert "cgroup" in kinds(build(container(cgroupns="private")))
+
+
+def test_a_privileged_container_is_held_back_by_nothing() -> None:
+    document = build(container(sandbox=Sandbox(privileged=True, cap_drop=("CAP_NET_RAW",))), cgroups_mode="hybrid")
+    linux, process = document["linux"], document["process"]
+    assert set(process["capabilities"]["bounding"]) == set(NAMES) - {"CAP_NET_RAW"}
+    assert linux["resources"]["devices"] == [{"allow": True, "access": "rwm"}]
+    assert linux["maskedPaths"] == linux["readonlyPaths"] == []
+    for place in ("/sys", "/sys/fs/cgroup"):
+        mounts = [mount for mount in document["mounts"] if mount["destination"] == place]
+        assert [("ro" in mount["options"]) for mount in mounts] == [False]
+    closed = build(container(read_only=True, sandbox=Sandbox(privileged=True)))
+    sysfs = mount_at(closed, "/sys")
+    assert sysfs is not None
+    assert "ro" in sysfs["options"]
+
+
+def test_nothing_keeps_a_privileged_container_from_devices_where_no_filter_can_be_loaded() -> None:
+    document = build(container(sandbox=Sandbox(privileged=True)), filters_devices=False)
+    assert "devices" not in document["linux"]["resources"]
+    assert "CAP_MKNOD" in document["process"]["capabilities"]["bounding"]
+
+
+def test_system_paths_are_shown_to_those_that_ask() -> None:
+    linux = build(container(sandbox=Sandbox(shows_system_paths=True)), cgroups_mode="hybrid")["linux"]
+    assert linux["maskedPaths"] == []
+    assert linux["readonlyPaths"] == [defaults.HYBRID_READ_ONLY_PATH]  # which is no path of the kernel's own
+
+
+def test_device_rules_come_after_the_usual_ones() -> None:
+    rules = build(container(sandbox=Sandbox(device_rules=("c 10:* rwm", "a *:* m"))))["linux"]["resources"]["devices"]
+    assert rules[-2:] == [
+        {"allow": True, "access": "rwm", "type": "c", "major": 10},
+        {"allow": True, "access": "m", "type": "a"},
+    ]
+    assert rules[0] == {"allow": False, "access": "rwm"}
+
+
+def test_the_words_of_security_modules_are_the_processs() -> None:
+    process = build(container(), confined={"apparmorProfile": "web"})["process"]
+    assert process["apparmorProfile"] == "web"
+    assert "selinuxLabel" not in process

@@ -23,15 +23,23 @@ def configure(parser: Arguments) -> None:
     for option, metavar, about in (
         ("--cap-add", "CAP", "a capability more, such as NET_ADMIN, or ALL"),
         ("--cap-drop", "CAP", "a capability less, or ALL"),
-        ("--security-opt", "OPT", "no-new-privileges, seccomp=FILE or seccomp=unconfined"),
+        (
+            "--security-opt",
+            "OPT",
+            "no-new-privileges, seccomp=FILE|unconfined, apparmor=, label=, systempaths=unconfined",
+        ),
         ("--group-add", "GROUP", "a group more of the user's, by name or id"),
         ("--add-host", "NAME:IP", "a line more in /etc/hosts"),
         ("--dns", "IP", "a name server, in place of the host's"),
         ("--dns-search", "DOMAIN", "a domain that short names are looked up in, in place of the host's"),
         ("--sysctl", "K=V", "a setting of the kernel for the container's namespaces"),
         ("--device", "HOST[:DST][:rwm]", "a device of the host"),
+        ("--device-cgroup-rule", "RULE", "devices that it may make nodes of, or use, such as 'c 10:* rwm'"),
     ):
         parser.add_argument(option, action="append", default=[], metavar=metavar, help=about)
+    parser.add_argument(
+        "--privileged", action="store_true", help="all capabilities and devices, no filter, nothing hidden"
+    )
     parser.add_argument(
         "--pid", default="", metavar="host|container:NAME", help="share a PID namespace (default: one of its own)"
     )
@@ -52,14 +60,12 @@ def configure(parser: Arguments) -> None:
 
 def read(args: argparse.Namespace) -> Sandbox:
     """Return what was said. Raises UsageError."""
-    no_new_privileges, seccomp = False, ""
-    if args.security_opt:
-        no_new_privileges, seccomp = sandbox.parse_security(args.security_opt, cwd=os.getcwd())
+    security = sandbox.parse_security(args.security_opt, cwd=os.getcwd()) if args.security_opt else {}
     return Sandbox(
         cap_add=_names(args.cap_add),
         cap_drop=_names(args.cap_drop),
-        no_new_privileges=no_new_privileges,
-        seccomp=seccomp,
+        privileged=args.privileged,
+        device_rules=tuple(sandbox.parse_device_rule(text) for text in args.device_cgroup_rule),
         group_add=tuple(args.group_add),
         extra_hosts=tuple(sandbox.parse_host(text) for text in args.add_host),
         dns=tuple(args.dns),
@@ -67,6 +73,7 @@ def read(args: argparse.Namespace) -> Sandbox:
         shm_bytes=None if args.shm_size is None else parse_bytes(args.shm_size, what="shared memory"),
         sysctls=dict(sandbox.parse_sysctl(text) for text in args.sysctl),
         devices=tuple(sandbox.parse_device(text) for text in args.device),
+        **security,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -18,11 +19,16 @@ from bento.files.smallfile import read_small
 from bento.kernel import cgroup, mount, mountinfo
 from bento.model.container import UNCONFINED, Container, ContainerSpec, Device
 from bento.model.exec import ExecOptions
-from bento.oci import capabilities, config, defaults, etc, limits, resources, seccomp
+from bento.oci import capabilities, config, confinement, defaults, etc, limits, resources, seccomp
 from bento.oci.user import ResolvedUser, resolve, with_groups
 
 _INIT: Final = "catatonit"
 _UPSTREAM: Final = "/run/systemd/resolve/resolv.conf"  # systemd-resolved(8), where /etc's names only itself
+_OWN_NODES: Final = (
+    "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/console", "/dev/ptmx"
+)  # fmt: skip
+_OWN_DIRECTORIES: Final = ("/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/hugepages")
+"""What a container has of its own (runtime-spec, config-linux.md, "Default Devices")."""
 _NO_DEVICES: Final = "no device filter: this runtime may not load one here; no device nodes but /dev's work instead"
 _NO_FILTER: Final = "no seccomp filter: this runtime was built without it"
 
@@ -53,7 +59,8 @@ def write(
     wanted = limits.merge(spec.ulimits)
     clamped = limits.clamp(wanted, limits.allowance(limit.name for limit in wanted))
     own = capabilities.own()
-    is_filtered = has_seccomp and spec.sandbox.seccomp != UNCONFINED
+    is_open = spec.sandbox.privileged
+    is_filtered = has_seccomp and spec.sandbox.seccomp not in (UNCONFINED, *([""] if is_open else ()))
     held = config.capabilities(spec, filters_devices=filters_devices, has_filter=is_filtered, own=own)
     document = config.build(
         container,
@@ -71,18 +78,20 @@ def write(
         filters_devices=filters_devices,
         knows_rro=knows_rro,
         files=frozenset(m.source for m in spec.mounts if m.kind == "bind" and not os.path.isdir(m.source)),
-        devices=[_device(asked) for asked in spec.sandbox.devices],
+        devices=[_device(asked) for asked in (*_all_devices(spec), *spec.sandbox.devices)],
         blocks={one.path: _number(_status(one.path)) for one in resources.devices(spec)},
         own=own,
+        confined=confinement.words(spec.sandbox),
     )
     _write_etc(container, bundle)
     document["mounts"], notes = destinations.check(
         document["mounts"], root=root, asked=spec.mounts, workdir=spec.workdir
     )
     _write(bundle / "config.json", _encode(document), 0o600)  # it holds the environment: passwords, often
-    if not filters_devices:
+    if not (filters_devices or is_open):
         mount.refuse_devices(root)
-    missing = [note for note, is_there in ((_NO_FILTER, has_seccomp), (_NO_DEVICES, filters_devices)) if not is_there]
+    present = ((_NO_FILTER, has_seccomp or is_open), (_NO_DEVICES, filters_devices or is_open))
+    missing = [note for note, is_there in present if not is_there]
     return (*clamped.notes, *missing, *notes)
 
 
@@ -246,6 +255,25 @@ def _device(asked: Device) -> dict[str, Any]:
         "uid": status.st_uid,
         "gid": status.st_gid,
     }
+
+
+def _all_devices(spec: ContainerSpec) -> list[Device]:
+    """Return the devices of the host that a privileged container gets, but for those that every container has.
+
+    None where the user mounts something on /dev: nodes would be made in what is there.
+    """
+    if not spec.sandbox.privileged or any(mount.destination.rstrip("/") == "/dev" for mount in spec.mounts):
+        return []
+    taken = {*_OWN_NODES, *(device.path for device in spec.sandbox.devices)}
+    found = []
+    for directory, below, names in os.walk("/dev"):
+        below[:] = [] if directory in _OWN_DIRECTORIES else below
+        for path in sorted(f"{directory}/{name}" for name in ([] if directory in _OWN_DIRECTORIES else names)):
+            with suppress(OSError):  # gone meanwhile
+                mode = os.lstat(path).st_mode
+                if (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)) and path not in taken:
+                    found.append(Device(host_path=path, path=path))
+    return found
 
 
 def _status(path: str) -> os.stat_result:

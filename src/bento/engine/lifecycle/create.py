@@ -87,7 +87,7 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
     networking.check(drivers, options.network, options.ports, drain=options.drain)
     mounting.check(options.mounts)
     limits.check(options.ulimits)
-    sandboxing.check(options)
+    unobeyed = sandboxing.check(options)
     check_hooks((*options.pre_stop, *options.post_stop))
     options = replace(options, **logs.settle(options, drivers.settings))
     pid, ipc = sharing.resolve(drivers, options.pid), sharing.resolve_ipc(drivers, options.ipc)
@@ -106,7 +106,7 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
         held.enter_context(drivers.images.gc_lock())  # from finding the image to the record that stands on its layers
         container_id = container_id or new_id()
         spec = _merge(options, find_image(drivers, options.image), container_id, str(runtime.path), requires)
-        spec = replace(spec, pid=pid, ipc=ipc, requires_healthy=healthy, notes=(*spec.notes, *discarded))
+        spec = replace(spec, pid=pid, ipc=ipc, requires_healthy=healthy, notes=(*spec.notes, *discarded, *unobeyed))
         spec = _limited(drivers, spec)
         _check_health(spec)
         runtime.check(spec)

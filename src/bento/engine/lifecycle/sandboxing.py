@@ -12,7 +12,7 @@ from pathlib import Path
 from bento.errors import UsageError
 from bento.model.container import UNCONFINED, Device, Sandbox
 from bento.model.create import CreateOptions
-from bento.oci import capabilities, limits, seccomp
+from bento.oci import capabilities, confinement, limits, seccomp
 from bento.oci.etc import HOST_GATEWAY
 from bento.parse.sandbox import is_address
 
@@ -25,8 +25,11 @@ _SYSCTL = re.compile(r"[a-zA-Z0-9_-]+(?:[./][a-zA-Z0-9_-]+)+")
 _WORD = re.compile(r"[^\s#\0]{1,253}")
 
 
-def check(options: CreateOptions) -> None:
-    """Raise UsageError for what cannot be had, or would reach beyond the container."""
+def check(options: CreateOptions) -> tuple[str, ...]:
+    """Raise UsageError for what cannot be had, or would reach beyond the container.
+
+    Returns notes on what was asked for, and this machine has not.
+    """
     sandbox = options.sandbox
     _check_namespaces(options)
     mine = capabilities.own()
@@ -48,6 +51,7 @@ def check(options: CreateOptions) -> None:
     for key in sandbox.sysctls:
         _check_sysctl(key, options)
     _check_names(sandbox, options.network)
+    return confinement.check(sandbox)
 
 
 def check_blocks(paths: Iterable[str]) -> None:
