@@ -127,6 +127,22 @@ def test_methods_of_the_library_are_described():
     assert [name for name in methods if not re.search(rf"`{name}[`(]", text)] == []
 
 
+def section_of(page: Path, title: str) -> str:
+    return re.split(r"(?m)^## ", text_of(page).partition(f"## {title}\n")[2])[0]
+
+
+def test_what_pages_call_missing_is_missing():
+    in_readme = re.findall(
+        r"(?m)^- No ((?:`\w+`(?:, | or )?)+)", section_of(REPOSITORY / "README.md", "What it does not do yet")
+    )
+    in_table = re.findall(
+        r"(?m)^\| ((?:`\w+`(?:, )?)+) \|", section_of(DOCS / "coming-from-docker.md", "What is missing")
+    )
+    missing = set(re.findall(r"\w+", " ".join(in_readme + in_table).replace(" or ", " ")))
+    assert {"attach", "login"} <= missing
+    assert missing & {verb.split()[0] for verb in verbs.VERBS} == set()
+
+
 def test_every_decision_has_its_number_its_parts_and_its_place_in_the_index():
     index = text_of(DECISIONS / "README.md")
     listed = re.findall(r"(?m)^(\d+)\. \[(.+)\]\((.+)\)$", index)
