@@ -167,6 +167,7 @@ def test_whatever_is_missing_of_the_walls_is_told_and_put_back(host: Netns, insi
         f"tc qdisc del dev {bridge} clsact": f"guard of bridge {bridge}",
         f"tc qdisc del dev {link} clsact": f"guard of link {link}",
         f"ip link set {other} nomaster": f"guard of link {other}",
+        f"ip link set {bridge} down": f"bridge {bridge} is down",
         "nft flush ruleset": f"rules in nftables table {table}",
         f"nft flush chain inet {table} walls": f"rules in nftables table {table}",
         f"nft flush set inet {table} homes": f"rules in nftables table {table}",
@@ -180,6 +181,9 @@ def test_whatever_is_missing_of_the_walls_is_told_and_put_back(host: Netns, insi
         host.setting(f"ipv4/{name.replace('.', '/')}", "0")
         assert f"net.ipv4.{name}" in host.inside(lambda: NETWORK.missing(made))
         host.inside(lambda: NETWORK.mend(made))
+    host.setting(f"ipv6/conf/{bridge}/disable_ipv6", "0")
+    assert host.inside(lambda: NETWORK.missing(made)) == [f"IPv6 is on at bridge {bridge}"]
+    host.inside(lambda: NETWORK.mend(made))
     host("ip", "link", "del", bridge)
     host.inside(lambda: NETWORK.mend(made))
     assert host.inside(lambda: NETWORK.missing(made)) == []

@@ -241,6 +241,7 @@ class BridgeNetwork:
         found = [] if bridge else [f"bridge {self.bridge}"]
         if bridge and not links.has_guard(bridge.index, links.EGRESS, guards.of_bridge()):
             found.append(f"guard of bridge {self.bridge}")
+        found += _altered(bridge) if bridge else []
         for name, one in live.items():
             link, program = here[self._link(name)], guards.of_container(one.address, one.mac)
             if not links.has_guard(link.index, links.INGRESS, program) or (bridge and link.master != bridge.index):
@@ -323,6 +324,12 @@ def _network_errors() -> Iterator[None]:
 
 def _elements(connections: Mapping[str, Connection]) -> list[Element]:
     return [one for name, connection in connections.items() for one in rules.elements(_owner(name), connection)]
+
+
+def _altered(bridge: links.Link) -> list[str]:
+    """Return what others have done to the bridge itself."""
+    found = [] if bridge.is_up else [f"bridge {bridge.name} is down"]
+    return found if forwarding.forgoes_ipv6(bridge.name) else [*found, f"IPv6 is on at bridge {bridge.name}"]
 
 
 def _with_closed(found: list[Element]) -> set[tuple[str, bytes]]:

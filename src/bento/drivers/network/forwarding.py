@@ -72,6 +72,14 @@ def forgo_ipv6(link: str) -> None:
         _write(Path(_IPV6.format(link, name)), value, may_be_missing=True)
 
 
+def forgoes_ipv6(link: str) -> bool:
+    """Whether a link has no IPv6. Also where the kernel has none."""
+    try:
+        return Path(_IPV6.format(link, "disable_ipv6")).read_text(encoding="ascii").strip() == "1"
+    except OSError:
+        return True
+
+
 def _write(path: Path, value: str, *, may_be_missing: bool = False) -> None:
     try:
         if path.read_text(encoding="ascii").strip() != value:
