@@ -28,6 +28,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     stop_rules: StopRules = StopRules()  # of stops for which neither the call nor the container says it
     stop_of_stopped_is_ok: bool = False  # "bento stop" of what has stopped already is no error, as in Docker
     log_max_bytes: int = 0  # of the log of containers that name no limit; 0: none
+    events_max: int = 10_000  # so many events are kept
     registries: tuple[str, ...] = ("docker.io",)  # where names without a registry are looked for, in this order
     insecure_registries: tuple[str, ...] = ()  # that need not speak TLS, nor have a certificate that is trusted
     takes_absolute_names: bool = False  # of a layer's files, below the root of the container; else they are refused

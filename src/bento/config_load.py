@@ -16,7 +16,7 @@ from bento.config import CONFIG_FILE, Settings
 from bento.errors import UsageError
 from bento.lazy import LazyModule
 from bento.model.stop import OnDeaf, OnWrapper, Scope, StopRules
-from bento.units import parse_log_size, parse_seconds
+from bento.units import parse_log_size, parse_number, parse_seconds
 
 if TYPE_CHECKING:
     import tomllib
@@ -67,6 +67,7 @@ _SETTINGS: Final[dict[str, tuple[str, _Reader]]] = {
     "stop_timeout": ("stop_timeout_s", lambda key, text: parse_seconds(text, what=key)),
     "stop_of_stopped": ("stop_of_stopped_is_ok", _one_of(("error", "ok"), lambda text: text == "ok")),
     "log_max_size": ("log_max_bytes", lambda _, text: parse_log_size(text)),
+    "events_max": ("events_max", lambda key, text: parse_number(text, what=key)),
     "absolute_names": ("takes_absolute_names", _one_of(("refuse", "take"), lambda text: text == "take")),
     "registries": ("registries", _words),
     "insecure_registries": ("insecure_registries", _words),

@@ -148,7 +148,11 @@ class HostDrivers(Drivers):
     def _make_store(self) -> StateStore:
         if self.verb:
             own.mark(self.run_root)  # before it can stand still with a lock
-        return sqlite.SqliteStore(self.root / "bento.db", clear_way=lambda holders: self.store_holdup(holders))
+        return sqlite.SqliteStore(
+            self.root / "bento.db",
+            clear_way=lambda holders: self.store_holdup(holders),
+            events_max=self.settings.events_max,
+        )
 
     def _make_store_holdup(self) -> store_holdup.StoreHoldup:
         return store_holdup.StoreHoldup(self)

@@ -109,7 +109,7 @@ class TestWhatAChangeSays:
         store.modify(made.id, change(status=Status.RESTARTING, exit=Exit(code=None, finished_unix_ns=3)))
         store.modify(made.id, change(status=Status.STOPPED))  # the restart is called off: that is no second end
         assert said(store) == ["container create", "container die", "network disconnect"]
-        assert store.events()[1].attributes["exitCode"] == "255"
+        assert store.events()[1].attributes["exitCode"] == "-1"
 
     def test_what_changes_nothing_is_not_logged(self, store: StateStore) -> None:
         store.add(made := container())

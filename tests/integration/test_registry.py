@@ -85,6 +85,12 @@ def test_what_is_pushed_has_the_digest_that_was_pulled(bento: BentoCli, place: R
     bento("tag", place.name(path), place.name("again:1"))
     bento("push", "-q", place.name("again:1"))  # to where its name says
     assert raw(place, "again:1") == raw(place, path)
+    events = bento.listing("events", "--stream=false", "-f", "type=image")
+    again = place.name("again:1")
+    assert [(event["Action"], event["Actor"]["ID"]) for event in events if event["Action"] != "tag"] == [
+        ("pull", place.name(path)), ("push", place.name(f"copy/of-{path}")), ("push", again),
+    ]  # fmt: skip
+    assert events[-1]["Actor"]["Attributes"]["name"] == again.rpartition(":")[0]
 
 
 def test_a_digest_names_exactly_one_image(bento: BentoCli, place: Registry) -> None:

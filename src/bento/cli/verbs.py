@@ -39,6 +39,7 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "explain": ("views.explain", "say what a stop would do, and send nothing"),
         "wait": ("containers.wait", "wait until containers have ended; print their exit codes"),
         "rename": ("containers.rename", "give a container another name"),
+        "events": ("views.events", "show what happens to containers, images, volumes and networks"),
         "container exists": ("views.exists", "say by the exit status whether there is a container"),
     },
     FILES: {

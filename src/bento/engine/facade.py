@@ -11,6 +11,7 @@ from bento.engine.facade_usage import UsageVerbs
 from bento.errors import AlreadyStopped
 from bento.lazy import LazyModule
 from bento.model.container import Container
+from bento.model.event import Deed
 from bento.units import SIGKILL
 
 if TYPE_CHECKING:
@@ -176,7 +177,8 @@ class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
             exit_owner.claim(self.drivers, container.id)
         with suppress(AlreadyStopped):
             self.stop(container.id, options)
-        return start.start(self.drivers, self._with_required(container.id)).container
+        deeds = (Deed(action="restart"),)
+        return start.start(self.drivers, self._with_required(container.id), deeds=deeds).container
 
     def kill(self, ref: str, number: int = SIGKILL) -> Container:
         """Send a signal to PID 1; SIGKILL also waits for the end. Raises WrongState when nothing runs."""

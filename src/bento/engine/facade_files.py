@@ -9,6 +9,7 @@ from bento.lazy import LazyModule
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from bento.engine.base import happened
     from bento.engine.base.drivers import Drivers
     from bento.engine.files import commit, copying, diff, export
     from bento.engine.files.commit import CommitOptions
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from bento.model.image import Image
     from bento.model.volume import Volume
 else:
+    happened = LazyModule("bento.engine.base.happened")
     commit, copying, diff, export = (
         LazyModule(f"bento.engine.files.{name}") for name in ["commit", "copying", "diff", "export"]
     )
@@ -38,18 +40,22 @@ class FileVerbs:
         Raises NotFound (also for paths), Conflict (a file in the way of a directory ...), WrongState.
         """
         copying.copy_out(self.drivers, ref, path, target, options or copying.CopyOptions())
+        happened.tell_of_ref(self.drivers, ref, "archive-path")
 
     def copy_in(self, ref: str, source: str, path: str, options: CopyOptions | None = None) -> None:
         """Copy a file or directory of this machine into a container; as ``copy_out``."""
         copying.copy_in(self.drivers, ref, source, path, options or copying.CopyOptions())
+        happened.tell_of_ref(self.drivers, ref, "extract-to-dir")
 
     def archive_out(self, ref: str, path: str, fd: int, options: CopyOptions | None = None) -> None:
         """Write a file or directory of a container to a descriptor as a tar archive; as ``copy_out``."""
         copying.archive_out(self.drivers, ref, path, fd, options or copying.CopyOptions())
+        happened.tell_of_ref(self.drivers, ref, "archive-path")
 
     def archive_in(self, ref: str, fd: int, path: str) -> None:
         """Unpack a tar archive from a descriptor into a directory of a container; as ``copy_out``, and UsageError."""
         copying.archive_in(self.drivers, ref, fd, path)
+        happened.tell_of_ref(self.drivers, ref, "extract-to-dir")
 
     def diff(self, ref: str) -> list[Change]:
         """Return what a container, in any state, has added, changed and deleted in its root filesystem, by path."""
@@ -68,6 +74,7 @@ class FileVerbs:
         Raises WrongState when it ends meanwhile.
         """
         export.export(self.drivers, ref, fd)
+        happened.tell_of_ref(self.drivers, ref, "export")
 
     def create_volume(
         self, name: str = "", *, labels: dict[str, str] | None = None, options: dict[str, str] | None = None

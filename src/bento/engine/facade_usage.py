@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from bento.engine.base.drivers import Drivers
+    from bento.engine.events import filters as event_filters
+    from bento.engine.events import stream
+    from bento.engine.events.stream import EventStream
     from bento.engine.lifecycle import reconcile
     from bento.engine.views import stats, top
     from bento.engine.views.stats import Sampler
     from bento.model.stats import ContainerStats, ProcessTable
 else:
+    event_filters, stream = LazyModule("bento.engine.events.filters"), LazyModule("bento.engine.events.stream")
     reconcile = LazyModule("bento.engine.lifecycle.reconcile")
     stats, top = LazyModule("bento.engine.views.stats"), LazyModule("bento.engine.views.top")
 
@@ -48,3 +52,20 @@ class UsageVerbs:
         if not refs:
             reconcile.refresh(self.drivers, self.drivers.store.list())  # what has ended unseen is not shown as running
         return stats.Sampler(self.drivers, ids, is_all=all)
+
+    def events(
+        self,
+        *,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        filters: Iterable[str] = (),
+        follow: bool = True,
+    ) -> EventStream:
+        """Return the events from one moment to another (UNIX time, both included), and then those to come.
+
+        Without ``since_ns`` and ``until_ns`` only those to come. ``until_ns``: it ends then, and at once where that is
+        past. ``follow`` False: it ends with what is logged by now. Iterating blocks; see EventStream for a server.
+        Filters are Docker's: container, event, image, label, network, type, volume. Raises UsageError for a bad one.
+        """
+        passes = event_filters.parse_filters(filters)
+        return stream.EventStream(self.drivers, passes, since_ns=since_ns, until_ns=until_ns, is_followed=follow)

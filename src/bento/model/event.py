@@ -13,6 +13,8 @@ CONTAINER: Final = "container"
 IMAGE: Final = "image"
 VOLUME: Final = "volume"
 NETWORK: Final = "network"
+UNKNOWN_CODE: Final = -1
+"""An exit code that was not seen, as ``inspect`` has it."""
 TYPES: Final = (CONTAINER, IMAGE, NETWORK, VOLUME)
 
 

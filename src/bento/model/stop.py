@@ -18,6 +18,7 @@ class AskedBy(str, Enum):
     POLICY = "policy"
     DEPENDENCY = "dependency"
     SHUTDOWN = "shutdown"
+    REMOVAL = "removal"
 
 
 class OnPaused(str, Enum):

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from bento.drivers.monitor import conmon
-from bento.drivers.monitor.base import ExecLaunch, ExitStatus, Launch
+from bento.drivers.monitor.base import ExecLaunch, Launch
 from bento.drivers.monitor.conmon import ConmonMonitor
 from bento.errors import DeadlineExceeded, KernelError, MissingTool, RuntimeFailed
 from bento.testing.runtime import FakeRuntime
@@ -198,8 +198,17 @@ def test_the_exit_file_is_read(tmp_path: Path, text: str, code: int | None) -> N
     (tmp_path / "exit").mkdir()
     (tmp_path / "exit" / "id").write_text(text)
 
-    expected = None if code is None else ExitStatus(code)
-    assert ConmonMonitor(Path("/x")).exit_status(tmp_path, "id") == expected
+    seen = ConmonMonitor(Path("/x")).exit_status(tmp_path, "id")
+    assert (None if seen is None else seen.code) == code
+
+
+def test_an_end_is_not_dated_before_what_came_before_it(tmp_path: Path) -> None:
+    before_ns = time.time_ns()
+    (tmp_path / "exit").mkdir()
+    (tmp_path / "exit" / "id").write_text("0")  # dated by the last tick of the clock
+    seen = ConmonMonitor(Path("/x")).exit_status(tmp_path, "id")
+    assert seen is not None
+    assert before_ns <= seen.at_unix_ns < before_ns + 60 * 10**9
 
 
 def test_a_run_directory_that_is_not_there_tells_nothing(tmp_path: Path) -> None:

@@ -165,9 +165,9 @@ def test_s16_the_kill_is_recorded_under_the_lock_that_an_exec_holds(drivers):
     written: list[tuple[Phase | None, bool]] = []
     modify = drivers.store.modify
 
-    def watched(container_id: str, change: Any) -> Container:
+    def watched(container_id: str, change: Any, **more: Any) -> Container:
         is_locked = (drivers.run_root / "locks" / f"{container_id}.op").exists()
-        after: Container = modify(container_id, change)
+        after: Container = modify(container_id, change, **more)
         written.append((_phase(after), is_locked))
         return after
 

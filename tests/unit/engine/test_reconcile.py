@@ -58,7 +58,7 @@ def test_end_that_cannot_be_recorded_is_an_error_for_who_asked_for_one(
     ended = drivers.add("ended", None)
     live, _ = drivers.server("live")
 
-    def modify(container_id: str, change: object) -> Container:
+    def modify(container_id: str, change: object, **_: object) -> Container:
         raise StorageUnusable("the disk is full")
 
     monkeypatch.setattr(drivers.store, "modify", modify)

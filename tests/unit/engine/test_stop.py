@@ -445,10 +445,10 @@ def test_s21_a_record_that_cannot_be_written_stays_as_it_was(drivers, monkeypatc
     container, _ = drivers.server()
     modify = drivers.store.modify
 
-    def failing(container_id, change):
+    def failing(container_id, change, **more):
         if change(drivers.store.get(container_id)).status is Status.STOPPED:
             raise StorageUnusable("disk full")
-        return modify(container_id, change)
+        return modify(container_id, change, **more)
 
     monkeypatch.setattr(drivers.store, "modify", failing)
     outcome = stop(drivers)
@@ -803,10 +803,10 @@ def test_s28_a_store_that_fails_ends_one_session_only(drivers, monkeypatch):
     drivers.server("b")
     modify = drivers.store.modify
 
-    def broken(container_id, change):
+    def broken(container_id, change, **more):
         if container_id == failing.id:
             raise StorageUnusable("disk full")
-        return modify(container_id, change)
+        return modify(container_id, change, **more)
 
     monkeypatch.setattr(drivers.store, "modify", broken)
     outcomes = stop_containers(drivers, ["a", "b"], StopOptions())

@@ -84,9 +84,10 @@ class JournalEntry(Struct, frozen=True, kw_only=True):
 
 
 class ExitStatus(Struct, frozen=True):
-    """What the monitor saw: 0-255, 128+n for signal n."""
+    """What the monitor saw: 0-255, 128+n for signal n. ``at_unix_ns``: when; 0 is not known."""
 
     code: int
+    at_unix_ns: int = 0
 
 
 class MonitorDriver(Protocol):

@@ -40,6 +40,7 @@ PACKAGE: Final = "conmon"
 _PID_FILE: Final = "pidfile"
 _MONITOR_PID_FILE: Final = "conmon.pid"
 _CODE_MAX: Final = 255
+_COARSE: Final = 5  # CLOCK_REALTIME_COARSE, linux/time.h
 _BUFFER: Final = Path(__file__).with_name("buffer.py")
 _SOURCES: Final = Path(__file__).parents[3]
 _ROTATE: Final = "import sys; sys.path.append(sys.argv.pop(1)); from bento.drivers.monitor.rotation import main; main()"
@@ -113,8 +114,9 @@ class ConmonMonitor:
     def exit_status(self, run_dir: Path, container_id: str) -> ExitStatus | None:
         """See ``MonitorDriver.exit_status``."""
         # conmon writes a temporary file and renames it, so the name stands for the whole content.
-        code = read_number(run_dir / "exit" / container_id)
-        return None if code is None or code > _CODE_MAX else ExitStatus(code)
+        path = run_dir / "exit" / container_id
+        code = read_number(path)
+        return None if code is None or code > _CODE_MAX else ExitStatus(code, at_unix_ns=_written_ns(path))
 
     def saw_oom(self, run_dir: Path) -> bool:
         """See ``MonitorDriver.saw_oom``."""
@@ -227,3 +229,14 @@ def _prepare(launch: Launch) -> None:
 def _remove_files(run_dir: Path, container_id: str) -> None:
     for name in ("attach", "ctl", "winsz", "oom", "config.json", _PID_FILE, _MONITOR_PID_FILE, f"exit/{container_id}"):
         (run_dir / name).unlink(missing_ok=True)
+
+
+def _written_ns(path: Path) -> int:
+    """Return when a file was written, which conmon does as soon as it has reaped; 0 where it has gone.
+
+    Files have the time of the last tick of the clock: what was seen before by a finer one would seem to come after.
+    """
+    try:
+        return os.stat(path).st_mtime_ns + round(time.clock_getres(_COARSE) * 1e9)
+    except OSError:
+        return 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from bento.model.container import VOLUME as VOLUME_MOUNT
 from bento.model.container import Container, ContainerSpec, Exit, Run, Status
-from bento.model.event import IMAGE, NETWORK, VOLUME, Deed, Event, of_container
+from bento.model.event import IMAGE, NETWORK, UNKNOWN_CODE, VOLUME, Deed, Event, of_container
 from bento.model.health import HealthStatus
 from bento.model.reference import familiar
 from bento.model.volume import DRIVER
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bento.model.volume import Volume
-
-UNKNOWN_CODE: Final = 255
-"""Docker's words know no exit code that was not seen."""
 
 _NETWORK_DRIVERS: Final = {"none": "null", "host": "host"}
 _OF_ANOTHER: Final = "container:"
@@ -33,8 +30,12 @@ def of_change(before: Container, after: Container, deeds: Iterable[Deed], now_ns
     given = tuple(deeds)
     if after.name != before.name:
         found.append(of_container(after, Deed(action="rename", attributes={"oldName": f"/{before.name}"}), now_ns))
+    if after.spec is not before.spec and after.spec != before.spec:
+        found.append(of_container(after, Deed(action="update"), now_ns))
     if before.status is Status.STARTING and after.status is Status.RUNNING:
-        found += [*_began(after, now_ns), of_container(after, Deed(action="start"), now_ns)]
+        # It may be over by now: that it began comes before its end, also by the times.
+        began_ns = after.run.started_unix_ns if after.run and after.run.started_unix_ns else now_ns
+        found += [*_began(after, began_ns), of_container(after, Deed(action="start"), began_ns)]
     elif before.status.is_live and not after.status.is_live:
         found += _over(before, after, now_ns)
     found += (of_container(after, deed, now_ns) for deed in given)

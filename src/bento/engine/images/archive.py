@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from bento import log
 from bento.engine.base.find_image import HOST_IMAGE, find_image
-from bento.engine.base.happened import of_image
+from bento.engine.base.happened import of_image, tell
 from bento.engine.images.images import blame, names_meant, record, recorded
 from bento.engine.images.pull import ARCHIVES, Pulled, check_platform
 from bento.errors import NotFound, UsageError
@@ -76,6 +76,7 @@ def save(
         raise UsageError("a docker-dir holds one image", hint="name one, or choose another format")
     with drivers.images.transfer() as transfer:
         transfer.save([(image, tuple(dict.fromkeys(names))) for image, names in chosen.values()], target, format)
+    tell(drivers, *(of_image(image, "save") for image, _ in chosen.values()))
 
 
 def load(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bento.engine.base.find_image import HOST_IMAGE, find_image
+from bento.engine.base.happened import of_image, tell
 from bento.engine.images.images import names_meant
 from bento.engine.images.pull import REGISTRY
 from bento.errors import NotFound, UsageError
@@ -13,6 +14,7 @@ from bento.model.transfer import Access
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
+    from bento.model.event import Event
     from bento.model.image import Image
     from bento.model.transfer import OnProgress
 
@@ -41,7 +43,7 @@ def push(
         blobs = transfer.hold(image)
         manifest = (blobs / image.digest.replace(":", "/")).read_bytes()
         try:
-            return drivers.transport.send(
+            digest = drivers.transport.send(
                 manifest, blobs, transfer, target, access=access or Access(), on_progress=on_progress
             )
         except NotFound as error:
@@ -49,6 +51,16 @@ def push(
                 raise
             words = f"{target} cannot be written: the directory it is to lie in is not there"
             raise NotFound(words, hint="make that directory first") from error
+    tell(drivers, _pushed(image, target))
+    return digest
+
+
+def _pushed(image: Image, target: str) -> Event:
+    """As Docker has it: the actor is the name and the tag, and the attribute the name alone."""
+    if not target.startswith(REGISTRY):
+        return of_image(image, "push", target, actor=target)
+    name = target.removeprefix(REGISTRY)
+    return of_image(image, "push", reference.split(name)[0], actor=reference.familiar(name))
 
 
 def tags_of(drivers: Drivers, repository: str) -> list[str]:

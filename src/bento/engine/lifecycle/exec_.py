@@ -17,12 +17,14 @@ from bento.drivers.monitor.base import ExecLaunch, ExecLaunched
 from bento.engine.base import exec_sessions
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.exec_sessions import door_is_open
+from bento.engine.base.happened import tell, tell_of_id
 from bento.engine.lifecycle import reconcile
 from bento.engine.resources.rooted import root_of
 from bento.engine.stop.report import exit_code_from
 from bento.errors import BentoError, InternalError, RuntimeFailed, UsageError, WrongState
 from bento.files.tree import remove_tree
 from bento.model.container import Container, Run, Status
+from bento.model.event import UNKNOWN_CODE, Deed, of_container
 from bento.model.exec import ExecOptions, ExecSession
 from bento.parse.environment import check_variable
 from bento.units import new_id
@@ -102,6 +104,13 @@ def wait(drivers: Drivers, running: Attached) -> int:
             remove_tree(exec_sessions.directory(drivers, running.session))
     finally:
         running.close()
+    tell_of_id(
+        drivers,
+        running.session.container_id,
+        "exec_die",
+        execID=running.session.id,
+        exitCode=str(UNKNOWN_CODE if code is None else code),
+    )
     if code is None:
         raise RuntimeFailed("the command has ended, and its exit status is not known", hint="was its monitor killed?")
     return code
@@ -142,6 +151,11 @@ def _begin(drivers: Drivers, ref: str, options: ExecOptions, *, is_attached: boo
             monitor=drivers.processes.identify(launched.monitor_pid) if launched.monitor_pid else None,
         )
         exec_sessions.complete(drivers, session)
+        words = " ".join(session.command)
+        begun = [
+            Deed(action=f"{verb}: {words}", attributes={"execID": session.id}) for verb in ("exec_create", "exec_start")
+        ]
+        tell(drivers, *(of_container(container, deed, session.started_unix_ns) for deed in begun))
         return session, launched
 
 

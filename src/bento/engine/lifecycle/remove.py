@@ -15,7 +15,7 @@ from bento.engine.stop.erase import erase
 from bento.errors import BentoError, Conflict, NotFound, StateCorrupt, WrongState
 from bento.lazy import LazyModule
 from bento.model.container import Container
-from bento.model.stop import OnPaused
+from bento.model.stop import AskedBy, OnPaused
 from bento.units import parse_name
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ def dependants_first(drivers: Drivers, refs: Sequence[str]) -> list[str]:
 
 
 def _stop(drivers: Drivers, container: Container, grace_s: float) -> None:
-    options = request.StopOptions(grace_s=grace_s, on_paused=OnPaused.THAW if grace_s else OnPaused.KILL)
+    on_paused = OnPaused.THAW if grace_s else OnPaused.KILL
+    options = request.StopOptions(grace_s=grace_s, on_paused=on_paused, asked_by=AskedBy.REMOVAL)
     for outcome in stop.stop_containers(drivers, [container.id], options):
         if outcome.error is not None and not isinstance(outcome.error, WrongState):
             raise outcome.error

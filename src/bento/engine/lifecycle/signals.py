@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from bento import log
 from bento.engine.base import freezing, holdup
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
+from bento.engine.base.happened import tell_of
 from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.wait import wait_for_exit
 from bento.engine.stop.request import StopOptions
@@ -43,6 +44,7 @@ def kill(drivers: Drivers, ref: str, number: int) -> Container:
         raise WrongState(f"cannot kill container {container.name}: it {state}", hint="only what runs gets signals")
     try:
         _send(drivers, container, run, fd, number)
+        tell_of(drivers, container, "kill", signal=str(number))
         if number != SIGKILL:
             return container
         if not drivers.processes.wait(fd, _KILL_LIMIT_S):
@@ -64,6 +66,7 @@ def pass_on(drivers: Drivers, container: Container, number: int) -> None:
     if run is not None and fd is not None:
         with suppress(RuntimeFailed):  # it has ended just now
             _send(drivers, container, run, fd, number)
+            tell_of(drivers, container, "kill", signal=str(number))
         os.close(fd)
 
 
@@ -100,6 +103,7 @@ def pause(drivers: Drivers, ref: str) -> Container:
         if freezing.is_paused(drivers, now):
             now = replace(now, status=Status.PAUSED)
         freezing.pause(drivers, now, _run_if(now, "pause", Status.RUNNING))
+        tell_of(drivers, now, "pause")
     return container
 
 
@@ -109,6 +113,7 @@ def unpause(drivers: Drivers, ref: str) -> Container:
     with drivers.locks.hold(container.id, LOCK_TIMEOUT_S):
         now = reconcile.with_pause(drivers, drivers.store.get(container.id))
         freezing.unpause(drivers, now, _run_if(now, "unpause", Status.PAUSED))
+        tell_of(drivers, now, "unpause")
     return container
 
 

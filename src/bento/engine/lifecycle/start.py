@@ -28,7 +28,8 @@ from bento.engine.stop.erase import refuse_if_held
 from bento.errors import BentoError, Conflict, RuntimeFailed, Unhealthy, WrongState
 from bento.files.tree import remove_tree
 from bento.lazy import LazyModule
-from bento.model.container import FILE_DRIVERS, Container, ContainerSpec, Run, StartFailure, Status
+from bento.model.container import FILE_DRIVERS, Container, ContainerSpec, ProcessIdentity, Run, StartFailure, Status
+from bento.model.event import Deed
 from bento.model.health import Health
 from bento.units import SIGKILL
 
@@ -54,10 +55,17 @@ class Started(Struct, frozen=True):
     main_fd: int | None = None  # a pidfd of PID 1, when attached; the caller's to close
 
 
-def start(drivers: Drivers, container_id: str, *, attach: bool = False, only_if: Status | None = None) -> Started:
+def start(
+    drivers: Drivers,
+    container_id: str,
+    *,
+    attach: bool = False,
+    only_if: Status | None = None,
+    deeds: tuple[Deed, ...] = (),
+) -> Started:
     """Start a container that was created or has stopped. One that runs already is left alone.
 
-    ``only_if``: leave it alone unless this is its state, once it can be looked at.
+    ``only_if``: leave it alone unless this is its state, once it can be looked at. ``deeds``: what is logged besides.
 
     Blocks until the program is about to run. Raises WrongState, Conflict (a process still holds the root filesystem of
     its last run, rule S21), CommandNotFound, CommandNotExecutable,
@@ -82,9 +90,13 @@ def start(drivers: Drivers, container_id: str, *, attach: bool = False, only_if:
             place=place.here(drivers),
         )
         place.refuse_namesake(drivers, before, run)
-        container = drivers.store.modify(container_id, lambda c: _starting(c, run, is_restart=only_if is not None))
+        container = drivers.store.modify(
+            container_id,
+            lambda c: _starting(c, run, is_restart=only_if is not None),
+            deeds=(Deed(action="attach"),) if attach else (),
+        )
         try:
-            started = _launch(drivers, container, run, runtime, attach=attach)
+            started = _launch(drivers, container, run, runtime, attach=attach, deeds=deeds)
         except BaseException as error:
             _undo(drivers, before, runtime, error)
             raise
@@ -164,25 +176,22 @@ def _starting(container: Container, run: Run, *, is_restart: bool) -> Container:
     )
 
 
-def _launch(drivers: Drivers, container: Container, run: Run, runtime: RuntimeDriver, *, attach: bool) -> Started:
+def _launch(
+    drivers: Drivers,
+    container: Container,
+    run: Run,
+    runtime: RuntimeDriver,
+    *,
+    attach: bool,
+    deeds: tuple[Deed, ...],
+) -> Started:
     with networking.reserved(drivers, container) as reservation:
         if reservation is not None:
             container, connection = networking.allot(drivers, container, reservation.ports)
             run = replace(run, connection=connection)
         kept_fds = reservation.fds if reservation else ()
         launched, notes = _create_sandbox(drivers, container, runtime, kept_fds)
-    init = drivers.processes.identify(launched.init_pid)
-    monitor = drivers.processes.identify(launched.monitor_pid)
-    if init is None or monitor is None:
-        raise RuntimeFailed(f"container {container.name} ended before it was started", hint="see its log")
-    run = replace(
-        run,
-        init=init,
-        monitor=monitor,
-        cgroups=drivers.processes.cgroups(init.pid, container.id),
-        started_unix_ns=clock.wall_ns(),
-        started_boot_s=clock.boot_s(),
-    )
+    run, init = _identified(drivers, container, run, launched)
     created = drivers.store.modify(container.id, lambda c: replace(c, run=run, notes=(*c.spec.notes, *notes)))
     logs.keep(drivers, created)
     if run.connection is not None:
@@ -199,7 +208,9 @@ def _launch(drivers: Drivers, container: Container, run: Run, runtime: RuntimeDr
     main_fd = drivers.processes.open(init) if attach else None
     try:
         runtime.start(container.id)
-        started = drivers.store.modify(container.id, lambda c: replace(c, status=Status.RUNNING, health=health))
+        started = drivers.store.modify(
+            container.id, lambda c: replace(c, status=Status.RUNNING, health=health), deeds=deeds
+        )
         if health is not None:
             presence.announce(drivers, container.id)
     except BaseException:
@@ -208,6 +219,23 @@ def _launch(drivers: Drivers, container: Container, run: Run, runtime: RuntimeDr
                 os.close(fd)
         raise
     return Started(started, output_fd, main_fd)
+
+
+def _identified(drivers: Drivers, container: Container, run: Run, launched: Launched) -> tuple[Run, ProcessIdentity]:
+    """Return the run with what the kernel knows of it, and its PID 1. Raises RuntimeFailed: it has ended already."""
+    init = drivers.processes.identify(launched.init_pid)
+    monitor = drivers.processes.identify(launched.monitor_pid)
+    if init is None or monitor is None:
+        raise RuntimeFailed(f"container {container.name} ended before it was started", hint="see its log")
+    known = replace(
+        run,
+        init=init,
+        monitor=monitor,
+        cgroups=drivers.processes.cgroups(init.pid, container.id),
+        started_unix_ns=clock.wall_ns(),
+        started_boot_s=clock.boot_s(),
+    )
+    return known, init
 
 
 def _create_sandbox(

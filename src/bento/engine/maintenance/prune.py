@@ -10,6 +10,7 @@ from msgspec import Struct
 from bento import clock
 from bento.engine.base import order
 from bento.engine.base.filters import parse_prune
+from bento.engine.base.happened import tell_of_prune
 from bento.engine.base.layers import unused
 from bento.engine.images.images import RemovedImage, remove_unused
 from bento.engine.lifecycle import reconcile
@@ -19,6 +20,7 @@ from bento.engine.resources.volumes import prune as prune_volumes
 from bento.engine.stop.erase import erase
 from bento.errors import BentoError, Conflict, NotFound
 from bento.model.container import Container, Status
+from bento.model.event import CONTAINER, IMAGE
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
@@ -60,6 +62,7 @@ def prune_containers(drivers: Drivers, filters: Iterable[str] = ()) -> Pruned:
             errors.append(error)
             continue
         gone.append(container_id)
+    tell_of_prune(drivers, CONTAINER, freed_bytes)
     return Pruned(containers=tuple(gone), freed_bytes=freed_bytes, errors=tuple(errors))
 
 
@@ -102,6 +105,7 @@ def prune_images(drivers: Drivers, *, all: bool = False, filters: Iterable[str] 
                 images.append(removed)
     freed_bytes = sum(removed.freed_bytes for removed in images)
     strays, strays_bytes = ((), 0) if wanted else _remove_strays(drivers)
+    tell_of_prune(drivers, IMAGE, freed_bytes + strays_bytes)
     return Pruned(
         images=tuple(images),
         strays=strays,

@@ -9,9 +9,11 @@ from msgspec import Struct
 
 from bento.docker import volume as docker_volume
 from bento.engine.base.filters import has_label, split
+from bento.engine.base.happened import tell_of_prune
 from bento.engine.resources import mounting
 from bento.errors import Conflict, NotFound, UsageError
 from bento.model.container import VOLUME
+from bento.model.event import VOLUME as VOLUME_TYPE
 from bento.model.volume import DRIVER, Volume
 from bento.units import new_id, parse_name
 
@@ -96,6 +98,7 @@ def prune(drivers: Drivers, *, all: bool = False, filters: Iterable[str] = ()) -
             continue
         names.append(volume.name)
         freed_bytes += size_bytes
+    tell_of_prune(drivers, VOLUME_TYPE, freed_bytes)
     return PrunedVolumes(names=tuple(names), freed_bytes=freed_bytes)
 
 

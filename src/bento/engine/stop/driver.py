@@ -119,12 +119,12 @@ class StopDriver:
     def resume(self, intent: StopIntent, note: str = "") -> None:
         """Go on with a stop after its driver is gone, with the time that was left. ``note`` is for the report."""
         self._open_main()
-        self._recorder.resume(intent)
+        state = msgspec.json.decode(intent.journal, type=StopState)
+        self._recorder.resume(intent, state)
         if intent.boot_id and intent.boot_id != self._drivers.processes.boot_id():
             # The machine went down in the middle of it: nothing of that run is left, nor any of its times.
             self._start(intent.request, has_exited=True)
             return
-        state = msgspec.json.decode(intent.journal, type=StopState)
         self._state = replace(state, notes=(*state.notes, note)) if note else state
         deadline_s = None
         if intent.deadline_boot_s is not None:

@@ -13,13 +13,16 @@ from bento.engine.base import exec_sessions, policy
 from bento.engine.base.exit_owner import leave_run_dir
 from bento.engine.base.holdup import Holdup
 from bento.engine.base.outcome import StopOutcome
-from bento.engine.stop.report import exit_code_of, make_report
+from bento.engine.stop.report import ended_unix_ns, exit_code_of, make_report
 from bento.errors import BentoError, CleanupFailed, Conflict, StuckProcess
 from bento.lazy import LazyModule
 from bento.model.container import Container, Exit, Run, Status
+from bento.model.event import Deed
 from bento.model.stop import AskedBy, Scope, StopIntent, StopReport
+from bento.stop.methods import SIGNAL
 from bento.stop.states import KillCause, Phase, StopState
 from bento.stop.verdict import SIGKILL_STATUS
+from bento.units import SIGKILL
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
@@ -52,14 +55,16 @@ class Recorder:
         self._held = ""
         self._program_code: int | None = None
         self._is_door_closed = False
+        self._logged: set[int] = set()  # the signals
         self._holdup = Holdup(drivers, container.name, lambda: drivers.locks.holder(container.id), log.warning)
 
     def begin(self) -> None:
         """Note what must be known from before the stop."""
         self._oom_before = self._processes.oom_kills()
 
-    def resume(self, intent: StopIntent) -> None:
+    def resume(self, intent: StopIntent, state: StopState) -> None:
         """Take over what an earlier driver had noted."""
+        self._logged.update(_signals(state))
         self.asked_unix_ns = intent.asked_unix_ns
         self._oom_before = intent.oom_kills
         self._cleanup.oom_kills, self._cleanup.is_released = intent.oom_kills_at_end, intent.is_released
@@ -109,6 +114,7 @@ class Recorder:
                 shut_down=asked_by is AskedBy.SHUTDOWN,
                 intent=intent,
             ),
+            deeds=self._kills(state),
         )
 
     def note_stuck(self) -> None:
@@ -122,7 +128,7 @@ class Recorder:
         report = self._report(state, code) if self.is_asked else None
         ended = Exit(
             code=code,
-            finished_unix_ns=clock.wall_ns(),
+            finished_unix_ns=ended_unix_ns(self._drivers, self.container.id, self._run),
             is_released=self._cleanup.is_released,
             oom_killed=self._cleanup.oom_kills > 0,
             note="" if code is not None else "the exit code is unknown: the monitor died before it could write it",
@@ -132,8 +138,22 @@ class Recorder:
             self.container = self._drivers.store.modify(
                 self.container.id,
                 lambda c: _stopped(c, self._run, ended, report, is_disconnected=self._cleanup.is_disconnected),
+                deeds=(Deed(action="stop"),) if self._is_stop(state) else (),
             )
             leave_run_dir(self._drivers, self.container)
+
+    def _is_stop(self, state: StopState) -> bool:
+        """Whether it is logged as a stop: not of a start that had died, nor of a removal, as in Docker."""
+        return self.is_asked and state.request.asked_by not in (AskedBy.POLICY, AskedBy.REMOVAL)
+
+    def _kills(self, state: StopState) -> list[Deed]:
+        """Return what is to be logged of the signals that are about to be sent, each once."""
+        found = []
+        for number in _signals(state):
+            if number not in self._logged:
+                self._logged.add(number)
+                found.append(Deed(action="kill", attributes={"signal": str(number)}))
+        return found
 
     def _lock(self) -> Lock:
         """Return the operation lock. Raises Conflict; what stands still with it is ended where a stop was asked for."""
@@ -216,6 +236,12 @@ class Recorder:
 
     def _holders(self) -> str:
         return f"the root filesystem is held by {erase.holders(self._drivers, self.container.id)}"
+
+
+def _signals(state: StopState) -> list[int]:
+    """Return the signals that a stop has sent to the container, or is about to: its own, and SIGKILL."""
+    own = [state.request.signal] if state.signalled and state.request.method == SIGNAL else []
+    return [*own, SIGKILL] if state.phase is Phase.KILLING else own
 
 
 def _stopped(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bento import clock
-from bento.model.container import Container
+from bento.model.container import Container, Run
 from bento.model.stop import UNSEEN, PhaseTiming, ProcessEnd, Signalled, StopReport
 from bento.stop.methods import METHODS, describe
 from bento.stop.process import Key, Process
@@ -27,6 +27,14 @@ def exit_code_of(drivers: Drivers, container_id: str, main_fd: int | None) -> in
     if seen is not None:
         return seen.code
     return exit_code_from(drivers.processes, main_fd) if main_fd is not None else None
+
+
+def ended_unix_ns(drivers: Drivers, container_id: str, run: Run) -> int:
+    """Return when PID 1 has ended, as the monitor saw it; else now, when that is recorded."""
+    now_ns = clock.wall_ns()
+    seen = drivers.monitor.exit_status(drivers.run_dir(container_id), container_id)
+    # Not where the clock was set meanwhile.
+    return min(seen.at_unix_ns, now_ns) if seen is not None and seen.at_unix_ns >= run.started_unix_ns else now_ns
 
 
 def exit_code_from(processes: ProcessDriver, fd: int) -> int | None:

@@ -12,7 +12,8 @@ from bento.errors import UsageError
 MAX_STEPS: Final = 100_000
 MAX_OUTPUT: Final = 1 << 22
 MAPS: Final = frozenset((
-    "Annotations", "Cgroups", "Data", "ExposedPorts", "Labels", "Networks", "Options", "PortBindings", "Ports", "Tmpfs",
+    "Annotations", "Attributes", "Cgroups", "Data", "ExposedPorts", "Labels", "Networks", "Options", "PortBindings",
+    "Ports", "Tmpfs",
     "Volumes",
 ))  # fmt: skip
 """Fields that hold maps, whose keys a user has chosen, and not records, whose fields are ours."""

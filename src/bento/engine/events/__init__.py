@@ -1,0 +1,1 @@
+"""The log of events, for those that follow it."""

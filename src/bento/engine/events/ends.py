@@ -1,0 +1,94 @@
+"""Looks after containers that end by themselves, for as long as the events are followed.
+
+There is no daemon: the end of a container of which nothing is to follow is recorded by the next command that meets it.
+What follows the events is told of the end by the kernel, and is that command.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from bento import log
+from bento.engine.base.exit_owner import has_exit_owner, is_followed
+from bento.engine.lifecycle import reconcile
+from bento.errors import BentoError, NotFound
+from bento.model.container import Container, Status
+from bento.model.event import CONTAINER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bento.engine.base.drivers import Drivers
+    from bento.model.event import Event
+
+
+class Ends:
+    """Waits for the ends of all containers that run. Close it."""
+
+    def __init__(self, drivers: Drivers) -> None:
+        self._drivers = drivers
+        self._epoll = select.epoll()
+        self._ids: dict[int, str] = {}  # by pidfd
+
+    def fileno(self) -> int:
+        """Return a descriptor, readable when a container has ended; only to be polled."""
+        return self._epoll.fileno()
+
+    def begin(self) -> None:
+        """Look at every container once, as a listing does, and wait for the ends of those that run."""
+        for container in refreshed(self._drivers):
+            self._wait_for(container)
+
+    def follow(self, events: Iterable[Event]) -> None:
+        """Wait also for those that were started since."""
+        for event in events:
+            if (event.type, event.action) == (CONTAINER, "start"):
+                with suppress(BentoError):  # gone, or not to be read
+                    self._wait_for(self._drivers.store.get(event.actor))
+
+    def look(self) -> None:
+        """Record the ends of those that have ended, unless another process is there to do so."""
+        for fd, _ in self._epoll.poll(0):
+            container_id = self._ids.pop(fd)
+            self._epoll.unregister(fd)
+            os.close(fd)
+            try:
+                container = self._drivers.store.get(container_id)
+                is_left = container.status is Status.RUNNING and not is_followed(container)
+                if is_left and not has_exit_owner(self._drivers, container_id):
+                    reconcile.refresh(self._drivers, [container])
+            except NotFound:
+                continue
+            except BentoError as error:
+                log.warning(str(error))
+
+    def _wait_for(self, container: Container) -> None:
+        run = container.run
+        if container.status not in (Status.RUNNING, Status.PAUSED) or run is None or run.init is None:
+            return
+        try:
+            fd = self._drivers.processes.open(run.init)
+        except (BentoError, OSError) as error:  # too many open files
+            log.warning_once(f"the ends of some containers are logged late: {error}")
+            return
+        if fd is None:  # it has ended just now
+            with suppress(BentoError):
+                reconcile.refresh(self._drivers, [container])
+            return
+        self._ids[fd] = container.id
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def close(self) -> None:
+        """Wait no more. Idempotent."""
+        self._epoll.close()
+        while self._ids:
+            os.close(self._ids.popitem()[0])
+
+
+def refreshed(drivers: Drivers) -> list[Container]:
+    """Look at every container once, as a listing does; what cannot be looked at here is left as it is recorded."""
+    records = drivers.store.list(on_unreadable=lambda _: None)
+    return reconcile.refresh(drivers, records, on_elsewhere=lambda _: None)
