@@ -349,6 +349,10 @@ class FakeProcesses:
         """Return a descriptor of /, or None when the process is gone."""
         return self.open_root(process)
 
+    def find_by_arguments(self, part: str, word: str) -> list[ProcessIdentity]:
+        """Return nothing: no arguments are kept."""
+        return []
+
     def find_monitors(self, run_root: str) -> list[tuple[int, str]]:
         """Return nothing: no arguments are kept."""
         return []

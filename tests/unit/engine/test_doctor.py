@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 from msgspec.structs import replace
 
 from bento.drivers.storage.base import Holder
-from bento.engine.maintenance import doctor
+from bento.engine.health import presence
+from bento.engine.maintenance import doctor, keepers
 from bento.engine.resources import mounting
-from bento.model.container import Container, ContainerSpec, Mount, Status
-from bento.model.image import ImageConfig
+from bento.model.container import Container, ContainerSpec, Mount, ProcessIdentity, Status
+from bento.model.image import Healthcheck, ImageConfig
 from bento.model.volume import Volume
 from bento.testing.drivers import FakeDrivers
 
@@ -171,3 +173,47 @@ def test_volume_whose_directory_or_container_is_gone(drivers: FakeDrivers, users
     assert fixed == {"orphan, anonymous": True, "the directory of volume gone is gone": not users}
     assert [volume.name for volume in drivers.store.list_volumes()] == (["gone", "own"] if users else ["own"])
     assert drivers.volumes.names() == ["own"]
+
+
+def checked(drivers: FakeDrivers) -> Container:
+    return drivers.add("web", drivers.processes.add("server"), healthcheck=Healthcheck(test=("CMD", "x")))
+
+
+def test_health_checks_that_nothing_carries_out_are_found(drivers, monkeypatch):
+    monkeypatch.setattr(keepers, "STARTS_WITHIN_S", 0.05)
+    drivers.storage.prepare(checked(drivers).id)
+    assert kinds(drivers) == ["missing"]
+    assert drivers.detached == [drivers.keeper_argv]
+    presence.began(drivers)
+    assert [finding.is_fixed for finding in doctor.examine(drivers, fix=True)] == [False]  # it does not come
+    assert drivers.detached == [drivers.keeper_argv] * 3
+
+
+def test_a_process_for_health_checks_that_is_needed_is_left_alone(drivers):
+    drivers.storage.prepare(checked(drivers).id)
+    presence.directory(drivers).mkdir()
+    with drivers.locks.try_keeper(drivers.version):
+        assert kinds(drivers) == []
+
+
+@pytest.mark.parametrize("is_needed", [True, False])
+def test_a_process_for_health_checks_that_is_stopped_or_not_needed_is_ended(drivers, monkeypatch, is_needed):
+    ended = []
+    monkeypatch.setattr(presence, "end", lambda _, process: ended.append(process.pid))
+    drivers.processes.progress = lambda pid: (1, True)
+    if is_needed:
+        drivers.storage.prepare(checked(drivers).id)
+    presence.directory(drivers).mkdir()
+    with drivers.locks.try_keeper(drivers.version):
+        found = doctor.examine(drivers, fix=True)
+    assert [(finding.kind, finding.is_fixed) for finding in found] == [("process", True)]
+    assert ("is stopped" in found[0].what) == is_needed
+    assert ended == [os.getpid()]
+
+
+def test_a_process_for_health_checks_of_a_run_root_that_is_gone_is_found(drivers):
+    old = ProcessIdentity(77, 1, "boot")
+    drivers.processes.find_by_arguments = lambda part, word: [old]
+    assert [finding.what for finding in doctor.examine(drivers)] == [
+        "process 77, which carries out health checks, is of a run root that was deleted"
+    ]

@@ -207,6 +207,19 @@ def test_it_ends_when_its_directories_go(drivers, keeper, which):
         keeper.turn()
 
 
+@pytest.mark.parametrize("what", ["lock", "root"])
+def test_it_ends_at_the_next_check_when_they_have_gone_and_something_has_them_open(drivers, what):
+    presence.directory(drivers).mkdir()
+    container = checked(drivers, "true")
+    keeper = Keeper(drivers, lambda: None, lambda: what != "lock")
+    keeper.begin()
+    drivers.root.rename(f"{drivers.root}.old") if what == "root" else None
+    while not keeper.is_done:
+        keeper.turn()
+    keeper.close()
+    assert health(drivers, container).log == ()
+
+
 def test_it_ends_when_it_is_told_to_and_its_check_with_it(drivers, keeper):
     container = checked(drivers, "exec sleep 1000")
     drivers.processes.kill_session = lambda pid, *, spared=0: os.killpg(pid, 9)

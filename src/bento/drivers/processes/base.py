@@ -169,6 +169,9 @@ class HostProcesses(Protocol):
         None when the process is gone. Raises KernelError when there is nothing at that path.
         """
 
+    def find_by_arguments(self, part: str, word: str) -> list[ProcessIdentity]:
+        """Return every process that has an argument with this part, and another that is this word. Slow."""
+
     def find_monitors(self, run_root: str) -> list[tuple[int, str]]:
         """Return (pid, container id) of every process whose arguments name a container below this run root. Slow."""
 

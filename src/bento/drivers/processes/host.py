@@ -133,6 +133,15 @@ class LinuxHost:
         finally:
             os.close(fd)
 
+    def find_by_arguments(self, part: str, word: str) -> list[ProcessIdentity]:
+        """See HostProcesses."""
+        found = []
+        for pid in proc.all_pids():
+            words = proc.cmdline(pid)
+            if word in words and any(part in each for each in words) and (process := self.identify(pid)) is not None:
+                found.append(process)
+        return found
+
     def find_monitors(self, run_root: str) -> list[tuple[int, str]]:
         """See HostProcesses."""
         prefix = f"{run_root}/containers/"

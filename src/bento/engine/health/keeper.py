@@ -45,7 +45,7 @@ def keep(drivers: Drivers, on_sleep: Callable[[], None]) -> None:
     while (lock := drivers.locks.try_keeper(drivers.version)) is not None:
         with lock:
             presence.began(drivers)
-            keeper = Keeper(drivers, on_sleep)
+            keeper = Keeper(drivers, on_sleep, lambda: lock.is_named)
             signal.signal(signal.SIGTERM, lambda *_, keeper=keeper: keeper.end())
             try:
                 keeper.begin()
@@ -61,9 +61,12 @@ def keep(drivers: Drivers, on_sleep: Callable[[], None]) -> None:
 class Keeper:
     """Looks after every container that is announced, and at the beginning after all that run."""
 
-    def __init__(self, drivers: Drivers, on_sleep: Callable[[], None]) -> None:
+    def __init__(
+        self, drivers: Drivers, on_sleep: Callable[[], None], has_lock: Callable[[], bool] = lambda: True
+    ) -> None:
         self.is_ended = False  # it was told to end, or its directories are gone
-        self._drivers, self._on_sleep = drivers, on_sleep
+        self._drivers, self._on_sleep, self._has_lock = drivers, on_sleep, has_lock
+        self._root = os.stat(drivers.root)
         self._loop = Loop()
         self._kept: dict[str, Kept] = {}
         self._ending_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -131,7 +134,22 @@ class Keeper:
         elif not self.is_ended and run is not None and container.status is Status.RUNNING and container.spec.is_checked:
             fd = self._drivers.processes.open(run.init) if run.init else None
             if fd is not None:
-                self._kept[container_id] = Kept(self._drivers, container, run, fd, self._loop, self._forget)
+                self._kept[container_id] = Kept(
+                    self._drivers, container, run, fd, self._loop, self._forget, self._check_roots
+                )
+
+    def _check_roots(self) -> bool:
+        """Whether root and run root are those of the beginning; end where they are not.
+
+        inotify tells that a directory is gone only when nothing has it any more, and the mount of a container has it.
+        """
+        try:
+            is_here = self._has_lock() and os.path.samestat(self._root, os.stat(self._drivers.root))
+        except OSError:
+            is_here = False
+        if not is_here:
+            self._end()
+        return is_here
 
     def _forget(self, kept: Kept) -> None:
         if self._kept.get(kept.container_id) is kept:
@@ -158,7 +176,10 @@ class Keeper:
 
 
 class Kept:
-    """One run of one container: when its next check is due, and the one under way. ``on_end`` is called at its end."""
+    """One run of one container: when its next check is due, and the one under way. ``on_end`` is called at its end.
+
+    ``check_roots`` says whether the roots are still there.
+    """
 
     def __init__(
         self,
@@ -168,7 +189,9 @@ class Kept:
         main_fd: int,
         loop: Loop,
         on_end: Callable[[Kept], None],
+        check_roots: Callable[[], bool],
     ) -> None:
+        self._check_roots = check_roots
         self.container_id, self.run = container.id, run
         self._drivers, self._main_fd, self._loop, self._on_end = drivers, main_fd, loop, on_end
         self._times = schedule.timing(container.spec.healthcheck) if container.spec.healthcheck else schedule.Timing()
@@ -211,6 +234,8 @@ class Kept:
 
     def _due(self) -> None:
         now_s = clock.mono_s()
+        if not self._check_roots():
+            return
         try:
             status = self._status()
         except NotFound:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bento.engine.base.drivers import Drivers
-    from bento.locks import Holder
+    from bento.model.container import ProcessIdentity
 
+PROGRAM = "bento.cli.keeper"
+"""In an argument of the keeper: what it is."""
 KEPT = "health"
 """In a container's run directory: the keeper looks after it. The file is written anew when its health changes."""
 
@@ -99,7 +101,7 @@ def ensure(drivers: Drivers) -> None:
     if keeper is not None:
         if keeper.version == drivers.version:
             return
-        end(drivers, keeper)
+        end(drivers, keeper.process)
     mark = directory(drivers) / _STARTING
     now_s = clock.boot_s()
     with suppress(OSError, ValueError):
@@ -115,9 +117,9 @@ def began(drivers: Drivers) -> None:
         os.unlink(directory(drivers) / _STARTING)
 
 
-def end(drivers: Drivers, keeper: Holder) -> None:
+def end(drivers: Drivers, keeper: ProcessIdentity) -> None:
     """Have a keeper end, and wait for that; one that does not within 5 s is killed."""
-    fd = drivers.processes.open(keeper.process)
+    fd = drivers.processes.open(keeper)
     if fd is None:
         return
     try:

@@ -26,7 +26,7 @@ from bento.engine.base.layers import unused
 from bento.engine.base.place import elsewhere, is_own_run_dir
 from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.remove import remove
-from bento.engine.maintenance import strays
+from bento.engine.maintenance import keepers, strays
 from bento.engine.resources import networking
 from bento.engine.resources.mounting import remove_empty, remove_volume
 from bento.errors import BentoError, Conflict, Elsewhere, MissingTool, NotFound, StateCorrupt
@@ -98,6 +98,10 @@ def warnings(drivers: Drivers) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _mend(drivers: Drivers, trouble: keepers.Trouble, _: str) -> bool:
+    return keepers.mend(drivers, trouble)
+
+
 def _refuse_unless_copied(error: Elsewhere) -> None:
     if not error.is_copy:
         raise error
@@ -133,7 +137,17 @@ class _Look:
         bridges = list(self._networks(left, ids))
         found = [finding for container_id in sorted(ids) for finding in self._judge(container_id)]
         found = [self._end_stray(each) if each.container_id in self._strays else each for each in found]
-        return [*records, *found, *bridges, *self._walls(), *locks, *self._layers(), *self._volumes(), *self._builds()]
+        return [
+            *records,
+            *found,
+            *bridges,
+            *self._walls(),
+            *locks,
+            *self._layers(),
+            *self._volumes(),
+            *self._keepers(),
+            *self._builds(),
+        ]
 
     def _records(self) -> Iterator[Finding]:
         """Yield records that cannot be read. With that of a container it goes itself, and is ended first if it runs."""
@@ -266,6 +280,12 @@ class _Look:
         connections = networking.running(self._drivers)
         for what in self._drivers.network.missing(connections):
             yield self._fix(Finding(kind="wall", what=what), lambda _: self._drivers.network.mend(connections))
+
+    def _keepers(self) -> Iterator[Finding]:
+        """Yield what is wrong with the process that carries out health checks."""
+        for trouble in keepers.look(self._drivers):
+            found = Finding(kind="process" if trouble.process else "missing", what=trouble.what)
+            yield self._fix(found, partial(_mend, self._drivers, trouble))
 
     def _disconnect(self, container_id: str) -> None:
         networking.release_left(self._drivers, container_id)
