@@ -12,7 +12,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +235,30 @@ def test_an_end_is_logged_at_once_where_the_events_are_followed(bento: BentoCli,
         wait_until(lambda: '"Action":"die"' in (tmp_path / "out").read_text(), timeout_s=LIMIT_S)
     assert [event["Actor"]["Attributes"]["exitCode"] for event in seen if event["Action"] == "die"] == ["5"]
     assert len(deaths(bento, "web")) == 1
+
+
+def is_following(pid: int) -> bool:
+    with suppress(FileNotFoundError):  # of one that was closed meanwhile
+        return any(os.readlink(fd) == "anon_inode:inotify" for fd in Path(f"/proc/{pid}/fd").iterdir())
+    return False
+
+
+def test_wait_for_the_next_exit_and_for_the_removal(bento: BentoCli) -> None:
+    bento("create", "--name", "job", "host", "sh", "-c", "exit 7")
+    assert bento("wait", "job").stdout == "0\n"
+    with (
+        bento.start("wait", "--condition", "next-exit", "job") as of_exit,
+        bento.start("wait", "--condition", "removed", "job") as of_removal,
+    ):
+        for process in (of_exit, of_removal):
+            wait_until(lambda pid=process.pid: is_following(pid), timeout_s=LIMIT_S)
+        bento("start", "job")
+        assert of_exit.communicate(timeout=LIMIT_S) == ("7\n", "")
+        assert of_removal.poll() is None
+        bento("rm", "job")
+        assert of_removal.communicate(timeout=LIMIT_S) == ("7\n", "")
+    assert "no such container" in bento.fails("wait", "--condition", "removed", "job")
+    assert "invalid choice" in bento("wait", "--condition", "soon", "job", check=False).stderr
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bento.engine.base import exec_sessions, exit_owner
     from bento.engine.base.drivers import Drivers
     from bento.engine.base.outcome import StopObserver, StopOutcome
+    from bento.engine.events import waiting
     from bento.engine.lifecycle import (
         after_exit,
         create,
@@ -71,6 +72,7 @@ else:
             "wait",
         ]
     )
+    waiting = LazyModule("bento.engine.events.waiting")
     doctor, prune = (LazyModule(f"bento.engine.maintenance.{name}") for name in ["doctor", "prune"])
     request, stop = (LazyModule(f"bento.engine.stop.{name}") for name in ["request", "stop"])
     info, inspect, listing, logs = (
@@ -230,8 +232,14 @@ class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
         """
         return update.update(self.drivers, ref, options)
 
-    def wait(self, ref: str) -> Container:
-        """Block until a container is not live any more, and return it."""
+    def wait(self, ref: str, condition: str = "not-running") -> Container:
+        """Block until a container is not live any more, and return it.
+
+        ``condition``: Docker's ``next-exit``, which one that does not run is waited for through its next run, or
+        ``removed``, when it is returned as it ended. Raises UsageError for another word.
+        """
+        if condition != "not-running":
+            return waiting.wait(self.drivers, ref, condition)
         return wait.wait_for_exit(self.drivers, reconcile.find(self.drivers, ref).id)
 
     def wait_healthy(self, ref: str, timeout_s: float | None = None) -> Container:
