@@ -50,6 +50,17 @@ def pair() -> tuple[int, int]:
     return ours.detach(), theirs.detach()
 
 
+def end_writing(connection: int) -> None:
+    """Let the other side read to the end of file. Idempotent; no error when it has gone."""
+    sock = _socket.socket(fileno=connection)
+    try:
+        sock.shutdown(_socket.SHUT_WR)
+    except OSError:
+        pass
+    finally:
+        sock.detach()
+
+
 def peer_pid(connection: int) -> int:
     """Return the process that listened when this descriptor was connected; 0: in a PID namespace not seen here."""
     sock = _socket.socket(fileno=connection)

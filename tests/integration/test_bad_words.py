@@ -24,6 +24,7 @@ COMMANDS = ("", " ", "\t\n")
 SWITCH = ("yes", "")
 """What is no switch's: a value, as in --all=yes."""
 A_CHOICE = ("maybe", "", "END")
+KEYS = ("ctrl-", "ab", "ctrl-é", "a,", ",", "ctrl-1")
 
 HOOKS = {
     "--pre-stop": COMMANDS,
@@ -67,7 +68,11 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "report": {"--format": ("xml", "")},
     "shutdown": {"--total": NO_SECONDS, "-v": ("=yes",), "--verbose": SWITCH, "--format": ("xml", "")},
     "install-unit": {"--print": SWITCH, "--prefix": ("",)},
-    "start": {"--restart-policy": SWITCH},
+    "start": {
+        "--restart-policy": SWITCH, "-a": (), "--attach": SWITCH, "-i": (), "--interactive": SWITCH,
+        "--sig-proxy": SWITCH, "--detach-keys": (),
+    },
+    "attach": {"--no-stdin": SWITCH, "--sig-proxy": SWITCH, "--detach-keys": KEYS},
     "kill": {"-s": SIGNALS, "--signal": ("NOPE",)},
     "create": {option: values[:2] for option, values in HOOKS.items()} | {
         "--stop-signal": SIGNALS[:2], "--stop-timeout": SECONDS[:2], "--stop-method": ("nope", "", "exec"),
@@ -93,7 +98,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--device": ("", "null", "/no/such", "/etc/hosts", "/dev", "/dev/null:x", "/dev/null:/x"),
         "--label-file": ("/no/such",),
         "--volumes-from": (":ro", "w:rox", "w:ro:ro"),
-        "-i": (), "--interactive": (), "-t": (), "--tty": (),
+        "-i": (), "--interactive": SWITCH, "-t": (), "--tty": SWITCH,
         "--log-driver": ("syslog", "passthrough", "", "NONE"),
         "--log-opt": ("", "max-size", "max-size=", "max-size=0", "max-size=1k", "max-size=-2",
                       "max-file=3", "max-file=0", "tag=x", "=1m"),
@@ -122,11 +127,12 @@ COMBINED: dict[str, tuple[tuple[str, ...], ...]] = {
     "report": ((), ("w", "c"), ("--all",)),
     "shutdown": (("w",), ("-t", "3"), ("--all",)),
     "install-unit": (("w",), ("--print", "--prefix", "/usr/local"), ("--prefix",)),
-    "start": ((), ("--restart-policy", "w"), ("--all",)),
+    "start": ((), ("--restart-policy", "w"), ("--all",), ("-a", "w", "c"), ("-i", "--restart-policy")),
+    "attach": ((), ("w", "c"), ("--all",)),
     "kill": ((), ("-s",), ("--all",)),
     "create": (
         (), ("--rm", "--restart", "always", "host"), ("--system", "--init", "host"),
-        ("--stop-method", "exec", "host"), ("-i", "host", "true"), ("-it", "host", "true"), ("--tty", "host", "true"),
+        ("--stop-method", "exec", "host"),
         ("--no-such=a b", "host"), ("-x y", "host"),
     ),
 }  # fmt: skip
@@ -137,7 +143,8 @@ FOUND_OUT: dict[str, tuple[tuple[str, ...], ...]] = {
     "restart": (("nobody",),),
     "explain": (("nobody",), ("c",), ("--pid", "4194304"), ("--pid", "2")),
     "report": (("nobody",), ("w",), ("c",)),
-    "start": (("nobody",),),
+    "start": (("nobody",), ("-a", "nobody")),
+    "attach": (("nobody",), ("c",)),
     "kill": (("nobody",), ("c",)),
     "create": (
         *(("--requires", name, "host", "true") for name in ("", "nobody", "a b", "=w")),

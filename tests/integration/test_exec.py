@@ -79,9 +79,7 @@ BAD: list[tuple[list[str], int, str]] = [
     (["--env-file", "/nosuch", "w", "env"], 125, "env file /nosuch"),
     (["w"], 125, "no command"),
     ([], 125, "required"),
-    (["-d", "-i", "w", "cat"], 125, "exclude each other"),
-    (["-t", "w", "sh"], 125, "no terminal"),
-    (["-it", "w", "sh"], 125, "no terminal"),
+    (["-it", "--detach-keys", "ctrl-", "-d", "w", "sh"], 125, "bad detach keys"),
     (["nobody", "true"], 125, "nobody"),
 ]
 

@@ -348,14 +348,6 @@ def test_rm_of_a_foreground_whose_reader_went_away(bento: BentoCli, tmp_path: Pa
     assert_clean(bento)
 
 
-@ONE_RUNTIME
-@pytest.mark.parametrize("words", [("-t",), ("-it",), ("-ti",), ("-i", "-t")])
-@pytest.mark.parametrize("verb", ["run", "exec"])
-def test_wish_for_a_terminal_is_answered(bento: BentoCli, verb: str, words: tuple[str, ...]) -> None:
-    line = bento.fails(verb, *words, "host", "true", code=125)
-    assert ("no terminal" in line) or (verb == "run" and "no input" in line)
-
-
 # -- create and start -----------------------------------------------------------------------------
 
 

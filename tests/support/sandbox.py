@@ -52,7 +52,7 @@ class Sandbox:
         for pid in (self.launched.init_pid, self.launched.monitor_pid):
             self._fds.append(pidfd.identify(pid)[0])
         self.cgroups = Cgroups.of_process(self.launched.init_pid)
-        self._attached = self.monitor.attach(self.run_dir, self.bundle)
+        self._attached = self.monitor.attach(self.run_dir, self.bundle).output_fd
         return self.launched
 
     def _create(self) -> Launched:

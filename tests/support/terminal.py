@@ -31,8 +31,12 @@ class Terminal:
         raise AssertionError(f"not over after {timeout_s} s: {self.text!r}")
 
     def read_until(self, word: str, *, timeout_s: float = 40.0) -> None:
+        self.read_until_after(0, word, timeout_s=timeout_s)
+
+    def read_until_after(self, begin: int, word: str, *, timeout_s: float = 40.0) -> None:
+        """Read until the word comes after so many characters that were read before."""
         deadline = time.monotonic() + timeout_s
-        while word not in self.text:
+        while word not in self.text[begin:]:
             assert time.monotonic() < deadline, self.text
             self._read(0.05)
 
@@ -43,7 +47,7 @@ class Terminal:
     def _read(self, timeout_s: float) -> bool:
         if not select.select([self.master], [], [], timeout_s)[0]:
             return False
-        self.text += os.read(self.master, 65536).decode()
+        self.text += os.read(self.master, 65536).decode(errors="replace")
         return True
 
     def screen(self) -> list[str]:

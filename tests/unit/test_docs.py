@@ -72,7 +72,7 @@ def test_no_option_is_described_that_a_verb_does_not_have(verb):
     main.load(verb).configure(parser)
     known = {word for action in parser._actions for word in action.option_strings}
     if verb == "create":
-        known |= {"-d", "--detach", "--wait", "--wait-timeout"}  # of run, in the same section
+        known |= {"-d", "--detach", "--wait", "--wait-timeout", "--sig-proxy", "--detach-keys"}  # of run, as described
     rows = re.findall(r"(?m)^\| (`-.*?) \|", section(verb))
     assert {word for row in rows for word in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", row)} <= known
 
@@ -139,7 +139,7 @@ def test_what_pages_call_missing_is_missing():
         r"(?m)^\| ((?:`\w+`(?:, )?)+) \|", section_of(DOCS / "coming-from-docker.md", "What is missing")
     )
     missing = set(re.findall(r"\w+", " ".join(in_readme + in_table).replace(" or ", " ")))
-    assert {"attach", "login"} <= missing
+    assert {"login", "search"} <= missing
     assert missing & {verb.split()[0] for verb in verbs.VERBS} == set()
 
 

@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 SOURCE = REPOSITORY / "src/bento"
 NOT_FOR_A_MACHINE = {"last_call_all"}
 """A stop rule that only a call or a container sets."""
-OF_SEVERAL_OPTIONS = {"log_tag", "sandbox", "stop_rules", "post_stop", "hook_timeout_s"}
+OF_SEVERAL_OPTIONS = {"log_tag", "sandbox", "stdin_once", "stop_rules", "post_stop", "hook_timeout_s"}
 """Settings of a container that have no option of their name: the file of their group reads them."""
 TRIED_WHOLE = {"bento.drivers.transport.skopeo", "bento.drivers.runtime.states"}
 """By the command line alone, in tests/integration."""

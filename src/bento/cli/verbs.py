@@ -21,6 +21,7 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "create": ("containers.create", "make a container without starting it"),
         "run": ("containers.run", "make a container and start it"),
         "start": ("containers.start", "start containers"),
+        "attach": ("containers.attach", "attach to the streams of a container that runs"),
         "stop": ("containers.stop", "stop containers gracefully and say what happened"),
         "restart": ("containers.restart", "stop containers and start them again"),
         "exec": ("containers.exec_", "run a command in a running container"),

@@ -84,6 +84,10 @@ def _config(container: Container) -> dict[str, Any]:
     return {
         "Hostname": hostname(container),
         "Domainname": "",
+        "AttachStdin": spec.stdin_open and spec.stdin_once,
+        "Tty": spec.tty,
+        "OpenStdin": spec.stdin_open,
+        "StdinOnce": spec.stdin_once,
         "OnBuild": None,
         "User": spec.user,
         "Env": list(spec.env),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bento.engine.events import waiting
     from bento.engine.lifecycle import (
         after_exit,
+        attach,
         create,
         exec_,
         explain,
@@ -48,17 +49,20 @@ if TYPE_CHECKING:
     from bento.engine.views import info, inspect, listing, logs
     from bento.engine.views.logs import LogLine
     from bento.errors import Elsewhere, StateCorrupt
+    from bento.model import terminal
     from bento.model.create import CreateOptions, UpdateOptions
     from bento.model.exec import ExecOptions, ExecSession
     from bento.model.network import Port
     from bento.model.stop import StopReport
+    from bento.model.terminal import AttachOptions
     from bento.stop.forecast.forecast import Forecast
 else:
     exec_sessions, exit_owner = (LazyModule(f"bento.engine.base.{name}") for name in ["exec_sessions", "exit_owner"])
-    after_exit, create, exec_, explain, healthy, reconcile, remove, shutdown, signals, start, update, wait = (
+    after_exit, attach, create, exec_, explain, healthy, reconcile, remove, shutdown, signals, start, update, wait = (
         LazyModule(f"bento.engine.lifecycle.{name}")
         for name in [
             "after_exit",
+            "attach",
             "create",
             "exec_",
             "explain",
@@ -75,6 +79,7 @@ else:
     waiting = LazyModule("bento.engine.events.waiting")
     doctor, prune = (LazyModule(f"bento.engine.maintenance.{name}") for name in ["doctor", "prune"])
     request, stop = (LazyModule(f"bento.engine.stop.{name}") for name in ["request", "stop"])
+    terminal = LazyModule("bento.model.terminal")
     info, inspect, listing, logs = (
         LazyModule(f"bento.engine.views.{name}") for name in ["info", "inspect", "listing", "logs"]
     )
@@ -108,9 +113,19 @@ class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
             reconcile.refresh(self.drivers, [container])
         return container
 
-    def start_attached(self, ref: str) -> Started:
-        """As ``start``, with the container's output from its first byte on. Raises WrongState when it runs already."""
-        return start.start(self.drivers, self._with_required(ref), attach=True)
+    def start_attached(self, ref: str, options: AttachOptions | None = None) -> Started:
+        """As ``start``, with the container's streams, the output from its first byte on.
+
+        ``options``: None is the output alone. One that runs already is left alone, and not attached to.
+        """
+        return start.start(self.drivers, self._with_required(ref), attach=options or terminal.AttachOptions())
+
+    def attach(self, ref: str, options: AttachOptions | None = None) -> Started:
+        """Attach to a container that runs, to its output from now on; None is that alone. Does not block.
+
+        Raises WrongState when it does not run, is paused, or its monitor has ended. Leaving it changes nothing for it.
+        """
+        return attach.attach(self.drivers, ref, options or terminal.AttachOptions())
 
     def _with_required(self, ref: str) -> str:
         container = reconcile.find(self.drivers, ref)
@@ -190,6 +205,10 @@ class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
         """Pass a signal on to PID 1 of a container that was started; no error when it has ended."""
         signals.pass_on(self.drivers, container, number)
 
+    def drops_signal(self, container: Container, number: int) -> bool:
+        """Whether PID 1 of a container that was started would not get to know of a signal, by its masks now."""
+        return signals.drops(self.drivers, container, number)
+
     def exec(self, ref: str, options: ExecOptions) -> Attached:
         """Run a command in a running container, with its output and its input. Blocks until it runs.
 
@@ -250,11 +269,17 @@ class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
         return healthy.wait_until_healthy(self.drivers, reconcile.find(self.drivers, ref).id, timeout_s)
 
     def wait_attached(self, started: Started) -> Container:
-        """As ``wait``, for what ``start_attached`` has started; also when it is removed meanwhile. Closes its pidfd."""
+        """As ``wait``, for what ``start_attached`` or ``attach`` has returned; also when it is removed meanwhile.
+
+        Closes its pidfd.
+        """
         return wait.wait_for_exit(self.drivers, started.container.id, started)
 
     def leave(self, started: Started) -> None:
-        """Follow what ``start_attached`` has started no more: it goes on as after ``start``. Closes its pidfd."""
+        """Follow what ``start_attached`` or ``attach`` has returned no more: it goes on as after ``start``.
+
+        Closes its pidfd; the attachment is closed by the caller.
+        """
         start.leave_started(self.drivers, started)
 
     def remove(self, ref: str, *, force: bool = False, volumes: bool = False, grace_s: float = 0.0) -> Container:

@@ -122,6 +122,9 @@ class ContainerSettings(Resources, frozen=True, kw_only=True, omit_defaults=True
     # its program
     init: bool = False  # a small init in front of it
     system: bool = False  # it is an init, and gets what inits need
+    tty: bool = False  # its standard streams are a terminal
+    stdin_open: bool = False  # it has an input that can be attached to
+    stdin_once: bool = False  # that input ends with the first attachment that has it; a terminal's never does
     # its files
     read_only: bool = False  # its root filesystem
     # its life

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from bento.model.container import ProcessIdentity
+from bento.model.terminal import WindowSize
 
 
 class ExecOptions(Struct, frozen=True, kw_only=True):
@@ -15,6 +16,9 @@ class ExecOptions(Struct, frozen=True, kw_only=True):
     workdir: str | None = None  # absolute, inside; must exist
     user: str | None = None  # name|uid[:group|gid], looked up in the container's files
     has_input: bool = False  # attached: what the caller writes is its stdin; else that is empty
+    tty: bool = False  # its standard streams are a terminal
+    size: WindowSize | None = None  # of that terminal when it begins
+    privileged: bool = False  # with every capability that there is to give
 
 
 class ExecSession(Struct, frozen=True, kw_only=True):

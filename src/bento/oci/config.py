@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from bento.model.container import PROPAGATIONS, Container, ContainerSpec, Mount
 from bento.model.exec import ExecOptions
+from bento.model.terminal import WindowSize
 from bento.oci import defaults, etc, resources
 from bento.oci.capabilities import ALL, NAMES, choose
 from bento.oci.limits import Limits
@@ -35,6 +36,7 @@ _TMPFS_OPTIONS: Final = ("noexec", "nosuid", "nodev", "mode=1777")
 _OPPOSITES: Final = {"exec": "noexec", "suid": "nosuid", "dev": "nodev", "rw": "ro"}
 """Of two that contradict each other runc takes the last one, crun both: it is to get one."""
 _MASK_OPTIONS: Final = ("nosuid", "noexec", "nodev", "ro", "mode=700", "size=4k")
+_TERM: Final = ("TERM", "xterm")  # Docker's, with a terminal
 _OPEN_TREE_KERNEL: Final = (5, 12)  # mount_setattr(2), which "rro" needs
 
 
@@ -238,7 +240,7 @@ def _process(
     # and ambient stay empty: they would hand capabilities to whatever such a program executes.
     held = bounding if user.uid == 0 else []
     return {
-        "terminal": False,
+        "terminal": spec.tty,
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
         "args": [*((init_destination(spec), "--") if has_init else ()), *spec.argv],
         "env": _environment(container, user),
@@ -251,10 +253,17 @@ def _process(
     }
 
 
+def console_size(size: WindowSize | None) -> dict[str, Any]:
+    """Return the part of ``process`` that says how large its terminal is when it begins."""
+    return {} if size is None else {"consoleSize": {"height": size.rows, "width": size.columns}}
+
+
 def _environment(container: Container, user: ResolvedUser) -> list[str]:
     values = {"PATH": defaults.PATH, "HOME": user.home}
     if etc.owns_hostname(container.spec):
         values["HOSTNAME"] = etc.hostname(container)
+    if container.spec.tty:
+        values.setdefault(*_TERM)
     if container.spec.system:
         values["container"] = defaults.CONTAINER_ENV
     for entry in container.spec.env:
@@ -264,21 +273,31 @@ def _environment(container: Container, user: ResolvedUser) -> list[str]:
 
 
 def exec_process(
-    spec: ContainerSpec, running: dict[str, Any], extra: ExecOptions, user: ResolvedUser | None
+    spec: ContainerSpec,
+    running: dict[str, Any],
+    extra: ExecOptions,
+    user: ResolvedUser | None,
+    own: frozenset[str] = frozenset(NAMES),
 ) -> dict[str, Any]:
     """Return the ``process`` of an exec: that of the container, but for what was asked for.
 
     ``running``: the container's own ``process``. ``user``: the one that was asked for; None is the container's.
+    ``own``: the capabilities that there are to give.
     """
     values = dict(entry.partition("=")[::2] for entry in running["env"])
-    process = running | {"args": list(extra.command), "cwd": extra.workdir or running["cwd"], "terminal": False}
+    process = running | {"args": list(extra.command), "cwd": extra.workdir or running["cwd"], "terminal": extra.tty}
+    process.pop("consoleSize", None)
+    if extra.tty:
+        values.setdefault(*_TERM)
+        process |= console_size(extra.size)
     if user is not None:
-        bounding = running["capabilities"]["bounding"]
-        held = bounding if user.uid == 0 else []
         process["user"] = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)}
+    if user is not None or extra.privileged:
+        bounding = [name for name in NAMES if name in own] if extra.privileged else running["capabilities"]["bounding"]
+        held = bounding if process["user"]["uid"] == 0 else []
         process["capabilities"] = {"bounding": bounding, "effective": held, "permitted": held}
-        if not any(entry.startswith("HOME=") for entry in spec.env):  # else it was asked for at create
-            values["HOME"] = user.home
+    if user is not None and not any(entry.startswith("HOME=") for entry in spec.env):  # else it was asked for at create
+        values["HOME"] = user.home
     for entry in extra.env:
         name, equals, value = entry.partition("=")
         if equals:

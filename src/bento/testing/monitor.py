@@ -6,9 +6,20 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, ExitStatus, JournalEntry, Launch, Launched, Streams
+from bento import packets
+from bento.drivers.monitor.base import (
+    Connection,
+    ExecLaunch,
+    ExecLaunched,
+    ExitStatus,
+    JournalEntry,
+    Launch,
+    Launched,
+    Streams,
+)
 from bento.errors import BentoError
 from bento.model.container import ProcessIdentity
+from bento.model.terminal import WindowSize
 
 
 class FakeMonitor:
@@ -21,6 +32,8 @@ class FakeMonitor:
         exec_launches, exec_error, exec_pid: the same for ``launch_exec``.
         kept_logs: the bundles of logs of several files, and how many; resumed: how often these were asked for again.
         journal: what the journal has, as ``read_journal`` yields it.
+        input_fd: the other end of the last input that was attached to; a test reads and closes it.
+        sizes: what ``resize`` was asked for, in order.
         exec_status_fd: where the end of the last exec session is to be reported; a test writes to it, and closes it.
     """
 
@@ -35,6 +48,8 @@ class FakeMonitor:
         self.kept_logs: list[tuple[Path, int]] = []
         self.resumed = 0
         self.journal: list[JournalEntry | None] = []
+        self.input_fd = -1
+        self.sizes: list[WindowSize] = []
 
     def launch(self, launch: Launch) -> Launched:
         """Remember; report ``launched`` or raise ``launch_error``."""
@@ -99,11 +114,19 @@ class FakeMonitor:
         """See ``MonitorDriver.saw_oom``: whether there is a file ``oom``."""
         return (run_dir / "oom").exists()
 
-    def attach(self, run_dir: Path, spool: Path) -> int:
-        """Return a descriptor that is at its end already."""
+    def attach(self, run_dir: Path, spool: Path, *, has_input: bool = False, stays: bool = False) -> Connection:
+        """Return an output that is at its end already, and an input whose other end is ``input_fd``."""
         reader, writer = os.pipe2(os.O_CLOEXEC)
         os.close(writer)
-        return reader
+        if not has_input:
+            return Connection(reader)
+        ours, self.input_fd = packets.pair()
+        os.set_blocking(ours, False)
+        return Connection(reader, ours)
+
+    def resize(self, run_dir: Path, size: WindowSize) -> None:
+        """Remember it in ``sizes``."""
+        self.sizes.append(size)
 
 
 def _number(path: Path) -> int | None:

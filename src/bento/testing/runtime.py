@@ -16,6 +16,7 @@ from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions
 from bento.model.resources import Change
 from bento.model.stats import ProcessTable
+from bento.model.terminal import WindowSize
 
 
 class DoneChild:
@@ -81,6 +82,7 @@ class FakeRuntime:
         rootfs: Path,
         namespaces: list[dict[str, str]],
         masked: tuple[str, ...],
+        size: WindowSize | None = None,
     ) -> tuple[str, ...]:
         """Write an empty config.json; return ``notes``."""
         self.calls.append(("bundle", container.id))

@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from bento import log
-from bento.cli.containers import refused
 from bento.cli.context import complain
 from bento.cli.options import health as health_options
 from bento.cli.options import hooks as hook_options
@@ -17,6 +16,7 @@ from bento.cli.options import limits as limit_options
 from bento.cli.options import publish as publish_options
 from bento.cli.options import rules as rule_options
 from bento.cli.options import sandbox as sandbox_options
+from bento.cli.options import terminal as terminal_options
 from bento.cli.options import transfer as transfer_options
 from bento.cli.options.env import read_lines, read_variables
 from bento.cli.options.layers import LayerScreen
@@ -44,7 +44,6 @@ else:  # --help needs none of them, and a container without mounts one of them
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options, the image and the command."""
     group = parser.add_argument_group
-    refused.configure(parser)
     # -h is the host name here, as in Docker and Podman, so --help has no short form.
     _configure_program(group("the program", conflict_handler="resolve"))
     _configure_files(group("its files"))
@@ -68,6 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _configure_program(group: Arguments) -> None:
     add = group.add_argument
     add("--name", metavar="N", help="a name for the container")
+    terminal_options.add_terminal(group, input_dest="stdin_open")
     add("--init", action="store_true", help="put a small init in front, which passes signals on and reaps")
     add("--system", action="store_true", help="boot the image's own init (/sbin/init), with what inits need")
     add("-e", "--env", action="append", default=[], metavar="K[=V]", help="set a variable; K alone takes the caller's")
@@ -162,6 +162,7 @@ def read(args: argparse.Namespace) -> CreateOptions:
     label_lines = [line for path in args.label_file for line in read_lines(path, "label file")]
     settings = _settings(args) | hook_options.read(args)
     settings |= logs.parse_log_options(args.log_opt)
+    settings["stdin_once"] = args.stdin_open and not getattr(args, "detach", False)
     settings |= {"sandbox": sandbox_options.read(args), "stop_rules": StopRules(**rule_options.read(args))}
     return CreateOptions(
         image=args.image,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
 from bento.drivers.runtime.base import RuntimeDriver
 from bento.model.container import ProcessIdentity
+from bento.model.terminal import WindowSize
+
+INPUT_MAX: Final = 28672
+"""Bytes of a packet of input, whole pages. conmon 2.1.6 drops what is beyond 32767 (conn_sock.c)."""
 
 
 class Launch(Struct, frozen=True, kw_only=True):
@@ -24,6 +28,9 @@ class Launch(Struct, frozen=True, kw_only=True):
     log_max_bytes: int = 0  # before the log grows beyond, it begins anew; 0: no limit
     is_logged_to_journal: bool = False  # systemd's
     log_tag: str = ""  # in the journal
+    has_terminal: bool = False  # its standard streams are one, made by the runtime and held by the monitor
+    has_input: bool = False  # it has an input, which can be attached to
+    keeps_input: bool = False  # that input does not end with what is attached to it
     command: str = ""  # what the container is to run, for error messages
     exit_command: tuple[str, ...] = ()  # run by the monitor after the exit file is written
     kept_fds: tuple[int, ...] = ()  # the monitor has them open until it ends
@@ -49,16 +56,31 @@ class ExecLaunch(Struct, frozen=True, kw_only=True):
     process_spec: Path  # config.json's ``process``, for this one
     command: str = ""  # for error messages
     is_attached: bool = False
+    has_terminal: bool = False
     enter: Callable[[int], None] | None = None  # as in Launch
     timeout_s: float = 30.0
 
 
 class Streams(Struct, frozen=True):
-    """Our ends of the pipes that are a process's standard streams; the holder closes them."""
+    """Our ends of the pipes that are a process's standard streams; the holder closes them.
+
+    ``stderr_fd`` None: a terminal, of which the other two are the master's side. Reading it fails with EIO at its end.
+    """
 
     stdin_fd: int
     stdout_fd: int
-    stderr_fd: int
+    stderr_fd: int | None
+
+
+class Connection(Struct, frozen=True):
+    """SOCK_SEQPACKET descriptors that the caller closes.
+
+    ``input_fd`` never blocks, and takes packets of ``INPUT_MAX`` bytes. shutdown(2) of its writing side, or the end of
+    both descriptors, ends the input, unless that was launched to be kept or is a terminal.
+    """
+
+    output_fd: int
+    input_fd: int | None = None
 
 
 class ExecLaunched(Struct, frozen=True):
@@ -138,12 +160,16 @@ class MonitorDriver(Protocol):
     def saw_oom(self, run_dir: Path) -> bool:
         """Whether the monitor saw the container run out of memory, by a mark that outlives its cgroup."""
 
-    def attach(self, run_dir: Path, spool: Path) -> int:
-        """Connect to the container's output; return a SOCK_SEQPACKET descriptor the caller closes.
+    def attach(self, run_dir: Path, spool: Path, *, has_input: bool = False, stays: bool = False) -> Connection:
+        """Connect to the container's output, and with ``has_input`` to its input. Raises KernelError: no monitor.
 
-        Each packet is one byte for the stream (2 stdout, 3 stderr) and the bytes. End of file: the monitor ended.
+        Each packet of output is one byte for the stream (2 stdout, 3 stderr) and the bytes. Its end: the monitor ended.
         A caller that does not read holds up neither the container nor its monitor: a process between the two keeps what
         was not read yet, in a file without a name in the directory ``spool`` when it is much. What goes beyond its
         limits (1 GiB, or half of what the disk has left) is missing, the oldest first; a packet of stream 0 tells, in
-        digits, how many bytes are missing at this place.
+        digits, how many bytes are missing at this place. ``stays``: the container's input, which ends with what is
+        attached to it, is not to end with this.
         """
+
+    def resize(self, run_dir: Path, size: WindowSize) -> None:
+        """Set the size of the container's terminal. No error where it has none, or has ended. Does not block."""

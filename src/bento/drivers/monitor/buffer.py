@@ -15,6 +15,8 @@ import os
 import select
 import struct
 import sys
+import time
+from _socket import SHUT_RD, SHUT_WR, socket
 from collections import deque
 from contextlib import suppress
 from typing import Final
@@ -27,6 +29,7 @@ _CHUNK_BYTES: Final = 1 << 20
 _CHUNKS_MAX: Final = 1024
 _ROOM_SHARE: Final = 2  # the file takes at most this part, a half, of what is free on its disk when it is made
 _LENGTH: Final = struct.Struct("=I")
+_LEAVE_S: Final = 1.0
 _OBJECT_BYTES: Final = 64  # what a packet in memory takes beside its bytes
 
 
@@ -186,8 +189,8 @@ def _take(source_fd: int, backlog: Backlog) -> bool:
             packet = os.read(source_fd, PACKET_MAX)
         except BlockingIOError:
             return True
-        except ConnectionResetError:  # the monitor ended with packets of ours unread; there are none
-            return False
+        except ConnectionResetError:  # the monitor ended with input unread, which hides its output but once
+            continue
         if not packet:
             return False
         backlog.put(packet)
@@ -204,12 +207,41 @@ def _give(reader_fd: int, packet: bytes) -> bool:
     return True
 
 
+def stay(source: socket) -> None:
+    """Keep a connection whose reader has gone, reading nothing, until the monitor ends it. Blocks.
+
+    conmon ends the input of a container when any connection ends (terminate_remote_sock), also one that never wrote.
+    """
+    with suppress(OSError):
+        source.shutdown(SHUT_RD)  # conmon's next write fails, and is its last
+        poller = select.poll()
+        poller.register(source.fileno(), 0)
+        poller.poll()
+
+
+def leave(source: socket) -> None:
+    """End a connection whose reader has gone. Blocks for a second at most.
+
+    conmon is to take the end of the input before it finds that it can write no more: the other way round it forgets
+    to pass that on.
+    """
+    with suppress(OSError):
+        source.shutdown(SHUT_WR)
+        until_s = time.monotonic() + _LEAVE_S
+        poller = select.poll()
+        poller.register(source.fileno(), select.POLLIN)
+        while (left_s := until_s - time.monotonic()) > 0 and poller.poll(left_s * 1000):
+            if not source.recv(PACKET_MAX):
+                break
+
+
 def main(argv: list[str]) -> None:
-    """``buffer.py SOURCE_FD READER_FD DIRECTORY``."""
-    source_fd, reader_fd, directory = argv
+    """``buffer.py SOURCE_FD READER_FD DIRECTORY [stay]``."""
+    source_fd, reader_fd, directory = argv[:3]
     os.chdir("/")
     with suppress(KeyboardInterrupt):
         pass_on(int(source_fd), int(reader_fd), Backlog(directory))
+        (stay if argv[3:] else leave)(socket(fileno=int(source_fd)))
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final
 from bento import command, packets
 from bento.command import Child
 from bento.drivers.monitor import reports
-from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, ExitStatus, Launch, Launched
+from bento.drivers.monitor.base import Connection, ExecLaunch, ExecLaunched, ExitStatus, Launch, Launched
 from bento.errors import BentoError, DeadlineExceeded, KernelError, MissingTool, RuntimeFailed, StorageUnusable
 from bento.files.smallfile import read_number
 from bento.lazy import LazyModule
+from bento.model.terminal import WindowSize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,7 @@ _PID_FILE: Final = "pidfile"
 _MONITOR_PID_FILE: Final = "conmon.pid"
 _CODE_MAX: Final = 255
 _COARSE: Final = 5  # CLOCK_REALTIME_COARSE, linux/time.h
+_WINDOW_MAX: Final = 1000
 _BUFFER: Final = Path(__file__).with_name("buffer.py")
 _SOURCES: Final = Path(__file__).parents[3]
 _ROTATE: Final = "import sys; sys.path.append(sys.argv.pop(1)); from bento.drivers.monitor.rotation import main; main()"
@@ -122,25 +124,37 @@ class ConmonMonitor:
         """See ``MonitorDriver.saw_oom``."""
         return (run_dir / "persist/oom").exists()
 
-    def attach(self, run_dir: Path, spool: Path) -> int:
-        """See ``MonitorDriver.attach``. Raises KernelError when there is no monitor."""
-        try:
-            source_fd = packets.connect(run_dir, "attach")
-        except OSError as error:
-            raise KernelError(
-                "connect", error.errno or 0, error.strerror or "", path=str(run_dir / "attach"), hint="is it running?"
-            ) from error
-        source_fd, (ours, theirs) = command.above_standard(source_fd), map(command.above_standard, packets.pair())
+    def attach(self, run_dir: Path, spool: Path, *, has_input: bool = False, stays: bool = False) -> Connection:
+        """See ``MonitorDriver.attach``.
+
+        Input and output are one connection. Of one that conmon could no longer write to it does not take the end of
+        the input: it looks at what it has just freed (terminate_remote_sock of 2.1).
+        """
+        source_fd = command.above_standard(_connect(run_dir))
+        ours, theirs = map(command.above_standard, packets.pair())
         try:
             words = (sys.executable, "-I", "-S", str(_BUFFER), str(source_fd), str(theirs), str(spool))
-            command.spawn_detached(words, pass_fds=(source_fd, theirs))
+            command.spawn_detached((*words, *(("stay",) if stays else ())), pass_fds=(source_fd, theirs))
         except BaseException:
             os.close(ours)
             raise
         finally:
             os.close(theirs)
-            os.close(source_fd)
-        return ours
+            if not has_input or sys.exception() is not None:
+                os.close(source_fd)
+        if has_input:
+            os.set_blocking(source_fd, False)
+        return Connection(ours, source_fd if has_input else None)
+
+    def resize(self, run_dir: Path, size: WindowSize) -> None:
+        """See ``MonitorDriver.resize``. conmon takes a line ``1 ROWS COLUMNS`` on a FIFO, 1000 at most (ctrl.c)."""
+        rows, columns = (max(0, min(number, _WINDOW_MAX)) for number in (size.rows, size.columns))
+        with suppress(OSError):  # it has just ended
+            fd = os.open(run_dir / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.write(fd, f"1 {rows} {columns}\n".encode())
+            finally:
+                os.close(fd)
 
     def launch_exec(self, launch: ExecLaunch) -> ExecLaunched:
         """See ``MonitorDriver.launch_exec``."""
@@ -165,8 +179,12 @@ class ConmonMonitor:
         argv += ["--no-sync-log", "--log-level", "error"]
         if launch.log_max_bytes:
             argv += ["--log-size-max", str(launch.log_max_bytes)]
-        if not launch.runtime.shows_processes:
+        if launch.has_terminal:
+            argv.append("-t")
+        elif launch.has_input or not launch.runtime.shows_processes:
             argv.append("-i")  # runsc changes the owner of its stdin, which without -i is the host's /dev/null
+        if launch.keeps_input:
+            argv.append("--leave-stdin-open")
         if launch.exit_command:
             argv += ["--exit-command", launch.exit_command[0]]
             for argument in launch.exit_command[1:]:
@@ -215,6 +233,15 @@ def find(path: str = "") -> ConmonMonitor:
     if path and not os.access(path, os.X_OK):
         raise MissingTool(f"no conmon at {path}", hint=f"apt install {PACKAGE}")
     return ConmonMonitor(Path(path) if path else command.find_program("conmon", package=PACKAGE))
+
+
+def _connect(run_dir: Path) -> int:
+    try:
+        return packets.connect(run_dir, "attach")
+    except OSError as error:
+        raise KernelError(
+            "connect", error.errno or 0, error.strerror or "", path=str(run_dir / "attach"), hint="is it running?"
+        ) from error
 
 
 def _prepare(launch: Launch) -> None:

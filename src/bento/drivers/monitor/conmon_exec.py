@@ -5,8 +5,9 @@ ended and is not reaped (kernel/pid_namespace.c, zap_pid_ns_processes). So that 
 asked for the exec, nor on the reader of its output: attached, the process has its caller's pipes themselves (``-l
 passthrough``). A conmon that copies stands still, and reaps nothing, as long as its output is not read. Detached, it
 reads the output, to drop it; its input is a pipe as well, at its end: without ``-i`` that would be the host's
-/dev/null, and runtimes give what a process has as its standard streams to the process's user. Its protocol is that of a
-container's conmon, with a second line on the sync pipe: the exit status.
+/dev/null, and runtimes give what a process has as its standard streams to the process's user. A terminal that is
+attached to is the caller's, too: the runtime sends it (``--runtime-opt``, conmon(8)), and conmon does not know of it.
+Its protocol is that of a container's conmon, with a second line on the sync pipe: the exit status.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bento.drivers.monitor import reports
 from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, Streams
 from bento.errors import BentoError, DeadlineExceeded, RuntimeFailed
 from bento.files.smallfile import read_number
+from bento.kernel.net.consoles import ConsoleSocket
 
 _PID_FILE: Final = "pidfile"
 _MONITOR_PID_FILE: Final = "conmon.pid"
@@ -61,6 +63,7 @@ class _Conmon:
         self._deadline_s = time.monotonic() + launch.timeout_s
         self._fds: set[int] = set()
         self._stderr_fd: int | None = None
+        self._console: ConsoleSocket | None = None
 
     def start(self) -> ExecLaunched:
         """Return the running process; leave nothing behind when that comes to nothing."""
@@ -69,15 +72,20 @@ class _Conmon:
         try:
             status_fd, report_fd = self._pipe()
             streams, theirs = self._streams() if launch.is_attached else (None, None)
+            if launch.is_attached and launch.has_terminal:
+                self._console = ConsoleSocket(launch.directory)
             child = self._spawn(report_fd, theirs)
             self._close(report_fd, *(theirs or ()))
             pid = self._pid(child, status_fd)
-            if streams is None:
+            if streams is None and not launch.has_terminal:
                 _end_input(launch.directory)
+            if self._console is not None:
+                streams = self._terminal(self._console)
             # Written before the child ended, and removed with all else once a command that is over at once has ended.
             monitor_pid = read_number(launch.directory / _MONITOR_PID_FILE)
-            kept = (status_fd, *((streams.stdin_fd, streams.stdout_fd, streams.stderr_fd) if streams else ()))
-            self._fds.difference_update(kept)
+            self._fds.difference_update(
+                (status_fd, *((streams.stdin_fd, streams.stdout_fd, streams.stderr_fd) if streams else ()))
+            )
             return ExecLaunched(pid=pid, monitor_pid=monitor_pid, status_fd=status_fd, streams=streams)
         except BaseException:
             if child is not None:
@@ -86,6 +94,18 @@ class _Conmon:
             raise
         finally:
             self._close(*self._fds)
+            if self._console is not None:
+                self._console.close()
+
+    def _terminal(self, console: ConsoleSocket) -> Streams:
+        """Return the master's side of the terminal that the runtime has sent before it ended."""
+        fd = console.receive()
+        if fd is None:
+            raise RuntimeFailed(f"{self._launch.runtime.name} made no terminal")
+        master = command.above_standard(fd)
+        writer = command.above_standard(os.dup(master))
+        self._fds.update((master, writer))
+        return Streams(stdin_fd=writer, stdout_fd=master, stderr_fd=None)
 
     def _spawn(self, report_fd: int, streams: tuple[int, int, int] | None) -> Child:
         """Start conmon, in the cgroup it is to be in before it does anything."""
@@ -169,8 +189,10 @@ class _Conmon:
         argv += ["--exit-dir", str(directory / "exit"), "-p", str(directory / _PID_FILE)]
         argv += ["-P", str(directory / _MONITOR_PID_FILE), "--full-attach", "--log-level", "error"]
         argv += ["-l", "passthrough" if launch.is_attached else "none"]
-        if not launch.is_attached:
-            argv.append("-i")
+        if self._console is not None:
+            argv += ["--runtime-opt=--console-socket", f"--runtime-opt={self._console.path}"]
+        elif not launch.is_attached:
+            argv.append("-t" if launch.has_terminal else "-i")
         # Whatever becomes of the caller, nothing is left of the session when it has ended.
         for number, word in enumerate(("/bin/rm", "-rf", "--", str(directory))):
             argv += ["--exit-command-arg" if number else "--exit-command", word]

@@ -12,6 +12,7 @@ from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions
 from bento.model.resources import Change
 from bento.model.stats import ProcessTable
+from bento.model.terminal import WindowSize
 
 
 class RuntimeDriver(Protocol):
@@ -43,12 +44,13 @@ class RuntimeDriver(Protocol):
         rootfs: Path,
         namespaces: list[dict[str, str]],
         masked: tuple[str, ...],
+        size: WindowSize | None = None,
     ) -> tuple[str, ...]:
         """Write config.json for a mounted root filesystem; return notes on what was clamped or left out.
 
         Call it after ``enter``, in the same mount namespace. ``masked`` are the engine's own directories, hidden from
-        containers that see the host's files. Raises UsageError for an unknown user or a missing mount source,
-        MissingTool, StorageUnusable.
+        containers that see the host's files. ``size``: of its terminal, where it has one. Raises UsageError for an
+        unknown user or a missing mount source, MissingTool, StorageUnusable.
         """
 
     def check_program(self, document: Path, *, root: Path) -> None:

@@ -19,6 +19,7 @@ from bento.files.smallfile import read_small
 from bento.kernel import cgroup, mount, mountinfo
 from bento.model.container import UNCONFINED, Container, ContainerSpec, Device
 from bento.model.exec import ExecOptions
+from bento.model.terminal import WindowSize
 from bento.oci import capabilities, config, confinement, defaults, etc, limits, resources, seccomp
 from bento.oci.user import ResolvedUser, resolve, with_groups
 
@@ -43,6 +44,7 @@ def write(
     has_seccomp: bool,
     filters_devices: bool,
     knows_rro: bool,
+    size: WindowSize | None = None,
 ) -> tuple[str, ...]:
     """Write the bundle's files for a root filesystem mounted at ``root``; return notes on what was clamped or left out.
 
@@ -56,8 +58,7 @@ def write(
     """
     spec = container.spec
     _check_sources(spec)
-    wanted = limits.merge(spec.ulimits)
-    clamped = limits.clamp(wanted, limits.allowance(limit.name for limit in wanted))
+    clamped = _clamped(spec)
     own = capabilities.own()
     is_open = spec.sandbox.privileged
     is_filtered = has_seccomp and spec.sandbox.seccomp not in (UNCONFINED, *([""] if is_open else ()))
@@ -83,16 +84,21 @@ def write(
         own=own,
         confined=confinement.words(spec.sandbox),
     )
+    document["process"] |= config.console_size(size)
     _write_etc(container, bundle)
-    document["mounts"], notes = destinations.check(
-        document["mounts"], root=root, asked=spec.mounts, workdir=spec.workdir
-    )
+    wanted_mounts = document["mounts"]
+    document["mounts"], notes = destinations.check(wanted_mounts, root=root, asked=spec.mounts, workdir=spec.workdir)
     _write(bundle / "config.json", _encode(document), 0o600)  # it holds the environment: passwords, often
     if not (filters_devices or is_open):
         mount.refuse_devices(root)
     present = ((_NO_FILTER, has_seccomp or is_open), (_NO_DEVICES, filters_devices or is_open))
     missing = [note for note, is_there in present if not is_there]
     return (*clamped.notes, *missing, *notes)
+
+
+def _clamped(spec: ContainerSpec) -> limits.Limits:
+    wanted = limits.merge(spec.ulimits)
+    return limits.clamp(wanted, limits.allowance(limit.name for limit in wanted))
 
 
 def _write_etc(container: Container, bundle: Path) -> None:
@@ -122,7 +128,8 @@ def write_process(container: Container, extra: ExecOptions, *, bundle: Path, roo
         if accounts is None:
             raise UsageError(f"cannot look up user {extra.user!r}: the container's files cannot be seen")
         user = _user(extra.user, accounts, container.spec.sandbox.group_add)
-    _write(path, _encode(config.exec_process(container.spec, running, extra, user)), 0o600)
+    process = config.exec_process(container.spec, running, extra, user, capabilities.own())
+    _write(path, _encode(process), 0o600)
 
 
 def check_program(document: Path, root: Path, *, sees_mounts: bool) -> None:

@@ -21,6 +21,7 @@ from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions
 from bento.model.resources import UNLIMITED, Change
 from bento.model.stats import ProcessTable
+from bento.model.terminal import WindowSize
 
 if TYPE_CHECKING:
     from bento.drivers.runtime import bundle as bundles
@@ -80,6 +81,7 @@ class OciRuntime:
         rootfs: Path,
         namespaces: list[dict[str, str]],
         masked: tuple[str, ...],
+        size: WindowSize | None = None,
     ) -> tuple[str, ...]:
         """See ``RuntimeDriver.write_bundle``."""
         return bundles.write(
@@ -88,6 +90,7 @@ class OciRuntime:
             root=rootfs,
             namespaces=namespaces,
             masked=masked,
+            size=size,
             has_seccomp=self.supports_seccomp,
             filters_devices=self.filters_devices,
             knows_rro=self.shows_processes,  # runsc has it not; what is virtual serves its files by other means

@@ -36,7 +36,8 @@ class TarSession:
                 f"container {container.name} has no tar, without which its files cannot be reached while it runs",
                 hint="stop it first",
             ) from None
-        self._open = {self._running.stdout_fd, self._running.stderr_fd}
+        outputs = (self._running.stdout_fd, self._running.stderr_fd)
+        self._open = {fd for fd in outputs if fd is not None}
         self._said = b""
         if self._running.stdin_fd is not None:
             os.set_blocking(self._running.stdin_fd, False)

@@ -7,12 +7,13 @@ kill: so what gets in is seen, signalled and ended by that stop, and nothing get
 from __future__ import annotations
 
 import os
+import termios
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bento import clock
+from bento import clock, command
 from bento.drivers.monitor.base import ExecLaunch, ExecLaunched
 from bento.engine.base import exec_sessions
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
@@ -26,6 +27,7 @@ from bento.files.tree import remove_tree
 from bento.model.container import Container, Run, Status
 from bento.model.event import UNKNOWN_CODE, Deed, of_container
 from bento.model.exec import ExecOptions, ExecSession
+from bento.model.terminal import WindowSize
 from bento.parse.environment import check_variable
 from bento.units import new_id
 
@@ -33,13 +35,18 @@ if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
 
+_KEEPER_LIMIT_S = 10.0  # for a shell that starts one program
+
+
 class Attached:
     """A process that runs in a container, with its standard streams. ``Engine.wait_exec`` closes what is still open.
 
     Attributes:
         session: its record.
-        stdin_fd: write its input there, and close it by ``end_input``; None when it has none.
-        stdout_fd, stderr_fd: pipes with its output. What it has left behind may keep them open after its end.
+        stdin_fd: write its input there, and close it by ``end_input``; None when it has none. A terminal's input does
+            not end by that.
+        stdout_fd, stderr_fd: pipes with its output. What it has left behind may keep them open after its end. With a
+            terminal ``stdout_fd`` is that, at whose end reading fails with EIO, and ``stderr_fd`` is None.
         status_fd: readable once it has ended; only to be polled.
     """
 
@@ -52,14 +59,46 @@ class Attached:
         self.status_fd, self.process_fd = launched.status_fd, process_fd
         self._is_open = True
 
+    @property
+    def input_fd(self) -> int | None:
+        """The same as ``stdin_fd``."""
+        return self.stdin_fd
+
+    def write(self, data: bytes) -> int:
+        """Write input; return how much was taken. Blocks unless ``stdin_fd`` is made non-blocking.
+
+        Raises BrokenPipeError when nothing reads it any more.
+        """
+        if self.stdin_fd is None:
+            raise BrokenPipeError
+        return os.write(self.stdin_fd, data)
+
     def end_input(self) -> None:
         """Let its stdin come to an end. Idempotent."""
         fd, self.stdin_fd = self.stdin_fd, None
         if fd is not None:
             os.close(fd)
 
+    def resize(self, size: WindowSize) -> None:
+        """Set the size of its terminal. No error where it has none, or has ended. Does not block."""
+        if self.stderr_fd is None and self._is_open:
+            with suppress(OSError):
+                termios.tcsetwinsize(self.stdout_fd, (size.rows, size.columns))
+
+    def detach(self) -> None:
+        """Close the descriptors and let the process go on, with a terminal that something reads. Idempotent.
+
+        The last close of a terminal is a hangup for what runs on it (tty_ioctl(4)): a process of its own keeps it, and
+        drops what comes, until the process and all else on the terminal have ended.
+        """
+        if self.stderr_fd is None and self._is_open:
+            os.set_blocking(self.stdout_fd, True)
+            words = ("/bin/sh", "-c", "exec 3<&0; cat <&3 3<&- >/dev/null 2>&1 &")
+            command.spawn(words, capture=False, stdin_fd=self.stdout_fd, new_session=True).finish(_KEEPER_LIMIT_S)
+        self.close()
+
     def close(self) -> None:
-        """Close the descriptors. The process goes on. Idempotent."""
+        """Close the descriptors. The process goes on; a terminal of its own is hung up. Idempotent."""
         self.end_input()
         if self._is_open:
             self._is_open = False
@@ -221,6 +260,7 @@ def _launch(
         process_spec=spec_path,
         command=options.command[0],
         is_attached=is_attached,
+        has_terminal=options.tty,
         enter=monitor_cgroup.enter if monitor_cgroup else None,
     )
 

@@ -19,6 +19,7 @@ from bento.engine.stop.stop import stop_containers
 from bento.errors import Conflict, NotFound, RuntimeFailed, StuckProcess, WrongState
 from bento.model.container import Container, Run, Status
 from bento.model.stop import OnPaused
+from bento.stop.process import Disposition
 from bento.units import SIGKILL
 
 if TYPE_CHECKING:
@@ -68,6 +69,15 @@ def pass_on(drivers: Drivers, container: Container, number: int) -> None:
             _send(drivers, container, run, fd, number)
             tell_of(drivers, container, "kill", signal=str(number))
         os.close(fd)
+
+
+def drops(drivers: Drivers, container: Container, number: int) -> bool:
+    """Whether PID 1 of a container would not even get to know of a signal. False also where that cannot be known."""
+    run = container.run
+    if run is None or not run.shows_processes:
+        return False
+    main = next((process for process in drivers.processes.look(run, number) if process.is_main), None)
+    return main is not None and main.disposition in (Disposition.DROPPED, Disposition.IGNORED)
 
 
 def _send(drivers: Drivers, container: Container, run: Run, fd: int, number: int) -> None:

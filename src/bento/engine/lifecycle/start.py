@@ -22,6 +22,7 @@ from bento.engine.base.exit_owner import claim, exit_script, is_followed, releas
 from bento.engine.base.fd_limits import check_limits
 from bento.engine.base.order import required_first
 from bento.engine.lifecycle import reconcile, sharing
+from bento.engine.lifecycle.attachment import Attachment
 from bento.engine.resources import logs, mounting, networking
 from bento.engine.resources.rooted import root_of
 from bento.engine.stop.erase import refuse_if_held
@@ -31,6 +32,7 @@ from bento.lazy import LazyModule
 from bento.model.container import FILE_DRIVERS, Container, ContainerSpec, ProcessIdentity, Run, StartFailure, Status
 from bento.model.event import Deed
 from bento.model.health import Health
+from bento.model.terminal import AttachOptions, WindowSize
 from bento.units import SIGKILL
 
 if TYPE_CHECKING:
@@ -48,18 +50,23 @@ _END_TIMEOUT_S = 10.0
 
 
 class Started(Struct, frozen=True):
-    """A container that runs. ``output_fd``: its output as ``MonitorDriver.attach`` gives it, the caller's to close."""
+    """A container that runs, and what the caller follows it by.
+
+    ``attachment``: its streams, the caller's to close; None: not attached. ``owns_exit``: the caller looks after what
+    is to follow its end.
+    """
 
     container: Container
-    output_fd: int | None
+    attachment: Attachment | None = None
     main_fd: int | None = None  # a pidfd of PID 1, when attached; the caller's to close
+    owns_exit: bool = False
 
 
 def start(
     drivers: Drivers,
     container_id: str,
     *,
-    attach: bool = False,
+    attach: AttachOptions | None = None,
     only_if: Status | None = None,
     deeds: tuple[Deed, ...] = (),
 ) -> Started:
@@ -76,7 +83,7 @@ def start(
     with drivers.locks.hold(container_id, LOCK_TIMEOUT_S):
         before = drivers.store.get(container_id)
         if before.status is Status.RUNNING or (only_if is not None and before.status is not only_if):
-            return Started(before, None)
+            return Started(before)
         if before.status.is_live:
             raise WrongState(f"container {before.name} is {before.status.value}", hint="wait until it has stopped")
         place.refuse_elsewhere(drivers, before)
@@ -100,7 +107,7 @@ def start(
         except BaseException as error:
             _undo(drivers, before, runtime, error)
             raise
-    if not attach:
+    if attach is None:
         release(drivers, container_id)
         if is_followed(container) and not reconcile.is_alive(drivers, started.container.run):
             reconcile.follow_exit(
@@ -112,10 +119,12 @@ def start(
 def leave_started(drivers: Drivers, started: Started) -> None:
     """Look after the end of an attached container no more: from now on its monitor's helper does. Closes its pidfd.
 
-    ``output_fd`` is the caller's still.
+    What it is attached by is the caller's still.
     """
     if started.main_fd is not None:
         os.close(started.main_fd)
+    if not started.owns_exit:
+        return
     release(drivers, started.container.id)
     reconcile.refresh(drivers, [started.container])  # it may have ended while we owned its exit, and no helper was run
 
@@ -182,7 +191,7 @@ def _launch(
     run: Run,
     runtime: RuntimeDriver,
     *,
-    attach: bool,
+    attach: AttachOptions | None,
     deeds: tuple[Deed, ...],
 ) -> Started:
     with networking.reserved(drivers, container) as reservation:
@@ -190,22 +199,23 @@ def _launch(
             container, connection = networking.allot(drivers, container, reservation.ports)
             run = replace(run, connection=connection)
         kept_fds = reservation.fds if reservation else ()
-        launched, notes = _create_sandbox(drivers, container, runtime, kept_fds)
+        size = attach.size if attach is not None else None
+        launched, notes = _create_sandbox(drivers, container, runtime, kept_fds, size)
     run, init = _identified(drivers, container, run, launched)
     created = drivers.store.modify(container.id, lambda c: replace(c, run=run, notes=(*c.spec.notes, *notes)))
     logs.keep(drivers, created)
     if run.connection is not None:
         networking.connect(drivers, container.id, run.connection, init.pid)
-    run_dir, bundle = drivers.run_dir(container.id), drivers.storage.bundle(container.id)
+    bundle = drivers.storage.bundle(container.id)
     with root_of(drivers, container.id, run) as root:
         if root is not None:
             runtime.check_program(bundle / "config.json", root=root)
         if container.spec.is_checked:
             checks.prepare(drivers, container, runtime, root)
     health = Health() if container.spec.is_checked else None
-    output_fd = drivers.monitor.attach(run_dir, bundle) if attach else None
+    attachment = None if attach is None else Attachment(drivers, container, attach)
     # Before it begins: by this its exit code is known also when it is over at once, and removed by another command.
-    main_fd = drivers.processes.open(init) if attach else None
+    main_fd = None if attach is None else drivers.processes.open(init)
     try:
         runtime.start(container.id)
         started = drivers.store.modify(
@@ -214,11 +224,12 @@ def _launch(
         if health is not None:
             presence.announce(drivers, container.id)
     except BaseException:
-        for fd in (output_fd, main_fd):
-            if fd is not None:
-                os.close(fd)
+        if main_fd is not None:
+            os.close(main_fd)
+        if attachment is not None:
+            attachment.close()
         raise
-    return Started(started, output_fd, main_fd)
+    return Started(started, attachment, main_fd, owns_exit=attach is not None)
 
 
 def _identified(drivers: Drivers, container: Container, run: Run, launched: Launched) -> tuple[Run, ProcessIdentity]:
@@ -239,7 +250,11 @@ def _identified(drivers: Drivers, container: Container, run: Run, launched: Laun
 
 
 def _create_sandbox(
-    drivers: Drivers, container: Container, runtime: RuntimeDriver, kept_fds: tuple[int, ...]
+    drivers: Drivers,
+    container: Container,
+    runtime: RuntimeDriver,
+    kept_fds: tuple[int, ...],
+    size: WindowSize | None,
 ) -> tuple[Launched, tuple[str, ...]]:
     """Mount the root filesystem and have the monitor create the container, all in one private mount namespace."""
     bundle = drivers.storage.prepare(container.id)
@@ -256,7 +271,7 @@ def _create_sandbox(
     try:
         with sharing.shared(drivers, container) as shared:
             result = drivers.in_private_mounts(
-                lambda: _create_inside(drivers, container, runtime, bundle, shared, enter, kept_fds)
+                lambda: _create_inside(drivers, container, runtime, bundle, shared, enter, kept_fds, size)
             )
         if monitor_cgroup is not None:
             monitor_cgroup.leave(result[0].monitor_pid)
@@ -274,6 +289,7 @@ def _create_inside(
     shared: sharing.Shared,
     enter: Callable[[int], None] | None,
     kept_fds: tuple[int, ...],
+    size: WindowSize | None,
 ) -> tuple[Launched, tuple[str, ...]]:
     """What happens in the private mount namespace."""
     runtime.enter()
@@ -286,6 +302,7 @@ def _create_inside(
         rootfs=rootfs,
         namespaces=[*drivers.network.namespaces(container.spec.network), *shared.namespaces],
         masked=(str(drivers.root), str(drivers.run_root)),
+        size=size if container.spec.tty else None,
     )
     launch = Launch(
         container_id=container.id,
@@ -294,6 +311,9 @@ def _create_inside(
         bundle=bundle,
         run_dir=drivers.run_dir(container.id),
         **_log_of(container.spec, bundle / "log"),
+        has_terminal=container.spec.tty,
+        has_input=container.spec.stdin_open,
+        keeps_input=container.spec.stdin_open and not container.spec.stdin_once,
         command=container.spec.argv[0],
         exit_command=exit_script(drivers, container),
         enter=enter,

@@ -1,0 +1,1 @@
+"""Our own standard streams, and those of a process that is attached to."""
