@@ -103,7 +103,7 @@ class TestWhatAChangeSays:
         assert said(store) == ["container create", "container die"]
         assert store.events()[-1].attributes["exitCode"] == "127"
 
-    def test_an_end_that_nobody_saw_and_one_with_a_restart(self, store: StateStore) -> None:
+    def test_an_end_that_nothing_saw_and_one_with_a_restart(self, store: StateStore) -> None:
         store.add(made := container(network="none"))
         store.modify(made.id, change(status=Status.RUNNING))
         store.modify(made.id, change(status=Status.RESTARTING, exit=Exit(code=None, finished_unix_ns=3)))
@@ -263,7 +263,7 @@ class TestWaking:
         for each in watches:
             each.close()
 
-    def test_what_changes_no_event_wakes_nobody(self, store: StateStore) -> None:
+    def test_what_changes_no_event_wakes_nothing(self, store: StateStore) -> None:
         store.add(made := container())
         watch = store.watch_events()
         watch.clear()

@@ -189,7 +189,7 @@ def test_no_device_is_opened_and_no_socket_named(top: int, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("kind", [stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK], ids=hex)
 def test_what_is_no_file_in_the_place_of_one_is_not_even_opened(tmp_path: Path, kind: int) -> None:
-    os.mknod(tmp_path / "passwd", kind | 0o600, os.makedev(240, 130))  # nobody's: to open it would say so
+    os.mknod(tmp_path / "passwd", kind | 0o600, os.makedev(240, 130))  # no driver's: to open it would say so
     events = libc.inotify_init(os.O_NONBLOCK)
     try:
         libc.inotify_add_watch(events, str(tmp_path / "passwd"), IN_OPEN)

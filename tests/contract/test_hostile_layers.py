@@ -102,7 +102,7 @@ REFUSED: dict[str, tuple[str, list[list[Entry]]]] = {
     "parent": (OUT, [[file("../victims/new")]]),
     "parent-inside": (OUT, [[file("a/../../../victims/new")]]),
     "parent-directory": (OUT, [[directory("..", 0o777)]]),
-    "parent-that-stays-inside": (OUT, [[directory("a"), file("a/../b")]]),  # nobody writes such names
+    "parent-that-stays-inside": (OUT, [[directory("a"), file("a/../b")]]),  # no archiver writes such names
     "link-of-the-same-layer": (OUT, [[symlink("l", VICTIMS), file("l/new")]]),
     "link-up": (OUT, [[symlink("l", "../../.."), file("l/victims/new")]]),
     "link-by-link": (OUT, [[symlink("l", "m"), symlink("m", VICTIMS), file("l/new")]]),
@@ -307,7 +307,7 @@ class TestTaken:
         assert (stat.S_IMODE((made / "su").stat().st_mode), (made / "su").stat().st_uid) == (0o6755, 7)
         assert odd in os.listdir(made)
         mount_options = subprocess.run(["stat", "-c", "%a", made.parent], capture_output=True, text=True, check=True)
-        assert mount_options.stdout.strip() == "700"  # nobody but root reaches what is set-user-ID here
+        assert mount_options.stdout.strip() == "700"  # no process but root reaches what is set-user-ID here
 
     def test_a_device_0_0_would_be_a_deletion(self, images: ImageStore) -> None:
         """overlayfs knows no other: the same to it. umoci makes the device."""
@@ -416,7 +416,7 @@ class TestLies:
         assert_refused(images, root, "as the configuration says", *stack, diff_ids=[*map(sha256, reversed(stack))])
 
     def test_of_a_diff_id_that_is_here_already(self, images: ImageStore, root: Path) -> None:
-        """What an image is does not depend on what else is here, and nobody's files are had by their DiffID."""
+        """What an image is does not depend on what else is here, and files are not had by their DiffID alone."""
         secret, other = tar([file("secret")]), tar([file("other")])
         commit(images, secret)
         with pytest.raises(UsageError, match="as the configuration says"):
@@ -514,7 +514,7 @@ class TestLies:
     def test_a_layer_that_goes_while_what_lies_on_it_is_looked_at_comes_again(
         self, images: ImageStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Nobody stands on it yet, and a prune may take it: what was seen without it must not stay."""
+        """No image stands on it yet, and a prune may take it: what was seen without it must not stay."""
         stack = [directory("e", 0o700)], [directory("d", 0o700)], [directory("./"), file("d/x"), file("e/y")]
         victim = top(commit(images, *stack[:2]))
         real = seams.make_seam

@@ -476,7 +476,7 @@ ImageStore(Path(sys.argv[1])).import_rootfs(Path("-"), ImageConfig())
 
 
 class TestRecords:
-    """Layers come and go only while nobody is between finding an image and recording who stands on it."""
+    """Layers come and go only while no command is between finding an image and recording what stands on it."""
 
     def test_an_image_that_cannot_be_recorded_leaves_no_layer(
         self, images: ImageStore, plain: Path, root: Path
@@ -508,7 +508,7 @@ class TestRecords:
         assert set(again.blobs) == set(images.idle_blobs())
 
     @pytest.mark.parametrize("change", ["import", "remove"])
-    def test_changes_wait_for_those_who_keep(self, images: ImageStore, plain: Path, change: str) -> None:
+    def test_changes_wait_for_those_that_keep(self, images: ImageStore, plain: Path, change: str) -> None:
         image = images.import_rootfs(plain, CONFIG)
         told: list[str] = []
 

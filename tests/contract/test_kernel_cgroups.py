@@ -152,5 +152,5 @@ def test_busy_cgroups_are_named_and_kept(groups, start):
     assert groups.remove() == []
 
 
-def test_nobody_was_killed_for_memory(groups):
+def test_nothing_was_killed_for_memory(groups):
     assert groups.oom_kills() == 0

@@ -146,7 +146,7 @@ def test_asking_does_not_disturb_a_mount_in_use(layers, holder):
     assert "who" in names
 
 
-def test_unmounting_needs_nobody_inside(layers):
+def test_unmounting_needs_nothing_inside(layers):
     def use() -> None:
         layers.mount()
         fd = os.open(layers.target / "who", os.O_RDONLY)

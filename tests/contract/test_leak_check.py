@@ -162,7 +162,7 @@ def test_files_that_name_a_container_are_seen(leak_check, roots):
 
 
 def test_orphans_are_reaped_at_once(leak_check):
-    """Otherwise a monitor that has ended stays a zombie and container tests wait for nobody."""
+    """Otherwise a monitor that has ended stays a zombie and container tests wait for no process."""
     before = {process.pid for process in procs.descendants()}  # such as a registry that several tests share
     subprocess.run(["/bin/sh", "-c", "sleep 0.05 & exit 0"], check=True)
 

@@ -143,7 +143,7 @@ def test_without_a_guard_there_is_no_connection(
     assert host.state() == before
 
 
-def test_who_goes_leaves_the_others_as_they_are(host: Netns, insides: list[Netns]) -> None:
+def test_what_goes_leaves_the_others_as_they_are(host: Netns, insides: list[Netns]) -> None:
     insides += [Netns(), Netns()]
     other = host.inside(lambda: connect(OTHER, insides[0], ports=()))
     alone = host.state()
@@ -212,7 +212,7 @@ def test_loopback_is_routed_only_while_a_port_is_published_on_it(host: Netns, in
     host.inside(lambda: release("aa" * 32))
 
 
-def test_forwarding_goes_back_unless_somebody_else_needs_it(host: Netns, insides: list[Netns]) -> None:
+def test_forwarding_goes_back_unless_another_process_needs_it(host: Netns, insides: list[Netns]) -> None:
     other_engine = BridgeNetwork(Path("/elsewhere"), is_default=False)
     insides += [Netns(), Netns(), Netns()]
     host.inside(lambda: connect(ID, insides[0]))
@@ -262,7 +262,7 @@ def test_what_netlink_says_is_what_nft_says(host: Netns, insides: list[Netns]) -
     host.inside(lambda: release(ID))
 
 
-def test_flows_are_forgotten_by_port_and_by_who_answers(host: Netns) -> None:
+def test_flows_are_forgotten_by_port_and_by_what_answers(host: Netns) -> None:
     remote = Netns()
     try:
         host.join(remote)

@@ -55,7 +55,7 @@ def test_forbidden_calls_fail(run) -> None:
     assert {int(answers[name][1]) for name in ("keyctl", "unshare", "setns", "fsopen")} == {errno.EPERM}
 
 
-def test_nobody_makes_namespaces_or_mounts(run) -> None:
+def test_nothing_makes_namespaces_or_mounts(run) -> None:
     out, _, _ = run(
         "/bin/sh",
         "-c",

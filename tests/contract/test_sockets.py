@@ -1,4 +1,4 @@
-"""The sockets of a PID 1 that is held at its exit: who waits on them sees their end (S13a)."""
+"""The sockets of a PID 1 that is held at its exit: what waits on them sees their end (S13a)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_clients_see_the_end_whichever_thread_is_the_last(tracer, last):
         assert not program.has_ended()
 
 
-def test_who_has_none_is_not_compared_with_others():
+def test_what_has_none_is_not_compared_with_others():
     def others() -> Iterator[int]:
         raise AssertionError("read")
         yield 0

@@ -130,7 +130,7 @@ class TestEveryStore:
             store.add(container(digit, digit, created=number))
         assert [c.name for c in store.list()] == ["a", "c", "b"]
 
-    def test_names_who_requires_a_container(self, store: StateStore) -> None:
+    def test_names_what_requires_a_container(self, store: StateStore) -> None:
         needed = container("a" * 64, "db", created=1)
         store.add(needed)
         for number, requires in enumerate([(needed.id,), (), ("c" * 64, needed.id)]):
@@ -459,7 +459,7 @@ class TestDamage:
             SqliteStore(path)
 
     @pytest.mark.parametrize("version", [0, 1])
-    def test_somebody_elses_database_is_refused(self, path: Path, version: int) -> None:
+    def test_another_programs_database_is_refused(self, path: Path, version: int) -> None:
         foreign = sqlite3.connect(path)
         foreign.execute("CREATE TABLE containers (id TEXT)")
         foreign.execute(f"PRAGMA user_version = {version}")
@@ -541,7 +541,7 @@ print(len(store.find("web").notes) == number)
 """
         assert in_tmpfs(tmp_path, "size=300k", code).split() == ["storage-unusable", "True", "True"]
 
-    def test_a_disk_that_somebody_fills_lets_records_change_and_go(self, tmp_path: Path) -> None:
+    def test_a_disk_that_something_fills_lets_records_change_and_go(self, tmp_path: Path) -> None:
         code = """
 import os
 def fill():

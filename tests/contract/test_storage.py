@@ -121,13 +121,13 @@ class TestMounted:
             (path / str(number)).touch()
             layers.append(str(path))
         storage.prepare(ID)
-        who, count = in_private_mounts(
+        label, count = in_private_mounts(
             lambda: (
                 (storage.mount(ID, tuple(layers)) / "who").read_text(),
                 len(os.listdir(storage.bundle(ID) / "rootfs")),
             )
         )
-        assert (who, count) == ("0", 65)
+        assert (label, count) == ("0", 65)
 
     def test_the_hosts_own_root_is_a_layer(self, storage: OverlayStorage) -> None:
         bundle = storage.prepare(ID)

@@ -67,9 +67,9 @@ def test_no_signal_is_lost_when_the_tracer_is_killed(tracer):
 
 
 @pytest.mark.parametrize("hierarchy", ["freezer", ""])
-@pytest.mark.parametrize("who", ["tracer", "client"])
+@pytest.mark.parametrize("which", ["tracer", "client"])
 @pytest.mark.parametrize("moment", ["seized", "at-exit", "held", "held-frozen"])
-def test_killed_at_each_state(hierarchy, who, moment):
+def test_killed_at_each_state(hierarchy, which, moment):
     reader, writer = os.pipe()
     with (
         Cgroup(hierarchy, f"bento-test-{os.getpid()}-killed") as cgroup,
@@ -93,7 +93,7 @@ def test_killed_at_each_state(hierarchy, who, moment):
                     tracer.hold(1, [bystander.key])
                     assert tracer.wait_for(Held).held == (bystander.key,)
 
-        if who == "tracer":
+        if which == "tracer":
             with Tracing() as tracer:
                 reach(tracer)
                 tracer.kill()

@@ -136,7 +136,7 @@ def test_interrupted_copy_is_done_again_or_finished(
     assert volumes.leftovers() == []
 
 
-def test_copy_that_somebody_is_at_is_nobodys_leftover(volumes: LocalVolumes) -> None:
+def test_copy_that_a_process_is_at_is_no_leftover(volumes: LocalVolumes) -> None:
     home = volumes.path("v").parent
     (home / "filling").mkdir()
     lock = os.open(home, os.O_RDONLY)

@@ -401,7 +401,7 @@ def test_s14_sockets_without_a_peer_are_no_connection(run):
     tree.until(lambda: tree.at_rest()[0], "datagrams and netlink")
 
 
-def test_switches_tell_who_has_run(run):
+def test_switches_show_what_has_run(run):
     tree = run("sleep", "600")
     tree.until(lambda: tree.wake().in_s > 500, "sleeps")
     before = threads.switches(tree.popen.pid)

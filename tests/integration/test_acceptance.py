@@ -63,7 +63,7 @@ def test_s01_stop_of_a_stopped_container_says_so_and_changes_nothing(bento: Bent
     assert bento.inspect("w") == before
 
 
-# -- 3: who does not listen is killed -------------------------------------------------------------
+# -- 3: what does not receive the signal is killed -------------------------------------------------------------
 
 
 def test_s18_program_that_ignores_sigterm_is_killed_after_the_grace_and_the_report_says_why(bento: BentoCli) -> None:
@@ -106,7 +106,7 @@ def test_s02_process_killed_from_outside_is_cleaned_up_and_said_to_have_gone(
     assert (state["Status"], state["Pid"]) == ("stopped", 0)
     assert bento.inspect("w")["Stop"]["verdict"] == "already-exited"
     if also_monitor:
-        assert state["ExitCode"] in (137, -1)  # nobody, or only the kernel, saw it
+        assert state["ExitCode"] in (137, -1)  # no process, or only the kernel, saw it
         assert state["ExitCode"] != -1 or "unknown" in state["Error"]
     else:
         assert state["ExitCode"] == 137
@@ -165,7 +165,7 @@ while True:
     assert min(late_s) < 0.2, late_s
 
 
-# -- 7: who cannot hear yet, and who never will ---------------------------------------------------
+# -- 7: what receives no signal yet, and what never will ---------------------------------------------------
 
 
 def test_s14_handler_that_appears_two_seconds_after_the_start_still_gets_the_signal(

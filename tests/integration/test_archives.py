@@ -250,7 +250,7 @@ def test_foreign_layers_are_taken_where_their_bytes_are(bento: BentoCli, tmp_pat
     assert_clean(bento)
 
 
-def test_a_save_that_nobody_reads_ends_silently(bento: BentoCli, filled) -> None:
+def test_a_save_that_nothing_reads_ends_silently(bento: BentoCli, filled) -> None:
     words = ["/bin/sh", "-c", '{ "$@"; echo $? >&2; } | head -c 10 >/dev/null', "sh", *bento.prefix, "save", "nginx:1"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == "141\n"

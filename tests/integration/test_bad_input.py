@@ -206,9 +206,13 @@ def _mount(source: str | None, target: str | Path, kind: str | None = None, *, f
 
 
 def test_not_root_is_told_what_is_needed(bento: BentoCli) -> None:
-    as_nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]
+    as_user_65534 = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]
     done = subprocess.run(
-        [*as_nobody, *bento.prefix, "run", "-d", "host", "true"], capture_output=True, text=True, check=False, cwd="/"
+        [*as_user_65534, *bento.prefix, "run", "-d", "host", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
     )
     finished = Finished(("run",), done.returncode, done.stdout, done.stderr, 0.0)
     if "No module named" in done.stderr or "Permission denied" in done.stderr:
@@ -350,7 +354,7 @@ def test_a_record_that_cannot_be_read_does_not_hide_the_others(bento: BentoCli) 
     with sqlite3.connect(file) as db:
         assert db.execute("SELECT * FROM containers ORDER BY id").fetchall() == before
     db.close()
-    for words in (("stop", "--all"), ("shutdown",)):  # one bad record is no reason to stop nobody
+    for words in (("stop", "--all"), ("shutdown",)):  # one bad record is no reason to stop none
         bento("start", "good")
         finished = bento(*words, check=False)
         assert finished.returncode == 1

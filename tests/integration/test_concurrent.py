@@ -32,7 +32,7 @@ EVERY_ROUND = pytest.mark.parametrize(
     ("turn", "runtime"), [(turn, ("crun", "runc")[turn % 2]) for turn in range(ROUNDS)], indirect=["runtime"]
 )
 GONE = ("no such container", "already stopped", "it is stopped", "it has just ended")
-"""What whoever comes too late is told."""
+"""What a command that comes too late says."""
 
 COUNT = """
 import os, signal, sys, time
@@ -98,7 +98,7 @@ def told_by_run(share: Share) -> list[int]:
 
 
 def assert_done_or_too_late(said: Sequence[Said]) -> None:
-    """Whoever begins after the end that others have brought finds it ended, which is true. Somebody has brought it."""
+    """A command that begins after the end that others have brought finds it ended. One of them has brought it."""
     assert [one for one in said if one.code != 0 and not one.is_too_late] == []
     assert 0 in [one.code for one in said], said
 

@@ -367,7 +367,7 @@ def assert_clean_but(bento: BentoCli, *names: str) -> None:
 
 @ONE_RUNTIME
 def test_devices_and_what_is_read_from_them_are_safe(bento: BentoCli, engine: Engine, tmp_path: Path) -> None:
-    """A device is not opened, and none is put in the place of a file or the other way round; a FIFO keeps nobody."""
+    """No device is opened, or put in the place of a file or the other way round; a FIFO keeps none waiting."""
     bento.run("--name", "w", "host", *SH, "mkfifo /pipe; echo ready; exec sleep 1000")
     bento.wait_for_log("w", "ready")
     (tmp_path / "file").write_text("F")

@@ -1,7 +1,7 @@
-"""Rule S6 on real processes: who drives a stop is killed before and after every single action of the machine.
+"""Rule S6 on real processes: what drives a stop is killed before and after every single action of the machine.
 
 Each scenario is run once undisturbed, which tells its actions; then once for each point between them, all in roots of
-their own. Afterwards somebody meets the container, with ``ps``, ``stop`` or ``wait``, and the end is compared.
+their own. Afterwards another command meets the container, with ``ps``, ``stop`` or ``wait``, and the end is compared.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ _COUNTS = (PYTHON, "/s/count.py")
 
 
 class Scenario(Struct, frozen=True, kw_only=True):
-    """A container, how it is stopped, and what is to be seen when nobody dies."""
+    """A container, how it is stopped, and what is to be seen without a crash."""
 
     covers: frozenset[str]  # labels of the actions that it is here for
     verdict: str
@@ -102,10 +102,10 @@ class Scenario(Struct, frozen=True, kw_only=True):
     grace_s: float = GRACE_S
     markers: tuple[str, ...] = ()  # files that get one line each, and never a second
     code: int = 0  # of the container
-    down_s: float = 0.0  # between the crash and whoever goes on
+    down_s: float = 0.0  # between the crash and the process that goes on
     may_also: tuple[str, ...] = ()  # verdicts of one that is gone on with too late for the undisturbed one
     prepare: Callable[[Engine, Container], contextlib.AbstractContextManager[None]] | None = None
-    """Lasts until somebody goes on with the stop."""
+    """Lasts until another command goes on with the stop."""
 
 
 @contextlib.contextmanager
@@ -242,7 +242,7 @@ def points_of(trace: Sequence[Sequence[str]]) -> list[Point]:
 
 
 def lost_after(done: Sequence[str], rest: Sequence[str]) -> str:
-    """What nobody will do any more when a batch ends here: it is recorded as done, or maybe done."""
+    """What no process will do any more when a batch ends here: it is recorded as done, or maybe done."""
     return next((label for label in rest if label in CANNOT_BE_TWICE), "") if "Persist" in done else ""
 
 
@@ -352,12 +352,12 @@ class Trial:
         return found.intent.deadline_boot_s
 
     def _go_on(self, engine: Engine, deadline_boot_s: float | None) -> None:
-        """Somebody meets the container; the stop comes to its end, with the time that was left."""
+        """Another command meets the container; the stop comes to its end, with the time that was left."""
         store = engine.drivers.store
         with contextlib.suppress(NotFound):
             now = store.get(self.identifier)
             if now.status is Status.RUNNING and now.run is not None and now.run.number == 1:
-                code, said = self._stop_again()  # nothing was recorded: nobody has asked for anything yet
+                code, said = self._stop_again()  # nothing was recorded: no process has asked for anything yet
                 assert code == 0 or "ReportStuck" in self.scenario.covers, said
         words = {"ps": ("ps",), "stop": ("stop", "--ignore", "w"), "wait": ("wait", "w")}[self.how]
         is_restarted = self.scenario.verb == "restart"

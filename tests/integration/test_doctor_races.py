@@ -1,4 +1,4 @@
-"""``doctor --fix`` beside everything else: it takes nothing from anybody, and finds nothing where nothing is."""
+"""``doctor --fix`` beside everything else: it takes away nothing that is in use, and finds nothing where nothing is."""
 
 from __future__ import annotations
 

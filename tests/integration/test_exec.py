@@ -258,7 +258,7 @@ def test_s16_killing_the_command_line_leaves_nothing_after_the_stop(bento: Bento
 
 
 def test_s16_a_command_line_that_stands_still_holds_nothing_up(bento: BentoCli) -> None:
-    """Nobody reads what the command writes: whoever reaps it must not be waiting for that."""
+    """No process reads what the command writes: the process that reaps it must not be waiting for that."""
     identifier = bento.run("--name", "w", "host", "sleep", "1000")
     with bento.start("exec", "w", "sh", "-c", "echo begun; exec yes") as client:
         assert client.stdout is not None
@@ -300,7 +300,7 @@ def test_s19_a_process_from_outside_that_is_not_reaped_is_named_and_the_stop_goe
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()
-        parent.send_signal(signal.SIGSTOP)  # it reaps nobody now
+        parent.send_signal(signal.SIGSTOP)  # it reaps no process now
         said = bento.fails("stop", "--start-window", "0", "--kill-timeout", "1", "w")
         assert "zap_pid_ns_processes" in said
         assert f"its parent {parent.pid} nsenter (state T), outside of the container, does not reap it" in said
@@ -308,7 +308,7 @@ def test_s19_a_process_from_outside_that_is_not_reaped_is_named_and_the_stop_goe
         assert bento.state("w")["Status"] == "stopping"
         parent.send_signal(signal.SIGCONT)
         parent.wait(30.0)
-    bento("stop", "--ignore", "w")  # whoever looked at it meanwhile may have gone on with it already
+    bento("stop", "--ignore", "w")  # the process that looked at it meanwhile may have gone on with it already
     assert bento.state("w")["Status"] == "stopped"
 
 
@@ -349,7 +349,7 @@ def test_s16_an_exec_that_races_with_a_kill_is_refused_or_gone(roots: Roots, run
 
 
 def test_commands_that_are_over_at_once_give_their_status_and_leave_nothing(bento: BentoCli) -> None:
-    """Their monitor removes the session's directory while whoever began it is still writing there."""
+    """Their monitor removes the session's directory while the command that began it is still writing there."""
     container_id = bento.run("--name", "w", "--init", "host", "sleep", "1000")
     for number in range(40):
         done = bento("exec", "w", "/bin/sh", "-c", f"exit {number % 3}", check=False)

@@ -118,7 +118,7 @@ def test_s11_a_pause_that_is_its_users_outlives_a_commit(bento: BentoCli, pid: i
 
 
 @ONE_RUNTIME
-def test_s11_whoever_freezes_is_named(bento: BentoCli, pid: int) -> None:
+def test_s11_what_freezes_is_named(bento: BentoCli, pid: int) -> None:
     with stopped_commit(bento, pid) as commit:
         assert f"frozen by process {commit.pid} (bento commit, for " in bento.fails("exec", "w", "true", code=125)
         bento("unpause", "w")

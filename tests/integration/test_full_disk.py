@@ -16,7 +16,7 @@ pytestmark = ONE_RUNTIME
 
 FILL = "cat /dev/zero >>/fill 2>/dev/null"
 PROGRAMS = {
-    "once": f"sleep 1; {FILL}; exec sleep 1000",  # when those who started it have gone
+    "once": f"sleep 1; {FILL}; exec sleep 1000",  # when what started it has gone
     "for ever": f"trap '' TERM; while :; do {FILL}; done",  # takes at once what others set free
 }
 SCRIPT = """

@@ -38,7 +38,7 @@ def test_s20_stop_is_no_success_when_its_worker_was_killed(bento):
     bento("stop", "-t", "0", "w")
 
 
-def test_run_in_the_foreground_has_the_status_also_when_somebody_removes_the_container(bento):
+def test_run_in_the_foreground_has_the_status_also_when_something_removes_the_container(bento):
     with bento.start("run", "--name", "w", "host", "sleep", "60") as run:
         procs.wait_until(lambda: bento("ps", "-q", "--filter", "status=running").stdout != "")
         bento("rm", "-f", "w")

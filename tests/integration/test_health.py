@@ -1,4 +1,4 @@
-"""Health checks on real runtimes, by the keeper: who starts it, what it leaves, and what a stop does with a check."""
+"""Health checks on real runtimes, by the keeper: what starts it, what it leaves, and what a stop does with a check."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def test_s06_a_hook_whose_stopper_is_killed_is_ended_and_not_run_again(bento: Be
         share.wait_for("hook")
         for process in engine_processes(bento, "stop"):
             procs.kill(process)
-    bento("ps")  # somebody meets it, and its stop goes on
+    bento("ps")  # another process meets it, and its stop goes on
     share.wait_for("second")
     assert_gone("98768")
     for process in engine_processes(bento, "finish-stop"):

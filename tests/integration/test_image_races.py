@@ -1,4 +1,4 @@
-"""Imports, removals, containers and doctor at once: nobody stands on a layer that is gone, no layer is lost."""
+"""Imports, removals, containers and doctor at once: no image stands on a layer that is gone, no layer is lost."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ EXAMINES = """
 """
 
 
-def test_no_layer_goes_that_somebody_stands_on(bento: BentoCli, roots: Roots, tmp_path: Path) -> None:
+def test_no_layer_goes_that_something_stands_on(bento: BentoCli, roots: Roots, tmp_path: Path) -> None:
     for number in range(2):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "file").write_text(str(number))

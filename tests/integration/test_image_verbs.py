@@ -299,7 +299,7 @@ def test_container_prune_takes_an_old_one_that_was_never_started(
         monkeypatch.setattr(prune, "FRESH_S", 1000.0)
         assert engine.prune_containers().containers == ()
         monkeypatch.setattr(prune, "FRESH_S", 0.0)
-        with engine.drivers.locks.hold(made.id, 0.0):  # somebody starts it
+        with engine.drivers.locks.hold(made.id, 0.0):  # another process starts it
             assert engine.prune_containers().containers == ()
         assert engine.prune_containers().containers == (made.id,)
     assert_clean(bento)
@@ -374,7 +374,7 @@ def test_prune_asks(bento: BentoCli, roots: Roots, answer: str, status: int, is_
     assert bool(bento.listing("images")) == is_left
     if is_left:
         assert "nothing was removed" in said
-        assert "nothing was removed" in bento("image", "prune", "-a", check=False).stderr  # nobody is there to answer
+        assert "nothing was removed" in bento("image", "prune", "-a", check=False).stderr  # nothing answers
         assert bento("image", "prune", "-a", stdin="y\n").stdout.startswith("Deleted Images:")
         assert bento.listing("images") == []
 

@@ -118,7 +118,7 @@ if os.fork():
     os._exit(0)
 time.sleep(1000)
 """
-"""Its grandchild ignores SIGTERM in a session of its own, and is nobody's child any more."""
+"""Its grandchild ignores SIGTERM in a session of its own, and is no process's child any more."""
 
 
 @pytest.mark.parametrize("where", ["own", "host", "container"])
@@ -314,16 +314,16 @@ def stuck(roots: Roots, runtime: str, hanging: fuse.HangingFile) -> Iterator[Ben
     cli.remove_all()
 
 
-@pytest.mark.parametrize("who", ["main", "child", "left"])
+@pytest.mark.parametrize("which", ["main", "child", "left"])
 def test_s19_a_process_in_state_d_is_named_and_a_later_stop_goes_on(
-    stuck: BentoCli, hanging: fuse.HangingFile, who: str
+    stuck: BentoCli, hanging: fuse.HangingFile, which: str
 ) -> None:
     script = {
         "main": "exec cat /f/hang",
         "child": "cat /f/hang & exec sleep 1000",
         "left": "cat /f/hang & exec sleep 1000",  # PID 1 dies at once, in the host's PID namespace
-    }[who]
-    flags = ("--pid", "host") if who == "left" else ()
+    }[which]
+    flags = ("--pid", "host") if which == "left" else ()
     identifier = stuck.run("--name", "w", "-v", f"{hanging.directory}:/f", *flags, "host", "/bin/sh", "-c", script)
     assert hanging.taken.wait(30)
     (reader,) = (pid for pid in members(stuck, "w") if procs.cmdline(pid).startswith("cat"))
@@ -333,7 +333,8 @@ def test_s19_a_process_in_state_d_is_named_and_a_later_stop_goes_on(
     assert f"{reader} cat (state D, in " in said
     assert "fuse" in said or "request_wait_answer" in said
     assert "read" in said.split("state D", 1)[1]
-    assert ("sleep (state S, in " in said) == (who == "child")  # PID 1 is dead and waits for its namespace to be empty
+    is_left_behind = which == "child"  # PID 1 is dead and waits for its namespace to be empty
+    assert ("sleep (state S, in " in said) == is_left_behind
     assert "stop it again" in said
     store = SqliteStore(stuck.roots.root / "bento.db")  # any command that meets it would go on with the stop
     assert store.get(identifier).status is Status.STOPPING

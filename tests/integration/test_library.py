@@ -1,4 +1,4 @@
-"""``from bento import Engine``: the same verbs as typed methods, in a program of somebody else's."""
+"""``from bento import Engine``: the same verbs as typed methods, in another program."""
 
 from __future__ import annotations
 

@@ -196,7 +196,7 @@ def test_s10_a_system_container_has_what_inits_need_and_no_more(bento: BentoCli)
     assert "env bento" in out
     assert {"/run", "/run/lock", "/tmp"} <= set(out.split("tmpfs ")[1].splitlines()[0].split())
     assert "cgroup /\n" in out
-    assert "members ['1']" in out  # nobody of the host's
+    assert "members ['1']" in out  # no process of the host's
     assert not (root / "mine").exists()
 
 
@@ -227,7 +227,7 @@ WITH_TRAP = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done"
 
 @pytest.fixture
 def host_fifo(share: Share) -> Iterator[tuple[Path, int]]:
-    """A FIFO of the host's that somebody reads, as the host's own init would."""
+    """A FIFO of the host's that another process reads, as the host's own init would."""
     path = share.path / "hosts"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

@@ -38,7 +38,7 @@ def test_published_ports_are_reached_from_everywhere(bento: NetCli, share: Share
         network = bento.network("web")
         assert quick(host, "127.0.0.1", 18999) == network["Gateway"]
         assert quick(host, network["IPAddress"], 80) == network["Gateway"]
-        assert quick(remote, HERE, 18999) == REMOTE  # from elsewhere nothing hides who asks
+        assert quick(remote, HERE, 18999) == REMOTE  # from elsewhere nothing hides the client's address
 
         datagrams = host.inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         with datagrams:
@@ -195,7 +195,7 @@ def refused(bento: NetCli, *flags: str, code: int = 125) -> str:
 
 
 @ONE_RUNTIME
-def test_a_port_that_is_taken_is_told_with_who_has_it(bento: NetCli, share: Share, host: Netns) -> None:
+def test_a_port_that_is_taken_is_named_with_the_process_that_has_it(bento: NetCli, share: Share, host: Netns) -> None:
     with host.listen("127.0.0.1") as listener:
         port = listener.getsockname()[1]
         line = refused(bento, "-p", f"{port}:80")
@@ -340,7 +340,7 @@ def test_doctor_finds_and_removes_what_is_left_of_a_network(bento: NetCli, host:
     assert found.returncode == 1
     assert f"nftables table bento-{key} of 0123456789ab" in found.stdout
     bento("doctor", "--fix", check=False)
-    bento("doctor", "--fix", check=False)  # the bridge is nobody's once the link is gone
+    bento("doctor", "--fix", check=False)  # the bridge is no container's once the link is gone
     assert bento("doctor").stdout == "nothing is left over\n"
     assert "bento" not in host.state()
 

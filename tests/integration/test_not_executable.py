@@ -1,4 +1,4 @@
-"""What the kernel refuses to execute: no container runs, and whoever asked gets 126 or 127 and the reason."""
+"""What the kernel refuses to execute: no container runs, and the process that asked gets 126 or 127 and the reason."""
 
 from __future__ import annotations
 

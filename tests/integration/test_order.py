@@ -1,4 +1,4 @@
-"""Rules S26 to S28 with requirements: started first, stopped last, never removed under somebody."""
+"""Rules S26 to S28 with requirements: started first, stopped last, never removed under another one."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_s28_one_failure_does_not_stop_the_others(bento: BentoCli, share: Share)
 
 
 @ONE_RUNTIME
-def test_a_required_container_is_not_removed_under_who_requires_it(bento: BentoCli, share: Share) -> None:
+def test_a_required_container_is_not_removed_under_the_one_that_requires_it(bento: BentoCli, share: Share) -> None:
     three(bento, share)
     assert "required by app" in bento.fails("rm", "db")
     bento("start", "db")

@@ -1,4 +1,4 @@
-"""Rule S4 with restart policies: started again after an exit nobody asked for, once, and never after a stop."""
+"""Rule S4 with restart policies: started again after an exit that was not asked for, once, and never after a stop."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_helper_killed_in_the_pause_is_replaced_by_the_next_command(bento: Bento
 
 @pytest.mark.parametrize("has_monitor", [True, False])
 @ONE_RUNTIME
-def test_whoever_sees_the_exit_first_one_restart_follows(bento: BentoCli, share: Share, has_monitor: bool) -> None:
+def test_whatever_sees_the_exit_first_one_restart_follows(bento: BentoCli, share: Share, has_monitor: bool) -> None:
     """The monitor's helper and several commands see it at once; or commands alone, when the monitor has died."""
     bento.run("--name", "w", "--restart", "always", *share.flags, "host", "/bin/sh", "-c", COUNTING, "1000")
     wait_for_runs(share, 1)

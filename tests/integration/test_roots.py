@@ -1,4 +1,4 @@
-"""The directories of an engine are its own: nobody else may reach into them."""
+"""The directories of an engine are its own: nothing else may reach into them."""
 
 from __future__ import annotations
 

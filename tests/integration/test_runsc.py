@@ -197,7 +197,7 @@ def test_s06_a_hook_inside_whose_stopper_was_killed_is_ended_inside_too(bento: B
         share.wait_for("begun")
         for process in engine_processes(bento, "stop"):
             procs.kill(process)
-    bento("ps")  # somebody meets it, and its stop goes on
+    bento("ps")  # another process meets it, and its stop goes on
     procs.wait_until(
         lambda: inside(bento, identifier).count("\n") <= 3, timeout_s=30, what="the end of the hook inside"
     )

@@ -1,4 +1,4 @@
-"""What a runtime that was killed leaves of its own state is removed, and in nobody's way (rule S21)."""
+"""What a runtime that was killed leaves of its own state is removed, and in no start's way (rule S21)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The default sandbox, looked at from inside: what a container may do and see when nobody asked for anything."""
+"""The default sandbox, looked at from inside: what a container may do and see when nothing is asked for."""
 
 from __future__ import annotations
 

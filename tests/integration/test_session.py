@@ -1,4 +1,4 @@
-"""A container's monitor is not in the cgroups of who has started it, with which systemd ends a unit or a session."""
+"""A container's monitor is in other cgroups than the command that starts it: systemd ends units by them."""
 
 from __future__ import annotations
 

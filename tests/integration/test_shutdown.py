@@ -83,7 +83,7 @@ def test_shutdown_of_nothing_is_done_at_once(bento):
     assert_clean(bento)
 
 
-def test_s04_who_comes_up_with_the_machine(bento):
+def test_s04_what_comes_up_with_the_machine(bento):
     for name, policy in [("a", "always"), ("u", "unless-stopped"), ("n", "no"), ("f", "on-failure")]:
         for suffix in ("", "-stopped"):
             bento.run("--name", name + suffix, "--restart", policy, "host", *IGNORING)
@@ -106,7 +106,7 @@ def test_s04_a_stop_of_what_the_shutdown_has_stopped_counts_as_the_users(bento):
 
 
 def test_s02_what_died_with_the_machine_comes_up(bento):
-    """As after a power failure: the record says running, and nobody lives; not even a monitor that would restart it."""
+    """As after a power failure: the record says running, and nothing lives, nor a monitor that would restart it."""
     bento.run("--name", "u", "--restart", "unless-stopped", "host", *IGNORING)
     document = bento.inspect("u")
     kill_pid(document["Monitor"]["Pid"])

@@ -1,4 +1,4 @@
-"""Whoever watches a container's output holds up neither the container, nor its log, nor its end."""
+"""The process that watches a container's output holds up neither the container, nor its log, nor its end."""
 
 from __future__ import annotations
 

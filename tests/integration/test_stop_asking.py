@@ -1,4 +1,4 @@
-"""Stop rules S1 to S11 on real runtimes: who may ask, when, how often, and what survives whom."""
+"""Stop rules S1 to S11 on real runtimes: what may be asked, when, how often, and what survives which end."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_s02_ps_finds_a_container_whose_process_has_gone_and_releases_it(bento: 
 
 
 @ONE_RUNTIME
-def test_s04_record_says_stopping_with_deadline_signal_and_who_before_the_first_signal(
+def test_s04_record_says_stopping_with_deadline_signal_and_asker_before_the_first_signal(
     bento: BentoCli, share: Share, roots: Roots
 ) -> None:
     """The program itself copies the database the moment it is told."""

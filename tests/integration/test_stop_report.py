@@ -102,7 +102,7 @@ def test_s21_last_words_are_in_the_log_before_stop_returns(bento: BentoCli, shar
 
 @ONE_RUNTIME
 def test_s22_doctor_names_what_still_holds_the_root_filesystem(bento: BentoCli) -> None:
-    """Somebody entered the container's mount namespace from outside and stays there."""
+    """A process entered the container's mount namespace from outside and stays there."""
     identifier = run_polite(bento)
     pid = bento.state("w")["Pid"]
     with subprocess.Popen(["nsenter", "-m", "-t", str(pid), "sleep", "1000"]) as intruder:
@@ -138,19 +138,19 @@ def intruder(pid: int) -> Iterator[procs.Process]:
 def test_s21_a_held_root_filesystem_is_not_handed_to_the_next_start(bento: BentoCli) -> None:
     identifier = run_polite(bento)
     with intruder(bento.state("w")["Pid"]) as holder:
-        who = f"sleep ({holder.pid})"
+        which = f"sleep ({holder.pid})"
         finished = bento("stop", "w", check=False, timeout_s=30)
         assert finished.returncode == 1
-        assert_one_line(finished, identifier, "unmount: not done after 5 s", who)
+        assert_one_line(finished, identifier, "unmount: not done after 5 s", which)
         before = bento.inspect("w")
         report = before["Stop"]
         assert report["verdict"] == "stuck"
         assert "it was signalled and ended by itself, but its clean-up failed" in report["cause"]
-        assert any(who in note for note in report["notes"])
+        assert any(which in note for note in report["notes"])
         for words in (("start", "w"), ("restart", "w"), ("rm", "w"), ("rm", "-f", "w"), ("cp", "w:/etc/passwd", "-")):
             said = bento.fails(*words)
             assert identifier in said, said
-            assert who in said, said
+            assert which in said, said
         assert bento.inspect("w") == before
         assert [path for path in leaks.bento_cgroups() if identifier in path] == []
         assert not (bento.roots.run_root / "containers" / identifier).exists()

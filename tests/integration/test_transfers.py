@@ -101,7 +101,7 @@ def test_an_interrupted_pull_tidies_up(bento: BentoCli, place, door, number: int
     assert bento("images", "-q").stdout == ""
     assert has_blob(bento, names[0])  # for the next time
     assert f"blob: {names[0]} (kept for the next pull)" in bento("doctor").stdout
-    pruned = bento("image", "prune", "-f").stdout  # or for nobody
+    pruned = bento("image", "prune", "-f").stdout  # or for no container
     assert "parts of interrupted pulls, " in pruned
     assert "sha256:" not in pruned
     assert not has_blob(bento, names[0])
@@ -117,7 +117,7 @@ def test_credentials_are_on_no_command_line_and_on_no_disk(bento: BentoCli, plac
         told = [procs.cmdline(each.pid) for each in skopeos()]
         # /proc shows environments too.
         for each in skopeos():
-            # One that has just ended has told nobody.
+            # One that has just ended has said nothing.
             with suppress(OSError), open(f"/proc/{each.pid}/environ", encoding="utf-8") as file:
                 told.append(file.read())
         found = subprocess.run(

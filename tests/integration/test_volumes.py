@@ -355,7 +355,7 @@ def test_volumes_from_another_container_are_used_by_both(bento: BentoCli, image:
     assert anonymous in volumes(bento)  # the taker has it still
     assert "taker" in bento.fails("volume", "rm", anonymous)
     bento("rm", "-f", "-v", "taker")
-    assert anonymous not in volumes(bento)  # nobody has it any more
+    assert anonymous not in volumes(bento)  # no container has it any more
     assert "nobody" in bento.fails("create", "--volumes-from", "nobody", image, "/bin/true")
 
 
@@ -510,7 +510,7 @@ def test_doctor_finds_half_made_volumes(bento: BentoCli) -> None:
 
 @ONE_RUNTIME
 def test_many_make_and_remove_one_volume_at_once(bento: BentoCli) -> None:
-    """Each container that is made has its volume, whoever removes it meanwhile."""
+    """Each container that is made has its volume, whatever removes it meanwhile."""
     makers = [bento.start("run", "--rm", "-v", "v:/v", "host", "touch", f"/v/{n}") for n in range(4)]
     removers = [bento.start("volume", "rm", "-f", "v") for _ in range(4)]
     for process in makers:

@@ -212,7 +212,7 @@ def test_a_host_that_did_not_forward_forwards_for_containers_alone_and_as_long_a
 
 
 @pytest.mark.parametrize("how", ["restart", "killed"])
-def test_datagrams_go_to_whoever_has_the_port_now(
+def test_datagrams_go_to_what_has_the_port_now(
     bento: NetCli, share: Share, host: Netns, remote: Netns, how: str
 ) -> None:
     with udp(remote) as client:
@@ -259,5 +259,5 @@ def test_a_firewall_that_was_loaded_anew_opens_nothing_and_is_told_and_mended(
         bento("exec", "other", "python3", "-c", f"import socket; socket.create_connection(({REMOTE!r}, 90), 20)")
         probe()
     host("nft", "flush", "ruleset")
-    bento("run", "--rm", "--network", "bridge", "host", "true")  # who comes next puts everybody's back
+    bento("run", "--rm", "--network", "bridge", "host", "true")  # the next one puts back what all need
     assert quick(remote, HERE, 18999) == REMOTE

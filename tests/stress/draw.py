@@ -9,7 +9,7 @@ from stress import programs
 from stress.programs import Program
 
 SHARED = 2
-"""Containers that all workers act upon; nobody can say what becomes of these but that it is something whole."""
+"""Containers that all workers act upon; nothing is known of these but that it is something whole."""
 OWN = 3
 """Containers of each worker: what becomes of these is known."""
 

@@ -95,7 +95,7 @@ class Saboteur:
             self._halt(target)
             return
         name = self._world.name_of(target.container)
-        # Noted before: whoever sees what comes of it is to find it.
+        # Noted before: a worker that sees what comes of it is to find it.
         self.faults.append(Fault(target.kind, target.op, target.container, name))
         if send(target.process, signal.SIGKILL):
             self._note("SIGKILL", target, name)

@@ -1,4 +1,4 @@
-"""What was done, by whom, to which container; and how a failure tells it."""
+"""What was done, by which worker, to which container; and how a failure shows it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Entry(NamedTuple):
     """One line of the history. ``names``: of the containers it is about; none: of all."""
 
     at_s: float
-    who: str
+    by: str
     names: frozenset[str]
     text: str
 
@@ -33,9 +33,9 @@ class Journal:
         self._entries: list[Entry] = []
         self.failures: list[StressError] = []
 
-    def add(self, who: str, text: str, *names: str) -> None:
+    def add(self, by: str, text: str, *names: str) -> None:
         with self._lock:
-            self._entries.append(Entry(time.monotonic() - self._begun_s, who, frozenset(names), text))
+            self._entries.append(Entry(time.monotonic() - self._begun_s, by, frozenset(names), text))
 
     def fail(self, error: StressError) -> None:
         with self._lock:
@@ -45,7 +45,7 @@ class Journal:
         """Return what was done to these containers, oldest first, and what was done to all."""
         with self._lock:
             chosen = [one for one in self._entries if not one.names or not names or one.names & set(names)]
-        return "\n".join(f"  {one.at_s:8.3f}  {one.who:<5} {one.text}" for one in chosen[-last:])
+        return "\n".join(f"  {one.at_s:8.3f}  {one.by:<5} {one.text}" for one in chosen[-last:])
 
     def entries(self) -> list[Entry]:
         """Return all of it."""

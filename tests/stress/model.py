@@ -73,7 +73,7 @@ class Slot:
         states: those it may be in.
         may_end: it was told to end, or ends by itself: what runs may have stopped by now.
         was_killed: a kill was asked for in this run, or may come at the end of a grace.
-        is_unwatched: its monitor was killed in this run: then nobody may have seen how it ended.
+        is_unwatched: its monitor was killed in this run: then its end may not have been seen.
         is_doubtful: its last start was disturbed: the record may say why it failed.
         faults_seen: the number of faults that were looked at for it.
     """
@@ -117,11 +117,11 @@ class Slot:
                 if before in _LIVE and op.verb in ("restart", "rm-f"):
                     found |= {STOPPED}
                 if result.after == RUNNING and op.verb in ("run", "start", "restart"):
-                    found |= {STOPPED}  # it was ended again, by whoever found its start abandoned
+                    found |= {STOPPED}  # it was ended again, by the process that found its start abandoned
             elif result.code in codes:
                 found.add(result.after)
                 if op.verb == "prune" and before == CREATED:
-                    found.add(CREATED)  # one that was made just now is kept: whoever made it is about to start it
+                    found.add(CREATED)  # one that was made just now is kept: it is about to be started
         return found
 
     def begun(self, op: Op, before: set[str], *, is_certain: bool) -> None:
@@ -141,7 +141,7 @@ class Slot:
         self.is_doubtful = not is_certain
 
     def wrong_code(self, code: int, error: str) -> str:
-        """Return what is wrong with the exit code of a run that has ended; -1: nobody saw it.
+        """Return what is wrong with the exit code of a run that has ended; -1: it was not seen.
 
         ``error``: what the record says went wrong at a start, or may say.
         """

@@ -46,7 +46,7 @@ class Worker:
         self.number = number
         self._world, self._journal, self._saboteur, self._dice = world, journal, saboteur, dice
         self._cli: BentoCli = world.cli(number)
-        self._who = f"w{number}"
+        self._label = f"w{number}"
         self._count = 0
         self.slots = [self._slot(f"w{number}c{at}") for at in range(OWN)]
         self._shared = [self._slot(f"s{at}") for at in range(SHARED)]
@@ -136,7 +136,7 @@ class Worker:
         """Delete all of its own containers that do not run."""
         names = tuple(name for slot in self.slots for name in slot.names)
         since = len(self._saboteur.faults)
-        done = self._bento(("container", "prune", "-f", "--filter", f"label=owner={self._who}"), names)
+        done = self._bento(("container", "prune", "-f", "--filter", f"label=owner={self._label}"), names)
         is_disturbed = self._saboteur.hit(done.op_id, names, since) or done.code < 0
         self._judge_words(done)
         for slot in self.slots:
@@ -156,7 +156,7 @@ class Worker:
 
     def _words(self, op: Op, slot: Slot) -> tuple[str, ...]:
         name = slot.name
-        made = ("--name", name, "--label", f"owner={self._who}", "-v", f"{slot.share}:/s", *op.more, "bb")
+        made = ("--name", name, "--label", f"owner={self._label}", "-v", f"{slot.share}:/s", *op.more, "bb")
         match op.verb:
             case "create" | "run":
                 assert op.program is not None
@@ -174,9 +174,9 @@ class Worker:
             case "cp-in":
                 return ("cp", f"{self._world.files}/in", f"{name}:/tmp/in")
             case "cp-out":
-                return ("cp", f"{name}:/etc/passwd", f"{self._world.files}/{self._who}")
+                return ("cp", f"{name}:/etc/passwd", f"{self._world.files}/{self._label}")
             case "commit":
-                return ("commit", "-q", name, f"made:{self._who}")
+                return ("commit", "-q", name, f"made:{self._label}")
             case _:
                 return (op.verb, *op.more, name)
 
@@ -184,7 +184,7 @@ class Worker:
 
     def _foreground(self, op: Op) -> None:
         assert op.program is not None
-        slot = self._slot(f"{self._who}fg")
+        slot = self._slot(f"{self._label}fg")
         image = "bb" if op.program.code % 2 else "host"
         since = len(self._saboteur.faults)
         flags = ("--rm", "--name", slot.name, "-v", f"{slot.share}:/s", *op.more, image)
@@ -211,7 +211,7 @@ class Worker:
             case "ps":
                 words = ("ps", "-a", "--format", "json")
             case "volume":
-                named = () if op.more[0] in ("ls", "prune") else (f"{self._who}v",)
+                named = () if op.more[0] in ("ls", "prune") else (f"{self._label}v",)
                 words = ("volume", *op.more, *named)
             case "doctor":
                 words = ("doctor",)
@@ -234,7 +234,7 @@ class Worker:
         self._judge_weakly(self._bento(words, slot.names, limit_s=_WAIT_S if op.verb == "wait" else None))
 
     def _judge_state(self, slot: Slot, state: str, done: Done) -> None:
-        """Nobody else acts upon its own containers: between two commands these are as the last one has left them."""
+        """Nothing else acts upon its own containers: between two commands these are as the last one has left them."""
         if state not in slot.possible():
             raise StressError(
                 f"{slot.name} is {state}, not {' or '.join(sorted(slot.possible()))}:\n{done}", *slot.names
@@ -259,9 +259,9 @@ class Worker:
     def _bento(self, words: tuple[str, ...], names: tuple[str, ...], *, limit_s: float | None = None) -> Done:
         """Run a command to its end; after ``limit_s``, if given, kill it. Raises StressError when it hangs."""
         self._count += 1
-        op_id = f"{self._who}-{self._count}"
+        op_id = f"{self._label}-{self._count}"
         begun_s = time.monotonic()
-        self._journal.add(self._who, f"{op_id} begins: {' '.join(words)[:160]}", *names)
+        self._journal.add(self._label, f"{op_id} begins: {' '.join(words)[:160]}", *names)
         process = self._cli.start(*words, env=os.environ | {OP_VARIABLE: op_id})
         try:
             out, err = process.communicate(timeout=limit_s or LIMIT_S)
@@ -277,7 +277,7 @@ class Worker:
         done = Done(op_id, words, process.returncode, out, err)
         said = (err.strip().splitlines() or [""])[-1][:160]
         took_s = time.monotonic() - begun_s
-        self._journal.add(self._who, f"{op_id} {words[0]}: exit {done.code} after {took_s:.2f} s {said}", *names)
+        self._journal.add(self._label, f"{op_id} {words[0]}: exit {done.code} after {took_s:.2f} s {said}", *names)
         return done
 
     def _rest(self, op_id: str) -> None:

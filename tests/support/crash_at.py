@@ -2,7 +2,7 @@
 
 TRACE gets a line for every batch of actions, before the first of them is carried out. WHEN is ``before`` or ``after``;
 LABEL and NTH name the action, such as "Persist" 2. With ``tracer-before`` or ``tracer-after`` the tracer's process is
-ended instead, if there is one, and the stop goes on. LABEL "-": nobody is ended, and the trace tells what there was.
+ended instead, if there is one, and the stop goes on. LABEL "-": none is ended, and the trace shows what there was.
 
 The executor is wrapped from outside, in a program of the tests: nothing of it is in the product.
 """

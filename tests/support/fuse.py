@@ -34,12 +34,12 @@ class HangingFile:
     """``with HangingFile(directory) as hanging:`` mounts it there. ``answer()`` lets the readers go on.
 
     Mounted in a mount namespace of its own, which ``enter`` is the way into: on the host itself every namespace that
-    anybody makes meanwhile would keep a copy of the mount.
+    anything makes meanwhile would keep a copy of the mount.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.taken = threading.Event()  # somebody hangs
+        self.taken = threading.Event()  # another process hangs
         self._pending: list[int] = []
         self._is_answering = False
         self._lock = threading.Lock()
@@ -110,7 +110,7 @@ class HangingFile:
             self._reply(unique, error=errno.ENOENT if opcode == _LOOKUP else errno.ENOSYS)
 
     def _reply(self, unique: int, body: bytes = b"", *, error: int = 0) -> None:
-        with contextlib.suppress(OSError):  # nobody waits any more
+        with contextlib.suppress(OSError):  # no process waits any more
             os.write(self._fd, struct.pack("<IiQ", 16 + len(body), -error, unique) + body)
 
 

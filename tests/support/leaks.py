@@ -24,7 +24,7 @@ from support import procs
 
 CGROUP_ROOT = "/sys/fs/cgroup"
 SETTLE_S = 3.0
-"""How long the last processes of a container may take to go after everybody says it is gone."""
+"""How long the last processes of a container may take to go after all say that it is gone."""
 
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 _MADE_BY_TEST = re.compile(r"/bento-test-(\d+)-")  # the pid is that of its pytest

@@ -114,7 +114,7 @@ class Netns:
             end("ip", "link", "set", wire, "up")
 
     def is_shut(self, host: str, port: int, probe: Callable[[], object]) -> bool:
-        """Whether nobody there answers or refuses by the time that ``probe`` has its answer by the same wire."""
+        """Whether nothing there answers or refuses by the time that ``probe`` has its answer by the same wire."""
 
         def act() -> socket.socket:
             made = socket.socket()

@@ -131,7 +131,7 @@ def _start(directory: Path, *, has_tls: bool, has_password: bool) -> tuple[subpr
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody has now."""
+    """Return a port of loopback that no process has now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

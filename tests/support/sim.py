@@ -294,5 +294,5 @@ def order_of_steps(driver: Driver) -> list[Step]:
 
 
 def joined(at_s: float, deadline_s: float | None, *, extend: bool = False) -> tuple[float, Input]:
-    """A caller who joins; the deadline is on the world's clock, which begins at 1000."""
+    """A caller that joins; the deadline is on the world's clock, which begins at 1000."""
     return (at_s, DeadlineMoved(deadline_s, extend))

@@ -1,4 +1,4 @@
-"""Layer stacks as Hypothesis draws them, each valid for everybody who applies it, and trees to compare."""
+"""Layer stacks as Hypothesis draws them, each valid for whatever applies it, and trees to compare."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def _extract(target: Path, packages: str) -> Path:
 
 
 def _furnish(trees: dict[str, Path]) -> None:
-    """What the packages' scripts, and those who make images, would have added."""
+    """What the packages' scripts, and those that make images, would have added."""
     base, nginx, redis = trees["base"], trees["nginx"], trees["redis"]
     (base / "etc/passwd").write_text(_PASSWD)
     (base / "etc/group").write_text(_GROUP)

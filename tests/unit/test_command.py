@@ -234,7 +234,7 @@ def test_it_works_for_a_caller_without_standard_streams():
     assert done.stdout == "out\nerr\n"
 
 
-def test_a_status_that_somebody_else_took_is_an_error_or_known_from_the_kernel():
+def test_a_status_that_another_process_took_is_an_error_or_known_from_the_kernel():
     done = _python(
         """
         import signal

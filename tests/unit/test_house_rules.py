@@ -23,12 +23,12 @@ MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
 MAX_MODULES_OF_A_ROOM = 20
 
-# Who may do what; everybody else may not.
+# Which modules may do what; all others may not.
 FUNCTION_IMPORTS = {
     "__init__.py",  # the library's names are loaded when first used
     "__main__.py",  # sets up the interpreter before anything is imported
     "cli/main.py",  # and so are the verbs
-    "config_load.py",  # only who has a configuration file pays for its parser
+    "config_load.py",  # only a command with a configuration file pays for its parser
 }
 CATCH_ALL = {
     "cli/main.py",  # the outer edges: the program,
@@ -200,7 +200,7 @@ def _all_errors(root: type[errors.BentoError] = errors.BentoError) -> list[type[
     return [root, *(found for child in root.__subclasses__() for found in _all_errors(child))]
 
 
-def test_every_error_says_who_it_is():
+def test_every_error_has_its_code_and_its_statuses():
     classes = _all_errors()
     codes = [cls.code for cls in classes]
     assert len(set(codes)) == len(codes)

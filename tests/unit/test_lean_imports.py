@@ -1,4 +1,4 @@
-"""What the command line leaves out of pathlib and msgspec: nobody else is to notice."""
+"""What the command line leaves out of pathlib and msgspec: nothing else is to notice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_none_of_them_is_loaded(left_out):
 
 
 @pytest.mark.parametrize("name", _UNUSED)
-def test_who_imports_one_later_gets_the_real_one(name):
+def test_what_imports_one_later_gets_the_real_one(name):
     assert _run(f"{START}, importlib; print(importlib.import_module({name!r}).__spec__.name)") == name
 
 

@@ -1,4 +1,4 @@
-"""Locks between processes and threads: who gets them, who is told, and what is left of them."""
+"""Locks between processes and threads: which gets them, what the others learn, and what is left of them."""
 
 from __future__ import annotations
 
@@ -192,8 +192,8 @@ def test_a_release_in_another_process_is_noticed(
     assert files(tmp_path) == []
 
 
-def test_never_two_holders_whoever_unlinks(locks: ContainerLocks, tmp_path: Path) -> None:
-    """The file goes with each release: whoever waited for the old one must not believe that it holds the new one."""
+def test_never_two_holders_whichever_unlinks(locks: ContainerLocks, tmp_path: Path) -> None:
+    """The file goes with each release: one that waited for the old file must not believe that it holds the new."""
     inside = [0]
     worst = [0]
 
@@ -230,7 +230,7 @@ def test_a_run_root_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("which", ["op", "stop"])
-def test_is_held_tells_of_either_lock_and_disturbs_nobody(locks: ContainerLocks, which: str) -> None:
+def test_is_held_tells_of_either_lock_and_disturbs_nothing(locks: ContainerLocks, which: str) -> None:
     assert not locks.is_held(ID)
     lock = locks.hold(ID, 0) if which == "op" else locks.try_stop(ID)
     assert lock is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ PAGES = [
 FOLDERS_OF_SOURCES = ("src", "bench", "demo")
 """Below the repository: all of their Python files are held to the same, with their names."""
 SOURCES = [path for folder in FOLDERS_OF_SOURCES for path in sorted((REPOSITORY / folder).rglob("*.py"))]
+TESTS = [path for path in sorted((REPOSITORY / "tests").rglob("*.py")) if path != Path(__file__)]
 
 PERSONS = r"who|whoever|whom|whomever|somebody|nobody|anybody|everybody|someone|anyone|everyone"
 BANNED = re.compile(rf"(?<![A-Za-z])({PERSONS})(?![A-Za-z])", re.IGNORECASE)
@@ -39,6 +42,35 @@ def persons_in(text: str) -> list[str]:
 @pytest.mark.parametrize("path", [*PAGES, *SOURCES], ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_things_are_not_called_persons(path):
     assert persons_in(path.read_text(encoding="utf-8")) == []
+
+
+def without_strings(source: str) -> str:
+    """Leave of a program its names, comments and docstrings: tests have a user and files of such names."""
+    lines = [""] * (source.count("\n") + 1)
+    is_statement = True  # begins here
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        is_docstring = token.type == tokenize.STRING and is_statement
+        if is_docstring or token.type in (tokenize.NAME, tokenize.COMMENT):
+            for number, text in enumerate(token.string.split("\n"), token.start[0] - 1):
+                lines[number] += f" {text}"
+        if token.type not in (tokenize.NL, tokenize.COMMENT):
+            is_statement = token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+    return "\n".join(lines)
+
+
+def test_nor_are_they_in_the_tests():
+    found = {
+        f"{path.relative_to(REPOSITORY)}:{line}"
+        for path in TESTS
+        for line in persons_in(without_strings(path.read_text(encoding="utf-8")))
+    }
+    assert found == set()
+
+
+def test_strings_of_tests_may_say_anything():
+    source = 'def f():\n    """Who waits."""\n    nobody = "who"  # whoever\n    g("nobody")\n'
+    assert [line.partition(":")[0] for line in persons_in(without_strings(source))] == ["2", "3"]
+    assert persons_in(without_strings('f("nobody",\n  "who")\n')) == []
 
 
 @pytest.mark.parametrize(

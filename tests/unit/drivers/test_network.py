@@ -144,7 +144,7 @@ def test_nothing_is_free_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- words -------------------------------------------------------------------------------------------
 
 
-def test_a_table_has_its_network_and_forwards_for_nobody_else_when_bento_made_a_router() -> None:
+def test_a_table_has_its_network_and_forwards_for_nothing_else_when_bento_made_a_router() -> None:
     for is_router in (False, True):
         text = rules.table("t", CONNECTION, is_router=is_router)
         assert 'add element inet t homes { "bento0" . 10.176.0.0/20 }' in text
@@ -193,7 +193,7 @@ def test_a_table_is_deleted_be_it_there_or_not() -> None:
 # -- ports of the host -------------------------------------------------------------------------------
 
 
-def test_a_port_stays_taken_while_anybody_has_it_open() -> None:
+def test_a_port_stays_taken_while_anything_has_it_open() -> None:
     kept = NETWORK.reserve((Port(container_port=80, host_ip="127.0.0.1"),))
     port = kept.ports[0].host_port
     copy = os.dup(kept.fds[0])
@@ -201,14 +201,14 @@ def test_a_port_stays_taken_while_anybody_has_it_open() -> None:
     os.close(kept.fds[0])
     with pytest.raises(OSError, match="in use"):
         socket.create_server(("127.0.0.1", port))
-    with pytest.raises(ConnectionRefusedError):  # nobody listens
+    with pytest.raises(ConnectionRefusedError):  # no process listens
         socket.create_connection(("127.0.0.1", port))
     os.close(copy)
     socket.create_server(("127.0.0.1", port)).close()
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
-def test_who_has_a_port_is_told_and_what_was_taken_before_is_given_back(kind: socket.SocketKind) -> None:
+def test_the_process_that_has_a_port_is_named_and_what_was_taken_before_is_given_back(kind: socket.SocketKind) -> None:
     with socket.socket(socket.AF_INET, kind) as other:
         other.bind(("127.0.0.1", 0))
         if kind is socket.SOCK_STREAM:
@@ -237,5 +237,5 @@ def test_an_address_that_is_not_this_hosts_is_refused() -> None:
         NETWORK.reserve((Port(container_port=80, host_ip="203.0.113.9"),))
 
 
-def test_who_has_nothing_is_nobody() -> None:
+def test_a_free_port_has_no_holder() -> None:
     assert host_ports.holder(1, "tcp") == ""

@@ -167,7 +167,7 @@ def follow(before, *entered, machine="x86_64"):
     return answers[-1]
 
 
-def test_who_waits_again_at_once_has_only_noted_the_signal():
+def test_what_waits_again_at_once_has_only_noted_the_signal():
     sigreturn = (15, 0, 0, 0, 0, 0, 0)
     assert follow(WAIT, sigreturn, WAIT) is True
     assert follow(WAIT, sigreturn, (*WAIT[:5], 1, 2)) is True  # registers that wait4 does not read
@@ -206,7 +206,7 @@ def test_version_1_is_frozen_by_its_own_files(tmp_path):
     freezer.close()
 
 
-def test_what_somebody_else_has_frozen_is_not_thawed(tmp_path):
+def test_what_another_process_has_frozen_is_not_thawed(tmp_path):
     (tmp_path / "cgroup.freeze").write_text("1\n")
     (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 1\n")
     freezer = Freezer({"": str(tmp_path)})
@@ -216,7 +216,7 @@ def test_what_somebody_else_has_frozen_is_not_thawed(tmp_path):
 
 
 @pytest.mark.parametrize("state", ["FREEZING\n", "FROZEN\n"])
-def test_what_somebody_else_freezes_by_version_1_is_not_thawed(tmp_path, state):
+def test_what_another_process_freezes_by_version_1_is_not_thawed(tmp_path, state):
     control = tmp_path / "freezer.state"
     control.write_text(state)
     freezer = Freezer({"freezer": str(tmp_path)})

@@ -38,7 +38,7 @@ def kinds(drivers: FakeDrivers, *, fix: bool = False) -> list[str]:
 
 
 def after(drivers: FakeDrivers, monkeypatch: pytest.MonkeyPatch, what: str, act: Callable[[], object]) -> None:
-    """Let somebody act right after the records were listed, or the directories."""
+    """Let another process act right after the records were listed, or the directories."""
     place, name = (drivers.store, "list") if what == "records" else (drivers.storage, "ids")
     original = getattr(place, name)
     todo = [act]
@@ -71,7 +71,7 @@ def test_container_made_after_something_was_listed_is_left_alone(
 
 
 @pytest.mark.parametrize("fix", [False, True])
-def test_container_that_somebody_works_on_is_left_alone(drivers: FakeDrivers, fix: bool) -> None:
+def test_container_that_something_works_on_is_left_alone(drivers: FakeDrivers, fix: bool) -> None:
     drivers.storage.prepare(ID)
     with drivers.locks.hold(ID, 0.0):  # as rm does, between its record and its directory
         assert kinds(drivers, fix=fix) == []
@@ -126,7 +126,7 @@ def test_directory_of_a_root_filesystem_in_use_is_not_deleted(drivers: FakeDrive
     assert drivers.storage.bundle(ID).exists()
 
 
-def test_layers_that_nobody_stands_on_are_found_and_removed(drivers: FakeDrivers, tmp_path: Path) -> None:
+def test_layers_that_nothing_stands_on_are_found_and_removed(drivers: FakeDrivers, tmp_path: Path) -> None:
     layers = []
     for name in ("image", "container", "nobody"):
         (tmp_path / name / "bin").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""exec on fakes: who is let in, and what is left when that comes to nothing. Rule S16: the door and its lock."""
+"""exec on fakes: what is let in, and what is left when that comes to nothing. Rule S16: sessions in a stop."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_monitor_that_was_ended_leaves_the_answer_to_the_kernel(drivers):
     assert exec_sessions.left_over(drivers, container.id) == []
 
 
-def test_an_end_that_nobody_saw_is_an_error(drivers):
+def test_an_end_that_nothing_saw_is_an_error(drivers):
     _sleeping(drivers)
     running = exec_.attached(drivers, "web", CAT)
     os.close(drivers.monitor.exec_status_fd)
@@ -78,7 +78,7 @@ def test_an_end_that_nobody_saw_is_an_error(drivers):
         exec_.wait(drivers, running)
 
 
-def test_a_signal_goes_to_the_commands_process_and_to_nobody_when_it_has_ended(drivers):
+def test_a_signal_goes_to_the_commands_process_and_to_nothing_when_it_has_ended(drivers):
     _sleeping(drivers)
     session = exec_.detached(drivers, "web", CAT)
     os.close(drivers.monitor.exec_status_fd)
@@ -90,7 +90,7 @@ def test_a_signal_goes_to_the_commands_process_and_to_nobody_when_it_has_ended(d
 
 
 @pytest.mark.parametrize("status", [Status.CREATED, Status.STOPPED, Status.RESTARTING])
-def test_what_does_not_run_takes_nobody_in(drivers, status):
+def test_what_does_not_run_takes_nothing_in(drivers, status):
     container = _sleeping(drivers)
     drivers.store.modify(container.id, lambda c: replace(c, status=status, restart_boot_s=1e12))
     with pytest.raises(WrongState, match=status.value):

@@ -232,7 +232,7 @@ def test_it_ends_when_it_is_told_to_and_its_check_with_it(drivers, keeper):
     assert health(drivers, container) == Health()
 
 
-# Who starts it
+# What starts it
 
 
 def test_a_command_that_meets_a_container_starts_a_keeper_where_there_is_none(drivers):

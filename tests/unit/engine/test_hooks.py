@@ -237,12 +237,12 @@ def test_s06_a_pid_file_that_makes_no_sense_ends_no_process(bench: Bench, text: 
     assert bench.drivers.fake_runtime.calls == []
 
 
-@pytest.mark.parametrize(("who", "is_ended"), [("hook", True), ("main", False), ("stranger", False)])
-def test_s06_inside_only_a_process_of_the_container_is_ended(bench: Bench, who: str, is_ended: bool) -> None:
-    """The runtime writes a bare pid; nobody else's, and not the program itself, may be meant by it."""
+@pytest.mark.parametrize(("which", "is_ended"), [("hook", True), ("main", False), ("stranger", False)])
+def test_s06_inside_only_a_process_of_the_container_is_ended(bench: Bench, which: str, is_ended: bool) -> None:
+    """The runtime writes a bare pid; no other process's, and not the program itself, may be meant by it."""
     hook = bench.processes.add("sh", under=bench.main)
     processes: dict[str, FakeProcess] = {"hook": hook, "main": bench.main, "stranger": bench.processes.add("other")}
-    pid = processes[who].identity.pid
+    pid = processes[which].identity.pid
     bench.pid_file.write_text(str(pid))
     bench.runner.kill()
     assert bench.processes.sessions_killed == ([pid] if is_ended else [])
@@ -272,7 +272,7 @@ def test_s06_an_unseen_hook_is_ended_inside_by_the_containers_own_pid(bench: Ben
     bench.pid_file.write_text("1001")
     runner.kill()
     assert commands == [["/bin/sh", "-c", "kill -KILL -1001"]]
-    assert bench.processes.sessions_killed == []  # what has this number on the host is somebody else
+    assert bench.processes.sessions_killed == []  # what has this number on the host is another process
     assert not bench.pid_file.exists()
     runner.kill()
     assert len(commands) == 1
@@ -280,7 +280,7 @@ def test_s06_an_unseen_hook_is_ended_inside_by_the_containers_own_pid(bench: Ben
 
 
 @pytest.mark.parametrize("text", ["1", "0", "-5"])
-def test_s06_everybody_is_never_meant(bench: Bench, text: str) -> None:
+def test_s06_a_pid_that_means_all_processes_is_refused(bench: Bench, text: str) -> None:
     runner, commands = unseen(bench)
     bench.pid_file.write_text(text)
     runner.kill()

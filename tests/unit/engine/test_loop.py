@@ -66,7 +66,7 @@ def test_moving_an_alarm_later_again_and_again_keeps_one_place(loop: Loop) -> No
     assert len(loop._heap) == 1
 
 
-def test_what_is_put_off_is_done_in_the_next_turn_from_nobody_elses_call(loop: Loop) -> None:
+def test_what_is_put_off_is_done_in_the_next_turn_by_the_loop_itself(loop: Loop) -> None:
     done: list[str] = []
 
     def first() -> None:

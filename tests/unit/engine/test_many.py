@@ -1,4 +1,4 @@
-"""Many stops in one loop: what waits holds nobody else up, and each costs the same however many there are."""
+"""Many stops in one loop: what waits holds nothing else up, and each costs the same however many there are."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_lock_that_stays_held_is_an_error_in_the_end(drivers, monkeypatch):
     assert main.signals == []
 
 
-def test_somebody_who_stops_it_and_cannot_be_joined_is_an_error_in_the_end(drivers, monkeypatch):
+def test_another_stop_of_it_that_cannot_be_joined_is_an_error_in_the_end(drivers, monkeypatch):
     container, _ = drivers.server("web")
     monkeypatch.setattr("bento.engine.base.holdup.LOCK_TIMEOUT_S", 0.1)
     lock = drivers.locks.try_stop(container.id)

@@ -123,7 +123,7 @@ def test_s17a_a_closing_that_hangs_is_ended_with_the_stop(drivers):
     assert report.notes == ("drain: took too long",)
 
 
-def test_an_address_is_recorded_and_nobody_elses(drivers):
+def test_an_address_is_recorded_and_is_no_other_containers(drivers):
     first = served(drivers)
     second = drivers.add("other", None, status=Status.STARTING, network="bridge")
     recorded, connection = networking.allot(drivers, second, PORTS)
@@ -160,7 +160,7 @@ def test_bad_ports_of_a_program_are_refused(drivers, ports):
         networking.check(drivers, "bridge", ports, drain=False)
 
 
-def test_who_publishes_is_on_the_bridge_unless_told_otherwise():
+def test_what_publishes_is_on_the_bridge_unless_asked_otherwise():
     assert networking.resolve("", PORTS) == "bridge"
     assert networking.resolve("", ()) == "none"
     assert networking.resolve("host", PORTS) == "host"

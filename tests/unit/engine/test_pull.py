@@ -66,7 +66,7 @@ def test_a_whole_name_is_asked_for_where_it_says(drivers):
     assert set(drivers.transport.asked) == {"docker://h.example/web:latest"}
 
 
-def test_all_who_refused_are_named(drivers):
+def test_all_that_refused_are_named(drivers):
     drivers.transport.images["docker://registry.example/team/web:1"] = NotPermitted(
         "registry.example/team/web:1: refused"
     )
@@ -78,7 +78,7 @@ def test_all_who_refused_are_named(drivers):
     )
 
 
-def test_who_does_not_answer_is_not_passed_over(drivers):
+def test_what_does_not_answer_is_not_passed_over(drivers):
     drivers.transport.images["docker://docker.io/library/web:1"] = TransportFailed("no answer")
     drivers.transport.images["docker://localhost:5000/web:1"] = b"somebody else's"
     with pytest.raises(TransportFailed):

@@ -1,4 +1,4 @@
-"""Between a look at a record and an act on it others may have done their part: nobody's container is harmed."""
+"""Between a look at a record and an act on it others may have done their part: no container is harmed."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def test_container_that_was_removed_meanwhile_is_left_out_and_leaves_no_lock(
     assert capsys.readouterr().err == ""
 
 
-def test_end_that_cannot_be_recorded_is_an_error_for_who_asked_for_one(
+def test_end_that_cannot_be_recorded_is_an_error_for_a_caller_that_asked_for_one(
     drivers: FakeDrivers, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And a warning for who asked for all: whoever waits for one must not look again for ever."""
+    """And a warning for one that asked for all: a caller that waits for one must not look again for ever."""
     ended = drivers.add("ended", None)
     live, _ = drivers.server("live")
 
@@ -81,5 +81,5 @@ def test_one_that_was_removed_meanwhile_is_not_found(drivers: FakeDrivers) -> No
 
 
 def replace_pid(identity):
-    """Somebody else, who has gone."""
+    """Another process, which has gone."""
     return replace(identity, pid=999, start_ticks=9)

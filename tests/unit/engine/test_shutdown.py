@@ -1,4 +1,4 @@
-"""With the machine: who is started, how long a shutdown may take, and the unit that says so to systemd."""
+"""With the machine: what is started, how long a shutdown may take, and the unit that says so to systemd."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def container(
         ("always", {"status": Status.STOPPING}, False),
     ],
 )
-def test_s04_who_is_started_with_the_machine(policy, more, wanted):
+def test_s04_what_is_started_with_the_machine(policy, more, wanted):
     assert is_wanted(container(policy=policy, **more)) is wanted
 
 
@@ -84,7 +84,7 @@ def test_s27_every_round_has_room_for_the_longest_grace():
     chain.append(container("web", grace_s=10.0, requires=("api",)))
     found = budget(chain, 10.0, 30.0)
     assert (found.rounds, found.total_s, found.timeout_s) == (3, 120.0, 225.0)
-    # The stop itself shares the budget so that each gets its whole grace, also when everybody uses it up.
+    # The stop itself shares the budget so that each gets its whole grace, also when all use it up.
     schedule = Schedule({c.id: c.spec.requires for c in chain}, total_s=found.total_s, now_s=0.0)
     now_s = 0.0
     for one in reversed(chain):

@@ -234,7 +234,7 @@ def test_s07_a_grace_of_0_kills(drivers):
     )
 
 
-def test_s05_what_a_caller_who_joins_asks_of_the_deadline():
+def test_s05_what_a_caller_that_joins_asks_of_the_deadline():
     request = StopRequest(grace_s=4.0)
     assert deadline_of(request, StopOptions()).deadline_s is None
     moved = deadline_of(request, StopOptions(grace_s=4.0, extend=True))
@@ -533,7 +533,7 @@ def test_s06_one_that_has_signalled_nothing_signals(drivers):
     assert main.signals == [15]
 
 
-def test_s06_who_left_meanwhile_was_not_killed(drivers):
+def test_s06_what_left_meanwhile_was_not_killed(drivers):
     container, main = drivers.server(code=7)
     _abandoned(drivers, container, grace_s=0.0, told=True)
     main.on_signal(15)
@@ -650,7 +650,7 @@ def test_s08_a_stop_signal_of_kill_is_bentos_own_kill(drivers):
     assert report.signalled == ()
 
 
-def test_s05_who_joins_and_names_kill_means_now(drivers):
+def test_s05_what_joins_and_names_kill_means_now(drivers):
     drivers.stubborn()
     first, begun = _in_thread(drivers, StopOptions(grace_s=60.0), [])
     assert begun.wait(10)
@@ -723,7 +723,7 @@ def test_s05_it_brings_the_deadline_nearer(drivers):
     assert main.signals == []
 
 
-def test_s05_a_caller_who_leaves_changes_nothing(drivers):
+def test_s05_a_caller_that_leaves_changes_nothing(drivers):
     container, main = drivers.stubborn()
     outcomes: list = []
     first, begun = _in_thread(drivers, StopOptions(grace_s=60.0), outcomes)
@@ -739,7 +739,7 @@ def test_s05_a_caller_who_leaves_changes_nothing(drivers):
 
 
 def test_s06_a_joined_driver_that_dies_is_succeeded(drivers):
-    """Its socket and its lock go together; whoever had joined drives on."""
+    """Its socket and its lock go together; the process that had joined drives on."""
     container, main = drivers.stubborn()
     main.disposition = Disposition.HANDLED
     driver = Stopper(drivers)

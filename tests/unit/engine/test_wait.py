@@ -1,4 +1,4 @@
-"""Waiting for the end of a container whose stop nobody finishes."""
+"""Waiting for the end of a container whose stop nothing finishes."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ def test_s06_helpers_that_keep_dying_are_waited_for_longer_and_longer(drivers, m
     assert wait.wait_for_exit(drivers, container.id).status is Status.STOPPED
     assert paused_s == sorted(paused_s)
     assert (paused_s[0], paused_s[-1]) == (0.01, 1.0)
-    assert drivers.detached  # somebody was asked to finish it
+    assert drivers.detached  # another process was asked to finish it

@@ -32,7 +32,7 @@ def test_all_of_it_is_written(is_blocking: bool) -> None:
 
 
 @pytest.mark.parametrize("is_blocking", [True, False])
-def test_who_writes_to_nobody_is_told(is_blocking: bool) -> None:
+def test_writing_without_a_reader_is_an_error(is_blocking: bool) -> None:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(writer, is_blocking)
     os.close(reader)

@@ -116,7 +116,7 @@ def test_a_thaw_reaches_nested_cgroups_of_both_versions(tmp_path):
     assert {(tmp_path / name / "freezer.state").read_text() for name in ("f", "f/nested")} == {"THAWED"}
 
 
-def test_who_cannot_be_frozen_is_thawed_again(tmp_path, monkeypatch):
+def test_what_cannot_be_frozen_is_thawed_again(tmp_path, monkeypatch):
     monkeypatch.setattr(cgroup, "_FREEZE_LIMIT_S", 0.002)
     (tmp_path / "cgroup.freeze").write_text("0")
     (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 0\n")

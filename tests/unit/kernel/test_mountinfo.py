@@ -34,7 +34,7 @@ def test_our_own_table_has_a_root():
     assert mountinfo.mount_table(os.getpid()) == mountinfo.mount_table()
 
 
-def test_who_has_ended_has_no_mounts():
+def test_what_has_ended_has_no_mounts():
     child = command.spawn(["true"])
     assert pidfd.wait(child.pidfd, 20)
     assert mountinfo.mount_table(child.pid) == []  # a zombie

@@ -55,7 +55,7 @@ def test_ourselves_can_be_read():
     assert proc.exe(os.getpid()) == os.path.realpath(sys.executable)
 
 
-def test_who_is_gone_reads_as_nothing():
+def test_what_is_gone_reads_as_nothing():
     child = command.spawn(["true"])
     assert pidfd.wait(child.pidfd, 20)
     zombie = proc.read(child.pid)

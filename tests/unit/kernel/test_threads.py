@@ -378,7 +378,7 @@ signal.sigwait([signal.SIGIO])
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the waits of others are read by root alone")
 @pytest.mark.parametrize("flags", [0, os.O_ASYNC])
-def test_s14_a_descriptor_may_send_a_signal_to_who_waits_for_one(flags):
+def test_s14_a_descriptor_may_send_a_signal_to_what_waits_for_one(flags):
     with subprocess.Popen([sys.executable, "-c", ASYNC, str(flags)], stdout=subprocess.PIPE) as child:
         try:
             assert child.stdout is not None

@@ -210,7 +210,7 @@ def test_what_engines_of_old_have_written(runtime: dict[str, Any], field: str, e
 
 
 def test_a_null_among_words_is_an_empty_one() -> None:
-    """As for those who read it in Go."""
+    """As for those that read it in Go."""
     said = {"Env": [None, "A=1"], "Cmd": ["a", None], "Labels": {"a": None}}
     got = oci.parse_config(encoded({"config": said, "history": [None], "rootfs": ROOTFS}))
     assert (got.config.env, got.config.command, got.config.labels) == (("A=1",), ("a", ""), {"a": ""})

@@ -16,7 +16,7 @@ def may_not_raise(**hard: int) -> Allowance:
     return Allowance(hard=hard, may_raise=False, nr_open=1048576)
 
 
-def test_the_default_is_dockers_for_who_may_set_it() -> None:
+def test_the_default_is_dockers_where_it_may_be_set() -> None:
     result = clamp(merge(()), may_raise())
 
     assert result.rlimits == [{"type": "RLIMIT_NOFILE", "hard": 524288, "soft": 1024}]
@@ -38,7 +38,7 @@ def test_the_soft_limit_never_exceeds_the_hard_one() -> None:
     assert result.rlimits == [{"type": "RLIMIT_NOFILE", "hard": 512, "soft": 512}]
 
 
-def test_nobody_opens_more_files_than_the_kernel_allows() -> None:
+def test_nothing_opens_more_files_than_the_kernel_allows() -> None:
     result = clamp([Ulimit(name="nofile", soft=limits.UNLIMITED, hard=limits.UNLIMITED)], may_raise(nr_open=1000))
 
     assert result.rlimits == [{"type": "RLIMIT_NOFILE", "hard": 1000, "soft": 1000}]

@@ -130,7 +130,7 @@ def test_kernel_versions_are_read(text: str, version: tuple[int, int]) -> None:
     assert seccomp._version(text) == version
 
 
-def test_who_may_reboot_its_namespace_may_not_load_a_kernel() -> None:
+def test_what_may_reboot_its_namespace_may_not_load_a_kernel() -> None:
     filtered = seccomp.without_kexec(
         {
             "defaultAction": "SCMP_ACT_ERRNO",

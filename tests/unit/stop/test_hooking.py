@@ -121,7 +121,7 @@ def test_s15_the_last_call_waits_for_the_hooks_and_is_made():
     assert stop.state.timers[Timer.LAST_CALL] == 1009.0
 
 
-# -- who comes between --------------------------------------------------------------------------------
+# -- what comes between --------------------------------------------------------------------------------
 
 
 def test_s05_a_nearer_deadline_shortens_the_hook_too():

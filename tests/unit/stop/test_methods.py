@@ -251,7 +251,7 @@ def test_s19_a_pid_1_that_does_not_end_after_it_halted_is_killed_again():
 # -- late and strange inputs; other hands -------------------------------------------------------------
 
 
-def test_answers_that_nobody_waits_for_change_nothing():
+def test_answers_that_nothing_waits_for_change_nothing():
     late: list[tuple[Stop, Input]] = [
         (asked(), InitAnswered("systemd", "late")),
         (asked(), InitAnswered("runit")),
