@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,32 @@ def test_a_guarded_registry_wants_a_certificate_and_a_password(bento: BentoCli, 
     assert bento("pull", "-q", *trust, guarded.name("copy:1"), env=usual).stdout
     assert "/nonexistent" in bento.fails("pull", "--authfile", "/nonexistent", name)
     assert "/nonexistent" in bento.fails("pull", "--cert-dir", "/nonexistent", name)
+
+
+def test_login_is_used_by_pulls_until_the_logout_and_shows_the_password_nowhere(
+    bento: BentoCli, guarded: Registry, tmp_path: Path
+) -> None:
+    calls = tmp_path / "calls"
+    (tmp_path / "skopeo").write_text(f'#!/bin/sh\necho "$@" >>{calls}\nexec {shutil.which("skopeo")} "$@"\n')
+    (tmp_path / "skopeo").chmod(0o755)
+    env = {"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json"), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    name, trust = guarded.name("base:1"), ("--cert-dir", guarded.authority, "--tls-verify=true")
+    words = (*trust, "--username", USER, "--password-stdin", guarded.host)
+    assert bento("logout", guarded.host, env=env).stdout == f"Not logged in to {guarded.host}\n"
+    assert "are the user's name and the password right" in bento.fails("login", *words, stdin="wrong\n", env=env)
+    assert "no login" in bento.fails("login", *trust, guarded.host, env=env)
+    assert "bento login" in bento.fails("pull", *trust, name, env=env)
+
+    assert bento("login", *words, stdin=f"{PASSWORD}\n", env=env).stdout == "Login Succeeded\n"
+    assert bento("login", *trust, f"https://{guarded.host}/v2/", env=env).stdout == "Login Succeeded\n"  # that again
+    assert bento("pull", "-q", *trust, name, env=env).stdout
+    skopeo("inspect", f"--authfile={tmp_path}/auth.json", "--tls-verify=false", f"docker://{name}")
+
+    assert bento("logout", guarded.host, env=env).stdout == f"Removing login credentials for {guarded.host}\n"
+    assert guarded.host not in (tmp_path / "auth.json").read_text()
+    assert "bento login" in bento.fails("pull", *trust, name, env=env)
+    assert "login" in calls.read_text()
+    assert PASSWORD not in calls.read_text()
 
 
 def test_failures_are_one_line_and_leave_nothing(bento: BentoCli, place: Registry) -> None:

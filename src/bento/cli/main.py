@@ -185,6 +185,9 @@ def split(argv: Sequence[str]) -> tuple[dict[str, str | None] | None, str | None
             raise UsageError(what, hint=(words and meant(words[0], group)) or f"one of {', '.join(group)}")
         verb, _, option = group[words.pop(0)].partition(" --")
         words = [*(f"--{option}".split() if option else ()), *words]
+    if verb in verbs.LEFT_OUT:
+        what, hint = verbs.LEFT_OUT[verb]
+        raise UsageError(what, hint=hint)
     if verb not in verbs.VERBS and verb not in verbs.HIDDEN:
         known = [*verbs.VERBS, *verbs.GROUPS]
         raise UsageError(f"unknown verb {verb!r}", hint=meant(verb, known) or "see bento --help")

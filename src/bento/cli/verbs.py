@@ -52,6 +52,8 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
     IMAGES: {
         "pull": ("images.pull", "fetch images from registries and elsewhere"),
         "push": ("images.push", "copy an image to a registry"),
+        "login": ("images.login", "keep a user and a password for a registry"),
+        "logout": ("images.logout", "forget the user and the password for a registry"),
         "save": ("images.save", "write images into an archive"),
         "load": ("images.load", "read the images of an archive"),
         "build": ("images.build", "make an image from a Containerfile"),
@@ -96,6 +98,14 @@ HIDDEN: Final = {
 }
 """For processes that Bento itself starts, and for the scripts by which shells complete."""
 
+LEFT_OUT: Final = {
+    "search": (
+        "there is no search: registries have no common way to be searched, and Docker Hub's is its own",
+        "use the registry's web page; skopeo list-tags docker://NAME lists the tags of an image",
+    ),
+}
+"""Verbs of other engines that are not there on purpose: what is said of each, and what to do."""
+
 _ALIASES: Final = {
     "container ls": "ps",
     "container list": "ps",
@@ -125,7 +135,7 @@ def words_of(group: str) -> dict[str, str]:
         for topic, verbs in BY_TOPIC.items()
         if topic in _GROUP_OF
         for name in verbs
-        if " " not in name and name not in ("images", "rmi")
+        if " " not in name and name not in ("images", "rmi", "login", "logout")
     }
     known = plain | {name: name for name in VERBS if " " in name} | _ALIASES
     return {words.partition(" ")[2]: verb for words, verb in known.items() if words.startswith(f"{group} ")}

@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from bento.engine.base.drivers import Drivers
-    from bento.engine.images import archive, build, image_inspect, image_list, images, pull, push
+    from bento.engine.images import archive, build, image_inspect, image_list, images, login, pull, push
     from bento.engine.images.images import RemovedImage
     from bento.engine.images.pull import Pulled
     from bento.engine.maintenance import prune
     from bento.engine.maintenance.prune import Pruned
     from bento.model.build import BuildOptions
     from bento.model.image import HistoryStep, Image, ImageConfig
-    from bento.model.transfer import Access, TransferProgress
+    from bento.model.transfer import Access, Credentials, TransferProgress
     from bento.model.usage import DiskUsage, ImageUsage
 else:
-    archive, build, image_inspect, image_list, images, pull, push = (
+    archive, build, image_inspect, image_list, images, login, pull, push = (
         LazyModule(f"bento.engine.images.{name}")
-        for name in ["archive", "build", "image_inspect", "image_list", "images", "pull", "push"]
+        for name in ["archive", "build", "image_inspect", "image_list", "images", "login", "pull", "push"]
     )
     prune = LazyModule("bento.engine.maintenance.prune")
 
@@ -146,6 +146,19 @@ class ImageVerbs:
         place = archive.parse_place(source) if isinstance(source, str) else None
         path, name = (place.path, place.name) if place else (Path(source), "")
         return archive.load(self.drivers, path, name=name, platform=platform, on_progress=on_progress)
+
+    def login(self, registry: str = "", credentials: Credentials | None = None, *, access: Access | None = None) -> str:
+        """Have a registry (``HOST[:PORT]``; "": Docker Hub) check credentials, and keep them; return the user.
+
+        Pulls and pushes use them, and so do skopeo and Podman, in whose file they are, or in ``access.authfile``. None:
+        those that are kept are checked. Blocks. Raises NotFound when there are none, NotPermitted when they are wrong,
+        UsageError, TransportFailed, MissingTool.
+        """
+        return login.login(self.drivers, registry, credentials, access)
+
+    def logout(self, registry: str = "", *, all: bool = False, access: Access | None = None) -> bool:
+        """Forget the credentials of a registry, or of ``all``; False when there were none. Raises UsageError."""
+        return login.logout(self.drivers, registry, access, is_all=all)
 
     def images(self, *, filters: Iterable[str] = ()) -> list[Image]:
         """Return the stored images, newest first. ``host`` is not one of them: it is this machine.

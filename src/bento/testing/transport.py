@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bento.drivers.image.base import Inbox
-from bento.errors import BentoError, NotFound
-from bento.model.transfer import Access, OnProgress, TransferProgress
+from bento.errors import BentoError, NotFound, NotPermitted
+from bento.model.transfer import Access, Credentials, OnProgress, TransferProgress
 from bento.oci.layout import digest_of
 from bento.oci.platform import Platform
 
@@ -18,12 +18,14 @@ class FakeTransport:
         images: what is to be had: the manifest, or the error that is raised instead.
         asked: the places that were asked, in order.
         sent: what came, by place.
+        logins: the credentials by registry; a login with the password ``wrong`` is refused.
     """
 
     def __init__(self, images: dict[str, bytes | BentoError] | None = None) -> None:
         self.images = images or {}
         self.asked: list[str] = []
         self.sent: dict[str, bytes] = {}
+        self.logins: dict[str, Credentials] = {}
 
     def fetch(
         self, source: str, inbox: Inbox, *, access: Access, platform: Platform, on_progress: OnProgress | None = None
@@ -46,3 +48,20 @@ class FakeTransport:
         """Keep the manifest; return its digest."""
         self.sent[destination] = manifest
         return digest_of(manifest)
+
+    def login(self, registry: str, credentials: Credentials | None, access: Access) -> str:
+        """Keep the credentials. Raises NotFound, and NotPermitted for the password ``wrong``."""
+        kept = credentials or self.logins.get(registry)
+        if kept is None:
+            raise NotFound(f"there is no login at {registry} yet")
+        if kept.password == "wrong":
+            raise NotPermitted(f"{registry}: the registry refuses")
+        self.logins[registry] = kept
+        return kept.user
+
+    def logout(self, registry: str, access: Access) -> bool:
+        """Forget the credentials."""
+        if not registry:
+            self.logins.clear()
+            return True
+        return self.logins.pop(registry, None) is not None

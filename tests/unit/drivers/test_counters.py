@@ -1,4 +1,4 @@
-"""What the cgroups of each version say, from files as kernels write them (5.10: version 1, 6.1: version 2)."""
+"""What the cgroups of each version say, from files in the formats of the kernel's documentation."""
 
 from __future__ import annotations
 

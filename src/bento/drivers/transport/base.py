@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bento.drivers.image.base import Inbox
-from bento.model.transfer import Access, OnProgress
+from bento.model.transfer import Access, Credentials, OnProgress
 from bento.oci.platform import Platform
 
 
@@ -31,3 +31,14 @@ class TransportDriver(Protocol):
 
         Returns the manifest's digest there; in a registry it is the same. Blocks. Raises as ``fetch``.
         """
+
+    def login(self, registry: str, credentials: Credentials | None, access: Access) -> str:
+        """Have a registry check credentials, and keep them for later transfers; return the user.
+
+        ``registry`` is HOST[:PORT], maybe with a path. None checks those that are kept. ``access.authfile`` is where
+        they are kept, else where skopeo and Podman do. Blocks. Raises NotFound when none are kept, NotPermitted when
+        they are wrong, TransportFailed, UsageError, MissingTool.
+        """
+
+    def logout(self, registry: str, access: Access) -> bool:
+        """Forget the credentials of a registry, "" of all; False when there were none. Raises UsageError."""

@@ -25,7 +25,9 @@ _WRAPPERS: Final = re.compile(
 
 _TLS_HINT: Final = "for a registry without TLS, use --tls-verify=false"
 _CERTIFICATE_HINT: Final = "put its authority's certificate into --cert-dir, or use --tls-verify=false"
-_LOGIN_HINT: Final = "is the name right? for a private one, give --creds or --authfile"
+_LOGIN_HINT: Final = "is the name right? for a private one, use bento login, or give --creds"
+_NOT_LOGGED_IN: Final = re.compile("not logged in|no such file or directory")
+"""The second of the file that it keeps them in."""
 _REFUSED_HINT: Final = "is the name right, and is what --creds or --authfile says?"
 _AGAIN_HINT: Final = "try again: what has come whole is kept"
 
@@ -90,6 +92,11 @@ def explain(stderr: str, what: str) -> BentoError:
     while words != (shorter := _WRAPPERS.sub("", words, count=1)):
         words = shorter
     return TransportFailed(f"{what}: {words}", hint="these are skopeo's words")
+
+
+def is_not_logged_in(stderr: str) -> bool:
+    """Whether skopeo says that it keeps no credentials of a registry."""
+    return _NOT_LOGGED_IN.search(stderr) is not None
 
 
 def after_login(error: NotPermitted) -> NotPermitted:

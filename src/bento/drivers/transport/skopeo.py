@@ -20,12 +20,12 @@ from typing import Final
 import msgspec
 
 from bento import log
-from bento.command import Child, clean_environment, find_program, replay_line, spawn
+from bento.command import Child, replay_line, spawn
 from bento.drivers.image.base import Inbox
-from bento.drivers.transport import output
+from bento.drivers.transport import login, output, program
 from bento.drivers.transport.copying import Copying
-from bento.errors import NotPermitted, TransportFailed, UsageError
-from bento.model.transfer import Access, OnProgress, TransferProgress
+from bento.errors import NotPermitted, TransportFailed
+from bento.model.transfer import Access, Credentials, OnProgress, TransferProgress
 from bento.oci import layout as layouts
 from bento.oci.image import Descriptor, Manifest, choose_platform, layer_type, parse_manifest
 from bento.oci.layout import blob_path, digest_of, image_manifest, layer_sizes
@@ -37,12 +37,6 @@ _INSPECT_LIMIT_S: Final = 300.0
 """For a manifest or a configuration: a few KiB. A registry may be slow, but not for ever."""
 _RETRIES: Final = "3"
 """For the layers; as podman."""
-_KEPT_VARIABLES: Final = (
-    "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "CONTAINERS_REGISTRIES_CONF",
-    "CONTAINERS_STORAGE_CONF", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
-    "http_proxy", "https_proxy", "no_proxy", "all_proxy",
-)  # fmt: skip
-"""Where skopeo finds credentials, certificates and its way out; children get nothing else of the caller's."""
 
 
 class SkopeoTransport:
@@ -77,6 +71,14 @@ class SkopeoTransport:
         with _Session(destination, inbox, access, self._insecure) as session:
             return session.carry_off(manifest, blobs, destination, on_progress)
 
+    def login(self, registry: str, credentials: Credentials | None, access: Access) -> str:
+        """See TransportDriver."""
+        return login.login(registry, credentials, access, self._insecure)
+
+    def logout(self, registry: str, access: Access) -> bool:
+        """See TransportDriver."""
+        return login.logout(registry, access)
+
 
 class _Session:
     """The skopeo calls of one transfer, and what they have in common. A context."""
@@ -85,10 +87,8 @@ class _Session:
         self._what = place.removeprefix(REGISTRY)
         self._inbox = inbox
         host = self._what.partition("/")[0] if place.startswith(REGISTRY) else ""
-        self._flags = _access_flags(access, host, insecure)
-        self._skopeo = os.fspath(find_program("skopeo", package="skopeo"))
-        # Should this process be killed, the kernel kills skopeo as well: nothing goes on downloading unseen.
-        self._prefix = [os.fspath(find_program("setpriv", package="util-linux")), "--pdeathsig", "KILL", "--"]
+        self._flags = program.access_flags(access, host, insecure)
+        self._program = program.find()
         self._has_login = access.credentials is not None or bool(access.authfile)
         self._secret_fd = _secret(access, host)
         if self._secret_fd is not None:
@@ -192,9 +192,9 @@ class _Session:
         return self._spawn(argv, answer.fd)
 
     def _spawn(self, words: list[str], stdout_fd: int | None) -> Child:
-        argv = [*self._prefix, self._skopeo, *words]
+        argv = [*self._program, *words]
         log.debug(f"run: {replay_line(argv)}")
-        env = clean_environment() | {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        env = program.environment()
         env["TMPDIR"] = os.fspath(self._inbox.directory)  # what it puts there may be as large as all layers
         passed = [fd for fd in (self._inbox.lock_fd, self._secret_fd) if fd is not None]
         # A session of its own: the terminal's Ctrl-C is for us, and we end it.
@@ -229,28 +229,6 @@ class _Answer:
                 self._child.kill()
         finally:
             os.close(self.fd)
-
-
-def _access_flags(access: Access, host: str, insecure: tuple[str, ...]) -> list[str]:
-    """The flags for the end that is not ours, without the dashes: ``copy`` has two ends, ``inspect`` one."""
-    flags = []
-    for flag, path in (("authfile", access.authfile), ("cert-dir", access.cert_dir)):
-        if path and not os.path.exists(path):  # skopeo would go on without it
-            raise UsageError(f"--{flag} {path}: no such file or directory")
-        if path and not (flag == "authfile" and access.credentials is not None):
-            flags.append(f"{flag}={path}")
-    verify = access.tls_verify
-    if verify is None and host and (host in insecure or _is_loopback(host)):
-        verify = False
-    if verify is not None:
-        flags.append(f"tls-verify={'true' if verify else 'false'}")
-    return flags
-
-
-def _is_loopback(host: str) -> bool:
-    """Docker's rule: no other machine can listen in on this machine's own loopback."""
-    name = host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host
-    return name in ("localhost", "[::1]") or name.startswith("127.")
 
 
 def _secret(access: Access, host: str) -> int | None:
