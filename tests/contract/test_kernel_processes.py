@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bento import command
+from bento.drivers.processes.linux import LinuxProcesses
 from bento.kernel.process import pidfd, proc
 
 LIMIT_S = 20.0
@@ -145,3 +146,11 @@ def test_s23_a_zombies_end_is_known_on_every_kernel():
     assert pidfd.wait(child.pidfd, LIMIT_S)
     assert pidfd.exit_status(child.pidfd) == 5 << 8
     assert child.finish(LIMIT_S).returncode == 5
+
+
+def test_a_process_is_found_by_its_arguments(start):
+    pid = start("sh", "-c", "sleep 1000; true a-part-of-it", "/a/word")
+    processes = LinuxProcesses()
+    assert [one.pid for one in processes.find_by_arguments("a-part-of", "/a/word")] == [pid]
+    assert processes.find_by_arguments("a-part-of", "/a/wor") == []
+    assert processes.find_by_arguments("another-part-of", "/a/word") == []

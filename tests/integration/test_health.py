@@ -108,10 +108,12 @@ def test_a_keeper_that_was_killed_is_replaced_and_its_check_ended(bento: BentoCl
     for process in check:
         until_gone(process.pid)
     procs.wait_until(lambda: procs.with_word("98731"), what="another check")
+    os.kill(keeper_pid(roots), signal.SIGSTOP)
+    assert "which carries out health checks, is stopped (removed)" in bento("doctor", "--fix").stdout
     second = keeper_pid(roots)
     os.kill(second, signal.SIGTERM)  # as another version of Bento does
     until_gone(second)
-    assert procs.with_word("98731") == []
+    procs.wait_until(lambda: not procs.with_word("98731"), what="the check's end")
     bento("rm", "-f", "w")
 
 

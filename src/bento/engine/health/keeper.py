@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
 _RETRY_S = 1.0
-_SLEEP_S = 1.0
+_SLEEP_S = 0.1
 _LOOK_EVERY_S = 1.0
 
 
 def keep(drivers: Drivers, on_sleep: Callable[[], None]) -> None:
     """Carry out the checks of all containers until none is left that has one. Blocks. Returns where another does it.
 
-    ``on_sleep`` is called before a sleep of more than a second.
+    ``on_sleep`` is called before a sleep of some length, with no check under way.
     """
     while (lock := drivers.locks.try_keeper(drivers.version)) is not None:
         with lock:
@@ -93,7 +93,8 @@ class Keeper:
 
     def turn(self) -> None:
         """Sleep until something is to be done, and do it."""
-        if (self._loop.sleeps_s or _SLEEP_S) >= _SLEEP_S:
+        sleeps_s = self._loop.sleeps_s
+        if (sleeps_s is None or sleeps_s >= _SLEEP_S) and not any(kept.is_busy for kept in self._kept.values()):
             self._on_sleep()
         self._loop.turn()
 
