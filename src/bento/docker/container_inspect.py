@@ -31,6 +31,20 @@ _NO_ENDPOINT: dict[str, Any] = {
     "DNSNames": None,
 }
 """What Docker's endpoints have, and those of Bento's bridge have not."""
+_NO_SANDBOX: dict[str, Any] = {
+    "SandboxID": "",
+    "SandboxKey": "",
+    "EndpointID": "",
+    "HairpinMode": False,
+    "GlobalIPv6Address": "",
+    "GlobalIPv6PrefixLen": 0,
+    "IPv6Gateway": "",
+    "LinkLocalIPv6Address": "",
+    "LinkLocalIPv6PrefixLen": 0,
+    "SecondaryIPAddresses": None,
+    "SecondaryIPv6Addresses": None,
+}
+"""The same of all networks together."""
 
 
 def inspect(
@@ -65,6 +79,7 @@ def inspect(
         "GraphDriver": _graph_driver(container, bundle),
         **{f"{word}Path": f"{bundle}/{name}" if run else "" for word, name in _ETC_PATHS.items()},
         "ExecIDs": list(exec_ids) or None,
+        "AppArmorProfile": spec.sandbox.apparmor,
         "LogPath": log_path if spec.log_driver in FILE_DRIVERS else "",
         "Config": _config(container),
         "HostConfig": host_config(spec),
@@ -84,11 +99,16 @@ def _config(container: Container) -> dict[str, Any]:
     return {
         "Hostname": hostname(container),
         "Domainname": "",
+        "AttachStdout": True,  # it can be attached to at any time
+        "AttachStderr": True,
         "AttachStdin": spec.stdin_open and spec.stdin_once,
         "Tty": spec.tty,
         "OpenStdin": spec.stdin_open,
         "StdinOnce": spec.stdin_once,
         "OnBuild": None,
+        "Shell": None,
+        "MacAddress": "",
+        "NetworkDisabled": spec.network == "none",
         "User": spec.user,
         "Env": list(spec.env),
         "Cmd": list(spec.command),
@@ -161,11 +181,15 @@ def _network_settings(container: Container) -> dict[str, Any]:
         "Gateway": connection.gateway if connection else "",
         "MacAddress": connection.mac if connection else "",
     }
-    return own | {
-        "Bridge": connection.bridge if connection else "",
-        "Ports": bindings(connection.ports) if connection else {},
-        "Networks": {container.spec.network: _NO_ENDPOINT | own},
-    }
+    return (
+        _NO_SANDBOX
+        | own
+        | {
+            "Bridge": connection.bridge if connection else "",
+            "Ports": bindings(connection.ports) if connection else {},
+            "Networks": {container.spec.network: _NO_ENDPOINT | own},
+        }
+    )
 
 
 def _state(container: Container, *, is_short_of_memory: bool) -> dict[str, Any]:

@@ -6,6 +6,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from bento.model.container import LOG_DRIVERS
+from bento.model.volume import DRIVER
+from bento.units import rfc3339
+
 
 class EngineFacts(Struct, frozen=True, kw_only=True):
     """What there is to say of an engine and its host."""
@@ -29,6 +33,8 @@ class EngineFacts(Struct, frozen=True, kw_only=True):
     hostname: str
     os_type: str
     system: str  # as os-release(5) has it
+    system_version: str
+    now_unix_ns: int
     warnings: tuple[str, ...]
 
 
@@ -62,5 +68,18 @@ def describe(facts: EngineFacts) -> dict[str, Any]:
         "NCPU": facts.cpus,
         "MemTotal": facts.memory_bytes,
         "Name": facts.hostname,
+        "SystemTime": rfc3339(facts.now_unix_ns),
+        "OSVersion": facts.system_version,
+        "LoggingDriver": LOG_DRIVERS[0],
+        "Plugins": {
+            "Volume": [DRIVER],
+            "Network": ["bridge", "host", "none"],
+            "Log": list(LOG_DRIVERS),
+        },
+        "Labels": [],
+        "Debug": False,
+        "ExperimentalBuild": False,
+        "LiveRestoreEnabled": True,  # containers need no engine that runs
+        "Swarm": {"LocalNodeState": "inactive"},
         "Warnings": list(facts.warnings),
     }

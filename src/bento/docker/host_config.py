@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from bento.model.container import ContainerSpec, Mount, Sandbox
 from bento.model.network import Port
 from bento.model.resources import DeviceRate, Resources
-from bento.oci.defaults import SHM_BYTES
+from bento.oci.config import masked_paths, shows_system_paths
+from bento.oci.defaults import READ_ONLY_PATHS, SHM_BYTES
+
+_NOT_ASKED: Final = {
+    "Annotations": {},
+    "Cgroup": "",
+    "CgroupParent": "",
+    "ConsoleSize": [0, 0],
+    "ContainerIDFile": "",
+    "CpuRealtimePeriod": 0,
+    "CpuRealtimeRuntime": 0,
+    "DnsOptions": [],
+    "Isolation": "",
+    "Links": None,
+    "StorageOpt": {},
+    "VolumeDriver": "",
+}
+"""What cannot be asked for here, as Docker has it where it was not."""
 
 
 def host_config(spec: ContainerSpec) -> dict[str, Any]:
     """Return what was asked for; null, 0 and "" where nothing was."""
-    return {
+    return _NOT_ASKED | {
+        "MaskedPaths": masked_paths(spec),
+        "ReadonlyPaths": [] if shows_system_paths(spec) else list(READ_ONLY_PATHS),
         "NetworkMode": spec.network,
         "PortBindings": bindings(spec.ports),
         "PublishAllPorts": spec.publish_all,

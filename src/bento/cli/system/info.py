@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import msgspec
 
@@ -26,7 +27,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
     else:
         warnings = facts.pop("Warnings")
         for name, value in facts.items():
-            say(f"{name}: {', '.join(value) if isinstance(value, list | dict) else value}")
+            say(f"{name}: {_words(value)}".rstrip())
         for line in warnings:
             say(f"Warning: {line}")
     return 0
+
+
+def _words(value: Any) -> str:
+    """Return a value as people read it: what a list has, and the names and plain values of a map."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={each}" if isinstance(each, str) else key for key, each in value.items())
+    return ", ".join(value) if isinstance(value, list) else str(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from bento import __version__
+from bento import __version__, clock
 from bento.docker import engine_info
 from bento.model.container import Container, Status
 from bento.oci.platform import host_platform
@@ -21,6 +21,7 @@ def describe(
 ) -> dict[str, Any]:
     """Return the facts. Raises MissingTool without a runtime."""
     runtime, host = drivers.runtime(""), os.uname()
+    release = _os_release()
     mode = drivers.processes.cgroup_mode()
     facts = engine_info.EngineFacts(
         containers=len(containers),
@@ -41,19 +42,21 @@ def describe(
         machine=host.machine,
         hostname=host.nodename,
         os_type=str(host_platform()).partition("/")[0],
-        system=_system_name(),
+        system=release.get("PRETTY_NAME", ""),
+        system_version=release.get("VERSION_ID", ""),
+        now_unix_ns=clock.wall_ns(),
         warnings=tuple(warnings),
     )
     return engine_info.describe(facts)
 
 
-def _system_name() -> str:
-    """Return what os-release(5) calls this system; "" where it says nothing."""
+def _os_release() -> dict[str, str]:
+    """Return what os-release(5) says of this system."""
     for path in ("/etc/os-release", "/usr/lib/os-release"):
         try:
             with open(path, encoding="utf-8", errors="replace") as file:
-                lines = file.read().splitlines()
+                pairs = (line.strip().partition("=") for line in file)
+                return {key: value.strip("\"'") for key, equals, value in pairs if equals}
         except OSError:
             continue
-        return next((line.partition("=")[2].strip("\"'") for line in lines if line.startswith("PRETTY_NAME=")), "")
-    return ""
+    return {}
