@@ -36,6 +36,8 @@ TITLES = {
     "cli": "command line start",
     "run": "run -d",
     "ps": "ps",
+    "exec": "exec true",
+    "run-it": "run -it --rm true",
     "stop": "stop, exits at once",
     "rm": "rm",
     "stop-20": "stop of 20",
@@ -101,6 +103,9 @@ class Bench:
         started = self._start(peer, names, [SHELL, "-c", PROGRAMS["responsive"]])
         self._add("run", peer, started[0])
         self._add("ps", peer, peer.list())
+        if peer.has_monitor:
+            self._add("exec", peer, peer.enter(names[0], ["true"]))
+            self._add("run-it", peer, peer.run_at_terminal(self._names(1)[0], ["true"]))
         self._add("stop", peer, peer.stop(names))
         removed = peer.remove(names)
         if peer.has_monitor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import select
 import shutil
 import subprocess
@@ -32,14 +33,27 @@ class Timed(NamedTuple):
     stdout: str
 
 
-def timed(argv: list[str], *, env: dict[str, str] | None = None, timeout_s: float = 120) -> Timed:
+def timed_at_terminal(argv: list[str], *, env: dict[str, str] | None = None) -> Timed:
+    """The same with a pseudo-terminal as its three streams, of which nothing is read. Its output is not returned."""
+    master, slave = pty.openpty()
+    try:
+        return timed(argv, env=env, terminal=slave)
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def timed(
+    argv: list[str], *, env: dict[str, str] | None = None, timeout_s: float = 120, terminal: int | None = None
+) -> Timed:
     """Run a command and measure from its start to its exit; raise Failed when it fails.
 
     Output goes to files: a pipe would make us wait for what inherits it instead of for the command.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         begun = time.perf_counter()
-        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env) as process:
+        streams = (subprocess.DEVNULL, out, err) if terminal is None else (terminal, terminal, terminal)
+        with subprocess.Popen(argv, stdin=streams[0], stdout=streams[1], stderr=streams[2], env=env) as process:
             # Not wait(timeout): that polls, in steps of up to 50 ms, which would be most of what is measured.
             pidfd = os.pidfd_open(process.pid)
             is_over = select.select([pidfd], [], [], timeout_s)[0]

@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from machine import Failed, HiddenUnified, Timed, timed, wait_gone
+from machine import Failed, HiddenUnified, Timed, timed, timed_at_terminal, wait_gone
 
 IMAGE = "bench-busybox"
 
@@ -27,6 +27,14 @@ class Peer:
 
     def run(self, name: str, command: list[str]) -> Timed:
         """Start a container; stdout is its id."""
+        raise NotImplementedError
+
+    def run_at_terminal(self, name: str, command: list[str]) -> float:
+        """Return ms of a container at a terminal, removed at its end."""
+        raise NotImplementedError
+
+    def enter(self, name: str, command: list[str]) -> float:
+        """Return ms of a command in a container that runs."""
         raise NotImplementedError
 
     def stop(self, names: list[str]) -> float:
@@ -63,6 +71,13 @@ class _CommandLine(Peer):
 
     def run(self, name: str, command: list[str]) -> Timed:
         return self.call("run", "-d", "--name", name, *self.run_flags, IMAGE, *command)
+
+    def run_at_terminal(self, name: str, command: list[str]) -> float:
+        words = ("run", "-it", "--rm", "--name", name, *self.run_flags, IMAGE, *command)
+        return timed_at_terminal([*self.argv, *words], env=self.env).ms
+
+    def enter(self, name: str, command: list[str]) -> float:
+        return self.call("exec", name, *command).ms
 
     def stop(self, names: list[str]) -> float:
         return self.call("stop", *names).ms
