@@ -187,7 +187,7 @@ def test_s16_sessions_are_left_alone_until_pid_1_is_at_its_exit_and_then_signall
 
 
 @ONE_RUNTIME
-@pytest.mark.parametrize(("session_s", "is_saved"), [(1.0, True), (3.0, False)], ids=["shorter", "longer"])
+@pytest.mark.parametrize(("session_s", "is_saved"), [(0.2, True), (600.0, False)], ids=["shorter", "longer"])
 def test_s16_session_without_a_handler_gets_the_time_that_pid_1_needs(
     bento: BentoCli, share: Share, session_s: float, is_saved: bool
 ) -> None:
@@ -200,7 +200,7 @@ def test_s16_session_without_a_handler_gets_the_time_that_pid_1_needs(
     assert share.lines("dump") == (["whole"] if is_saved else [])
     assert [one["session"] for one in report["signalled"]] == [False]
     assert report["verdict"] == "graceful"
-    assert 1.4 < report["duration_s"] < 6
+    assert 1.4 < report["duration_s"] < 9
 
 
 @ONE_RUNTIME

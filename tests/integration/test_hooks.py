@@ -96,10 +96,11 @@ def test_s09_a_hook_on_the_host_that_takes_too_long_is_ended_with_its_children(b
 def test_s09_an_orphan_that_a_hook_leaves_on_purpose_holds_nothing_up(bento: BentoCli, share: Share) -> None:
     run_script(bento, share, MARKER)
     begun = time.monotonic()
-    report = stop_report(bento, "--pre-stop-host", "sleep 5.21 & exit 0", "w")
+    report = stop_report(bento, "--pre-stop-host", "sleep 98790 & exit 0", "w")
     assert hooks(report) == [("pre-stop", "")]
-    assert time.monotonic() - begun < 5
-    assert_gone("5.21")
+    assert time.monotonic() - begun < 60
+    (orphan,) = procs.with_word("98790")
+    procs.kill(orphan)
 
 
 @ONE_RUNTIME
@@ -153,7 +154,7 @@ def test_s05_a_shorter_stop_shortens_the_hook_and_leaves_time_for_the_signal(ben
         begun = time.monotonic()
         bento("stop", "-t", "3", "w")
         assert time.monotonic() - begun < 30
-        first.wait(timeout=10)
+        first.wait(timeout=60)
     assert bento.inspect("w")["Stop"]["verdict"] == "graceful"
     assert share.lines("marker") == ["done"]
 

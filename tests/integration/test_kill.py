@@ -87,7 +87,7 @@ def test_s18_fork_bomb_within_a_pids_limit_is_killed_to_the_last_process(
     bomb = members(bento, "w")
     assert len(bomb) <= LIMIT
 
-    assert bento(*verb, "w").seconds < 8
+    assert bento(*verb, "w").seconds < 20
     assert gone(bomb)
     assert_released(bento, identifier)
 
@@ -100,7 +100,7 @@ def test_s18_fork_bomb_on_cgroup2_is_killed_to_the_last_process(on_cgroup2: Bent
     procs.wait_until(lambda: len(members(on_cgroup2, "w")) >= LIMIT - 5, what="the bomb to go off")
     assert set(on_cgroup2.inspect("w")["Cgroups"]) == {""}
 
-    assert on_cgroup2("stop", "-t", "0.5", "w").seconds < 8
+    assert on_cgroup2("stop", "-t", "0.5", "w").seconds < 20
     assert_released(on_cgroup2, identifier)
 
 
@@ -283,7 +283,7 @@ while True:
 def test_s18_a_frozen_container_dies(bento: BentoCli, verb: tuple[str, ...]) -> None:
     identifier = run_ignoring(bento)
     bento("pause", "w")
-    assert bento(*verb, "w").seconds < 6
+    assert bento(*verb, "w").seconds < 20
     assert_released(bento, identifier)
 
 
@@ -292,7 +292,7 @@ def test_s18_a_frozen_container_dies_on_cgroup2(on_cgroup2: BentoCli, verb: tupl
     identifier = run_ignoring(on_cgroup2)
     on_cgroup2("pause", "w")
     assert on_cgroup2.state("w")["Status"] == "paused"
-    assert on_cgroup2(*verb, "w").seconds < 6
+    assert on_cgroup2(*verb, "w").seconds < 20
     assert_released(on_cgroup2, identifier)
 
 

@@ -66,7 +66,7 @@ def test_s20_what_the_record_has_lost_is_found_again_and_stopped_gracefully(
     report = stop_report(bento, "w")
     assert (report["verdict"], share.lines("marker")) == ("graceful", ["done"])
     assert report["exit_code"] == 0
-    assert report["duration_s"] < 5
+    assert report["duration_s"] < 9
     assert_released(bento, identifier)
 
 
@@ -117,7 +117,7 @@ def test_s20_one_that_only_the_runtime_knows_is_not_taken_for_ended(
     report = stop_report(bento, "--force", "w")
     assert report["verdict"] == "killed"
     assert report["exit_code"] == 137
-    assert report["duration_s"] < 5
+    assert report["duration_s"] < 20
     procs.wait_until(lambda: not os.path.exists(f"/proc/{pid}"), what="its end")
     assert_released(bento, identifier)
 

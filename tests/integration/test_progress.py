@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 
 import pytest
 
@@ -36,11 +35,12 @@ def run_two(bento: BentoCli) -> None:
 
 def test_s26_a_line_for_each_with_phase_and_time_left(bento, terminal):
     run_two(bento)
-    with ended(start(bento, terminal, "stop", "-t", "2", "one", "two")) as process:
+    with ended(start(bento, terminal, "stop", "-t", "3", "one", "two")) as process:
         text = terminal.read_until_end(process)
     for name in ("one", "two"):
-        assert re.search(rf"{name} +signalled, 2 s until SIGKILL", text), text
-        assert re.search(rf"{name} +signalled, 1 s until SIGKILL", text), text
+        left_s = set(re.findall(rf"{name} +signalled, (\d) s until SIGKILL", text))
+        assert left_s <= set("123"), text
+        assert len(left_s) > 1, text
     assert "\x1b[2A" in text
     shown = terminal.screen()
     assert sorted(line for line in shown if line in ("one", "two")) == ["one", "two"]
@@ -51,19 +51,13 @@ def test_s26_a_line_for_each_with_phase_and_time_left(bento, terminal):
 
 def test_s26_what_ends_early_leaves_the_list(bento, terminal):
     bento.run("--name", "one", "--stop-timeout", "0", "host", *IGNORING)
-    bento.run("--name", "two", "--stop-timeout", "3", "host", *IGNORING)
-    bento.run("--name", "three", "--requires", "two", "--stop-timeout", "1", "host", *IGNORING)
+    bento.run("--name", "two", "--stop-timeout", "1", "host", *IGNORING)
+    bento.run("--name", "three", "--requires", "two", "--stop-timeout", "5", "host", *IGNORING)
     for name in ("one", "two", "three"):
         bento.wait_for_log(name, "ready")
     with ended(start(bento, terminal, "stop", "one", "two", "three")) as process:
         terminal.read_until("one: stopped in")
-        terminal.read_until("waits for those that require it")
-        time.sleep(0.5)
-        terminal._read(0.1)
-        shown = "\n".join(terminal.screen())
-        assert "one  " not in shown
-        assert re.search(r"two +waits for", shown)
-        assert re.search(r"three +signalled", shown)
+        terminal.read_until_shown(r"\A(?!.*one  ).*two +waits for those that require it.*three +signalled")
         terminal.read_until_end(process)
 
 
@@ -103,7 +97,7 @@ def test_s26_a_dumb_terminal_and_a_pipe_get_plain_lines(bento, terminal):
 
 def test_s06_ctrl_c_clears_the_lines_and_the_stops_go_on(bento, terminal):
     run_two(bento)
-    with ended(start(bento, terminal, "stop", "-t", "2", "one", "two")) as process:
+    with ended(start(bento, terminal, "stop", "-t", "3", "one", "two")) as process:
         terminal.read_until("until SIGKILL")
         process.send_signal(signal.SIGINT)
         terminal.read_until_end(process)

@@ -62,7 +62,7 @@ def test_kill_reaches_the_whole_tree(pure: PureV2, bento: BentoCli, share: Share
     pure("stop", "-t", "0.3", "w")
     report = pure.inspect("w")["Stop"]
     assert (report["verdict"], report["exit_code"]) == ("killed", 137)
-    assert report["duration_s"] < 5
+    assert report["duration_s"] < 9
     assert_released(bento, identifier)
 
 

@@ -91,9 +91,10 @@ def test_a_run_that_is_ended_while_it_begins_leaves_nothing(bento: BentoCli, num
             time.sleep(delay_s)
             run.send_signal(number)
             try:
-                run.communicate(timeout=3)
+                run.communicate(timeout=6)
             except subprocess.TimeoutExpired:  # it had begun: the signal was the init's, before it could take one
-                bento("rm", "-fa")
+                while run.poll() is None:
+                    bento("rm", "-fa")
                 run.communicate(timeout=60)
         assert run.returncode in (128 + number, -number, 137)
         assert not containers.exists() or os.listdir(containers) == []

@@ -272,7 +272,7 @@ while True:
     report = stop_report(bento, "w")
     assert (report["verdict"], report["exit_code"]) == ("killed", 137)
     assert "OOM" in report["cause"]
-    assert report["duration_s"] < 8
+    assert report["duration_s"] < 9
     assert bento.state("w")["OOMKilled"] is True
 
 

@@ -44,6 +44,13 @@ class Terminal:
         """Read what comes, at most so long after; return whether anything did."""
         return self._read(timeout_s)
 
+    def read_until_shown(self, pattern: str, *, timeout_s: float = 40.0) -> None:
+        """Read until the lines of the screen, all together, have this."""
+        deadline = time.monotonic() + timeout_s
+        while not re.search(pattern, "\n".join(self.screen()), re.DOTALL):
+            assert time.monotonic() < deadline, self.screen()
+            self._read(0.05)
+
     def _read(self, timeout_s: float) -> bool:
         if not select.select([self.master], [], [], timeout_s)[0]:
             return False
