@@ -23,7 +23,7 @@ from zlib import crc32
 from support import procs
 
 CGROUP_ROOT = "/sys/fs/cgroup"
-SETTLE_S = 3.0
+SETTLE_S = 20.0
 """How long the last processes of a container may take to go after all say that it is gone."""
 
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
