@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,15 @@ settings.load_profile("ci" if IS_STRICT else "bento")
 def pytest_cmdline_main(config: pytest.Config) -> None:
     if not config.option.collectonly:
         reaper.run_under_reaper()
+    if config.option.basetemp is None and not config.option.collectonly:
+        # Else pytest clears up the directories of other runs that seem dead, and fails where a tree is too deep for it.
+        config.option.basetemp = tempfile.mkdtemp(prefix="bento-pytest-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    made = config.option.basetemp
+    if made is not None and os.path.basename(made).startswith("bento-pytest-"):
+        subprocess.run(["rm", "-rf", made], check=False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
