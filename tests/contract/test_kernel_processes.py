@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from bento import command
 from bento.drivers.processes.linux import LinuxProcesses
 from bento.kernel.process import pidfd, proc
+from bento.model.container import Run
 
 LIMIT_S = 20.0
 TERM = signal.SIGTERM
@@ -154,3 +156,24 @@ def test_a_process_is_found_by_its_arguments(start):
     assert [one.pid for one in processes.find_by_arguments("a-part-of", "/a/word")] == [pid]
     assert processes.find_by_arguments("a-part-of", "/a/wor") == []
     assert processes.find_by_arguments("another-part-of", "/a/word") == []
+
+
+@pytest.mark.parametrize(("signals", "is_seen"), [("range(1, 65)", True), ("(1, 2, 15)", False)])
+def test_s00_a_handler_for_nearly_all_signals_is_seen(signals, is_seen):
+    """Go's runtime has 56 in every program: SigCgt is fffffffd7fc1feff."""
+    code = (
+        "import contextlib, signal, time\n"
+        f"for number in {signals}:\n"
+        "    with contextlib.suppress(OSError, ValueError): signal.signal(number, print)\n"
+        "print(flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            held, identity = pidfd.identify(child.pid)
+            os.close(held)
+            (process,) = LinuxProcesses().look(Run(number=1, runtime="", init=identity), signal.SIGTERM)
+            assert process.catches_all is is_seen
+        finally:
+            child.kill()

@@ -159,6 +159,12 @@ CASES = [
         "fcntl.fcntl(r, fcntl.F_SETOWN, os.getpid()); fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC)\n"
         "os.read(ctypes.CDLL(None).signalfd(-1, (ctypes.c_long * 16)(1 << 28), 0), 128)"
     ), *SOON),
+    Case("handler for the signal of a descriptor", python(
+        "import fcntl, os, signal\n"
+        "signal.signal(signal.SIGIO, print); r, w = os.pipe()\n"
+        "fcntl.fcntl(r, fcntl.F_SETOWN, os.getpid()); fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC); signal.pause()"
+    ), *SOON),
+    Case("tail that feeds a loop", ("sh", "-c", "tail -f /dev/null | while read -r line; do :; done"), *SOON),
     Case("word in a shared file", python(FUTEX % "mmap.mmap(file.fileno(), 4096)"), *SOON),
     Case("word in memory without a name", python(FUTEX % "mmap.mmap(-1, 4096)"), *FAR),
     Case("word in memory of its own", python(FUTEX % "bytearray(4096)"), *FAR),
@@ -399,6 +405,19 @@ def test_s14_sockets_without_a_peer_are_no_connection(run):
     )
     tree = run(*python(code))
     tree.until(lambda: tree.at_rest()[0], "datagrams and netlink")
+
+
+@pytest.mark.parametrize("is_reaped", [False, True])
+def test_s00_a_child_that_has_ended_and_was_not_waited_for_is_seen(run, is_reaped):
+    code = "import os, time\nif not os.fork(): os._exit(0)\n" + "os.wait()\n" * is_reaped + "time.sleep(600)"
+    tree = run(*python(code))
+    tree.until(lambda: tree.wake().in_s > 500, "sleeps")
+    (_, evidence), *_ = tree.look()
+    assert evidence is not None
+    if not is_reaped:  # the child may take a moment to end
+        tree.until(lambda: any(one.unreaped for _, one in tree.look() if one), "has a zombie")
+    else:
+        assert not evidence.unreaped
 
 
 def test_switches_show_what_has_run(run):

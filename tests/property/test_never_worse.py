@@ -26,8 +26,12 @@ def _stopped(tree: Does, scope: Scope, age_s: float, entered: tuple[Does, ...] =
 def _by_its_own(plain: Driver, auto: Driver, path: str) -> bool:
     """Whether work was given up by a program of the container that received the signal in this stop alone.
 
-    It, or what stands above, was told and shuts down as it was written to, which is no loss (rule S0).
+    It, or what stands above, was told and shuts down as it was written to, which is no loss (rule S0). So does a PID 1
+    that had no handler yet when the plain stop signalled it, and with it ends what an exec session is at.
     """
+    main, plain_main = auto.world.main, plain.world.main
+    if main.does.hears_after_s and main.ended == "own" and plain_main.ended == "killed":
+        return True
     told = _receivers_told(auto) - _receivers_told(plain)
     senders = [by for proc in auto.world.procs.values() if proc.path == path for by in proc.got if by != "bento"]
     return bool(senders) or any(path.startswith(f"{above}/") for above in told)
@@ -72,6 +76,7 @@ _FORWARDER_OVER_A_JOB = Does("shell", runs=(Does("forwarder", name="tini", runs=
 
 @settings(max_examples=250)
 @given(tree=trees, entered=sessions, age_s=ages, grace_s=graces)
+@example(tree=Does("works", hears_after_s=0.3), entered=(_DUMP,), age_s=0.05, grace_s=2.0)
 @example(tree=Does("sleep", runs=(Does("drops"),)), entered=(_FORWARDER_OVER_A_JOB,), age_s=0.05, grace_s=2.0)
 def test_s00_what_exec_sessions_save_is_saved(tree, entered, age_s, grace_s):
     request = {"grace_s": grace_s, "last_call_s": 0.0}

@@ -94,6 +94,10 @@ class Evidence(Struct, frozen=True, kw_only=True):
     A shell without job control gives what it starts with ``&`` a /dev/null of its own (POSIX, 2.9.3.1), and what it
     starts in the foreground its own standard input.
     """
+    unreaped: bool = False
+    """Whether a child of it has ended and it has not taken note of that yet (a zombie)."""
+    feeds: bool = False
+    """Whether its standard output is a pipe that another process of the container reads."""
     alarm_s: float | None = None
     """Seconds before which no timer of its own can send it a signal (setitimer(2), alarm(2), timer_create(2)).
 

@@ -52,6 +52,7 @@ class Process(Struct, frozen=True, kw_only=True):
     is_entered: bool = False  # came in from outside (exec): its parent is none of the container's
     is_namespace_init: bool = False  # PID 1 of a PID namespace that is not this process's own
     kills_group: bool = False  # passes the signal on to a whole process group (tini -g, dumb-init)
+    catches_all: bool = False  # it has a handler for nearly all signals, as Go's runtime has in every program
     sees_children: bool = False  # catches or blocks SIGCHLD: the end of a child may wake it
     is_waiting: bool = False  # its only thread sits in wait4 or waitid
     cpu_ticks: int = 0

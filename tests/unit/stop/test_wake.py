@@ -166,6 +166,11 @@ def test_s14_a_follower_never_wakes_whatever_it_is_in():
     assert found == Wake(NEVER, "tail (12) follows files")
 
 
+def test_s14_a_follower_that_feeds_another_program_is_judged_by_what_it_waits_for():
+    evidence = Evidence(threads=(thread("nanosleep", timeout_s=1.0),), feeds=True)
+    assert process_wake(process("tail", "-f", "log", comm="tail"), evidence).in_s == 1.0
+
+
 def rest(*threads: ThreadWait, listening: int = 1, connected: int = 0, alarm_s: float | None = None):
     evidence = Evidence(threads=threads, listening=listening, connected=connected, alarm_s=alarm_s)
     return is_at_rest(process(), evidence, within_s=10.0)

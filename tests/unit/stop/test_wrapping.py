@@ -23,6 +23,7 @@ from support.looks import (
     DEFAULT,
     HANDLED,
     IGNORED,
+    UNKNOWN,
     WAITING,
     pauses,
     polls,
@@ -84,6 +85,14 @@ def test_s13_the_way_leads_through_wrappers_to_what_they_wait_for():
         (proc(2, HANDLED, "web", under=1, evidence=replace(runs(), listening=1)), True),
         (proc(2, HANDLED, "node", under=1, evidence=sleeps(3.0)), False),  # it has a handler whatever it does
         (proc(2, HANDLED, "node", under=1, evidence=serves(connected=1)), True),
+        (proc(2, HANDLED, "ruby3.1", under=1, evidence=sleeps(3.0)), False),
+        (proc(2, HANDLED, "restic", under=1, evidence=sleeps(3.0), catches_all=True), False),  # Go
+        (proc(2, HANDLED, "web", under=1, evidence=serves(), catches_all=True), True),
+        (proc(2, UNKNOWN, under=1, evidence=sleeps(3.0)), False),  # traced
+        (proc(2, UNKNOWN, under=1, evidence=serves()), False),
+        (proc(2, UNKNOWN, under=1, evidence=sleeps()), True),
+        (proc(2, HANDLED, under=1, evidence=replace(sleeps(3.0), unreaped=True)), False),  # it has not seen it yet
+        (proc(2, HANDLED, under=1, evidence=replace(serves(), unreaped=True)), True),
         (proc(2, HANDLED, "pg_dump", under=1, evidence=polls("socket")), False),
         (proc(2, HANDLED, "rsync", under=1, evidence=thread("read", fds=(Descriptor("socket", True),))), False),
         (proc(2, HANDLED, "java", under=1, evidence=pauses()), True),
@@ -131,6 +140,7 @@ SCRIPT = proc(2, BLOCKED, "script", under=1, evidence=thread("ppoll", fds=(Descr
         (proc(4, DEFAULT, "dump", under=3, evidence=runs()), False),
         (proc(4, DEFAULT, "dump", under=3, evidence=sleeps(0.1)), False),
         (proc(4, HANDLED, "gzip", under=3, evidence=runs()), False),  # it gives up, and mv follows
+        (proc(4, UNKNOWN, "dump", under=3, evidence=sleeps(0.1)), False),  # traced
         (proc(4, DEFAULT, "sleep", under=3, evidence=sleeps()), True),
         (proc(4, HANDLED, "web", under=3, evidence=serves(connected=1)), True),
     ],

@@ -35,6 +35,7 @@ else:  # only stops of system containers, and of containers with several process
     initctl, inits = (LazyModule(f"bento.drivers.processes.{name}") for name in ("initctl", "inits"))
 
 _SIGCHLD, _SIGCONT = 17, 18
+_NEARLY_ALL = 50  # of 64 signals
 _TICKS = os.sysconf("SC_CLK_TCK")
 _WAITS = frozenset({"wait4", "waitid"})
 _LOOK_LIMIT = 4096  # processes of one container that a look reads; beyond it a stop relies on the kill
@@ -164,6 +165,7 @@ class LinuxProcesses(LinuxHost):
             is_pending=bool(status.pending & bit),
             is_halted=status.state == "T",
             is_namespace_init=is_init,
+            catches_all=status.caught.bit_count() >= _NEARLY_ALL,
             sees_children=bool((status.caught | status.blocked) & 1 << (_SIGCHLD - 1)),
             is_waiting=status.threads == 1 and proc.syscall_name(pid) in _WAITS,
             kills_group=forwarders.kills_group(argv, lambda name: proc.variable(pid, name)),

@@ -168,6 +168,11 @@ class Look:
         mode = {os.O_RDONLY: "r", os.O_WRONLY: "w"}.get(int(info[1], 8) & os.O_ACCMODE, "rw")
         return f"{target} {mode} {info[2].decode()}"
 
+    def feeds(self, task: str) -> bool:
+        """Whether another process of the container has the other end of a process's standard output, a pipe."""
+        target = self.links(task).get(1, "")
+        return target.startswith("pipe:[") and self._is_inside(task, 1, target) and self._holders[target] != {task}
+
     def is_async(self, task: str) -> bool:
         """Whether a descriptor sends a signal when it is ready (O_ASYNC of open(2)); true where there are too many."""
         fds = self.links(task)

@@ -26,6 +26,8 @@ from bento.model.waits import Evidence, ThreadWait
 MAX_THREADS: Final = 256
 """Of one process. One with more has a thread of which nothing is known."""
 
+_PARENTS: Final = 16
+"""So many threads are asked for their children, and so many children for their state."""
 _SIGNAL_WAITS: Final = frozenset({"pause", "rt_sigsuspend", "rt_sigtimedwait"})
 
 
@@ -160,13 +162,14 @@ class _ProcessReader:
         main, look = _task(self._pid, tids[0]), system.look
         threads = []
         total = 0
-        is_deaf = is_ended = True  # to SIGALRM, by it
+        catches_io, is_deaf, is_ended = False, True, True  # SIGIO; to SIGALRM, by it
         with CallReader(main, look, self._child, system.mappings) as calls:
             for tid in tids[:MAX_THREADS]:
                 read = self._read_thread(tid, calls)
                 if read is not None:
                     threads.append(read[0])
                     total += read[1].switches
+                    catches_io = catches_io or bool(read[1].kept & 1 << (signal.SIGIO - 1))
                     awaits = _awaits(read[0], signal.SIGALRM)
                     is_deaf = is_deaf and read[1].drops(signal.SIGALRM) and not awaits
                     is_ended = is_ended and read[1].is_ended_by(signal.SIGALRM) and not awaits
@@ -176,7 +179,7 @@ class _ProcessReader:
             threads.append(ThreadWait(tid=tids[MAX_THREADS], state="R"))
         listening, connected = look.count_sockets(main)
         alarm_s = system.alarms.earliest(self._pid, is_deaf=is_deaf)
-        if any(_reads_signals(one) for one in threads) and look.is_async(main):
+        if (catches_io or any(_reads_signals(one) for one in threads)) and look.is_async(main):
             alarm_s, is_ended = 0.0, False
         return Evidence(
             threads=tuple(threads),
@@ -184,6 +187,8 @@ class _ProcessReader:
             connected=connected,
             switches=total,
             stdin=look.standard_input(main),
+            unreaped=self._has_unreaped(tids),
+            feeds=look.feeds(main),
             alarm_s=alarm_s,
             is_ended_by_alarm=is_ended and alarm_s is not None and not system.alarms.has_posix(self._pid),
         )
@@ -238,6 +243,12 @@ class _ProcessReader:
         self._kept[key] = Sighting(text, since_s, now_s)
         return since_s
 
+    def _has_unreaped(self, tids: list[int]) -> bool:
+        """Whether a child has ended that none of the threads has waited for; a thread's own children are listed."""
+        pids = (pid for tid in tids[:_PARENTS] for pid in slurp(f"{_task(self._pid, tid)}/children").split())
+        ended = [int(pid) for pid in pids if int(pid) not in self._statuses]
+        return any(_state(pid) == b"Z" for pid in ended[:_PARENTS])
+
     def _child(self, number: int) -> int | None:
         """Return the host's number of the child that a process of a PID namespace calls by this one; 0: any child."""
         if number <= 0:
@@ -264,11 +275,15 @@ def _task(pid: int, tid: int) -> str:
     return f"/proc/{pid}/task/{tid}"
 
 
+def _state(pid: int, tid: int = 0) -> bytes:
+    _, _, tail = slurp(f"{_task(pid, tid or pid)}/stat").rpartition(b")")
+    return tail.split()[0] if tail else b""
+
+
 def _live_threads(pid: int) -> list[int]:
     """Return the threads of a process, first one that has not ended: by its directory the process can be read."""
     tids = sorted(int(name) for name in entries(f"/proc/{pid}/task"))
     for at, tid in enumerate(tids[:MAX_THREADS]):
-        _, _, tail = slurp(f"{_task(pid, tid)}/stat").rpartition(b")")
-        if tail and tail.split()[0] not in (b"Z", b"X"):
+        if _state(pid, tid) not in (b"", b"Z", b"X"):
             return tids[at:]
     return []

@@ -95,7 +95,7 @@ def container_wake(processes: Iterable[tuple[Process, Evidence | None]]) -> Wake
 def process_wake(process: Process, evidence: Evidence) -> Wake:
     """Return when a process goes on, at the earliest, if no other process of its container does anything."""
     name = _name(process)
-    if follows_files(process.argv):
+    if follows_files(process.argv) and not evidence.feeds:  # what it shows to another one is that one's work
         return Wake(NEVER, f"{name} follows files")
     if not evidence.threads:
         return Wake(0.0, f"{name} could not be read")

@@ -6,6 +6,7 @@ stay, a Python ``subprocess.call``. The way goes down from PID 1 through what ea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -27,10 +28,13 @@ _TRANSFERS: Final = READS | frozenset(
 )
 
 _GIVE_UP: Final = frozenset(
-    {"node", "nodejs", "java"}
+    {"node", "nodejs", "java", "ruby", "dotnet", "julia"}
     | {"rsync", "git", "ffmpeg", "borg", "pg_dump", "pg_dumpall", "pg_restore", "pg_basebackup"}
 )
 """Programs whose handler is no sign that they save their work: they have it whatever they do, or abort by it."""
+
+
+_VERSION: Final = re.compile(r"[-.\d]+$")  # ruby3.1
 
 
 class Way(Struct, frozen=True):
@@ -56,12 +60,14 @@ def may_be_a_job(process: Process, left_s: float) -> bool:
     The plain stop would let it finish. That is one without any socket that is in the middle of reading, writing or
     computing: a filter, not a server (gzip and sort remove their output, make removes its target); one that sleeps
     between, or waits for clients, is not of that kind. Or one that does not listen and of whose handler nothing is
-    known: the runtimes of node and Java have one in every program, and rsync and others have one that only gives up.
+    known: the runtimes of node, Java, Ruby and Go have one in every program (Go's catches nearly all signals), and
+    rsync and others have one that only gives up.
     """
     evidence = process.evidence
     if evidence is None or evidence.listening:
         return False
-    if program(process) in _GIVE_UP or process.comm in _GIVE_UP:
+    names = {_VERSION.sub("", name) for name in (program(process), process.comm)}
+    if names & _GIVE_UP or process.catches_all:
         return not is_passive(process, left_s) or _waits_inside(evidence)
     is_moving = any(thread.state in _BUSY or thread.call in _TRANSFERS for thread in evidence.threads)
     calm = replace(process, evidence=replace(evidence, alarm_s=None))  # a timer moves no data, whatever has set it
@@ -174,17 +180,20 @@ def is_soft(tree: Tree, process: Process, left_s: float, depth: int = 0) -> bool
 
     One that receives the signal has a shutdown of its own, or is a job that gives up. But one that has children and
     does not listen may pass the signal on to them, or end them (su, timeout, script, and tini, which wakes up each
-    second to look for zombies): then each of them has to be soft as well.
+    second to look for zombies): then each of them has to be soft as well, and none may have ended that it has not seen
+    yet. Nor is it known what the signal does to one that is traced (strace, gdb).
     """
     if process.disposition.receives and (
         may_be_a_job(process, left_s) or may_be_fed(process, tree.by_pid.values(), left_s)
     ):
         return False
     if not is_passive(process, left_s):
-        if process.evidence is None or not process.disposition.receives:
+        if process.evidence is None or not process.disposition.receives or process.disposition is Disposition.UNKNOWN:
             return False
         if process.evidence.listening:
             return True
+        if process.evidence.unreaped:
+            return False
     children = tree.children(process) if depth < _DEPTH else []
     return all(is_soft(tree, child, left_s, depth + 1) for child in children)
 
