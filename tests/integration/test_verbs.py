@@ -252,6 +252,9 @@ def test_logs_timestamps_and_since(bento: BentoCli, share: Share) -> None:
     assert bento("logs", "--since", f"{now:.6f}", "w").stdout == "new\n"
     assert bento("logs", "--since", stamped[1].split()[0], "w").stdout == "new\n"
     assert bento("logs", "--since", "1h", "w").stdout == "old\nnew\n"
+    assert bento("logs", "-f", "--until", stamped[0].split()[0], "w").stdout == "old\n"
+    assert bento("logs", "--until", "0s", "w").stdout == "old\nnew\n"
+    assert bento("logs", "--until", "0s", "--tail", "1", "w").stdout == "new\n"
     assert "time" in bento.fails("logs", "--since", "yesterday", "w", code=2)
 
 

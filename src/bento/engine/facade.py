@@ -347,11 +347,20 @@ class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
         return inspect.published(reconcile.find(self.drivers, ref))
 
     def logs(
-        self, ref: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
+        self,
+        ref: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> Iterator[LogLine]:
-        """Yield the container's output. ``follow`` blocks for more until it ends. Raises WrongState: it is not kept."""
+        """Yield the container's output. ``follow`` blocks for more until it ends. Raises WrongState: it is not kept.
+
+        ``until``: it ends before the first line that is newer; at once where that is past.
+        """
         container = reconcile.find(self.drivers, ref)
-        return logs.logs(self.drivers, container, is_followed=follow, tail=tail, since=since)
+        return logs.logs(self.drivers, container, is_followed=follow, tail=tail, since=since, until=until)
 
     def prune_containers(self, *, filters: Iterable[str] = ()) -> Pruned:
         """Delete the containers that do not run. Raises UsageError for a bad filter; other errors are in the result."""

@@ -17,20 +17,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since", metavar="T", help="only what is newer: 2026-01-31T12:00:00Z, or 10m for ten minutes ago"
     )
+    parser.add_argument("--until", metavar="T", help="only up to then; with -f it ends with the first line after that")
     parser.add_argument("-t", "--timestamps", action="store_true", help="show when each line was written")
     parser.add_argument("container", help="name, id, or the beginning of an id")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: what the container wrote to stdout and stderr, each on our own."""
-    since = None if args.since is None else parse_since(args.since, clock.utc())
+    now = clock.utc()
+    since, until = (None if text is None else parse_since(text, now) for text in (args.since, args.until))
     tail = parse_tail(args.tail)
     streams = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
     # With a time in front it is a listing, for people to read; without, it is the program's own output.
     escaped = {name for name in streams if args.timestamps and getattr(sys, name).isatty()}
     with context.engine() as engine:
         is_new_line = {"stdout": True, "stderr": True}
-        for line in engine.logs(args.container, follow=args.follow, tail=tail, since=since):
+        for line in engine.logs(args.container, follow=args.follow, tail=tail, since=since, until=until):
             stream = streams[line.stream]
             if args.timestamps and is_new_line[line.stream]:
                 stream.write(f"{_utc(line.time)} ".encode())

@@ -7,17 +7,18 @@ becomes of the old one: ``files.log_files``.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from msgspec import Struct
 
-from bento import log
+from bento import clock, log
 from bento.errors import WrongState
 from bento.files import log_files
 from bento.model.container import Container
@@ -118,13 +119,33 @@ def _is_since(line: LogLine, since: datetime | None) -> bool:
 
 
 def logs(
-    drivers: Drivers, container: Container, *, is_followed: bool, tail: int | None, since: datetime | None
+    drivers: Drivers,
+    container: Container,
+    *,
+    is_followed: bool,
+    tail: int | None,
+    since: datetime | None,
+    until: datetime | None = None,
 ) -> Iterator[LogLine]:
     """Yield the container's output; where ``is_followed``, until its monitor has ended. Raises WrongState, MissingTool.
 
-    Blocks, woken by the kernel.
+    ``until``: it ends before the first line that is newer. Blocks, woken by the kernel.
     """
     check_kept(container)
+    if until is None:
+        return _lines(drivers, container, is_followed, tail, since)
+    is_to_come = until > clock.utc()
+    return _up_to(_lines(drivers, container, is_followed and is_to_come, tail, since), until)
+
+
+def _up_to(lines: Iterator[LogLine], until: datetime) -> Iterator[LogLine]:
+    after = until + timedelta.resolution
+    return itertools.takewhile(lambda line: not _is_since(line, after), lines)
+
+
+def _lines(
+    drivers: Drivers, container: Container, is_followed: bool, tail: int | None, since: datetime | None
+) -> Iterator[LogLine]:
     if container.spec.log_driver == "journald":
         return _of_journal(drivers, container, is_followed, tail, since)
     if is_followed:
