@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bento.engine.base import exit_owner
 from bento.engine.events.filters import parse_filters
 from bento.engine.events.stream import EventStream
 from bento.engine.facade import EngineFacade
@@ -122,6 +123,16 @@ class TestEnds:
             assert found[0].attributes["exitCode"] == "3"
             assert not is_ready(events)
         assert drivers.store.find("web").status is Status.STOPPED
+
+    def test_one_that_ends_while_its_start_still_owns_its_exit_is_recorded(
+        self, drivers: FakeDrivers, engine: EngineFacade
+    ) -> None:
+        container, main = drivers.server("web")
+        exit_owner.claim(drivers, container.id)
+        with engine.events() as events:
+            drivers.processes.end(main, 0)
+            assert is_ready(events, LIMIT_S)
+            assert actions(events.read()) == ["die", "disconnect"]
 
     def test_one_that_had_ended_is_recorded_first(self, drivers: FakeDrivers, engine: EngineFacade) -> None:
         drivers.add("web", None)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bento import log
-from bento.engine.base.exit_owner import has_exit_owner, is_followed
+from bento.engine.base.exit_owner import is_followed
 from bento.engine.lifecycle import reconcile
 from bento.errors import BentoError, NotFound
 from bento.model.container import Container, Status
@@ -50,15 +50,15 @@ class Ends:
                     self._wait_for(self._drivers.store.get(event.actor))
 
     def look(self) -> None:
-        """Record the ends of those that have ended, unless another process is there to do so."""
+        """Record the ends of those that have ended, but of those that a helper of their monitor looks after."""
         for fd, _ in self._epoll.poll(0):
             container_id = self._ids.pop(fd)
             self._epoll.unregister(fd)
             os.close(fd)
             try:
                 container = self._drivers.store.get(container_id)
-                is_left = container.status is Status.RUNNING and not is_followed(container)
-                if is_left and not has_exit_owner(self._drivers, container_id):
+                # Not left to what owns its exit now: that may be its start, which lets go of it in a moment.
+                if container.status is Status.RUNNING and not is_followed(container):
                     reconcile.refresh(self._drivers, [container])
             except NotFound:
                 continue
