@@ -34,10 +34,11 @@ CRASH_AT = Path(__file__).parents[1] / "support/crash_at.py"
 LIMIT_S = 60.0
 
 READS = {
-    "container_size", "containers", "dependants_first", "describe_volume", "diff", "disk_usage", "doctor", "events",
-    "exec_sessions", "explain", "explain_process", "get", "history", "image_usage", "images", "info", "inspect",
-    "inspect_image", "inspect_volume", "install_unit", "logs", "names", "ports", "stats", "stats_sampler", "tags",
-    "to_be_shut_down", "to_be_started", "top", "volumes", "wait", "wait_healthy", "warnings",
+    "container_size", "containers", "dependants_first", "describe_volume", "diff", "disk_usage", "doctor",
+    "drops_signal", "events", "exec_sessions", "explain", "explain_process", "get", "history", "image_usage",
+    "images", "info", "inspect", "inspect_image", "inspect_volume", "install_unit", "login", "logout", "logs",
+    "names", "ports", "stats", "stats_sampler", "tags", "to_be_shut_down", "to_be_started", "top", "volumes",
+    "wait", "wait_healthy", "warnings",
 }  # fmt: skip
 """Verbs that change nothing, so that there is nothing to log."""
 THROUGH_OTHERS = {
@@ -45,7 +46,7 @@ THROUGH_OTHERS = {
     "build": "what a load records",
     "close": "",
     "finish_stop": "stop",
-    "leave": "",
+    "leave": "detach",
     "provide_image": "pull",
     "prune_builder": "a cache, of which there are no events",
     "pull": "tests/integration/test_registry.py",
@@ -87,6 +88,9 @@ class Verbs:
         answer = getattr(self._engine, verb)(*args, **options)
         if verb == "exec":
             self._engine.wait_exec(answer)
+        if verb == "attach":
+            answer.attachment.close()
+            self._engine.leave(answer)
         return said(self._events.read())
 
     def close(self) -> None:
@@ -128,6 +132,7 @@ def test_every_verb_logs_what_it_does(verbs: Verbs, tmp_path: Path) -> None:
     assert verbs("exec_detached", "web", ExecOptions(command=("true",))) == (
         "container exec_create, container exec_start"
     )
+    assert verbs("attach", "web") == "container attach, container detach"
     assert verbs("pause", "web") == "container pause"
     assert verbs("unpause", "web") == "container unpause"
     assert verbs("copy_in", "web", os.fspath(CRASH_AT), "/d/x") == "container extract-to-dir"

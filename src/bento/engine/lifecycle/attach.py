@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
+from bento.engine.base.happened import tell_of
 from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.attachment import Attachment
 from bento.engine.lifecycle.start import Started
@@ -40,6 +41,7 @@ def attach(drivers: Drivers, ref: str, options: AttachOptions) -> Started:
     except BaseException:
         os.close(main_fd)
         raise
+    tell_of(drivers, container, "attach")
     if options.size is not None:
         attachment.redraw(options.size)
     return Started(container, attachment, main_fd)

@@ -20,6 +20,7 @@ from bento.engine.base import place
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.exit_owner import claim, exit_script, is_followed, release
 from bento.engine.base.fd_limits import check_limits
+from bento.engine.base.happened import tell_of
 from bento.engine.base.order import required_first
 from bento.engine.lifecycle import reconcile, sharing
 from bento.engine.lifecycle.attachment import Attachment
@@ -123,6 +124,7 @@ def leave_started(drivers: Drivers, started: Started) -> None:
     """
     if started.main_fd is not None:
         os.close(started.main_fd)
+    tell_of(drivers, started.container, "detach")
     if not started.owns_exit:
         return
     release(drivers, started.container.id)
