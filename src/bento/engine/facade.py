@@ -15,8 +15,7 @@ from bento.model.event import Deed
 from bento.units import SIGKILL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -46,8 +45,7 @@ if TYPE_CHECKING:
     from bento.engine.maintenance.prune import Pruned
     from bento.engine.stop import request, stop
     from bento.engine.stop.request import StopOptions
-    from bento.engine.views import info, inspect, listing, logs
-    from bento.engine.views.logs import LogLine
+    from bento.engine.views import info, inspect, listing
     from bento.errors import Elsewhere, StateCorrupt
     from bento.model import terminal
     from bento.model.create import CreateOptions, UpdateOptions
@@ -80,9 +78,7 @@ else:
     doctor, prune = (LazyModule(f"bento.engine.maintenance.{name}") for name in ["doctor", "prune"])
     request, stop = (LazyModule(f"bento.engine.stop.{name}") for name in ["request", "stop"])
     terminal = LazyModule("bento.model.terminal")
-    info, inspect, listing, logs = (
-        LazyModule(f"bento.engine.views.{name}") for name in ["info", "inspect", "listing", "logs"]
-    )
+    info, inspect, listing = (LazyModule(f"bento.engine.views.{name}") for name in ["info", "inspect", "listing"])
 
 
 class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
@@ -345,22 +341,6 @@ class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
     def ports(self, ref: str) -> tuple[Port, ...]:
         """Return the published ports of a container that runs, with the host ports chosen. Raises WrongState."""
         return inspect.published(reconcile.find(self.drivers, ref))
-
-    def logs(
-        self,
-        ref: str,
-        *,
-        follow: bool = False,
-        tail: int | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-    ) -> Iterator[LogLine]:
-        """Yield the container's output. ``follow`` blocks for more until it ends. Raises WrongState: it is not kept.
-
-        ``until``: it ends before the first line that is newer; at once where that is past.
-        """
-        container = reconcile.find(self.drivers, ref)
-        return logs.logs(self.drivers, container, is_followed=follow, tail=tail, since=since, until=until)
 
     def prune_containers(self, *, filters: Iterable[str] = ()) -> Pruned:
         """Delete the containers that do not run. Raises UsageError for a bad filter; other errors are in the result."""

@@ -8,19 +8,21 @@ from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from bento.engine.base.drivers import Drivers
     from bento.engine.events import filters as event_filters
     from bento.engine.events import stream
     from bento.engine.events.stream import EventStream
     from bento.engine.lifecycle import reconcile
-    from bento.engine.views import stats, top
+    from bento.engine.views import logs, stats, top
+    from bento.engine.views.logs import LogLine
     from bento.engine.views.stats import Sampler
     from bento.model.stats import ContainerStats, ProcessTable
 else:
     event_filters, stream = LazyModule("bento.engine.events.filters"), LazyModule("bento.engine.events.stream")
     reconcile = LazyModule("bento.engine.lifecycle.reconcile")
-    stats, top = LazyModule("bento.engine.views.stats"), LazyModule("bento.engine.views.top")
+    logs, stats, top = (LazyModule(f"bento.engine.views.{name}") for name in ["logs", "stats", "top"])
 
 
 class UsageVerbs:
@@ -69,3 +71,19 @@ class UsageVerbs:
         """
         passes = event_filters.parse_filters(filters)
         return stream.EventStream(self.drivers, passes, since_ns=since_ns, until_ns=until_ns, is_followed=follow)
+
+    def logs(
+        self,
+        ref: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[LogLine]:
+        """Yield the container's output. ``follow`` blocks for more until it ends. Raises WrongState: it is not kept.
+
+        ``until``: it ends before the first line that is newer; at once where that is past.
+        """
+        container = reconcile.find(self.drivers, ref)
+        return logs.logs(self.drivers, container, is_followed=follow, tail=tail, since=since, until=until)
