@@ -199,3 +199,22 @@ def test_what_this_machine_has_not_is_noted(bento: BentoCli) -> None:
     host = bento.inspect("w")["HostConfig"]
     assert host["Privileged"] is True
     assert host["SecurityOpt"] == ["apparmor=nosuch", "label=type:x_t", "label=disable"]
+
+
+def test_what_is_mounted_is_given_to_the_containers_user(bento: BentoCli, tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    (directory / "below").mkdir(parents=True)
+    (directory / "out").symlink_to("/etc/passwd")
+    words = ("-u", "nobody", "-v", f"{directory}:/d:U", "-v", "vol:/v:U")
+    assert out(bento, *words, "host", *SH, "touch /d/below/x /v/y && stat -c %u /d/below /v") == "65534\n65534\n"
+    assert (directory / "out").lstat().st_uid == 65534
+    assert Path("/etc/passwd").stat().st_uid == 0
+    assert "machine's own" in bento.fails("run", "-v", "/etc:/e:U", "host", "true", code=125)
+
+
+def test_a_read_only_root_has_places_to_write_to(bento: BentoCli) -> None:
+    script = "for d in /run /tmp /var/tmp; do touch $d/x && echo $d; done; touch /x 2>&1 || true"
+    said = out(bento, "--read-only", "--read-only-tmpfs", "host", *SH, script)
+    assert said.splitlines()[:3] == ["/run", "/tmp", "/var/tmp"]
+    assert "Read-only" in said
+    assert "CDI" in bento.fails("run", "--gpus", "all", "host", "true", code=125)

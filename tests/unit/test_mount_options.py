@@ -25,6 +25,8 @@ from bento.parse.mounts import parse_mount, parse_volume
         ("/a:/b:z,cached,rbind,exec", Mount(kind="bind", source="/a", destination="/b")),
         ("/a:/b:nosuid,bind", Mount(kind="bind", source="/a", destination="/b", options=("nosuid", "bind"))),
         ("v:/b:Z,noexec", Mount(kind="volume", source="v", destination="/b", options=("noexec",))),
+        ("/a:/b:U,ro", Mount(kind="bind", source="/a", destination="/b", read_only=True, chown=True)),
+        ("v:/b:U", Mount(kind="volume", source="v", destination="/b", chown=True)),
         ("./x/../a:/b", Mount(kind="bind", source="/home/a", destination="/b")),
     ],
 )

@@ -118,7 +118,8 @@ def _devices(asked: Iterable[DeviceRate], value: str = "Rate") -> list[dict[str,
 
 def mode(mount: Mount) -> list[str]:
     """Return what was asked for behind the destination, in the words of ``-v``."""
-    return [*(["ro"] if mount.read_only else []), *(["nocopy"] if mount.no_copy else []), *mount.options]
+    flags = (("ro", mount.read_only), ("nocopy", mount.no_copy), ("U", mount.chown))
+    return [*(word for word, is_set in flags if is_set), *mount.options]
 
 
 def _bind(mount: Mount) -> str:

@@ -68,6 +68,7 @@ class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
     read_only: bool = False
     options: tuple[str, ...] = ()
     no_copy: bool = False  # of a volume: what the image has at the destination is not copied into it
+    chown: bool = False  # of a bind mount or a volume: each start gives all in it to the container's user
     anonymous: bool = False  # a volume that is this container's own
     of_image: bool = False  # a volume that the image alone has asked for
 
@@ -127,6 +128,7 @@ class ContainerSettings(Resources, frozen=True, kw_only=True, omit_defaults=True
     stdin_once: bool = False  # that input ends with the first attachment that has it; a terminal's never does
     # its files
     read_only: bool = False  # its root filesystem
+    read_only_tmpfs: bool = False  # and with it: /run, /tmp and /var/tmp are in memory
     # its life
     auto_remove: bool = False  # it is deleted once it has ended
     restart: RestartPolicy = RestartPolicy()

@@ -22,10 +22,10 @@ _PATHS: Final = "paths are absolute or begin with ./"
 _CONTRARY: Final = (("ro", "rw"), ("suid", "nosuid"), ("dev", "nodev"), ("exec", "noexec"), ("bind", "rbind"))
 _TRUE: Final = ("", "true", "1")
 _FALSE: Final = ("false", "0")
-_SPELLINGS: Final = {"src": "source", "dst": "destination", "target": "destination", "ro": "readonly"}
+_SPELLINGS: Final = {"src": "source", "dst": "destination", "target": "destination", "ro": "readonly", "u": "chown"}
 _KEYS: Final[dict[str, tuple[str, ...]]] = {
-    "bind": ("source", "destination", "readonly", "bind-propagation"),
-    "volume": ("source", "destination", "readonly", "volume-nocopy"),
+    "bind": ("source", "destination", "readonly", "bind-propagation", "chown"),
+    "volume": ("source", "destination", "readonly", "volume-nocopy", "chown"),
     "tmpfs": ("destination", "readonly", "tmpfs-size", "tmpfs-mode"),
 }
 
@@ -44,7 +44,7 @@ def parse_volume(text: str, *, cwd: str = "", has_selinux: bool = False) -> Moun
     is_bind = source.startswith((".", "/", "~"))
     if "/" in source and not is_bind:
         raise UsageError(f"bad volume {text!r}: {source!r} is neither a volume's name nor a path", hint=_PATHS)
-    known = {"ro", "rw", *_FLAGS, *_IDLE, *((*PROPAGATIONS, "bind", "rbind") if is_bind else ("nocopy",))}
+    known = {"ro", "rw", "U", *_FLAGS, *_IDLE, *((*PROPAGATIONS, "bind", "rbind") if is_bind else ("nocopy",))}
     wrong = [word for word in words if word not in known]
     is_contrary = any({one, other} <= set(words) for one, other in _CONTRARY)
     if (colon and not source) or not destination.startswith("/") or wrong or is_contrary:
@@ -61,6 +61,7 @@ def parse_volume(text: str, *, cwd: str = "", has_selinux: bool = False) -> Moun
         read_only="ro" in words,
         options=tuple(word for word in words if word in PROPAGATIONS or word in ("nosuid", "nodev", "noexec", "bind")),
         no_copy="nocopy" in words,
+        chown="U" in words,
     )
 
 
@@ -95,6 +96,7 @@ def parse_mount(text: str, *, cwd: str = "") -> Mount:
         read_only=_flag(text, given, "readonly"),
         options=tuple(_OPTIONS[key](text, value) for key, value in given.items() if key in _OPTIONS),
         no_copy=_flag(text, given, "volume-nocopy"),
+        chown=_flag(text, given, "chown"),
     )
 
 
@@ -111,7 +113,7 @@ def _fields(text: str) -> dict[str, str]:
         key = _SPELLINGS.get(key.strip().lower(), key.strip().lower())
         if key in given:
             raise _bad(text, f"{key} is given twice", "once is enough")
-        if not equals and key not in ("readonly", "volume-nocopy"):
+        if not equals and key not in ("readonly", "volume-nocopy", "chown"):
             raise _bad(text, f"{field!r} has no value", "write KEY=VALUE")
         if equals and not value:
             raise _bad(text, f"{key} has an empty value", "write KEY=VALUE")

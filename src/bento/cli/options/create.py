@@ -105,6 +105,7 @@ def _configure_files(group: Arguments) -> None:
     )
     add("--tmpfs", action="append", default=[], metavar="DST[:OPTIONS]", help="an empty filesystem in memory")
     add("--read-only", action="store_true", help="mount the root filesystem read-only")
+    add("--read-only-tmpfs", action="store_true", help="with --read-only: /run, /tmp and /var/tmp in memory")
 
 
 def _configure_life(group: Arguments) -> None:

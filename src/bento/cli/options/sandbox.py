@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from bento.cli.options.switches import Arguments
+from bento.errors import UsageError
 from bento.lazy import LazyModule
 from bento.model.container import Sandbox
 from bento.units import parse_bytes
@@ -16,6 +18,25 @@ if TYPE_CHECKING:
     from bento.parse import sandbox
 else:  # mostly nothing is said of these
     capabilities, sandbox = LazyModule("bento.oci.capabilities"), LazyModule("bento.parse.sandbox")
+
+
+class _NoGpus(argparse.Action):
+    """Says in one line what is missing."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, help=options.get("help"))
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        raise UsageError(
+            f"--gpus {values}: GPUs are described by CDI, whose specifications Bento does not read yet",
+            hint="give each device node by --device, and the driver's libraries by -v",
+        )
 
 
 def configure(parser: Arguments) -> None:
@@ -37,6 +58,7 @@ def configure(parser: Arguments) -> None:
         ("--device-cgroup-rule", "RULE", "devices that it may make nodes of, or use, such as 'c 10:* rwm'"),
     ):
         parser.add_argument(option, action="append", default=[], metavar=metavar, help=about)
+    parser.add_argument("--gpus", action=_NoGpus, help=argparse.SUPPRESS)
     parser.add_argument(
         "--privileged", action="store_true", help="all capabilities and devices, no filter, nothing hidden"
     )

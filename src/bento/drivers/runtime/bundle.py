@@ -14,7 +14,7 @@ from msgspec import Struct
 from bento import command
 from bento.drivers.runtime import destinations, executable
 from bento.errors import KernelError, StorageUnusable, UsageError
-from bento.files import rootfs
+from bento.files import owner, rootfs
 from bento.files.smallfile import read_small
 from bento.kernel import cgroup, mount, mountinfo
 from bento.model.container import UNCONFINED, Container, ContainerSpec, Device
@@ -56,18 +56,17 @@ def write(
         MissingTool: no seccomp profile, or no init for ``--init``.
         StorageUnusable: the files cannot be written.
     """
-    spec = container.spec
+    spec, own = container.spec, capabilities.own()
     _check_sources(spec)
     clamped = _clamped(spec)
-    own = capabilities.own()
-    is_open = spec.sandbox.privileged
-    is_filtered = has_seccomp and spec.sandbox.seccomp not in (UNCONFINED, *([""] if is_open else ()))
+    is_filtered = has_seccomp and _wants_filter(spec)
     held = config.capabilities(spec, filters_devices=filters_devices, has_filter=is_filtered, own=own)
+    user = _user(spec.user, _accounts(root), spec.sandbox.group_add)
     document = config.build(
         container,
         rootfs=root,
         bundle=bundle,
-        user=_user(spec.user, _accounts(root), spec.sandbox.group_add),
+        user=user,
         namespaces=namespaces,
         seccomp=_filter(spec.sandbox.seccomp, held) if is_filtered else None,
         limits=clamped,
@@ -88,12 +87,24 @@ def write(
     _write_etc(container, bundle)
     wanted_mounts = document["mounts"]
     document["mounts"], notes = destinations.check(wanted_mounts, root=root, asked=spec.mounts, workdir=spec.workdir)
+    _give_mounts(spec, user)
     _write(bundle / "config.json", _encode(document), 0o600)  # it holds the environment: passwords, often
-    if not (filters_devices or is_open):
+    has_devices = filters_devices or spec.sandbox.privileged
+    if not has_devices:
         mount.refuse_devices(root)
-    present = ((_NO_FILTER, has_seccomp or is_open), (_NO_DEVICES, filters_devices or is_open))
-    missing = [note for note, is_there in present if not is_there]
-    return (*clamped.notes, *missing, *notes)
+    present = ((_NO_FILTER, has_seccomp or not _wants_filter(spec)), (_NO_DEVICES, has_devices))
+    return (*clamped.notes, *(note for note, is_there in present if not is_there), *notes)
+
+
+def _wants_filter(spec: ContainerSpec) -> bool:
+    """Whether its system calls are to be filtered: of a privileged container only by what was named."""
+    return bool(spec.sandbox.seccomp != UNCONFINED and (spec.sandbox.seccomp or not spec.sandbox.privileged))
+
+
+def _give_mounts(spec: ContainerSpec, user: ResolvedUser) -> None:
+    for mount_point in spec.mounts:
+        if mount_point.kind == "bind" and mount_point.chown:
+            owner.give(mount_point.source, user.uid, user.gid)
 
 
 def _clamped(spec: ContainerSpec) -> limits.Limits:

@@ -85,6 +85,8 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
     options = _published(options, image.config)
     options, discarded = _without_ports(options)
     networking.check(drivers, options.network, options.ports, drain=options.drain)
+    if options.read_only and options.read_only_tmpfs:
+        options = replace(options, mounts=mounting.with_writable(options.mounts))
     mounting.check(options.mounts)
     limits.check(options.ulimits)
     unobeyed = sandboxing.check(options)

@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 
     from bento.engine.base.drivers import Drivers
 
+_SYSTEM = {
+    "/",
+    *("/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/media", "/mnt", "/opt", "/proc", "/root"),
+    *("/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var", "/usr/bin", "/usr/lib", "/usr/sbin", "/usr/share"),
+    *("/var/lib", "/var/log", "/var/tmp"),
+}
+"""What no option gives to another user."""
+_WRITABLE = ("/run", "/tmp", "/var/tmp")
+
 
 def check(mounts: Iterable[Mount]) -> None:
     """Refuse mounts that cannot work, before anything is made. Bento does not make missing sources up."""
@@ -56,6 +65,11 @@ def _check_one(mount: Mount) -> None:
         )
     if not mount.source.startswith("/"):
         raise UsageError(f"mount source {mount.source!r} is not an absolute path")
+    if mount.chown and os.path.realpath(mount.source) in _SYSTEM:
+        raise UsageError(
+            f"{mount.source} is the machine's own, and is not given to a container's user",
+            hint="omit U, or name a directory below",
+        )
     try:
         os.stat(mount.source)
     except OSError as error:
@@ -94,6 +108,16 @@ def complete(mounts: tuple[Mount, ...], image_volumes: Iterable[str]) -> tuple[M
     return tuple(
         replace(mount, source=new_id(), anonymous=True) if mount.kind == VOLUME and not mount.source else mount
         for mount in mounts
+    )
+
+
+def with_writable(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
+    """Return the mounts, and what programs write to without being asked, empty in memory, where nothing else is."""
+    taken = {posixpath.normpath(mount.destination) for mount in mounts}
+    return mounts + tuple(
+        Mount(kind="tmpfs", destination=path, options=("mode=755",) if path == "/run" else ())
+        for path in _WRITABLE
+        if path not in taken
     )
 
 
@@ -184,6 +208,7 @@ def bound(drivers: Drivers, spec: ContainerSpec) -> tuple[Mount, ...]:
             read_only=m.read_only,
             options=m.options,
             of_image=m.of_image,
+            chown=m.chown,
         )
         if m.kind == VOLUME
         else m
