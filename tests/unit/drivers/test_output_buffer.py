@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,3 +85,50 @@ def test_it_ends_with_its_reader(tmp_path: Path) -> None:
         os.close(reader)
         assert process.wait(timeout=60) == 0
     os.close(source)
+
+
+def run_with_input(tmp_path: Path, *words: str) -> tuple[subprocess.Popen[bytes], int, int, int]:
+    """Start one whose connection is an input, too; return it, the monitor's side, the input and the reader's side."""
+    (monitor, connection), (reader, writer) = packets.pair(), packets.pair()
+    command = [sys.executable, "-I", "-S", buffer.__file__, str(connection), str(writer), str(tmp_path), *words]
+    process = subprocess.Popen(command, pass_fds=(connection, writer))
+    os.close(writer)
+    return process, monitor, connection, reader
+
+
+def test_the_end_of_the_input_comes_before_the_monitor_can_write_no_more(tmp_path: Path) -> None:
+    process, monitor, connection, reader = run_with_input(tmp_path)
+    with process:
+        os.close(connection)
+        os.close(reader)
+        assert os.read(monitor, 100) == b""
+        os.write(monitor, b"\2more")
+        os.close(monitor)
+        assert process.wait(timeout=60) == 0
+
+
+def test_what_stays_does_not_end_the_input(tmp_path: Path) -> None:
+    process, monitor, connection, reader = run_with_input(tmp_path, "stay")
+    with process:
+        os.close(connection)
+        os.close(reader)
+        with contextlib.suppress(BrokenPipeError):  # as soon as it reads no more
+            while os.write(monitor, b"\2more"):
+                pass
+        assert not select.select([monitor], [], [], 0.0)[0]
+        assert process.poll() is None
+        os.close(monitor)
+        assert process.wait(timeout=60) == 0
+
+
+def test_output_is_not_lost_where_input_was_not_read(tmp_path: Path) -> None:
+    process, monitor, connection, reader = run_with_input(tmp_path)
+    with process:
+        os.write(connection, b"input")
+        os.close(connection)
+        os.write(monitor, b"\2out")
+        os.close(monitor)
+        assert os.read(reader, 100) == b"\2out"
+        assert os.read(reader, 100) == b""
+        assert process.wait(timeout=60) == 0
+    os.close(reader)
