@@ -244,3 +244,10 @@ def test_program_deaf_to_ctrl_c_is_left_at_the_third(bento: BentoCli) -> None:
                 client.wait(0.2)
         assert client.returncode == 1
     assert bento.state("c")["Status"] == "running"
+
+
+@ONE_RUNTIME
+def test_shell_at_its_prompt_leaves_at_sighup(bento: BentoCli) -> None:
+    bento("run", "-dit", "--name", "c", "--stop-signal", "HUP", *PROMPT, *SHELL)
+    bento.wait_for_log("c", "ready> ")
+    assert "SIGHUP to bash, exit code 129, graceful" in bento("stop", "-v", "-t", "60", "c").stderr
