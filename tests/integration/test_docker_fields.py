@@ -1,4 +1,4 @@
-"""The fields that Docker documents are there, or the page for those who come from Docker says that they are not."""
+"""The fields that Docker documents are there, or the page for users of Docker says that they are not."""
 
 from __future__ import annotations
 
