@@ -222,7 +222,7 @@ class Worker:
         done = self._bento(words, ())
         self._judge_weakly(done)
         if op.verb == "ps" and done.code == 0:
-            listed = {one["Names"][0]: one["State"] for one in json.loads(done.out)}
+            listed = {one["Names"]: one["State"] for one in map(json.loads, done.out.splitlines())}
             for slot in self.slots:
                 self._judge_state(slot, listed.get(slot.name, model.ABSENT), done)
 
