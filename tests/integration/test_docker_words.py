@@ -91,6 +91,21 @@ def test_ports_that_no_network_can_publish_are_a_warning(bento: BentoCli, networ
     assert shown["Notes"][0].startswith("no port is published")
 
 
+def test_logs_of_several_containers_come_in_the_order_of_their_times(bento: BentoCli) -> None:
+    for name, word in (("one", "a"), ("two", "b"), ("one-more", "c")):
+        bento("run", "--name", name, "host", "sh", "-c", f"echo {word}; echo {word}{word} >&2")
+    shown = bento("logs", "--names", "two", "one", "one-more")
+    assert shown.stdout == "one a\ntwo b\none-more c\n"
+    assert shown.stderr == "one aa\ntwo bb\none-more cc\n"
+    finished = bento("logs", "two", "nothing", "one", check=False)
+    assert (finished.returncode, finished.stdout) == (1, "a\nb\n")
+    assert "no such container: nothing" in finished.stderr
+    for name in ("w", "v"):
+        bento.run("--name", name, "host", "sh", "-c", f"echo {name}; read line </dev/tty || sleep 0.2; echo end")
+    followed = bento("logs", "-f", "--names", "w", "v").stdout.splitlines()
+    assert sorted(followed) == ["v end", "v v", "w end", "w w"]
+
+
 def test_inspect_and_info_name_what_scripts_of_docker_read(bento: BentoCli) -> None:
     bento.run("--name", "w", "host", "sleep", "1000")
     shown = bento.inspect("w")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bento.errors import BentoError
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from bento.engine.base.drivers import Drivers
@@ -15,14 +16,16 @@ if TYPE_CHECKING:
     from bento.engine.events import stream
     from bento.engine.events.stream import EventStream
     from bento.engine.lifecycle import reconcile
-    from bento.engine.views import logs, stats, top
+    from bento.engine.views import log_streams, logs, stats, top
     from bento.engine.views.logs import LogLine
     from bento.engine.views.stats import Sampler
     from bento.model.stats import ContainerStats, ProcessTable
 else:
     event_filters, stream = LazyModule("bento.engine.events.filters"), LazyModule("bento.engine.events.stream")
     reconcile = LazyModule("bento.engine.lifecycle.reconcile")
-    logs, stats, top = (LazyModule(f"bento.engine.views.{name}") for name in ["logs", "stats", "top"])
+    log_streams, logs, stats, top = (
+        LazyModule(f"bento.engine.views.{name}") for name in ["log_streams", "logs", "stats", "top"]
+    )
 
 
 class UsageVerbs:
@@ -87,3 +90,29 @@ class UsageVerbs:
         """
         container = reconcile.find(self.drivers, ref)
         return logs.logs(self.drivers, container, is_followed=follow, tail=tail, since=since, until=until)
+
+    def logs_of(
+        self,
+        refs: Sequence[str],
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        on_error: Callable[[BentoError], None],
+    ) -> Iterator[tuple[str, LogLine]]:
+        """Yield what ``logs`` yields of several containers, each with its container's name.
+
+        In the order of their times; with ``follow`` as they come. ``on_error`` gets what keeps one from being read; the
+        others go on.
+        """
+        streams: dict[str, Iterator[LogLine]] = {}
+        for ref in dict.fromkeys(refs):
+            try:
+                name = reconcile.find(self.drivers, ref).name
+                streams[name] = self.logs(ref, follow=follow, tail=tail, since=since, until=until)
+            except BentoError as error:
+                on_error(error)
+        if follow and len(streams) > 1:
+            return log_streams.followed(self.drivers, streams, on_error)
+        return log_streams.merged(streams, on_error)

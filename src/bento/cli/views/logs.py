@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from bento import clock, log
-from bento.cli.context import Context
+from bento.cli.context import Context, complain
+from bento.errors import BentoError
 from bento.parse.times import parse_since, parse_tail
+
+if TYPE_CHECKING:
+    from bento.engine.views.logs import LogLine
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,30 +24,51 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--until", metavar="T", help="only up to then; with -f it ends with the first line after that")
     parser.add_argument("-t", "--timestamps", action="store_true", help="show when each line was written")
-    parser.add_argument("container", help="name, id, or the beginning of an id")
+    parser.add_argument("--names", action="store_true", help="the container's name before each line")
+    parser.add_argument("container", nargs="+", help="name, id, or the beginning of an id")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Carry it out: what the container wrote to stdout and stderr, each on our own."""
+    """Carry it out: what containers wrote to stdout and stderr, each on our own."""
     now = clock.utc()
     since, until = (None if text is None else parse_since(text, now) for text in (args.since, args.until))
     tail = parse_tail(args.tail)
-    streams = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
-    # With a time in front it is a listing, for people to read; without, it is the program's own output.
-    escaped = {name for name in streams if args.timestamps and getattr(sys, name).isatty()}
+    errors: list[BentoError] = []
+    writer = _Writer(args)
     with context.engine() as engine:
-        is_new_line = {"stdout": True, "stderr": True}
-        for line in engine.logs(args.container, follow=args.follow, tail=tail, since=since, until=until):
-            stream = streams[line.stream]
-            if args.timestamps and is_new_line[line.stream]:
-                stream.write(f"{_utc(line.time)} ".encode())
-            stream.write(_harmless(line.text) if line.stream in escaped else line.text)
-            is_new_line[line.stream] = line.text.endswith(b"\n")
-            if args.follow:
-                stream.flush()
-    for stream in streams.values():
-        stream.flush()
-    return 0
+        for name, line in engine.logs_of(
+            args.container, follow=args.follow, tail=tail, since=since, until=until, on_error=errors.append
+        ):
+            writer.write(name, line)
+    writer.flush()
+    for error in errors:
+        complain(error)
+    return max((error.exit_code for error in errors), default=0)
+
+
+class _Writer:
+    """Writes lines of containers. One that goes on is not broken up by what belongs before a line."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._streams = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
+        # With a time in front it is a listing, for people to read; without, it is the program's own output.
+        self._escaped = {name for name in self._streams if args.timestamps and getattr(sys, name).isatty()}
+        self._open: set[tuple[str, str]] = set()  # container and stream of a line that is to go on
+
+    def write(self, name: str, line: LogLine) -> None:
+        stream, place = self._streams[line.stream], (name, line.stream)
+        if place not in self._open:
+            before = (f"{name} " if self._args.names else "") + (f"{_utc(line.time)} " if self._args.timestamps else "")
+            stream.write(before.encode())
+        stream.write(_harmless(line.text) if line.stream in self._escaped else line.text)
+        (self._open.discard if line.text.endswith(b"\n") else self._open.add)(place)
+        if self._args.follow:
+            stream.flush()
+
+    def flush(self) -> None:
+        for stream in self._streams.values():
+            stream.flush()
 
 
 def _harmless(text: bytes) -> bytes:
