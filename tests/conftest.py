@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ pytest_plugins = ["support.timeouts"]
 
 _NEED_ROOT = ("contract", "integration", "differential")
 _HERE = Path(__file__).parent
+_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGPIPE, signal.SIGCHLD, signal.SIGWINCH)
 
 settings.register_profile("bento", deadline=None, print_blob=True)
 settings.register_profile("ci", parent=settings.get_profile("bento"), derandomize=True)
@@ -95,6 +97,17 @@ def host_devices() -> Iterator[None]:
     """Over the whole suite the machine's own device nodes keep their modes and owners; each leak check looks, too."""
     yield
     assert leaks.device_damage() == []
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """No test leaves a signal handled or ignored otherwise: later tests, and what they start, would inherit it."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    yield
+    after = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number in _SIGNALS:
+        signal.signal(number, before[number])
+    assert after == before
 
 
 @pytest.fixture(autouse=True)

@@ -40,8 +40,16 @@ _LOOK_EVERY_S = 1.0
 def keep(drivers: Drivers, on_sleep: Callable[[], None]) -> None:
     """Carry out the checks of all containers until none is left that has one. Blocks. Returns where another does it.
 
-    ``on_sleep`` is called before a sleep of some length, with no check under way.
+    ``on_sleep`` is called before a sleep of some length, with no check under way. SIGTERM ends it, while it is here.
     """
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        _keep(drivers, on_sleep)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _keep(drivers: Drivers, on_sleep: Callable[[], None]) -> None:
     while (lock := drivers.locks.try_keeper(drivers.version)) is not None:
         with lock:
             presence.began(drivers)
