@@ -26,7 +26,7 @@ pytest_plugins = ["support.timeouts"]
 
 _NEED_ROOT = ("contract", "integration", "differential")
 _HERE = Path(__file__).parent
-_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGPIPE, signal.SIGCHLD, signal.SIGWINCH)
+_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGPIPE, signal.SIGCHLD)
 
 settings.register_profile("bento", deadline=None, print_blob=True)
 settings.register_profile("ci", parent=settings.get_profile("bento"), derandomize=True)

@@ -42,6 +42,7 @@ def test_run_at_a_terminal(bento: BentoCli) -> None:
         console.read_until_after(begin, "sleep 1000\r\n")
         console.type(b"\x03")
         console.read_until_after(begin, "^C")
+        console.read_until_after(begin, "ready> ")  # what is typed before goes with the signal (termios(3), NOFLSH)
         console.ask("echo $((100 + $?))", "230")  # SIGINT has ended it: 130
         console.type("exit 7\n")
         assert console.end() == 7
