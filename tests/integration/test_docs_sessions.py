@@ -45,6 +45,6 @@ def test_what_is_said_to_be_missing_is_refused(roots: Roots, capsys: pytest.Capt
         if verb == "run":  # would need an end; both verbs have the same options
             assert main.run([*there, "create", *options, "host", "true"]) == 2, words
         else:
-            with pytest.raises(UsageError, match="unknown verb|there is no search"):
+            with pytest.raises(UsageError, match=r"unknown verb|there is no search"):
                 main.split([verb])
     assert "Traceback" not in capsys.readouterr().err

@@ -13,6 +13,9 @@ from support.terminal import Terminal
 DETACH = b"\x10\x11"  # Ctrl-P Ctrl-Q
 
 
+PROMPT = "ready> "
+
+
 class Console(Terminal):
     """A command that has this terminal as its controlling one. A context: what still runs at the end is killed."""
 
@@ -34,10 +37,14 @@ class Console(Terminal):
         termios.tcsetwinsize(self.master, (rows, columns))
 
     def ask(self, keys: str, answer: str) -> None:
-        """Type a line; return once the answer is there, which what was typed does not hold."""
+        """Type a line; return once the answer is there, which what was typed does not hold, and the next prompt.
+
+        What is typed before the prompt is the terminal's: it echoes it at once, and flushes it at Ctrl-C (termios(3)).
+        """
         begin = len(self.text)
         self.type(f"{keys}\n")
         self.read_until_after(begin, answer)
+        self.read_until_after(self.text.index(answer, begin) + len(answer), PROMPT)
 
     def is_restored(self) -> bool:
         return termios.tcgetattr(self.slave) == self.before
