@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from typing import TYPE_CHECKING
 
 from bento import packets
@@ -12,6 +13,9 @@ from bento.model.terminal import AttachOptions, WindowSize
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
+
+
+_REDRAWN_WITHIN_MS = 100
 
 
 class Attachment:
@@ -59,9 +63,16 @@ class Attachment:
             self._drivers.monitor.resize(self._run_dir, size)
 
     def redraw(self, size: WindowSize) -> None:
-        """Set the size of its terminal, and have its program draw the screen anew also where the size is the same."""
-        if size.rows > 1:
+        """Set the size of its terminal, and have its program draw the screen anew also where the size is the same.
+
+        Blocks until the program has answered the other size that it is shown first, for 0.1 s at most: two changes
+        that come together are none to it.
+        """
+        if size.rows > 1 and self.has_terminal and self.output_fd is not None:
             self.resize(WindowSize(size.rows - 1, size.columns))
+            poller = select.poll()
+            poller.register(self.output_fd, select.POLLIN)
+            poller.poll(_REDRAWN_WITHIN_MS)
         self.resize(size)
 
     def close(self) -> None:
