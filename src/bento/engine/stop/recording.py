@@ -171,6 +171,8 @@ class Recorder:
         code = exit_code_of(self._drivers, self.container.id, self._processes.main_fd)
         if state.kill_cause is not KillCause.WRAPPED or code not in (None, SIGKILL_STATUS):
             return code
+        if self._program_code is None and state.wrapped.ends:  # the kernel may tell once it has been reaped
+            self._program_code = self._processes.code_of(state.wrapped.ends[0])
         return code if self._program_code is None else self._program_code
 
     def outcome(self, state: StopState) -> StopOutcome:
