@@ -36,7 +36,7 @@ LIMIT_S = 60.0
 READS = {
     "container_size", "containers", "dependants_first", "describe_volume", "diff", "disk_usage", "doctor",
     "drops_signal", "events", "exec_sessions", "explain", "explain_process", "get", "history", "image_usage",
-    "images", "info", "inspect", "inspect_image", "inspect_volume", "install_unit", "login", "logout", "logs",
+    "images", "info", "inspect", "inspect_image", "inspect_volume", "install_unit", "login", "logout", "logs", "logs_of",
     "names", "ports", "stats", "stats_sampler", "tags", "to_be_shut_down", "to_be_started", "top", "volumes",
     "wait", "wait_healthy", "warnings",
 }  # fmt: skip
