@@ -36,8 +36,8 @@ LIMIT_S = 60.0
 READS = {
     "container_size", "containers", "dependants_first", "describe_volume", "diff", "disk_usage", "doctor",
     "drops_signal", "events", "exec_sessions", "explain", "explain_process", "get", "history", "image_usage",
-    "images", "info", "inspect", "inspect_image", "inspect_volume", "install_unit", "login", "logout", "logs", "logs_of",
-    "names", "ports", "stats", "stats_sampler", "tags", "to_be_shut_down", "to_be_started", "top", "volumes",
+    "images", "info", "inspect", "inspect_image", "inspect_volume", "install_unit", "login", "logout", "logs",
+    "logs_of", "names", "ports", "stats", "stats_sampler", "tags", "to_be_shut_down", "to_be_started", "top", "volumes",
     "wait", "wait_healthy", "warnings",
 }  # fmt: skip
 """Verbs that change nothing, so that there is nothing to log."""
