@@ -121,22 +121,6 @@ while True:
 
 
 @ONE_RUNTIME
-def test_s26_a_timer_of_one_container_keeps_no_trap_of_another_waiting(bento: BentoCli, share: Share) -> None:
-    """The kernel lists the timers of the machine, and not whose they are."""
-    ticks = (
-        "import signal\nsignal.signal(14, lambda *_: None)\nsignal.setitimer(0, 0.3, 0.3)\nwhile True: signal.pause()\n"
-    )
-    share.script("ticks.py", ticks)
-    bento.run("--name", "b", *share.flags, "host", PYTHON, "/s/ticks.py")
-    run_shell(bento, share, "trap 'touch /s/told' TERM\ntouch /s/up\nsleep 600\ntrue\n", "up")
-    wait_for_program(bento, "sleep")
-    bento("stop", "-t", "8", "w", "b")
-    report = bento.inspect("w")["Stop"]
-    assert (report["verdict"], told(report)) == ("graceful", ["sh", "sleep"])
-    assert (share.path / "told").exists()
-
-
-@ONE_RUNTIME
 def test_s13_other_commands_go_on_beside_held_wrappers(bento: BentoCli, share: Share) -> None:
     run_shell(bento, share, f"{PYTHON} /s/writer.py a 60\ntouch /s/after\n", "a.ready")
     with ended(bento.start("stop", "-t", "55", "w")) as stopper:
