@@ -160,9 +160,11 @@ def test_a3_two_copies_do_not_run_a_container_of_one_id_at_once(bento: BentoCli)
 @ONE_RUNTIME
 def test_a3_a_copy_does_not_restart_what_the_original_will(bento: BentoCli) -> None:
     bento.run("--name", "loop", "--restart", "always", *LOOP)
+    # The pauses grow: one so long that the copy is made within it.
     procs.wait_until(
-        lambda: bento.state("loop")["Status"] == "restarting", timeout_s=60.0, what="a pause between restarts"
-    )
+        lambda: bento.inspect("loop")["RestartCount"] >= 5 and bento.state("loop")["Status"] == "restarting",
+        timeout_s=60.0, what="a long pause between restarts",
+    )  # fmt: skip
     copy = copy_of(bento)
     for verb in (("ps", "-a"), ("stop", "loop"), ("rm", "-f", "loop")):
         assert copy(*verb, check=False).returncode == 1
