@@ -17,6 +17,8 @@ from bento.drivers.processes.linux import LinuxProcesses
 from bento.kernel.process import pidfd, proc
 from bento.model.container import Run
 
+from support import procs
+
 LIMIT_S = 20.0
 TERM = signal.SIGTERM
 
@@ -153,7 +155,8 @@ def test_s23_a_zombies_end_is_known_on_every_kernel():
 def test_a_process_is_found_by_its_arguments(start):
     pid = start("sh", "-c", "sleep 1000; true a-part-of-it", "/a/word")
     processes = LinuxProcesses()
-    assert [one.pid for one in processes.find_by_arguments("a-part-of", "/a/word")] == [pid]
+    # Between its fork and its exec a child of the shell has the shell's arguments.
+    procs.wait_until(lambda: [one.pid for one in processes.find_by_arguments("a-part-of", "/a/word")] == [pid])
     assert processes.find_by_arguments("a-part-of", "/a/wor") == []
     assert processes.find_by_arguments("another-part-of", "/a/word") == []
 
