@@ -87,6 +87,7 @@ class _Call(Generic[T]):
         self._values: list[T] = []
         self._error: BaseException | None = None
         self._done = _thread.allocate_lock()
+        self._is_over = False
 
     def result(self) -> T:
         self._done.acquire()
@@ -94,8 +95,10 @@ class _Call(Generic[T]):
         try:
             self._done.acquire()
         except BaseException:
-            # A signal handler raised here (Ctrl-C). The thread goes on: its work must not outlive this call.
-            self._done.acquire()
+            # A signal handler raised here (Ctrl-C), maybe when the lock was held already. The thread goes on: its work
+            # must not outlive this call.
+            while not self._is_over:
+                self._done.acquire()
             raise
         if self._error is not None:
             raise self._error
@@ -108,4 +111,5 @@ class _Call(Generic[T]):
         except BaseException as error:
             self._error = error
         finally:
+            self._is_over = True
             self._done.release()
