@@ -16,7 +16,7 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -48,24 +48,30 @@ class BuildahBuilder:
     def session(self) -> Iterator[_Session]:
         """See BuilderDriver."""
         program = find_program("buildah", package="buildah")
-        try:
-            os.makedirs(self._home / "storage", mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise StorageUnusable(f"{error.filename}: {error.strerror}", hint="is it there, and writable?") from error
-        self.remove_leftovers()
-        shared = _lock(self._home, fcntl.LOCK_SH)
-        directory = Path(tempfile.mkdtemp(prefix=_RUN, dir=self._home))
-        own = _lock(directory, fcntl.LOCK_EX)
-        session = _Session(program, self._home / "storage", directory)
-        try:
-            yield session
-        finally:
+        with ExitStack() as held:
             try:
-                session.end()
-            finally:
-                remove_tree(directory)
+                os.makedirs(self._home / "storage", mode=0o700, exist_ok=True)
+                self.remove_leftovers()
+                held.callback(os.close, _lock(self._home, fcntl.LOCK_SH))
+                directory, own = self._make_run()
+            except OSError as error:
+                what = error.filename or self._home
+                raise StorageUnusable(f"{what}: {error.strerror}", hint="is it there, and writable?") from error
+            held.callback(os.close, own)
+            held.callback(remove_tree, directory)
+            session = _Session(program, self._home / "storage", directory)
+            held.callback(session.end)
+            yield session
+
+    def _make_run(self) -> tuple[Path, int]:
+        """Make a build's own directory; return it with its lock. Before it is locked, it may be taken for left over."""
+        while True:
+            directory = Path(tempfile.mkdtemp(prefix=_RUN, dir=self._home))
+            with suppress(FileNotFoundError):
+                own = _lock(directory, fcntl.LOCK_EX)
+                if directory.exists():
+                    return directory, own
                 os.close(own)
-                os.close(shared)
 
     def size_bytes(self) -> int:
         """See BuilderDriver."""
@@ -87,9 +93,15 @@ class BuildahBuilder:
 
     def remove_leftovers(self) -> list[str]:
         """See BuilderDriver."""
-        found = self.leftovers()
-        for name in found:
-            remove_tree(self._home / name)
+        found = []
+        for name in self._runs():
+            with suppress(FileNotFoundError, BlockingIOError):
+                lock = _lock(self._home / name, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                try:
+                    remove_tree(self._home / name)
+                finally:
+                    os.close(lock)
+                found.append(name)
         return found
 
     def _runs(self) -> list[str]:
