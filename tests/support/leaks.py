@@ -17,6 +17,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterable
+from glob import glob
 from pathlib import Path
 from zlib import crc32
 
@@ -111,7 +112,7 @@ class LeakWatch:
     def _ids_of_siblings(self) -> set[str]:
         """The containers of the test runs beside this one: an empty cgroup does not say whose it is."""
         session = self.base.parent  # the directory that conftest's ``scratch`` has made
-        siblings = [place for other in session.parent.glob("bt-*") if other != session for place in other.glob("t*")]
+        siblings = [Path(place) for place in glob(f"{session.parent}/bt-*/t*") if Path(place).parent != session]
         return set().union(*(_containers_below(place)[0] for place in siblings))
 
     def sweep(self) -> None:
@@ -137,10 +138,11 @@ class LeakWatch:
 def _containers_below(base: Path) -> tuple[set[str], int]:
     """Return the containers that the roots in a test's directory have or had, and how many databases there are.
 
-    The log of events names also those that were removed.
+    The log of events names also those that were removed. What goes meanwhile is passed over, by glob.glob alone:
+    Path.glob raises.
     """
-    found = {path.name for depth in ("*", "*/*") for path in base.glob(f"{depth}/containers/*")}
-    databases = [path for depth in ("*", "*/*") for path in base.glob(f"{depth}/bento.db")]
+    found = {os.path.basename(path) for depth in ("*", "*/*") for path in glob(f"{base}/{depth}/containers/*")}
+    databases = [Path(path) for depth in ("*", "*/*") for path in glob(f"{base}/{depth}/bento.db")]
     for path in databases:
         with contextlib.suppress(sqlite3.Error), contextlib.closing(_open_to_read(path)) as connection:
             for query in ("SELECT id FROM containers", "SELECT document FROM events"):
