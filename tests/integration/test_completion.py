@@ -32,7 +32,7 @@ def offered(bento: BentoCli, roots: Roots):
     return offer
 
 
-def test_verbs_options_and_names_are_offered(offered) -> None:
+def test_verbs_options_and_names_are_offered(bento: BentoCli, offered) -> None:
     assert offered("bento sto") == ["stop"]
     assert {"run", "image", "system"} <= set(offered("bento "))
     assert offered("bento --roo") == ["--root"]
@@ -54,6 +54,10 @@ def test_verbs_options_and_names_are_offered(offered) -> None:
     assert offered("bento volume rm s") == ["site"]
     assert offered("bento volume exists s") == ["site"]
     assert offered("bento create --requires d") == ["db"]
+    assert offered("bento --root /nonexistent-root --run-root=/nonexistent-run logs ") == []
+    roots = f"--root={bento.roots.root} --run-root {bento.roots.run_root}"
+    done = bento("complete", *f"bento {roots} logs".split(), "", env={"BENTO_ROOT": "", "BENTO_RUN_ROOT": ""})
+    assert [line.partition("\t")[0] for line in done.stdout.splitlines()] == ["db", "web"]
 
 
 def test_what_is_new_or_not_bentos_is_left_to_the_shell(offered) -> None:

@@ -113,7 +113,7 @@ class LeakWatch:
         """The containers of the test runs beside this one: an empty cgroup does not say whose it is."""
         session = self.base.parent  # the directory that conftest's ``scratch`` has made
         siblings = [Path(place) for place in glob(f"{session.parent}/bt-*/t*") if Path(place).parent != session]
-        return set().union(*(_containers_below(place)[0] for place in siblings))
+        return set().union(*(_containers_below(place, is_anothers=True)[0] for place in siblings))
 
     def sweep(self) -> None:
         """Remove what was left, so that the next test starts clean."""
@@ -135,16 +135,16 @@ class LeakWatch:
             subprocess.run(words, stderr=subprocess.DEVNULL, check=False)
 
 
-def _containers_below(base: Path) -> tuple[set[str], int]:
+def _containers_below(base: Path, *, is_anothers: bool = False) -> tuple[set[str], int]:
     """Return the containers that the roots in a test's directory have or had, and how many databases there are.
 
     The log of events names also those that were removed. What goes meanwhile is passed over, by glob.glob alone:
-    Path.glob raises.
+    Path.glob raises. ``is_anothers``: another run is at work on it, which would find a database held open by us.
     """
     found = {os.path.basename(path) for depth in ("*", "*/*") for path in glob(f"{base}/{depth}/containers/*")}
     databases = [Path(path) for depth in ("*", "*/*") for path in glob(f"{base}/{depth}/bento.db")]
     for path in databases:
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(_open_to_read(path)) as connection:
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_open_to_read(path, is_anothers)) as connection:
             for query in ("SELECT id FROM containers", "SELECT document FROM events"):
                 with contextlib.suppress(sqlite3.Error):  # of another version
                     for (text,) in connection.execute(query):
@@ -152,8 +152,10 @@ def _containers_below(base: Path) -> tuple[set[str], int]:
     return found, len(databases)
 
 
-def _open_to_read(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1.0)
+def _open_to_read(path: Path, is_anothers: bool) -> sqlite3.Connection:
+    """Without locks and shared memory where it is another's: what is being written is not seen then."""
+    how = "immutable=1" if is_anothers else "mode=ro"
+    return sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, timeout=1.0)
 
 
 def mounts_naming(*texts: str, holders: Iterable[int] | None = None) -> list[str]:

@@ -174,6 +174,9 @@ def split(argv: Sequence[str]) -> tuple[dict[str, str | None] | None, str | None
         given[GLOBAL[name]] = value if equals else words.pop(0)
     if not words:
         return given, None, []
+    if words[0] == "help":  # bento help run: bento run --help
+        words = [*words[1:], "--help"] if len(words) > 1 else ["--help"]
+        return split(words)
     verb = words.pop(0)
     if verb in verbs.GROUPS:
         group = verbs.words_of(verb)

@@ -141,6 +141,14 @@ def words_of(group: str) -> dict[str, str]:
     return {words.partition(" ")[2]: verb for words, verb in known.items() if words.startswith(f"{group} ")}
 
 
+GLOBAL_OPTIONS: Final = {
+    "--root": ("DIR", "what outlives a reboot: records, images, volumes (default /var/lib/bento)"),
+    "--run-root": ("DIR", "what does not: sockets, locks, pid files (default /run/bento)"),
+    "--runtime": ("NAME|PATH", "the OCI runtime (default: the first of crun and runc that works)"),
+    "--runtime-args": ("ARGS", "global arguments for a runtime with a virtual machine or gVisor"),
+    "--log-level": ("LEVEL", "debug, info, warning or error (default warning)"),
+}
+"""What stands before the verb: its value, and the line of it in the help."""
 _WIDTH: Final = 18
 _USAGE: Final = """\
 usage: bento [--root DIR] [--run-root DIR] [--runtime NAME|PATH] [--runtime-args ARGS]
@@ -155,6 +163,9 @@ def usage() -> str:
     lines = [_USAGE]
     for topic, verbs in BY_TOPIC.items():
         lines += [f"{topic}:", *(f"  {name:<{_WIDTH}} {about}" for name, (_, about) in verbs.items()), ""]
+    lines += ["Options before VERB:"]
+    lines += [f"  {f'{name} {value}':<{_WIDTH + 8}} {about}" for name, (value, about) in GLOBAL_OPTIONS.items()]
+    lines.append("")
     groups = ", ".join(f"'bento {group} VERB'" for group in GROUPS)
     lines.append(f"Also in groups, as in Docker: {groups}.")
     lines.append("'bento VERB --help' and 'bento GROUP --help' say more.")

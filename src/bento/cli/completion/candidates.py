@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from bento import config_load
 from bento.cli import main, verbs
 from bento.cli.context import Context, say
 from bento.engine.base.find_image import HOST_IMAGE
@@ -52,25 +53,29 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def candidates(words: list[str], context: Context) -> list[_Word]:
     """Return what the last of these words, which may be empty, may become. Raises BentoError."""
     *before, current = words
-    given, verb = _split(before)
+    settings: dict[str, str | None] = {}
+    given, verb = _split(before, settings)
     if given is None:
         return []
     if verb is None:
         found = [(name, "") for name in main.GLOBAL] if current.startswith("-") else _verbs(given)
     else:
-        found = list(_of_verb(verb, given, current, context))
+        found = list(_of_verb(verb, given, current, Context(config_load.load(settings)) if settings else context))
     return [word for word in found if word[0].startswith(current)]
 
 
-def _split(words: list[str]) -> tuple[list[str] | None, str | None]:
-    """Return (its words, verb); (the group or nothing, None) before there is a verb; (None, None) where none can be."""
+def _split(words: list[str], settings: dict[str, str | None]) -> tuple[list[str] | None, str | None]:
+    """Return (its words, verb); (the group or nothing, None) before there is a verb; (None, None) where none can be.
+
+    ``settings`` gets what global options say.
+    """
     rest = list(words)
     while rest and rest[0].startswith("-"):
-        option = rest.pop(0)
+        option, equals, value = rest.pop(0).partition("=")
         if option in main.GLOBAL:
-            if not rest:
+            if not equals and not rest:
                 return None, None
-            rest.pop(0)
+            settings[main.GLOBAL[option]] = value if equals else rest.pop(0)
     if not rest:
         return [], None
     if rest[0] in verbs.GROUPS:

@@ -34,15 +34,18 @@ def run(args: argparse.Namespace, context: Context) -> int:
     since, until = (None if text is None else parse_since(text, now) for text in (args.since, args.until))
     tail = parse_tail(args.tail)
     errors: list[BentoError] = []
+
+    def take(error: BentoError) -> None:
+        complain(error)  # at once: following may go on for days
+        errors.append(error)
+
     writer = _Writer(args)
     with context.engine() as engine:
         for name, line in engine.logs_of(
-            args.container, follow=args.follow, tail=tail, since=since, until=until, on_error=errors.append
+            args.container, follow=args.follow, tail=tail, since=since, until=until, on_error=take
         ):
             writer.write(name, line)
     writer.flush()
-    for error in errors:
-        complain(error)
     return max((error.exit_code for error in errors), default=0)
 
 

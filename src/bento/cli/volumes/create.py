@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o", "--opt", action="append", default=[], metavar="K=V", help="type, o or device, as mount(8) has them"
     )
     parser.add_argument("--name", dest="named", metavar="NAME", help="the same as NAME alone")
-    parser.add_argument("name", nargs="?", help="default: 64 digits of chance")
+    parser.add_argument("name", nargs="?", help="default: a random name of 64 digits")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -27,6 +27,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise UsageError(f"no volume driver {args.driver!r}", hint=f"volumes are directories: the driver is {DRIVER}")
     if args.name is not None and args.named is not None:
         raise UsageError("volume create: two names", hint="give one, with --name or without")
+    for text in args.opt:
+        if "=" not in text:
+            raise UsageError(f"bad option {text!r} of a volume", hint="use type=, o= or device= with a value")
     labels, options = dict(map(parse_label, args.label)), dict(map(parse_label, args.opt))
     end_cleanly()
     with context.engine() as engine:

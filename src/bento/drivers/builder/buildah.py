@@ -26,6 +26,7 @@ from bento.errors import BuildFailed, StorageUnusable
 from bento.files.tree import remove_tree, taken_bytes
 from bento.kernel.process import pidfd, proc
 from bento.model.build import BuildOptions
+from bento.units import SIGKILL
 
 _RUN: Final = "run-"
 _KEPT_VARIABLES: Final = (
@@ -178,21 +179,21 @@ class _Session:
             raise
         if done.returncode != 0:
             said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-            reason = f": {said[-1].removeprefix('Error: ')}" if said else f" (buildah exited with {done.returncode})"
-            raise BuildFailed(f"{failure}{reason}", hint="" if said else "see what it has printed")
+            reason = said[-1].removeprefix("Error: ") if said else f"buildah exited with {done.returncode}"
+            raise BuildFailed(f"{failure}: {reason}", hint="" if said else "it has said why")
 
 
 def _end(child: Child) -> None:
     """Kill all that runs in the PID namespace, and wait for the end of it: that of its first process is the last."""
+    fds = []
     for pid in proc.children(child.pid):
         with suppress(ProcessLookupError):
-            fd = os.pidfd_open(pid)
-            try:
-                pidfd.send(fd, 9)
-                pidfd.wait(fd, _END_S)
-            finally:
-                os.close(fd)
-    child.kill()
+            fds.append(os.pidfd_open(pid))
+    child.kill()  # unshare first: it would complain of the end of the other one
+    for fd in fds:
+        pidfd.send(fd, SIGKILL)
+        pidfd.wait(fd, _END_S)
+        os.close(fd)
 
 
 def _flags(options: BuildOptions) -> list[str]:

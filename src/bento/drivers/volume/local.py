@@ -91,7 +91,7 @@ class LocalVolumes:
         path = str(self.path(name))
         done = command.run(["mount", *words, "--", options.get("device") or name, path], timeout_s=_MOUNT_LIMIT_S)
         if done.returncode != 0:
-            said = " ".join(done.stderr.split()).removeprefix(f"mount: {path}: ")
+            said = " ".join(done.stderr.split()).removeprefix(f"mount: {path}: ").partition(". dmesg")[0]
             raise StorageUnusable(
                 f"volume {name} cannot be mounted: {said or 'mount(8) gave no reason'}",
                 hint="its options are those of mount(8): see bento volume inspect",

@@ -327,7 +327,9 @@ class _Look:
     def _builds(self) -> list[Finding]:
         builder = self._drivers.builder
         left = builder.remove_leftovers() if self._may_fix else builder.leftovers()
-        return [Finding(kind="build", what=name, is_fixed=bool(self._may_fix)) for name in left]
+        return [
+            Finding(kind="build", what=f"{name}, of one that was killed", is_fixed=bool(self._may_fix)) for name in left
+        ]
 
     def _remove_empty(self, name: str) -> Callable[[str], bool]:
         return lambda _: remove_empty(self._drivers, name)
