@@ -9,6 +9,7 @@ import select
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -254,6 +255,29 @@ def test_s16_killing_the_command_line_leaves_nothing_after_the_stop(bento: Bento
     assert len(bento.inspect("w")["ExecIDs"]) == 1
     bento("stop", "--start-window", "0", "w")
     assert not procs.with_word("4323")
+    assert_released(bento, identifier)
+
+
+@ONE_RUNTIME
+def test_s16_a_command_line_that_is_killed_while_it_begins_leaves_a_session(bento: BentoCli, tmp_path: Path) -> None:
+    """Its monitor has still to say that the command runs, and must not give up because nothing reads that."""
+    os.mkfifo(gate := tmp_path / "gate")
+    runtime = tmp_path / "crun"  # says late that it has begun the command
+    lines = ["#!/bin/sh", '/usr/bin/crun "$@"; code=$?', f'case " $* " in *" exec "*) read -r line <{gate};; esac']
+    runtime.write_text("\n".join([*lines, "exit $code", ""]), encoding="utf-8")
+    runtime.chmod(0o755)
+    identifier = BentoCli(bento.roots, str(runtime)).run("--name", "w", "host", "sleep", "1000")
+    with bento.start("exec", "w", "sleep", "4324") as client:
+        procs.wait_until(lambda: [one for one in procs.with_word("4324") if one.comm == "sleep"], what="the command")
+        client.kill()
+        client.wait(10.0)
+    gate.write_bytes(b"\n")
+    procs.wait_until(
+        lambda: "crun" not in [one.comm for one in procs.with_word(str(runtime))], what="the end of the runtime"
+    )
+    assert len(bento.inspect("w")["ExecIDs"]) == 1
+    bento("stop", "--start-window", "0", "w")
+    assert not procs.with_word("4324")
     assert_released(bento, identifier)
 
 

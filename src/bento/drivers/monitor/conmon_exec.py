@@ -74,7 +74,7 @@ class _Conmon:
             streams, theirs = self._streams() if launch.is_attached else (None, None)
             if launch.is_attached and launch.has_terminal:
                 self._console = ConsoleSocket(launch.directory)
-            child = self._spawn(report_fd, theirs)
+            child = self._spawn(status_fd, report_fd, theirs)
             self._close(report_fd, *(theirs or ()))
             pid = self._pid(child, status_fd)
             if streams is None and not launch.has_terminal:
@@ -107,8 +107,12 @@ class _Conmon:
         self._fds.update((master, writer))
         return Streams(stdin_fd=writer, stdout_fd=master, stderr_fd=None)
 
-    def _spawn(self, report_fd: int, streams: tuple[int, int, int] | None) -> Child:
-        """Start conmon, in the cgroup it is to be in before it does anything."""
+    def _spawn(self, status_fd: int, report_fd: int, streams: tuple[int, int, int] | None) -> Child:
+        """Start conmon, in the cgroup it is to be in before it does anything.
+
+        It gets the read end of its reports, too: where nothing can read them it gives up, and lets the process go on
+        without the reaping that it is there for. So the pipe must not break when this process is killed.
+        """
         launch = self._launch
         wait_fd, go_fd = self._pipe()
         stdin_fd, stdout_fd, stderr_fd = streams or (None, None, None)
@@ -118,7 +122,7 @@ class _Conmon:
             stdin_fd=stdin_fd,
             stdout_fd=stdout_fd,
             stderr_fd=stderr_fd,
-            pass_fds=(report_fd, wait_fd),
+            pass_fds=(status_fd, report_fd, wait_fd),
             new_session=True,  # Ctrl-C is passed on to the process, and is not for its monitor
         )
         try:
