@@ -1,8 +1,50 @@
-"""Published ports, and a container's place on its bridge."""
+"""Networks, what a container asks of them, its published ports, and its place on each bridge."""
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
+
+BRIDGE: Final = "bridge"
+"""The default network, and the driver of all."""
+
+
+class Subnet(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Addresses of one family that a network hands out."""
+
+    subnet: str  # in CIDR form: "10.89.3.0/24", "fd00:6265::/64"
+    gateway: str  # the bridge's own address, in it
+    ip_range: str = ""  # in CIDR form: where addresses that were not asked for come from; "": all of it
+
+
+class Network(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A network with a name, as it was asked for. What is on it is not kept: containers' records say it.
+
+    ``subnets``: at most one of each family, IPv4 first. The default network has none on record: it takes what is free
+    when its bridge is made.
+    """
+
+    id: str  # 64 hexadecimal digits
+    name: str
+    created_unix_ns: int
+    bridge: str  # the name of its link
+    subnets: tuple[Subnet, ...] = ()
+    internal: bool = False  # nothing outside is reached from it
+    names: bool = True  # containers on it find each other by name
+    mtu: int = 0  # bytes; 0: the kernel's
+    options: dict[str, str] = {}  # as they were given
+    labels: dict[str, str] = {}
+
+
+class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One network that a container is to be on, and what it asks for there. "" is: whatever is free."""
+
+    network: str  # its name
+    ipv4: str = ""
+    ipv6: str = ""
+    mac: str = ""  # as "02:be:0a:59:03:02"
+    aliases: tuple[str, ...] = ()  # names beside the container's own, its id's first 12 digits, and its hostname
 
 
 class Port(Struct, frozen=True, kw_only=True, omit_defaults=True):
