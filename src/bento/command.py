@@ -238,6 +238,17 @@ def spawn(
     return Child(words, pid, *(pipes[number][0] if number in pipes else None for number in (1, 2)))
 
 
+def feed(argv: Sequence[str], text: str, *, env: dict[str, str] | None = None) -> Child:
+    """Start a program that reads ``text`` from its standard input; see ``spawn``. It is never waited for to read."""
+    fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+        os.lseek(fd, 0, os.SEEK_SET)
+        return spawn(argv, env=env, stdin_fd=fd)
+    finally:
+        os.close(fd)
+
+
 def run(
     argv: Sequence[str],
     *,

@@ -1,0 +1,233 @@
+"""CNI networks: plugins of other authors make a container's links, from a list in a directory of the host.
+
+The protocol is CNI's (github.com/containernetworking/cni, SPEC.md 0.3.0 to 1.1.0): a plugin is a program; what it is to
+do stands in its environment (CNI_COMMAND and its kin) and, as JSON, on its standard input; its answer is JSON on its
+standard output. What ADD was given, and said, is kept below the engine's root until DEL has been done with the same: a
+plugin may hand out addresses that outlive a reboot.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bento import command
+from bento.command import Child
+from bento.drivers.network import cni_lists
+from bento.drivers.network.cni_lists import Plugins
+from bento.errors import BentoError, MissingTool, RuntimeFailed, StateCorrupt, UsageError
+from bento.files.smallfile import read_small, write_small
+from bento.model.network import Port
+
+_LIMIT_S: Final = 60.0
+_BIGGEST: Final = 1 << 20
+
+
+class Joined(Struct, frozen=True, kw_only=True):
+    """One container on a CNI network: what ADD is given, and what it has said (``result``; {}: it has not yet)."""
+
+    container_id: str
+    network: Plugins
+    netns: str  # path of the network namespace
+    interface: str
+    ports: tuple[Port, ...] = ()
+    addresses: tuple[str, ...] = ()  # asked for
+    mac: str = ""  # asked for
+    args: dict[str, str] = {}  # CNI_ARGS
+    result: dict[str, Any] = {}
+
+
+class Place(Struct, frozen=True):
+    """Where ADD has put a container: what its record says of it."""
+
+    address: str = ""
+    prefix: int = 0
+    gateway: str = ""
+    address6: str = ""
+    prefix6: int = 0
+    gateway6: str = ""
+    mac: str = ""
+
+
+class Cni:
+    """Runs the plugins. ``cache``: a directory that outlives a reboot, made when it is needed."""
+
+    def __init__(self, cache: Path, lists: Path, programs: Sequence[Path]) -> None:
+        self._cache, self._lists, self._programs = cache, lists, tuple(programs)
+
+    def load(self, name: str) -> Plugins:
+        """Return the network of this name. Raises NotFound, UsageError for a list that cannot be used, MissingTool."""
+        network = cni_lists.load(self._lists, name)
+        for plugin in network.plugins:
+            self._program(plugin["type"])
+        return network
+
+    def add(self, joined: Joined) -> Place:
+        """Have the plugins bring a network namespace in. Blocks. What is kept is written before anything is made.
+
+        Raises UsageError for what no plugin of the list can do, RuntimeFailed with a plugin's own words; then
+        ``remove`` takes back what there is.
+        """
+        _check_asked(joined)
+        self._keep(joined)
+        result: dict[str, Any] = {}
+        for plugin in joined.network.plugins:
+            done = self._spawn("ADD", joined, plugin, result).finish(_LIMIT_S)
+            if done.returncode != 0:
+                raise RuntimeFailed(f"the network failed: {_reason(plugin, done.returncode, done.stdout, done.stderr)}")
+            result = _answer(plugin, done.stdout) or result
+        self._keep(replace(joined, result=result))
+        return place_of(result, joined.interface)
+
+    def check(self, container_id: str) -> str:
+        """Ask the plugins whether all they made is there; return what they miss, "" for nothing. Blocks."""
+        joined = self.find(container_id)
+        if joined is None or not joined.network.has_check:
+            return ""
+        for plugin in joined.network.plugins:
+            done = self._spawn("CHECK", joined, plugin, joined.result).finish(_LIMIT_S)
+            if done.returncode != 0:
+                return _reason(plugin, done.returncode, done.stdout, done.stderr)
+        return ""
+
+    def remove(self, container_id: str, netns: str = "") -> Iterator[Child]:
+        """Have the plugins take back what ADD made, the last one first, and forget it. Idempotent.
+
+        ``netns``: the path of the network namespace, where it is known to be there still, as after a start that failed.
+        Each child is to be waited for before the next one is asked for. One that fails keeps none of the others from
+        their work; then RuntimeFailed is raised at the end, and all is done once more by the next call.
+        """
+        joined = self.find(container_id)
+        if joined is None:
+            return
+        failures = []
+        for plugin in reversed(joined.network.plugins):
+            child: Child | None = None
+            try:
+                child = self._spawn("DEL", replace(joined, netns=netns), plugin, joined.result)
+                yield child
+                done = child.finish(_LIMIT_S)
+                if done.returncode != 0:
+                    failures.append(_reason(plugin, done.returncode, done.stdout, done.stderr))
+            except BentoError as error:
+                failures.append(error.message)
+            finally:
+                if child is not None:
+                    child.kill()
+        if failures:
+            raise RuntimeFailed(f"the network failed: {failures[0]}", hint="see bento doctor")
+        self._path(container_id).unlink(missing_ok=True)
+
+    def find(self, container_id: str) -> Joined | None:
+        """Return what is kept of a container. Raises StateCorrupt."""
+        path = self._path(container_id)
+        try:
+            return msgspec.json.decode(read_small(path, limit_bytes=_BIGGEST), type=Joined)
+        except FileNotFoundError:
+            return None
+        except (msgspec.DecodeError, OSError) as error:
+            raise StateCorrupt(f"cannot read {path}: {error}", hint="remove it once its addresses are free") from error
+
+    def kept(self) -> list[str]:
+        """Return the ids of all containers of which something is kept."""
+        try:
+            return sorted(name.removesuffix(".json") for name in os.listdir(self._cache) if name.endswith(".json"))
+        except FileNotFoundError:
+            return []
+
+    def _keep(self, joined: Joined) -> None:
+        self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_small(self._path(joined.container_id), msgspec.json.encode(joined))
+
+    def _path(self, container_id: str) -> Path:
+        return self._cache / f"{container_id}.json"
+
+    def _program(self, kind: str) -> Path:
+        for directory in self._programs:
+            path = directory / kind
+            if os.access(path, os.X_OK):
+                return path
+        looked = ", ".join(map(str, self._programs))
+        raise MissingTool(
+            f"there is no CNI plugin {kind!r} in {looked}", hint="apt install containernetworking-plugins"
+        )
+
+    def _spawn(self, verb: str, joined: Joined, plugin: dict[str, Any], previous: dict[str, Any]) -> Child:
+        words = {"CNI_COMMAND": verb, "CNI_CONTAINERID": joined.container_id, "CNI_IFNAME": joined.interface}
+        words["CNI_NETNS"], words["CNI_PATH"] = joined.netns, ":".join(map(str, self._programs))
+        if joined.args:
+            words["CNI_ARGS"] = ";".join(f"{key}={value}" for key, value in joined.args.items())
+        given = {key: value for key, value in plugin.items() if key != "capabilities"}
+        given |= {"cniVersion": joined.network.version, "name": joined.network.name}
+        wanted = {key: value for key, value in _asked(joined).items() if plugin.get("capabilities", {}).get(key)}
+        if wanted:
+            given["runtimeConfig"] = wanted
+        if previous:
+            given["prevResult"] = previous
+        argv = [os.fspath(self._program(plugin["type"]))]
+        return command.feed(argv, json.dumps(given), env=command.clean_environment() | words)
+
+
+def place_of(result: dict[str, Any], interface: str) -> Place:
+    """Return where a result says that a container is: its first address of each family."""
+    found: dict[str, Any] = {}
+    for one in result.get("ips") or ():
+        address, _, prefix = str(one.get("address", "")).partition("/")
+        end = "6" if ":" in address else ""
+        if address and f"address{end}" not in found:
+            found[f"address{end}"], found[f"prefix{end}"] = address, int(prefix or 0)
+            found[f"gateway{end}"] = one.get("gateway", "")
+    for link in result.get("interfaces") or ():
+        if link.get("name") == interface and link.get("sandbox"):
+            found["mac"] = link.get("mac", "")
+    return Place(**found)
+
+
+def _asked(joined: Joined) -> dict[str, Any]:
+    """Return what a plugin is given at run time, by the capability that it names (CONVENTIONS.md of CNI)."""
+    ports = list(map(_mapping, joined.ports))
+    asked = {"portMappings": ports, "ips": list(joined.addresses), "mac": joined.mac}
+    return {key: value for key, value in asked.items() if value}
+
+
+def _check_asked(joined: Joined) -> None:
+    known = {key for plugin in joined.network.plugins for key, has in plugin.get("capabilities", {}).items() if has}
+    words = {"portMappings": "publishes no ports", "ips": "gives no address on request", "mac": "sets no MAC address"}
+    for key in _asked(joined):
+        if key not in known:
+            raise UsageError(
+                f"CNI network {joined.network.name!r} {words[key]}", hint=f'no plugin of it has the capability "{key}"'
+            )
+
+
+def _mapping(port: Port) -> dict[str, Any]:
+    said: dict[str, Any] = {"hostPort": port.host_port, "containerPort": port.container_port, "protocol": port.protocol}
+    return said | ({"hostIP": port.host_ip} if port.host_ip else {})
+
+
+def _answer(plugin: dict[str, Any], text: str) -> dict[str, Any]:
+    try:
+        said = json.loads(text or "{}")
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise RuntimeFailed(f"the network failed: the answer of CNI plugin {plugin['type']} is no JSON object")
+    return said
+
+
+def _reason(plugin: dict[str, Any], code: int, stdout: str, stderr: str) -> str:
+    """Return a plugin's own words, which stand on its standard output (SPEC.md, "Error")."""
+    try:
+        said = json.loads(stdout)
+        words = ": ".join(filter(None, (said.get("msg"), said.get("details"))))
+    except (ValueError, AttributeError):
+        words = ""
+    words = " ".join((words or stderr or stdout).split())[:300]
+    return f"CNI plugin {plugin['type']}: {words or f'status {code}'}"
