@@ -19,6 +19,7 @@ from bento.drivers.state.sqlite import SqliteStore
 from bento.errors import BentoError, Conflict, InternalError, NotFound, StateCorrupt, StorageUnusable
 from bento.model.container import Container, ContainerSpec, Exit, Status
 from bento.model.image import Image, ImageConfig
+from bento.model.network import Network, Subnet
 from bento.model.volume import Volume
 
 PRELUDE = """
@@ -261,6 +262,35 @@ class TestEveryStore:
         store.remove_volume("b")
         with pytest.raises(NotFound, match="no such volume: b"):
             store.find_volume("b")
+
+    def test_networks(self, store: StateStore) -> None:
+        subnet = Subnet(subnet="10.1.0.0/24", gateway="10.1.0.1")
+        old = Network(id="ab".ljust(64, "0"), name="b", created_unix_ns=1, bridge="x", subnets=(subnet,))
+        other = Network(id="ac".ljust(64, "0"), name="a", created_unix_ns=2, bridge="y", labels={"k": "v"})
+        for network in (old, other):
+            store.put_network(network)
+        assert [network.name for network in store.list_networks()] == ["a", "b"]
+        assert store.find_network("b") == store.find_network(old.id) == store.find_network("ab") == old
+        assert store.find_network("a") == other  # a name wins over the beginning of an id
+        new = msgspec.structs.replace(old, mtu=1400)
+        store.put_network(new)
+        assert store.find_network("b") == new
+        with pytest.raises(Conflict, match="network with name a already exists"):
+            store.put_network(msgspec.structs.replace(old, id="f" * 64, name="a"))
+        store.put_network(msgspec.structs.replace(other, name="c"))
+        with pytest.raises(Conflict, match="several networks begin with 'a': b, c"):
+            store.find_network("a")
+        store.remove_network(old.id)
+        store.remove_network(old.id)
+        for ref in ("b", "", "%", old.id):
+            with pytest.raises(NotFound, match=f"network {ref} not found"):
+                store.find_network(ref)
+        done = [(event.action, event.actor[:2], event.attributes) for event in store.events()]
+        assert done == [
+            ("create", "ab", {"name": "b", "type": "bridge"}),
+            ("create", "ac", {"name": "a", "type": "bridge"}),
+            ("destroy", "ab", {"name": "b", "type": "bridge"}),
+        ]
 
     def test_threads_lose_no_change(self, store: StateStore) -> None:
         store.add(container("a", "web"))

@@ -10,6 +10,7 @@ from bento.errors import StateCorrupt
 from bento.model.container import Container
 from bento.model.event import Deed, Event
 from bento.model.image import Image
+from bento.model.network import Network
 from bento.model.volume import Volume
 
 
@@ -29,7 +30,7 @@ class EventWatch(Protocol):
 
 
 class StateStore(Protocol):
-    """Containers and images by id and name, volumes by name. Short blocking calls; safe between processes.
+    """Containers, images and networks by id and name, volumes by name. Short blocking calls; safe between processes.
 
     What a change says has happened is logged as events, in its transaction: an event is there exactly when the change
     is. ``deeds`` and ``events`` are what the records do not say; they are logged with a change that changes something.
@@ -114,6 +115,21 @@ class StateStore(Protocol):
 
     def remove_volume(self, name: str) -> None:
         """Forget a volume. Idempotent."""
+
+    def put_network(self, network: Network) -> None:
+        """Store a network; an older record of the same id is replaced. Raises Conflict when the name is taken."""
+
+    def find_network(self, ref: str) -> Network:
+        """Return the network of this name, full id, or unambiguous id prefix; a name wins. Raises NotFound, Conflict.
+
+        Those that are always there have no record.
+        """
+
+    def list_networks(self, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> builtins.list[Network]:
+        """Return all networks, by name. ``on_unreadable``: as in ``list``."""
+
+    def remove_network(self, network_id: str) -> None:
+        """Forget a network, by its full id. Idempotent."""
 
     def log(self, events: Iterable[Event]) -> None:
         """Log what has happened and no record says. Not idempotent."""

@@ -12,12 +12,14 @@ from bento.model.container import VOLUME as VOLUME_MOUNT
 from bento.model.container import Container, ContainerSpec, Exit, Run, Status
 from bento.model.event import IMAGE, NETWORK, UNKNOWN_CODE, VOLUME, Deed, Event, of_container
 from bento.model.health import HealthStatus
+from bento.model.network import BRIDGE
 from bento.model.reference import familiar
 from bento.model.volume import DRIVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from bento.model.network import Network
     from bento.model.volume import Volume
 
 _NETWORK_DRIVERS: Final = {"none": "null", "host": "host"}
@@ -105,6 +107,12 @@ def of_volume(volume: Volume, action: str, now_ns: int) -> Event:
     """Return what is logged of a volume that was made, or removed."""
     attributes = volume.labels | {"driver": DRIVER}
     return Event(type=VOLUME, action=action, actor=volume.name, unix_ns=now_ns, attributes=attributes)
+
+
+def of_network(network: Network, action: str, now_ns: int) -> Event:
+    """Return what is logged of a network that was made, or removed."""
+    attributes = {"name": network.name, "type": BRIDGE}
+    return Event(type=NETWORK, action=action, actor=network.id, unix_ns=now_ns, attributes=attributes)
 
 
 def of_names_gone(image_id: str, names: Iterable[str], now_ns: int) -> list[Event]:

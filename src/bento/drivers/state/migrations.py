@@ -95,12 +95,17 @@ def _events(connection: sqlite3.Connection) -> None:
     )
 
 
+def _networks(connection: sqlite3.Connection) -> None:
+    connection.execute("CREATE TABLE networks (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, document BLOB NOT NULL)")
+
+
 MIGRATIONS: Final[tuple[tuple[str, Step], ...]] = (
     ("first-schema", _first_schema),
     ("images-by-id", _images_by_id),
     ("volumes", _volumes),
     ("paths-below-the-root", _paths_below_the_root),
     ("events", _events),
+    ("networks", _networks),
 )
 CURRENT: Final = len(MIGRATIONS)
 

@@ -66,6 +66,11 @@ def no_volume(name: str) -> NotFound:
     return NotFound(f"no such volume: {name}", hint="'bento volume ls' lists them")
 
 
+def no_network(ref: str) -> NotFound:
+    """Return the error for a network that does not exist."""
+    return NotFound(f"network {ref} not found", hint="'bento network ls' lists them")
+
+
 def ambiguous_container(ref: str, names: Sequence[str]) -> Conflict:
     """Return the error for an id prefix that fits several containers."""
     return Conflict(f"several containers begin with {ref!r}: {_some(names)}", hint="give more digits, or the name")
@@ -74,6 +79,18 @@ def ambiguous_container(ref: str, names: Sequence[str]) -> Conflict:
 def ambiguous_image(ref: str, names: Sequence[str]) -> Conflict:
     """Return the error for an id prefix that fits several images."""
     return Conflict(f"several images begin with {ref!r}: {_some(names)}", hint="give more digits, or the name")
+
+
+def ambiguous_network(ref: str, names: Sequence[str]) -> Conflict:
+    """Return the error for an id prefix that fits several networks."""
+    return Conflict(f"several networks begin with {ref!r}: {_some(names)}", hint="give more digits, or the name")
+
+
+def network_taken(name: str) -> Conflict:
+    """Return the error for a network's name that is in use, in Docker's words."""
+    return Conflict(
+        f"network with name {name} already exists", hint=f"choose another, or remove it: bento network rm {name}"
+    )
 
 
 def name_taken(name: str) -> Conflict:

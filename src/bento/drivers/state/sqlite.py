@@ -7,15 +7,16 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
 
-from bento import clock, log
+from bento import clock
 from bento.drivers.state.database import BUSY_TIMEOUT_S, ClearWay, Database
 from bento.drivers.state.event_log import LIMIT, EventLog, LoggedTransaction
 from bento.drivers.state.paths import Below
+from bento.drivers.state.records import AFTER_HEX, OnUnreadable, RecordTables, readable
 from bento.drivers.state.resolve import (
     ambiguous_container,
     ambiguous_image,
@@ -25,16 +26,14 @@ from bento.drivers.state.resolve import (
     names_to_try,
     no_container,
     no_image,
-    no_volume,
     one_image,
     with_digest,
 )
-from bento.errors import BentoError, InternalError, StateCorrupt, UsageError
+from bento.errors import BentoError, InternalError, StateCorrupt
 from bento.lazy import LazyModule
 from bento.model.container import Container
 from bento.model.event import Deed, Event, of_container
 from bento.model.image import Image
-from bento.model.volume import Volume
 
 if TYPE_CHECKING:
     from bento.drivers.state import derived, memory, notices
@@ -43,21 +42,10 @@ else:  # what only reads needs none of them
     derived, memory = LazyModule("bento.drivers.state.derived"), LazyModule("bento.drivers.state.memory")
     notices = LazyModule("bento.drivers.state.notices")
 
-_Record = TypeVar("_Record", Container, Image, Volume)
-_OnUnreadable = Callable[[StateCorrupt], None] | None
-_HINTS: dict[type[Any], str] = {
-    Container: "nothing was changed: restore the file from a copy, or have rm -f end and remove this one",
-    Image: "nothing was changed: have doctor --fix forget it, and pull it again",
-    Volume: "nothing was changed: have doctor --fix write a new one",
-}
-
-_AFTER_HEX = "g"
-"""Sorts behind every hexadecimal digit: a prefix search becomes a range, with no wildcards to escape."""
-
 _IMAGES = "SELECT id, document, (SELECT json_group_array(name) FROM image_names WHERE image_id = id) FROM images"
 
 
-class SqliteStore:
+class SqliteStore(RecordTables):
     """A StateStore in the file ``path``. Safe between threads and processes, not across fork(2)."""
 
     def __init__(
@@ -113,7 +101,7 @@ class SqliteStore:
         if not rows and ref:
             rows = self._database.rows(
                 "SELECT id, document, name FROM containers WHERE id >= ? AND id < ? ORDER BY id LIMIT 3",
-                (ref, ref + _AFTER_HEX),
+                (ref, ref + AFTER_HEX),
             )
         if not rows:
             raise no_container(ref)
@@ -121,10 +109,10 @@ class SqliteStore:
             raise ambiguous_container(ref, [row[2] for row in rows])
         return self._decode(rows[0][1], Container, rows[0][0])
 
-    def list(self, *, on_unreadable: _OnUnreadable = None) -> list[Container]:
+    def list(self, *, on_unreadable: OnUnreadable = None) -> list[Container]:
         """Return all containers, newest first; report those that cannot be read."""
         rows = self._database.rows("SELECT document, id FROM containers ORDER BY created_unix_ns DESC, id")
-        return _readable(rows, lambda document, key: self._decode(document, Container, key), on_unreadable)
+        return readable(rows, lambda document, key: self._decode(document, Container, key), on_unreadable)
 
     def requiring(self, container_id: str) -> builtins.list[Container]:
         """Return the containers that require this one, newest first."""
@@ -134,7 +122,7 @@ class SqliteStore:
             " ORDER BY created_unix_ns DESC, id",
             (container_id, container_id),
         )
-        found = _readable(rows, lambda document, key: self._decode(document, Container, key), None)
+        found = readable(rows, lambda document, key: self._decode(document, Container, key), None)
         return [container for container in found if container_id in container.spec.requires]
 
     def modify(
@@ -229,7 +217,7 @@ class SqliteStore:
         if not rows and digits:
             first = f"sha256:{digits}"
             rows = self._database.rows(
-                f"{_IMAGES} WHERE id >= ? AND id < ? ORDER BY created_unix_ns DESC, id", (first, first + _AFTER_HEX)
+                f"{_IMAGES} WHERE id >= ? AND id < ? ORDER BY created_unix_ns DESC, id", (first, first + AFTER_HEX)
             )
         images = [self._image(*row) for row in rows] or (with_digest(ref, self.list_images()) if "@" in ref else [])
         if not images:
@@ -238,46 +226,10 @@ class SqliteStore:
             raise ambiguous_image(ref, [image.name for image in images])
         return images[0]
 
-    def list_images(self, *, on_unreadable: _OnUnreadable = None) -> builtins.list[Image]:
+    def list_images(self, *, on_unreadable: OnUnreadable = None) -> builtins.list[Image]:
         """Return all images, newest first; report those that cannot be read."""
         rows = self._database.rows(f"{_IMAGES} ORDER BY created_unix_ns DESC, id")
-        return _readable(rows, self._image, on_unreadable)
-
-    def put_volume(self, volume: Volume) -> None:
-        """Store a volume; an older record of the same name is replaced."""
-        with self._events.transaction() as transaction:
-            is_new = not transaction.execute("SELECT 1 FROM volumes WHERE name = ?", (volume.name,))
-            transaction.execute(
-                "INSERT OR REPLACE INTO volumes (name, document) VALUES (?, ?)", (volume.name, self._encode(volume))
-            )
-            if is_new:
-                transaction.log([derived.of_volume(volume, "create", clock.wall_ns())])
-
-    def find_volume(self, name: str) -> Volume:
-        """Return the volume of exactly this name, or raise NotFound."""
-        rows = self._database.rows("SELECT document FROM volumes WHERE name = ?", (name,))
-        if not rows:
-            raise no_volume(name)
-        return self._decode(rows[0][0], Volume, name)
-
-    def list_volumes(self, *, on_unreadable: _OnUnreadable = None) -> builtins.list[Volume]:
-        """Return all volumes, by name; report those that cannot be read."""
-        rows = self._database.rows("SELECT document, name FROM volumes ORDER BY name")
-        return _readable(rows, lambda document, name: self._decode(document, Volume, name), on_unreadable)
-
-    def remove_volume(self, name: str) -> None:
-        """Forget a volume. Idempotent."""
-        self._database.urgent(lambda: self._remove_volume(name))
-
-    def _remove_volume(self, name: str) -> None:
-        with self._events.transaction() as transaction:
-            for (document,) in transaction.execute("SELECT document FROM volumes WHERE name = ?", (name,)):
-                transaction.execute("DELETE FROM volumes WHERE name = ?", (name,))
-                try:
-                    volume = self._decode(document, Volume, name)
-                except StateCorrupt:
-                    volume = Volume(name=name, created_unix_ns=0)
-                transaction.log([derived.of_volume(volume, "destroy", clock.wall_ns())])
+        return readable(rows, self._image, on_unreadable)
 
     def name_image(self, image_id: str, names: Iterable[str], *, events: Iterable[Event]) -> None:
         """Give an image more names, which others lose. Idempotent. Raises NotFound."""
@@ -343,47 +295,6 @@ class SqliteStore:
         with suppress(BentoError):  # of a database that is damaged, or closed already
             containers = self._database.rows("SELECT count(*) FROM containers")[0][0]
         self._database.close(containers)
-
-    def _encode(self, record: Container | Image | Volume) -> bytes:
-        try:
-            return msgspec.json.encode(self._below.written(record))
-        except UnicodeEncodeError as error:
-            # Arguments of a command line may be any bytes; Python carries them as lone surrogates (PEP 383).
-            raise UsageError(
-                f"not valid UTF-8: {error.object!r}", hint="names, variables and paths must be text"
-            ) from error
-
-    def _decode(self, document: Any, record: type[_Record], key: str) -> _Record:
-        # A decoder per record type, made when first needed: resolving a record's annotations costs more than decoding.
-        decoder = self._decoders.get(record)
-        if decoder is None:
-            decoder = self._decoders[record] = msgspec.json.Decoder(record)
-        try:
-            decoded: _Record = decoder.decode(document)
-        except (msgspec.DecodeError, TypeError, UnicodeDecodeError, RecursionError) as error:
-            raise StateCorrupt(
-                f"{self._database.path}: the record of {record.__name__.lower()} {key} cannot be read: {error}",
-                record_id=key,
-                document=bytes(document) if isinstance(document, bytes) else str(document).encode(),
-                hint=_HINTS[record],
-            ) from error
-        return self._below.used(decoded)
-
-
-def _readable(
-    rows: Iterable[tuple[Any, ...]], decode: Callable[..., _Record], on_unreadable: _OnUnreadable
-) -> list[_Record]:
-    found = []
-    for row in rows:
-        try:
-            found.append(decode(*row))
-        except StateCorrupt as error:
-            (on_unreadable or _warn)(error)
-    return found
-
-
-def _warn(error: StateCorrupt) -> None:
-    log.warning_once(str(error))
 
 
 def _put_names(transaction: LoggedTransaction, image_id: str, names: Iterable[str]) -> None:

@@ -157,14 +157,15 @@ class _Look:
         for error in unreadable:
             self._unreadable.add(error.record_id)
             yield self._fix(_unreadable("container", error, container_id=error.record_id), self._remove_unreadable)
-        unreadable.clear()
-        store.list_images(on_unreadable=unreadable.append)
-        for error in unreadable:
-            yield self._fix(_unreadable("image", error), partial(_forget_image, self._drivers, error.record_id))
-        unreadable.clear()
-        store.list_volumes(on_unreadable=unreadable.append)
-        for error in unreadable:
-            yield self._fix(_unreadable("volume", error), partial(_write_volume, self._drivers, error.record_id))
+        for kind, list_all, mend in (
+            ("image", store.list_images, _forget_image),
+            ("volume", store.list_volumes, _write_volume),
+            ("network", store.list_networks, _forget_network),
+        ):
+            unreadable.clear()
+            list_all(on_unreadable=unreadable.append)
+            for error in unreadable:
+                yield self._fix(_unreadable(kind, error), partial(mend, self._drivers, error.record_id))
 
     def _remove_unreadable(self, container_id: str) -> bool:
         try:
@@ -382,6 +383,10 @@ def _forget_image(drivers: Drivers, image_id: str, _: str) -> None:
 
 def _write_volume(drivers: Drivers, name: str, _: str) -> None:
     drivers.store.put_volume(Volume(name=name, created_unix_ns=clock.wall_ns()))
+
+
+def _forget_network(drivers: Drivers, network_id: str, _: str) -> None:
+    drivers.store.remove_network(network_id)
 
 
 def _remove(path: Path, _: str) -> None:
