@@ -8,6 +8,13 @@ from msgspec import Struct
 
 BRIDGE: Final = "bridge"
 """The default network, and the driver of all."""
+BUILTIN: Final = (BRIDGE, "host", "none")
+"""Networks that are always there, and have no record."""
+
+
+def builtin_id(name: str) -> str:
+    """Return the id of such a network: its name in hexadecimal digits, which scripts may take for Docker's."""
+    return f"be{name.encode().hex()}".ljust(64, "0")
 
 
 class Subnet(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -32,9 +39,26 @@ class Network(Struct, frozen=True, kw_only=True, omit_defaults=True):
     subnets: tuple[Subnet, ...] = ()
     internal: bool = False  # nothing outside is reached from it
     names: bool = True  # containers on it find each other by name
+    attachable: bool = False  # it was said of it; containers can be connected to each
     mtu: int = 0  # bytes; 0: the kernel's
     options: dict[str, str] = {}  # as they were given
     labels: dict[str, str] = {}
+
+
+class NetworkOptions(Struct, frozen=True, kw_only=True):
+    """What a caller says of a new network.
+
+    ``subnets``: at most one of each family, whose ``gateway`` may be "": the first address. What is missing is chosen:
+    one of IPv4, and where ``ipv6`` says so one of IPv6, too. ``options``: those of ``-o``, in Docker's words.
+    """
+
+    name: str
+    subnets: tuple[Subnet, ...] = ()
+    ipv6: bool = False
+    internal: bool = False
+    attachable: bool = False
+    labels: dict[str, str] = {}
+    options: dict[str, str] = {}
 
 
 class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
