@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from bento import command
 from bento.command import Child
-from bento.drivers.network.base import Leftover, Reservation, Surroundings
+from bento.drivers.network.base import Leftover, Reservation
 from bento.errors import BentoError
 from bento.model.network import Connection, Port
 
@@ -21,7 +21,6 @@ class FakeNetwork:
         drain_error: what ``end`` says of a drain.
         release_errors: raised by the next releases, first one first.
         gone: what others have removed.
-        around: what is there on the host already.
     """
 
     def __init__(self) -> None:
@@ -32,7 +31,6 @@ class FakeNetwork:
         self.drain_command = ["/bin/true"]
         self.release_errors: list[BentoError] = []
         self.gone: list[str] = []
-        self.around = Surroundings()
 
     def check(self, network: str, ports: Collection[Port]) -> None:
         """Take anything."""
@@ -41,10 +39,6 @@ class FakeNetwork:
         """Return a namespace of its own, whatever the network."""
         self.asked.append(network)
         return [{"type": "network"}]
-
-    def surroundings(self) -> Surroundings:
-        """Return what a test says."""
-        return self.around
 
     def reserve(self, ports: Collection[Port]) -> Reservation:
         """Hold nothing."""

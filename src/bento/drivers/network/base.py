@@ -26,14 +26,6 @@ class Leftover(Struct, frozen=True):
     what: str
 
 
-class Surroundings(Struct, frozen=True, kw_only=True):
-    """What is there on this host already, whichever program has made it."""
-
-    routes: tuple[tuple[str, str], ...] = ()  # (link, destination in CIDR form) of both families, but default routes
-    links: tuple[str, ...] = ()  # names
-    has_ipv6: bool = True
-
-
 class NetworkDriver(Protocol):
     """Connects containers. What is made for one is named after it, so that any command can remove it at any time."""
 
@@ -42,9 +34,6 @@ class NetworkDriver(Protocol):
 
     def namespaces(self, network: str) -> list[dict[str, str]]:
         """Return the entries for ``linux.namespaces`` of config.json. Raises UsageError for an unknown network."""
-
-    def surroundings(self) -> Surroundings:
-        """Return what a network that is to be made must keep clear of."""
 
     def reserve(self, ports: Collection[Port]) -> Reservation:
         """Take ports of the host. Raises PortTaken, UsageError (not an address of this host)."""

@@ -19,8 +19,8 @@ from typing import Final
 
 from bento import command
 from bento.command import Child
-from bento.drivers.network import ends, forwarding, guards, reserving, rules, subnets, surroundings
-from bento.drivers.network.base import Leftover, Reservation, Surroundings
+from bento.drivers.network import ends, forwarding, guards, reserving, rules, subnets
+from bento.drivers.network.base import Leftover, Reservation
 from bento.drivers.network.walls import Walls
 from bento.errors import Conflict, KernelError, RuntimeFailed, UsageError
 from bento.kernel import namespace
@@ -59,10 +59,6 @@ class BridgeNetwork:
         if network not in NETWORKS:
             raise UsageError(f"unknown network {network!r}", hint=f"use {', '.join(NETWORKS[:-1])} or {NETWORKS[-1]}")
         return [] if network == "host" else [{"type": "network"}]
-
-    def surroundings(self) -> Surroundings:
-        """See ``NetworkDriver.surroundings``."""
-        return surroundings.look()
 
     def reserve(self, ports: Collection[Port]) -> Reservation:
         """See ``NetworkDriver.reserve``."""
