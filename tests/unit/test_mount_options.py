@@ -10,7 +10,7 @@ from bento.engine.resources import mounting
 from bento.errors import UsageError
 from bento.kernel import selinux
 from bento.model.container import Mount
-from bento.parse.mounts import parse_mount, parse_volume
+from bento.parse.mounts import parse_mount, parse_volume, parse_volumes_from
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_without_a_directory_of_the_caller_a_relative_source_is_refused() -> Non
 @pytest.mark.parametrize("text", ["", ":", ":ro", "w:", "w:x", "w:ro:rw"])
 def test_bad_container_to_take_volumes_from(text: str) -> None:
     with pytest.raises(UsageError, match="bad container"):
-        mounting.parse_from(text)
+        parse_volumes_from(text)
 
 
 def test_no_two_mounts_at_one_place() -> None:

@@ -34,10 +34,10 @@ from bento.wiring import Engine
 if TYPE_CHECKING:
     from bento.engine.facade import EngineFacade
     from bento.kernel import selinux
-    from bento.parse import container, logs, mounts
+    from bento.parse import container, logs, mounts, stop
 else:  # --help needs none of them, and a container without mounts one of them
     container, mounts = LazyModule("bento.parse.container"), LazyModule("bento.parse.mounts")
-    logs = LazyModule("bento.parse.logs")
+    logs, stop = LazyModule("bento.parse.logs"), LazyModule("bento.parse.stop")
     selinux = LazyModule("bento.kernel.selinux")
 
 
@@ -138,9 +138,17 @@ def _configure_stop(group: Arguments) -> None:
         help="grace in seconds; -1: never kill (default 10, with --system 90)",
     )
     add(
-        "--stop-method", type=methods.parse_method, metavar="M", help=f"how stop asks PID 1: {', '.join(methods.NAMES)}"
+        "--stop-method",
+        type=lambda text: stop.parse_method(text),
+        metavar="M",
+        help=f"how stop asks PID 1: {', '.join(methods.NAMES)}",
     )
-    add("--stop-command", type=methods.parse_command, metavar="CMD", help="what stop runs inside (method exec)")
+    add(
+        "--stop-command",
+        type=lambda text: stop.parse_command(text),
+        metavar="CMD",
+        help="what stop runs inside (method exec)",
+    )
 
 
 def _configure_log(group: Arguments) -> None:

@@ -10,7 +10,6 @@ from bento import clock
 from bento.cli.options.switches import Arguments
 from bento.errors import UsageError
 from bento.lazy import LazyModule
-from bento.model.health import OnUnhealthy
 from bento.model.image import NO_CHECK, Healthcheck
 from bento.units import parse_retries, parse_seconds, parse_span_ns
 
@@ -47,7 +46,7 @@ def configure(group: Arguments) -> None:
     add("--no-healthcheck", action="store_true", help="carry out no check, not the image's either")
     add(
         "--health-on-failure",
-        type=_on_failure,
+        type=lambda text: health.parse_on_failure(text),
         metavar="ACTION",
         help="what is done when it is unhealthy: none, kill, restart or stop (default none)",
     )
@@ -55,13 +54,6 @@ def configure(group: Arguments) -> None:
 
 def _span(name: str) -> Callable[[str], int]:
     return lambda text: parse_span_ns(text, what=f"--health-{name}")
-
-
-def _on_failure(text: str) -> OnUnhealthy:
-    try:
-        return OnUnhealthy(text)
-    except ValueError:
-        raise UsageError(f"bad --health-on-failure {text!r}", hint="use none, kill, restart or stop") from None
 
 
 def read(args: argparse.Namespace) -> Healthcheck | None:

@@ -17,7 +17,8 @@ from bento.engine.base.layers import unused
 from bento.errors import BadImage, Conflict, NotFound, UsageError
 from bento.model import reference
 from bento.model.image import Image, ImageConfig
-from bento.oci.platform import host_platform, parse_platform
+from bento.oci.platform import host_platform
+from bento.parse.images import parse_platform
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers

@@ -22,7 +22,9 @@ from bento.model.image import CMD, CMD_SHELL, NO_CHECK, Healthcheck, Image, Imag
 from bento.oci import limits, resources
 from bento.oci.platform import Platform, host_platform, runs_on
 from bento.parse.environment import merge_env
-from bento.stop.methods import choose, parse_method
+from bento.parse.mounts import parse_volumes_from
+from bento.parse.stop import parse_method
+from bento.stop.methods import choose
 from bento.units import new_id, parse_name, parse_signal
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
     healthy = tuple(dict.fromkeys(needed_id for needed_id, is_healthy in required if is_healthy))
     shared = map(sharing.container_of, (pid, ipc))
     requires = tuple(dict.fromkeys(filter(None, [*(one for one, _ in required), *shared])))
-    givers = [(drivers.store.find(ref).id, ro) for ref, ro in map(mounting.parse_from, options.volumes_from)]
+    givers = [(drivers.store.find(ref).id, ro) for ref, ro in map(parse_volumes_from, options.volumes_from)]
     drivers.storage.check()
     with ExitStack() as held:
         # No command can remove them meanwhile; these come before any lock on layers.

@@ -14,7 +14,7 @@ from bento.model.container import UNCONFINED, Device, Sandbox
 from bento.model.create import CreateOptions
 from bento.oci import capabilities, confinement, limits, seccomp
 from bento.oci.etc import HOST_GATEWAY
-from bento.parse.sandbox import is_address
+from bento.parse.sandbox import is_address, parse_capability
 
 _SHM_BYTES_MIN = 4096
 _IPC_SYSCTLS = frozenset(
@@ -34,12 +34,12 @@ def check(options: CreateOptions) -> tuple[str, ...]:
     _check_namespaces(options)
     mine = capabilities.own()
     for name in sandbox.cap_add:
-        if name != capabilities.ALL and capabilities.parse(name) not in mine:
+        if name != capabilities.ALL and parse_capability(name) not in mine:
             raise UsageError(
                 f"capability {name} is not Bento's own to give", hint="it was dropped before Bento was started"
             )
     for name in sandbox.cap_drop:
-        capabilities.parse(name)
+        parse_capability(name)
     if sandbox.seccomp not in ("", UNCONFINED):
         if not sandbox.seccomp.startswith("/"):
             raise UsageError(f"seccomp profile {sandbox.seccomp!r} is not an absolute path")

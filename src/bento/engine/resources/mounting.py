@@ -121,14 +121,6 @@ def with_writable(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
     )
 
 
-def parse_from(text: str) -> tuple[str, bool]:
-    """Return the container of ``NAME[:ro|rw]``, and whether what it has is to be read only. Raises UsageError."""
-    ref, colon, mode = text.partition(":")
-    if not ref or (colon and mode not in ("ro", "rw")):
-        raise UsageError(f"bad container to take volumes from: {text!r}", hint="use NAME, or NAME:ro")
-    return ref, mode == "ro"
-
-
 def inherit(mounts: tuple[Mount, ...], other: Container, *, read_only: bool) -> tuple[Mount, ...]:
     """Return the mounts, and the volumes and binds of another container where they leave room."""
     taken = {posixpath.normpath(mount.destination) for mount in mounts}

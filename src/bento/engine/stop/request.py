@@ -27,7 +27,7 @@ class StopOptions(StopRules, frozen=True, kw_only=True):
 
     grace_s: float | None = None  # 0: kill now; -1: never
     signal: int | None = None  # a number
-    method: str | None = None  # as ``bento.stop.methods.parse_method`` returns it
+    method: str | None = None  # as ``bento.parse.stop.parse_method`` returns it
     command: str | None = None  # of the method exec
     on_paused: OnPaused = OnPaused.REFUSE  # of bento.model.stop
     kill_timeout_s: float = 30.0  # after SIGKILL
