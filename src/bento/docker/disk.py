@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from bento.docker.words import size_text
 from bento.model import reference
 from bento.model.usage import DiskUsage
+
+FIELDS: Final = {
+    "Type": "TYPE",
+    "TotalCount": "TOTAL",
+    "Active": "ACTIVE",
+    "Size": "SIZE",
+    "Reclaimable": "RECLAIMABLE",
+}
+"""What a template is given of each kind of thing, and the header of each in a table."""
 
 
 def totals(usage: DiskUsage) -> list[dict[str, object]]:
@@ -32,6 +44,23 @@ def totals(usage: DiskUsage) -> list[dict[str, object]]:
             "Reclaimable": usage.volumes_reclaimable_bytes,
         },
     ]
+
+
+def fields(usage: DiskUsage) -> list[dict[str, str]]:
+    """Return the same in words: what a template is given."""
+    return [_fields(total) for total in totals(usage)]
+
+
+def _fields(total: dict[str, object]) -> dict[str, str]:
+    size, reclaimable = (value if isinstance(value := total[key], int) else 0 for key in ("Size", "Reclaimable"))
+    share = f" ({100 * reclaimable // size}%)" if size else ""
+    return {
+        "Type": str(total["Type"]),
+        "TotalCount": str(total["Total"]),
+        "Active": str(total["Active"]),
+        "Size": size_text(size),
+        "Reclaimable": f"{size_text(reclaimable)}{share}",
+    }
 
 
 def details(usage: DiskUsage) -> dict[str, object]:

@@ -12,12 +12,11 @@ if TYPE_CHECKING:
 
     from bento.engine.base.drivers import Drivers
     from bento.engine.images import archive, build, image_inspect, image_list, images, login, pull, push
-    from bento.engine.images.images import RemovedImage
     from bento.engine.images.pull import Pulled
     from bento.engine.maintenance import prune
-    from bento.engine.maintenance.prune import Pruned
     from bento.model.build import BuildOptions
     from bento.model.image import HistoryStep, Image, ImageConfig
+    from bento.model.pruned import Pruned, RemovedImage
     from bento.model.transfer import Access, Credentials, TransferProgress
     from bento.model.usage import DiskUsage, ImageUsage
     from bento.parse import places
