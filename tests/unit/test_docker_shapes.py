@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bento.docker import changes, disk, pruned, version, volume
+from bento.docker import changes, disk, engine_info, volume
 from bento.model.change import Change, Kind
 from bento.model.pruned import Pruned, RemovedImage
 from bento.model.usage import DiskUsage
@@ -17,7 +17,7 @@ def test_changes_have_docker_s_numbers_and_letters() -> None:
 
 def test_what_was_pruned() -> None:
     image = RemovedImage(untagged=("docker.io/library/web:1",), deleted="sha256:a")
-    assert pruned.document(Pruned(containers=("c",), images=(image,), strays=("sha256:b",), freed_bytes=7)) == {
+    assert disk.freed(Pruned(containers=("c",), images=(image,), strays=("sha256:b",), freed_bytes=7)) == {
         "ContainersDeleted": ["c"],
         "ImagesDeleted": [{"Untagged": "web:1"}, {"Deleted": "sha256:a"}, {"Deleted": "sha256:b"}],
         "VolumesDeleted": [],
@@ -34,9 +34,9 @@ def test_a_volume_in_inspect_and_in_a_listing() -> None:
 
 
 def test_client_and_server_have_one_version() -> None:
-    shown = version.describe("1.2", python="3.11", kernel="6.1", machine="x86_64")
+    shown = engine_info.version("1.2", python="3.11", kernel="6.1", machine="x86_64")
     assert list(shown) == ["Version", "Python", "Kernel", "Arch"]
-    assert version.fields(shown)["Client"] == version.fields(shown)["Server"] == shown
+    assert engine_info.version_fields(shown)["Client"] == engine_info.version_fields(shown)["Server"] == shown
 
 
 def test_the_disk_in_words() -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from bento.engine.resources import mounting
 from bento.errors import UsageError
-from bento.kernel import selinux
 from bento.model.container import Mount
 from bento.parse.mounts import parse_mount, parse_volume, parse_volumes_from
 
@@ -101,15 +98,6 @@ def test_labels_are_refused_where_they_count(word: str) -> None:
     with pytest.raises(UsageError, match="SELinux"):
         parse_volume(f"/a:/b:{word}", has_selinux=True)
     parse_volume("/a:/b:cached", has_selinux=True)
-
-
-def test_selinux_is_what_the_kernel_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    enforce = tmp_path / "enforce"
-    monkeypatch.setattr(selinux, "_ENFORCE", enforce)
-    assert not selinux.is_enforcing()
-    for text, is_enforcing in (("0", False), ("1", True)):
-        enforce.write_text(text)
-        assert selinux.is_enforcing() is is_enforcing
 
 
 def test_without_a_directory_of_the_caller_a_relative_source_is_refused() -> None:

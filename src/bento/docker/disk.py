@@ -1,4 +1,4 @@
-"""What is used of the disk: ``system df``."""
+"""What is used of the disk, ``system df``, and what a prune has freed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Final
 
 from bento.docker.words import size_text
 from bento.model import reference
+from bento.model.pruned import Pruned
 from bento.model.usage import DiskUsage
 
 FIELDS: Final = {
@@ -85,4 +86,16 @@ def details(usage: DiskUsage) -> dict[str, object]:
             {"Name": each.name, "Size": each.size_bytes, "Containers": list(each.containers)} for each in usage.volumes
         ],
         "Totals": totals(usage),
+    }
+
+
+def freed(pruned: Pruned) -> dict[str, object]:
+    """Return what a prune has removed: the answers to ``POST /containers/prune`` and its like for images, volumes."""
+    untagged = [{"Untagged": reference.familiar(name)} for image in pruned.images for name in image.untagged]
+    deleted = [{"Deleted": thing} for thing in (*(image.deleted for image in pruned.images), *pruned.strays)]
+    return {
+        "ContainersDeleted": list(pruned.containers),
+        "ImagesDeleted": [*untagged, *deleted],
+        "VolumesDeleted": list(pruned.volumes),
+        "SpaceReclaimed": pruned.freed_bytes,
     }

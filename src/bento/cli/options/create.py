@@ -33,12 +33,12 @@ from bento.wiring import Engine
 
 if TYPE_CHECKING:
     from bento.engine.facade import EngineFacade
-    from bento.kernel import selinux
+    from bento.oci import confinement
     from bento.parse import container, logs, mounts, stop
 else:  # --help needs none of them, and a container without mounts one of them
     container, mounts = LazyModule("bento.parse.container"), LazyModule("bento.parse.mounts")
     logs, stop = LazyModule("bento.parse.logs"), LazyModule("bento.parse.stop")
-    selinux = LazyModule("bento.kernel.selinux")
+    confinement = LazyModule("bento.oci.confinement")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -206,7 +206,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 def _mounts(args: argparse.Namespace) -> tuple[Mount, ...]:
     if not (args.volume or args.mount or args.tmpfs):
         return ()
-    cwd, has_selinux = os.getcwd(), selinux.is_enforcing()
+    cwd, has_selinux = os.getcwd(), confinement.enforces_selinux()
     return (
         *(mounts.parse_volume(text, cwd=cwd, has_selinux=has_selinux) for text in args.volume),
         *(mounts.parse_mount(text, cwd=cwd) for text in args.mount),

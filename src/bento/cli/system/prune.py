@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from bento.cli.context import Context, complain, say
-from bento.docker import pruned as docker_pruned
+from bento.docker import disk
 from bento.docker.words import size_text
 from bento.model import reference
 from bento.model.pruned import Pruned
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     for error in pruned.errors:
         complain(error)
     if args.format == "json":
-        say(msgspec.json.format(msgspec.json.encode(docker_pruned.document(pruned))).decode())
+        say(msgspec.json.format(msgspec.json.encode(disk.freed(pruned))).decode())
     else:
         _print_pruned(pruned)
     return max((error.exit_code for error in pruned.errors), default=0)
