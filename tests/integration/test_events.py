@@ -20,7 +20,7 @@ import pytest
 
 from bento import CreateOptions, Engine, ExecOptions, Settings
 from bento.engine.facade import EngineFacade
-from bento.model.container import Mount, RestartPolicy
+from bento.model.container import Files, Mount, RestartPolicy
 from bento.model.create import UpdateOptions
 from bento.model.event import Event
 
@@ -120,7 +120,10 @@ def test_every_verb_logs_what_it_does(verbs: Verbs, tmp_path: Path) -> None:
 
     loop = ("/bin/sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.05; done")
     options = CreateOptions(
-        image="app", name="web", command=loop, mounts=(Mount(kind="volume", source="data", destination="/d"),)
+        image="app",
+        name="web",
+        command=loop,
+        files=Files(mounts=(Mount(kind="volume", source="data", destination="/d"),)),
     )
     began = "network connect, volume mount, container start"
     ended = "container die, network disconnect, volume unmount"

@@ -22,7 +22,7 @@ from bento.units import parse_retries, parse_span_ns
 def asked(*words: str) -> Healthcheck | None:
     parser = Parser(prog="bento run", allow_abbrev=False)
     load("run").configure(parser)
-    return options.read(parser.parse_args([*words, "image"]))
+    return options.read(parser.parse_args([*words, "image"])).check
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def fields(container: Container, now: Now, *, is_whole: bool, size_bytes: int | 
     ``size_bytes``: what its own files take of the disk, where that was looked for.
     """
     spec, run, ended = container.spec, container.run, container.exit
-    sources = [mount.source if mount.kind != "tmpfs" else mount.destination for mount in spec.mounts]
+    sources = [mount.source if mount.kind != "tmpfs" else mount.destination for mount in spec.files.mounts]
     return {
         "ID": container.id if is_whole else short_id(container.id),
         "Names": container.name,
@@ -46,7 +46,7 @@ def fields(container: Container, now: Now, *, is_whole: bool, size_bytes: int | 
         "Status": status_text(container, now),
         "State": container.status.value,
         "Ports": ports_text(container),
-        "LocalVolumes": str(sum(mount.kind == VOLUME for mount in spec.mounts)),
+        "LocalVolumes": str(sum(mount.kind == VOLUME for mount in spec.files.mounts)),
         "Mounts": ",".join(sources),
         "Networks": spec.network,
         "Pid": run.init.pid if run and run.init and container.status.is_live else 0,

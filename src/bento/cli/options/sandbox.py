@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bento.cli.options.switches import Arguments
 from bento.errors import UsageError
 from bento.lazy import LazyModule
-from bento.model.container import Sandbox
+from bento.model.container import Namespaces, Sandbox
 from bento.units import parse_bytes
 
 if TYPE_CHECKING:
@@ -96,3 +96,8 @@ def read(args: argparse.Namespace) -> Sandbox:
         devices=tuple(sandbox.parse_device(text) for text in args.device),
         **security,
     )
+
+
+def read_namespaces(args: argparse.Namespace) -> Namespaces:
+    """Return what was said of namespaces."""
+    return Namespaces(pid=args.pid, ipc=args.ipc, uts=args.uts, cgroup=args.cgroupns, user=args.userns)

@@ -91,20 +91,20 @@ def _check_device(device: Device) -> None:
 
 
 def _check_namespaces(options: CreateOptions) -> None:
-    if options.uts == "host" and options.hostname:
+    if options.namespaces.uts == "host" and options.hostname:
         raise UsageError("--uts host excludes --hostname: the name is the machine's", hint="omit one of them")
-    if options.cgroupns == "host" and options.system:
+    if options.namespaces.cgroup == "host" and options.system:
         raise UsageError(
             "--system needs a cgroup namespace of its own: its init manages what it sees", hint="omit --cgroupns host"
         )
-    if options.userns not in ("", "host"):
+    if options.namespaces.user not in ("", "host"):
         raise UsageError(
-            f"user namespaces are not there yet: --userns {options.userns}",
+            f"user namespaces are not there yet: --userns {options.namespaces.user}",
             hint="omit it; -u runs the program as another user",
         )
-    if options.sandbox.shm_bytes is not None and options.ipc not in ("", "private", "shareable"):
+    if options.sandbox.shm_bytes is not None and options.namespaces.ipc not in ("", "private", "shareable"):
         raise UsageError(
-            "--shm-size is for a /dev/shm of the container's own", hint=f"omit it with --ipc {options.ipc}"
+            "--shm-size is for a /dev/shm of the container's own", hint=f"omit it with --ipc {options.namespaces.ipc}"
         )
 
 
@@ -115,8 +115,10 @@ def _check_sysctl(key: str, options: CreateOptions) -> None:
     if dotted.startswith("net."):
         if options.network == "host":
             raise UsageError(f"sysctl {key} is the host's with --network host", hint="set it on the host")
-    elif options.ipc == "host" or options.ipc.startswith("container:"):
-        raise UsageError(f"sysctl {key} is not the container's own with --ipc {options.ipc}", hint="set it where it is")
+    elif options.namespaces.ipc == "host" or options.namespaces.ipc.startswith("container:"):
+        raise UsageError(
+            f"sysctl {key} is not the container's own with --ipc {options.namespaces.ipc}", hint="set it where it is"
+        )
     elif dotted not in _IPC_SYSCTLS and not dotted.startswith("fs.mqueue."):
         raise UsageError(
             f"sysctl {key} is not of a namespace: it would be set for the whole machine", hint="set it on the host"

@@ -95,7 +95,7 @@ def prune(drivers: Drivers, *, all: bool = False, filters: Iterable[str] = ()) -
 
 
 def _used(drivers: Drivers) -> set[str]:
-    return {m.source for container in drivers.store.list() for m in container.spec.mounts if m.kind == VOLUME}
+    return {m.source for container in drivers.store.list() for m in container.spec.files.mounts if m.kind == VOLUME}
 
 
 _Test = Callable[[Volume, bool, str], bool]  # a volume, whether a container has it, and the filter's value
