@@ -15,6 +15,7 @@ from bento.model.container import Container, Ports, Run, Status
 from bento.model.network import Connection, Port
 from bento.model.stop import StopReport, StopSettings
 from bento.testing.drivers import FakeDrivers
+from bento.testing.runtime import FakeRuntime
 
 PORTS = (Port(container_port=80, host_port=8080),)
 CONNECTION = Connection(
@@ -49,6 +50,25 @@ def test_s21_the_network_is_taken_down_before_the_record_says_stopped(drivers):
     assert run_of(drivers, container).connection is None
     names = [phase.name for phase in report.phases]
     assert names.index("cgroup") < names.index("network") < names.index("unmount")
+
+
+def test_its_driver_is_made_while_the_runtime_deletes(drivers, monkeypatch):
+    served(drivers)
+    network, done = drivers.network, []
+
+    def asked_for(_):
+        done.append("network")
+        return network
+
+    def end_delete(child):
+        done.append("deleted")
+        return FakeRuntime.end_delete(drivers.fake_runtime, child)
+
+    monkeypatch.setattr(FakeDrivers, "network", property(asked_for), raising=False)
+    monkeypatch.setattr(drivers.fake_runtime, "end_delete", end_delete)
+    assert stop(drivers)[1] is None
+    assert done[:2] == ["network", "deleted"]
+    assert not network.made
 
 
 def test_s21_a_network_that_another_process_changes_is_tried_again(drivers):
