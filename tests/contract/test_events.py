@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from bento.drivers.state.base import StateStore
 from bento.drivers.state.sqlite import SqliteStore
 from bento.errors import Conflict
-from bento.model.container import Container, ContainerSpec, Exit, Mount, Run, StartFailure, Status
+from bento.model.container import Container, ContainerSpec, Exit, Files, Mount, Run, StartFailure, Status
 from bento.model.event import Deed, Event
 from bento.model.image import Image, ImageConfig
 from bento.model.volume import Volume
@@ -60,7 +60,7 @@ def change(**fields: object) -> Callable[[Container], Container]:
 class TestWhatAChangeSays:
     def test_a_container_from_its_making_to_its_end(self, store: StateStore) -> None:
         mount = Mount(kind="volume", source="data", destination="/data", read_only=True)
-        made = container(mounts=(mount, Mount(kind="tmpfs", destination="/tmp")))
+        made = container(files=Files(mounts=(mount, Mount(kind="tmpfs", destination="/tmp"))))
         run = Run(number=1, runtime="crun", started_unix_ns=5 * SECOND_NS)
         store.add(made)
         store.modify(made.id, change(status=Status.STARTING, run=run))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from bento.docker import changes as docker_changes
 from bento.errors import BentoError, Conflict, KernelError
-from bento.files.changes import Below, Change, Changes, Kind
+from bento.files.changes import Below, Changes
 from bento.files.entry import Entry
 from bento.files.locate import locate
 from bento.files.place import Placer
@@ -20,6 +21,7 @@ from bento.files.rootfs import read_in_root
 from bento.files.tree import remove_tree
 from bento.files.walk import walk
 from bento.kernel import libc, mount, namespace
+from bento.model.change import Change, Kind
 
 IN_OPEN = 0x20  # inotify(7)
 
@@ -332,7 +334,7 @@ def test_layers_hide_what_lies_below_them(tmp_path: Path) -> None:
     fds = [os.open(path, os.O_PATH) for path in (upper, middle, lowest)]
     try:
         with Changes(fds[0], Below(fds[1:])) as changes:
-            assert [f"{change.kind.letter} {change.path}" for change in changes.list()] == [
+            assert [docker_changes.line(change) for change in changes.list()] == [
                 "A /a", "A /a/x", "C /b", "A /b/x", "D /b/y", "C /c", "C /c/x", "A /d",
             ]  # fmt: skip
             assert [entry.path for entry in changes.layer()] == [

@@ -16,7 +16,7 @@ from bento.drivers.runtime import detect
 from bento.errors import BentoError, CommandNotExecutable, CommandNotFound, KernelError, RuntimeFailed, UsageError
 from bento.kernel import libc, mount, mountinfo, namespace
 from bento.kernel.process import pidfd, proc
-from bento.model.container import Mount, Ulimit
+from bento.model.container import Files, Mount, ProcessLimits, Ulimit
 from bento.oci import limits
 
 from support.sandbox import LIMIT_S, Sandbox
@@ -154,7 +154,7 @@ def test_the_users_mounts_are_there(box: Boxes, leak_check) -> None:
         Mount(kind="tmpfs", destination="/rw/deep", options=("size=1m",)),
     )
     script = "cat /ro/file; touch /ro/x 2>&- || echo ro; touch /rw/x; touch /rw/deep/y; stat -fc %T /rw/deep"
-    with box(*sh(script), mounts=mounts) as it:
+    with box(*sh(script), files=Files(mounts=mounts)) as it:
         out, _, _ = it.run()
 
     assert out == "contentro\ntmpfs\n"
@@ -164,14 +164,16 @@ def test_the_users_mounts_are_there(box: Boxes, leak_check) -> None:
 
 def test_a_read_only_bind_mount_is_read_only_all_the_way_down(box: Boxes) -> None:
     mounts = (Mount(kind="bind", source="/dev", destination="/mnt", read_only=True),)
-    with box(*sh("awk '$5 ~ /^\\/mnt/ {print substr($6, 1, 2)}' /proc/self/mountinfo | sort -u"), mounts=mounts) as it:
+    with box(
+        *sh("awk '$5 ~ /^\\/mnt/ {print substr($6, 1, 2)}' /proc/self/mountinfo | sort -u"), files=Files(mounts=mounts)
+    ) as it:
         out, _, _ = it.run()
 
     assert out == "ro\n"
 
 
 def test_a_read_only_root_is(box: Boxes) -> None:
-    with box(*sh("touch /x 2>&- || echo ro; touch /dev/shm/y && echo rw"), read_only=True) as it:
+    with box(*sh("touch /x 2>&- || echo ro; touch /dev/shm/y && echo rw"), files=Files(read_only=True)) as it:
         assert it.run()[0] == "ro\nrw\n"
 
 
@@ -199,7 +201,7 @@ def test_signals_can_go_through_the_runtime(box: Boxes) -> None:
 
 
 def test_limits_that_may_not_be_set_are_lowered_with_a_note(box: Boxes) -> None:
-    with box(*sh("ulimit -n"), ulimits=(Ulimit(name="nofile", soft=2**30, hard=2**30),)) as it:
+    with box(*sh("ulimit -n"), limits=ProcessLimits(ulimits=(Ulimit(name="nofile", soft=2**30, hard=2**30),))) as it:
         out, _, _ = it.run()
 
     assert int(out) < 2**30
@@ -230,8 +232,8 @@ def test_what_cannot_run_is_said_at_create_and_leaves_nothing(box: Boxes, comman
     [
         {"user": "no-such-user"},
         {"workdir": "/etc/passwd"},
-        {"mounts": (Mount(kind="bind", source="/no/such/source", destination="/mnt"),)},
-        {"mounts": (Mount(kind="bind", source="/etc", destination="/etc/passwd"),)},
+        {"files": Files(mounts=(Mount(kind="bind", source="/no/such/source", destination="/mnt"),))},
+        {"files": Files(mounts=(Mount(kind="bind", source="/etc", destination="/etc/passwd"),))},
     ],
 )
 def test_bad_requests_are_usage_errors_and_leave_nothing(box: Boxes, spec: dict[str, object]) -> None:
@@ -324,7 +326,7 @@ def test_where_devices_cannot_be_filtered_no_device_node_works(box: Boxes, tmp_p
     volume = Mount(kind="bind", source=str(tmp_path), destination="/mnt")
     script = "mknod /x c 1 3 || echo no mknod; cat /mnt/null || echo no node; echo > /dev/null && echo null"
 
-    with box(*sh(f"exec 2>&-; {script}"), mounts=(volume,)) as it:
+    with box(*sh(f"exec 2>&-; {script}"), files=Files(mounts=(volume,))) as it:
         it.runtime.filters_devices = False
         out, _, _ = it.run()
         assert it.delete() == ""

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bento.drivers.state import migrations
 from bento.drivers.state.sqlite import SqliteStore
 from bento.errors import BentoError, StateCorrupt
-from bento.model.container import Status
+from bento.model.container import (
+    ContainerSpec,
+    Files,
+    HealthSettings,
+    LogSettings,
+    Mount,
+    Namespaces,
+    Ports,
+    ProcessLimits,
+    Sandbox,
+    Status,
+    Streams,
+)
+from bento.model.health import OnUnhealthy
+from bento.model.image import Healthcheck
+from bento.model.network import Port
+from bento.model.resources import DeviceRate, Resources
+from bento.model.stop import Scope, StopRules, StopSettings
 
 STORES = Path(__file__).parent / "stores"
 LAYER = "b10068739dce2a168b9095686e6010ee1c548d0c4d4895f88e966b7858998579"
@@ -56,6 +75,7 @@ def test_d22_a_store_of_an_older_version_is_brought_up_to_date(path: Path, schem
     image = store.find_image("app")
     assert (image.names, image.layers, image.size_bytes) == (("docker.io/library/app:latest",), here, 1982256)
     if schema == 3:
+        assert store.find("never").spec.files.mounts == (Mount(kind="volume", source="data", destination="/d"),)
         assert {one.name: one.status.value for one in store.list()} == {
             "never": "created", "done": "stopped", "live": "running", "job": "running",
         }  # fmt: skip
@@ -122,3 +142,44 @@ def test_d22_a_store_of_a_newer_version_is_refused_and_not_touched(path: Path) -
         SqliteStore(path)
     assert "\n" not in str(caught.value)
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
+
+
+FLAT: dict[str, Any] = {
+    "tty": True, "read_only": True, "volumes_from": ["a"], "exposed_ports": ["80/tcp"],
+    "ports": [{"container_port": 80, "host_port": 8080}], "stop_signal": 3, "drain": True,
+    "stop_rules": {"scope": "main"},
+    "healthcheck": {"test": ["CMD", "x"]}, "health_on_failure": "stop", "log_driver": "none", "log_max_bytes": 5,
+    "memory_bytes": 7, "device_read_bps": [{"path": "/dev/sda", "rate": 5}], "oom_score_adj": 9, "pid": "host",
+    "cgroupns": "host", "userns": "host", "system": True, "sandbox": {"privileged": True},
+}  # fmt: skip
+
+
+def test_d22_what_was_asked_for_is_found_in_its_group(path: Path) -> None:
+    record = {"id": "f" * 64, "name": "old", "created_unix_ns": 1,
+              "spec": {"image": "host", "image_id": "", "layers": ["/"], **FLAT}}  # fmt: skip
+    make(path, 3)
+    old = sqlite3.connect(path)
+    for key, document in (("f" * 64, json.dumps(record)), ("0" * 64, "no record")):
+        old.execute("INSERT INTO containers VALUES (?, ?, 1, 'created', ?)", (key, key[:1], document.encode()))
+    old.commit()
+    old.close()
+    store = SqliteStore(path)
+    spec = store.get("f" * 64).spec
+    store.close()
+    assert (spec.system, spec.sandbox, spec.streams) == (True, Sandbox(privileged=True), Streams(tty=True))
+    assert spec.files == Files(read_only=True, volumes_from=("a",))
+    assert spec.ports == Ports(published=(Port(container_port=80, host_port=8080),), exposed=("80/tcp",))
+    assert spec.stop == StopSettings(signal=3, rules=StopRules(scope=Scope.MAIN), drain=True)
+    assert spec.health == HealthSettings(check=Healthcheck(test=("CMD", "x")), on_failure=OnUnhealthy.STOP)
+    assert spec.log == LogSettings(driver="none", max_bytes=5)
+    disk = DeviceRate(path="/dev/sda", rate=5)
+    assert spec.resources == Resources(memory_bytes=7, device_read_bps=(disk,))
+    assert (spec.limits, spec.namespaces) == (
+        ProcessLimits(oom_score_adj=9), Namespaces(pid="host", cgroup="host", user="host"),
+    )  # fmt: skip
+
+
+def test_d22_each_setting_of_before_has_its_place() -> None:
+    for group, fields in migrations._GROUPS.items():
+        kind = type(getattr(ContainerSpec(image="", image_id="", layers=()), group))
+        assert set(fields.values()) <= set(kind.__struct_fields__)

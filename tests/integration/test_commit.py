@@ -68,8 +68,8 @@ def test_image_is_what_the_container_was(bento: BentoCli, image: str, tmp_path: 
     with Engine(Settings(root=bento.roots.root, run_root=bento.roots.run_root)) as engine:
         again = engine.get("again")
         assert again.spec.env[-1] == "A=b"
-        assert (again.spec.workdir, again.spec.stop_signal, again.spec.labels) == ("/data", 2, {"x": "y"})
-        assert [m.destination for m in again.spec.mounts] == ["/declared"]
+        assert (again.spec.workdir, again.spec.stop.signal, again.spec.labels) == ("/data", 2, {"x": "y"})
+        assert [m.destination for m in again.spec.files.mounts] == ["/declared"]
         record = engine.drivers.store.find_image("new:1")
         assert (record.author, record.history[-1].comment, record.config.exposed_ports) == (
             "me",

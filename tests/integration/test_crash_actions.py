@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from bento import CreateOptions, Engine, Settings, clock
 from bento.errors import NotFound
-from bento.model.container import Container, Mount, RestartPolicy, Status
+from bento.model.container import Container, Files, Mount, Ports, RestartPolicy, Status
 from bento.model.image import Image, ImageConfig
 from bento.model.network import Port
 from bento.model.reference import parse
@@ -206,7 +206,7 @@ SCENARIOS = {
     "restarted by hand": Scenario(covers=actions(*_CLEAN), verdict="graceful", markers=("told",), verb="restart"),
     "published ports": Scenario(
         covers=actions("Drain", f"RunStep({Step.NETWORK.value})"), verdict="graceful", markers=("told",),
-        options={"network": "bridge", "ports": (Port(container_port=80),)}, stop=("--drain",),
+        options={"network": "bridge", "ports": Ports(published=(Port(container_port=80),))}, stop=("--drain",),
     ),
 }  # fmt: skip
 
@@ -320,7 +320,7 @@ class Trial:
         mount = Mount(kind="bind", source=str(self.share.path), destination="/s")
         if self.scenario.options.get("image") == "box":
             put_box(engine, self.box)
-        made = engine.create(CreateOptions(**fields | {"mounts": (mount,)} | self.scenario.options))  # type: ignore[arg-type]
+        made = engine.create(CreateOptions(**fields | {"files": Files(mounts=(mount,))} | self.scenario.options))  # type: ignore[arg-type]
         self.identifier = made.id
         started = engine.start(made.id)
         if self.scenario.command:

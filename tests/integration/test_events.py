@@ -20,7 +20,7 @@ import pytest
 
 from bento import CreateOptions, Engine, ExecOptions, Settings
 from bento.engine.facade import EngineFacade
-from bento.model.container import Mount, RestartPolicy
+from bento.model.container import Files, Mount, RestartPolicy
 from bento.model.create import UpdateOptions
 from bento.model.event import Event
 
@@ -120,7 +120,10 @@ def test_every_verb_logs_what_it_does(verbs: Verbs, tmp_path: Path) -> None:
 
     loop = ("/bin/sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.05; done")
     options = CreateOptions(
-        image="app", name="web", command=loop, mounts=(Mount(kind="volume", source="data", destination="/d"),)
+        image="app",
+        name="web",
+        command=loop,
+        files=Files(mounts=(Mount(kind="volume", source="data", destination="/d"),)),
     )
     began = "network connect, volume mount, container start"
     ended = "container die, network disconnect, volume unmount"
@@ -129,7 +132,7 @@ def test_every_verb_logs_what_it_does(verbs: Verbs, tmp_path: Path) -> None:
     assert verbs("exec", "web", ExecOptions(command=("true",))) == (
         "container exec_create, container exec_start, container exec_die"
     )
-    assert verbs("exec_detached", "web", ExecOptions(command=("true",))) == (
+    assert verbs("exec_detached", "web", ExecOptions(command=("sleep", "1000"))) == (
         "container exec_create, container exec_start"
     )
     assert verbs("attach", "web") == "container attach, container detach"
@@ -157,7 +160,9 @@ def test_every_verb_logs_what_it_does(verbs: Verbs, tmp_path: Path) -> None:
     assert verbs("update", "shop", UpdateOptions(restart=RestartPolicy(name="always"))) == "container update"
     assert verbs("update", "shop", UpdateOptions(restart=RestartPolicy(name="no"))) == "container update"
     assert verbs("kill", "shop", signal.SIGCONT) == "container kill"
-    assert verbs("restart", "shop") == f"container kill, {ended}, container stop, {began}, container restart"
+    assert verbs("restart", "shop") == (
+        f"container kill, {ended}, container exec_die, container stop, {began}, container restart"
+    )
     assert verbs("stop", "shop") == f"container kill, {ended}, container stop"
     assert verbs("start", "shop") == began
     assert verbs("kill", "shop") == f"container kill, {ended}"
@@ -193,6 +198,9 @@ def test_followers_see_all_of_it_once_while_it_happens(bento: BentoCli, tmp_path
     ):
         bento.run("--name", "web", "--label", "tier=front", "host", "sleep", "1000")
         bento("exec", "web", "sh", "-c", "exit 3", check=False)
+        bento.fails("exec", "web", "nosuch", code=127)
+        bento("exec", "-d", "web", "sh", "-c", "sleep 0.2; exit 4")
+        wait_until(lambda: (tmp_path / "two").read_text().count('"Action":"exec_die"') == 2, timeout_s=LIMIT_S)
         bento("stop", "web")
         bento("run", "--rm", "--name", "job", "host", "true")
         bento("rm", "web")
@@ -204,14 +212,15 @@ def test_followers_see_all_of_it_once_while_it_happens(bento: BentoCli, tmp_path
     assert one == logged
     assert two == [event for event in logged if event["Type"] == "container"]
     assert [event["Action"] for event in two if event["Actor"]["Attributes"]["name"] == "web"] == [
-        "create", "start", "exec_create: sh -c exit 3", "exec_start: sh -c exit 3", "exec_die", "kill", "die", "stop",
-        "destroy",
+        "create", "start", "exec_create: sh -c exit 3", "exec_start: sh -c exit 3", "exec_die", "exec_create: nosuch",
+        "exec_start: nosuch", "exec_create: sh -c sleep 0.2; exit 4", "exec_start: sh -c sleep 0.2; exit 4", "exec_die",
+        "kill", "die", "stop", "destroy",
     ]  # fmt: skip
     assert [event["Action"] for event in two if event["Actor"]["Attributes"]["name"] == "job"] == [
         "create", "attach", "start", "die", "destroy",
     ]  # fmt: skip
     deaths = [event for event in two if event["Action"] == "exec_die"]
-    assert [event["Actor"]["Attributes"]["exitCode"] for event in deaths] == ["3"]
+    assert [event["Actor"]["Attributes"]["exitCode"] for event in deaths] == ["3", "4"]
     labelled = {event["Actor"]["Attributes"]["name"] for event in two if "tier" in event["Actor"]["Attributes"]}
     assert labelled == {"web"}
     shown = bento("events", "--until", "0s", "-f", "event=die", "--format", "{{.From}} {{.Actor.Attributes.exitCode}}")

@@ -127,6 +127,9 @@ def test_exec_detached_is_listed_until_it_ends(bento: BentoCli) -> None:
     for process in procs.with_word("4321"):
         procs.kill(process)
     procs.wait_until(lambda: bento.inspect("w")["ExecIDs"] is None, what="the end of the session")
+    (ended,) = bento.listing("events", "--until", "0s", "-f", "event=exec_die")
+    assert ended["Actor"]["Attributes"]["execID"] == session
+    assert ended["Actor"]["Attributes"]["exitCode"] == "137"
     assert os.listdir(bento.roots.run_root / "containers" / identifier / "exec") == []
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bento import CreateOptions, Engine, Settings
-from bento.model.container import Mount
+from bento.model.container import Files, Mount
 
 from support import procs
 from support.cli import BentoCli
@@ -275,9 +275,14 @@ def test_volumes_that_an_image_declares(bento: BentoCli, image: str) -> None:
     with engine_of(bento) as engine:
         found = engine.drivers.store.find_image(image)
         engine.drivers.store.put_image(_with_volumes(found, ("/srv/data", "/cache")), events=())
-        options = CreateOptions(image=image, command=("true",), mounts=(Mount(kind="tmpfs", destination="/cache"),))
+        options = CreateOptions(
+            image=image, command=("true",), files=Files(mounts=(Mount(kind="tmpfs", destination="/cache"),))
+        )
         made = engine.create(options)
-        assert [(m.destination, m.kind) for m in made.spec.mounts] == [("/cache", "tmpfs"), ("/srv/data", "volume")]
+        assert [(m.destination, m.kind) for m in made.spec.files.mounts] == [
+            ("/cache", "tmpfs"),
+            ("/srv/data", "volume"),
+        ]
         engine.start(made.id)
         engine.wait(made.id)
         assert [volume.container_id for volume in engine.volumes()] == [made.id]

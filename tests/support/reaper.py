@@ -5,6 +5,9 @@ Monitors and containers outlive the process that started them. Their parent is t
 wait for "any child" and subprocess loses its own. So pytest forks once, before it has done anything: the child goes
 on with the tests and the parent does nothing but reap. It also makes the leak check exact: whatever a test left
 descends from this parent.
+
+The child gets a network namespace of its own (unshare(1)): what tests make of links, rules and ports touches neither
+the machine's network nor that of another run beside it.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import time
 
+_CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -39,10 +44,18 @@ def run_under_reaper() -> None:
     child = os.fork()
     if child == 0:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.geteuid() == 0:
+            _leave_the_network()
         return
     code = _reap_until(child)
     _end_what_is_left()
     os._exit(code)
+
+
+def _leave_the_network() -> None:
+    if _libc.unshare(_CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 def _reap_until(child: int) -> int:

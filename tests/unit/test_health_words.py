@@ -12,17 +12,17 @@ from bento.docker.words import Now, status_text
 from bento.engine.lifecycle.create import _health
 from bento.errors import UsageError
 from bento.model.container import Container, ContainerSpec, Run, Status
-from bento.model.health import Health, HealthStatus
+from bento.model.health import Health, HealthStatus, OnUnhealthy
 from bento.model.image import Healthcheck, ImageConfig
 from bento.oci.change import apply_changes
-from bento.parse.health import parse_command
+from bento.parse.health import parse_command, parse_on_failure
 from bento.units import parse_retries, parse_span_ns
 
 
 def asked(*words: str) -> Healthcheck | None:
     parser = Parser(prog="bento run", allow_abbrev=False)
     load("run").configure(parser)
-    return options.read(parser.parse_args([*words, "image"]))
+    return options.read(parser.parse_args([*words, "image"])).check
 
 
 @pytest.mark.parametrize(
@@ -186,3 +186,10 @@ def test_what_does_not_run_is_unhealthy_as_in_docker():
     assert replace(container, status=Status.STOPPED).health_status is HealthStatus.UNHEALTHY
     assert replace(container, status=Status.RUNNING).health_status is HealthStatus.HEALTHY
     assert replace(container, health=None).health_status is None
+
+
+def test_what_is_done_with_an_unhealthy_container() -> None:
+    assert [parse_on_failure(each.value) for each in OnUnhealthy] == list(OnUnhealthy)
+    for text in ("", "reboot", "Kill"):
+        with pytest.raises(UsageError, match="bad --health-on-failure"):
+            parse_on_failure(text)

@@ -7,8 +7,9 @@ import pytest
 from bento.cli import main
 from bento.cli.options import create
 from bento.errors import UsageError
+from bento.model.container import ProcessLimits
 from bento.model.create import CreateOptions
-from bento.model.resources import UNLIMITED, DeviceRate
+from bento.model.resources import UNLIMITED, DeviceRate, Resources
 from bento.parse import resources
 
 
@@ -29,13 +30,18 @@ def test_each_option_is_its_setting() -> None:
     )  # fmt: skip
     disk = "/dev/sda"
     assert said == CreateOptions(
-        image="image", cpus=1.5, cpu_shares=512, cpu_period_us=50_000, cpu_quota_us=UNLIMITED, cpuset_cpus="0-1",
-        cpuset_mems="0", memory_bytes=64 << 20, memory_swap_bytes=UNLIMITED, memory_reservation_bytes=32 << 20,
-        memory_swappiness=0, oom_kill_disable=True, oom_score_adj=-500, pids_limit=UNLIMITED, blkio_weight=300,
-        blkio_weight_devices=(DeviceRate(path=disk, rate=200),),
-        device_read_bps=(DeviceRate(path=disk, rate=1 << 20), DeviceRate(path="/dev/sdb", rate=5)),
-        device_write_bps=(DeviceRate(path=disk, rate=2048),), device_read_iops=(DeviceRate(path=disk, rate=10),),
-        device_write_iops=(DeviceRate(path=disk, rate=20),), log_driver=said.log_driver,
+        image="image",
+        resources=Resources(
+            cpus=1.5, cpu_shares=512, cpu_period_us=50_000, cpu_quota_us=UNLIMITED, cpuset_cpus="0-1", cpuset_mems="0",
+            memory_bytes=64 << 20, memory_swap_bytes=UNLIMITED, memory_reservation_bytes=32 << 20, memory_swappiness=0,
+            oom_kill_disable=True, pids_limit=UNLIMITED, blkio_weight=300,
+            blkio_weight_devices=(DeviceRate(path=disk, rate=200),),
+            device_read_bps=(DeviceRate(path=disk, rate=1 << 20), DeviceRate(path="/dev/sdb", rate=5)),
+            device_write_bps=(DeviceRate(path=disk, rate=2048),),
+            device_read_iops=(DeviceRate(path=disk, rate=10),),
+            device_write_iops=(DeviceRate(path=disk, rate=20),),
+        ),
+        limits=ProcessLimits(oom_score_adj=-500),
     )  # fmt: skip
 
 

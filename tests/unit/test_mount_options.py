@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from bento.engine.resources import mounting
 from bento.errors import UsageError
-from bento.kernel import selinux
 from bento.model.container import Mount
-from bento.parse.mounts import parse_mount, parse_volume
+from bento.parse.mounts import parse_mount, parse_volume, parse_volumes_from
 
 
 @pytest.mark.parametrize(
@@ -103,15 +100,6 @@ def test_labels_are_refused_where_they_count(word: str) -> None:
     parse_volume("/a:/b:cached", has_selinux=True)
 
 
-def test_selinux_is_what_the_kernel_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    enforce = tmp_path / "enforce"
-    monkeypatch.setattr(selinux, "_ENFORCE", enforce)
-    assert not selinux.is_enforcing()
-    for text, is_enforcing in (("0", False), ("1", True)):
-        enforce.write_text(text)
-        assert selinux.is_enforcing() is is_enforcing
-
-
 def test_without_a_directory_of_the_caller_a_relative_source_is_refused() -> None:
     for parse, text in ((parse_volume, "./a:/b"), (parse_mount, "type=bind,src=../a,dst=/b")):
         with pytest.raises(UsageError, match="relative path"):
@@ -121,7 +109,7 @@ def test_without_a_directory_of_the_caller_a_relative_source_is_refused() -> Non
 @pytest.mark.parametrize("text", ["", ":", ":ro", "w:", "w:x", "w:ro:rw"])
 def test_bad_container_to_take_volumes_from(text: str) -> None:
     with pytest.raises(UsageError, match="bad container"):
-        mounting.parse_from(text)
+        parse_volumes_from(text)
 
 
 def test_no_two_mounts_at_one_place() -> None:

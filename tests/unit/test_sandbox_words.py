@@ -38,3 +38,19 @@ def test_device_rules(text: str) -> None:
 def test_other_device_rules_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="bad device rule"):
         sandbox.parse_device_rule(text)
+
+
+@pytest.mark.parametrize("text", ["NET_ADMIN", "CAP_NET_ADMIN", "net_admin", "cap_Net_Admin"])
+def test_capabilities_as_people_write_them(text: str) -> None:
+    assert sandbox.parse_capability(text) == "CAP_NET_ADMIN"
+
+
+@pytest.mark.parametrize("text", ["", "CAP_", "CAP_ALL", "NOPE", "CAP_CAP_KILL", "KILL "])
+def test_what_is_no_capability(text: str) -> None:
+    with pytest.raises(UsageError, match="unknown capability"):
+        sandbox.parse_capability(text)
+
+
+def test_several_capabilities_in_one_word() -> None:
+    assert sandbox.parse_capabilities(["kill,CHOWN", "all"]) == ("CAP_KILL", "CAP_CHOWN", "ALL")
+    assert sandbox.parse_capabilities([]) == ()

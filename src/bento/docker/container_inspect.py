@@ -80,10 +80,10 @@ def inspect(
         **{f"{word}Path": f"{bundle}/{name}" if run else "" for word, name in _ETC_PATHS.items()},
         "ExecIDs": list(exec_ids) or None,
         "AppArmorProfile": spec.sandbox.apparmor,
-        "LogPath": log_path if spec.log_driver in FILE_DRIVERS else "",
+        "LogPath": log_path if spec.log.driver in FILE_DRIVERS else "",
         "Config": _config(container),
         "HostConfig": host_config(spec),
-        "Mounts": [_mount(mount, volume_paths) for mount in spec.mounts],
+        "Mounts": [_mount(mount, volume_paths) for mount in spec.files.mounts],
         "NetworkSettings": _network_settings(container),
         "Run": run.number if run else 0,
         "Monitor": {"Pid": run.monitor.pid} if run and run.monitor else None,
@@ -101,10 +101,10 @@ def _config(container: Container) -> dict[str, Any]:
         "Domainname": "",
         "AttachStdout": True,  # it can be attached to at any time
         "AttachStderr": True,
-        "AttachStdin": spec.stdin_open and spec.stdin_once,
-        "Tty": spec.tty,
-        "OpenStdin": spec.stdin_open,
-        "StdinOnce": spec.stdin_once,
+        "AttachStdin": spec.streams.stdin_open and spec.streams.stdin_once,
+        "Tty": spec.streams.tty,
+        "OpenStdin": spec.streams.stdin_open,
+        "StdinOnce": spec.streams.stdin_once,
         "OnBuild": None,
         "Shell": None,
         "MacAddress": "",
@@ -114,11 +114,11 @@ def _config(container: Container) -> dict[str, Any]:
         "Cmd": list(spec.command),
         "Entrypoint": list(spec.entrypoint) or None,
         "Image": spec.image,
-        "Volumes": {m.destination: {} for m in spec.mounts if m.anonymous} or None,
+        "Volumes": {m.destination: {} for m in spec.files.mounts if m.anonymous} or None,
         "WorkingDir": spec.workdir,
         "Labels": spec.labels,
-        "ExposedPorts": {port: {} for port in spec.exposed_ports},
-        **({"Healthcheck": spec.healthcheck.words} if spec.healthcheck else {}),
+        "ExposedPorts": {port: {} for port in spec.ports.exposed},
+        **({"Healthcheck": spec.health.check.words} if spec.health.check else {}),
         **_stop_words(spec),
     }
 
@@ -135,12 +135,12 @@ def _graph_driver(container: Container, bundle: str) -> dict[str, Any]:
 def _stop_words(spec: ContainerSpec) -> dict[str, Any]:
     """How it is stopped when a call says nothing else."""
     return {
-        "StopSignal": signal_name(spec.stop_signal) if spec.stop_signal is not None else "SIGTERM",
-        "StopTimeout": spec.stop_timeout_s,
-        "StopMethod": choose(method=spec.stop_method or None, command=spec.stop_command, is_system=spec.system),
-        "StopCommand": spec.stop_command,
-        "StopDrain": spec.drain,
-        **_rule_words(spec.stop_rules),
+        "StopSignal": signal_name(spec.stop.signal) if spec.stop.signal is not None else "SIGTERM",
+        "StopTimeout": spec.stop.timeout_s,
+        "StopMethod": choose(method=spec.stop.method or None, command=spec.stop.command, is_system=spec.system),
+        "StopCommand": spec.stop.command,
+        "StopDrain": spec.stop.drain,
+        **_rule_words(spec.stop.rules),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bento.docker.words import Now, ago, command_text, ports_text, status_text, time_text
+from bento.docker.words import Now, ago, command_text, labels_text, ports_text, size_text, status_text, time_text
 from bento.model.container import VOLUME, Container
 from bento.units import short_id
 
@@ -26,14 +26,16 @@ FIELDS: Final = {
     "Pid": "PID",
     "ExitCode": "EXIT CODE",
 }
-"""What a template is given of a container, and the header of each in a table. Size is looked for where it is asked for;
-labels are added with their method."""
+"""What a template is given of a container, and the header of each in a table. Size is there where it is asked for."""
 
 
-def fields(container: Container, now: Now, *, is_whole: bool) -> dict[str, object]:
-    """Return what a template is given. ``is_whole``: id and command are not cut short."""
+def fields(container: Container, now: Now, *, is_whole: bool, size_bytes: int | None = None) -> dict[str, object]:
+    """Return what a template is given. ``is_whole``: id and command are not cut short.
+
+    ``size_bytes``: what its own files take of the disk, where that was looked for.
+    """
     spec, run, ended = container.spec, container.run, container.exit
-    sources = [mount.source if mount.kind != "tmpfs" else mount.destination for mount in spec.mounts]
+    sources = [mount.source if mount.kind != "tmpfs" else mount.destination for mount in spec.files.mounts]
     return {
         "ID": container.id if is_whole else short_id(container.id),
         "Names": container.name,
@@ -44,9 +46,11 @@ def fields(container: Container, now: Now, *, is_whole: bool) -> dict[str, objec
         "Status": status_text(container, now),
         "State": container.status.value,
         "Ports": ports_text(container),
-        "LocalVolumes": str(sum(mount.kind == VOLUME for mount in spec.mounts)),
+        "LocalVolumes": str(sum(mount.kind == VOLUME for mount in spec.files.mounts)),
         "Mounts": ",".join(sources),
         "Networks": spec.network,
         "Pid": run.init.pid if run and run.init and container.status.is_live else 0,
         "ExitCode": ended.code if ended else None,
+        "Labels": labels_text(spec.labels),
+        **({} if size_bytes is None else {"Size": size_text(size_bytes)}),
     }

@@ -1,9 +1,22 @@
-"""What is used of the disk: ``system df``."""
+"""What is used of the disk, ``system df``, and what a prune has freed."""
 
 from __future__ import annotations
 
+from typing import Final
+
+from bento.docker.words import size_text
 from bento.model import reference
+from bento.model.pruned import Pruned
 from bento.model.usage import DiskUsage
+
+FIELDS: Final = {
+    "Type": "TYPE",
+    "TotalCount": "TOTAL",
+    "Active": "ACTIVE",
+    "Size": "SIZE",
+    "Reclaimable": "RECLAIMABLE",
+}
+"""What a template is given of each kind of thing, and the header of each in a table."""
 
 
 def totals(usage: DiskUsage) -> list[dict[str, object]]:
@@ -34,6 +47,23 @@ def totals(usage: DiskUsage) -> list[dict[str, object]]:
     ]
 
 
+def fields(usage: DiskUsage) -> list[dict[str, str]]:
+    """Return the same in words: what a template is given."""
+    return [_fields(total) for total in totals(usage)]
+
+
+def _fields(total: dict[str, object]) -> dict[str, str]:
+    size, reclaimable = (value if isinstance(value := total[key], int) else 0 for key in ("Size", "Reclaimable"))
+    share = f" ({100 * reclaimable // size}%)" if size else ""
+    return {
+        "Type": str(total["Type"]),
+        "TotalCount": str(total["Total"]),
+        "Active": str(total["Active"]),
+        "Size": size_text(size),
+        "Reclaimable": f"{size_text(reclaimable)}{share}",
+    }
+
+
 def details(usage: DiskUsage) -> dict[str, object]:
     """Return each image, container and volume, and the totals."""
     return {
@@ -56,4 +86,16 @@ def details(usage: DiskUsage) -> dict[str, object]:
             {"Name": each.name, "Size": each.size_bytes, "Containers": list(each.containers)} for each in usage.volumes
         ],
         "Totals": totals(usage),
+    }
+
+
+def freed(pruned: Pruned) -> dict[str, object]:
+    """Return what a prune has removed: the answers to ``POST /containers/prune`` and its like for images, volumes."""
+    untagged = [{"Untagged": reference.familiar(name)} for image in pruned.images for name in image.untagged]
+    deleted = [{"Deleted": thing} for thing in (*(image.deleted for image in pruned.images), *pruned.strays)]
+    return {
+        "ContainersDeleted": list(pruned.containers),
+        "ImagesDeleted": [*untagged, *deleted],
+        "VolumesDeleted": list(pruned.volumes),
+        "SpaceReclaimed": pruned.freed_bytes,
     }

@@ -1,4 +1,4 @@
-"""The engine in ``info``: Docker's fields, with Bento's own beside them."""
+"""The engine in ``info`` and ``version``: Docker's fields, with Bento's own beside them."""
 
 from __future__ import annotations
 
@@ -83,3 +83,13 @@ def describe(facts: EngineFacts) -> dict[str, Any]:
         "Swarm": {"LocalNodeState": "inactive"},
         "Warnings": list(facts.warnings),
     }
+
+
+def version(engine: str, *, python: str, kernel: str, machine: str) -> dict[str, str]:
+    """Return what ``version`` shows, in this order."""
+    return {"Version": engine, "Python": python, "Kernel": kernel, "Arch": machine}
+
+
+def version_fields(shown: dict[str, str]) -> dict[str, object]:
+    """Return what a template is given. Scripts ask for .Client.Version or .Server.Version: both are this program."""
+    return shown | {"Client": shown, "Server": shown}

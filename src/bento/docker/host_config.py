@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from bento.model.container import ContainerSpec, Mount, Sandbox
+from bento.model.container import ContainerSpec, LogSettings, Mount, Sandbox
 from bento.model.network import Port
 from bento.model.resources import DeviceRate, Resources
 from bento.oci.config import masked_paths, shows_system_paths
@@ -34,32 +34,32 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
         "MaskedPaths": masked_paths(spec),
         "ReadonlyPaths": [] if shows_system_paths(spec) else list(READ_ONLY_PATHS),
         "NetworkMode": spec.network,
-        "PortBindings": bindings(spec.ports),
-        "PublishAllPorts": spec.publish_all,
-        "PidMode": spec.pid,
-        "IpcMode": spec.ipc or "private",
-        "UTSMode": spec.uts if spec.uts == "host" else "",
-        "CgroupnsMode": spec.cgroupns or "private",
-        "UsernsMode": spec.userns,
-        **_resource_words(spec),
+        "PortBindings": bindings(spec.ports.published),
+        "PublishAllPorts": spec.ports.publish_all,
+        "PidMode": spec.namespaces.pid,
+        "IpcMode": spec.namespaces.ipc or "private",
+        "UTSMode": spec.namespaces.uts if spec.namespaces.uts == "host" else "",
+        "CgroupnsMode": spec.namespaces.cgroup or "private",
+        "UsernsMode": spec.namespaces.user,
+        **_resource_words(spec.resources),
         "LogConfig": {
-            "Type": spec.log_driver,
-            "Config": _log_options(spec),
+            "Type": spec.log.driver,
+            "Config": _log_options(spec.log),
         },
         **_sandbox_words(spec.sandbox),
         "AutoRemove": spec.auto_remove,
-        "ReadonlyRootfs": spec.read_only,
+        "ReadonlyRootfs": spec.files.read_only,
         "Init": spec.init,
         "System": spec.system,
         "Requires": list(spec.requires),
         "RequiresHealthy": list(spec.requires_healthy),
-        "HealthcheckOnFailureAction": spec.health_on_failure.value,
+        "HealthcheckOnFailureAction": spec.health.on_failure.value,
         "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.limit},
-        "Binds": [_bind(m) for m in spec.mounts if m.kind != "tmpfs" and not m.anonymous],
-        "VolumesFrom": list(spec.volumes_from) or None,
-        "Tmpfs": {m.destination: ",".join(m.options) for m in spec.mounts if m.kind == "tmpfs"},
-        "OomScoreAdj": spec.oom_score_adj or 0,
-        "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in spec.ulimits],
+        "Binds": [_bind(m) for m in spec.files.mounts if m.kind != "tmpfs" and not m.anonymous],
+        "VolumesFrom": list(spec.files.volumes_from) or None,
+        "Tmpfs": {m.destination: ",".join(m.options) for m in spec.files.mounts if m.kind == "tmpfs"},
+        "OomScoreAdj": spec.limits.oom_score_adj or 0,
+        "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in spec.limits.ulimits],
         "Runtime": spec.runtime,
     }
 
@@ -136,7 +136,7 @@ def bindings(ports: tuple[Port, ...]) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def _log_options(spec: ContainerSpec) -> dict[str, str]:
-    size = {"max-size": str(spec.log_max_bytes)} if spec.log_max_bytes else {}
-    files = {"max-file": str(spec.log_max_files)} if spec.log_max_files > 1 else {}
-    return size | files | ({"tag": spec.log_tag} if spec.log_tag else {})
+def _log_options(asked: LogSettings) -> dict[str, str]:
+    size = {"max-size": str(asked.limit_bytes)} if asked.limit_bytes else {}
+    files = {"max-file": str(asked.file_count)} if asked.file_count > 1 else {}
+    return size | files | ({"tag": asked.tag} if asked.tag else {})

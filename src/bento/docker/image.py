@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bento.docker.words import Now, ago, image_names, one_line, short_image_id, size_text, time_text
+from bento.docker.words import Now, ago, image_names, labels_text, one_line, short_image_id, size_text, time_text
 from bento.model import reference
 from bento.model.image import HistoryStep, Image
 from bento.model.usage import ImageUsage
@@ -25,8 +25,7 @@ FIELDS: Final = {
     "Containers": "CONTAINERS",
     "Labels": "LABELS",
 }
-"""What a template is given of each name of an image, and the header of each in a table. Labels are added with their
-method."""
+"""What a template is given of each name of an image, and the header of each in a table."""
 HISTORY_FIELDS: Final = {
     "ID": "IMAGE",
     "CreatedSince": "CREATED",
@@ -79,6 +78,7 @@ def fields(usage: ImageUsage, now: Now, *, is_whole: bool) -> list[dict[str, obj
         "SharedSize": size_text(usage.shared_bytes),
         "UniqueSize": size_text(usage.unique_bytes),
         "Containers": len(usage.containers),
+        "Labels": labels_text(image.config.labels),
     }
     return [
         {"Repository": repository, "Tag": tag, "Digest": digest, **common}

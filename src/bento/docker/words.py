@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -115,6 +116,11 @@ def command_text(container: Container, *, is_whole: bool = False) -> str:
     """Return the command in quotes, cut short unless ``is_whole``."""
     command = " ".join(container.spec.argv)
     return f'"{command if is_whole else cut(command, _COMMAND_MAX)}"'
+
+
+def labels_text(labels: Mapping[str, str]) -> str:
+    """Return all labels in a line, as Docker's listings have them: ``a=1,b=2``."""
+    return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
 def cut(text: str, longest: int) -> str:

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from bento.engine.lifecycle.start import Started
     from bento.engine.maintenance import doctor, prune
     from bento.engine.maintenance.doctor import Finding
-    from bento.engine.maintenance.prune import Pruned
     from bento.engine.stop import request, stop
     from bento.engine.stop.request import StopOptions
     from bento.engine.views import info, inspect, listing
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from bento.model.create import CreateOptions, UpdateOptions
     from bento.model.exec import ExecOptions, ExecSession
     from bento.model.network import Port
+    from bento.model.pruned import Pruned
     from bento.model.stop import StopReport
     from bento.model.terminal import AttachOptions
     from bento.stop.forecast.forecast import Forecast

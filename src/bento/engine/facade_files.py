@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from bento.engine.files.copying import CopyOptions
     from bento.engine.images import archive
     from bento.engine.resources import mounting, volumes
-    from bento.engine.resources.volumes import PrunedVolumes
-    from bento.files.changes import Change
+    from bento.model.change import Change
     from bento.model.image import Image
+    from bento.model.pruned import PrunedVolumes
     from bento.model.volume import Volume
 else:
     happened = LazyModule("bento.engine.base.happened")

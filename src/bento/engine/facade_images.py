@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
     from bento.engine.base.drivers import Drivers
     from bento.engine.images import archive, build, image_inspect, image_list, images, login, pull, push
-    from bento.engine.images.images import RemovedImage
     from bento.engine.images.pull import Pulled
     from bento.engine.maintenance import prune
-    from bento.engine.maintenance.prune import Pruned
     from bento.model.build import BuildOptions
     from bento.model.image import HistoryStep, Image, ImageConfig
+    from bento.model.pruned import Pruned, RemovedImage
     from bento.model.transfer import Access, Credentials, TransferProgress
     from bento.model.usage import DiskUsage, ImageUsage
+    from bento.parse import places
 else:
     archive, build, image_inspect, image_list, images, login, pull, push = (
         LazyModule(f"bento.engine.images.{name}")
         for name in ["archive", "build", "image_inspect", "image_list", "images", "login", "pull", "push"]
     )
-    prune = LazyModule("bento.engine.maintenance.prune")
+    prune, places = LazyModule("bento.engine.maintenance.prune"), LazyModule("bento.parse.places")
 
 
 class ImageVerbs:
@@ -120,7 +120,7 @@ class ImageVerbs:
 
         Raises NotFound, UsageError, NotPermitted, TransportFailed, MissingTool.
         """
-        if place := archive.parse_place(destination):
+        if place := places.parse_archive(destination):
             return archive.push_archive(self.drivers, ref, place)
         return push.push(self.drivers, ref, destination, access=access, on_progress=on_progress)
 
@@ -143,8 +143,8 @@ class ImageVerbs:
         ``source`` may be a text as ``docker-archive:FILE`` or ``oci-archive:FILE:NAME``, which means the one image of
         that name. Raises BadImage for what is no such archive, NotFound, StorageUnusable, MissingTool.
         """
-        place = archive.parse_place(source) if isinstance(source, str) else None
-        path, name = (place.path, place.name) if place else (Path(source), "")
+        place = places.parse_archive(source) if isinstance(source, str) else None
+        path, name = (Path(place.path), place.name) if place else (Path(source), "")
         return archive.load(self.drivers, path, name=name, platform=platform, on_progress=on_progress)
 
     def login(self, registry: str = "", credentials: Credentials | None = None, *, access: Access | None = None) -> str:

@@ -8,40 +8,18 @@ import os
 import stat
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from enum import Enum
 from types import TracebackType
 from typing import Final, Self
-
-from msgspec import Struct
 
 from bento.errors import KernelError
 from bento.files.entry import Entry
 from bento.files.walk import walk
 from bento.files.way import Way, joined
+from bento.model.change import Change, Kind
 
 _OPAQUE: Final = "trusted.overlay.opaque"
 _KEPT: Final = 128  # descriptors of all layers together
 _ABSENT: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-
-
-class Kind(Enum):
-    """What became of a path; the values are those of Docker's interface, the letters those of its command line."""
-
-    CHANGED = 0
-    ADDED = 1
-    DELETED = 2
-
-    @property
-    def letter(self) -> str:
-        """A, C or D."""
-        return "CAD"[self.value]
-
-
-class Change(Struct, frozen=True):
-    """One path, absolute, that is not what it is in the image."""
-
-    kind: Kind
-    path: str
 
 
 def is_whiteout(entry: Entry) -> bool:

@@ -11,7 +11,7 @@ from bento.model.health import Health, HealthStatus, OnUnhealthy
 from bento.model.image import Healthcheck
 from bento.model.network import Connection, Port
 from bento.model.resources import Resources
-from bento.model.stop import Hook, StopIntent, StopReport, StopRules
+from bento.model.stop import StopIntent, StopReport, StopSettings
 
 LOG_DRIVERS: Final = ("k8s-file", "json-file", "local", "journald", "none")
 """The first is a file of Bento's own, and Docker's next two mean the same; journald is systemd's journal."""
@@ -114,49 +114,100 @@ class Sandbox(Struct, frozen=True, kw_only=True, omit_defaults=True):
     labels: tuple[str, ...] = ()  # of SELinux: "disable", or parts as "type:NAME"
 
 
-class ContainerSettings(Resources, frozen=True, kw_only=True, omit_defaults=True):
-    """What is recorded of a container just as it was asked for, beside its limits. A new one is declared here alone.
+class Streams(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The standard streams of the program."""
 
-    Times are seconds. ``stop_signal`` is a number; ``None`` means not given.
-    """
-
-    # its program
-    init: bool = False  # a small init in front of it
-    system: bool = False  # it is an init, and gets what inits need
-    tty: bool = False  # its standard streams are a terminal
+    tty: bool = False  # they are a terminal
     stdin_open: bool = False  # it has an input that can be attached to
     stdin_once: bool = False  # that input ends with the first attachment that has it; a terminal's never does
-    # its files
-    read_only: bool = False  # its root filesystem
+
+
+class Files(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The root filesystem, and what is mounted below it.
+
+    The record has the image's volumes among ``mounts``, and ids in the place of names in ``volumes_from``.
+    """
+
+    read_only: bool = False  # the root filesystem
     read_only_tmpfs: bool = False  # and with it: /run, /tmp and /var/tmp are in memory
-    # its life
-    auto_remove: bool = False  # it is deleted once it has ended
-    restart: RestartPolicy = RestartPolicy()
-    # its stop
-    stop_signal: int | None = None
-    stop_timeout_s: float | None = None  # the grace
-    stop_method: str = ""  # "": what follows from the rest
-    stop_command: str = ""  # of the method exec
-    stop_rules: StopRules = StopRules()
-    pre_stop: tuple[Hook, ...] = ()  # before the signal
-    post_stop: tuple[Hook, ...] = ()  # after the clean-up, on the host
-    hook_timeout_s: float | None = None  # of each
-    drain: bool = False  # a stop first closes its published ports to new connections
-    # its health
-    health_on_failure: OnUnhealthy = OnUnhealthy.NONE  # what is done with it when it is unhealthy
-    # its network
+    mounts: tuple[Mount, ...] = ()
+    volumes_from: tuple[str, ...] = ()  # NAME or NAME:ro, of containers whose mounts it gets, too
+
+
+class Ports(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The ports of the container. The record has the image's among ``exposed``."""
+
+    published: tuple[Port, ...] = ()  # on the host
     publish_all: bool = False  # the ports exposed, too, on free ones of the host
-    # its log
-    log_driver: str = LOG_DRIVERS[0]  # "none": its output is not kept
-    log_tag: str = ""  # in the journal, beside its id and its name
-    # its limits, beside those of its cgroups
+    exposed: tuple[str, ...] = ()  # as "80/tcp"
+
+
+class LogSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the output is kept, and how much of it."""
+
+    driver: str = LOG_DRIVERS[0]  # "none": its output is not kept
+    tag: str = ""  # in the journal, beside its id and its name
+    max_bytes: int | None = None  # before a file grows beyond, there is a new one; 0: no limit; None: the engine's
+    max_files: int | None = None  # that many are kept, the newest; None: one, or what the log driver has
+
+    @property
+    def limit_bytes(self) -> int:
+        """Of a record: how large a file may grow; 0 is no limit."""
+        return self.max_bytes or 0
+
+    @property
+    def file_count(self) -> int:
+        """Of a record: how many files are kept."""
+        return self.max_files or 1
+
+
+class HealthSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How its health is checked. The record has the image's check, with what was asked for in its place."""
+
+    check: Healthcheck | None = None  # None: the image's, or none
+    on_failure: OnUnhealthy = OnUnhealthy.NONE  # what is done with it when it is unhealthy
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether checks are carried out while it runs."""
+        return self.check is not None and bool(self.check.argv)
+
+
+class ProcessLimits(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Limits of each process, beside those that the cgroups of the container keep."""
+
     ulimits: tuple[Ulimit, ...] = ()
     oom_score_adj: int | None = None  # -1000 to 1000: the greater, the sooner it is killed when the host runs short
-    # its namespaces
+
+
+class Namespaces(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which namespaces it shares, and with what. The record has an id behind "container:"."""
+
+    pid: str = ""  # "" is its own; "host", or "container:" and a name or id
+    ipc: str = (
+        ""  # and /dev/shm: "" and "private" are its own; "shareable", "none", "host", "container:" and a name or id
+    )
     uts: str = ""  # "host", "private", or "": the host's with its network, unless a name was asked for
-    cgroupns: str = ""  # "host", or "private" and "": its own
-    userns: str = ""  # "host" and "": there are no others yet
-    # its sandbox
+    cgroup: str = ""  # "host", or "private" and "": its own
+    user: str = ""  # "host" and "": there are no others yet
+
+
+class ContainerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a caller says of a container and what is recorded of it alike, in a group for each concern."""
+
+    init: bool = False  # a small init in front of its program
+    system: bool = False  # its program is an init, and gets what inits need
+    auto_remove: bool = False  # it is deleted once it has ended
+    restart: RestartPolicy = RestartPolicy()
+    streams: Streams = Streams()
+    files: Files = Files()
+    ports: Ports = Ports()
+    stop: StopSettings = StopSettings()
+    health: HealthSettings = HealthSettings()
+    log: LogSettings = LogSettings()
+    resources: Resources = Resources()
+    limits: ProcessLimits = ProcessLimits()
+    namespaces: Namespaces = Namespaces()
     sandbox: Sandbox = Sandbox()
 
 
@@ -173,32 +224,16 @@ class ContainerSpec(ContainerSettings, frozen=True, kw_only=True, omit_defaults=
     user: str = ""  # name|uid[:group|gid], resolved in the root filesystem at start
     hostname: str = ""
     network: str = "none"  # "none", "host" or "bridge"
-    ports: tuple[Port, ...] = ()  # published; of a bridge alone
-    pid: str = ""  # PID namespace: "" its own, "host", or "container:" and an id
-    ipc: str = (
-        ""  # IPC namespace and /dev/shm: "" and "private" its own, "shareable", "none", "host", "container:" an id
-    )
-    mounts: tuple[Mount, ...] = ()
-    volumes_from: tuple[str, ...] = ()  # "ID" or "ID:ro", of containers whose mounts are among these
     labels: dict[str, str] = {}
-    log_max_bytes: int = 0  # before a file of the log grows beyond, there is a new one; 0: no limit
-    log_max_files: int = 1  # that many are kept, the newest
     requires: tuple[str, ...] = ()  # ids of containers that are started before it and stopped after it
     runtime: str = ""  # name or path; "" is the engine's default, resolved at create
-    exposed_ports: tuple[str, ...] = ()  # the image's and others, as "80/tcp"
     requires_healthy: tuple[str, ...] = ()  # those of ``requires`` that are to be healthy before it is started
-    healthcheck: Healthcheck | None = None  # the image's, with what was asked for in its place
     notes: tuple[str, ...] = ()  # what is to be said of it in every run
 
     @property
     def argv(self) -> tuple[str, ...]:
         """The process's arguments, before ``--init`` puts an init in front."""
         return self.entrypoint + self.command
-
-    @property
-    def is_checked(self) -> bool:
-        """Whether health checks are carried out while it runs."""
-        return self.healthcheck is not None and bool(self.healthcheck.argv)
 
 
 class ProcessIdentity(Struct, frozen=True):

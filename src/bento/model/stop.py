@@ -115,6 +115,20 @@ class StopRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
     start_window_s: float | None = None  # after start, in which PID 1 may still install a handler
 
 
+class StopSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a container is to be stopped; None and "" leave it to its image, then to what is asked next. In seconds."""
+
+    signal: int | None = None  # a number
+    timeout_s: float | None = None  # the grace
+    method: str = ""  # "": what follows from the rest
+    command: str = ""  # of the method exec
+    rules: StopRules = StopRules()
+    pre_stop: tuple[Hook, ...] = ()  # before the signal
+    post_stop: tuple[Hook, ...] = ()  # after the clean-up, on the host
+    hook_timeout_s: float | None = None  # of each
+    drain: bool = False  # a stop first closes its published ports to new connections
+
+
 NOTHING_SAID: Final = StopRules()
 
 

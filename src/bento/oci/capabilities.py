@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from bento.errors import UsageError
-
 ALL: Final = "ALL"
 
 # linux/capability.h, by number.
@@ -21,17 +19,6 @@ NAMES: Final = tuple(
         "CHECKPOINT_RESTORE",
     )
 )  # fmt: skip
-
-
-def parse(text: str) -> str:
-    """Return a capability as ``CAP_CHOWN``, or ``ALL``; with or without ``CAP_``, in any case. Raises UsageError."""
-    name = text.upper()
-    if name == ALL:
-        return ALL
-    name = name if name.startswith("CAP_") else f"CAP_{name}"
-    if name not in NAMES:
-        raise UsageError(f"unknown capability {text!r}", hint="see capabilities(7), such as NET_ADMIN, or ALL")
-    return name
 
 
 def own() -> frozenset[str]:

@@ -87,13 +87,13 @@ def build(
         own: the capabilities that there are to give.
         confined: what ``confinement.words`` says.
     """
-    spec = container.spec
+    spec, limited = container.spec, container.spec.resources
     has_own_cgroup2 = spec.system and has_cgroup2
     held = capabilities(spec, filters_devices=filters_devices, has_filter=seccomp is not None, own=own)
     document: dict[str, Any] = {
         "ociVersion": SPEC_VERSION,
         "process": _process(container, user, limits, held, confined or {}, has_init=init_path is not None),
-        "root": {"path": str(rootfs), "readonly": spec.read_only},
+        "root": {"path": str(rootfs), "readonly": spec.files.read_only},
         "mounts": _mounts(
             spec,
             bundle,
@@ -110,7 +110,7 @@ def build(
         "namespaces": [*_own_namespaces(spec), *namespaces],
         "cgroupsPath": cgroups_path(container.id),
         "rootfsPropagation": _propagation(spec),
-        "resources": (_device_rules(spec, devices) if filters_devices else {}) | resources.build(spec, blocks),
+        "resources": (_device_rules(spec, devices) if filters_devices else {}) | resources.build(limited, blocks),
         "maskedPaths": masked_paths(spec),
         "readonlyPaths": _read_only_paths(spec, "v2" if has_own_cgroup2 else cgroups_mode),
     }
@@ -119,7 +119,7 @@ def build(
 
 def _propagation(spec: ContainerSpec) -> str:
     """A root that is private cuts all below it off from the host, whatever a mount has asked for."""
-    return "rslave" if any(is_slave(mount) for mount in spec.mounts) else "rprivate"
+    return "rslave" if any(is_slave(mount) for mount in spec.files.mounts) else "rprivate"
 
 
 def is_slave(mount: Mount) -> bool:
@@ -147,14 +147,14 @@ def _read_only_paths(spec: ContainerSpec, cgroups_mode: str) -> list[str]:
 
 
 def _own_namespaces(spec: ContainerSpec) -> list[dict[str, str]]:
-    shared = {"pid": spec.pid, "ipc": shares_ipc(spec), "cgroup": spec.cgroupns == "host"}
+    shared = {"pid": spec.namespaces.pid, "ipc": shares_ipc(spec), "cgroup": spec.namespaces.cgroup == "host"}
     kinds = [kind for kind in defaults.NAMESPACES if not shared.get(kind)]
     return [{"type": kind} for kind in (*kinds, *(["uts"] if etc.owns_hostname(spec) else []))]
 
 
 def shares_ipc(spec: ContainerSpec) -> bool:
     """Whether the container is in an IPC namespace, and has a /dev/shm, that is another's."""
-    return spec.ipc == "host" or spec.ipc.startswith("container:")
+    return spec.namespaces.ipc == "host" or spec.namespaces.ipc.startswith("container:")
 
 
 def _asked_of_linux(
@@ -212,7 +212,7 @@ def mount_points(container: Container) -> set[str]:
     spec = container.spec
     paths = [mount["destination"] for mount in (*defaults.mounts(), *defaults.system_mounts(has_cgroup2=True))]
     paths += [f"/etc/{name}" for name in etc.ETC_FILES]
-    paths += [INIT_PATH_ON_ROOT, *(mount.destination for mount in spec.mounts)]
+    paths += [INIT_PATH_ON_ROOT, *(mount.destination for mount in spec.files.mounts)]
     points = set()
     for path in paths:
         while path.strip("/"):
@@ -223,7 +223,7 @@ def mount_points(container: Container) -> set[str]:
 
 def init_destination(spec: ContainerSpec) -> str:
     """Return where the init of ``--init`` is bound in this container."""
-    return INIT_PATH_ON_ROOT if any(mount.destination.rstrip("/") == "/dev" for mount in spec.mounts) else INIT_PATH
+    return INIT_PATH_ON_ROOT if any(m.destination.rstrip("/") == "/dev" for m in spec.files.mounts) else INIT_PATH
 
 
 def _process(
@@ -240,7 +240,7 @@ def _process(
     # and ambient stay empty: they would hand capabilities to whatever such a program executes.
     held = bounding if user.uid == 0 else []
     return {
-        "terminal": spec.tty,
+        "terminal": spec.streams.tty,
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
         "args": [*((init_destination(spec), "--") if has_init else ()), *spec.argv],
         "env": _environment(container, user),
@@ -249,7 +249,7 @@ def _process(
         "rlimits": limits.rlimits,
         "noNewPrivileges": spec.sandbox.no_new_privileges,
         **confined,
-        **({} if spec.oom_score_adj is None else {"oomScoreAdj": spec.oom_score_adj}),
+        **({} if spec.limits.oom_score_adj is None else {"oomScoreAdj": spec.limits.oom_score_adj}),
     }
 
 
@@ -262,7 +262,7 @@ def _environment(container: Container, user: ResolvedUser) -> list[str]:
     values = {"PATH": defaults.PATH, "HOME": user.home}
     if etc.owns_hostname(container.spec):
         values["HOSTNAME"] = etc.hostname(container)
-    if container.spec.tty:
+    if container.spec.streams.tty:
         values.setdefault(*_TERM)
     if container.spec.system:
         values["container"] = defaults.CONTAINER_ENV
@@ -320,11 +320,11 @@ def _mounts(
     system: list[dict[str, Any]],
     is_v1: bool,
 ) -> list[dict[str, Any]]:
-    destinations = [mount.destination for mount in spec.mounts]
+    destinations = [mount.destination for mount in spec.files.mounts]
     replaced = {mount["destination"] for mount in system}
     shm_bytes = defaults.SHM_BYTES if spec.sandbox.shm_bytes is None else spec.sandbox.shm_bytes
-    own = _with_shm(spec, bundle, defaults.mounts(shm_bytes, is_open=spec.sandbox.privileged and not spec.read_only))
-    mounts = [mount for mount in own if mount["destination"] not in replaced] + system
+    own = defaults.mounts(shm_bytes, is_open=spec.sandbox.privileged and not spec.files.read_only)
+    mounts = [mount for mount in _with_shm(spec, bundle, own) if mount["destination"] not in replaced] + system
     # A system container's init makes what it needs there itself; and a mount of the user's below needs a mount point.
     if (
         is_v1
@@ -343,7 +343,7 @@ def _mounts(
     names = etc.ETC_FILES if etc.owns_hostname(spec) else tuple(name for name in etc.ETC_FILES if name != "hostname")
     mounts += [_bind(str(bundle / name), f"/etc/{name}", "bind", "rprivate") for name in names]
     mounts = [mount for mount in mounts if mount["destination"] not in destinations]
-    mounts += [_asked(m, is_rro=is_rro and m.source not in files, has_devices=has_devices) for m in spec.mounts]
+    mounts += [_asked(m, is_rro=is_rro and m.source not in files, has_devices=has_devices) for m in spec.files.mounts]
     # The shallow ones first: /data must not bury /data/cache. The user's stay behind ours where equally deep.
     mounts.sort(key=lambda mount: mount["destination"].rstrip("/").count("/"))
     return mounts
@@ -351,11 +351,12 @@ def _mounts(
 
 def _with_shm(spec: ContainerSpec, bundle: Path, mounts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the mounts with the shared memory that the container is to have: its own, another's, or none."""
-    if spec.ipc != "none" and not shares_ipc(spec):
+    ipc = spec.namespaces.ipc
+    if ipc != "none" and not shares_ipc(spec):
         return mounts
     kept = [mount for mount in mounts if mount["destination"] != SHM]
-    source = SHM if spec.ipc == "host" else str(bundle / "shm")
-    return kept + ([] if spec.ipc == "none" else [_bind(source, SHM, "bind", "rprivate", "nosuid", "noexec", "nodev")])
+    source = SHM if ipc == "host" else str(bundle / "shm")
+    return kept + ([] if ipc == "none" else [_bind(source, SHM, "bind", "rprivate", "nosuid", "noexec", "nodev")])
 
 
 def _asked(mount: Mount, *, is_rro: bool, has_devices: bool) -> dict[str, Any]:

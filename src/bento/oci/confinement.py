@@ -27,6 +27,11 @@ def has_selinux(sys: Path = SYS) -> bool:
     return (sys / "fs/selinux/enforce").exists()
 
 
+def enforces_selinux(sys: Path = SYS) -> bool:
+    """Whether the kernel denies what that policy does not allow (selinux(8))."""
+    return _read(sys / "fs/selinux/enforce") == "1"
+
+
 def check(sandbox: Sandbox, sys: Path = SYS) -> tuple[str, ...]:
     """Return a note for each word that this machine cannot obey. Raises UsageError for words that make no sense."""
     for label in sandbox.labels:

@@ -15,7 +15,7 @@ HOST_GATEWAY: Final = "host-gateway"
 
 def owns_hostname(spec: ContainerSpec) -> bool:
     """Whether the container has a UTS namespace of its own: not on the host's network, unless that was asked for."""
-    return spec.uts != "host" and (spec.network != "host" or bool(spec.hostname or spec.uts))
+    return spec.namespaces.uts != "host" and (spec.network != "host" or bool(spec.hostname or spec.namespaces.uts))
 
 
 def hostname(container: Container) -> str:

@@ -8,8 +8,6 @@ from typing import Final
 
 from msgspec import Struct
 
-from bento.errors import UsageError
-
 
 class Platform(Struct, frozen=True):
     """What an image runs on, in Go's words: ``linux``, ``arm``, ``v7``."""
@@ -39,26 +37,6 @@ def host_platform() -> Platform:
     """Return what this machine runs."""
     name = os.uname().machine
     return _GO_MACHINES.get(name, Platform("linux", name))
-
-
-_OTHER_ARCHITECTURES: Final = ("arm", "loong64", "mips64le", "ppc64le", "riscv64", "s390x")
-_ARCHITECTURES: Final = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "i686": "386"}
-"""What people say, in Go's words."""
-_PLATFORM_HINT: Final = "use OS/ARCH[/VARIANT], such as linux/arm64"
-
-
-def parse_platform(text: str) -> Platform:
-    """``OS/ARCH[/VARIANT]``, or ARCH alone; in capital letters or not, and in the kernel's words. Raises UsageError."""
-    words = text.lower().split("/")
-    if len(words) == 1 and words[0] in {*_ARCHITECTURES, *_ARCHITECTURES.values(), *_OTHER_ARCHITECTURES}:
-        words = ["linux", *words]
-    if len(words) > 1:
-        words[1] = _ARCHITECTURES.get(words[1], words[1])
-    if not 2 <= len(words) <= 3 or not all(word.isascii() and word.isalnum() for word in words):
-        raise UsageError(f"bad platform {text!r}", hint=_PLATFORM_HINT)
-    if words[0] != "linux":
-        raise UsageError(f"Bento cannot run images for {words[0]}", hint=_PLATFORM_HINT)
-    return Platform(*words)
 
 
 def runs_on(platform: Platform, host: Platform) -> bool:

@@ -1,4 +1,4 @@
-"""The words of health checks: ``--health-cmd``."""
+"""The words of health checks: ``--health-cmd`` and ``--health-on-failure``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import suppress
 import msgspec
 
 from bento.errors import UsageError
+from bento.model.health import OnUnhealthy
 from bento.model.image import CMD, CMD_SHELL, NO_CHECK
 
 
@@ -25,3 +26,11 @@ def parse_command(text: str) -> tuple[str, ...]:
                 raise UsageError(f"health check {text!r} names no program")
             return words if words[0] in (CMD, CMD_SHELL, NO_CHECK) else (CMD, *words)
     return (CMD_SHELL, text) if text else ()
+
+
+def parse_on_failure(text: str) -> OnUnhealthy:
+    """What is done with a container that is unhealthy. Raises UsageError."""
+    try:
+        return OnUnhealthy(text)
+    except ValueError:
+        raise UsageError(f"bad --health-on-failure {text!r}", hint="use none, kill, restart or stop") from None

@@ -11,9 +11,9 @@ from bento.units import parse_log_size, parse_number
 
 FILES_MAX: Final = 1000
 _OPTIONS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
-    "max-size": ("log_max_bytes", parse_log_size),
-    "max-file": ("log_max_files", lambda text: parse_number(text, what="max-file")),
-    "tag": ("log_tag", str),
+    "max-size": ("max_bytes", parse_log_size),
+    "max-file": ("max_files", lambda text: parse_number(text, what="max-file")),
+    "tag": ("tag", str),
 }
 
 
@@ -30,9 +30,9 @@ def parse_log_driver(text: str) -> str:
 
 
 def parse_log_options(words: Iterable[str]) -> dict[str, Any]:
-    """Return the settings of a container that ``KEY=VALUE`` stand for, those alone that were given. Raises UsageError.
+    """Return the fields of LogSettings that ``KEY=VALUE`` stand for, those alone that were given. Raises UsageError.
 
-    ``log_max_bytes``: 0 is no limit.
+    ``max_bytes``: 0 is no limit.
     """
     found: dict[str, Any] = {}
     for text in words:

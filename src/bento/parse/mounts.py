@@ -1,4 +1,4 @@
-"""``-v``, ``--mount`` and ``--tmpfs``: what is mounted in a container, in Docker's and Podman's words.
+"""``-v``, ``--mount``, ``--tmpfs``, ``--volumes-from``: what is mounted in a container, in Docker's and Podman's words.
 
 ``cwd``: the directory below which relative sources are; "" where the caller has none, as over a network: they are
 refused then.
@@ -164,3 +164,11 @@ _OPTIONS: Final[dict[str, Callable[[str, str], str]]] = {
 
 def _bad(text: str, reason: str, hint: str) -> UsageError:
     return UsageError(f"bad mount {text!r}: {reason}", hint=hint)
+
+
+def parse_volumes_from(text: str) -> tuple[str, bool]:
+    """Return the container of ``NAME[:ro|rw]``, and whether what it has is to be read only. Raises UsageError."""
+    ref, colon, mode = text.partition(":")
+    if not ref or (colon and mode not in ("ro", "rw")):
+        raise UsageError(f"bad container to take volumes from: {text!r}", hint="use NAME, or NAME:ro")
+    return ref, mode == "ro"

@@ -1,4 +1,4 @@
-"""What widens or narrows the default sandbox: security options, hosts, sysctls, devices."""
+"""What widens or narrows the default sandbox: capabilities, security options, hosts, sysctls, devices."""
 
 from __future__ import annotations
 
@@ -10,10 +10,27 @@ from typing import Any, Final
 
 from bento.errors import UsageError
 from bento.model.container import UNCONFINED, Device
+from bento.oci import capabilities
 
 _ACCESS: Final = re.compile(r"(?!.*(.).*\1)[rwm]{1,3}")
 _RULE: Final = re.compile(r"[acb] (\d{1,9}|\*):(\d{1,9}|\*) (?!.*(.).*\3)[rwm]{1,3}", re.ASCII)
 _SWITCHES: Final = {"": True, "true": True, "false": False}
+
+
+def parse_capability(text: str) -> str:
+    """Return a capability as ``CAP_CHOWN``, or ``ALL``; with or without ``CAP_``, in any case. Raises UsageError."""
+    name = text.upper()
+    if name == capabilities.ALL:
+        return name
+    name = name if name.startswith("CAP_") else f"CAP_{name}"
+    if name not in capabilities.NAMES:
+        raise UsageError(f"unknown capability {text!r}", hint="see capabilities(7), such as NET_ADMIN, or ALL")
+    return name
+
+
+def parse_capabilities(words: Iterable[str]) -> tuple[str, ...]:
+    """The capabilities of ``--cap-add`` or ``--cap-drop``, each word one or several with commas. Raises UsageError."""
+    return tuple(parse_capability(name) for text in words for name in text.split(","))
 
 
 def parse_security(words: Iterable[str], *, cwd: str = "") -> dict[str, Any]:

@@ -58,21 +58,6 @@ METHODS: Final[dict[str, Method]] = {
 NAMES: Final = (SIGNAL, *METHODS, AUTO, *ALIASES)
 
 
-def parse_method(text: str) -> str:
-    """Return the name of a method; LXC's words are accepted. Raises UsageError."""
-    name = ALIASES.get(text, text)
-    if name not in (SIGNAL, AUTO) and name not in METHODS:
-        raise UsageError(f"unknown stop method {text!r}", hint=f"use one of {', '.join(NAMES)}")
-    return name
-
-
-def parse_command(text: str | None) -> str:
-    """Return a command for /bin/sh; "" when none was given. Raises UsageError for an empty one."""
-    if text is not None and not text.strip():
-        raise UsageError("the stop command is empty", hint="write it as one word: --stop-command 'CMD ARGUMENTS'")
-    return text or ""
-
-
 def choose(*, method: str | None, command: str, is_system: bool) -> str:
     """Return the method that follows from what was said. Raises UsageError for ``exec`` without a command."""
     chosen = method or (EXEC if command else AUTO if is_system else SIGNAL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from bento import packets
@@ -99,6 +100,17 @@ class FakeMonitor:
             os.close(writer)
             streams = Streams(stdin_fd, stdout_fd, stderr_fd)
         return ExecLaunched(self.exec_pid, self.exec_pid, reader, streams)
+
+    def end_exec(self, code: int) -> None:
+        """End the last exec session with an exit code, as its monitor does."""
+        launch = self.exec_launches[-1]
+        self.write_exit(launch.directory, launch.container_id, code)
+        with suppress(BrokenPipeError):  # detached
+            os.write(self.exec_status_fd, b"%d" % code)
+        os.close(self.exec_status_fd)
+        launch.directory.rename(launch.ended)
+        launch.wakes.touch()
+        os.close(os.open(launch.wakes, os.O_WRONLY))
 
     def exec_status(self, status_fd: int) -> int | None:
         """Return the number written to ``exec_status_fd``, None when there is none. Blocks until its end."""

@@ -118,6 +118,8 @@ def test_an_exec_session_may_be_over_before_its_monitor_was_looked_for(tmp_path:
         name="web",
         runtime=FakeRuntime(),
         directory=session,
+        ended=tmp_path / "ended",
+        wakes=tmp_path / "wakes",
         process_spec=session / "process.json",
     )
 
@@ -233,6 +235,8 @@ def test_an_exec_that_is_over_at_once_takes_its_monitors_pid_file_along(tmp_path
         name="web",
         runtime=launch.runtime,
         directory=directory,
+        ended=tmp_path / "ended",
+        wakes=tmp_path / "wakes",
         process_spec=directory / "process.json",
     )
     launched = monitor.launch_exec(wanted)

@@ -14,7 +14,7 @@ from bento.drivers.storage.base import Holder
 from bento.engine.health import presence
 from bento.engine.maintenance import doctor, keepers
 from bento.engine.resources import mounting
-from bento.model.container import Container, ContainerSpec, Mount, ProcessIdentity, Status
+from bento.model.container import Container, ContainerSpec, Files, HealthSettings, Mount, ProcessIdentity, Status
 from bento.model.image import Healthcheck, ImageConfig
 from bento.model.volume import Volume
 from bento.testing.drivers import FakeDrivers
@@ -160,7 +160,9 @@ def test_an_image_that_has_lost_a_layer_is_told(drivers: FakeDrivers, tmp_path: 
 def test_volume_whose_directory_or_container_is_gone(drivers: FakeDrivers, users: int) -> None:
     mounts = (Mount(kind="volume", source="gone", destination="/x"),) if users else ()
     drivers.storage.prepare(ID)
-    drivers.store.add(replace(created(), spec=ContainerSpec(image="host", image_id="", layers=(), mounts=mounts)))
+    drivers.store.add(
+        replace(created(), spec=ContainerSpec(image="host", image_id="", layers=(), files=Files(mounts=mounts)))
+    )
     drivers.store.put_volume(Volume(name="gone", created_unix_ns=1))
     mounting.ensure(drivers, "own", container_id=ID)
     mounting.ensure(drivers, "orphan", container_id="cd" * 32)
@@ -176,7 +178,9 @@ def test_volume_whose_directory_or_container_is_gone(drivers: FakeDrivers, users
 
 
 def checked(drivers: FakeDrivers) -> Container:
-    return drivers.add("web", drivers.processes.add("server"), healthcheck=Healthcheck(test=("CMD", "x")))
+    return drivers.add(
+        "web", drivers.processes.add("server"), health=HealthSettings(check=Healthcheck(test=("CMD", "x")))
+    )
 
 
 def test_health_checks_that_nothing_carries_out_are_found(drivers, monkeypatch):

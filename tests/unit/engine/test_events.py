@@ -12,11 +12,13 @@ from bento.engine.base import exit_owner
 from bento.engine.events.filters import parse_filters
 from bento.engine.events.stream import EventStream
 from bento.engine.facade import EngineFacade
+from bento.engine.lifecycle import exec_
 from bento.engine.stop.request import StopOptions
 from bento.engine.stop.stop import stop_containers
 from bento.errors import UsageError
 from bento.model.container import Status
 from bento.model.event import Event
+from bento.model.exec import ExecOptions
 from bento.testing.drivers import FakeDrivers
 
 SECOND_NS = 10**9
@@ -148,6 +150,47 @@ class TestEnds:
             assert is_ready(events, LIMIT_S)
             assert events.read() == []
         assert drivers.store.find("web").status is Status.RUNNING
+
+
+def _sleeping(drivers: FakeDrivers) -> None:
+    """A container that runs, and a process that exec brings in."""
+    container, main = drivers.server("web")
+    drivers.storage.prepare(container.id)
+    drivers.monitor.exec_pid = drivers.processes.add("cat", under=main).identity.pid
+
+
+class TestSessions:
+    """A command by exec that nothing waits for."""
+
+    def test_one_that_ends_while_it_is_followed_is_logged_at_once(
+        self, drivers: FakeDrivers, engine: EngineFacade
+    ) -> None:
+        _sleeping(drivers)
+        with engine.events() as events:
+            for code in (3, 4):
+                session = exec_.detached(drivers, "web", ExecOptions(command=("cat",)))
+                assert actions(events.read()) == ["exec_create: cat", "exec_start: cat"]
+                drivers.monitor.end_exec(code)
+                assert is_ready(events, LIMIT_S)
+                (end,) = [*events.read(), *events.read()]
+                assert (end.action, end.attributes["execID"]) == ("exec_die", session.id)
+                assert end.attributes["exitCode"] == f"{code}"
+
+    def test_one_that_began_before(self, drivers: FakeDrivers, engine: EngineFacade) -> None:
+        _sleeping(drivers)
+        exec_.detached(drivers, "web", ExecOptions(command=("cat",)))
+        with engine.events(filters=["event=exec_die"]) as events:
+            drivers.monitor.end_exec(3)
+            assert is_ready(events, LIMIT_S)
+            assert actions([*events.read(), *events.read()]) == ["exec_die"]
+
+    def test_one_that_had_ended_is_history(self, drivers: FakeDrivers, engine: EngineFacade) -> None:
+        _sleeping(drivers)
+        exec_.detached(drivers, "web", ExecOptions(command=("cat",)))
+        drivers.monitor.end_exec(3)
+        for _ in range(2):
+            with engine.events(filters=["event=exec_die"], follow=False) as events:
+                assert actions(events) == ["exec_die"]
 
 
 class TestWhatVerbsLog:

@@ -132,6 +132,63 @@ def test_a_launch_that_fails_leaves_nothing(drivers):
     assert os.listdir(exec_sessions.all_in(drivers, container.id)) == []
 
 
+def test_a_launch_that_fails_is_logged_as_begun_and_never_as_ended(drivers):
+    container = _sleeping(drivers)
+    drivers.monitor.exec_error = RuntimeFailed("no")
+    launch = drivers.monitor.launch_exec
+
+    def renamed_by_its_monitor(wanted: Any) -> Any:
+        wanted.directory.rename(wanted.ended)
+        return launch(wanted)
+
+    drivers.monitor.launch_exec = renamed_by_its_monitor
+    with pytest.raises(RuntimeFailed, match="no"):
+        exec_.detached(drivers, "web", CAT)
+    assert os.listdir(exec_sessions.all_in(drivers, container.id)) == []
+    assert _logged(drivers) == ["exec_create: cat", "exec_start: cat"]
+
+
+def test_an_end_is_logged_once_by_whichever_takes_it(drivers):
+    container = _sleeping(drivers)
+    running = exec_.attached(drivers, "web", CAT)
+    drivers.monitor.end_exec(3)
+    assert [deed.attributes["exitCode"] for deed in exec_sessions.take_ended(drivers, container.id)] == ["3"]
+    assert exec_.wait(drivers, running) == 3
+    assert "exec_die" not in _logged(drivers)
+
+    other = exec_.attached(drivers, "web", CAT)
+    drivers.monitor.end_exec(4)
+    assert exec_.wait(drivers, other) == 4
+    assert exec_sessions.take_ended(drivers, container.id) == []
+    assert _logged(drivers)[-1] == "exec_die"
+    assert os.listdir(exec_sessions.all_in(drivers, container.id)) == []
+
+
+def test_the_end_of_a_detached_one_is_logged_when_the_next_begins(drivers):
+    container = _sleeping(drivers)
+    session = exec_.detached(drivers, "web", CAT)
+    drivers.monitor.end_exec(3)
+    assert exec_sessions.live(drivers, container.id) == []
+    assert exec_sessions.left_over(drivers, container.id) == []
+    exec_.detached(drivers, "web", CAT)
+    os.close(drivers.monitor.exec_status_fd)
+    (end,) = [event for event in drivers.store.events() if event.action == "exec_die"]
+    assert end.attributes == {"image": "host", "name": "web", "execID": session.id, "exitCode": "3"}
+
+
+def test_what_has_ended_without_a_word_is_logged_at_the_end_of_its_container(drivers):
+    _sleeping(drivers)
+    sessions = [exec_.detached(drivers, "web", CAT) for _ in range(2)]
+    drivers.monitor.end_exec(3)  # the other one's monitor was killed
+    stop_containers(drivers, ["web"], StopOptions(grace_s=0.0))
+    ends = {event.attributes["execID"]: event for event in drivers.store.events() if event.action == "exec_die"}
+    assert [ends[session.id].attributes["exitCode"] for session in sessions] == ["-1", "3"]
+
+
+def _logged(drivers: FakeDrivers) -> list[str]:
+    return [event.action for event in drivers.store.events() if event.action.startswith("exec")]
+
+
 def test_when_the_container_ended_meanwhile_that_is_what_is_said(drivers):
     container = _sleeping(drivers)
     launch = drivers.monitor.launch_exec

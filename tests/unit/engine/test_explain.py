@@ -9,14 +9,14 @@ from bento.engine.lifecycle.explain import explain, explain_process
 from bento.engine.stop.request import StopOptions
 from bento.errors import AlreadyStopped, NotFound, WrongState
 from bento.model.container import Status
-from bento.model.stop import OnDeaf, StopRules, Verdict
+from bento.model.stop import OnDeaf, StopRules, StopSettings, Verdict
 from bento.stop.process import Disposition
 from bento.testing.processes import LISTENS, SLEEPS
 
 
 def test_s13_a_container_and_its_pid_1_are_explained_alike(drivers):
     main = drivers.processes.add("server")
-    container = drivers.add("web", main, stop_timeout_s=3.0, stop_signal=3)
+    container = drivers.add("web", main, stop=StopSettings(timeout_s=3.0, signal=3))
     found = explain(drivers, "web", StopOptions())
     assert (found.name, found.signal, found.grace_s, found.verdict) == ("web", "SIGQUIT", 3.0, Verdict.GRACEFUL)
     assert container.run is not None

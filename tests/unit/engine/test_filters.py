@@ -10,7 +10,7 @@ from bento.engine.base.filters import parse_prune, split
 from bento.engine.images import image_list
 from bento.engine.views.listing import parse_filters
 from bento.errors import UsageError
-from bento.model.container import Container, ContainerSpec
+from bento.model.container import Container, ContainerSpec, Ports
 from bento.model.image import Image, ImageConfig
 from bento.model.network import Port
 
@@ -113,7 +113,7 @@ def listed(**fields: object) -> Container:
 def test_filters_of_containers(store: StateStore, text: str, passes: bool) -> None:
     for number, (name, created_ns) in enumerate((("other", 9), ("older", 1), ("same", 5))):
         store.add(replace(listed(), id=str(number + 2) * 64, name=name, created_unix_ns=created_ns))
-    subject = listed(network="bridge", ports=(Port(container_port=80, host_port=8080),))
+    subject = listed(network="bridge", ports=Ports(published=(Port(container_port=80, host_port=8080),)))
 
     assert parse_filters(store, [text])(subject) == passes
 

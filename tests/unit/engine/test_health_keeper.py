@@ -15,7 +15,7 @@ from bento import clock
 from bento.engine.health import checks, presence
 from bento.engine.health.keeper import Keeper, keep
 from bento.engine.lifecycle import reconcile
-from bento.model.container import Container, Status
+from bento.model.container import Container, HealthSettings, Status
 from bento.model.health import Health, HealthResult, HealthStatus, OnUnhealthy
 from bento.model.image import Healthcheck
 from bento.testing.drivers import FakeDrivers
@@ -33,12 +33,14 @@ def keeper(drivers: FakeDrivers) -> Iterator[Keeper]:
     made.close()
 
 
-def checked(drivers: FakeDrivers, script: str, name: str = "web", **more: Any) -> Container:
+def checked(
+    drivers: FakeDrivers, script: str, name: str = "web", on_failure: OnUnhealthy = OnUnhealthy.NONE, **more: Any
+) -> Container:
     """A container that runs, with a check that is due at once, and again every 10 ms."""
     times = {"interval_ns": 10 * MS, "timeout_ns": 10_000 * MS, "retries": 2} | more.pop("times", {})
     check = Healthcheck(test=("CMD-SHELL", script), **times)
     main = drivers.processes.add("server")
-    container = drivers.add(name, main, healthcheck=check, **more)
+    container = drivers.add(name, main, health=HealthSettings(check=check, on_failure=on_failure), **more)
     checks.spec_path(drivers, container.id).write_bytes(msgspec.json.encode(check.argv))
     return container
 
@@ -88,7 +90,7 @@ def test_checks_that_fail_make_it_unhealthy(drivers, keeper):
 
 @pytest.mark.parametrize("action", [OnUnhealthy.KILL, OnUnhealthy.RESTART, OnUnhealthy.STOP])
 def test_what_is_to_be_done_with_it_is_done_by_a_process_of_its_own(drivers, keeper, action):
-    container = checked(drivers, "exit 1", health_on_failure=action)
+    container = checked(drivers, "exit 1", on_failure=action)
     keeper.begin()
     turn_until(keeper, has_results(drivers, container, 2))
     assert drivers.detached == [(*drivers.helper_argv, action.value, container.id)]
@@ -258,7 +260,7 @@ def test_a_container_that_the_keeper_does_not_know_is_announced(drivers):
 
 @pytest.mark.parametrize("check", [None, Healthcheck(test=("NONE",)), Healthcheck(test=("OTHER", "x"))])
 def test_without_a_check_there_is_no_keeper(drivers, check):
-    container = drivers.add("web", drivers.processes.add("server"), healthcheck=check)
+    container = drivers.add("web", drivers.processes.add("server"), health=HealthSettings(check=check))
     reconcile.refresh(drivers, [container])
     assert drivers.detached == []
     assert not presence.directory(drivers).exists()

@@ -13,7 +13,7 @@ from bento.engine.lifecycle import start
 from bento.engine.lifecycle.healthy import wait_until_healthy
 from bento.errors import DeadlineExceeded, RuntimeFailed, Unhealthy
 from bento.files.smallfile import write_small
-from bento.model.container import Container, Status
+from bento.model.container import Container, HealthSettings, Status
 from bento.model.health import Health, HealthResult, HealthStatus
 from bento.model.image import Healthcheck
 from bento.testing.drivers import FakeDrivers
@@ -29,7 +29,7 @@ def become(drivers: FakeDrivers, container: Container, status: HealthStatus, *, 
 
 
 def add(drivers: FakeDrivers, name: str = "web", **more: Any) -> Container:
-    container = drivers.add(name, drivers.processes.add("server"), healthcheck=CHECK, **more)
+    container = drivers.add(name, drivers.processes.add("server"), health=HealthSettings(check=CHECK), **more)
     return drivers.store.modify(container.id, lambda c: replace(c, health=Health()))
 
 

@@ -1,11 +1,10 @@
-"""Logins at registries: by which name, and what is refused before anything is asked."""
+"""Logins at registries, and what is refused before anything is asked."""
 
 from __future__ import annotations
 
 import pytest
 
 from bento.engine.facade import EngineFacade
-from bento.engine.images.login import parse_registry
 from bento.errors import NotFound, NotPermitted, UsageError
 from bento.model.transfer import Credentials
 from bento.testing.drivers import FakeDrivers
@@ -24,24 +23,6 @@ def transport(drivers: FakeDrivers) -> FakeTransport:
     found = drivers.transport
     assert isinstance(found, FakeTransport)
     return found
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("", "docker.io"), ("docker.io", "docker.io"), ("https://index.docker.io/v1/", "docker.io"),
-        ("registry.example.com", "registry.example.com"), ("http://127.0.0.1:5000/", "127.0.0.1:5000"),
-        ("[::1]:5000", "[::1]:5000"), ("quay.io/team/app", "quay.io/team/app"),
-    ],
-)  # fmt: skip
-def test_name_of_a_registry(text: str, name: str) -> None:
-    assert parse_registry(text) == name
-
-
-@pytest.mark.parametrize("text", [" x y", "-u", "--all", "a;b", "https://", "a\nb", "/"])
-def test_what_is_no_registry(text: str) -> None:
-    with pytest.raises(UsageError):
-        parse_registry(text)
 
 
 def test_login_is_kept_checked_and_forgotten(engine: EngineFacade, transport: FakeTransport) -> None:

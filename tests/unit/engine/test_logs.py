@@ -18,8 +18,7 @@ from bento.engine.resources import logs as log_resources
 from bento.engine.views import logs
 from bento.errors import UsageError
 from bento.files import log_files
-from bento.model.container import Container
-from bento.model.create import CreateOptions
+from bento.model.container import Container, LogSettings
 from bento.parse.logs import parse_log_options
 from bento.parse.times import parse_since
 from bento.testing.drivers import FakeDrivers
@@ -224,7 +223,7 @@ def test_time_is_looked_at_in_every_file(rotated: Rotated) -> None:
 
 @pytest.mark.parametrize("is_followed", [True, False])
 def test_lines_of_the_journal(drivers: FakeDrivers, is_followed: bool) -> None:
-    container = drivers.add("web", drivers.processes.add("server"), log_driver="journald")
+    container = drivers.add("web", drivers.processes.add("server"), log=LogSettings(driver="journald"))
     entries = [
         JournalEntry(cursor=str(at), unix_ns=at * 10**9, is_stderr=at == 2, text=f"{at}\n".encode()) for at in range(5)
     ]
@@ -240,28 +239,28 @@ def test_lines_of_the_journal(drivers: FakeDrivers, is_followed: bool) -> None:
 
 
 def settled(default: int = 0, **options: Any) -> tuple[int, int]:
-    found = log_resources.settle(CreateOptions(image="host", **options), Settings(log_max_bytes=default))
-    return found["log_max_bytes"], found["log_max_files"]
+    found = log_resources.settle(LogSettings(**options), Settings(log_max_bytes=default))
+    return found.limit_bytes, found.file_count
 
 
 def test_limits_are_the_containers_own_else_the_engines_else_the_drivers() -> None:
     assert settled() == (0, 1)
     assert settled(50_000) == (50_000, 1)
-    assert settled(50_000, log_max_bytes=0) == (0, 1)
-    assert settled(50_000, log_max_bytes=20_000, log_driver="json-file") == (20_000, 1)
-    assert settled(50_000, log_max_files=3) == (50_000, 3)
-    assert settled(log_driver="local") == (20 << 20, 5)  # Docker's
-    assert settled(50_000, log_driver="local", log_max_files=2) == (50_000, 2)
-    assert settled(log_driver="local", log_max_bytes=0) == (0, 1)
-    assert settled(50_000, log_driver="none") == settled(50_000, log_driver="journald") == (0, 1)
+    assert settled(50_000, max_bytes=0) == (0, 1)
+    assert settled(50_000, max_bytes=20_000, driver="json-file") == (20_000, 1)
+    assert settled(50_000, max_files=3) == (50_000, 3)
+    assert settled(driver="local") == (20 << 20, 5)  # Docker's
+    assert settled(50_000, driver="local", max_files=2) == (50_000, 2)
+    assert settled(driver="local", max_bytes=0) == (0, 1)
+    assert settled(50_000, driver="none") == settled(50_000, driver="journald") == (0, 1)
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"log_driver": "syslog"}, {"log_driver": "passthrough"}, {"log_driver": "none", "log_max_bytes": 20_000},
-        {"log_driver": "journald", "log_max_files": 2}, {"log_driver": "none", "log_tag": "t"}, {"log_tag": "t"},
-        {"log_max_bytes": 1000}, {"log_max_files": 3}, {"log_max_bytes": 20_000, "log_max_files": 1001},
+        {"driver": "syslog"}, {"driver": "passthrough"}, {"driver": "none", "max_bytes": 20_000},
+        {"driver": "journald", "max_files": 2}, {"driver": "none", "tag": "t"}, {"tag": "t"},
+        {"max_bytes": 1000}, {"max_files": 3}, {"max_bytes": 20_000, "max_files": 1001},
     ],
 )  # fmt: skip
 def test_log_that_cannot_be_kept_so_is_refused(options: dict[str, Any]) -> None:
@@ -271,8 +270,8 @@ def test_log_that_cannot_be_kept_so_is_refused(options: dict[str, Any]) -> None:
 
 def test_options_of_a_log() -> None:
     words = ["max-size=1m", "max-file=3", "tag=web", "max-size=2m"]
-    assert parse_log_options(words) == {"log_max_bytes": 2 << 20, "log_max_files": 3, "log_tag": "web"}
-    assert parse_log_options(["max-size=-1"]) == {"log_max_bytes": 0}
+    assert parse_log_options(words) == {"max_bytes": 2 << 20, "max_files": 3, "tag": "web"}
+    assert parse_log_options(["max-size=-1"]) == {"max_bytes": 0}
 
 
 def test_line_that_is_being_written_is_not_shown_torn(logged: Logged) -> None:

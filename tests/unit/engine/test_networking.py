@@ -11,10 +11,11 @@ from bento.engine.stop.erase import erase
 from bento.engine.stop.request import StopOptions
 from bento.engine.stop.stop import stop_containers
 from bento.errors import CleanupFailed, Conflict, RuntimeFailed, UsageError
-from bento.model.container import Container, Run, Status
+from bento.model.container import Container, Ports, Run, Status
 from bento.model.network import Connection, Port
-from bento.model.stop import StopReport
+from bento.model.stop import StopReport, StopSettings
 from bento.testing.drivers import FakeDrivers
+from bento.testing.runtime import FakeRuntime
 
 PORTS = (Port(container_port=80, host_port=8080),)
 CONNECTION = Connection(
@@ -24,7 +25,7 @@ BUSY = Conflict("another process changes networks")
 
 
 def served(drivers: FakeDrivers, **spec) -> Container:
-    container, _ = drivers.server(connection=CONNECTION, network="bridge", ports=PORTS, **spec)
+    container, _ = drivers.server(connection=CONNECTION, network="bridge", ports=Ports(published=PORTS), **spec)
     drivers.network.made.add(container.id)
     return container
 
@@ -49,6 +50,25 @@ def test_s21_the_network_is_taken_down_before_the_record_says_stopped(drivers):
     assert run_of(drivers, container).connection is None
     names = [phase.name for phase in report.phases]
     assert names.index("cgroup") < names.index("network") < names.index("unmount")
+
+
+def test_its_driver_is_made_while_the_runtime_deletes(drivers, monkeypatch):
+    served(drivers)
+    network, done = drivers.network, []
+
+    def asked_for(_):
+        done.append("network")
+        return network
+
+    def end_delete(child):
+        done.append("deleted")
+        return FakeRuntime.end_delete(drivers.fake_runtime, child)
+
+    monkeypatch.setattr(FakeDrivers, "network", property(asked_for), raising=False)
+    monkeypatch.setattr(drivers.fake_runtime, "end_delete", end_delete)
+    assert stop(drivers)[1] is None
+    assert done[:2] == ["network", "deleted"]
+    assert not network.made
 
 
 def test_s21_a_network_that_another_process_changes_is_tried_again(drivers):
@@ -79,7 +99,7 @@ def test_s17a_the_ports_are_closed_before_any_process_is_signalled(drivers):
     assert report.signalled[0].at_s >= report.phases[0].duration_s
 
 
-@pytest.mark.parametrize(("spec", "options"), [({"drain": True}, {}), ({}, {"drain": True})])
+@pytest.mark.parametrize(("spec", "options"), [({"stop": StopSettings(drain=True)}, {}), ({}, {"drain": True})])
 def test_s17a_the_container_or_the_call_asks_for_it(drivers, spec, options):
     container = served(drivers, **spec)
     stop(drivers, **options)
@@ -109,7 +129,7 @@ def test_s17a_so_is_a_tool_that_cannot_be_started(drivers):
 
 
 def test_s17a_and_a_record_without_a_connection(drivers):
-    drivers.server(network="bridge", ports=PORTS)
+    drivers.server(network="bridge", ports=Ports(published=PORTS))
     report, error = stop(drivers, drain=True)
     assert error is None
     assert "no ports to close" in report.notes[0]

@@ -10,10 +10,8 @@ from bento.config import Settings
 from bento.engine.images import pull
 from bento.errors import BadImage, BentoError, MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
 from bento.model.image import Image, ImageConfig
-from bento.model.transfer import Access, Credentials
+from bento.model.transfer import Access
 from bento.oci.layout import digest_of
-from bento.oci.platform import Platform, parse_platform
-from bento.parse.credentials import parse_credentials
 from bento.testing.drivers import FakeDrivers
 
 ACCESS = Access()
@@ -170,22 +168,3 @@ def test_an_image_for_another_platform_is_refused_only_when_one_was_asked_for(dr
         fetch(drivers, "h.example/web:1", platform="linux/riscv64")
     assert drivers.store.list_images() == []
     assert fetch(drivers, "h.example/web:1", platform="linux/amd64").name
-
-
-def test_platforms_are_written_as_docker_writes_them():
-    assert parse_platform("linux/arm/v7") == Platform("linux", "arm", "v7")
-    for same in ("linux/arm64", "Linux/ARM64", "linux/aarch64", "arm64", "aarch64"):
-        assert parse_platform(same) == Platform("linux", "arm64")
-    assert parse_platform("linux/x86_64") == parse_platform("amd64") == Platform("linux", "amd64")
-    for bad in ("", "linux", "linux/", "/arm", "linux/arm/v7/x", "darwin/arm64", "linux/a b"):
-        with pytest.raises(UsageError):
-            parse_platform(bad)
-
-
-def test_credentials_hide_their_password():
-    assert parse_credentials("ann:a:b", str.upper) == Credentials("ann", "a:b")
-    assert "a:b" not in repr(parse_credentials("ann:a:b", str.upper))
-    assert parse_credentials("ann", str.upper) == Credentials("ann", "ANN")
-    for bad in ("", ":secret"):
-        with pytest.raises(UsageError):
-            parse_credentials(bad, str.upper)

@@ -11,7 +11,7 @@ import pytest
 from bento.config import Settings
 from bento.engine.stop.request import StopOptions, request_for
 from bento.model.container import Container, ContainerSpec
-from bento.model.stop import NOTHING_SAID, OnDeaf, OnWrapper, Scope, StopRequest, StopRules
+from bento.model.stop import NOTHING_SAID, OnDeaf, OnWrapper, Scope, StopRequest, StopRules, StopSettings
 
 SAID: dict[str, tuple[Any, Any, Any]] = {
     "scope": (Scope.MAIN, Scope.AUTO, Scope.MAIN),
@@ -32,7 +32,7 @@ def container(**spec) -> Container:
 
 def request(call=NOTHING_SAID, own=NOTHING_SAID, configured=NOTHING_SAID, **spec) -> StopRequest:
     options = StopOptions(**{name: getattr(call, name) for name in StopRules.__struct_fields__})
-    return request_for(container(stop_rules=own, **spec), options, Settings(stop_rules=configured))
+    return request_for(container(stop=StopSettings(rules=own), **spec), options, Settings(stop_rules=configured))
 
 
 def test_every_rule_is_tried_here():
@@ -63,7 +63,7 @@ def test_s10_an_init_gets_a_last_call_only_by_name():
 
 
 def test_a_record_keeps_what_was_said_and_an_older_one_says_nothing():
-    spec = container(stop_rules=StopRules(scope=Scope.MAIN, last_call_s=0.0)).spec
+    spec = container(stop=StopSettings(rules=StopRules(scope=Scope.MAIN, last_call_s=0.0))).spec
     assert msgspec.json.decode(msgspec.json.encode(spec), type=ContainerSpec) == spec
-    assert msgspec.to_builtins(spec)["stop_rules"] == {"scope": "main", "last_call_s": 0.0}
-    assert "stop_rules" not in msgspec.to_builtins(container().spec)
+    assert msgspec.to_builtins(spec)["stop"] == {"rules": {"scope": "main", "last_call_s": 0.0}}
+    assert "stop" not in msgspec.to_builtins(container().spec)

@@ -12,6 +12,7 @@ import pytest
 from bento.engine.base.order import Schedule
 from bento.engine.lifecycle.shutdown import Budget, budget, is_wanted, unit
 from bento.model.container import Container, ContainerSpec, RestartPolicy, Run, Status
+from bento.model.stop import StopSettings
 
 RUN = Run(number=1, runtime="/usr/bin/crun")
 
@@ -32,7 +33,7 @@ def container(
         image_id="",
         layers=(),
         restart=RestartPolicy(name=policy),
-        stop_timeout_s=grace_s,
+        stop=StopSettings(timeout_s=grace_s),
         system=system,
         requires=requires,
     )
@@ -88,8 +89,8 @@ def test_s27_every_round_has_room_for_the_longest_grace():
     schedule = Schedule({c.id: c.spec.requires for c in chain}, total_s=found.total_s, now_s=0.0)
     now_s = 0.0
     for one in reversed(chain):
-        assert schedule.grace_s(one.id, one.spec.stop_timeout_s, now_s) == one.spec.stop_timeout_s
-        now_s += one.spec.stop_timeout_s
+        assert schedule.grace_s(one.id, one.spec.stop.timeout_s, now_s) == one.spec.stop.timeout_s
+        now_s += one.spec.stop.timeout_s
 
 
 ODD = ("/usr/bin/python3", "-m", "bento", "--root", '/srv/a "b" 100%/$HOME\\x', "--run-root", "/run/bento;")

@@ -30,7 +30,7 @@ from bento.errors import (
     StuckProcess,
     WrongState,
 )
-from bento.model.container import Container, Exit, RestartPolicy, Status
+from bento.model.container import Container, Exit, Namespaces, RestartPolicy, Status
 from bento.model.stop import (
     AskedBy,
     Occasion,
@@ -42,6 +42,7 @@ from bento.model.stop import (
     StopReport,
     StopRequest,
     StopRules,
+    StopSettings,
     Verdict,
 )
 from bento.stop import cleaning, machine
@@ -143,9 +144,9 @@ def test_s11_a_kill_of_a_paused_container_is_not_refused(drivers, options):
     assert report_of(drivers).verdict is Verdict.KILLED
 
 
-@pytest.mark.parametrize("spec", [{"stop_timeout_s": 0.0}, {"stop_signal": 9}])
+@pytest.mark.parametrize("spec", [StopSettings(timeout_s=0.0), StopSettings(signal=9)])
 def test_s11_nor_one_that_the_container_asks_for(drivers, spec):
-    _, main = drivers.server(**spec)
+    _, main = drivers.server(stop=spec)
     drivers.processes.frozen.add(main.identity.pid)
     assert stop(drivers).error is None
     assert not drivers.processes.frozen
@@ -188,7 +189,7 @@ def test_s05_the_containers_lock_is_free_while_the_stop_goes_on(drivers):
 
 def test_s07_s08_what_is_said_now_wins_over_the_container_and_that_over_the_default(drivers):
     plain, _ = drivers.server("plain")
-    own, _ = drivers.server("own", stop_timeout_s=3.0, stop_signal=3)
+    own, _ = drivers.server("own", stop=StopSettings(timeout_s=3.0, signal=3))
     for container, options, expected in [
         (plain, StopOptions(), (10.0, 15)),
         (own, StopOptions(), (3.0, 3)),
@@ -213,7 +214,7 @@ def test_s07_s08_what_is_said_now_wins_over_the_container_and_that_over_the_defa
 def test_s07_system_containers_have_a_longer_grace_unless_something_is_said(
     drivers, system, configured, own, said, expected
 ):
-    container, _ = drivers.server(system=system, stop_timeout_s=own)
+    container, _ = drivers.server(system=system, stop=StopSettings(timeout_s=own))
     assert request_for(container, StopOptions(grace_s=said), Settings(stop_timeout_s=configured)).grace_s == expected
 
 
@@ -867,7 +868,9 @@ def test_s23_the_report_says_what_was_signalled_and_how_each_process_ended(drive
 
 @pytest.mark.parametrize(("is_shared", "verdict"), [(False, Verdict.CUT_SHORT), (True, Verdict.GRACEFUL)])
 def test_s23_what_began_and_was_killed_between_two_looks_is_no_graceful_end(drivers, is_shared, verdict):
-    _, main = drivers.server(code=0, pid="host" if is_shared else "")  # there PID 1's end kills nothing
+    _, main = drivers.server(
+        code=0, namespaces=Namespaces(pid="host" if is_shared else "")
+    )  # there PID 1's end kills nothing
     drivers.fake_births.unseen[main.identity.pid] = [4711]
     stop(drivers)
     assert report_of(drivers).verdict is verdict

@@ -18,7 +18,8 @@ MIB = 1 << 20
 def limited(drivers: FakeDrivers, **limits) -> Container:
     """A container that runs, with these limits."""
     made, _ = drivers.server("w")
-    return drivers.store.modify(made.id, lambda c: replace(c, spec=replace(c.spec, **limits)))
+    resources = Resources(**limits)
+    return drivers.store.modify(made.id, lambda c: replace(c, spec=replace(c.spec, resources=resources)))
 
 
 def stopped(drivers: FakeDrivers, **limits) -> Container:
@@ -27,29 +28,30 @@ def stopped(drivers: FakeDrivers, **limits) -> Container:
     return drivers.store.get(made.id)
 
 
-def update(drivers: FakeDrivers, **changes) -> Container:
-    return EngineFacade(drivers).update("w", UpdateOptions(**changes))
+def update(drivers: FakeDrivers, restart: RestartPolicy | None = None, **limits) -> Container:
+    return EngineFacade(drivers).update("w", UpdateOptions(restart=restart, resources=Resources(**limits)))
 
 
 def test_a_container_that_runs_is_changed_in_the_kernel_too(drivers: FakeDrivers) -> None:
     limited(drivers, cpu_shares=512)
     spec = update(drivers, cpus=1.5, pids_limit=7, cpuset_cpus="0").spec
-    assert (spec.cpus, spec.cpu_shares, spec.pids_limit, spec.cpuset_cpus) == (1.5, 512, 7, "0")
+    wanted = Resources(cpus=1.5, cpu_shares=512, pids_limit=7, cpuset_cpus="0")
+    assert spec.resources == wanted
     (change,) = drivers.fake_runtime.changes
     assert change.limits == Resources(cpus=1.5, pids_limit=7, cpuset_cpus="0")
 
 
 def test_one_that_does_not_run_is_changed_in_its_record_alone(drivers: FakeDrivers) -> None:
     stopped(drivers)
-    assert update(drivers, memory_bytes=64 * MIB).spec.memory_bytes == 64 * MIB
+    assert update(drivers, memory_bytes=64 * MIB).spec.resources.memory_bytes == 64 * MIB
     assert drivers.fake_runtime.changes == []
 
 
 def test_memory_goes_with_its_swap(drivers: FakeDrivers) -> None:
     limited(drivers)
-    assert update(drivers, memory_bytes=64 * MIB).spec.memory_swap_bytes == 128 * MIB
-    assert update(drivers, memory_bytes=32 * MIB).spec.memory_swap_bytes == 128 * MIB
-    assert update(drivers, memory_swap_bytes=UNLIMITED).spec.memory_bytes == 32 * MIB
+    assert update(drivers, memory_bytes=64 * MIB).spec.resources.memory_swap_bytes == 128 * MIB
+    assert update(drivers, memory_bytes=32 * MIB).spec.resources.memory_swap_bytes == 128 * MIB
+    assert update(drivers, memory_swap_bytes=UNLIMITED).spec.resources.memory_bytes == 32 * MIB
     assert [(c.limits.memory_bytes, c.limits.memory_swap_bytes) for c in drivers.fake_runtime.changes] == [
         (64 * MIB, 128 * MIB),
         (32 * MIB, 128 * MIB),
@@ -62,7 +64,7 @@ def test_memory_goes_with_its_swap(drivers: FakeDrivers) -> None:
 
 def test_no_limit_of_processes_is_told_to_the_kernel_and_recorded_as_none(drivers: FakeDrivers) -> None:
     limited(drivers, pids_limit=5)
-    assert update(drivers, pids_limit=UNLIMITED).spec.pids_limit is None
+    assert update(drivers, pids_limit=UNLIMITED).spec.resources.pids_limit is None
     assert drivers.fake_runtime.changes[0].limits.pids_limit == UNLIMITED
 
 
@@ -130,7 +132,8 @@ def test_restart_policy(drivers: FakeDrivers) -> None:
 
 
 def test_what_is_removed_at_its_end_is_not_restarted(drivers: FakeDrivers) -> None:
-    limited(drivers, auto_remove=True)
+    made = limited(drivers)
+    drivers.store.modify(made.id, lambda c: replace(c, spec=replace(c.spec, auto_remove=True)))
     with pytest.raises(UsageError, match="--rm"):
         update(drivers, restart=RestartPolicy(name="always"))
 

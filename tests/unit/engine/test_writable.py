@@ -9,7 +9,7 @@ import pytest
 from bento.engine.facade import EngineFacade
 from bento.engine.resources import mounting
 from bento.errors import UsageError
-from bento.model.container import Mount
+from bento.model.container import Files, Mount
 from bento.testing.drivers import FakeDrivers
 
 
@@ -25,9 +25,9 @@ def test_a_directory_of_the_users_may_be_given(tmp_path: Path) -> None:
 
 
 def test_a_volume_is_given_as_the_directory_that_it_is(drivers: FakeDrivers) -> None:
-    made, _ = drivers.server("w", mounts=(Mount(kind="volume", source="v", destination="/v", chown=True),))
+    made, _ = drivers.server("w", files=Files(mounts=(Mount(kind="volume", source="v", destination="/v", chown=True),)))
     assert [mount.chown for mount in mounting.bound(drivers, made.spec)] == [True]
-    assert EngineFacade(drivers).get("w").spec.mounts[0].chown
+    assert EngineFacade(drivers).get("w").spec.files.mounts[0].chown
 
 
 def test_what_programs_write_to_is_in_memory_where_nothing_else_is() -> None:

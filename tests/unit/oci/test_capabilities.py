@@ -2,22 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from bento.errors import UsageError
 from bento.oci import capabilities, defaults
 
 MINE = frozenset(capabilities.NAMES) - {"CAP_SYS_RESOURCE"}
 DEFAULT = ("CAP_CHOWN", "CAP_KILL")
-
-
-@pytest.mark.parametrize("text", ["NET_ADMIN", "CAP_NET_ADMIN", "net_admin", "cap_Net_Admin"])
-def test_names_as_people_write_them(text: str) -> None:
-    assert capabilities.parse(text) == "CAP_NET_ADMIN"
-
-
-@pytest.mark.parametrize("text", ["", "CAP_", "CAP_ALL", "NOPE", "CAP_CAP_KILL", "KILL "])
-def test_what_is_no_capability(text: str) -> None:
-    with pytest.raises(UsageError, match="unknown capability"):
-        capabilities.parse(text)
 
 
 @pytest.mark.parametrize(

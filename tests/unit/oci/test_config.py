@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bento.model.container import Container, ContainerSpec, Mount, Sandbox
+from bento.model.container import Container, ContainerSpec, Files, Mount, Namespaces, Sandbox
 from bento.oci import config, defaults, etc
 from bento.oci.capabilities import NAMES
 from bento.oci.limits import Limits
@@ -109,7 +109,7 @@ def test_init_goes_in_front_and_touches_no_image() -> None:
 def test_init_leaves_no_file_on_a_dev_of_the_hosts() -> None:
     mounts = (Mount(kind="bind", source="/dev", destination="/dev"),)
 
-    document = build(container(init=True, mounts=mounts), init_path=Path("/usr/bin/catatonit"))
+    document = build(container(init=True, files=Files(mounts=mounts)), init_path=Path("/usr/bin/catatonit"))
 
     assert document["process"]["args"][0] == "/.bento/catatonit"
     assert mount_at(document, "/dev/catatonit") is None
@@ -119,15 +119,15 @@ def test_propagation_is_as_wide_as_a_mount_asks() -> None:
     plain = Mount(kind="bind", source="/a", destination="/a", read_only=True)
     slave = Mount(kind="bind", source="/b", destination="/b", options=("rslave",))
 
-    assert build(container(mounts=(plain,)))["linux"]["rootfsPropagation"] == "rprivate"
-    document = build(container(mounts=(plain, slave)))
+    assert build(container(files=Files(mounts=(plain,))))["linux"]["rootfsPropagation"] == "rprivate"
+    document = build(container(files=Files(mounts=(plain, slave))))
     assert document["linux"]["rootfsPropagation"] == "rslave"
     found = [mount_at(document, path) for path in ("/a", "/b")]
     assert [mount and "rprivate" in mount["options"] for mount in found] == [True, False]
 
 
 def test_runtime_that_does_not_know_rro_is_not_given_it() -> None:
-    subject = container(mounts=(Mount(kind="bind", source="/a", destination="/a", read_only=True),))
+    subject = container(files=Files(mounts=(Mount(kind="bind", source="/a", destination="/a", read_only=True),)))
     for knows, expected in ((True, ["rbind", "rprivate", "ro", "rro"]), (False, ["rbind", "rprivate", "ro"])):
         bound = mount_at(build(subject, kernel=(6, 1), knows_rro=knows), "/a")
         assert bound is not None
@@ -175,13 +175,13 @@ def test_every_file_that_is_bound_is_written() -> None:
 def test_bind_mounts_are_private_and_read_only_all_the_way_down() -> None:
     mounts = (Mount(kind="bind", source="/data", destination="/d", read_only=True),)
 
-    assert mount_at(build(container(mounts=mounts), kernel=(6, 1)), "/d") == {
+    assert mount_at(build(container(files=Files(mounts=mounts)), kernel=(6, 1)), "/d") == {
         "destination": "/d",
         "type": "bind",
         "source": "/data",
         "options": ["rbind", "rprivate", "ro", "rro"],
     }
-    old = mount_at(build(container(mounts=mounts), kernel=(5, 10)), "/d")
+    old = mount_at(build(container(files=Files(mounts=mounts)), kernel=(5, 10)), "/d")
     assert old is not None
     assert old["options"] == ["rbind", "rprivate", "ro"]
 
@@ -189,7 +189,7 @@ def test_bind_mounts_are_private_and_read_only_all_the_way_down() -> None:
 def test_a_propagation_asked_for_replaces_ours() -> None:
     mounts = (Mount(kind="bind", source="/data", destination="/d", options=("rslave",)),)
 
-    mount = mount_at(build(container(mounts=mounts)), "/d")
+    mount = mount_at(build(container(files=Files(mounts=mounts))), "/d")
 
     assert mount is not None
     assert mount["options"] == ["rbind", "rslave"]
@@ -206,7 +206,9 @@ def test_a_propagation_asked_for_replaces_ours() -> None:
 )
 def test_tmpfs_options_replace_the_safe_ones(given: tuple[str, ...], options: list[str]) -> None:
     """crun takes noexec where it is given both; runc the last one."""
-    mount = mount_at(build(container(mounts=(Mount(kind="tmpfs", destination="/t", options=given),))), "/t")
+    mount = mount_at(
+        build(container(files=Files(mounts=(Mount(kind="tmpfs", destination="/t", options=given),)))), "/t"
+    )
 
     assert mount is not None
     assert mount["options"] == options
@@ -219,7 +221,7 @@ def test_shallow_mounts_come_first_and_the_users_replace_ours() -> None:
         Mount(kind="tmpfs", destination="/dev/shm"),
     )
 
-    document = build(container(mounts=mounts))
+    document = build(container(files=Files(mounts=mounts)))
 
     assert order(document).index("/data") < order(document).index("/data/cache")
     assert order(document).index("/dev") < order(document).index("/dev/shm")
@@ -247,12 +249,15 @@ def test_a_mask_does_not_write_into_what_the_user_mounts() -> None:
     mounts = (Mount(kind="bind", source="/srv/lib", destination="/var/lib"),)
 
     assert (
-        mount_at(build(container(layers=("/",), mounts=mounts), masked=("/var/lib/bento",)), "/var/lib/bento") is None
+        mount_at(
+            build(container(layers=("/",), files=Files(mounts=mounts)), masked=("/var/lib/bento",)), "/var/lib/bento"
+        )
+        is None
     )
 
 
 def test_a_read_only_root() -> None:
-    assert build(container(read_only=True))["root"] == {"path": str(BUNDLE / "rootfs"), "readonly": True}
+    assert build(container(files=Files(read_only=True)))["root"] == {"path": str(BUNDLE / "rootfs"), "readonly": True}
 
 
 def test_the_cgroup2_half_of_a_hybrid_host_is_read_only_too() -> None:
@@ -267,8 +272,8 @@ def test_the_cgroup2_half_of_a_hybrid_host_is_read_only_too() -> None:
         ("v1", {}, True),
         ("v2", {}, False),
         ("v1", {"system": True}, False),
-        ("hybrid", {"mounts": (Mount(kind="bind", source="/x", destination="/sys/fs/cgroup/x"),)}, False),
-        ("hybrid", {"mounts": (Mount(kind="bind", source="/x", destination="/sys/fs/cgroup"),)}, False),
+        ("hybrid", {"files": Files(mounts=(Mount(kind="bind", source="/x", destination="/sys/fs/cgroup/x"),))}, False),
+        ("hybrid", {"files": Files(mounts=(Mount(kind="bind", source="/x", destination="/sys/fs/cgroup"),))}, False),
     ],
 )
 def test_what_holds_the_hierarchies_of_version_1_is_read_only(mode: str, spec: dict[str, Any], is_there: bool) -> None:
@@ -294,7 +299,7 @@ def test_limits_and_filter_are_passed_on() -> None:
 def test_bind_mount_of_a_file_is_not_recursive() -> None:
     mounts = (Mount(kind="bind", source="/data", destination="/d", read_only=True),)
 
-    mount = mount_at(build(container(mounts=mounts), kernel=(6, 1), files=frozenset({"/data"})), "/d")
+    mount = mount_at(build(container(files=Files(mounts=mounts)), kernel=(6, 1), files=frozenset({"/data"})), "/d")
 
     assert mount is not None
     assert mount["options"] == ["rbind", "rprivate", "ro"]
@@ -331,7 +336,7 @@ def test_s10_without_cgroup2_a_system_container_has_the_usual_view() -> None:
 
 def test_s10_what_the_user_mounts_wins_in_a_system_container_too() -> None:
     mine = Mount(kind="bind", source="/srv/run", destination="/run")
-    document = build(container(system=True, mounts=(mine,), layers=("/",)), masked=("/var/lib/bento",))
+    document = build(container(system=True, files=Files(mounts=(mine,)), layers=("/",)), masked=("/var/lib/bento",))
     run = mount_at(document, "/run")
     assert run is not None
     assert run["source"] == "/srv/run"
@@ -344,7 +349,7 @@ def kinds(document: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("ipc", ["", "private", "shareable"])
 def test_shared_memory_is_the_containers_own(ipc: str) -> None:
-    document = build(container(ipc=ipc))
+    document = build(container(namespaces=Namespaces(ipc=ipc)))
     assert "ipc" in kinds(document)
     shm = mount_at(document, "/dev/shm")
     assert shm is not None
@@ -355,7 +360,7 @@ def test_shared_memory_is_the_containers_own(ipc: str) -> None:
     ("ipc", "source"), [("host", "/dev/shm"), (f"container:{ID}", f"{BUNDLE}/shm"), ("none", None)], ids=str
 )
 def test_shared_memory_is_anothers_or_none(ipc: str, source: str | None) -> None:
-    document = build(container(ipc=ipc))
+    document = build(container(namespaces=Namespaces(ipc=ipc)))
     assert ("ipc" in kinds(document)) is (ipc == "none")
     shm = mount_at(document, "/dev/shm")
     assert (shm["source"] if shm else None) == source
@@ -363,11 +368,11 @@ def test_shared_memory_is_anothers_or_none(ipc: str, source: str | None) -> None
 
 
 def test_namespaces_of_the_hosts_that_were_asked_for() -> None:
-    assert "uts" not in kinds(build(container(uts="host")))
-    assert "hostname" not in build(container(uts="host"))
-    assert "uts" in kinds(build(container(uts="private", network="host"), namespaces=[]))
-    assert "cgroup" not in kinds(build(container(cgroupns="host")))
-    assert "cgroup" in kinds(build(container(cgroupns="private")))
+    assert "uts" not in kinds(build(container(namespaces=Namespaces(uts="host"))))
+    assert "hostname" not in build(container(namespaces=Namespaces(uts="host")))
+    assert "uts" in kinds(build(container(namespaces=Namespaces(uts="private"), network="host"), namespaces=[]))
+    assert "cgroup" not in kinds(build(container(namespaces=Namespaces(cgroup="host"))))
+    assert "cgroup" in kinds(build(container(namespaces=Namespaces(cgroup="private"))))
 
 
 def test_a_privileged_container_is_held_back_by_nothing() -> None:
@@ -379,7 +384,7 @@ def test_a_privileged_container_is_held_back_by_nothing() -> None:
     for place in ("/sys", "/sys/fs/cgroup"):
         mounts = [mount for mount in document["mounts"] if mount["destination"] == place]
         assert [("ro" in mount["options"]) for mount in mounts] == [False]
-    closed = build(container(read_only=True, sandbox=Sandbox(privileged=True)))
+    closed = build(container(files=Files(read_only=True), sandbox=Sandbox(privileged=True)))
     sysfs = mount_at(closed, "/sys")
     assert sysfs is not None
     assert "ro" in sysfs["options"]

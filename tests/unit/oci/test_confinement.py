@@ -63,6 +63,11 @@ def test_a_label_is_put_together_where_there_is_selinux(machine) -> None:
     assert confinement.words(asked, sys) == {"selinuxLabel": "system_u:system_r:svirt_t:s0:c1,c2"}
 
 
+@pytest.mark.parametrize(("files", "enforces"), [({}, False), (SELINUX, True), ({"fs/selinux/enforce": "0"}, False)])
+def test_a_policy_is_enforced_where_the_kernel_says_so(machine, files: dict[str, str], enforces: bool) -> None:
+    assert confinement.enforces_selinux(machine(files)) is enforces
+
+
 def test_no_label_needs_no_selinux(machine) -> None:
     for sys in (machine({}), machine(SELINUX)):
         assert confinement.check(Sandbox(labels=("disable",)), sys) == ()

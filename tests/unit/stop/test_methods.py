@@ -10,7 +10,7 @@ from bento.model.stop import StopRequest, Verdict
 from bento.stop.actions import Action, Identify, KillInit, Look, Persist, RequestInit, SendSignal
 from bento.stop.inputs import DeadlineMoved, Identified, InitAnswered, Input, Looked, MainExited, Resumed, TimerFired
 from bento.stop.invariants import check_invariants
-from bento.stop.methods import AUTO, METHODS, NAMES, SIGNAL, choose, describe, parse_command, parse_method
+from bento.stop.methods import AUTO, METHODS, SIGNAL, choose, describe
 from bento.stop.states import KillCause, Phase, StopState, Timer
 from bento.stop.verdict import judge
 
@@ -43,19 +43,7 @@ def asks(actions: tuple[Action, ...]) -> list[str]:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_says_what_carries_the_wish(name):
-    assert parse_method(name) == name
     assert bool(METHODS[name].signal) == describe(name).startswith("SIG")
-
-
-def test_the_words_of_lxc():
-    assert parse_method("application") == SIGNAL
-    assert {"application", "sysvinit", "systemd", "exec"} <= set(NAMES)
-
-
-@pytest.mark.parametrize("text", ["", "upstart", "SIGNAL", "systemd "])
-def test_an_unknown_method_is_a_usage_error(text):
-    with pytest.raises(UsageError):
-        parse_method(text)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +63,6 @@ def test_what_was_said_decides_the_method(method, command, is_system, chosen):
 def test_exec_needs_a_command():
     with pytest.raises(UsageError):
         choose(method="exec", command="", is_system=True)
-    with pytest.raises(UsageError):
-        parse_command("  ")
-    assert parse_command(None) == ""
-    assert parse_command("halt") == "halt"
 
 
 # -- asking -------------------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with context.engine() as engine:
         container = engine.get(args.container)
         streams = Streams(
-            has_terminal=container.spec.tty,
-            has_input=container.spec.stdin_open and not args.no_stdin,
+            has_terminal=container.spec.streams.tty,
+            has_input=container.spec.streams.stdin_open and not args.no_stdin,
             sig_proxy=args.sig_proxy,
             keys=terminal_options.read_keys(args),
         )

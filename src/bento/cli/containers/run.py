@@ -31,8 +31,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if options.restart.name != "no" and not args.detach:
         raise UsageError("--restart needs -d", hint="in the foreground, run ends with the container")
     streams = Streams(
-        has_terminal=options.tty,
-        has_input=options.stdin_open,
+        has_terminal=options.streams.tty,
+        has_input=options.streams.stdin_open,
         sig_proxy=args.sig_proxy,
         keys=terminal_options.read_keys(args),
     )

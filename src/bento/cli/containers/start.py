@@ -56,8 +56,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _attached(engine: Engine, args: argparse.Namespace) -> int:
     container = engine.get(args.container[0])
     streams = foreground.Streams(
-        has_terminal=container.spec.tty,
-        has_input=args.interactive and container.spec.stdin_open,
+        has_terminal=container.spec.streams.tty,
+        has_input=args.interactive and container.spec.streams.stdin_open,
         sig_proxy=args.sig_proxy,
         keys=terminal_options.read_keys(args),
     )

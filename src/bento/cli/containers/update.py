@@ -24,7 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out; print each name as it was given, as Docker does."""
     given = {name: getattr(args, name, None) for name in Resources.__struct_fields__}
-    options = UpdateOptions(restart=args.restart, **{name: value for name, value in given.items() if value})
+    asked = Resources(**{name: value for name, value in given.items() if value})
+    options = UpdateOptions(resources=asked, restart=args.restart)
     if options == UpdateOptions():
         raise UsageError("nothing to change was given", hint="see bento update --help")
 

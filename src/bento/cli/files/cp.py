@@ -8,6 +8,7 @@ import os
 from bento.cli.context import Context, end_cleanly
 from bento.engine.files.copying import CopyOptions
 from bento.errors import UsageError
+from bento.parse.places import parse_copy_place
 
 _STREAM = "-"
 
@@ -26,8 +27,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out."""
     if args.more:
         raise UsageError("cp takes two paths, SOURCE and TARGET", hint="copy one after the other, or a directory")
-    source_ref, source = _split(args.source)
-    target_ref, target = _split(args.target)
+    source_ref, source = parse_copy_place(args.source)
+    target_ref, target = parse_copy_place(args.target)
     if bool(source_ref) == bool(target_ref):
         words = "both are" if source_ref else "neither is"
         raise UsageError(f"cp: {words} in a container", hint="one of them is CONTAINER:PATH, the other a path here")
@@ -45,15 +46,3 @@ def run(args: argparse.Namespace, context: Context) -> int:
         else:
             engine.copy_in(target_ref, source, target, options)
     return 0
-
-
-def _split(text: str) -> tuple[str, str]:
-    """Return (container, path); ("", path) for one here, which is absolute, begins with a dot, or has no colon."""
-    ref, colon, path = text.partition(":")
-    if not colon or text.startswith((".", "/")):
-        if not text:
-            raise UsageError("cp: an empty path", hint="use . for the current directory")
-        return "", text
-    if not ref or not path:
-        raise UsageError(f"cp: {text!r} names no container, or no path in it", hint="write CONTAINER:PATH")
-    return ref, path

@@ -7,6 +7,7 @@ import argparse
 import msgspec
 
 from bento.cli.context import Context, say
+from bento.docker import changes as docker_changes
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +21,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with context.engine() as engine:
         changes = engine.diff(args.container)
     if args.format == "json":
-        records = [{"Kind": change.kind.value, "Path": change.path} for change in changes]
-        say(msgspec.json.format(msgspec.json.encode(records)).decode())
+        say(msgspec.json.format(msgspec.json.encode(docker_changes.document(changes))).decode())
     else:
         for change in changes:
-            say(f"{change.kind.letter} {change.path}")
+            say(docker_changes.line(change))
     return 0

@@ -75,5 +75,5 @@ def _rows(each: ImageUsage, shown_at: Now, args: argparse.Namespace) -> list[tup
 
 def _fields(each: ImageUsage, shown_at: Now, args: argparse.Namespace) -> list[dict[str, object]]:
     """What a template is given of each name."""
-    labels = template.label_fields(each.image.config.labels)
-    return [row | labels for row in docker_image.fields(each, shown_at, is_whole=args.no_trunc)]
+    rows = docker_image.fields(each, shown_at, is_whole=args.no_trunc)
+    return [template.with_label(row, each.image.config.labels) for row in rows]

@@ -7,9 +7,9 @@ import argparse
 from bento.cli.context import Context, complain, end_cleanly, say, tell_person
 from bento.cli.options import transfer as transfer_options
 from bento.cli.options.layers import LayerScreen
-from bento.engine.images.pull import ARCHIVES
 from bento.errors import BentoError
 from bento.model.transfer import Access
+from bento.parse.places import ARCHIVES
 from bento.wiring import Engine
 
 

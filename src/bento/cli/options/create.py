@@ -6,16 +6,17 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bento import log
 from bento.cli.context import complain
+from bento.cli.options import files as file_options
 from bento.cli.options import health as health_options
-from bento.cli.options import hooks as hook_options
 from bento.cli.options import limits as limit_options
+from bento.cli.options import log as log_options
 from bento.cli.options import publish as publish_options
-from bento.cli.options import rules as rule_options
 from bento.cli.options import sandbox as sandbox_options
+from bento.cli.options import stop_settings as stop_options
 from bento.cli.options import terminal as terminal_options
 from bento.cli.options import transfer as transfer_options
 from bento.cli.options.env import read_lines, read_variables
@@ -23,22 +24,17 @@ from bento.cli.options.layers import LayerScreen
 from bento.cli.options.switches import Arguments
 from bento.errors import BentoError, NotFound, UsageError
 from bento.lazy import LazyModule
-from bento.model.container import LOG_DRIVERS, ContainerSettings, Mount
+from bento.model.container import RestartPolicy
 from bento.model.create import CreateOptions
-from bento.model.stop import StopRules
 from bento.model.transfer import POLICIES, Access
-from bento.stop import methods
-from bento.units import new_id, parse_seconds, parse_signal
+from bento.units import new_id
 from bento.wiring import Engine
 
 if TYPE_CHECKING:
     from bento.engine.facade import EngineFacade
-    from bento.kernel import selinux
-    from bento.parse import container, logs, mounts
-else:  # --help needs none of them, and a container without mounts one of them
-    container, mounts = LazyModule("bento.parse.container"), LazyModule("bento.parse.mounts")
-    logs = LazyModule("bento.parse.logs")
-    selinux = LazyModule("bento.kernel.selinux")
+    from bento.parse import container
+else:  # --help does not need it
+    container = LazyModule("bento.parse.container")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,15 +42,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group
     # -h is the host name here, as in Docker and Podman, so --help has no short form.
     _configure_program(group("the program", conflict_handler="resolve"))
-    _configure_files(group("its files"))
+    file_options.configure(group("its files"))
     _configure_life(group("its life"))
-    stopping = group("its stop", "docs/stop.md says more.")
-    _configure_stop(stopping)
-    rule_options.configure(stopping, prefix="stop-")
-    hook_options.configure(stopping)
+    stop_options.configure(group("its stop", "docs/stop.md says more."))
     health_options.configure(group("its health"))
     publish_options.configure(group("its network"))
-    _configure_log(group("its log"))
+    log_options.configure(group("its log"))
     limit_options.configure(group("its limits"))
     sandbox_options.configure(group("its sandbox"))
     _configure_fetching(group("its image"))
@@ -85,29 +78,6 @@ def _configure_program(group: Arguments) -> None:
     add("--label-file", action="append", default=[], metavar="F", help="read labels from a file")
 
 
-def _configure_files(group: Arguments) -> None:
-    add = group.add_argument
-    add(
-        "-v",
-        "--volume",
-        action="append",
-        default=[],
-        metavar="[SRC:]DST[:OPTIONS]",
-        help="mount a volume, or a directory or file of the host",
-    )
-    add("--mount", action="append", default=[], metavar="K=V,...", help="the same in words: type=bind,src=...,dst=...")
-    add(
-        "--volumes-from",
-        action="append",
-        default=[],
-        metavar="NAME[:ro]",
-        help="mount what another container has, but for its tmpfs",
-    )
-    add("--tmpfs", action="append", default=[], metavar="DST[:OPTIONS]", help="an empty filesystem in memory")
-    add("--read-only", action="store_true", help="mount the root filesystem read-only")
-    add("--read-only-tmpfs", action="store_true", help="with --read-only: /run, /tmp and /var/tmp in memory")
-
-
 def _configure_life(group: Arguments) -> None:
     add = group.add_argument
     add("--rm", dest="auto_remove", action="store_true", help="delete it when it has ended")
@@ -127,29 +97,6 @@ def _configure_life(group: Arguments) -> None:
     add("--cidfile", metavar="F", help="write the id to a new file")
 
 
-def _configure_stop(group: Arguments) -> None:
-    add = group.add_argument
-    add("--stop-signal", type=parse_signal, metavar="SIG", help="what stop sends (default: the image's, or SIGTERM)")
-    add(
-        "--stop-timeout",
-        dest="stop_timeout_s",
-        type=lambda text: parse_seconds(text, what="stop timeout"),
-        metavar="S",
-        help="grace in seconds; -1: never kill (default 10, with --system 90)",
-    )
-    add(
-        "--stop-method", type=methods.parse_method, metavar="M", help=f"how stop asks PID 1: {', '.join(methods.NAMES)}"
-    )
-    add("--stop-command", type=methods.parse_command, metavar="CMD", help="what stop runs inside (method exec)")
-
-
-def _configure_log(group: Arguments) -> None:
-    add = group.add_argument
-    words = ", ".join(LOG_DRIVERS)
-    add("--log-driver", type=lambda text: logs.parse_log_driver(text), default=LOG_DRIVERS[0], metavar="D", help=words)
-    add("--log-opt", action="append", default=[], metavar="K=V", help="max-size=10m, max-file=3, tag=T (of journald)")
-
-
 def _configure_fetching(group: Arguments) -> None:
     add = group.add_argument
     add("--pull", choices=POLICIES, default="missing", help="when to fetch the image (default missing)")
@@ -161,10 +108,6 @@ def _configure_fetching(group: Arguments) -> None:
 def read(args: argparse.Namespace) -> CreateOptions:
     """Return what was said. Raises UsageError."""
     label_lines = [line for path in args.label_file for line in read_lines(path, "label file")]
-    settings = _settings(args) | hook_options.read(args)
-    settings |= logs.parse_log_options(args.log_opt)
-    settings["stdin_once"] = args.stdin_open and not getattr(args, "detach", False)
-    settings |= {"sandbox": sandbox_options.read(args), "stop_rules": StopRules(**rule_options.read(args))}
     return CreateOptions(
         image=args.image,
         command=tuple(args.command),
@@ -174,35 +117,24 @@ def read(args: argparse.Namespace) -> CreateOptions:
         workdir=container.parse_workdir(args.workdir or ""),
         user=args.user,
         hostname=None if args.hostname is None else container.parse_hostname(args.hostname),
-        pid=args.pid,
-        ipc=args.ipc,
         runtime=args.runtime,
-        mounts=_mounts(args),
-        volumes_from=tuple(args.volumes_from),
         labels=dict(map(container.parse_label, (*label_lines, *args.label))),
+        init=args.init,
+        system=args.system,
+        auto_remove=args.auto_remove,
+        restart=args.restart or RestartPolicy(),
         requires=tuple(args.requires),
-        healthcheck=health_options.read(args),
-        **publish_options.read(args),
-        **settings,
-    )
-
-
-def _settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings whose options are named as their fields, and were given."""
-    given = {name: getattr(args, name, None) for name in ContainerSettings.__struct_fields__}
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in given.items() if value is not None
-    }
-
-
-def _mounts(args: argparse.Namespace) -> tuple[Mount, ...]:
-    if not (args.volume or args.mount or args.tmpfs):
-        return ()
-    cwd, has_selinux = os.getcwd(), selinux.is_enforcing()
-    return (
-        *(mounts.parse_volume(text, cwd=cwd, has_selinux=has_selinux) for text in args.volume),
-        *(mounts.parse_mount(text, cwd=cwd) for text in args.mount),
-        *(mounts.parse_tmpfs(text) for text in args.tmpfs),
+        network=args.network,
+        streams=terminal_options.read_streams(args),
+        files=file_options.read(args),
+        ports=publish_options.read(args),
+        stop=stop_options.read(args),
+        health=health_options.read(args),
+        log=log_options.read(args),
+        resources=limit_options.read(args),
+        limits=limit_options.read_process_limits(args),
+        namespaces=sandbox_options.read_namespaces(args),
+        sandbox=sandbox_options.read(args),
     )
 
 

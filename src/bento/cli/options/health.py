@@ -10,6 +10,7 @@ from bento import clock
 from bento.cli.options.switches import Arguments
 from bento.errors import UsageError
 from bento.lazy import LazyModule
+from bento.model.container import HealthSettings
 from bento.model.health import OnUnhealthy
 from bento.model.image import NO_CHECK, Healthcheck
 from bento.units import parse_retries, parse_seconds, parse_span_ns
@@ -47,7 +48,7 @@ def configure(group: Arguments) -> None:
     add("--no-healthcheck", action="store_true", help="carry out no check, not the image's either")
     add(
         "--health-on-failure",
-        type=_on_failure,
+        type=lambda text: health.parse_on_failure(text),
         metavar="ACTION",
         help="what is done when it is unhealthy: none, kill, restart or stop (default none)",
     )
@@ -57,15 +58,13 @@ def _span(name: str) -> Callable[[str], int]:
     return lambda text: parse_span_ns(text, what=f"--health-{name}")
 
 
-def _on_failure(text: str) -> OnUnhealthy:
-    try:
-        return OnUnhealthy(text)
-    except ValueError:
-        raise UsageError(f"bad --health-on-failure {text!r}", hint="use none, kill, restart or stop") from None
+def read(args: argparse.Namespace) -> HealthSettings:
+    """Return what was said. Raises UsageError."""
+    return HealthSettings(check=_check(args), on_failure=args.health_on_failure or OnUnhealthy.NONE)
 
 
-def read(args: argparse.Namespace) -> Healthcheck | None:
-    """Return what was said; None: nothing. Raises UsageError."""
+def _check(args: argparse.Namespace) -> Healthcheck | None:
+    """Return what was said of the check; None: nothing."""
     said = Healthcheck(
         test=args.health_cmd or (),
         interval_ns=args.health_interval or 0,

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from bento.cli.options.switches import Arguments
 from bento.lazy import LazyModule
+from bento.model.container import ProcessLimits
+from bento.model.resources import Resources
 from bento.units import parse_bytes
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
     from typing import Any
 
@@ -96,6 +99,18 @@ def configure_changeable(parser: Arguments) -> None:
     add("--cpuset-cpus", metavar="SET", help="the CPUs it runs on, such as 0-2,7")
     add("--cpuset-mems", metavar="SET", help="the memory nodes it is given memory of")
     add("--blkio-weight", type=_number("weight"), metavar="N", help="10 to 1000: its share of block I/O beside others")
+
+
+def read(args: argparse.Namespace) -> Resources:
+    """Return what was said of the container as a whole: each field has an option of its name."""
+    said: dict[str, Any] = {name: getattr(args, name) for name in Resources.__struct_fields__}
+    said = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+    return Resources(**{name: value for name, value in said.items() if value is not None})
+
+
+def read_process_limits(args: argparse.Namespace) -> ProcessLimits:
+    """Return what was said of each of its processes."""
+    return ProcessLimits(ulimits=tuple(args.ulimits or ()), oom_score_adj=args.oom_score_adj)
 
 
 def _number(what: str) -> Parser:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bento.cli.options.switches import Arguments
 from bento.lazy import LazyModule
+from bento.model.container import Ports
 
 if TYPE_CHECKING:
     from bento.parse import ports
@@ -43,10 +44,10 @@ def configure(parser: Arguments) -> None:
     add("--drain", action="store_true", help="stop first closes the published ports to new connections")
 
 
-def read(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what was said, as fields of CreateOptions. Raises UsageError."""
-    return {
-        "network": args.network,
-        "ports": tuple(port for text in args.publish for port in ports.parse_publish(text)),
-        "expose": tuple(port for text in args.expose for port in ports.parse_expose(text)),
-    }
+def read(args: argparse.Namespace) -> Ports:
+    """Return what was said of ports. Raises UsageError."""
+    return Ports(
+        published=tuple(port for text in args.publish for port in ports.parse_publish(text)),
+        publish_all=args.publish_all,
+        exposed=tuple(port for text in args.expose for port in ports.parse_expose(text)),
+    )

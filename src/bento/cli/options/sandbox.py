@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from bento.cli.options.switches import Arguments
 from bento.errors import UsageError
 from bento.lazy import LazyModule
-from bento.model.container import Sandbox
+from bento.model.container import Namespaces, Sandbox
 from bento.units import parse_bytes
 
 if TYPE_CHECKING:
-    from bento.oci import capabilities
     from bento.parse import sandbox
 else:  # mostly nothing is said of these
-    capabilities, sandbox = LazyModule("bento.oci.capabilities"), LazyModule("bento.parse.sandbox")
+    sandbox = LazyModule("bento.parse.sandbox")
 
 
 class _NoGpus(argparse.Action):
@@ -84,8 +83,8 @@ def read(args: argparse.Namespace) -> Sandbox:
     """Return what was said. Raises UsageError."""
     security = sandbox.parse_security(args.security_opt, cwd=os.getcwd()) if args.security_opt else {}
     return Sandbox(
-        cap_add=_names(args.cap_add),
-        cap_drop=_names(args.cap_drop),
+        cap_add=sandbox.parse_capabilities(args.cap_add),
+        cap_drop=sandbox.parse_capabilities(args.cap_drop),
         privileged=args.privileged,
         device_rules=tuple(sandbox.parse_device_rule(text) for text in args.device_cgroup_rule),
         group_add=tuple(args.group_add),
@@ -99,5 +98,6 @@ def read(args: argparse.Namespace) -> Sandbox:
     )
 
 
-def _names(words: list[str]) -> tuple[str, ...]:
-    return tuple(capabilities.parse(name) for text in words for name in text.split(","))
+def read_namespaces(args: argparse.Namespace) -> Namespaces:
+    """Return what was said of namespaces."""
+    return Namespaces(pid=args.pid, ipc=args.ipc, uts=args.uts, cgroup=args.cgroupns, user=args.userns)

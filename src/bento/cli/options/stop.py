@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from bento.cli.options import hooks as hook_options
 from bento.cli.options import rules as rule_options
 from bento.engine.stop.request import StopOptions
 from bento.errors import UsageError
+from bento.lazy import LazyModule
 from bento.model.stop import OnPaused
 from bento.stop import methods
 from bento.units import parse_seconds, parse_signal
+
+if TYPE_CHECKING:
+    from bento.parse import stop as words
+else:  # most stops name neither a method nor a command
+    words = LazyModule("bento.parse.stop")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,8 +59,8 @@ def read(args: argparse.Namespace) -> StopOptions:
         total_s=None if total is None else parse_seconds(total, what="total", allow_no_limit=False),
         grace_s=grace_s,
         signal=None if args.signal is None else parse_signal(args.signal),
-        method=None if args.stop_method is None else methods.parse_method(args.stop_method),
-        command=methods.parse_command(args.stop_command) or None,
+        method=None if args.stop_method is None else words.parse_method(args.stop_method),
+        command=None if args.stop_command is None else words.parse_command(args.stop_command),
         on_paused=OnPaused(args.paused),
         kill_timeout_s=parse_seconds(args.kill_timeout, what="kill timeout", allow_no_limit=False),
         extend=getattr(args, "extend", False),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bento.cli.options.switches import Arguments
+from bento.model.container import Streams
 from bento.parse import detach_keys
 
 
@@ -13,6 +14,12 @@ def add_terminal(group: Arguments, *, input_dest: str) -> None:
     add = group.add_argument
     add("-i", "--interactive", dest=input_dest, action="store_true", help="give it an input: our stdin")
     add("-t", "--tty", action="store_true", help="give it a terminal")
+
+
+def read_streams(args: argparse.Namespace) -> Streams:
+    """Return what ``run`` and ``create`` said of the container's streams."""
+    ends_with_first = args.stdin_open and not getattr(args, "detach", False)
+    return Streams(tty=args.tty, stdin_open=args.stdin_open, stdin_once=ends_with_first)
 
 
 def add_detach_keys(group: Arguments) -> None:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
+from typing import TYPE_CHECKING
 
 from bento.cli.options.switches import Arguments
 from bento.errors import UsageError
+from bento.lazy import LazyModule
 from bento.model.transfer import Access
-from bento.parse.credentials import parse_credentials
+
+if TYPE_CHECKING:
+    from bento.parse import images
+else:  # most transfers name no user
+    images = LazyModule("bento.parse.images")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +41,7 @@ def add_platform(parser: Arguments) -> None:
 def read(args: argparse.Namespace) -> Access:
     """Return what was said; ask for the password that was not. Raises UsageError."""
     return Access(
-        credentials=parse_credentials(args.creds, _ask) if args.creds is not None else None,
+        credentials=images.parse_credentials(args.creds, _ask) if args.creds is not None else None,
         authfile=args.authfile,
         cert_dir=args.cert_dir,
         tls_verify=args.tls_verify,

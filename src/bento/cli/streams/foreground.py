@@ -95,7 +95,7 @@ class Foreground:
         if ended.exit is None or ended.exit.code is None:
             raise RuntimeFailed(f"the exit code of container {ended.name} is not known", hint="was its monitor killed?")
         if ended.exit.oom_killed and ended.exit.code == 128 + signal.SIGKILL:
-            limit = f" (-m {ended.spec.memory_bytes / 2**20:g}m)" if ended.spec.memory_bytes else ""
+            limit = f" (-m {ended.spec.resources.memory_bytes / 2**20:g}m)" if ended.spec.resources.memory_bytes else ""
             tell_person(f"bento: the kernel has killed container {ended.name} for want of memory{limit}")
         return ended.exit.code
 

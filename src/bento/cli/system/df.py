@@ -12,15 +12,6 @@ from bento.docker.words import Now, ago, command_text, image_names, short_image_
 from bento.model.usage import ContainerUsage, ImageUsage
 from bento.units import short_id
 
-_HEADER = ("TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE")
-_FIELDS = {
-    "Type": "TYPE",
-    "TotalCount": "TOTAL",
-    "Active": "ACTIVE",
-    "Size": "SIZE",
-    "Reclaimable": "RECLAIMABLE",
-}
-"""What a template is given of each line, and the header of each in a table."""
 _IMAGES = ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS")
 _CONTAINERS = ("CONTAINER ID", "IMAGE", "COMMAND", "SIZE", "CREATED", "STATUS", "NAMES")
 _VOLUMES = ("VOLUME NAME", "LINKS", "SIZE")
@@ -41,8 +32,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if args.verbose:
             format_options.show(args.format, [disk.details(usage)])
         else:
-            lines = [dict(zip(_FIELDS, _total_row(total), strict=True)) for total in disk.totals(usage)]
-            format_options.show(args.format, lines, _FIELDS)
+            format_options.show(args.format, disk.fields(usage), disk.FIELDS)
     elif args.verbose:
         say("Images space usage:\n")
         say(table(_IMAGES, [row for each in usage.images for row in _image_rows(each, shown_at)]))
@@ -51,18 +41,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         say("\nLocal Volumes space usage:\n")
         say(table(_VOLUMES, [(v.name, str(len(v.containers)), size_text(v.size_bytes)) for v in usage.volumes]))
     else:
-        say(table(_HEADER, [_total_row(total) for total in disk.totals(usage)]))
+        say(table(tuple(disk.FIELDS.values()), [tuple(line.values()) for line in disk.fields(usage)]))
     return 0
-
-
-def _total_row(total: dict[str, object]) -> tuple[str, ...]:
-    size, reclaimable = (value if isinstance(value := total[key], int) else 0 for key in ("Size", "Reclaimable"))
-    share = f" ({100 * reclaimable // size}%)" if size else ""
-    return (
-        *(str(total[key]) for key in ("Type", "Total", "Active")),
-        size_text(size),
-        f"{size_text(reclaimable)}{share}",
-    )
 
 
 def _image_rows(each: ImageUsage, shown_at: Now) -> list[tuple[str, ...]]:

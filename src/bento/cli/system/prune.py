@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import msgspec
 
 from bento.cli.context import Context, complain, say
+from bento.docker import disk
 from bento.docker.words import size_text
-from bento.engine.maintenance.prune import Pruned
 from bento.model import reference
+from bento.model.pruned import Pruned
 from bento.wiring import Engine
 
 ANONYMOUS_VOLUMES = "all anonymous volumes that no container has"
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     for error in pruned.errors:
         complain(error)
     if args.format == "json":
-        say(msgspec.json.format(msgspec.json.encode(_record(pruned))).decode())
+        say(msgspec.json.format(msgspec.json.encode(disk.freed(pruned))).decode())
     else:
         _print_pruned(pruned)
     return max((error.exit_code for error in pruned.errors), default=0)
@@ -102,15 +103,3 @@ def _print_pruned(pruned: Pruned) -> None:
     if pruned.build_bytes:
         say(f"Deleted what builds had kept: {size_text(pruned.build_bytes)}\n")
     say(f"Total reclaimed space: {size_text(pruned.freed_bytes)}")
-
-
-def _record(pruned: Pruned) -> dict[str, object]:
-    """In the words of Docker's API."""
-    untagged = [{"Untagged": reference.familiar(name)} for image in pruned.images for name in image.untagged]
-    deleted = [{"Deleted": thing} for thing in (*(image.deleted for image in pruned.images), *pruned.strays)]
-    return {
-        "ContainersDeleted": list(pruned.containers),
-        "ImagesDeleted": [*untagged, *deleted],
-        "VolumesDeleted": list(pruned.volumes),
-        "SpaceReclaimed": pruned.freed_bytes,
-    }

@@ -10,6 +10,7 @@ import msgspec
 from bento import __version__
 from bento.cli.context import Context, say
 from bento.cli.options import format as format_options
+from bento.docker import engine_info
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,17 +20,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out."""
-    versions = {
-        "Version": __version__,
-        "Python": platform.python_version(),
-        "Kernel": platform.release(),
-        "Arch": platform.machine(),
-    }
+    versions = engine_info.version(
+        __version__, python=platform.python_version(), kernel=platform.release(), machine=platform.machine()
+    )
     if args.format == "json":
         say(msgspec.json.encode(versions).decode())
     elif format_options.is_template(args.format):
-        # Scripts ask for .Client.Version or .Server.Version: here both are this program.
-        format_options.show(args.format, [versions | {"Client": versions, "Server": versions}])
+        format_options.show(args.format, [engine_info.version_fields(versions)])
     else:
         for name, value in versions.items():
             say(f"{name}: {value}")

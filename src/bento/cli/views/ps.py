@@ -77,17 +77,17 @@ def run(args: argparse.Namespace, context: Context) -> int:
         containers.sort(key=lambda each: bytes_by_id[each.id])
     elif args.sort is not None:
         containers.sort(key=_SORT_KEYS[args.sort])
-    sizes = {each.id: size_text(bytes_by_id[each.id]) for each in containers} if is_sized else {}
+    sizes = bytes_by_id if is_sized else {}
     shown_at = now()
     if args.quiet:
         for container in containers:
             say(container.id if args.no_trunc else short_id(container.id))
     elif format_options.is_template(args.format):
-        fields = [_fields(each, shown_at, is_whole=args.no_trunc) | _sized(sizes, each) for each in containers]
+        fields = [_fields(each, shown_at, sizes.get(each.id), is_whole=args.no_trunc) for each in containers]
         format_options.show(args.format, fields, container_list.FIELDS, has_header=not args.noheading)
     else:
         header = (*_HEADER, "SIZE") if is_sized else _HEADER
-        rows = [(*_row(each, shown_at, is_whole=args.no_trunc), *_sized(sizes, each).values()) for each in containers]
+        rows = [_row(each, shown_at, sizes.get(each.id), is_whole=args.no_trunc) for each in containers]
         format_options.say_table(table(header, rows), args.noheading)
     for error in errors:
         complain(error)
@@ -102,12 +102,7 @@ def _size(engine: Engine, container_id: str) -> int:
         return 0
 
 
-def _sized(sizes: dict[str, str], container: Container) -> dict[str, str]:
-    """The size, where it was asked for."""
-    return {"Size": sizes[container.id]} if sizes else {}
-
-
-def _row(container: Container, shown_at: Now, *, is_whole: bool) -> tuple[str, ...]:
+def _row(container: Container, shown_at: Now, size_bytes: int | None, *, is_whole: bool) -> tuple[str, ...]:
     return (
         container.id if is_whole else short_id(container.id),
         container.spec.image,
@@ -116,11 +111,12 @@ def _row(container: Container, shown_at: Now, *, is_whole: bool) -> tuple[str, .
         status_text(container, shown_at),
         ports_text(container),
         container.name,
+        *(() if size_bytes is None else (size_text(size_bytes),)),
     )
 
 
-def _fields(container: Container, shown_at: Now, *, is_whole: bool) -> dict[str, object]:
+def _fields(container: Container, shown_at: Now, size_bytes: int | None, *, is_whole: bool) -> dict[str, object]:
     """What a template is given; a command stays in its line."""
-    fields = container_list.fields(container, shown_at, is_whole=is_whole)
+    fields = container_list.fields(container, shown_at, is_whole=is_whole, size_bytes=size_bytes)
     command = log.printable(str(fields["Command"]))
-    return fields | {"Command": command} | template.label_fields(container.spec.labels)
+    return template.with_label(fields | {"Command": command}, container.spec.labels)

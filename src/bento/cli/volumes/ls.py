@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bento.cli.context import Context, say
 from bento.cli.options import format as format_options
 from bento.cli.output.render import table
-from bento.docker.volume import FIELDS
+from bento.docker import volume as docker_volume
 from bento.lazy import LazyModule
 from bento.model.volume import DRIVER
 
@@ -36,12 +36,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
         for volume in volumes:
             say(volume.name)
     elif format_options.is_template(args.format):
-        format_options.show(args.format, map(_fields, described), FIELDS)
+        format_options.show(args.format, map(_fields, described), docker_volume.FIELDS)
     else:
         say(table(("DRIVER", "VOLUME NAME"), [(DRIVER, volume.name) for volume in volumes]))
     return 0
 
 
 def _fields(described: dict[str, Any]) -> dict[str, object]:
-    """In the words of Docker's templates."""
-    return {name: described[name] for name in FIELDS} | template.label_fields(described["Labels"] or {})
+    """What a template is given."""
+    return template.with_label(docker_volume.fields(described), described["Labels"])

@@ -52,7 +52,9 @@ class ExecLaunch(Struct, frozen=True, kw_only=True):
     exec_id: str
     name: str  # of the container
     runtime: RuntimeDriver
-    directory: Path  # of this session alone, there already; the monitor removes it at its end
+    directory: Path  # of this session alone, there already
+    ended: Path  # what the monitor renames it to at its end
+    wakes: Path  # what it then opens for writing and closes
     process_spec: Path  # config.json's ``process``, for this one
     command: str = ""  # for error messages
     is_attached: bool = False
@@ -145,7 +147,7 @@ class MonitorDriver(Protocol):
         """Start a monitor that has the runtime bring a process into a container, and reaps it at its end.
 
         Blocks until the process runs. Raises what the runtime's ``explain_exec_failure`` says, RuntimeFailed,
-        MissingTool, or DeadlineExceeded: then the monitor is ended, the directory maybe not yet gone.
+        MissingTool, or DeadlineExceeded: then the monitor is ended, the directory maybe not yet renamed.
         """
 
     def exec_status(self, status_fd: int) -> int | None:

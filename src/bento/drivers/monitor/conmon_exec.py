@@ -30,6 +30,9 @@ from bento.kernel.net.consoles import ConsoleSocket
 _PID_FILE: Final = "pidfile"
 _MONITOR_PID_FILE: Final = "conmon.pid"
 _WORDS_MAX: Final = 1 << 16
+_AT_END: Final = 'exec 2>/dev/null; mv -T -- "$1" "$2" && : >> "$3"'
+"""What the monitor runs at the end. Silent, as its stderr may be the process's: the caller may be sooner, and have
+taken the directory."""
 
 
 def launch(path: Path, launch: ExecLaunch) -> ExecLaunched:
@@ -197,8 +200,8 @@ class _Conmon:
             argv += ["--runtime-opt=--console-socket", f"--runtime-opt={self._console.path}"]
         elif not launch.is_attached:
             argv.append("-t" if launch.has_terminal else "-i")
-        # Whatever becomes of the caller, nothing is left of the session when it has ended.
-        for number, word in enumerate(("/bin/rm", "-rf", "--", str(directory))):
+        words = ("/bin/sh", "-c", _AT_END, "sh", str(directory), str(launch.ended), str(launch.wakes))
+        for number, word in enumerate(words):
             argv += ["--exit-command-arg" if number else "--exit-command", word]
         return argv
 

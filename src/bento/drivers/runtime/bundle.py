@@ -77,16 +77,16 @@ def write(
         kernel=seccomp.kernel_version(),
         filters_devices=filters_devices,
         knows_rro=knows_rro,
-        files=frozenset(m.source for m in spec.mounts if m.kind == "bind" and not os.path.isdir(m.source)),
-        devices=[_device(asked) for asked in (*_all_devices(spec), *spec.sandbox.devices)],
-        blocks={one.path: _number(_status(one.path)) for one in resources.devices(spec)},
+        files=frozenset(m.source for m in spec.files.mounts if m.kind == "bind" and not os.path.isdir(m.source)),
+        devices=[_device(one) for one in (*_all_devices(spec), *spec.sandbox.devices)],
+        blocks={one.path: _number(_status(one.path)) for one in resources.devices(spec.resources)},
         own=own,
         confined=confinement.words(spec.sandbox),
     )
     document["process"] |= config.console_size(size)
     _write_etc(container, bundle)
-    wanted_mounts = document["mounts"]
-    document["mounts"], notes = destinations.check(wanted_mounts, root=root, asked=spec.mounts, workdir=spec.workdir)
+    wanted, asked = document["mounts"], spec.files.mounts
+    document["mounts"], notes = destinations.check(wanted, root=root, asked=asked, workdir=spec.workdir)
     _give_mounts(spec, user)
     _write(bundle / "config.json", _encode(document), 0o600)  # it holds the environment: passwords, often
     has_devices = filters_devices or spec.sandbox.privileged
@@ -102,13 +102,13 @@ def _wants_filter(spec: ContainerSpec) -> bool:
 
 
 def _give_mounts(spec: ContainerSpec, user: ResolvedUser) -> None:
-    for mount_point in spec.mounts:
+    for mount_point in spec.files.mounts:
         if mount_point.kind == "bind" and mount_point.chown:
             owner.give(mount_point.source, user.uid, user.gid)
 
 
 def _clamped(spec: ContainerSpec) -> limits.Limits:
-    wanted = limits.merge(spec.ulimits)
+    wanted = limits.merge(spec.limits.ulimits)
     return limits.clamp(wanted, limits.allowance(limit.name for limit in wanted))
 
 
@@ -213,7 +213,7 @@ def _misshapen(document: Path, error: msgspec.DecodeError) -> StorageUnusable:
 
 
 def _check_sources(spec: ContainerSpec) -> None:
-    for asked in spec.mounts:
+    for asked in spec.files.mounts:
         if asked.kind == "bind" and not os.path.exists(asked.source):
             raise UsageError(f"cannot mount {asked.source}: no such file or directory", hint="make it first")
         if config.is_slave(asked) and not mountinfo.of_path(asked.source).receives:
@@ -280,7 +280,7 @@ def _all_devices(spec: ContainerSpec) -> list[Device]:
 
     None where the user mounts something on /dev: nodes would be made in what is there.
     """
-    if not spec.sandbox.privileged or any(mount.destination.rstrip("/") == "/dev" for mount in spec.mounts):
+    if not spec.sandbox.privileged or any(mount.destination.rstrip("/") == "/dev" for mount in spec.files.mounts):
         return []
     taken = {*_OWN_NODES, *(device.path for device in spec.sandbox.devices)}
     found = []

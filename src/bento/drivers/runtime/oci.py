@@ -108,13 +108,13 @@ class OciRuntime:
         """See ``RuntimeDriver.check``."""
         if self.shows_processes:
             return
-        if spec.pid:
+        if spec.namespaces.pid:
             raise UsageError(f"{self.name} cannot share PID namespaces: the host sees no processes in it")
         if config.shares_ipc(spec):
             raise UsageError(f"{self.name} cannot share shared memory: it has a kernel of its own", hint="omit --ipc")
-        if spec.pids_limit is not None:
+        if spec.resources.pids_limit is not None:
             raise UsageError(f"{self.name} cannot limit processes: it would limit its own", hint="use --ulimit nproc=N")
-        if any(config.is_slave(mount) for mount in spec.mounts):
+        if any(config.is_slave(mount) for mount in spec.files.mounts):
             raise UsageError(f"{self.name} cannot show later mounts of the host in a container", hint="omit rslave")
         if spec.network in ("host", "bridge") and "--network=none" in self._arguments:
             raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Protocol
 
 from bento.errors import StateCorrupt
@@ -34,7 +35,12 @@ class StateStore(Protocol):
 
     What a change says has happened is logged as events, in its transaction: an event is there exactly when the change
     is. ``deeds`` and ``events`` are what the records do not say; they are logged with a change that changes something.
+
+    Attributes:
+        events_signal: a file; when something closes it that had it open for writing, followers of the events wake.
     """
+
+    events_signal: Path
 
     def add(self, container: Container) -> None:
         """Store a new container. Raises Conflict when its name or id is taken."""

@@ -71,7 +71,7 @@ def _death(run: Run | None, ended: Exit) -> Deed:
 
 def _began(container: Container, now_ns: int) -> list[Event]:
     found = _of_network(container, "connect", now_ns)
-    for mount in container.spec.mounts:
+    for mount in container.spec.files.mounts:
         if mount.kind == VOLUME_MOUNT:
             attributes = {
                 "container": container.id,
@@ -86,7 +86,7 @@ def _began(container: Container, now_ns: int) -> list[Event]:
 
 def _left(container: Container, now_ns: int) -> list[Event]:
     found = _of_network(container, "disconnect", now_ns)
-    for mount in container.spec.mounts:
+    for mount in container.spec.files.mounts:
         if mount.kind == VOLUME_MOUNT:
             attributes = {"container": container.id, "driver": DRIVER}
             found.append(

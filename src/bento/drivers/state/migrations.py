@@ -10,7 +10,9 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from bento.drivers.state.paths import without_old_paths
 
@@ -95,6 +97,44 @@ def _events(connection: sqlite3.Connection) -> None:
     )
 
 
+_GROUPS: Final = {
+    "streams": {name: name for name in ("tty", "stdin_open", "stdin_once")},
+    "files": {name: name for name in ("read_only", "read_only_tmpfs", "mounts", "volumes_from")},
+    "ports": {"ports": "published", "publish_all": "publish_all", "exposed_ports": "exposed"},
+    "stop": {f"stop_{name}": name for name in ("signal", "timeout_s", "method", "command", "rules")}
+    | {name: name for name in ("pre_stop", "post_stop", "hook_timeout_s", "drain")},
+    "health": {"healthcheck": "check", "health_on_failure": "on_failure"},
+    "log": {f"log_{name}": name for name in ("driver", "tag", "max_bytes", "max_files")},
+    "resources": {
+        name: name
+        for name in (
+            *("cpus", "cpu_shares", "cpu_period_us", "cpu_quota_us", "cpuset_cpus", "cpuset_mems", "memory_bytes"),
+            *("memory_swap_bytes", "memory_reservation_bytes", "memory_swappiness", "oom_kill_disable", "pids_limit"),
+            *("blkio_weight", "blkio_weight_devices", "device_read_bps", "device_write_bps"),
+            *("device_read_iops", "device_write_iops"),
+        )
+    },
+    "limits": {name: name for name in ("ulimits", "oom_score_adj")},
+    "namespaces": {"pid": "pid", "ipc": "ipc", "uts": "uts", "cgroupns": "cgroup", "userns": "user"},
+}
+"""The groups of a container's settings: what each field is called there, by its name of before."""
+
+
+def _settings_in_groups(connection: sqlite3.Connection) -> None:
+    """What a container was asked for was recorded without groups. What cannot be read is left as it is."""
+    for key, document in connection.execute("SELECT id, document FROM containers").fetchall():
+        try:
+            record: Any = msgspec.json.decode(document)
+            spec: Any = record["spec"]
+            for group, fields in _GROUPS.items():
+                moved = {new: spec.pop(old) for old, new in fields.items() if old in spec}
+                if moved:
+                    spec[group] = moved
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, AttributeError, KeyError, TypeError):
+            continue
+        connection.execute("UPDATE containers SET document = ? WHERE id = ?", (msgspec.json.encode(record), key))
+
+
 def _networks(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TABLE networks (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, document BLOB NOT NULL)")
 
@@ -105,6 +145,7 @@ MIGRATIONS: Final[tuple[tuple[str, Step], ...]] = (
     ("volumes", _volumes),
     ("paths-below-the-root", _paths_below_the_root),
     ("events", _events),
+    ("settings-in-groups", _settings_in_groups),
     ("networks", _networks),
 )
 CURRENT: Final = len(MIGRATIONS)

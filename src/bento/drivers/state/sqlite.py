@@ -64,6 +64,7 @@ class SqliteStore(RecordTables):
         kind = memory.MemoryDatabase if in_memory else Database
         self._database = kind(path, busy_timeout_s=busy_timeout_s, clear_way=clear_way)
         self._events = EventLog(self._database, path.with_name(f"{path.name}-events"), events_max)
+        self.events_signal = self._events.signal
         self._below = Below(path.parent)
         self._decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
 

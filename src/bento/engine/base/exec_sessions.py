@@ -1,7 +1,9 @@
 """The exec sessions of containers: a directory each below the container's in the run root, as long as they last.
 
-The monitor of a session removes its directory at the end, whatever has become of the process that began it. What the
-kernel says counts: a session is there as long as its process, or its monitor, lives.
+What the kernel says counts: a session is there as long as its process, or its monitor, lives. At its end the monitor
+renames its directory, whatever has become of the process that began it, and so leaves word of how it ended. That is
+taken once, and logged, by the one that waited for the session, or by what is next to follow or read the events, to
+begin a session in the container, or to record its end; whichever renames it again is the one to log it.
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ from msgspec.structs import replace
 from bento import log
 from bento.engine.base import holdup
 from bento.engine.base.liveness import lives
-from bento.errors import Conflict, StorageUnusable, StuckProcess
+from bento.errors import BentoError, Conflict, StorageUnusable, StuckProcess
 from bento.files.smallfile import read_number, read_small, write_small
 from bento.files.tree import remove_tree
 from bento.model.container import ProcessIdentity
+from bento.model.event import UNKNOWN_CODE, Deed
 from bento.model.exec import ExecSession
 from bento.model.stop import StopIntent
 from bento.stop.states import Phase
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
 _RECORD = "session.json"
+_ENDED = ".ended"
+_TAKEN = ".taken"
 _BEGIN_LIMIT_S = 10.0
 _OPEN = frozenset({Phase.REQUESTED, Phase.DRAINING, Phase.HOOKING, Phase.GRACE})
 
@@ -88,6 +93,11 @@ def directory(drivers: Drivers, session: ExecSession) -> Path:
     return all_in(drivers, session.container_id) / session.id
 
 
+def ended_directory(drivers: Drivers, session: ExecSession) -> Path:
+    """Return what the monitor renames it to at the session's end."""
+    return directory(drivers, session).with_name(session.id + _ENDED)
+
+
 def write(drivers: Drivers, session: ExecSession) -> None:
     """Make the directory of a new session, before anything is started. Raises StorageUnusable."""
     path = directory(drivers, session)
@@ -120,16 +130,63 @@ def end(drivers: Drivers, session: ExecSession) -> None:
             drivers.processes.send_signal(fd, SIGKILL, wake=False)
             os.close(fd)
     remove_tree(directory(drivers, session))
+    remove_tree(ended_directory(drivers, session))
+
+
+def take(drivers: Drivers, session: ExecSession) -> bool:
+    """Take what is left of a session whose end is known, and delete it. False: its end has been taken already."""
+    taken = directory(drivers, session).with_name(session.id + _TAKEN)
+    for path in (directory(drivers, session), ended_directory(drivers, session)):
+        with suppress(OSError):
+            path.rename(taken)
+            _remove_taken(taken)
+            return True
+    return False
+
+
+def take_ended(drivers: Drivers, container_id: str, *, is_over: bool = False) -> list[Deed]:
+    """Take what the sessions of a container have left that have ended, and return what is to be logged of it.
+
+    ``is_over``: the container has ended, and so have all of them; of what had no monitor any more the code is unknown.
+    """
+    deeds = []
+    for name in _names(drivers, container_id):
+        session_id = name.removesuffix(_ENDED)
+        if name.endswith(_TAKEN) or (session_id == name and not is_over):
+            continue
+        taken = all_in(drivers, container_id) / (session_id + _TAKEN)
+        try:
+            (all_in(drivers, container_id) / name).rename(taken)
+        except OSError:  # it was taken just now
+            continue
+        status = drivers.monitor.exit_status(taken, container_id)
+        if status is not None or session_id == name:  # else it had not got to run
+            attributes = {"execID": session_id, "exitCode": str(UNKNOWN_CODE if status is None else status.code)}
+            at_ns = status.at_unix_ns if status is not None else 0
+            deeds.append(Deed(action="exec_die", attributes=attributes, unix_ns=at_ns))
+        _remove_taken(taken)
+    return deeds
+
+
+def _remove_taken(path: Path) -> None:
+    with suppress(BentoError):  # it goes with the container's
+        remove_tree(path)
+
+
+def has_ended(drivers: Drivers, container_id: str, session_id: str) -> bool:
+    """Whether a session has left word of its end, which was not taken yet."""
+    return os.path.lexists(all_in(drivers, container_id) / (session_id + _ENDED))
+
+
+def not_ended(drivers: Drivers, container_id: str) -> list[str]:
+    """Return the ids of the sessions that have left no word of their end."""
+    return [name for name in _names(drivers, container_id) if not name.endswith((_ENDED, _TAKEN))]
 
 
 def live(drivers: Drivers, container_id: str) -> list[ExecSession]:
     """Return the sessions of a container whose process, or monitor, lives, oldest first."""
-    try:
-        names = os.listdir(all_in(drivers, container_id))
-    except OSError:
-        return []
     found = []
-    for name in names:
+    for name in not_ended(drivers, container_id):
         path = all_in(drivers, container_id) / name
         try:
             session = msgspec.json.decode(read_small(path / _RECORD), type=ExecSession)
@@ -142,16 +199,20 @@ def live(drivers: Drivers, container_id: str) -> list[ExecSession]:
 
 
 def left_over(drivers: Drivers, container_id: str) -> list[Path]:
-    """Return the directories of sessions that have ended, and whose monitor could not remove them. Slow.
+    """Return the directories of sessions that have ended, and which nothing will take. Slow.
 
     The caller holds the container's operation lock: else some may just be beginning.
     """
     alive = {session.id for session in live(drivers, container_id)}
+    names = sorted(name for name in _names(drivers, container_id) if not name.endswith(_ENDED))
+    return [all_in(drivers, container_id) / name for name in names if name not in alive]
+
+
+def _names(drivers: Drivers, container_id: str) -> list[str]:
     try:
-        names = os.listdir(all_in(drivers, container_id))
+        return os.listdir(all_in(drivers, container_id))
     except OSError:
         return []
-    return [all_in(drivers, container_id) / name for name in sorted(names) if name not in alive]
 
 
 def _completed(drivers: Drivers, session: ExecSession, path: Path) -> ExecSession:

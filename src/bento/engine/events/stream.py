@@ -86,8 +86,9 @@ class EventStream:
         self._last = min(self._last, self._boundary)
 
     def _read_new(self) -> None:
-        self._ends.look()
         self._watch.clear()
+        while self._ends.look():  # what it logs wakes, too
+            self._watch.clear()
         page = self._drivers.store.events(self._last)
         if page:
             self._ends.follow(page)

@@ -105,9 +105,9 @@ def _config(container: Container, base: Image) -> ImageConfig:
         env=spec.env,
         workdir=spec.workdir if spec.workdir != "/" else base.config.workdir,
         user=spec.user,
-        stop_signal=signal_name(spec.stop_signal) if spec.stop_signal is not None else base.config.stop_signal,
+        stop_signal=signal_name(spec.stop.signal) if spec.stop.signal is not None else base.config.stop_signal,
         labels=spec.labels,
-        healthcheck=spec.healthcheck,
+        healthcheck=spec.health.check,
     )
 
 

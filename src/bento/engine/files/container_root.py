@@ -129,10 +129,10 @@ def _assembled(drivers: Drivers, container: Container, *, with_mounts: bool) -> 
                 _mount_at(rootfs, str(path), drivers.mounts.hide)
         spec = mounting.attach(drivers, container, rootfs).spec
         own = _etc_files(drivers, container)
-        for asked in sorted((*own, *spec.mounts), key=lambda m: m.destination.rstrip("/").count("/")):
+        for asked in sorted((*own, *spec.files.mounts), key=lambda m: m.destination.rstrip("/").count("/")):
             if asked.kind == "bind":
                 _bind(drivers, rootfs, asked)
-        if spec.read_only:
+        if spec.files.read_only:
             drivers.mounts.refuse_writes(str(rootfs))
     return drivers.mounts.open_tree(str(rootfs), recursive=with_mounts)
 
@@ -140,7 +140,7 @@ def _assembled(drivers: Drivers, container: Container, *, with_mounts: bool) -> 
 def _etc_files(drivers: Drivers, container: Container) -> list[Mount]:
     """Return the mounts of what the last start has written for the container's /etc; none before the first one."""
     bundle = drivers.storage.bundle(container.id)
-    taken = {posixpath.normpath(mount.destination) for mount in container.spec.mounts}
+    taken = {posixpath.normpath(mount.destination) for mount in container.spec.files.mounts}
     return [
         Mount(kind="bind", source=str(bundle / name), destination=f"/etc/{name}")
         for name in etc.ETC_FILES

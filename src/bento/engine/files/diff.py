@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from bento.engine.lifecycle import reconcile
 from bento.errors import KernelError, StorageUnusable, as_bento_error
-from bento.files.changes import Below, Change, Changes
+from bento.files.changes import Below, Changes
+from bento.model.change import Change
 from bento.model.container import Container
 from bento.oci import config
 

@@ -36,7 +36,7 @@ def spec_path(drivers: Drivers, container_id: str) -> Path:
 
 def prepare(drivers: Drivers, container: Container, runtime: RuntimeDriver, root: Path | None) -> None:
     """Write down what a check of this run is, as ``exec`` would run it. Raises as ``RuntimeDriver.write_process``."""
-    check = container.spec.healthcheck
+    check = container.spec.health.check
     if check is not None and check.argv:
         options = ExecOptions(command=check.argv)
         bundle = drivers.storage.bundle(container.id)

@@ -140,7 +140,12 @@ class Keeper:
             known = None
         if known is not None:
             known.look_again()
-        elif not self.is_ended and run is not None and container.status is Status.RUNNING and container.spec.is_checked:
+        elif (
+            not self.is_ended
+            and run is not None
+            and container.status is Status.RUNNING
+            and container.spec.health.is_checked
+        ):
             fd = self._drivers.processes.open(run.init) if run.init else None
             if fd is not None:
                 self._kept[container_id] = Kept(
@@ -203,9 +208,9 @@ class Kept:
         self._check_roots = check_roots
         self.container_id, self.run = container.id, run
         self._drivers, self._main_fd, self._loop, self._on_end = drivers, main_fd, loop, on_end
-        self._times = schedule.timing(container.spec.healthcheck) if container.spec.healthcheck else schedule.Timing()
-        self._words = container.spec.healthcheck.argv if container.spec.healthcheck else ()
-        self._on_unhealthy = container.spec.health_on_failure
+        self._times = schedule.timing(container.spec.health.check) if container.spec.health.check else schedule.Timing()
+        self._words = container.spec.health.check.argv if container.spec.health.check else ()
+        self._on_unhealthy = container.spec.health.on_failure
         self._health = container.health or Health()
         self._started_s = clock.mono_s() - max(0.0, clock.boot_s() - run.started_boot_s)
         self._alarm = loop.alarm(self._due)

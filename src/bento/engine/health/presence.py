@@ -92,7 +92,7 @@ def meet(drivers: Drivers, containers: Iterable[Container]) -> None:
 
 def needs_keeper(container: Container) -> bool:
     """Whether checks of this container are to be carried out now."""
-    return container.spec.is_checked and container.status in (Status.RUNNING, Status.PAUSED)
+    return container.spec.health.is_checked and container.status in (Status.RUNNING, Status.PAUSED)
 
 
 def ensure(drivers: Drivers) -> None:

@@ -7,16 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
-
 from bento import log
 from bento.engine.base.find_image import HOST_IMAGE, find_image
 from bento.engine.base.happened import of_image, tell
 from bento.engine.images.images import blame, names_meant, record, recorded
-from bento.engine.images.pull import ARCHIVES, Pulled, check_platform
+from bento.engine.images.pull import Pulled, check_platform
 from bento.errors import NotFound, UsageError
 from bento.model import reference
-from bento.oci.platform import parse_platform
+from bento.parse.images import parse_platform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,33 +24,15 @@ if TYPE_CHECKING:
     from bento.model.image import Image
     from bento.model.transfer import OnProgress
     from bento.oci.platform import Platform
+    from bento.parse.places import ArchivePlace
 
 FORMATS: Final = ("docker-archive", "oci-archive", "oci-dir", "docker-dir")
-
-
-class ArchivePlace(Struct, frozen=True):
-    """An archive in the words of skopeo: ``docker-archive:FILE[:NAME]``. ``name`` is a full one; "": none is said."""
-
-    format: str
-    path: Path
-    name: str
-
-
-def parse_place(text: str) -> ArchivePlace | None:
-    """Return the archive that is named as a place; None when this is no such place. Raises UsageError."""
-    format, _, rest = text.partition(":")
-    if not text.startswith(ARCHIVES):
-        return None
-    path, colon, name = rest.partition(":")
-    if not path or (colon and not name):
-        raise UsageError(f"{text} names no file", hint=f"write {format}:FILE or {format}:FILE:NAME")
-    return ArchivePlace(format, Path(path), str(reference.parse(name)) if name else "")
 
 
 def push_archive(drivers: Drivers, ref: str, place: ArchivePlace) -> str:
     """Write an image into an archive, under the name that the place has for it; return its digest. Raises as save."""
     image = find_image(drivers, ref)
-    save(drivers, [ref], place.path, place.format, name=place.name)
+    save(drivers, [ref], Path(place.path), place.format, name=place.name)
     return image.digest
 
 

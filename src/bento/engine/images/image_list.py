@@ -94,7 +94,7 @@ def disk_usage(drivers: Drivers) -> DiskUsage:
 def _volume_usage(drivers: Drivers, containers: Iterable[Container]) -> list[VolumeUsage]:
     users: dict[str, list[str]] = {}
     for container in containers:
-        for name in {mount.source for mount in container.spec.mounts if mount.kind == VOLUME}:
+        for name in {mount.source for mount in container.spec.files.mounts if mount.kind == VOLUME}:
             users.setdefault(name, []).append(container.name)
     return [
         VolumeUsage(

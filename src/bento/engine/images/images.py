@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from bento.engine.base.find_image import HOST_IMAGE
@@ -17,7 +16,9 @@ from bento.engine.base.layers import unused
 from bento.errors import BadImage, Conflict, NotFound, UsageError
 from bento.model import reference
 from bento.model.image import Image, ImageConfig
-from bento.oci.platform import host_platform, parse_platform
+from bento.model.pruned import RemovedImage
+from bento.oci.platform import host_platform
+from bento.parse.images import parse_platform
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
@@ -35,14 +36,6 @@ def blame(subject: str) -> Iterator[None]:
     except UsageError as error:
         message = error.message if subject in error.message else f"{subject}: {error.message}"
         raise BadImage(message, hint=error.hint) from error
-
-
-class RemovedImage(Struct, frozen=True, kw_only=True):
-    """What became of an image: names it has lost, and its id when it is gone."""
-
-    untagged: tuple[str, ...] = ()  # full names
-    deleted: str = ""
-    freed_bytes: int = 0
 
 
 def new_name(text: str) -> str:

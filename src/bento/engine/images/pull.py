@@ -14,7 +14,9 @@ from bento.errors import MissingTool, NotFound, NotPermitted, TransportFailed, U
 from bento.model import reference
 from bento.model.image import Image
 from bento.model.transfer import POLICIES, Access
-from bento.oci.platform import Platform, host_platform, parse_platform
+from bento.oci.platform import Platform, host_platform
+from bento.parse.images import parse_platform
+from bento.parse.places import ARCHIVES
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 REGISTRY: Final = "docker://"
 _OTHERS: Final = ("oci:", "dir:", "containers-storage:")
-ARCHIVES: Final = ("docker-archive:", "oci-archive:")
 
 
 class Pulled(Struct, frozen=True):

@@ -33,9 +33,9 @@ class Attachment:
         """Connect. Raises KernelError when there is no monitor."""
         spec = container.spec
         self._drivers, self._run_dir = drivers, drivers.run_dir(container.id)
-        self.has_terminal = spec.tty
-        has_input = options.has_input and spec.stdin_open
-        stays = spec.stdin_open and spec.stdin_once and not has_input
+        self.has_terminal = spec.streams.tty
+        has_input = options.has_input and spec.streams.stdin_open
+        stays = spec.streams.stdin_open and spec.streams.stdin_once and not has_input
         bundle = drivers.storage.bundle(container.id)
         connection = drivers.monitor.attach(self._run_dir, bundle, has_input=has_input, stays=stays)
         self.output_fd: int | None = connection.output_fd

@@ -19,10 +19,13 @@ from bento.model.container import Container, ContainerSettings, ContainerSpec
 from bento.model.create import CreateOptions
 from bento.model.health import OnUnhealthy
 from bento.model.image import CMD, CMD_SHELL, NO_CHECK, Healthcheck, Image, ImageConfig
+from bento.model.stop import StopSettings
 from bento.oci import limits, resources
 from bento.oci.platform import Platform, host_platform, runs_on
 from bento.parse.environment import merge_env
-from bento.stop.methods import choose, parse_method
+from bento.parse.mounts import parse_volumes_from
+from bento.parse.stop import parse_method
+from bento.stop.methods import choose
 from bento.units import new_id, parse_name, parse_signal
 
 if TYPE_CHECKING:
@@ -84,20 +87,23 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
     runtime = drivers.runtime(options.runtime)
     options = _published(options, image.config)
     options, discarded = _without_ports(options)
-    networking.check(drivers, options.network, options.ports, drain=options.drain)
-    if options.read_only and options.read_only_tmpfs:
-        options = replace(options, mounts=mounting.with_writable(options.mounts))
-    mounting.check(options.mounts)
-    limits.check(options.ulimits)
+    networking.check(drivers, options.network, options.ports.published, drain=options.stop.drain)
+    if options.files.read_only and options.files.read_only_tmpfs:
+        options = replace(options, files=replace(options.files, mounts=mounting.with_writable(options.files.mounts)))
+    mounting.check(options.files.mounts)
+    limits.check(options.limits.ulimits)
     unobeyed = sandboxing.check(options)
-    check_hooks((*options.pre_stop, *options.post_stop))
-    options = replace(options, **logs.settle(options, drivers.settings))
-    pid, ipc = sharing.resolve(drivers, options.pid), sharing.resolve_ipc(drivers, options.ipc)
+    check_hooks((*options.stop.pre_stop, *options.stop.post_stop))
+    options = replace(
+        options,
+        log=logs.settle(options.log, drivers.settings),
+        namespaces=sharing.resolve(drivers, options.namespaces),
+    )
     required = [_required(drivers, ref) for ref in options.requires]
     healthy = tuple(dict.fromkeys(needed_id for needed_id, is_healthy in required if is_healthy))
-    shared = map(sharing.container_of, (pid, ipc))
+    shared = map(sharing.container_of, (options.namespaces.pid, options.namespaces.ipc))
     requires = tuple(dict.fromkeys(filter(None, [*(one for one, _ in required), *shared])))
-    givers = [(drivers.store.find(ref).id, ro) for ref, ro in map(mounting.parse_from, options.volumes_from)]
+    givers = [(drivers.store.find(ref).id, ro) for ref, ro in map(parse_volumes_from, options.files.volumes_from)]
     drivers.storage.check()
     with ExitStack() as held:
         # No command can remove them meanwhile; these come before any lock on layers.
@@ -108,11 +114,11 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
         held.enter_context(drivers.images.gc_lock())  # from finding the image to the record that stands on its layers
         container_id = container_id or new_id()
         spec = _merge(options, find_image(drivers, options.image), container_id, str(runtime.path), requires)
-        spec = replace(spec, pid=pid, ipc=ipc, requires_healthy=healthy, notes=(*spec.notes, *discarded, *unobeyed))
+        spec = replace(spec, requires_healthy=healthy, notes=(*spec.notes, *discarded, *unobeyed))
         spec = _limited(drivers, spec)
         _check_health(spec)
         runtime.check(spec)
-        mounting.check(spec.mounts)  # with the image's own
+        mounting.check(spec.files.mounts)  # with the image's own
         for note in spec.notes:
             log.warning(note)
         made = Container(id=container_id, name="", created_unix_ns=clock.wall_ns(), spec=spec, notes=spec.notes)
@@ -121,41 +127,41 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
 
 def _published(options: CreateOptions, config: ImageConfig) -> CreateOptions:
     """Return the options with all ports to be published, and the network that follows. Raises UsageError."""
-    if options.publish_all:
-        options = replace(
-            options, ports=networking.with_exposed(options.ports, (*config.exposed_ports, *options.expose))
-        )
-    return replace(options, network=networking.resolve(options.network, options.ports))
+    ports = options.ports
+    if ports.publish_all:
+        exposed = (*config.exposed_ports, *ports.exposed)
+        ports = replace(ports, published=networking.with_exposed(ports.published, exposed))
+    return replace(options, ports=ports, network=networking.resolve(options.network, ports.published))
 
 
 def _without_ports(options: CreateOptions) -> tuple[CreateOptions, tuple[str, ...]]:
     """Return the options without ports where the network can publish none, and a note that says so, as Docker does."""
-    if options.network not in ("host", "none") or not options.ports:
+    if options.network not in ("host", "none") or not options.ports.published:
         return options, ()
     reason = "the container's ports are the machine's" if options.network == "host" else "there is no network"
     note = f"no port is published with --network {options.network}: {reason}"
-    return replace(options, ports=(), publish_all=False), (note,)
+    return replace(options, ports=replace(options.ports, published=(), publish_all=False)), (note,)
 
 
 def _limited(drivers: Drivers, spec: ContainerSpec) -> ContainerSpec:
     """Return the spec with its limits as they are kept. Raises UsageError for one that cannot be."""
-    spec = replace(spec, **resources.normal(spec))
-    sandboxing.check_oom_score(spec.oom_score_adj)
-    if not resources.given(spec):
-        return spec
-    host = drivers.processes.host_limits()
-    resources.check(spec, host)
-    sandboxing.check_blocks(device.path for device in resources.devices(spec))
-    return replace(spec, memory_swap_bytes=resources.with_swap(spec, host))
+    asked = replace(spec.resources, **resources.normal(spec.resources))
+    sandboxing.check_oom_score(spec.limits.oom_score_adj)
+    if resources.given(asked):
+        host = drivers.processes.host_limits()
+        resources.check(asked, host)
+        sandboxing.check_blocks(device.path for device in resources.devices(asked))
+        asked = replace(asked, memory_swap_bytes=resources.with_swap(asked, host))
+    return replace(spec, resources=asked)
 
 
 def _with_mounts_of(drivers: Drivers, options: CreateOptions, givers: list[tuple[str, bool]]) -> CreateOptions:
     """Return the options with the mounts of other containers, and those by their ids."""
-    mounts = options.mounts
+    mounts = options.files.mounts
     for giver, read_only in givers:
         mounts = mounting.inherit(mounts, drivers.store.get(giver), read_only=read_only)
     names = tuple(f"{giver}:ro" if read_only else giver for giver, read_only in givers)
-    return replace(options, mounts=mounts, volumes_from=names)
+    return replace(options, files=replace(options.files, mounts=mounts, volumes_from=names))
 
 
 def _check_combinations(options: CreateOptions) -> None:
@@ -163,8 +169,8 @@ def _check_combinations(options: CreateOptions) -> None:
         raise UsageError("--rm and --restart exclude each other", hint="omit one of them")
     if options.system and options.init:
         raise UsageError("--system and --init exclude each other", hint="a system container brings its own init")
-    if options.stop_method:
-        choose(method=parse_method(options.stop_method), command=options.stop_command, is_system=options.system)
+    if options.stop.method:
+        choose(method=parse_method(options.stop.method), command=options.stop.command, is_system=options.system)
 
 
 def _make(drivers: Drivers, name: str, container: Container) -> Container:
@@ -208,7 +214,7 @@ def _required(drivers: Drivers, text: str) -> tuple[str, bool]:
         raise UsageError(
             f"container {container.name} cannot be required: it was made with --rm", hint="make it without --rm"
         )
-    if colon and not container.spec.is_checked:
+    if colon and not container.spec.health.is_checked:
         raise UsageError(
             f"container {container.name} has no health check, and is never healthy", hint="give it a --health-cmd"
         )
@@ -216,12 +222,12 @@ def _required(drivers: Drivers, text: str) -> tuple[str, bool]:
 
 
 def _check_health(spec: ContainerSpec) -> None:
-    check = spec.healthcheck
+    check = spec.health.check
     if check is not None and not check.test:
         raise UsageError(
             f"there is no health check to have these times: image {spec.image} has none", hint="--health-cmd"
         )
-    if spec.health_on_failure is not OnUnhealthy.NONE and not spec.is_checked:
+    if spec.health.on_failure is not OnUnhealthy.NONE and not spec.health.is_checked:
         raise UsageError("--health-on-failure needs a health check", hint="give a --health-cmd")
 
 
@@ -239,9 +245,11 @@ def _merge(
     config = image.config
     entrypoint, command = _program(options, config)
     settings = {name: getattr(options, name) for name in ContainerSettings.__struct_fields__}
-    if options.stop_signal is None:
-        settings["stop_signal"] = _stop_signal(options.image, config)
-    settings["stop_method"] = parse_method(options.stop_method) if options.stop_method else ""
+    settings["stop"] = _stop(options, config)
+    settings["files"] = replace(options.files, mounts=mounting.complete(options.files.mounts, config.volumes))
+    exposed = tuple(dict.fromkeys((*config.exposed_ports, *options.ports.exposed)))
+    settings["ports"] = replace(options.ports, exposed=exposed)
+    settings["health"] = replace(options.health, check=_health(options.health.check, config.healthcheck))
     return ContainerSpec(
         **settings,
         image=options.image,
@@ -254,19 +262,12 @@ def _merge(
         user=options.user if options.user is not None else config.user,
         hostname=options.hostname or "",
         network=options.network,
-        ports=options.ports,
-        mounts=mounting.complete(options.mounts, config.volumes),
-        volumes_from=options.volumes_from,
         labels=config.labels | options.labels,
-        log_max_bytes=options.log_max_bytes or 0,
-        log_max_files=options.log_max_files or 1,
         requires=requires,
         runtime=runtime,
-        exposed_ports=tuple(dict.fromkeys((*config.exposed_ports, *options.expose))),
-        healthcheck=_health(options.healthcheck, config.healthcheck),
         notes=(
             *_platform_notes(options.image, image),
-            *logs.notes(options),
+            *logs.notes(options.log),
             *_health_notes(options.image, config),
         ),
     )
@@ -284,6 +285,15 @@ def _program(options: CreateOptions, config: ImageConfig) -> tuple[tuple[str, ..
     if "" in (*entrypoint, *command)[:1]:
         raise UsageError("the command is an empty word", hint="name a program")
     return entrypoint, command
+
+
+def _stop(options: CreateOptions, config: ImageConfig) -> StopSettings:
+    asked = options.stop
+    return replace(
+        asked,
+        signal=_stop_signal(options.image, config) if asked.signal is None else asked.signal,
+        method=parse_method(asked.method) if asked.method else "",
+    )
 
 
 def _stop_signal(name: str, config: ImageConfig) -> int | None:

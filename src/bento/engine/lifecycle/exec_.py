@@ -23,7 +23,6 @@ from bento.engine.lifecycle import reconcile
 from bento.engine.resources.rooted import root_of
 from bento.engine.stop.report import exit_code_from
 from bento.errors import BentoError, InternalError, RuntimeFailed, UsageError, WrongState
-from bento.files.tree import remove_tree
 from bento.model.container import Container, Run, Status
 from bento.model.event import UNKNOWN_CODE, Deed, of_container
 from bento.model.exec import ExecOptions, ExecSession
@@ -140,16 +139,12 @@ def wait(drivers: Drivers, running: Attached) -> int:
         if code is None and running.process_fd is not None:  # its monitor was ended; it may go on
             drivers.processes.wait(running.process_fd, None)
             code = exit_code_from(drivers.processes, running.process_fd)
-            remove_tree(exec_sessions.directory(drivers, running.session))
     finally:
         running.close()
-    tell_of_id(
-        drivers,
-        running.session.container_id,
-        "exec_die",
-        execID=running.session.id,
-        exitCode=str(UNKNOWN_CODE if code is None else code),
-    )
+    session = running.session
+    if exec_sessions.take(drivers, session):
+        logged = str(UNKNOWN_CODE if code is None else code)
+        tell_of_id(drivers, session.container_id, "exec_die", execID=session.id, exitCode=logged)
     if code is None:
         raise RuntimeFailed("the command has ended, and its exit status is not known", hint="was its monitor killed?")
     return code
@@ -176,6 +171,7 @@ def _begin(drivers: Drivers, ref: str, options: ExecOptions, *, is_attached: boo
             started_unix_ns=clock.wall_ns(),
         )
         exec_sessions.write(drivers, session)
+        _tell_begin(drivers, container, session)
         try:
             launched = _launch(drivers, container, run, session, options, is_attached=is_attached)
         except BaseException as error:
@@ -190,12 +186,18 @@ def _begin(drivers: Drivers, ref: str, options: ExecOptions, *, is_attached: boo
             monitor=drivers.processes.identify(launched.monitor_pid) if launched.monitor_pid else None,
         )
         exec_sessions.complete(drivers, session)
-        words = " ".join(session.command)
-        begun = [
-            Deed(action=f"{verb}: {words}", attributes={"execID": session.id}) for verb in ("exec_create", "exec_start")
-        ]
-        tell(drivers, *(of_container(container, deed, session.started_unix_ns) for deed in begun))
         return session, launched
+
+
+def _tell_begin(drivers: Drivers, container: Container, session: ExecSession) -> None:
+    """Log the ends of earlier sessions, and that this one begins: before it does, so that its end can only come later.
+
+    As in Docker, also of a command that then cannot be run.
+    """
+    words, attributes = " ".join(session.command), {"execID": session.id}
+    begun = (Deed(action=f"{verb}: {words}", attributes=attributes) for verb in ("exec_create", "exec_start"))
+    deeds = (*exec_sessions.take_ended(drivers, container.id), *begun)
+    tell(drivers, *(of_container(container, deed, session.started_unix_ns) for deed in deeds))
 
 
 def _checked(options: ExecOptions) -> ExecOptions:
@@ -257,6 +259,8 @@ def _launch(
         name=container.name,
         runtime=runtime,
         directory=path,
+        ended=exec_sessions.ended_directory(drivers, session),
+        wakes=drivers.store.events_signal,
         process_spec=spec_path,
         command=options.command[0],
         is_attached=is_attached,

@@ -92,7 +92,7 @@ def refresh(
 
 def have_checked(drivers: Drivers, containers: Sequence[Container]) -> None:
     """See that the health checks of those that run are carried out."""
-    checked = [c for c in containers if c.spec.healthcheck is not None]
+    checked = [c for c in containers if c.spec.health.check is not None]
     if checked:
         presence.meet(drivers, checked)
 
@@ -143,7 +143,7 @@ def _delete_abandoned(drivers: Drivers, container: Container, touched: dict[str,
 def _resume_logs(drivers: Drivers, containers: Sequence[Container]) -> None:
     """Start the process that rotates logs again where it was killed."""
     for container in containers:
-        if container.spec.log_max_files > 1 and container.status.is_live and container.status is not Status.STARTING:
+        if container.spec.log.file_count > 1 and container.status.is_live and container.status is not Status.STARTING:
             logs.resume(drivers, container.id)
             return
 

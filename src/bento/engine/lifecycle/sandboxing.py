@@ -14,7 +14,7 @@ from bento.model.container import UNCONFINED, Device, Sandbox
 from bento.model.create import CreateOptions
 from bento.oci import capabilities, confinement, limits, seccomp
 from bento.oci.etc import HOST_GATEWAY
-from bento.parse.sandbox import is_address
+from bento.parse.sandbox import is_address, parse_capability
 
 _SHM_BYTES_MIN = 4096
 _IPC_SYSCTLS = frozenset(
@@ -34,12 +34,12 @@ def check(options: CreateOptions) -> tuple[str, ...]:
     _check_namespaces(options)
     mine = capabilities.own()
     for name in sandbox.cap_add:
-        if name != capabilities.ALL and capabilities.parse(name) not in mine:
+        if name != capabilities.ALL and parse_capability(name) not in mine:
             raise UsageError(
                 f"capability {name} is not Bento's own to give", hint="it was dropped before Bento was started"
             )
     for name in sandbox.cap_drop:
-        capabilities.parse(name)
+        parse_capability(name)
     if sandbox.seccomp not in ("", UNCONFINED):
         if not sandbox.seccomp.startswith("/"):
             raise UsageError(f"seccomp profile {sandbox.seccomp!r} is not an absolute path")
@@ -91,20 +91,20 @@ def _check_device(device: Device) -> None:
 
 
 def _check_namespaces(options: CreateOptions) -> None:
-    if options.uts == "host" and options.hostname:
+    if options.namespaces.uts == "host" and options.hostname:
         raise UsageError("--uts host excludes --hostname: the name is the machine's", hint="omit one of them")
-    if options.cgroupns == "host" and options.system:
+    if options.namespaces.cgroup == "host" and options.system:
         raise UsageError(
             "--system needs a cgroup namespace of its own: its init manages what it sees", hint="omit --cgroupns host"
         )
-    if options.userns not in ("", "host"):
+    if options.namespaces.user not in ("", "host"):
         raise UsageError(
-            f"user namespaces are not there yet: --userns {options.userns}",
+            f"user namespaces are not there yet: --userns {options.namespaces.user}",
             hint="omit it; -u runs the program as another user",
         )
-    if options.sandbox.shm_bytes is not None and options.ipc not in ("", "private", "shareable"):
+    if options.sandbox.shm_bytes is not None and options.namespaces.ipc not in ("", "private", "shareable"):
         raise UsageError(
-            "--shm-size is for a /dev/shm of the container's own", hint=f"omit it with --ipc {options.ipc}"
+            "--shm-size is for a /dev/shm of the container's own", hint=f"omit it with --ipc {options.namespaces.ipc}"
         )
 
 
@@ -115,8 +115,10 @@ def _check_sysctl(key: str, options: CreateOptions) -> None:
     if dotted.startswith("net."):
         if options.network == "host":
             raise UsageError(f"sysctl {key} is the host's with --network host", hint="set it on the host")
-    elif options.ipc == "host" or options.ipc.startswith("container:"):
-        raise UsageError(f"sysctl {key} is not the container's own with --ipc {options.ipc}", hint="set it where it is")
+    elif options.namespaces.ipc == "host" or options.namespaces.ipc.startswith("container:"):
+        raise UsageError(
+            f"sysctl {key} is not the container's own with --ipc {options.namespaces.ipc}", hint="set it where it is"
+        )
     elif dotted not in _IPC_SYSCTLS and not dotted.startswith("fs.mqueue."):
         raise UsageError(
             f"sysctl {key} is not of a namespace: it would be set for the whole machine", hint="set it on the host"

@@ -8,11 +8,12 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bento.engine.lifecycle import reconcile
 from bento.engine.stop import joined
 from bento.errors import KernelError, UsageError, WrongState
-from bento.model.container import Container, ProcessIdentity
+from bento.model.container import Container, Namespaces, ProcessIdentity
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
@@ -29,8 +30,12 @@ class Shared(Struct, frozen=True):
     shm_fd: int | None = None
 
 
-def resolve(drivers: Drivers, text: str) -> str:
-    """Return what the spec keeps of ``--pid``. Raises UsageError, NotFound, WrongState for one that does not run."""
+def resolve(drivers: Drivers, asked: Namespaces) -> Namespaces:
+    """Return what the spec keeps: ids for names. Raises UsageError, NotFound, WrongState for one that does not run."""
+    return replace(asked, pid=_resolve_pid(drivers, asked.pid), ipc=_resolve_ipc(drivers, asked.ipc))
+
+
+def _resolve_pid(drivers: Drivers, text: str) -> str:
     if text in ("", "host"):
         return text
     if not container_of(text):
@@ -38,8 +43,7 @@ def resolve(drivers: Drivers, text: str) -> str:
     return _CONTAINER + _find(drivers, text).id
 
 
-def resolve_ipc(drivers: Drivers, text: str) -> str:
-    """The same of ``--ipc``."""
+def _resolve_ipc(drivers: Drivers, text: str) -> str:
     if text in _IPC:
         return text
     if not container_of(text):
@@ -58,7 +62,7 @@ def _find(drivers: Drivers, mode: str, *, is_ipc: bool = False) -> Container:
         raise _gone(other)
     if not other.run.shows_processes:
         raise UsageError(f"container {other.name} has no namespace that could be shared: it is virtual")
-    if is_ipc and other.spec.ipc != "shareable":
+    if is_ipc and other.spec.namespaces.ipc != "shareable":
         raise UsageError(
             f"the shared memory of container {other.name} is its own", hint="create that one with --ipc shareable"
         )
@@ -75,7 +79,7 @@ def shared(drivers: Drivers, container: Container) -> Iterator[Shared]:
     entries: list[dict[str, str]] = []
     shm_fd = None
     with ExitStack() as stack:
-        for kind, mode in (("pid", spec.pid), ("ipc", spec.ipc)):
+        for kind, mode in (("pid", spec.namespaces.pid), ("ipc", spec.namespaces.ipc)):
             if not container_of(mode):
                 continue
             other = _find(drivers, mode, is_ipc=kind == "ipc")

@@ -212,9 +212,9 @@ def _launch(
     with root_of(drivers, container.id, run) as root:
         if root is not None:
             runtime.check_program(bundle / "config.json", root=root)
-        if container.spec.is_checked:
+        if container.spec.health.is_checked:
             checks.prepare(drivers, container, runtime, root)
-    health = Health() if container.spec.is_checked else None
+    health = Health() if container.spec.health.is_checked else None
     attachment = None if attach is None else Attachment(drivers, container, attach)
     # Before it begins: by this its exit code is known also when it is over at once, and removed by another command.
     main_fd = None if attach is None else drivers.processes.open(init)
@@ -304,7 +304,7 @@ def _create_inside(
         rootfs=rootfs,
         namespaces=[*drivers.network.namespaces(container.spec.network), *shared.namespaces],
         masked=(str(drivers.root), str(drivers.run_root)),
-        size=size if container.spec.tty else None,
+        size=size if container.spec.streams.tty else None,
     )
     launch = Launch(
         container_id=container.id,
@@ -313,9 +313,9 @@ def _create_inside(
         bundle=bundle,
         run_dir=drivers.run_dir(container.id),
         **_log_of(container.spec, bundle / "log"),
-        has_terminal=container.spec.tty,
-        has_input=container.spec.stdin_open,
-        keeps_input=container.spec.stdin_open and not container.spec.stdin_once,
+        has_terminal=container.spec.streams.tty,
+        has_input=container.spec.streams.stdin_open,
+        keeps_input=container.spec.streams.stdin_open and not container.spec.streams.stdin_once,
         command=container.spec.argv[0],
         exit_command=exit_script(drivers, container),
         enter=enter,
@@ -325,9 +325,9 @@ def _create_inside(
 
 
 def _log_of(spec: ContainerSpec, path: Path) -> dict[str, Any]:
-    if spec.log_driver not in FILE_DRIVERS:
-        return {"log_path": None, "is_logged_to_journal": spec.log_driver == "journald", "log_tag": spec.log_tag}
-    room_bytes = logs.make_room(path, spec.log_max_bytes, spec.log_max_files)
+    if spec.log.driver not in FILE_DRIVERS:
+        return {"log_path": None, "is_logged_to_journal": spec.log.driver == "journald", "log_tag": spec.log.tag}
+    room_bytes = logs.make_room(path, spec.log.limit_bytes, spec.log.file_count)
     return {"log_path": path, "log_max_bytes": room_bytes}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -10,7 +10,7 @@ from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.exit_owner import is_followed
 from bento.engine.lifecycle import reconcile
 from bento.errors import UsageError, WrongState
-from bento.model.container import Container, Run, Status
+from bento.model.container import Container, ContainerSpec, Run, Status
 from bento.model.create import UpdateOptions
 from bento.model.resources import UNLIMITED, Change, Resources
 from bento.oci import resources
@@ -39,8 +39,8 @@ def update(drivers: Drivers, ref: str, options: UpdateOptions) -> Container:
             )
         changed = _changed(drivers, before, options)
         put_back = _nothing
-        if before.status is Status.RUNNING and before.run is not None and resources.given(options):
-            put_back = _apply(drivers, before, before.run, options, changed)
+        if before.status is Status.RUNNING and before.run is not None and resources.given(options.resources):
+            put_back = _apply(drivers, before, before.run, options.resources, changed.resources)
         try:
             after = drivers.store.modify(before.id, lambda c: _with(c, changed))
         except BaseException:
@@ -56,7 +56,7 @@ def _nothing() -> None:
 
 
 def _check(options: UpdateOptions) -> None:
-    asked = resources.given(options)
+    asked = resources.given(options.resources)
     for name in asked:
         if name in resources.FIXED:
             raise UsageError(f"{name} of a container cannot be changed", hint="create it anew; volumes keep the data")
@@ -64,40 +64,38 @@ def _check(options: UpdateOptions) -> None:
         raise UsageError("nothing to change was given", hint="see bento update --help")
 
 
-def _changed(drivers: Drivers, container: Container, options: UpdateOptions) -> dict[str, Any]:
-    """Return the fields of the spec to change. Raises UsageError."""
+def _changed(drivers: Drivers, container: Container, options: UpdateOptions) -> ContainerSpec:
+    """Return the spec as it is to be. Raises UsageError."""
     spec = container.spec
-    changed: dict[str, Any] = {name: getattr(options, name) for name in resources.given(options)}
     if options.restart is not None:
         if spec.auto_remove and options.restart.name != "no":
             raise UsageError("--restart cannot be given to a container of --rm", hint="it is removed when it has ended")
-        changed["restart"] = options.restart
-    if not resources.given(options):
-        return changed
+        spec = replace(spec, restart=options.restart)
+    asked = {name: getattr(options.resources, name) for name in resources.given(options.resources)}
+    if not asked:
+        return spec
     host = drivers.processes.host_limits()
-    after = replace(spec, **changed)
-    changed["memory_swap_bytes"] = resources.with_swap(after, host)
-    after = replace(after, memory_swap_bytes=changed["memory_swap_bytes"])
+    after = replace(spec.resources, **asked)
+    after = replace(after, memory_swap_bytes=resources.with_swap(after, host))
     resources.check(after, host)
-    if options.pids_limit == UNLIMITED:
-        changed["pids_limit"] = None
-    return changed
+    if after.pids_limit == UNLIMITED:
+        after = replace(after, pids_limit=None)
+    return replace(spec, resources=after)
 
 
-def _apply(
-    drivers: Drivers, container: Container, run: Run, options: UpdateOptions, changed: dict[str, Any]
-) -> Callable[[], None]:
+def _with(container: Container, changed: ContainerSpec) -> Container:
+    spec = replace(container.spec, resources=changed.resources, restart=changed.restart)
+    return replace(container, spec=spec)
+
+
+def _apply(drivers: Drivers, container: Container, run: Run, asked: Resources, after: Resources) -> Callable[[], None]:
     """Change what the kernel keeps. Memory goes with its swap, and a quota with its period."""
-    names = {*resources.given(options)}
+    names = {*resources.given(asked)}
     for group in (_WITH_SWAP, _OF_TIME):
         if not names.isdisjoint(group):
             names.update(group)
-    values = {name: changed.get(name, getattr(container.spec, name)) for name in names}
-    if options.pids_limit is not None:
-        values["pids_limit"] = options.pids_limit
+    values = {name: getattr(after, name) for name in names}
+    if asked.pids_limit is not None:
+        values["pids_limit"] = asked.pids_limit
     runtime = drivers.runtime(run.runtime)
     return runtime.update(Change(container_id=container.id, limits=Resources(**values), cgroups=run.cgroups))
-
-
-def _with(container: Container, changed: dict[str, Any]) -> Container:
-    return replace(container, spec=replace(container.spec, **changed))

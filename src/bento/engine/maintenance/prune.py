@@ -5,41 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from bento import clock
 from bento.engine.base import order
 from bento.engine.base.filters import parse_prune
 from bento.engine.base.happened import tell_of_prune
 from bento.engine.base.layers import unused
-from bento.engine.images.images import RemovedImage, remove_unused
+from bento.engine.images.images import remove_unused
 from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.remove import refuse_if_required
-from bento.engine.resources.volumes import PrunedVolumes, check_filters
+from bento.engine.resources.volumes import check_filters
 from bento.engine.resources.volumes import prune as prune_volumes
 from bento.engine.stop.erase import erase
 from bento.errors import BentoError, Conflict, NotFound
 from bento.model.container import Container, Status
 from bento.model.event import CONTAINER, IMAGE
+from bento.model.pruned import Pruned, PrunedVolumes, RemovedImage
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
 FRESH_S = 30.0
 """A container so young that was never started may be the first half of a ``run``."""
-
-
-class Pruned(Struct, frozen=True, kw_only=True):
-    """What has gone, how many bytes of the disk that frees, and what should have gone and could not."""
-
-    containers: tuple[str, ...] = ()  # ids
-    images: tuple[RemovedImage, ...] = ()
-    volumes: tuple[str, ...] = ()
-    strays: tuple[str, ...] = ()  # layers and blobs of no image, such as those of an interrupted pull
-    strays_bytes: int = 0
-    build_bytes: int = 0  # of what builds have kept for the next ones
-    freed_bytes: int = 0
-    errors: tuple[BentoError, ...] = ()
 
 
 def prune_containers(drivers: Drivers, filters: Iterable[str] = ()) -> Pruned:

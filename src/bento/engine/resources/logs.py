@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from bento.errors import UsageError
 from bento.files import log_files
-from bento.model.container import FILE_DRIVERS, Container
+from bento.model.container import FILE_DRIVERS, Container, LogSettings
 from bento.parse.logs import FILES_MAX, parse_log_driver
 from bento.units import check_log_size
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
     from bento.config import Settings
     from bento.engine.base.drivers import Drivers
-    from bento.model.create import CreateOptions
 
 _CHUNK_BYTES: Final = 1 << 16
 _OF_LOCAL: Final = (20 << 20, 5)
@@ -25,20 +26,20 @@ _ANNOUNCEMENTS: Final = "log-rotation"
 _MAX_SIZE_HINT: Final = "add --log-opt max-size=10m"
 
 
-def settle(options: CreateOptions, settings: Settings) -> dict[str, Any]:
-    """Return what is to be recorded of a new container's log: its size, 0 for no limit, and its files.
+def settle(asked: LogSettings, settings: Settings) -> LogSettings:
+    """Return what is to be recorded of a new container's log, with its size, 0 for no limit, and its files.
 
     Raises UsageError for what does not go together.
     """
-    driver, asked_bytes, asked_files = options.log_driver, options.log_max_bytes, options.log_max_files
+    driver, asked_bytes, asked_files = asked.driver, asked.max_bytes, asked.max_files
     if parse_log_driver(driver) not in FILE_DRIVERS:
         if asked_bytes is not None or asked_files is not None:
             why = "a log that is not kept has no size" if driver == "none" else "the journal has limits of its own"
             raise UsageError(why, hint=f"omit max-size and max-file, or the log driver {driver}")
-        if driver == "none" and options.log_tag:
+        if driver == "none" and asked.tag:
             raise UsageError("a log that is not kept has no tag", hint="omit tag, or the log driver none")
-        return {"log_max_bytes": 0, "log_max_files": 1}
-    if options.log_tag:
+        return replace(asked, max_bytes=0, max_files=1)
+    if asked.tag:
         raise UsageError("a tag is for the journal", hint="omit tag, or add --log-driver journald")
     own_bytes, own_files = _OF_LOCAL if driver == "local" else (0, 1)
     size_bytes = (settings.log_max_bytes or own_bytes) if asked_bytes is None else asked_bytes
@@ -48,14 +49,14 @@ def settle(options: CreateOptions, settings: Settings) -> dict[str, Any]:
         raise UsageError(f"a log of {files} files", hint=f"{FILES_MAX} are the most; a larger max-size needs fewer")
     if files > 1 and not size_bytes:
         raise UsageError("max-file says nothing without max-size: one file grows without end", hint=_MAX_SIZE_HINT)
-    return {"log_max_bytes": size_bytes, "log_max_files": files}
+    return replace(asked, max_bytes=size_bytes, max_files=files)
 
 
-def notes(options: CreateOptions) -> tuple[str, ...]:
+def notes(asked: LogSettings) -> tuple[str, ...]:
     """Return what is to be said of the log driver of a new container."""
-    if options.log_driver not in FILE_DRIVERS[1:]:
+    if asked.driver not in FILE_DRIVERS[1:]:
         return ()
-    return (f"the log driver {options.log_driver} is a file of Bento's own here, which bento logs reads",)
+    return (f"the log driver {asked.driver} is a file of Bento's own here, which bento logs reads",)
 
 
 def make_room(path: Path, limit_bytes: int, files: int = 1) -> int:
@@ -98,9 +99,9 @@ def keep(drivers: Drivers, container: Container) -> None:
 
     Raises StorageUnusable.
     """
-    if container.spec.log_max_files > 1 and container.run is not None and container.run.monitor is not None:
+    if container.spec.log.file_count > 1 and container.run is not None and container.run.monitor is not None:
         bundle = drivers.storage.bundle(container.id)
-        files, monitor = container.spec.log_max_files, container.run.monitor
+        files, monitor = container.spec.log.file_count, container.run.monitor
         drivers.monitor.keep_log(drivers.run_root / _ANNOUNCEMENTS, bundle, files, monitor)
 
 

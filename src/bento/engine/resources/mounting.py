@@ -121,20 +121,12 @@ def with_writable(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
     )
 
 
-def parse_from(text: str) -> tuple[str, bool]:
-    """Return the container of ``NAME[:ro|rw]``, and whether what it has is to be read only. Raises UsageError."""
-    ref, colon, mode = text.partition(":")
-    if not ref or (colon and mode not in ("ro", "rw")):
-        raise UsageError(f"bad container to take volumes from: {text!r}", hint="use NAME, or NAME:ro")
-    return ref, mode == "ro"
-
-
 def inherit(mounts: tuple[Mount, ...], other: Container, *, read_only: bool) -> tuple[Mount, ...]:
     """Return the mounts, and the volumes and binds of another container where they leave room."""
     taken = {posixpath.normpath(mount.destination) for mount in mounts}
     return mounts + tuple(
         replace(mount, read_only=mount.read_only or read_only)
-        for mount in other.spec.mounts
+        for mount in other.spec.files.mounts
         if mount.kind != "tmpfs" and posixpath.normpath(mount.destination) not in taken
     )
 
@@ -195,7 +187,8 @@ def attach(drivers: Drivers, container: Container, rootfs: Path) -> Container:
             drivers.volumes.mount(mount.source, options)
         elif is_first and not mount.no_copy:
             _fill(drivers, container.spec, mount, rootfs)
-    return replace(container, spec=replace(container.spec, mounts=bound(drivers, container.spec)))
+    files = replace(container.spec.files, mounts=bound(drivers, container.spec))
+    return replace(container, spec=replace(container.spec, files=files))
 
 
 def bound(drivers: Drivers, spec: ContainerSpec) -> tuple[Mount, ...]:
@@ -212,14 +205,14 @@ def bound(drivers: Drivers, spec: ContainerSpec) -> tuple[Mount, ...]:
         )
         if m.kind == VOLUME
         else m
-        for m in spec.mounts
+        for m in spec.files.mounts
     )
 
 
 def _mend(spec: ContainerSpec, rootfs: Path) -> None:
     """Make what dangling links of the image point to, where something is to be mounted or to work: runtimes refuse."""
-    places = [posixpath.normpath(mount.destination) for mount in spec.mounts]
-    for mount in spec.mounts:
+    places = [posixpath.normpath(mount.destination) for mount in spec.files.mounts]
+    for mount in spec.files.mounts:
         if _is_covered(mount.destination, places):
             continue  # what is there is decided by what is mounted above
         is_directory = mount.kind != "bind" or os.path.isdir(mount.source)
@@ -333,4 +326,4 @@ def let_go(drivers: Drivers, container: Container, *, remove: bool) -> None:
 
 
 def _volumes_of(spec: ContainerSpec) -> list[Mount]:
-    return [mount for mount in spec.mounts if mount.kind == VOLUME]
+    return [mount for mount in spec.files.mounts if mount.kind == VOLUME]

@@ -80,7 +80,7 @@ def reserved(drivers: Drivers, container: Container) -> Iterator[Reservation | N
         yield None
         return
     try:
-        reservation = drivers.network.reserve(container.spec.ports)
+        reservation = drivers.network.reserve(container.spec.ports.published)
     except PortTaken as error:
         name = _publisher(drivers, container, error.port) if isinstance(error.port, Port) else ""
         if not name or not isinstance(error.port, Port):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-
 from bento.docker import volume as docker_volume
 from bento.engine.base.filters import has_label, split
 from bento.engine.base.happened import tell_of_prune
@@ -14,6 +12,7 @@ from bento.engine.resources import mounting
 from bento.errors import Conflict, NotFound, UsageError
 from bento.model.container import VOLUME
 from bento.model.event import VOLUME as VOLUME_TYPE
+from bento.model.pruned import PrunedVolumes
 from bento.model.volume import DRIVER, Volume
 from bento.units import new_id, parse_name
 
@@ -22,13 +21,6 @@ if TYPE_CHECKING:
 
 _OPTIONS = ("type", "o", "device")
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
-
-
-class PrunedVolumes(Struct, frozen=True, kw_only=True):
-    """What a ``prune`` has removed."""
-
-    names: tuple[str, ...] = ()
-    freed_bytes: int = 0
 
 
 def create(
@@ -70,7 +62,7 @@ def find(drivers: Drivers, filters: Iterable[str] = ()) -> list[Volume]:
 def inspect(drivers: Drivers, name: str) -> dict[str, Any]:
     """Return a volume in Docker's words, and the containers that use it. Raises NotFound."""
     volume = drivers.store.find_volume(name)
-    return describe(drivers, volume) | {"Anonymous": volume.anonymous, "Containers": mounting.users(drivers, name)}
+    return docker_volume.inspect(volume, str(drivers.volumes.path(name)), mounting.users(drivers, name))
 
 
 def describe(drivers: Drivers, volume: Volume) -> dict[str, Any]:
@@ -103,7 +95,7 @@ def prune(drivers: Drivers, *, all: bool = False, filters: Iterable[str] = ()) -
 
 
 def _used(drivers: Drivers) -> set[str]:
-    return {m.source for container in drivers.store.list() for m in container.spec.mounts if m.kind == VOLUME}
+    return {m.source for container in drivers.store.list() for m in container.spec.files.mounts if m.kind == VOLUME}
 
 
 _Test = Callable[[Volume, bool, str], bool]  # a volume, whether a container has it, and the filter's value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
@@ -129,6 +130,14 @@ class Cleanup:
             self._drivers.processes.send_signal(fd, SIGKILL, wake=False)
             self._watcher.unwatch(fd)
         self._deletions.delete(self._run.runtime, self._container.id, self._deleted)
+        self._load_drivers()
+
+    def _load_drivers(self) -> None:
+        """Have at hand what the next steps use: imports take milliseconds, and now the runtime is at work."""
+        with suppress(BentoError, OSError):  # the steps themselves say what cannot be had
+            _ = self._drivers.monitor
+            if not self.is_disconnected:
+                _ = self._drivers.network
 
     def _deleted(self, reason: str, may_be_later: bool) -> None:
         self._done(StepDone(Step.RUNTIME, reason, retry=may_be_later))

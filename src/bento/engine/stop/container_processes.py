@@ -57,7 +57,7 @@ class ContainerProcesses:
         self.main_fd: int | None = None
         self._drivers, self._run, self._container_id = drivers, run, container.id
         self._run_dir = drivers.run_dir(container.id)
-        self._is_checked = container.spec.is_checked
+        self._is_checked = container.spec.health.is_checked
         self._of_checks: set[Key] = set()  # health checks that a look has ended, and that may still be there
         self._watcher, self._feed, self._look_again = watcher, feed, look_again
         self._fds: dict[Key, int] = {}
@@ -67,7 +67,7 @@ class ContainerProcesses:
         # In a PID namespace that is not the container's own the kernel does not end the rest with PID 1, so its exit is
         # not the end.
         # Of a PID 1 that is not known, no exit is seen either.
-        self._may_leave_rest = bool(container.spec.pid) or run.init is None
+        self._may_leave_rest = bool(container.spec.namespaces.pid) or run.init is None
         self._has_own_end = not self._may_leave_rest and run.shows_processes
         self._endings = Endings()
         self._births, self._has_room_above = births, has_room_above

@@ -40,7 +40,7 @@ def erase(drivers: Drivers, container: Container, *, volumes: bool = False) -> i
     drivers.storage.remove(container.id)
     if is_own:
         remove_tree(drivers.run_dir(container.id))
-        if container.spec.log_max_files > 1:
+        if container.spec.log.file_count > 1:
             logs.forget(drivers, container.id)
     return forget(drivers, container)
 

@@ -46,6 +46,10 @@ def _runs(drivers: Drivers, holder_id: str) -> list[Run]:
     for name in names:
         with suppress(NotFound):
             guest = drivers.store.get(name)
-            if guest.run is not None and guest.run.init is not None and guest.spec.pid.endswith(f":{holder_id}"):
+            if (
+                guest.run is not None
+                and guest.run.init is not None
+                and guest.spec.namespaces.pid.endswith(f":{holder_id}")
+            ):
                 found.append(guest.run)
     return found

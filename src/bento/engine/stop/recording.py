@@ -138,7 +138,10 @@ class Recorder:
             self.container = self._drivers.store.modify(
                 self.container.id,
                 lambda c: _stopped(c, self._run, ended, report, is_disconnected=self._cleanup.is_disconnected),
-                deeds=(Deed(action="stop"),) if self._is_stop(state) else (),
+                deeds=(
+                    *exec_sessions.take_ended(self._drivers, self.container.id, is_over=True),
+                    *((Deed(action="stop"),) if self._is_stop(state) else ()),
+                ),
             )
             leave_run_dir(self._drivers, self.container)
 

@@ -27,7 +27,7 @@ class StopOptions(StopRules, frozen=True, kw_only=True):
 
     grace_s: float | None = None  # 0: kill now; -1: never
     signal: int | None = None  # a number
-    method: str | None = None  # as ``bento.stop.methods.parse_method`` returns it
+    method: str | None = None  # as ``bento.parse.stop.parse_method`` returns it
     command: str | None = None  # of the method exec
     on_paused: OnPaused = OnPaused.REFUSE  # of bento.model.stop
     kill_timeout_s: float = 30.0  # after SIGKILL
@@ -52,8 +52,8 @@ def deadline_of(request: StopRequest, options: StopOptions) -> DeadlineMoved:
 
 def default_grace_s(spec: ContainerSpec, configured_s: float | None) -> float:
     """Return the grace of a container when a call names none (rule S7)."""
-    if spec.stop_timeout_s is not None:
-        return spec.stop_timeout_s
+    if spec.stop.timeout_s is not None:
+        return spec.stop.timeout_s
     if configured_s is not None:
         return configured_s
     return SYSTEM_GRACE_S if spec.system else GRACE_S
@@ -62,19 +62,21 @@ def default_grace_s(spec: ContainerSpec, configured_s: float | None) -> float:
 def request_for(container: Container, options: StopOptions, settings: Settings) -> StopRequest:
     """Merge what was said now with what the container was made with, and with the configuration (rules S7, S8)."""
     request = StopRequest(
-        **first_said(options, container.spec.stop_rules, settings.stop_rules),
+        **first_said(options, container.spec.stop.rules, settings.stop_rules),
         on_paused=options.on_paused,
         kill_timeout_s=options.kill_timeout_s,
         asked_by=options.asked_by,
-        drain=bool(container.spec.ports) and (options.drain or container.spec.drain),
-        pre_stop=container.spec.pre_stop + options.pre_stop,
-        post_stop=container.spec.post_stop + options.post_stop,
-        hook_timeout_s=(container.spec.hook_timeout_s if options.hook_timeout_s is None else options.hook_timeout_s),
+        drain=bool(container.spec.ports.published) and (options.drain or container.spec.stop.drain),
+        pre_stop=container.spec.stop.pre_stop + options.pre_stop,
+        post_stop=container.spec.stop.post_stop + options.post_stop,
+        hook_timeout_s=(
+            container.spec.stop.hook_timeout_s if options.hook_timeout_s is None else options.hook_timeout_s
+        ),
     )
     grace_s = options.grace_s
     if grace_s is None:
         grace_s = default_grace_s(container.spec, settings.stop_timeout_s)
-    number = options.signal if options.signal is not None else container.spec.stop_signal
+    number = options.signal if options.signal is not None else container.spec.stop.signal
     if options.on_paused is OnPaused.KILL:
         grace_s = 0.0
     request = _with_method(replace(request, grace_s=grace_s), container, options)
@@ -85,15 +87,15 @@ def request_for(container: Container, options: StopOptions, settings: Settings) 
 
 def _with_method(request: StopRequest, container: Container, options: StopOptions) -> StopRequest:
     """Add how PID 1 is asked (rule S10). A signal named without a method means that signal."""
-    spec, command = container.spec, options.command or container.spec.stop_command
+    spec, command = container.spec, options.command or container.spec.stop.command
     if options.method is not None or options.command is not None:
         method = choose(method=options.method, command=command, is_system=spec.system)
     elif options.signal is not None:
         method = SIGNAL
     else:
-        method = choose(method=spec.stop_method or None, command=command, is_system=spec.system)
+        method = choose(method=spec.stop.method or None, command=command, is_system=spec.system)
     if method == SIGNAL:
         return request
     # An init ends what it runs itself: a last call would get in its way, unless it is asked for by name.
-    last_call_s = first_said(options, spec.stop_rules).get("last_call_s", 0.0)
+    last_call_s = first_said(options, spec.stop.rules).get("last_call_s", 0.0)
     return replace(request, method=method, command=command, last_call_s=last_call_s)

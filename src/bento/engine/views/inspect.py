@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def inspect(drivers: Drivers, container: Container) -> dict[str, Any]:
     """Return a container as one element of ``inspect``'s array."""
-    volumes = {mount.source for mount in container.spec.mounts if mount.kind == VOLUME}
+    volumes = {mount.source for mount in container.spec.files.mounts if mount.kind == VOLUME}
     run = container.run if container.status.is_live else None
     return container_inspect.inspect(
         container,

@@ -93,11 +93,11 @@ def _has_exited_with(container: Container, value: str) -> bool:
 
 
 def _has_mount(container: Container, value: str) -> bool:
-    return any(value in (mount.source, mount.destination) for mount in container.spec.mounts)
+    return any(value in (mount.source, mount.destination) for mount in container.spec.files.mounts)
 
 
 def _publishes(container: Container, value: str) -> bool:
-    return any(value in (str(port.container_port), port.inside) for port in container.spec.ports)
+    return any(value in (str(port.container_port), port.inside) for port in container.spec.ports.published)
 
 
 def _check_health(value: str) -> None:

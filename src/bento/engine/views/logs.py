@@ -35,7 +35,7 @@ _TOO_FAST = "a part of the log is left out here: its files went before they were
 
 def check_kept(container: Container) -> None:
     """Raise WrongState when the container's output is not kept."""
-    if container.spec.log_driver == "none":
+    if container.spec.log.driver == "none":
         raise WrongState(
             f"the output of container {container.name} is not kept", hint="it was made with --log-driver none"
         )
@@ -146,7 +146,7 @@ def _up_to(lines: Iterator[LogLine], until: datetime) -> Iterator[LogLine]:
 def _lines(
     drivers: Drivers, container: Container, is_followed: bool, tail: int | None, since: datetime | None
 ) -> Iterator[LogLine]:
-    if container.spec.log_driver == "journald":
+    if container.spec.log.driver == "journald":
         return _of_journal(drivers, container, is_followed, tail, since)
     if is_followed:
         return follow(drivers, container, tail=tail, since=since)

@@ -36,10 +36,11 @@ def render(text: str, records: Iterable[Mapping[str, Any]], headers: Mapping[str
     return "".join(f"{line}\n" for line in lines)
 
 
-def label_fields(labels: Mapping[str, str]) -> dict[str, Any]:
-    """Return labels as Docker's listings have them: all, and a method for one. They stay in their line."""
+def with_label(fields: Mapping[str, object], labels: Mapping[str, str]) -> dict[str, object]:
+    """Return the fields of a record that has labels, with the method ``.Label`` for one. Labels stay in their line."""
     return {
-        "Labels": printable(",".join(f"{key}={value}" for key, value in labels.items())),
+        **fields,
+        "Labels": printable(str(fields["Labels"])),
         "Label": lambda key: printable(labels.get(key, "")),
     }
 
