@@ -41,16 +41,16 @@ def connect(directory: Path, name: str, *, wait: bool = True, limit_s: int = 0) 
 
     def attach(sock: _socket.socket, address: str) -> None:
         sock.setblocking(wait)
-        for option in (_socket.SO_SNDTIMEO, _socket.SO_RCVTIMEO) if limit_s else ():
-            sock.setsockopt(_socket.SOL_SOCKET, option, _TIMEVAL.pack(limit_s, 0))
+        _limit(sock, limit_s)
         sock.connect(address)
 
     return _made(directory, name, attach)
 
 
-def pair() -> tuple[int, int]:
-    """Return two connected descriptors."""
+def pair(*, limit_s: int = 0) -> tuple[int, int]:
+    """Return two connected descriptors. ``limit_s``: of the first one, as that of ``connect``."""
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _KIND, 0)
+    _limit(ours, limit_s)
     return ours.detach(), theirs.detach()
 
 
@@ -95,6 +95,11 @@ def accept(listener: int) -> int | None:
     finally:
         sock.detach()  # the descriptor is the caller's
     return int(fd)
+
+
+def _limit(sock: _socket.socket, limit_s: int) -> None:
+    for option in (_socket.SO_SNDTIMEO, _socket.SO_RCVTIMEO) if limit_s else ():
+        sock.setsockopt(_socket.SOL_SOCKET, option, _TIMEVAL.pack(limit_s, 0))
 
 
 def _made(directory: Path, name: str, act: Callable[[_socket.socket, str], None]) -> int:

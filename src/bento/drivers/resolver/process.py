@@ -4,7 +4,7 @@ What was put is in files as well, one for each member in ``resolver`` below the 
 process is told. Whatever finds nothing that listens there starts a process and puts all members again; a lock on the
 directory keeps that to one at a time. The process ends with the last member, which it knows by a pidfd.
 
-Nothing waits for a process that begins: its socket is made here, and those of each member as well (``sockets``). What
+Nothing waits for a process that begins: its sockets are made here, and those of each member as well (``sockets``). What
 is sent to them waits in them. The process is in no cgroup, session or working directory of the command that has started
 it, has none of its descriptors, and runs without rights.
 """
@@ -65,6 +65,7 @@ class ResolverProcess:
         if process_fd is None:
             return
         try:
+            sockets.check(process_fd)
             os.makedirs(self._directory, 0o700, exist_ok=True)
             with self._locked():
                 self._put(member, words, process_fd)
@@ -144,6 +145,7 @@ class ResolverProcess:
             if not waits:
                 _send(connection, words, (*fds, process_fd))
             elif reason := _exchange(connection, words, (*fds, process_fd)):
+                self._forget(kept.member.container_id)
                 raise RuntimeFailed(f"the resolver of names refuses a member: {reason}")
 
     def _file(self, container_id: str) -> Path:
@@ -195,23 +197,20 @@ class ResolverProcess:
         """Start a process, in the place of one that stands still, and put all members. Under the lock."""
         self.end()
         listener = command.above_standard(packets.listen(self._directory, _CONTROL))
+        ours, theirs = map(command.above_standard, packets.pair(limit_s=_ANSWERS_WITHIN_S))
         try:
-            # The first connection: with the end of it, it begins to resolve.
-            connection = self._connect()
-            try:
-                cgroups = [f"{root}/cgroup.procs" for root in roots(read_control("/proc/self/cgroup"))]
-                words = (sys.executable, "-I", "-S", "-c", _RUN, str(_SOURCES), str(listener), *cgroups)
-                command.spawn_detached(words, pass_fds=(listener,))
-                os.close(listener)
-                listener = -1  # or nothing would tell that it has ended
-                self._put_all(connection)
-            finally:
-                os.close(connection)
+            cgroups = [f"{root}/cgroup.procs" for root in roots(read_control("/proc/self/cgroup"))]
+            words = (sys.executable, "-I", "-S", "-c", _RUN, str(_SOURCES), str(listener), str(theirs), *cgroups)
+            command.spawn_detached(words, pass_fds=(listener, theirs))
+            os.close(theirs)
+            theirs = -1  # or nothing would tell that it has ended
+            self._put_all(ours)  # with the end of this connection, it begins to resolve
         except _Unanswered:
             raise RuntimeFailed("the resolver of names does not start") from None
         finally:
-            if listener >= 0:
-                os.close(listener)
+            for fd in (listener, ours, theirs):
+                if fd >= 0:
+                    os.close(fd)
 
     def _put_all(self, connection: int) -> None:
         for container_id in self._ids():

@@ -20,22 +20,32 @@ _BACKLOG: Final = 16
 _FLAGS: Final = _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK
 
 
+def check(process_fd: int) -> None:
+    """Refuse a process in the network namespace of the calling thread. Raises UsageError; KernelError: it has ended."""
+    fd = pidfd.open_live(process_fd, "ns/net")
+    try:
+        is_here = os.path.samestat(os.fstat(fd), os.stat("/proc/thread-self/ns/net"))
+    finally:
+        os.close(fd)
+    if is_here:
+        raise UsageError("names are not resolved in the network of the host itself", hint="use another network")
+
+
 @contextmanager
 def opened(process_fd: int, port: int) -> Iterator[tuple[tuple[int, int], int]]:
     """Yield the descriptors of a socket for datagrams and of one that listens, and the port that they have.
 
     ``port``: the one to which port 53 is redirected already; 0: none is. To change it takes the kernel ten
-    milliseconds. Raises KernelError, UsageError.
+    milliseconds. Raises KernelError.
     """
-    namespace_fd = pidfd.open_live(process_fd, "ns/net")
-    made: list[_socket.socket] = []
+    fd = pidfd.open_live(process_fd, "ns/net")
     try:
-        if os.path.samestat(os.fstat(namespace_fd), os.stat("/proc/thread-self/ns/net")):
-            raise UsageError("names are not resolved in the network of the host itself", hint="use another network")
-        made += namespace.in_network(namespace_fd, lambda: _open(port))
+        made = namespace.in_network(fd, lambda: _open(port))
+    finally:
+        os.close(fd)
+    try:
         yield (made[0].fileno(), made[1].fileno()), made[0].getsockname()[1]
     finally:
-        os.close(namespace_fd)
         for each in made:
             each.close()
 

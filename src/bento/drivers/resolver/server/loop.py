@@ -74,8 +74,9 @@ class Loop:
     def turn(self) -> None:
         """Wait until something is ready or due, and call it."""
         waits = [wait for timers in self._timers if (wait := timers.next_s()) is not None]
-        for fd, events in self._epoll.poll(min(waits) if waits else None):
-            if act := self._acts.get(fd):  # else one before has closed it
+        ready = self._epoll.poll(min(waits) if waits else None)
+        for act, fd, events in [(self._acts[fd], fd, events) for fd, events in ready]:
+            if self._acts.get(fd) is act:  # else one before has closed it, and it may be another's by now
                 act(events)
         for timers in self._timers:
             timers.fire()

@@ -27,47 +27,41 @@ _OVERFLOW_ID = 65534  # a user and a group that own nothing (user_namespaces(7))
 
 
 class Resolver:
-    """Does what it is told by the connections to one listening socket of kind SOCK_SEQPACKET.
+    """Does what it is told by one connection at its start, and by those to a listening socket, of kind SOCK_SEQPACKET.
 
     A packet is words with a NUL between them; each is answered with ``ok``, or with ``no`` and a reason. ``put``, the
     id, what names its process, and what is to be known of it as ``key=value``; ``drop`` and the id; ``hello``. With
-    ``put`` come the descriptors, or none when they came before. Nothing is resolved before the first connection has
-    ended: it is by that that all members are put when this process starts.
+    ``put`` come the descriptors, or none when they came before. The first connection puts all members. It is not
+    answered, and nothing is resolved before it has ended.
     """
 
-    def __init__(self, listener: socket, host: HostServers) -> None:
+    def __init__(self, first: socket, listener: socket, host: HostServers) -> None:
         self._loop = Loop()
         self._names = Names()
         idle = self._loop.timers(_IDLE_S)
         self._service = Service(self._loop, self._names, Upstream(self._loop), host, idle)
         self._served: dict[str, Served] = {}
         self._does_serve = False
+        self._first, self._listener = first, listener
         self._connections = 0
-        self._first_fd = -1
-        self._listener = listener
+        self._watch(first)
         self._loop.watch(listener.fileno(), self._accept)
-        self._unused = self._loop.timers(_IDLE_S)
-        self._unused.set(self._give_up)
-        self._has_given_up = False
 
     def run(self) -> None:
         """Block until there is no member, and nothing tells of one."""
-        while self._served or self._connections or not (self._does_serve or self._has_given_up):
+        while self._served or self._connections:
             self._loop.turn()
-
-    def _give_up(self) -> None:
-        self._has_given_up = True
 
     def _accept(self, _: int) -> None:
         try:
             fd, _ = self._listener._accept()  # type: ignore[attr-defined]  # what socket.accept is made of
         except OSError:
             return
-        connection = socket(fileno=fd)
+        self._watch(socket(fileno=fd))
+
+    def _watch(self, connection: socket) -> None:
         self._connections += 1
-        if self._first_fd < 0:
-            self._first_fd = fd
-        self._loop.watch(fd, lambda _: self._read(connection))
+        self._loop.watch(connection.fileno(), lambda _: self._read(connection))
 
     def _read(self, connection: socket) -> None:
         try:
@@ -75,7 +69,7 @@ class Resolver:
         except OSError:
             data, extra = b"", []
         if not data:
-            if connection.fileno() == self._first_fd:
+            if connection is self._first:
                 self._begin()
             self._loop.unwatch(connection.fileno())
             connection.close()
@@ -90,34 +84,41 @@ class Resolver:
         except (ValueError, OSError, IndexError) as error:
             answer = f"no\0{error}"
         try:
-            connection.send(answer.encode(), MSG_DONTWAIT)
-        except OSError:  # it does not read the answers
+            if connection is not self._first:
+                connection.send(answer.encode(), MSG_DONTWAIT)
+        except OSError:  # it has gone
             return
 
     def _begin(self) -> None:
-        if not self._does_serve:
-            self._does_serve = True
-            for served in self._served.values():
-                served.serve()
+        self._does_serve = True
+        for served in self._served.values():
+            served.serve()
 
     def _obey(self, words: list[str], fds: list[int]) -> None:
         """Raises ValueError, OSError, IndexError: it is no whole sentence."""
         if words[0] == "drop":
             self._drop(words[1])
         elif words[0] == "put":
-            own, places = _read_facts(words[3:])
-            served = self._served.get(words[1])
-            if fds:
-                self._drop(words[1])
-                served = self._served[words[1]] = Served(self._service, words[1], words[2], fds, self._ended)
-            if served is None or served.process != words[2]:
-                raise ValueError("this member is not known")
-            served.servers, served.is_cut_off = tuple(own.get("server", ())), "cut-off" in own
-            self._names.put(served.member, places)
-            if self._does_serve:
-                served.serve()
+            self._put(words[1], words[2], words[3:], fds)
         elif words[0] != "hello":
             raise ValueError(f"what is {words[0]}?")
+
+    def _put(self, member: str, process: str, facts: list[str], fds: list[int]) -> None:
+        if fds:
+            self._drop(member)
+            self._served[member] = Served(self._service, member, process, fds, self._ended)
+        served = self._served.get(member)
+        if served is None or served.process != process:
+            raise ValueError("this member is not known")
+        try:
+            own, places = _read_facts(facts)
+        except (ValueError, OSError):
+            self._drop(member)
+            raise
+        served.servers, served.is_cut_off = tuple(own.get("server", ())), "cut-off" in own
+        self._names.put(member, places)
+        if self._does_serve:
+            served.serve()
 
     def _ended(self, served: Served) -> None:
         if self._served.get(served.member) is served:
@@ -173,8 +174,8 @@ def _settle(cgroups: list[str]) -> None:
 
 
 def main() -> None:
-    """Be the resolver. The arguments: the number of the listening descriptor, and the cgroups to be in."""
-    listener = socket(fileno=int(sys.argv[1]))
+    """Be the resolver. The arguments: the listening descriptor, the first connection, and the cgroups to be in."""
+    listener, first = (socket(fileno=int(word)) for word in sys.argv[1:3])
     listener.listen(_BACKLOG)  # once more: by it the others know the pid (SO_PEERCRED)
-    _settle(sys.argv[2:])
-    Resolver(listener, HostServers()).run()
+    _settle(sys.argv[3:])
+    Resolver(first, listener, HostServers()).run()
