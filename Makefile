@@ -19,6 +19,8 @@ MANDIR := $(PREFIX)/share/man/man1
 COMPLETION_bash := $(PREFIX)/share/bash-completion/completions/bento
 COMPLETION_zsh := $(PREFIX)/share/zsh/site-functions/_bento
 COMPLETION_fish := $(PREFIX)/share/fish/vendor_completions.d/bento.fish
+# Which directories install has made, a line each without DESTDIR: uninstall takes no other one.
+MADE_DIRECTORIES := $(LIBDIR)/made-directories
 T ?=
 
 .PHONY: help
@@ -158,7 +160,12 @@ bench-images: setup-test ## Compare what is done with images with Podman and umo
 
 .PHONY: install
 install: setup ## Put bento on PATH, with manual pages and completion: PREFIX=/usr/local, DESTDIR for packagers
-	@rm -rf build/wheel '$(DESTDIR)$(LIBDIR)'
+	@rm -rf build/wheel && mkdir -p build
+	@{ cat '$(DESTDIR)$(MADE_DIRECTORIES)' 2>/dev/null || true; \
+		for place in '$(PREFIX)/bin' '$(dir $(LIBDIR))' '$(MANDIR)' $(foreach shell,bash zsh fish,'$(dir $(COMPLETION_$(shell)))'); do \
+			while [[ $$place == /?* && ! -d '$(DESTDIR)'$$place ]]; do echo "$${place%/}"; place=$$(dirname "$$place"); done; \
+		done; } | sort -u > build/made-directories
+	@rm -rf '$(DESTDIR)$(LIBDIR)'
 	@install -d '$(DESTDIR)$(dir $(LIBDIR))' '$(DESTDIR)$(PREFIX)/bin'
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-index --no-build-isolation --no-deps \
 		--wheel-dir build/wheel .
@@ -169,16 +176,20 @@ install: setup ## Put bento on PATH, with manual pages and completion: PREFIX=/u
 	@$(call isolate,$(DESTDIR)$(LIBDIR)/bin/bento,$(LIBDIR)/bin/python)
 	@ln -sfn '$(LIBDIR)/bin/bento' '$(DESTDIR)$(PREFIX)/bin/bento'
 	@rm -rf build/wheel
+	@mv build/made-directories '$(DESTDIR)$(MADE_DIRECTORIES)'
 	@$(BIN)/python tools/man-pages '$(DESTDIR)$(MANDIR)'
 	@$(foreach shell,bash zsh fish,install -Dm644 src/bento/cli/completion/bento.$(shell) '$(DESTDIR)$(COMPLETION_$(shell))' &&) true
 	@echo "installed $(DESTDIR)$(PREFIX)/bin/bento"
 
 .PHONY: uninstall
 uninstall: ## Undo install; containers and images stay
+	@mkdir -p build && { cat '$(DESTDIR)$(MADE_DIRECTORIES)' 2>/dev/null || true; } | sort -r > build/made-directories
 	@rm -rf '$(DESTDIR)$(LIBDIR)'
 	@rm -f '$(DESTDIR)$(MANDIR)'/bento.1 '$(DESTDIR)$(MANDIR)'/bento-*.1
 	@rm -f $(foreach shell,bash zsh fish,'$(DESTDIR)$(COMPLETION_$(shell))')
 	@if [[ -L '$(DESTDIR)$(PREFIX)/bin/bento' ]]; then rm -f '$(DESTDIR)$(PREFIX)/bin/bento'; fi
+	@while read -r place; do rmdir --ignore-fail-on-non-empty '$(DESTDIR)'"$$place" 2>/dev/null || true; done < build/made-directories
+	@rm -f build/made-directories
 
 # Upkeep ---------------------------------------------------------------------------------
 

@@ -9,8 +9,7 @@ with Engine() as engine:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # typing is not loaded for it: processes that stay import this package, too
 if TYPE_CHECKING:
     from bento.config import Settings
     from bento.engine.base.outcome import StopObserver

@@ -9,13 +9,14 @@ from __future__ import annotations
 import _socket
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 _KIND = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
 _BACKLOG = 64
 _UCRED = struct.Struct("iII")  # pid, uid, gid
+_TIMEVAL = struct.Struct("ll")
 
 
 def listen(directory: Path, name: str) -> int:
@@ -31,23 +32,36 @@ def listen(directory: Path, name: str) -> int:
     return _made(directory, name, bind)
 
 
-def connect(directory: Path, name: str, *, wait: bool = True) -> int:
+def connect(directory: Path, name: str, *, wait: bool = True, limit_s: int = 0) -> int:
     """Return a descriptor connected to ``directory/name``. Raises OSError when no process listens there.
 
     ``wait``: for a place in the queue, when it is full; otherwise BlockingIOError, and the descriptor never waits.
+    ``limit_s``: of each wait, this one and those for packets; then BlockingIOError. 0: none.
     """
 
     def attach(sock: _socket.socket, address: str) -> None:
         sock.setblocking(wait)
+        _limit(sock, limit_s)
         sock.connect(address)
 
     return _made(directory, name, attach)
 
 
-def pair() -> tuple[int, int]:
-    """Return two connected descriptors."""
+def pair(*, limit_s: int = 0) -> tuple[int, int]:
+    """Return two connected descriptors. ``limit_s``: of the first one, as that of ``connect``."""
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _KIND, 0)
+    _limit(ours, limit_s)
     return ours.detach(), theirs.detach()
+
+
+def send(connection: int, packet: bytes, fds: Sequence[int] = ()) -> None:
+    """Send a packet, with copies of descriptors (SCM_RIGHTS, unix(7)). Raises OSError."""
+    sock = _socket.socket(fileno=connection)
+    try:
+        rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
+        sock.sendmsg([packet], rights)
+    finally:
+        sock.detach()
 
 
 def end_writing(connection: int) -> None:
@@ -81,6 +95,11 @@ def accept(listener: int) -> int | None:
     finally:
         sock.detach()  # the descriptor is the caller's
     return int(fd)
+
+
+def _limit(sock: _socket.socket, limit_s: int) -> None:
+    for option in (_socket.SO_SNDTIMEO, _socket.SO_RCVTIMEO) if limit_s else ():
+        sock.setsockopt(_socket.SOL_SOCKET, option, _TIMEVAL.pack(limit_s, 0))
 
 
 def _made(directory: Path, name: str, act: Callable[[_socket.socket, str], None]) -> int:

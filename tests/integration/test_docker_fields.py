@@ -30,7 +30,7 @@ def test_every_field_that_docker_documents_is_there_or_listed(bento: BentoCli, r
     make_image(roots, "plain", layers=[{"x": b"x"}])
     bento("import", busybox_rootfs(tmp_path / "fs"), "bb")
     bento.run("--name", "w", "-v", "v:/v", "--health-cmd", "true", "bb", "sleep", "1000")
-    container = bento.inspect("w")
+    container = json.loads(bento("inspect", "--size", "w").stdout)[0]
     shown: dict[str, Mapping[str, Any]] = {
         "container": container,
         "State": container["State"],

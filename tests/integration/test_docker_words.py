@@ -139,6 +139,13 @@ def test_ps_shows_sizes(bento: BentoCli, tmp_path: Path) -> None:
     assert "Size" not in bento.listing("ps", "-a")[0]
     assert bento("ps", "-s").stdout.split() == header.split()
 
+    assert "SizeRw" not in bento.inspect("w")
+    own, both = map(int, bento("inspect", "-s", "-f", "{{.SizeRw}} {{.SizeRootFs}}", "w").stdout.split())
+    assert 300_000 <= own < 500_000
+    assert both == own + bento.inspect("bb")["Size"]
+    bento("create", "--name", "h", "host", "true")
+    assert bento("inspect", "-s", "-f", "{{json .SizeRootFs}}", "h").stdout == "null\n"
+
 
 def test_headers_can_be_left_away(bento: BentoCli, roots: Roots) -> None:
     assert bento("ps", "-a", "--noheading").stdout == bento("images", "-n").stdout == ""

@@ -94,6 +94,11 @@ def inspect(
     }
 
 
+def sizes(own_bytes: int, image_bytes: int | None) -> dict[str, Any]:
+    """Return the fields of ``inspect -s``. An image that is not recorded, as this machine itself, has no known size."""
+    return {"SizeRw": own_bytes, "SizeRootFs": None if image_bytes is None else own_bytes + image_bytes}
+
+
 def _config(container: Container) -> dict[str, Any]:
     spec = container.spec
     return {

@@ -334,9 +334,9 @@ class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
         """Return the bytes that a container's own files take of the disk. Looks at every one of them: slow."""
         return self.drivers.storage.size_bytes(self.drivers.store.find(ref).id)
 
-    def inspect(self, ref: str) -> dict[str, Any]:
-        """Return one container in Docker's words."""
-        return inspect.inspect(self.drivers, reconcile.find(self.drivers, ref))
+    def inspect(self, ref: str, *, size: bool = False) -> dict[str, Any]:
+        """Return one container in Docker's words; with ``size`` also SizeRw and SizeRootFs, bytes: slow."""
+        return inspect.inspect(self.drivers, reconcile.find(self.drivers, ref), is_sized=size)
 
     def ports(self, ref: str) -> tuple[Port, ...]:
         """Return the published ports of a container that runs, with the host ports chosen. Raises WrongState."""

@@ -1,4 +1,4 @@
-"""What a container is to be: its program's words, limits, restart policy, labels."""
+"""What a container is to be: its program's words, limits, restart policy, what it requires, labels."""
 
 from __future__ import annotations
 
@@ -54,6 +54,14 @@ def parse_restart(text: str) -> RestartPolicy:
     if name not in ("no", "on-failure", "always", "unless-stopped") or is_count_bad:
         raise UsageError(f"bad restart policy {text!r}", hint="use no, on-failure[:N], always or unless-stopped")
     return RestartPolicy(name=name, limit=int(count or 0))
+
+
+def parse_requirement(text: str) -> tuple[str, bool]:
+    """Return the container of ``NAME[:healthy]``, and whether it is to be healthy. Raises UsageError."""
+    ref, colon, condition = text.partition(":")
+    if colon and condition != "healthy":
+        raise UsageError(f"bad --requires {text!r}", hint="use NAME, or NAME:healthy")
+    return ref, bool(colon)
 
 
 def parse_label(text: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from bento.wiring import Engine
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--type", choices=("container", "image"), help="look for nothing else (default: both, in turn)")
+    parser.add_argument("-s", "--size", action="store_true", help="what a container takes of the disk, too (slow)")
     format_options.configure_document(parser)
     parser.add_argument("name", nargs="+", help="name, id, or the beginning of an id, of a container or an image")
 
@@ -24,7 +25,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with context.engine() as engine:
         for ref in args.name:
             try:
-                found.append(_inspect(engine, ref, args.type))
+                found.append(_inspect(engine, ref, args.type, is_sized=args.size))
             except BentoError as error:
                 complain(error)
                 status = max(status, error.exit_code)
@@ -32,11 +33,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return status
 
 
-def _inspect(engine: Engine, ref: str, kind: str | None) -> dict[str, Any]:
+def _inspect(engine: Engine, ref: str, kind: str | None, *, is_sized: bool) -> dict[str, Any]:
     """A container's name wins over an image's, as in Docker."""
     if kind != "image":
         try:
-            return engine.inspect(ref)
+            return engine.inspect(ref, size=is_sized)
         except NotFound:
             if kind is not None:
                 raise

@@ -22,6 +22,7 @@ from bento.model.image import CMD, CMD_SHELL, NO_CHECK, Healthcheck, Image, Imag
 from bento.model.stop import StopSettings
 from bento.oci import limits, resources
 from bento.oci.platform import Platform, host_platform, runs_on
+from bento.parse.container import parse_requirement
 from bento.parse.environment import merge_env
 from bento.parse.mounts import parse_volumes_from
 from bento.parse.stop import parse_method
@@ -206,19 +207,17 @@ def _required(drivers: Drivers, text: str) -> tuple[str, bool]:
 
     Only what exists already can be required, so requirements never go round in a circle.
     """
-    ref, colon, condition = text.partition(":")
-    if colon and condition != "healthy":
-        raise UsageError(f"bad --requires {text!r}", hint="use NAME, or NAME:healthy")
+    ref, is_healthy = parse_requirement(text)
     container = drivers.store.find(ref)
     if container.spec.auto_remove:
         raise UsageError(
             f"container {container.name} cannot be required: it was made with --rm", hint="make it without --rm"
         )
-    if colon and not container.spec.health.is_checked:
+    if is_healthy and not container.spec.health.is_checked:
         raise UsageError(
             f"container {container.name} has no health check, and is never healthy", hint="give it a --health-cmd"
         )
-    return container.id, bool(colon)
+    return container.id, is_healthy
 
 
 def _check_health(spec: ContainerSpec) -> None:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
 
-def inspect(drivers: Drivers, container: Container) -> dict[str, Any]:
-    """Return a container as one element of ``inspect``'s array."""
+def inspect(drivers: Drivers, container: Container, *, is_sized: bool = False) -> dict[str, Any]:
+    """Return a container as one element of ``inspect``'s array; ``is_sized``: with what it takes of the disk, slow."""
     volumes = {mount.source for mount in container.spec.files.mounts if mount.kind == VOLUME}
     run = container.run if container.status.is_live else None
-    return container_inspect.inspect(
+    document = container_inspect.inspect(
         container,
         exec_ids=[session.id for session in exec_sessions.live(drivers, container.id)],
         log_path=str(log_path(drivers, container)),
@@ -29,6 +29,11 @@ def inspect(drivers: Drivers, container: Container) -> dict[str, Any]:
         is_short_of_memory=run is not None and bool(drivers.processes.oom_kills(run)),
         volume_paths={name: str(drivers.volumes.path(name)) for name in volumes},
     )
+    if is_sized:
+        image = drivers.store.get_image(container.spec.image_id)
+        own_bytes = drivers.storage.size_bytes(container.id)
+        document |= container_inspect.sizes(own_bytes, image.size_bytes if image is not None else None)
+    return document
 
 
 def published(container: Container) -> tuple[Port, ...]:

@@ -1,0 +1,1 @@
+"""Names of containers, for containers: see ``base``, and the process in ``server``."""
