@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from bento.drivers.network import cni_lists
 from bento.drivers.network.cni import Cni, Joined, place_of
@@ -137,14 +138,26 @@ def test_a_plugin_that_fails_keeps_none_of_the_others_from_their_end(world: Worl
     assert world.cni.kept() == ["c1"]  # so that it is tried again
 
 
+def test_each_interface_of_a_container_is_kept_by_itself(world: World) -> None:
+    first = joined(world)
+    world.cni.add(first)
+    world.cni.add(replace(first, interface="eth1"))
+    world.given()
+    for child in world.cni.remove("c1", "/ns", "eth0"):
+        child.finish(20.0)
+    assert [head for head, _ in world.given()] == ["DEL eth0 /ns ", "DEL eth0 /ns "]
+    assert [one.interface for one in world.cni.find("c1")] == ["eth1"]
+    assert world.cni.kept() == ["c1"]
+
+
 def test_check_asks_only_lists_that_have_it(world: World) -> None:
     world.cni.add(joined(world))
     world.given()
-    assert world.cni.check("c1") == ""
+    assert world.cni.check("c1") == []
     assert [head for head, _ in world.given()] == ["CHECK eth0 /ns ", "CHECK eth0 /ns "]
     world.fails("bridge", '{"code": 1, "msg": "br0 is gone"}')
-    assert world.cni.check("c1") == "CNI plugin bridge: br0 is gone"
-    assert world.cni.check("another") == ""
+    assert world.cni.check("c1") == ["CNI plugin bridge: br0 is gone"]
+    assert world.cni.check("another") == []
 
 
 def test_what_no_plugin_can_do_is_refused_before_anything_is_kept(world: World) -> None:
@@ -196,8 +209,8 @@ def test_a_plugin_that_is_not_there_is_named(world: World) -> None:
 
 def test_what_is_kept_and_cannot_be_read_is_no_traceback(world: World) -> None:
     (world.base / "cache").mkdir()
-    (world.base / "cache" / "c1.json").write_text("{", encoding="utf-8")
-    with pytest.raises(StateCorrupt, match=r"c1\.json"):
+    (world.base / "cache" / "c1.eth0.json").write_text("{", encoding="utf-8")
+    with pytest.raises(StateCorrupt, match=r"c1\.eth0\.json"):
         world.cni.find("c1")
 
 

@@ -86,32 +86,38 @@ class Cni:
         self._keep(replace(joined, result=result))
         return place_of(result, joined.interface)
 
-    def check(self, container_id: str) -> str:
-        """Ask the plugins whether all they made is there; return what they miss, "" for nothing. Blocks."""
-        joined = self.find(container_id)
-        if joined is None or not joined.network.has_check:
-            return ""
-        for plugin in joined.network.plugins:
-            done = self._spawn("CHECK", joined, plugin, joined.result).finish(_LIMIT_S)
-            if done.returncode != 0:
-                return _reason(plugin, done.returncode, done.stdout, done.stderr)
-        return ""
+    def check(self, container_id: str) -> list[str]:
+        """Ask the plugins whether all they made is there; return what they miss. Blocks."""
+        found = []
+        for joined in self.find(container_id):
+            for plugin in joined.network.plugins if joined.network.has_check else ():
+                done = self._spawn("CHECK", joined, plugin, joined.result).finish(_LIMIT_S)
+                if done.returncode != 0:
+                    found.append(_reason(plugin, done.returncode, done.stdout, done.stderr))
+        return found
 
-    def remove(self, container_id: str, netns: str = "") -> Iterator[Child]:
+    def remove(self, container_id: str, netns: str = "", interface: str = "") -> Iterator[Child]:
         """Have the plugins take back what ADD made, the last one first, and forget it. Idempotent.
 
         ``netns``: the path of the network namespace, where it is known to be there still, as after a start that failed.
+        ``interface``: only this one of the container's.
+
         Each child is to be waited for before the next one is asked for. One that fails keeps none of the others from
         their work; then RuntimeFailed is raised at the end, and all is done once more by the next call.
         """
-        joined = self.find(container_id)
-        if joined is None:
-            return
-        failures = []
+        failures: list[str] = []
+        for joined in reversed(self.find(container_id)):
+            if interface in ("", joined.interface):
+                yield from self._remove(replace(joined, netns=netns), failures)
+        if failures:
+            raise RuntimeFailed(f"the network failed: {failures[0]}", hint="see bento doctor")
+
+    def _remove(self, joined: Joined, failures: list[str]) -> Iterator[Child]:
+        known = len(failures)
         for plugin in reversed(joined.network.plugins):
             child: Child | None = None
             try:
-                child = self._spawn("DEL", replace(joined, netns=netns), plugin, joined.result)
+                child = self._spawn("DEL", joined, plugin, joined.result)
                 yield child
                 done = child.finish(_LIMIT_S)
                 if done.returncode != 0:
@@ -121,33 +127,41 @@ class Cni:
             finally:
                 if child is not None:
                     child.kill()
-        if failures:
-            raise RuntimeFailed(f"the network failed: {failures[0]}", hint="see bento doctor")
-        self._path(container_id).unlink(missing_ok=True)
+        if len(failures) == known:
+            self._path(joined).unlink(missing_ok=True)
 
-    def find(self, container_id: str) -> Joined | None:
-        """Return what is kept of a container. Raises StateCorrupt."""
-        path = self._path(container_id)
-        try:
-            return msgspec.json.decode(read_small(path, limit_bytes=_BIGGEST), type=Joined)
-        except FileNotFoundError:
-            return None
-        except (msgspec.DecodeError, OSError) as error:
-            raise StateCorrupt(f"cannot read {path}: {error}", hint="remove it once its addresses are free") from error
+    def find(self, container_id: str) -> list[Joined]:
+        """Return what is kept of a container, by interface. Raises StateCorrupt."""
+        found = []
+        for name in self._names():
+            if name.partition(".")[0] == container_id:
+                path = self._cache / name
+                try:
+                    found.append(msgspec.json.decode(read_small(path, limit_bytes=_BIGGEST), type=Joined))
+                except FileNotFoundError:
+                    continue
+                except (msgspec.DecodeError, OSError) as error:
+                    raise StateCorrupt(
+                        f"cannot read {path}: {error}", hint="remove it once its addresses are free"
+                    ) from error
+        return found
 
     def kept(self) -> list[str]:
         """Return the ids of all containers of which something is kept."""
+        return sorted({name.partition(".")[0] for name in self._names()})
+
+    def _names(self) -> list[str]:
         try:
-            return sorted(name.removesuffix(".json") for name in os.listdir(self._cache) if name.endswith(".json"))
+            return sorted(name for name in os.listdir(self._cache) if name.endswith(".json"))
         except FileNotFoundError:
             return []
 
     def _keep(self, joined: Joined) -> None:
         self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_small(self._path(joined.container_id), msgspec.json.encode(joined))
+        write_small(self._path(joined), msgspec.json.encode(joined))
 
-    def _path(self, container_id: str) -> Path:
-        return self._cache / f"{container_id}.json"
+    def _path(self, joined: Joined) -> Path:
+        return self._cache / f"{joined.container_id}.{joined.interface}.json"
 
     def _program(self, kind: str) -> Path:
         for directory in self._programs:
