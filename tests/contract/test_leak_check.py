@@ -14,6 +14,7 @@ from bento import Engine
 from bento.config import Settings
 from bento.drivers.network.bridge import BridgeNetwork
 from bento.model.create import CreateOptions
+from bento.model.network import Attachment, Connection
 
 from support import leaks, procs
 from support.netns import Netns
@@ -69,13 +70,17 @@ def test_cgroup_is_seen_in_any_hierarchy_and_removed(leak_check, monkeypatch):
     assert not made.exists()
 
 
+def _place(driver: BridgeNetwork, identifier: str) -> Connection:
+    return driver.choose(driver.default(), identifier, (), Attachment(network="bridge"))
+
+
 def test_links_and_tables_of_an_engine_of_this_test_are_seen(leak_check, roots):
     """A real bridge, in a network namespace that is the host's for it."""
     host, inside = Netns(), Netns()
     try:
         driver = BridgeNetwork(roots.root, is_default=False)
         identifier = os.urandom(32).hex()
-        host.inside(lambda: driver.connect(identifier, driver.choose(identifier, (), ()), inside.pid, dict))
+        host.inside(lambda: driver.connect(identifier, (_place(driver, identifier),), inside.pid, dict))
         kinds = [line.split()[0] for line in host.inside(leak_check.network)]
         assert kinds.count("link") == 2
         assert "table" in kinds
@@ -136,7 +141,7 @@ def test_what_others_do_meanwhile_is_no_leak(leak_check, tmp_path):
         (cgroup / "cgroup.procs").write_text(str(theirs.pid))
         driver = BridgeNetwork(tmp_path / "other", is_default=False)
         identifier = os.urandom(32).hex()
-        host.inside(lambda: driver.connect(identifier, driver.choose(identifier, (), ()), inside.pid, dict))
+        host.inside(lambda: driver.connect(identifier, (_place(driver, identifier),), inside.pid, dict))
         host("nft", "add", "table", "ip", "filter")
         with _orphans_are_of_others():
             # The processes that keep the two network namespaces have their parent here.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from bento.drivers.network import forwarding
 from bento.drivers.network.bridge import BridgeNetwork
@@ -17,7 +18,7 @@ from bento.errors import KernelError, RuntimeFailed
 from bento.kernel.net import conntrack, links, nftables
 from bento.kernel.net.netlink import NETFILTER, Netlink
 from bento.kernel.net.nftables import Element
-from bento.model.network import Connection, Port
+from bento.model.network import Attachment, Connection, Port
 
 from support.netns import Netns
 
@@ -68,20 +69,42 @@ def insides() -> Iterator[list[Netns]]:
 
 
 NETWORK = BridgeNetwork(Path("/nonexistent"), is_default=False)
+OTHERS = Attachment(network="bridge")
+
+
+def choose(
+    container_id: str, taken: Collection[str] = (), ports: tuple[Port, ...] = (), driver: BridgeNetwork = NETWORK
+) -> Connection:
+    return replace(driver.choose(driver.default(), container_id, taken, OTHERS), ports=ports)
+
+
+def each(connections: Mapping[str, Connection]) -> dict[str, tuple[Connection]]:
+    return {name: (one,) for name, one in connections.items()}
+
+
+def lower(driver: BridgeNetwork = NETWORK) -> None:
+    for child in driver.lower_network(driver.default()):
+        child.finish(20)
 
 
 def connect(
     container_id: str, inside: Netns, others: dict[str, Connection] | None = None, ports: tuple[Port, ...] = PORTS
 ) -> Connection:
     taken = {one.address for one in (others or {}).values()}
-    connection = NETWORK.choose(container_id, taken, ports)
-    NETWORK.connect(container_id, connection, inside.pid, lambda: others or {})
+    connection = choose(container_id, taken, ports)
+    NETWORK.connect(container_id, (connection,), inside.pid, lambda: each(others or {}))
     return connection
 
 
-def release(container_id: str, address: str = "", network: BridgeNetwork = NETWORK) -> None:
-    for child in network.release(container_id, address):
+def release(container_id: str, addresses: Sequence[str] = (), network: BridgeNetwork = NETWORK) -> None:
+    for child in network.release(container_id, addresses):
         child.finish(20)
+
+
+def end(container_id: str) -> None:
+    """The end of the only container."""
+    release(container_id)
+    lower()
 
 
 def test_interrupted_anywhere_a_connection_is_taken_away_whole_and_can_be_made(
@@ -95,14 +118,14 @@ def test_interrupted_anywhere_a_connection_is_taken_away_whole_and_can_be_made(
             made = host.inside(lambda: connect(ID, insides[0]))
         except Interrupted:
             breaker.arm(0)
-            host.inside(lambda: release(ID))
+            host.inside(lambda: end(ID))
             assert host.state() == before, step
             continue
         break
     breaker.arm(0)
     assert step > 15  # it counts what it is for
-    assert host.inside(lambda: NETWORK.missing({ID: made})) == []
-    host.inside(lambda: release(ID))
+    assert host.inside(lambda: NETWORK.missing({ID: (made,)})) == []
+    host.inside(lambda: end(ID))
     assert host.state() == before
 
 
@@ -116,10 +139,10 @@ def test_interrupted_anywhere_the_end_of_a_connection_is_finished_by_the_next_on
         host.inside(lambda: connect(ID, insides[0]))
         breaker.arm(step)
         try:
-            host.inside(lambda: release(ID))
+            host.inside(lambda: end(ID))
         except Interrupted:
             breaker.arm(0)
-            host.inside(lambda: release(ID))
+            host.inside(lambda: end(ID))
             assert host.state() == before, step
             continue
         break
@@ -139,7 +162,7 @@ def test_without_a_guard_there_is_no_connection(
     with pytest.raises(RuntimeFailed, match="no guard for a link") as caught:
         host.inside(lambda: connect(ID, insides[0]))
     assert "cls_bpf" in caught.value.hint
-    host.inside(lambda: release(ID))
+    host.inside(lambda: end(ID))
     assert host.state() == before
 
 
@@ -149,11 +172,13 @@ def test_what_goes_leaves_the_others_as_they_are(host: Netns, insides: list[Netn
     alone = host.state()
     first = host.inside(lambda: connect(ID, insides[1], {OTHER: other}))
     assert first.address != other.address
-    assert host.inside(lambda: NETWORK.missing({ID: first, OTHER: other})) == []
+    assert host.inside(lambda: NETWORK.missing(each({ID: first, OTHER: other}))) == []
     host.inside(lambda: release(ID, first.forwarded_to))
+    host.inside(lower)  # not while there is another
     assert host.state() == alone
-    assert host.inside(lambda: NETWORK.missing({ID: first, OTHER: other})) == []  # what has no link is about to end
-    host.inside(lambda: release(OTHER))
+    missing = host.inside(lambda: NETWORK.missing(each({ID: first, OTHER: other})))
+    assert missing == []  # what has no link is about to end
+    host.inside(lambda: end(OTHER))
     assert "bento" not in host.state()
 
 
@@ -161,8 +186,8 @@ def test_whatever_is_missing_of_the_walls_is_told_and_put_back(host: Netns, insi
     insides += [Netns(), Netns()]
     first = host.inside(lambda: connect(ID, insides[0]))
     made = {ID: first, OTHER: host.inside(lambda: connect(OTHER, insides[1], {ID: first}, ports=()))}
-    bridge = table = NETWORK.bridge
-    link, other = NETWORK._link(ID), NETWORK._link(OTHER)
+    bridge = table = NETWORK.names.bridge
+    link, other = NETWORK.names.link(ID), NETWORK.names.link(OTHER)
     for harm, what in {
         f"tc qdisc del dev {bridge} clsact": f"guard of bridge {bridge}",
         f"tc qdisc del dev {link} clsact": f"guard of link {link}",
@@ -174,21 +199,22 @@ def test_whatever_is_missing_of_the_walls_is_told_and_put_back(host: Netns, insi
         f"nft flush map inet {table} published": f"containers in nftables table {table}",
     }.items():
         host(*harm.split())
-        assert host.inside(lambda: NETWORK.missing(made)) == [what]
-        host.inside(lambda: NETWORK.mend(made))
-        assert host.inside(lambda: NETWORK.missing(made)) == []
+        assert host.inside(lambda: NETWORK.missing(each(made))) == [what]
+        host.inside(lambda: NETWORK.mend(each(made)))
+        assert host.inside(lambda: NETWORK.missing(each(made))) == []
     for name in ("ip_forward", f"conf.{bridge}.route_localnet"):
         host.setting(f"ipv4/{name.replace('.', '/')}", "0")
-        assert f"net.ipv4.{name}" in host.inside(lambda: NETWORK.missing(made))
-        host.inside(lambda: NETWORK.mend(made))
+        assert f"net.ipv4.{name}" in host.inside(lambda: NETWORK.missing(each(made)))
+        host.inside(lambda: NETWORK.mend(each(made)))
     host.setting(f"ipv6/conf/{bridge}/disable_ipv6", "0")
-    assert host.inside(lambda: NETWORK.missing(made)) == [f"IPv6 is on at bridge {bridge}"]
-    host.inside(lambda: NETWORK.mend(made))
+    assert host.inside(lambda: NETWORK.missing(each(made))) == [f"IPv6 is on at bridge {bridge}"]
+    host.inside(lambda: NETWORK.mend(each(made)))
     host("ip", "link", "del", bridge)
-    host.inside(lambda: NETWORK.mend(made))
-    assert host.inside(lambda: NETWORK.missing(made)) == []
+    host.inside(lambda: NETWORK.mend(each(made)))
+    assert host.inside(lambda: NETWORK.missing(each(made))) == []
     for one in made:
         host.inside(partial(release, one))
+    host.inside(lower)
     assert "bento" not in host.state()
 
 
@@ -198,7 +224,7 @@ def test_loopback_is_routed_only_while_a_port_is_published_on_it(host: Netns, in
     expected = iter("0011")
 
     def routed() -> str:
-        return host.setting(f"ipv4/conf/{NETWORK.bridge}/route_localnet")
+        return host.setting(f"ipv4/conf/{NETWORK.names.bridge}/route_localnet")
 
     for name, host_ip in wishes.items():
         insides.append(Netns())
@@ -216,30 +242,32 @@ def test_forwarding_goes_back_unless_another_process_needs_it(host: Netns, insid
     other_engine = BridgeNetwork(Path("/elsewhere"), is_default=False)
     insides += [Netns(), Netns(), Netns()]
     host.inside(lambda: connect(ID, insides[0]))
-    place = host.inside(lambda: other_engine.choose(OTHER, (), ()))
-    host.inside(lambda: other_engine.connect(OTHER, place, insides[1].pid, dict))
-    host.inside(lambda: release(ID))
+    place = host.inside(lambda: choose(OTHER, driver=other_engine))
+    host.inside(lambda: other_engine.connect(OTHER, (place,), insides[1].pid, dict))
+    host.inside(lambda: end(ID))
     assert host.setting("ipv4/ip_forward") == "1"  # the other engine has found it on, but by Bento alone
     host("ip", "link", "add", "docker0", "type", "bridge")
     host.inside(lambda: release(OTHER, network=other_engine))
+    host.inside(lambda: lower(other_engine))
     assert "bento" not in host.state()
     assert host.setting("ipv4/ip_forward") == "1"
     host("ip", "link", "del", "docker0")
     host.setting("ipv4/ip_forward", "0")
-    host.inside(lambda: other_engine.connect(OTHER, place, insides[2].pid, dict))
+    host.inside(lambda: other_engine.connect(OTHER, (place,), insides[2].pid, dict))
     host.inside(lambda: release(OTHER, network=other_engine))
+    host.inside(lambda: lower(other_engine))
     assert host.setting("ipv4/ip_forward") == "0"
 
 
 def test_elements_of_a_container_that_was_not_released_give_way(host: Netns, insides: list[Netns]) -> None:
     insides += [Netns(), Netns()]
     old = host.inside(lambda: connect(ID, insides[0]))
-    new = host.inside(lambda: NETWORK.choose(OTHER, {old.address}, PORTS))
-    host.inside(lambda: NETWORK.connect(OTHER, new, insides[1].pid, dict))
+    new = host.inside(lambda: choose(OTHER, {old.address}, PORTS))
+    host.inside(lambda: NETWORK.connect(OTHER, (new,), insides[1].pid, dict))
 
     def published() -> set[str]:
         with Netlink(NETFILTER) as netlink:
-            return {one.comment for one in nftables.elements(netlink, NETWORK._table, ["published"])}
+            return {one.comment for one in nftables.elements(netlink, NETWORK.names.table, ["published"])}
 
     assert host.inside(published) == {OTHER[:12]}
     host.inside(lambda: release(ID))
@@ -250,15 +278,15 @@ def test_elements_of_a_container_that_was_not_released_give_way(host: Netns, ins
 def test_what_netlink_says_is_what_nft_says(host: Netns, insides: list[Netns]) -> None:
     insides.append(Netns())
     connection = host.inside(lambda: connect(ID, insides[0]))
-    listed = host("nft", "list", "map", "inet", NETWORK._table, "published")
+    listed = host("nft", "list", "map", "inet", NETWORK.names.table, "published")
     for port in PORTS:
         line = f'{port.protocol} . {port.host_port} comment "{ID[:12]}" : {connection.address} . {port.container_port}'
         assert line in listed
     odd = Element("members", b"\x0a\0\0\1", comment="x" * 20)
     with host.inside(lambda: Netlink(NETFILTER)) as netlink:
-        assert nftables.tables(netlink) == [NETWORK._table]
-        nftables.change(netlink, NETWORK._table, remove=(), add=[odd])
-        assert odd in nftables.elements(netlink, NETWORK._table, ["members"])
+        assert nftables.tables(netlink) == [NETWORK.names.table]
+        nftables.change(netlink, NETWORK.names.table, remove=(), add=[odd])
+        assert odd in nftables.elements(netlink, NETWORK.names.table, ["members"])
     host.inside(lambda: release(ID))
 
 

@@ -94,6 +94,29 @@ def test_d22_a_store_of_an_older_version_is_brought_up_to_date(path: Path, schem
     assert "/srv/bento" not in written(path)
 
 
+def test_d22_a_run_of_an_older_version_had_one_connection(path: Path) -> None:
+    one = (
+        '{"bridge":"bento0","address":"10.176.0.2","prefix":20,"gateway":"10.176.0.1",'
+        '"mac":"02:be:0a:b0:00:02","ports":[]}'
+    )
+    text = "CAST(document AS TEXT)"
+    make(
+        path,
+        3,
+        f"UPDATE containers SET document = CAST(json_set({text}, '$.run.connection', json('{one}')) AS BLOB)"
+        " WHERE name = 'live'",
+    )
+    store = SqliteStore(path)
+    live, job = store.find("live").run, store.find("job").run
+    assert live is not None
+    assert job is not None
+    assert [(found.network, found.interface, found.address) for found in live.connections] == [
+        ("bridge", "eth0", "10.176.0.2")
+    ]
+    assert job.connections == ()
+    store.close()
+
+
 @pytest.mark.parametrize("moved", ["moved", "mo'ved\n", "ümlaut"])
 def test_a3_records_say_nothing_absolute_below_the_root(tmp_path: Path, moved: str) -> None:
     make(tmp_path / "first" / "bento.db", 3)

@@ -61,8 +61,10 @@ def test_published_ports_are_reached_from_everywhere(bento: NetCli, share: Share
 
         bento("stop", "web")
         assert host.is_refused("127.0.0.1", 18999)
-        assert "bento" not in host.state()
         assert_released(bento, identifier)
+        assert not host.pairs()
+        bento("rm", "web")
+        assert "bento" not in host.state()
     finally:
         remote.close()
         host("ip", "link", "del", "wire", check=False)  # gone with the other end
@@ -133,6 +135,8 @@ def test_s17a_drain_lets_a_request_under_way_finish_and_refuses_new_ones(
     assert (report["verdict"], report["exit_code"], report["notes"]) == ("graceful", 0, [])
     assert [phase["name"] for phase in report["phases"]][:2] == ["drain", "signal"]
     assert_released(bento, identifier)
+    assert not host.pairs()
+    bento("rm", "web")
     assert "bento" not in host.state()
 
 
@@ -260,7 +264,7 @@ def test_restarts_and_deaths_keep_the_ports_right(bento: NetCli, share: Share, h
     kill_pid(bento.inspect("web")["Monitor"]["Pid"])
     assert quick(host, "127.0.0.1", 18999)
     bento("kill", "web")  # without its monitor the program cannot say a word any more
-    assert "bento" not in host.state()
+    assert not host.pairs()
     bento("start", "web")
     bento("rm", "-f", "web")
     assert "bento" not in host.state()
@@ -303,6 +307,8 @@ def test_many_at_once_get_addresses_of_their_own_and_leave_nothing(bento: NetCli
     assert len({bento.network(name)["IPAddress"] for name in names}) == len(names)
     assert len({bento.port(name) for name in names}) == len(names)
     assert sorted(bento("stop", "-t", "0", "--all").stdout.split()) == names
+    assert not host.pairs()
+    bento("rm", *names)
     assert "bento" not in host.state()
 
 

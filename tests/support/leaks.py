@@ -186,7 +186,7 @@ def is_shared() -> bool:
 
 def engine_mark(root: Path) -> str:
     """Return what the names of an engine's links and tables have in common (tests/contract/test_leak_check.py)."""
-    return f"{crc32(os.fsencode(root)):08x}"[:6]
+    return f"{crc32(os.fsencode(root)):08x}"[:5]
 
 
 def bento_cgroups() -> list[str]:

@@ -146,6 +146,11 @@ class Netns:
             f"ip_forward {self.setting('ipv4/ip_forward')}",
         ])  # fmt: skip
 
+    def pairs(self) -> list[str]:
+        """Return the links whose other ends are in containers."""
+        found = [line.split(": ")[1].split("@")[0] for line in self("ip", "-o", "link", "show").splitlines()]
+        return [name for name in found if name.startswith("b") and not name.startswith("bento") and "-" not in name]
+
     def close(self) -> None:
         os.close(self.fd)
         self._keeper.kill()

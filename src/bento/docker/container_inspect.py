@@ -10,6 +10,7 @@ import msgspec
 from bento.docker.host_config import bindings, host_config, mode
 from bento.model.container import FILE_DRIVERS, PROPAGATIONS, Container, ContainerSpec, Mount, Status
 from bento.model.health import Health
+from bento.model.network import Connection
 from bento.model.stop import StopRules
 from bento.model.volume import DRIVER
 from bento.oci.etc import hostname
@@ -179,22 +180,24 @@ def _mount(mount: Mount, volume_paths: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _network_settings(container: Container) -> dict[str, Any]:
-    connection = container.run.connection if container.run and container.status.is_live else None
-    own: dict[str, Any] = {
+    connections = container.run.connections if container.run and container.status.is_live else ()
+    endpoints = {one.network: _NO_ENDPOINT | _endpoint(one) for one in connections}
+    if not endpoints:
+        names = [one.network for one in container.spec.networks] or [container.spec.network]
+        endpoints = {name: _NO_ENDPOINT | _endpoint(None) for name in names}
+    first = connections[0] if connections else None
+    own = _NO_SANDBOX | _endpoint(first)
+    ports = container.run.ports if container.run and connections else ()
+    return own | {"Bridge": first.bridge if first else "", "Ports": bindings(ports), "Networks": endpoints}
+
+
+def _endpoint(connection: Connection | None) -> dict[str, Any]:
+    return {
         "IPAddress": connection.address if connection else "",
         "IPPrefixLen": connection.prefix if connection else 0,
         "Gateway": connection.gateway if connection else "",
         "MacAddress": connection.mac if connection else "",
     }
-    return (
-        _NO_SANDBOX
-        | own
-        | {
-            "Bridge": connection.bridge if connection else "",
-            "Ports": bindings(connection.ports) if connection else {},
-            "Networks": {container.spec.network: _NO_ENDPOINT | own},
-        }
-    )
 
 
 def _state(container: Container, *, is_short_of_memory: bool) -> dict[str, Any]:

@@ -108,8 +108,8 @@ def _how(container: Container) -> str:
 
 def ports_text(container: Container) -> str:
     """Return where a container's ports are reached: ``0.0.0.0:8080->80/tcp``."""
-    connection = container.run.connection if container.run and container.status.is_live else None
-    return ", ".join(f"{port.outside}->{port.inside}" for port in connection.ports) if connection else ""
+    ports = container.run.ports if container.run and container.status.is_live else ()
+    return ", ".join(f"{port.outside}->{port.inside}" for port in ports)
 
 
 def command_text(container: Container, *, is_whole: bool = False) -> str:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from bento.model.health import Health, HealthStatus, OnUnhealthy
 from bento.model.image import Healthcheck
-from bento.model.network import Connection, Port
+from bento.model.network import Attachment, Connection, Port
 from bento.model.resources import Resources
 from bento.model.stop import StopIntent, StopReport, StopSettings
 
@@ -114,6 +114,12 @@ class Sandbox(Struct, frozen=True, kw_only=True, omit_defaults=True):
     labels: tuple[str, ...] = ()  # of SELinux: "disable", or parts as "type:NAME"
 
 
+def attached_to(network: str) -> tuple[Attachment, ...]:
+    """Return what is asked of a network by its name alone; nothing of "none", "host" and "container:"."""
+    is_one = network not in ("none", "host") and not network.startswith("container:")
+    return (Attachment(network=network),) if is_one else ()
+
+
 class Streams(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The standard streams of the program."""
 
@@ -201,6 +207,7 @@ class ContainerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     restart: RestartPolicy = RestartPolicy()
     streams: Streams = Streams()
     files: Files = Files()
+    attachments: tuple[Attachment, ...] = ()  # its networks in order, ``network`` the first; (): that alone
     ports: Ports = Ports()
     stop: StopSettings = StopSettings()
     health: HealthSettings = HealthSettings()
@@ -223,12 +230,17 @@ class ContainerSpec(ContainerSettings, frozen=True, kw_only=True, omit_defaults=
     workdir: str = "/"
     user: str = ""  # name|uid[:group|gid], resolved in the root filesystem at start
     hostname: str = ""
-    network: str = "none"  # "none", "host" or "bridge"
+    network: str = "none"  # "none", "host", "container:" and an id, or the name of its first network
     labels: dict[str, str] = {}
     requires: tuple[str, ...] = ()  # ids of containers that are started before it and stopped after it
     runtime: str = ""  # name or path; "" is the engine's default, resolved at create
     requires_healthy: tuple[str, ...] = ()  # those of ``requires`` that are to be healthy before it is started
     notes: tuple[str, ...] = ()  # what is to be said of it in every run
+
+    @property
+    def networks(self) -> tuple[Attachment, ...]:
+        """What it asks of each of its networks, in order."""
+        return self.attachments or attached_to(self.network)
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -268,10 +280,15 @@ class Run(Struct, frozen=True, kw_only=True):
     init: ProcessIdentity | None = None  # None until the runtime has created it
     monitor: ProcessIdentity | None = None
     cgroups: dict[str, str] = {}  # controller ("" is v2) -> directory below /sys/fs/cgroup
-    connection: Connection | None = None  # None: no network that has to be taken down
+    connections: tuple[Connection, ...] = ()  # what has to be taken down; the first that is not internal has the ports
     place: Place | None = None  # None: of a version that did not record it
     started_unix_ns: int = 0
     started_boot_s: float = 0.0  # CLOCK_BOOTTIME
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """Those that are published, with the host ports that were chosen."""
+        return tuple(port for connection in self.connections for port in connection.ports)
 
 
 class Exit(Struct, frozen=True, kw_only=True):

@@ -28,8 +28,8 @@ class Subnet(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Network(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A network with a name, as it was asked for. What is on it is not kept: containers' records say it.
 
-    ``subnets``: at most one of each family, IPv4 first. The default network has none on record: it takes what is free
-    when its bridge is made.
+    ``subnets``: at most one of each family, IPv4 first. The default network is not on record, and has none before its
+    bridge is made, which takes what is free then.
     """
 
     id: str  # 64 hexadecimal digits
@@ -74,7 +74,8 @@ class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Port(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A port of the container that is reached on the host.
 
-    ``host_ip`` "": every IPv4 address of the host. ``host_port`` 0: a free one, chosen at each start.
+    ``host_ip`` "": every IPv4 address of the host, and every IPv6 address for a container that has one; "0.0.0.0" and
+    "::" are those of one family. ``host_port`` 0: a free one, chosen at each start.
     """
 
     container_port: int
@@ -89,21 +90,31 @@ class Port(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def outside(self) -> str:
-        """Where it is reached: ``0.0.0.0:8080``."""
-        return f"{self.host_ip or '0.0.0.0'}:{self.host_port}"
+        """Where it is reached: ``0.0.0.0:8080``, ``[::]:8080``."""
+        address = f"[{self.host_ip}]" if ":" in self.host_ip else self.host_ip or "0.0.0.0"
+        return f"{address}:{self.host_port}"
 
 
-class Connection(Struct, frozen=True, kw_only=True):
-    """What one run has of the network; recorded before any of it is made, so that all of it can be taken away."""
+class Connection(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one run has of one network; recorded before any of it is made, so that all of it can be taken away."""
 
+    network: str = BRIDGE  # its name
+    network_id: str = ""
     bridge: str
+    interface: str = "eth0"  # the container's own link on it
     address: str  # IPv4
     prefix: int  # bits
     gateway: str  # the bridge's own address
     mac: str
+    address6: str = ""  # IPv6; "" and 0 without
+    prefix6: int = 0
+    gateway6: str = ""
+    aliases: tuple[str, ...] = ()
+    internal: bool = False
+    mtu: int = 0
     ports: tuple[Port, ...] = ()  # with the host ports that were chosen
 
     @property
-    def forwarded_to(self) -> str:
-        """The address, if published ports are forwarded to it, else ""."""
-        return self.address if self.ports else ""
+    def forwarded_to(self) -> tuple[str, ...]:
+        """The addresses that published ports are forwarded to."""
+        return tuple(filter(None, (self.address, self.address6))) if self.ports else ()

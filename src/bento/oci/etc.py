@@ -42,9 +42,10 @@ def etc_files(
         files = {"hosts": host_hosts, "resolv.conf": host_resolv_conf}
     else:
         local = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-        connection = container.run.connection if container.run else None
-        files = {"hosts": f"{local}{connection.address if connection else '127.0.0.1'}\t{name}\n", "resolv.conf": ""}
-        if connection is not None:
+        connections = container.run.connections if container.run else ()
+        own_addresses = [one for each in connections for one in (each.address, each.address6) if one] or ["127.0.0.1"]
+        files = {"hosts": local + "".join(f"{one}\t{name}\n" for one in own_addresses), "resolv.conf": ""}
+        if connections:
             own, upstream = _reachable(host_resolv_conf), _reachable(upstream_resolv_conf)
             files["resolv.conf"] = upstream if "nameserver" not in own and "nameserver" in upstream else own
     sandbox = container.spec.sandbox
@@ -58,8 +59,7 @@ def etc_files(
 
 
 def _extra_hosts(container: Container) -> str:
-    connection = container.run.connection if container.run else None
-    gateway = connection.gateway if connection else "127.0.0.1"
+    gateway = next((one.gateway for one in container.run.connections), "127.0.0.1") if container.run else "127.0.0.1"
     lines = ((gateway if ip == HOST_GATEWAY else ip, name) for name, ip in container.spec.sandbox.extra_hosts)
     return "".join(f"{ip}\t{name}\n" for ip, name in lines)
 

@@ -131,7 +131,7 @@ class FakeDrivers(Drivers):
         monitor: FakeProcess | None = None,
         age_s: float = 100.0,
         status: Status = Status.RUNNING,
-        connection: Connection | None = None,
+        connections: tuple[Connection, ...] = (),
         **spec: Any,
     ) -> Container:
         """Store a container as ``start`` leaves it. ``main`` None: its process has gone."""
@@ -144,7 +144,7 @@ class FakeDrivers(Drivers):
             init=main.identity if main else gone,
             monitor=monitor.identity if monitor else None,
             started_boot_s=clock.boot_s() - age_s,
-            connection=connection,
+            connections=connections,
         )
         container = Container(
             id=container_id,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+
+from msgspec.structs import replace
 
 from bento import command
 from bento.command import Child
-from bento.drivers.network.base import Leftover, Reservation
+from bento.drivers.network.base import Connections, Leftover, Reservation
 from bento.errors import BentoError
-from bento.model.network import Connection, Port
+from bento.model.network import BRIDGE, Attachment, Connection, Network, Port, Subnet, builtin_id
 
 
 class FakeNetwork:
@@ -18,19 +20,30 @@ class FakeNetwork:
     Attributes:
         calls: (verb, container id) in order.
         made: containers that are connected.
+        interfaces: (container id, interface) of each connection that was made.
         drain_error: what ``end`` says of a drain.
         release_errors: raised by the next releases, first one first.
         gone: what others have removed.
+        raised: bridges that are there.
     """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.calls: list[tuple[str, str]] = []
         self.made: set[str] = set()
+        self.interfaces: list[tuple[str, str]] = []
+        self.raised: set[str] = set()
         self.drain_error = ""
         self.drain_command = ["/bin/true"]
         self.release_errors: list[BentoError] = []
         self.gone: list[str] = []
+
+    def default(self) -> Network:
+        """Return a network with one subnet."""
+        subnets = (Subnet(subnet="10.0.0.0/24", gateway="10.0.0.1"),)
+        return Network(
+            id=builtin_id(BRIDGE), name=BRIDGE, created_unix_ns=0, bridge="fake0", subnets=subnets, names=False
+        )
 
     def check(self, network: str, ports: Collection[Port]) -> None:
         """Take anything."""
@@ -48,21 +61,90 @@ class FakeNetwork:
         """Lock nothing."""
         return nullcontext()
 
-    def choose(self, container_id: str, taken: Collection[str], ports: tuple[Port, ...]) -> Connection:
-        """Return the first address that is free."""
-        address = next(address for n in range(2, 255) if (address := f"10.0.0.{n}") not in taken)
+    def plan(self, network: Network, others: Collection[Network], *, ipv6: bool = False) -> Network:
+        """Return it with what was asked for, else with subnets that have its number among the others."""
+        number = len(others) + 1
+        subnets = network.subnets or (Subnet(subnet=f"10.0.{number}.0/24", gateway=f"10.0.{number}.1"),)
+        if ipv6:
+            subnets += (Subnet(subnet=f"fd00:{number}::/64", gateway=f"fd00:{number}::1"),)
+        return replace(network, bridge=network.bridge or f"fake{number}", subnets=subnets)
+
+    def raise_network(self, network: Network) -> None:
+        """Remember."""
+        self.raised.add(network.bridge)
+
+    def lower_network(self, network: Network) -> Iterator[Child]:
+        """Forget it."""
+        return self.lower_bridge(network.bridge)
+
+    def lower_bridge(self, bridge: str) -> Iterator[Child]:
+        """Forget it."""
+        self.calls.append(("lower", bridge))
+        yield command.spawn(["/bin/true"])
+        self.raised.discard(bridge)
+
+    def check_attachment(self, network: Network, asked: Attachment) -> None:
+        """Take anything."""
+
+    def choose(
+        self,
+        network: Network,
+        container_id: str,
+        taken: Collection[str],
+        asked: Attachment,
+        *,
+        interface: str = "eth0",
+        claimed: Collection[Network] = (),
+    ) -> Connection:
+        """Return what is asked for, or the first address that is free."""
+        four = network.subnets[0]
+        stem = four.gateway.rpartition(".")[0]
+        address = asked.ipv4 or next(one for n in range(2, 255) if (one := f"{stem}.{n}") not in taken)
+        six = next((one for one in network.subnets if ":" in one.subnet), None)
+        number = int(address.rpartition(".")[2])
         return Connection(
-            bridge="fake0", address=address, prefix=24, gateway="10.0.0.1", mac="02:00:00:00:00:02", ports=ports
+            network=network.name,
+            network_id=network.id,
+            bridge=network.bridge,
+            interface=interface,
+            address=address,
+            prefix=24,
+            gateway=four.gateway,
+            mac=asked.mac or f"02:00:00:00:00:{number:02x}",
+            address6=(asked.ipv6 or f"{six.gateway[:-1]}{number:x}") if six else "",
+            prefix6=64 if six else 0,
+            gateway6=six.gateway if six else "",
+            aliases=asked.aliases,
+            internal=network.internal,
+            mtu=network.mtu,
         )
 
     def connect(
-        self, container_id: str, connection: Connection, pid: int, others: Callable[[], Mapping[str, Connection]]
+        self,
+        container_id: str,
+        connections: Sequence[Connection],
+        pid: int,
+        others: Callable[[], Connections],
+        *,
+        only: str = "",
     ) -> None:
         """Remember."""
         self.calls.append(("connect", container_id))
         self.made.add(container_id)
+        self.raised.update(one.bridge for one in connections)
+        self.interfaces += [(container_id, one.interface) for one in connections if not only or one.interface == only]
 
-    def begin_drain(self, container_id: str, connection: Connection) -> Child:
+    def disconnect(
+        self, container_id: str, connection: Connection, left: Sequence[Connection], pid: int
+    ) -> Iterator[Child]:
+        """Forget one."""
+        self.calls.append(("disconnect", container_id))
+        if self.release_errors:
+            raise self.release_errors.pop(0)
+        yield command.spawn(["/bin/true"])
+        self.interfaces.remove((container_id, connection.interface))
+
+    def begin_drain(self, container_id: str, connections: Sequence[Connection]) -> Child:
         """Start ``drain_command``."""
         self.calls.append(("drain", container_id))
         return command.spawn(self.drain_command)
@@ -72,22 +154,25 @@ class FakeNetwork:
         child.finish(10.0)
         return self.drain_error
 
-    def release(self, container_id: str, address: str = "") -> Iterator[Child]:
+    def release(self, container_id: str, addresses: Sequence[str] = ()) -> Iterator[Child]:
         """Forget, unless a test wants an error."""
         self.calls.append(("release", container_id))
         if self.release_errors:
             raise self.release_errors.pop(0)
         yield command.spawn(["/bin/true"])
         self.made.discard(container_id)
+        self.interfaces = [one for one in self.interfaces if one[0] != container_id]
 
-    def leftovers(self) -> list[Leftover]:
-        """Return the containers that are connected."""
-        return [Leftover(container_id, "connection") for container_id in sorted(self.made)]
+    def leftovers(self, networks: Collection[Network]) -> list[Leftover]:
+        """Return the containers that are connected, and bridges of no network."""
+        bridges = self.raised - {one.bridge for one in networks}
+        found = [Leftover(container_id, "connection") for container_id in sorted(self.made)]
+        return found + [Leftover("", f"bridge {bridge}", bridge) for bridge in sorted(bridges)]
 
-    def missing(self, connections: Mapping[str, Connection]) -> list[str]:
+    def missing(self, connections: Connections) -> list[str]:
         """Return what a test has removed, if any container is connected."""
         return list(self.gone) if connections else []
 
-    def mend(self, connections: Mapping[str, Connection]) -> None:
+    def mend(self, connections: Connections) -> None:
         """Forget that."""
         self.gone = []

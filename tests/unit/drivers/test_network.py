@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from bento.drivers.network import rules, subnets
+from bento.drivers.network import places, rules, subnets
 from bento.drivers.network.bridge import BridgeNetwork
 from bento.drivers.network.subnets import Route
 from bento.errors import Conflict, MissingTool, PortTaken, UsageError
 from bento.kernel.net import ports as host_ports
-from bento.kernel.net.nftables import Element
-from bento.model.network import Connection, Port
+from bento.kernel.net.nftables import INET, IPV6, Element
+from bento.model.network import Attachment, Connection, Port
 
 NETWORK = BridgeNetwork(Path("/nonexistent"), is_default=True)
 CONNECTION = Connection(
@@ -29,26 +29,17 @@ CONNECTION = Connection(
 )  # fmt: skip
 
 
-def number(text: str) -> int:
-    return int.from_bytes(socket.inet_aton(text), "big")
-
-
-def route(link: str, network: str, prefix: int) -> Route:
-    return Route(link, number(network), -1 << (32 - prefix) & 0xFFFFFFFF)
+def route(link: str, subnet: str) -> Route:
+    return Route(link, subnets.parse(subnet))
 
 
 # -- what may be asked for ---------------------------------------------------------------------------
 
 
-def test_none_is_a_namespace_of_its_own_and_host_is_not() -> None:
-    assert NETWORK.namespaces("none") == NETWORK.namespaces("bridge") == [{"type": "network"}]
-    assert NETWORK.namespaces("host") == []
-
-
-@pytest.mark.parametrize("network", ["", "nosuch", "None"])
-def test_other_networks_are_refused(network: str) -> None:
-    with pytest.raises(UsageError, match="none, bridge or host"):
-        NETWORK.check(network, ())
+def test_none_is_a_namespace_of_its_own_and_the_hosts_and_anothers_are_not() -> None:
+    for mode in ("none", "bridge", "web"):
+        assert NETWORK.namespaces(mode) == [{"type": "network"}]
+    assert NETWORK.namespaces("host") == NETWORK.namespaces(f"container:{'a' * 64}") == []
 
 
 @pytest.mark.parametrize("network", ["none", "host"])
@@ -66,20 +57,24 @@ def test_a_missing_tool_is_named_with_its_package(
     (tmp_path / there).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("bento.command._EXTRA_DIRECTORIES", ())
-    with pytest.raises(MissingTool, match=package):
-        NETWORK.check("bridge", ())
+    for network in ("bridge", "web"):
+        with pytest.raises(MissingTool, match=package):
+            NETWORK.check(network, ())
 
 
 # -- names -------------------------------------------------------------------------------------------
 
 
 def test_engines_with_other_roots_have_other_names_that_fit() -> None:
-    other = BridgeNetwork(Path("/somewhere"), is_default=False)
-    assert NETWORK.bridge == "bento0"
-    assert len({NETWORK._links, other._links}) == len({NETWORK._table, other._table}) == 2
-    assert NETWORK._group != other._group
-    assert 0 not in (NETWORK._group, other._group)  # the group of all links that were given none
-    assert all(len(one) <= 15 for one in (other.bridge, other._link("f" * 64)))  # IFNAMSIZ
+    names, other = NETWORK.names, BridgeNetwork(Path("/somewhere"), is_default=False).names
+    assert names.bridge == "bento0"
+    assert len({names.links, other.links}) == len({names.table, other.table}) == 2
+    assert names.group != other.group
+    assert 0 not in (names.group, other.group)  # the group of all links that were given none
+    longest = (other.bridge, other.bridge_of("f" * 64), other.link("f" * 64, "eth35"))
+    assert all(len(one) <= 15 for one in longest)  # IFNAMSIZ
+    assert [other.is_link(one) for one in longest] == [False, False, True]
+    assert other.link("f" * 64, "eth35").startswith(other.links_of("f" * 64))
 
 
 # -- addresses ---------------------------------------------------------------------------------------
@@ -95,63 +90,111 @@ def test_routes_are_read_as_the_kernel_prints_them() -> None:
         f"eth0\t{field('192.0.2.0')}\t{field('0.0.0.0')}\t0001\t0\t0\t0\t{field('255.255.255.0')}\t0\t0\t0",
         "",
     ]
-    assert subnets.parse_routes("\n".join(lines)) == [Route("eth0", number("192.0.2.0"), number("255.255.255.0"))]
+    assert subnets.parse_routes("\n".join(lines)) == [route("eth0", "192.0.2.0/24")]
+
+
+def test_routes_of_ipv6_are_those_that_not_every_host_has() -> None:
+    def line(destination: str, prefix: int, link: str, flags: int = 1) -> str:
+        packed = socket.inet_pton(socket.AF_INET6, destination).hex()
+        return f"{packed} {prefix:02x} {'0' * 32} 00 {'0' * 32} 00000100 00000001 00000000 {flags:08x} {link:>8}"
+
+    lines = [
+        line("fd00:1::", 64, "eth0"),
+        line("fe80::", 64, "eth0"),
+        line("::", 0, "eth0", 3),
+        line("fd00:1::5", 128, "eth0", 0x80200001),
+        line("fd00:1::", 128, "eth0", 0x80300001),
+        line("ff00::", 8, "eth0"),
+        line("::1", 128, "lo", 0x80200001),
+    ]
+    assert subnets.parse_routes6("\n".join(lines)) == [route("eth0", "fd00:1::/64")]
 
 
 @pytest.mark.parametrize(
     ("others", "seed", "found"),
     [
-        ([], 0, "10.176.0.0"),
-        ([], 255, "10.191.240.0"),
-        ([], 256, "10.176.0.0"),
-        ([route("x", "10.176.15.0", 24)], 0, "10.176.16.0"),
-        ([route("x", "10.176.0.0", 14)], 0, "10.180.0.0"),
-        ([route("x", "10.191.240.0", 20)], 255, "10.176.0.0"),
+        ([], 0, "10.176.0.0/20"),
+        ([], 255, "10.191.240.0/20"),
+        ([], 256, "10.176.0.0/20"),
+        (["10.176.15.0/24"], 0, "10.176.16.0/20"),
+        (["10.176.0.0/14", "fd00::/8"], 0, "10.180.0.0/20"),
+        (["10.191.240.0/20"], 255, "10.176.0.0/20"),
+        (["10.0.0.0/8"], 7, "None"),
     ],
 )
-def test_a_subnet_is_one_that_no_route_overlaps(others: list[Route], seed: int, found: str) -> None:
-    assert subnets.free_subnet(seed, others) == number(found)
-
-
-def test_there_may_be_none() -> None:
-    assert subnets.free_subnet(7, [route("x", "10.0.0.0", 8)]) is None
+def test_a_subnet_is_one_that_no_route_overlaps(others: list[str], seed: int, found: str) -> None:
+    taken = [subnets.parse(one) for one in others]
+    assert str(subnets.free_subnet(subnets.DEFAULT_POOL, subnets.DEFAULT_PREFIX, seed, taken)) == found
 
 
 def test_a_bridge_that_is_there_keeps_its_subnet() -> None:
-    routes = [route("eth0", "192.0.2.0", 24), route("bento0", "10.177.0.0", 20)]
-    assert subnets.subnet_of("bento0", routes) == number("10.177.0.0")
+    routes = [route("eth0", "192.0.2.0/24"), route("bento0", "10.177.0.0/20")]
+    assert subnets.subnet_of("bento0", routes) == subnets.parse("10.177.0.0/20")
     assert subnets.subnet_of("bento1", routes) is None
-    assert subnets.around("10.177.0.1") == "10.177.0.0/20"
+    assert str(subnets.around("10.177.0.1", 20)) == "10.177.0.0/20"
 
 
-def test_every_address_but_three_is_given_out_once() -> None:
-    base, taken = number("10.176.0.0"), set[str]()
+def test_every_address_that_can_be_had_is_given_out_once() -> None:
+    block, taken = subnets.parse("10.176.0.0/20"), {"10.176.0.1"}
     for seed in range(4093):
-        address = subnets.free_address(base, seed * 7919, taken)
+        address = subnets.free_address(block, None, seed * 7919, taken.__contains__)
         assert address is not None
         taken.add(address)
-    assert len(taken) == 4093
-    assert not taken & {"10.176.0.0", "10.176.0.1", "10.176.15.255"}
-    assert subnets.free_address(base, 0, taken) is None
+    assert len(taken) == 4094
+    assert not taken & {"10.176.0.0", "10.176.15.255"}
+    assert subnets.free_address(block, None, 0, taken.__contains__) is None
+
+
+@pytest.mark.parametrize(
+    ("subnet", "within", "seed", "found"),
+    [
+        ("10.1.0.0/24", "10.1.0.128/25", 0, "10.1.0.128"),
+        ("10.1.0.0/24", "10.1.0.128/25", 126, "10.1.0.254"),
+        ("10.1.0.0/24", "10.1.0.128/25", 127, "10.1.0.128"),
+        ("10.1.0.0/30", "", 1, "10.1.0.2"),
+        ("fd00::/64", "", 6, "fd00::7"),
+        ("fd00::/64", "fd00::100/120", 1, "fd00::101"),
+        ("fd00::/126", "", 2, "fd00::3"),
+    ],
+)
+def test_addresses_come_from_the_range(subnet: str, within: str, seed: int, found: str) -> None:
+    part = subnets.parse(within) if within else None
+    assert subnets.free_address(subnets.parse(subnet), part, seed, lambda _: False) == found
 
 
 def test_nothing_is_free_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bento.drivers.network.bridge._routes", lambda: [route("x", "10.0.0.0", 8)])
+    monkeypatch.setattr("bento.drivers.network.looking.routes", lambda: [route("x", "10.0.0.0/8")])
     with pytest.raises(Conflict, match="no address is free"):
-        NETWORK.choose("0" * 64, (), ())
+        NETWORK.choose(NETWORK.default(), "0" * 64, (), Attachment(network="bridge"))
 
 
 # -- words -------------------------------------------------------------------------------------------
 
 
-def test_a_table_has_its_network_and_forwards_for_nothing_else_when_bento_made_a_router() -> None:
+@pytest.mark.parametrize("family", [INET, IPV6])
+def test_a_table_forwards_for_nothing_else_when_bento_made_a_router(family: int) -> None:
     for is_router in (False, True):
-        text = rules.table("t", CONNECTION, is_router=is_router)
-        assert 'add element inet t homes { "bento0" . 10.176.0.0/20 }' in text
-        assert ('iifname != "bento*" oifname != "bento*" drop' in text) is is_router
+        text = rules.table("t", family, is_router=is_router)
+        assert ("meta mark & 0x30000000 == 0 drop" in text) is is_router
+        assert (" ip " in text) is (family == INET)
+        assert (" ip6 " in text) is (family == IPV6)
         counted = rules.counts(is_router=is_router)
         assert sum(counted.values()) == len([line for line in text.splitlines() if line.startswith("    ")]) - 9
         assert "strangers" in counted or not is_router
+
+
+def test_a_network_is_an_element_for_each_family() -> None:
+    place = places.place_of(replace(CONNECTION, address6="fd00::2", prefix6=64, gateway6="fd00::1"))
+    assert rules.settled("t", place.homes).splitlines() == [
+        'add element inet t homes { "bento0" . 10.176.0.0/20 }',
+        "add element inet t inside { 10.176.0.0/20 }",
+        'add element ip6 t homes { "bento0" . fd00::/64 }',
+        "add element ip6 t inside { fd00::/64 }",
+    ]
+    assert rules.unsettled("t", place.homes[:1]).splitlines()[:2] == [
+        'add element inet t homes { "bento0" . 10.176.0.0/20 }',
+        'delete element inet t homes { "bento0" . 10.176.0.0/20 }',
+    ]
 
 
 def test_a_container_is_an_element_and_so_is_each_port() -> None:
@@ -161,6 +204,16 @@ def test_a_container_is_an_element_and_so_is_each_port() -> None:
         Element("published", b"\x06\0\0\0\x1f\x90\0\0", own + b"\0\x50\0\0", "abc"),
         Element("published_at", b"\x7f\0\0\1\x11\0\0\0\0\x35\0\0", own + b"\0\x35\0\0", "abc"),
     ]
+
+
+def test_a_container_with_ipv6_is_an_element_in_both_tables_and_an_internal_one_in_none() -> None:
+    own6, port6 = socket.inet_pton(socket.AF_INET6, "fd00::2"), Port(container_port=80, host_port=8080, host_ip="::")
+    both = replace(CONNECTION, address6="fd00::2", prefix6=64, gateway6="fd00::1", ports=(CONNECTION.ports[0], port6))
+    assert rules.elements("abc", both)[2:] == [
+        Element("members", own6, comment="abc", family=IPV6),
+        Element("published", b"\x06\0\0\0\x1f\x90\0\0", own6 + b"\0\x50\0\0", "abc", IPV6),
+    ]
+    assert rules.elements("abc", replace(both, internal=True, ports=())) == []
 
 
 @pytest.mark.parametrize(
@@ -176,7 +229,7 @@ def test_what_is_published_on_loopback_is_known(host_ip: str, expected: bool) ->
 
 
 def test_a_port_that_is_drained_is_refused_and_not_forwarded() -> None:
-    assert rules.drained("t", "abc", CONNECTION).splitlines() == [
+    assert rules.drained("t", "abc", (CONNECTION,)).splitlines() == [
         'add element inet t closed { tcp . 8080 comment "abc" }',
         "add element inet t published { tcp . 8080 : 10.176.0.2 . 80 }",
         "delete element inet t published { tcp . 8080 }",
@@ -186,7 +239,19 @@ def test_a_port_that_is_drained_is_refused_and_not_forwarded() -> None:
     ]
 
 
+def test_ports_of_ipv6_are_drained_in_its_table() -> None:
+    port = Port(container_port=80, host_port=8080, host_ip="fd00:9::1")
+    one = replace(CONNECTION, address6="fd00::2", prefix6=64, gateway6="fd00::1", ports=(port,))
+    assert rules.drained("t", "abc", (one,)).splitlines() == [
+        'add element ip6 t closed_at { fd00:9::1 . tcp . 8080 comment "abc" }',
+        "add element ip6 t published_at { fd00:9::1 . tcp . 8080 : fd00::2 . 80 }",
+        "delete element ip6 t published_at { fd00:9::1 . tcp . 8080 }",
+    ]
+    assert not rules.reaches_loopback(rules.elements("abc", one))
+
+
 def test_a_table_is_deleted_be_it_there_or_not() -> None:
+    assert rules.gone("t", [INET, IPV6]).endswith("add table ip6 t\ndelete table ip6 t\n")
     assert rules.gone("t") == "add table inet t\ndelete table inet t\n"
 
 

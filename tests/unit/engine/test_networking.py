@@ -25,7 +25,7 @@ BUSY = Conflict("another process changes networks")
 
 
 def served(drivers: FakeDrivers, **spec) -> Container:
-    container, _ = drivers.server(connection=CONNECTION, network="bridge", ports=Ports(published=PORTS), **spec)
+    container, _ = drivers.server(connections=(CONNECTION,), network="bridge", ports=Ports(published=PORTS), **spec)
     drivers.network.made.add(container.id)
     return container
 
@@ -47,7 +47,7 @@ def test_s21_the_network_is_taken_down_before_the_record_says_stopped(drivers):
     report, error = stop(drivers)
     assert error is None
     assert not drivers.network.made
-    assert run_of(drivers, container).connection is None
+    assert run_of(drivers, container).connections == ()
     names = [phase.name for phase in report.phases]
     assert names.index("cgroup") < names.index("network") < names.index("unmount")
 
@@ -84,7 +84,7 @@ def test_s21_a_network_that_cannot_be_taken_down_is_named_and_kept_in_the_record
     error = stop(drivers)[1]
     assert isinstance(error, CleanupFailed)
     assert "network: the network failed: nft: no" in str(error)
-    assert run_of(drivers, container).connection == CONNECTION
+    assert run_of(drivers, container).connections == (CONNECTION,)
     assert drivers.store.get(container.id).status is Status.STOPPED
     erase(drivers, drivers.store.get(container.id))
     assert not drivers.network.made
@@ -146,11 +146,11 @@ def test_s17a_a_closing_that_hangs_is_ended_with_the_stop(drivers):
 def test_an_address_is_recorded_and_is_no_other_containers(drivers):
     first = served(drivers)
     second = drivers.add("other", None, status=Status.STARTING, network="bridge")
-    recorded, connection = networking.allot(drivers, second, PORTS)
-    assert connection.address != CONNECTION.address
+    recorded, connections = networking.allot(drivers, second, PORTS)
+    assert connections[0].address != CONNECTION.address
     assert recorded.run is not None
-    assert recorded.run.connection == run_of(drivers, second).connection == connection
-    assert run_of(drivers, first).connection == CONNECTION
+    assert recorded.run.connections == run_of(drivers, second).connections == connections
+    assert run_of(drivers, first).connections == (CONNECTION,)
 
 
 def test_release_waits_for_others_and_gives_up(drivers, monkeypatch):
@@ -189,7 +189,7 @@ def test_what_publishes_is_on_the_bridge_unless_asked_otherwise():
 def test_doctor_tells_of_walls_that_are_gone_and_puts_them_back(drivers, monkeypatch):
     monkeypatch.setattr(doctor, "_SECOND_LOOK_S", 0.0)
     container = served(drivers)
-    assert networking.running(drivers) == {container.id: CONNECTION}
+    assert networking.running(drivers) == {container.id: (CONNECTION,)}
     drivers.network.gone = ["rules in nftables table t"]
     for fix in (False, True):
         found = [one for one in doctor.examine(drivers, fix=fix) if one.kind == "wall"]
@@ -198,5 +198,5 @@ def test_doctor_tells_of_walls_that_are_gone_and_puts_them_back(drivers, monkeyp
 
 
 def test_only_where_ports_were_published_connections_have_to_be_forgotten():
-    assert CONNECTION.forwarded_to == "10.0.0.2"
-    assert replace(CONNECTION, ports=()).forwarded_to == ""
+    assert CONNECTION.forwarded_to == ("10.0.0.2",)
+    assert replace(CONNECTION, ports=()).forwarded_to == ()

@@ -1,15 +1,15 @@
-"""What the engine needs of a network. ``none`` and ``host`` need no set-up: the namespaces say it all."""
+"""What the engine needs of networks. ``none`` and ``host`` need no set-up: the namespaces say it all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from msgspec import Struct
 
 from bento.command import Child
-from bento.model.network import Connection, Port
+from bento.model.network import Attachment, Connection, Network, Port
 
 
 class Reservation(Struct, frozen=True):
@@ -20,20 +20,35 @@ class Reservation(Struct, frozen=True):
 
 
 class Leftover(Struct, frozen=True):
-    """Something made for a container. ``container_id`` is the beginning of its id; "" for a shared thing."""
+    """Something made by an engine. ``container_id`` is the beginning of its container's id; "" for a shared thing.
+
+    ``bridge``: of a shared thing, for ``lower_bridge``; "" is the table of all.
+    """
 
     container_id: str
     what: str
+    bridge: str = ""
+
+
+Connections = Mapping[str, Sequence[Connection]]
+"""By containers' ids; of each in order."""
 
 
 class NetworkDriver(Protocol):
-    """Connects containers. What is made for one is named after it, so that any command can remove it at any time."""
+    """Makes networks and connects containers. What is made for one is named after it, or marked with it, so that any
+    command can remove it at any time.
+    """
+
+    def default(self) -> Network:
+        """Return the default network, with the subnets that it has at present, if its bridge is there."""
 
     def check(self, network: str, ports: Collection[Port]) -> None:
-        """Refuse what cannot be had, before anything is made. Raises UsageError, MissingTool."""
+        """Refuse what cannot be had, before anything is made. ``network``: none, host, "container:" and an id, or any
+        network's name. Raises UsageError, MissingTool.
+        """
 
     def namespaces(self, network: str) -> list[dict[str, str]]:
-        """Return the entries for ``linux.namespaces`` of config.json. Raises UsageError for an unknown network."""
+        """Return the entries for ``linux.namespaces`` of config.json; of another container's there is none."""
 
     def reserve(self, ports: Collection[Port]) -> Reservation:
         """Take ports of the host. Raises PortTaken, UsageError (not an address of this host)."""
@@ -41,44 +56,103 @@ class NetworkDriver(Protocol):
     def locked(self, *, wait: bool = True) -> AbstractContextManager[None]:
         """Keep every other engine of this host from changing its networks. Raises Conflict unless it may wait."""
 
-    def choose(self, container_id: str, taken: Collection[str], ports: tuple[Port, ...]) -> Connection:
-        """Return a place on the bridge whose address is not in ``taken``. Nothing is made. Call it locked,
-        and record the answer before letting go. Raises Conflict when there is none.
+    # -- networks ----------------------------------------------------------------------------------
+
+    def plan(self, network: Network, others: Collection[Network], *, ipv6: bool = False) -> Network:
+        """Return a new network as it is to be recorded: with what was asked for, and for the rest what is free.
+
+        Its ``bridge``, its ``subnets`` and what is in those may be "" or missing; ``ipv6``: it is to have a subnet of
+        IPv6, too. ``others``: those on record. Nothing is made. Call it locked, and record the answer before letting
+        go.
+        Raises UsageError, Conflict (a subnet or a bridge's name is taken).
+        """
+
+    def raise_network(self, network: Network) -> None:
+        """Make the bridge of a network on record, and what the firewall has to know of it. Blocks. Idempotent.
+
+        Raises Conflict when another link has its subnet, or its bridge's name, RuntimeFailed; then ``lower_network``
+        removes what there is of it.
+        """
+
+    def lower_network(self, network: Network) -> Iterator[Child]:
+        """Take a network's bridge down, and with the last one what all share; not while containers are on it.
+
+        Children, errors: as of ``release``. Idempotent.
+        """
+
+    def lower_bridge(self, bridge: str) -> Iterator[Child]:
+        """Do the same for a bridge by its name (see ``Leftover``)."""
+
+    # -- containers --------------------------------------------------------------------------------
+
+    def check_attachment(self, network: Network, asked: Attachment) -> None:
+        """Refuse what a container cannot have on a network, whatever is taken. Raises UsageError."""
+
+    def choose(
+        self,
+        network: Network,
+        container_id: str,
+        taken: Collection[str],
+        asked: Attachment,
+        *,
+        interface: str = "eth0",
+        claimed: Collection[Network] = (),
+    ) -> Connection:
+        """Return a place on a network, whose addresses are not in ``taken``; ports are the caller's to add.
+
+        ``claimed``: the networks on record, whose subnets the default one does not take. Nothing is made. Call it
+        locked, and record the answer before letting go. Raises UsageError (what is asked cannot be), Conflict (it is
+        taken, or none is free).
         """
 
     def connect(
-        self, container_id: str, connection: Connection, pid: int, others: Callable[[], Mapping[str, Connection]]
+        self,
+        container_id: str,
+        connections: Sequence[Connection],
+        pid: int,
+        others: Callable[[], Connections],
+        *,
+        only: str = "",
     ) -> None:
-        """Make the connection of the network namespace of this process. Blocks. Raises RuntimeFailed; then
-        ``release`` removes what there is of it.
+        """Make the connections of the network namespace of this process. Blocks. Raises RuntimeFailed, Conflict; then
+        ``release`` removes what there is of them.
 
+        ``connections``: all that the container has, in order: by the first that is not internal it leads outside.
         ``others``: asked for those of all containers that run, where firewall rules of theirs have to be made again.
+        ``only``: make the one of this interface; the others are there.
         """
 
-    def begin_drain(self, container_id: str, connection: Connection) -> Child:
+    def disconnect(
+        self, container_id: str, connection: Connection, left: Sequence[Connection], pid: int
+    ) -> Iterator[Child]:
+        """Take one connection of a container that runs away, ``left`` being those that it keeps. As ``release``."""
+
+    def begin_drain(self, container_id: str, connections: Sequence[Connection]) -> Child:
         """Start closing the published ports to new connections; those under way live on. Idempotent."""
 
     def end(self, child: Child) -> str:
         """Reap a child of this driver; return "" when it has done its work, else the reason."""
 
-    def release(self, container_id: str, address: str = "") -> Iterator[Child]:
-        """Remove all that was made for a container, and with the last one what they shared.
+    def release(self, container_id: str, addresses: Sequence[str] = ()) -> Iterator[Child]:
+        """Remove all that was made for a container. What containers share stays.
 
-        ``address``: its own, if ports were forwarded to it: then the kernel forgets these connections, even where the
+        ``addresses``: its own to which ports were forwarded: then the kernel forgets these connections, even where the
         rules are gone that said so.
 
         Each child is to be waited for before the next one is asked for, which raises RuntimeFailed when it failed.
         Raises Conflict, to be tried again a little later, while another engine changes networks. Idempotent.
         """
 
-    def leftovers(self) -> list[Leftover]:
-        """Return what was made by this engine and is there. Slow."""
+    # -- looking after them ------------------------------------------------------------------------
 
-    def missing(self, connections: Mapping[str, Connection]) -> list[str]:
+    def leftovers(self, networks: Collection[Network]) -> list[Leftover]:
+        """Return what was made by this engine and is there, but for what belongs to these networks. Slow."""
+
+    def missing(self, connections: Connections) -> list[str]:
         """Return what others have removed of what was made for these containers, by id. Slow.
 
         A container that has no link any more is about to end, and misses nothing.
         """
 
-    def mend(self, connections: Mapping[str, Connection]) -> None:
+    def mend(self, connections: Connections) -> None:
         """Put back what ``missing`` names. Blocks. Idempotent. Raises RuntimeFailed."""

@@ -1,9 +1,10 @@
-"""The networks: ``none`` and ``host``, which the namespaces alone make, and ``bridge``.
+"""Networks on bridges, and the namespaces ``none`` and ``host``, for which nothing is made.
 
-An engine has one bridge and one nftables table, which are there while a container is on it. For a container there are
-a pair of links, named after it, with a guard on it, and elements in sets of the table, marked with its id. What
-changes links holds a lock on the network namespace itself, so that engines with different roots do not take the same
-subnet, and none removes the bridge under another.
+A network has a bridge. An engine has one nftables table (and one for IPv6), in which its bridges and containers are
+elements of sets. They stay while there are containers or networks on record. For each connection of a container there
+are a pair of links, named after it, with a guard on it, and elements marked with its id. What changes links holds a
+lock on the network namespace itself, so that engines with different roots do not take the same subnet, and none removes
+the bridge under another.
 """
 
 from __future__ import annotations
@@ -11,54 +12,65 @@ from __future__ import annotations
 import binascii
 import fcntl
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from bento import command
 from bento.command import Child
-from bento.drivers.network import ends, forwarding, guards, reserving, rules, subnets
-from bento.drivers.network.base import Leftover, Reservation
+from bento.drivers.network import choosing, ends, forwarding, looking, places, raising, reserving, rules, subnets
+from bento.drivers.network.base import Connections, Leftover, Reservation
+from bento.drivers.network.places import Names
 from bento.drivers.network.walls import Walls
 from bento.errors import Conflict, KernelError, RuntimeFailed, UsageError
 from bento.kernel import namespace
 from bento.kernel.net import links
 from bento.kernel.net import ports as host_ports
-from bento.kernel.net.nftables import Element
-from bento.model.network import Connection, Port
+from bento.model.network import BRIDGE, Attachment, Connection, Network, Port, Subnet, builtin_id
 
 _CALL_TIMEOUT_S: Final = 20.0  # milliseconds, but on a machine that is busy with links of others
 _NO_LINK: Final = ("Cannot find device", "No such device")  # one by its name, those of a group
-NETWORKS: Final = ("none", "bridge", "host")
+_WITHOUT_PORTS: Final = {"host": "is the host's own: its ports are, too", "none": "has no way to its ports"}
+_LONGEST_NAME: Final = 15
 
 
 class BridgeNetwork:
     """Implements ``NetworkDriver`` for the engine whose root this is."""
 
     def __init__(self, root: Path, *, is_default: bool) -> None:
-        self._seed = 0 if is_default else binascii.crc32(os.fsencode(root))
-        self._key = f"{self._seed:08x}"
-        self.bridge = "bento0" if is_default else f"bento-{self._key}"
+        self.names = Names(root, is_default=is_default)
+
+    def default(self) -> Network:
+        """See ``NetworkDriver.default``."""
+        block = subnets.subnet_of(self.names.bridge, looking.routes())
+        found = (Subnet(subnet=str(block), gateway=block.address(1)),) if block else ()
+        return Network(
+            id=builtin_id(BRIDGE),
+            name=BRIDGE,
+            created_unix_ns=0,
+            bridge=self.names.bridge,
+            subnets=found,
+            names=False,
+        )
 
     def check(self, network: str, ports: Collection[Port]) -> None:
         """See ``NetworkDriver.check``."""
-        self.namespaces(network)
-        if ports and network != "bridge":
-            why = {"host": "is the host's own: its ports are, too", "none": "has no way to its ports"}[network]
+        if ports and network in _WITHOUT_PORTS:
             raise UsageError(
-                f"--publish does not go with --network {network}, which {why}", hint="use --network bridge"
+                f"--publish does not go with --network {network}, which {_WITHOUT_PORTS[network]}",
+                hint="use --network bridge",
             )
-        if network == "bridge":
+        if network not in _WITHOUT_PORTS and not network.startswith("container:"):
             self._ip()
             self._nft()
 
     def namespaces(self, network: str) -> list[dict[str, str]]:
         """See ``NetworkDriver.namespaces``. Runtimes bring a new namespace's loopback up themselves."""
-        if network not in NETWORKS:
-            raise UsageError(f"unknown network {network!r}", hint=f"use {', '.join(NETWORKS[:-1])} or {NETWORKS[-1]}")
-        return [] if network == "host" else [{"type": "network"}]
+        return [] if network == "host" or network.startswith("container:") else [{"type": "network"}]
 
     def reserve(self, ports: Collection[Port]) -> Reservation:
         """See ``NetworkDriver.reserve``."""
@@ -77,79 +89,167 @@ class BridgeNetwork:
         finally:
             os.close(fd)
 
-    def choose(self, container_id: str, taken: Collection[str], ports: tuple[Port, ...]) -> Connection:
+    # -- networks ----------------------------------------------------------------------------------
+
+    def plan(self, network: Network, others: Collection[Network], *, ipv6: bool = False) -> Network:
+        """See ``NetworkDriver.plan``."""
+        bridge = network.bridge or self.names.bridge_of(network.id)
+        if len(bridge) > _LONGEST_NAME or bridge in (".", "..") or any(one.isspace() or one in '/:"' for one in bridge):
+            raise UsageError(f"bad name of a bridge: {bridge!r}", hint=f"use {_LONGEST_NAME} letters at most")
+        if links.index_of(bridge) or any(one.bridge == bridge for one in others):
+            raise Conflict(f"link {bridge} is there already", hint="give another name, or none")
+        planned = choosing.plan(replace(network, bridge=bridge), others, looking.routes(), ipv6=ipv6)
+        if any(":" in one.subnet for one in planned.subnets) and not forwarding.kernel_has_ipv6():
+            raise UsageError("this kernel has no IPv6", hint="make the network without")
+        return planned
+
+    def raise_network(self, network: Network) -> None:
+        """See ``NetworkDriver.raise_network``."""
+        with _network_errors(), self.locked(), Walls(self.names.table) as walls:
+            self._raise(walls, [places.place_of_network(network)], dict, is_used=False)
+
+    def lower_network(self, network: Network) -> Iterator[Child]:
+        """See ``NetworkDriver.lower_network``."""
+        return self.lower_bridge(network.bridge)
+
+    def lower_bridge(self, bridge: str) -> Iterator[Child]:
+        """See ``NetworkDriver.lower_bridge``. The firewall forgets a bridge first: its subnet may soon be another's."""
+        with _network_errors():
+            opened = Walls(self.names.table)
+        with opened as walls, self.locked(wait=False):
+            with _network_errors():
+                here = links.links()
+            own = [link for link in here if self.names.is_link(link.name)]
+            found = next((link for link in here if link.name == bridge and self.names.is_bridge(link)), None)
+            if found is not None and any(link.master == found.index for link in own):
+                return
+            is_last = not own and not any(self.names.is_bridge(link) for link in here if link is not found)
+            yield from self._lower(walls, bridge, has_link=found is not None, is_last=is_last)
+
+    def _lower(self, walls: Walls, bridge: str, *, has_link: bool, is_last: bool) -> Iterator[Child]:
+        families = walls.families()
+        homes = [home for home in walls.homes() if home.bridge == bridge]
+        text = rules.gone(self.names.table, families) if is_last else rules.unsettled(self.names.table, homes)
+        found = walls.elements() if is_last else []
+        if families and text:
+            yield from self._steps(self._ruleset(text))
+        with _network_errors():
+            forwarding.turn_back({bridge})
+            walls.forget_flows_to(found)
+        if has_link:
+            yield from self._steps(command.spawn([str(self._ip()), "link", "del", bridge]))
+
+    def _raise(
+        self, walls: Walls, wanted: Sequence[places.Place], others: Callable[[], Connections], *, is_used: bool
+    ) -> tuple[dict[str, int], set[int]]:
+        """Make what there is not yet of tables and bridges; return the numbers of the bridges, and for which families
+        this host is a router by Bento alone.
+
+        Where a table was removed by another program, the containers that run get their places in it again.
+        """
+        name, there, settled = self.names.table, raising.bridges(self.names, wanted), walls.homes()
+        routed, broken = raising.broken(walls, wanted, list(there.values()), settled, is_used=is_used)
+        homes, connections = [home for place in wanted for home in place.homes], others() if broken else {}
+        text = rules.gone(name, [family for family in walls.families() if family in broken])
+        text += "".join(rules.table(name, family, is_router=family in routed) for family in sorted(broken))
+        if broken:
+            homes += [home for each in connections.values() for one in each for home in places.place_of(one).homes]
+            homes += [home for home in settled if home not in raising.stale(wanted, settled)]
+        text += rules.settled(name, [one for one in dict.fromkeys(homes) if one.family in broken or one not in settled])
+        if text:
+            self._do(self._ruleset(text))
+        if broken:
+            walls.admit(rules.elements_of(connections))
+        numbers = {place.bridge: raising.set_up(self.names, place, there.get(place.bridge), routed) for place in wanted}
+        return numbers, routed
+
+    # -- containers --------------------------------------------------------------------------------
+
+    def check_attachment(self, network: Network, asked: Attachment) -> None:
+        """See ``NetworkDriver.check_attachment``."""
+        choosing.check(network, asked)
+
+    def choose(
+        self,
+        network: Network,
+        container_id: str,
+        taken: Collection[str],
+        asked: Attachment,
+        *,
+        interface: str = "eth0",
+        claimed: Collection[Network] = (),
+    ) -> Connection:
         """See ``NetworkDriver.choose``. A container gets the same address in each run, when it is free."""
-        routes = _routes()
-        network = subnets.subnet_of(self.bridge, routes)
-        if network is None:
-            network = subnets.free_subnet(self._seed, routes)
-        address = None if network is None else subnets.free_address(network, int(container_id[:8], 16), taken)
-        if network is None or address is None:
-            raise Conflict("no address is free for another container", hint="stop some containers first")
-        return Connection(
-            bridge=self.bridge,
-            address=address,
-            prefix=subnets.PREFIX,
-            gateway=subnets.dotted(network + 1),
-            mac=rules.mac_of(address),
-            ports=ports,
-        )
+        if places.number_of(interface) >= places.MOST:
+            raise Conflict(f"a container is on {places.MOST} networks at most", hint="connect it to fewer")
+        if not network.subnets:
+            blocks = [route.block for route in looking.routes()]
+            blocks += [subnets.parse(one.subnet) for other in claimed for one in other.subnets]
+            block = subnets.free_subnet(subnets.DEFAULT_POOL, subnets.DEFAULT_PREFIX, self.names.seed, blocks)
+            if block is None:
+                raise Conflict("no address is free for another container", hint="stop some containers first")
+            network = replace(network, subnets=(Subnet(subnet=str(block), gateway=block.address(1)),))
+        return choosing.connection(network, container_id, asked, interface, taken.__contains__)
 
     def connect(
-        self, container_id: str, connection: Connection, pid: int, others: Callable[[], Mapping[str, Connection]]
+        self,
+        container_id: str,
+        connections: Sequence[Connection],
+        pid: int,
+        others: Callable[[], Connections],
+        *,
+        only: str = "",
     ) -> None:
         """See ``NetworkDriver.connect``. The walls stand before there is a way."""
+        made = [one for one in connections if not only or one.interface == only]
         namespace_fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            with _network_errors(), self.locked(), Walls(self._table) as walls:
-                bridge, is_router = self._raise(walls, connection, others)
-                self._make_pair(container_id, connection, bridge, namespace_fd)
-                self._open_ports(walls, {container_id: connection}, is_router=is_router)
-                walls.forget_flows(connection)
+            with _network_errors(), self.locked(), Walls(self.names.table) as walls:
+                numbers, routed = self._raise(walls, list(map(places.place_of, made)), others, is_used=True)
+                for one in made:
+                    self._make_pair(container_id, one, numbers[one.bridge], namespace_fd)
+                self._open_ports(walls, {container_id: made}, routed)
+                for one in made:
+                    walls.forget_flows(one)
             with _network_errors():
-                namespace.in_network(namespace_fd, lambda: ends.set_up_inside(connection))
+                interfaces = [one.interface for one in made]
+                namespace.in_network(namespace_fd, lambda: ends.set_up_inside(connections, interfaces))
         finally:
             os.close(namespace_fd)
 
-    def _raise(
-        self, walls: Walls, connection: Connection, others: Callable[[], Mapping[str, Connection]]
-    ) -> tuple[int, bool]:
-        """Make what there is not yet of table and bridge; return the bridge's number, and whether we made a router.
-
-        Where the table was removed by another program, the containers that run get their places in it again.
-        """
-        there = links.find(self.bridge)
-        is_router = forwarding.is_ours(there)
-        if there is None or not walls.stand(is_router=is_router):
-            old = rules.gone(self._table) if walls.are_there() else ""
-            self._do(self._ruleset(old + rules.table(self._table, connection, is_router=is_router)))
-            walls.admit(_elements(others()))
-        number = there.index if there else links.add_bridge(self.bridge, rules.mac_of(connection.gateway))
-        if is_router and not (there and there.alias == forwarding.TURNED_ON):
-            links.set_alias(number, forwarding.TURNED_ON)
-        forwarding.forgo_ipv6(self.bridge)
-        ends.guard(number, links.EGRESS, guards.of_bridge())
-        links.add_address(number, connection.gateway, connection.prefix)
-        links.set_up(number)
-        return number, is_router
-
     def _make_pair(self, container_id: str, connection: Connection, bridge: int, namespace_fd: int) -> None:
-        link = self._link(container_id)
-        number = links.add_veth(link, ("eth0", connection.mac), namespace_fd)
+        link = self.names.link(container_id, connection.interface)
+        number = links.add_veth(link, (connection.interface, connection.mac), namespace_fd, mtu=connection.mtu)
         ends.set_up_outside(link, number, connection, bridge)
 
-    def _open_ports(self, walls: Walls, connections: Mapping[str, Connection], *, is_router: bool) -> None:
+    def _open_ports(self, walls: Walls, connections: Connections, routed: Collection[int]) -> None:
         """Let containers out, and others in by their published ports."""
-        wanted = _elements(connections)
-        walls.admit(wanted)
-        if rules.reaches_loopback(wanted):
-            forwarding.route_loopback(self.bridge, is_wanted=True)
-        if is_router:
-            forwarding.turn_on()
+        walls.admit(rules.elements_of(connections))
+        for bridge in rules.reached_by_loopback(connections):
+            forwarding.route_loopback(bridge, is_wanted=True)
+        for family in routed:
+            forwarding.turn_on(family)
 
-    def begin_drain(self, container_id: str, connection: Connection) -> Child:
+    def disconnect(
+        self, container_id: str, connection: Connection, left: Sequence[Connection], pid: int
+    ) -> Iterator[Child]:
+        """See ``NetworkDriver.disconnect``."""
+        addresses = [one for one in (connection.address, connection.address6) if one]
+        link = self.names.link(container_id, connection.interface)
+        yield from self._remove(container_id, [link], addresses, connection.forwarded_to)
+        try:
+            namespace_fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # it has ended
+            return
+        try:
+            with _network_errors():
+                namespace.in_network(namespace_fd, lambda: ends.lead_outside(left))
+        finally:
+            os.close(namespace_fd)
+
+    def begin_drain(self, container_id: str, connections: Sequence[Connection]) -> Child:
         """See ``NetworkDriver.begin_drain``."""
-        return self._ruleset(rules.drained(self._table, _owner(container_id), connection))
+        return self._ruleset(rules.drained(self.names.table, rules.owner_of(container_id), connections))
 
     def end(self, child: Child) -> str:
         """See ``NetworkDriver.end``."""
@@ -159,40 +259,77 @@ class BridgeNetwork:
         words = " ".join(done.stderr.split())[:300]
         return f"{os.path.basename(done.argv[0])}: {words or f'status {done.returncode}'}"
 
-    def release(self, container_id: str, address: str = "") -> Iterator[Child]:
+    def release(self, container_id: str, addresses: Sequence[str] = ()) -> Iterator[Child]:
         """See ``NetworkDriver.release``."""
-        link = self._link(container_id)
+        own = self.names.links_of(container_id)
+        there = [name for name in host_ports.interfaces() if name.startswith(own)]
+        yield from self._remove(container_id, there, (), addresses)
+
+    def _remove(
+        self, container_id: str, own: Sequence[str], addresses: Sequence[str], forwarded: Sequence[str]
+    ) -> Iterator[Child]:
+        """Remove links of a container, and its elements: those of ``addresses``, or all."""
         with _network_errors():
-            opened = Walls(self._table)
+            opened = Walls(self.names.table)
         with opened as walls:  # to the end: to close it earlier would be to wait
-            if self._is_idle(walls, but_for=link):
-                with self.locked(wait=False):
-                    if self._is_idle(walls, but_for=link):
-                        yield from self._take_down(walls, link, address)
-                        return
-            deletion = [str(self._ip()), "link", "del", link]
-            starts = [partial(command.spawn, deletion)] if link in host_ports.interfaces() else []
-            yield from self._meanwhile(starts, lambda: self._dismiss(walls, container_id, address))
+            starts = []
+            if own:
+                starts.append(partial(command.spawn, [str(self._ip()), "link", "del", *self._together(own)]))
+            yield from self._meanwhile(starts, lambda: self._dismiss(walls, container_id, addresses, forwarded))
 
-    def _take_down(self, walls: Walls, link: str, address: str) -> Iterator[Child]:
-        """Remove table and bridge, and with it the last link: all links at once take the kernel as long as one."""
+    def _together(self, names: Sequence[str]) -> list[str]:
+        """Return words for links that are to be deleted: all at once take the kernel as long as one."""
+        if len(names) == 1:
+            return list(names)
+        group = 1 << 29 | binascii.crc32(names[0].encode()) & (1 << 29) - 1
         with _network_errors():
-            forwarding.turn_back(self.bridge)
-            for name in (link, self.bridge):
-                links.set_group(name, self._group)
-        found = walls.elements()
-        starts = [partial(command.spawn, [str(self._ip()), "link", "del", "group", str(self._group)])]
-        if walls.are_there():
-            starts.append(partial(self._ruleset, rules.gone(self._table)))
-        yield from self._meanwhile(starts, lambda: walls.forget_flows_to(found, address))
+            for name in names:
+                links.set_group(name, group)
+        return ["group", str(group)]
 
-    def _dismiss(self, walls: Walls, container_id: str, address: str) -> None:
-        mine, left = walls.dismiss(_owner(container_id))
-        walls.forget_flows_to(mine, address)
-        if not rules.reaches_loopback(left) and forwarding.routes_loopback(self.bridge):
-            with self.locked(wait=False):
-                if not rules.reaches_loopback(walls.elements()):  # nor has one been published meanwhile
-                    forwarding.route_loopback(self.bridge, is_wanted=False)
+    def _dismiss(self, walls: Walls, container_id: str, addresses: Sequence[str], forwarded: Sequence[str]) -> None:
+        mine, left = walls.dismiss(rules.owner_of(container_id), addresses)
+        walls.forget_flows_to(mine, forwarded)
+        for bridge in looking.loopback_routed(mine):
+            if bridge not in looking.loopback_reached(left):
+                with self.locked(wait=False):
+                    if bridge not in looking.loopback_reached(walls.elements()):  # nor was one published meanwhile
+                        forwarding.route_loopback(bridge, is_wanted=False)
+
+    # -- looking after them ------------------------------------------------------------------------
+
+    def leftovers(self, networks: Collection[Network]) -> list[Leftover]:
+        """See ``NetworkDriver.leftovers``."""
+        return looking.leftovers(self.names, {one.bridge for one in networks})
+
+    def missing(self, connections: Connections) -> list[str]:
+        """See ``NetworkDriver.missing``."""
+        return looking.missing(self.names, connections)
+
+    def mend(self, connections: Connections) -> None:
+        """See ``NetworkDriver.mend``."""
+        with _network_errors(), self.locked(), Walls(self.names.table) as walls:
+            live = looking.live(self.names, connections, set(host_ports.interfaces()))
+            if not live:
+                return
+            wanted = dict.fromkeys(places.place_of(one) for each in live.values() for one in each)
+            numbers, routed = self._raise(walls, list(wanted), lambda: live, is_used=True)
+            for name, each in live.items():
+                for one in each:
+                    link = self.names.link(name, one.interface)
+                    ends.set_up_outside(link, links.index_of(link), one, numbers[one.bridge])
+            self._open_ports(walls, live, routed)
+
+    # -- tools -------------------------------------------------------------------------------------
+
+    def _ip(self) -> Path:
+        return command.find_program("ip", package="iproute2")
+
+    def _nft(self) -> Path:
+        return command.find_program("nft", package="nftables")
+
+    def _ruleset(self, text: str) -> Child:
+        return _spawn([str(self._nft()), "-f", "-"], text)
 
     def _meanwhile(self, starts: Iterable[Callable[[], Child]], act: Callable[[], None]) -> Iterator[Child]:
         """Do the rest while the kernel removes links, which takes it tens of milliseconds."""
@@ -207,102 +344,13 @@ class BridgeNetwork:
             for child in children:
                 child.kill()
 
-    def _is_idle(self, walls: Walls, but_for: str = "") -> bool:
-        """Whether bridge or table are there and no container, but for one, is on it."""
-        names = host_ports.interfaces()
-        if any(name.startswith(self._links) and name != but_for for name in names):
-            return False
-        return self.bridge in names or walls.are_there()
-
-    def leftovers(self) -> list[Leftover]:
-        """See ``NetworkDriver.leftovers``."""
-        names = host_ports.interfaces()
-        found = [
-            Leftover(name.removeprefix(self._links), f"link {name}") for name in names if name.startswith(self._links)
-        ]
-        try:
-            with Walls(self._table) as walls:
-                owners, is_idle = {one.comment for one in walls.elements()}, self._is_idle(walls)
-        except KernelError:  # a kernel without firewall: nothing of a bridge was ever made
-            return found
-        found += [Leftover(owner, f"rules in nftables table {self._table}") for owner in sorted(owners)]
-        if is_idle:
-            there = f"bridge {self.bridge}" if self.bridge in names else f"nftables table {self._table}"
-            found.append(Leftover("", there))
-        return found
-
-    def missing(self, connections: Mapping[str, Connection]) -> list[str]:
-        """See ``NetworkDriver.missing``."""
-        here = {link.name: link for link in links.links()}
-        live = {name: one for name, one in connections.items() if self._link(name) in here}
-        if not live:
-            return []
-        bridge = here.get(self.bridge)
-        found = [] if bridge else [f"bridge {self.bridge}"]
-        if bridge and not links.has_guard(bridge.index, links.EGRESS, guards.of_bridge()):
-            found.append(f"guard of bridge {self.bridge}")
-        found += _altered(bridge) if bridge else []
-        for name, one in live.items():
-            link, program = here[self._link(name)], guards.of_container(one.address, one.mac)
-            if not links.has_guard(link.index, links.INGRESS, program) or (bridge and link.master != bridge.index):
-                found.append(f"guard of link {link.name}")
-        wanted = _elements(live)
-        with Walls(self._table) as walls:
-            do_stand, there = walls.stand(is_router=forwarding.is_ours(bridge)), walls.elements()
-        if not do_stand:
-            found.append(f"rules in nftables table {self._table}")
-        elif not {(one.set_name, one.key) for one in wanted} <= _with_closed(there):
-            found.append(f"containers in nftables table {self._table}")
-        if not forwarding.is_on():
-            found.append("net.ipv4.ip_forward")
-        if bridge and rules.reaches_loopback(wanted) and not forwarding.routes_loopback(self.bridge):
-            found.append(f"net.ipv4.conf.{self.bridge}.route_localnet")
-        return found
-
-    def mend(self, connections: Mapping[str, Connection]) -> None:
-        """See ``NetworkDriver.mend``."""
-        with _network_errors(), self.locked(), Walls(self._table) as walls:
-            names = set(host_ports.interfaces())
-            live = {name: one for name, one in connections.items() if self._link(name) in names}
-            if not live:
-                return
-            bridge, is_router = self._raise(walls, next(iter(live.values())), lambda: live)
-            for name, one in live.items():
-                ends.set_up_outside(self._link(name), links.index_of(self._link(name)), one, bridge)
-            self._open_ports(walls, live, is_router=is_router)
-
-    # -- names and tools ---------------------------------------------------------------------------
-
-    @property
-    def _table(self) -> str:
-        return f"bento-{self._key}"
-
-    @property
-    def _links(self) -> str:
-        return f"b{self._key[:6]}"
-
-    @property
-    def _group(self) -> int:
-        """What links of this engine that are to go have in common: never 0, which all links have at first."""
-        return 1 << 30 | self._seed & (1 << 30) - 1
-
-    def _link(self, container_id: str) -> str:
-        """15 letters at most are a link's name."""
-        return f"{self._links}{container_id[:8]}"
-
-    def _ip(self) -> Path:
-        return command.find_program("ip", package="iproute2")
-
-    def _nft(self) -> Path:
-        return command.find_program("nft", package="nftables")
-
-    def _ruleset(self, text: str) -> Child:
-        return _spawn([str(self._nft()), "-f", "-"], text)
-
     def _do(self, child: Child) -> None:
+        for _ in self._steps(child):
+            pass
+
+    def _steps(self, child: Child) -> Iterator[Child]:
         try:
-            for _ in self._step(child):
-                pass
+            yield from self._step(child)
         finally:
             child.kill()
 
@@ -320,30 +368,6 @@ def _network_errors() -> Iterator[None]:
         yield
     except KernelError as error:
         raise RuntimeFailed(f"the network failed: {error.message}", hint=error.hint) from error
-
-
-def _elements(connections: Mapping[str, Connection]) -> list[Element]:
-    return [one for name, connection in connections.items() for one in rules.elements(_owner(name), connection)]
-
-
-def _altered(bridge: links.Link) -> list[str]:
-    """Return what others have done to the bridge itself."""
-    found = [] if bridge.is_up else [f"bridge {bridge.name} is down"]
-    return found if forwarding.forgoes_ipv6(bridge.name) else [*found, f"IPv6 is on at bridge {bridge.name}"]
-
-
-def _with_closed(found: list[Element]) -> set[tuple[str, bytes]]:
-    """Return keys of elements. A port that a stop has closed counts as published: it is not missing."""
-    return {(one.set_name.replace("closed", "published"), one.key) for one in found}
-
-
-def _owner(container_id: str) -> str:
-    """How the elements of a container are marked."""
-    return container_id[:12]
-
-
-def _routes() -> list[subnets.Route]:
-    return subnets.parse_routes(Path("/proc/thread-self/net/route").read_text(encoding="ascii"))
 
 
 def _spawn(argv: list[str], text: str) -> Child:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from bento.drivers.network import forwarding, guards
 from bento.errors import KernelError, RuntimeFailed
 from bento.kernel.net import links
@@ -14,19 +16,38 @@ def set_up_outside(link: str, number: int, connection: Connection, bridge: int) 
     A container comes back to itself by its own published ports: where bridges ask the firewall, bridged.
     """
     forwarding.forgo_ipv6(link)
-    guard(number, links.INGRESS, guards.of_container(connection.address, connection.mac))
+    guard(number, links.INGRESS, guards.of_container(connection))
     links.set_on_bridge(number, bridge, may_return=bool(connection.ports))
     links.set_up(number)
 
 
-def set_up_inside(connection: Connection) -> None:
-    """In its namespace, give the container its address and its way out. Idempotent. Raises as the other one."""
+def set_up_inside(connections: Sequence[Connection], made: Collection[str]) -> None:
+    """In its namespace, give the container its addresses and its way out. Idempotent. Raises as the other one.
+
+    ``connections``: all that it has, in order: the first that leads outside is its way. ``made``: those interfaces
+    that are new.
+    """
     links.set_up(links.index_of("lo"))
-    forwarding.forgo_ipv6("eth0")
-    number = links.index_of("eth0")
-    links.add_address(number, connection.address, connection.prefix)
-    links.set_up(number)
-    links.add_default_route(number, connection.gateway)
+    for one in connections:
+        if one.interface not in made:
+            continue
+        (forwarding.have_ipv6 if one.address6 else forwarding.forgo_ipv6)(one.interface)
+        number = links.index_of(one.interface)
+        links.add_address(number, one.address, one.prefix)
+        if one.address6:
+            links.add_address(number, one.address6, one.prefix6)
+        links.set_up(number)
+    lead_outside(connections)
+
+
+def lead_outside(connections: Sequence[Connection]) -> None:
+    """In its namespace, have what leaves it go by the first of its networks that leads outside. Idempotent."""
+    for gateways in ("gateway", "gateway6"):
+        ways = [(one.interface, way) for one in connections if not one.internal and (way := getattr(one, gateways))]
+        for interface, way in ways[1:]:
+            links.remove_default_route(links.index_of(interface), way)
+        for interface, way in ways[:1]:
+            links.add_default_route(links.index_of(interface), way)
 
 
 def guard(link: int, side: int, program: bytes) -> None:

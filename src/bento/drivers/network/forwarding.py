@@ -6,51 +6,72 @@ change of firewall rules, and to engines with other roots.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
 
 from bento.errors import RuntimeFailed
 from bento.kernel.net import links
+from bento.kernel.net.nftables import INET, IPV6
 
 TURNED_ON: Final = "bento turned ip_forward on"
-"""The alias of a bridge for which, or beside which, Bento has."""
+TURNED_ON6: Final = "bento turned IPv6 forwarding on"
+"""Both together are the alias of a bridge for which, or beside which, Bento has."""
 
-_FORWARD: Final = Path("/proc/sys/net/ipv4/ip_forward")
+_SWITCHES: Final = {
+    INET: (Path("/proc/sys/net/ipv4/ip_forward"), TURNED_ON),
+    IPV6: (Path("/proc/sys/net/ipv6/conf/all/forwarding"), TURNED_ON6),
+}
 _LOCAL: Final = "/proc/sys/net/ipv4/conf/{}/route_localnet"
 _IPV6: Final = "/proc/sys/net/ipv6/conf/{}/{}"
+_LINKS6: Final = Path("/proc/sys/net/ipv6/conf")
 _OTHERS: Final = frozenset(
     {"bridge", "tun", "wireguard", "vxlan", "geneve", "gre", "gretap", "ipip", "sit", "vti", "xfrm"}
 )
 """Kinds of links by which others forward: containers and machines of other engines, tunnels."""
 
 
-def is_ours(bridge: links.Link | None) -> bool:
-    """Whether this host forwards, or is about to, because of Bento alone."""
-    if bridge is not None and bridge.alias == TURNED_ON:
+def is_ours(bridges: Collection[links.Link], family: int = INET) -> bool:
+    """Whether this host forwards, or is about to, because of Bento alone. ``bridges``: looked at first."""
+    word = _SWITCHES[family][1]
+    if any(word in bridge.alias for bridge in bridges):
         return True
-    if not is_on():
-        return True
-    return bridge is None and any(link.alias == TURNED_ON for link in links.links())
+    return not is_on(family) or any(word in link.alias for link in links.links("bridge"))
 
 
-def turn_on() -> None:
-    """Let this host forward. Idempotent."""
-    _write(_FORWARD, "1")
+def mark(bridge: links.Link, families: Iterable[int]) -> None:
+    """Write on a bridge that this host forwards because of Bento. Idempotent."""
+    words = {_SWITCHES[family][1] for family in families} - set(bridge.alias.split(", "))
+    if words:
+        links.set_alias(bridge.index, ", ".join(filter(None, [bridge.alias, *sorted(words)])))
 
 
-def turn_back(bridge: str) -> None:
-    """Let this host not forward any more, if it does for this bridge alone. Idempotent."""
+def turn_on(family: int = INET) -> None:
+    """Let this host forward. Idempotent. Where it takes a router's word about IPv6, it goes on to."""
+    if family == IPV6 and not is_on(IPV6):
+        for path in _LINKS6.glob("*/accept_ra"):
+            if path.parent.name not in ("all", "default") and path.read_text(encoding="ascii").strip() == "1":
+                _write(path, "2", may_be_missing=True)  # else the kernel takes none, and forgets what it was told
+    _write(_SWITCHES[family][0], "1")
+
+
+def turn_back(bridges: Collection[str]) -> None:
+    """Let this host not forward any more, if it does for these bridges alone. Idempotent."""
     found = links.links()
-    if not any(link.name == bridge and link.alias == TURNED_ON for link in found):
-        return
-    others = [link for link in found if link.name != bridge]
-    if not any(link.alias == TURNED_ON or link.kind in _OTHERS for link in others):
-        _write(_FORWARD, "0")
+    others = [link for link in found if link.name not in bridges]
+    for family, (path, word) in _SWITCHES.items():
+        if not any(link.name in bridges and word in link.alias for link in found):
+            continue
+        if not any(word in link.alias or link.kind in _OTHERS for link in others) and is_on(family):
+            _write(path, "0")
 
 
-def is_on() -> bool:
+def is_on(family: int = INET) -> bool:
     """Whether this host forwards."""
-    return _FORWARD.read_text(encoding="ascii").strip() != "0"
+    try:
+        return _SWITCHES[family][0].read_text(encoding="ascii").strip() != "0"
+    except FileNotFoundError:  # a kernel without IPv6
+        return False
 
 
 def route_loopback(bridge: str, *, is_wanted: bool) -> None:
@@ -72,12 +93,33 @@ def forgo_ipv6(link: str) -> None:
         _write(Path(_IPV6.format(link, name)), value, may_be_missing=True)
 
 
+def have_ipv6(link: str) -> None:
+    """Have IPv6 on a link, whose addresses are given: none is made of a router's word, none is asked for first."""
+    wanted = {"accept_ra": "0", "autoconf": "0", "accept_dad": "0", "addr_gen_mode": "0", "disable_ipv6": "0"}
+    for name, value in wanted.items():
+        _write(Path(_IPV6.format(link, name)), value)
+
+
+def has_ipv6(link: str) -> bool:
+    """Whether a link has IPv6, and takes no router's word."""
+    return (_setting6(link, "disable_ipv6"), _setting6(link, "accept_ra")) == ("0", "0")
+
+
 def forgoes_ipv6(link: str) -> bool:
     """Whether a link has no IPv6. Also where the kernel has none."""
+    return _setting6(link, "disable_ipv6") in ("1", "")
+
+
+def kernel_has_ipv6() -> bool:
+    """Whether this kernel has IPv6 at all."""
+    return _LINKS6.exists()
+
+
+def _setting6(link: str, name: str) -> str:
     try:
-        return Path(_IPV6.format(link, "disable_ipv6")).read_text(encoding="ascii").strip() == "1"
+        return Path(_IPV6.format(link, name)).read_text(encoding="ascii").strip()
     except OSError:
-        return True
+        return ""
 
 
 def _write(path: Path, value: str, *, may_be_missing: bool = False) -> None:

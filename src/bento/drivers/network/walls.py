@@ -1,11 +1,10 @@
 """The firewall rules of an engine as the kernel has them: whether they stand, and what changes with each container.
 
-The table is made by nft(8), once. Elements are added and removed by netlink, which takes a tenth of a millisecond.
+The tables are made by nft(8), once. Elements are added and removed by netlink, which takes a tenth of a millisecond.
 """
 
 from __future__ import annotations
 
-import _socket
 import errno
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,6 +12,8 @@ from functools import partial
 from typing import Final
 
 from bento.drivers.network import rules
+from bento.drivers.network.rules import Home
+from bento.drivers.network.subnets import Block, packed
 from bento.errors import KernelError
 from bento.kernel.net import conntrack, links, nftables
 from bento.kernel.net.netlink import NETFILTER, Netlink
@@ -21,7 +22,9 @@ from bento.model.network import Connection, Port
 
 _TRIES: Final = 5  # another engine may change the same elements at that moment
 _CHANGED: Final = (errno.ENOENT, errno.EEXIST)
-_ADDRESS_BYTES: Final = 4
+_IPV4_BYTES: Final = 4
+_PORT_BYTES: Final = 4  # behind an address
+_NAME_BYTES: Final = 16  # of a link, before an address
 
 
 class Walls:
@@ -37,28 +40,38 @@ class Walls:
     def __exit__(self, *_: object) -> None:
         self._netlink.__exit__()
 
-    def stand(self, *, is_router: bool) -> bool:
-        """Whether the table has its rules and its network."""
+    def stand(self, family: int, *, is_router: bool) -> bool:
+        """Whether the table of a family has its rules."""
         try:
-            counted = nftables.rule_counts(self._netlink, self.table)
-            has_network = bool(nftables.elements(self._netlink, self.table, [rules.HOMES]))
+            return nftables.rule_counts(self._netlink, self.table, family) == rules.counts(is_router=is_router)
         except KernelError:  # there is no such table
             return False
-        return has_network and counted == rules.counts(is_router=is_router)
 
-    def are_there(self) -> bool:
-        """Whether there is something of the table."""
-        try:
-            return self.table in nftables.tables(self._netlink)
-        except KernelError:  # a kernel without nftables
-            return False
+    def homes(self) -> list[Home]:
+        """Return where the tables let containers be."""
+        found: list[Home] = []
+        for family in rules.FAMILIES:
+            with suppress(KernelError):  # there is no such table
+                found += map(_home, nftables.elements(self._netlink, self.table, [rules.HOMES], family))
+        return found
+
+    def families(self) -> list[int]:
+        """Return the families of the tables of which there is something."""
+        found = []
+        for family in rules.FAMILIES:
+            with suppress(KernelError):  # a kernel without nftables
+                if self.table in nftables.tables(self._netlink, family):
+                    found.append(family)
+        return found
 
     def elements(self) -> list[Element]:
-        """Return what containers have in the table; nothing without one."""
+        """Return what containers have in the tables; nothing without one."""
         found = []
-        for name in rules.SETS:
-            with suppress(KernelError):  # no such table, or not all of one
-                found += nftables.elements(self._netlink, self.table, [name])
+        for family, name in ((family, name) for family in rules.FAMILIES for name in rules.SETS):
+            try:
+                found += nftables.elements(self._netlink, self.table, [name], family)
+            except KernelError:  # no such table, or not all of one
+                continue
         return found
 
     def admit(self, wanted: Sequence[Element]) -> None:
@@ -66,18 +79,26 @@ class Walls:
 
         Connections to those are forgotten. Raises KernelError.
         """
-        keys = {(one.set_name, one.key) for one in wanted}
+        keys = {(one.family, one.set_name, one.key) for one in wanted}
 
         def difference(found: list[Element]) -> tuple[list[Element], list[Element]]:
-            old = [one for one in found if (one.set_name, one.key) in keys and one not in wanted]
+            old = [one for one in found if (one.family, one.set_name, one.key) in keys and one not in wanted]
             return old, [one for one in wanted if one not in found]
 
         self.forget_flows_to(self._change(difference)[0])
 
-    def dismiss(self, owner: str) -> tuple[list[Element], list[Element]]:
-        """Take a container's elements out of the table; return them, and those of others. Raises KernelError."""
-        mine, found = self._change(lambda found: ([one for one in found if one.comment == owner], []))
-        return mine, [one for one in found if one.comment != owner]
+    def dismiss(self, owner: str, addresses: Sequence[str] = ()) -> tuple[list[Element], list[Element]]:
+        """Take a container's elements out of the tables; return them, and what stays. Raises KernelError.
+
+        ``addresses``: those of these addresses alone; (): all.
+        """
+        own = {packed(one) for one in addresses}
+
+        def is_meant(one: Element) -> bool:
+            return one.comment == owner and (not own or one.key in own or one.data[:-_PORT_BYTES] in own)
+
+        mine, found = self._change(lambda found: ([one for one in found if is_meant(one)], []))
+        return mine, [one for one in found if not is_meant(one)]
 
     def _change(
         self, difference: Callable[[list[Element]], tuple[list[Element], list[Element]]]
@@ -94,13 +115,12 @@ class Walls:
                     raise
         return remove, found
 
-    def forget_flows_to(self, gone: Sequence[Element], address: str = "") -> None:
+    def forget_flows_to(self, gone: Sequence[Element], addresses: Sequence[str] = ()) -> None:
         """Forget the connections by ports that were published: they would go on to an address that is no longer there.
 
-        ``address``: one more that had such a port.
+        ``addresses``: more that had such a port.
         """
-        stale = {one.data[:_ADDRESS_BYTES] for one in gone if one.data}
-        for each in stale | ({_socket.inet_aton(address)} if address else set()):
+        for each in {one.data[:-_PORT_BYTES] for one in gone if one.data} | {packed(one) for one in addresses}:
             conntrack.forget_answered_by(self._netlink, each)
 
     def forget_flows(self, connection: Connection) -> None:
@@ -108,16 +128,24 @@ class Walls:
 
         Connections of TCP that a program of this host has accepted are left to it.
         """
-        own, here = _socket.inet_aton(connection.address), links.addresses()
         for port in connection.ports:
             if port.protocol == "udp":
-                is_meant = partial(_goes_elsewhere, port, own, here)
-                conntrack.forget_at(self._netlink, rules.PROTOCOLS[port.protocol], port.host_port, is_meant)
+                family = links.IPV6 if ":" in port.host_ip else links.IPV4
+                own = packed(connection.address6 if family == links.IPV6 else connection.address)
+                is_meant = partial(_goes_elsewhere, port, own, links.addresses(family))
+                conntrack.forget_at(self._netlink, rules.PROTOCOLS[port.protocol], port.host_port, is_meant, family)
+
+
+def _home(found: Element) -> Home:
+    name, first, last = found.key[:_NAME_BYTES], found.key[_NAME_BYTES:], found.end[_NAME_BYTES:]
+    bits, start = len(first) * 8, int.from_bytes(first, "big")
+    block = Block(bits, start, bits - (start ^ int.from_bytes(last or first, "big")).bit_length())
+    return Home(name.rstrip(b"\0").decode(errors="replace"), str(block))
 
 
 def _goes_elsewhere(port: Port, own: bytes, here: set[bytes], flow: conntrack.Flow) -> bool:
     if flow.answers_from == own:
         return False
     if rules.is_everywhere(port):
-        return flow.destination in here or flow.destination[0] == 127
-    return flow.destination == _socket.inet_aton(port.host_ip)
+        return flow.destination in here or (len(own) == _IPV4_BYTES and flow.destination[0] == 127)
+    return flow.destination == packed(port.host_ip)

@@ -116,7 +116,7 @@ class OciRuntime:
             raise UsageError(f"{self.name} cannot limit processes: it would limit its own", hint="use --ulimit nproc=N")
         if any(config.is_slave(mount) for mount in spec.files.mounts):
             raise UsageError(f"{self.name} cannot show later mounts of the host in a container", hint="omit rslave")
-        if spec.network in ("host", "bridge") and "--network=none" in self._arguments:
+        if spec.network != "none" and "--network=none" in self._arguments:
             raise UsageError(
                 f"{self.name} has no network as it is run here", hint="see runtime_args in the documentation"
             )

@@ -139,6 +139,16 @@ def _networks(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TABLE networks (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, document BLOB NOT NULL)")
 
 
+def _several_connections(connection: sqlite3.Connection) -> None:
+    """A run had at most one network."""
+    text, one = "CAST(document AS TEXT)", "'$.run.connection'"
+    connection.execute(
+        f"UPDATE containers SET document = CAST(json_set(json_remove({text}, {one}), '$.run.connections',"
+        f" json_array(json_extract({text}, {one}))) AS BLOB)"
+        f" WHERE json_valid({text}) AND json_type({text}, {one}) = 'object'"
+    )
+
+
 MIGRATIONS: Final[tuple[tuple[str, Step], ...]] = (
     ("first-schema", _first_schema),
     ("images-by-id", _images_by_id),
@@ -147,6 +157,7 @@ MIGRATIONS: Final[tuple[tuple[str, Step], ...]] = (
     ("events", _events),
     ("settings-in-groups", _settings_in_groups),
     ("networks", _networks),
+    ("several-connections", _several_connections),
 )
 CURRENT: Final = len(MIGRATIONS)
 

@@ -88,7 +88,13 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
     runtime = drivers.runtime(options.runtime)
     options = _published(options, image.config)
     options, discarded = _without_ports(options)
-    networking.check(drivers, options.network, options.ports.published, drain=options.stop.drain)
+    networking.check(
+        drivers,
+        options.network,
+        options.ports.published,
+        drain=options.stop.drain,
+        attachments=options.attachments,
+    )
     if options.files.read_only and options.files.read_only_tmpfs:
         options = replace(options, files=replace(options.files, mounts=mounting.with_writable(options.files.mounts)))
     mounting.check(options.files.mounts)

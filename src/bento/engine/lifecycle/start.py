@@ -198,16 +198,16 @@ def _launch(
 ) -> Started:
     with networking.reserved(drivers, container) as reservation:
         if reservation is not None:
-            container, connection = networking.allot(drivers, container, reservation.ports)
-            run = replace(run, connection=connection)
+            container, connections = networking.allot(drivers, container, reservation.ports)
+            run = replace(run, connections=connections)
         kept_fds = reservation.fds if reservation else ()
         size = attach.size if attach is not None else None
         launched, notes = _create_sandbox(drivers, container, runtime, kept_fds, size)
     run, init = _identified(drivers, container, run, launched)
     created = drivers.store.modify(container.id, lambda c: replace(c, run=run, notes=(*c.spec.notes, *notes)))
     logs.keep(drivers, created)
-    if run.connection is not None:
-        networking.connect(drivers, container.id, run.connection, init.pid)
+    if run.connections:
+        networking.connect(drivers, container.id, run.connections, init.pid)
     bundle = drivers.storage.bundle(container.id)
     with root_of(drivers, container.id, run) as root:
         if root is not None:

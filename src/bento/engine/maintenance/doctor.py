@@ -43,10 +43,6 @@ if TYPE_CHECKING:
 _SECOND_LOOK_S = 0.1
 """What is about to go, such as a monitor that has done its work or a lock file just made, has gone then."""
 
-
-_NO_CONTAINER = "0" * 64
-"""No container: what is released for it is what no container has."""
-
 _Key = tuple[str, str, str]
 
 
@@ -130,7 +126,7 @@ class _Look:
             self._cgroups[container_id].append((directory, pids))
         for container_id, path in drivers.runtime_states():
             self._states[container_id].append(path)
-        left = drivers.network.leftovers()  # before the records, each of which is older than what is made for it
+        left = drivers.network.leftovers(networking.claimed(drivers))  # before the records: each is older than its own
         records = list(self._records())
         ids = {container.id for container in drivers.store.list(on_unreadable=lambda _: None)}
         ids.update(drivers.storage.ids(), _names_in(drivers.run_root / "containers"), self._monitors, self._states)
@@ -270,7 +266,7 @@ class _Look:
         """
         for left in leftovers:
             if not left.container_id:
-                yield self._fix(Finding(kind="network", what=left.what), lambda _: self._disconnect(_NO_CONTAINER))
+                yield self._fix(Finding(kind="network", what=left.what), partial(self._lower, left.bridge))
                 continue
             owner = next((known for known in ids if known.startswith(left.container_id)), left.container_id)
             ids.add(owner)
@@ -290,6 +286,9 @@ class _Look:
 
     def _disconnect(self, container_id: str) -> None:
         networking.release_left(self._drivers, container_id)
+
+    def _lower(self, bridge: str, _: str) -> None:
+        networking.finish(lambda: self._drivers.network.lower_bridge(bridge))
 
     def _cgroup(self, container_id: str, directory: str, pids: list[int]) -> Finding:
         held_by = tuple(map(str, pids))

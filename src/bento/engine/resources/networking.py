@@ -1,22 +1,24 @@
-"""A container's connection: recorded before it is made, so that any command that meets the record can remove it."""
+"""A container's connections: recorded before they are made, so that any command that meets them can remove them."""
 
 from __future__ import annotations
 
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bento.errors import Conflict, PortTaken, RuntimeFailed, StateCorrupt, UsageError
+from bento import log
+from bento.errors import BentoError, Conflict, NotFound, PortTaken, RuntimeFailed, StateCorrupt, UsageError
 from bento.lazy import LazyModule
-from bento.model.container import Container, Status
-from bento.model.network import Connection, Port
+from bento.model.container import Container, Status, attached_to
+from bento.model.network import BRIDGE, Attachment, Connection, Network, Port
 
 if TYPE_CHECKING:
+    from bento.command import Child
     from bento.drivers.network.base import Reservation
     from bento.engine.base.drivers import Drivers
     from bento.parse import ports as port_words
@@ -27,7 +29,7 @@ _MAX_PORT = 65535
 _RELEASE_LIMIT_S = 30.0
 _CHILD_LIMIT_S = 20.0
 _AGAIN_S = 0.02
-_ADDRESS = re.compile(rb"\b\d{1,3}(?:\.\d{1,3}){3}\b")
+_ADDRESS = re.compile(rb"\b\d{1,3}(?:\.\d{1,3}){3}\b|\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}\b")
 
 
 def resolve(network: str, ports: tuple[Port, ...]) -> str:
@@ -53,15 +55,32 @@ def with_exposed(ports: tuple[Port, ...], exposed: Iterable[str]) -> tuple[Port,
     return tuple(found)
 
 
-def check(drivers: Drivers, network: str, ports: tuple[Port, ...], *, drain: bool) -> None:
+def find(drivers: Drivers, name: str) -> Network:
+    """Return a network. Raises UsageError, which names those that need no making."""
+    if name == BRIDGE:
+        return drivers.network.default()
+    try:
+        return drivers.store.find_network(name)
+    except NotFound as error:
+        raise UsageError(
+            f"unknown network {name!r}", hint="use bridge, host, none, or one that bento network create has made"
+        ) from error
+
+
+def check(
+    drivers: Drivers, network: str, ports: tuple[Port, ...], *, drain: bool, attachments: Sequence[Attachment] = ()
+) -> None:
     """Refuse what cannot be had. Raises UsageError, MissingTool."""
     drivers.network.check(network, ports)
+    networks = [(find(drivers, one.network), one) for one in attachments or attached_to(network)]
+    for known, asked in networks:
+        drivers.network.check_attachment(known, asked)
+    if ports and networks and all(known.internal for known, _ in networks):
+        raise UsageError(
+            f"no port can be published on network {networks[0][0].name}, which is internal", hint="omit --publish"
+        )
     for port in ports:
-        numbers_fit = 0 <= port.host_port <= _MAX_PORT and 1 <= port.container_port <= _MAX_PORT
-        if not numbers_fit or port.protocol not in ("tcp", "udp"):
-            raise UsageError(f"bad port {port.outside}:{port.inside}", hint="ports are 1 to 65535, tcp or udp")
-        if port.host_ip and not port_words.is_ipv4(port.host_ip):
-            raise UsageError(f"cannot publish on {port.host_ip!r}", hint="give an IPv4 address of this host, or none")
+        _check_port(port, networks)
     if drain and not ports:
         raise UsageError("--drain closes published ports, and none is published", hint="use --publish, too")
     given = [(port.host_ip, port.host_port, port.protocol) for port in ports if port.host_port]
@@ -70,13 +89,21 @@ def check(drivers: Drivers, network: str, ports: tuple[Port, ...], *, drain: boo
             raise UsageError(f"host port {one[1]}/{one[2]} is published twice", hint="omit one of them")
 
 
+def _check_port(port: Port, networks: Sequence[tuple[Network, Attachment]]) -> None:
+    numbers_fit = 0 <= port.host_port <= _MAX_PORT and 1 <= port.container_port <= _MAX_PORT
+    if not numbers_fit or port.protocol not in ("tcp", "udp"):
+        raise UsageError(f"bad port {port.outside}:{port.inside}", hint="ports are 1 to 65535, tcp or udp")
+    if port.host_ip and not port_words.is_ipv4(port.host_ip):
+        raise UsageError(f"cannot publish on {port.host_ip!r}", hint="give an IPv4 address of this host, or none")
+
+
 @contextmanager
 def reserved(drivers: Drivers, container: Container) -> Iterator[Reservation | None]:
     """Take the container's ports of the host, for as long as the context, or a process that inherits them, lasts.
 
     Raises PortTaken, which names the process that has it where that is known, UsageError.
     """
-    if container.spec.network != "bridge":
+    if not container.spec.networks:
         yield None
         return
     try:
@@ -96,62 +123,118 @@ def reserved(drivers: Drivers, container: Container) -> Iterator[Reservation | N
 
 def _publisher(drivers: Drivers, container: Container, wanted: Port) -> str:
     for other in drivers.store.list():
-        connection = other.run.connection if other.run and other.status.is_live and other.id != container.id else None
-        for port in connection.ports if connection else ():
-            if (port.host_port, port.protocol) == (wanted.host_port, wanted.protocol):
-                return other.name
+        ports = other.run.ports if other.run and other.status.is_live and other.id != container.id else ()
+        if any((port.host_port, port.protocol) == (wanted.host_port, wanted.protocol) for port in ports):
+            return other.name
     return ""
 
 
-def allot(drivers: Drivers, container: Container, ports: tuple[Port, ...]) -> tuple[Container, Connection]:
-    """Choose the container's address and record it. Raises Conflict when there is none."""
+def allot(drivers: Drivers, container: Container, ports: tuple[Port, ...]) -> tuple[Container, tuple[Connection, ...]]:
+    """Choose the container's addresses and record them. Raises Conflict when there is none, UsageError."""
     with drivers.network.locked():
-        unknown: list[StateCorrupt] = []
-        others = drivers.store.list(on_unreadable=unknown.append)
-        taken = {
-            other.run.connection.address
-            for other in others
-            if other.run and other.run.connection and other.id != container.id
-        }
-        # One whose record cannot be read may run all the same: what looks like its address is left to it.
-        taken.update(word.decode() for error in unknown for word in _ADDRESS.findall(error.document))
-        connection = drivers.network.choose(container.id, taken, ports)
-        container = drivers.store.modify(container.id, lambda c: _with(c, connection))
-    return container, connection
+        taken = addresses_of_others(drivers, container)
+        connections: list[Connection] = []
+        for number, asked in enumerate(container.spec.networks):
+            one = choose(drivers, container.id, taken, asked, f"eth{number}")
+            connections.append(one)
+            taken |= {one.address, one.address6}
+        way = next((number for number, one in enumerate(connections) if not one.internal), None)
+        if way is not None:
+            connections[way] = replace(connections[way], ports=ports)
+        container = drivers.store.modify(container.id, lambda c: _with(c, tuple(connections)))
+    return container, tuple(connections)
 
 
-def _with(container: Container, connection: Connection | None) -> Container:
-    return replace(container, run=replace(container.run, connection=connection)) if container.run else container
+def addresses_of_others(drivers: Drivers, container: Container) -> set[str]:
+    """Return the addresses that other containers have."""
+    unknown: list[StateCorrupt] = []
+    others = drivers.store.list(on_unreadable=unknown.append)
+    found = {
+        address
+        for other in others
+        if other.run and other.id != container.id
+        for one in other.run.connections
+        for address in (one.address, one.address6)
+    }
+    # One whose record cannot be read may run all the same: what looks like its address is left to it.
+    found.update(word.decode() for error in unknown for word in _ADDRESS.findall(error.document))
+    return found
 
 
-def connect(drivers: Drivers, container_id: str, connection: Connection, pid: int) -> None:
-    """Make a connection that was allotted. Blocks. Raises RuntimeFailed."""
-    drivers.network.connect(container_id, connection, pid, lambda: running(drivers))
+def choose(drivers: Drivers, container_id: str, taken: set[str], asked: Attachment, interface: str) -> Connection:
+    """Choose a place on a network. Call it locked. Raises UsageError, Conflict."""
+    claimed = drivers.store.list_networks(on_unreadable=lambda _: None)
+    network = find(drivers, asked.network)
+    return drivers.network.choose(network, container_id, taken, asked, interface=interface, claimed=claimed)
 
 
-def running(drivers: Drivers) -> dict[str, Connection]:
+def _with(container: Container, connections: tuple[Connection, ...]) -> Container:
+    return replace(container, run=replace(container.run, connections=connections)) if container.run else container
+
+
+def connect(drivers: Drivers, container_id: str, connections: Sequence[Connection], pid: int) -> None:
+    """Make connections that were allotted. Blocks. Raises RuntimeFailed, Conflict."""
+    drivers.network.connect(container_id, connections, pid, lambda: running(drivers))
+
+
+def running(drivers: Drivers) -> dict[str, tuple[Connection, ...]]:
     """Return the connections of the containers that run and of which no stop is under way."""
     return {
-        container.id: container.run.connection
+        container.id: container.run.connections
         for container in drivers.store.list()
-        if container.run and container.run.connection and container.status in (Status.RUNNING, Status.PAUSED)
+        if container.run and container.run.connections and container.status in (Status.RUNNING, Status.PAUSED)
     }
 
 
 def release(drivers: Drivers, container: Container) -> None:
-    """Take a connection down, and forget it. Blocks. Idempotent. Raises RuntimeFailed."""
-    if container.run is None or container.run.connection is None:
+    """Take connections down, and forget them. Blocks. Idempotent. Raises RuntimeFailed."""
+    if container.run is None or not container.run.connections:
         return
-    release_left(drivers, container.id, container.run.connection.forwarded_to)
-    drivers.store.modify(container.id, lambda c: _with(c, None))
+    addresses = [address for one in container.run.connections for address in one.forwarded_to]
+    release_left(drivers, container.id, addresses)
+    drivers.store.modify(container.id, lambda c: _with(c, ()))
 
 
-def release_left(drivers: Drivers, container_id: str, address: str = "") -> None:
-    """Remove what there is of a container's connection, whatever its record says. Blocks. Raises RuntimeFailed."""
+def release_left(drivers: Drivers, container_id: str, addresses: Sequence[str] = ()) -> None:
+    """Remove what there is of a container's connections, whatever its record says. Blocks. Raises RuntimeFailed."""
+    finish(lambda: drivers.network.release(container_id, addresses))
+
+
+def lower_default(drivers: Drivers) -> None:
+    """Take the bridge of the default network down when no container on record is to be on it. Blocks. Idempotent."""
+    default = drivers.network.default()
+    if not default.subnets:
+        return
+    unknown: list[StateCorrupt] = []
+    containers = drivers.store.list(on_unreadable=unknown.append)
+    if unknown or any(is_on_default(container) for container in containers):
+        return
+    try:
+        finish(lambda: drivers.network.lower_network(default))
+    except BentoError as error:  # what it was for is done, and doctor finds it
+        log.warning(str(error))
+
+
+def is_on_default(container: Container) -> bool:
+    """Whether a container has, or is to have, a connection to the default network."""
+    has = container.run is not None and any(one.network == BRIDGE for one in container.run.connections)
+    return has or any(one.network == BRIDGE for one in container.spec.networks)
+
+
+def claimed(drivers: Drivers) -> list[Network]:
+    """Return the networks that are to be there."""
+    found = drivers.store.list_networks(on_unreadable=lambda _: None)
+    if any(map(is_on_default, drivers.store.list(on_unreadable=lambda _: None))):
+        found.append(drivers.network.default())
+    return found
+
+
+def finish(begin: Callable[[], Iterator[Child]]) -> None:
+    """Do what the driver does in steps; again, while another process changes networks. Blocks. Raises RuntimeFailed."""
     deadline_mono_s = time.monotonic() + _RELEASE_LIMIT_S
     while True:
         try:
-            for child in drivers.network.release(container_id, address):
+            for child in begin():
                 child.finish(_CHILD_LIMIT_S)
             return
         except Conflict as error:

@@ -50,7 +50,7 @@ class Cleanup:
         self._is_let_go = False  # it was reported that no process holds the root filesystem any more
         self._waits_for_release = False
         self._disconnecting: Child | None = None
-        self.is_disconnected = run.connection is None
+        self.is_disconnected = not run.connections
 
     def watch_release(self, pid: int, main_fd: int) -> None:
         """Watch, while PID 1 lives, for the release of its root filesystem."""
@@ -152,8 +152,8 @@ class Cleanup:
         if self.is_disconnected:
             self._done(StepDone(Step.NETWORK))
         else:
-            address = self._run.connection.forwarded_to if self._run.connection else ""
-            self._go_on_disconnecting(self._drivers.network.release(self._container.id, address))
+            addresses = [address for one in self._run.connections for address in one.forwarded_to]
+            self._go_on_disconnecting(self._drivers.network.release(self._container.id, addresses))
 
     def _go_on_disconnecting(self, release: Iterator[Child]) -> None:
         """Begin the next part; each is a child process."""

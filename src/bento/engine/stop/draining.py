@@ -34,9 +34,9 @@ class Drainer:
     def begin(self) -> None:
         """Begin; nothing here waits."""
         try:
-            if self._run.connection is None:
+            if not self._run.connections:
                 raise InternalError("the container has no ports to close")
-            child = self._drivers.network.begin_drain(self._container_id, self._run.connection)
+            child = self._drivers.network.begin_drain(self._container_id, self._run.connections)
         except (BentoError, OSError) as error:
             self._done(Drained(str(error)))
             return

@@ -42,7 +42,10 @@ def erase(drivers: Drivers, container: Container, *, volumes: bool = False) -> i
         remove_tree(drivers.run_dir(container.id))
         if container.spec.log.file_count > 1:
             logs.forget(drivers, container.id)
-    return forget(drivers, container)
+    freed_bytes = forget(drivers, container)
+    if networking.is_on_default(container):
+        networking.lower_default(drivers)
+    return freed_bytes
 
 
 def delete_abandoned_run(drivers: Drivers, container: Container) -> bool:

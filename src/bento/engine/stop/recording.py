@@ -253,11 +253,11 @@ def _stopped(
     container: Container, run: Run, ended: Exit, report: StopReport | None, *, is_disconnected: bool
 ) -> Container:
     """The record of a container that has ended: stopped, or waiting for its restart when its policy says so."""
-    connection = None if is_disconnected else run.connection  # what is left of it goes with the container
+    connections = () if is_disconnected else run.connections  # what is left of it goes with the container
     stopped = replace(
         container,
         status=Status.STOPPED,
-        run=replace(run, init=None, monitor=None, cgroups={}, connection=connection),
+        run=replace(run, init=None, monitor=None, cgroups={}, connections=connections),
         exit=ended,
         intent=None,
         report=report or container.report,

@@ -40,4 +40,4 @@ def published(container: Container) -> tuple[Port, ...]:
     """Return the ports of a container that runs, with the host ports that were chosen. Raises WrongState."""
     if not container.status.is_live or container.run is None:
         raise WrongState(f"container {container.name} does not run", hint="its ports are published while it does")
-    return container.run.connection.ports if container.run.connection else ()
+    return container.run.ports

@@ -18,10 +18,11 @@ from bento.errors import KernelError
 from bento.kernel.net.netlink import Message, Netlink, attribute, attributes, nested
 
 _GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2
-_HEADER: Final = struct.pack(">BBH", _socket.AF_INET, 0, 0)
+_HEADER: Final = struct.Struct(">BBH")
 _ORIGINAL, _REPLY, _ID, _ZONE, _FILTER = 1, 2, 12, 18, 25
 _IP, _PROTOCOL = 1, 2
-_SOURCE, _DESTINATION = 1, 2
+_ADDRESSES: Final = {_socket.AF_INET: (1, 2), _socket.AF_INET6: (3, 4)}  # source and destination
+_IPV6_BYTES: Final = 16
 _NUMBER, _DESTINATION_PORT = 1, 3
 _FILTER_ORIGINAL, _FILTER_REPLY = 1, 2
 _BY_SOURCE, _BY_PROTOCOL, _BY_DESTINATION_PORT = 1 << 0, 1 << 3, 1 << 5
@@ -38,30 +39,33 @@ class Flow(Struct, frozen=True):
 
 def forget_answered_by(netlink: Netlink, address: bytes) -> None:
     """Forget all connections that this address answers, whatever was asked. Blocks while all of them are looked at."""
-    by_source = nested(_REPLY, [nested(_IP, [attribute(_SOURCE, address)])])
+    family = _socket.AF_INET6 if len(address) == _IPV6_BYTES else _socket.AF_INET
+    by_source = nested(_REPLY, [nested(_IP, [attribute(_ADDRESSES[family][0], address)])])
     filter_ = by_source + nested(_FILTER, [attribute(_FILTER_REPLY, _BY_SOURCE)])
-    _forget(netlink, filter_, lambda flow: flow.answers_from == address)
+    _forget(netlink, family, filter_, lambda flow: flow.answers_from == address)
 
 
-def forget_at(netlink: Netlink, protocol: int, port: int, is_meant: Callable[[Flow], bool]) -> None:
-    """Forget those connections to a port, at whatever address, that are meant. Blocks like the other."""
+def forget_at(
+    netlink: Netlink, protocol: int, port: int, is_meant: Callable[[Flow], bool], family: int = _socket.AF_INET
+) -> None:
+    """Forget those connections to a port, at whatever address of the family, that are meant. Blocks like the other."""
     parts = [attribute(_NUMBER, bytes([protocol])), attribute(_DESTINATION_PORT, struct.pack(">H", port))]
     flags = attribute(_FILTER_ORIGINAL, _BY_PROTOCOL | _BY_DESTINATION_PORT)
     filter_ = nested(_ORIGINAL, [nested(_PROTOCOL, parts)]) + nested(_FILTER, [flags])
-    _forget(netlink, filter_, lambda flow: (flow.protocol, flow.port) == (protocol, port) and is_meant(flow))
+    _forget(netlink, family, filter_, lambda flow: (flow.protocol, flow.port) == (protocol, port) and is_meant(flow))
 
 
-def _forget(netlink: Netlink, filter_: bytes, is_meant: Callable[[Flow], bool]) -> None:
+def _forget(netlink: Netlink, family: int, filter_: bytes, is_meant: Callable[[Flow], bool]) -> None:
     if not _are_any():
         return
-    messages = []
-    for body in _dump(netlink, filter_):
-        found = attributes(body[len(_HEADER) :])
-        flow = _parse(found)
+    messages, header = [], _HEADER.pack(family, 0, 0)
+    for body in _dump(netlink, header, filter_):
+        found = attributes(body[_HEADER.size :])
+        flow = _parse(found, family)
         if flow is not None and is_meant(flow):
             kept = [nested(_ORIGINAL, [found[_ORIGINAL]])]
             kept += [attribute(kind, found[kind]) for kind in (_ID, _ZONE) if kind in found]
-            messages.append(Message(_DELETE, _HEADER + b"".join(kept), is_acknowledged=False))
+            messages.append(Message(_DELETE, header + b"".join(kept), is_acknowledged=False))
     netlink.post(messages)  # those that have ended meanwhile are no error
 
 
@@ -74,28 +78,29 @@ def _are_any() -> bool:
         return True
 
 
-def _dump(netlink: Netlink, filter_: bytes) -> list[bytes]:
+def _dump(netlink: Netlink, header: bytes, filter_: bytes) -> list[bytes]:
     """Before Linux 5.8 the kernel returns all there are, whatever the filter, or refuses."""
     call = "IPCTNL_MSG_CT_GET"
     try:
-        return netlink.dump(call, Message(_GET, _HEADER + filter_))
+        return netlink.dump(call, Message(_GET, header + filter_))
     except KernelError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
             raise
     with suppress(KernelError):  # a kernel that does not say what it tracks
-        return netlink.dump(call, Message(_GET, _HEADER))
+        return netlink.dump(call, Message(_GET, header))
     return []
 
 
-def _parse(found: dict[int, bytes]) -> Flow | None:
+def _parse(found: dict[int, bytes], family: int) -> Flow | None:
+    source, destination = _ADDRESSES[family]
     try:
         asked, answered = attributes(found[_ORIGINAL]), attributes(found[_REPLY])
         protocol = attributes(asked[_PROTOCOL])
         return Flow(
             protocol=protocol[_NUMBER][0],
-            destination=attributes(asked[_IP])[_DESTINATION],
+            destination=attributes(asked[_IP])[destination],
             port=int.from_bytes(protocol.get(_DESTINATION_PORT, b""), "big"),  # a protocol without ports has none
-            answers_from=attributes(answered[_IP])[_SOURCE],
+            answers_from=attributes(answered[_IP])[source],
         )
     except KeyError:  # another family's
         return None

@@ -14,17 +14,29 @@ from bento.errors import KernelError
 from bento.kernel.net.netlink import CREATE, EXCLUSIVE, ROUTE, Message, Netlink, attribute, attributes, nested, text
 
 _NEWLINK, _GETLINK, _SETLINK = 16, 18, 19  # linux/rtnetlink.h
-_NEWADDR, _GETADDR, _NEWROUTE = 20, 22, 24
+_NEWADDR, _GETADDR, _NEWROUTE, _DELROUTE = 20, 22, 24, 25
 _NEWQDISC, _NEWTFILTER, _GETTFILTER = 36, 44, 46
 _LINK: Final = struct.Struct("=BxHiII")  # struct ifinfomsg
 _ADDRESS: Final = struct.Struct("=BBBBI")  # struct ifaddrmsg
 _ROUTE: Final = struct.Struct("=8BI")  # struct rtmsg
 _TC: Final = struct.Struct("=B3xiIII")  # struct tcmsg
 _UP: Final = 1
-_IFLA_ADDRESS, _IFLA_NAME, _IFLA_MASTER, _IFLA_INFO, _IFLA_ALIAS, _IFLA_GROUP, _IFLA_NETNS_FD = 1, 3, 10, 18, 20, 27, 28
+_IFLA_ADDRESS, _IFLA_NAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_INFO, _IFLA_ALIAS, _IFLA_GROUP, _IFLA_NETNS_FD = (
+    1,
+    3,
+    4,
+    10,
+    18,
+    20,
+    27,
+    28,
+)
 _INFO_KIND, _INFO_DATA, _SLAVE_KIND, _SLAVE_DATA = 1, 2, 4, 5
 _VETH_PEER, _PORT_MODE = 1, 4
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_NO_DETECTION: Final = 0x02  # IFA_F_NODAD
+IPV4: Final = _socket.AF_INET
+IPV6: Final = _socket.AF_INET6
 _RTA_OIF, _RTA_GATEWAY = 4, 5
 _TABLE_MAIN, _PROTOCOL_BOOT, _UNICAST = 254, 3, 1
 _TCA_KIND, _TCA_OPTIONS = 1, 2
@@ -45,12 +57,15 @@ class Link(Struct, frozen=True):
     alias: str
     master: int  # index of the bridge it is on; 0: none
     is_up: bool
+    group: int
 
 
-def links() -> list[Link]:
-    """Return all of them."""
+def links(kind: str = "") -> list[Link]:
+    """Return all of them, or those of a kind."""
+    wanted = nested(_IFLA_INFO, [attribute(_INFO_KIND, kind)]) if kind else b""
     with Netlink(ROUTE) as netlink:
-        return [_parse(body) for body in netlink.dump("RTM_GETLINK", Message(_GETLINK, _link(0)))]
+        found = [_parse(body) for body in netlink.dump("RTM_GETLINK", Message(_GETLINK, _link(0) + wanted))]
+    return [link for link in found if not kind or link.kind == kind]
 
 
 def find(name: str) -> Link | None:
@@ -73,18 +88,23 @@ def index_of(name: str) -> int:
         return 0
 
 
-def add_bridge(name: str, mac: str) -> int:
+def add_bridge(name: str, mac: str, *, group: int = 0, mtu: int = 0) -> int:
     """Make a bridge, which is down; return its number. Raises KernelError: EEXIST."""
-    return _add(name, attribute(_IFLA_ADDRESS, _mac(mac)) + nested(_IFLA_INFO, [attribute(_INFO_KIND, "bridge")]))
+    options = attribute(_IFLA_ADDRESS, _mac(mac)) + attribute(_IFLA_GROUP, group) + _mtu(mtu)
+    return _add(name, options + nested(_IFLA_INFO, [attribute(_INFO_KIND, "bridge")]))
 
 
-def add_veth(name: str, peer: tuple[str, str], namespace_fd: int) -> int:
+def add_veth(name: str, peer: tuple[str, str], namespace_fd: int, *, mtu: int = 0) -> int:
     """Make a pair of links, which are down, one here; ``peer``, a name and a MAC, in another namespace."""
     name_there, mac = peer
-    there = attribute(_IFLA_NAME, name_there) + attribute(_IFLA_ADDRESS, _mac(mac))
+    there = attribute(_IFLA_NAME, name_there) + attribute(_IFLA_ADDRESS, _mac(mac)) + _mtu(mtu)
     there += attribute(_IFLA_NETNS_FD, namespace_fd)
     data = nested(_INFO_DATA, [nested(_VETH_PEER, [_link(0), there])])
-    return _add(name, nested(_IFLA_INFO, [attribute(_INFO_KIND, "veth"), data]))
+    return _add(name, _mtu(mtu) + nested(_IFLA_INFO, [attribute(_INFO_KIND, "veth"), data]))
+
+
+def _mtu(mtu: int) -> bytes:
+    return attribute(_IFLA_MTU, mtu) if mtu else b""
 
 
 def set_alias(index: int, alias: str) -> None:
@@ -115,23 +135,41 @@ def set_on_bridge(index: int, bridge: int, *, may_return: bool) -> None:
 
 
 def add_address(index: int, address: str, prefix: int) -> None:
-    """Give a link an IPv4 address. Idempotent."""
-    packed = _socket.inet_aton(address)
-    body = _ADDRESS.pack(_socket.AF_INET, prefix, 0, 0, index)
+    """Give a link an address. IPv6: used at once, whether or not another link has it, too. Idempotent."""
+    family, packed = _packed(address)
+    body = _ADDRESS.pack(family, prefix, _NO_DETECTION if family == IPV6 else 0, 0, index)
     body += attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
     _ask_unless_there("RTM_NEWADDR", Message(_NEWADDR, body, CREATE | EXCLUSIVE))
 
 
 def add_default_route(index: int, gateway: str) -> None:
     """Send by this gateway what has no other way. Idempotent."""
-    body = _ROUTE.pack(_socket.AF_INET, 0, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, 0, _UNICAST, 0)
-    body += attribute(_RTA_OIF, index) + attribute(_RTA_GATEWAY, _socket.inet_aton(gateway))
-    _ask_unless_there("RTM_NEWROUTE", Message(_NEWROUTE, body, CREATE | EXCLUSIVE))
+    _ask_unless_there("RTM_NEWROUTE", Message(_NEWROUTE, _default_route(index, gateway), CREATE | EXCLUSIVE))
 
 
-def addresses() -> set[bytes]:
-    """Return the IPv4 addresses of all links, packed."""
-    request = Message(_GETADDR, _ADDRESS.pack(_socket.AF_INET, 0, 0, 0, 0))
+def remove_default_route(index: int, gateway: str) -> None:
+    """Take that back. Idempotent."""
+    try:
+        _ask("RTM_DELROUTE", Message(_DELROUTE, _default_route(index, gateway)))
+    except KernelError as error:
+        if error.errno != errno.ESRCH:
+            raise
+
+
+def _default_route(index: int, gateway: str) -> bytes:
+    family, packed = _packed(gateway)
+    body = _ROUTE.pack(family, 0, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, 0, _UNICAST, 0)
+    return body + attribute(_RTA_OIF, index) + attribute(_RTA_GATEWAY, packed)
+
+
+def _packed(address: str) -> tuple[int, bytes]:
+    family = IPV6 if ":" in address else IPV4
+    return family, _socket.inet_pton(family, address)
+
+
+def addresses(family: int = IPV4) -> set[bytes]:
+    """Return the addresses of a family of all links, packed."""
+    request = Message(_GETADDR, _ADDRESS.pack(family, 0, 0, 0, 0))
     with Netlink(ROUTE) as netlink:
         found = [attributes(body[_ADDRESS.size :]) for body in netlink.dump("RTM_GETADDR", request)]
     return {address for one in found if (address := one.get(_IFA_LOCAL, one.get(_IFA_ADDRESS)))}
@@ -187,6 +225,7 @@ def _parse(body: bytes) -> Link:
         alias=text(found.get(_IFLA_ALIAS, b"")),
         master=struct.unpack("=I", master)[0] if master else 0,
         is_up=bool(flags & _UP),
+        group=struct.unpack("=I", found.get(_IFLA_GROUP, bytes(4)))[0],
     )
 
 

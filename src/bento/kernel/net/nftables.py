@@ -17,11 +17,12 @@ from bento.kernel.net.netlink import CREATE, Message, Netlink, attribute, attrib
 _SUBSYSTEM: Final = 10 << 8  # linux/netfilter/nfnetlink.h; the messages: linux/netfilter/nf_tables.h
 _GETTABLE, _GETRULE, _NEWSETELEM, _GETSETELEM, _DELSETELEM = (_SUBSYSTEM | n for n in (1, 7, 12, 13, 14))
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
-_INET: Final = 1
+INET: Final = 1  # linux/netfilter.h: NFPROTO_INET, NFPROTO_IPV6
+IPV6: Final = 10
 _HEADER_BYTES: Final = 4
 _TABLE_NAME, _RULE_TABLE, _RULE_CHAIN = 1, 1, 2
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS, _LIST_ELEMENT = 1, 2, 3, 1
-_KEY, _DATA, _USERDATA, _VALUE = 1, 2, 6, 1
+_KEY, _DATA, _USERDATA, _KEY_END, _VALUE = 1, 2, 6, 10, 1
 _COMMENT: Final = 0  # the first byte of it in user data, then its length
 
 
@@ -32,28 +33,30 @@ class Element(Struct, frozen=True):
     key: bytes
     data: bytes = b""
     comment: str = ""
+    family: int = INET  # of the table
+    end: bytes = b""  # of an interval; not for ``change``
 
 
-def tables(netlink: Netlink) -> list[str]:
-    """Return the names of the tables of the family inet."""
-    found = netlink.dump("NFT_MSG_GETTABLE", Message(_GETTABLE, _header()))
+def tables(netlink: Netlink, family: int = INET) -> list[str]:
+    """Return the names of the tables of a family."""
+    found = netlink.dump("NFT_MSG_GETTABLE", Message(_GETTABLE, _header(family)))
     return [text(attributes(body[_HEADER_BYTES:])[_TABLE_NAME]) for body in found]
 
 
-def rule_counts(netlink: Netlink, table: str) -> dict[str, int]:
+def rule_counts(netlink: Netlink, table: str, family: int = INET) -> dict[str, int]:
     """Return how many rules each chain of a table has; chains without one are left out."""
-    request = Message(_GETRULE, _header() + attribute(_RULE_TABLE, table))
+    request = Message(_GETRULE, _header(family) + attribute(_RULE_TABLE, table))
     found = [attributes(body[_HEADER_BYTES:]) for body in netlink.dump("NFT_MSG_GETRULE", request)]
     return dict(Counter(text(one[_RULE_CHAIN]) for one in found if text(one[_RULE_TABLE]) == table))
 
 
-def elements(netlink: Netlink, table: str, sets: Iterable[str]) -> list[Element]:
+def elements(netlink: Netlink, table: str, sets: Iterable[str], family: int = INET) -> list[Element]:
     """Return the elements of sets. Raises KernelError: ENOENT without the table or one of the sets."""
     found = []
     for name in sets:
-        for body in netlink.dump("NFT_MSG_GETSETELEM", Message(_GETSETELEM, _header() + _list(table, name))):
+        for body in netlink.dump("NFT_MSG_GETSETELEM", Message(_GETSETELEM, _header(family) + _list(table, name))):
             listed = attributes(body[_HEADER_BYTES:]).get(_LIST_ELEMENTS, b"")
-            found += [_parse(name, one) for _, one in each(listed)]
+            found += [_parse(name, one, family) for _, one in each(listed)]
     return found
 
 
@@ -73,7 +76,7 @@ def change(netlink: Netlink, table: str, *, remove: Sequence[Element], add: Sequ
     netlink.ask("NFT_MSG_SETELEM", [begin, *messages, end])
 
 
-def _header(family: int = _INET, resource: int = 0) -> bytes:
+def _header(family: int = INET, resource: int = 0) -> bytes:
     return struct.pack(">BBH", family, 0, resource)
 
 
@@ -88,10 +91,14 @@ def _one(table: str, element: Element, *, key_only: bool = False) -> bytes:
     if element.comment and not key_only:
         comment = element.comment.encode() + b"\0"
         parts.append(attribute(_USERDATA, bytes([_COMMENT, len(comment)]) + comment))
-    return _header() + _list(table, element.set_name) + nested(_LIST_ELEMENTS, [nested(_LIST_ELEMENT, parts)])
+    return (
+        _header(element.family)
+        + _list(table, element.set_name)
+        + nested(_LIST_ELEMENTS, [nested(_LIST_ELEMENT, parts)])
+    )
 
 
-def _parse(set_name: str, data: bytes) -> Element:
+def _parse(set_name: str, data: bytes, family: int) -> Element:
     found = attributes(data)
     userdata = found.get(_USERDATA, b"")
     is_comment = len(userdata) > 2 and userdata[0] == _COMMENT
@@ -100,4 +107,6 @@ def _parse(set_name: str, data: bytes) -> Element:
         attributes(found.get(_KEY, b"")).get(_VALUE, b""),
         attributes(found.get(_DATA, b"")).get(_VALUE, b""),
         text(userdata[2:]) if is_comment else "",
+        family,
+        attributes(found.get(_KEY_END, b"")).get(_VALUE, b""),
     )
