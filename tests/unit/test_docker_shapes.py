@@ -17,9 +17,12 @@ def test_changes_have_docker_s_numbers_and_letters() -> None:
 
 def test_what_was_pruned() -> None:
     image = RemovedImage(untagged=("docker.io/library/web:1",), deleted="sha256:a")
-    assert disk.freed(Pruned(containers=("c",), images=(image,), strays=("sha256:b",), freed_bytes=7)) == {
+    assert disk.freed(
+        Pruned(containers=("c",), networks=("n",), images=(image,), strays=("sha256:b",), freed_bytes=7)
+    ) == {
         "ContainersDeleted": ["c"],
         "ImagesDeleted": [{"Untagged": "web:1"}, {"Deleted": "sha256:a"}, {"Deleted": "sha256:b"}],
+        "NetworksDeleted": ["n"],
         "VolumesDeleted": [],
         "SpaceReclaimed": 7,
     }

@@ -74,7 +74,7 @@ def test_no_option_is_described_that_a_verb_does_not_have(verb):
     if verb == "create":
         known |= {"-d", "--detach", "--wait", "--wait-timeout", "--sig-proxy", "--detach-keys"}  # of run, as described
     rows = re.findall(r"(?m)^\| (`-.*?) \|", section(verb))
-    assert {word for row in rows for word in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", row)} <= known
+    assert {word for row in rows for word in re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", row)} <= known
 
 
 def test_settings_and_filters_are_described():

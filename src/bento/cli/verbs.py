@@ -7,10 +7,11 @@ from typing import Final
 Verb = tuple[str, str]
 """The module below ``bento.cli`` (verbs that differ little may share one), and the line of the verb in the help."""
 
-CONTAINERS, FILES, IMAGES, VOLUMES, ROOM, ENGINE = (
+CONTAINERS, FILES, IMAGES, NETWORKS, VOLUMES, ROOM, ENGINE = (
     "Containers",
     "Files of containers",
     "Images",
+    "Networks",
     "Volumes",
     "Making room",
     "The engine",
@@ -64,6 +65,16 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "history": ("images.history", "show how an image was built"),
         "image exists": ("views.exists", "say by the exit status whether there is an image"),
     },
+    NETWORKS: {
+        "network create": ("networks.create", "make a network"),
+        "network ls": ("networks.ls", "list networks"),
+        "network inspect": ("networks.inspect", "show all about networks, as JSON"),
+        "network connect": ("networks.connect", "put a container on one more network"),
+        "network disconnect": ("networks.disconnect", "take a container off a network"),
+        "network rm": ("networks.rm", "delete networks"),
+        "network prune": ("networks.prune", "delete the networks that no container has"),
+        "network exists": ("views.exists", "say by the exit status whether there is a network"),
+    },
     VOLUMES: {
         "volume create": ("volumes.create", "make a volume"),
         "volume ls": ("volumes.ls", "list volumes"),
@@ -73,7 +84,7 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "volume exists": ("views.exists", "say by the exit status whether there is a volume"),
     },
     ROOM: {
-        "prune": ("system.prune", "delete what nothing uses: containers, images, the cache of builds"),
+        "prune": ("system.prune", "delete what nothing uses: containers, networks, images, the cache of builds"),
         "container prune": ("system.prune", "delete the containers that do not run"),
         "image prune": ("system.prune", "delete the images that nothing needs"),
         "system prune": ("system.prune", "the same as prune"),
@@ -116,6 +127,8 @@ _ALIASES: Final = {
     "image rm": "rmi",
     "image remove": "rmi",
     "image inspect": "inspect --type image",
+    "network list": "network ls",
+    "network remove": "network rm",
     "volume list": "volume ls",
     "volume remove": "volume rm",
     "system info": "info",
@@ -125,7 +138,7 @@ _ALIASES: Final = {
 _GROUP_OF: Final = {CONTAINERS: "container", FILES: "container", IMAGES: "image"}
 
 
-GROUPS: Final = ("container", "image", "volume", "builder", "system")
+GROUPS: Final = ("container", "image", "network", "volume", "builder", "system")
 
 
 def words_of(group: str) -> dict[str, str]:

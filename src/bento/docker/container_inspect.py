@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from bento.docker.host_config import bindings, host_config, mode
+from bento.docker.network import endpoints
 from bento.model.container import FILE_DRIVERS, PROPAGATIONS, Container, ContainerSpec, Mount, Status
 from bento.model.health import Health
-from bento.model.network import Connection
 from bento.model.stop import StopRules
 from bento.model.volume import DRIVER
 from bento.oci.etc import hostname
@@ -19,33 +19,26 @@ from bento.units import rfc3339, signal_name
 
 _UNKNOWN_CODE = -1
 _ETC_PATHS = {"ResolvConf": "resolv.conf", "Hostname": "hostname", "Hosts": "hosts"}
-_NO_ENDPOINT: dict[str, Any] = {
-    "IPAMConfig": None,
-    "Links": None,
-    "Aliases": None,
-    "DriverOpts": None,
-    "NetworkID": "",
-    "EndpointID": "",
-    "GlobalIPv6Address": "",
-    "GlobalIPv6PrefixLen": 0,
-    "IPv6Gateway": "",
-    "DNSNames": None,
-}
-"""What Docker's endpoints have, and those of Bento's bridge have not."""
 _NO_SANDBOX: dict[str, Any] = {
     "SandboxID": "",
     "SandboxKey": "",
-    "EndpointID": "",
     "HairpinMode": False,
-    "GlobalIPv6Address": "",
-    "GlobalIPv6PrefixLen": 0,
-    "IPv6Gateway": "",
     "LinkLocalIPv6Address": "",
     "LinkLocalIPv6PrefixLen": 0,
     "SecondaryIPAddresses": None,
     "SecondaryIPv6Addresses": None,
 }
-"""The same of all networks together."""
+"""What Docker says of all networks together, and is not there in Bento."""
+_OF_FIRST = (
+    "EndpointID",
+    "Gateway",
+    "GlobalIPv6Address",
+    "GlobalIPv6PrefixLen",
+    "IPAddress",
+    "IPPrefixLen",
+    "IPv6Gateway",
+    "MacAddress",
+)
 
 
 def inspect(
@@ -56,12 +49,14 @@ def inspect(
     bundle: str,
     platform: str,
     volume_paths: Mapping[str, str],
+    network_ids: Mapping[str, str],
     is_short_of_memory: bool = False,
 ) -> dict[str, Any]:
     """Return a container as one element of ``inspect``'s array: Docker's fields, with ours beside them.
 
     ``exec_ids``: of the commands that run in it beside its own. ``bundle``: the directory of its own files.
     ``platform``: what this machine runs. ``volume_paths``: the directory of each of its volumes, by name.
+    ``network_ids``: of its networks, by name.
     ``is_short_of_memory``: whether the kernel has killed for want of memory in the run that it is in.
     """
     spec, run = container.spec, container.run
@@ -85,7 +80,7 @@ def inspect(
         "Config": _config(container),
         "HostConfig": host_config(spec),
         "Mounts": [_mount(mount, volume_paths) for mount in spec.files.mounts],
-        "NetworkSettings": _network_settings(container),
+        "NetworkSettings": _network_settings(container, network_ids),
         "Run": run.number if run else 0,
         "Monitor": {"Pid": run.monitor.pid} if run and run.monitor else None,
         "Cgroups": run.cgroups if run else {},
@@ -179,25 +174,21 @@ def _mount(mount: Mount, volume_paths: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _network_settings(container: Container) -> dict[str, Any]:
+def _network_settings(container: Container, network_ids: Mapping[str, str]) -> dict[str, Any]:
+    """Beside what is there of each network, that of the first one stands where scripts of old look for it."""
     connections = container.run.connections if container.run and container.status.is_live else ()
-    endpoints = {one.network: _NO_ENDPOINT | _endpoint(one) for one in connections}
-    if not endpoints:
-        names = [one.network for one in container.spec.networks] or [container.spec.network]
-        endpoints = {name: _NO_ENDPOINT | _endpoint(None) for name in names}
-    first = connections[0] if connections else None
-    own = _NO_SANDBOX | _endpoint(first)
-    ports = container.run.ports if container.run and connections else ()
-    return own | {"Bridge": first.bridge if first else "", "Ports": bindings(ports), "Networks": endpoints}
-
-
-def _endpoint(connection: Connection | None) -> dict[str, Any]:
-    return {
-        "IPAddress": connection.address if connection else "",
-        "IPPrefixLen": connection.prefix if connection else 0,
-        "Gateway": connection.gateway if connection else "",
-        "MacAddress": connection.mac if connection else "",
-    }
+    networks = endpoints(container, network_ids)
+    first = networks.get(connections[0].network) if connections else None
+    none = {"IPPrefixLen": 0, "GlobalIPv6PrefixLen": 0}
+    return (
+        _NO_SANDBOX
+        | {name: first[name] if first else none.get(name, "") for name in _OF_FIRST}
+        | {
+            "Bridge": connections[0].bridge if connections else "",
+            "Ports": bindings(container.run.ports) if container.run and connections else {},
+            "Networks": networks,
+        }
+    )
 
 
 def _state(container: Container, *, is_short_of_memory: bool) -> dict[str, Any]:

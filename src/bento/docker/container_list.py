@@ -6,6 +6,7 @@ from typing import Final
 
 from bento.docker.words import Now, ago, command_text, labels_text, ports_text, size_text, status_text, time_text
 from bento.model.container import VOLUME, Container
+from bento.oci.etc import giver
 from bento.units import short_id
 
 FIELDS: Final = {
@@ -48,7 +49,7 @@ def fields(container: Container, now: Now, *, is_whole: bool, size_bytes: int | 
         "Ports": ports_text(container),
         "LocalVolumes": str(sum(mount.kind == VOLUME for mount in spec.files.mounts)),
         "Mounts": ",".join(sources),
-        "Networks": spec.network,
+        "Networks": ",".join(asked.network for asked in spec.networks) or ("" if giver(spec) else spec.network),
         "Pid": run.init.pid if run and run.init and container.status.is_live else 0,
         "ExitCode": ended.code if ended else None,
         "Labels": labels_text(spec.labels),

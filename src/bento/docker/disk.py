@@ -96,6 +96,7 @@ def freed(pruned: Pruned) -> dict[str, object]:
     return {
         "ContainersDeleted": list(pruned.containers),
         "ImagesDeleted": [*untagged, *deleted],
+        "NetworksDeleted": list(pruned.networks),
         "VolumesDeleted": list(pruned.volumes),
         "SpaceReclaimed": pruned.freed_bytes,
     }

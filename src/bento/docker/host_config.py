@@ -19,7 +19,6 @@ _NOT_ASKED: Final = {
     "ContainerIDFile": "",
     "CpuRealtimePeriod": 0,
     "CpuRealtimeRuntime": 0,
-    "DnsOptions": [],
     "Isolation": "",
     "Links": None,
     "StorageOpt": {},
@@ -81,6 +80,7 @@ def _sandbox_words(asked: Sandbox) -> dict[str, Any]:
         "ExtraHosts": [f"{name}:{address}" for name, address in asked.extra_hosts] or None,
         "Dns": list(asked.dns),
         "DnsSearch": list(asked.dns_search),
+        "DnsOptions": list(asked.dns_options),
         "ShmSize": SHM_BYTES if asked.shm_bytes is None else asked.shm_bytes,
         "Sysctls": asked.sysctls,
         "Devices": [

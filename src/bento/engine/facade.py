@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from bento.engine.facade_files import FileVerbs
 from bento.engine.facade_images import ImageVerbs
+from bento.engine.facade_networks import NetworkVerbs
 from bento.engine.facade_usage import UsageVerbs
 from bento.errors import AlreadyStopped
 from bento.lazy import LazyModule
@@ -81,7 +82,7 @@ else:
     info, inspect, listing = (LazyModule(f"bento.engine.views.{name}") for name in ["info", "inspect", "listing"])
 
 
-class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
+class EngineFacade(ImageVerbs, FileVerbs, NetworkVerbs, UsageVerbs):
     """Containers below one root. ``bento.Engine`` puts it together. A context; safe between processes,
     not between threads: give each thread its own.
 
@@ -347,8 +348,9 @@ class EngineFacade(ImageVerbs, FileVerbs, UsageVerbs):
         return prune.prune_containers(self.drivers, filters)
 
     def prune(self, *, all: bool = False, volumes: bool = False, filters: Iterable[str] = ()) -> Pruned:
-        """Delete the containers that do not run, then images as ``prune_images`` does, and at last, where ``volumes``
-        says so, the anonymous volumes that no container has. Raises as prune_containers.
+        """Delete the containers that do not run, the networks that no container has, then images as ``prune_images``
+        does, and at last, where ``volumes`` says so, the anonymous volumes that no container has. Raises as
+        prune_containers.
         """
         return prune.prune(self.drivers, all=all, volumes=volumes, filters=filters)
 

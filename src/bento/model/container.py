@@ -104,6 +104,7 @@ class Sandbox(Struct, frozen=True, kw_only=True, omit_defaults=True):
     extra_hosts: tuple[tuple[str, str], ...] = ()
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()  # of resolv.conf(5), as "ndots:2"
     shm_bytes: int | None = None
     sysctls: dict[str, str] = {}
     devices: tuple[Device, ...] = ()

@@ -27,6 +27,7 @@ class Pruned(Struct, frozen=True, kw_only=True):
 
     containers: tuple[str, ...] = ()  # ids
     images: tuple[RemovedImage, ...] = ()
+    networks: tuple[str, ...] = ()  # names
     volumes: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()  # layers and blobs of no image, such as those of an interrupted pull
     strays_bytes: int = 0

@@ -340,8 +340,7 @@ def _mounts(
         # Not below a mount the user asked for: making the mount point would write into the user's directory.
         hidden = [path for path in _outermost(masked) if not any(_is_below(path, d) for d in ("/run", *destinations))]
         mounts += [_tmpfs(path, _MASK_OPTIONS) for path in hidden]
-    names = etc.ETC_FILES if etc.owns_hostname(spec) else tuple(name for name in etc.ETC_FILES if name != "hostname")
-    mounts += [_bind(str(bundle / name), f"/etc/{name}", "bind", "rprivate") for name in names]
+    mounts += [_bind(str(path), f"/etc/{path.name}", "bind", "rprivate") for path in etc.sources(spec, bundle)]
     mounts = [mount for mount in mounts if mount["destination"] not in destinations]
     mounts += [_asked(m, is_rro=is_rro and m.source not in files, has_devices=has_devices) for m in spec.files.mounts]
     # The shallow ones first: /data must not bury /data/cache. The user's stay behind ours where equally deep.

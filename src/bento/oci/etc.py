@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bento.model.container import Container, ContainerSpec, Sandbox
 from bento.units import short_id
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 ETC_FILES: Final = ("hosts", "hostname", "resolv.conf")
 
+_CONTAINER: Final = "container:"
 HOST_GATEWAY: Final = "host-gateway"
 """An address for /etc/hosts: the host, as the container reaches it."""
 
@@ -23,10 +27,22 @@ def hostname(container: Container) -> str:
     return container.spec.hostname or short_id(container.id)
 
 
+def giver(spec: ContainerSpec) -> str:
+    """Return the id of the container whose network it shares, and with it hosts and resolv.conf; "": it has its own."""
+    return spec.network.removeprefix(_CONTAINER) if spec.network.startswith(_CONTAINER) else ""
+
+
+def sources(spec: ContainerSpec, bundle: Path) -> list[Path]:
+    """Return the files to bind in /etc. What changes in those of another container has changed for both."""
+    shared = bundle.with_name(giver(spec) or bundle.name)
+    own = [bundle / "hostname"] if owns_hostname(spec) else []
+    return [shared / "hosts", *own, shared / "resolv.conf"]
+
+
 def etc_files(
     container: Container, *, host_hosts: str, host_resolv_conf: str, upstream_resolv_conf: str = ""
 ) -> dict[str, str]:
-    """Return the text of each file of ``ETC_FILES`` to write into the bundle; one left out is not bound.
+    """Return the text of each file of ``ETC_FILES`` to write into the bundle; one left out is not bound, or another's.
 
     On the host's network a container gets copies of the host's files, with the host's host name left alone; on a
     bridge its own address, and those name servers of the host that can be reached from there.
@@ -38,6 +54,8 @@ def etc_files(
         upstream_resolv_conf: the same of those that a resolver on the host itself asks, "" when there is none.
     """
     name = hostname(container)
+    if giver(container.spec):
+        return {"hostname": f"{name}\n"} if owns_hostname(container.spec) else {}
     if container.spec.network == "host":
         files = {"hosts": host_hosts, "resolv.conf": host_resolv_conf}
     else:
@@ -51,7 +69,7 @@ def etc_files(
     sandbox = container.spec.sandbox
     if sandbox.extra_hosts:
         files["hosts"] = f"{files['hosts'].rstrip()}\n{_extra_hosts(container)}"
-    if sandbox.dns or sandbox.dns_search:
+    if sandbox.dns or sandbox.dns_search or sandbox.dns_options:
         files["resolv.conf"] = _with_dns(files["resolv.conf"], sandbox)
     if owns_hostname(container.spec):
         files["hostname"] = f"{name}\n"
@@ -66,11 +84,16 @@ def _extra_hosts(container: Container) -> str:
 
 def _with_dns(resolv_conf: str, asked: Sandbox) -> str:
     """Return a resolv.conf with what was asked for in the place of what it says of the same."""
-    replaced = {*(("nameserver",) if asked.dns else ()), *(("search", "domain") if asked.dns_search else ())}
+    replaced = {
+        *(("nameserver",) if asked.dns else ()),
+        *(("search", "domain") if asked.dns_search else ()),
+        *(("options",) if asked.dns_options else ()),
+    }
     kept = [line for line in resolv_conf.splitlines() if not replaced.intersection(line.split()[:1])]
     domains = [domain for domain in asked.dns_search if domain != "."]
     kept += [f"search {' '.join(domains)}"] if domains else []
     kept += [f"nameserver {address}" for address in asked.dns]
+    kept += [f"options {' '.join(asked.dns_options)}"] if asked.dns_options else []
     return "".join(f"{line}\n" for line in kept)
 
 

@@ -22,6 +22,7 @@ class FakeNetwork:
         made: containers that are connected.
         interfaces: (container id, interface) of each connection that was made.
         drain_error: what ``end`` says of a drain.
+        raise_errors, connect_errors: the same of bridges, and of connections.
         release_errors: raised by the next releases, first one first.
         gone: what others have removed.
         raised: bridges that are there.
@@ -35,6 +36,8 @@ class FakeNetwork:
         self.raised: set[str] = set()
         self.drain_error = ""
         self.drain_command = ["/bin/true"]
+        self.raise_errors: list[BentoError] = []
+        self.connect_errors: list[BentoError] = []
         self.release_errors: list[BentoError] = []
         self.gone: list[str] = []
 
@@ -70,8 +73,10 @@ class FakeNetwork:
         return replace(network, bridge=network.bridge or f"fake{number}", subnets=subnets)
 
     def raise_network(self, network: Network) -> None:
-        """Remember."""
+        """Remember, unless a test wants an error."""
         self.raised.add(network.bridge)
+        if self.raise_errors:
+            raise self.raise_errors.pop(0)
 
     def lower_network(self, network: Network) -> Iterator[Child]:
         """Forget it."""
@@ -128,11 +133,13 @@ class FakeNetwork:
         *,
         only: str = "",
     ) -> None:
-        """Remember."""
+        """Remember; also what an error leaves."""
         self.calls.append(("connect", container_id))
         self.made.add(container_id)
         self.raised.update(one.bridge for one in connections)
         self.interfaces += [(container_id, one.interface) for one in connections if not only or one.interface == only]
+        if self.connect_errors:
+            raise self.connect_errors.pop(0)
 
     def disconnect(
         self, container_id: str, connection: Connection, left: Sequence[Connection], pid: int

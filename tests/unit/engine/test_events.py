@@ -230,7 +230,7 @@ class TestWhatVerbsLog:
             engine.prune(volumes=True)
             found = events.read()
         assert [(event.type, event.action) for event in found] == [
-            ("container", "prune"), ("image", "prune"), ("volume", "prune"),
+            ("container", "prune"), ("network", "prune"), ("image", "prune"), ("volume", "prune"),
         ]  # fmt: skip
         assert {event.attributes["reclaimed"] for event in found} == {"0"}
 

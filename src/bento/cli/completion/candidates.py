@@ -31,7 +31,7 @@ _KINDS: Final = {
     "volumes_from": ("container",),
 }
 """By the name under which a verb takes a word: of which things it may be the name. ``:``: with a colon behind it."""
-_NEW: Final = ("rename", "commit", "tag", "import", "volume create")
+_NEW: Final = ("rename", "commit", "tag", "import", "network create", "volume create")
 """Verbs whose word ``name`` is a new one."""
 
 

@@ -124,7 +124,7 @@ def read(args: argparse.Namespace) -> CreateOptions:
         auto_remove=args.auto_remove,
         restart=args.restart or RestartPolicy(),
         requires=tuple(args.requires),
-        network=args.network,
+        **publish_options.read_networks(args),
         streams=terminal_options.read_streams(args),
         files=file_options.read(args),
         ports=publish_options.read(args),

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bento.cli.options.switches import Arguments
 from bento.lazy import LazyModule
 from bento.model.container import Ports
 
 if TYPE_CHECKING:
-    from bento.parse import ports
+    from bento.parse import networks, ports
 else:  # no port, no parser of ports
-    ports = LazyModule("bento.parse.ports")
+    networks, ports = LazyModule("bento.parse.networks"), LazyModule("bento.parse.ports")
 
 
 def configure(parser: Arguments) -> None:
@@ -21,10 +21,23 @@ def configure(parser: Arguments) -> None:
     add(
         "--network",
         "--net",
-        default="",
+        action="append",
+        default=[],
         metavar="NETWORK",
-        help="none: loopback only (default); bridge: a network of containers (default with -p); host: the machine's",
+        help="none: loopback only (default); bridge (default with -p); host: the machine's; container:NAME: that of "
+        "another one; or any of 'network ls', several with NAME:ip=A,ip6=A,mac=M,alias=N each",
     )
+    add(
+        "--network-alias",
+        "--net-alias",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name more under which others on its network find it",
+    )
+    add("--ip", default="", metavar="IP", help="its IPv4 address on its network")
+    add("--ip6", default="", metavar="IP", help="its IPv6 address on its network")
+    add("--mac-address", default="", metavar="MAC", help="the address of its link")
     add(
         "-p",
         "--publish",
@@ -51,3 +64,13 @@ def read(args: argparse.Namespace) -> Ports:
         publish_all=args.publish_all,
         exposed=tuple(port for text in args.expose for port in ports.parse_expose(text)),
     )
+
+
+def read_networks(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what was said of networks, as fields of CreateOptions. Raises UsageError."""
+    if not (args.network or args.network_alias or args.ip or args.ip6 or args.mac_address):
+        return {}
+    network, attachments = networks.parse_networks(
+        args.network, aliases=args.network_alias, ipv4=args.ip, ipv6=args.ip6, mac=args.mac_address
+    )
+    return {"network": network, "attachments": attachments}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bento.cli.options.refused import Refused
 from bento.cli.options.switches import Arguments
-from bento.errors import UsageError
 from bento.lazy import LazyModule
 from bento.model.container import Namespaces, Sandbox
 from bento.units import parse_bytes
@@ -17,25 +16,6 @@ if TYPE_CHECKING:
     from bento.parse import sandbox
 else:  # mostly nothing is said of these
     sandbox = LazyModule("bento.parse.sandbox")
-
-
-class _NoGpus(argparse.Action):
-    """Says in one line what is missing."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
-        super().__init__(option_strings, argparse.SUPPRESS, help=options.get("help"))
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        raise UsageError(
-            f"--gpus {values}: GPUs are described by CDI, whose specifications Bento does not read yet",
-            hint="give each device node by --device, and the driver's libraries by -v",
-        )
 
 
 def configure(parser: Arguments) -> None:
@@ -52,12 +32,18 @@ def configure(parser: Arguments) -> None:
         ("--add-host", "NAME:IP", "a line more in /etc/hosts"),
         ("--dns", "IP", "a name server, in place of the host's"),
         ("--dns-search", "DOMAIN", "a domain that short names are looked up in, in place of the host's"),
+        ("--dns-option", "OPT", "an option of the resolver, such as ndots:2, in place of the host's"),
         ("--sysctl", "K=V", "a setting of the kernel for the container's namespaces"),
         ("--device", "HOST[:DST][:rwm]", "a device of the host"),
         ("--device-cgroup-rule", "RULE", "devices that it may make nodes of, or use, such as 'c 10:* rwm'"),
     ):
         parser.add_argument(option, action="append", default=[], metavar=metavar, help=about)
-    parser.add_argument("--gpus", action=_NoGpus, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--gpus",
+        action=Refused,
+        why="GPUs are described by CDI, whose specifications Bento does not read yet",
+        hint="give each device node by --device, and the driver's libraries by -v",
+    )
     parser.add_argument(
         "--privileged", action="store_true", help="all capabilities and devices, no filter, nothing hidden"
     )
@@ -91,6 +77,7 @@ def read(args: argparse.Namespace) -> Sandbox:
         extra_hosts=tuple(sandbox.parse_host(text) for text in args.add_host),
         dns=tuple(args.dns),
         dns_search=tuple(args.dns_search),
+        dns_options=tuple(args.dns_option),
         shm_bytes=None if args.shm_size is None else parse_bytes(args.shm_size, what="shared memory"),
         sysctls=dict(sandbox.parse_sysctl(text) for text in args.sysctl),
         devices=tuple(sandbox.parse_device(text) for text in args.device),

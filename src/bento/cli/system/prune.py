@@ -16,6 +16,7 @@ from bento.model.pruned import Pruned
 from bento.wiring import Engine
 
 ANONYMOUS_VOLUMES = "all anonymous volumes that no container has"
+UNUSED_NETWORKS = "all networks that no container has"
 BUILDS = "what builds have kept for the next ones"
 
 
@@ -57,6 +58,7 @@ def _going(args: argparse.Namespace, verb: str) -> list[str]:
     if verb != "container prune":
         going.append(f"all images that {'no container was made from' if args.all else 'have lost their names'}")
     if verb in ("prune", "system prune"):
+        going.append(UNUSED_NETWORKS)
         going += [] if args.filter else [BUILDS]
     if verb in ("prune", "system prune") and args.volumes:
         going.append(ANONYMOUS_VOLUMES)
@@ -88,6 +90,9 @@ def _print_pruned(pruned: Pruned) -> None:
     if pruned.containers:
         say("Deleted Containers:")
         say("\n".join(pruned.containers) + "\n")
+    if pruned.networks:
+        say("Deleted Networks:")
+        say("\n".join(pruned.networks) + "\n")
     if pruned.volumes:
         say("Deleted Volumes:")
         say("\n".join(pruned.volumes) + "\n")

@@ -1,4 +1,4 @@
-"""``bento container exists``, ``bento image exists`` and ``bento volume exists``."""
+"""``bento container exists``, and the same of images, networks and volumes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bento.wiring import Engine
 _LOOK_UP: Final = {
     "container exists": Engine.get,
     "image exists": Engine.inspect_image,
+    "network exists": Engine.inspect_network,
     "volume exists": Engine.inspect_volume,
 }
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 from bento.cli.context import Context, complain
 from bento.cli.options import format as format_options
 from bento.errors import BentoError, NotFound
 from bento.wiring import Engine
 
+_KINDS: Final = ("container", "image", "network", "volume")
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("--type", choices=("container", "image"), help="look for nothing else (default: both, in turn)")
+    parser.add_argument("--type", choices=_KINDS, help="look for nothing else (default: each, in turn)")
     parser.add_argument("-s", "--size", action="store_true", help="what a container takes of the disk, too (slow)")
     format_options.configure_document(parser)
-    parser.add_argument("name", nargs="+", help="name, id, or the beginning of an id, of a container or an image")
+    parser.add_argument(
+        "name", nargs="+", help="of a container, an image, a network or a volume: name, id, or its beginning"
+    )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -34,18 +39,24 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _inspect(engine: Engine, ref: str, kind: str | None, *, is_sized: bool) -> dict[str, Any]:
-    """A container's name wins over an image's, as in Docker."""
-    if kind != "image":
-        try:
+    """A container's name wins over an image's, and that over others, as in Docker."""
+    if kind is not None:
+        return _look(engine, ref, kind, is_sized=is_sized)
+    for each in _KINDS:
+        with suppress(NotFound):
+            return _look(engine, ref, each, is_sized=is_sized)
+    raise NotFound(
+        f"no such container, image, network or volume: {ref}", hint="'bento ps -a' and 'bento images' list the first"
+    )
+
+
+def _look(engine: Engine, ref: str, kind: str, *, is_sized: bool) -> dict[str, Any]:
+    match kind:
+        case "container":
             return engine.inspect(ref, size=is_sized)
-        except NotFound:
-            if kind is not None:
-                raise
-    try:
-        return engine.inspect_image(ref)
-    except NotFound:
-        if kind is not None:
-            raise
-        raise NotFound(
-            f"no such container or image: {ref}", hint="'bento ps -a' and 'bento images' list them"
-        ) from None
+        case "image":
+            return engine.inspect_image(ref)
+        case "network":
+            return engine.inspect_network(ref)
+        case _:
+            return engine.inspect_volume(ref)

@@ -28,8 +28,7 @@ def plan(network: Network, others: Iterable[Network], routes: Collection[Route],
     if len(set(bits)) < len(bits):
         raise UsageError(f"network {network.name} has two subnets of one family", hint="give one of each at most")
     names = {subnets.parse(one.subnet): f"network {other.name}" for other in others for one in other.subnets}
-    taken = [(route.block, f"link {route.link}") for route in routes if route.link != network.bridge]
-    taken += names.items()
+    taken = [*names.items(), *((route.block, f"link {route.link}") for route in routes if route.link != network.bridge)]
     for one in found:
         block = parse(one.subnet)
         by = next((by for other, by in taken if other.overlaps(block)), "")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from bento.model.container import VOLUME as VOLUME_MOUNT
 from bento.model.container import Container, ContainerSpec, Exit, Run, Status
 from bento.model.event import IMAGE, NETWORK, UNKNOWN_CODE, VOLUME, Deed, Event, of_container
 from bento.model.health import HealthStatus
-from bento.model.network import BRIDGE
+from bento.model.network import BRIDGE, builtin_id
 from bento.model.reference import familiar
 from bento.model.volume import DRIVER
 
@@ -32,7 +34,7 @@ def of_change(before: Container, after: Container, deeds: Iterable[Deed], now_ns
     given = tuple(deeds)
     if after.name != before.name:
         found.append(of_container(after, Deed(action="rename", attributes={"oldName": f"/{before.name}"}), now_ns))
-    if after.spec is not before.spec and after.spec != before.spec:
+    if after.spec is not before.spec and after.spec != _with_networks_of(after, before.spec):
         found.append(of_container(after, Deed(action="update"), now_ns))
     if before.status is Status.STARTING and after.status is Status.RUNNING:
         # It may be over by now: that it began comes before its end, also by the times.
@@ -40,11 +42,17 @@ def of_change(before: Container, after: Container, deeds: Iterable[Deed], now_ns
         found += [*_began(after, began_ns), of_container(after, Deed(action="start"), began_ns)]
     elif before.status.is_live and not after.status.is_live:
         found += _over(before, after, now_ns)
+    elif before.status.is_live and after.spec.attachments != before.spec.attachments:
+        found += _moved(before, after, now_ns)
     found += (of_container(after, deed, now_ns) for deed in given)
     was = before.health.status if before.health is not None else HealthStatus.STARTING
     if after.health is not None and after.health.status not in (was, HealthStatus.STARTING):
         found.append(of_container(after, Deed(action=f"health_status: {after.health.status.value}"), now_ns))
     return found
+
+
+def _with_networks_of(container: Container, spec: ContainerSpec) -> ContainerSpec:
+    return replace(spec, network=container.spec.network, attachments=container.spec.attachments)
 
 
 def _over(before: Container, after: Container, now_ns: int) -> list[Event]:
@@ -58,7 +66,7 @@ def _over(before: Container, after: Container, now_ns: int) -> list[Event]:
     deeds = [_death(before.run, ended)]
     if ended.oom_killed:
         deeds.insert(0, Deed(action="oom", unix_ns=ended.finished_unix_ns))
-    return [*(of_container(after, deed, now_ns) for deed in deeds), *_left(after, now_ns)]
+    return [*(of_container(after, deed, now_ns) for deed in deeds), *_left(replace(after, run=before.run), now_ns)]
 
 
 def _death(run: Run | None, ended: Exit) -> Deed:
@@ -70,7 +78,7 @@ def _death(run: Run | None, ended: Exit) -> Deed:
 
 
 def _began(container: Container, now_ns: int) -> list[Event]:
-    found = _of_network(container, "connect", now_ns)
+    found = _of_networks(container, "connect", now_ns)
     for mount in container.spec.files.mounts:
         if mount.kind == VOLUME_MOUNT:
             attributes = {
@@ -85,7 +93,7 @@ def _began(container: Container, now_ns: int) -> list[Event]:
 
 
 def _left(container: Container, now_ns: int) -> list[Event]:
-    found = _of_network(container, "disconnect", now_ns)
+    found = _of_networks(container, "disconnect", now_ns)
     for mount in container.spec.files.mounts:
         if mount.kind == VOLUME_MOUNT:
             attributes = {"container": container.id, "driver": DRIVER}
@@ -95,12 +103,27 @@ def _left(container: Container, now_ns: int) -> list[Event]:
     return found
 
 
-def _of_network(container: Container, action: str, now_ns: int) -> list[Event]:
-    name = container.spec.network
-    if name.startswith(_OF_ANOTHER):
+def _of_networks(container: Container, action: str, now_ns: int) -> list[Event]:
+    """In the order in which it has them. ``none`` and ``host`` are networks here, one of another container is not."""
+    if container.spec.network.startswith(_OF_ANOTHER):
         return []
-    attributes = {"container": container.id, "name": name, "type": _NETWORK_DRIVERS.get(name, "bridge")}
-    return [Event(type=NETWORK, action=action, actor=name, unix_ns=now_ns, attributes=attributes)]
+    names = [asked.network for asked in container.spec.networks] or [container.spec.network]
+    return [_of_network(container, name, action, now_ns) for name in names]
+
+
+def _of_network(container: Container, name: str, action: str, now_ns: int) -> Event:
+    connections = container.run.connections if container.run else ()
+    ids = {connection.network: connection.network_id for connection in connections}
+    attributes = {"container": container.id, "name": name, "type": _NETWORK_DRIVERS.get(name, BRIDGE)}
+    actor = ids.get(name) or (builtin_id(name) if name in _NETWORK_DRIVERS else name)
+    return Event(type=NETWORK, action=action, actor=actor, unix_ns=now_ns, attributes=attributes)
+
+
+def _moved(before: Container, after: Container, now_ns: int) -> list[Event]:
+    """What is logged of one that runs, and has been connected, or disconnected."""
+    had, has = ({asked.network for asked in one.spec.networks} for one in (before, after))
+    gone = [_of_network(before, name, "disconnect", now_ns) for name in sorted(had - has)]
+    return [*gone, *(_of_network(after, name, "connect", now_ns) for name in sorted(has - had))]
 
 
 def of_volume(volume: Volume, action: str, now_ns: int) -> Event:

@@ -59,6 +59,11 @@ def _is_image(event: Event, value: str) -> bool:
     return value in names or complete(value) in map(complete, filter(None, names))
 
 
+def _is_network(event: Event, value: str) -> bool:
+    is_it = event.attributes.get("name") == value or (bool(value) and event.actor.startswith(value))
+    return event.type == NETWORK and is_it
+
+
 def _is_named(type: str) -> Callable[[Event, str], bool]:
     return lambda event, value: event.type == type and event.actor == value
 
@@ -68,7 +73,7 @@ _TESTS: Final[dict[str, Callable[[Event, str], bool]]] = {
     "event": _is_called,
     "image": _is_image,
     "label": lambda event, value: has_label(event.attributes, value),
-    "network": _is_named(NETWORK),
+    "network": _is_network,
     "type": lambda event, value: event.type == value,
     "volume": _is_named(VOLUME),
 }

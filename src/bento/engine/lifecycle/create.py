@@ -11,7 +11,7 @@ from bento import clock, log
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.fd_limits import check_limits
 from bento.engine.base.find_image import find_image
-from bento.engine.lifecycle import sandboxing, sharing
+from bento.engine.lifecycle import connecting, sandboxing, sharing
 from bento.engine.resources import logs, mounting, networking
 from bento.engine.stop.hooks import check_hooks
 from bento.errors import Conflict, NotFound, UsageError
@@ -86,7 +86,7 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
     name = parse_name(options.name) if options.name is not None else ""
     image = find_image(drivers, options.image)  # the most likely mistake is reported first
     runtime = drivers.runtime(options.runtime)
-    options = _published(options, image.config)
+    options = connecting.settle(drivers, _published(options, image.config))
     options, discarded = _without_ports(options)
     networking.check(
         drivers,
@@ -108,7 +108,7 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
     )
     required = [_required(drivers, ref) for ref in options.requires]
     healthy = tuple(dict.fromkeys(needed_id for needed_id, is_healthy in required if is_healthy))
-    shared = map(sharing.container_of, (options.namespaces.pid, options.namespaces.ipc))
+    shared = map(sharing.container_of, (options.namespaces.pid, options.namespaces.ipc, options.network))
     requires = tuple(dict.fromkeys(filter(None, [*(one for one, _ in required), *shared])))
     givers = [(drivers.store.find(ref).id, ro) for ref, ro in map(parse_volumes_from, options.files.volumes_from)]
     drivers.storage.check()
@@ -183,7 +183,8 @@ def _check_combinations(options: CreateOptions) -> None:
 def _make(drivers: Drivers, name: str, container: Container) -> Container:
     with drivers.locks.hold(container.id, 0.0):  # a record whose directories are still to come is no leftover
         try:  # Ctrl-C may come as soon as the record is written
-            container = _add(drivers, name, container)
+            with connecting.held(drivers, container.spec):
+                container = _add(drivers, name, container)
             drivers.storage.prepare(container.id)
             mounting.make(drivers, container)
         except BaseException:

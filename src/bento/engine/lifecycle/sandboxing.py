@@ -23,6 +23,7 @@ _IPC_SYSCTLS = frozenset(
 """Those of the IPC namespace (ipc/ipc_sysctl.c), beside fs.mqueue."""
 _SYSCTL = re.compile(r"[a-zA-Z0-9_-]+(?:[./][a-zA-Z0-9_-]+)+")
 _WORD = re.compile(r"[^\s#\0]{1,253}")
+_RESOLVER_OPTION = re.compile(r"[a-z][a-z0-9-]*(:[0-9]{1,9})?")
 
 
 def check(options: CreateOptions) -> tuple[str, ...]:
@@ -138,6 +139,9 @@ def _check_names(sandbox: Sandbox, network: str) -> None:
     for address in sandbox.dns:
         if not is_address(address):
             raise UsageError(f"bad name server {address!r}", hint="give an IP address")
+    for option in sandbox.dns_options:
+        if not _RESOLVER_OPTION.fullmatch(option):
+            raise UsageError(f"bad option {option!r} of the resolver", hint="give one such as ndots:2 (resolv.conf(5))")
     for domain in sandbox.dns_search:
         if not _WORD.fullmatch(domain):
             raise UsageError(f"bad domain {domain!r}", hint="give one such as example.com, or . for none")

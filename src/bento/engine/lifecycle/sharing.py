@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _CONTAINER: Final = "container:"
 _IPC: Final = ("", "private", "shareable", "none", "host")
+_FILES: Final = {"network": "net"}
+"""What /proc calls a namespace, where that is not as runtimes do."""
 _SHM: Final = "/dev/shm"
 
 
@@ -51,6 +53,23 @@ def _resolve_ipc(drivers: Drivers, text: str) -> str:
     return _CONTAINER + _find(drivers, text, is_ipc=True).id
 
 
+def resolve_network(drivers: Drivers, text: str) -> tuple[str, Container | None]:
+    """The same of ``--network``, which may also be a network, and the container; that need not run by now."""
+    if not text.startswith(_CONTAINER):
+        return text, None
+    if not container_of(text):
+        raise UsageError(f"bad network {text!r}", hint="use container:NAME")
+    other = drivers.store.find(container_of(text))
+    if other.spec.network == "host":
+        raise UsageError(f"container {other.name} is on the host's network", hint="use --network host")
+    if container_of(other.spec.network):
+        raise UsageError(
+            f"container {other.name} has no network of its own",
+            hint=f"share that of the one it shares: --network {other.spec.network}",
+        )
+    return _CONTAINER + other.id, other
+
+
 def container_of(mode: str) -> str:
     """Return the container whose namespace is named, or ""."""
     return mode.removeprefix(_CONTAINER) if mode.startswith(_CONTAINER) else ""
@@ -79,7 +98,8 @@ def shared(drivers: Drivers, container: Container) -> Iterator[Shared]:
     entries: list[dict[str, str]] = []
     shm_fd = None
     with ExitStack() as stack:
-        for kind, mode in (("pid", spec.namespaces.pid), ("ipc", spec.namespaces.ipc)):
+        namespaces = spec.namespaces
+        for kind, mode in (("pid", namespaces.pid), ("ipc", namespaces.ipc), ("network", spec.network)):
             if not container_of(mode):
                 continue
             other = _find(drivers, mode, is_ipc=kind == "ipc")
@@ -88,7 +108,7 @@ def shared(drivers: Drivers, container: Container) -> Iterator[Shared]:
             entries.append({"type": kind, "path": f"/proc/{os.getpid()}/fd/{fd}"})
             if kind == "pid":
                 joined.mark(drivers, other.id, container.id)
-            else:
+            elif kind == "ipc":
                 shm_fd = _open_shm(drivers, other, init)
                 stack.callback(os.close, shm_fd)
         yield Shared(entries, shm_fd)
@@ -99,7 +119,7 @@ def _open(drivers: Drivers, other: Container, kind: str) -> tuple[int, ProcessId
     if run is None or run.init is None:
         raise _gone(other)
     try:
-        fd = os.open(f"/proc/{run.init.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(f"/proc/{run.init.pid}/ns/{_FILES.get(kind, kind)}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         raise _gone(other) from None
     # Opened first, checked then: a number that is another process's by now is noticed (rule S3).

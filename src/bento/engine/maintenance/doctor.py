@@ -156,7 +156,7 @@ class _Look:
         for kind, list_all, mend in (
             ("image", store.list_images, _forget_image),
             ("volume", store.list_volumes, _write_volume),
-            ("network", store.list_networks, _forget_network),
+            ("network", store.list_networks, lambda drivers, key, _: drivers.store.remove_network(key)),
         ):
             unreadable.clear()
             list_all(on_unreadable=unreadable.append)
@@ -382,10 +382,6 @@ def _forget_image(drivers: Drivers, image_id: str, _: str) -> None:
 
 def _write_volume(drivers: Drivers, name: str, _: str) -> None:
     drivers.store.put_volume(Volume(name=name, created_unix_ns=clock.wall_ns()))
-
-
-def _forget_network(drivers: Drivers, network_id: str, _: str) -> None:
-    drivers.store.remove_network(network_id)
 
 
 def _remove(path: Path, _: str) -> None:

@@ -13,6 +13,7 @@ from bento.engine.base.layers import unused
 from bento.engine.images.images import remove_unused
 from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.remove import refuse_if_required
+from bento.engine.resources.networks import prune as prune_networks
 from bento.engine.resources.volumes import check_filters
 from bento.engine.resources.volumes import prune as prune_volumes
 from bento.engine.stop.erase import erase
@@ -111,7 +112,7 @@ def _remove_strays(drivers: Drivers) -> tuple[tuple[str, ...], int]:
 
 
 def prune(drivers: Drivers, *, all: bool = False, volumes: bool = False, filters: Iterable[str] = ()) -> Pruned:
-    """Remove the containers that do not run, then the images that no container needs: see the two above.
+    """Remove the containers that do not run, the networks that none has, then the images that none needs: see above.
 
     Without filters also what builds have kept for the next ones, which has no labels and no age, unless one goes on.
     ``volumes``: the anonymous volumes that no container has, too. A volume has no age: then ``until`` is a UsageError.
@@ -119,12 +120,14 @@ def prune(drivers: Drivers, *, all: bool = False, volumes: bool = False, filters
     wanted = tuple(filters)
     check_filters(wanted if volumes else ())
     first = prune_containers(drivers, wanted)
+    networks = prune_networks(drivers, filters=wanted)
     then = prune_images(drivers, all=all, filters=wanted)
     last = prune_volumes(drivers, filters=wanted) if volumes else PrunedVolumes()
     build_bytes = 0 if wanted else drivers.builder.prune()
     return Pruned(
         containers=first.containers,
         images=then.images,
+        networks=networks,
         volumes=last.names,
         strays=then.strays,
         strays_bytes=then.strays_bytes,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bento.docker import container_inspect
 from bento.engine.base import exec_sessions
+from bento.engine.resources import networks
 from bento.engine.views.logs import log_path
-from bento.errors import WrongState
+from bento.errors import NotFound, WrongState
 from bento.model.container import VOLUME, Container
 from bento.model.network import Port
 from bento.oci.platform import host_platform
@@ -27,6 +29,7 @@ def inspect(drivers: Drivers, container: Container, *, is_sized: bool = False) -
         bundle=str(drivers.storage.bundle(container.id)),
         platform=str(host_platform()),
         is_short_of_memory=run is not None and bool(drivers.processes.oom_kills(run)),
+        network_ids=_network_ids(drivers, container),
         volume_paths={name: str(drivers.volumes.path(name)) for name in volumes},
     )
     if is_sized:
@@ -34,6 +37,15 @@ def inspect(drivers: Drivers, container: Container, *, is_sized: bool = False) -
         own_bytes = drivers.storage.size_bytes(container.id)
         document |= container_inspect.sizes(own_bytes, image.size_bytes if image is not None else None)
     return document
+
+
+def _network_ids(drivers: Drivers, container: Container) -> dict[str, str]:
+    """Return the ids of its networks, by name; one that is gone has none."""
+    found = {}
+    for name in [asked.network for asked in container.spec.networks] or [container.spec.network]:
+        with suppress(NotFound):
+            found[name] = networks.find(drivers, name).id
+    return found
 
 
 def published(container: Container) -> tuple[Port, ...]:

@@ -10,6 +10,7 @@ from bento.engine.base.filters import has_label, split
 from bento.errors import NotFound, UsageError
 from bento.model.container import Container, Status
 from bento.model.health import HealthStatus
+from bento.model.network import BUILTIN
 from bento.model.reference import complete, familiar
 
 if TYPE_CHECKING:
@@ -35,11 +36,14 @@ def parse_filters(store: StateStore, filters: Iterable[str]) -> Callable[[Contai
     created_ns = {
         value: store.find(value).created_unix_ns for key in ("before", "since") for value in wanted.get(key, ())
     }
+    networks = {value: _network(store, value) for value in wanted.get("network", ())}
     families = {value: _family(store, value) for value in wanted.get("ancestor", ())}
 
     def fits(container: Container, key: str, value: str) -> bool:
         if key == "ancestor" and (family := families[value]):
             return container.spec.image_id in family
+        if key == "network":
+            return _has_network(container, networks[value])
         if key in ("before", "since"):
             age_ns = container.created_unix_ns - created_ns[value]
             return age_ns < 0 if key == "before" else age_ns > 0
@@ -64,9 +68,24 @@ def names(store: StateStore, kind: str) -> list[str]:
         case "volume":
             return sorted(volume.name for volume in store.list_volumes())
         case "network":
-            return ["bridge", "host", "none"]
+            return sorted([*BUILTIN, *(network.name for network in store.list_networks())])
         case _:
             return []
+
+
+def _network(store: StateStore, ref: str) -> str:
+    """Return the name of a network that is called so, or has this id; what it is called where there is none."""
+    try:
+        return store.find_network(ref).name
+    except NotFound:
+        return ref
+
+
+def _has_network(container: Container, value: str) -> bool:
+    if value in ({asked.network for asked in container.spec.networks} or {container.spec.network}):
+        return True
+    connections = container.run.connections if container.run and len(value) >= _ID_DIGITS_MIN else ()
+    return any(connection.network_id.startswith(value) for connection in connections)
 
 
 def _family(store: StateStore, ref: str) -> set[str]:
@@ -147,7 +166,7 @@ _FILTERS: dict[str, Callable[[Container, str], bool]] = {
     "since": lambda c, value: False,
     "exited": _has_exited_with,
     "health": _is_health,
-    "network": lambda c, value: c.spec.network == value,
+    "network": lambda c, value: False,  # parse_filters knows what it is called
     "publish": _publishes,
     "volume": _has_mount,
 }

@@ -1,0 +1,176 @@
+"""Networks with names: made, joined by containers in any state, and removed, in network namespaces of the tests."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from support.netns import TIMEOUT_S, NetCli, Netns, quick, serve
+from support.workload import ONE_RUNTIME, Share, assert_released
+
+
+@pytest.fixture
+def bento(net_bento: NetCli) -> NetCli:
+    return net_bento
+
+
+@ONE_RUNTIME
+def test_a_network_from_its_creation_to_its_removal(bento: NetCli, host: Netns) -> None:
+    before = host.state()
+    words = (
+        "--subnet",
+        "10.77.0.0/24",
+        "--ip-range",
+        "10.77.0.128/25",
+        "--ipv6",
+        "--label",
+        "tier=front",
+        "-o",
+        "mtu=1400",
+    )
+    identifier = bento("network", "create", *words, "web").stdout.strip()
+    assert bento("network", "ls", "--no-trunc", "-q", "-f", "type=custom").stdout.strip() == identifier
+    assert bento("network", "ls", "-f", "label=tier", "--format", "{{.Name}} {{.IPv6}}").stdout == "web true\n"
+    assert bento("ps", "-q", "-f", "network=web").stdout == ""
+    config = json.loads(bento("network", "inspect", "-f", "{{json .IPAM.Config}}", identifier[:10]).stdout)
+    assert config[0] == {"Subnet": "10.77.0.0/24", "IPRange": "10.77.0.128/25", "Gateway": "10.77.0.1"}
+    assert config[1]["Subnet"].endswith("::/64")
+
+    box = bento.run("--name", "box", "--network", f"{identifier[:12]}:ip=10.77.0.9,alias=db", "host", "sleep", "1000")
+    place = bento.network("box")["Networks"]["web"]
+    assert (place["IPAddress"], place["NetworkID"], place["Aliases"]) == ("10.77.0.9", identifier, ["db"])
+    assert place["GlobalIPv6Address"] in bento("exec", "box", "ip", "-6", "addr").stdout
+    assert "mtu 1400" in bento("exec", "box", "ip", "link", "show", "eth0").stdout
+    inside = bento("network", "inspect", "-f", "{{json .Containers}}", "web").stdout
+    assert json.loads(inside)[box]["IPv4Address"] == "10.77.0.9/24"
+    assert "address 10.77.0.9 of network web is taken" in bento.fails(
+        "run", "--rm", "--network", "web", "--ip", "10.77.0.9", "host", "true", code=125
+    )
+    assert "network web is used by box" in bento.fails("network", "rm", "web")
+    assert bento("network", "prune", "-f").stdout == ""
+    bento("stop", "-t", "0", "box")
+    assert bento("network", "ls", "-q", "-f", "dangling=true").stdout == ""
+    bento("start", "box")
+    assert bento.network("box")["IPAddress"] == "10.77.0.9"
+    bento("rm", "-f", "box")
+    assert_released(bento, box)
+    assert bento("network", "rm", "web").stdout == "web\n"
+    bento("network", "exists", "bridge")
+    assert bento("network", "exists", "web", check=False).returncode == 1
+    assert host.state() == before
+
+
+@ONE_RUNTIME
+def test_containers_are_put_on_networks_and_taken_off_while_they_run(bento: NetCli, share: Share, host: Netns) -> None:
+    for name in ("web", "data"):
+        bento("network", "create", name)
+    serve(bento, share, "--network", "web", "-p", "18999:80")
+    bento.run("--name", "client", "--network", "data", "host", "sleep", "1000")
+    ask = "import socket, sys; s = socket.socket(); s.settimeout(1); sys.exit(bool(s.connect_ex((sys.argv[1], 80))))"
+
+    def reaches(network: str) -> bool:
+        address = bento.network("web")["Networks"][network]["IPAddress"]
+        return bento("exec", "client", "python3", "-c", ask, address, check=False).returncode == 0
+
+    assert not reaches("web")
+    bento("network", "connect", "--alias", "front", "data", "web")
+    assert reaches("data")
+    assert "is on network data already" in bento.fails("network", "connect", "data", "web")
+    assert bento("ps", "-f", "name=web", "--format", "{{.Networks}}").stdout == "web,data\n"
+    assert quick(host, "127.0.0.1", 18999)
+    bento("network", "disconnect", "web", "web")
+    assert quick(host, "127.0.0.1", 18999)  # by the network that is left
+    assert "eth0" not in bento("exec", "web", "ip", "-o", "link").stdout
+    assert reaches("data")
+    assert "is not on network web" in bento.fails("network", "disconnect", "web", "web")
+
+    bento("create", "--name", "later", "host", "sleep", "1000")
+    bento("network", "connect", "data", "later")
+    bento("network", "connect", "web", "later")
+    bento("start", "later")
+    assert list(bento.network("later")["Networks"]) == ["data", "web"]
+    bento.run("--name", "guest", "--network", "container:later", "host", "sleep", "1000")
+    ends = [bento("exec", name, "readlink", "/proc/self/ns/net").stdout for name in ("later", "guest")]
+    assert ends[0] == ends[1]
+    files = [bento("exec", name, "cat", "/etc/hosts", "/etc/hostname").stdout for name in ("later", "guest")]
+    assert files[0] == files[1]
+    assert "guest" in bento.fails("rm", "-f", "later")  # it stands on that one's network
+    bento("rm", "-f", "-a")
+    bento("network", "prune", "-f")
+    assert "bento" not in host.state()
+
+
+BAD = [
+    ("network create", 2),
+    ("network create -d overlay x", 2),
+    ("network create --subnet 10.1.0.0 x", 2),
+    ("network create --subnet 10.1.0.5/24 x", 2),
+    ("network create --subnet 10.1.0.0/24 --subnet 10.2.0.0/24 x", 2),
+    ("network create --subnet 10.1.0.0/24 --gateway 10.2.0.1 x", 2),
+    ("network create --subnet 10.1.0.0/24 --gateway 10.1.0.0 x", 2),
+    ("network create --subnet 10.1.0.0/24 --gateway 10.1.0.255 x", 2),
+    ("network create --subnet 10.1.0.0/24 --ip-range 10.2.0.0/25 x", 2),
+    ("network create --gateway 10.1.0.1 x", 2),
+    ("network create --subnet 127.0.0.0/8 x", 2),
+    ("network create --subnet fe80::/64 x", 2),
+    ("network create --subnet 192.0.2.0/25 x", 1),
+    ("network create --subnet 10.77.0.0/16 x", 1),
+    ("network create -o mtu=1 x", 2),
+    ("network create -o color=red x", 2),
+    ("network create -o com.docker.network.bridge.name=lo x", 1),
+    ("network create -o com.docker.network.bridge.name=a/b x", 2),
+    ("network create --ingress x", 2),
+    ("network create --scope swarm x", 2),
+    ("network create --config-from y x", 2),
+    ("network create web", 1),
+    ("network create bridge", 1),
+    ("network create -x", 2),
+    ("network create a/b", 2),
+    ("network rm nosuch", 1),
+    ("network rm bridge", 1),
+    ("network inspect nosuch", 1),
+    ("network ls -f x=y", 2),
+    ("network prune -f --filter dangling=true", 2),
+    ("network connect nosuch box", 1),
+    ("network connect web nosuch", 1),
+    ("network connect host box", 1),
+    ("network connect --ip 10.9.0.1 web box", 2),
+    ("network connect --ip x web box", 2),
+    ("network connect --ip6 fd00::7 web box", 2),
+    ("network connect --ip 10.77.0.1 web box", 2),
+    ("network connect --mac-address 1 web box", 2),
+    ("network connect --link y web box", 2),
+    ("network disconnect web box", 1),
+    ("create --network nosuch host true", 1),
+    ("create --network web --network web host true", 2),
+    ("create --network web --network host host true", 2),
+    ("create --network web:ip=10.78.0.1 host true", 2),
+    ("create --network bridge --network-alias x host true", 2),
+    ("create --network bridge --ip 10.177.0.9 host true", 2),
+    ("create --network container:nosuch host true", 1),
+    ("create --network container:box -p 80 host true", 2),
+    ("create --network container:box -h x host true", 2),
+    ("create --mac-address 01:00:00:00:00:01 host true", 2),
+    ("create --dns-option a\\nb host true", 2),
+]
+
+
+@ONE_RUNTIME
+def test_bad_words_are_one_line_each_and_make_nothing(bento: NetCli, host: Netns) -> None:
+    host("ip", "link", "add", "up0", "type", "bridge")
+    host("ip", "addr", "add", "192.0.2.1/24", "dev", "up0")
+    host("ip", "link", "set", "up0", "up")
+    bento("network", "create", "--subnet", "10.77.0.0/24", "web")
+    bento("create", "--name", "box", "host", "true")
+    before = host.state(), bento("network", "ls").stdout, bento("ps", "-aq").stdout, bento("inspect", "box").stdout
+    for words, code in BAD:
+        done = bento(*words.replace("\\n", "\n").split(" "), check=False, timeout_s=TIMEOUT_S)
+        assert (done.returncode, done.stdout.strip("[]\n")) == (code, ""), done
+        assert done.stderr.startswith("bento: "), done
+        assert done.stderr.count("\n") == 1, done
+    after = host.state(), bento("network", "ls").stdout, bento("ps", "-aq").stdout, bento("inspect", "box").stdout
+    assert after == before
+    bento("rm", "box")
+    bento("network", "rm", "web")
+    host("ip", "link", "del", "up0")
