@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from bento.drivers.network import forwarding
 from bento.drivers.network.bridge import BridgeNetwork
 from bento.errors import KernelError, RuntimeFailed
 from bento.kernel.net import conntrack, links, nftables
@@ -20,35 +18,11 @@ from bento.kernel.net.netlink import NETFILTER, Netlink
 from bento.kernel.net.nftables import Element
 from bento.model.network import Attachment, Connection, Port
 
+from support.breaking import Breaker, Interrupted
 from support.netns import Netns
 
 ID, OTHER = "a1" * 32, "b2" * 32
 PORTS = (Port(container_port=80, host_port=80), Port(container_port=53, host_port=53, protocol="udp"))
-
-
-class Interrupted(BaseException):
-    """As Ctrl-C, or a kill."""
-
-
-class Breaker:
-    """Counts what changes something in the kernel; interrupts before the one whose number is ``at``."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.at = self.count = 0
-        for owner, name in ((Netlink, "ask"), (forwarding, "_write"), (BridgeNetwork, "_step")):
-            monkeypatch.setattr(owner, name, self._counted(getattr(owner, name)))
-
-    def _counted(self, act: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            self.count += 1
-            if self.count == self.at:
-                raise Interrupted
-            return act(*args, **kwargs)
-
-        return counted
-
-    def arm(self, at: int) -> None:
-        self.at, self.count = at, 0
 
 
 @pytest.fixture

@@ -123,10 +123,13 @@ class BridgeNetwork:
             found = next((link for link in here if link.name == bridge and self.names.is_bridge(link)), None)
             if found is not None and any(link.master == found.index for link in own):
                 return
-            is_last = not own and not any(self.names.is_bridge(link) for link in here if link is not found)
-            yield from self._lower(walls, bridge, has_link=found is not None, is_last=is_last)
+            others = [link for link in here if self.names.is_bridge(link) and link is not found]
+            heir = next(iter(others), None)
+            yield from self._lower(walls, bridge, heir, has_link=found is not None, is_last=not own and heir is None)
 
-    def _lower(self, walls: Walls, bridge: str, *, has_link: bool, is_last: bool) -> Iterator[Child]:
+    def _lower(
+        self, walls: Walls, bridge: str, heir: links.Link | None, *, has_link: bool, is_last: bool
+    ) -> Iterator[Child]:
         families = walls.families()
         homes = [home for home in walls.homes() if home.bridge == bridge]
         text = rules.gone(self.names.table, families) if is_last else rules.unsettled(self.names.table, homes)
@@ -134,7 +137,7 @@ class BridgeNetwork:
         if families and text:
             yield from self._steps(self._ruleset(text))
         with _network_errors():
-            forwarding.turn_back({bridge})
+            forwarding.turn_back(bridge, heir)
             walls.forget_flows_to(found)
         if has_link:
             yield from self._steps(command.spawn([str(self._ip()), "link", "del", bridge]))

@@ -22,6 +22,7 @@ _SWITCHES: Final = {
     INET: (Path("/proc/sys/net/ipv4/ip_forward"), TURNED_ON),
     IPV6: (Path("/proc/sys/net/ipv6/conf/all/forwarding"), TURNED_ON6),
 }
+_GROUP_SHIFT: Final = 30  # see ``places.Names.group``
 _LOCAL: Final = "/proc/sys/net/ipv4/conf/{}/route_localnet"
 _IPV6: Final = "/proc/sys/net/ipv6/conf/{}/{}"
 _LINKS6: Final = Path("/proc/sys/net/ipv6/conf")
@@ -55,15 +56,28 @@ def turn_on(family: int = INET) -> None:
     _write(_SWITCHES[family][0], "1")
 
 
-def turn_back(bridges: Collection[str]) -> None:
-    """Let this host not forward any more, if it does for these bridges alone. Idempotent."""
+def turn_back(bridge: str, heir: links.Link | None) -> None:
+    """Let this host not forward any more, if it does for a bridge alone that goes. Idempotent.
+
+    ``heir``: another bridge of the engine, on which it is written from now on.
+    """
     found = links.links()
-    others = [link for link in found if link.name not in bridges]
-    for family, (path, word) in _SWITCHES.items():
-        if not any(link.name in bridges and word in link.alias for link in found):
-            continue
-        if not any(word in link.alias or link.kind in _OTHERS for link in others) and is_on(family):
+    alias = next((link.alias for link in found if link.name == bridge), "")
+    families = [family for family, (_, word) in _SWITCHES.items() if word in alias]
+    if heir is not None:
+        mark(heir, families)
+        return
+    others = [link for link in found if link.name != bridge]
+    for family in families:
+        path, word = _SWITCHES[family]
+        is_needed = any(word in link.alias or (link.kind in _OTHERS and not is_bentos(link)) for link in others)
+        if not is_needed and is_on(family):
             _write(path, "0")
+
+
+def is_bentos(link: links.Link) -> bool:
+    """Whether a bridge is one of an engine of this kind: those that forward are marked."""
+    return link.group >> _GROUP_SHIFT == 1
 
 
 def is_on(family: int = INET) -> bool:
