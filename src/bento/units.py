@@ -14,6 +14,7 @@ from bento.errors import UsageError
 NO_LIMIT: Final = -1.0
 """A grace of this many seconds never ends in a kill (``-t -1``)."""
 
+SIGHUP: Final = 1
 SIGTERM: Final = 15
 SIGKILL: Final = 9
 """A plain number, as records and reports keep it; the standard library's is an enum."""

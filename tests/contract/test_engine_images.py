@@ -121,6 +121,20 @@ def test_the_manifest_that_an_image_came_with_first_stays(engine, tmp_path) -> N
         assert f"blobs/sha256/{PACKED.manifest[7:]}" in archive.getnames()
 
 
+def test_a_layer_that_is_unpacked_is_not_unpacked_again(engine, tmp_path) -> None:
+    def phases(archive: Path) -> list[str]:
+        seen: list[str] = []
+        engine.load(archive, on_progress=lambda progress: seen.append(progress.phase))
+        return [phase for phase in seen if phase == "unpacking"]
+
+    put(engine, PACKED, "docker.io/library/web:1")
+    assert phases(docker(tmp_path / "a", "other:1")) == []
+    engine.remove_image("web:1")
+    engine.remove_image("other:1")
+    assert phases(docker(tmp_path / "a", "other:1")) == ["unpacking"]
+    assert not engine.doctor()
+
+
 def test_an_image_that_has_lost_a_blob_takes_the_manifest_that_comes(engine, roots) -> None:
     put(engine, PACKED, "docker.io/library/web:1")
     (roots.root / "blobs" / PACKED.manifest.replace(":", "/")).unlink()

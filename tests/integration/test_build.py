@@ -73,6 +73,11 @@ def test_what_was_built_and_tagged_anew_is_what_the_next_build_begins_with(bento
         bento("build", "-q", "-t", "base", "-", stdin=f"FROM bb\nRUN echo {text} > /text\n")
         made = bento("build", "-q", "-", stdin="FROM base\nRUN cp /text /copy\n").stdout.strip()
         assert bento("run", "--rm", made, "/bin/cat", "/copy").stdout == f"{text}\n"
+    for name, is_sent in (("base", False), ("other", True)):  # it has this image, but not by this name
+        bento("tag", "base", name)
+        again = bento("--log-level", "debug", "build", "-q", "-", stdin=f"FROM {name}\nRUN cp /text /copy\n")
+        assert again.stdout.strip() == made
+        assert ("containers-storage:" in again.stderr) is is_sent
 
 
 def test_a_context_and_a_containerfile_on_stdin(bento: BentoCli, context: Path, tmp_path: Path) -> None:

@@ -88,8 +88,12 @@ def test_the_keeper_belongs_to_no_command_and_is_small(bento: BentoCli, roots: R
     switches = procs_switches(pid)
     time.sleep(1.5)
     assert procs_switches(pid) == switches
+    assert resident_kib(pid) <= 13 * 1024
+
+
+def resident_kib(pid: int) -> int:
     rollup = dict(line.split()[:2] for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
-    assert int(rollup["Rss:"]) <= 15 * 1024
+    return int(rollup["Rss:"])
 
 
 def procs_switches(pid: int) -> str:
@@ -101,6 +105,7 @@ def test_a_keeper_that_was_killed_is_replaced_and_its_check_ended(bento: BentoCl
     bento.run("--name", "w", "--health-cmd", "sleep 98731", *QUICK, "host", "sleep", "1000")
     procs.wait_until(lambda: procs.with_word("98731"), what="the check")
     first, check = keeper_pid(roots), procs.with_word("98731")
+    assert resident_kib(first) <= 17 * 1024  # at a check, and with all that it has imported
     os.kill(first, signal.SIGKILL)
     until_gone(first)
     bento("ps")

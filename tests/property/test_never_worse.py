@@ -133,3 +133,28 @@ def test_s00_also_with_a_tracer_that_does_not_what_it_should(tree, age_s, grace_
         assert main.ended == "own" or auto.state.kill_cause in (KillCause.DEFAULT_ACTION, KillCause.WRAPPED), (
             world.history
         )
+
+
+_PROMPT = st.builds(Does, kind=st.just("prompt"), needs_s=st.sampled_from([0.01, 0.2]))
+_OVER_A_PROMPT = st.one_of(
+    _PROMPT,
+    st.builds(Does, kind=st.sampled_from(["shell", "trap", "forwarder", "group"]), runs=st.tuples(_PROMPT)),
+    st.builds(Does, kind=st.just("works"), needs_s=st.sampled_from([0.03, 0.7])),
+)
+
+
+@settings(max_examples=150)
+@given(tree=_OVER_A_PROMPT, entered=st.lists(_PROMPT, max_size=2).map(tuple), age_s=ages)
+def test_s29_shells_at_their_prompts_save_their_histories(tree, entered, age_s):
+    world = _stopped(tree, Scope.AUTO, age_s, entered).world
+    shells = [proc for proc in world.procs.values() if proc.does.kind == "prompt"]
+    assert all(proc.path in world.saved for proc in shells), world.history
+    assert world.now_s < 1005.0, world.history
+
+
+@settings(max_examples=150)
+@given(tree=_OVER_A_PROMPT, entered=st.lists(_PROMPT, max_size=2).map(tuple), crash=st.integers(0, 12))
+def test_s29_no_shell_gets_it_twice(tree, entered, crash):
+    driver = Driver(World(tree, sessions=entered), StopRequest(), crashes=[crash])
+    assert driver.run().phase is Phase.DONE
+    assert all(proc.got.count("bento") <= 1 for proc in driver.world.procs.values()), driver.world.history

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from bento.model.stop import StopRequest
-from bento.model.waits import Descriptor, Evidence, Kind, ThreadWait
+from bento.model.waits import Descriptor, Evidence, Kind, TerminalMode, ThreadWait
 from bento.stop import machine
 from bento.stop.actions import Action, SendSignal
 from bento.stop.inputs import Input, Looked, TimerFired
@@ -52,6 +52,11 @@ def pauses() -> Evidence:
 
 def polls(kind: Kind = "socket") -> Evidence:
     return thread("epoll_wait", fds=(Descriptor(kind),))
+
+
+def types(call: str = "pselect6", terminal: TerminalMode = "edited", **more) -> Evidence:
+    """It waits for what is typed into a terminal."""
+    return thread(call, fds=(Descriptor("tty", terminal=terminal),), **more)
 
 
 def serves(*, connected: int = 0) -> Evidence:

@@ -47,7 +47,7 @@ from bento.stop.inputs import (
 from bento.stop.invariants import check_invariants
 from bento.stop.states import FINAL, STEPS, Step, StopState
 
-from support.world import Does, Proc, World
+from support.world import HUP, Does, Proc, World
 
 __all__ = ["Does", "Driver", "EndlessStopError", "Proc", "World", "joined", "order_of_steps"]
 
@@ -200,9 +200,12 @@ class Driver:
             case SendSignal():
                 self.tells.append((action.pid, action.start_ticks))
                 proc = world.procs[action.pid]
-                assert action.signal == self.request.signal
+                assert action.signal in (self.request.signal, HUP)
                 if not proc.ended:
-                    world.signal(proc, "bento", wake=action.wake)
+                    if action.signal == self.request.signal:
+                        world.signal(proc, "bento", wake=action.wake)
+                    else:
+                        world.hang_up(proc)
                     self._watched.add(action.pid)
             case Identify():
                 self._queue.append(Identified(world.main.does.obeys or "signal", "as it is"))

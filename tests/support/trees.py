@@ -12,7 +12,9 @@ from support.sim import Does
 
 needs = st.sampled_from([0.0, 0.03, 0.2, 0.7, 1.5, 3.0, 6.0])
 hidden = st.sampled_from([0, 0, 0, 1])
-part = st.tuples(st.sampled_from(["work", "sleep", "lock", "peer", "pipe"]), st.sampled_from([0.1, 0.4, 1.0, 2.5, 7.0]))
+part = st.tuples(
+    st.sampled_from(["work", "sleep", "lock", "peer", "pipe", "tty"]), st.sampled_from([0.1, 0.4, 1.0, 2.5, 7.0])
+)
 jobs = st.builds(Does, kind=st.just("job"), parts=st.lists(part, min_size=1, max_size=3).map(tuple))
 servers = st.builds(Does, kind=st.just("works"), needs_s=needs, is_busy=st.booleans(), hidden_looks=hidden)
 late = st.builds(Does, kind=st.just("works"), needs_s=needs, hears_after_s=st.sampled_from([0.3, 2.0]))
@@ -25,6 +27,7 @@ leaf = st.one_of(
     st.builds(Does, kind=st.just("drops"), needs_s=needs),
     st.builds(Does, kind=st.sampled_from(["sleep", "blocks", "swallows"]), is_halted=st.booleans()),
     st.builds(Does, kind=st.just("ignores"), parts=st.lists(part, max_size=2).map(tuple)),
+    st.builds(Does, kind=st.sampled_from(["prompt", "plain-prompt"]), needs_s=st.sampled_from([0.01, 0.2])),
 )
 
 

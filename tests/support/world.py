@@ -15,7 +15,7 @@ from bento.model.waits import Descriptor, Evidence, ThreadWait
 from bento.stop.inputs import HeldBack, InitAnswered, InitLeaving, Input, SignalNoted, Traced, TracerLost
 from bento.stop.process import Disposition, Process, disposition
 
-TERM = 15
+HUP, TERM = 1, 15
 MOVE_S = 0.002
 """How long a parent takes to notice that its child has ended: long enough for a look in between."""
 EVER = 1e9
@@ -34,6 +34,8 @@ class Does:
     # works: a handler that needs ``needs_s`` to save. drops: the same, restoring the default action meanwhile.
     # swallows: as node without a handler. shell: no trap; ``runs`` in turn. trap: a shell with one. supervisor: a
     # handler; restarts its children, tells them. forwarder: to its one child. group: to all below. init: of a system.
+    # prompt: a shell at its prompt, which saves its history at SIGHUP; plain-prompt: one without a handler for that.
+    # parts with "tty" are of a program in which a person types for so long.
     name: str = ""
     parts: tuple[tuple[str, float], ...] = ()  # work, sleep, lock, peer, pipe: and for how long
     runs: tuple[Does, ...] = ()
@@ -107,13 +109,15 @@ class Proc:
 _NAMES = {
     "ignores": "stubborn", "blocks": "blocker", "works": "server", "drops": "dropper", "swallows": "node",
     "shell": "sh", "trap": "bash", "forwarder": "tini", "group": "dumb-init", "supervisor": "supervisord",
-    "move": "mv",
+    "move": "mv", "prompt": "bash", "plain-prompt": "dash",
 }  # fmt: skip
 _CAUGHT = {"works", "drops", "swallows", "trap", "forwarder", "group", "supervisor"}
 _CALLS = {"sleep": "clock_nanosleep", "lock": "flock", "peer": "recvfrom", "pipe": "read", "poll": "ppoll",
           "listen": "epoll_wait", "socket": "epoll_wait", "pause": "pause", "sigwait": "rt_sigtimedwait",
-          "child": "wait4", "wait": "wait4"}  # fmt: skip
-_FDS = {"peer": (Descriptor("socket"),), "pipe": (Descriptor("pipe"),), "listen": (Descriptor("listen"),),
+          "child": "wait4", "wait": "wait4", "tty": "read", "prompt": "read"}  # fmt: skip
+_EDITED = (Descriptor("tty", terminal="edited"),)
+_FDS = {"tty": _EDITED, "prompt": _EDITED,
+        "peer": (Descriptor("socket"),), "pipe": (Descriptor("pipe"),), "listen": (Descriptor("listen"),),
         "socket": (Descriptor("listen"), Descriptor("socket"))}  # fmt: skip
 
 
@@ -293,6 +297,18 @@ class World:
         else:
             self.finish(proc, "killed")
 
+    def hang_up(self, proc: Proc) -> None:
+        """SIGHUP from Bento: only a shell at its prompt is sent it."""
+        assert proc.does.kind in ("prompt", "plain-prompt"), proc.path
+        if proc.ended or proc.is_at_exit:
+            return
+        proc.got.append("bento")
+        self.history.append(f"{self.now_s:.3f} bento hangs up {proc.name} {proc.pid}")
+        if proc.does.kind == "prompt":
+            self.run(proc, lambda: self.switch(proc, _history(self, proc)))
+        elif self.disposition(proc, HUP) is Disposition.DEFAULT:
+            self.run(proc, lambda: self.end(proc, "default"))
+
     def signal(self, proc: Proc, by: str, *, wake: bool = False) -> None:
         """The stop signal."""
         if proc.ended or proc.is_at_exit:
@@ -318,14 +334,19 @@ class World:
             self.tracer.took_signal(proc)
             self._handle(proc)
 
-    def disposition(self, proc: Proc) -> Disposition:
-        bit = 1 << (TERM - 1)
+    def disposition(self, proc: Proc, number: int = TERM) -> Disposition:
+        bit = 1 << (number - 1)
         kind = proc.does.kind
+        if number == HUP:
+            return disposition(
+                HUP, blocked=0, ignored=0, caught=bit if kind == "prompt" else 0, is_traced=False, waits=False,
+                is_namespace_init=proc.is_main and not self.is_guest,
+            )  # fmt: skip
         hears = kind in _CAUGHT and not proc.is_reset and self.now_s - proc.born_s >= proc.does.hears_after_s
         return disposition(
             TERM,
             blocked=bit if kind == "blocks" else 0,
-            ignored=bit if kind in ("ignores", "init") else 0,
+            ignored=bit if kind in ("ignores", "init", "prompt", "plain-prompt") else 0,
             caught=bit if hears and kind != "forwarder" else 0,
             is_namespace_init=proc.is_main and not self.is_guest,
             is_traced=False,
@@ -345,7 +366,8 @@ class World:
             shown.append(
                 Process(
                     pid=proc.pid, start_ticks=1, ppid=proc.ppid, comm=proc.name, argv=(proc.name,),
-                    disposition=self.disposition(proc), is_main=proc.is_main, is_pending=proc.is_pending,
+                    disposition=self.disposition(proc), hangup=self.disposition(proc, HUP),
+                    is_main=proc.is_main, is_pending=proc.is_pending,
                     is_halted=proc.is_halted, cpu_ticks=ticks, is_entered=proc.is_entered,
                     is_namespace_init=proc.is_main and not self.is_guest, kills_group=proc.does.kind == "group",
                     switches=proc.switches * 1000 + ticks, age_s=self.now_s - proc.born_s,
@@ -449,6 +471,16 @@ def _job(world: World, proc: Proc) -> Iterator[Wait]:
         yield Wait("pause")
 
 
+def _at_prompt(world: World, proc: Proc) -> Iterator[Wait]:
+    while True:
+        yield Wait("prompt")
+
+
+def _history(world: World, proc: Proc) -> Iterator[Wait]:
+    yield Wait("work", proc.does.needs_s)
+    world.save(proc)
+
+
 def _saves(world: World, proc: Proc) -> Iterator[Wait]:
     yield Wait("peer", proc.does.needs_s)
     world.save(proc)
@@ -514,6 +546,7 @@ def _trap(world: World, proc: Proc) -> Iterator[Wait]:
 
 _PROGRAMS: dict[str, Callable[[World, Proc], Iterator[Wait]]] = {
     "job": _job, "ignores": _job, "move": _move, "shell": _shell, "trap": _shell,
+    "prompt": _at_prompt, "plain-prompt": _at_prompt,
 }  # fmt: skip
 
 

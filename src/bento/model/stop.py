@@ -61,6 +61,7 @@ class Occasion(str, Enum):
     LAST_CALL = "last-call"
     DEFAULT_ACTION = "default-action"  # nothing in the container could wake before the deadline
     LEFT_BEHIND = "left-behind"  # by a PID 1 that was only a guest in its PID namespace
+    PROMPT = "prompt"  # a shell at its prompt, below a PID 1 that has got its signal (rule S29)
 
 
 class Verdict(str, Enum):
@@ -214,6 +215,7 @@ class Signalled(Struct, frozen=True, kw_only=True):
     receives: str  # the disposition read before
     occasion: Occasion = Occasion.INIT
     session: bool = False  # of an exec session, which gets SIGTERM (rule S16)
+    signal: str = ""  # its name; "" in reports of before it was kept: the stop's, or SIGTERM for a session
 
 
 class Held(Struct, frozen=True, kw_only=True):

@@ -28,6 +28,13 @@ Kind = Literal[
 ]
 """What a descriptor is of, by its link in /proc/PID/fd (proc_pid_fd(5)). An epoll stands for what it holds."""
 
+TerminalMode = Literal["", "lines", "keys", "edited"]
+"""How a terminal gives what is typed: in lines, which it edits itself; key by key; or to a line editor.
+
+A line editor takes each key, writes it to the screen itself, and has the keys that the terminal would act upon as well
+(termios(3): no ICANON, no ECHO, and no ISIG or no VLNEXT). "": not known.
+"""
+
 
 class Descriptor(Struct, frozen=True):
     """One descriptor that a call waits on."""
@@ -41,6 +48,8 @@ class Descriptor(Struct, frozen=True):
     """
     is_own: bool = False
     """A pipe of which no other process has an end, such as one that a program writes to in its signal handlers."""
+    terminal: TerminalMode = ""
+    """Of a pseudo-terminal."""
     wakes_in_s: float | None = None
     """A timerfd: seconds until it expires (``it_value`` in its fdinfo); None when it is not armed."""
 
@@ -65,6 +74,8 @@ class ThreadWait(Struct, frozen=True, kw_only=True):
     """wait4(2), waitid(2): the awaited process as the host numbers it; 0: any child; None: not known, or no wait."""
     is_blocking: bool = True
     """False for a wait with WNOHANG, which only seems to wait."""
+    size: int = 0
+    """read(2): so many bytes at the most; 0: not known, or another call."""
     is_held: bool = False
     """State t by a tracer of Bento's own: it goes on when Bento lets it."""
     fds: tuple[Descriptor, ...] = ()

@@ -16,7 +16,7 @@ from bento.model.stop import Occasion, OnWrapper, Scope
 from bento.stop.actions import Action, Thaw, WatchInit
 from bento.stop.inputs import Looked
 from bento.stop.process import Disposition, Process
-from bento.stop.rules import dropped, last_call, leaving, noting, watching
+from bento.stop.rules import dropped, last_call, leaving, noting, prompt, watching
 from bento.stop.rules.holding import limit_s
 from bento.stop.rules.signalling import Outcome, is_examined, is_last_call, look, look_again, signal
 from bento.stop.rules.tree import Tree, is_shell
@@ -36,6 +36,8 @@ def after_look(state: StopState, look_: Looked, now_s: float) -> Outcome:
     processes = tuple(watching.as_it_acts(state, process, now_s) for process in look_.processes)
     if state.request.scope is Scope.MAIN:
         return _plain(state, processes, now_s)
+    state = prompt.follow(state, processes)
+    processes = prompt.mark(state, processes, now_s)
     if is_last_call(state):
         if not is_examined(processes):
             return state, (look(state),), None
@@ -52,8 +54,11 @@ def after_look(state: StopState, look_: Looked, now_s: float) -> Outcome:
         return _signalled(state, main, processes, now_s)
     if _is_unsure(state, main, now_s):
         return look_again(state, LOOK_AT_ONCE_S, now_s), (), None
+    if prompt.is_settling(state, Tree(processes), main, now_s):
+        return look_again(state, LOOK_SOON_S, now_s), (), None
     if not _is_received(state, main):
         return dropped.after_look(state, processes, now_s)
+    state = replace(state, watch=replace(state.watch, main=main))  # with its mark, for when the tracer has answered
     return _begin(state, main, processes, now_s)
 
 
@@ -72,6 +77,8 @@ def traced(state: StopState, now_s: float) -> tuple[StopState, tuple[Action, ...
     main, thawing = state.watch.main, (Thaw(),) if state.hold.thaws else ()
     if main is None or main.key in state.signalled_keys:
         return state, thawing
+    if not _is_received(state, main):  # it has changed its mind meanwhile
+        return state, (look(state), *thawing)
     state, actions, _ = signal(state, (main,), Occasion.INIT, now_s)
     return look_again(state, watching.UNREAD_S, now_s), (*actions, *thawing)
 
@@ -138,8 +145,8 @@ def _watch_init(
 
 
 def _others_receive(processes: tuple[Process, ...]) -> bool:
-    """Whether something beside PID 1 receives the signal."""
-    return any(process.disposition.receives and not process.is_main for process in processes)
+    """Whether something beside PID 1 receives the signal, or SIGHUP in its place."""
+    return any((process.disposition.receives and not process.is_main) or prompt.saves(process) for process in processes)
 
 
 def _signalled(state: StopState, main: Process, processes: tuple[Process, ...], now_s: float) -> Outcome:
@@ -158,4 +165,8 @@ def _signalled(state: StopState, main: Process, processes: tuple[Process, ...], 
         return dropped.after_look(state, processes, now_s)
     signalled_s = watching.signalled_at_s(state, main.key)
     is_fresh = now_s - (signalled_s if signalled_s is not None else -math.inf) < watching.UNREAD_S
+    shells = [] if is_fresh else prompt.left_to_it(state, Tree(processes), main)
+    if shells:
+        state, actions, _ = signal(state, shells, Occasion.PROMPT, now_s)
+        return look_again(state, watching.UNREAD_S, now_s), actions, None
     return look_again(state, watching.UNREAD_S if is_fresh else LOOK_LATER_S, now_s), (), None

@@ -11,6 +11,8 @@ from bento.stop.actions import KillAll, KillInit, Persist, Result
 from bento.stop.rules import holding
 from bento.stop.states import KillCause, Phase, StopState, Timer, backoff_s, go
 
+INIT_ENDED: Final = frozenset({KillCause.DEFAULT_ACTION, KillCause.PROMPT, KillCause.HALTED, KillCause.WRAPPED})
+"""PID 1 alone is ended: nothing else is there, or nothing that could do anything."""
 KILL_AGAIN_S: Final = 0.1  # doubled each round
 KILL_AGAIN_MAX_S: Final = 5.0
 
@@ -26,7 +28,7 @@ def kill(state: StopState, cause: KillCause, now_s: float) -> Result:
     state = replace(go(state, Phase.KILLING, "kill", now_s), kill_cause=cause, timers={})
     state = arm_limit(state, now_s)
     is_guest = state.watch.main is not None and not state.watch.main.is_namespace_init
-    if cause in (KillCause.DEFAULT_ACTION, KillCause.HALTED, KillCause.WRAPPED) and not is_guest:
+    if cause in INIT_ENDED and not is_guest:
         # PID 1 alone: the kernel ends the rest with it, as it would after the default action of any signal. What is
         # held stays so until PID 1 has gone: on a busy machine it would else run before PID 1 has begun to end.
         timers = state.timers | {Timer.KILL_AGAIN: now_s + KILL_AGAIN_S}

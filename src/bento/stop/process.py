@@ -46,6 +46,8 @@ class Process(Struct, frozen=True, kw_only=True):
     comm: str
     disposition: Disposition
     argv: tuple[str, ...] = ()
+    hangup: Disposition = Disposition.UNKNOWN  # what SIGHUP would do to it
+    is_at_prompt: bool = False  # a shell to which SIGHUP is what ends it (rule S29); set by the rules, not by a look
     is_main: bool = False  # PID 1 of the container
     is_pending: bool = False  # the stop signal is queued and no thread has taken it
     is_halted: bool = False  # stopped by SIGSTOP or a terminal (state T)

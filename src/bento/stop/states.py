@@ -80,6 +80,7 @@ class KillCause(str, Enum):
     ASKED = "asked"  # a grace of 0, or a kill that joined
     GRACE_OVER = "grace-over"
     DEFAULT_ACTION = "default-action"  # rule S14
+    PROMPT = "prompt"  # a shell at its prompt that SIGHUP does not reach (rule S29)
     WRAPPED = "wrapped"  # the program that PID 1 waited for has ended; PID 1 was held meanwhile (rule S13)
     LEFT_BEHIND = "left-behind"  # what PID 1 has left in a PID namespace that it shares
     HALTED = "halted"  # PID 1 has shut everything down and stays (rule S10)
@@ -131,6 +132,9 @@ class Watch(Struct, frozen=True, kw_only=True):
     worked_s: float = 0.0  # when CPU time was last used, by any process
     blocked: tuple[tuple[Key, float], ...] = ()  # those that block the signal in every look since then
     looks: int = 0
+    prompts: frozenset[Key] = frozenset()  # shells that a look has shown at their prompt (rule S29)
+    left_prompt: frozenset[Key] = frozenset()  # of them, those that are at it no more, and have no child
+    has_shells: bool = False  # one may be at its prompt: only evidence tells
 
 
 class Trace(str, Enum):

@@ -10,14 +10,14 @@ from bento.stop.methods import HALTED_CODE, REBOOT_CODE, describe
 from bento.stop.process import Disposition, Process
 from bento.stop.rules.tree import is_shell, program
 from bento.stop.states import KillCause, Phase, StopState
-from bento.units import SIGKILL, signal_name
+from bento.units import SIGHUP, SIGKILL, signal_name
 
 SIGKILL_STATUS = 128 + SIGKILL
 
 
 _RECEIVED = frozenset({"handled", "blocked", "waiting"})
 _NOT_RECEIVED = frozenset({Disposition.IGNORED, Disposition.DROPPED})
-_SIGHUP = 1
+_HANGUP = signal_name(SIGHUP)
 _BEGUN_LATE = "a process that began after PID 1 had its signal"
 
 
@@ -75,7 +75,7 @@ def _is_cut_short(state: StopState, end: ProcessEnd) -> bool:
         return False
     if state.ended_unseen and end.how == "unknown":
         return True
-    return end.how == "killed-with-pid-1" or (end.how, end.code) == ("signalled", _SIGHUP)
+    return end.how == "killed-with-pid-1" or (end.how, end.code) == ("signalled", SIGHUP)
 
 
 def _is_left_and_killed(state: StopState, end: ProcessEnd) -> bool:
@@ -113,6 +113,8 @@ def _judge_end(state: StopState, exit_code: int | None, oom_kills: int) -> Judge
         return _halted(state)
     if is_killed and state.kill_cause is KillCause.DEFAULT_ACTION:
         return _default_action(state)
+    if is_killed and state.kill_cause is KillCause.PROMPT:
+        return _at_prompt(state)
     if is_killed and state.kill_cause is not None:
         return _killed(state)
     if exit_code == SIGKILL_STATUS and _has_sent_sigkill(state):
@@ -180,10 +182,15 @@ def _left_by_itself(state: StopState) -> Judgement:
         behind, names = program(main) if main else "the shell", _names(by[Occasion.FOREGROUND])
         cause = f"{behind} runs its trap only when {names} has ended; {names} was signalled as well"
         return Judgement(Verdict.GRACEFUL, cause, f"start {names} with & in the script, and wait for it")
+    if by[Occasion.PROMPT]:
+        names = _names(by[Occasion.PROMPT])
+        return Judgement(Verdict.GRACEFUL, f"{names} was left at its prompt, got SIGHUP in the end, and ended by that")
     held = by[Occasion.EXIT_HOLD]
     more = f"; {_names(held)}, which it did not wait for, was signalled and ended before it was let go" if held else ""
     if main is None or main.key not in state.signalled_keys:
         return Judgement(Verdict.GRACEFUL, f"it ended by itself before it could be signalled{more}")
+    if _has_hung_up(state, main):
+        return Judgement(Verdict.GRACEFUL, f"{program(main)} was at its prompt, and ended by SIGHUP{more}")
     return Judgement(Verdict.GRACEFUL, f"it was signalled and ended by itself{more}")
 
 
@@ -196,6 +203,13 @@ def _default_action(state: StopState) -> Judgement:
         cause = f"{subject} has no handler for {name}, and as PID 1 the kernel keeps its default action from it"
     remedy = _exec_form(main) if main and is_shell(main) else _handler_advice(name)
     return Judgement(Verdict.DEFAULT_ACTION, cause, remedy)
+
+
+def _at_prompt(state: StopState) -> Judgement:
+    main = _main(state)
+    subject = program(main) if main else "the shell"
+    cause = f"{subject} was alone at its prompt: SIGHUP ends a shell there, but to PID 1 the kernel delivers none"
+    return Judgement(Verdict.DEFAULT_ACTION, cause, "run with --init, or leave the shell with exit")
 
 
 def _killed(state: StopState) -> Judgement:
@@ -219,6 +233,9 @@ def _killed(state: StopState) -> Judgement:
             return Judgement(Verdict.KILLED, cause, _handler_advice(name))
         more = "give it more time (stop -t, --stop-timeout)"
         return Judgement(Verdict.KILLED, f"{subject} was signalled and was {after}", more)
+    if _has_hung_up(state, main):
+        cause = f"{subject} ignores {name}, got SIGHUP at its prompt, and was {after}"
+        return Judgement(Verdict.KILLED, cause, "give it more time (stop -t, --stop-timeout)")
     if main.disposition is Disposition.IGNORED:
         remedy = f"have it handle {name}, or use --stop-signal"
         return Judgement(Verdict.KILLED, f"{subject} ignores {name}; {after}", remedy)
@@ -227,6 +244,12 @@ def _killed(state: StopState) -> Judgement:
         cause = f"{subject} does not pass signals on; {_names(signalled)} was signalled instead; {subject} was {after}"
         return Judgement(Verdict.KILLED, cause, _exec_form(main))
     return Judgement(Verdict.KILLED, f"{subject} does not receive {name}; {after}", _handler_advice(name))
+
+
+def _has_hung_up(state: StopState, process: Process) -> bool:
+    """Whether a process got SIGHUP in place of the stop signal, as a shell at its prompt (rule S29)."""
+    hung_up = (one for one in state.signalled if one.signal == _HANGUP != signal_name(state.request.signal))
+    return any((one.pid, one.start_ticks) == process.key for one in hung_up)
 
 
 def _has_sent_sigkill(state: StopState) -> bool:

@@ -24,7 +24,9 @@ else:  # only for several stops on a terminal
 
 _NOT_GRACEFUL = 4
 _INTERRUPTED = 130
-_EVIDENCE = ("nothing in the container could wake", "a listener at rest", "PID 1 is held until")
+_EVIDENCE = (
+    "nothing in the container could wake", "a listener at rest", "a shell alone at its prompt", "PID 1 is held until",
+)  # fmt: skip
 """How the notes begin that say what a stop has seen of each process. They are long, and stand in the report."""
 _IGNORED = (AlreadyStopped.code, NotFound.code)
 
@@ -170,15 +172,22 @@ def _print_outcome(args: argparse.Namespace, message: Message) -> int:
     return _NOT_GRACEFUL if is_asked and not message.report.is_graceful else 0
 
 
+def _signals(report: StopReport) -> list[str]:
+    """Return which programs got which signal, those of exec sessions last."""
+    groups: dict[tuple[bool, str], list[str]] = {}
+    for sent in report.signalled:
+        number = sent.signal or ("SIGTERM" if sent.session else report.signal)
+        groups.setdefault((sent.session, number), []).append(sent.comm)
+    return [
+        f"{number} to {', '.join(dict.fromkeys(names))}{' (exec)' if is_session else ''}"
+        for (is_session, number), names in sorted(groups.items(), key=lambda group: group[0][0])
+    ]
+
+
 def describe(name: str, report: StopReport) -> str:
     """Return the line for a person: how long, which signal, exit code, verdict; reason and remedy when they matter."""
     code = "unknown" if report.exit_code is None else str(report.exit_code)
-    signalled, sessions = (
-        ", ".join(dict.fromkeys(sent.comm for sent in report.signalled if sent.session is is_session))
-        for is_session in (False, True)
-    )
-    by = f"{report.signal} to {signalled}" if signalled else "no signal"
-    by += f", SIGTERM to {sessions} (exec)" if sessions else ""
+    by = ", ".join(_signals(report)) or "no signal"
     line = f"{name}: stopped in {report.duration_s:.2f} s, {by}, exit code {code}, {report.verdict.value}"
     if report.verdict.value != "graceful":
         line += f": {report.cause}"

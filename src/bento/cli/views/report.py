@@ -106,7 +106,10 @@ def _process(
     held_s = held.at_s if held else _at_exit_s(signalled, report)
     bar = axis.bar(0.0, end_s, mark_s=signalled.at_s if signalled else None, held_s=held_s)
     label = f"{process.pid} {process.comm}"[:_NAME_WIDTH]
-    words = [f"signalled at {_time(signalled.at_s)}" if signalled else "not signalled"]
+    words = ["not signalled"]
+    if signalled:
+        other = f" with {signalled.signal}" if signalled.signal not in ("", report.signal) else ""
+        words = [f"signalled{other} at {_time(signalled.at_s)}"]
     if held_s is not None:
         words.append(f"held{'' if held else ' at its exit'} from {_time(held_s)}")
     return f"  {label:<{_NAME_WIDTH}} {bar} {_ending(process)}; {', '.join(words)}"

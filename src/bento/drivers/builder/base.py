@@ -20,6 +20,9 @@ class BuildSession(Protocol):
         What is put there is to be put in a private mount namespace.
         """
 
+    def has(self, name: str, image_id: str) -> bool:
+        """Whether the builder has the image of this id, the digest of its configuration, under this full name."""
+
     def build(self, options: BuildOptions, *, context: Path, containerfile: Path, output_fd: int | None) -> Path:
         """Build; return an archive with the image, in ``directory``. Blocks.
 

@@ -20,6 +20,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+import msgspec
+from msgspec import Struct
+
 from bento import log
 from bento.command import Child, clean_environment, find_program, replay_line, spawn
 from bento.errors import BuildFailed, StorageUnusable
@@ -29,6 +32,7 @@ from bento.model.build import BuildOptions
 from bento.units import SIGKILL
 
 _RUN: Final = "run-"
+_IMAGES: Final = "overlay-images/images.json"
 _KEPT_VARIABLES: Final = (
     "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy",
     "no_proxy", "all_proxy",
@@ -37,6 +41,13 @@ _KEPT_VARIABLES: Final = (
 _FOREVER_S: Final = 1e9
 _TIDY_S: Final = 60.0
 _END_S: Final = 10.0
+
+
+class _Known(Struct, frozen=True):
+    """An image of the storage (containers/storage, images.go): its id is the digest of its configuration."""
+
+    id: str
+    names: tuple[str, ...] = ()
 
 
 class BuildahBuilder:
@@ -135,6 +146,14 @@ class _Session:
     def place_of(self, name: str) -> str:
         """See BuildSession."""
         return f"containers-storage:[overlay@{self._storage}+{self.directory / 'run'}]{name}"
+
+    def has(self, name: str, image_id: str) -> bool:
+        """See BuildSession. What cannot be read, or has another form, has nothing: it is put there anew."""
+        try:
+            known = msgspec.json.decode((self._storage / _IMAGES).read_bytes(), type=list[_Known])
+        except (OSError, msgspec.DecodeError):
+            return False
+        return any(each.id == image_id.removeprefix("sha256:") and name in each.names for each in known)
 
     def build(self, options: BuildOptions, *, context: Path, containerfile: Path, output_fd: int | None) -> Path:
         """See BuildSession."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ else:  # only stops of system containers, and of containers with several process
     )
     initctl, inits = (LazyModule(f"bento.drivers.processes.{name}") for name in ("initctl", "inits"))
 
-_SIGCHLD, _SIGCONT = 17, 18
+_SIGHUP, _SIGCHLD, _SIGCONT = 1, 17, 18
 _NEARLY_ALL = 50  # of 64 signals
 _TICKS = os.sysconf("SC_CLK_TCK")
 _WAITS = frozenset({"wait4", "waitid"})
@@ -154,6 +155,14 @@ class LinuxProcesses(LinuxHost):
         is_init = len(status.ns_pids) > 1 and status.ns_pids[-1] == 1
         bit = 1 << (number - 1)
         argv = proc.cmdline(pid)
+        take = functools.partial(
+            disposition,
+            blocked=status.blocked,
+            ignored=status.ignored,
+            caught=status.caught,
+            is_namespace_init=is_init,
+            is_traced=status.tracer_pid not in (0, tracer),
+        )
         is_clear = not (status.blocked | status.ignored | status.caught) & bit
         return Process(
             pid=pid,
@@ -172,15 +181,8 @@ class LinuxProcesses(LinuxHost):
             cpu_ticks=status.utime_ticks,
             switches=status.switches if status.threads == 1 else threads.switches(pid),
             age_s=time.clock_gettime(time.CLOCK_BOOTTIME) - status.start_ticks / _TICKS,
-            disposition=disposition(
-                number,
-                blocked=status.blocked,
-                ignored=status.ignored,
-                caught=status.caught,
-                is_namespace_init=is_init,
-                is_traced=status.tracer_pid not in (0, tracer),
-                waits=_waits(status, number) if is_clear else False,
-            ),
+            disposition=take(number, waits=_waits(status, number) if is_clear else False),
+            hangup=take(_SIGHUP, waits=None),
         )
 
     def namespace_init(self, pid: int) -> int | None:

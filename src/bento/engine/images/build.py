@@ -88,13 +88,15 @@ def _provide(
     policy = "always" if options.pull else "missing"
     pull.provide(drivers, name, policy, platform=options.platform, access=access, on_progress=on_progress)
     image = find_image(drivers, name)
-    place = session.place_of(str(reference.parse(reference.complete(name))))
+    whole = str(reference.parse(reference.complete(name)))
+    if session.has(whole, image.id):
+        return
 
     def send() -> None:
         with drivers.images.transfer() as transfer:
             blobs = transfer.hold(image)
             manifest = (blobs / image.digest.replace(":", "/")).read_bytes()
-            drivers.transport.send(manifest, blobs, transfer, place, access=Access())
+            drivers.transport.send(manifest, blobs, transfer, session.place_of(whole), access=Access())
 
     drivers.in_private_mounts(send)
 

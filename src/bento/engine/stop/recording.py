@@ -22,7 +22,7 @@ from bento.model.stop import AskedBy, Scope, StopIntent, StopReport
 from bento.stop.methods import SIGNAL
 from bento.stop.states import KillCause, Phase, StopState
 from bento.stop.verdict import SIGKILL_STATUS
-from bento.units import SIGKILL
+from bento.units import SIGHUP, SIGKILL, signal_name
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from bento.locks import Lock
 else:  # most root filesystems are released
     erase = LazyModule("bento.engine.stop.erase")
+
+_HANGUP = signal_name(SIGHUP)
 
 
 class Recorder:
@@ -245,7 +247,8 @@ class Recorder:
 
 def _signals(state: StopState) -> list[int]:
     """Return the signals that a stop has sent to the container, or is about to: its own, and SIGKILL."""
-    own = [state.request.signal] if state.signalled and state.request.method == SIGNAL else []
+    sent = (SIGHUP if one.signal == _HANGUP else state.request.signal for one in state.signalled)
+    own = list(dict.fromkeys(sent)) if state.request.method == SIGNAL else []
     return [*own, SIGKILL] if state.phase is Phase.KILLING else own
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from bento import clock
 from bento.model.container import Container, Run
 from bento.model.stop import UNSEEN, PhaseTiming, ProcessEnd, Signalled, StopReport
+from bento.stop.killing import INIT_ENDED
 from bento.stop.methods import METHODS, describe
 from bento.stop.process import Key, Process
 from bento.stop.rules.tree import entered, program
-from bento.stop.states import KillCause, Mark, StopState
+from bento.stop.states import Mark, StopState
 from bento.stop.verdict import judge
 from bento.units import SIGKILL, signal_name
 
@@ -48,10 +49,6 @@ def _shell_code(status: int) -> int:
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-_INIT_ENDED = frozenset({KillCause.DEFAULT_ACTION, KillCause.HALTED, KillCause.WRAPPED})
-"""Where PID 1 was ended by Bento, and the rest by the kernel with it."""
-
-
 class Endings:
     """How each process that was there at the first look has ended."""
 
@@ -77,7 +74,7 @@ class Endings:
         shown = state.watch.first + state.watch.later
         sessions = entered(shown)
         known = {pid for pid, _ in fds} | {process.pid for process in shown}
-        how = "killed-by-us" if self._killed or state.kill_cause in _INIT_ENDED else "killed-with-pid-1"
+        how = "killed-by-us" if self._killed or state.kill_cause in INIT_ENDED else "killed-with-pid-1"
         return (
             *(self._end(processes, state, one, fds.get(one.key), one.key in sessions) for one in shown),
             *(
@@ -115,7 +112,7 @@ class Endings:
         number = os.WTERMSIG(status)
         if number != SIGKILL:
             return "signalled", number
-        is_ours = self._killed or (process.is_main and state.kill_cause in _INIT_ENDED)
+        is_ours = self._killed or (process.is_main and state.kill_cause in INIT_ENDED)
         return ("killed-by-us" if is_ours else "killed-with-pid-1"), number
 
 

@@ -76,6 +76,7 @@ class CallReader:
             period_s=period_s,
             child=child,
             is_blocking=is_blocking,
+            size=arguments[2] if call == "read" else 0,
             fds=self._descriptors(task, call, arguments),
         )
 

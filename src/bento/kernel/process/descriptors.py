@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from bento.kernel import sockets
-from bento.kernel.process import proc
+from bento.kernel.process import proc, terminals
 from bento.model.waits import Descriptor, Kind
 
 MAX_DESCRIPTORS: Final = 4096
@@ -217,6 +217,8 @@ class Look:
         if target.startswith("socket:["):
             is_listening = self._peer(task, target) == "listen"
             return Descriptor("listen") if is_listening else Descriptor("socket", self._is_pair(task, fd, target))
+        if target.startswith("/dev/pts/"):
+            return Descriptor("tty", terminal=terminals.mode(int(task.rpartition("/")[2]), fd))
         if target.startswith("/"):
             return Descriptor("tty" if _TERMINALS.match(target) else "file")
         kind = _ANONYMOUS.get(target.partition(":")[2], "unknown") if target.startswith("anon_inode:") else "unknown"

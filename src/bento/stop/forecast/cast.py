@@ -127,9 +127,15 @@ class Cast:
         if main is not None:
             self.due.append((now_s + SOON_S, main.pid, HALTED_CODE, "ended"))
 
-    def signal(self, pid: int, number: int, now_s: float) -> None:
-        """Have a process take a signal. A frozen one takes it when it is thawed, which comes with it."""
+    def signal(self, pid: int, number: int, now_s: float, *, is_hangup: bool = False) -> None:
+        """Have a process take a signal. A frozen one takes it when it is thawed, which comes with it.
+
+        ``is_hangup``: SIGHUP in place of the stop signal, which a shell at its prompt ends by (rule S29).
+        """
         process = self.alive[pid]
+        if is_hangup:
+            self.due.append((now_s + SOON_S, pid, 128 + number, "ended"))
+            return
         self._got.add(pid)
         waiting = self._waits_for[pid] & self.alive.keys()
         is_in_wait = waits_for_jobs(Tree(self.first), process) or self._assumed.traps_at_once

@@ -207,14 +207,17 @@ _PARTS: Final = {
     Occasion.LAST_CALL: "signalled at the last call",
     Occasion.DEFAULT_ACTION: "signalled: it ends by the default action",
     Occasion.LEFT_BEHIND: "signalled when PID 1 has gone",
+    Occasion.PROMPT: "signalled when nothing else is left",
 }
 
 
 def _part(process: Process, tree: Tree, shown: Rehearsal) -> str:
+    request = shown.state.request
     held = any(event.kind == "held" and process.pid in event.pids for event in shown.events)
     sent = next((one for one in shown.state.signalled if one.pid == process.pid), None)
     if sent is not None:
-        return _PARTS[sent.occasion] + (", and held at its exit" if _is_leaving(process, shown) else "")
+        hangup = ", with SIGHUP: it is at its prompt" if sent.signal == "SIGHUP" != signal_name(request.signal) else ""
+        return _PARTS[sent.occasion] + hangup + (", and held at its exit" if _is_leaving(process, shown) else "")
     by = next((event.pids[0] for event in shown.events if _is_passed_on(event, process.pid)), None)
     if by is not None:
         return f"gets the signal from {named(tree.by_pid[by])}"
@@ -237,7 +240,6 @@ def _is_passed_on(event: Event, pid: int) -> bool:
 
 def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsal) -> tuple[StepForecast, ...]:
     names = {process.pid: f"{program(process)} ({process.pid})" for process in processes}
-    signal = signal_name(request.signal)
     before = tuple(event for event in shown.events if _comes_before(event, request))
     steps = _happenings(shown, before, names)
     if request.grace_s == 0:
@@ -245,7 +247,7 @@ def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsa
     elif not shown.state.signalled and any(event.kind == "end-main" and event.at_s > 0.1 for event in shown.events):
         text = "nothing is sent: PID 1 does not receive the signal, and what is in the container is watched"
         steps.append(StepForecast(0.0, text))
-    steps += _signals(shown.state.signalled, names, signal)
+    steps += _signals(shown.state.signalled, names)
     steps += _happenings(shown, tuple(event for event in shown.events if event not in before), names)
     steps.sort(key=lambda step: step.at_s)  # stable: what is held stands before what is signalled, and that before ends
     end_s = shown.state.exited_s if shown.is_over else None
@@ -253,6 +255,7 @@ def _steps(request: StopRequest, processes: tuple[Process, ...], shown: Rehearsa
         return tuple(steps)
     last_call_s = shown.last_call_s if request.scope is Scope.AUTO else None
     if last_call_s is not None and (end_s is None or end_s < last_call_s):
+        signal = signal_name(request.signal)
         text = f"last call, if it lives on: {signal} to what receives it and cannot have got it before"
         steps.append(StepForecast(last_call_s, text))
     if shown.deadline_s is not None and (end_s is None or end_s < shown.deadline_s):
@@ -266,13 +269,12 @@ def _comes_before(event: Event, request: StopRequest) -> bool:
     return is_hook or event.kind in ("drained", "held", "leaving")
 
 
-def _signals(signalled: tuple[Signalled, ...], names: dict[int, str], signal: str) -> list[StepForecast]:
-    groups: dict[tuple[float, bool, str], list[str]] = {}
+def _signals(signalled: tuple[Signalled, ...], names: dict[int, str]) -> list[StepForecast]:
+    groups: dict[tuple[float, str, str], list[str]] = {}
     for one in signalled:
-        groups.setdefault((one.at_s, one.session, one.why), []).append(names[one.pid])
+        groups.setdefault((one.at_s, one.signal, one.why), []).append(names[one.pid])
     return [
-        StepForecast(at_s, f"{_SESSION_SIGNAL if is_session else signal} to {', '.join(which)}: {why}")
-        for (at_s, is_session, why), which in groups.items()
+        StepForecast(at_s, f"{signal} to {', '.join(which)}: {why}") for (at_s, signal, why), which in groups.items()
     ]
 
 
@@ -316,6 +318,6 @@ def _why_ended(shown: Rehearsal) -> str:
     state = shown.state
     if state.kill_cause is KillCause.WRAPPED:
         return "what it waited for has ended, and what it has started is at rest"
-    if state.kill_cause is KillCause.DEFAULT_ACTION and state.notes:
+    if state.kill_cause in (KillCause.DEFAULT_ACTION, KillCause.PROMPT) and state.notes:
         return state.notes[-1].partition(":")[0]
     return "it has shut everything down, and stays"

@@ -49,6 +49,7 @@ from bento.stop.inputs import (
 )
 from bento.stop.process import Process
 from bento.stop.states import FINAL, StopState, Timer
+from bento.units import SIGHUP
 
 
 class Rehearsal(Struct, frozen=True, kw_only=True):
@@ -164,7 +165,8 @@ class _Run:
                     cast.let_go(now_s)
                 case SendSignal():
                     self._signalled.add(action.pid)
-                    cast.signal(action.pid, action.signal, now_s)
+                    is_hangup = action.signal == SIGHUP != self.state.request.signal
+                    cast.signal(action.pid, action.signal, now_s, is_hangup=is_hangup)
                     self._take_inputs()
                 case Thaw():
                     cast.is_frozen = False

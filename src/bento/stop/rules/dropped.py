@@ -66,6 +66,8 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
     if not reason:
         return look_again(state, _pause_s(state, processes, now_s), now_s), (), None
     state = note(state, reason)
+    if main.is_at_prompt:
+        return state, (), KillCause.PROMPT
     if way is None or not way.ends or way.wrappers[0].key in state.hold.refused:
         return state, (), KillCause.DEFAULT_ACTION
     return _hold(replace(state, wrapped=_wrapped(way, now_s, is_idle=True)), way, now_s)
@@ -272,6 +274,8 @@ def _why_ended(state: StopState, processes: tuple[Process, ...], now_s: float) -
     main = tree.main()
     if main is None or not _may_be_ended(state, processes):
         return ""
+    if main.is_at_prompt:
+        return f"a shell alone at its prompt: {named(main)} ends by SIGHUP there, which the kernel does not deliver"
     is_young = now_s - state.born_s < request.start_window_s
     if request.on_deaf is OnDeaf.END:
         return "" if is_young else f"{named(main)} does not receive the signal, and --deaf end was given"
@@ -297,10 +301,14 @@ def _are_resting(state: StopState, processes: tuple[Process, ...], now_s: float)
 
 
 def _may_be_ended(state: StopState, processes: tuple[Process, ...]) -> bool:
-    """Whether PID 1 may be ended before the deadline: it does not ignore the signal, and the caller lets it."""
+    """Whether PID 1 may be ended before the deadline: it does not ignore the signal, and the caller lets it.
+
+    A shell at its prompt does, but not what would end it there.
+    """
     main = Tree(processes).main()
     is_left_alone = state.request.on_deaf is OnDeaf.WAIT or state.deadline_s is None
-    return main is not None and main.disposition is Disposition.DROPPED and not is_left_alone
+    is_ended = main is not None and (main.disposition is Disposition.DROPPED or main.is_at_prompt)
+    return is_ended and not is_left_alone
 
 
 def _is_still(state: StopState, processes: tuple[Process, ...], now_s: float) -> bool:

@@ -17,7 +17,7 @@ from bento.model.stop import Occasion
 from bento.model.waits import Evidence
 from bento.stop.actions import Action, Look, Persist
 from bento.stop.process import Disposition, Process
-from bento.stop.rules import holding, watching
+from bento.stop.rules import holding, prompt, watching
 from bento.stop.rules.signalling import Outcome, is_examined, look, look_again, signal
 from bento.stop.rules.tree import Tree
 from bento.stop.rules.wake import NEVER, process_wake
@@ -86,7 +86,8 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
         occasion = Occasion.EXIT_HOLD if is_at_exit else Occasion.LEFT_BEHIND
         state, actions, _ = signal(state, due, occasion, now_s)
         return look_again(state, LOOK_S, now_s), actions, None
-    if any(not _is_given_up(state, tree, process, now_s) for process in (*receivers, *ending)):
+    settling = any(prompt.is_settling(state, tree, process, now_s) for process in processes if prompt.saves(process))
+    if settling or any(not _is_given_up(state, tree, process, now_s) for process in (*receivers, *ending)):
         return look_again(state, LOOK_S, now_s), (), None
     if not is_at_exit:
         return state, (), KillCause.LEFT_BEHIND
@@ -103,7 +104,7 @@ def release(state: StopState, now_s: float) -> tuple[StopState, tuple[Action, ..
 def _concerns(state: StopState, tree: Tree, process: Process) -> bool:
     """Whether something is to be done about a process before PID 1 may end."""
     receives = process.disposition.receives and not process.is_main
-    return receives or is_ending(state, process) or would_go_on(state, tree, process)
+    return receives or is_ending(state, process) or would_go_on(state, tree, process) or prompt.saves(process)
 
 
 def would_go_on(state: StopState, tree: Tree, process: Process) -> bool:
@@ -116,8 +117,11 @@ def would_go_on(state: StopState, tree: Tree, process: Process) -> bool:
 def is_ending(state: StopState, process: Process) -> bool:
     """Whether a process received the signal at first, and has removed its handler since: it is in its shutdown.
 
-    Python does so before it writes out its files.
+    Python does so before it writes out its files. Or it is a shell that was at its prompt and has left that, such as by
+    the SIGHUP of a terminal that has closed.
     """
+    if process.key in state.watch.left_prompt and not process.is_main:
+        return True
     if process.is_main or process.disposition is not Disposition.DEFAULT or process.key in state.hold.held:
         return False
     return process.key in state.watch.receivers
@@ -132,7 +136,7 @@ def _is_due(state: StopState, process: Process, now_s: float) -> bool:
     """Whether a process gets the signal now: PID 1 cannot have signalled it, or it does nothing about it."""
     if process.key in state.signalled_keys:
         return False
-    if watching.is_certainly_unsignalled(state, process):
+    if process.is_at_prompt or watching.is_certainly_unsignalled(state, process):
         return True
     since_s = max(watching.calm_since_s(state, process.key), state.hold.at_exit_s or 0.0)
     return now_s - since_s >= watching.CALM_S

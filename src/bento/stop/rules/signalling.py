@@ -12,8 +12,9 @@ from bento.stop.actions import Action, Look, Persist, SendSignal
 from bento.stop.process import Process
 from bento.stop.rules.tree import program
 from bento.stop.states import KillCause, StopState, Timer
+from bento.units import SIGHUP, SIGTERM, signal_name
 
-SESSION_SIGNAL: Final = 15
+SESSION_SIGNAL: Final = SIGTERM
 """Exec sessions get SIGTERM: the stop signal is agreed between the image and its own program (rule S16)."""
 
 WHY: Final = {
@@ -24,7 +25,9 @@ WHY: Final = {
     Occasion.LAST_CALL: "last call: no other process can have passed the signal on to it",
     Occasion.DEFAULT_ACTION: "nothing in the container could wake before the deadline",
     Occasion.LEFT_BEHIND: "PID 1 has gone and left it behind",
+    Occasion.PROMPT: "PID 1 has its signal, and nothing else is left",
 }
+_HANGUP: Final = "a shell at its prompt ends by SIGHUP, as when its terminal closes"
 
 Outcome = tuple[StopState, tuple[Action, ...], KillCause | None]
 """The state, what to do, and why PID 1 is to be ended now; None: it is not."""
@@ -39,25 +42,26 @@ def signal(state: StopState, targets: Iterable[Process], occasion: Occasion, now
             start_ticks=process.start_ticks,
             comm=program(process),
             at_s=now_s - state.began_s,
-            why=WHY[occasion],
+            why=f"{WHY[occasion]}: {_HANGUP}" if process.is_at_prompt else WHY[occasion],
             receives=process.disposition.value,
             occasion=occasion,
             session=process.key in state.watch.sessions,
+            signal=signal_name(_number(state, process)),
         )
         for process in found
     )
     sends = (
-        SendSignal(
-            process.pid,
-            process.start_ticks,
-            SESSION_SIGNAL if process.key in state.watch.sessions else state.request.signal,
-            process.is_halted,
-        )
-        for process in found
+        SendSignal(process.pid, process.start_ticks, _number(state, process), process.is_halted) for process in found
     )
     if not found:
         return state, (), None
     return replace(state, signalled=(*state.signalled, *new)), (Persist(), *sends), None
+
+
+def _number(state: StopState, process: Process) -> int:
+    if process.is_at_prompt:
+        return SIGHUP
+    return SESSION_SIGNAL if process.key in state.watch.sessions else state.request.signal
 
 
 def look_again(state: StopState, pause_s: float, now_s: float) -> StopState:
@@ -71,7 +75,13 @@ def look(state: StopState) -> Look:
     if state.request.scope is Scope.MAIN:
         return Look()
     is_plain = main is None or (main.disposition.receives and main.key in state.signalled_keys)
-    needs = not is_plain or state.hold.at_exit_s is not None or bool(state.hold.noted) or is_last_call(state)
+    needs = (
+        not is_plain
+        or state.watch.has_shells
+        or state.hold.at_exit_s is not None
+        or bool(state.hold.noted)
+        or is_last_call(state)
+    )
     return Look(examine=needs)
 
 

@@ -64,7 +64,7 @@ def may_be_a_job(process: Process, left_s: float) -> bool:
     rsync and others have one that only gives up.
     """
     evidence = process.evidence
-    if evidence is None or evidence.listening:
+    if evidence is None or evidence.listening or process.is_at_prompt:
         return False
     names = {_VERSION.sub("", name) for name in (program(process), process.comm)}
     if names & _GIVE_UP or process.catches_all:
@@ -77,7 +77,12 @@ def may_be_a_job(process: Process, left_s: float) -> bool:
 def may_be_fed(process: Process, others: Iterable[Process], left_s: float) -> bool:
     """Whether a process reads what one at work that does not receive the signal may write: it is a part of its job."""
     evidence = process.evidence
-    if evidence is None or evidence.listening or not any(thread.call in READS for thread in evidence.threads):
+    if (
+        evidence is None
+        or evidence.listening
+        or process.is_at_prompt
+        or not any(thread.call in READS for thread in evidence.threads)
+    ):
         return False
     return _waits_inside(evidence) and any(not p.disposition.receives and not is_passive(p, left_s) for p in others)
 

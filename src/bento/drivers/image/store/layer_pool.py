@@ -75,6 +75,16 @@ class LayerPool:
         """Return which of these layers are neither new nor in the store."""
         return [diff_id for diff_id in wanted if diff_id not in self._new and not self.place(diff_id).is_dir()]
 
+    def is_unpacked(self, archive: str) -> bool:
+        """Whether a blob of this digest, which is here, is a layer that is unpacked already: an uncompressed one.
+
+        Its digest is its DiffID then, as that is the digest of the archive (image-spec, config.md).
+        """
+        if self.missing([archive]):
+            return False
+        self._diff_ids.setdefault(archive, archive)
+        return True
+
     def is_new(self, diff_id: str) -> bool:
         """Whether a layer was unpacked, or made, here."""
         return diff_id in self._new

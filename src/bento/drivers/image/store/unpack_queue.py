@@ -28,8 +28,11 @@ class UnpackQueue:
         self._is_written = True
 
     def begin(self, digest: str) -> None:
-        """Unpack a layer whose blob is there, beside everything else. Idempotent. ``finish`` raises what fails."""
-        if digest not in self._ahead:
+        """Unpack a layer whose blob is there, beside everything else. Idempotent. ``finish`` raises what fails.
+
+        Not one that is known to be unpacked.
+        """
+        if digest not in self._ahead and not self._layers.is_unpacked(digest):
             if self._workers is None:
                 self._workers = ThreadPoolExecutor(min(_WORKERS_MAX, os.cpu_count() or 1), "bento-unpack")
             self._ahead[digest] = self._workers.submit(self._unpack_ahead, digest)
