@@ -234,11 +234,13 @@ def test_exposed_ports_are_published_on_free_ones(bento: NetCli, tmp_path: Path)
 def test_what_cannot_be_published_is_refused(bento: NetCli) -> None:
     for words, flags in {
         "bad port '80:0'": ("-p", "80:0"),
-        "IPv6 is not supported": ("-p", "[::1]:80:80"),
-        "IPv4 address": ("-p", "elsewhere:80:80"),
+        "IPv6 leads from the loopback": ("-p", "[::1]:80:80"),
+        "the container has no IPv6": ("-p", "[::]:80:80"),
+        "no free one is found for SCTP": ("-p", "80/sctp"),
+        "an address of this host": ("-p", "elsewhere:80:80"),
         "address of this host": ("-p", "203.0.113.9:80:80"),
         "published twice": ("-p", "81:80", "-p", "81:82"),
-        "unknown network 'nosuch'": ("--network", "nosuch"),
+        "network nosuch not found": ("--network", "nosuch"),
         "none is published": ("--drain",),
     }.items():
         assert words in refused(bento, *flags)

@@ -26,6 +26,10 @@ from bento.parse.ports import is_ipv4, parse_expose, parse_publish
         ("127.0.0.1:81:80/udp", [Port(container_port=80, host_port=81, host_ip="127.0.0.1", protocol="udp")]),
         ("81-82:90-91", [Port(container_port=90, host_port=81), Port(container_port=91, host_port=82)]),
         ("90-91", [Port(container_port=90), Port(container_port=91)]),
+        ("132:80/sctp", [Port(container_port=80, host_port=132, protocol="sctp")]),
+        ("[::]:81:80", [Port(container_port=80, host_port=81, host_ip="::")]),
+        ("[FD00:0::1]::80/udp", [Port(container_port=80, host_ip="fd00::1", protocol="udp")]),
+        ("[::1]:81:80", [Port(container_port=80, host_port=81, host_ip="::1")]),  # for the engine to refuse
     ],
 )
 def test_what_is_published(text: str, ports: list[Port]) -> None:
@@ -34,17 +38,15 @@ def test_what_is_published(text: str, ports: list[Port]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":", "a", "0-1:80", "80:0", "65536", "80/", "80/sctp", "80/TCP", "1:2:3:4", "[::1]:80:80", "5-4", "-4", "4-",
+    ["", ":", "a", "0-1:80", "80:0", "65536", "80/", "80/dccp", "80/TCP", "1:2:3:4", "[::1]:80", "[]:80:80",
+     "[::g]:1:2", "[1.2.3.4]:80:80", "[::1]80:80",
+     "[::1:80:80", "::1:80:80", "[::1]:1:2:3", "[fe80::1%eth0]:80:80",
+     "5-4", "-4", "4-",
      "8000-8002:80-81", "80 ", "+80", "\u0663", "9" * 5000],
 )  # fmt: skip
 def test_what_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="bad port"):
         parse_publish(text)
-
-
-def test_ipv6_is_named_as_what_is_missing() -> None:
-    with pytest.raises(UsageError, match="IPv6 is not supported"):
-        parse_publish("[::1]:80:80")
 
 
 @pytest.mark.parametrize(

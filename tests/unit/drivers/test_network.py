@@ -297,6 +297,21 @@ def test_a_port_with_connections_that_were_just_closed_can_be_had() -> None:
     os.close(fd)
 
 
+def test_a_free_port_is_the_same_in_both_families() -> None:
+    both = (Port(container_port=80), Port(container_port=80, host_ip="::"), Port(container_port=81, host_ip="::"))
+    kept = NETWORK.reserve(both)
+    try:
+        first, second, third = (port.host_port for port in kept.ports)
+        assert first == second != third
+        with pytest.raises(PortTaken):
+            NETWORK.reserve((Port(container_port=1, host_port=third, host_ip="::1"),))
+        os.close(NETWORK.reserve((Port(container_port=1, host_port=third, host_ip="127.0.0.1"),)).fds[0])
+    finally:
+        for fd in kept.fds:
+            os.close(fd)
+    assert NETWORK.reserve((Port(container_port=80, host_port=132, protocol="sctp"),)).fds == ()
+
+
 def test_an_address_that_is_not_this_hosts_is_refused() -> None:
     with pytest.raises(UsageError, match="address of this host"):
         NETWORK.reserve((Port(container_port=80, host_ip="203.0.113.9"),))

@@ -10,9 +10,9 @@ from bento.engine.resources import networking
 from bento.engine.stop.erase import erase
 from bento.engine.stop.request import StopOptions
 from bento.engine.stop.stop import stop_containers
-from bento.errors import CleanupFailed, Conflict, RuntimeFailed, UsageError
+from bento.errors import CleanupFailed, Conflict, PortTaken, RuntimeFailed, UsageError
 from bento.model.container import Container, Ports, Run, Status
-from bento.model.network import Connection, Port
+from bento.model.network import Attachment, Connection, Network, Port
 from bento.model.stop import StopReport, StopSettings
 from bento.testing.drivers import FakeDrivers
 from bento.testing.runtime import FakeRuntime
@@ -171,7 +171,10 @@ def test_release_waits_for_others_and_gives_up(drivers, monkeypatch):
         (Port(container_port=0),),
         (Port(container_port=80, host_port=65536),),
         (Port(container_port=80, protocol="sctp"),),
+        (Port(container_port=80, host_port=80, protocol="dccp"),),
         (Port(container_port=80, host_ip="::1"),),
+        (Port(container_port=80, host_ip="::"),),
+        (Port(container_port=80, host_ip="fd00:1::0"),),
         (Port(container_port=80, host_port=1), Port(container_port=81, host_port=1)),
     ],
 )
@@ -200,3 +203,42 @@ def test_doctor_tells_of_walls_that_are_gone_and_puts_them_back(drivers, monkeyp
 def test_only_where_ports_were_published_connections_have_to_be_forgotten():
     assert CONNECTION.forwarded_to == ("10.0.0.2",)
     assert replace(CONNECTION, ports=()).forwarded_to == ()
+
+
+@pytest.mark.parametrize(("has_ipv6", "published"), [(True, ["", "::", "192.0.2.1"]), (False, ["", "192.0.2.1"])])
+def test_ports_of_every_address_are_those_of_both_families_where_the_container_has_both(drivers, has_ipv6, published):
+    made = Network(id="a" * 64, name="web", created_unix_ns=0, bridge="")
+    drivers.store.put_network(drivers.network.plan(made, (), ipv6=has_ipv6))
+    ports = (Port(container_port=80, host_port=8080), Port(container_port=80, host_port=8081, host_ip="192.0.2.1"))
+    networking.check(drivers, "web", ports, drain=False)
+    container = drivers.add("one", None, status=Status.STARTING, network="web", ports=Ports(published=ports))
+    with networking.reserved(drivers, container) as reservation:
+        assert reservation is not None
+        assert [port.host_ip for port in reservation.ports] == published
+        _, connections = networking.allot(drivers, container, reservation.ports)
+    assert bool(connections[0].address6) is has_ipv6
+    assert connections[0].ports == reservation.ports
+
+
+def test_ports_are_those_of_the_first_network_that_is_not_internal(drivers):
+    for name, internal in (("back", True), ("web", False)):
+        made = Network(id=name.ljust(64, "0"), name=name, created_unix_ns=0, bridge="", internal=internal)
+        drivers.store.put_network(drivers.network.plan(made, drivers.store.list_networks()))
+    asked = tuple(Attachment(network=name) for name in ("back", "web", "bridge"))
+    networking.check(drivers, "back", PORTS, drain=False, attachments=asked)
+    with pytest.raises(UsageError, match="back, which is internal"):
+        networking.check(drivers, "back", PORTS, drain=False, attachments=asked[:1])
+    container = drivers.add("one", None, status=Status.STARTING, network="back", attachments=asked)
+    _, connections = networking.allot(drivers, container, PORTS)
+    assert [(one.network, one.interface, one.ports) for one in connections] == [
+        ("back", "eth0", ()), ("web", "eth1", PORTS), ("bridge", "eth2", ()),
+    ]  # fmt: skip
+    assert len({one.address for one in connections}) == 3
+
+
+def test_a_port_of_sctp_is_no_other_containers(drivers):
+    port = Port(container_port=80, host_port=132, protocol="sctp")
+    one = drivers.add("one", None, network="bridge", connections=(replace(CONNECTION, ports=(port,)),))
+    other = drivers.add("other", None, status=Status.STARTING, network="bridge")
+    with pytest.raises(PortTaken, match=f"taken by container {one.name}"):
+        networking.allot(drivers, other, (port,))

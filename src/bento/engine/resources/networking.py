@@ -29,6 +29,7 @@ _MAX_PORT = 65535
 _RELEASE_LIMIT_S = 30.0
 _CHILD_LIMIT_S = 20.0
 _AGAIN_S = 0.02
+_LOOPBACK6 = "::1"
 _ADDRESS = re.compile(rb"\b\d{1,3}(?:\.\d{1,3}){3}\b|\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}\b")
 
 
@@ -80,21 +81,50 @@ def check(
             f"no port can be published on network {networks[0][0].name}, which is internal", hint="omit --publish"
         )
     for port in ports:
-        _check_port(port, networks)
+        _check_port(port, [known for known, _ in networks])
     if drain and not ports:
         raise UsageError("--drain closes published ports, and none is published", hint="use --publish, too")
-    given = [(port.host_ip, port.host_port, port.protocol) for port in ports if port.host_port]
-    for one in given:
-        if given.count(one) > 1:
+    given: set[tuple[str, int, str]] = set()
+    for port in ports:
+        one = (port.host_ip, port.host_port, port.protocol)
+        if port.host_port and one in given:
             raise UsageError(f"host port {one[1]}/{one[2]} is published twice", hint="omit one of them")
+        given.add(one)
 
 
-def _check_port(port: Port, networks: Sequence[tuple[Network, Attachment]]) -> None:
+def _check_port(port: Port, networks: Sequence[Network]) -> None:
     numbers_fit = 0 <= port.host_port <= _MAX_PORT and 1 <= port.container_port <= _MAX_PORT
-    if not numbers_fit or port.protocol not in ("tcp", "udp"):
-        raise UsageError(f"bad port {port.outside}:{port.inside}", hint="ports are 1 to 65535, tcp or udp")
-    if port.host_ip and not port_words.is_ipv4(port.host_ip):
-        raise UsageError(f"cannot publish on {port.host_ip!r}", hint="give an IPv4 address of this host, or none")
+    if not numbers_fit or port.protocol not in port_words.PROTOCOLS:
+        raise UsageError(f"bad port {port.outside}:{port.inside}", hint="ports are 1 to 65535, tcp, udp or sctp")
+    if port.protocol == "sctp" and not port.host_port:
+        raise UsageError(f"port {port.inside} has no port of the host", hint="name one: no free one is found for SCTP")
+    if port.host_ip == _LOOPBACK6:
+        raise UsageError(
+            f"cannot publish on [{port.host_ip}]: IPv6 leads from the loopback to no container",
+            hint="publish on 127.0.0.1, or on [::] or another address of this host",
+        )
+    if port_words.is_ipv6(port.host_ip):
+        if not has_ipv6(networks):
+            raise UsageError(
+                f"cannot publish on {port.outside}: the container has no IPv6",
+                hint="put it on a network that bento network create --ipv6 has made",
+            )
+    elif port.host_ip and not port_words.is_ipv4(port.host_ip):
+        raise UsageError(f"cannot publish on {port.host_ip!r}", hint="give an address of this host, or none")
+
+
+def has_ipv6(networks: Iterable[Network]) -> bool:
+    """Whether a container on these is reached by IPv6: by the first that is not internal it has its ports."""
+    way = next((network for network in networks if not network.internal), None)
+    return way is not None and any(":" in one.subnet for one in way.subnets)
+
+
+def _of_both_families(ports: Iterable[Port]) -> tuple[Port, ...]:
+    """Return the ports, those of every address with a twin for IPv6 behind each."""
+    found: list[Port] = []
+    for port in ports:
+        found += [port] if port.host_ip else [port, replace(port, host_ip="::")]
+    return tuple(found)
 
 
 @contextmanager
@@ -106,8 +136,11 @@ def reserved(drivers: Drivers, container: Container) -> Iterator[Reservation | N
     if not container.spec.networks:
         yield None
         return
+    ports = container.spec.ports.published
+    if ports and has_ipv6(find(drivers, one.network) for one in container.spec.networks):
+        ports = _of_both_families(ports)
     try:
-        reservation = drivers.network.reserve(container.spec.ports.published)
+        reservation = drivers.network.reserve(ports)
     except PortTaken as error:
         name = _publisher(drivers, container, error.port) if isinstance(error.port, Port) else ""
         if not name or not isinstance(error.port, Port):
@@ -133,6 +166,10 @@ def allot(drivers: Drivers, container: Container, ports: tuple[Port, ...]) -> tu
     """Choose the container's addresses and record them. Raises Conflict when there is none, UsageError."""
     with drivers.network.locked():
         taken = addresses_of_others(drivers, container)
+        for port in (one for one in ports if one.protocol == "sctp"):  # of which no socket is kept
+            name = _publisher(drivers, container, port)
+            if name:
+                raise PortTaken(f"port {port.outside}/{port.protocol} is taken by container {name}", port=port)
         connections: list[Connection] = []
         for number, asked in enumerate(container.spec.networks):
             one = choose(drivers, container.id, taken, asked, f"eth{number}")

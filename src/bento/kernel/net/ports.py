@@ -23,7 +23,7 @@ def reserve(host_ip: str, port: int, protocol: str) -> tuple[int, int]:
     The socket is bound and never listens, so no client can connect to it. Raises OSError: EADDRINUSE when the port is
     taken, EADDRNOTAVAIL when the address is not this host's.
     """
-    address = (host_ip or "0.0.0.0", port)
+    address = (host_ip or "0.0.0.0", port)  # an IPv6 one is of IPv6 alone
     with suppress(OSError):
         return _bound(address, protocol, is_shared=False)
     # Connections that a server closed a moment ago keep its port for a minute, unless SO_REUSEADDR is set.
@@ -31,7 +31,7 @@ def reserve(host_ip: str, port: int, protocol: str) -> tuple[int, int]:
 
 
 def _bound(address: tuple[str, int], protocol: str, *, is_shared: bool) -> tuple[int, int]:
-    sock = _socket.socket(_socket.AF_INET, _KINDS[protocol] | _socket.SOCK_CLOEXEC)
+    sock = _made(address, protocol)
     try:
         if is_shared:
             _check_unused(address, protocol)
@@ -43,9 +43,17 @@ def _bound(address: tuple[str, int], protocol: str, *, is_shared: bool) -> tuple
         sock.close()
 
 
+def _made(address: tuple[str, int], protocol: str) -> _socket.socket:
+    family = _socket.AF_INET6 if ":" in address[0] else _socket.AF_INET
+    sock = _socket.socket(family, _KINDS[protocol] | _socket.SOCK_CLOEXEC)
+    if family == _socket.AF_INET6:
+        sock.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
+    return sock
+
+
 def _check_unused(address: tuple[str, int], protocol: str) -> None:
     """Raise OSError when the port is taken: only then listening is refused, too."""
-    sock = _socket.socket(_socket.AF_INET, _KINDS[protocol] | _socket.SOCK_CLOEXEC)
+    sock = _made(address, protocol)
     try:
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
         sock.bind(address)
