@@ -80,7 +80,10 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--stop-command": COMMANDS, "--system": SWITCH, "--init": SWITCH, "--rm": SWITCH,
         "--restart": ("", "never", "on-failure:", "on-failure:x", "on-failure:-1", "always:3", "ALWAYS"),
         "--requires": (), "--pid": ("w", "container:", "host:w"),
-        "--net": ("token-ring",), "--expose": ("", "0", "80/sctp", "9-8", "1:2"), "-P": (), "--publish-all": SWITCH,
+        "--net": ("", "a:", "a:ip=x", "a:color=red", "name=,ip=10.1.0.1", "container:", "a:ip6=10.1.0.1", "a:mac=1"),
+        "--ip": ("", "x", "fd00::1"), "--ip6": ("", "10.1.0.1"), "--mac-address": ("", "1", "01:00:00:00:00:01"),
+        "--network-alias": ("", "a b"), "--net-alias": ("",), "--dns-option": ("", "a b"),
+        "--expose": ("", "0", "80/sctp", "9-8", "1:2"), "-P": (), "--publish-all": SWITCH,
         "--pids-limit": ("", "1e3", "many", "1.5", "²"),
         "-m": ("-1", "1k", "lots", "1x", "1e3", "1kk", "9" * 20), "--memory": ("lots",),
         "--cpus": ("", "-1", "all", "1e3", "nan", "1.", "9" * 9),
@@ -157,6 +160,8 @@ FOUND_OUT: dict[str, tuple[tuple[str, ...], ...]] = {
     "create": (
         *(("--requires", name, "host", "true") for name in ("", "nobody", "a b", "=w")),
         ("--pid", "container:nobody", "host", "true"),
+        ("--network", "token-ring", "host", "true"),
+        ("--network", "container:nobody", "host", "true"),
     ),
     "install-unit": (("--prefix", "/proc/nowhere"),),
 }

@@ -39,7 +39,7 @@ def test_verbs_options_and_names_are_offered(bento: BentoCli, offered) -> None:
     assert offered("bento --root ") == []
     assert "--root" not in offered("bento --root /x ")
     assert offered("bento volume l") == ["ls", "list"]
-    assert {"--network", "--net"} == set(offered("bento run --net"))
+    assert set(offered("bento run --net")) == {"--network", "--net", "--network-alias", "--net-alias"}
     assert offered("bento run --network=h") == ["--network=host"]
     assert offered("bento run --network n") == ["none"]
     assert offered("bento logs ") == ["db", "web"]

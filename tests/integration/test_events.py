@@ -36,20 +36,25 @@ LIMIT_S = 60.0
 READS = {
     "container_size", "containers", "dependants_first", "describe_volume", "diff", "disk_usage", "doctor",
     "drops_signal", "events", "exec_sessions", "explain", "explain_process", "get", "history", "image_usage",
-    "images", "info", "inspect", "inspect_image", "inspect_volume", "install_unit", "login", "logout", "logs",
-    "logs_of", "names", "ports", "stats", "stats_sampler", "tags", "to_be_shut_down", "to_be_started", "top", "volumes",
-    "wait", "wait_healthy", "warnings",
+    "images", "info", "inspect", "inspect_image", "inspect_network", "inspect_volume", "install_unit", "login",
+    "logout", "logs", "logs_of", "names", "networks", "ports", "stats", "stats_sampler", "tags", "to_be_shut_down",
+    "to_be_started", "top", "volumes", "wait", "wait_healthy", "warnings",
 }  # fmt: skip
 """Verbs that change nothing, so that there is nothing to log."""
 THROUGH_OTHERS = {
     "after_exit": "remove, or start",
     "build": "what a load records",
     "close": "",
+    "connect_network": "tests/unit/engine/test_networks.py",
+    "create_network": "the same",
+    "disconnect_network": "the same",
     "finish_stop": "stop",
     "leave": "detach",
     "provide_image": "pull",
+    "prune_networks": "prune",
     "prune_builder": "a cache, of which there are no events",
     "pull": "tests/integration/test_registry.py",
+    "remove_network": "tests/unit/engine/test_networks.py",
     "push": "tests/integration/test_registry.py",
     "signal_exec": "a process of an exec session, of which Docker logs nothing",
     "signal_main": "kill",
@@ -170,7 +175,7 @@ def test_every_verb_logs_what_it_does(verbs: Verbs, tmp_path: Path) -> None:
     assert verbs("prune_containers") == "container prune"
     assert verbs("prune_images", all=True) == ("image untag, image delete, image untag, image delete, image prune")
     assert verbs("prune_volumes", all=True) == "volume destroy, volume prune"
-    assert verbs("prune") == "container prune, image prune"
+    assert verbs("prune") == "container prune, network prune, image prune"
 
     public = {name for name in dir(EngineFacade) if not name.startswith("_")} - {"drivers"}
     assert verbs.tried | READS | set(THROUGH_OTHERS) == public

@@ -23,7 +23,12 @@ _FIELDS: Final = {"ip": "ipv4", "ip6": "ipv6", "mac": "mac", "mac-address": "mac
 
 
 def parse_networks(
-    words: Iterable[str], *, aliases: Iterable[str] = (), ipv4: str = "", ipv6: str = "", mac: str = ""
+    words: Iterable[str],
+    *,
+    aliases: Iterable[str] = (),
+    ipv4: str | None = None,
+    ipv6: str | None = None,
+    mac: str | None = None,
 ) -> tuple[str, tuple[Attachment, ...]]:
     """Return the first of ``--network``, which may be a mode, and each that is a network, in order.
 
@@ -45,9 +50,9 @@ def parse_networks(
             raise UsageError(f"network {name} is given twice", hint="omit one of them")
     asked = Attachment(
         network=names[0] if names else BRIDGE,
-        ipv4=parse_ipv4(ipv4, "--ip") if ipv4 else "",
-        ipv6=parse_ipv6(ipv6, "--ip6") if ipv6 else "",
-        mac=parse_mac(mac) if mac else "",
+        ipv4="" if ipv4 is None else parse_ipv4(ipv4, "--ip"),
+        ipv6="" if ipv6 is None else parse_ipv6(ipv6, "--ip6"),
+        mac="" if mac is None else parse_mac(mac),
         aliases=tuple(map(parse_alias, aliases)),
     )
     if asked == Attachment(network=asked.network):

@@ -35,9 +35,9 @@ def configure(parser: Arguments) -> None:
         metavar="NAME",
         help="a name more under which others on its network find it",
     )
-    add("--ip", default="", metavar="IP", help="its IPv4 address on its network")
-    add("--ip6", default="", metavar="IP", help="its IPv6 address on its network")
-    add("--mac-address", default="", metavar="MAC", help="the address of its link")
+    add("--ip", metavar="IP", help="its IPv4 address on its network")
+    add("--ip6", metavar="IP", help="its IPv6 address on its network")
+    add("--mac-address", metavar="MAC", help="the address of its link")
     add(
         "-p",
         "--publish",
@@ -68,9 +68,8 @@ def read(args: argparse.Namespace) -> Ports:
 
 def read_networks(args: argparse.Namespace) -> dict[str, Any]:
     """Return what was said of networks, as fields of CreateOptions. Raises UsageError."""
-    if not (args.network or args.network_alias or args.ip or args.ip6 or args.mac_address):
+    addresses = {"ipv4": args.ip, "ipv6": args.ip6, "mac": args.mac_address}
+    if not (args.network or args.network_alias) and all(text is None for text in addresses.values()):
         return {}
-    network, attachments = networks.parse_networks(
-        args.network, aliases=args.network_alias, ipv4=args.ip, ipv6=args.ip6, mac=args.mac_address
-    )
+    network, attachments = networks.parse_networks(args.network, aliases=args.network_alias, **addresses)
     return {"network": network, "attachments": attachments}
