@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from bento.drivers.network.base import NetworkDriver
     from bento.drivers.processes import linux, virtual
     from bento.drivers.processes.base import BirthWatch, ProcessDriver
+    from bento.drivers.resolver import process as resolver_process
+    from bento.drivers.resolver.base import ResolverDriver
     from bento.drivers.runtime import detect, states
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state import sqlite
@@ -60,6 +62,7 @@ else:
     )
     bridge, linux = LazyModule("bento.drivers.network.bridge"), LazyModule("bento.drivers.processes.linux")
     virtual = LazyModule("bento.drivers.processes.virtual")
+    resolver_process = LazyModule("bento.drivers.resolver.process")
     detect, states = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.runtime.states")
     sqlite = LazyModule("bento.drivers.state.sqlite")
     exec_sessions, store_holdup = (
@@ -168,6 +171,9 @@ class HostDrivers(Drivers):
 
     def _make_network(self) -> NetworkDriver:
         return bridge.BridgeNetwork(self.root, is_default=self.root == DEFAULT_ROOT)
+
+    def _make_resolver(self) -> ResolverDriver:
+        return resolver_process.ResolverProcess(self.run_root)
 
     def _make_volumes(self) -> VolumeDriver:
         return local.LocalVolumes(self.root)

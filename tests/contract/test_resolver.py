@@ -13,12 +13,13 @@ from msgspec.structs import replace
 
 from bento import packets
 from bento.drivers.resolver import process
-from bento.drivers.resolver.base import ADDRESS, Member, Place
+from bento.drivers.resolver.base import Member, Place
 from bento.drivers.resolver.process import ResolverProcess
 from bento.errors import RuntimeFailed, UsageError
 from bento.kernel.net import redirect
 from bento.kernel.process import pidfd
 from bento.model.container import ProcessIdentity
+from bento.model.network import NAME_SERVER
 
 from support import dns, procs
 from support.netns import Netns
@@ -64,7 +65,8 @@ class World:
         if fd is not None:
             assert pidfd.wait(fd, dns.TIMEOUT_S), "the resolver outlives its members"
             os.close(fd)
-        self.driver.remove_leftovers()
+        for container_id in self.driver.leftovers():
+            self.driver.forget(container_id)
         assert [path.name for path in self.run_root.glob("resolver/*")] in ([], ["control"])
         self.host.close()
 
@@ -147,7 +149,10 @@ def test_names_follow_renames_drops_and_the_ends_of_members(world):
     db.close()
     world.namespaces.remove(db)
     procs.wait_until(lambda: is_unknown(web, "db"), timeout_s=dns.TIMEOUT_S, what="the end of a name")
-    assert world.driver.leftovers() == world.driver.remove_leftovers() == [renamed.container_id]
+    assert world.driver.leftovers() == [renamed.container_id]
+    assert world.driver.known()[renamed.container_id].process == renamed.process
+    world.driver.forget(renamed.container_id)
+    assert world.driver.leftovers() == []
     world.host.inside(lambda: world.driver.put(renamed))  # too late: that is no error, and brings nothing back
     assert is_unknown(web, "store")
 
@@ -251,7 +256,7 @@ def test_it_runs_without_rights_and_is_reached_by_members_alone(world):
     assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
     assert os.readlink(f"/proc/{pid}/cwd") == "/"
     assert os.getsid(pid) != os.getsid(0)
-    assert ADDRESS not in world.host("ss", "-Hlntu") + world.host("ss", "-Hntu")
+    assert NAME_SERVER not in world.host("ss", "-Hlntu") + world.host("ss", "-Hntu")
 
 
 def test_the_host_itself_is_refused(world):

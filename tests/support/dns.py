@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from bento.drivers.resolver.base import ADDRESS
+from bento.model.network import NAME_SERVER
 
 from support.netns import Netns
 
@@ -73,7 +73,7 @@ def ask(where: Netns, name: str, kind: int = A, *, edns: int = 0) -> Answer:
     def make() -> socket.socket:
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         made.settimeout(TIMEOUT_S)
-        made.connect((ADDRESS, 53))
+        made.connect((NAME_SERVER, 53))
         return made
 
     with where.inside(make) as asking:
@@ -83,7 +83,7 @@ def ask(where: Netns, name: str, kind: int = A, *, edns: int = 0) -> Answer:
 
 def ask_by_tcp(where: Netns, *names: str) -> list[Answer]:
     """Ask by one connection, all at once."""
-    with where.connect(ADDRESS, 53) as asking, asking.makefile("rb") as stream:
+    with where.connect(NAME_SERVER, 53) as asking, asking.makefile("rb") as stream:
         for name in names:
             asking.sendall(_framed(question(name)))
         return [Answer(stream.read(int.from_bytes(stream.read(2), "big"))) for _ in names]

@@ -8,7 +8,7 @@ from typing import Any, Final
 from bento.docker.words import labels_text, time_text
 from bento.model.container import Container
 from bento.model.network import BRIDGE, Attachment, Connection, Network, Subnet
-from bento.oci.etc import hostname
+from bento.oci.etc import names_of
 from bento.units import rfc3339, short_id
 
 FIELDS: Final = {
@@ -121,13 +121,8 @@ def _endpoint(
         "IPv6Gateway": connection.gateway6 if connection else "",
         "GlobalIPv6Address": connection.address6 if connection else "",
         "GlobalIPv6PrefixLen": connection.prefix6 if connection else 0,
-        "DNSNames": names_of(container, asked) if has_names else None,
+        "DNSNames": list(names_of(container, asked.aliases)) if has_names else None,
     }
-
-
-def names_of(container: Container, asked: Attachment) -> list[str]:
-    """Return the names under which others on a network find a container, its own first."""
-    return list(dict.fromkeys((container.name, *asked.aliases, short_id(container.id), hostname(container))))
 
 
 def _endpoint_id(container: Container, connection: Connection) -> str:

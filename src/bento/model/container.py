@@ -291,6 +291,11 @@ class Run(Struct, frozen=True, kw_only=True):
         """Those that are published, with the host ports that were chosen."""
         return tuple(port for connection in self.connections for port in connection.ports)
 
+    @property
+    def has_names(self) -> bool:
+        """Whether it asks the resolver, and is found by name: not in a network stack of a runtime's own."""
+        return self.shows_processes and any(connection.names for connection in self.connections)
+
 
 class Exit(Struct, frozen=True, kw_only=True):
     """How the last run ended. ``code`` None: it was not seen (the monitor died)."""

@@ -11,6 +11,9 @@ BRIDGE: Final = "bridge"
 BUILTIN: Final = (BRIDGE, "host", "none")
 """Networks that are always there, and have no record."""
 
+NAME_SERVER: Final = "127.0.0.11"
+"""What answers a container, at port 53, where it has names: in its own network namespace; the same as Docker's."""
+
 
 def builtin_id(name: str) -> str:
     """Return the id of such a network: its name in hexadecimal digits, which scripts may take for Docker's."""
@@ -110,6 +113,7 @@ class Connection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     prefix6: int = 0
     gateway6: str = ""
     aliases: tuple[str, ...] = ()
+    names: bool = False  # containers on it find each other by name
     internal: bool = False
     mtu: int = 0
     ports: tuple[Port, ...] = ()  # with the host ports that were chosen

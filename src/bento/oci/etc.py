@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bento.model.container import Container, ContainerSpec, Sandbox
+from bento.model.network import NAME_SERVER
 from bento.units import short_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 ETC_FILES: Final = ("hosts", "hostname", "resolv.conf")
@@ -39,13 +41,19 @@ def sources(spec: ContainerSpec, bundle: Path) -> list[Path]:
     return [shared / "hosts", *own, shared / "resolv.conf"]
 
 
+def names_of(container: Container, aliases: Iterable[str]) -> tuple[str, ...]:
+    """Return the names by which a container is found on a network where it has these aliases, its own first."""
+    return tuple(dict.fromkeys((container.name, *aliases, short_id(container.id), hostname(container))))
+
+
 def etc_files(
     container: Container, *, host_hosts: str, host_resolv_conf: str, upstream_resolv_conf: str = ""
 ) -> dict[str, str]:
     """Return the text of each file of ``ETC_FILES`` to write into the bundle; one left out is not bound, or another's.
 
     On the host's network a container gets copies of the host's files, with the host's host name left alone; on a
-    bridge its own address, and those name servers of the host that can be reached from there.
+    bridge its own address, and those name servers of the host that can be reached from there; on a network with names
+    the resolver, which asks those of the host.
 
     Args:
         container: the record.
@@ -56,6 +64,7 @@ def etc_files(
     name = hostname(container)
     if giver(container.spec):
         return {"hostname": f"{name}\n"} if owns_hostname(container.spec) else {}
+    has_names = container.run is not None and container.run.has_names
     if container.spec.network == "host":
         files = {"hosts": host_hosts, "resolv.conf": host_resolv_conf}
     else:
@@ -63,7 +72,9 @@ def etc_files(
         connections = container.run.connections if container.run else ()
         own_addresses = [one for each in connections for one in (each.address, each.address6) if one] or ["127.0.0.1"]
         files = {"hosts": local + "".join(f"{one}\t{name}\n" for one in own_addresses), "resolv.conf": ""}
-        if connections:
+        if has_names:
+            files["resolv.conf"] = _domains(host_resolv_conf)
+        elif connections:
             own, upstream = _reachable(host_resolv_conf), _reachable(upstream_resolv_conf)
             files["resolv.conf"] = upstream if "nameserver" not in own and "nameserver" in upstream else own
     sandbox = container.spec.sandbox
@@ -71,6 +82,8 @@ def etc_files(
         files["hosts"] = f"{files['hosts'].rstrip()}\n{_extra_hosts(container)}"
     if sandbox.dns or sandbox.dns_search or sandbox.dns_options:
         files["resolv.conf"] = _with_dns(files["resolv.conf"], sandbox)
+    if has_names:
+        files["resolv.conf"] = _asking_resolver(files["resolv.conf"])
     if owns_hostname(container.spec):
         files["hostname"] = f"{name}\n"
     return files
@@ -95,6 +108,22 @@ def _with_dns(resolv_conf: str, asked: Sandbox) -> str:
     kept += [f"nameserver {address}" for address in asked.dns]
     kept += [f"options {' '.join(asked.dns_options)}"] if asked.dns_options else []
     return "".join(f"{line}\n" for line in kept)
+
+
+def _domains(resolv_conf: str) -> str:
+    """Leave out all but where names are searched: the rest is about servers that the resolver asks."""
+    kept = [line for line in resolv_conf.splitlines() if line.split()[:1] in (["search"], ["domain"])]
+    return "".join(f"{line}\n" for line in kept)
+
+
+def _asking_resolver(resolv_conf: str) -> str:
+    """Have the resolver asked, and first for a name as it is, also without a dot: most are containers' (as Docker)."""
+    lines = [line.split() for line in resolv_conf.splitlines()]
+    kept = [words for words in lines if words[:1] not in (["nameserver"], ["options"])]
+    options = [word for words in lines if words[:1] == ["options"] for word in words[1:]]
+    if not any(option.startswith("ndots:") for option in options):
+        options.append("ndots:0")
+    return "".join(f"{' '.join(words)}\n" for words in (["nameserver", NAME_SERVER], *kept, ["options", *options]))
 
 
 def _reachable(resolv_conf: str) -> str:

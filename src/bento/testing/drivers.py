@@ -23,6 +23,7 @@ from bento.testing.images import FakeImages
 from bento.testing.monitor import FakeMonitor
 from bento.testing.network import FakeNetwork
 from bento.testing.processes import BOOT_ID, FakeBirths, FakeProcess, FakeProcesses
+from bento.testing.resolver import FakeResolver
 from bento.testing.runtime import FakeRuntime
 from bento.testing.storage import FakeMounts, FakeStorage
 from bento.testing.tracer import ReadyTracer
@@ -43,6 +44,7 @@ class FakeDrivers(Drivers):
     storage: FakeStorage
     monitor: FakeMonitor
     network: FakeNetwork
+    resolver: FakeResolver
     processes: FakeProcesses
     usage: FakeUsage
 
@@ -54,6 +56,7 @@ class FakeDrivers(Drivers):
         self.storage, self.mounts = FakeStorage(self.root), FakeMounts()
         self.monitor = FakeMonitor()
         self.network = FakeNetwork()
+        self.resolver = FakeResolver()
         self.images = FakeImages()
         self.transport = FakeTransport()
         self.builder = BuildahBuilder(self.root)

@@ -115,6 +115,7 @@ class FakeNetwork:
             address=address,
             prefix=24,
             gateway=four.gateway,
+            names=network.names,
             mac=asked.mac or f"02:00:00:00:00:{number:02x}",
             address6=(asked.ipv6 or f"{six.gateway[:-1]}{number:x}") if six else "",
             prefix6=64 if six else 0,

@@ -15,12 +15,14 @@ class FakeResolver:
     Attributes:
         members: what was put, by container id, until it is dropped.
         is_running: whether the process is there; a test sets it to False, as a kill would.
+        ended: ids of containers that have ended.
         put_error: raised by the next ``put``.
     """
 
     def __init__(self) -> None:
         self.members: dict[str, Member] = {}
         self.is_running = False
+        self.ended: set[str] = set()
         self.put_error: BentoError | None = None
 
     def put(self, member: Member) -> None:
@@ -35,6 +37,10 @@ class FakeResolver:
         """Forget it."""
         self.members.pop(container_id, None)
 
+    def forget(self, container_id: str) -> None:
+        """Forget it."""
+        self.drop(container_id)
+
     def resume(self) -> None:
         """Be there, where there are members."""
         self.is_running = self.is_running or bool(self.members)
@@ -47,10 +53,10 @@ class FakeResolver:
         """Be there no more."""
         self.is_running = False
 
-    def leftovers(self) -> list[str]:
-        """Return nothing: here no container ends by itself."""
-        return []
+    def known(self) -> dict[str, Member]:
+        """Return ``members``."""
+        return dict(self.members)
 
-    def remove_leftovers(self) -> list[str]:
-        """Remove nothing."""
-        return []
+    def leftovers(self) -> list[str]:
+        """Return those of ``members`` that are among ``ended``."""
+        return [container_id for container_id in self.members if container_id in self.ended]

@@ -89,6 +89,10 @@ class FakeRuntime:
         (bundle / "config.json").write_text("{}")
         return self.notes
 
+    def rewrite_etc(self, before: Container, after: Container, *, bundle: Path) -> None:
+        """Remember."""
+        self.calls.append(("etc", after.id))
+
     def check_program(self, document: Path, *, root: Path) -> None:
         """Everything can be executed."""
 

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from bento.model.container import Container, ContainerSpec, Files, Mount, Namespaces, Sandbox
+from bento.model.container import Container, ContainerSpec, Files, Mount, Namespaces, Run, Sandbox
+from bento.model.network import Connection
 from bento.oci import config, defaults, etc
 from bento.oci.capabilities import NAMES
 from bento.oci.limits import Limits
@@ -163,6 +165,38 @@ def test_etc_files_of_the_hosts_network_are_copies() -> None:
     files = etc.etc_files(container(network="host"), host_hosts="h", host_resolv_conf="r")
 
     assert files == {"hosts": "h", "resolv.conf": "r"}
+
+
+def on_networks(*connections: Connection, shows_processes: bool = True, **fields: Any) -> Container:
+    run = Run(number=1, runtime="crun", connections=connections, shows_processes=shows_processes)
+    return replace(container(network="front", **fields), run=run)
+
+
+def resolv_conf(subject: Container) -> str:
+    return etc.etc_files(
+        subject, host_hosts="", host_resolv_conf="domain corp\nnameserver 192.0.2.1\noptions ndots:5 use-vc\n"
+    )["resolv.conf"]
+
+
+FRONT = Connection(
+    network="front", names=True, bridge="b", address="10.0.0.2", prefix=24, gateway="10.0.0.1", mac="02:00:00:00:00:02"
+)
+BRIDGED = replace(FRONT, network="bridge", names=False, address="10.0.1.2")
+
+
+def test_where_there_are_names_the_resolver_is_asked() -> None:
+    asked = Sandbox(dns=("192.0.2.2",), dns_search=("example",), dns_options=("ndots:1", "timeout:1"))
+
+    assert resolv_conf(on_networks(BRIDGED, FRONT)) == "nameserver 127.0.0.11\ndomain corp\noptions ndots:0\n"
+    found = resolv_conf(on_networks(FRONT, sandbox=asked))
+    assert found == "nameserver 127.0.0.11\nsearch example\noptions ndots:1 timeout:1\n"
+    none = resolv_conf(on_networks(FRONT, sandbox=Sandbox(dns_search=(".",), dns_options=("timeout:1",))))
+    assert none == "nameserver 127.0.0.11\noptions timeout:1 ndots:0\n"
+
+
+def test_where_there_are_no_names_or_it_cannot_be_reached_the_hosts_servers_are_asked() -> None:
+    for subject in (on_networks(BRIDGED), on_networks(FRONT, shows_processes=False)):
+        assert resolv_conf(subject) == "domain corp\nnameserver 192.0.2.1\noptions ndots:5 use-vc\n"
 
 
 def test_every_file_that_is_bound_is_written() -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
 from bento.model.container import ProcessIdentity
-
-ADDRESS: Final = "127.0.0.11"
-"""The name server of a member, at port 53, in its own network namespace; the same as Docker's."""
 
 
 class Place(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,6 +57,9 @@ class ResolverDriver(Protocol):
     def drop(self, container_id: str) -> None:
         """Have a container's names forgotten while it runs. Idempotent. Starts no process. Raises RuntimeFailed."""
 
+    def forget(self, container_id: str) -> None:
+        """Delete what was put for a container that has ended: the process knows of that. Idempotent; never waits."""
+
     def resume(self) -> None:
         """Start the process again where it was killed and is needed. Idempotent. Raises as ``put``.
 
@@ -72,8 +72,8 @@ class ResolverDriver(Protocol):
     def end(self) -> None:
         """End the process, and wait for that; what was put stays, for ``resume``. Idempotent. Raises RuntimeFailed."""
 
-    def leftovers(self) -> list[str]:
-        """Return the ids of containers that were put and have ended, where the process could not forget them."""
+    def known(self) -> dict[str, Member]:
+        """Return what was put and not forgotten since, by container id."""
 
-    def remove_leftovers(self) -> list[str]:
-        """Delete what ``leftovers`` names; return it. Idempotent."""
+    def leftovers(self) -> list[str]:
+        """Return the ids of containers that were put and have ended, but were not forgotten since."""

@@ -80,6 +80,11 @@ class ResolverProcess:
             os.unlink(self._file(container_id))
             self._say(("drop", container_id))
 
+    def forget(self, container_id: str) -> None:
+        """See ``ResolverDriver.forget``."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._file(container_id))
+
     def resume(self) -> None:
         """See ``ResolverDriver.resume``."""
         if self._ids() and not self.is_alive():
@@ -106,16 +111,13 @@ class ResolverProcess:
         finally:
             os.close(connection)
 
+    def known(self) -> dict[str, Member]:
+        """See ``ResolverDriver.known``."""
+        return {container_id: kept.member for container_id in self._ids() if (kept := self._read(container_id))}
+
     def leftovers(self) -> list[str]:
         """See ``ResolverDriver.leftovers``."""
         return [container_id for container_id in self._ids() if not self._lives(container_id)]
-
-    def remove_leftovers(self) -> list[str]:
-        """See ``ResolverDriver.remove_leftovers``."""
-        found = self.leftovers()
-        for container_id in found:
-            self._forget(container_id)
-        return found
 
     # -- members -----------------------------------------------------------------------------------
 
@@ -145,7 +147,7 @@ class ResolverProcess:
             if not waits:
                 _send(connection, words, (*fds, process_fd))
             elif reason := _exchange(connection, words, (*fds, process_fd)):
-                self._forget(kept.member.container_id)
+                self.forget(kept.member.container_id)
                 raise RuntimeFailed(f"the resolver of names refuses a member: {reason}")
 
     def _file(self, container_id: str) -> Path:
@@ -165,10 +167,6 @@ class ResolverProcess:
 
     def _write(self, kept: _Kept) -> None:
         write_small(self._file(kept.member.container_id), msgspec.json.encode(kept))
-
-    def _forget(self, container_id: str) -> None:
-        with suppress(FileNotFoundError):
-            os.unlink(self._file(container_id))
 
     def _lives(self, container_id: str) -> bool:
         kept = self._read(container_id)
@@ -217,7 +215,7 @@ class ResolverProcess:
             kept = self._read(container_id)
             process_fd = pidfd.open_verified(kept.member.process) if kept else None
             if kept is None or process_fd is None:
-                self._forget(container_id)
+                self.forget(container_id)
                 continue
             try:
                 with suppress(KernelError):  # it has ended since

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from bento.drivers.resolver.base import ADDRESS
 from bento.errors import KernelError, UsageError
 from bento.kernel import namespace
 from bento.kernel.net import links, redirect
 from bento.kernel.process import pidfd
+from bento.model.network import NAME_SERVER
 
 _TRIES: Final = 16
 _BACKLOG: Final = 16
@@ -57,19 +57,19 @@ def _open(port: int) -> tuple[_socket.socket, _socket.socket]:
         datagrams = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _FLAGS)
         listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM | _FLAGS)
         try:
-            datagrams.bind((ADDRESS, port))
+            datagrams.bind((NAME_SERVER, port))
             listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)  # connections may be left of one before
             listener.bind(datagrams.getsockname())
             listener.listen(_BACKLOG)
             if not port:
-                redirect.redirect_names(ADDRESS, datagrams.getsockname()[1])
+                redirect.redirect_names(NAME_SERVER, datagrams.getsockname()[1])
         except BaseException as error:
             datagrams.close()
             listener.close()
             if not isinstance(error, OSError):
                 raise
             if not left or error.errno != errno.EADDRINUSE:
-                raise KernelError("bind", error.errno or 0, error.strerror or str(error), path=ADDRESS) from error
+                raise KernelError("bind", error.errno or 0, error.strerror or str(error), path=NAME_SERVER) from error
             port = 0
             continue
         return datagrams, listener

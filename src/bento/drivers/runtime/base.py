@@ -53,6 +53,11 @@ class RuntimeDriver(Protocol):
         unknown user or a missing mount source, MissingTool, StorageUnusable.
         """
 
+    def rewrite_etc(self, before: Container, after: Container, *, bundle: Path) -> None:
+        """Have the files in /etc of a container that runs say what follows from its record now, where they say what
+        followed from the one before: what the container has written stays. Idempotent. Raises StorageUnusable.
+        """
+
     def check_program(self, document: Path, *, root: Path) -> None:
         """Raise CommandNotFound or CommandNotExecutable for a program that the kernel would refuse for sure.
 

@@ -113,14 +113,26 @@ def _clamped(spec: ContainerSpec) -> limits.Limits:
 
 
 def _write_etc(container: Container, bundle: Path) -> None:
-    files: dict[str, str] = etc.etc_files(
+    for name, text in _etc_files(container).items():
+        _write(bundle / name, text.encode(), 0o644)
+
+
+def rewrite_etc(before: Container, after: Container, bundle: Path) -> None:
+    """See ``RuntimeDriver.rewrite_etc``. Each file stays the one that is bound: it is written, and not replaced."""
+    old, new = _etc_files(before), _etc_files(after)
+    for name, text in new.items():
+        with suppress(OSError):  # a file that cannot be read is none that was written here
+            if text != old.get(name) and read_small(bundle / name) == old.get(name, "").encode():
+                _write(bundle / name, text.encode(), 0o644)
+
+
+def _etc_files(container: Container) -> dict[str, str]:
+    return etc.etc_files(
         container,
         host_hosts=_host_file("/etc/hosts"),
         host_resolv_conf=_host_file("/etc/resolv.conf"),
         upstream_resolv_conf=_host_file(_UPSTREAM),
     )
-    for name, text in files.items():
-        _write(bundle / name, text.encode(), 0o644)
 
 
 def write_process(container: Container, extra: ExecOptions, *, bundle: Path, root: Path | None, path: Path) -> None:

@@ -96,6 +96,10 @@ class OciRuntime:
             knows_rro=self.shows_processes,  # runsc has it not; what is virtual serves its files by other means
         )
 
+    def rewrite_etc(self, before: Container, after: Container, *, bundle: Path) -> None:
+        """See ``RuntimeDriver.rewrite_etc``."""
+        bundles.rewrite_etc(before, after, bundle)
+
     def check_program(self, document: Path, *, root: Path) -> None:
         """See ``RuntimeDriver.check_program``."""
         bundles.check_program(document, root, sees_mounts=self.shows_processes)

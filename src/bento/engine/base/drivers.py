@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bento.drivers.monitor.base import MonitorDriver
     from bento.drivers.network.base import NetworkDriver
     from bento.drivers.processes.base import ArrivalWatch, BirthWatch, FileWatch, GoneWatch, ProcessDriver
+    from bento.drivers.resolver.base import ResolverDriver
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state.base import StateStore
     from bento.drivers.storage.base import Mounts, StorageDriver
@@ -42,6 +43,7 @@ class Drivers:
     mounts: Mounts
     monitor: MonitorDriver
     network: NetworkDriver
+    resolver: ResolverDriver
     images: ImageDriver
     transport: TransportDriver
     builder: BuilderDriver

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from bento.engine.base.drivers import Drivers
-    from bento.engine.resources import networks
+    from bento.engine.resources import names, networks
     from bento.model.create import CreateOptions
     from bento.parse import networks as network_words
 else:  # only for networks with names
-    networks, network_words = LazyModule("bento.engine.resources.networks"), LazyModule("bento.parse.networks")
+    names, networks = LazyModule("bento.engine.resources.names"), LazyModule("bento.engine.resources.networks")
+    network_words = LazyModule("bento.parse.networks")
 
 _WITHOUT: Final = ("none", "host")
 """What takes the place of networks."""
@@ -132,11 +133,13 @@ def _connect_running(
         taken = networking.addresses_of_others(drivers, before)
         taken.update(address for one in had for address in (one.address, one.address6) if address)
         made = networking.choose(drivers, before.id, taken, wanted, _free_interface(had))
-        drivers.store.modify(before.id, lambda c: _with_run(c, (*had, made)))  # whatever comes, it can be taken away
+        # Recorded first: whatever comes, it can be taken away.
+        connected = drivers.store.modify(before.id, lambda c: _with_run(c, (*had, made)))
     try:
         drivers.network.connect(
             before.id, (*had, made), init.pid, lambda: networking.running(drivers), only=made.interface
         )
+        names.follow(drivers, before, connected)
     except BaseException:
         with suppress(BentoError):  # the error that led here is the one to report
             _take_away(drivers, before, init, made, (*had, made))
@@ -226,9 +229,10 @@ def _take_away(
         record = _with_run(record, tuple(left))
         return _without(record, forgotten.network) if forgotten is not None else record
 
-    drivers.store.modify(container.id, change)
+    after = drivers.store.modify(container.id, change)
     if gone.ports and heir is not None:
         drivers.network.mend({container.id: left})
+    names.follow(drivers, _with_run(container, tuple(had)), after)
     return tuple(left)
 
 

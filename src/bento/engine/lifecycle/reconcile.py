@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from bento.engine.base import freezing
     from bento.engine.base.drivers import Drivers
     from bento.engine.health import presence
-    from bento.engine.resources import logs
+    from bento.engine.resources import logs, names
     from bento.engine.stop import erase, request, stop
 else:  # most of the time all is as the record says
     erase, request = LazyModule("bento.engine.stop.erase"), LazyModule("bento.engine.stop.request")
     presence = LazyModule("bento.engine.health.presence")
-    logs = LazyModule("bento.engine.resources.logs")
+    logs, names = LazyModule("bento.engine.resources.logs"), LazyModule("bento.engine.resources.names")
     stop, freezing = LazyModule("bento.engine.stop.stop"), LazyModule("bento.engine.base.freezing")
 
 _HELPER_STARTS_S = 1.0  # so long, at the most, a helper needs until it has the lock
@@ -55,7 +55,7 @@ def current(drivers: Drivers, container: Container) -> Container:
     error = _settle_ended(drivers, [container]).get(container.id)
     _resume_logs(drivers, [container])
     now = with_pause(drivers, drivers.store.get(container.id))
-    have_checked(drivers, [now])
+    _resume_for(drivers, [now])
     if error is not None:
         if now.status.is_live and now.run == container.run:
             raise error
@@ -86,15 +86,18 @@ def refresh(
         if (error := errors.get(container.id)) is not None:
             log.warning(str(error))
         fresh.append(with_pause(drivers, now))
-    have_checked(drivers, [c for c in fresh if c.id not in far])
+    _resume_for(drivers, [c for c in fresh if c.id not in far])
     return fresh
 
 
-def have_checked(drivers: Drivers, containers: Sequence[Container]) -> None:
-    """See that the health checks of those that run are carried out."""
+def _resume_for(drivers: Drivers, containers: Sequence[Container]) -> None:
+    """Start the processes again that were killed and are there for those that run: health checks, names."""
     checked = [c for c in containers if c.spec.health.check is not None]
     if checked:
         presence.meet(drivers, checked)
+    named = [c for c in containers if c.run is not None and c.run.has_names]
+    if named:
+        names.resume(drivers, named)
 
 
 def _settle_ended(drivers: Drivers, containers: Sequence[Container]) -> dict[str, BentoError | None]:

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
     from bento.engine.base.drivers import Drivers
     from bento.engine.lifecycle import salvage
+    from bento.engine.resources import names
     from bento.engine.stop import request, stop
     from bento.locks import Lock
 else:  # most of what is deleted has stopped
     request, stop = LazyModule("bento.engine.stop.request"), LazyModule("bento.engine.stop.stop")
-    salvage = LazyModule("bento.engine.lifecycle.salvage")
+    salvage, names = LazyModule("bento.engine.lifecycle.salvage"), LazyModule("bento.engine.resources.names")
 
 _ATTEMPTS = 3  # a restart policy, or a user, may start it between the kill and the removal
 
@@ -125,7 +126,16 @@ def _stop(drivers: Drivers, container: Container, grace_s: float) -> None:
 
 
 def rename(drivers: Drivers, ref: str, name: str) -> Container:
-    """Give a container another name, in any state. Raises NotFound, UsageError, Conflict when it is taken."""
+    """Give a container another name, in any state. Raises NotFound, UsageError, Conflict when it is taken; what
+    ``names.publish`` raises: then it has its old one.
+    """
     name = parse_name(name)
-    container = drivers.store.find(ref)
-    return drivers.store.modify(container.id, lambda c: replace(c, name=name))
+    before = drivers.store.find(ref)
+    after = drivers.store.modify(before.id, lambda c: replace(c, name=name))
+    if after.run is not None and after.run.has_names:
+        try:
+            names.publish(drivers, after)
+        except BaseException:
+            drivers.store.modify(before.id, lambda c: replace(c, name=before.name))
+            raise
+    return after

@@ -43,9 +43,11 @@ if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
     from bento.engine.health import checks, presence
     from bento.engine.lifecycle import healthy
+    from bento.engine.resources import names
 else:  # few containers have a check
     checks, presence = LazyModule("bento.engine.health.checks"), LazyModule("bento.engine.health.presence")
     healthy = LazyModule("bento.engine.lifecycle.healthy")
+    names = LazyModule("bento.engine.resources.names")
 
 _END_TIMEOUT_S = 10.0
 
@@ -208,6 +210,8 @@ def _launch(
     logs.keep(drivers, created)
     if run.connections:
         networking.connect(drivers, container.id, run.connections, init.pid)
+    if run.has_names:
+        names.publish(drivers, created)
     bundle = drivers.storage.bundle(container.id)
     with root_of(drivers, container.id, run) as root:
         if root is not None:

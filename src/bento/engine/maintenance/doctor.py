@@ -26,7 +26,7 @@ from bento.engine.base.layers import unused
 from bento.engine.base.place import elsewhere, is_own_run_dir
 from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.remove import remove
-from bento.engine.maintenance import keepers, strays
+from bento.engine.maintenance import keepers, naming, strays
 from bento.engine.resources import networking
 from bento.engine.resources.mounting import remove_empty, remove_volume
 from bento.errors import BentoError, Conflict, Elsewhere, MissingTool, NotFound, StateCorrupt
@@ -54,7 +54,8 @@ class Finding(Struct, frozen=True, kw_only=True):
     ``is_kept``: on purpose, a part of an image of which the rest has not come; the next pull goes on with it.
     """
 
-    # record, container, network, wall, mount, cgroup, process, directory, lock, layer, blob, volume, build, missing
+    # record, container, network, name, wall, mount, cgroup, process, directory, lock, layer, blob, volume, build,
+    # missing
     kind: str
     what: str
     container_id: str = ""
@@ -279,10 +280,13 @@ class _Look:
             yield self._fix(Finding(kind="wall", what=what), lambda _: self._drivers.network.mend(connections))
 
     def _keepers(self) -> Iterator[Finding]:
-        """Yield what is wrong with the process that carries out health checks."""
+        """Yield what is wrong with the processes that carry out health checks and resolve names."""
         for trouble in keepers.look(self._drivers):
             found = Finding(kind="process" if trouble.process else "missing", what=trouble.what)
             yield self._fix(found, partial(_mend, self._drivers, trouble))
+        for amiss in naming.look(self._drivers):
+            found = Finding(kind=amiss.kind, what=amiss.what, container_id=amiss.container_id)
+            yield self._fix(found, partial(naming.mend, self._drivers, amiss))
 
     def _disconnect(self, container_id: str) -> None:
         networking.release_left(self._drivers, container_id)

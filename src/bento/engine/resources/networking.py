@@ -234,6 +234,7 @@ def release(drivers: Drivers, container: Container) -> None:
 
 def release_left(drivers: Drivers, container_id: str, addresses: Sequence[str] = ()) -> None:
     """Remove what there is of a container's connections, whatever its record says. Blocks. Raises RuntimeFailed."""
+    drivers.resolver.forget(container_id)
     finish(lambda: drivers.network.release(container_id, addresses))
 
 

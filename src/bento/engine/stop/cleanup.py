@@ -138,6 +138,8 @@ class Cleanup:
             _ = self._drivers.monitor
             if not self.is_disconnected:
                 _ = self._drivers.network
+            if self._run.has_names:
+                _ = self._drivers.resolver
 
     def _deleted(self, reason: str, may_be_later: bool) -> None:
         self._done(StepDone(Step.RUNTIME, reason, retry=may_be_later))
@@ -152,6 +154,8 @@ class Cleanup:
         if self.is_disconnected:
             self._done(StepDone(Step.NETWORK))
         else:
+            if self._run.has_names:
+                self._drivers.resolver.forget(self._container.id)
             addresses = [address for one in self._run.connections for address in one.forwarded_to]
             self._go_on_disconnecting(self._drivers.network.release(self._container.id, addresses))
 
