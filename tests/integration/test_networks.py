@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -82,6 +84,8 @@ def test_containers_are_put_on_networks_and_taken_off_while_they_run(bento: NetC
     bento("network", "disconnect", "web", "web")
     assert quick(host, "127.0.0.1", 18999)  # by the network that is left
     assert "eth0" not in bento("exec", "web", "ip", "-o", "link").stdout
+    hosts = bento("exec", "web", "cat", "/etc/hosts").stdout.splitlines()
+    assert [line.split()[0] for line in hosts[2:]] == [bento.network("web")["Networks"]["data"]["IPAddress"]]
     assert reaches("data")
     assert "is not on network web" in bento.fails("network", "disconnect", "web", "web")
 
@@ -98,6 +102,23 @@ def test_containers_are_put_on_networks_and_taken_off_while_they_run(bento: NetC
     assert "guest" in bento.fails("rm", "-f", "later")  # it stands on that one's network
     bento("rm", "-f", "-a")
     bento("network", "prune", "-f")
+    assert "bento" not in host.state()
+
+
+@ONE_RUNTIME
+def test_a_network_whose_record_cannot_be_read_hides_no_other(bento: NetCli, host: Netns) -> None:
+    for name in ("bad", "good"):
+        bento("network", "create", name)
+    with closing(sqlite3.connect(bento.roots.root / "bento.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE networks SET document = x'5b5d' WHERE name = 'bad'")
+    shown = bento("network", "ls", "--format", "{{.Name}}", "-f", "type=custom")
+    assert shown.stdout == "good\n"
+    assert "cannot be read" in shown.stderr
+    assert "doctor --fix" in bento.fails("network", "rm", "bad")
+    for _ in range(2):  # its bridge is a stray at the next look
+        bento("doctor", "--fix", check=False)
+    bento("network", "create", "bad")
+    assert bento("network", "prune", "-f").stdout == "Deleted Networks:\nbad\ngood\n"
     assert "bento" not in host.state()
 
 

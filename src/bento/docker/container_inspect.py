@@ -108,7 +108,7 @@ def _config(container: Container) -> dict[str, Any]:
         "StdinOnce": spec.streams.stdin_once,
         "OnBuild": None,
         "Shell": None,
-        "MacAddress": "",
+        "MacAddress": spec.networks[0].mac if spec.networks else "",
         "NetworkDisabled": spec.network == "none",
         "User": spec.user,
         "Env": list(spec.env),

@@ -280,6 +280,22 @@ class TestConnecting:
         connecting.connect(drivers, "web", "box")
         assert drivers.network.interfaces == [(box.id, "eth0")]
 
+    def test_what_a_killed_call_has_left_is_taken_away_first(self, drivers: FakeDrivers) -> None:
+        make(drivers, "web")
+        box, _ = drivers.server("box")
+        connecting.connect(drivers, "web", "box")
+
+        def forget(container: Any) -> Any:
+            return replace(container, spec=box.spec)  # it was killed before it said that the network is the container's
+
+        drivers.store.modify(box.id, forget)
+        connecting.connect(drivers, "web", "box")
+        after = drivers.store.get(box.id)
+        assert after.run is not None
+        assert [one.network for one in after.run.connections] == ["web"]
+        assert drivers.network.interfaces == [(box.id, "eth0")]
+        assert after.spec.attachments == on("web")
+
     def test_published_ports_move_to_the_next_network(self, drivers: FakeDrivers) -> None:
         for name in ("web", "inner", "data"):
             make(drivers, name, internal=name == "inner")
