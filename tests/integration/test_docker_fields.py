@@ -40,6 +40,7 @@ def test_every_field_that_docker_documents_is_there_or_listed(bento: BentoCli, r
         "Networks": next(iter(container["NetworkSettings"]["Networks"].values())),
         "Mounts": container["Mounts"][0],
         "info": json.loads(bento("info", "--format", "json").stdout),
+        "network": json.loads(bento("network", "inspect", "bridge").stdout)[0],
         "volume": json.loads(bento("volume", "inspect", "v").stdout)[0],
         "image": bento.inspect("plain"),
     }

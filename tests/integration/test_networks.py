@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+import subprocess
+from contextlib import closing, suppress
 
 import pytest
 
 from support.netns import TIMEOUT_S, NetCli, Netns, quick, serve
-from support.workload import ONE_RUNTIME, Share, assert_released
+from support.workload import ONE_RUNTIME, Share, assert_released, ended
+
+
+def kill_after(bento: NetCli, delay_s: float, *words: str) -> None:
+    """Start a command, and end it by SIGKILL after so long."""
+    with ended(bento.start(*words)) as process:
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=delay_s)
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture
@@ -120,6 +130,36 @@ def test_a_network_whose_record_cannot_be_read_hides_no_other(bento: NetCli, hos
     bento("network", "create", "bad")
     assert bento("network", "prune", "-f").stdout == "Deleted Networks:\nbad\ngood\n"
     assert "bento" not in host.state()
+
+
+@ONE_RUNTIME
+def test_what_is_killed_at_any_time_can_be_done_again(bento: NetCli, host: Netns) -> None:
+    bento("network", "create", "kept")
+    box = bento.run("--name", "box", "--network", "kept", "host", "sleep", "1000")
+    before = host.state()
+    for point_ms in range(40, 200, 20):
+        name = f"n{point_ms}"
+        for words in (
+            ("network", "create", name), ("network", "connect", name, "box"),
+            ("network", "disconnect", name, "box"), ("network", "rm", name),
+        ):  # fmt: skip
+            kill_after(bento, point_ms / 1000, *words)
+            if "rm" in words:
+                bento("network", "rm", "-f", name)
+            elif "create" in words:
+                bento(*words, check=False)
+                bento("network", "exists", name)
+            else:  # where it had been done already, that is said
+                done = bento(*words, check=False)
+                assert done.returncode == 0 or "is on network" in done.stderr or "is not on" in done.stderr, done
+                assert (name in bento.network("box")["Networks"]) == ("connect" in words)
+    links = bento("exec", "box", "ip", "-o", "link").stdout.splitlines()
+    assert len(links) == 2, links
+    bento("doctor", "--fix", check=False)  # the bridge of a network whose removal was killed after its record went
+    assert host.state() == before
+    bento("rm", "-f", "box")
+    assert_released(bento, box)
+    bento("network", "rm", "kept")
 
 
 BAD = [
