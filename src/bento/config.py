@@ -31,6 +31,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     events_max: int = 10_000  # so many events are kept
     registries: tuple[str, ...] = ("docker.io",)  # where names without a registry are looked for, in this order
     insecure_registries: tuple[str, ...] = ()  # that need not speak TLS, nor have a certificate that is trusted
+    bridge_has_names: bool = False  # containers on the default network find each other by name; in Docker they do not
     takes_absolute_names: bool = False  # of a layer's files, below the root of the container; else they are refused
 
 

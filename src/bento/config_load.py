@@ -69,6 +69,7 @@ _SETTINGS: Final[dict[str, tuple[str, _Reader]]] = {
     "log_max_size": ("log_max_bytes", lambda _, text: parse_log_size(text)),
     "events_max": ("events_max", lambda key, text: parse_number(text, what=key)),
     "absolute_names": ("takes_absolute_names", _one_of(("refuse", "take"), lambda text: text == "take")),
+    "bridge_names": ("bridge_has_names", _one_of(("none", "resolve"), lambda text: text == "resolve")),
     "registries": ("registries", _words),
     "insecure_registries": ("insecure_registries", _words),
 }

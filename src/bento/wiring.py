@@ -170,7 +170,9 @@ class HostDrivers(Drivers):
         return conmon.ConmonMonitor(Path("conmon"))  # looked for on PATH when one is started
 
     def _make_network(self) -> NetworkDriver:
-        return bridge.BridgeNetwork(self.root, is_default=self.root == DEFAULT_ROOT)
+        return bridge.BridgeNetwork(
+            self.root, is_default=self.root == DEFAULT_ROOT, has_names=self.settings.bridge_has_names
+        )
 
     def _make_resolver(self) -> ResolverDriver:
         return resolver_process.ResolverProcess(self.run_root)

@@ -57,6 +57,7 @@ def test_the_environment_wins_over_the_file(tmp_path):
         ("stop_exit_hold", "-1", "give seconds"),
         ("stop_last_call", "soon", "give seconds"),
         ("stop_start_window", "nan", "give seconds"),
+        ("bridge_names", "yes", "none or resolve"),
         ("events_max", "0", "from 1"),
         ("events_max", "many", "from 1"),
     ],

@@ -106,7 +106,7 @@ def _endpoint(
     container: Container, asked: Attachment, connection: Connection | None, network_id: str
 ) -> dict[str, Any]:
     addresses = {"IPv4Address": asked.ipv4, "IPv6Address": asked.ipv6}
-    has_names = asked.network != BRIDGE and asked.network not in _DRIVERS
+    has_names = connection.names if connection else asked.network not in (BRIDGE, *_DRIVERS)
     return {
         "IPAMConfig": {key: value for key, value in addresses.items() if value} or None,
         "Links": None,

@@ -293,8 +293,13 @@ class Run(Struct, frozen=True, kw_only=True):
 
     @property
     def has_names(self) -> bool:
-        """Whether it asks the resolver, and is found by name: not in a network stack of a runtime's own."""
-        return self.shows_processes and any(connection.names for connection in self.connections)
+        """Whether it is found by name."""
+        return any(connection.names for connection in self.connections)
+
+    @property
+    def asks_resolver(self) -> bool:
+        """Whether it finds others by name: not in a network stack of a runtime's own, which the resolver is not in."""
+        return self.has_names and self.shows_processes
 
 
 class Exit(Struct, frozen=True, kw_only=True):

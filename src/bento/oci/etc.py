@@ -64,7 +64,7 @@ def etc_files(
     name = hostname(container)
     if giver(container.spec):
         return {"hostname": f"{name}\n"} if owns_hostname(container.spec) else {}
-    has_names = container.run is not None and container.run.has_names
+    asks_resolver = container.run is not None and container.run.asks_resolver
     if container.spec.network == "host":
         files = {"hosts": host_hosts, "resolv.conf": host_resolv_conf}
     else:
@@ -72,7 +72,7 @@ def etc_files(
         connections = container.run.connections if container.run else ()
         own_addresses = [one for each in connections for one in (each.address, each.address6) if one] or ["127.0.0.1"]
         files = {"hosts": local + "".join(f"{one}\t{name}\n" for one in own_addresses), "resolv.conf": ""}
-        if has_names:
+        if asks_resolver:
             files["resolv.conf"] = _domains(host_resolv_conf)
         elif connections:
             own, upstream = _reachable(host_resolv_conf), _reachable(upstream_resolv_conf)
@@ -82,7 +82,7 @@ def etc_files(
         files["hosts"] = f"{files['hosts'].rstrip()}\n{_extra_hosts(container)}"
     if sandbox.dns or sandbox.dns_search or sandbox.dns_options:
         files["resolv.conf"] = _with_dns(files["resolv.conf"], sandbox)
-    if has_names:
+    if asks_resolver:
         files["resolv.conf"] = _asking_resolver(files["resolv.conf"])
     if owns_hostname(container.spec):
         files["hostname"] = f"{name}\n"

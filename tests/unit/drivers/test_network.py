@@ -42,6 +42,13 @@ def test_none_is_a_namespace_of_its_own_and_the_hosts_and_anothers_are_not() -> 
     assert NETWORK.namespaces("host") == NETWORK.namespaces(f"container:{'a' * 64}") == []
 
 
+def test_on_the_default_network_there_are_names_where_that_was_said() -> None:
+    assert [NETWORK.default().names, BridgeNetwork(Path("/"), is_default=False, has_names=True).default().names] == [
+        False,
+        True,
+    ]
+
+
 @pytest.mark.parametrize("network", ["none", "host"])
 def test_ports_are_a_bridges(network: str) -> None:
     NETWORK.check(network, ())

@@ -76,9 +76,7 @@ def test_on_internal_networks_alone_no_other_server_is_asked(
     assert [member.is_cut_off for member in drivers.resolver.members.values()] == [is_cut_off]
 
 
-@pytest.mark.parametrize("is_virtual", [False, True])
-def test_a_start_tells_of_a_container_before_its_program_runs(drivers: FakeDrivers, is_virtual: bool) -> None:
-    drivers.fake_runtime.shows_processes = not is_virtual
+def test_a_start_tells_of_a_container_before_its_program_runs(drivers: FakeDrivers) -> None:
     main, monitor = drivers.processes.add("server"), drivers.processes.add("conmon")
     drivers.monitor.launched = Launched(main.identity.pid, monitor.identity.pid)
     told: list[dict[str, tuple[str, ...]]] = []
@@ -91,7 +89,7 @@ def test_a_start_tells_of_a_container_before_its_program_runs(drivers: FakeDrive
     drivers.fake_runtime.start = remember  # type: ignore[method-assign]
     web = stopped(drivers)
     start(drivers, web.id)
-    assert told == [{} if is_virtual else {"front": ("web", web.id[:12])}]
+    assert told == [{"front": ("web", web.id[:12])}]
 
 
 def test_a_start_that_cannot_tell_of_it_is_undone(drivers: FakeDrivers) -> None:

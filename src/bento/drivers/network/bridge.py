@@ -41,8 +41,10 @@ _LONGEST_NAME: Final = 15
 class BridgeNetwork:
     """Implements ``NetworkDriver`` for the engine whose root this is."""
 
-    def __init__(self, root: Path, *, is_default: bool) -> None:
+    def __init__(self, root: Path, *, is_default: bool, has_names: bool = False) -> None:
+        """``has_names``: containers on the default network find each other by name."""
         self.names = Names(root, is_default=is_default)
+        self._has_names = has_names
 
     def default(self) -> Network:
         """See ``NetworkDriver.default``."""
@@ -54,7 +56,7 @@ class BridgeNetwork:
             created_unix_ns=0,
             bridge=self.names.bridge,
             subnets=found,
-            names=False,
+            names=self._has_names,
         )
 
     def check(self, network: str, ports: Collection[Port]) -> None:
