@@ -70,7 +70,7 @@ def connect(
     return connection
 
 
-def release(container_id: str, addresses: Sequence[str] = (), network: BridgeNetwork = NETWORK) -> None:
+def release(container_id: str, addresses: Sequence[str] | None = None, network: BridgeNetwork = NETWORK) -> None:
     for child in network.release(container_id, addresses):
         child.finish(20)
 
@@ -256,11 +256,11 @@ def test_what_netlink_says_is_what_nft_says(host: Netns, insides: list[Netns]) -
     for port in PORTS:
         line = f'{port.protocol} . {port.host_port} comment "{ID[:12]}" : {connection.address} . {port.container_port}'
         assert line in listed
-    odd = Element("members", b"\x0a\0\0\1", comment="x" * 20)
+    odd = Element("closed", b"\x06\0\0\0\0\x50\0\0", comment="x" * 20)
     with host.inside(lambda: Netlink(NETFILTER)) as netlink:
         assert nftables.tables(netlink) == [NETWORK.names.table]
         nftables.change(netlink, NETWORK.names.table, remove=(), add=[odd])
-        assert odd in nftables.elements(netlink, NETWORK.names.table, ["members"])
+        assert odd in nftables.elements(netlink, NETWORK.names.table, ["closed"])
     host.inside(lambda: release(ID))
 
 

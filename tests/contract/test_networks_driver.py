@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from bento.command import Child
-from bento.drivers.network.base import Leftover
+from bento.drivers.network.base import Leftover, Part
 from bento.drivers.network.bridge import BridgeNetwork
 from bento.errors import Conflict, UsageError
 from bento.model.network import Attachment, Connection, Network, Port, Subnet
@@ -88,7 +87,7 @@ def link_of(digit: str) -> str:
     return NETWORK.names.link(digit * 64)
 
 
-def finish(steps: Iterator[Child]) -> None:
+def finish(steps: Iterator[Part]) -> None:
     for child in steps:
         child.finish(20)
 

@@ -338,9 +338,9 @@ def test_doctor_finds_and_removes_what_is_left_of_a_network(bento: NetCli, host:
     bridge = bento.network("w")["Bridge"]
     key = bridge.removeprefix("bento-")
     bento("rm", "-f", "w")
-    members = f"inet bento-{key} members"
-    host("nft", f"add table inet bento-{key}; add set {members} {{ type ipv4_addr; }}")
-    host("nft", f'add element {members} {{ 10.191.0.9 comment "0123456789ab" }}')
+    closed = f"inet bento-{key} closed"
+    host("nft", f"add table inet bento-{key}; add set {closed} {{ type inet_proto . inet_service; }}")
+    host("nft", f'add element {closed} {{ tcp . 80 comment "0123456789ab" }}')
     host("ip", "link", "add", f"b{key[:6]}01234567", "type", "veth")
     host("ip", "link", "add", bridge, "type", "bridge")
     found = bento("doctor", check=False)

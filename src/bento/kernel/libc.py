@@ -7,10 +7,13 @@ younger than Linux 5.1 have the same number on every architecture but alpha.
 
 from __future__ import annotations
 
+import _socket
 import ctypes
 import errno
 import os
+import struct
 import sys
+import time
 from typing import Final
 
 from bento.errors import KernelError
@@ -56,6 +59,7 @@ RESOLVE_BENEATH: Final = 0x08
 RESOLVE_IN_ROOT: Final = 0x10
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_SOL_SOCKET, _SO_ATTACH_FILTER = _socket.SOL_SOCKET, 26  # asm-generic/socket.h
 _M_ARENA_MAX: Final = -8
 _MADV_DONTNEED: Final = 4
 
@@ -87,6 +91,29 @@ def unshare(flags: int) -> None:
 def setns(fd: int, flags: int) -> None:
     """Move the calling *thread* into namespaces; ``fd`` may be a pidfd since Linux 5.8 (setns(2))."""
     _checked(_lib.setns(fd, flags), "setns")
+
+
+def timer(after_s: float) -> int:
+    """Return a descriptor, the caller's to close, that polls readable once so much time has passed (timerfd_create(2)).
+
+    ``os`` has it from Python 3.13 on.
+    """
+    fd = _checked(_lib.timerfd_create(time.CLOCK_MONOTONIC, os.O_CLOEXEC), "timerfd_create")
+    whole = int(after_s)
+    spec = struct.pack("@llll", 0, 0, whole, int((after_s - whole) * 1e9))
+    try:
+        _checked(_lib.timerfd_settime(fd, 0, spec, None), "timerfd_settime")
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def attach_filter(fd: int, program: bytes) -> None:
+    """Have a socket take only what a classic BPF program lets through (socket(7), SO_ATTACH_FILTER)."""
+    steps = ctypes.create_string_buffer(program, len(program))
+    described = struct.pack("@HP", len(program) // 8, ctypes.addressof(steps))
+    _checked(_lib.setsockopt(fd, _SOL_SOCKET, _SO_ATTACH_FILTER, described, len(described)), "setsockopt")
 
 
 def mount(source: str, target: str, fstype: str, flags: int, data: str = "") -> None:

@@ -162,7 +162,11 @@ class FakeNetwork:
         child.finish(10.0)
         return self.drain_error
 
-    def release(self, container_id: str, addresses: Sequence[str] = ()) -> Iterator[Child]:
+    def close_ports(self, container_id: str) -> None:
+        """Remember."""
+        self.calls.append(("close", container_id))
+
+    def release(self, container_id: str, addresses: Sequence[str] | None = None) -> Iterator[Child]:
         """Forget, unless a test wants an error."""
         self.calls.append(("release", container_id))
         if self.release_errors:

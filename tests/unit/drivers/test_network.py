@@ -195,32 +195,34 @@ def test_a_network_is_an_element_for_each_family() -> None:
     assert rules.settled("t", place.homes).splitlines() == [
         'add element inet t homes { "bento0" . 10.176.0.0/20 }',
         "add element inet t inside { 10.176.0.0/20 }",
+        "add element inet t outward { 10.176.0.0/20 }",
         'add element ip6 t homes { "bento0" . fd00::/64 }',
         "add element ip6 t inside { fd00::/64 }",
+        "add element ip6 t outward { fd00::/64 }",
     ]
+    internal = places.place_of(replace(CONNECTION, internal=True))
+    assert "outward" not in rules.settled("t", internal.homes)
     assert rules.unsettled("t", place.homes[:1]).splitlines()[:2] == [
         'add element inet t homes { "bento0" . 10.176.0.0/20 }',
         'delete element inet t homes { "bento0" . 10.176.0.0/20 }',
     ]
 
 
-def test_a_container_is_an_element_and_so_is_each_port() -> None:
+def test_each_published_port_is_an_element() -> None:
     own = socket.inet_aton("10.176.0.2")
     assert rules.elements("abc", CONNECTION) == [
-        Element("members", own, comment="abc"),
         Element("published", b"\x06\0\0\0\x1f\x90\0\0", own + b"\0\x50\0\0", "abc"),
         Element("published_at", b"\x7f\0\0\1\x11\0\0\0\0\x35\0\0", own + b"\0\x35\0\0", "abc"),
     ]
 
 
-def test_a_container_with_ipv6_is_an_element_in_both_tables_and_an_internal_one_in_none() -> None:
+def test_ports_of_a_container_with_ipv6_are_elements_in_both_tables() -> None:
     own6, port6 = socket.inet_pton(socket.AF_INET6, "fd00::2"), Port(container_port=80, host_port=8080, host_ip="::")
     both = replace(CONNECTION, address6="fd00::2", prefix6=64, gateway6="fd00::1", ports=(CONNECTION.ports[0], port6))
-    assert rules.elements("abc", both)[2:] == [
-        Element("members", own6, comment="abc", family=IPV6),
+    assert rules.elements("abc", both)[1:] == [
         Element("published", b"\x06\0\0\0\x1f\x90\0\0", own6 + b"\0\x50\0\0", "abc", IPV6),
     ]
-    assert rules.elements("abc", replace(both, internal=True, ports=())) == []
+    assert rules.elements("abc", replace(both, ports=())) == []
 
 
 @pytest.mark.parametrize(

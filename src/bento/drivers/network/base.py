@@ -30,6 +30,19 @@ class Leftover(Struct, frozen=True):
     bridge: str = ""
 
 
+class Part(Protocol):
+    """A part of what is taken down, under way: a child process, or the kernel's own work."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that polls readable when the next part may be asked for."""
+
+    def finish(self, timeout_s: float) -> object:
+        """Wait until then."""
+
+    def kill(self) -> None:
+        """Let go of it. Idempotent."""
+
+
 Connections = Mapping[str, Sequence[Connection]]
 """By containers' ids; of each in order."""
 
@@ -74,13 +87,13 @@ class NetworkDriver(Protocol):
         removes what there is of it.
         """
 
-    def lower_network(self, network: Network) -> Iterator[Child]:
+    def lower_network(self, network: Network) -> Iterator[Part]:
         """Take a network's bridge down, and with the last one what all share; not while containers are on it.
 
         Children, errors: as of ``release``. Idempotent.
         """
 
-    def lower_bridge(self, bridge: str) -> Iterator[Child]:
+    def lower_bridge(self, bridge: str) -> Iterator[Part]:
         """Do the same for a bridge by its name (see ``Leftover``)."""
 
     # -- containers --------------------------------------------------------------------------------
@@ -124,7 +137,7 @@ class NetworkDriver(Protocol):
 
     def disconnect(
         self, container_id: str, connection: Connection, left: Sequence[Connection], pid: int
-    ) -> Iterator[Child]:
+    ) -> Iterator[Part]:
         """Take one connection of a container that runs away, ``left`` being those that it keeps. As ``release``."""
 
     def begin_drain(self, container_id: str, connections: Sequence[Connection]) -> Child:
@@ -133,13 +146,19 @@ class NetworkDriver(Protocol):
     def end(self, child: Child) -> str:
         """Reap a child of this driver; return "" when it has done its work, else the reason."""
 
-    def release(self, container_id: str, addresses: Sequence[str] = ()) -> Iterator[Child]:
+    def close_ports(self, container_id: str) -> None:
+        """Take the published ports of a container that has ended out of the firewall. Does not wait. Idempotent.
+
+        What ``release`` does later then takes the kernel less. Raises Conflict, RuntimeFailed: it is left to that.
+        """
+
+    def release(self, container_id: str, addresses: Sequence[str] | None = None) -> Iterator[Part]:
         """Remove all that was made for a container. What containers share stays.
 
         ``addresses``: its own to which ports were forwarded: then the kernel forgets these connections, even where the
-        rules are gone that said so.
+        rules are gone that said so. (): to none, so that nothing of it is in the firewall. None: that is not known.
 
-        Each child is to be waited for before the next one is asked for, which raises RuntimeFailed when it failed.
+        Each part is to be waited for before the next one is asked for, which raises RuntimeFailed when it failed.
         Raises Conflict, to be tried again a little later, while another engine changes networks. Idempotent.
         """
 

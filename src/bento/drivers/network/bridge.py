@@ -9,7 +9,6 @@ the bridge under another.
 
 from __future__ import annotations
 
-import binascii
 import fcntl
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -23,10 +22,12 @@ from msgspec.structs import replace
 from bento import command
 from bento.command import Child
 from bento.drivers.network import choosing, ends, forwarding, looking, places, raising, reserving, rules, subnets
+from bento.drivers.network.acts import network_errors, spawn, together
 from bento.drivers.network.base import Connections, Leftover, Reservation
 from bento.drivers.network.places import Names
+from bento.drivers.network.vanishing import Vanishing
 from bento.drivers.network.walls import Walls
-from bento.errors import Conflict, KernelError, RuntimeFailed, UsageError
+from bento.errors import Conflict, RuntimeFailed, UsageError
 from bento.kernel import namespace
 from bento.kernel.net import links
 from bento.kernel.net import ports as host_ports
@@ -45,6 +46,7 @@ class BridgeNetwork:
         """``has_names``: containers on the default network find each other by name."""
         self.names = Names(root, is_default=is_default)
         self._has_names = has_names
+        self._closing: dict[str, Walls] = {}  # of containers whose ports were closed
 
     def default(self) -> Network:
         """See ``NetworkDriver.default``."""
@@ -107,7 +109,7 @@ class BridgeNetwork:
 
     def raise_network(self, network: Network) -> None:
         """See ``NetworkDriver.raise_network``."""
-        with _network_errors(), self.locked(), Walls(self.names.table) as walls:
+        with network_errors(), self.locked(), Walls(self.names.table) as walls:
             self._raise(walls, [places.place_of_network(network)], dict, is_used=False)
 
     def lower_network(self, network: Network) -> Iterator[Child]:
@@ -116,10 +118,10 @@ class BridgeNetwork:
 
     def lower_bridge(self, bridge: str) -> Iterator[Child]:
         """See ``NetworkDriver.lower_bridge``. The firewall forgets a bridge first: its subnet may soon be another's."""
-        with _network_errors():
+        with network_errors():
             opened = Walls(self.names.table)
         with opened as walls, self.locked(wait=False):
-            with _network_errors():
+            with network_errors():
                 here = links.links()
             own = [link for link in here if self.names.is_link(link.name)]
             found = next((link for link in here if link.name == bridge and self.names.is_bridge(link)), None)
@@ -138,7 +140,7 @@ class BridgeNetwork:
         found = walls.elements() if is_last else []
         if families and text:
             yield from self._steps(self._ruleset(text))
-        with _network_errors():
+        with network_errors():
             forwarding.turn_back(bridge, heir)
             walls.forget_flows_to(found)
         if has_link:
@@ -209,14 +211,14 @@ class BridgeNetwork:
         made = [one for one in connections if not only or one.interface == only]
         namespace_fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            with _network_errors(), self.locked(), Walls(self.names.table) as walls:
+            with network_errors(), self.locked(), Walls(self.names.table) as walls:
                 numbers, routed = self._raise(walls, list(map(places.place_of, made)), others, is_used=True)
                 for one in made:
                     self._make_pair(container_id, one, numbers[one.bridge], namespace_fd)
                 self._open_ports(walls, {container_id: made}, routed)
                 for one in made:
                     walls.forget_flows(one)
-            with _network_errors():
+            with network_errors():
                 interfaces = [one.interface for one in made]
                 namespace.in_network(namespace_fd, lambda: ends.set_up_inside(connections, interfaces))
         finally:
@@ -247,7 +249,7 @@ class BridgeNetwork:
         except FileNotFoundError:  # it has ended
             return
         try:
-            with _network_errors():
+            with network_errors():
                 namespace.in_network(namespace_fd, lambda: ends.lead_outside(left))
         finally:
             os.close(namespace_fd)
@@ -264,42 +266,48 @@ class BridgeNetwork:
         words = " ".join(done.stderr.split())[:300]
         return f"{os.path.basename(done.argv[0])}: {words or f'status {done.returncode}'}"
 
-    def release(self, container_id: str, addresses: Sequence[str] = ()) -> Iterator[Child]:
-        """See ``NetworkDriver.release``."""
-        own = self.names.links_of(container_id)
-        there = [name for name in host_ports.interfaces() if name.startswith(own)]
+    def close_ports(self, container_id: str) -> None:
+        """See ``NetworkDriver.close_ports``. The socket stays open until ``release``: see ``nftables.change``."""
+        with network_errors():
+            walls = self._closing.get(container_id) or Walls(self.names.table)
+            self._closing[container_id] = walls
+            walls.dismiss(rules.owner_of(container_id))
+
+    def release(self, container_id: str, addresses: Sequence[str] | None = None) -> Iterator[Child | Vanishing]:
+        """See ``NetworkDriver.release``. The kernel deletes links by itself when the last process inside has ended."""
+        vanishing = Vanishing(self.names.links_of(container_id))
+        try:
+            while vanishing.left() and not vanishing.is_late:
+                yield vanishing
+            there = vanishing.left()
+        finally:
+            vanishing.kill()
         yield from self._remove(container_id, there, (), addresses)
 
     def _remove(
-        self, container_id: str, own: Sequence[str], addresses: Sequence[str], forwarded: Sequence[str]
+        self, container_id: str, own: Sequence[str], addresses: Sequence[str], forwarded: Sequence[str] | None
     ) -> Iterator[Child]:
         """Remove links of a container, and its elements: those of ``addresses``, or all."""
-        with _network_errors():
-            opened = Walls(self.names.table)
-        with opened as walls:  # to the end: to close it earlier would be to wait
-            starts = []
-            if own:
-                starts.append(partial(command.spawn, [str(self._ip()), "link", "del", *self._together(own)]))
-            yield from self._meanwhile(starts, lambda: self._dismiss(walls, container_id, addresses, forwarded))
-
-    def _together(self, names: Sequence[str]) -> list[str]:
-        """Return words for links that are to be deleted: all at once take the kernel as long as one."""
-        if len(names) == 1:
-            return list(names)
-        group = 1 << 29 | binascii.crc32(names[0].encode()) & (1 << 29) - 1
-        with _network_errors():
-            for name in names:
-                links.set_group(name, group)
-        return ["group", str(group)]
+        starts: list[Callable[[], Child]] = []
+        if own:
+            starts.append(partial(command.spawn, [str(self._ip()), "link", "del", *together(own)]))
+        walls = self._closing.pop(container_id, None)
+        if forwarded is not None and not forwarded and walls is None:  # it has nothing there
+            yield from self._meanwhile(starts, lambda: None)
+            return
+        with network_errors():
+            walls = walls or Walls(self.names.table)
+        with walls:  # to the end: to close it earlier would be to wait
+            yield from self._meanwhile(starts, lambda: self._dismiss(walls, container_id, addresses, forwarded or ()))
 
     def _dismiss(self, walls: Walls, container_id: str, addresses: Sequence[str], forwarded: Sequence[str]) -> None:
         mine, left = walls.dismiss(rules.owner_of(container_id), addresses)
         walls.forget_flows_to(mine, forwarded)
-        for bridge in looking.loopback_routed(mine):
-            if bridge not in looking.loopback_reached(left):
-                with self.locked(wait=False):
-                    if bridge not in looking.loopback_reached(walls.elements()):  # nor was one published meanwhile
-                        forwarding.route_loopback(bridge, is_wanted=False)
+        routed = looking.loopback_routed(walls, mine, forwarded)
+        if routed and not routed <= looking.loopback_reached(walls, left):
+            with self.locked(wait=False):  # has one been published meanwhile?
+                for bridge in routed - looking.loopback_reached(walls, walls.elements()):
+                    forwarding.route_loopback(bridge, is_wanted=False)
 
     # -- looking after them ------------------------------------------------------------------------
 
@@ -313,7 +321,7 @@ class BridgeNetwork:
 
     def mend(self, connections: Connections) -> None:
         """See ``NetworkDriver.mend``."""
-        with _network_errors(), self.locked(), Walls(self.names.table) as walls:
+        with network_errors(), self.locked(), Walls(self.names.table) as walls:
             live = looking.live(self.names, connections, set(host_ports.interfaces()))
             if not live:
                 return
@@ -334,14 +342,14 @@ class BridgeNetwork:
         return command.find_program("nft", package="nftables")
 
     def _ruleset(self, text: str) -> Child:
-        return _spawn([str(self._nft()), "-f", "-"], text)
+        return spawn([str(self._nft()), "-f", "-"], text)
 
     def _meanwhile(self, starts: Iterable[Callable[[], Child]], act: Callable[[], None]) -> Iterator[Child]:
         """Do the rest while the kernel removes links, which takes it tens of milliseconds."""
         children: list[Child] = []
         try:
             children.extend(start() for start in starts)
-            with _network_errors():
+            with network_errors():
                 act()
             for child in children:
                 yield from self._step(child)
@@ -364,23 +372,3 @@ class BridgeNetwork:
         reason = self.end(child)
         if reason and not any(words in reason for words in _NO_LINK):
             raise RuntimeFailed(f"the network failed: {reason}")
-
-
-@contextmanager
-def _network_errors() -> Iterator[None]:
-    """Say that it was the network, where the kernel has refused something."""
-    try:
-        yield
-    except KernelError as error:
-        raise RuntimeFailed(f"the network failed: {error.message}", hint=error.hint) from error
-
-
-def _spawn(argv: list[str], text: str) -> Child:
-    """Start a program that reads ``text`` from its standard input."""
-    fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-        os.lseek(fd, 0, os.SEEK_SET)
-        return command.spawn(argv, stdin_fd=fd)
-    finally:
-        os.close(fd)

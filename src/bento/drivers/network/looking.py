@@ -24,24 +24,27 @@ def routes() -> list[subnets.Route]:
         return found
 
 
-def loopback_routed(gone: Sequence[Element]) -> list[str]:
-    """Return the bridges of containers with these elements over which connections from 127.0.0.0/8 may go."""
-    if not rules.reaches_loopback(gone):
-        return []
-    return [bridge for bridge in _bridges_of(gone) if forwarding.routes_loopback(bridge)]
+def loopback_routed(walls: Walls, gone: Sequence[Element], addresses: Iterable[str]) -> set[str]:
+    """Return the bridges of what has these elements and addresses over which connections from 127.0.0.0/8 may go."""
+    found = loopback_reached(walls, gone) | _bridges(walls, addresses)
+    return {bridge for bridge in found if forwarding.routes_loopback(bridge)}
 
 
-def loopback_reached(found: Sequence[Element]) -> set[str]:
-    """Return the bridges of containers of which a port is published on an address of 127.0.0.0/8."""
-    owners = {one.comment for one in found if rules.reaches_loopback([one])}
-    return _bridges_of([one for one in found if one.comment in owners])
+def loopback_reached(walls: Walls, found: Sequence[Element]) -> set[str]:
+    """Return the bridges of containers of which a port is published on an address of 127.0.0.0/8.
+
+    A port that was closed says nothing of its container's address: it may be on any.
+    """
+    reaching = [one for one in found if rules.reaches_loopback([one])]
+    if all(one.data for one in reaching):
+        return _bridges(walls, {subnets.text_of(int.from_bytes(one.data[:4], "big"), 32) for one in reaching})
+    return {home.bridge for home in walls.homes()}
 
 
-def _bridges_of(found: Iterable[Element]) -> set[str]:
-    """A port that was closed says nothing of its container's address: that is among the members."""
-    addresses = {int.from_bytes(one.key, "big") for one in found if one.set_name == "members" and one.family == INET}
-    blocks = [(route.link, route.block) for route in routes() if route.block.bits == subnets.IPV4_BITS]
-    return {link for link, block in blocks if any(0 <= one - block.first < block.size for one in addresses)}
+def _bridges(walls: Walls, addresses: Iterable[str]) -> set[str]:
+    wanted = list(addresses)
+    homes = walls.homes() if wanted else []
+    return {home.bridge for home in homes if any(map(subnets.parse(home.subnet).has, wanted))}
 
 
 def leftovers(names: Names, bridges: Collection[str]) -> list[Leftover]:

@@ -62,11 +62,12 @@ class Place(Struct, frozen=True):
     bridge: str
     gateways: tuple[tuple[str, int], ...]
     mtu: int = 0
+    internal: bool = False
 
     @property
     def homes(self) -> list[Home]:
         """What the tables say of it."""
-        return [Home(self.bridge, str(around(*gateway))) for gateway in self.gateways]
+        return [Home(self.bridge, str(around(*one)), leads_out=not self.internal) for one in self.gateways]
 
     @property
     def has_ipv6(self) -> bool:
@@ -82,10 +83,10 @@ class Place(Struct, frozen=True):
 def place_of(connection: Connection) -> Place:
     """Return the bridge that a connection is to."""
     gateways = ((connection.gateway, connection.prefix), (connection.gateway6, connection.prefix6))
-    return Place(connection.bridge, tuple(one for one in gateways if one[0]), connection.mtu)
+    return Place(connection.bridge, tuple(one for one in gateways if one[0]), connection.mtu, connection.internal)
 
 
 def place_of_network(network: Network) -> Place:
     """Return the bridge of a network."""
     gateways = tuple((one.gateway, parse(one.subnet).prefix) for one in network.subnets)
-    return Place(network.bridge, gateways, network.mtu)
+    return Place(network.bridge, gateways, network.mtu, network.internal)

@@ -1,8 +1,9 @@
 """The firewall rules of an engine, as words for nft(8) and as elements of its sets. Pure.
 
 An engine has one table, of the family inet, and one beside it, of the family ip6, while it has a network with IPv6.
-Chains know no container and no network: what they let through, and whereto, stands in sets and maps. So a network, a
-container or a published port is an element more; and whatever is no element is closed.
+Chains know no container and no network: what they let through, and whereto, stands in sets and maps. So a network or a
+published port is an element more; and whatever is no element is closed. Where rules of a version differ from those
+before, so do names of chains: a table of old does not stand (see ``counts``).
 
 Only the first packet of a connection passes chains of type nat: so a port that is taken out of the maps is closed to
 new connections, and those under way go on by the kernel's connection tracking.
@@ -27,10 +28,10 @@ PROTOCOLS: Final = {
     "udp": _socket.IPPROTO_UDP,
     "sctp": 132,  # IPPROTO_SCTP, which not every Python has
 }
-SETS: Final = ("members", "published_at", "published", "closed_at", "closed")
+SETS: Final = ("published_at", "published", "closed_at", "closed")
 """Whose elements are containers' own, and bear the beginning of the container's id."""
 HOMES: Final = "homes"
-INSIDE: Final = "inside"
+OUTWARD: Final = "outward"
 FAMILIES: Final = (INET, IPV6)
 _WORDS: Final = {INET: "inet", IPV6: "ip6"}
 
@@ -43,6 +44,7 @@ class Home(Struct, frozen=True):
 
     bridge: str
     subnet: str
+    leads_out: bool = True  # what is in it goes out as the host
 
     @property
     def family(self) -> int:
@@ -58,7 +60,7 @@ def family_of(address: str) -> int:
 _DECLARATIONS: Final = """\
   set homes {{ type ifname . {address}; flags interval; }}
   set inside {{ type {address}; flags interval; }}
-  set members {{ type {address}; }}
+  set outward {{ type {address}; flags interval; }}
   map published_at {{ type {address} . inet_proto . inet_service : {address} . inet_service; }}
   map published {{ type inet_proto . inet_service : {address} . inet_service; }}
   set closed_at {{ type {address} . inet_proto . inet_service; }}
@@ -87,9 +89,9 @@ _CHAINS: Final[dict[str, tuple[str, ...]]] = {
     "ports": ("type nat hook prerouting priority dstnat", *_FORWARDED),
     "local": ("type nat hook output priority -100", *_FORWARDED),
     # The way out, and the way to published ports from this host's loopback and from containers on the same bridge.
-    "out": (
+    "leave": (
         "type nat hook postrouting priority srcnat",
-        "{ip} saddr @members oifname . {ip} saddr != @homes masquerade",
+        "{ip} saddr @outward oifname . {ip} saddr != @homes masquerade",
         "ct status dnat oifname . {ip} daddr @homes {ip} saddr {loopback} masquerade",
         "ct status dnat oifname . {ip} saddr @homes masquerade",
     ),
@@ -139,9 +141,13 @@ def unsettled(name: str, found: Iterable[Home]) -> str:
     return "".join(f"add element {one}\ndelete element {one}\n" for home in found for one in _places(name, home))
 
 
-def _places(name: str, home: Home) -> tuple[str, str]:
+def _places(name: str, home: Home) -> list[str]:
     where = f"{_WORDS[home.family]} {name}"
-    return f'{where} {HOMES} {{ "{home.bridge}" . {home.subnet} }}', f"{where} {INSIDE} {{ {home.subnet} }}"
+    sets = ("inside", OUTWARD) if home.leads_out else ("inside",)
+    return [
+        f'{where} {HOMES} {{ "{home.bridge}" . {home.subnet} }}',
+        *(f"{where} {one} {{ {home.subnet} }}" for one in sets),
+    ]
 
 
 def counts(*, is_router: bool) -> dict[str, int]:
@@ -163,12 +169,10 @@ def gone(name: str, families: Iterable[int] = (INET,)) -> str:
 
 
 def elements(owner: str, connection: Connection) -> list[Element]:
-    """What a container has in the sets by one network: itself, if it is let out, and its published ports."""
-    found = []
+    """What a container has in the sets by one network: its published ports."""
+    found: list[Element] = []
     for address in filter(None, (connection.address, connection.address6)):
         own, family = packed(address), family_of(address)
-        if not connection.internal:
-            found.append(Element("members", own, comment=owner, family=family))
         found += [
             Element(_set_of("published", port), _key(port), own + _number(port.container_port), owner, family)
             for port in connection.ports

@@ -52,7 +52,9 @@ class Walls:
         found: list[Home] = []
         for family in rules.FAMILIES:
             with suppress(KernelError):  # there is no such table
-                found += map(_home, nftables.elements(self._netlink, self.table, [rules.HOMES], family))
+                homes = nftables.elements(self._netlink, self.table, [rules.HOMES], family)
+                outward = {one.key for one in nftables.elements(self._netlink, self.table, [rules.OUTWARD], family)}
+                found += [_home(one, outward) for one in homes]
         return found
 
     def families(self) -> list[int]:
@@ -95,7 +97,7 @@ class Walls:
         own = {packed(one) for one in addresses}
 
         def is_meant(one: Element) -> bool:
-            return one.comment == owner and (not own or one.key in own or one.data[:-_PORT_BYTES] in own)
+            return one.comment == owner and (not own or one.data[:-_PORT_BYTES] in own)
 
         mine, found = self._change(lambda found: ([one for one in found if is_meant(one)], []))
         return mine, [one for one in found if not is_meant(one)]
@@ -136,11 +138,11 @@ class Walls:
                 conntrack.forget_at(self._netlink, rules.PROTOCOLS[port.protocol], port.host_port, is_meant, family)
 
 
-def _home(found: Element) -> Home:
+def _home(found: Element, outward: set[bytes]) -> Home:
     name, first, last = found.key[:_NAME_BYTES], found.key[_NAME_BYTES:], found.end[_NAME_BYTES:]
     bits, start = len(first) * 8, int.from_bytes(first, "big")
     block = Block(bits, start, bits - (start ^ int.from_bytes(last or first, "big")).bit_length())
-    return Home(name.rstrip(b"\0").decode(errors="replace"), str(block))
+    return Home(name.rstrip(b"\0").decode(errors="replace"), str(block), leads_out=first in outward)
 
 
 def _goes_elsewhere(port: Port, own: bytes, here: set[bytes], flow: conntrack.Flow) -> bool:

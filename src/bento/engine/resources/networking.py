@@ -18,8 +18,7 @@ from bento.model.container import Container, Status, attached_to
 from bento.model.network import BRIDGE, Attachment, Connection, Network, Port
 
 if TYPE_CHECKING:
-    from bento.command import Child
-    from bento.drivers.network.base import Reservation
+    from bento.drivers.network.base import Part, Reservation
     from bento.engine.base.drivers import Drivers
     from bento.parse import ports as port_words
 else:  # a stop asks for none
@@ -232,7 +231,7 @@ def release(drivers: Drivers, container: Container) -> None:
     drivers.store.modify(container.id, lambda c: _with(c, ()))
 
 
-def release_left(drivers: Drivers, container_id: str, addresses: Sequence[str] = ()) -> None:
+def release_left(drivers: Drivers, container_id: str, addresses: Sequence[str] | None = None) -> None:
     """Remove what there is of a container's connections, whatever its record says. Blocks. Raises RuntimeFailed."""
     drivers.resolver.forget(container_id)
     finish(lambda: drivers.network.release(container_id, addresses))
@@ -267,13 +266,13 @@ def claimed(drivers: Drivers) -> list[Network]:
     return found
 
 
-def finish(begin: Callable[[], Iterator[Child]]) -> None:
+def finish(begin: Callable[[], Iterator[Part]]) -> None:
     """Do what the driver does in steps; again, while another process changes networks. Blocks. Raises RuntimeFailed."""
     deadline_mono_s = time.monotonic() + _RELEASE_LIMIT_S
     while True:
         try:
-            for child in begin():
-                child.finish(_CHILD_LIMIT_S)
+            for part in begin():
+                part.finish(_CHILD_LIMIT_S)
             return
         except Conflict as error:
             if time.monotonic() > deadline_mono_s:

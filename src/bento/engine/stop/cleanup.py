@@ -15,7 +15,7 @@ from bento.stop.states import Step
 from bento.units import SIGKILL
 
 if TYPE_CHECKING:
-    from bento.command import Child
+    from bento.drivers.network.base import Part
     from bento.engine.base.drivers import Drivers
     from bento.engine.base.loop import Watcher
     from bento.engine.stop.deletions import Deletions
@@ -49,7 +49,7 @@ class Cleanup:
         self._release: int | None = None  # by what it is watched
         self._is_let_go = False  # it was reported that no process holds the root filesystem any more
         self._waits_for_release = False
-        self._disconnecting: Child | None = None
+        self._disconnecting: Part | None = None
         self.is_disconnected = not run.connections
 
     def watch_release(self, pid: int, main_fd: int) -> None:
@@ -97,6 +97,9 @@ class Cleanup:
 
     def _wait_for_monitor(self) -> None:
         """The monitor drains the output, writes the exit code, and ends; so do those of exec sessions."""
+        if self._run.ports:
+            with suppress(BentoError, OSError):  # the step of the network does it then
+                self._drivers.network.close_ports(self._container.id)
         self._count_oom_kills()
         sessions = exec_sessions.live(self._drivers, self._container.id)
         for identity in (self._run.monitor, *(session.monitor for session in sessions)):
@@ -159,7 +162,7 @@ class Cleanup:
             addresses = [address for one in self._run.connections for address in one.forwarded_to]
             self._go_on_disconnecting(self._drivers.network.release(self._container.id, addresses))
 
-    def _go_on_disconnecting(self, release: Iterator[Child]) -> None:
+    def _go_on_disconnecting(self, release: Iterator[Part]) -> None:
         """Begin the next part; each is a child process."""
         try:
             child = next(release, None)
@@ -176,7 +179,7 @@ class Cleanup:
             return
         self._watcher.watch(child.fileno(), lambda: self._part_disconnected(child, release))
 
-    def _part_disconnected(self, child: Child, release: Iterator[Child]) -> None:
+    def _part_disconnected(self, child: Part, release: Iterator[Part]) -> None:
         if self._disconnecting is child:
             self._watcher.unwatch(child.fileno())
             self._disconnecting = None

@@ -5,15 +5,17 @@ from __future__ import annotations
 import _socket
 import errno
 import struct
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
 
 from bento.errors import KernelError
+from bento.kernel import libc
 from bento.kernel.net.netlink import CREATE, EXCLUSIVE, ROUTE, Message, Netlink, attribute, attributes, nested, text
 
-_NEWLINK, _GETLINK, _SETLINK = 16, 18, 19  # linux/rtnetlink.h
+_NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19  # linux/rtnetlink.h
 _NEWADDR, _GETADDR, _NEWROUTE, _DELROUTE = 20, 22, 24, 25
 _NEWQDISC, _NEWTFILTER, _GETTFILTER = 36, 44, 46
 _LINK: Final = struct.Struct("=BxHiII")  # struct ifinfomsg
@@ -44,6 +46,7 @@ _BPF_OPS_LEN, _BPF_OPS, _BPF_FLAGS = 4, 5, 8
 _DIRECT_ACTION: Final = 1
 _CLSACT, _CLSACT_HANDLE = 0xFFFFFFF1, 0xFFFF0000
 _EVERY_PROTOCOL: Final = 1 << 16 | _socket.htons(3)  # priority 1; ETH_P_ALL
+_GROUP_OF_LINKS: Final = 1  # RTMGRP_LINK
 INGRESS: Final = 0xFFFFFFF2
 EGRESS: Final = 0xFFFFFFF3
 
@@ -201,6 +204,30 @@ def has_guard(index: int, side: int, program: bytes) -> bool:
             if options.get(_BPF_OPS) == program:
                 return True
     return False
+
+
+def follow_end(indexes: Sequence[int]) -> int:
+    """Return a descriptor, the caller's to close, that polls readable when one of these links is deleted.
+
+    It does not block. A link that leaves a bridge is said to be deleted there, too.
+    """
+    made = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK, ROUTE)
+    try:
+        libc.attach_filter(made.fileno(), _ends(indexes))
+        made.bind((0, _GROUP_OF_LINKS))
+    except BaseException:
+        made.close()
+        raise
+    return made.detach()
+
+
+def _ends(indexes: Sequence[int]) -> bytes:
+    """Return a program in classic BPF, which reads numbers of this machine's as if they were the network's."""
+    kind = int.from_bytes(struct.pack("=H", _DELLINK), "big")
+    steps = [(0x28, 0, 0, 4), (0x15, 0, len(indexes) + 1, kind), (0x20, 0, 0, 20)]  # the kind, then the link's number
+    for n, index in enumerate(indexes):
+        steps.append((0x15, len(indexes) - n, 0, int.from_bytes(struct.pack("=I", index), "big")))
+    return b"".join(struct.pack("=HBBI", *step) for step in (*steps, (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF)))
 
 
 def _add(name: str, options: bytes) -> int:

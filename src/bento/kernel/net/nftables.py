@@ -22,7 +22,8 @@ IPV6: Final = 10
 _HEADER_BYTES: Final = 4
 _TABLE_NAME, _RULE_TABLE, _RULE_CHAIN = 1, 1, 2
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS, _LIST_ELEMENT = 1, 2, 3, 1
-_KEY, _DATA, _USERDATA, _KEY_END, _VALUE = 1, 2, 6, 10, 1
+_KEY, _DATA, _FLAGS, _USERDATA, _KEY_END, _VALUE = 1, 2, 3, 6, 10, 1
+_IS_END: Final = 1  # an element that is no more than the end of the interval before it
 _COMMENT: Final = 0  # the first byte of it in user data, then its length
 
 
@@ -56,7 +57,8 @@ def elements(netlink: Netlink, table: str, sets: Iterable[str], family: int = IN
     for name in sets:
         for body in netlink.dump("NFT_MSG_GETSETELEM", Message(_GETSETELEM, _header(family) + _list(table, name))):
             listed = attributes(body[_HEADER_BYTES:]).get(_LIST_ELEMENTS, b"")
-            found += [_parse(name, one, family) for _, one in each(listed)]
+            parsed = [attributes(one) for _, one in each(listed)]
+            found += [_parse(name, one, family) for one in parsed if not _is_end(one)]
     return found
 
 
@@ -98,8 +100,11 @@ def _one(table: str, element: Element, *, key_only: bool = False) -> bytes:
     )
 
 
-def _parse(set_name: str, data: bytes, family: int) -> Element:
-    found = attributes(data)
+def _is_end(found: dict[int, bytes]) -> bool:
+    return bool(int.from_bytes(found.get(_FLAGS, b""), "big") & _IS_END)
+
+
+def _parse(set_name: str, found: dict[int, bytes], family: int) -> Element:
     userdata = found.get(_USERDATA, b"")
     is_comment = len(userdata) > 2 and userdata[0] == _COMMENT
     return Element(
