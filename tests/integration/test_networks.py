@@ -98,6 +98,11 @@ def test_containers_are_put_on_networks_and_taken_off_while_they_run(bento: NetC
     assert [line.split()[0] for line in hosts[2:]] == [bento.network("web")["Networks"]["data"]["IPAddress"]]
     assert reaches("data")
     assert "is not on network web" in bento.fails("network", "disconnect", "web", "web")
+    bento("network", "disconnect", "data", "web")
+    assert bento("port", "web").stdout == ""
+    assert host.is_refused("127.0.0.1", 18999)
+    bento("network", "connect", "data", "web")
+    assert quick(host, "127.0.0.1", 18999)  # the monitor has kept the port
 
     bento("create", "--name", "later", "host", "sleep", "1000")
     bento("network", "connect", "data", "later")

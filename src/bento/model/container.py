@@ -282,6 +282,7 @@ class Run(Struct, frozen=True, kw_only=True):
     monitor: ProcessIdentity | None = None
     cgroups: dict[str, str] = {}  # controller ("" is v2) -> directory below /sys/fs/cgroup
     connections: tuple[Connection, ...] = ()  # what has to be taken down; the first that is not internal has the ports
+    idle_ports: tuple[Port, ...] = ()  # chosen and kept, and published by the next network that it is connected to
     place: Place | None = None  # None: of a version that did not record it
     started_unix_ns: int = 0
     started_boot_s: float = 0.0  # CLOCK_BOOTTIME

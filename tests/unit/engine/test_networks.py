@@ -313,6 +313,17 @@ class TestConnecting:
         run = drivers.store.get(box.id).run
         assert run is not None
         assert [(one.network, one.ports) for one in run.connections] == [("inner", ()), ("data", (port,))]
+        connecting.disconnect(drivers, "data", "box")
+        run = drivers.store.get(box.id).run
+        assert run is not None
+        assert (run.ports, run.idle_ports) == ((), (port,))
+        drivers.network.connect_errors.append(RuntimeFailed("no link"))
+        with pytest.raises(RuntimeFailed):
+            connecting.connect(drivers, "web", "box")
+        connecting.connect(drivers, "web", "box")
+        run = drivers.store.get(box.id).run
+        assert run is not None
+        assert (run.ports, run.idle_ports) == ((port,), ())
 
     def test_not_while_it_is_stopped(self, drivers: FakeDrivers) -> None:
         make(drivers, "web")
@@ -322,6 +333,18 @@ class TestConnecting:
             with pytest.raises(WrongState, match="container box is stopping"):
                 act(drivers, "web", "box")
         assert drivers.store.get(box.id) == box
+
+    def test_not_while_it_runs_in_a_sandbox_that_reads_its_links_once(self, drivers: FakeDrivers) -> None:
+        make(drivers, "web")
+        box, _ = drivers.server("box")
+
+        def virtual(container: Any) -> Any:
+            return replace(container, run=replace(container.run, shows_processes=False))
+
+        drivers.store.modify(box.id, virtual)
+        for act in (connecting.connect, connecting.disconnect):
+            with pytest.raises(WrongState, match="has a network stack of its own"):
+                act(drivers, "web", "box")
 
     def test_what_has_no_network_of_its_own_is_refused(self, drivers: FakeDrivers) -> None:
         make(drivers, "web")

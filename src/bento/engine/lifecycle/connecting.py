@@ -134,15 +134,17 @@ def _connect_running(
         taken.update(address for one in had for address in (one.address, one.address6) if address)
         made = networking.choose(drivers, before.id, taken, wanted, _free_interface(had))
         # Recorded first: whatever comes, it can be taken away.
-        connected = drivers.store.modify(before.id, lambda c: _with_run(c, (*had, made)))
+        connected = drivers.store.modify(before.id, lambda c: _with_one_more(c, had, made))
+    all_of_it = connected.run.connections if connected.run else ()
+    made = all_of_it[-1]
     try:
         drivers.network.connect(
-            before.id, (*had, made), init.pid, lambda: networking.running(drivers), only=made.interface
+            before.id, all_of_it, init.pid, lambda: networking.running(drivers), only=made.interface
         )
         names.follow(drivers, before, connected)
     except BaseException:
         with suppress(BentoError):  # the error that led here is the one to report
-            _take_away(drivers, before, init, made, (*had, made))
+            _take_away(drivers, before, init, made, all_of_it)
         raise
     drivers.store.modify(before.id, lambda c: _with(c, (*c.spec.networks, wanted)))
 
@@ -194,6 +196,11 @@ def _changeable(drivers: Drivers, container_id: str) -> Container:
         raise WrongState(
             f"container {container.name} is {container.status.value}", hint="wait until that is done, and try again"
         )
+    if container.status.is_live and container.run and not container.run.shows_processes:
+        raise WrongState(
+            f"container {container.name} has a network stack of its own, which reads its links when it starts",
+            hint="stop it first",
+        )
     return container
 
 
@@ -217,7 +224,8 @@ def _take_away(
 ) -> tuple[Connection, ...]:
     """Take a connection of one that runs away, and what was asked of that network; return those that are left.
 
-    Ports that were published by it are published by the next one that is not internal.
+    Ports that were published by it are published by the next one that is not internal. Where there is none, they wait
+    for one: the monitor keeps them as long as it lives.
     """
     left = [one for one in had if one is not gone]
     heir = next((number for number, one in enumerate(left) if not one.internal), None)
@@ -227,6 +235,8 @@ def _take_away(
 
     def change(record: Container) -> Container:
         record = _with_run(record, tuple(left))
+        if record.run and gone.ports and heir is None:
+            record = replace(record, run=replace(record.run, idle_ports=gone.ports))
         return _without(record, forgotten.network) if forgotten is not None else record
 
     after = drivers.store.modify(container.id, change)
@@ -238,6 +248,15 @@ def _take_away(
 
 def _with_run(container: Container, connections: tuple[Connection, ...]) -> Container:
     return replace(container, run=replace(container.run, connections=connections)) if container.run else container
+
+
+def _with_one_more(container: Container, had: Sequence[Connection], made: Connection) -> Container:
+    """Return the record with a connection more, which publishes the ports that have waited for one."""
+    run = container.run
+    if run is None or made.internal or not run.idle_ports:
+        return _with_run(container, (*had, made))
+    made = replace(made, ports=run.idle_ports)
+    return replace(container, run=replace(run, connections=(*had, made), idle_ports=()))
 
 
 def _with(container: Container, asked: tuple[Attachment, ...]) -> Container:
