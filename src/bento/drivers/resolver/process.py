@@ -38,6 +38,7 @@ _CONTROL: Final = "control"
 _ID_DIGITS: Final = 64
 _ANSWER_BYTES: Final = 4096
 _ANSWERS_WITHIN_S: Final = 5
+_HELLO_WITHIN_S: Final = 1  # a command waits for it that has something else to do; twice, where it stands still
 _ENDS_WITHIN_S: Final = 5.0
 
 
@@ -95,7 +96,7 @@ class ResolverProcess:
     def is_alive(self) -> bool:
         """See ``ResolverDriver.is_alive``."""
         try:
-            self._say(("hello",))
+            self._say(("hello",), _HELLO_WITHIN_S)
         except _Unanswered:
             return False
         return True
@@ -177,17 +178,17 @@ class ResolverProcess:
 
     # -- the process -------------------------------------------------------------------------------
 
-    def _say(self, words: Sequence[str]) -> str:
+    def _say(self, words: Sequence[str], limit_s: int = _ANSWERS_WITHIN_S) -> str:
         """Tell it something, and wait for its answer. Raises _Unanswered."""
-        connection = self._connect()
+        connection = self._connect(limit_s)
         try:
             return _exchange(connection, words)
         finally:
             os.close(connection)
 
-    def _connect(self) -> int:
+    def _connect(self, limit_s: int = _ANSWERS_WITHIN_S) -> int:
         try:
-            return packets.connect(self._directory, _CONTROL, limit_s=_ANSWERS_WITHIN_S)
+            return packets.connect(self._directory, _CONTROL, limit_s=limit_s)
         except OSError as error:
             raise _Unanswered from error
 
