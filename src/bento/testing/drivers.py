@@ -24,6 +24,7 @@ from bento.testing.monitor import FakeMonitor
 from bento.testing.network import FakeNetwork
 from bento.testing.processes import BOOT_ID, FakeBirths, FakeProcess, FakeProcesses
 from bento.testing.runtime import FakeRuntime
+from bento.testing.state import MemoryDatabase
 from bento.testing.storage import FakeMounts, FakeStorage
 from bento.testing.tracer import ReadyTracer
 from bento.testing.transport import FakeTransport
@@ -50,7 +51,7 @@ class FakeDrivers(Drivers):
         self.root, self.run_root = base / "l", base / "r"
         for directory in (self.root, self.run_root):
             directory.mkdir(parents=True, exist_ok=True)
-        self.store = SqliteStore(self.root / "bento.db", in_memory=True)
+        self.store = SqliteStore(self.root / "bento.db", kind=MemoryDatabase)
         self.storage, self.mounts = FakeStorage(self.root), FakeMounts()
         self.monitor = FakeMonitor()
         self.network = FakeNetwork()

@@ -37,10 +37,10 @@ from bento.model.image import Image
 from bento.model.volume import Volume
 
 if TYPE_CHECKING:
-    from bento.drivers.state import derived, memory, notices
+    from bento.drivers.state import derived, notices
     from bento.drivers.state.base import EventWatch
 else:  # what only reads needs none of them
-    derived, memory = LazyModule("bento.drivers.state.derived"), LazyModule("bento.drivers.state.memory")
+    derived = LazyModule("bento.drivers.state.derived")
     notices = LazyModule("bento.drivers.state.notices")
 
 _Record = TypeVar("_Record", Container, Image, Volume)
@@ -66,14 +66,13 @@ class SqliteStore:
         *,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         clear_way: ClearWay | None = None,
-        in_memory: bool = False,
+        kind: type[Database] = Database,
         events_max: int = LIMIT,
     ) -> None:
         """Open or make the store; see Database for what is raised.
 
-        ``in_memory``: it ends when it is closed. ``events_max``: so many events are kept, at the most.
+        ``kind``: of the database; tests have one in memory. ``events_max``: so many events are kept, at the most.
         """
-        kind = memory.MemoryDatabase if in_memory else Database
         self._database = kind(path, busy_timeout_s=busy_timeout_s, clear_way=clear_way)
         self._events = EventLog(self._database, path.with_name(f"{path.name}-events"), events_max)
         self.events_signal = self._events.signal
