@@ -47,7 +47,7 @@ class Does:
     trap_exits: bool = True  # else it only leaves a note, for the loop to see
     needs_s: float = 0.0
     is_busy: bool = False  # a server with a connection; else at rest
-    hears_after_s: float = 0.0  # installs its handler so late
+    handler_after_s: float = 0.0  # installs its handler so late
     is_halted: bool = False
     dies_after_s: float = 0.0  # hangs in the kernel for so long after SIGKILL
     hidden_looks: int = 0  # so many looks miss it: forked while they went on
@@ -342,15 +342,15 @@ class World:
                 HUP, blocked=0, ignored=0, caught=bit if kind == "prompt" else 0, is_traced=False, waits=False,
                 is_namespace_init=proc.is_main and not self.is_guest,
             )  # fmt: skip
-        hears = kind in _CAUGHT and not proc.is_reset and self.now_s - proc.born_s >= proc.does.hears_after_s
+        receives = kind in _CAUGHT and not proc.is_reset and self.now_s - proc.born_s >= proc.does.handler_after_s
         return disposition(
             TERM,
             blocked=bit if kind == "blocks" else 0,
             ignored=bit if kind in ("ignores", "init", "prompt", "plain-prompt") else 0,
-            caught=bit if hears and kind != "forwarder" else 0,
+            caught=bit if receives and kind != "forwarder" else 0,
             is_namespace_init=proc.is_main and not self.is_guest,
             is_traced=False,
-            waits=hears and kind == "forwarder",
+            waits=receives and kind == "forwarder",
         )
 
     # -- what a look shows
