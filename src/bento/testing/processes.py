@@ -236,7 +236,7 @@ class FakeProcesses:
         found = {one.identity.pid: one.evidence for one in self._all}
         return tuple(replace(process, evidence=found[process.pid]) for process in processes)
 
-    def shut_down_sockets(self, run: Run, main_fd: int) -> None:
+    def shut_down_sockets(self, run: Run, main_fd: int, *, with_unnamed: bool = False) -> None:
         """Remember."""
         self.shut_down.append(self._of(main_fd).identity.pid)
 

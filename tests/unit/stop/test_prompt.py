@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from bento.model.stop import Occasion, OnDeaf, Scope, StopRequest, Verdict
 from bento.model.waits import Descriptor
-from bento.stop.actions import HoldBack, KillInit, LetGo, Look, SendSignal, WatchInit
+from bento.stop.actions import HoldBack, KillInit, LetGo, Look, Persist, SendSignal, WatchInit
 from bento.stop.forecast.forecast import forecast
 from bento.stop.inputs import HeldBack, InitLeaving, Looked, MainExited, SignalNoted, Traced
 from bento.stop.process import Process
@@ -245,6 +245,8 @@ def test_s29_and_any_pid_1_is_held_at_its_exit_for_them():
     stop = Stop()
     web = proc(1, HANDLED, "web", evidence=serves())
     stop.look(web, replace(session(), evidence=None))
+    assert stop.did(Look(examine=True))  # is it at its prompt?
+    stop.look(web, session())
     assert stop.did(WatchInit(holds_exit=True))
     stop.give(Traced())
     stop.give(InitLeaving(), after_s=0.02)
@@ -277,6 +279,9 @@ def test_s13a_a_shell_whose_terminal_has_closed_is_waited_for():
     stop.give(HeldBack(()))
     assert stop.look(tmux, server, pane) == [2]
     orphan = replace(pane, ppid=1, evidence=runs())
+    stop.look(tmux, server, orphan, after_s=0.1)
+    assert stop.did(Persist(), HoldBack((), hang_up=True))  # the server waits for PID 1, its client
+    stop.give(HeldBack(()))
     for _ in range(5):
         assert stop.look(tmux, orphan, after_s=0.1) == []  # not a second one
         assert LetGo not in map(type, stop.actions)
