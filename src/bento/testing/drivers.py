@@ -19,10 +19,11 @@ from bento.locks import ContainerLocks
 from bento.model.container import Container, ContainerSpec, ProcessIdentity, Run, Status
 from bento.model.network import Connection
 from bento.stop.process import Disposition
+from bento.testing.births import FakeBirths
 from bento.testing.images import FakeImages
 from bento.testing.monitor import FakeMonitor
 from bento.testing.network import FakeNetwork
-from bento.testing.processes import BOOT_ID, FakeBirths, FakeProcess, FakeProcesses
+from bento.testing.processes import BOOT_ID, FakeProcess, FakeProcesses
 from bento.testing.runtime import FakeRuntime
 from bento.testing.state import MemoryDatabase
 from bento.testing.storage import FakeMounts, FakeStorage
