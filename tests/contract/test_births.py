@@ -8,9 +8,11 @@ import subprocess
 
 import pytest
 
+from bento.kernel.namespace import in_network
 from bento.kernel.process.births import Births
 
 from support import procs
+from support.reaper import machine_network
 
 SCRIPT = """
 read line
@@ -26,6 +28,8 @@ kill -9 $$
 @pytest.fixture
 def births():
     following = Births()
+    with open(machine_network(), "rb") as file:
+        in_network(file.fileno(), lambda: following.follow(0, []))
     yield following
     following.close()
 

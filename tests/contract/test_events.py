@@ -16,12 +16,14 @@ import pytest
 from msgspec.structs import replace
 
 from bento.drivers.state.base import StateStore
+from bento.drivers.state.database import Database
 from bento.drivers.state.sqlite import SqliteStore
 from bento.errors import Conflict
 from bento.model.container import Container, ContainerSpec, Exit, Files, Mount, Run, StartFailure, Status
 from bento.model.event import Deed, Event
 from bento.model.image import Image, ImageConfig
 from bento.model.volume import Volume
+from bento.testing.state import MemoryDatabase
 
 SECOND_NS = 1_000_000_000
 LIMIT_S = 30.0
@@ -41,9 +43,9 @@ def made(action: str, unix_ns: int = 1) -> Event:
     return Event(type="container", action=action, actor="a", unix_ns=unix_ns)
 
 
-@pytest.fixture(params=[False, True], ids=["file", "memory"])
+@pytest.fixture(params=[Database, MemoryDatabase], ids=["file", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore]:
-    store = SqliteStore(tmp_path / "bento.db", in_memory=request.param)
+    store = SqliteStore(tmp_path / "bento.db", kind=request.param)
     yield store
     store.close()
 

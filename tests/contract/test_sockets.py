@@ -68,6 +68,14 @@ def test_what_has_none_is_not_compared_with_others():
         assert sockets.shut_down_own(program.pidfd, program.pid, others()) == 0
 
 
+def test_a_pair_is_shut_down_where_that_is_asked_for():
+    text = "import socket; _, end = socket.socketpair(); print(flush=True); end.recv(1); print('end', flush=True)"
+    with Program.python(text) as program:
+        program.line()
+        assert sockets.shut_down_own(program.pidfd, program.pid, [], with_unnamed=True) == 2
+        assert program.line() == "end"
+
+
 def test_without_time_to_look_at_others_nothing_is_shut_down(tracer):
     with Program.python(SERVES, "leader") as program, at_exit(tracer, program) as client:
         assert sockets.shut_down_own(program.pidfd, program.pid, [1], limit_s=0) == 0

@@ -15,12 +15,14 @@ import msgspec
 import pytest
 
 from bento.drivers.state.base import StateStore
+from bento.drivers.state.database import Database
 from bento.drivers.state.sqlite import SqliteStore
 from bento.errors import BentoError, Conflict, InternalError, NotFound, StateCorrupt, StorageUnusable
 from bento.model.container import Container, ContainerSpec, Exit, Status
 from bento.model.image import Image, ImageConfig
 from bento.model.network import Network, Subnet
 from bento.model.volume import Volume
+from bento.testing.state import MemoryDatabase
 
 PRELUDE = """
 import sys
@@ -75,9 +77,9 @@ def output(process: subprocess.Popen[str]) -> str:
     return text.strip()
 
 
-@pytest.fixture(params=[False, True], ids=["file", "memory"])
+@pytest.fixture(params=[Database, MemoryDatabase], ids=["file", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore]:
-    made = SqliteStore(tmp_path / "bento.db", in_memory=request.param)
+    made = SqliteStore(tmp_path / "bento.db", kind=request.param)
     yield made
     made.close()
 

@@ -106,7 +106,7 @@ def test_where_the_kernel_does_not_tell_calls_nothing_was_only_noted(tracer, ref
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_what_ends_the_tracer_in_execve_is_named(tracer, refuse, place):
-    """What it had answered before is heard."""
+    """What it had answered before is read."""
     threads = "import threading\nthreading.Thread(target=lambda: time.sleep(60), daemon=True).start()\n"
     begin, rest = LEAVES.split("print", 1)
     text = f"{begin}{threads}print{rest}"

@@ -96,7 +96,7 @@ def test_ignored_signals_do_not_interrupt_a_call(tracer, name):
         result, error, duration = program.line().split()
         assert [result, error] == plain.split()[:2]
         assert int(duration) >= 480
-        # One that it hears interrupts it as ever.
+        # One that it receives interrupts it as ever.
         os.write(writer, b"\n")
         assert program.line() == "in"
         time.sleep(0.05)
@@ -182,7 +182,7 @@ def test_a_thousand_signals_in_a_second_arrive(tracer, own_namespace):
 
 FAULTS = {
     "null": ("ctypes.string_at(0)", signal.SIGSEGV),
-    "abort": ("libc.abort()", signal.SIGSEGV),  # the init of a namespace does not hear its own SIGABRT
+    "abort": ("libc.abort()", signal.SIGSEGV),  # the init of a namespace does not receive its own SIGABRT
     "ud2": ("run(b'\\x0f\\x0b')", signal.SIGILL),
     "int3": ("run(b'\\xcc\\xc3')", signal.SIGTRAP),
     "division": ("run(b'\\x31\\xc9\\xf7\\xf1\\xc3')", signal.SIGFPE),

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from bento import Engine, Settings
+
 from support import leaks
-from support.cli import Roots
+from support.cli import BentoCli, Roots
 from support.netns import NetCli, Netns
 from support.workload import Share
 
@@ -16,6 +18,13 @@ from support.workload import Share
 def share(leak_check: leaks.LeakWatch) -> Share:
     """A directory that the container sees as /s."""
     return Share(leak_check.base / "s")
+
+
+@pytest.fixture
+def engine(bento: BentoCli) -> Iterator[Engine]:
+    """An engine in this process, on the roots of the command line."""
+    with Engine(Settings(root=bento.roots.root, run_root=bento.roots.run_root, runtime=bento.runtime)) as opened:
+        yield opened
 
 
 @pytest.fixture

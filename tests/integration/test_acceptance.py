@@ -263,7 +263,7 @@ def listen():
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     open("/s/ready", "w").close()
     signal.sigwait({signal.SIGTERM})
-    open("/s/heard", "w").close()
+    open("/s/received", "w").close()
 threading.Thread(target=listen).start()
 while True:
     time.sleep(0.5)
@@ -275,7 +275,7 @@ while True:
     bento("start", "w")
     report = stop_report(bento, "--start-window", "0", "--deaf", "end", "w")
     assert (report["disposition"], report["verdict"]) == ("dropped", "default-action")
-    assert not (share.path / "heard").exists()
+    assert not (share.path / "received").exists()
     assert report["duration_s"] < 9
 
 

@@ -173,7 +173,7 @@ SCENARIOS = {
         covers=actions("KillAll"), verdict="killed", command=("/bin/sh", "-c", IGNORE), grace_s=1.2, code=137,
         down_s=0.6,
     ),
-    "deaf": Scenario(
+    "dropped": Scenario(
         covers=actions("KillInit"), verdict="default-action", code=137,
         command=("/bin/sh", "-c", "touch /s/ready; exec sleep 1000"),
         stop=("--start-window", "0"),

@@ -102,8 +102,8 @@ def test_a2_what_ended_with_its_pid_namespace_is_not_locked(bento: BentoCli, roo
             ("run", "-d", "--name", "web", "host", "sleep", "1000"),
             ("run", "-d", "--name", "always", "--restart", "always", "host", "sleep", "1000"),
             ("run", "-d", "--name", "gone", "--rm", "host", "sleep", "1000"),
-            ("run", "-d", "--name", "deaf", "host", "sh", "-c", "'trap : TERM; while :; do sleep 1; done'"),
-            ("stop", "--no-wait", "-t", "1000", "deaf"),
+            ("run", "-d", "--name", "endless", "host", "sh", "-c", "'trap : TERM; while :; do sleep 1; done'"),
+            ("stop", "--no-wait", "-t", "1000", "endless"),
         )
     )
     subprocess.run([*IN_PID_NAMESPACE, "sh", "-c", script], check=True, capture_output=True, timeout=120)
@@ -115,9 +115,9 @@ def test_a2_what_ended_with_its_pid_namespace_is_not_locked(bento: BentoCli, roo
         lambda: bento("ps", "-q").stdout == "", timeout_s=60.0, what="an end of all that ran there", every_s=0.1
     )
     states = bento("ps", "-a", "--format", "{{.Names}} {{.State}}").stdout.split()
-    assert dict(zip(states[::2], states[1::2], strict=True)) == dict.fromkeys(("web", "always", "deaf"), "stopped")
+    assert dict(zip(states[::2], states[1::2], strict=True)) == dict.fromkeys(("web", "always", "endless"), "stopped")
     bento("start", "web")
-    bento("rm", "-f", "web", "always", "deaf")
+    bento("rm", "-f", "web", "always", "endless")
     assert_clean(bento)
 
 

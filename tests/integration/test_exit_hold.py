@@ -176,7 +176,11 @@ def test_s13a_runtimes_and_monitor_see_the_end_as_ever(bento: BentoCli, share: S
     assert_released(bento, identifier)
 
 
-def test_s23_what_pid_1_begins_in_its_handler_and_leaves_is_no_graceful_end(bento: BentoCli, share: Share) -> None:
+def test_s23_what_pid_1_begins_in_its_handler_and_leaves_is_no_graceful_end(
+    bento: BentoCli, share: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lived between two looks only the process events connector tells of."""
+    bento = bento.on_the_machine(monkeypatch)
     run_script(bento, share, BEGINS_LATE)
     report = stop_report(bento, "w")
     assert (report["exit_code"], report["verdict"], report["is_graceful"]) == (0, "cut-short", False)

@@ -88,7 +88,7 @@ def test_the_keeper_belongs_to_no_command_and_is_small(bento: BentoCli, roots: R
     switches = procs_switches(pid)
     time.sleep(1.5)
     assert procs_switches(pid) == switches
-    assert resident_kib(pid) <= 13 * 1024
+    assert resident_kib(pid) <= 12 * 1024
 
 
 def resident_kib(pid: int) -> int:

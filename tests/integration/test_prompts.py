@@ -106,6 +106,15 @@ def test_s29_below_another_program(bento: BentoCli, share: Share, words, order, 
 
 
 @ONE_RUNTIME
+def test_s13a_tmux_closes_the_terminals_of_its_shells_and_leaves(bento: BentoCli, share: Share) -> None:
+    with typed(bento, share, "tmux", "-f", "/dev/null", "new", "bash --norc", prompt="# ", then="# "):
+        report = stop_report(bento, "-t", "60", "c")
+    assert (signals(report), report["verdict"]) == (["SIGTERM tmux", "SIGTERM tmux"], "graceful")
+    assert occasions(report) == ["init", "exit-hold"]
+    assert MARK in share.lines("history")
+
+
+@ONE_RUNTIME
 def test_s29_in_an_exec_session_it_gets_it_when_pid_1_leaves(bento: BentoCli, share: Share) -> None:
     bento("run", "-d", "--name", "c", *share.flags, "host", PYTHON, "-c", POLITE)
     bento.wait_for_log("c", "ready")

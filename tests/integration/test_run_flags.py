@@ -270,7 +270,7 @@ def test_foreground_stdin_is_empty(bento: BentoCli) -> None:
     [
         (("host", *SH, "exit 0"), 0),
         (("host", *SH, "exit 77"), 77),
-        (("host", *SH, "kill -9 $$; exit 1"), 1),  # PID 1 does not hear its own SIGKILL
+        (("host", *SH, "kill -9 $$; exit 1"), 1),  # PID 1 does not receive its own SIGKILL
         (("--init", "host", *SH, "kill -TERM $$"), 143),
         (("host", "/no/such/program"), 127),
         (("host", "no-such-program-at-all"), 127),

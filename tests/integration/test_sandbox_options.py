@@ -217,4 +217,5 @@ def test_a_read_only_root_has_places_to_write_to(bento: BentoCli) -> None:
     said = out(bento, "--read-only", "--read-only-tmpfs", "host", *SH, script)
     assert said.splitlines()[:3] == ["/run", "/tmp", "/var/tmp"]
     assert "Read-only" in said
-    assert "CDI" in bento.fails("run", "--gpus", "all", "host", "true", code=125)
+    for words in (("--gpus", "all"), ("--device", "nvidia.com/gpu=all")):
+        assert "CDI" in bento.fails("run", *words, "host", "true", code=125)

@@ -240,7 +240,7 @@ def test_s13_timeout_over_a_shell_signals_the_whole_group_itself(bento: BentoCli
     assert occasions(report)[0] == "init"
 
 
-# -- S12, S14: the deaf ---------------------------------------------------------------------------
+# -- S12, S14: a signal that is dropped ------------------------------------------------------------
 
 
 @ONE_RUNTIME

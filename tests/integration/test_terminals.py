@@ -229,7 +229,7 @@ def test_created_with_input_and_started_with_it(bento: BentoCli) -> None:
 
 
 @ONE_RUNTIME
-def test_program_deaf_to_ctrl_c_is_left_at_the_third(bento: BentoCli) -> None:
+def test_program_that_ignores_ctrl_c_is_left_at_the_third(bento: BentoCli) -> None:
     with bento.start("run", "--name", "c", "host", "sh", "-c", "echo begun; exec sleep 1000") as client:
         assert client.stdout is not None
         assert client.stderr is not None

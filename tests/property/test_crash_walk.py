@@ -32,7 +32,7 @@ SCENARIOS: dict[str, Does] = {
     "PID 1 leaves at once over a server below a shell": Does(
         "works", needs_s=0.0, runs=(Does("shell", runs=(_works, Does("move"))), _dump)
     ),
-    "deaf": _sleep,
+    "dropped": _sleep,
     "node": Does("swallows"),
     "ignores it": Does("ignores"),
     "never reads it": Does("blocks"),
@@ -104,7 +104,7 @@ def test_s06_what_is_left_of_the_grace_is_nothing_when_it_is_over(down_s):
 
 
 @pytest.mark.parametrize("down_s", [0.001, 0.4, 30.0])
-@pytest.mark.parametrize("name", ["a server", "deaf", "ignores it"])
+@pytest.mark.parametrize("name", ["a server", "dropped", "ignores it"])
 def test_s06_no_hook_is_begun_twice_wherever_the_stop_is_interrupted(name, down_s):
     takes = [(0.2, ""), (1.0, ""), (0.3, "exit status 1"), (0.1, "")]
     undisturbed = Driver(World(SCENARIOS[name]), HOOKED, hook_takes=takes)
@@ -126,7 +126,7 @@ def test_s06_no_hook_is_begun_twice_wherever_the_stop_is_interrupted(name, down_
 
 
 @pytest.mark.parametrize("down_s", [0.001, 0.4])
-@pytest.mark.parametrize("name", ["a server", "a shell over a server, then a clean-up", "deaf"])
+@pytest.mark.parametrize("name", ["a server", "a shell over a server, then a clean-up", "dropped"])
 def test_s17a_ports_that_were_closed_are_not_closed_again_wherever_the_stop_is_interrupted(name, down_s):
     request = StopRequest(drain=True)
     undisturbed = Driver(World(SCENARIOS[name]), request)

@@ -16,15 +16,8 @@ from hypothesis import strategies as st
 
 from bento.errors import UsageError
 from bento.model.image import ImageConfig
-from bento.oci.image import (
-    OCI_CONFIG,
-    OCI_LAYER,
-    OCI_MANIFEST,
-    Index,
-    choose_platform,
-    parse_config,
-    parse_manifest,
-)
+from bento.oci.image import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Index, choose_platform, parse_manifest
+from bento.oci.image_config import parse_config
 from bento.oci.image_writing import write_config
 from bento.oci.platform import Platform
 

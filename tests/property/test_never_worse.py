@@ -30,7 +30,7 @@ def _by_its_own(plain: Driver, auto: Driver, path: str) -> bool:
     that had no handler yet when the plain stop signalled it, and with it ends what an exec session is at.
     """
     main, plain_main = auto.world.main, plain.world.main
-    if main.does.hears_after_s and main.ended == "own" and plain_main.ended == "killed":
+    if main.does.handler_after_s and main.ended == "own" and plain_main.ended == "killed":
         return True
     told = _receivers_told(auto) - _receivers_told(plain)
     senders = [by for proc in auto.world.procs.values() if proc.path == path for by in proc.got if by != "bento"]
@@ -76,7 +76,7 @@ _FORWARDER_OVER_A_JOB = Does("shell", runs=(Does("forwarder", name="tini", runs=
 
 @settings(max_examples=250)
 @given(tree=trees, entered=sessions, age_s=ages, grace_s=graces)
-@example(tree=Does("works", hears_after_s=0.3), entered=(_DUMP,), age_s=0.05, grace_s=2.0)
+@example(tree=Does("works", handler_after_s=0.3), entered=(_DUMP,), age_s=0.05, grace_s=2.0)
 @example(tree=Does("sleep", runs=(Does("drops"),)), entered=(_FORWARDER_OVER_A_JOB,), age_s=0.05, grace_s=2.0)
 def test_s00_what_exec_sessions_save_is_saved(tree, entered, age_s, grace_s):
     request = {"grace_s": grace_s, "last_call_s": 0.0}

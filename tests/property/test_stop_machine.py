@@ -34,7 +34,7 @@ from bento.stop.rules.watching import FIRST_MAX, LATER_MAX
 from bento.stop.states import FINAL, Phase, Step, Timer
 from bento.units import NO_LIMIT
 
-from support.looks import DEAF, DEFAULT, HANDLED, proc, serves, sleeps, waits
+from support.looks import DEFAULT, DROPPED, HANDLED, proc, serves, sleeps, waits
 from support.sim import Does, Driver, World
 from support.trees import ages, joins, leaf, needs, noise, requests, sessions, trees
 from support.world import PIDS_LIMIT
@@ -368,8 +368,8 @@ def test_s04_everything_that_matters_is_written_before_it_is_done(tree, request)
 _keys = st.lists(st.sampled_from([(1, 7), (2, 7), (3, 7)]), unique=True, max_size=2).map(tuple)
 LOOKS = (
     (proc(1, HANDLED), proc(2, HANDLED, under=1, evidence=serves())),
-    (proc(1, DEAF, evidence=waits()), proc(2, HANDLED, under=1, evidence=serves())),
-    (proc(1, DEAF, evidence=waits()), proc(2, DEFAULT, under=1, evidence=sleeps())),
+    (proc(1, DROPPED, evidence=waits()), proc(2, HANDLED, under=1, evidence=serves())),
+    (proc(1, DROPPED, evidence=waits()), proc(2, DEFAULT, under=1, evidence=sleeps())),
     (
         proc(1, HANDLED, evidence=waits()),
         proc(2, DEFAULT, under=1, evidence=waits()),

@@ -17,7 +17,7 @@ _BODIES = {
     "slow": 'trap "sleep 0.3; {end}" TERM; while :; do sleep 1000 & wait $!; done',
     "chatty": 'i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); done; trap "{end}" TERM; sleep 1000 & wait $!',
     "jobs": 'sleep 1000 & sleep 1000 & sleep 1000 & trap "{end}" TERM; wait; {end}',
-    "deaf": 'trap "" TERM; while :; do sleep 1000; done',
+    "ignores": 'trap "" TERM; while :; do sleep 1000; done',
     "short": "sleep 0.4; {end}",
     "once": "{end}",
     "plain": "exec sleep 1000",

@@ -10,7 +10,10 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 from support import procs
+from support.reaper import machine_network
 
 _AT_HOME = {"BENTO_REGISTRIES": "127.0.0.1:9"}
 """No test asks a registry of the outside for an image that it does not have."""
@@ -71,6 +74,11 @@ class BentoCli:
         assert "Traceback (most recent call last)" not in finished.stderr, str(finished)
         return finished
 
+    def on_the_machine(self, monkeypatch: pytest.MonkeyPatch) -> BentoCli:
+        """Return the same in the machine's own network, with containers that have none: see ``machine_network``."""
+        monkeypatch.setenv("BENTO_NETWORK", "none")
+        return _MachineCli(self.roots, self.runtime)
+
     def start(self, *args: str | Path, **options: Any) -> subprocess.Popen[str]:
         """Start a command and return it while it runs; the caller waits for it (``with``)."""
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
@@ -119,3 +127,9 @@ class BentoCli:
         if not containers.is_dir() or not any(containers.iterdir()):
             return None
         return self("rm", "-f", "-v", "--all", check=False)
+
+
+class _MachineCli(BentoCli):
+    @property
+    def prefix(self) -> list[str]:
+        return ["nsenter", f"--net={machine_network()}", *super().prefix]

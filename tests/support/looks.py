@@ -13,7 +13,7 @@ from bento.stop.invariants import check_invariants
 from bento.stop.process import Disposition, Process
 from bento.stop.states import FINAL, Phase, StopState, Timer
 
-HANDLED, BLOCKED, WAITING, IGNORED, DEFAULT, DEAF, UNKNOWN = Disposition
+HANDLED, BLOCKED, WAITING, IGNORED, DEFAULT, DROPPED, UNKNOWN = Disposition
 
 
 def proc(pid: int, disposition: Disposition, name: str = "prog", *, under: int = 0, **more) -> Process:

@@ -7,7 +7,7 @@ on with the tests and the parent does nothing but reap. It also makes the leak c
 descends from this parent.
 
 The child gets a network namespace of its own (unshare(1)): what tests make of links, rules and ports touches neither
-the machine's network nor that of another run beside it.
+the machine's network nor that of another run beside it. The parent stays where it was, for what is only there.
 """
 
 from __future__ import annotations
@@ -30,6 +30,14 @@ _reaper_pid = 0
 def reaper_pid() -> int:
     """Return the process everything that the tests start descends from."""
     return _reaper_pid or os.getpid()
+
+
+def machine_network() -> str:
+    """Return the path of the network namespace in which the tests were started.
+
+    The process events connector is asked there: it speaks in the machine's first one alone (drivers/connector).
+    """
+    return f"/proc/{reaper_pid()}/ns/net"
 
 
 def run_under_reaper() -> None:

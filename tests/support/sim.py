@@ -47,7 +47,8 @@ from bento.stop.inputs import (
 from bento.stop.invariants import check_invariants
 from bento.stop.states import FINAL, STEPS, Step, StopState
 
-from support.world import HUP, Does, Proc, World
+from support.habits import Does, Proc
+from support.world import HUP, World
 
 __all__ = ["Does", "Driver", "EndlessStopError", "Proc", "World", "joined", "order_of_steps"]
 

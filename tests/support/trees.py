@@ -17,7 +17,7 @@ part = st.tuples(
 )
 jobs = st.builds(Does, kind=st.just("job"), parts=st.lists(part, min_size=1, max_size=3).map(tuple))
 servers = st.builds(Does, kind=st.just("works"), needs_s=needs, is_busy=st.booleans(), hidden_looks=hidden)
-late = st.builds(Does, kind=st.just("works"), needs_s=needs, hears_after_s=st.sampled_from([0.3, 2.0]))
+late = st.builds(Does, kind=st.just("works"), needs_s=needs, handler_after_s=st.sampled_from([0.3, 2.0]))
 dump = st.builds(lambda job: Does("shell", runs=(job, Does("move"))), jobs)
 
 leaf = st.one_of(

@@ -8,102 +8,17 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import count
 
 from bento.model.waits import Descriptor, Evidence, ThreadWait
-from bento.stop.inputs import HeldBack, InitAnswered, InitLeaving, Input, SignalNoted, Traced, TracerLost
+from bento.stop.inputs import InitAnswered
 from bento.stop.process import Disposition, Process, disposition
 
+from support.habits import EVER, MOVE_S, PROGRAMS, Does, Proc, Wait, history, saves, stays, supervisor_ends
+from support.world_tracer import Tracer
+
 HUP, TERM = 1, 15
-MOVE_S = 0.002
-"""How long a parent takes to notice that its child has ended: long enough for a look in between."""
-EVER = 1e9
-
-
 PIDS_LIMIT = 64
-
-
-@dataclass(frozen=True)
-class Does:
-    """What a process is and does."""
-
-    kind: str = "sleep"
-    # sleep: for ever, default action. job: ``parts`` in turn, then saves. move: the product of the commands before it
-    # takes the place of the last good one. ignores: a job that ignores the signal, and then stays. blocks: never reads.
-    # works: a handler that needs ``needs_s`` to save. drops: the same, restoring the default action meanwhile.
-    # swallows: as node without a handler. shell: no trap; ``runs`` in turn. trap: a shell with one. supervisor: a
-    # handler; restarts its children, tells them. forwarder: to its one child. group: to all below. init: of a system.
-    # prompt: a shell at its prompt, which saves its history at SIGHUP; plain-prompt: one without a handler for that.
-    # parts with "tty" are of a program in which a person types for so long.
-    name: str = ""
-    parts: tuple[tuple[str, float], ...] = ()  # work, sleep, lock, peer, pipe: and for how long
-    runs: tuple[Does, ...] = ()
-    jobs: tuple[Does, ...] = ()  # started by a shell with &
-    waits: bool = True  # a shell ends with the wait builtin; else at once
-    loops: bool = False  # a shell that begins again
-    trap_runs: tuple[Does, ...] = ()
-    trap_forwards: bool = False  # the trap tells the jobs and waits for them
-    trap_exits: bool = True  # else it only leaves a note, for the loop to see
-    needs_s: float = 0.0
-    is_busy: bool = False  # a server with a connection; else at rest
-    hears_after_s: float = 0.0  # installs its handler so late
-    is_halted: bool = False
-    dies_after_s: float = 0.0  # hangs in the kernel for so long after SIGKILL
-    hidden_looks: int = 0  # so many looks miss it: forked while they went on
-    obeys: str = ""  # of an init: the stop method that it knows
-    refuses: int = 0  # of an init: so many requests find it still booting
-    halts: bool = False  # of an init: shuts all down and stays
-
-
-@dataclass(frozen=True)
-class Wait:
-    """What a program waits for: sleep, work, lock, peer, pipe, poll, listen, socket, pause, sigwait, child, wait."""
-
-    on: str
-    seconds: float = EVER
-    child: int = 0  # of child, the foreground of a shell; "wait" is its builtin
-
-
-@dataclass
-class Proc:
-    """One process."""
-
-    pid: int
-    ppid: int
-    does: Does
-    born_s: float
-    path: str
-    name: str
-    program: Iterator[Wait]
-    is_main: bool = False
-    is_entered: bool = False
-    is_halted: bool = False
-    is_held: bool = False
-    is_at_exit: bool = False
-    is_pending: bool = False
-    is_reset: bool = False  # has restored the default action
-    is_noted: bool = False  # a shell has the signal, and has not run its trap
-    is_busy: bool = False  # was told, and works on its end
-    is_cut: bool = False  # its product is not whole
-    is_dying: bool = False
-    hidden_looks: int = 0
-    wait: Wait = Wait("work")
-    since_s: float = 0.0
-    turn: int = 0  # a wait that is over does not wake it again
-    switches: int = 0
-    ended_children: int = 0
-    iteration: int = 0
-    deferred: list[Callable[[], None]] = field(default_factory=list)
-    started: list[Proc] = field(default_factory=list)
-    got: list[str] = field(default_factory=list)  # what sent it the stop signal
-    told_s: float | None = None  # by Bento
-    ended: str = ""  # "", own, default, killed, killed-with-main, quit
-    ended_s: float = 0.0
-
-    @property
-    def key(self) -> tuple[int, int]:
-        return (self.pid, 1)
 
 
 _NAMES = {
@@ -197,7 +112,7 @@ class World:
     # -- processes
 
     def spawn(self, does: Does, parent: Proc | None, path: str) -> Proc:
-        program = _PROGRAMS.get(does.kind, _stays)
+        program = PROGRAMS.get(does.kind, stays)
         proc = Proc(
             pid=next(self._pids), ppid=parent.pid if parent else 0, does=does, born_s=self.now_s, path=path,
             name=does.name or _NAMES.get(does.kind, does.kind), program=iter(()), is_halted=does.is_halted,
@@ -305,7 +220,7 @@ class World:
         proc.got.append("bento")
         self.history.append(f"{self.now_s:.3f} bento hangs up {proc.name} {proc.pid}")
         if proc.does.kind == "prompt":
-            self.run(proc, lambda: self.switch(proc, _history(self, proc)))
+            self.run(proc, lambda: self.switch(proc, history(self, proc)))
         elif self.disposition(proc, HUP) is Disposition.DEFAULT:
             self.run(proc, lambda: self.end(proc, "default"))
 
@@ -342,15 +257,15 @@ class World:
                 HUP, blocked=0, ignored=0, caught=bit if kind == "prompt" else 0, is_traced=False, waits=False,
                 is_namespace_init=proc.is_main and not self.is_guest,
             )  # fmt: skip
-        hears = kind in _CAUGHT and not proc.is_reset and self.now_s - proc.born_s >= proc.does.hears_after_s
+        receives = kind in _CAUGHT and not proc.is_reset and self.now_s - proc.born_s >= proc.does.handler_after_s
         return disposition(
             TERM,
             blocked=bit if kind == "blocks" else 0,
             ignored=bit if kind in ("ignores", "init", "prompt", "plain-prompt") else 0,
-            caught=bit if hears and kind != "forwarder" else 0,
+            caught=bit if receives and kind != "forwarder" else 0,
             is_namespace_init=proc.is_main and not self.is_guest,
             is_traced=False,
-            waits=hears and kind == "forwarder",
+            waits=receives and kind == "forwarder",
         )
 
     # -- what a look shows
@@ -422,7 +337,7 @@ class World:
                 self.end(proc, "quit")
                 return
             proc.is_busy, proc.is_cut, proc.is_reset = True, True, kind == "drops"
-            self.switch(proc, _saves(self, proc))
+            self.switch(proc, saves(self, proc))
         elif kind == "swallows":
             proc.is_reset = True
             if not proc.is_main:
@@ -432,7 +347,7 @@ class World:
                 self.signal(child, proc.name)
         elif kind == "supervisor" and not proc.is_busy:
             proc.is_busy = True
-            self.switch(proc, _supervisor_ends(self, proc))
+            self.switch(proc, supervisor_ends(self, proc))
         elif kind == "trap":
             proc.is_noted = True
             if proc.wait.on != "child":
@@ -451,213 +366,4 @@ class World:
             self.spawn(child.does, parent, child.path)
 
 
-# -- programs ------------------------------------------------------------------------------------------
-
-
-def _stays(world: World, proc: Proc) -> Iterator[Wait]:
-    kind = proc.does.kind
-    if kind == "works":
-        yield Wait("socket" if proc.does.is_busy else "listen")
-    on = {"sleep": "sleep", "forwarder": "sigwait", "group": "sigwait", "supervisor": "poll"}.get(kind, "pause")
-    while True:
-        yield Wait(on, 3e5 if on == "sleep" else 1.0 if on == "poll" else EVER)
-
-
-def _job(world: World, proc: Proc) -> Iterator[Wait]:
-    for on, seconds in proc.does.parts:
-        yield Wait(on, seconds)
-    world.save(proc)
-    if proc.does.kind == "ignores":
-        yield Wait("pause")
-
-
-def _at_prompt(world: World, proc: Proc) -> Iterator[Wait]:
-    while True:
-        yield Wait("prompt")
-
-
-def _history(world: World, proc: Proc) -> Iterator[Wait]:
-    yield Wait("work", proc.does.needs_s)
-    world.save(proc)
-
-
-def _saves(world: World, proc: Proc) -> Iterator[Wait]:
-    yield Wait("peer", proc.does.needs_s)
-    world.save(proc)
-
-
-def _move(world: World, proc: Proc) -> Iterator[Wait]:
-    """Its shell has judged what came before when it starts; what becomes of that later is no matter."""
-    shell = world.procs[proc.ppid]
-    is_bad = any(one.is_cut or one.ended not in ("", "own") for one in shell.started)
-    yield Wait("work", 0.1)
-    if is_bad:
-        world.ruined.add(proc.path)
-        world.history.append(f"{world.now_s:.3f} mv ruins {proc.path}")
-    else:
-        world.save(proc)
-
-
-def _supervisor_ends(world: World, proc: Proc) -> Iterator[Wait]:
-    for child in world.children(proc):
-        world.signal(child, proc.name)
-    while world.children(proc):
-        yield Wait("wait")
-    yield Wait("work", proc.does.needs_s)
-    world.save(proc)
-
-
-def _shell(world: World, proc: Proc) -> Iterator[Wait]:
-    does = proc.does
-    while True:
-        proc.iteration += 1
-        yield Wait("work", 0.02)
-        for number, command in enumerate(does.runs):
-            child = world.spawn(command, proc, f"{proc.path}/{number}#{proc.iteration}")
-            if not child.ended:
-                yield Wait("child", child=child.pid)
-            if proc.is_noted:
-                yield from _trap(world, proc)
-                if does.trap_exits:
-                    return
-        if not does.loops or proc.is_noted or not does.runs:
-            break
-    while does.waits and does.jobs and world.children(proc):
-        yield Wait("wait")
-        if proc.is_noted:
-            yield from _trap(world, proc)
-            return
-
-
-def _trap(world: World, proc: Proc) -> Iterator[Wait]:
-    does = proc.does
-    proc.is_busy = True
-    if does.trap_forwards:
-        for job in world.children(proc):
-            world.signal(job, proc.name)
-        while world.children(proc):
-            yield Wait("wait")
-    for number, command in enumerate(does.trap_runs):
-        child = world.spawn(command, proc, f"{proc.path}/t{number}")
-        if not child.ended:
-            yield Wait("child", child=child.pid)
-    world.save(proc)
-
-
-_PROGRAMS: dict[str, Callable[[World, Proc], Iterator[Wait]]] = {
-    "job": _job, "ignores": _job, "move": _move, "shell": _shell, "trap": _shell,
-    "prompt": _at_prompt, "plain-prompt": _at_prompt,
-}  # fmt: skip
-
-
 # -- the tracer ----------------------------------------------------------------------------------------
-
-
-class Tracer:
-    """Holds processes where they are, and PID 1 at its exit.
-
-    Attributes:
-        mode: "works"; "refuses" everything; "silent": it does all and never answers.
-        refuses: paths of processes that it cannot hold.
-        dies_before: the number of the request that it does not live to see.
-    """
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.mode = "works"
-        self.refuses: frozenset[str] = frozenset()
-        self.dies_before: int | None = None
-        self.requests = 0
-        self.tell: Callable[[Input], None] = lambda _: None
-        self._holds_exit = False
-        self._freezes = False
-        self._has_frozen = False
-        self._noting: set[int] = set()
-
-    @property
-    def is_holding(self) -> bool:
-        """Whether anything does not run because of it."""
-        return self._has_frozen or any(proc.is_held or proc.is_at_exit for proc in self.world.alive())
-
-    @property
-    def is_used(self) -> bool:
-        """Whether it watches or holds anything."""
-        return self._holds_exit or bool(self._noting) or self.is_holding
-
-    def keeps_exit(self) -> bool:
-        return self._holds_exit
-
-    def watch(self, *, holds_exit: bool, freezes: bool, noting: Sequence[tuple[int, int]]) -> None:
-        if not self._begins(Traced("it is traced by others")):
-            return
-        self._holds_exit, self._freezes, self._noting = holds_exit, freezes, {pid for pid, _ in noting}
-        self._answer(Traced())
-
-    def hold(self, keys: Sequence[tuple[int, int]], *, thaw: bool) -> None:
-        if not self._begins(HeldBack((), tuple(keys), "it is traced by others")):
-            return
-        got, refused = [], []
-        for key in keys:
-            proc = self.world.procs[key[0]]
-            if proc.path in self.refuses:
-                refused.append(key)
-            elif not proc.ended:
-                proc.is_held = True
-                got.append(key)
-        if thaw:
-            self._thaw()
-        self._answer(HeldBack(tuple(got), tuple(refused), "no" if refused else ""))
-
-    def release(self, keys: Sequence[tuple[int, int]] | None = None) -> None:
-        """Let these go, PID 1 first; None: everything, thawed."""
-        wanted = {key[0] for key in keys} if keys is not None else set(self.world.procs)
-        main = self.world.main
-        if main.pid in wanted:
-            self._holds_exit = False
-            if main.is_at_exit:
-                assert keys is None or not self._has_frozen, "what is frozen does not die with PID 1 (cgroup v1)"
-                main.is_at_exit = False
-                self.world.finish(main, "own")
-        if keys is None:
-            self._thaw()
-            self._noting = set()
-        for proc in self.world.alive():
-            if proc.pid in wanted and proc.is_held:
-                proc.is_held = False
-                self.world.catch_up(proc)
-
-    def die(self, *, tells: bool = True) -> None:
-        """It ends, and everything goes on."""
-        self.release()
-        if tells:
-            self.tell(TracerLost("the tracer ended"))
-
-    def at_exit(self) -> None:
-        if self._freezes:
-            self._has_frozen = True
-            self.world.freeze()
-        self.tell(InitLeaving())
-
-    def took_signal(self, proc: Proc) -> None:
-        if proc.pid in self._noting:
-            self._noting.discard(proc.pid)
-            self.tell(SignalNoted(proc.key, proc.does.kind == "trap" and proc.wait.on == "child"))
-
-    def _begins(self, refusal: Input) -> bool:
-        self.requests += 1
-        if self.dies_before == self.requests:
-            self.die()
-            return False
-        if self.mode == "refuses":
-            self.tell(refusal)
-            return False
-        return True
-
-    def _answer(self, answer: Input) -> None:
-        if self.mode != "silent":
-            self.tell(answer)
-
-    def _thaw(self) -> None:
-        if self._has_frozen:
-            self._has_frozen = False
-            self.world.thaw()

@@ -3,6 +3,7 @@ leads nowhere."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -26,6 +27,8 @@ CLI, LIBRARY, STOP, STOP_RULES = (DOCS / name for name in ("cli.md", "library.md
 DECISIONS = DOCS / "decisions"
 ROOT_PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
 PAGES = [*sorted(DOCS.rglob("*.md")), *(page for name in ROOT_PAGES if (page := REPOSITORY / name).exists())]
+FOLDERS = ("src", "tests", "docs", "tools", "bench", "demo")
+"""Of the repository: paths in the pages that begin so are looked for."""
 FENCED = r"(?ms)^```.*?^```$"
 
 
@@ -249,6 +252,20 @@ def test_links_lead_somewhere(page):
         if not path.exists() or (anchor and anchor not in slugs(path)):
             broken.append(target)
     assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_paths_of_sources_lead_somewhere(page):
+    """As those below src/bento, the engine, or the repository count what begins with a folder there."""
+    source = REPOSITORY / "src/bento"
+    tops = {source: os.listdir(source), source / "engine": os.listdir(source / "engine"), REPOSITORY: FOLDERS}
+    lost = []
+    for path in re.findall(r"`([a-z_]+/[a-z0-9_./-]*)`", text_of(page)):
+        first = path.partition("/")[0]
+        places = [top / path for top, folders in tops.items() if first in folders]
+        if places and not any(place.exists() or place.with_name(f"{place.name}.py").exists() for place in places):
+            lost.append(path)
+    assert lost == []
 
 
 def test_records_are_json_as_the_library_page_says():

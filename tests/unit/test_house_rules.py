@@ -43,7 +43,7 @@ FORKS = {
 }
 ONLY_IN = {
     "ctypes": {"kernel/libc.py"},
-    "sqlite3": {"drivers/state/"},
+    "sqlite3": {"drivers/state/", "testing/state.py"},
     "subprocess": set(),
     "multiprocessing": set(),
     "asyncio": set(),

@@ -24,13 +24,15 @@ _LOOK_LIMIT_S: Final = 0.25
 """How long other processes are searched for the sockets of a process: a host may have millions of descriptors."""
 
 
-def shut_down_own(main_fd: int, pid: int, others: Iterable[int], *, limit_s: float = _LOOK_LIMIT_S) -> int:
+def shut_down_own(
+    main_fd: int, pid: int, others: Iterable[int], *, with_unnamed: bool = False, limit_s: float = _LOOK_LIMIT_S
+) -> int:
     """Shut down the sockets that a process has and none of ``others``, nor this one; return how many.
 
     Its peers see the end of the connection, and nothing new is accepted. An unnamed UNIX socket (socketpair(2)) is left
-    alone: its peer is most likely a child, to which the end would mean that its parent has died. All are left alone
-    where it cannot be known within ``limit_s`` which others have them. ``others`` is not read when there is none to
-    shut down.
+    alone, but ``with_unnamed``: its peer is most likely a child, to which the end would mean that its parent has died.
+    All are left alone where it cannot be known within ``limit_s`` which others have them. ``others`` is not read when
+    there is none to shut down.
     """
     links = list(_links(pid))
     mine = {target: fd for _, fd, target in links if target.startswith("socket:")}
@@ -42,11 +44,11 @@ def shut_down_own(main_fd: int, pid: int, others: Iterable[int], *, limit_s: flo
             return 0
         for _, _, target in _links(os.getpid()):  # before we have copies
             mine.pop(target, None)
-        if not any(_shut_down(thread_fd, fd, is_trial=True) for fd in mine.values()):
+        if not any(_shut_down(thread_fd, fd, with_unnamed=with_unnamed, is_trial=True) for fd in mine.values()):
             return 0
         if not _leave_out(mine, others, time.monotonic() + limit_s):
             return 0
-        return sum(_shut_down(thread_fd, fd) for fd in mine.values())
+        return sum(_shut_down(thread_fd, fd, with_unnamed=with_unnamed) for fd in mine.values())
     finally:
         os.close(thread_fd)
 
@@ -132,13 +134,13 @@ def _copy(thread_fd: int, number: int) -> _socket.socket | None:
         return None
 
 
-def _shut_down(thread_fd: int, number: int, *, is_trial: bool = False) -> bool:
+def _shut_down(thread_fd: int, number: int, *, with_unnamed: bool, is_trial: bool = False) -> bool:
     """Return whether it was shut down, or would be."""
     socket = _copy(thread_fd, number)
     if socket is None:
         return False
     try:
-        if socket.family == _socket.AF_UNIX and not socket.getsockname():
+        if socket.family == _socket.AF_UNIX and not with_unnamed and not socket.getsockname():
             return False
         if not is_trial:
             socket.shutdown(_socket.SHUT_RDWR)

@@ -13,6 +13,8 @@ from bento.model.container import UNCONFINED, Device
 from bento.oci import capabilities
 
 _ACCESS: Final = re.compile(r"(?!.*(.).*\1)[rwm]{1,3}")
+_CDI: Final = re.compile(r"[A-Za-z][\w.-]*/[A-Za-z][\w.-]*=\w[\w.:-]*")
+"""``vendor.com/class=name`` (the Container Device Interface's SPEC.md)."""
 _RULE: Final = re.compile(r"[acb] (\d{1,9}|\*):(\d{1,9}|\*) (?!.*(.).*\3)[rwm]{1,3}", re.ASCII)
 _SWITCHES: Final = {"": True, "true": True, "false": False}
 
@@ -94,6 +96,11 @@ def parse_sysctl(text: str) -> tuple[str, str]:
 
 def parse_device(text: str) -> Device:
     """``HOST[:DST][:rwm]``. Raises UsageError."""
+    if _CDI.fullmatch(text):
+        raise UsageError(
+            f"device {text} is one of CDI, whose specifications Bento does not read yet",
+            hint="give each device node by --device, and the driver's libraries by -v",
+        )
     host, *rest = text.split(":")
     access = rest.pop() if rest and _ACCESS.fullmatch(rest[-1]) else "rwm"
     path = rest[0] if rest else host

@@ -37,11 +37,12 @@ class HoldBack(Struct, frozen=True):
     """Have the tracer hold these processes, unseen by their parents, and answer with HeldBack.
 
     ``thaw``: PID 1 is at its exit, and the tracer thaws what it froze then. The sockets that PID 1 alone has are shut
-    down, so that no peer waits for a process that will never answer.
+    down, so that no peer waits for a process that will never answer. ``hang_up``: later, those without a name as well.
     """
 
     keys: tuple[Key, ...]
     thaw: bool = False
+    hang_up: bool = False
 
 
 class LetGo(Struct, frozen=True):

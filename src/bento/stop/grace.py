@@ -13,7 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from bento.model.stop import Occasion, OnWrapper, Scope
-from bento.stop.actions import Action, Thaw, WatchInit
+from bento.stop.actions import Action, Look, Thaw, WatchInit
 from bento.stop.inputs import Looked
 from bento.stop.process import Disposition, Process
 from bento.stop.rules import dropped, last_call, leaving, noting, prompt, watching
@@ -114,6 +114,8 @@ def _is_unsure(state: StopState, main: Process, now_s: float) -> bool:
 
 def _begin(state: StopState, main: Process, processes: tuple[Process, ...], now_s: float) -> Outcome:
     """Signal PID 1; where something could be lost with it, or hangs on its child, have the tracer watch it first."""
+    if state.watch.looks < 2 and any(prompt.saves(process) and process.evidence is None for process in processes):
+        return state, (Look(examine=True),), None  # it may leave its prompt with PID 1: it is remembered to be there
     if len(processes) > 1 and state.hold.trace is Trace.NONE:
         state, actions = _watch_init(state, main, processes, now_s)
         if actions:

@@ -157,6 +157,7 @@ class Hold(Struct, frozen=True, kw_only=True):
     at_exit_s: float | None = None  # since when PID 1 is held at its exit
     thaws: bool = False  # its user had frozen the container: to be thawed once PID 1 has its signal (rule S11)
     is_settled: bool = False  # the others that would go on are held, too, and the container is thawed
+    has_hung_up: bool = False  # PID 1 at its exit has no connection any more
 
 
 class Wrapped(Struct, frozen=True, kw_only=True):

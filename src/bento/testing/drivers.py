@@ -19,12 +19,14 @@ from bento.locks import ContainerLocks
 from bento.model.container import Container, ContainerSpec, ProcessIdentity, Run, Status
 from bento.model.network import Connection
 from bento.stop.process import Disposition
+from bento.testing.births import FakeBirths
 from bento.testing.images import FakeImages
 from bento.testing.monitor import FakeMonitor
 from bento.testing.network import FakeNetwork
-from bento.testing.processes import BOOT_ID, FakeBirths, FakeProcess, FakeProcesses
+from bento.testing.processes import BOOT_ID, FakeProcess, FakeProcesses
 from bento.testing.resolver import FakeResolver
 from bento.testing.runtime import FakeRuntime
+from bento.testing.state import MemoryDatabase
 from bento.testing.storage import FakeMounts, FakeStorage
 from bento.testing.tracer import ReadyTracer
 from bento.testing.transport import FakeTransport
@@ -52,7 +54,7 @@ class FakeDrivers(Drivers):
         self.root, self.run_root = base / "l", base / "r"
         for directory in (self.root, self.run_root):
             directory.mkdir(parents=True, exist_ok=True)
-        self.store = SqliteStore(self.root / "bento.db", in_memory=True)
+        self.store = SqliteStore(self.root / "bento.db", kind=MemoryDatabase)
         self.storage, self.mounts = FakeStorage(self.root), FakeMounts()
         self.monitor = FakeMonitor()
         self.network = FakeNetwork()

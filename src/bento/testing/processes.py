@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 from _thread import RLock
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -236,7 +236,7 @@ class FakeProcesses:
         found = {one.identity.pid: one.evidence for one in self._all}
         return tuple(replace(process, evidence=found[process.pid]) for process in processes)
 
-    def shut_down_sockets(self, run: Run, main_fd: int) -> None:
+    def shut_down_sockets(self, run: Run, main_fd: int, *, with_unnamed: bool = False) -> None:
         """Remember."""
         self.shut_down.append(self._of(main_fd).identity.pid)
 
@@ -376,25 +376,3 @@ class FakeProcesses:
     def _of(self, pidfd: int) -> FakeProcess:
         inode = os.fstat(pidfd).st_ino
         return next(one for one in self._all if one.inode == inode)
-
-
-class FakeBirths:
-    """What was killed before a look could show it: ``unseen``, by PID 1."""
-
-    def __init__(self) -> None:
-        self.unseen: dict[int, list[int]] = {}
-        self.followed: set[int] = set()
-
-    def follow(self, root: int, pids: Iterable[int]) -> None:
-        """Remember."""
-        self.followed.update({root, *pids})
-
-    def read(self) -> None:
-        """There is nothing to read."""
-
-    def killed(self, root: int) -> list[int]:
-        """Return ``unseen``, of a container that is followed."""
-        return self.unseen.get(root, []) if root in self.followed else []
-
-    def close(self) -> None:
-        """There is nothing to close."""

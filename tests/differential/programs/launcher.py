@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -BSE
-"""launcher.py COMMAND... [action=leave|ignore|deaf|pass]: starts one child and does with SIGTERM what such parents do.
+"""launcher.py COMMAND... [action=leave|ignore|drop|pass]: starts one child and does with SIGTERM what such parents do.
 
-leave: ends at once; ignore: ignores it on purpose and waits; deaf: has no handler and waits; pass: tells it and waits.
+leave: ends at once; ignore: ignores it on purpose and waits; drop: has no handler and waits; pass: tells it and waits.
 """
 
 import os
@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 
-action = "deaf"
+action = "drop"
 command = sys.argv[1:]
 if command[0].startswith("action="):
     action = command.pop(0).removeprefix("action=")

@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -BSE
-"""ledger.py DATABASE SECONDS [ready=NAME] [hears=yes]: rows in SQLite (WAL); one transaction, committed at the end.
+"""ledger.py DATABASE SECONDS [ready=NAME] [receives=yes]: rows in SQLite (WAL); one transaction, committed at the end.
 
-``hears``: it commits what it has when it is told, which takes so long; without, it commits after so long.
+``receives``: it commits what it has when it is told, which takes so long; without, it commits after so long.
 """
 
 import sqlite3
@@ -10,7 +10,7 @@ import time
 from common import PIECES, Signals, ready, words
 
 (name, seconds), options = words()
-signals = Signals("TERM") if options.get("hears") else None
+signals = Signals("TERM") if options.get("receives") else None
 ledger = sqlite3.connect(name)
 ledger.execute("pragma journal_mode=wal")
 ledger.execute("create table if not exists rows (number integer)")

@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -BSE
-"""pool.py DIRECTORY SECONDS [ready=NAME] [hears=yes]: a multiprocessing pool; told, it finishes what is under way.
+"""pool.py DIRECTORY SECONDS [ready=NAME] [receives=yes]: a multiprocessing pool; told, it finishes what is under way.
 
-Without ``hears`` it has no handler and ends when its items are done.
+Without ``receives`` it has no handler and ends when its items are done.
 """
 
 import multiprocessing
@@ -26,7 +26,7 @@ def reset():
 
 if __name__ == "__main__":
     os.makedirs(place, exist_ok=True)
-    signals = Signals("TERM") if options.get("hears") else None
+    signals = Signals("TERM") if options.get("receives") else None
     with multiprocessing.get_context("fork").Pool(2, reset) as pool:
         results = [pool.apply_async(item, (number,)) for number in (1, 2)]
         time.sleep(0.1)

@@ -265,8 +265,8 @@ def test_s16_within_the_grace_an_exec_is_let_in(drivers, phase):
 
 def test_s16_sessions_are_looked_at_with_their_own_signal():
     def look(number: int) -> tuple[Process, ...]:
-        heard = HANDLED if number == 15 else Disposition.DEFAULT
-        return (proc(1, heard), proc(2, heard, under=99, is_entered=True), proc(3, heard, under=2))
+        disposition = HANDLED if number == 15 else Disposition.DEFAULT
+        return (proc(1, disposition), proc(2, disposition, under=99, is_entered=True), proc(3, disposition, under=2))
 
     shown = look_at(look, 3)
     assert [one.disposition for one in shown] == [Disposition.DEFAULT, HANDLED, HANDLED]

@@ -11,7 +11,7 @@ from bento.engine.base.background import Background
 from bento.engine.base.loop import Loop
 from bento.engine.stop.request import StopOptions
 from bento.engine.stop.stop import stop_containers
-from bento.errors import BentoError, Conflict, StorageUnusable
+from bento.errors import BentoError, Conflict, NotFound, StorageUnusable, StuckProcess
 from bento.model.container import Status
 from bento.stop import machine
 
@@ -164,3 +164,39 @@ def test_a_defect_in_the_work_is_raised_in_the_loop(drivers):
         do_all(loop, background, [break_off])
     background.close()
     loop.close()
+
+
+def test_s28_one_failure_does_not_stop_the_others(drivers):
+    drivers.server("a")
+    _, stuck = drivers.stubborn("b")
+    stuck.is_immortal = True
+    drivers.server("c")
+    outcomes = stop_containers(drivers, ["a", "b", "nobody", "c"], StopOptions(grace_s=0.1, kill_timeout_s=0.05))
+    assert [type(outcome.error) for outcome in outcomes] == [type(None), StuckProcess, NotFound, type(None)]
+    assert [drivers.store.find(name).status for name in "abc"] == [Status.STOPPED, Status.STOPPING, Status.STOPPED]
+
+
+def test_s28_a_store_that_fails_ends_one_session_only(drivers, monkeypatch):
+    failing, _ = drivers.server("a")
+    drivers.server("b")
+    modify = drivers.store.modify
+
+    def broken(container_id, change, **more):
+        if container_id == failing.id:
+            raise StorageUnusable("disk full")
+        return modify(container_id, change, **more)
+
+    monkeypatch.setattr(drivers.store, "modify", broken)
+    outcomes = stop_containers(drivers, ["a", "b"], StopOptions())
+    assert isinstance(outcomes[0].error, StorageUnusable)
+    assert outcomes[0].error.message == f"the stop of container a ({failing.id}) failed (requested): disk full"
+    assert outcomes[1].error is None
+
+
+def test_s26_outcomes_are_given_as_they_come(drivers):
+    drivers.server("a")
+    drivers.server("b")
+    observed = Observed()
+    stop_containers(drivers, ["a", "b"], StopOptions(), observed)
+    assert observed.names_begun == ["a", "b"]
+    assert sorted(observed.names_ended) == ["a", "b"]

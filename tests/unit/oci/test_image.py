@@ -13,7 +13,7 @@ from bento.engine.resources import mounting
 from bento.errors import UsageError
 from bento.model.image import Healthcheck, HistoryEntry, ImageConfig
 from bento.oci import image as oci
-from bento.oci import image_writing
+from bento.oci import image_config, image_writing
 from bento.oci.image import Descriptor, Index, Manifest
 from bento.oci.platform import Platform, runs_on
 
@@ -169,7 +169,7 @@ def test_what_runs_on_a_machine(own: Platform, runs: bool) -> None:
 
 
 def config(**runtime: Any) -> ImageConfig:
-    return oci.parse_config(encoded({"rootfs": ROOTFS, "config": runtime})).config
+    return image_config.parse_config(encoded({"rootfs": ROOTFS, "config": runtime})).config
 
 
 def test_config_says_it_all() -> None:
@@ -183,7 +183,7 @@ def test_config_says_it_all() -> None:
             "StopSignal": "SIGQUIT", "Healthcheck": {"Test": ["CMD", "t"], "Interval": 1, "Retries": 2},
         },
     }  # fmt: skip
-    parsed = oci.parse_config(encoded(document))
+    parsed = image_config.parse_config(encoded(document))
     assert parsed.config == ImageConfig(
         entrypoint=("/e",), command=("c",), env=("A=b", "C="), workdir="/y", user="ann:staff", stop_signal="SIGQUIT",
         labels={"k": "v"}, exposed_ports=("80/tcp",), volumes=("/a/b", "/v"),
@@ -212,13 +212,13 @@ def test_what_engines_of_old_have_written(runtime: dict[str, Any], field: str, e
 def test_a_null_among_words_is_an_empty_one() -> None:
     """As for those that read it in Go."""
     said = {"Env": [None, "A=1"], "Cmd": ["a", None], "Labels": {"a": None}}
-    got = oci.parse_config(encoded({"config": said, "history": [None], "rootfs": ROOTFS}))
+    got = image_config.parse_config(encoded({"config": said, "history": [None], "rootfs": ROOTFS}))
     assert (got.config.env, got.config.command, got.config.labels) == (("A=1",), ("a", ""), {"a": ""})
     assert got.history == (HistoryEntry(),)
 
 
 def test_almost_nothing_is_enough() -> None:
-    parsed = oci.parse_config(encoded({"rootfs": {"type": "layers"}}))
+    parsed = image_config.parse_config(encoded({"rootfs": {"type": "layers"}}))
     assert parsed.config == ImageConfig()
     assert (parsed.platform, parsed.created_unix_ns) == (Platform("linux"), 0)
 
@@ -234,7 +234,7 @@ def test_almost_nothing_is_enough() -> None:
     ids=str,
 )  # fmt: skip
 def test_bad_config(document: object, says: str) -> None:
-    assert says in refused(oci.parse_config, document)
+    assert says in refused(image_config.parse_config, document)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_bad_config(document: object, says: str) -> None:
     ],
 )  # fmt: skip
 def test_time(text: str | None, expected: int) -> None:
-    assert oci.parse_time(text) == expected
+    assert image_config.parse_time(text) == expected
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ _WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"
 )
 def test_what_is_written_is_read_again(written: ImageConfig) -> None:
     content = image_writing.write_config(written, AMD, [DIGEST])
-    parsed = oci.parse_config(content)
+    parsed = image_config.parse_config(content)
     assert (parsed.config, parsed.platform, parsed.diff_ids) == (written, AMD, (DIGEST,))
     assert image_writing.write_config(parsed.config, AMD, [DIGEST]) == content
 
@@ -295,6 +295,6 @@ def test_words_of_inspect_are_dockers() -> None:
 def test_volume_at_the_root_is_for_create_to_refuse() -> None:
     document = {"rootfs": ROOTFS, "config": {"Volumes": {"/x/..": {}, "/data": {}}}}
 
-    assert oci.parse_config(json.dumps(document).encode()).config.volumes == ("/", "/data")
+    assert image_config.parse_config(json.dumps(document).encode()).config.volumes == ("/", "/data")
     with pytest.raises(UsageError, match="volume at /"):
         mounting.complete((), ("/", "/data"))

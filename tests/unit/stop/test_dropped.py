@@ -12,8 +12,8 @@ from bento.stop.inputs import DeadlineMoved, HeldBack, MainExited, Resumed, Sign
 from bento.stop.states import KillCause, Phase, Timer
 
 from support.looks import (
-    DEAF,
     DEFAULT,
+    DROPPED,
     HANDLED,
     IGNORED,
     Stop,
@@ -27,7 +27,7 @@ from support.looks import (
     waits,
 )
 
-SHELL = proc(1, DEAF, "sh", evidence=waits())
+SHELL = proc(1, DROPPED, "sh", evidence=waits())
 WEB = proc(2, HANDLED, "web", under=1, evidence=serves(connected=1))
 SLEEP = proc(2, DEFAULT, "sleep", under=1, evidence=sleeps())
 JOB = proc(2, DEFAULT, "dump", under=1, evidence=runs())
@@ -110,7 +110,7 @@ def test_s13_a_wrapper_that_has_run_in_between_is_looked_at_again():
     stop = shown(SHELL, WEB)
     stop = Stop()
     for switches in range(5):
-        stop.look(proc(1, DEAF, "sh", evidence=waits(), switches=switches), WEB, after_s=0.012)
+        stop.look(proc(1, DROPPED, "sh", evidence=waits(), switches=switches), WEB, after_s=0.012)
         assert not any(isinstance(action, HoldBack) for action in stop.actions)
 
 
@@ -133,7 +133,7 @@ def test_s00_what_the_program_would_end_with_itself_is_asked_too():
 
 def test_s00_while_a_held_shell_has_a_job_at_work_it_is_not_ended():
     dump = proc(3, DEFAULT, "dump", under=1, evidence=runs())
-    shell = proc(1, DEAF, "sh", evidence=waits(2))
+    shell = proc(1, DROPPED, "sh", evidence=waits(2))
     stop = held(shell, WEB, dump)
     assert stop.look(shell, WEB, dump) == [2]
     assert stop.look_until(8.0, SHELL, dump) == []
@@ -146,7 +146,7 @@ def test_s00_while_a_held_shell_has_a_job_at_work_it_is_not_ended():
 
 
 def test_s13_others_follow_the_newest_first_each_with_its_share():
-    main = proc(1, DEAF, "sh", evidence=waits(2))
+    main = proc(1, DROPPED, "sh", evidence=waits(2))
     others = [proc(pid, HANDLED, under=1, start_ticks=pid, evidence=serves()) for pid in (2, 3, 4)]
     stop = held(main, *others)
     assert stop.look(main, *others) == [2]  # what is waited for, first
@@ -159,7 +159,7 @@ def test_s13_others_follow_the_newest_first_each_with_its_share():
 
 
 def test_s00_a_shell_above_the_next_one_is_held_first_and_not_when_it_is_at_work():
-    main, web = proc(1, DEAF, "sh", evidence=waits(2)), WEB
+    main, web = proc(1, DROPPED, "sh", evidence=waits(2)), WEB
     other = proc(4, HANDLED, under=3, evidence=serves())
     inner = proc(3, DEFAULT, "sh", under=1, evidence=waits(4))
     stop = held(main, web, inner, other)
@@ -222,7 +222,7 @@ def test_s13_wrappers_go_on_where_that_is_asked_for():
 
 
 def test_s13_a_pid_1_that_just_sleeps_beside_what_it_has_started_is_held_too():
-    main = proc(1, DEAF, "run", evidence=pauses())
+    main = proc(1, DROPPED, "run", evidence=pauses())
     stop = held(main, WEB)
     assert stop.look(main, WEB) == [2]
     ignores = proc(1, IGNORED, "run", evidence=pauses())
@@ -255,11 +255,11 @@ def test_s14_where_it_cannot_be_held_pid_1_is_ended():
 @pytest.mark.parametrize(
     ("main", "is_ended"),
     [
-        (proc(1, DEAF, "sleep", evidence=sleeps()), True),
-        (proc(1, DEAF, "tail", argv=("tail", "-f", "x"), evidence=runs()), True),
-        (proc(1, DEAF, "batch", evidence=sleeps(3.0)), False),
-        (proc(1, DEAF, "job", evidence=runs()), False),
-        (proc(1, DEAF, "curl", evidence=polls()), False),
+        (proc(1, DROPPED, "sleep", evidence=sleeps()), True),
+        (proc(1, DROPPED, "tail", argv=("tail", "-f", "x"), evidence=runs()), True),
+        (proc(1, DROPPED, "batch", evidence=sleeps(3.0)), False),
+        (proc(1, DROPPED, "job", evidence=runs()), False),
+        (proc(1, DROPPED, "curl", evidence=polls()), False),
         (proc(1, IGNORED, "odd", evidence=pauses()), False),
     ],
 )
@@ -281,13 +281,13 @@ def test_s14_what_waits_for_a_child_that_has_just_ended_does_not_wait_for_ever()
 
 
 def test_s14_one_process_of_which_nothing_could_be_read_may_wake():
-    stop = shown(proc(1, DEAF, evidence=pauses()), proc(2, DEFAULT, under=1))
-    assert stop.look_until(9.9, proc(1, DEAF, evidence=pauses()), proc(2, DEFAULT, under=1)) == []
+    stop = shown(proc(1, DROPPED, evidence=pauses()), proc(2, DEFAULT, under=1))
+    assert stop.look_until(9.9, proc(1, DROPPED, evidence=pauses()), proc(2, DEFAULT, under=1)) == []
     assert stop.state.phase is Phase.GRACE
 
 
 def test_s14_a_listener_at_rest_is_ended_after_a_second_without_cpu_time():
-    rest = proc(1, DEAF, "http", evidence=serves())
+    rest = proc(1, DROPPED, "http", evidence=serves())
     stop = shown(rest)
     stop.look_until(0.9, rest)
     assert stop.state.phase is Phase.GRACE
@@ -299,9 +299,9 @@ def test_s14_a_listener_at_rest_is_ended_after_a_second_without_cpu_time():
 @pytest.mark.parametrize(
     ("age_s", "processes"),
     [
-        (3.0, [proc(1, DEAF, "http", evidence=serves())]),
-        (100.0, [proc(1, DEAF, "http", evidence=serves(connected=1))]),
-        (100.0, [proc(1, DEAF, "http", evidence=serves()), proc(2, DEFAULT, under=1, evidence=sleeps(2.0))]),
+        (3.0, [proc(1, DROPPED, "http", evidence=serves())]),
+        (100.0, [proc(1, DROPPED, "http", evidence=serves(connected=1))]),
+        (100.0, [proc(1, DROPPED, "http", evidence=serves()), proc(2, DEFAULT, under=1, evidence=sleeps(2.0))]),
     ],
 )
 def test_s14_a_listener_that_is_young_or_connected_or_not_alone_is_waited_for(age_s, processes):
@@ -311,7 +311,7 @@ def test_s14_a_listener_that_is_young_or_connected_or_not_alone_is_waited_for(ag
 
 
 def test_s14_a_listener_beside_what_cannot_wake_is_at_rest():
-    processes = [proc(1, DEAF, "http", evidence=serves()), SLEEP]
+    processes = [proc(1, DROPPED, "http", evidence=serves()), SLEEP]
     stop = shown(*processes)
     stop.look_until(1.4, *processes)
     assert stop.state.kill_cause is KillCause.DEFAULT_ACTION
@@ -320,7 +320,7 @@ def test_s14_a_listener_beside_what_cannot_wake_is_at_rest():
 def test_s14_a_wrapper_over_a_listener_at_rest_is_ended_with_it():
     """`sh -c 'server & sleep infinity'`: what is signalled for it ends, and the server is still at rest."""
     own, null = "/dev/null rw 9", "/dev/null r 9"
-    shell = proc(1, DEAF, "sh", evidence=replace(waits(), stdin=own))
+    shell = proc(1, DROPPED, "sh", evidence=replace(waits(), stdin=own))
     sleep = proc(2, DEFAULT, "sleep", under=1, evidence=replace(sleeps(), stdin=own))
     web = proc(3, DEFAULT, "http", under=1, evidence=replace(serves(), stdin=null))
     stop = shown(shell, sleep, web)
@@ -332,11 +332,11 @@ def test_s14_a_wrapper_over_a_listener_at_rest_is_ended_with_it():
 
 
 def test_s14_the_caller_has_the_last_word():
-    main = proc(1, DEAF, "sleep", evidence=sleeps())
+    main = proc(1, DROPPED, "sleep", evidence=sleeps())
     stop = shown(main, on_deaf=OnDeaf.WAIT)
     stop.look_until(9.9, main)
     assert stop.state.phase is Phase.GRACE
-    job = proc(1, DEAF, "job", evidence=runs())
+    job = proc(1, DROPPED, "job", evidence=runs())
     assert shown(job, on_deaf=OnDeaf.END).state.kill_cause is KillCause.DEFAULT_ACTION
     stop = shown(job, on_deaf=OnDeaf.END, age_s=1.0)
     stop.look_until(8.0, job)
@@ -346,7 +346,7 @@ def test_s14_the_caller_has_the_last_word():
 
 
 def test_s07_without_an_end_of_the_grace_nothing_is_ended_and_nothing_held():
-    for processes in ([SHELL, WEB], [SHELL, SLEEP], [proc(1, DEAF, evidence=pauses())]):
+    for processes in ([SHELL, WEB], [SHELL, SLEEP], [proc(1, DROPPED, evidence=pauses())]):
         stop = shown(*processes, grace_s=-1.0)
         assert stop.look_until(500.0, *processes) == []
         assert stop.state.phase is Phase.GRACE
@@ -358,7 +358,7 @@ def test_s07_without_an_end_of_the_grace_nothing_is_ended_and_nothing_held():
 
 
 def test_s14_a_handler_that_appears_in_time_gets_the_signal_once():
-    young = proc(1, DEAF, "web", evidence=runs())
+    young = proc(1, DROPPED, "web", evidence=runs())
     stop = shown(young, age_s=1.0)
     assert stop.look_until(3.0, young) == []
     assert stop.look(proc(1, HANDLED, "web", evidence=serves())) == [1]
@@ -385,7 +385,7 @@ def test_s00_a_job_in_the_background_that_would_give_up_is_not_signalled_after_t
     feed = proc(3, DEFAULT, "producer", under=1, evidence=sleeps(0.1))
     gzip = proc(4, HANDLED, "gzip", under=1, evidence=job)
     web = proc(2, HANDLED, "web", under=1, evidence=serves())
-    shell = proc(1, DEAF, "sh", evidence=waits(2))
+    shell = proc(1, DROPPED, "sh", evidence=waits(2))
     stop = held(shell, web, feed, gzip)
     assert stop.look(shell, web, feed, gzip) == [2]
     assert stop.look_until(3.0, shell, feed, gzip) == []

@@ -15,7 +15,7 @@ from bento.stop.forecast.forecast import Forecast, ProcessForecast, forecast
 from bento.stop.inputs import Looked
 from bento.stop.process import Disposition, Process
 
-from support.looks import BLOCKED, DEAF, DEFAULT, HANDLED, IGNORED, UNKNOWN, WAITING
+from support.looks import BLOCKED, DEFAULT, DROPPED, HANDLED, IGNORED, UNKNOWN, WAITING
 
 
 def thread(call: str, *, state: str = "S", **more) -> Evidence:
@@ -39,7 +39,7 @@ def proc(pid: int, disposition: Disposition, name: str = "prog", *, under: int =
     return Process(pid=pid, start_ticks=7, ppid=under, comm=name, disposition=disposition, is_main=under == 0, **more)
 
 
-def shell(pid: int, disposition: Disposition = DEAF, name: str = "sh", **more) -> Process:
+def shell(pid: int, disposition: Disposition = DROPPED, name: str = "sh", **more) -> Process:
     """A shell that waits for its foreground child."""
     return proc(pid, disposition, name, **({"evidence": WAITS} | more))
 
@@ -68,9 +68,9 @@ def texts(found: Forecast) -> str:
         ([proc(1, HANDLED)], Verdict.GRACEFUL),
         ([proc(1, BLOCKED)], Verdict.GRACEFUL),
         ([proc(1, UNKNOWN)], Verdict.GRACEFUL),
-        ([proc(1, DEAF, "sleep")], Verdict.DEFAULT_ACTION),
-        ([proc(1, DEAF, "job", evidence=RUNS)], Verdict.KILLED),
-        ([proc(1, DEAF, "server", evidence=LISTENS)], Verdict.DEFAULT_ACTION),
+        ([proc(1, DROPPED, "sleep")], Verdict.DEFAULT_ACTION),
+        ([proc(1, DROPPED, "job", evidence=RUNS)], Verdict.KILLED),
+        ([proc(1, DROPPED, "server", evidence=LISTENS)], Verdict.DEFAULT_ACTION),
         ([proc(1, IGNORED)], Verdict.KILLED),
         ([shell(1), proc(2, HANDLED, under=1)], Verdict.FORWARDED),
         ([shell(1), proc(2, HANDLED, under=1, evidence=POLLS)], Verdict.FORWARDED),
@@ -268,7 +268,7 @@ def test_s13_without_evidence_a_shell_is_taken_to_wait_for_its_children():
 
 def test_s14_what_can_wake_stands_with_each_process():
     found = explain(
-        proc(1, DEAF, "job", evidence=POLLS),
+        proc(1, DROPPED, "job", evidence=POLLS),
         shell(2, under=1),
         proc(3, DEFAULT, "pause", under=1, evidence=thread("clock_nanosleep", timeout_s=3.0)),
         proc(4, DEFAULT, "server", under=1, evidence=LISTENS),
@@ -287,7 +287,7 @@ def test_s14_what_can_wake_stands_with_each_process():
         "whether odd (5) is at work, which is waited for: it could not be read",
     )
     for other in ({"on_deaf": OnDeaf.WAIT}, {"grace_s": -1.0}, {"scope": Scope.MAIN}):
-        assert explain(proc(1, DEAF, "job", evidence=POLLS), **other).unsure == (), other
+        assert explain(proc(1, DROPPED, "job", evidence=POLLS), **other).unsure == (), other
 
 
 def test_s14_what_sleeps_may_be_at_work_once_it_has_slept():
@@ -298,12 +298,12 @@ def test_s14_what_sleeps_may_be_at_work_once_it_has_slept():
         ),
         alarm_s=4.0,
     )
-    assert explain(proc(1, DEAF, "cron", evidence=evidence)).verdict is Verdict.KILLED
-    assert explain(proc(1, DEAF, "sleep", evidence=thread("pause"))).verdict is Verdict.DEFAULT_ACTION
+    assert explain(proc(1, DROPPED, "cron", evidence=evidence)).verdict is Verdict.KILLED
+    assert explain(proc(1, DROPPED, "sleep", evidence=thread("pause"))).verdict is Verdict.DEFAULT_ACTION
 
 
 def test_s14_a_young_listener_is_waited_for():
-    found = explain(proc(1, DEAF, "server", evidence=LISTENS), age_s=4.0)
+    found = explain(proc(1, DROPPED, "server", evidence=LISTENS), age_s=4.0)
     assert found.verdict is Verdict.DEFAULT_ACTION
     assert found.duration_s == pytest.approx(6.05, abs=0.2)
     assert texts(found).startswith("0.00 nothing is sent")
@@ -313,12 +313,12 @@ def test_s14_a_young_listener_is_waited_for():
 
 
 def test_s14_what_cannot_wake_is_ended_at_once_also_when_it_is_young():
-    found = explain(proc(1, DEAF, "sleep"), age_s=0.5)
+    found = explain(proc(1, DROPPED, "sleep"), age_s=0.5)
     assert found.duration_s == pytest.approx(0.02, abs=0.02)
     assert "nothing in the container could wake before the deadline" in found.steps[-1].text
     assert found.unsure == ()
-    assert explain(proc(1, DEAF, "sleep"), on_deaf=OnDeaf.WAIT).duration_s == 10.0
-    endless = explain(proc(1, DEAF, "job", evidence=RUNS), age_s=1.0, grace_s=-1.0)
+    assert explain(proc(1, DROPPED, "sleep"), on_deaf=OnDeaf.WAIT).duration_s == 10.0
+    endless = explain(proc(1, DROPPED, "job", evidence=RUNS), age_s=1.0, grace_s=-1.0)
     assert (endless.verdict, endless.unsure) == (
         None,
         ("whether job (1), which is 1.0 s old, still sets up a handler",),
@@ -326,7 +326,7 @@ def test_s14_what_cannot_wake_is_ended_at_once_also_when_it_is_young():
 
 
 def test_s14_end_does_not_look():
-    found = explain(proc(1, DEAF, "job", evidence=RUNS), on_deaf=OnDeaf.END)
+    found = explain(proc(1, DROPPED, "job", evidence=RUNS), on_deaf=OnDeaf.END)
     assert found.verdict is Verdict.DEFAULT_ACTION
     assert "--deaf end was given" in texts(found)
 
@@ -396,7 +396,7 @@ def test_s08_the_signal_that_a_program_wants_is_named():
 
 
 def test_s08_a_program_that_receives_another_signal_only():
-    found = explain(proc(1, DEAF, "python3"), also_receives=(2,))
+    found = explain(proc(1, DROPPED, "python3"), also_receives=(2,))
     assert any("--stop-signal INT" in text for text in found.advice)
     assert any("--init" in text for text in found.advice)
     assert not any("INT" in text for text in explain(proc(1, HANDLED, "python3"), also_receives=(2,)).advice)

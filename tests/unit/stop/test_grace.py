@@ -11,7 +11,7 @@ from bento.stop.inputs import DeadlineMoved, Looked, SignalNoted, TimerFired, Tr
 from bento.stop.rules.tree import program
 from bento.stop.states import KillCause, Phase, Timer, Trace
 
-from support.looks import BLOCKED, DEAF, DEFAULT, HANDLED, IGNORED, Stop, pauses, proc, runs, serves, sleeps, waits
+from support.looks import BLOCKED, DEFAULT, DROPPED, HANDLED, IGNORED, Stop, pauses, proc, runs, serves, sleeps, waits
 
 MAIN = proc(1, HANDLED, "web", evidence=serves())
 OTHER = proc(2, HANDLED, "worker", under=1, evidence=serves())
@@ -106,7 +106,7 @@ def test_s11_a_frozen_container_is_thawed_when_its_signal_is_pending():
 
 def test_s11_nothing_in_a_frozen_container_can_act_before_it_is_thawed():
     stop = Stop()
-    assert stop.look(proc(1, DEAF, evidence=pauses()), is_frozen=True) == []
+    assert stop.look(proc(1, DROPPED, evidence=pauses()), is_frozen=True) == []
     assert stop.did(Thaw())
     assert stop.state.phase is Phase.GRACE
 
@@ -140,10 +140,10 @@ def test_s12_a_signal_that_is_never_read_is_ignored_and_looks_come_with_a_pause(
 def test_s12_a_pid_1_that_swallows_the_signal_is_dropped_from_then_on():
     stop = Stop()
     stop.look(proc(1, HANDLED, "node"))
-    deaf = proc(1, DEAF, "node", switches=5, evidence=pauses())
-    stop.look(deaf, after_s=0.5)
+    main = proc(1, DROPPED, "node", switches=5, evidence=pauses())
+    stop.look(main, after_s=0.5)
     assert stop.state.phase is Phase.GRACE
-    stop.look(deaf, after_s=0.02)
+    stop.look(main, after_s=0.02)
     assert stop.state.kill_cause is KillCause.DEFAULT_ACTION
 
 
@@ -159,7 +159,7 @@ def test_a_pid_1_that_no_look_shows_is_waited_for():
     assert stop.look(MAIN) == [1]
 
 
-@pytest.mark.parametrize("disposition", [HANDLED, DEAF, IGNORED, BLOCKED])
+@pytest.mark.parametrize("disposition", [HANDLED, DROPPED, IGNORED, BLOCKED])
 def test_s00_the_plain_stop_signals_pid_1_alone_whatever_it_makes_of_it(disposition):
     stop = Stop(StopRequest(scope=Scope.MAIN))
     processes = (proc(1, disposition, evidence=pauses()), OTHER)
@@ -174,7 +174,7 @@ def test_s00_the_plain_stop_signals_pid_1_alone_whatever_it_makes_of_it(disposit
 
 def test_s00_the_plain_stop_thaws_after_its_signal():
     stop = Stop(StopRequest(scope=Scope.MAIN))
-    stop.look(proc(1, DEAF), is_frozen=True)
+    stop.look(proc(1, DROPPED), is_frozen=True)
     assert stop.did(Persist(), SendSignal(1, 7, 15, False), Thaw())
 
 
@@ -206,7 +206,7 @@ def test_s13a_the_tracer_gets_ready_only_where_something_is_likely_to_be_held():
         return grace.may_hold(Stop(StopRequest(**request)).state, Looked(processes))
 
     web, agent, idle = proc(1, HANDLED), proc(2, HANDLED, under=1), proc(2, DEFAULT, under=1)
-    shell = proc(1, DEAF, "sh")
+    shell = proc(1, DROPPED, "sh")
     assert is_wanted(web, agent)
     assert is_wanted(shell, agent)
     assert not is_wanted(web)

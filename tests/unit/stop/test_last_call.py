@@ -9,10 +9,10 @@ from bento.stop.actions import Look, WatchInit
 from bento.stop.inputs import TimerFired, Traced
 from bento.stop.states import Timer
 
-from support.looks import DEAF, DEFAULT, HANDLED, IGNORED, Stop, polls, proc, runs, serves, waits
+from support.looks import DEFAULT, DROPPED, HANDLED, IGNORED, Stop, polls, proc, runs, serves, waits
 
 MAIN = proc(1, HANDLED, "web", evidence=polls())
-DEAF_MAIN = proc(1, DEAF, "web", evidence=runs())
+DROPS = proc(1, DROPPED, "web", evidence=runs())
 AT_WORK = proc(2, DEFAULT, "sh", under=1, evidence=runs())
 
 
@@ -39,13 +39,19 @@ def called(*processes, then=None, **request) -> list[int]:
 @pytest.mark.parametrize(
     ("processes", "told"),
     [
-        ([DEAF_MAIN, proc(2, HANDLED, under=1, evidence=serves())], [2]),
-        ([DEAF_MAIN, proc(2, DEFAULT, under=1, evidence=runs())], []),
-        ([DEAF_MAIN, proc(2, IGNORED, under=1, evidence=runs())], []),
-        ([DEAF_MAIN, AT_WORK, proc(3, HANDLED, under=2, evidence=serves())], [3]),
-        ([DEAF_MAIN, proc(2, HANDLED, under=1, evidence=waits(3)), proc(3, HANDLED, under=2, evidence=serves())], [2]),
-        ([DEAF_MAIN, proc(2, DEFAULT, under=1, evidence=waits(3)), proc(3, HANDLED, under=2, evidence=serves())], []),
-        ([DEAF_MAIN, proc(2, DEFAULT, under=1), proc(3, HANDLED, under=2, evidence=serves())], []),
+        ([DROPS, proc(2, HANDLED, under=1, evidence=serves())], [2]),
+        ([DROPS, proc(2, DEFAULT, under=1, evidence=runs())], []),
+        ([DROPS, proc(2, IGNORED, under=1, evidence=runs())], []),
+        ([DROPS, AT_WORK, proc(3, HANDLED, under=2, evidence=serves())], [3]),
+        (
+            [DROPS, proc(2, HANDLED, under=1, evidence=waits(3)), proc(3, HANDLED, under=2, evidence=serves())],
+            [2],
+        ),
+        (
+            [DROPS, proc(2, DEFAULT, under=1, evidence=waits(3)), proc(3, HANDLED, under=2, evidence=serves())],
+            [],
+        ),
+        ([DROPS, proc(2, DEFAULT, under=1), proc(3, HANDLED, under=2, evidence=serves())], []),
         ([MAIN, proc(2, HANDLED, under=1, evidence=serves())], []),  # PID 1 may still tell it
         ([proc(1, HANDLED, evidence=waits()), proc(2, HANDLED, under=1, evidence=serves())], [2]),
         ([MAIN, proc(9, HANDLED, under=77, is_main=False, is_entered=True, evidence=serves())], [9]),

@@ -14,7 +14,7 @@ from bento.stop.invariants import check_invariants
 from bento.stop.states import FINAL, MOVES, Hold, KillCause, Mark, Phase, Step, StopState, Timer, Trace, go
 from bento.units import NO_LIMIT
 
-from support.looks import DEAF, HANDLED, IGNORED, Stop, pauses, proc
+from support.looks import DROPPED, HANDLED, IGNORED, Stop, pauses, proc
 
 STEPS_WITHOUT_HOOKS = [step for step in Step if step is not Step.HOOKS]
 """Hooks are proved in test_hooking."""
@@ -279,9 +279,9 @@ def test_s05_a_join_while_the_only_look_is_on_its_way():
 
 def test_s14_the_default_action_ends_pid_1_alone_and_then_everything():
     stop = asked()
-    deaf = proc(1, DEAF, evidence=pauses())
-    stop.look(deaf)
-    stop.look(deaf, after_s=0.051)
+    main = proc(1, DROPPED, evidence=pauses())
+    stop.look(main)
+    stop.look(main, after_s=0.051)
     assert stop.actions == (Persist(), KillInit())
     assert set(stop.state.timers) == {Timer.KILL_LIMIT, Timer.KILL_AGAIN}
     assert stop.give(TimerFired(Timer.KILL_AGAIN), after_s=0.1) == (KillAll(),)

@@ -14,10 +14,10 @@ from bento.stop.methods import AUTO, METHODS, SIGNAL, choose, describe
 from bento.stop.states import KillCause, Phase, StopState, Timer
 from bento.stop.verdict import judge
 
-from support.looks import BLOCKED, DEAF, HANDLED, Stop, pauses, proc
+from support.looks import BLOCKED, DROPPED, HANDLED, Stop, pauses, proc
 
 INIT = proc(1, BLOCKED, "init")
-HEARS = proc(1, HANDLED, "init")
+RECEIVES = proc(1, HANDLED, "init")
 SERVICE = proc(2, HANDLED, "service", under=1)
 
 
@@ -99,7 +99,7 @@ def test_s10_a_failure_falls_back_to_what_pid_1_is_and_then_to_the_signal():
     stop.give(Identified("runit", "why"))
     assert asks(stop.actions) == ["runit"]
     stop.give(InitAnswered("runit", "PID 1 does not receive SIGPWR"))
-    assert stop.look(HEARS) == [1]
+    assert stop.look(RECEIVES) == [1]
     assert stop.state.notes == (
         "method exec: asked for",
         "method exec failed: it failed",
@@ -113,14 +113,14 @@ def test_s10_the_same_method_is_not_tried_again_by_another_way():
     stop.give(InitAnswered("sysvinit", "there is no initctl FIFO"))
     stop.look(INIT)
     stop.give(Identified("sysvinit", "why"))
-    assert stop.look(HEARS) == [1]
+    assert stop.look(RECEIVES) == [1]
     assert [asking.method for asking in stop.state.init_requests] == ["sysvinit"]
 
 
 def test_s10_what_is_no_init_is_signalled_like_an_application():
     stop = begun()
     stop.give(Identified(SIGNAL, "PID 1 runs sleep"))
-    assert stop.look(HEARS) == [1]
+    assert stop.look(RECEIVES) == [1]
     assert stop.state.method == SIGNAL
 
 
@@ -313,13 +313,13 @@ def test_s24_an_init_that_ended_before_it_could_be_asked():
 
 
 def test_s14_after_a_fallback_a_pid_1_that_receives_nothing_is_judged_by_the_signal_alone():
-    deaf = proc(1, DEAF, "sleep", evidence=pauses())
+    sleep = proc(1, DROPPED, "sleep", evidence=pauses())
     stop = Stop(StopRequest(method="systemd"))
-    stop.look(deaf)
+    stop.look(sleep)
     stop.give(InitAnswered("systemd", "PID 1 does not receive SIGRTMIN+3"), after_s=1.0)
-    stop.look(deaf)
+    stop.look(sleep)
     stop.give(Identified(SIGNAL, "PID 1 runs sleep"))
-    assert not stop.look(deaf)
+    assert not stop.look(sleep)
     assert stop.state.kill_cause is KillCause.DEFAULT_ACTION
 
 

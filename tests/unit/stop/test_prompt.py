@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from bento.model.stop import Occasion, OnDeaf, Scope, StopRequest, Verdict
 from bento.model.waits import Descriptor
-from bento.stop.actions import HoldBack, KillInit, LetGo, Look, SendSignal, WatchInit
+from bento.stop.actions import HoldBack, KillInit, LetGo, Look, Persist, SendSignal, WatchInit
 from bento.stop.forecast.forecast import forecast
 from bento.stop.inputs import HeldBack, InitLeaving, Looked, MainExited, SignalNoted, Traced
 from bento.stop.process import Process
@@ -17,8 +17,8 @@ from bento.stop.verdict import judge
 
 from support.looks import (
     BLOCKED,
-    DEAF,
     DEFAULT,
+    DROPPED,
     HANDLED,
     IGNORED,
     Stop,
@@ -46,7 +46,7 @@ def session(pid: int = 2, name: str = "bash", **more) -> Process:
 
 
 BASH = shell()
-DASH = shell(name="dash", hangup=DEAF, evidence=types("read", "lines", size=8192))
+DASH = shell(name="dash", hangup=DROPPED, evidence=types("read", "lines", size=8192))
 INIT = proc(1, BLOCKED, "catatonit", evidence=thread("read", fds=(Descriptor("signalfd"),)))
 
 
@@ -88,8 +88,8 @@ def test_s29_nor_is_what_is_no_shell_or_does_not_end_by_sighup_alone(other):
 
 
 @pytest.mark.parametrize(("name", "hangup", "evidence"), [
-    ("bash", HANDLED, types()), ("zsh", HANDLED, types("read", size=1)), ("sh", DEAF, types("poll")),
-    ("dash", DEAF, types("read", "lines", size=8192)), ("dash", DEFAULT, types("read", "lines", size=1024)),
+    ("bash", HANDLED, types()), ("zsh", HANDLED, types("read", size=1)), ("sh", DROPPED, types("poll")),
+    ("dash", DROPPED, types("read", "lines", size=8192)), ("dash", DEFAULT, types("read", "lines", size=1024)),
 ])  # fmt: skip
 def test_s29_how_shells_wait_at_their_prompts(name, hangup, evidence):
     assert prompt.is_reading(shell(name=name, hangup=hangup, evidence=evidence))
@@ -101,9 +101,9 @@ TWO = replace(types(), threads=types().threads * 2)
 @pytest.mark.parametrize(("hangup", "evidence"), [
     (HANDLED, types("read", "lines", size=4096)),  # read, select in bash, or sh that is bash
     (HANDLED, types("read", "keys", size=1)),  # read -n in bash, read -k in zsh
-    (DEAF, types("read", "lines", size=1)),  # read in dash
-    (DEAF, types("poll", "lines")), (DEAF, types("poll", "keys")),  # read in busybox
-    (DEAF, types("poll", "lines", size=8192)),
+    (DROPPED, types("read", "lines", size=1)),  # read in dash
+    (DROPPED, types("poll", "lines")), (DROPPED, types("poll", "keys")),  # read in busybox
+    (DROPPED, types("poll", "lines", size=8192)),
     (HANDLED, types("pselect6", "")), (HANDLED, types(timeout_s=3.0)), (HANDLED, types(state="D")),
     (HANDLED, thread("pselect6", fds=(Descriptor("tty", terminal="edited"), Descriptor("pipe")))),
     (HANDLED, thread("pselect6")), (HANDLED, waits()), (HANDLED, runs()), (HANDLED, types("write")),
@@ -245,6 +245,8 @@ def test_s29_and_any_pid_1_is_held_at_its_exit_for_them():
     stop = Stop()
     web = proc(1, HANDLED, "web", evidence=serves())
     stop.look(web, replace(session(), evidence=None))
+    assert stop.did(Look(examine=True))  # is it at its prompt?
+    stop.look(web, session())
     assert stop.did(WatchInit(holds_exit=True))
     stop.give(Traced())
     stop.give(InitLeaving(), after_s=0.02)
@@ -277,6 +279,9 @@ def test_s13a_a_shell_whose_terminal_has_closed_is_waited_for():
     stop.give(HeldBack(()))
     assert stop.look(tmux, server, pane) == [2]
     orphan = replace(pane, ppid=1, evidence=runs())
+    stop.look(tmux, server, orphan, after_s=0.1)
+    assert stop.did(Persist(), HoldBack((), hang_up=True))  # the server waits for PID 1, its client
+    stop.give(HeldBack(()))
     for _ in range(5):
         assert stop.look(tmux, orphan, after_s=0.1) == []  # not a second one
         assert LetGo not in map(type, stop.actions)
@@ -285,7 +290,7 @@ def test_s13a_a_shell_whose_terminal_has_closed_is_waited_for():
 
 
 def test_s29_a_shell_that_pid_1_only_waits_for_gets_it_in_its_place():
-    stop, script = Stop(), proc(1, DEAF, "sh", evidence=waits(2))
+    stop, script = Stop(), proc(1, DROPPED, "sh", evidence=waits(2))
     child = shell(2, under=1, evidence=types("read", size=1), name="zsh")
     stop.look(script, child)
     assert stop.look_until(0.6, script, child) == []

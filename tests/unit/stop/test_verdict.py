@@ -12,7 +12,7 @@ from bento.stop.rules import holding
 from bento.stop.states import Hold, KillCause, Phase, Step, Timer
 from bento.stop.verdict import judge
 
-from support.looks import BLOCKED, DEAF, DEFAULT, HANDLED, IGNORED, WAITING, Stop, pauses, proc
+from support.looks import BLOCKED, DEFAULT, DROPPED, HANDLED, IGNORED, WAITING, Stop, pauses, proc
 
 
 def ended(*looks, code=0, oom_kills=0, age_s=100.0, **request):
@@ -69,7 +69,7 @@ def told(main, *others, occasion=Occasion.PROGRAM, code=0, kill_cause=None, ends
     return judge(replace(state, exited_s=stop.now_s), exit_code=code, oom_kills=0, ends=ends)
 
 
-SHELL, RUNNER, WEB = proc(1, DEAF, "sh"), proc(1, DEAF, "runner"), proc(2, HANDLED, "web", under=1)
+SHELL, RUNNER, WEB = proc(1, DROPPED, "sh"), proc(1, DROPPED, "runner"), proc(2, HANDLED, "web", under=1)
 
 
 @pytest.mark.parametrize("kill_cause", [None, KillCause.WRAPPED])
@@ -191,7 +191,7 @@ def test_s23_cut_short_after_a_driver_that_died_has_no_remedy_for_the_program():
 
 
 def test_s14_default_action_of_a_program():
-    sleep = proc(1, DEAF, "sleep", evidence=pauses())
+    sleep = proc(1, DROPPED, "sleep", evidence=pauses())
     judgement = ended([sleep], [sleep], code=137)
     assert judgement.verdict is Verdict.DEFAULT_ACTION
     assert judgement.cause.startswith("sleep has no handler for SIGTERM, and as PID 1 the kernel keeps")
@@ -199,19 +199,19 @@ def test_s14_default_action_of_a_program():
 
 
 def test_s14_default_action_of_a_shell():
-    shell = proc(1, DEAF, "sh", evidence=pauses())
+    shell = proc(1, DROPPED, "sh", evidence=pauses())
     assert "exec" in ended([shell], [shell], code=137).remedy
 
 
 def test_s12_default_action_of_a_program_that_swallowed_the_signal():
-    node = proc(1, DEAF, "node", evidence=pauses())
+    node = proc(1, DROPPED, "node", evidence=pauses())
     judgement = ended([proc(1, HANDLED, "node")], *[[node]] * 4, code=137, signal=2)
     assert judgement.verdict is Verdict.DEFAULT_ACTION
     assert judgement.cause.startswith("node dropped its handler when SIGINT came")
 
 
 @pytest.mark.parametrize(
-    ("main", "words"), [(proc(1, DEAF, "web"), "does not receive"), (proc(1, IGNORED, "web"), "ignores")]
+    ("main", "words"), [(proc(1, DROPPED, "web"), "does not receive"), (proc(1, IGNORED, "web"), "ignores")]
 )
 def test_s24_the_plain_stop_says_why_its_signal_was_in_vain(main, words):
     assert f"web {words} SIGTERM" in killed(main, scope=Scope.MAIN).cause
@@ -258,7 +258,7 @@ def test_s24_killed_says_why_and_what_to_do(process, then, cause):
 
 
 def test_s24_killed_because_nothing_below_ended():
-    judgement = killed(proc(1, DEAF, "sh"), proc(2, IGNORED, "web", under=1))
+    judgement = killed(proc(1, DROPPED, "sh"), proc(2, IGNORED, "web", under=1))
     assert judgement.cause == "sh does not receive SIGTERM; still alive after the grace of 10 s"
 
 
@@ -276,7 +276,7 @@ def test_s24_without_an_exit_code_our_own_record_decides():
 
 def test_s24_what_left_before_sigkill_arrived_was_not_killed():
     assert killed(proc(1, HANDLED), code=0).verdict is Verdict.GRACEFUL
-    assert ended([proc(1, DEAF)], [proc(1, DEAF)], code=1).verdict is Verdict.GRACEFUL
+    assert ended([proc(1, DROPPED)], [proc(1, DROPPED)], code=1).verdict is Verdict.GRACEFUL
 
 
 def test_s24_137_alone_is_not_a_cause():

@@ -19,8 +19,8 @@ from bento.stop.rules.wrapping import (
 
 from support.looks import (
     BLOCKED,
-    DEAF,
     DEFAULT,
+    DROPPED,
     HANDLED,
     IGNORED,
     UNKNOWN,
@@ -36,7 +36,7 @@ from support.looks import (
 )
 
 LEFT_S = 10.0
-SHELL = proc(1, DEAF, "sh", evidence=waits())
+SHELL = proc(1, DROPPED, "sh", evidence=waits())
 
 
 def way(*processes):
@@ -63,7 +63,7 @@ def way(*processes):
     ],
 )
 def test_s13_a_wrapper_waits_for_a_child_and_nothing_else_in_it_can_wake(evidence, children):
-    main = proc(1, DEAF, evidence=evidence)
+    main = proc(1, DROPPED, evidence=evidence)
     tree = Tree([main, proc(2, DEFAULT, under=1), proc(3, DEFAULT, under=1)])
     assert [child.pid for child in waits_for(tree, main)] == children
 
@@ -109,11 +109,11 @@ def test_s00_the_way_is_closed_where_its_end_is_at_work(end, is_open):
 
 def test_s13_pid_1_may_just_sleep_but_to_ignore_the_signal_is_another_matter():
     web = proc(2, HANDLED, under=1, evidence=serves())
-    assert way(proc(1, DEAF, evidence=pauses()), web).ends == ()
-    assert way(proc(1, DEAF, evidence=sleeps(3.0)), web) is None
+    assert way(proc(1, DROPPED, evidence=pauses()), web).ends == ()
+    assert way(proc(1, DROPPED, evidence=sleeps(3.0)), web) is None
     assert way(proc(1, IGNORED, evidence=pauses()), web) is None
     assert way(proc(1, IGNORED, evidence=waits()), web).ends == (web,)
-    assert way(proc(1, DEAF), web) is None
+    assert way(proc(1, DROPPED), web) is None
 
 
 def test_s00_what_the_end_waits_for_is_asked_too_at_any_depth():
@@ -162,7 +162,7 @@ def test_s00_a_server_ends_its_workers_in_its_own_way():
 def test_s00_a_filter_that_is_fed_by_a_job_in_the_background_is_a_part_of_it():
     pipe = thread("read", fds=(Descriptor("pipe", True),))
     feed, gzip = proc(2, DEFAULT, under=1, evidence=sleeps(0.1)), proc(3, HANDLED, "gzip", under=1, evidence=pipe)
-    shell = proc(1, DEAF, "sh", evidence=waits(3))
+    shell = proc(1, DROPPED, "sh", evidence=waits(3))
     assert not way(shell, feed, gzip).is_open
     assert way(shell, replace(feed, disposition=HANDLED), gzip).is_open
     assert way(shell, replace(feed, evidence=sleeps()), gzip).is_open
@@ -183,8 +183,8 @@ def test_s00_a_timer_after_the_deadline_does_not_make_a_wrapper_one_that_just_sl
 def test_a_tree_that_goes_on_for_ever_is_not_followed_for_ever():
     chain = [SHELL, *(proc(n, DEFAULT, under=n - 1, start_ticks=n, evidence=waits()) for n in range(2, 200))]
     assert len(way(*chain).wrappers) <= 65
-    hears = [replace(chain[1], disposition=HANDLED), *chain[2:]]
-    assert way(SHELL, *hears).is_open
+    receives = [replace(chain[1], disposition=HANDLED), *chain[2:]]
+    assert way(SHELL, *receives).is_open
 
 
 def test_s00_what_stands_above_goes_on_unless_it_is_held_or_receives_the_signal():
@@ -199,10 +199,10 @@ def test_s00_what_stands_above_goes_on_unless_it_is_held_or_receives_the_signal(
 
 
 def test_s14_passive_is_what_cannot_wake_before_the_deadline():
-    assert is_passive(proc(1, DEAF, evidence=sleeps(11.0)), LEFT_S)
-    assert not is_passive(proc(1, DEAF, evidence=sleeps(9.0)), LEFT_S)
-    assert not is_passive(proc(1, DEAF, evidence=sleeps(9.0)), float("inf"))
-    assert is_passive(proc(1, DEAF, evidence=pauses()), float("inf"))
+    assert is_passive(proc(1, DROPPED, evidence=sleeps(11.0)), LEFT_S)
+    assert not is_passive(proc(1, DROPPED, evidence=sleeps(9.0)), LEFT_S)
+    assert not is_passive(proc(1, DROPPED, evidence=sleeps(9.0)), float("inf"))
+    assert is_passive(proc(1, DROPPED, evidence=pauses()), float("inf"))
 
 
 OWN, NULL = "/dev/null rw 94", "/dev/null r 94"
@@ -223,14 +223,14 @@ def stdin(evidence: Evidence, text: str) -> Evidence:
     ],
 )
 def test_s13_of_what_a_shell_has_started_it_waits_for_the_program_in_its_foreground(own, job, awaited):
-    shell = proc(1, DEAF, "sh", evidence=stdin(waits(), own))
+    shell = proc(1, DROPPED, "sh", evidence=stdin(waits(), own))
     dump = proc(2, DEFAULT, under=1, evidence=stdin(runs(), job))
     web = proc(3, HANDLED, under=1, evidence=stdin(serves(), own))
     assert [one.pid for one in waits_for(Tree([shell, dump, web]), shell)] == awaited
 
 
 def test_s13_without_a_program_in_the_foreground_every_child_is_waited_for():
-    shell = proc(1, DEAF, "bash", evidence=stdin(waits(), OWN))
+    shell = proc(1, DROPPED, "bash", evidence=stdin(waits(), OWN))
     jobs = [proc(pid, HANDLED, under=1, evidence=stdin(serves(), NULL)) for pid in (2, 3)]
     assert waits_for(Tree([shell, *jobs]), shell) == jobs
 
@@ -238,8 +238,8 @@ def test_s13_without_a_program_in_the_foreground_every_child_is_waited_for():
 def test_s00_a_shell_that_waits_by_sigchld_waits_for_its_children():
     """`dump >tmp & P=$!; server & wait $P; mv tmp good`: dash sleeps in sigsuspend, and would go on to the mv."""
     dump, web = proc(2, DEFAULT, under=1, evidence=runs()), proc(3, HANDLED, under=1, evidence=serves())
-    assert way(proc(1, DEAF, "sh", sees_children=True, evidence=thread("rt_sigsuspend")), dump, web).is_open is False
-    assert way(proc(1, DEAF, evidence=thread("pause")), dump, web).is_open is True
+    assert way(proc(1, DROPPED, "sh", sees_children=True, evidence=thread("rt_sigsuspend")), dump, web).is_open is False
+    assert way(proc(1, DROPPED, evidence=thread("pause")), dump, web).is_open is True
 
 
 @pytest.mark.parametrize(

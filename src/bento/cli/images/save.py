@@ -27,7 +27,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out."""
     is_stdout = args.output == "-"
     if is_stdout and os.isatty(1):
-        raise UsageError("an archive is nothing to look at: stdout is a terminal", hint="use -o FILE, or a pipe")
+        raise UsageError("save: refusing to write an archive to a terminal", hint="use -o FILE, or a pipe")
     end_cleanly()
     with context.engine() as engine:
         engine.save(args.image, 1 if is_stdout else Path(args.output), args.format)

@@ -234,10 +234,11 @@ class ProcessDriver(HostProcesses, Protocol):
         ``processes`` are all of the run. ``memory`` is for the driver: give the same one at each look of a stop.
         """
 
-    def shut_down_sockets(self, run: Run, main_fd: int) -> None:
+    def shut_down_sockets(self, run: Run, main_fd: int, *, with_unnamed: bool = False) -> None:
         """Shut down the sockets that PID 1 has and no other process of the host, so that no peer waits for it.
 
-        For a PID 1 that is held at its exit. Unnamed UNIX sockets are left: their peers are most likely its children.
+        For a PID 1 that is held at its exit. Unnamed UNIX sockets are left, but ``with_unnamed``: their peers are most
+        likely its children.
         """
 
     def namespace_init(self, pid: int) -> int | None:

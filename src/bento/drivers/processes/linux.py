@@ -133,10 +133,10 @@ class LinuxProcesses(LinuxHost):
         replace = msgspec.structs.replace
         return tuple(replace(one, evidence=found[one.pid]) for one in processes if one.pid in found)
 
-    def shut_down_sockets(self, run: Run, main_fd: int) -> None:
+    def shut_down_sockets(self, run: Run, main_fd: int, *, with_unnamed: bool = False) -> None:
         """See ProcessDriver."""
         main_pid = run.init.pid if run.init else 0
-        sockets.shut_down_own(main_fd, main_pid, _others(run, main_pid))
+        sockets.shut_down_own(main_fd, main_pid, _others(run, main_pid), with_unnamed=with_unnamed)
 
     def _with_entered(self, run: Run, processes: tuple[Process, ...]) -> tuple[Process, ...]:
         """Mark what has entered from outside: its parent is neither of the container nor an orphan's new one."""

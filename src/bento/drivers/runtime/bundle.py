@@ -20,7 +20,7 @@ from bento.kernel import cgroup, mount, mountinfo
 from bento.model.container import UNCONFINED, Container, ContainerSpec, Device
 from bento.model.exec import ExecOptions
 from bento.model.terminal import WindowSize
-from bento.oci import capabilities, config, confinement, defaults, etc, limits, resources, seccomp
+from bento.oci import capabilities, config, confinement, defaults, etc, limits, process, resources, seccomp
 from bento.oci.user import ResolvedUser, resolve, with_groups
 
 _INIT: Final = "catatonit"
@@ -60,7 +60,7 @@ def write(
     _check_sources(spec)
     clamped = _clamped(spec)
     is_filtered = has_seccomp and _wants_filter(spec)
-    held = config.capabilities(spec, filters_devices=filters_devices, has_filter=is_filtered, own=own)
+    held = process.capabilities(spec, filters_devices=filters_devices, has_filter=is_filtered, own=own)
     user = _user(spec.user, _accounts(root), spec.sandbox.group_add)
     document = config.build(
         container,
@@ -83,7 +83,7 @@ def write(
         own=own,
         confined=confinement.words(spec.sandbox),
     )
-    document["process"] |= config.console_size(size)
+    document["process"] |= process.console_size(size)
     _write_etc(container, bundle)
     wanted, asked = document["mounts"], spec.files.mounts
     document["mounts"], notes = destinations.check(wanted, root=root, asked=asked, workdir=spec.workdir)
@@ -151,20 +151,19 @@ def write_process(container: Container, extra: ExecOptions, *, bundle: Path, roo
         if accounts is None:
             raise UsageError(f"cannot look up user {extra.user!r}: the container's files cannot be seen")
         user = _user(extra.user, accounts, container.spec.sandbox.group_add)
-    process = config.exec_process(container.spec, running, extra, user, capabilities.own())
-    _write(path, _encode(process), 0o600)
+    _write(path, _encode(process.of_exec(container.spec, running, extra, user, capabilities.own())), 0o600)
 
 
 def check_program(document: Path, root: Path, *, sees_mounts: bool) -> None:
     """See ``RuntimeDriver.check_program``. ``sees_mounts``: ``root`` has what the runtime has mounted in it."""
-    process = _read_process(document)
-    words, variables = process["args"], dict(entry.partition("=")[::2] for entry in process["env"])
-    has_init = words[0] in config.INIT_PATHS
+    entry = _read_process(document)
+    words, variables = entry["args"], dict(each.partition("=")[::2] for each in entry["env"])
+    has_init = words[0] in process.INIT_PATHS
     if not has_init and not sees_mounts:
         return  # such a runtime loads programs itself, and says what is wrong
     executable.check(
         words[2] if has_init else words[0],
-        workdir=process["cwd"],
+        workdir=entry["cwd"],
         path=variables.get("PATH", ""),
         root=root,
         says_absent=has_init,

@@ -36,10 +36,10 @@ from bento.model.event import Deed, Event, of_container
 from bento.model.image import Image
 
 if TYPE_CHECKING:
-    from bento.drivers.state import derived, memory, notices
+    from bento.drivers.state import derived, notices
     from bento.drivers.state.base import EventWatch
 else:  # what only reads needs none of them
-    derived, memory = LazyModule("bento.drivers.state.derived"), LazyModule("bento.drivers.state.memory")
+    derived = LazyModule("bento.drivers.state.derived")
     notices = LazyModule("bento.drivers.state.notices")
 
 _IMAGES = "SELECT id, document, (SELECT json_group_array(name) FROM image_names WHERE image_id = id) FROM images"
@@ -54,14 +54,13 @@ class SqliteStore(RecordTables):
         *,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         clear_way: ClearWay | None = None,
-        in_memory: bool = False,
+        kind: type[Database] = Database,
         events_max: int = LIMIT,
     ) -> None:
         """Open or make the store; see Database for what is raised.
 
-        ``in_memory``: it ends when it is closed. ``events_max``: so many events are kept, at the most.
+        ``kind``: of the database; tests have one in memory. ``events_max``: so many events are kept, at the most.
         """
-        kind = memory.MemoryDatabase if in_memory else Database
         self._database = kind(path, busy_timeout_s=busy_timeout_s, clear_way=clear_way)
         self._events = EventLog(self._database, path.with_name(f"{path.name}-events"), events_max)
         self.events_signal = self._events.signal

@@ -147,10 +147,10 @@ class ContainerProcesses:
             self._signalled.add(action.pid)
             self.processes.send_signal(fd, action.signal, wake=action.wake)
 
-    def shut_down_sockets(self) -> None:
+    def shut_down_sockets(self, *, with_unnamed: bool = False) -> None:
         """Shut down the sockets that PID 1 alone has, at its exit."""
         if self._run.init is not None and self.main_fd is not None:
-            self.processes.shut_down_sockets(self._run, self.main_fd)
+            self.processes.shut_down_sockets(self._run, self.main_fd, with_unnamed=with_unnamed)
 
     def thaw(self) -> None:
         """Thaw the container's cgroups."""

@@ -273,8 +273,8 @@ class StopDriver:
 
     def _hold_back(self, action: HoldBack) -> None:
         self._trace.hold(action.keys, thaw=action.thaw)
-        if action.thaw:
-            self._processes.shut_down_sockets()
+        if action.thaw or action.hang_up:
+            self._processes.shut_down_sockets(with_unnamed=action.hang_up)
 
     def _look_again(self) -> None:
         self._drain((Look(),))

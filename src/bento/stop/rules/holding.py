@@ -28,7 +28,7 @@ def limit_s(state: StopState, now_s: float) -> float:
 
 
 def ask_to_hold(
-    state: StopState, processes: Iterable[Process], why: str, now_s: float, *, thaw: bool = False
+    state: StopState, processes: Iterable[Process], why: str, now_s: float, *, thaw: bool = False, hang_up: bool = False
 ) -> tuple[StopState, tuple[Action, ...]]:
     """Have these held. They are written down as held before: after a crash the report says what went on."""
     wanted = [process for process in processes if process.key not in state.hold.held | state.hold.refused]
@@ -42,7 +42,7 @@ def ask_to_hold(
         held=(*state.held, *lines),
         timers=state.timers | {Timer.TRACER_LIMIT: now_s + limit_s(state, now_s)},
     )
-    return state, (Persist(), HoldBack(keys, thaw))
+    return state, (Persist(), HoldBack(keys, thaw, hang_up))
 
 
 def held_back(state: StopState, keys: Iterable[Key], refused: Iterable[Key], error: str) -> StopState:

@@ -19,7 +19,7 @@ from bento.stop.actions import Action, Look, Persist
 from bento.stop.process import Disposition, Process
 from bento.stop.rules import holding, prompt, watching
 from bento.stop.rules.signalling import Outcome, is_examined, look, look_again, signal
-from bento.stop.rules.tree import Tree
+from bento.stop.rules.tree import Tree, program
 from bento.stop.rules.wake import NEVER, process_wake
 from bento.stop.rules.wrapping import not_held_above
 from bento.stop.states import KillCause, Mark, StopState, Timer
@@ -27,6 +27,8 @@ from bento.stop.states import KillCause, Mark, StopState, Timer
 GIVEN_UP_S: Final = 1.0
 """What was signalled, has not run for so long and can be woken by no timer, peer or disk, is not waited for."""
 LOOK_S: Final = 0.1
+_MULTIPLEXERS: Final = frozenset({"tmux"})
+"""Programs that are a server for terminals, and a client of it in front, which is PID 1 where they are the command."""
 _INPUTS: Final = frozenset({"tty", "pipe"})
 NO_DEADLINE_HOLD_S: Final = 10.0
 """How long PID 1 is held where the grace has no end (rule S13a)."""
@@ -86,6 +88,10 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
         occasion = Occasion.EXIT_HOLD if is_at_exit else Occasion.LEFT_BEHIND
         state, actions, _ = signal(state, due, occasion, now_s)
         return look_again(state, LOOK_S, now_s), actions, None
+    if is_at_exit and not hold.has_hung_up and any(_waits_for_pid_1(state, tree, process) for process in receivers):
+        state = replace(state, hold=replace(hold, has_hung_up=True))
+        state, actions = holding.ask_to_hold(state, (), "", now_s, hang_up=True)
+        return state, actions, None
     settling = any(prompt.is_settling(state, tree, process, now_s) for process in processes if prompt.saves(process))
     if settling or any(not _is_given_up(state, tree, process, now_s) for process in (*receivers, *ending)):
         return look_again(state, LOOK_S, now_s), (), None
@@ -140,6 +146,12 @@ def _is_due(state: StopState, process: Process, now_s: float) -> bool:
         return True
     since_s = max(watching.calm_since_s(state, process.key), state.hold.at_exit_s or 0.0)
     return now_s - since_s >= watching.CALM_S
+
+
+def _waits_for_pid_1(state: StopState, tree: Tree, process: Process) -> bool:
+    """Whether a process has the signal, has ended all that it is for, and stays until PID 1, its client, has gone."""
+    is_server = program(process) in _MULTIPLEXERS
+    return is_server and process.key in state.signalled_keys and not tree.children(process)
 
 
 def _is_given_up(state: StopState, tree: Tree, process: Process, now_s: float) -> bool:

@@ -28,16 +28,8 @@ from bento.drivers.image.layers.unpack import SpaceGuard
 from bento.errors import UsageError
 from bento.files.tarstream import Stream, entries
 from bento.model.reference import parse
-from bento.oci.image import (
-    CONFIG_MAX_BYTES,
-    Descriptor,
-    Index,
-    Manifest,
-    choose_platform,
-    layer_type,
-    parse_config,
-    parse_manifest,
-)
+from bento.oci.image import Descriptor, Index, Manifest, choose_platform, layer_type, parse_manifest
+from bento.oci.image_config import CONFIG_MAX_BYTES, parse_config
 from bento.oci.layout import LAYOUT_FILE, generate, image_manifest
 from bento.oci.packing import HEAD_BYTES
 from bento.oci.platform import Platform

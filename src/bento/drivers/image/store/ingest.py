@@ -18,17 +18,8 @@ from bento.errors import UsageError
 from bento.files.tree import remove_tree
 from bento.model.image import Image
 from bento.model.transfer import OnProgress
-from bento.oci.image import (
-    CONFIG_MAX_BYTES,
-    MANIFEST_MAX_BYTES,
-    Descriptor,
-    Index,
-    Manifest,
-    ParsedConfig,
-    choose_platform,
-    parse_config,
-    parse_manifest,
-)
+from bento.oci.image import MANIFEST_MAX_BYTES, Descriptor, Index, Manifest, choose_platform, parse_manifest
+from bento.oci.image_config import CONFIG_MAX_BYTES, ParsedConfig, parse_config
 from bento.oci.platform import Platform, host_platform
 
 

@@ -1,4 +1,4 @@
-"""A database that is as long as its connection: for tests. The tables are the real ones, and no file is made."""
+"""A database that lasts as long as its connection. The tables are the real ones, and no file is made."""
 
 from __future__ import annotations
 
