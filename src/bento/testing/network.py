@@ -37,7 +37,7 @@ class FakeNetwork:
         self.drain_error = ""
         self.drain_command = ["/bin/true"]
         self.raise_errors: list[BentoError] = []
-        self.connect_errors: list[BentoError] = []
+        self.connect_errors: list[BentoError | OSError] = []
         self.release_errors: list[BentoError] = []
         self.gone: list[str] = []
 

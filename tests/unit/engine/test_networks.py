@@ -296,6 +296,14 @@ class TestConnecting:
         assert drivers.network.interfaces == [(box.id, "eth0")]
         assert after.spec.attachments == on("web")
 
+    def test_one_that_ends_meanwhile_is_left_as_it_was(self, drivers: FakeDrivers) -> None:
+        make(drivers, "web")
+        box, _ = drivers.server("box")
+        drivers.network.connect_errors.append(FileNotFoundError(2, "gone", "/proc/1/ns/net"))
+        with pytest.raises(WrongState, match="container box has just ended"):
+            connecting.connect(drivers, "web", "box")
+        assert drivers.store.get(box.id) == box
+
     def test_published_ports_move_to_the_next_network(self, drivers: FakeDrivers) -> None:
         for name in ("web", "inner", "data"):
             make(drivers, name, internal=name == "inner")

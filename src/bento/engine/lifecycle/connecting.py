@@ -142,9 +142,11 @@ def _connect_running(
             before.id, all_of_it, init.pid, lambda: networking.running(drivers), only=made.interface
         )
         names.follow(drivers, before, connected)
-    except BaseException:
+    except BaseException as error:
         with suppress(BentoError):  # the error that led here is the one to report
             _take_away(drivers, before, init, made, all_of_it)
+        if isinstance(error, FileNotFoundError):  # its namespace
+            raise _ended(before) from error
         raise
     drivers.store.modify(before.id, lambda c: _with(c, (*c.spec.networks, wanted)))
 
@@ -201,7 +203,13 @@ def _changeable(drivers: Drivers, container_id: str) -> Container:
             f"container {container.name} has a network stack of its own, which reads its links when it starts",
             hint="stop it first",
         )
+    if container.status.is_live and not reconcile.is_alive(drivers, container.run):  # its pid may be another's soon
+        raise _ended(container)
     return container
+
+
+def _ended(container: Container) -> WrongState:
+    return WrongState(f"container {container.name} has just ended", hint="try again")
 
 
 def _asked_of(container: Container, name: str) -> Attachment | None:
