@@ -214,6 +214,22 @@ def test_a_port_that_is_taken_is_named_with_the_process_that_has_it(bento: NetCl
 
 
 @ONE_RUNTIME
+def test_a_thousand_ports_are_published_as_quickly_kept_and_given_back(
+    bento: NetCli, share: Share, host: Netns
+) -> None:
+    serve(bento, share, "-p", "20000-20999:80-1079")
+    assert quick(host, "127.0.0.1", 20000)
+    assert host.is_refused("127.0.0.1", 20999)  # by the container, in which nothing listens
+    assert "port 0.0.0.0:20999/tcp is taken by container web" in refused(bento, "-p", "20999:80")
+    with pytest.raises(OSError, match="in use"):
+        host.listen("127.0.0.1", 20500)
+    bento("stop", "--drain", "web")
+    host.listen("127.0.0.1", 20500).close()
+    bento("rm", "web")
+    assert "bento" not in host.state()
+
+
+@ONE_RUNTIME
 def test_exposed_ports_are_published_on_free_ones(bento: NetCli, tmp_path: Path) -> None:
     bento("import", "-c", "EXPOSE 80 53/udp", busybox_rootfs(tmp_path / "fs"), "bb")
     bento.run("--name", "w", "-P", "--expose", "90-91", "-p", "18999:90", "bb", "/bin/sleep", "1000")

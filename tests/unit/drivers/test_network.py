@@ -321,6 +321,22 @@ def test_a_free_port_is_the_same_in_both_families() -> None:
     assert NETWORK.reserve((Port(container_port=80, host_port=132, protocol="sctp"),)).fds == ()
 
 
+def test_many_ports_are_kept_by_one_descriptor() -> None:
+    before = os.listdir("/proc/self/fd")
+    kept = NETWORK.reserve([Port(container_port=1 + n, host_ip="127.0.0.1") for n in range(300)])
+    assert len(kept.fds) == 1
+    numbers = {port.host_port for port in kept.ports}
+    assert len(numbers) == 300
+    for number in sorted(numbers)[::60]:
+        with pytest.raises(PortTaken):
+            NETWORK.reserve([Port(container_port=1, host_port=number, host_ip="127.0.0.1")])
+    with pytest.raises(PortTaken):
+        NETWORK.reserve([Port(container_port=1 + n, host_port=number, host_ip="127.0.0.1") for n in range(300)])
+    os.close(kept.fds[0])
+    os.close(NETWORK.reserve([Port(container_port=1, host_port=number, host_ip="127.0.0.1")]).fds[0])
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_an_address_that_is_not_this_hosts_is_refused() -> None:
     with pytest.raises(UsageError, match="address of this host"):
         NETWORK.reserve((Port(container_port=80, host_ip="203.0.113.9"),))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _socket
 import os
+import struct
 from collections.abc import Collection
 from typing import Final
 
@@ -14,28 +16,71 @@ from bento.kernel.net import ports as host_ports
 from bento.model.network import Port
 
 _TRIES: Final = 10
+_FEW: Final = 16
+_MOST_IN_MESSAGE: Final = 253  # SCM_MAX_FD (linux/net/scm.h)
 
 
 def reserve(ports: Collection[Port]) -> Reservation:
     """See ``NetworkDriver.reserve``. A free port of every IPv4 address is that of its twin of IPv6 behind it, too."""
     for left in reversed(range(_TRIES)):
         taken: list[Port] = []
-        fds: list[int] = []
         is_twin = False
-        try:
-            for port in ports:
-                before = taken[-1] if taken else None
-                is_twin = before is not None and _is_twin(port, before)
-                fd, number = _reserve(replace(port, host_port=before.host_port) if before and is_twin else port)
-                fds += [fd] if fd >= 0 else []
-                taken.append(replace(port, host_port=number))
-            return Reservation(tuple(taken), tuple(fds))
-        except BaseException as error:
-            for fd in fds:
-                os.close(fd)
-            if not (isinstance(error, PortTaken) and is_twin and left):
-                raise
+        with _Kept(is_many=len(ports) > _FEW) as kept:
+            try:
+                for port in ports:
+                    before = taken[-1] if taken else None
+                    is_twin = before is not None and _is_twin(port, before)
+                    fd, number = _reserve(replace(port, host_port=before.host_port) if before and is_twin else port)
+                    if fd >= 0:
+                        kept.add(fd)
+                    taken.append(replace(port, host_port=number))
+                return Reservation(tuple(taken), kept.detach())
+            except PortTaken:
+                if not (is_twin and left):
+                    raise
     raise AssertionError
+
+
+class _Kept:
+    """Sockets that keep ports. Many of them lie in one, as messages under way (unix(7), SCM_RIGHTS): what inherits that
+    one has no descriptor of each, of which it may have no more than 1024.
+    """
+
+    def __init__(self, *, is_many: bool) -> None:
+        self._fds: list[int] = []
+        self._ends = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM) if is_many else None
+
+    def add(self, fd: int) -> None:
+        """Take a socket over."""
+        self._fds.append(fd)
+        if self._ends is not None and len(self._fds) == _MOST_IN_MESSAGE:
+            self._send(self._ends[0])
+
+    def _send(self, end: _socket.socket) -> None:
+        if self._fds:
+            end.sendmsg(
+                [b"."], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"{len(self._fds)}i", *self._fds))]
+            )
+        for fd in self._fds:
+            os.close(fd)
+        self._fds = []
+
+    def detach(self) -> tuple[int, ...]:
+        """Return the descriptors that keep all of them, the caller's to close."""
+        if self._ends is not None:
+            self._send(self._ends[0])
+            return (self._ends[1].detach(),)
+        found, self._fds = tuple(self._fds), []
+        return found
+
+    def __enter__(self) -> _Kept:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self._fds:
+            os.close(fd)
+        for end in self._ends or ():
+            end.close()
 
 
 def _is_twin(port: Port, before: Port) -> bool:

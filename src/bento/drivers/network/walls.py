@@ -6,7 +6,7 @@ The tables are made by nft(8), once. Elements are added and removed by netlink, 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -81,11 +81,12 @@ class Walls:
 
         Connections to those are forgotten. Raises KernelError.
         """
-        keys = {(one.family, one.set_name, one.key) for one in wanted}
+        keys, right = {(one.family, one.set_name, one.key) for one in wanted}, set(wanted)
 
         def difference(found: list[Element]) -> tuple[list[Element], list[Element]]:
-            old = [one for one in found if (one.family, one.set_name, one.key) in keys and one not in wanted]
-            return old, [one for one in wanted if one not in found]
+            old = [one for one in found if (one.family, one.set_name, one.key) in keys and one not in right]
+            there = set(found)
+            return old, [one for one in wanted if one not in there]
 
         self.forget_flows_to(self._change(difference)[0])
 
@@ -130,12 +131,18 @@ class Walls:
 
         Connections of TCP that a program of this host has accepted are left to it.
         """
-        for port in connection.ports:
-            if port.protocol == "udp":
-                family = links.IPV6 if ":" in port.host_ip else links.IPV4
-                own = packed(connection.address6 if family == links.IPV6 else connection.address)
-                is_meant = partial(_goes_elsewhere, port, own, links.addresses(family))
-                conntrack.forget_at(self._netlink, rules.PROTOCOLS[port.protocol], port.host_port, is_meant, family)
+        for family in (links.IPV4, links.IPV6):
+            is_six = family == links.IPV6
+            ports = {
+                port.host_port: port
+                for port in connection.ports
+                if port.protocol == "udp" and (":" in port.host_ip) is is_six
+            }
+            if ports:
+                own = packed(connection.address6 if is_six else connection.address)
+                is_meant = partial(_goes_elsewhere, ports, own, links.addresses(family))
+                only = next(iter(ports)) if len(ports) == 1 else 0  # to look once takes as long as for one port
+                conntrack.forget_at(self._netlink, rules.PROTOCOLS["udp"], only, is_meant, family)
 
 
 def _home(found: Element, outward: set[bytes]) -> Home:
@@ -145,8 +152,9 @@ def _home(found: Element, outward: set[bytes]) -> Home:
     return Home(name.rstrip(b"\0").decode(errors="replace"), str(block), leads_out=first in outward)
 
 
-def _goes_elsewhere(port: Port, own: bytes, here: set[bytes], flow: conntrack.Flow) -> bool:
-    if flow.answers_from == own:
+def _goes_elsewhere(ports: Mapping[int, Port], own: bytes, here: set[bytes], flow: conntrack.Flow) -> bool:
+    port = ports.get(flow.port)
+    if port is None or flow.answers_from == own:
         return False
     if rules.is_everywhere(port):
         return flow.destination in here or (len(own) == _IPV4_BYTES and flow.destination[0] == 127)

@@ -48,11 +48,21 @@ def forget_answered_by(netlink: Netlink, address: bytes) -> None:
 def forget_at(
     netlink: Netlink, protocol: int, port: int, is_meant: Callable[[Flow], bool], family: int = _socket.AF_INET
 ) -> None:
-    """Forget those connections to a port, at whatever address of the family, that are meant. Blocks like the other."""
-    parts = [attribute(_NUMBER, bytes([protocol])), attribute(_DESTINATION_PORT, struct.pack(">H", port))]
-    flags = attribute(_FILTER_ORIGINAL, _BY_PROTOCOL | _BY_DESTINATION_PORT)
-    filter_ = nested(_ORIGINAL, [nested(_PROTOCOL, parts)]) + nested(_FILTER, [flags])
-    _forget(netlink, family, filter_, lambda flow: (flow.protocol, flow.port) == (protocol, port) and is_meant(flow))
+    """Forget those connections to a port, at whatever address of the family, that are meant. Blocks like the other.
+
+    ``port`` 0: to any.
+    """
+    parts, flags = [attribute(_NUMBER, bytes([protocol]))], _BY_PROTOCOL
+    if port:
+        parts.append(attribute(_DESTINATION_PORT, struct.pack(">H", port)))
+        flags |= _BY_DESTINATION_PORT
+    wanted = nested(_FILTER, [attribute(_FILTER_ORIGINAL, flags)])
+    filter_ = nested(_ORIGINAL, [nested(_PROTOCOL, parts)]) + wanted
+
+    def is_one(flow: Flow) -> bool:
+        return flow.protocol == protocol and port in (0, flow.port) and is_meant(flow)
+
+    _forget(netlink, family, filter_, is_one)
 
 
 def _forget(netlink: Netlink, family: int, filter_: bytes, is_meant: Callable[[Flow], bool]) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Final
 
 from msgspec import Struct
@@ -20,6 +21,7 @@ _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 INET: Final = 1  # linux/netfilter.h: NFPROTO_INET, NFPROTO_IPV6
 IPV6: Final = 10
 _HEADER_BYTES: Final = 4
+_AT_ONCE: Final = 256  # elements: an attribute holds 64 KiB
 _TABLE_NAME, _RULE_TABLE, _RULE_CHAIN = 1, 1, 2
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS, _LIST_ELEMENT = 1, 2, 3, 1
 _KEY, _DATA, _FLAGS, _USERDATA, _KEY_END, _VALUE = 1, 2, 3, 6, 10, 1
@@ -67,8 +69,8 @@ def change(netlink: Netlink, table: str, *, remove: Sequence[Element], add: Sequ
 
     After elements were removed, the kernel makes the close of a socket of this family wait for ten milliseconds.
     """
-    messages = [Message(_DELSETELEM, _one(table, element, key_only=True)) for element in remove]
-    messages += [Message(_NEWSETELEM, _one(table, element), CREATE) for element in add]
+    messages = [Message(_DELSETELEM, body) for body in _together(table, remove, key_only=True)]
+    messages += [Message(_NEWSETELEM, body, CREATE) for body in _together(table, add)]
     if not messages:
         return
     begin, end = (
@@ -86,18 +88,22 @@ def _list(table: str, set_name: str) -> bytes:
     return attribute(_LIST_TABLE, table) + attribute(_LIST_SET, set_name)
 
 
-def _one(table: str, element: Element, *, key_only: bool = False) -> bytes:
+def _together(table: str, elements: Sequence[Element], *, key_only: bool = False) -> Iterator[bytes]:
+    """Yield bodies of messages: the elements of a set are in one, as far as they fit."""
+    for (family, name), group in groupby(elements, lambda one: (one.family, one.set_name)):
+        parts = [nested(_LIST_ELEMENT, _one(element, key_only=key_only)) for element in group]
+        for at in range(0, len(parts), _AT_ONCE):
+            yield _header(family) + _list(table, name) + nested(_LIST_ELEMENTS, parts[at : at + _AT_ONCE])
+
+
+def _one(element: Element, *, key_only: bool) -> list[bytes]:
     parts = [nested(_KEY, [attribute(_VALUE, element.key)])]
     if element.data and not key_only:
         parts.append(nested(_DATA, [attribute(_VALUE, element.data)]))
     if element.comment and not key_only:
         comment = element.comment.encode() + b"\0"
         parts.append(attribute(_USERDATA, bytes([_COMMENT, len(comment)]) + comment))
-    return (
-        _header(element.family)
-        + _list(table, element.set_name)
-        + nested(_LIST_ELEMENTS, [nested(_LIST_ELEMENT, parts)])
-    )
+    return parts
 
 
 def _is_end(found: dict[int, bytes]) -> bool:
