@@ -295,7 +295,10 @@ class EngineFacade(ImageVerbs, FileVerbs, NetworkVerbs, UsageVerbs):
         after_exit.after_exit(self.drivers, container_id, run)
 
     def rename(self, ref: str, name: str) -> Container:
-        """Give a container another name. Raises UsageError, Conflict."""
+        """Give a container another name; one that runs is found by it at once.
+
+        Raises UsageError, Conflict; RuntimeFailed where others cannot be told, and then it has its old one.
+        """
         return remove.rename(self.drivers, ref, name)
 
     def get(self, ref: str) -> Container:

@@ -29,7 +29,7 @@ from bento.drivers.resolver.base import Member
 from bento.errors import KernelError, RuntimeFailed, StorageUnusable, UsageError
 from bento.files.smallfile import read_small, write_small
 from bento.kernel.cgroup import read_control, roots
-from bento.kernel.process import pidfd
+from bento.kernel.process import pidfd, proc
 
 _SOURCES: Final = Path(__file__).parents[3]
 _MODULE: Final = "bento.drivers.resolver.server.main"
@@ -38,7 +38,6 @@ _CONTROL: Final = "control"
 _ID_DIGITS: Final = 64
 _ANSWER_BYTES: Final = 4096
 _ANSWERS_WITHIN_S: Final = 5
-_HELLO_WITHIN_S: Final = 1  # a command waits for it that has something else to do; twice, where it stands still
 _ENDS_WITHIN_S: Final = 5.0
 
 
@@ -96,7 +95,7 @@ class ResolverProcess:
     def is_alive(self) -> bool:
         """See ``ResolverDriver.is_alive``."""
         try:
-            self._say(("hello",), _HELLO_WITHIN_S)
+            self._say(("hello",))
         except _Unanswered:
             return False
         return True
@@ -129,7 +128,7 @@ class ResolverProcess:
         kept = _Kept(member, before.port if before else 0)
         self._write(kept)
         try:
-            connection = self._connect()
+            connection = self._reach()
             try:
                 # It has the sockets, unless it has been started since.
                 if before is None or _exchange(connection, words):
@@ -178,17 +177,26 @@ class ResolverProcess:
 
     # -- the process -------------------------------------------------------------------------------
 
-    def _say(self, words: Sequence[str], limit_s: int = _ANSWERS_WITHIN_S) -> str:
+    def _say(self, words: Sequence[str]) -> str:
         """Tell it something, and wait for its answer. Raises _Unanswered."""
-        connection = self._connect(limit_s)
+        connection = self._reach()
         try:
             return _exchange(connection, words)
         finally:
             os.close(connection)
 
-    def _connect(self, limit_s: int = _ANSWERS_WITHIN_S) -> int:
+    def _reach(self) -> int:
+        """Return a connection, by which an answer may come. Raises _Unanswered."""
+        connection = self._connect()
+        pid = packets.peer_pid(connection)
+        if _is_resolver(pid) and proc.progress(pid)[1]:  # stopped by a signal
+            os.close(connection)
+            raise _Unanswered
+        return connection
+
+    def _connect(self) -> int:
         try:
-            return packets.connect(self._directory, _CONTROL, limit_s=limit_s)
+            return packets.connect(self._directory, _CONTROL, limit_s=_ANSWERS_WITHIN_S)
         except OSError as error:
             raise _Unanswered from error
 
