@@ -22,6 +22,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     root: Path | str = DEFAULT_ROOT
     run_root: Path | str = DEFAULT_RUN_ROOT
     runtime: str = ""
+    cni_directory: Path | str = "/etc/cni/net.d"  # where the lists of CNI networks are
+    cni_plugins: tuple[str, ...] = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")  # where plugins are looked for
     runtime_args: tuple[str, ...] = ()
     log_level: str = "warning"
     stop_timeout_s: float | None = None  # the grace of containers that name none; None: 10, of system containers 90

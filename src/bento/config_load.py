@@ -63,6 +63,8 @@ _SETTINGS: Final[dict[str, tuple[str, _Reader]]] = {
     "run_root": ("run_root", _directory),
     "runtime": ("runtime", _text),
     "runtime_args": ("runtime_args", lambda _, text: tuple(text.split())),
+    "cni_directory": ("cni_directory", _directory),
+    "cni_plugins": ("cni_plugins", _words),
     "log_level": ("log_level", _one_of(log.LEVELS)),
     "stop_timeout": ("stop_timeout_s", lambda key, text: parse_seconds(text, what=key)),
     "stop_of_stopped": ("stop_of_stopped_is_ok", _one_of(("error", "ok"), lambda text: text == "ok")),

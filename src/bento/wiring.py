@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from bento.drivers.image.store import image_store
     from bento.drivers.monitor import conmon
     from bento.drivers.monitor.base import MonitorDriver
-    from bento.drivers.network import bridge
-    from bento.drivers.network.base import NetworkDriver
+    from bento.drivers.network import bridge, cni
+    from bento.drivers.network.base import CniDriver, NetworkDriver
     from bento.drivers.processes import linux, virtual
     from bento.drivers.processes.base import BirthWatch, ProcessDriver
     from bento.drivers.resolver import process as resolver_process
@@ -61,6 +61,7 @@ else:
         LazyModule("bento.drivers.monitor.conmon"),
     )
     bridge, linux = LazyModule("bento.drivers.network.bridge"), LazyModule("bento.drivers.processes.linux")
+    cni = LazyModule("bento.drivers.network.cni")
     virtual = LazyModule("bento.drivers.processes.virtual")
     resolver_process = LazyModule("bento.drivers.resolver.process")
     detect, states = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.runtime.states")
@@ -177,6 +178,10 @@ class HostDrivers(Drivers):
     def _make_resolver(self) -> ResolverDriver:
         return resolver_process.ResolverProcess(self.run_root)
 
+    def _make_cni(self) -> CniDriver:
+        programs = tuple(map(Path, self.settings.cni_plugins))
+        return cni.Cni(self.cni_cache, Path(self.settings.cni_directory), programs)
+
     def _make_volumes(self) -> VolumeDriver:
         return local.LocalVolumes(self.root)
 
@@ -274,7 +279,7 @@ def load_for_keeper() -> None:
 
 
 _LINKS_MAX = 40  # as the kernel's own (path_resolution(7))
-_BELOW_ROOT = ("storage", "network", "volumes", "images")
+_BELOW_ROOT = ("storage", "network", "cni", "volumes", "images")
 
 
 def _make(directory: Path, mode: int) -> None:

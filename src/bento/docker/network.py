@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from bento.docker.words import labels_text, time_text
 from bento.model.container import Container
-from bento.model.network import BRIDGE, Attachment, Connection, Network, Subnet
+from bento.model.network import BRIDGE, CNI, Attachment, Connection, Network, Subnet
 from bento.oci.etc import names_of
 from bento.units import rfc3339, short_id
 
@@ -93,9 +93,9 @@ def endpoints(container: Container, ids: Mapping[str, str]) -> dict[str, dict[st
     """
     run = container.run if container.status.is_live else None
     connections = {connection.network: connection for connection in run.connections} if run else {}
-    if container.spec.network in _DRIVERS:
-        name = container.spec.network
-        return {name: _endpoint(container, Attachment(network=name), None, ids.get(name, ""))}
+    name = container.spec.network
+    if name in _DRIVERS or name.startswith(CNI):
+        return {name: _endpoint(container, Attachment(network=name), connections.get(name), ids.get(name, ""))}
     return {
         asked.network: _endpoint(container, asked, connections.get(asked.network), ids.get(asked.network, ""))
         for asked in container.spec.networks
@@ -106,7 +106,8 @@ def _endpoint(
     container: Container, asked: Attachment, connection: Connection | None, network_id: str
 ) -> dict[str, Any]:
     addresses = {"IPv4Address": asked.ipv4, "IPv6Address": asked.ipv6}
-    has_names = connection.names if connection else asked.network not in (BRIDGE, *_DRIVERS)
+    is_one = asked.network not in (BRIDGE, *_DRIVERS) and not asked.network.startswith(CNI)
+    has_names = connection.names if connection else is_one
     return {
         "IPAMConfig": {key: value for key, value in addresses.items() if value} or None,
         "Links": None,

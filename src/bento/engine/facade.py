@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from bento.engine.lifecycle.exec_ import Attached
     from bento.engine.lifecycle.start import Started
     from bento.engine.maintenance import doctor, prune
-    from bento.engine.maintenance.doctor import Finding
+    from bento.engine.maintenance.finding import Finding
     from bento.engine.stop import request, stop
     from bento.engine.stop.request import StopOptions
     from bento.engine.views import info, inspect, listing

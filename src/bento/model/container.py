@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from bento.model.health import Health, HealthStatus, OnUnhealthy
 from bento.model.image import Healthcheck
-from bento.model.network import Attachment, Connection, Port
+from bento.model.network import CNI, Attachment, Connection, Port
 from bento.model.resources import Resources
 from bento.model.stop import StopIntent, StopReport, StopSettings
 
@@ -116,8 +116,8 @@ class Sandbox(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def attached_to(network: str) -> tuple[Attachment, ...]:
-    """Return what is asked of a network by its name alone; nothing of "none", "host" and "container:"."""
-    is_one = network not in ("none", "host") and not network.startswith("container:")
+    """Return what is asked of a network by its name alone; nothing of "none", "host", "container:" and "cni:"."""
+    is_one = network not in ("none", "host") and not network.startswith(("container:", CNI))
     return (Attachment(network=network),) if is_one else ()
 
 
@@ -231,7 +231,7 @@ class ContainerSpec(ContainerSettings, frozen=True, kw_only=True, omit_defaults=
     workdir: str = "/"
     user: str = ""  # name|uid[:group|gid], resolved in the root filesystem at start
     hostname: str = ""
-    network: str = "none"  # "none", "host", "container:" and an id, or the name of its first network
+    network: str = "none"  # "none", "host", "container:" and an id, "cni:" and a name, or the name of its first network
     labels: dict[str, str] = {}
     requires: tuple[str, ...] = ()  # ids of containers that are started before it and stopped after it
     runtime: str = ""  # name or path; "" is the engine's default, resolved at create

@@ -8,6 +8,8 @@ from msgspec import Struct
 
 BRIDGE: Final = "bridge"
 """The default network, and the driver of all."""
+CNI: Final = "cni:"
+"""What the name of a network begins with that plugins of the host make."""
 BUILTIN: Final = (BRIDGE, "host", "none")
 """Networks that are always there, and have no record."""
 

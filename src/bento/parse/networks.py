@@ -10,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from bento.errors import UsageError
-from bento.model.network import BRIDGE, Attachment, Subnet
+from bento.model.network import BRIDGE, CNI, Attachment, Subnet
 from bento.parse.sandbox import is_address
 
 ALONE: Final = ("none", "host")
@@ -37,7 +37,7 @@ def parse_networks(
     """
     given = [_parse_network(text) for text in words]
     for attachment in given:
-        is_network = not (attachment.network in ALONE or attachment.network.startswith(_OF_ANOTHER))
+        is_network = _is_network(attachment.network)
         if not is_network and len(given) > 1:
             raise UsageError(
                 f"--network {attachment.network} goes with no other network", hint="give it alone, or networks alone"
@@ -67,7 +67,7 @@ def parse_networks(
 
 
 def _is_network(name: str) -> bool:
-    return name not in ALONE and not name.startswith(_OF_ANOTHER)
+    return name not in ALONE and not name.startswith((_OF_ANOTHER, CNI))
 
 
 def _merged(given: Attachment, asked: Attachment) -> Attachment:
@@ -85,7 +85,7 @@ def _merged(given: Attachment, asked: Attachment) -> Attachment:
 
 def _parse_network(text: str) -> Attachment:
     """``NAME``, ``NAME:ip=A,alias=N`` as Podman has it, or ``name=NAME,ip=A,alias=N`` as Docker does."""
-    if text.startswith(_OF_ANOTHER) and text != _OF_ANOTHER:
+    if text.startswith((_OF_ANOTHER, CNI)) and text not in (_OF_ANOTHER, CNI):
         return Attachment(network=text)
     name, colon, rest = text.partition(":")
     pairs = rest.split(",") if colon else []

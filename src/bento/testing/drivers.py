@@ -11,6 +11,7 @@ from typing import Any, Self
 from bento import clock
 from bento.config import Settings
 from bento.drivers.builder.buildah import BuildahBuilder
+from bento.drivers.network.cni import Cni
 from bento.drivers.state.sqlite import SqliteStore
 from bento.drivers.volume.local import LocalVolumes
 from bento.engine.base.drivers import Drivers
@@ -64,6 +65,7 @@ class FakeDrivers(Drivers):
         self.builder = BuildahBuilder(self.root)
         self.processes = FakeProcesses()
         self.volumes = LocalVolumes(self.root)
+        self.cni = Cni(self.cni_cache, self.root / "cni-lists", (self.root / "cni-plugins",))
         self.usage = FakeUsage()
         self.locks = ContainerLocks(self.run_root)
         self.settings = Settings(stop_timeout_s=10.0)

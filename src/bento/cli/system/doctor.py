@@ -8,7 +8,7 @@ import msgspec
 
 from bento import log
 from bento.cli.context import Context, say
-from bento.engine.maintenance.doctor import Finding
+from bento.engine.maintenance.finding import Finding
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

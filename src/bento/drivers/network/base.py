@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -175,3 +175,71 @@ class NetworkDriver(Protocol):
 
     def mend(self, connections: Connections) -> None:
         """Put back what ``missing`` names. Blocks. Idempotent. Raises RuntimeFailed."""
+
+
+class Plugins(Struct, frozen=True):
+    """The plugins that make one network, in their order: a parsed ``*.conflist``, or a ``*.conf`` as a list of one."""
+
+    name: str
+    version: str
+    plugins: tuple[dict[str, Any], ...]
+    has_check: bool = True
+
+
+def publishes(plugin: dict[str, Any]) -> bool:
+    """Whether a plugin forwards ports of the host (CONVENTIONS.md of CNI, "portMappings")."""
+    capabilities = plugin.get("capabilities")
+    return isinstance(capabilities, dict) and capabilities.get("portMappings") is True
+
+
+class Joined(Struct, frozen=True, kw_only=True):
+    """One container on a CNI network: what ADD is given, and what it has said (``result``; {}: it has not yet)."""
+
+    container_id: str
+    network: Plugins
+    netns: str  # path of the network namespace
+    interface: str
+    ports: tuple[Port, ...] = ()
+    args: dict[str, str] = {}  # CNI_ARGS
+    result: dict[str, Any] = {}
+
+
+class Place(Struct, frozen=True):
+    """Where ADD has put a container: what its record says of it."""
+
+    address: str = ""
+    prefix: int = 0
+    gateway: str = ""
+    address6: str = ""
+    prefix6: int = 0
+    gateway6: str = ""
+    mac: str = ""
+
+
+class CniDriver(Protocol):
+    """Has plugins of the host connect containers, and take back what they made."""
+
+    def load(self, name: str) -> Plugins:
+        """Return the network of this name. Raises NotFound, UsageError for a list that cannot be used, MissingTool."""
+
+    def add(self, joined: Joined) -> Place:
+        """Have the plugins bring a network namespace in. Blocks. What is kept is written before anything is made.
+
+        Raises RuntimeFailed with a plugin's own words; then ``remove`` takes back what there is.
+        """
+
+    def check(self, container_id: str) -> list[str]:
+        """Ask the plugins whether all they made is there; return what they miss. Blocks."""
+
+    def remove(self, container_id: str, netns: str = "", interface: str = "") -> Iterator[Child]:
+        """Have the plugins take back what ADD made, the last one first, and forget it. Idempotent.
+
+        ``netns``: the path of the network namespace, where it is known to be there still, as after a start that failed.
+        ``interface``: only this one of the container's.
+
+        Each child is to be waited for before the next one is asked for. One that fails keeps none of the others from
+        their work; then RuntimeFailed is raised at the end, and all is done once more by the next call.
+        """
+
+    def kept(self) -> list[str]:
+        """Return the ids of all containers of which something is kept."""

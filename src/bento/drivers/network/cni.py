@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from bento import command
 from bento.command import Child
 from bento.drivers.network import cni_lists
-from bento.drivers.network.cni_lists import Plugins
-from bento.errors import BentoError, MissingTool, RuntimeFailed, StateCorrupt, UsageError
+from bento.drivers.network.base import Joined, Place, Plugins, publishes
+from bento.errors import BentoError, MissingTool, RuntimeFailed, StateCorrupt
 from bento.files.smallfile import read_small, write_small
 from bento.model.network import Port
 
@@ -30,52 +29,21 @@ _LIMIT_S: Final = 60.0
 _BIGGEST: Final = 1 << 20
 
 
-class Joined(Struct, frozen=True, kw_only=True):
-    """One container on a CNI network: what ADD is given, and what it has said (``result``; {}: it has not yet)."""
-
-    container_id: str
-    network: Plugins
-    netns: str  # path of the network namespace
-    interface: str
-    ports: tuple[Port, ...] = ()
-    addresses: tuple[str, ...] = ()  # asked for
-    mac: str = ""  # asked for
-    args: dict[str, str] = {}  # CNI_ARGS
-    result: dict[str, Any] = {}
-
-
-class Place(Struct, frozen=True):
-    """Where ADD has put a container: what its record says of it."""
-
-    address: str = ""
-    prefix: int = 0
-    gateway: str = ""
-    address6: str = ""
-    prefix6: int = 0
-    gateway6: str = ""
-    mac: str = ""
-
-
 class Cni:
-    """Runs the plugins. ``cache``: a directory that outlives a reboot, made when it is needed."""
+    """Implements ``CniDriver``. ``cache``: a directory that outlives a reboot, made when it is needed."""
 
     def __init__(self, cache: Path, lists: Path, programs: Sequence[Path]) -> None:
         self._cache, self._lists, self._programs = cache, lists, tuple(programs)
 
     def load(self, name: str) -> Plugins:
-        """Return the network of this name. Raises NotFound, UsageError for a list that cannot be used, MissingTool."""
+        """See ``CniDriver.load``."""
         network = cni_lists.load(self._lists, name)
         for plugin in network.plugins:
             self._program(plugin["type"])
         return network
 
     def add(self, joined: Joined) -> Place:
-        """Have the plugins bring a network namespace in. Blocks. What is kept is written before anything is made.
-
-        Raises UsageError for what no plugin of the list can do, RuntimeFailed with a plugin's own words; then
-        ``remove`` takes back what there is.
-        """
-        _check_asked(joined)
+        """See ``CniDriver.add``."""
         self._keep(joined)
         result: dict[str, Any] = {}
         for plugin in joined.network.plugins:
@@ -87,24 +55,19 @@ class Cni:
         return place_of(result, joined.interface)
 
     def check(self, container_id: str) -> list[str]:
-        """Ask the plugins whether all they made is there; return what they miss. Blocks."""
+        """See ``CniDriver.check``."""
         found = []
         for joined in self.find(container_id):
-            for plugin in joined.network.plugins if joined.network.has_check else ():
+            asked = joined.network.plugins if joined.network.has_check else ()
+            # portmap (1.1.1) misses rules of IPv6 that it does not make where there is only IPv4.
+            for plugin in (one for one in asked if not publishes(one)):
                 done = self._spawn("CHECK", joined, plugin, joined.result).finish(_LIMIT_S)
                 if done.returncode != 0:
                     found.append(_reason(plugin, done.returncode, done.stdout, done.stderr))
         return found
 
     def remove(self, container_id: str, netns: str = "", interface: str = "") -> Iterator[Child]:
-        """Have the plugins take back what ADD made, the last one first, and forget it. Idempotent.
-
-        ``netns``: the path of the network namespace, where it is known to be there still, as after a start that failed.
-        ``interface``: only this one of the container's.
-
-        Each child is to be waited for before the next one is asked for. One that fails keeps none of the others from
-        their work; then RuntimeFailed is raised at the end, and all is done once more by the next call.
-        """
+        """See ``CniDriver.remove``."""
         failures: list[str] = []
         for joined in reversed(self.find(container_id)):
             if interface in ("", joined.interface):
@@ -147,7 +110,7 @@ class Cni:
         return found
 
     def kept(self) -> list[str]:
-        """Return the ids of all containers of which something is kept."""
+        """See ``CniDriver.kept``."""
         return sorted({name.partition(".")[0] for name in self._names()})
 
     def _names(self) -> list[str]:
@@ -180,9 +143,8 @@ class Cni:
             words["CNI_ARGS"] = ";".join(f"{key}={value}" for key, value in joined.args.items())
         given = {key: value for key, value in plugin.items() if key != "capabilities"}
         given |= {"cniVersion": joined.network.version, "name": joined.network.name}
-        wanted = {key: value for key, value in _asked(joined).items() if plugin.get("capabilities", {}).get(key)}
-        if wanted:
-            given["runtimeConfig"] = wanted
+        if joined.ports and publishes(plugin):
+            given["runtimeConfig"] = {"portMappings": list(map(_mapping, joined.ports))}
         if previous:
             given["prevResult"] = previous
         argv = [os.fspath(self._program(plugin["type"]))]
@@ -202,23 +164,6 @@ def place_of(result: dict[str, Any], interface: str) -> Place:
         if link.get("name") == interface and link.get("sandbox"):
             found["mac"] = link.get("mac", "")
     return Place(**found)
-
-
-def _asked(joined: Joined) -> dict[str, Any]:
-    """Return what a plugin is given at run time, by the capability that it names (CONVENTIONS.md of CNI)."""
-    ports = list(map(_mapping, joined.ports))
-    asked = {"portMappings": ports, "ips": list(joined.addresses), "mac": joined.mac}
-    return {key: value for key, value in asked.items() if value}
-
-
-def _check_asked(joined: Joined) -> None:
-    known = {key for plugin in joined.network.plugins for key, has in plugin.get("capabilities", {}).items() if has}
-    words = {"portMappings": "publishes no ports", "ips": "gives no address on request", "mac": "sets no MAC address"}
-    for key in _asked(joined):
-        if key not in known:
-            raise UsageError(
-                f"CNI network {joined.network.name!r} {words[key]}", hint=f'no plugin of it has the capability "{key}"'
-            )
 
 
 def _mapping(port: Port) -> dict[str, Any]:

@@ -7,23 +7,13 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from msgspec import Struct
-
+from bento.drivers.network.base import Plugins
 from bento.errors import NotFound, UsageError
 from bento.files.smallfile import read_small
 
 _OLDEST: Final = (0, 3, 0)  # before, a result had another form
 _CHECKS: Final = (0, 4, 0)  # the first with CHECK
 _BIGGEST: Final = 1 << 20
-
-
-class Plugins(Struct, frozen=True):
-    """The plugins that make one network, in their order: a parsed ``*.conflist``, or a ``*.conf`` as a list of one."""
-
-    name: str
-    version: str
-    plugins: tuple[dict[str, Any], ...]
-    has_check: bool = True
 
 
 def load(directory: Path, name: str) -> Plugins:

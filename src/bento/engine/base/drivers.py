@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bento.drivers.builder.base import BuilderDriver
     from bento.drivers.image.base import ImageDriver
     from bento.drivers.monitor.base import MonitorDriver
-    from bento.drivers.network.base import NetworkDriver
+    from bento.drivers.network.base import CniDriver, NetworkDriver
     from bento.drivers.processes.base import ArrivalWatch, BirthWatch, FileWatch, GoneWatch, ProcessDriver
     from bento.drivers.resolver.base import ResolverDriver
     from bento.drivers.runtime.base import RuntimeDriver
@@ -43,6 +43,7 @@ class Drivers:
     mounts: Mounts
     monitor: MonitorDriver
     network: NetworkDriver
+    cni: CniDriver
     resolver: ResolverDriver
     images: ImageDriver
     transport: TransportDriver
@@ -58,6 +59,15 @@ class Drivers:
     verb: str = (
         ""  # of Bento's own command line, which this process is and nothing else; "": a program that uses the library
     )
+
+    @property
+    def cni_cache(self) -> Path:
+        """The directory below the root with what CNI plugins were told; it is there once one was."""
+        return self.root / "cni"
+
+    def has_cni(self) -> bool:
+        """Whether a container may be on a CNI network, or may have been."""
+        return self.cni_cache.exists()
 
     def runtime(self, name: str) -> RuntimeDriver:
         """Return the runtime of this name or path; "" is the default of this host. Raises MissingTool."""

@@ -13,7 +13,7 @@ from bento.engine.resources import networking
 from bento.errors import BentoError, Conflict, NotFound, UsageError, WrongState
 from bento.lazy import LazyModule
 from bento.model.container import Container, ContainerSpec, ProcessIdentity, Status
-from bento.model.network import BRIDGE, Attachment, Connection, Network
+from bento.model.network import BRIDGE, CNI, Attachment, Connection, Network
 from bento.oci import etc
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def settle(drivers: Drivers, options: CreateOptions) -> CreateOptions:
     mode, other = sharing.resolve_network(drivers, options.network)
     if other is not None:
         return replace(options, network=mode, hostname=_hostname_of(options, other))
-    if mode in _WITHOUT:
+    if mode in _WITHOUT or mode.startswith(CNI):
         if options.attachments:
             raise UsageError(f"--network {mode} goes with no other network", hint="omit it")
         return options
@@ -189,6 +189,8 @@ def _changeable(drivers: Drivers, container_id: str) -> Container:
     mode = container.spec.network
     if mode == "host":
         raise Conflict(f"container {container.name} is on the host's network", hint="create it with other networks")
+    if mode.startswith(CNI):
+        raise Conflict(f"container {container.name} is on network {mode} alone", hint="create it with other networks")
     if sharing.container_of(mode):
         raise Conflict(
             f"container {container.name} has the network of container {sharing.container_of(mode)[:12]}",

@@ -209,7 +209,7 @@ def _launch(
     created = drivers.store.modify(container.id, lambda c: replace(c, run=run, notes=(*c.spec.notes, *notes)))
     logs.keep(drivers, created)
     if run.connections:
-        networking.connect(drivers, container.id, run.connections, init.pid)
+        networking.connect(drivers, created, init.pid)
     if run.has_names:
         names.publish(drivers, created)
     bundle = drivers.storage.bundle(container.id)

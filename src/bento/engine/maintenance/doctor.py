@@ -16,7 +16,6 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from bento import clock, log
@@ -27,7 +26,8 @@ from bento.engine.base.place import elsewhere, is_own_run_dir
 from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.remove import remove
 from bento.engine.maintenance import keepers, naming, strays
-from bento.engine.resources import networking
+from bento.engine.maintenance.finding import Finding, Key
+from bento.engine.resources import cni, networking
 from bento.engine.resources.mounting import remove_empty, remove_volume
 from bento.errors import BentoError, Conflict, Elsewhere, MissingTool, NotFound, StateCorrupt
 from bento.files.tree import remove_tree
@@ -42,31 +42,6 @@ if TYPE_CHECKING:
 
 _SECOND_LOOK_S = 0.1
 """What is about to go, such as a monitor that has done its work or a lock file just made, has gone then."""
-
-_Key = tuple[str, str, str]
-
-
-class Finding(Struct, frozen=True, kw_only=True):
-    """Something left over. ``held_by`` names processes that keep it; ``is_fixed``: it was removed just now.
-
-    A wall is a part of the network of containers that run which others have removed: fixed, it is there again.
-
-    ``is_kept``: on purpose, a part of an image of which the rest has not come; the next pull goes on with it.
-    """
-
-    # record, container, network, name, wall, mount, cgroup, process, directory, lock, layer, blob, volume, build,
-    # missing
-    kind: str
-    what: str
-    container_id: str = ""
-    held_by: tuple[str, ...] = ()
-    is_fixed: bool = False
-    is_kept: bool = False
-
-    @property
-    def key(self) -> _Key:
-        """What makes it the same at another look."""
-        return (self.kind, self.what, self.container_id)
 
 
 def examine(drivers: Drivers, *, fix: bool = False) -> list[Finding]:
@@ -107,7 +82,7 @@ def _refuse_unless_copied(error: Elsewhere) -> None:
 class _Look:
     """One look at everything. Removes what is found and named in ``may_fix``, unless a process holds it."""
 
-    def __init__(self, drivers: Drivers, may_fix: Collection[_Key] = ()) -> None:
+    def __init__(self, drivers: Drivers, may_fix: Collection[Key] = ()) -> None:
         self._drivers = drivers
         self._may_fix = may_fix
         self._unreadable: set[str] = set()  # ids of containers
@@ -128,6 +103,7 @@ class _Look:
         for container_id, path in drivers.runtime_states():
             self._states[container_id].append(path)
         left = drivers.network.leftovers(networking.claimed(drivers))  # before the records: each is older than its own
+        left += cni.leftovers(drivers) if drivers.has_cni() else []
         records = list(self._records())
         ids = {container.id for container in drivers.store.list(on_unreadable=lambda _: None)}
         ids.update(drivers.storage.ids(), _names_in(drivers.run_root / "containers"), self._monitors, self._states)
@@ -278,6 +254,8 @@ class _Look:
         connections = networking.running(self._drivers)
         for what in self._drivers.network.missing(connections):
             yield self._fix(Finding(kind="wall", what=what), lambda _: self._drivers.network.mend(connections))
+        for what in cni.missing(self._drivers) if self._drivers.has_cni() else ():
+            yield Finding(kind="wall", what=what)  # the plugins' own affair: a restart of the container makes it anew
 
     def _keepers(self) -> Iterator[Finding]:
         """Yield what is wrong with the processes that carry out health checks and resolve names."""

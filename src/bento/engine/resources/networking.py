@@ -15,14 +15,15 @@ from bento import log
 from bento.errors import BentoError, Conflict, NotFound, PortTaken, RuntimeFailed, StateCorrupt, UsageError
 from bento.lazy import LazyModule
 from bento.model.container import Container, Status, attached_to
-from bento.model.network import BRIDGE, Attachment, Connection, Network, Port
+from bento.model.network import BRIDGE, CNI, Attachment, Connection, Network, Port
 
 if TYPE_CHECKING:
     from bento.drivers.network.base import Part, Reservation
     from bento.engine.base.drivers import Drivers
+    from bento.engine.resources import cni
     from bento.parse import ports as port_words
 else:  # a stop asks for none
-    port_words = LazyModule("bento.parse.ports")
+    cni, port_words = LazyModule("bento.engine.resources.cni"), LazyModule("bento.parse.ports")
 
 _MAX_PORT = 65535
 _RELEASE_LIMIT_S = 30.0
@@ -70,8 +71,11 @@ def find(drivers: Drivers, name: str) -> Network:
 def check(
     drivers: Drivers, network: str, ports: tuple[Port, ...], *, drain: bool, attachments: Sequence[Attachment] = ()
 ) -> None:
-    """Refuse what cannot be had. Raises UsageError, MissingTool."""
-    drivers.network.check(network, ports)
+    """Refuse what cannot be had. Raises UsageError, NotFound, MissingTool."""
+    if network.startswith(CNI):
+        cni.check(drivers, network, ports, drain=drain)
+    else:
+        drivers.network.check(network, ports)
     networks = [(find(drivers, one.network), one) for one in attachments or attached_to(network)]
     for known, asked in networks:
         drivers.network.check_attachment(known, asked)
@@ -132,7 +136,7 @@ def reserved(drivers: Drivers, container: Container) -> Iterator[Reservation | N
 
     Raises PortTaken, which names the process that has it where that is known, UsageError.
     """
-    if not container.spec.networks:
+    if not container.spec.networks and not container.spec.network.startswith(CNI):
         yield None
         return
     ports = container.spec.ports.published
@@ -163,6 +167,9 @@ def _publisher(drivers: Drivers, container: Container, wanted: Port) -> str:
 
 def allot(drivers: Drivers, container: Container, ports: tuple[Port, ...]) -> tuple[Container, tuple[Connection, ...]]:
     """Choose the container's addresses and record them. Raises Conflict when there is none, UsageError."""
+    if container.spec.network.startswith(CNI):
+        planned = (cni.planned(container.spec.network, ports),)
+        return drivers.store.modify(container.id, lambda c: _with(c, planned)), planned
     with drivers.network.locked():
         taken = addresses_of_others(drivers, container)
         for port in (one for one in ports if one.protocol == "sctp"):  # of which no socket is kept
@@ -208,17 +215,24 @@ def _with(container: Container, connections: tuple[Connection, ...]) -> Containe
     return replace(container, run=replace(container.run, connections=connections)) if container.run else container
 
 
-def connect(drivers: Drivers, container_id: str, connections: Sequence[Connection], pid: int) -> None:
-    """Make connections that were allotted. Blocks. Raises RuntimeFailed, Conflict."""
-    drivers.network.connect(container_id, connections, pid, lambda: running(drivers))
+def connect(drivers: Drivers, container: Container, pid: int) -> None:
+    """Make the connections that were allotted to a container. Blocks. Raises RuntimeFailed, Conflict."""
+    connections = container.run.connections if container.run else ()
+    if container.spec.network.startswith(CNI):
+        cni.connect(drivers, container, pid)
+    elif connections:
+        drivers.network.connect(container.id, connections, pid, lambda: running(drivers))
 
 
 def running(drivers: Drivers) -> dict[str, tuple[Connection, ...]]:
-    """Return the connections of the containers that run and of which no stop is under way."""
+    """Return the connections that Bento has made of the containers that run and of which no stop is under way."""
     return {
         container.id: container.run.connections
         for container in drivers.store.list()
-        if container.run and container.run.connections and container.status in (Status.RUNNING, Status.PAUSED)
+        if container.run
+        and container.run.connections
+        and not container.spec.network.startswith(CNI)
+        and container.status in (Status.RUNNING, Status.PAUSED)
     }
 
 
@@ -234,7 +248,13 @@ def release(drivers: Drivers, container: Container) -> None:
 def release_left(drivers: Drivers, container_id: str, addresses: Sequence[str] | None = None) -> None:
     """Remove what there is of a container's connections, whatever its record says. Blocks. Raises RuntimeFailed."""
     drivers.resolver.forget(container_id)
-    finish(lambda: drivers.network.release(container_id, addresses))
+    finish(lambda: _releasing(drivers, container_id, addresses))
+
+
+def _releasing(drivers: Drivers, container_id: str, addresses: Sequence[str] | None) -> Iterator[Part]:
+    yield from drivers.network.release(container_id, addresses)
+    if drivers.has_cni():
+        yield from drivers.cni.remove(container_id)
 
 
 def lower_default(drivers: Drivers) -> None:

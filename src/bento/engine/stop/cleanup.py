@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from bento.engine.base import exec_sessions, offspring
 from bento.errors import BentoError, Conflict, InternalError, is_shortage
+from bento.model.network import CNI
 from bento.stop.inputs import StepDone
 from bento.stop.states import Step
 from bento.units import SIGKILL
@@ -159,8 +160,13 @@ class Cleanup:
         else:
             if self._run.has_names:
                 self._drivers.resolver.forget(self._container.id)
-            addresses = [address for one in self._run.connections for address in one.forwarded_to]
-            self._go_on_disconnecting(self._drivers.network.release(self._container.id, addresses))
+            self._go_on_disconnecting(self._begin_disconnecting())
+
+    def _begin_disconnecting(self) -> Iterator[Part]:
+        if self._container.spec.network.startswith(CNI):
+            return self._drivers.cni.remove(self._container.id)
+        addresses = [address for one in self._run.connections for address in one.forwarded_to]
+        return self._drivers.network.release(self._container.id, addresses)
 
     def _go_on_disconnecting(self, release: Iterator[Part]) -> None:
         """Begin the next part; each is a child process."""
