@@ -25,6 +25,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     cni_directory: Path | str = "/etc/cni/net.d"  # where the lists of CNI networks are
     cni_plugins: tuple[str, ...] = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")  # where plugins are looked for
     runtime_args: tuple[str, ...] = ()
+    network: str = "bridge"  # of containers that name none: "bridge", "host" or "none"
     log_level: str = "warning"
     stop_timeout_s: float | None = None  # the grace of containers that name none; None: 10, of system containers 90
     stop_rules: StopRules = StopRules()  # of stops for which neither the call nor the container says it

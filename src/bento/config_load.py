@@ -63,6 +63,7 @@ _SETTINGS: Final[dict[str, tuple[str, _Reader]]] = {
     "run_root": ("run_root", _directory),
     "runtime": ("runtime", _text),
     "runtime_args": ("runtime_args", lambda _, text: tuple(text.split())),
+    "network": ("network", _one_of(("bridge", "host", "none"))),
     "cni_directory": ("cni_directory", _directory),
     "cni_plugins": ("cni_plugins", _words),
     "log_level": ("log_level", _one_of(log.LEVELS)),

@@ -60,6 +60,7 @@ def test_the_environment_wins_over_the_file(tmp_path):
         ("bridge_names", "yes", "none or resolve"),
         ("events_max", "0", "from 1"),
         ("events_max", "many", "from 1"),
+        ("network", "backend", "bridge, host or none"),
     ],
 )
 def test_nonsense_is_refused_by_its_name(tmp_path, key, word, hint):

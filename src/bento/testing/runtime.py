@@ -58,7 +58,7 @@ class FakeRuntime:
         self.path = Path("/usr/bin/fake-runtime")
         self.version = "1.0.0"
         self.holes: tuple[str, ...] = ()
-        self.shows_processes = True
+        self.shows_processes = self.has_networks = True
         self.supports_seccomp = True
         self.sees_cgroup2 = True
         self.calls: list[tuple[str, str]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from bento.engine.lifecycle.create import create
 from bento.engine.maintenance import doctor
 from bento.engine.resources import networking
 from bento.engine.stop.erase import erase
@@ -12,6 +13,7 @@ from bento.engine.stop.request import StopOptions
 from bento.engine.stop.stop import stop_containers
 from bento.errors import CleanupFailed, Conflict, PortTaken, RuntimeFailed, UsageError
 from bento.model.container import Container, Ports, Run, Status
+from bento.model.create import CreateOptions
 from bento.model.network import Attachment, Connection, Network, Port
 from bento.model.stop import StopReport, StopSettings
 from bento.testing.drivers import FakeDrivers
@@ -184,9 +186,10 @@ def test_bad_ports_of_a_program_are_refused(drivers, ports):
 
 
 def test_what_publishes_is_on_the_bridge_unless_asked_otherwise():
-    assert networking.resolve("", PORTS) == "bridge"
-    assert networking.resolve("", ()) == "none"
-    assert networking.resolve("host", PORTS) == "host"
+    assert networking.resolve("", PORTS, "none") == "bridge"
+    assert networking.resolve("", (), "none") == "none"
+    assert networking.resolve("", (), "bridge") == "bridge"
+    assert networking.resolve("host", PORTS, "bridge") == "host"
 
 
 def test_doctor_tells_of_walls_that_are_gone_and_puts_them_back(drivers, monkeypatch):
@@ -242,3 +245,14 @@ def test_a_port_of_sctp_is_no_other_containers(drivers):
     other = drivers.add("other", None, status=Status.STARTING, network="bridge")
     with pytest.raises(PortTaken, match=f"taken by container {one.name}"):
         networking.allot(drivers, other, (port,))
+
+
+@pytest.mark.parametrize("default", ["bridge", "host", "none"])
+def test_what_names_no_network_is_on_that_of_the_settings(drivers, default):
+    drivers.settings = replace(drivers.settings, network=default)
+    assert create(drivers, CreateOptions(image="host", command=("true",))).spec.network == default
+
+
+def test_where_the_runtime_has_no_networks_there_is_none_by_default(drivers):
+    drivers.runtime("").has_networks = False
+    assert create(drivers, CreateOptions(image="host", command=("true",))).spec.network == "none"

@@ -24,7 +24,7 @@ def configure(parser: Arguments) -> None:
         action="append",
         default=[],
         metavar="NETWORK",
-        help="none: loopback only (default); bridge (default with -p); host: the machine's; container:NAME: that of "
+        help="bridge (default); none: loopback only; host: the machine's; container:NAME: that of "
         "another one; or any of 'network ls', several with NAME:ip=A,ip6=A,mac=M,alias=N each",
     )
     add(

@@ -26,6 +26,7 @@ class RuntimeDriver(Protocol):
     path: Path
     version: str  # "" where it is not known
     holes: tuple[str, ...]  # a sentence for each way out of a container that this version is known for
+    has_networks: bool  # False: run so that its containers have loopback only
     shows_processes: bool  # False: VM or gVisor; the processes are not the host's
     supports_seccomp: bool
     sees_cgroup2: bool  # False: it works in a view of the host without that hierarchy

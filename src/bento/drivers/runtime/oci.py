@@ -66,6 +66,7 @@ class OciRuntime:
         self._state_root = state_root
         self.sees_cgroup2 = not hide_unified
         self._arguments = arguments
+        self.has_networks = "--network=none" not in arguments
         self._hide_unified = hide_unified
 
     def enter(self) -> None:
@@ -120,7 +121,7 @@ class OciRuntime:
             raise UsageError(f"{self.name} cannot limit processes: it would limit its own", hint="use --ulimit nproc=N")
         if any(config.is_slave(mount) for mount in spec.files.mounts):
             raise UsageError(f"{self.name} cannot show later mounts of the host in a container", hint="omit rslave")
-        if spec.network != "none" and "--network=none" in self._arguments:
+        if spec.network != "none" and not self.has_networks:
             raise UsageError(
                 f"{self.name} has no network as it is run here", hint="see runtime_args in the documentation"
             )

@@ -86,8 +86,8 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
     name = parse_name(options.name) if options.name is not None else ""
     image = find_image(drivers, options.image)  # the most likely mistake is reported first
     runtime = drivers.runtime(options.runtime)
-    options = connecting.settle(drivers, _published(options, image.config))
-    options, discarded = _without_ports(options)
+    network = drivers.settings.network if runtime.has_networks else "none"
+    options, discarded = _without_ports(connecting.settle(drivers, _published(options, image.config, network)))
     networking.check(
         drivers,
         options.network,
@@ -132,13 +132,13 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
         return _make(drivers, name, made)
 
 
-def _published(options: CreateOptions, config: ImageConfig) -> CreateOptions:
-    """Return the options with all ports to be published, and the network that follows. Raises UsageError."""
+def _published(options: CreateOptions, config: ImageConfig, network: str) -> CreateOptions:
+    """Return the options with all ports to be published, and the network that is meant. Raises UsageError."""
     ports = options.ports
     if ports.publish_all:
         exposed = (*config.exposed_ports, *ports.exposed)
         ports = replace(ports, published=networking.with_exposed(ports.published, exposed))
-    return replace(options, ports=ports, network=networking.resolve(options.network, ports.published))
+    return replace(options, ports=ports, network=networking.resolve(options.network, ports.published, network))
 
 
 def _without_ports(options: CreateOptions) -> tuple[CreateOptions, tuple[str, ...]]:

@@ -33,9 +33,9 @@ _LOOPBACK6 = "::1"
 _ADDRESS = re.compile(rb"\b\d{1,3}(?:\.\d{1,3}){3}\b|\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}\b")
 
 
-def resolve(network: str, ports: tuple[Port, ...]) -> str:
-    """Return the network that is meant: what publishes ports is on the bridge, any other on none."""
-    return network or ("bridge" if ports else "none")
+def resolve(network: str, ports: tuple[Port, ...], default: str) -> str:
+    """Return the network that is meant: what publishes ports is on the bridge, any other on the default one."""
+    return network or (BRIDGE if ports else default)
 
 
 def with_exposed(ports: tuple[Port, ...], exposed: Iterable[str]) -> tuple[Port, ...]:
