@@ -40,7 +40,7 @@ class Place:
 
     def raise_network(self, number: int, *, ipv6: bool = False, **more: Any) -> Network:
         made = self.host.inside(lambda: network(number, ipv6=ipv6, **more))
-        self.host.inside(lambda: NETWORK.raise_network(made))
+        self.host.inside(lambda: NETWORK.raise_network(made, lambda: self.connections))
         return made
 
     def container(self, digit: str, *networks: Network, ports: tuple[Port, ...] = ()) -> Netns:
@@ -283,9 +283,9 @@ def test_what_is_taken_is_refused_and_what_is_left_over_is_named(place: Place) -
     one = place.raise_network(2)
     again = replace(one, id="f" * 64, name="again", bridge="again0")
     with pytest.raises(Conflict, match=rf"is taken by link {one.bridge}"):
-        host.inside(lambda: NETWORK.raise_network(again))
+        host.inside(lambda: NETWORK.raise_network(again, dict))
     with pytest.raises(Conflict, match="link other0 is there, and is none"):
-        host.inside(lambda: NETWORK.raise_network(replace(again, bridge="other0")))
+        host.inside(lambda: NETWORK.raise_network(replace(again, bridge="other0"), dict))
     assert host.inside(lambda: NETWORK.leftovers([one])) == []
     found = host.inside(lambda: NETWORK.leftovers([]))
     assert [(left.what, left.bridge) for left in found] == [(f"bridge {one.bridge}", one.bridge)]
@@ -299,6 +299,19 @@ def test_what_is_taken_is_refused_and_what_is_left_over_is_named(place: Place) -
     host.inside(lambda: finish(NETWORK.lower_bridge(one.bridge)))
     assert host.inside(lambda: NETWORK.leftovers([])) == []
     assert "bento" not in host.state()
+
+
+def test_whatever_comes_next_after_a_firewall_reload_puts_all_back(place: Place) -> None:
+    ports = (Port(container_port=80, host_port=8080), Port(container_port=80, host_port=8080, host_ip="::"))
+    one, two = place.raise_network(1, ipv6=True), place.raise_network(2)
+    place.container("a", one, ports=ports)
+    place.container("b", two)
+    place.host("nft", "flush", "ruleset")
+    place.raise_network(3, ipv6=True)
+    assert place.host.inside(lambda: NETWORK.missing(place.connections)) == []
+    place.host("nft", "flush", "ruleset")
+    place.container("c", two)  # which has no IPv6
+    assert place.host.inside(lambda: NETWORK.missing(place.connections)) == []
 
 
 def test_a_name_of_its_own_and_an_mtu_are_kept(place: Place) -> None:
@@ -327,8 +340,8 @@ def test_interrupted_anywhere_networks_and_what_is_on_them_are_taken_away_whole(
     both = (replace(first, ports=ports), second)
 
     def make() -> None:
-        NETWORK.raise_network(one)
-        NETWORK.raise_network(two)
+        NETWORK.raise_network(one, dict)
+        NETWORK.raise_network(two, dict)
         NETWORK.connect("a" * 64, both[:1], inside.pid, dict)
         NETWORK.connect("a" * 64, both, inside.pid, lambda: {"a" * 64: both}, only="eth1")
 

@@ -72,7 +72,7 @@ class FakeNetwork:
             subnets += (Subnet(subnet=f"fd00:{number}::/64", gateway=f"fd00:{number}::1"),)
         return replace(network, bridge=network.bridge or f"fake{number}", subnets=subnets)
 
-    def raise_network(self, network: Network) -> None:
+    def raise_network(self, network: Network, others: Callable[[], Connections]) -> None:
         """Remember, unless a test wants an error."""
         self.raised.add(network.bridge)
         if self.raise_errors:

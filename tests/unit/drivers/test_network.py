@@ -257,6 +257,7 @@ def test_ports_of_ipv6_are_drained_in_its_table() -> None:
         "delete element ip6 t published_at { fd00:9::1 . tcp . 8080 }",
     ]
     assert not rules.reaches_loopback(rules.elements("abc", one))
+    assert rules.drained("t", "abc", (replace(one, address6="", gateway6=""),)).strip() == ""
 
 
 def test_a_table_is_deleted_be_it_there_or_not() -> None:

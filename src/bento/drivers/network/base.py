@@ -80,8 +80,10 @@ class NetworkDriver(Protocol):
         Raises UsageError, Conflict (a subnet or a bridge's name is taken).
         """
 
-    def raise_network(self, network: Network) -> None:
+    def raise_network(self, network: Network, others: Callable[[], Connections]) -> None:
         """Make the bridge of a network on record, and what the firewall has to know of it. Blocks. Idempotent.
+
+        ``others``: as of ``connect``.
 
         Raises Conflict when another link has its subnet, or its bridge's name, RuntimeFailed; then ``lower_network``
         removes what there is of it.

@@ -107,10 +107,10 @@ class BridgeNetwork:
             raise UsageError("this kernel has no IPv6", hint="make the network without")
         return planned
 
-    def raise_network(self, network: Network) -> None:
+    def raise_network(self, network: Network, others: Callable[[], Connections]) -> None:
         """See ``NetworkDriver.raise_network``."""
         with network_errors(), self.locked(), Walls(self.names.table) as walls:
-            self._raise(walls, [places.place_of_network(network)], dict, is_used=False)
+            self._raise(walls, [places.place_of_network(network)], others, is_used=False)
 
     def lower_network(self, network: Network) -> Iterator[Child]:
         """See ``NetworkDriver.lower_network``."""
@@ -157,11 +157,14 @@ class BridgeNetwork:
         name, there, settled = self.names.table, raising.bridges(self.names, wanted), walls.homes()
         routed, broken = raising.broken(walls, wanted, list(there.values()), settled, is_used=is_used)
         homes, connections = [home for place in wanted for home in place.homes], others() if broken else {}
+        if broken:
+            more = list(dict.fromkeys(places.place_of(one) for each in connections.values() for one in each))
+            their_routed, lost = raising.broken(walls, more, list(there.values()), settled, is_used=True)
+            routed, broken = routed | their_routed, broken | lost
+            homes += [home for place in more for home in place.homes]
+            homes += [home for home in settled if home not in raising.stale(wanted, settled)]
         text = rules.gone(name, [family for family in walls.families() if family in broken])
         text += "".join(rules.table(name, family, is_router=family in routed) for family in sorted(broken))
-        if broken:
-            homes += [home for each in connections.values() for one in each for home in places.place_of(one).homes]
-            homes += [home for home in settled if home not in raising.stale(wanted, settled)]
         text += rules.settled(name, [one for one in dict.fromkeys(homes) if one.family in broken or one not in settled])
         if text:
             self._do(self._ruleset(text))

@@ -202,6 +202,8 @@ def drained(name: str, owner: str, connections: Iterable[Connection]) -> str:
     for connection, port in ((one, port) for one in connections for port in one.ports):
         family = family_of(port.host_ip)
         own = connection.address6 if family == IPV6 else connection.address
+        if not own:  # it came from a network with IPv6
+            continue
         where = f"{port.protocol} . {port.host_port}"
         where = where if is_everywhere(port) else f"{port.host_ip} . {where}"
         opened, shut = (f"element {_WORDS[family]} {name} {_set_of(word, port)}" for word in ("published", "closed"))

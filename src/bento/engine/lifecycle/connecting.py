@@ -251,7 +251,7 @@ def _take_away(
 
     after = drivers.store.modify(container.id, change)
     if gone.ports and heir is not None:
-        drivers.network.mend({container.id: left})
+        drivers.network.mend({**networking.running(drivers), container.id: left})
     names.follow(drivers, _with_run(container, tuple(had)), after)
     return tuple(left)
 

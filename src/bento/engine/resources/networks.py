@@ -63,7 +63,8 @@ def create(drivers: Drivers, options: NetworkOptions) -> Network:
         network = drivers.network.plan(asked, [drivers.network.default(), *others], ipv6=options.ipv6)
         drivers.store.put_network(network)
     try:
-        drivers.network.raise_network(network)  # also so that engines with other roots see what it takes
+        # Also so that engines with other roots see what it takes.
+        drivers.network.raise_network(network, lambda: networking.running(drivers))
     except BaseException:
         networking.finish(lambda: drivers.network.lower_network(network))
         drivers.store.remove_network(network.id)
