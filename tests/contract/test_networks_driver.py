@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import select
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -150,6 +151,18 @@ def is_shut(client: Netns, address: str, port: int, good: tuple[Any, ...]) -> bo
         return not is_answered or error != 0
 
 
+def first_word(space: Netns, address: str, words: dict[Netns, bytes]) -> bytes:
+    """Have datagrams sent to an address of this namespace, one after the other; return the first that comes."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with space.inside(lambda: socket.socket(family, socket.SOCK_DGRAM)) as receiver:
+        receiver.bind((address, 7777))
+        receiver.settimeout(TIMEOUT_S)
+        for sender, word in words.items():
+            with sender.inside(lambda: socket.socket(family, socket.SOCK_DGRAM)) as made:
+                made.sendto(word, (address, 7777))
+        return receiver.recv(64)
+
+
 @pytest.mark.parametrize("is_flushed", [False, True])
 def test_networks_are_apart_and_what_is_on_two_is_reached_from_both(place: Place, is_flushed: bool) -> None:
     one, two = place.raise_network(1, ipv6=True), place.raise_network(2, ipv6=True)
@@ -231,6 +244,7 @@ def test_nothing_leads_out_of_an_internal_network_nor_into_it(place: Place, remo
         with listen(second, way) as server, listen(remote, way), listen(third, way):
             good = (server, first, getattr(place.at("b"), own))
             assert is_shut(first, out, 80, good)
+            assert first_word(remote, out, {first: b"bad", third: b"good"}) == b"good"  # not one way either
             assert is_shut(first, getattr(place.at("c"), own), 80, good)
             assert is_shut(remote, getattr(place.at("b"), own), 80, good)
             assert is_shut(third, getattr(place.at("b"), own), 80, good)
@@ -374,3 +388,32 @@ def test_interrupted_anywhere_networks_and_what_is_on_them_are_taken_away_whole(
     host.inside(end)
     assert seen(end) > 8
     assert host.state() == before
+
+
+def crc32c(data: bytes) -> int:
+    """As SCTP has it (RFC 9260, appendix A)."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return value ^ 0xFFFFFFFF
+
+
+def test_sctp_is_forwarded(place: Place, remote: Netns) -> None:
+    """By packets of our own: not every kernel has sockets of SCTP."""
+    one = place.raise_network(1)
+    inside = place.container("a", one, ports=(Port(container_port=80, host_port=132, protocol="sctp"),))
+    init = struct.pack(">BBHIIHHI", 1, 0, 20, 7, 65536, 1, 1, 7)
+    packet = struct.pack(">HHII", 9999, 132, 0, 0) + init
+    packet = packet[:8] + struct.pack("<I", crc32c(packet)) + packet[12:]
+    sender, receiver = (
+        end.inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 132)) for end in (remote, inside)
+    )
+    with sender, receiver:
+        receiver.settimeout(TIMEOUT_S)
+        sender.sendto(packet, (HERE, 0))
+        found, peer = receiver.recvfrom(256)
+    assert peer[0] == REMOTE
+    assert struct.unpack(">HH", found[20:24]) == (9999, 80)
+    assert socket.inet_ntoa(found[16:20]) == place.at("a").address
