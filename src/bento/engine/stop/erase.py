@@ -43,7 +43,7 @@ def erase(drivers: Drivers, container: Container, *, volumes: bool = False) -> i
         if container.spec.log.file_count > 1:
             logs.forget(drivers, container.id)
     freed_bytes = forget(drivers, container)
-    if networking.is_on_default(container):
+    if networking.is_on_default(container) or not container.spec.image:  # a record made anew: it may have been on it
         networking.lower_default(drivers)
     return freed_bytes
 
