@@ -104,7 +104,7 @@ def test_containers_are_put_on_networks_and_taken_off_while_they_run(bento: NetC
     bento("network", "connect", "data", "web")
     assert quick(host, "127.0.0.1", 18999)  # the monitor has kept the port
 
-    bento("create", "--name", "later", "host", "sleep", "1000")
+    bento("create", "--name", "later", "--network", "none", "host", "sleep", "1000")
     bento("network", "connect", "data", "later")
     bento("network", "connect", "web", "later")
     bento("start", "later")
