@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from bento.drivers.network import places, rules, subnets
+from bento.drivers.network import keys, places, rules, subnets
 from bento.drivers.network.bridge import BridgeNetwork
 from bento.drivers.network.subnets import Route
 from bento.errors import Conflict, MissingTool, PortTaken, UsageError
@@ -82,6 +83,22 @@ def test_engines_with_other_roots_have_other_names_that_fit() -> None:
     assert all(len(one) <= 15 for one in longest)  # IFNAMSIZ
     assert [other.is_link(one) for one in longest] == [False, False, True]
     assert other.link("f" * 64, "eth35").startswith(other.links_of("f" * 64))
+
+
+def test_a_root_that_was_moved_keeps_its_names_and_a_copy_has_others(tmp_path: Path) -> None:
+    first, moved, copy = tmp_path / "first", tmp_path / "moved", tmp_path / "copy"
+    first.mkdir()
+    seed = keys.seed_of(first, is_default=False)
+    keys.keep(first, seed)
+    keys.keep(first, seed)
+    first.rename(moved)
+    assert keys.seed_of(moved, is_default=False) == seed
+    shutil.copytree(moved, copy)
+    assert keys.seed_of(copy, is_default=False) not in (seed, 0)
+    assert [path.name for path in moved.iterdir()] == ["network-key"]
+    (moved / "network-key").write_text("damaged")
+    assert keys.seed_of(moved, is_default=True) == 0
+    keys.keep(Path("/nonexistent"), 7)
 
 
 # -- addresses ---------------------------------------------------------------------------------------

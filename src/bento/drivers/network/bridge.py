@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from bento import command
 from bento.command import Child
-from bento.drivers.network import choosing, ends, forwarding, looking, places, raising, reserving, rules, subnets
+from bento.drivers.network import choosing, ends, forwarding, keys, looking, places, raising, reserving, rules, subnets
 from bento.drivers.network.acts import network_errors, spawn, together
 from bento.drivers.network.base import Connections, Leftover, Reservation
 from bento.drivers.network.places import Names
@@ -44,7 +44,7 @@ class BridgeNetwork:
 
     def __init__(self, root: Path, *, is_default: bool, has_names: bool = False) -> None:
         """``has_names``: containers on the default network find each other by name."""
-        self.names = Names(root, is_default=is_default)
+        self._root, self.names = root, Names(keys.seed_of(root, is_default=is_default))
         self._has_names = has_names
         self._closing: dict[str, Walls] = {}  # of containers whose ports were closed
 
@@ -154,6 +154,7 @@ class BridgeNetwork:
 
         Where a table was removed by another program, the containers that run get their places in it again.
         """
+        keys.keep(self._root, self.names.seed)
         name, there, settled = self.names.table, raising.bridges(self.names, wanted), walls.homes()
         routed, broken = raising.broken(walls, wanted, list(there.values()), settled, is_used=is_used)
         homes, connections = [home for place in wanted for home in place.homes], others() if broken else {}

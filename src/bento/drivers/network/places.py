@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
-import os
-from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
@@ -22,10 +19,11 @@ MOST: Final = len(_DIGITS)
 class Names:
     """What is this engine's, by name; engines with other roots have others. 15 letters at most are a link's name."""
 
-    def __init__(self, root: Path, *, is_default: bool) -> None:
-        self.seed = 0 if is_default else binascii.crc32(os.fsencode(root))
+    def __init__(self, seed: int) -> None:
+        """``seed``: the number of the engine (``keys``)."""
+        self.seed = seed
         key = f"{self.seed:08x}"
-        self.bridge = "bento0" if is_default else f"bento-{key}"
+        self.bridge = f"bento-{key}" if seed else "bento0"
         self.table = f"bento-{key}"
         self.links = f"b{key[:5]}"
         self.group = 1 << 30 | self.seed & (1 << 30) - 1  # of the bridges; 0 is that of all links at first

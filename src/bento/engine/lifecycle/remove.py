@@ -71,6 +71,7 @@ def remove(
                 erase(drivers, container, volumes=volumes)
                 if is_salvaged:  # its record did not know of a connection
                     networking.release_left(drivers, container.id)
+                    networking.lower_default(drivers)
                 break
     else:
         raise WrongState(

@@ -55,6 +55,7 @@ def end(drivers: Drivers, container: Container) -> bool:
         stop_containers(drivers, [container.id], StopOptions(on_paused=OnPaused.THAW))
         remove(drivers, container.id, force=True)
         networking.release_left(drivers, container.id)
+        networking.lower_default(drivers)
     except Conflict:  # it has a record again
         return False
     except BentoError as error:
