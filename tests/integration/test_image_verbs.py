@@ -195,7 +195,7 @@ def test_inspect_looks_for_containers_first_then_for_images(bento: BentoCli, roo
     both = bento("inspect", "one", "nobody", made.id, check=False)
     assert both.returncode == 1
     assert len(json.loads(both.stdout)) == 2
-    assert "no such container or image: nobody" in both.stderr
+    assert "no such container, image, network or volume: nobody" in both.stderr
     assert "no such container: quay" in bento.fails("container", "inspect", "quay", code=1)
     assert "no such image: one" in bento.fails("image", "inspect", "one", code=1)
 

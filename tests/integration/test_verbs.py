@@ -184,7 +184,7 @@ def test_inspect_has_dockers_fields(bento: BentoCli, tmp_path: Path) -> None:
     assert config["Labels"] == {"l": "m"}
     host = found["HostConfig"]
     assert (host["NetworkMode"], host["ReadonlyRootfs"], host["Init"], host["AutoRemove"]) == (
-        "none",
+        "bridge",
         True,
         True,
         False,
