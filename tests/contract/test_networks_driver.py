@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 import struct
@@ -69,6 +70,15 @@ class Place:
         pid, each = self.insides[container_id].pid, self.connections[container_id]
         others = {name: one for name, one in self.connections.items() if name != container_id}
         self.host.inside(lambda: NETWORK.connect(container_id, each, pid, lambda: others, only=only))
+
+    def drain(self, digit: str) -> None:
+        main_fd = os.pidfd_open(self.insides[digit * 64].pid)
+        connections = self.connections[digit * 64]
+        try:
+            child = self.host.inside(lambda: NETWORK.begin_drain(digit * 64, connections, main_fd))
+        finally:
+            os.close(main_fd)
+        finish(iter([child] if child else []))
 
     def disconnect(self, digit: str, from_: Network) -> None:
         had = self.connections[digit * 64]
@@ -208,9 +218,16 @@ def test_ipv6_leads_outside_as_the_host_and_ports_are_reached_by_it(place: Place
         assert is_shut(remote, place.at("a").address6, 80, (server, remote, HERE6, 8080))
     with listen(inside, "0.0.0.0") as server:
         assert peer_of(server, remote, HERE, 8080) == REMOTE
-    place.host.inside(lambda: finish(iter([NETWORK.begin_drain("a" * 64, place.connections["a" * 64])])))
-    assert remote.is_refused(HERE6, 8080)
-    assert remote.is_refused(HERE, 8080)
+    with listen(inside, "::"), listen(inside, "0.0.0.0"):
+        under_way = other.connect(place.at("a").address, 80)
+        place.drain("a")
+        assert remote.is_refused(HERE6, 8080)
+        assert remote.is_refused(HERE, 8080)
+        for address in (place.at("a").address, place.at("a").address6):
+            assert other.is_refused(address, 80)
+            assert not inside.is_refused(address, 80), "the loopback is let be"
+        with under_way:
+            under_way.sendall(b"x")
 
 
 def test_the_host_takes_no_ipv6_address_and_goes_on_to_take_its_routers_word(place: Place, remote: Netns) -> None:

@@ -127,7 +127,7 @@ class StopSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pre_stop: tuple[Hook, ...] = ()  # before the signal
     post_stop: tuple[Hook, ...] = ()  # after the clean-up, on the host
     hook_timeout_s: float | None = None  # of each
-    drain: bool = False  # a stop first closes its published ports to new connections
+    drain: bool = False  # a stop first refuses new connections
 
 
 NOTHING_SAID: Final = StopRules()
@@ -162,7 +162,7 @@ class StopRequest(Struct, frozen=True, kw_only=True):
     on_deaf: OnDeaf = OnDeaf.IDLE
     exit_hold_s: float | None = None  # None: what is left of the grace; 0: off
     on_paused: OnPaused = OnPaused.REFUSE
-    drain: bool = False  # first of all, close the published ports to new connections (rule S17a)
+    drain: bool = False  # first of all, refuse new connections (rule S17a)
     asked_by: AskedBy = AskedBy.USER
 
     @property

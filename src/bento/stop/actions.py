@@ -13,7 +13,7 @@ class Persist(Struct, frozen=True):
 
 
 class Drain(Struct, frozen=True):
-    """Close the published ports to new connections and answer with Drained. Idempotent."""
+    """Close the container to new connections and answer with Drained. Idempotent."""
 
 
 class Look(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""The first thing a stop may do: close the published ports to new connections (rule S17a). Pure.
+"""The first thing a stop may do: close the container to new connections (rule S17a). Pure.
 
 It takes its time out of the grace. What fails or takes too long is noted and never cancels the stop. A drain whose end
 was not seen, because its driver died, is begun again: closing what is closed changes nothing.

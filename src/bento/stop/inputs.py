@@ -57,7 +57,7 @@ class SignalledExited(Struct, frozen=True):
 
 
 class Drained(Struct, frozen=True):
-    """The published ports were closed to new connections, or could not be. ``error`` "" is success."""
+    """The container was closed to new connections, or could not be. ``error`` "" is success."""
 
     error: str = ""
 

@@ -21,7 +21,7 @@ class Phase(str, Enum):
     """Where a stop is."""
 
     REQUESTED = "requested"  # wanted and recorded; no process has been looked at yet
-    DRAINING = "draining"  # the published ports are being closed to new connections
+    DRAINING = "draining"  # the container is being closed to new connections
     HOOKING = "hooking"  # pre-stop hooks run, one after the other
     GRACE = "grace"  # the program has been signalled, or is about to be
     KILLING = "killing"  # SIGKILL, until the exit is seen

@@ -152,10 +152,10 @@ class FakeNetwork:
         yield command.spawn(["/bin/true"])
         self.interfaces.remove((container_id, connection.interface))
 
-    def begin_drain(self, container_id: str, connections: Sequence[Connection]) -> Child:
-        """Start ``drain_command``."""
+    def begin_drain(self, container_id: str, connections: Sequence[Connection], main_fd: int | None) -> Child | None:
+        """Start ``drain_command`` where ports are published."""
         self.calls.append(("drain", container_id))
-        return command.spawn(self.drain_command)
+        return command.spawn(self.drain_command) if any(one.ports for one in connections) else None
 
     def end(self, child: Child) -> str:
         """Return ``drain_error``."""

@@ -108,10 +108,19 @@ def test_s17a_the_container_or_the_call_asks_for_it(drivers, spec, options):
     assert ("drain", container.id) in drivers.network.calls
 
 
-def test_s17a_what_publishes_nothing_is_not_drained(drivers):
-    drivers.server()
-    stop(drivers, drain=True)
+def test_s17a_what_has_no_network_is_not_drained(drivers):
+    drivers.server(network="none")
+    report, _ = stop(drivers, drain=True)
     assert drivers.network.calls == []
+    assert report.phases[0].name == "signal"
+
+
+def test_s17a_what_publishes_nothing_is_closed_to_others_on_its_networks(drivers):
+    container, _ = drivers.server(connections=(replace(CONNECTION, ports=()),), network="bridge")
+    report, error = stop(drivers, drain=True)
+    assert error is None
+    assert drivers.network.calls == [("drain", container.id), ("release", container.id)]
+    assert [phase.name for phase in report.phases][:2] == ["drain", "signal"]
 
 
 def test_s17a_a_failure_is_a_note(drivers):
@@ -128,13 +137,6 @@ def test_s17a_so_is_a_tool_that_cannot_be_started(drivers):
     report, error = stop(drivers, drain=True)
     assert error is None
     assert "cannot run /nonexistent/nft" in report.notes[0]
-
-
-def test_s17a_and_a_record_without_a_connection(drivers):
-    drivers.server(network="bridge", ports=Ports(published=PORTS))
-    report, error = stop(drivers, drain=True)
-    assert error is None
-    assert "no ports to close" in report.notes[0]
 
 
 def test_s17a_a_closing_that_hangs_is_ended_with_the_stop(drivers):

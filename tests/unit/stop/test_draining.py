@@ -1,4 +1,4 @@
-"""Rule S17a: the published ports are closed first, out of the grace, and nothing of that cancels the stop."""
+"""Rule S17a: new connections are refused first, out of the grace, and nothing of that cancels the stop."""
 
 from __future__ import annotations
 
@@ -93,6 +93,6 @@ def test_s17a_it_is_begun_again_only_where_its_end_was_not_seen():
 
 def test_s17a_explain_says_it():
     found = forecast("web", StopRequest(drain=True), (proc(1, HANDLED),), age_s=100.0)
-    assert "closed to new connections" in found.steps[0].text
+    assert "new connections are refused" in found.steps[0].text
     assert found.steps[0].at_s == 0.0
     assert not any("closed" in step.text for step in forecast("w", StopRequest(), (proc(1, HANDLED),), age_s=9.0).steps)

@@ -417,8 +417,8 @@ def test_s09_a_hook_that_takes_too_long_is_ended_and_the_signal_has_its_time():
     assert found.duration_s == pytest.approx(3.0, abs=0.1)
 
 
-def test_s17a_the_ports_are_closed_first():
-    assert texts(explain(proc(1, HANDLED), drain=True)).startswith("0.00 the published ports are closed")
+def test_s17a_new_connections_are_refused_first():
+    assert texts(explain(proc(1, HANDLED), drain=True)).startswith("0.00 new connections are refused")
 
 
 def test_s13_words_for_every_disposition():

@@ -54,7 +54,7 @@ def configure(parser: Arguments) -> None:
         help="a port that the image does not name, for --publish-all",
     )
     add("-P", "--publish-all", action="store_true", help="forward free ports of the host to those exposed")
-    add("--drain", action="store_true", help="stop first closes the published ports to new connections")
+    add("--drain", action="store_true", help="a stop first refuses new connections")
 
 
 def read(args: argparse.Namespace) -> Ports:

@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     rule_options.configure(parser)
     parser.add_argument("--kill-timeout", metavar="S", default="30", help="give up this many seconds after SIGKILL")
     hook_options.configure(parser)
-    parser.add_argument("--drain", action="store_true", help="first close the published ports to new connections")
+    parser.add_argument("--drain", action="store_true", help="first refuse new connections")
     parser.add_argument(
         "--paused", choices=("refuse", "thaw", "kill"), default="refuse", help="what to do with a paused container"
     )

@@ -142,8 +142,12 @@ class NetworkDriver(Protocol):
     ) -> Iterator[Part]:
         """Take one connection of a container that runs away, ``left`` being those that it keeps. As ``release``."""
 
-    def begin_drain(self, container_id: str, connections: Sequence[Connection]) -> Child:
-        """Start closing the published ports to new connections; those under way live on. Idempotent."""
+    def begin_drain(self, container_id: str, connections: Sequence[Connection], main_fd: int | None) -> Child | None:
+        """Start closing a container to new connections; those under way live on. Idempotent. None: it is done.
+
+        To its published ports, and, of TCP, to its own addresses, by which others on its networks reach it.
+        ``main_fd``: a pidfd of its PID 1; None, or that of one that has ended: the ports alone. Raises KernelError.
+        """
 
     def end(self, child: Child) -> str:
         """Reap a child of this driver; return "" when it has done its work, else the reason."""

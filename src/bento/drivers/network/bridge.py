@@ -258,8 +258,12 @@ class BridgeNetwork:
         finally:
             os.close(namespace_fd)
 
-    def begin_drain(self, container_id: str, connections: Sequence[Connection]) -> Child:
-        """See ``NetworkDriver.begin_drain``."""
+    def begin_drain(self, container_id: str, connections: Sequence[Connection], main_fd: int | None) -> Child | None:
+        """See ``NetworkDriver.begin_drain``. Between containers on a bridge only they themselves can refuse."""
+        if main_fd is not None:
+            ends.refuse(main_fd)
+        if not any(one.ports for one in connections):
+            return None
         return self._ruleset(rules.drained(self.names.table, rules.owner_of(container_id), connections))
 
     def end(self, child: Child) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Collection, Sequence
 
 from bento.drivers.network import forwarding, guards
 from bento.errors import KernelError, RuntimeFailed
-from bento.kernel.net import links
+from bento.kernel import namespace
+from bento.kernel.net import links, refusing
+from bento.kernel.process import pidfd
 from bento.model.network import Connection
 
 
@@ -48,6 +52,20 @@ def lead_outside(connections: Sequence[Connection]) -> None:
             links.remove_default_route(links.index_of(interface), way)
         for interface, way in ways[:1]:
             links.add_default_route(links.index_of(interface), way)
+
+
+def refuse(main_fd: int) -> None:
+    """Close a container to new connections in its own namespace: see ``refusing``. One that has ended has no need."""
+    try:
+        namespace_fd = pidfd.open_live(main_fd, "ns/net")
+    except KernelError as error:
+        if error.errno != errno.ESRCH:
+            raise
+        return
+    try:
+        namespace.in_network(namespace_fd, refusing.refuse_connections)
+    finally:
+        os.close(namespace_fd)
 
 
 def guard(link: int, side: int, program: bytes) -> None:

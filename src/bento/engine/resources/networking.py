@@ -85,8 +85,10 @@ def check(
         )
     for port in ports:
         _check_port(port, [known for known, _ in networks])
-    if drain and not ports:
-        raise UsageError("--drain closes published ports, and none is published", hint="use --publish, too")
+    if drain and not networks:
+        raise UsageError(
+            "--drain refuses connections, and without a network there is none", hint="use --network bridge"
+        )
     given: set[tuple[str, int, str]] = set()
     for port in ports:
         one = (port.host_ip, port.host_port, port.protocol)

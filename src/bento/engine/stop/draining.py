@@ -1,11 +1,15 @@
-"""Closing the published ports as the first thing of a stop (rule S17a): a child process that the loop waits for."""
+"""Closing a container to new connections as the first thing of a stop (rule S17a).
+
+To close published ports is the work of a child process that the loop waits for.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bento.errors import BentoError, InternalError
+from bento.errors import BentoError
 from bento.stop.inputs import Drained
 
 if TYPE_CHECKING:
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Drainer:
-    """Closes the ports of one run; ``done`` is called with the end of it."""
+    """Closes one run; ``done`` is called with the end of it."""
 
     def __init__(
         self,
@@ -34,14 +38,23 @@ class Drainer:
     def begin(self) -> None:
         """Begin; nothing here waits."""
         try:
-            if not self._run.connections:
-                raise InternalError("the container has no ports to close")
-            child = self._drivers.network.begin_drain(self._container_id, self._run.connections)
+            child = self._begin()
         except (BentoError, OSError) as error:
             self._done(Drained(str(error)))
             return
+        if child is None:
+            self._done(Drained())
+            return
         self._child = child
         self._watcher.watch(child.fileno(), lambda: self._ended(child))
+
+    def _begin(self) -> Child | None:
+        main_fd = self._drivers.processes.open(self._run.init) if self._run.init else None
+        try:
+            return self._drivers.network.begin_drain(self._container_id, self._run.connections, main_fd)
+        finally:
+            if main_fd is not None:
+                os.close(main_fd)
 
     def _ended(self, child: Child) -> None:
         self._child = None

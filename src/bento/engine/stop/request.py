@@ -35,7 +35,7 @@ class StopOptions(StopRules, frozen=True, kw_only=True):
     pre_stop: tuple[Hook, ...] = ()  # besides the container's own, after them
     post_stop: tuple[Hook, ...] = ()  # the same
     hook_timeout_s: float | None = None  # of each
-    drain: bool = False  # first close the published ports to new connections; the container's own setting holds as well
+    drain: bool = False  # first refuse new connections; the container's own setting holds as well
     total_s: float | None = None  # one budget for all of them together
     asked_by: AskedBy = AskedBy.USER  # of bento.model.stop
 
@@ -66,7 +66,7 @@ def request_for(container: Container, options: StopOptions, settings: Settings) 
         on_paused=options.on_paused,
         kill_timeout_s=options.kill_timeout_s,
         asked_by=options.asked_by,
-        drain=bool(container.spec.ports.published) and (options.drain or container.spec.stop.drain),
+        drain=bool(container.run and container.run.connections) and (options.drain or container.spec.stop.drain),
         pre_stop=container.spec.stop.pre_stop + options.pre_stop,
         post_stop=container.spec.stop.post_stop + options.post_stop,
         hook_timeout_s=(

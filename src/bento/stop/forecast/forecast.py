@@ -299,7 +299,7 @@ def _happenings(shown: Rehearsal, events: tuple[Event, ...], names: dict[int, st
             case "thawed":
                 text = "it is thawed, and wakes up into its shutdown"
             case "drained":
-                text = "the published ports are closed to new connections; those under way live on"
+                text = "new connections are refused; those under way live on"
             case "end-main":
                 text = f"Bento ends {which}: {why_ended}"
             case "hook":
