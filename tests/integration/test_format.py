@@ -29,7 +29,7 @@ def world(bento: BentoCli, roots: Roots) -> BentoCli:
 
 def test_listings_take_templates(world: BentoCli) -> None:
     line = world("ps", "-a", "--format", r'{{.Names}}\t{{.State}} {{.Mounts}} {{.Networks}} {{.Label "tier"}}').stdout
-    assert line == "w\tcreated data none front\n"
+    assert line == "w\tcreated data bridge front\n"
     header, row = world("ps", "-a", "--no-trunc", "--format", r"table {{.ID}}\t{{upper .Names}}").stdout.splitlines()
     assert header.split() == ["CONTAINER", "ID", "NAMES"]
     assert [len(word) for word in row.split()] == [64, 1]

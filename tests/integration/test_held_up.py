@@ -6,10 +6,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,19 @@ def stop_process(process: subprocess.Popen[str]) -> None:
     procs.wait_until(lambda: (now := procs.read(process.pid)) is None or now.state in "TZ", what="state T")
 
 
+def has_store(roots: Roots) -> bool:
+    """Whether some process has the store locked: that would be ended first, by another message."""
+    with closing(sqlite3.connect(roots.root / "bento.db", timeout=0, isolation_level=None)) as database:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        database.execute("ROLLBACK")
+    return False
+
+
 def stops_with_lock(process: subprocess.Popen[str], roots: Roots, identifier: str) -> bool:
-    """Stop a process by SIGSTOP as soon as it has a container's operation lock; False when it ended before."""
+    """Stop a process by SIGSTOP as soon as it has a container's operation lock and no other; False: it ended."""
     path = roots.run_root / "locks" / f"{identifier}.op"
     while process.poll() is None:
         if not path.exists():
@@ -37,7 +49,7 @@ def stops_with_lock(process: subprocess.Popen[str], roots: Roots, identifier: st
         stop_process(process)
         with suppress(OSError, ValueError):
             holder: dict[str, Any] = json.loads(path.read_text())
-            if holder["process"]["pid"] == process.pid:
+            if holder["process"]["pid"] == process.pid and not has_store(roots):
                 return True
         process.send_signal(signal.SIGCONT)
     return False

@@ -192,8 +192,9 @@ def test_init_is_pid_1_and_reaps(bento: BentoCli) -> None:
 @ONE_RUNTIME
 def test_network_none_has_loopback_up_and_nothing_else(bento: BentoCli) -> None:
     program = "import socket; print(socket.create_server(('127.0.0.1', 0)).getsockname()[0])"
-    assert out(bento, "host", PYTHON, "-W", "ignore", "-c", program) == "127.0.0.1\n"
-    assert out(bento, "host", "ls", "/sys/class/net") == "lo\n"
+    none = ("--network", "none", "host")
+    assert out(bento, *none, PYTHON, "-W", "ignore", "-c", program) == "127.0.0.1\n"
+    assert out(bento, *none, "ls", "/sys/class/net") == "lo\n"
 
 
 @ONE_RUNTIME

@@ -51,7 +51,7 @@ def turn_on(family: int = INET) -> None:
     """Let this host forward. Idempotent. Where it takes a router's word about IPv6, it goes on to."""
     if family == IPV6 and not is_on(IPV6):
         for path in _LINKS6.glob("*/accept_ra"):
-            if path.parent.name not in ("all", "default") and path.read_text(encoding="ascii").strip() == "1":
+            if path.parent.name not in ("all", "default") and path.read_text(encoding="utf-8").strip() == "1":
                 _write(path, "2", may_be_missing=True)  # else the kernel takes none, and forgets what it was told
     _write(_SWITCHES[family][0], "1")
 
@@ -83,7 +83,7 @@ def is_bentos(link: links.Link) -> bool:
 def is_on(family: int = INET) -> bool:
     """Whether this host forwards."""
     try:
-        return _SWITCHES[family][0].read_text(encoding="ascii").strip() != "0"
+        return _SWITCHES[family][0].read_text(encoding="utf-8").strip() != "0"
     except FileNotFoundError:  # a kernel without IPv6
         return False
 
@@ -96,7 +96,7 @@ def route_loopback(bridge: str, *, is_wanted: bool) -> None:
 def routes_loopback(bridge: str) -> bool:
     """Whether they may."""
     try:
-        return Path(_LOCAL.format(bridge)).read_text(encoding="ascii").strip() == "1"
+        return Path(_LOCAL.format(bridge)).read_text(encoding="utf-8").strip() == "1"
     except OSError:
         return False
 
@@ -131,15 +131,15 @@ def kernel_has_ipv6() -> bool:
 
 def _setting6(link: str, name: str) -> str:
     try:
-        return Path(_IPV6.format(link, name)).read_text(encoding="ascii").strip()
+        return Path(_IPV6.format(link, name)).read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 
 
 def _write(path: Path, value: str, *, may_be_missing: bool = False) -> None:
     try:
-        if path.read_text(encoding="ascii").strip() != value:
-            path.write_text(value, encoding="ascii")
+        if path.read_text(encoding="utf-8").strip() != value:
+            path.write_text(value, encoding="utf-8")
     except FileNotFoundError as error:
         if not may_be_missing:
             raise _failed(path, value, error) from error

@@ -18,7 +18,7 @@ _FILE: Final = "network-key"
 def seed_of(root: Path, *, is_default: bool) -> int:
     """Return the engine's number, of 32 bits. The default root has 0, so long as it is where it was."""
     with suppress(OSError, ValueError):
-        key, _, directory = (root / _FILE).read_text(encoding="ascii").partition(" ")
+        key, _, directory = (root / _FILE).read_text(encoding="utf-8").partition(" ")
         if directory == _directory(root):
             return int(key, 16) & 0xFFFFFFFF
     return 0 if is_default else binascii.crc32(os.fsencode(root))
@@ -29,10 +29,10 @@ def keep(root: Path, seed: int) -> None:
     path = root / _FILE
     with suppress(FileNotFoundError):
         text = f"{seed:08x} {_directory(root)}"
-        if path.exists() and path.read_text(encoding="ascii", errors="replace") == text:
+        if path.exists() and path.read_text(encoding="utf-8", errors="replace") == text:
             return
         new = root / f"{_FILE}.{os.getpid()}"
-        new.write_text(text, encoding="ascii")
+        new.write_text(text, encoding="utf-8")
         os.replace(new, path)
 
 

@@ -17,9 +17,9 @@ from bento.model.network import Connection
 
 def routes() -> list[subnets.Route]:
     """Return where packets have a way to."""
-    found = subnets.parse_routes(Path("/proc/thread-self/net/route").read_text(encoding="ascii"))
+    found = subnets.parse_routes(Path("/proc/thread-self/net/route").read_text(encoding="utf-8"))
     try:
-        return found + subnets.parse_routes6(Path("/proc/thread-self/net/ipv6_route").read_text(encoding="ascii"))
+        return found + subnets.parse_routes6(Path("/proc/thread-self/net/ipv6_route").read_text(encoding="utf-8"))
     except FileNotFoundError:  # a kernel without IPv6
         return found
 

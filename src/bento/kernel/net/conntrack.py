@@ -82,7 +82,7 @@ def _forget(netlink: Netlink, family: int, filter_: bytes, is_meant: Callable[[F
 def _are_any() -> bool:
     """Whether this namespace has any: to look for them takes the kernel ten milliseconds and more, also for nothing."""
     try:
-        with open("/proc/sys/net/netfilter/nf_conntrack_count", encoding="ascii") as file:
+        with open("/proc/sys/net/netfilter/nf_conntrack_count", encoding="utf-8") as file:
             return file.read().strip() != "0"
     except OSError:
         return True

@@ -82,7 +82,7 @@ def holder(port: int, protocol: str) -> str:
 def _inodes(path: str, port: int) -> list[str]:
     """Return the inodes of the sockets that have a port, but for those of connections (proc(5), /proc/net/tcp)."""
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="utf-8") as file:
             rows = [line.split() for line in file]
     except OSError:
         return []

@@ -10,11 +10,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from bento.kernel import sockets
-from bento.kernel.process import proc, terminals
+from bento.kernel.process import proc
+from bento.lazy import LazyModule
 from bento.model.waits import Descriptor, Kind
+
+if TYPE_CHECKING:
+    from bento.kernel.process import terminals
+else:  # few containers have one
+    terminals = LazyModule("bento.kernel.process.terminals")
 
 MAX_DESCRIPTORS: Final = 4096
 """Of one process; what is beyond it is not known."""
