@@ -200,6 +200,19 @@ def test_networks_are_apart_and_what_is_on_two_is_reached_from_both(place: Place
             assert peer_of(theirs, place.host, place.at("b").address6)
 
 
+def test_ports_are_opened_when_the_container_has_its_address(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[str] = []
+    open_ports = NETWORK._open_ports
+
+    def opened(*arguments: Any) -> None:
+        found.append(place.insides["a" * 64]("ip", "addr", "show", "up", "dev", "eth0"))
+        open_ports(*arguments)
+
+    monkeypatch.setattr(NETWORK, "_open_ports", opened)
+    place.container("a", place.raise_network(1), ports=(Port(container_port=80, host_port=8080),))
+    assert f"inet {place.at('a').address}/" in found[0], "a connection would hang until it is tried again"
+
+
 def test_ipv6_leads_outside_as_the_host_and_ports_are_reached_by_it(place: Place, remote: Netns) -> None:
     one = place.raise_network(1, ipv6=True)
     ports = (Port(container_port=80, host_port=8080), Port(container_port=80, host_port=8080, host_ip="::"))

@@ -73,6 +73,20 @@ def test_its_driver_is_made_while_the_runtime_deletes(drivers, monkeypatch):
     assert not network.made
 
 
+def test_what_closes_ports_is_at_hand_before_the_container_ends(drivers, monkeypatch):
+    _, main = drivers.server(connections=(CONNECTION,), network="bridge", ports=Ports(published=PORTS))
+    main.on_signal = lambda _: None  # it is killed
+    network, done = drivers.network, []
+
+    def asked_for(_):
+        done.append(main.status is None)
+        return network
+
+    monkeypatch.setattr(FakeDrivers, "network", property(asked_for), raising=False)
+    assert stop(drivers, grace_s=0.1)[1] is None
+    assert done[0]
+
+
 def test_s21_a_network_that_another_process_changes_is_tried_again(drivers):
     served(drivers)
     drivers.network.release_errors = [BUSY, BUSY]

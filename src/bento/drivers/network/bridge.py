@@ -219,12 +219,12 @@ class BridgeNetwork:
                 numbers, routed = self._raise(walls, list(map(places.place_of, made)), others, is_used=True)
                 for one in made:
                     self._make_pair(container_id, one, numbers[one.bridge], namespace_fd)
+                interfaces = [one.interface for one in made]
+                # Before the ports: a connection to an address that does not answer yet would hang for a second.
+                namespace.in_network(namespace_fd, lambda: ends.set_up_inside(connections, interfaces))
                 self._open_ports(walls, {container_id: made}, routed)
                 for one in made:
                     walls.forget_flows(one)
-            with network_errors():
-                interfaces = [one.interface for one in made]
-                namespace.in_network(namespace_fd, lambda: ends.set_up_inside(connections, interfaces))
         finally:
             os.close(namespace_fd)
 

@@ -60,6 +60,15 @@ class Cleanup:
             self._releases.unwatch(self._release)  # the pid may have been another process's by then
             self._release = None
 
+    def expect_end(self) -> None:
+        """Have at hand what closes the ports at the end, while the container shuts down. Idempotent.
+
+        Later it would take tens of milliseconds, in which connections go to a link that is gone: they hang for a second.
+        """
+        if self._run.ports:
+            with suppress(BentoError, OSError):  # the step of the network says what cannot be had
+                _ = self._drivers.network
+
     def begin(self, step: Step, tries: int) -> None:
         """Begin a step, or try it again."""
         try:

@@ -246,6 +246,7 @@ class StopDriver:
                     self._hook_runner().kill()
                 case SendSignal():
                     self._processes.send_signal(action)
+                    self._loop.soon(self._cleanup.expect_end)
                 case Identify():
                     self._queue.append(self._requester.identify())
                 case RequestInit():
