@@ -63,7 +63,7 @@ class Cleanup:
     def expect_end(self) -> None:
         """Have at hand what closes the ports at the end, while the container shuts down. Idempotent.
 
-        Later it would take tens of milliseconds, in which connections go to a link that is gone: they hang for a second.
+        Later it would take tens of milliseconds: connections to a link that is gone meanwhile hang for a second.
         """
         if self._run.ports:
             with suppress(BentoError, OSError):  # the step of the network says what cannot be had
