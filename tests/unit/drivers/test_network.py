@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from bento.drivers.network import keys, places, rules, subnets
+from bento.drivers.network import choosing, keys, places, rules, subnets
 from bento.drivers.network.bridge import BridgeNetwork
 from bento.drivers.network.subnets import Route
 from bento.errors import Conflict, MissingTool, PortTaken, UsageError
 from bento.kernel.net import ports as host_ports
 from bento.kernel.net.nftables import INET, IPV6, Element
-from bento.model.network import Attachment, Connection, Port
+from bento.model.network import Attachment, Connection, Network, Port, Subnet
 
 NETWORK = BridgeNetwork(Path("/nonexistent"), is_default=True)
 CONNECTION = Connection(
@@ -149,6 +149,13 @@ def test_routes_of_ipv6_are_those_that_not_every_host_has() -> None:
 def test_a_subnet_is_one_that_no_route_overlaps(others: list[str], seed: int, found: str) -> None:
     taken = [subnets.parse(one) for one in others]
     assert str(subnets.free_subnet(subnets.DEFAULT_POOL, subnets.DEFAULT_PREFIX, seed, taken)) == found
+
+
+@pytest.mark.parametrize("subnet", ["127.0.0.0/8", "224.0.0.0/24", "fe80::/64", "ff02::/64", "::/96", "::ffff:0:0/96"])
+def test_what_the_kernel_sends_nowhere_is_no_subnet_of_a_network(subnet: str) -> None:
+    asked = Network(id="f" * 64, name="x", created_unix_ns=0, bridge="x0", subnets=(Subnet(subnet=subnet, gateway=""),))
+    with pytest.raises(UsageError, match="cannot be that of network x"):
+        choosing.plan(asked, (), (), ipv6=False)
 
 
 def test_a_bridge_that_is_there_keeps_its_subnet() -> None:

@@ -58,6 +58,7 @@ class TestRecords:
             ({"options": {"mtu": "9", "com.docker.network.driver.mtu": "8"}}, UsageError, "two MTUs"),
             ({"options": {"com.docker.network.bridge.name": "a/b"}}, UsageError, "bad name 'a/b' of a bridge"),
             ({"options": {"com.docker.network.bridge.name": "b" * 16}}, UsageError, "1 to 15"),
+            ({"options": {"com.docker.network.bridge.name": "default"}}, UsageError, "neither all nor default"),
         ],
         ids=str,
     )

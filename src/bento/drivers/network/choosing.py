@@ -13,7 +13,8 @@ from bento.errors import Conflict, UsageError
 from bento.model.network import BRIDGE, Attachment, Connection, Network, Subnet
 
 _LINK_LOCAL = (subnets.parse("fe80::/10"), subnets.parse("169.254.0.0/16"))
-_NOT_FOR_THIS = tuple(map(subnets.parse, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "ff00::/8", "::/96")))
+# The last one has the addresses of IPv4 in IPv6, which the kernel sends nowhere.
+_NOT_FOR_THIS = tuple(map(subnets.parse, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "ff00::/8", "::/80")))
 _SHORTEST_PREFIX = {IPV4_BITS: 8, IPV6_BITS: 16}
 _LONGEST_PREFIX = {IPV4_BITS: 30, IPV6_BITS: 126}
 

@@ -25,7 +25,8 @@ _RESERVED: Final = (*BUILTIN, "default", "container")
 _BRIDGE_NAME: Final = "com.docker.network.bridge.name"
 _MTU: Final = ("mtu", "com.docker.network.driver.mtu")
 _OPTIONS: Final = (*_MTU, _BRIDGE_NAME)
-_LINK: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}")  # the kernel takes more, and some of it for patterns
+# The kernel takes more, some of it for patterns, and gives two names to what its settings say of every link.
+_LINK: Final = re.compile(r"(?!(?:all|default)$)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}")
 _MTU_MIN, _MTU_MIN6, _MTU_MAX = 68, 1280, 65535
 
 
@@ -78,7 +79,8 @@ def _bridge(options: Mapping[str, str]) -> str:
         return ""
     name = options[_BRIDGE_NAME]
     if not _LINK.fullmatch(name):
-        raise UsageError(f"bad name {name!r} of a bridge", hint="use 1 to 15 letters, digits and '-'")
+        hint = "use 1 to 15 letters, digits and '-', but neither all nor default"
+        raise UsageError(f"bad name {name!r} of a bridge", hint=hint)
     return name
 
 
