@@ -282,6 +282,14 @@ def test_nothing_leads_out_of_an_internal_network_nor_into_it(place: Place, remo
             assert is_shut(first, HERE, 8080, (server, first, place.at("b").address))
 
 
+def test_a_container_comes_off_a_network_whatever_it_did_to_its_other_links(place: Place) -> None:
+    one, two = place.raise_network(1), place.raise_network(2)
+    inside = place.container("a", one, two)
+    inside("ip", "link", "set", "eth1", "down")
+    place.disconnect("a", one)
+    assert len(place.host.pairs()) == 1
+
+
 def test_a_container_that_runs_goes_from_network_to_network(place: Place, remote: Netns) -> None:
     shut, one, two = place.raise_network(1, internal=True), place.raise_network(2, ipv6=True), place.raise_network(3)
     inside = place.container("a", shut)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -27,7 +27,7 @@ from bento.drivers.network.base import Connections, Leftover, Reservation
 from bento.drivers.network.places import Names
 from bento.drivers.network.vanishing import Vanishing
 from bento.drivers.network.walls import Walls
-from bento.errors import Conflict, RuntimeFailed, UsageError
+from bento.errors import Conflict, KernelError, RuntimeFailed, UsageError
 from bento.kernel import namespace
 from bento.kernel.net import links
 from bento.kernel.net import ports as host_ports
@@ -253,7 +253,8 @@ class BridgeNetwork:
         except FileNotFoundError:  # it has ended
             return
         try:
-            with network_errors():
+            # What is left may have been renamed, or set down, in there: that is no reason to keep the network.
+            with suppress(KernelError):
                 namespace.in_network(namespace_fd, lambda: ends.lead_outside(left))
         finally:
             os.close(namespace_fd)
