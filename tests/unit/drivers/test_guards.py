@@ -174,6 +174,9 @@ def test_a_tag_that_the_kernel_has_taken_off_counts() -> None:
         (ipv6(), guards.ALLOWED_MARK, PASS),
         (icmpv6(135), 0, PASS),
         (icmpv6(136), 0, PASS),
+        (icmpv6(135).replace(b"\x3a\xff", b"\x3a\xfe", 1), 0, DROP),  # forwarded
+        (icmpv6(136).replace(b"\x3a\xff", b"\x3a\xfe", 1), 0, DROP),
+        (icmpv6(136).replace(b"\x3a\xff", b"\x3a\xfe", 1), guards.ALLOWED_MARK, PASS),
         (icmpv6(134), 0, DROP),
         (icmpv6(128), 0, DROP),
         (ipv6(kind=58, body=b""), 0, DROP),

@@ -145,8 +145,8 @@ def link_local(hardware: bytes) -> bytes:
 
 
 def of_bridge() -> bytes:
-    """Of what the host sends, or forwards, to containers: ARP, IPv6's questions for neighbours and the answers,
-    and IP that the firewall rules have let through.
+    """Of what the host sends, or forwards, to containers: ARP, IPv6's questions for neighbours and the answers
+    (of this host itself), and IP that the firewall rules have let through.
     """
     return _assembled([
         (_LOAD_HALF, 12, "", ""),
@@ -157,6 +157,8 @@ def of_bridge() -> bytes:
         (_IF_AT_LEAST, _SHORTEST_ICMPV6_BYTES, "", "marked"),
         (_LOAD_BYTE, 20, "", ""),
         (_IF_EQUAL, _ICMPV6, "", "marked"),
+        (_LOAD_BYTE, 21, "", ""),  # the hop limit, which is less in what was forwarded
+        (_IF_EQUAL, 255, "", "marked"),
         (_LOAD_BYTE, 54, "", ""),
         (_IF_EQUAL, _SOLICITATION, "pass", ""),
         (_IF_EQUAL, _ADVERTISEMENT, "pass", "marked"),
