@@ -69,7 +69,10 @@ def test_what_has_none_is_not_compared_with_others():
 
 
 def test_a_pair_is_shut_down_where_that_is_asked_for():
-    text = "import socket; _, end = socket.socketpair(); print(flush=True); end.recv(1); print('end', flush=True)"
+    text = (
+        "import socket, time; _, end = socket.socketpair(); print(flush=True)\n"
+        "end.recv(1); print('end', flush=True); time.sleep(60)"
+    )
     with Program.python(text) as program:
         program.line()
         assert sockets.shut_down_own(program.pidfd, program.pid, [], with_unnamed=True) == 2

@@ -52,6 +52,7 @@ def run_under_reaper() -> None:
     child = os.fork()
     if child == 0:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup(1) has it ignored, and so would all that tests start
         if os.geteuid() == 0:
             _leave_the_network()
         return

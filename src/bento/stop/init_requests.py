@@ -89,7 +89,7 @@ def _record(state: StopState, method: str, now_s: float) -> tuple[StopState, tup
 
 def _signal_instead(state: StopState) -> tuple[StopState, tuple[Action, ...]]:
     """Go on as with an application. What the looks showed so far was for other signals."""
-    fresh = replace(state.watch, blocked=())
+    fresh = replace(state.watch, blocked=(), later=())
     return replace(state, method=SIGNAL, watch=fresh), (Persist(), Look())
 
 

@@ -117,7 +117,7 @@ class Idle(Struct, frozen=True):
 class Watch(Struct, frozen=True, kw_only=True):
     """What the looks of the grace have shown over time."""
 
-    first: tuple[Process, ...] = ()  # all at the first look, and what came until the first signal was sent
+    first: tuple[Process, ...] = ()  # all at the first look, and what came until the first signal, or an init's request
     receivers: frozenset[Key] = frozenset()  # of these, those that received the signal then
     later: tuple[Process, ...] = ()  # what came after it, for the report
     main: Process | None = None  # PID 1 at the last look that showed it

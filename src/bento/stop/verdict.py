@@ -48,11 +48,19 @@ def judge(state: StopState, *, exit_code: int | None, oom_kills: int, ends: tupl
         if state.kill_cause is KillCause.ASKED:
             return Judgement(Verdict.KILLED, f"{cause}, as was asked for", "give it a grace (stop -t SECONDS)")
         return Judgement(Verdict.KILLED, cause, "give it more time (stop -t, --stop-timeout, --exit-hold)")
-    cut = [end for end in ends if _is_cut_short(state, end)]
+    # An init that was asked runs its own shutdown, whose last command is the one that halts: that goes with PID 1.
+    halted = _was_asked(state) and exit_code in (HALTED_CODE, REBOOT_CODE)
+    first = {process.pid for process in state.watch.first}
+    cut = [end for end in ends if _is_cut_short(state, end) and not (halted and end.pid not in first)]
     if cut:
         return _cut_short(state, _names([_BEGUN_LATE if end.comm == UNSEEN else end.comm for end in cut]))
     by_default = any(one.occasion is Occasion.DEFAULT_ACTION for one in state.signalled)
     return Judgement(found.verdict, found.cause, found.remedy, is_graceful=not by_default)
+
+
+def _was_asked(state: StopState) -> bool:
+    """Whether PID 1 is an init that was asked to shut down."""
+    return init_requests.is_in_charge(state) and bool(state.init_requests)
 
 
 def _cut_short(state: StopState, names: str) -> Judgement:
@@ -121,7 +129,7 @@ def _judge_end(state: StopState, exit_code: int | None, oom_kills: int) -> Judge
         return _killed_by_stop_signal()
     if exit_code == SIGKILL_STATUS:
         return _killed_by_others(oom_kills)
-    if init_requests.is_in_charge(state) and state.init_requests:
+    if _was_asked(state):
         return _ended_as_asked(state, exit_code)
     return _left_by_itself(state)
 
@@ -221,7 +229,7 @@ def _killed(state: StopState) -> Judgement:
     subject = program(main) if main else "the program"
     elapsed_s = (state.deadline_s or state.began_s) - state.began_s
     after = f"still alive after the grace of {elapsed_s:.3g} s"
-    if init_requests.is_in_charge(state) and state.init_requests:
+    if _was_asked(state):
         cause = f"{subject} was asked by method {state.method} ({describe(state.method)}) and was {after}"
         return Judgement(Verdict.KILLED, cause, "give it more time (stop -t), or name another --stop-method")
     if main is None or (main.key in state.signalled_keys and main.disposition not in _NOT_RECEIVED):

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from bento.errors import UsageError
-from bento.model.stop import StopRequest, Verdict
+from bento.model.stop import UNSEEN, ProcessEnd, StopRequest, Verdict
 from bento.stop.actions import Action, Identify, KillInit, Look, Persist, RequestInit, SendSignal
 from bento.stop.inputs import DeadlineMoved, Identified, InitAnswered, Input, Looked, MainExited, Resumed, TimerFired
 from bento.stop.invariants import check_invariants
@@ -329,3 +329,16 @@ def test_an_asking_must_be_written_before_it_is_done():
     with pytest.raises(AssertionError, match="before it was written"):
         check_invariants(stop.state, Looked(()), after, (RequestInit("runit", is_patient=False),))
     assert not any(isinstance(action, SendSignal) for action in stop.actions)
+
+
+@pytest.mark.parametrize("code", [129, 130])
+def test_s23_what_an_init_begins_to_shut_down_goes_with_its_halt(code):
+    stop = asked("sysvinit")
+    stop.look(INIT, SERVICE, proc(9, HANDLED, "sh", under=1), after_s=0.2)
+    stop.give(MainExited(), after_s=0.1)
+    halting = ProcessEnd(pid=9, comm="sh", how="killed-with-pid-1", code=9, receives="handled")
+    unseen = ProcessEnd(pid=10, comm=UNSEEN, how="killed-with-pid-1", code=9, receives=UNSEEN)
+    assert judge(stop.state, exit_code=code, oom_kills=0, ends=(halting, unseen)).is_graceful
+    service = ProcessEnd(pid=2, comm="service", how="killed-with-pid-1", code=9, receives="handled")
+    assert judge(stop.state, exit_code=code, oom_kills=0, ends=(service,)).verdict is Verdict.CUT_SHORT
+    assert judge(stop.state, exit_code=0, oom_kills=0, ends=(halting,)).verdict is Verdict.CUT_SHORT

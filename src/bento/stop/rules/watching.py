@@ -8,6 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from bento.stop.inputs import Looked
+from bento.stop.methods import SIGNAL
 from bento.stop.process import Disposition, Key, Process
 from bento.stop.rules.tree import Tree, entered
 from bento.stop.states import Idle, Mark, StopState
@@ -25,7 +26,8 @@ def watch(state: StopState, look: Looked, now_s: float) -> StopState:
     keys = frozenset(tree_keys(look))
     cpu_ticks = sum(process.cpu_ticks for process in look.processes)
     blocked_since = dict(old.blocked)
-    is_before = not state.signalled
+    is_asked = bool(state.init_requests) and state.method != SIGNAL  # what an init begins then is its shutdown
+    is_before = not state.signalled and not is_asked
     roots = entered(look.processes) | (old.sessions & keys)
     first = _joined(old.first, look.processes)[:FIRST_MAX] if is_before else old.first
     new = replace(
