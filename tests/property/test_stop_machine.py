@@ -129,10 +129,33 @@ def test_every_stop_ends_in_time_and_signals_no_process_twice(tree, request, eve
 _GROUP_ABOVE_A_SHELL = Does(
     "shell", jobs=(Does("group", runs=(Does("shell", jobs=(Does("works", needs_s=0.7),)),)),)
 )  # the server has the signal from the group's forwarder, and loses both parents by it
+_GROUP_AT_THE_LAST_CALL = Does(
+    "shell",
+    runs=(Does("drops", needs_s=0.0),),
+    jobs=(
+        Does(
+            "group",
+            runs=(
+                Does(
+                    "shell",
+                    runs=(Does("works", needs_s=0.03, is_busy=False),),
+                    jobs=(Does("works", needs_s=0.0, handler_after_s=2.0),),
+                ),
+            ),
+        ),
+    ),
+)  # the same, where it is the last call that the forwarder passes on
 
 
 @settings(max_examples=300)
 @given(tree=trees, request=requests, events=st.lists(joins(), max_size=2), frozen=st.booleans(), age_s=ages)
+@example(
+    tree=_GROUP_AT_THE_LAST_CALL,
+    request=StopRequest(grace_s=0.5, kill_timeout_s=1.0, last_call_s=None, exit_hold_s=None),
+    events=[],
+    frozen=False,
+    age_s=0.05,
+)
 @example(tree=_GROUP_ABOVE_A_SHELL, request=StopRequest(grace_s=2.0), events=[], frozen=False, age_s=0.05)
 def test_s13_what_shuts_down_properly_is_never_killed_early(tree, request, events, frozen, age_s):
     driver = Driver(World(tree, age_s=age_s, is_frozen=frozen), request, inputs=events)

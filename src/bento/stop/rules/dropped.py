@@ -162,9 +162,7 @@ def _go_on(state: StopState, tree: Tree, processes: tuple[Process, ...], now_s: 
         return state, actions, None
     if targets:
         occasion = Occasion.DEFAULT_ACTION if wrapped.is_idle else Occasion.PROGRAM
-        answered = state.watch.answered | tree.below(target.key for target in targets)
-        state = replace(state, watch=replace(state.watch, answered=answered))
-        state, actions, _ = signal(state, targets, occasion, now_s)
+        state, actions, _ = signal(watching.below_signalled(state, tree, targets), targets, occasion, now_s)
         return look_again(state, LOOK_LATER_S, now_s), actions, None
     if is_signalled_alive:
         return look_again(state, LOOK_LATER_S, now_s), (), None

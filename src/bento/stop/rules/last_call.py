@@ -29,7 +29,7 @@ def make(state: StopState, processes: tuple[Process, ...], now_s: float) -> Outc
     found = [process for process in processes if _may_be_called(state, tree, process, now_s)]
     keys = {process.key for process in found}
     targets = [process for process in found if not any(above.key in keys for above in tree.ancestors(process))]
-    return signal(state, targets, Occasion.LAST_CALL, now_s)
+    return signal(watching.below_signalled(state, tree, targets), targets, Occasion.LAST_CALL, now_s)
 
 
 def _may_be_called(state: StopState, tree: Tree, process: Process, now_s: float) -> bool:

@@ -116,6 +116,12 @@ def last_run_s(state: StopState, processes: Iterable[Process]) -> float:
     return max((times.get(process.key, float("inf")) for process in processes), default=0.0)
 
 
+def below_signalled(state: StopState, tree: Tree, targets: Iterable[Process]) -> StopState:
+    """Remember what is below these, which are signalled now: they may pass the signal on, and leave it to PID 1."""
+    answered = state.watch.answered | tree.below(target.key for target in targets)
+    return replace(state, watch=replace(state.watch, answered=answered))
+
+
 def may_have_been_notified(state: StopState, process: Process) -> bool:
     """Whether a process was below one that was signalled, and has run since."""
     return process.key in state.watch.answered and not is_certainly_unsignalled(state, process)
