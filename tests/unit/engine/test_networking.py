@@ -272,3 +272,11 @@ def test_what_names_no_network_is_on_that_of_the_settings(drivers, default):
 def test_where_the_runtime_has_no_networks_there_is_none_by_default(drivers):
     drivers.runtime("").has_networks = False
     assert create(drivers, CreateOptions(image="host", command=("true",))).spec.network == "none"
+
+
+def test_what_a_record_that_lost_its_run_did_not_know_of_goes_before_the_default_network(drivers):
+    """A link that is still on the bridge would keep it there, with no record that names it."""
+    container = served(drivers)
+    lost = drivers.store.modify(container.id, lambda c: replace(c, status=Status.STOPPED, run=None))
+    erase(drivers, lost)
+    assert drivers.network.made == set()

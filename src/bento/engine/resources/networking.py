@@ -259,8 +259,12 @@ def _releasing(drivers: Drivers, container_id: str, addresses: Sequence[str] | N
         yield from drivers.cni.remove(container_id)
 
 
-def lower_default(drivers: Drivers) -> None:
-    """Take the bridge of the default network down when no container on record is to be on it. Blocks. Idempotent."""
+def lower_default(drivers: Drivers, container_id: str = "") -> None:
+    """Take the bridge of the default network down when no container on record is to be on it. Blocks. Idempotent.
+
+    ``container_id``: of one that has just been removed. What its record did not know of, as where it had lost its run,
+    may still be on the bridge.
+    """
     default = drivers.network.default()
     if not default.subnets:
         return
@@ -269,6 +273,8 @@ def lower_default(drivers: Drivers) -> None:
     if unknown or any(is_on_default(container) for container in containers):
         return
     try:
+        if container_id:
+            release_left(drivers, container_id)
         finish(lambda: drivers.network.lower_network(default))
     except BentoError as error:  # what it was for is done, and doctor finds it
         log.warning(str(error))

@@ -44,7 +44,7 @@ def erase(drivers: Drivers, container: Container, *, volumes: bool = False) -> i
             logs.forget(drivers, container.id)
     freed_bytes = forget(drivers, container)
     if networking.is_on_default(container) or not container.spec.image:  # a record made anew: it may have been on it
-        networking.lower_default(drivers)
+        networking.lower_default(drivers, container.id)
     return freed_bytes
 
 
