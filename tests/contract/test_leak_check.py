@@ -66,6 +66,7 @@ def test_cgroup_is_seen_in_any_hierarchy_and_removed(leak_check, monkeypatch):
     leak_check.before.is_shared = False
     made = _make_cgroup()
     assert f"cgroup {made}" in leak_check.look()
+    monkeypatch.setattr(leak_check, "new_cgroups", lambda: [str(made)])  # none that another run has just made
     leak_check.sweep()
     assert not made.exists()
 
@@ -137,7 +138,7 @@ def test_what_others_do_meanwhile_is_no_leak(leak_check, tmp_path):
     assert any(line.startswith("mount ") for line in leak_check.look())
     host, inside = Netns(), Netns()
     theirs = procs.with_word(ORPHAN)[0]
-    cgroup = _make_cgroup()  # filled at once: one that stays empty is left over to any engine's doctor --fix
+    cgroup = _make_cgroup()
     try:
         (cgroup / "cgroup.procs").write_text(str(theirs.pid))
         driver = BridgeNetwork(tmp_path / "other", is_default=False)
