@@ -32,7 +32,7 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "update": ("containers.update", "change limits and restart policy of containers"),
         "rm": ("containers.rm", "delete containers"),
         "ps": ("views.ps", "list containers"),
-        "inspect": ("views.inspect", "show all about containers or images, as JSON"),
+        "inspect": ("views.inspect", "show all about containers, images, networks or volumes, as JSON"),
         "top": ("views.top", "show the processes of a container"),
         "stats": ("views.stats", "show what containers take of the machine, again and again"),
         "port": ("views.port", "show where the published ports of a container are reached"),
