@@ -15,7 +15,8 @@ from bento import log
 from bento.config import CONFIG_FILE, Settings
 from bento.errors import UsageError
 from bento.lazy import LazyModule
-from bento.model.stop import OnDeaf, OnWrapper, Scope, StopRules
+from bento.model.stop import StopRules
+from bento.model.stop_words import WORDS, key_of
 from bento.units import parse_log_size, parse_number, parse_seconds
 
 if TYPE_CHECKING:
@@ -50,10 +51,6 @@ def _one_of(words: Iterable[str], make: Callable[[str], Any] = str) -> _Reader:
     return read
 
 
-def _choice(kind: type[Scope | OnWrapper | OnDeaf]) -> _Reader:
-    return _one_of((each.value for each in kind), kind)
-
-
 def _limit(key: str, text: str) -> float:
     return parse_seconds(text, what=key, allow_no_limit=False)
 
@@ -77,15 +74,12 @@ _SETTINGS: Final[dict[str, tuple[str, _Reader]]] = {
     "insecure_registries": ("insecure_registries", _words),
 }
 _STOP_RULES: Final[dict[str, tuple[str, _Reader]]] = {
-    "stop_scope": ("scope", _choice(Scope)),
-    "stop_wrapper": ("on_wrapper", _choice(OnWrapper)),
-    "stop_deaf": ("on_deaf", _choice(OnDeaf)),
-    "stop_exit_hold": ("exit_hold_s", _limit),
-    "stop_last_call": ("last_call_s", _limit),
-    "stop_start_window": ("start_window_s", _limit),
+    key_of(field): (field, _limit if row.kind is float else _one_of(row.choices, row.kind))
+    for field, row in WORDS.items()
+    if row.is_setting
 }
 """By key: the field of ``Settings``, and of its ``stop_rules``, and what reads its text. A setting is declared there
-and here. ``--last-call-all`` is no choice for a whole machine."""
+and here, a rule of stop in ``stop_words``."""
 
 KEYS: Final = (*_SETTINGS, *_STOP_RULES)
 

@@ -16,13 +16,12 @@ from bento import CreateOptions, ExecOptions, Settings, StopOptions, config_load
 from bento.cli import main, verbs
 from bento.model.container import ContainerSettings, ContainerSpec
 from bento.model.resources import Resources
-from bento.model.stop import StopRules
+from bento.model.stop import StopRequest, StopRules
+from bento.model.stop_words import WORDS
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCE = REPOSITORY / "src/bento"
 LIBRARY = REPOSITORY / "docs/library.md"
-NOT_FOR_A_MACHINE = {"last_call_all"}
-"""A stop rule that only a call or a container sets."""
 GROUPS = {
     name: type(default)
     for name, default in zip(ContainerSettings.__struct_fields__, ContainerSettings.__struct_defaults__, strict=True)
@@ -96,7 +95,7 @@ def made_of(record: type[Struct]) -> set[str]:
     return given
 
 
-@pytest.mark.parametrize("record", [CreateOptions, StopRules, *GROUPS.values()], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("record", [CreateOptions, *GROUPS.values()], ids=lambda each: each.__name__)
 def test_every_setting_of_a_container_has_its_option(record):
     given = options_of("run") if record is Resources else made_of(record)
     assert set(record.__struct_fields__) - given - {"attachments"} == set()  # until --network is a list
@@ -114,14 +113,13 @@ def test_every_group_is_described():
 
 
 def test_every_setting_is_shown_by_inspect():
-    records: tuple[type[Struct], ...] = (StopRules, *GROUPS.values())
-    fields = {field for record in records for field in record.__struct_fields__}
+    fields = {field for record in GROUPS.values() for field in record.__struct_fields__}
     assert fields - read_in(SOURCE / "docker") == NOT_SHOWN
 
 
 @pytest.mark.parametrize(
     "record",
-    [CreateOptions, ContainerSpec, *GROUPS.values(), StopOptions, StopRules, ExecOptions, Settings],
+    [CreateOptions, ContainerSpec, *GROUPS.values(), StopOptions, ExecOptions, Settings],
     ids=lambda each: each.__name__,
 )
 def test_every_field_is_read(record):
@@ -132,8 +130,20 @@ def test_every_field_is_read(record):
 def test_every_setting_has_its_text():
     targets = {field for field, _ in config_load._SETTINGS.values()}
     assert targets | {"stop_rules"} == set(Settings.__struct_fields__)
-    rules = {field for field, _ in config_load._STOP_RULES.values()}
-    assert rules | NOT_FOR_A_MACHINE == set(StopRules.__struct_fields__)
+
+
+def test_every_rule_of_stop_has_its_words():
+    assert set(WORDS) == set(StopRules.__struct_fields__)
+
+
+def test_every_rule_of_stop_is_asked_for_with_a_default():
+    defaults = StopRequest()
+    assert {field for field in StopRules.__struct_fields__ if not hasattr(defaults, field)} == set()
+
+
+def test_every_rule_of_stop_takes_effect():
+    read = {node.attr for node in nodes(SOURCE / "stop") if isinstance(node, ast.Attribute)}
+    assert set(StopRules.__struct_fields__) - read == set()
 
 
 def test_every_driver_has_a_contract():

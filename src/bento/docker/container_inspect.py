@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from bento.docker.network import endpoints
 from bento.model.container import FILE_DRIVERS, PROPAGATIONS, Container, ContainerSpec, Mount, Status
 from bento.model.health import Health
 from bento.model.stop import StopRules
+from bento.model.stop_words import WORDS, shown_as
 from bento.model.volume import DRIVER
 from bento.oci.etc import hostname
 from bento.stop.methods import choose
@@ -147,15 +149,8 @@ def _stop_words(spec: ContainerSpec) -> dict[str, Any]:
 
 def _rule_words(rules: StopRules) -> dict[str, Any]:
     """What the container says of its stop; null is left to the configuration."""
-    return {
-        "StopScope": rules.scope and rules.scope.value,
-        "StopWrapper": rules.on_wrapper and rules.on_wrapper.value,
-        "StopDeaf": rules.on_deaf and rules.on_deaf.value,
-        "StopExitHold": rules.exit_hold_s,
-        "StopLastCall": rules.last_call_s,
-        "StopLastCallAll": rules.last_call_all,
-        "StopStartWindow": rules.start_window_s,
-    }
+    said = {shown_as(field): getattr(rules, field) for field in WORDS}
+    return {key: value.value if isinstance(value, Enum) else value for key, value in said.items()}
 
 
 def _mount(mount: Mount, volume_paths: Mapping[str, str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from bento.errors import AlreadyStopped, WrongState
 from bento.files.tree import remove_tree
 from bento.model.container import Container, Status
 from bento.model.stop import AskedBy, OnPaused, StopRequest, first_said
+from bento.model.stop_words import option_of
 from bento.stop.methods import SIGNAL
 from bento.units import signal_name
 
@@ -79,13 +80,8 @@ def ignored_options(container: Container, options: StopOptions) -> str:
     is_named = (options.signal, options.method, options.command) != (None, None, None)
     if is_named and _way(wanted) != _way(own):
         return f"{under_way}, by {_way(own)}: {_way(wanted)} is not sent (to end it now: stop --force)"
-    late = [_flag(name) for name, said in first_said(options).items() if getattr(own, name) != said]
+    late = [f"--{option_of(name)}" for name, said in first_said(options).items() if getattr(own, name) != said]
     return f"{under_way}: too late for {', '.join(late)}" if late else ""
-
-
-def _flag(name: str) -> str:
-    """Return how the command line calls a field of StopRules."""
-    return "--" + name.removeprefix("on_").removesuffix("_s").replace("_", "-")
 
 
 def _way(request: StopRequest) -> str:
