@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from bento.docker import changes, disk, engine_info, volume
 from bento.model.change import Change, Kind
-from bento.model.pruned import Pruned, RemovedImage
-from bento.model.usage import DiskUsage
+from bento.model.disk import DiskUsage, Pruned, RemovedImage
 from bento.model.volume import Volume
 
 

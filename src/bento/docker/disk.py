@@ -6,8 +6,7 @@ from typing import Final
 
 from bento.docker.words import size_text
 from bento.model import reference
-from bento.model.pruned import Pruned
-from bento.model.usage import DiskUsage
+from bento.model.disk import DiskUsage, Pruned
 
 FIELDS: Final = {
     "Type": "TYPE",

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from bento.docker.words import Now, ago, image_names, labels_text, one_line, short_image_id, size_text, time_text
 from bento.model import reference
+from bento.model.disk import ImageUsage
 from bento.model.image import HistoryStep, Image
-from bento.model.usage import ImageUsage
 from bento.oci.image_writing import runtime_words
 from bento.units import rfc3339
 

@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from bento.errors import Elsewhere, StateCorrupt
     from bento.model import terminal
     from bento.model.create import CreateOptions, UpdateOptions
+    from bento.model.disk import Pruned
     from bento.model.exec import ExecOptions, ExecSession
     from bento.model.network import Port
-    from bento.model.pruned import Pruned
     from bento.model.stop import StopReport
     from bento.model.terminal import AttachOptions
     from bento.stop.forecast.forecast import Forecast

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from bento.engine.images import archive
     from bento.engine.resources import mounting, volumes
     from bento.model.change import Change
+    from bento.model.disk import PrunedVolumes
     from bento.model.image import Image
-    from bento.model.pruned import PrunedVolumes
     from bento.model.volume import Volume
 else:
     happened = LazyModule("bento.engine.base.happened")

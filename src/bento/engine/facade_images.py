@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from bento.engine.images.pull import Pulled
     from bento.engine.maintenance import prune
     from bento.model.build import BuildOptions
+    from bento.model.disk import DiskUsage, ImageUsage, Pruned, RemovedImage
     from bento.model.image import HistoryStep, Image, ImageConfig
-    from bento.model.pruned import Pruned, RemovedImage
     from bento.model.transfer import Access, Credentials, TransferProgress
-    from bento.model.usage import DiskUsage, ImageUsage
     from bento.parse import places
 else:
     archive, build, image_inspect, image_list, images, login, pull, push = (

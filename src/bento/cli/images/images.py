@@ -10,7 +10,7 @@ from bento.cli.options import format as format_options
 from bento.cli.output.render import now, table
 from bento.docker.words import Now, ago, image_names, short_image_id, size_text
 from bento.lazy import LazyModule
-from bento.model.usage import ImageUsage
+from bento.model.disk import ImageUsage
 
 if TYPE_CHECKING:
     from bento.cli.output.templates import template

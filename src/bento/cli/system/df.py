@@ -9,7 +9,7 @@ from bento.cli.options import format as format_options
 from bento.cli.output.render import now, table
 from bento.docker import disk
 from bento.docker.words import Now, ago, command_text, image_names, short_image_id, size_text, status_text
-from bento.model.usage import ContainerUsage, ImageUsage
+from bento.model.disk import ContainerUsage, ImageUsage
 from bento.units import short_id
 
 _IMAGES = ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS")

@@ -12,7 +12,7 @@ from bento.cli.context import Context, complain, say
 from bento.docker import disk
 from bento.docker.words import size_text
 from bento.model import reference
-from bento.model.pruned import Pruned
+from bento.model.disk import Pruned
 from bento.wiring import Engine
 
 ANONYMOUS_VOLUMES = "all anonymous volumes that no container has"

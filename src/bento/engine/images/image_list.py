@@ -19,8 +19,8 @@ from bento.engine.lifecycle import reconcile
 from bento.errors import UsageError
 from bento.model import reference
 from bento.model.container import VOLUME, Container
+from bento.model.disk import ContainerUsage, DiskUsage, ImageUsage, VolumeUsage
 from bento.model.image import Image
-from bento.model.usage import ContainerUsage, DiskUsage, ImageUsage, VolumeUsage
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers

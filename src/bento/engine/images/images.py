@@ -15,8 +15,8 @@ from bento.engine.base.happened import of_image
 from bento.engine.base.layers import unused
 from bento.errors import BadImage, Conflict, NotFound, UsageError
 from bento.model import reference
+from bento.model.disk import RemovedImage
 from bento.model.image import Image, ImageConfig
-from bento.model.pruned import RemovedImage
 from bento.oci.platform import host_platform
 from bento.parse.images import parse_platform
 

@@ -19,8 +19,8 @@ from bento.engine.resources.volumes import prune as prune_volumes
 from bento.engine.stop.erase import erase
 from bento.errors import BentoError, Conflict, NotFound
 from bento.model.container import Container, Status
+from bento.model.disk import Pruned, PrunedVolumes, RemovedImage
 from bento.model.event import CONTAINER, IMAGE
-from bento.model.pruned import Pruned, PrunedVolumes, RemovedImage
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers

@@ -11,8 +11,8 @@ from bento.engine.base.happened import tell_of_prune
 from bento.engine.resources import mounting
 from bento.errors import Conflict, NotFound, UsageError
 from bento.model.container import VOLUME
+from bento.model.disk import PrunedVolumes
 from bento.model.event import VOLUME as VOLUME_TYPE
-from bento.model.pruned import PrunedVolumes
 from bento.model.volume import DRIVER, Volume
 from bento.units import new_id, parse_name
 
