@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from support.cli import BentoCli
 from support.workload import MARKER, ONE_RUNTIME, POLITE, PYTHON, Share, run_script
@@ -64,6 +65,27 @@ def test_s23_json_is_what_inspect_keeps(bento: BentoCli, share: Share) -> None:
     bento("stop", "w")
     report = json.loads(bento("report", "--format", "json", "w").stdout)
     assert report == bento.inspect("w")["Stop"]
+
+
+@ONE_RUNTIME
+def test_s23_a_page_has_the_tree_and_what_each_process_waited_for(bento: BentoCli, tmp_path: Path) -> None:
+    bento.run("--name", "w", "host", "/bin/sh", "-c", f"{PYTHON} -c '{POLITE}'; true")
+    bento.wait_for_log("w", "ready")
+    bento("stop", "w")
+    report = bento.inspect("w")["Stop"]
+    shell, program = report["processes"]
+    assert program["ppid"] == shell["pid"]
+    assert shell["waited"] == "waits for a child"
+    page = tmp_path / "page.html"
+    bento("report", "--html", str(page), "w")
+    text = page.read_text(encoding="utf-8")
+    assert "waits for a child" in text
+    assert text == bento("report", "--html", "-", "w").stdout
+    assert "is no file" in bento.fails("report", "--html", str(tmp_path), "w", code=2)
+    assert "exclude each other" in bento.fails("report", "--html", "-", "--format", "json", "w", code=2)
+    bento("create", "--name", "never", "host", "true")
+    assert "never stopped" in bento.fails("report", "--html", str(tmp_path / "other"), "never")
+    assert list(tmp_path.iterdir()) == [page]
 
 
 @ONE_RUNTIME

@@ -240,15 +240,18 @@ UNSEEN: Final = "unseen"
 
 
 class ProcessEnd(Struct, frozen=True, kw_only=True):
-    """How one process that was alive when the stop began has ended."""
+    """How one process that was alive when the stop began, or that came later, has ended."""
 
     pid: int
+    ppid: int = 0  # as it was first seen; 0: not known
     comm: str
     how: str  # exited | signalled | killed-by-us | killed-with-pid-1 | unknown | alive
     code: int | None = None  # exit code, or signal number
     receives: str = ""  # its disposition for the stop signal at the first look
     session: bool = False  # of an exec session
-    ended_s: float | None = None  # when it was seen gone, seconds since the stop began
+    waited: str = ""  # what it waited for when a look first read that; "": no look has, or it is one of many
+    began_s: float | None = None  # of one that came during the stop; seconds since the stop began, as all times
+    ended_s: float | None = None  # when it was seen gone
 
 
 class StopReport(Struct, frozen=True, kw_only=True):

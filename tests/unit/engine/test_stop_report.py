@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from msgspec.structs import replace
 
+from bento import clock
 from bento.engine.lifecycle import reconcile
 from bento.engine.stop.request import StopOptions
 from bento.engine.views import inspect
@@ -65,6 +68,34 @@ def test_s23_the_report_says_what_was_signalled_and_how_each_process_ended(drive
     assert [names[0], names[-6:]] == ["signal", ["log drain", "runtime", "cgroup", "network", "unmount", "record"]]
     assert all(phase.duration_s >= 0 for phase in report.phases)
     assert report.duration_s >= report.phases[-1].start_s
+
+
+def test_s23_the_report_has_the_tree_what_each_waited_for_and_what_came_later(drivers, monkeypatch):
+    shell = drivers.processes.add("sh", Disposition.DROPPED)
+    server = drivers.processes.add("server", under=shell)
+    shell.evidence, server.evidence = WAITS, LISTENS
+    drivers.add("web", shell)
+
+    def fork(number):
+        late = drivers.processes.add("helper", under=server)
+        late.identity = replace(late.identity, start_ticks=int(clock.boot_s() * os.sysconf("SC_CLK_TCK")) + 10)
+
+    def looking(*args, **options):
+        found = look(*args, **options)
+        if any(process.comm == "helper" for process in found):  # it was seen: now the program may end
+            server.end(0)
+        return found
+
+    look = drivers.processes.look
+    monkeypatch.setattr(drivers.processes, "look", looking)
+    server.on_signal = fork
+    stop(drivers)
+    first, second, late = report_of(drivers).processes
+    assert (second.ppid, late.ppid) == (first.pid, second.pid)
+    assert (first.waited, second.waited) == ("waits for a child", "accepts on a listening socket")
+    assert (first.began_s, second.began_s) == (None, None)
+    assert late.began_s is not None
+    assert late.began_s > 0
 
 
 @pytest.mark.parametrize(("is_shared", "verdict"), [(False, Verdict.CUT_SHORT), (True, Verdict.GRACEFUL)])

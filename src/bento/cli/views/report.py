@@ -1,16 +1,25 @@
-"""``bento report``: the last stop, drawn."""
+"""``bento report``: the last stop, drawn in the terminal or as a page."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from bento.cli.context import Context, say
-from bento.errors import NotFound
-from bento.model.stop import Held, Occasion, ProcessEnd, Signalled, StopReport
+from bento.cli.output.page_file import check_page_file, write_page
+from bento.errors import NotFound, UsageError
+from bento.lazy import LazyModule
+from bento.model.stop import Held, ProcessEnd, Signalled, StopReport
+from bento.pages.words import at_exit_s, ending
+
+if TYPE_CHECKING:
+    from bento.pages import stop_page
+else:  # only for a page
+    stop_page = LazyModule("bento.pages.stop_page")
 
 _NAME_WIDTH = 16
 _WIDTH_LEAST, _WIDTH_MOST = 20, 60
@@ -18,17 +27,24 @@ _WIDTH_LEAST, _WIDTH_MOST = 20, 60
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument("--format", choices=("text", "json"))
+    parser.add_argument("--html", metavar="FILE", help="write a page for a browser; - for stdout")
     parser.add_argument("container", help="name, id, or the beginning of an id")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out."""
+    if args.html is not None:
+        if args.format is not None:
+            raise UsageError("report: --html and --format exclude each other")
+        check_page_file("report", args.html)
     with context.engine() as engine:
         container = engine.get(args.container)
     if container.report is None:
         raise NotFound(f"container {container.name} was never stopped", hint="a report is left by bento stop")
-    if args.format == "json":
+    if args.html is not None:
+        write_page(args.html, stop_page.stop_page(container.report))
+    elif args.format == "json":
         say(msgspec.json.format(msgspec.json.encode(container.report)).decode())
     else:
         for line in draw(container.name, container.report, columns=_columns()):
@@ -103,7 +119,7 @@ def _process(
     process: ProcessEnd, signalled: Signalled | None, held: Held | None, report: StopReport, axis: _Axis
 ) -> str:
     end_s = report.duration_s if process.ended_s is None else process.ended_s
-    held_s = held.at_s if held else _at_exit_s(signalled, report)
+    held_s = held.at_s if held else at_exit_s(signalled, report)
     bar = axis.bar(0.0, end_s, mark_s=signalled.at_s if signalled else None, held_s=held_s)
     label = f"{process.pid} {process.comm}"[:_NAME_WIDTH]
     words = ["not signalled"]
@@ -112,29 +128,7 @@ def _process(
         words = [f"signalled{other} at {_time(signalled.at_s)}"]
     if held_s is not None:
         words.append(f"held{'' if held else ' at its exit'} from {_time(held_s)}")
-    return f"  {label:<{_NAME_WIDTH}} {bar} {_ending(process)}; {', '.join(words)}"
-
-
-def _at_exit_s(signalled: Signalled | None, report: StopReport) -> float | None:
-    """Return when PID 1 was held at its exit; None for every other process, and where it was not."""
-    is_main = signalled is not None and signalled.occasion is Occasion.INIT
-    return next((phase.start_s for phase in report.phases if is_main and phase.name == "exit hold"), None)
-
-
-def _ending(process: ProcessEnd) -> str:
-    match process.how:
-        case "exited":
-            return f"exited {process.code}"
-        case "signalled":
-            return f"ended by signal {process.code}"
-        case "killed-by-us":
-            return "killed by Bento"
-        case "killed-with-pid-1":
-            return "killed by the kernel when PID 1 left"
-        case "alive":
-            return "still alive"
-        case _:
-            return "ended, exit status not known"
+    return f"  {label:<{_NAME_WIDTH}} {bar} {ending(process)}; {', '.join(words)}"
 
 
 def _time(seconds: float) -> str:

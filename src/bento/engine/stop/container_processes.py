@@ -115,6 +115,7 @@ class ContainerProcesses:
         )
         if examine:
             processes = self.processes.examine(self._run, processes, tracer=tracer, memory=self._memory)
+            self._endings.read(processes)
         if self._may_leave_rest and not processes and self.is_gone():
             return MainExited()
         self._births.read()

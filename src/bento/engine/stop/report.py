@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bento import clock
 from bento.model.container import Container, Run
 from bento.model.stop import UNSEEN, PhaseTiming, ProcessEnd, Signalled, StopReport
+from bento.model.waits import Evidence
 from bento.stop.killing import INIT_ENDED
 from bento.stop.methods import METHODS, describe
 from bento.stop.process import Key, Process
 from bento.stop.rules.tree import entered, program
+from bento.stop.rules.wake import process_wake
 from bento.stop.states import Mark, StopState
 from bento.stop.verdict import judge
 from bento.units import SIGKILL, signal_name
@@ -20,6 +22,11 @@ from bento.units import SIGKILL, signal_name
 if TYPE_CHECKING:
     from bento.drivers.processes.base import ProcessDriver
     from bento.engine.base.drivers import Drivers
+
+
+_WAITS_MAX: Final = 64  # processes of which the report says what they waited for
+_WAITED_MAX: Final = 120
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
 def exit_code_of(drivers: Drivers, container_id: str, main_fd: int | None) -> int | None:
@@ -55,10 +62,17 @@ class Endings:
     def __init__(self) -> None:
         self._killed = False
         self._seen_s: dict[Key, float] = {}
+        self._waits: dict[Key, tuple[Process, Evidence]] = {}
 
     def saw(self, key: Key, now_s: float) -> None:
         """Note when a process was seen gone."""
         self._seen_s.setdefault(key, now_s)
+
+    def read(self, processes: Iterable[Process]) -> None:
+        """Note what each process of a look waits for, where that was read."""
+        for process in processes:
+            if process.evidence is not None and len(self._waits) < _WAITS_MAX:
+                self._waits.setdefault(process.key, (process, process.evidence))
 
     def kill_began(self) -> None:
         """From now on, what ends by SIGKILL was ended by us."""
@@ -89,13 +103,17 @@ class Endings:
     ) -> ProcessEnd:
         how, code = self._how(processes, state, process, fd)
         seen_s = self._seen_s.get(process.key)
+        waits = self._waits.get(process.key)
         return ProcessEnd(
             pid=process.pid,
+            ppid=process.ppid,
             comm=program(process),
             how=how,
             code=code,
             receives=process.disposition.value,
             session=is_session,
+            waited=_waited(*waits) if waits else "",
+            began_s=_began_s(process, state),
             ended_s=None if seen_s is None else seen_s - state.began_s,
         )
 
@@ -114,6 +132,17 @@ class Endings:
             return "signalled", number
         is_ours = self._killed or (process.is_main and state.kill_cause in INIT_ENDED)
         return ("killed-by-us" if is_ours else "killed-with-pid-1"), number
+
+
+def _waited(process: Process, evidence: Evidence) -> str:
+    words = process_wake(process, evidence).reason.removeprefix(f"{process.comm} ({process.pid}) ")
+    return words[:_WAITED_MAX]
+
+
+def _began_s(process: Process, state: StopState) -> float | None:
+    """Return when it began, where that was during the stop: its start time counts from the boot (proc_pid_stat(5))."""
+    began_s = process.start_ticks / _TICKS_PER_S - clock.boot_s() + clock.mono_s() - state.began_s
+    return began_s if began_s > 0 else None
 
 
 def make_report(

@@ -1,0 +1,84 @@
+"""The frame of a page, and the parts that every page has: tables, facts, the figure of a timeline."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import Final
+
+from bento.pages.drawing import NARROW, WIDE, Drawing
+from bento.pages.style import PAGE, PICTURE
+from bento.pages.text import html
+from bento.pages.timeline import Timeline
+
+_POLICY: Final = (
+    "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'"  # no script, and no request
+)
+
+
+def page(title: str, head: str, body: str, *, foot: str) -> str:
+    """Return a whole page. ``head``, ``body`` and ``foot`` are HTML already, ``title`` is not."""
+    policy = _POLICY.format(hash=b64encode(sha256(PAGE.encode()).digest()).decode())
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        f"<title>{html(title, most=120)}</title>\n<style>{PAGE}</style>\n</head>\n<body>\n"
+        f"<header>{head}</header>\n<main>\n{body}\n</main>\n<footer>{foot}</footer>\n</body>\n</html>\n"
+    )
+
+
+def figure(timeline: Timeline) -> str:
+    """Return a timeline in two forms, of which the style shows the one for which there is room."""
+    return f"<figure>{Drawing(timeline, WIDE).svg()}{Drawing(timeline, NARROW).svg()}</figure>"
+
+
+def picture(timeline: Timeline) -> str:
+    """Return a timeline as a file of its own, with its style and a ground."""
+    drawing = Drawing(timeline, WIDE)
+    margin = 16
+    width, height = WIDE.width + 2 * margin, drawing.height + 2 * margin
+    ground = f'<rect class="ground" x="-{margin}" y="-{margin}" width="{width:.0f}" height="{height:.0f}"/>'
+    box = f'viewBox="0 0 {WIDE.width:.0f} {drawing.height:.0f}"'
+    room = f'viewBox="-{margin} -{margin} {width:.0f} {height:.0f}"'
+    svg = drawing.svg(head=f"<style>{PICTURE}</style>{ground}").replace(box, room, 1)
+    return svg.replace("<g>", "\n<g>").replace("<text ", "\n<text ") + "\n"
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> str:
+    """Return names with what is so called; both are plain text."""
+    items = "".join(f"<div><dt>{html(name)}</dt><dd>{html(value)}</dd></div>" for name, value in rows)
+    return f'<dl class="facts">{items}</dl>'
+
+
+class Column:
+    """How a column is set: ``time`` and ``number`` are not broken, ``name`` is a stranger's, ``words`` is text."""
+
+    TIME: Final = "time"
+    NUMBER: Final = "number"
+    NAME: Final = "name"
+    WORDS: Final = "words"
+
+
+def table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table with a heading of the third rank; "" without rows. ``columns``: names, and how each is set.
+
+    A table that is too wide is scrolled by itself, also by keys.
+    """
+    if not rows:
+        return ""
+    head = "".join(f'<th scope="col">{html(name)}</th>' for name, _ in columns)
+    body = "".join(
+        f"<tr>{''.join(_cell(value, kind) for value, (_, kind) in zip(row, columns, strict=True))}</tr>" for row in rows
+    )
+    return (
+        f'<h3>{html(title)}</h3><div class="scroll" tabindex="0" role="region" aria-label="{html(title)}"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _cell(value: object, kind: str) -> str:
+    text = html(value)
+    return f'<td class="{kind}">{f"<code><bdi>{text}</bdi></code>" if kind == Column.NAME else text}</td>'
