@@ -58,9 +58,9 @@ $(shell rm -rf $(VENV))
 endif
 endif
 
-$(VENV)/.ready: $(VENV)/.made requirements/run.txt requirements/build.txt pyproject.toml src/bento/__init__.py
+$(VENV)/.ready: $(VENV)/.made requirements/run.txt requirements/serve.txt requirements/build.txt pyproject.toml src/bento/__init__.py
 	@echo "installing pinned requirements"
-	@$(BIN)/python -m pip $(PIP_PINNED) -r requirements/run.txt -r requirements/build.txt
+	@$(BIN)/python -m pip $(PIP_PINNED) -r requirements/run.txt -r requirements/serve.txt -r requirements/build.txt
 	@$(BIN)/python -m pip $(PIP_INSTALL) --no-index --no-build-isolation --no-deps --editable .
 	@$(call isolate,$(BIN)/bento,$(CURDIR)/$(BIN)/python)
 # setuptools comes with venv before Python 3.12 and puts itself into every start of the interpreter; nothing needs it.
@@ -170,7 +170,7 @@ install: setup ## Put bento on PATH, with manual pages and completion: PREFIX=/u
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-index --no-build-isolation --no-deps \
 		--wheel-dir build/wheel .
 	@"$$(tools/find-python)" -m venv --without-pip '$(DESTDIR)$(LIBDIR)'
-	@$(BIN)/python -m pip --python '$(DESTDIR)$(LIBDIR)/bin/python' $(PIP_PINNED) -r requirements/run.txt
+	@$(BIN)/python -m pip --python '$(DESTDIR)$(LIBDIR)/bin/python' $(PIP_PINNED) -r requirements/run.txt -r requirements/serve.txt
 	@$(BIN)/python -m pip --python '$(DESTDIR)$(LIBDIR)/bin/python' $(PIP_INSTALL) --no-index --no-deps build/wheel/*.whl
 # pip writes the interpreter's path at build time into the script; below DESTDIR that is not where it will live.
 	@$(call isolate,$(DESTDIR)$(LIBDIR)/bin/bento,$(LIBDIR)/bin/python)

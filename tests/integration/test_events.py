@@ -37,8 +37,8 @@ READS = {
     "container_size", "containers", "dependants_first", "describe_volume", "diff", "disk_usage", "doctor",
     "drops_signal", "events", "exec_sessions", "explain", "explain_process", "get", "history", "image_usage",
     "images", "info", "inspect", "inspect_image", "inspect_network", "inspect_volume", "install_unit", "login",
-    "logout", "logs", "logs_of", "names", "networks", "ports", "stats", "stats_sampler", "tags", "to_be_shut_down",
-    "to_be_started", "top", "volumes", "wait", "wait_healthy", "warnings",
+    "logout", "logs", "logs_of", "names", "networks", "ports", "stats", "stats_sampler", "summaries", "tags",
+    "to_be_shut_down", "to_be_started", "top", "volumes", "wait", "wait_healthy", "warnings",
 }  # fmt: skip
 """Verbs that change nothing, so that there is nothing to log."""
 THROUGH_OTHERS = {

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from bento import StopOptions, config_load
+from bento.api_docker.routes import ROUTES
 from bento.cli import main, verbs
 from bento.engine.facade import EngineFacade
 from bento.engine.views.listing import _FILTERS
@@ -47,6 +48,12 @@ def section(verb: str) -> str:
         if verb in heading.split(", "):
             return body
     pytest.fail(f"docs/cli.md has no section on {verb}")
+
+
+def test_every_endpoint_is_described():
+    rows = re.findall(r"(?m)^\| (`[A-Z]+ /.*?) \|", text_of(DOCS / "docker-api.md"))
+    described = [words for row in rows for words in re.findall(r"`([^`]+)`", row)]
+    assert sorted(described) == sorted(f"{route.method} {route.pattern}" for route in ROUTES)
 
 
 def test_nothing_generated_is_stale():

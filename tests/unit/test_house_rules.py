@@ -35,6 +35,7 @@ CATCH_ALL = {
     "engine/base/worker.py",  # and its forked worker
     "kernel/namespace.py",  # hands over from a thread to its waiter
     "engine/base/background.py",  # the same
+    "api_docker/server.py",  # a request
 }
 FORKS = {
     "engine/base/worker.py",  # a detached worker is this program itself, still single-threaded
@@ -46,7 +47,7 @@ ONLY_IN = {
     "sqlite3": {"drivers/state/", "testing/state.py"},
     "subprocess": set(),
     "multiprocessing": set(),
-    "asyncio": set(),
+    "asyncio": {"api_docker/", "serve/"},
     "dataclasses": set(),
     "inspect": set(),
 }

@@ -92,6 +92,7 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "system df": ("system.df", "show what containers and images take of the disk"),
     },
     ENGINE: {
+        "serve": ("system.serve", "answer Docker's clients: the Engine API on a unix socket"),
         "shutdown": ("system.shutdown", "stop everything, in order, before the machine goes down"),
         "install-unit": ("system.install_unit", "have systemd start and shut down the containers with the machine"),
         "doctor": ("system.doctor", "find what was left behind"),
@@ -132,6 +133,7 @@ _ALIASES: Final = {
     "volume list": "volume ls",
     "volume remove": "volume rm",
     "system info": "info",
+    "system service": "serve",
 }
 """Further names, and the verb that each stands for, maybe with an option."""
 

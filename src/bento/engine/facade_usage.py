@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bento.errors import BentoError
 from bento.lazy import LazyModule
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from bento.engine.events import stream
     from bento.engine.events.stream import EventStream
     from bento.engine.lifecycle import reconcile
-    from bento.engine.views import log_streams, logs, stats, top
+    from bento.engine.views import log_streams, logs, stats, summary, top
     from bento.engine.views.logs import LogLine
     from bento.engine.views.stats import Sampler
+    from bento.model.container import Container
     from bento.model.stats import ContainerStats, ProcessTable
 else:
     event_filters, stream = LazyModule("bento.engine.events.filters"), LazyModule("bento.engine.events.stream")
     reconcile = LazyModule("bento.engine.lifecycle.reconcile")
-    log_streams, logs, stats, top = (
-        LazyModule(f"bento.engine.views.{name}") for name in ["log_streams", "logs", "stats", "top"]
+    log_streams, logs, stats, summary, top = (
+        LazyModule(f"bento.engine.views.{name}") for name in ["log_streams", "logs", "stats", "summary", "top"]
     )
 
 
@@ -32,6 +33,10 @@ class UsageVerbs:
     """A base of ``EngineFacade``."""
 
     drivers: Drivers
+
+    def summaries(self, containers: Sequence[Container], *, size: bool = False) -> list[dict[str, Any]]:
+        """Return containers, as ``containers`` does, as Docker's API lists them; ``size``: with SizeRw, bytes: slow."""
+        return summary.summaries(self.drivers, containers, is_sized=size)
 
     def top(self, ref: str, options: Sequence[str] = ()) -> ProcessTable:
         """Return the processes of a container as ps(1) lists them with ``options``, by the host's pids; none: ``-ef``.

@@ -12,7 +12,7 @@ import os
 import select
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 from msgspec import Struct
@@ -106,13 +106,13 @@ def in_worker(work: Callable[[Emit], None], *, tick_s: float | None = None) -> I
     pid = os.fork()
     if pid == 0:
         os.close(read_fd)
-        _be_worker(work, write_fd)
+        be_worker(work, write_fd)
     os.close(write_fd)
     return _messages(read_fd, pid, tick_s)
 
 
-def _be_worker(work: Callable[[Emit], None], write_fd: int) -> None:
-    """Never returns. The outermost edge of this process, so whatever goes wrong is reported."""
+def be_worker(work: Callable[[Emit], None], write_fd: int) -> NoReturn:
+    """Do the work and end the process. Its outermost edge, so whatever goes wrong is reported to ``write_fd``."""
 
     outbox = bytearray()
     os.set_blocking(write_fd, False)  # a reader that does not read must not hold up what is done here
@@ -122,7 +122,8 @@ def _be_worker(work: Callable[[Emit], None], write_fd: int) -> None:
         _flush(write_fd, outbox)
 
     try:
-        os.setsid()
+        if os.getsid(0) != os.getpid():  # it was not started as the leader of one
+            os.setsid()
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
@@ -153,7 +154,7 @@ def _flush(write_fd: int, outbox: bytearray) -> None:
             del outbox[: os.write(write_fd, outbox)]
     except BlockingIOError:
         pass
-    except BrokenPipeError:
+    except (BrokenPipeError, ConnectionResetError):
         outbox.clear()
 
 

@@ -114,9 +114,10 @@ class EventStream:
             if is_last and not found:
                 return
             if not found and not self.is_over:
-                poller.poll(self._timeout_ms())
+                poller.poll(self.timeout_ms())
 
-    def _timeout_ms(self) -> int | None:
+    def timeout_ms(self) -> int | None:
+        """Return after how long to call ``read`` also where nothing was readable; None: never."""
         left_s = self.left_s()
         if left_s is None and self._watch.is_woken:
             return None

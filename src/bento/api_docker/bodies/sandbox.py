@@ -1,0 +1,65 @@
+"""The sandbox and the namespaces of a new container."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bento.api_docker.bodies import containers as bodies
+from bento.errors import UsageError
+from bento.model.container import Device, Namespaces, Sandbox
+from bento.parse.sandbox import parse_capabilities, parse_device_rule, parse_host, parse_security
+
+
+def read_sandbox(host: bodies.Host) -> Sandbox:
+    """Return what widens or narrows the default sandbox. Raises UsageError."""
+    security: dict[str, Any] = parse_security(
+        _security(word) for word in host.SecurityOpt or () if word != "seccomp=builtin"
+    )
+    if host.MaskedPaths == [] and host.ReadonlyPaths == []:  # how clients say systempaths=unconfined
+        security["shows_system_paths"] = True
+    elif host.MaskedPaths or host.ReadonlyPaths:
+        raise UsageError("MaskedPaths and ReadonlyPaths of one's own are not supported", hint="omit them, or give []")
+    return Sandbox(
+        cap_add=parse_capabilities(host.CapAdd or ()),
+        cap_drop=parse_capabilities(host.CapDrop or ()),
+        privileged=bool(host.Privileged),
+        device_rules=tuple(map(parse_device_rule, host.DeviceCgroupRules or ())),
+        group_add=tuple(host.GroupAdd or ()),
+        extra_hosts=tuple(map(parse_host, host.ExtraHosts or ())),
+        dns=tuple(host.Dns or ()),
+        dns_search=tuple(host.DnsSearch or ()),
+        dns_options=tuple(host.DnsOptions or ()),
+        shm_bytes=host.ShmSize or None,
+        sysctls=host.Sysctls or {},
+        devices=tuple(map(_device, host.Devices or ())),
+        **security,
+    )
+
+
+def _security(word: str) -> str:
+    """A profile of seccomp comes as its text, not as a file of the server's machine."""
+    if word.partition("=")[2].lstrip().startswith("{"):
+        raise UsageError(
+            "a seccomp profile in the request is not supported", hint="give seccomp=/PATH of a file on the server"
+        )
+    return word
+
+
+def _device(asked: bodies.Device) -> Device:
+    path = asked.PathOnHost or ""
+    inside = asked.PathInContainer or path
+    access = asked.CgroupPermissions or "rwm"
+    if not path.startswith("/") or not inside.startswith("/") or not set(access) <= set("rwm"):
+        raise UsageError(f"bad device {path!r}", hint="give absolute paths, and permissions of r, w and m")
+    return Device(host_path=path, path=inside, access=access)
+
+
+def read_namespaces(host: bodies.Host) -> Namespaces:
+    """Return which namespaces it shares."""
+    return Namespaces(
+        pid=host.PidMode or "",
+        ipc=host.IpcMode or "",
+        uts=host.UTSMode or "",
+        cgroup=host.CgroupnsMode or "",
+        user=host.UsernsMode or "",
+    )

@@ -1,0 +1,51 @@
+"""Threads that call the engine, so that the loop never blocks. An engine is not shared: each thread has its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from bento.config import Settings
+from bento.wiring import Engine
+
+T = TypeVar("T")
+
+LOOKING: Final = 4
+"""Threads for what only looks: a listing never waits behind starts."""
+ACTING: Final = 12
+"""Threads for what takes its time: starts, execs, copies. What comes beyond that waits."""
+
+
+class Engines:
+    """Two pools of threads, made as they are needed, which stay."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._own = threading.local()
+        self._looking = ThreadPoolExecutor(LOOKING, thread_name_prefix="look")
+        self._acting = ThreadPoolExecutor(ACTING, thread_name_prefix="act")
+
+    async def ask(self, work: Callable[[Engine], T]) -> T:
+        """Have something looked up; return what ``work`` returns, raise what it raises."""
+        return await asyncio.get_running_loop().run_in_executor(self._looking, self._call, work)
+
+    async def act(self, work: Callable[[Engine], T]) -> T:
+        """Have something done. It goes on when the caller is cancelled."""
+        return await asyncio.get_running_loop().run_in_executor(self._acting, self._call, work)
+
+    def _call(self, work: Callable[[Engine], T]) -> T:
+        return work(self._engine())
+
+    def _engine(self) -> Engine:
+        engine: Engine | None = getattr(self._own, "engine", None)
+        if engine is None:
+            engine = self._own.engine = Engine(self.settings)
+        return engine
+
+    def close(self) -> None:
+        """Take no more work. What is under way goes on. Idempotent."""
+        for pool in (self._looking, self._acting):
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,1 @@
+"""The endpoints, a module for each topic: each function takes a call and returns its reply."""

@@ -1,0 +1,73 @@
+"""What must go on when the server ends: a stop, a restart, a forced removal. Done by a process of its own.
+
+The server writes one job into the socket of a worker, as a line of JSON, and reads what the worker reports.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from bento.config import Settings
+from bento.engine.base.worker import Emit, Reporter, report_each
+from bento.engine.stop.request import StopOptions
+from bento.model.stop import StopRules
+from bento.wiring import Engine
+
+
+class Stop(Struct, frozen=True, kw_only=True, tag=True):
+    """Stop a container."""
+
+    ref: str
+    options: StopOptions = StopOptions()
+
+
+class Restart(Struct, frozen=True, kw_only=True, tag=True):
+    """Stop a container and start it again."""
+
+    ref: str
+    options: StopOptions = StopOptions()
+
+
+class Remove(Struct, frozen=True, kw_only=True, tag=True):
+    """End a container and delete it."""
+
+    ref: str
+    volumes: bool = False
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """A task, and the settings of the engine that is to carry it out."""
+
+    settings: dict[str, Any]
+    task: Stop | Restart | Remove
+
+
+def encode(settings: Settings, task: Stop | Restart | Remove) -> bytes:
+    """Return a job as a line."""
+    return msgspec.json.encode(Job(settings=msgspec.to_builtins(settings, enc_hook=str), task=task)) + b"\n"
+
+
+def carry_out(line: bytes, emit: Emit) -> None:
+    """Do the job of a line; report by ``emit``. Blocks."""
+    job = msgspec.json.decode(line, type=Job)
+    with Engine(_settings(job.settings)) as engine:
+        engine.drivers.verb = _VERBS[type(job.task)]
+        match job.task:
+            case Stop(ref=ref, options=options):
+                engine.stop_many([ref], options, Reporter(emit, wants_phases=False))
+            case Restart(ref=ref, options=options):
+                report_each([ref], lambda ref: engine.restart(ref, options), emit)
+            case Remove(ref=ref, volumes=volumes):
+                report_each([ref], lambda ref: engine.remove(ref, force=True, volumes=volumes), emit)
+
+
+_VERBS: Final = {Stop: "stop", Restart: "restart", Remove: "rm"}
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    values: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in given.items()}
+    values["stop_rules"] = msgspec.convert(given["stop_rules"], StopRules)
+    return Settings(**values)

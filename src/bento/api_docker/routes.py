@@ -1,0 +1,48 @@
+"""The table of endpoints: a row for each, and the function that answers it. CONTRIBUTING.md says how to add one.
+
+The first row that fits answers: of two that fit the same path the longer one comes first.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bento.api_docker.handlers import containers, system, waiting
+from bento.api_docker.http.router import Route
+
+_SYSTEM = (
+    Route("GET", "/_ping", system.ping),
+    Route("HEAD", "/_ping", system.ping),
+    Route("GET", "/version", system.version),
+    Route("GET", "/info", system.info),
+)
+_CONTAINERS = (
+    Route("GET", "/containers/json", containers.list_),
+    Route("POST", "/containers/create", containers.create),
+    Route("GET", "/containers/{ref}/json", containers.inspect),
+    Route("POST", "/containers/{ref}/start", containers.start),
+    Route("POST", "/containers/{ref}/stop", containers.stop),
+    Route("POST", "/containers/{ref}/restart", containers.restart),
+    Route("POST", "/containers/{ref}/kill", containers.kill),
+    Route("POST", "/containers/{ref}/pause", containers.pause),
+    Route("POST", "/containers/{ref}/unpause", containers.unpause),
+    Route("POST", "/containers/{ref}/rename", containers.rename),
+    Route("POST", "/containers/{ref}/wait", waiting.wait),
+    Route("DELETE", "/containers/{ref}", containers.remove),
+    Route("GET", "/bento/containers/{ref}/stop-report", containers.stop_report),
+)
+
+ROUTES: Final = (*_SYSTEM, *_CONTAINERS)
+
+_NO_SWARM: Final = "Bento has no swarm: it runs the containers of one machine"
+LEFT_OUT: Final = {
+    "/swarm": _NO_SWARM,
+    "/nodes": _NO_SWARM,
+    "/services": _NO_SWARM,
+    "/tasks": _NO_SWARM,
+    "/secrets": _NO_SWARM,
+    "/configs": _NO_SWARM,
+    "/session": "Bento builds by buildah, and not by BuildKit: use the classic builder (DOCKER_BUILDKIT=0)",
+    "/grpc": "Bento builds by buildah, and not by BuildKit: use the classic builder (DOCKER_BUILDKIT=0)",
+}
+"""Beginnings of paths that Docker has and Bento does not, on purpose: they are answered by 501 and this."""

@@ -1,0 +1,35 @@
+"""What the server has for all requests."""
+
+from __future__ import annotations
+
+from bento.api_docker.engines import Engines
+from bento.api_docker.hub import EventHub
+from bento.api_docker.workers import Workers
+from bento.config import Settings
+
+
+class Services:
+    """Made in the loop's thread, before the first request.
+
+    Attributes:
+        settings: of the engine.
+        engines: threads that call it.
+        workers: processes for what must outlive the server.
+        events: what happens, followed once for all.
+    """
+
+    def __init__(self, settings: Settings, worker_argv: tuple[str, ...]) -> None:
+        self.settings = settings
+        self.engines = Engines(settings)
+        self.workers = Workers(settings, worker_argv)
+        self.events = EventHub(settings)
+
+    async def start(self) -> None:
+        """Begin to follow the events. Raises what opening the engine raises."""
+        await self.events.start()
+
+    def close(self) -> None:
+        """Let go of everything; what threads and workers are at goes on. Idempotent."""
+        self.events.close()
+        self.workers.release()
+        self.engines.close()

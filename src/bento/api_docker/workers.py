@@ -1,0 +1,110 @@
+"""Workers: processes that carry out a job each, and go on with it when the server ends.
+
+They are started by posix_spawn(3), never forked: the server has threads. One is kept ready, with its modules loaded,
+for a while after each job: a stop by a wrapper's script is over in milliseconds, and an interpreter's start is not to
+be the longer part of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from bento import command, log
+from bento.api_docker.jobs import Remove, Restart, Stop, encode
+from bento.command import Child
+from bento.config import Settings
+from bento.engine.base.worker import Message
+from bento.errors import BentoError
+
+READY_S: Final = 60.0
+"""So long a worker is kept ready for a job that may come."""
+_READ_BYTES: Final = 1 << 16
+_REAP_LIMIT_S: Final = 5.0
+
+
+class _Worker:
+    """A process that waits for its job."""
+
+    def __init__(self, child: Child, ours: socket.socket) -> None:
+        self.child, self.ours = child, ours
+
+    def is_alive(self) -> bool:
+        """Whether it still waits; one that has ended closes its socket."""
+        try:
+            return bool(self.ours.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+
+class Workers:
+    """Starts workers, and keeps one ready. ``argv``: of a worker, before the number of its descriptor."""
+
+    def __init__(self, settings: Settings, argv: tuple[str, ...]) -> None:
+        self._settings, self._argv = settings, argv
+        self._loop = asyncio.get_running_loop()
+        self._ready: _Worker | None = None
+        self._release: asyncio.TimerHandle | None = None
+
+    async def run(self, task: Stop | Restart | Remove) -> AsyncIterator[Message]:
+        """Have a job done; yield what is reported, until the worker has ended. It goes on when this is left.
+
+        Raises MissingTool, KernelError when no worker can be started.
+        """
+        worker, self._ready = self._ready, None
+        if worker is None or not worker.is_alive():
+            worker = self._start()
+        ours = worker.ours
+        try:
+            await self._loop.sock_sendall(ours, encode(self._settings, task))
+            self.prepare()
+            rest = b""
+            while data := await self._loop.sock_recv(ours, _READ_BYTES):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    yield msgspec.json.decode(line, type=Message)
+        finally:
+            ours.close()
+
+    def prepare(self) -> None:
+        """Have a worker ready for ``READY_S`` from now on. No error where none can be started."""
+        if self._release is not None:
+            self._release.cancel()
+        self._release = self._loop.call_later(READY_S, self.release)
+        if self._ready is None or not self._ready.is_alive():
+            with suppress(BentoError, OSError):
+                self._ready = self._start()
+
+    def release(self) -> None:
+        """Keep none ready. What is at work goes on. Idempotent."""
+        worker, self._ready = self._ready, None
+        if worker is not None:
+            worker.ours.close()  # it has no job, and ends
+
+    def _start(self) -> _Worker:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        try:
+            fd = command.above_standard(theirs.detach())
+            try:
+                child = command.spawn((*self._argv, str(fd)), capture=False, pass_fds=(fd,), new_session=True)
+            finally:
+                os.close(fd)
+        except BaseException:
+            ours.close()
+            raise
+        self._loop.add_reader(child.pidfd, self._reap, child)
+        log.debug(f"worker {child.pid} was started")
+        return _Worker(child, ours)
+
+    def _reap(self, child: Child) -> None:
+        self._loop.remove_reader(child.pidfd)
+        child.finish(_REAP_LIMIT_S)

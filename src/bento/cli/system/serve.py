@@ -1,0 +1,44 @@
+"""``bento serve``: this process becomes the server, which has no command line in its memory."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from bento.cli.context import Context
+from bento.config import Settings
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    add = parser.add_argument
+    add(
+        "--docker-socket",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="where Docker's API is served (default: docker.sock in the run root); may be given again",
+    )
+    add("--docker-group", default="", metavar="GROUP", help="members of this group may use it, too: they are root then")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Carry it out; come back only when it cannot be begun."""
+    words = [f"--docker-socket={os.path.abspath(path)}" for path in args.docker_socket]
+    if args.docker_group:
+        words.append(f"--docker-group={args.docker_group}")
+    isolation = "-I" if sys.flags.isolated else "-P"
+    os.execv(sys.executable, [sys.executable, isolation, "-m", "bento.serve", *_globals(context.settings), *words])
+
+
+def _globals(settings: Settings) -> list[str]:
+    """Return what was said before the verb; the rest is read anew."""
+    given = {
+        "root": os.path.abspath(settings.root),
+        "run-root": os.path.abspath(settings.run_root),
+        "runtime": settings.runtime,
+        "runtime-args": " ".join(settings.runtime_args),
+        "log-level": settings.log_level,
+    }
+    return [f"--{name}={value}" for name, value in given.items() if value]

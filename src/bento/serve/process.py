@@ -1,0 +1,111 @@
+"""The process of ``bento serve``: puts the servers together, listens, and ends cleanly at SIGTERM or SIGINT.
+
+It never forks: it has threads. What it starts, it starts by posix_spawn(3) (``bento.command``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from bento import config_load, log
+from bento.api_docker.server import DockerServer
+from bento.api_docker.services import Services
+from bento.command import own_process
+from bento.config import Settings
+from bento.errors import BentoError
+from bento.serve.sockets import Listener, activated
+
+_GLOBAL: Final = ("root", "run_root", "runtime", "runtime_args", "log_level")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve until a signal ends it; return the exit status."""
+    parser = argparse.ArgumentParser(prog="bento serve", allow_abbrev=False)
+    for name in _GLOBAL:
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name)
+    parser.add_argument("--docker-socket", action="append", default=[])
+    parser.add_argument("--docker-group", default="")
+    args = parser.parse_args(argv)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    handed = activated()
+    own_process()
+    try:
+        settings = config_load.load({name: getattr(args, name) for name in _GLOBAL})
+        log.set_level(settings.log_level)
+        os.chdir("/")
+        return asyncio.run(_serve(settings, args, handed))
+    except BentoError as error:
+        sys.stderr.write(f"bento: {log.printable(str(error))}\n")
+        return error.exit_code
+
+
+async def _serve(settings: Settings, args: argparse.Namespace, handed: list[socket.socket]) -> int:
+    services = Services(settings, _worker_argv())
+    paths = [Path(os.path.abspath(text)) for text in args.docker_socket]
+    if not paths and not handed:
+        paths = [Path(os.path.abspath(settings.run_root)) / "docker.sock"]
+    ending = _ending()
+    await services.start()
+    listeners: list[Listener] = []
+    try:
+        for path in paths:
+            listeners.append(Listener(path, args.docker_group))
+        server = DockerServer(services)
+        for each in (*handed, *(listener.socket for listener in listeners)):
+            server.listen(each)
+        _say_ready([str(each.getsockname()) for each in handed] + [str(path) for path in paths])
+        number = await ending
+        log.info(f"ending by {signal.Signals(number).name}")
+        _notify("STOPPING=1")
+        for listener in listeners:  # a client that comes now is refused, and not left waiting
+            listener.close()
+        await server.end()
+    finally:
+        for listener in listeners:
+            listener.close()
+        services.close()
+    sys.stdout.flush()
+    os._exit(0)  # a thread may be in the middle of a start: what it has begun is undone, or found, by the next command
+
+
+def _ending() -> asyncio.Future[int]:
+    """Return what becomes the number of the signal that ends the server."""
+    loop = asyncio.get_running_loop()
+    ending: asyncio.Future[int] = loop.create_future()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _end, ending, number)
+    return ending
+
+
+def _end(ending: asyncio.Future[int], number: int) -> None:
+    if not ending.done():
+        ending.set_result(number)
+
+
+def _worker_argv() -> tuple[str, ...]:
+    return (sys.executable, "-I" if sys.flags.isolated else "-P", "-m", "bento.serve.worker")
+
+
+def _say_ready(places: list[str]) -> None:
+    where = ", ".join(f"unix://{place}" for place in places)
+    sys.stdout.write(f"bento: Docker's API is served at {where}\n")
+    sys.stdout.flush()
+    _notify("READY=1")
+
+
+def _notify(state: str) -> None:
+    """Tell systemd (sd_notify(3)), where it asks for that."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
+            notifier.sendto(state.encode(), f"\0{address[1:]}" if address.startswith("@") else address)

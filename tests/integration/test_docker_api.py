@@ -1,0 +1,182 @@
+"""``bento serve``: Docker's API on a socket, asked as Docker's clients ask it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from support.cli import BentoCli
+from support.procs import wait_until
+from support.serving import LIMIT_S, Served, serving
+from support.workload import ONE_RUNTIME
+
+pytestmark = ONE_RUNTIME
+
+
+@pytest.fixture
+def served(bento: BentoCli) -> Iterator[Served]:
+    with serving(bento) as found:
+        yield found
+
+
+def create(served: Served, *command: str, name: str, **fields: Any) -> str:
+    body = {"Image": "host", "Cmd": command, "HostConfig": {"NetworkMode": "none"}} | fields
+    answer = served("POST", f"/containers/create?name={name}", body)
+    assert answer.status == 201, answer.body
+    found: str = answer.json["Id"]
+    return found
+
+
+def test_a_container_lives_and_ends_as_clients_expect(served, bento):
+    ping = served("HEAD", "/_ping")
+    assert (ping.status, ping.headers["api-version"], ping.body) == (200, "1.44", b"")
+    assert served("GET", "/v1.30/version").json["ApiVersion"] == "1.44"
+    container_id = create(served, "sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.1; done", name="web")
+    assert served("POST", "/containers/create?name=web", {"Image": "host", "Cmd": ["true"]}).status == 409
+
+    waiting = served.open("POST", f"/containers/{container_id}/wait?condition=next-exit")  # before it is started
+    assert waiting.status == 200
+    assert [served("POST", "/v1.44/containers/web/start").status for _ in range(2)] == [204, 304]
+    shown = served("GET", "/containers/json").json
+    assert [(one["Id"], one["Names"], one["State"]) for one in shown] == [(container_id, ["/web"], "running")]
+    assert served("GET", "/containers/web/json").json["State"]["Status"] == "running"
+    assert served("DELETE", "/containers/web").status == 409
+    assert served("POST", "/containers/web/pause").status == 204
+    assert served("GET", "/containers/web/json").json["State"]["Status"] == "paused"
+    assert served("POST", "/containers/web/unpause").status == 204
+    assert served("POST", "/containers/web/rename?name=api").status == 204
+
+    stopped = served("POST", "/containers/api/stop?t=30")
+    assert (stopped.status, stopped.headers["x-bento-verdict"]) == (204, "graceful")
+    assert served("POST", "/containers/api/stop").status == 304
+    assert json.loads(waiting.read())["StatusCode"] == 7
+    waiting.close()
+    report = served("GET", "/bento/containers/api/stop-report").json
+    assert (report["verdict"], report["exit_code"], report["asked_by"]) == ("graceful", 7, "api")
+
+    assert served("POST", "/containers/api/restart?t=0").status == 204
+    assert served("POST", "/containers/api/kill?signal=KILL").status == 204
+    assert bento.state("api")["Status"] == "stopped"
+    assert served("POST", "/containers/api/kill").status == 409
+    assert served("DELETE", "/containers/api?v=1").status == 204
+    gone = served("GET", "/containers/api/json")
+    assert (gone.status, gone.message) == (404, "No such container: api")
+
+
+def test_errors_are_said_as_dockers_clients_read_them(served):
+    assert served("GET", "/v1.45/containers/json").message.startswith("client version 1.45 is too new.")
+    assert served("GET", "/v1.23/containers/json").message.startswith("client version 1.23 is too old.")
+    assert served("GET", "/nothing").status == 404
+    assert served("PUT", "/containers/json").status == 405
+    assert served("GET", "/swarm").status == 501
+    assert served("POST", "/containers/create", {"Image": "nowhere/none:1", "Cmd": ["true"]}).status == 404
+    assert served("POST", "/containers/create", b'{"Image": 3}').status == 400
+    assert served("POST", "/containers/create", {"Image": "host", "HostConfig": {"Links": ["a:b"]}}).status == 400
+    assert served("GET", "/containers/json?filters=%7B%22nonsense%22%3A%5B%22x%22%5D%7D").status == 400
+    create(served, "/no/such/program", name="bad")
+    refused = served("POST", "/containers/bad/start")
+    assert refused.status == 400
+    assert "executable file not found" in refused.message  # Docker's command line exits with 127 by these words
+    assert served("DELETE", "/containers/bad").status == 204
+    with served.connect() as client:  # no HTTP
+        client.sendall(b"\0\1\2\r\n\r\n")
+        assert client.makefile("rb").readline().startswith(b"HTTP/1.1 400")
+    with served.connect() as client:  # a head without an end
+        client.sendall(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 20_000)
+        assert client.makefile("rb").readline().startswith(b"HTTP/1.1 431")
+
+
+def test_a_waiter_that_leaves_and_a_server_that_is_killed_change_nothing_for_a_container(bento):
+    with serving(bento) as served:
+        create(served, "sleep", "600", name="web", HostConfig={"NetworkMode": "none", "Init": True})
+        assert served("POST", "/containers/web/start").status == 204
+        for _ in range(20):
+            served.open("POST", "/containers/web/wait").close()
+        served.process.kill()
+        served.process.wait(LIMIT_S)
+    assert bento.state("web")["Running"]
+    with serving(bento) as served:  # the socket that was left is replaced
+        removal = served.open("POST", "/containers/web/wait?condition=removed")
+        assert served("DELETE", "/containers/web?force=1").status == 204
+        assert json.loads(removal.read())["StatusCode"] == 137
+        removal.close()
+
+
+def test_a_stop_goes_on_when_the_server_is_killed(served, bento):
+    program = "trap 'sleep 1; exit 3' TERM; echo ready; while :; do sleep 0.1; done"
+    create(served, "sh", "-c", program, name="web")
+    assert served("POST", "/containers/web/start").status == 204
+    bento.wait_for_log("web", "ready")
+    with served.connect() as client:
+        client.sendall(b"POST /containers/web/stop HTTP/1.1\r\nHost: bento\r\n\r\n")
+        wait_until(lambda: bento.state("web")["Status"] == "stopping", timeout_s=LIMIT_S, what="the stop")
+        served.process.kill()
+        served.process.wait(LIMIT_S)
+    assert bento("wait", "web").stdout.strip() == "3"
+    assert bento.inspect("web")["Stop"]["verdict"] == "graceful"
+
+
+def test_the_socket_is_one_servers_and_the_groups(bento, tmp_path):
+    path = tmp_path / "docker.sock"
+    with serving(bento, "--docker-socket", str(path), "--docker-group", "12345"):
+        status = path.stat()
+        assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (0o660, 0, 12345)
+        assert "another server listens" in bento.fails("serve", "--docker-socket", path)
+    assert os.listdir(tmp_path) == []
+    path.write_text("a file")
+    assert "is no socket" in bento.fails("serve", "--docker-socket", path, code=2)
+    assert "no group" in bento.fails("serve", "--docker-group", "no-such-group", code=2)
+
+
+def test_sockets_are_taken_over_from_systemd(bento, tmp_path):
+    """As by systemd-socket-activate: descriptor 3, and two variables, of which one is the pid."""
+    path = tmp_path / "given.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        program = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ['LISTEN_PID'] = str(os.getpid()); " \
+            "os.environ['LISTEN_FDS'] = '1'; os.execv(sys.argv[2], sys.argv[2:])"  # fmt: skip
+        words = [sys.executable, "-c", program, str(listener.fileno()), *bento.prefix, "system", "service"]
+        with subprocess.Popen(words, pass_fds=(listener.fileno(),), stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                assert str(path) in process.stdout.readline()
+                assert Served(process, path)("GET", "/_ping").body == b"OK"
+                process.send_signal(signal.SIGINT)
+                assert process.wait(LIMIT_S) == 0
+            finally:
+                process.kill()
+    assert path.exists()  # it is systemd's
+
+
+def test_dockers_own_command_line_runs_lists_and_stops(served):
+    docker = served.docker
+    assert "1.44" in docker("version").stdout
+    docker(
+        "create", "--name", "web", "--network", "none", "--label", "a=b", "--stop-timeout", "30", "host", "sleep", "600"
+    )
+    docker("start", "web")
+    assert docker("ps", "--filter", "label=a=b", "--format", "{{.Names}} {{.State}}").stdout == "web running\n"
+    docker("stop", "web")
+    assert docker("wait", "web").stdout == "137\n"
+    assert docker("inspect", "web", "--format", "{{.State.Status}} {{.Config.StopTimeout}}").stdout == "exited 30\n"
+    docker("rm", "web")
+    assert docker("inspect", "web", check=False).returncode == 1
+
+
+def test_without_h11_there_is_one_clear_line(bento):
+    program = f"import sys; sys.modules['h11'] = None; sys.argv = ['x', '--root={bento.roots.root}']; " \
+        "from bento.serve.__main__ import main; sys.exit(main())"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "h11" in done.stderr
