@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from bento.drivers.network.base import CniDriver, NetworkDriver
     from bento.drivers.processes import linux, virtual
     from bento.drivers.processes.base import BirthWatch, ProcessDriver
+    from bento.drivers.proxy import process as proxy_process
+    from bento.drivers.proxy.base import ProxyDriver
     from bento.drivers.resolver import process as resolver_process
     from bento.drivers.resolver.base import ResolverDriver
     from bento.drivers.runtime import detect, states
@@ -63,6 +65,7 @@ else:
     bridge, linux = LazyModule("bento.drivers.network.bridge"), LazyModule("bento.drivers.processes.linux")
     cni = LazyModule("bento.drivers.network.cni")
     virtual = LazyModule("bento.drivers.processes.virtual")
+    proxy_process = LazyModule("bento.drivers.proxy.process")
     resolver_process = LazyModule("bento.drivers.resolver.process")
     detect, states = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.runtime.states")
     sqlite = LazyModule("bento.drivers.state.sqlite")
@@ -177,6 +180,9 @@ class HostDrivers(Drivers):
 
     def _make_resolver(self) -> ResolverDriver:
         return resolver_process.ResolverProcess(self.run_root)
+
+    def _make_proxy(self) -> ProxyDriver:
+        return proxy_process.ProxyProcesses(self.run_dir)
 
     def _make_cni(self) -> CniDriver:
         programs = tuple(map(Path, self.settings.cni_plugins))

@@ -87,7 +87,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--pids-limit": ("", "1e3", "many", "1.5", "²"),
         "-m": ("-1", "1k", "lots", "1x", "1e3", "1kk", "9" * 20), "--memory": ("lots",),
         "--cpus": ("", "-1", "all", "1e3", "nan", "1.", "9" * 9),
-        "-p": ("", "x", "80:", "70000:80", "80:80/dccp", "8000-8002:80-81", "300.1.1.1:80:80", "[::1]:80:80"),
+        "-p": ("", "x", "80:", "70000:80", "80:80/dccp", "8000-8002:80-81", "300.1.1.1:80:80", "[::1]:80:80/sctp"),
         "--publish": ("x",), "--drain": SWITCH, "--mount": ("", "dst=/x,colour=red", "type=nope,dst=/x"),
         "--pull": ("sometimes", ""),
         "--cap-add": ("", "NOPE", "CAP_", "net admin"), "--cap-drop": ("NOPE",),

@@ -258,7 +258,7 @@ def test_exposed_ports_are_published_on_free_ones(bento: NetCli, tmp_path: Path)
 def test_what_cannot_be_published_is_refused(bento: NetCli) -> None:
     for words, flags in {
         "bad port '80:0'": ("-p", "80:0"),
-        "IPv6 leads from the loopback": ("-p", "[::1]:80:80"),
+        "passed on by a process, as TCP or UDP": ("-p", "[::1]:80:80/sctp"),
         "the container has no IPv6": ("-p", "[::]:80:80"),
         "no free one is found for SCTP": ("-p", "80/sctp"),
         "an address of this host": ("-p", "elsewhere:80:80"),

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 
-from support.netns import HERE, REMOTE, TIMEOUT_S, NetCli, Netns
+from bento import packets
+from bento.kernel.process import pidfd
+
+from support.netns import HERE, REMOTE, TIMEOUT_S, NetCli, Netns, rest_of, serve
 from support.workload import ONE_RUNTIME, Share
 
 pytestmark = ONE_RUNTIME
@@ -67,3 +72,80 @@ def test_a_container_on_a_network_with_ipv6_is_reached_by_both_families_and_reac
         assert host.setting("ipv6/conf/all/forwarding") == "0"
     finally:
         remote.close()
+
+
+def test_a_port_on_the_loopback_of_ipv6_reaches_a_container_of_either_family_and_ends_with_it(
+    net_bento: NetCli, share: Share, host: Netns
+) -> None:
+    bento = net_bento
+    bento("network", "create", "--ipv6", "six")
+    script = share.script("server6.py", SERVER)
+    flags = ("-p", "[::1]:18998:80", "-p", "[::1]::80", "-p", "[::1]:7000-7002:7000-7002/udp")
+    bento.run("--name", "web", *share.flags, *flags, "host", "python3", script)
+    bento.run("--name", "web6", *share.flags, "--network", "six", "-p", "[::1]::80", "host", "python3", script)
+    bento.wait_for_log("web", "ready")
+    bento.wait_for_log("web6", "ready")
+    lines = bento("port", "web").stdout.splitlines()
+    assert lines[0] == "80/tcp -> [::1]:18998"
+    free = int(lines[1].rpartition(":")[2])
+    assert lines[2:] == [f"{number}/udp -> [::1]:{number}" for number in (7000, 7001, 7002)]
+    assert "[::1]:18998->80/tcp" in bento("ps").stdout
+    assert bento.network("web")["Ports"]["80/tcp"][0] == {"HostIp": "::1", "HostPort": "18998"}
+    gateway = f"::ffff:{bento.network('web')['Networks']['bridge']['Gateway']}"
+    gateway6 = bento.network("web6")["Networks"]["six"]["IPv6Gateway"]
+    assert told(host, "::1", 18998) == told(host, "::1", free) == gateway
+    assert told(host, "::1", bento.port("web6")) == gateway6
+    assert host.is_refused("127.0.0.1", 18998)
+
+    taken = bento("run", "-d", "-p", "[::1]:18998:80", "host", "true", check=False)
+    assert (taken.returncode, taken.stderr.strip().count("\n")) == (125, 0)
+    assert "port [::1]:18998/tcp is taken by container web" in taken.stderr
+    fd = proxy(bento, "web")
+    signal.pidfd_send_signal(fd, signal.SIGKILL)
+    assert pidfd.wait(fd, TIMEOUT_S)
+    os.close(fd)
+    bento("ps")
+    assert told(host, "::1", 18998) == gateway
+    bento("network", "connect", "six", "web")
+    bento("network", "disconnect", "bridge", "web")
+    assert told(host, "::1", 18998) == gateway6
+
+    fds = [proxy(bento, "web"), proxy(bento, "web6")]
+    bento("restart", "-t", "0", "web")
+    bento.wait_for_log("web", "ready")
+    assert pidfd.has_exited(fds[0])
+    assert told(host, "::1", 18998) == gateway6
+    bento("kill", "web6")
+    fds.append(proxy(bento, "web"))
+    bento("rm", "-f", "-t", "0", "web", "web6")
+    bento("network", "rm", "six")
+    for fd in fds:
+        assert pidfd.has_exited(fd)
+        os.close(fd)
+    host.inside(lambda: socket.create_server(("::1", 18998), family=socket.AF_INET6)).close()
+
+
+def proxy(bento: NetCli, name: str) -> int:
+    """Return a pidfd of the process that passes on what comes to a container by [::1]."""
+    connection = packets.connect(bento.roots.run_root / "containers" / bento.inspect(name)["Id"], "proxy")
+    try:
+        packets.send(connection, b"hello")
+        assert os.read(connection, 64) == b"ok"
+        return os.pidfd_open(packets.peer_pid(connection))
+    finally:
+        os.close(connection)
+
+
+def test_s17a_a_drain_lets_a_request_by_the_loopback_of_ipv6_finish_and_refuses_new_ones(
+    net_bento: NetCli, share: Share, host: Netns
+) -> None:
+    serve(net_bento, share, "-p", "[::1]:18998:80")
+    slow = host.connect("::1", 18998)
+    slow.sendall(b"slow")
+    assert slow.recv(6) == b"begun\n"
+    with net_bento.start("stop", "-t", "60", "--drain", "web") as stopping:
+        net_bento.wait_for_log("web", "told", timeout_s=TIMEOUT_S)
+        assert host.is_refused("::1", 18998)
+        (share.path / "finish").touch()
+        assert rest_of(slow).startswith("done ")
+        assert stopping.wait(TIMEOUT_S) == 0

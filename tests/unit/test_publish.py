@@ -29,7 +29,7 @@ from bento.parse.ports import is_ipv4, parse_expose, parse_publish
         ("132:80/sctp", [Port(container_port=80, host_port=132, protocol="sctp")]),
         ("[::]:81:80", [Port(container_port=80, host_port=81, host_ip="::")]),
         ("[FD00:0::1]::80/udp", [Port(container_port=80, host_ip="fd00::1", protocol="udp")]),
-        ("[::1]:81:80", [Port(container_port=80, host_port=81, host_ip="::1")]),  # for the engine to refuse
+        ("[::1]:81:80", [Port(container_port=80, host_port=81, host_ip="::1")]),
     ],
 )
 def test_what_is_published(text: str, ports: list[Port]) -> None:

@@ -293,6 +293,11 @@ class Run(Struct, frozen=True, kw_only=True):
         return tuple(port for connection in self.connections for port in connection.ports)
 
     @property
+    def proxied_ports(self) -> tuple[Port, ...]:
+        """Those on the loopback of IPv6, also while there is no network that they are published by."""
+        return tuple(port for port in (*self.ports, *self.idle_ports) if port.is_proxied)
+
+    @property
     def has_names(self) -> bool:
         """Whether it is found by name."""
         return any(connection.names for connection in self.connections)

@@ -13,6 +13,9 @@ CNI: Final = "cni:"
 BUILTIN: Final = (BRIDGE, "host", "none")
 """Networks that are always there, and have no record."""
 
+LOOPBACK6: Final = "::1"
+"""The loopback of IPv6, from which the kernel forwards nothing."""
+
 NAME_SERVER: Final = "127.0.0.11"
 """What answers a container, at port 53, where it has names: in its own network namespace; the same as Docker's."""
 
@@ -92,6 +95,11 @@ class Port(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def inside(self) -> str:
         """As Docker writes it: ``80/tcp``."""
         return f"{self.container_port}/{self.protocol}"
+
+    @property
+    def is_proxied(self) -> bool:
+        """Whether a process passes on what comes to it: no rule of the kernel can."""
+        return self.host_ip == LOOPBACK6
 
     @property
     def outside(self) -> str:

@@ -25,6 +25,7 @@ from bento.testing.images import FakeImages
 from bento.testing.monitor import FakeMonitor
 from bento.testing.network import FakeNetwork
 from bento.testing.processes import BOOT_ID, FakeProcess, FakeProcesses
+from bento.testing.proxy import FakeProxy
 from bento.testing.resolver import FakeResolver
 from bento.testing.runtime import FakeRuntime
 from bento.testing.state import MemoryDatabase
@@ -48,6 +49,7 @@ class FakeDrivers(Drivers):
     monitor: FakeMonitor
     network: FakeNetwork
     resolver: FakeResolver
+    proxy: FakeProxy
     processes: FakeProcesses
     usage: FakeUsage
 
@@ -60,6 +62,7 @@ class FakeDrivers(Drivers):
         self.monitor = FakeMonitor()
         self.network = FakeNetwork()
         self.resolver = FakeResolver()
+        self.proxy = FakeProxy()
         self.images = FakeImages()
         self.transport = FakeTransport()
         self.builder = BuildahBuilder(self.root)

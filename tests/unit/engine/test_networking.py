@@ -190,7 +190,6 @@ def test_release_waits_for_others_and_gives_up(drivers, monkeypatch):
         (Port(container_port=80, host_port=65536),),
         (Port(container_port=80, protocol="sctp"),),
         (Port(container_port=80, host_port=80, protocol="dccp"),),
-        (Port(container_port=80, host_ip="::1"),),
         (Port(container_port=80, host_ip="::"),),
         (Port(container_port=80, host_ip="fd00:1::0"),),
         (Port(container_port=80, host_port=1), Port(container_port=81, host_port=1)),

@@ -176,7 +176,7 @@ def elements(owner: str, connection: Connection) -> list[Element]:
         found += [
             Element(_set_of("published", port), _key(port), own + _number(port.container_port), owner, family)
             for port in connection.ports
-            if family_of(port.host_ip) == family
+            if family_of(port.host_ip) == family and not port.is_proxied
         ]
     return found
 
@@ -202,7 +202,7 @@ def drained(name: str, owner: str, connections: Iterable[Connection]) -> str:
     for connection, port in ((one, port) for one in connections for port in one.ports):
         family = family_of(port.host_ip)
         own = connection.address6 if family == IPV6 else connection.address
-        if not own:  # it came from a network with IPv6
+        if not own or port.is_proxied:  # without one, it came from a network with IPv6
             continue
         where = f"{port.protocol} . {port.host_port}"
         where = where if is_everywhere(port) else f"{port.host_ip} . {where}"

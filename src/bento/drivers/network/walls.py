@@ -136,7 +136,7 @@ class Walls:
             ports = {
                 port.host_port: port
                 for port in connection.ports
-                if port.protocol == "udp" and (":" in port.host_ip) is is_six
+                if port.protocol == "udp" and (":" in port.host_ip) is is_six and not port.is_proxied
             }
             if ports:
                 own = packed(connection.address6 if is_six else connection.address)

@@ -13,9 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
-import signal
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,21 +21,15 @@ from typing import Final
 import msgspec
 
 from bento import command, packets
+from bento.attendants import ANSWERS_WITHIN_S, Attendant, Unanswered, exchange, send
 from bento.drivers.resolver import sockets
 from bento.drivers.resolver.base import Member
 from bento.errors import KernelError, RuntimeFailed, StorageUnusable, UsageError
 from bento.files.smallfile import read_small, write_small
-from bento.kernel.cgroup import read_control, roots
-from bento.kernel.process import pidfd, proc
+from bento.kernel.process import pidfd
 
-_SOURCES: Final = Path(__file__).parents[3]
 _MODULE: Final = "bento.drivers.resolver.server.main"
-_RUN: Final = f"import sys; sys.path.append(sys.argv.pop(1)); from {_MODULE} import main; main()"
-_CONTROL: Final = "control"
 _ID_DIGITS: Final = 64
-_ANSWER_BYTES: Final = 4096
-_ANSWERS_WITHIN_S: Final = 5
-_ENDS_WITHIN_S: Final = 5.0
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -48,15 +39,12 @@ class _Kept(msgspec.Struct, frozen=True):
     port: int = 0
 
 
-class _Unanswered(Exception):
-    """Nothing listens, or it has ended, or it stands still."""
-
-
 class ResolverProcess:
     """Implements ``ResolverDriver`` below a run root. Safe between processes; keeps nothing in memory."""
 
     def __init__(self, run_root: Path) -> None:
         self._directory = run_root / "resolver"
+        self._process = Attendant(_MODULE, self._directory, "control", "the resolver of names")
 
     def put(self, member: Member) -> None:
         """See ``ResolverDriver.put``."""
@@ -76,9 +64,9 @@ class ResolverProcess:
 
     def drop(self, container_id: str) -> None:
         """See ``ResolverDriver.drop``."""
-        with suppress(FileNotFoundError, _Unanswered):  # without its file it is not put again
+        with suppress(FileNotFoundError, Unanswered):  # without its file it is not put again
             os.unlink(self._file(container_id))
-            self._say(("drop", container_id))
+            self._process.say(("drop", container_id))
 
     def forget(self, container_id: str) -> None:
         """See ``ResolverDriver.forget``."""
@@ -94,22 +82,11 @@ class ResolverProcess:
 
     def is_alive(self) -> bool:
         """See ``ResolverDriver.is_alive``."""
-        try:
-            self._say(("hello",))
-        except _Unanswered:
-            return False
-        return True
+        return self._process.is_alive()
 
     def end(self) -> None:
         """See ``ResolverDriver.end``."""
-        try:
-            connection = self._connect()
-        except _Unanswered:
-            return
-        try:
-            _kill_peer(connection)
-        finally:
-            os.close(connection)
+        self._process.end()
 
     def known(self) -> dict[str, Member]:
         """See ``ResolverDriver.known``."""
@@ -128,14 +105,14 @@ class ResolverProcess:
         kept = _Kept(member, before.port if before else 0)
         self._write(kept)
         try:
-            connection = self._reach()
+            connection = self._process.reach()
             try:
                 # It has the sockets, unless it has been started since.
-                if before is None or _exchange(connection, words):
+                if before is None or exchange(connection, words):
                     self._hand_over(connection, kept, process_fd, waits=True)
             finally:
                 os.close(connection)
-        except _Unanswered:
+        except Unanswered:
             self._start()
 
     def _hand_over(self, connection: int, kept: _Kept, process_fd: int, *, waits: bool) -> None:
@@ -145,8 +122,8 @@ class ResolverProcess:
                 self._write(_Kept(kept.member, port))
             words = _sentence(kept.member)
             if not waits:
-                _send(connection, words, (*fds, process_fd))
-            elif reason := _exchange(connection, words, (*fds, process_fd)):
+                send(connection, words, (*fds, process_fd))
+            elif reason := exchange(connection, words, (*fds, process_fd)):
                 self.forget(kept.member.container_id)
                 raise RuntimeFailed(f"the resolver of names refuses a member: {reason}")
 
@@ -177,45 +154,18 @@ class ResolverProcess:
 
     # -- the process -------------------------------------------------------------------------------
 
-    def _say(self, words: Sequence[str]) -> str:
-        """Tell it something, and wait for its answer. Raises _Unanswered."""
-        connection = self._reach()
-        try:
-            return _exchange(connection, words)
-        finally:
-            os.close(connection)
-
-    def _reach(self) -> int:
-        """Return a connection, by which an answer may come. Raises _Unanswered."""
-        connection = self._connect()
-        pid = packets.peer_pid(connection)
-        if _is_resolver(pid) and proc.progress(pid)[1]:  # stopped by a signal
-            os.close(connection)
-            raise _Unanswered
-        return connection
-
-    def _connect(self) -> int:
-        try:
-            return packets.connect(self._directory, _CONTROL, limit_s=_ANSWERS_WITHIN_S)
-        except OSError as error:
-            raise _Unanswered from error
-
     def _start(self) -> None:
         """Start a process, in the place of one that stands still, and put all members. Under the lock."""
-        self.end()
-        listener = command.above_standard(packets.listen(self._directory, _CONTROL))
-        ours, theirs = map(command.above_standard, packets.pair(limit_s=_ANSWERS_WITHIN_S))
+        ours, theirs = map(command.above_standard, packets.pair(limit_s=ANSWERS_WITHIN_S))
         try:
-            cgroups = [f"{root}/cgroup.procs" for root in roots(read_control("/proc/self/cgroup"))]
-            words = (sys.executable, "-I", "-S", "-c", _RUN, str(_SOURCES), str(listener), str(theirs), *cgroups)
-            command.spawn_detached(words, pass_fds=(listener, theirs))
+            self._process.start((str(theirs),), (theirs,))
             os.close(theirs)
             theirs = -1  # or nothing would tell that it has ended
             self._put_all(ours)  # with the end of this connection, it begins to resolve
-        except _Unanswered:
+        except Unanswered:
             raise RuntimeFailed("the resolver of names does not start") from None
         finally:
-            for fd in (listener, ours, theirs):
+            for fd in (ours, theirs):
                 if fd >= 0:
                     os.close(fd)
 
@@ -242,25 +192,6 @@ class ResolverProcess:
             os.close(fd)
 
 
-def _send(connection: int, words: Sequence[str], fds: Sequence[int] = ()) -> None:
-    try:
-        packets.send(connection, "\0".join(words).encode(), fds)
-    except OSError as error:
-        raise _Unanswered from error
-
-
-def _exchange(connection: int, words: Sequence[str], fds: Sequence[int] = ()) -> str:
-    """Say something by a connection; return "", or the reason why that was refused. Raises _Unanswered."""
-    _send(connection, words, fds)
-    try:
-        answer, _, reason = os.read(connection, _ANSWER_BYTES).decode().partition("\0")
-    except OSError as error:
-        raise _Unanswered from error
-    if not answer:
-        raise _Unanswered
-    return "" if answer == "ok" else reason
-
-
 def _sentence(member: Member) -> tuple[str, ...]:
     """Return a member in the words of ``server.main``. Raises UsageError."""
     words = ["put", member.container_id, f"{member.process.pid}/{member.process.start_ticks}"]
@@ -273,32 +204,3 @@ def _sentence(member: Member) -> tuple[str, ...]:
     if any("\0" in word for word in words):
         raise UsageError("a name has a NUL in it", hint="leave it out")
     return tuple(words)
-
-
-def _kill_peer(connection: int) -> None:
-    """End the process that listens, and wait. It has nothing to do at its end. Raises RuntimeFailed."""
-    pid = packets.peer_pid(connection)
-    if pid <= 0:  # not seen here
-        return
-    with suppress(ProcessLookupError):
-        fd = os.pidfd_open(pid)
-        try:
-            # Before it has begun, the one that has made its socket is named. While its end of the connection is open,
-            # the number is its own.
-            poller = select.poll()
-            poller.register(connection, select.POLLHUP)
-            if not _is_resolver(pid) or poller.poll(0):
-                return
-            pidfd.send(fd, signal.SIGKILL)
-            if not pidfd.wait(fd, _ENDS_WITHIN_S):
-                raise RuntimeFailed(f"the resolver of names, process {pid}, does not end")
-        finally:
-            os.close(fd)
-
-
-def _is_resolver(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return _MODULE.encode() in file.read()
-    except OSError:
-        return False

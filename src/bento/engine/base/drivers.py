@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bento.drivers.monitor.base import MonitorDriver
     from bento.drivers.network.base import CniDriver, NetworkDriver
     from bento.drivers.processes.base import ArrivalWatch, BirthWatch, FileWatch, GoneWatch, ProcessDriver
+    from bento.drivers.proxy.base import ProxyDriver
     from bento.drivers.resolver.base import ResolverDriver
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state.base import StateStore
@@ -45,6 +46,7 @@ class Drivers:
     network: NetworkDriver
     cni: CniDriver
     resolver: ResolverDriver
+    proxy: ProxyDriver
     images: ImageDriver
     transport: TransportDriver
     builder: BuilderDriver

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from bento.engine.base.drivers import Drivers
-    from bento.engine.resources import names, networks
+    from bento.engine.resources import names, networks, proxies
     from bento.model.create import CreateOptions
     from bento.parse import networks as network_words
 else:  # only for networks with names
     names, networks = LazyModule("bento.engine.resources.names"), LazyModule("bento.engine.resources.networks")
+    proxies = LazyModule("bento.engine.resources.proxies")
     network_words = LazyModule("bento.parse.networks")
 
 _WITHOUT: Final = ("none", "host")
@@ -142,6 +143,7 @@ def _connect_running(
             before.id, all_of_it, init.pid, lambda: networking.running(drivers), only=made.interface
         )
         names.follow(drivers, before, connected)
+        proxies.publish(drivers, connected)
     except BaseException as error:
         with suppress(BentoError):  # the error that led here is the one to report
             _take_away(drivers, before, init, made, all_of_it)
@@ -253,6 +255,7 @@ def _take_away(
     if gone.ports and heir is not None:
         drivers.network.mend({**networking.running(drivers), container.id: left})
     names.follow(drivers, _with_run(container, tuple(had)), after)
+    proxies.publish(drivers, after)
     return tuple(left)
 
 

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from bento.engine.base import freezing
     from bento.engine.base.drivers import Drivers
     from bento.engine.health import presence
-    from bento.engine.resources import logs, names
+    from bento.engine.resources import logs, names, proxies
     from bento.engine.stop import erase, request, stop
 else:  # most of the time all is as the record says
     erase, request = LazyModule("bento.engine.stop.erase"), LazyModule("bento.engine.stop.request")
     presence = LazyModule("bento.engine.health.presence")
     logs, names = LazyModule("bento.engine.resources.logs"), LazyModule("bento.engine.resources.names")
+    proxies = LazyModule("bento.engine.resources.proxies")
     stop, freezing = LazyModule("bento.engine.stop.stop"), LazyModule("bento.engine.base.freezing")
 
 _HELPER_STARTS_S = 1.0  # so long, at the most, a helper needs until it has the lock
@@ -91,13 +92,16 @@ def refresh(
 
 
 def _resume_for(drivers: Drivers, containers: Sequence[Container]) -> None:
-    """Start the processes again that were killed and are there for those that run: health checks, names."""
+    """Start the processes again that were killed and are there for those that run: health checks, names, ports."""
     checked = [c for c in containers if c.spec.health.check is not None]
     if checked:
         presence.meet(drivers, checked)
     named = [c for c in containers if c.run is not None and c.run.has_names]
     if named:
         names.resume(drivers, named)
+    proxied = [c for c in containers if c.run is not None and c.run.proxied_ports]
+    if proxied:
+        proxies.resume(drivers, proxied)
 
 
 def _settle_ended(drivers: Drivers, containers: Sequence[Container]) -> dict[str, BentoError | None]:

@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
     from bento.engine.health import checks, presence
     from bento.engine.lifecycle import healthy
-    from bento.engine.resources import names
+    from bento.engine.resources import names, proxies
 else:  # few containers have a check
     checks, presence = LazyModule("bento.engine.health.checks"), LazyModule("bento.engine.health.presence")
     healthy = LazyModule("bento.engine.lifecycle.healthy")
-    names = LazyModule("bento.engine.resources.names")
+    names, proxies = LazyModule("bento.engine.resources.names"), LazyModule("bento.engine.resources.proxies")
 
 _END_TIMEOUT_S = 10.0
 
@@ -212,6 +212,8 @@ def _launch(
         networking.connect(drivers, created, init.pid)
     if run.has_names:
         names.publish(drivers, created)
+    if run.proxied_ports:
+        proxies.publish(drivers, created)
     bundle = drivers.storage.bundle(container.id)
     with root_of(drivers, container.id, run) as root:
         if root is not None:

@@ -25,7 +25,7 @@ from bento.engine.base.layers import unused
 from bento.engine.base.place import elsewhere, is_own_run_dir
 from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.remove import remove
-from bento.engine.maintenance import keepers, naming, strays
+from bento.engine.maintenance import keepers, naming, proxying, strays
 from bento.engine.maintenance.finding import Finding, Key
 from bento.engine.resources import cni, networking
 from bento.engine.resources.mounting import remove_empty, remove_volume
@@ -265,6 +265,10 @@ class _Look:
         for amiss in naming.look(self._drivers):
             found = Finding(kind=amiss.kind, what=amiss.what, container_id=amiss.container_id)
             yield self._fix(found, partial(naming.mend, self._drivers, amiss))
+        for container in proxying.look(self._drivers):
+            words = f"no process passes on what comes to container {container.name} by [::1]"
+            found = Finding(kind="missing", what=words, container_id=container.id)
+            yield self._fix(found, partial(proxying.mend, self._drivers))
 
     def _disconnect(self, container_id: str) -> None:
         networking.release_left(self._drivers, container_id)

@@ -30,6 +30,10 @@ def check(drivers: Drivers, network: str, ports: tuple[Port, ...], *, drain: boo
         raise UsageError(
             f"CNI network {plugins.name} publishes no ports", hint='no plugin of it has the capability "portMappings"'
         )
+    if any(port.is_proxied for port in ports):
+        raise UsageError(
+            f"no port is published on [::1] on network {network}, whose ports plugins publish", hint="use 127.0.0.1"
+        )
     if drain:
         raise UsageError(f"--drain does not go with --network {network}, whose ports plugins publish", hint="omit it")
 

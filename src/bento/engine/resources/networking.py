@@ -20,16 +20,16 @@ from bento.model.network import BRIDGE, CNI, Attachment, Connection, Network, Po
 if TYPE_CHECKING:
     from bento.drivers.network.base import Part, Reservation
     from bento.engine.base.drivers import Drivers
-    from bento.engine.resources import cni
+    from bento.engine.resources import cni, proxies
     from bento.parse import ports as port_words
 else:  # a stop asks for none
     cni, port_words = LazyModule("bento.engine.resources.cni"), LazyModule("bento.parse.ports")
+    proxies = LazyModule("bento.engine.resources.proxies")
 
 _MAX_PORT = 65535
 _RELEASE_LIMIT_S = 30.0
 _CHILD_LIMIT_S = 20.0
 _AGAIN_S = 0.02
-_LOOPBACK6 = "::1"
 _ADDRESS = re.compile(rb"\b\d{1,3}(?:\.\d{1,3}){3}\b|\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}\b")
 
 
@@ -103,12 +103,13 @@ def _check_port(port: Port, networks: Sequence[Network]) -> None:
         raise UsageError(f"bad port {port.outside}:{port.inside}", hint="ports are 1 to 65535, tcp, udp or sctp")
     if port.protocol == "sctp" and not port.host_port:
         raise UsageError(f"port {port.inside} has no port of the host", hint="name one: no free one is found for SCTP")
-    if port.host_ip == _LOOPBACK6:
-        raise UsageError(
-            f"cannot publish on [{port.host_ip}]: IPv6 leads from the loopback to no container",
-            hint="publish on 127.0.0.1, or on [::] or another address of this host",
-        )
-    if port_words.is_ipv6(port.host_ip):
+    if port.is_proxied:
+        if port.protocol == "sctp":
+            raise UsageError(
+                f"cannot publish {port.outside}/sctp: what comes to [::1] is passed on by a process, as TCP or UDP",
+                hint="publish it on 127.0.0.1, or on another address of this host",
+            )
+    elif port_words.is_ipv6(port.host_ip):
         if not has_ipv6(networks):
             raise UsageError(
                 f"cannot publish on {port.outside}: the container has no IPv6",
@@ -250,6 +251,7 @@ def release(drivers: Drivers, container: Container) -> None:
 def release_left(drivers: Drivers, container_id: str, addresses: Sequence[str] | None = None) -> None:
     """Remove what there is of a container's connections, whatever its record says. Blocks. Raises RuntimeFailed."""
     drivers.resolver.forget(container_id)
+    proxies.end(drivers, container_id)
     finish(lambda: _releasing(drivers, container_id, addresses))
 
 

@@ -51,7 +51,7 @@ class Cleanup:
         self._is_let_go = False  # it was reported that no process holds the root filesystem any more
         self._waits_for_release = False
         self._disconnecting: Part | None = None
-        self.is_disconnected = not run.connections
+        self.is_disconnected = not run.connections and not run.proxied_ports
 
     def watch_release(self, pid: int, main_fd: int) -> None:
         """Watch, while PID 1 lives, for the release of its root filesystem."""
@@ -153,6 +153,8 @@ class Cleanup:
                 _ = self._drivers.network
             if self._run.has_names:
                 _ = self._drivers.resolver
+            if self._run.proxied_ports:
+                _ = self._drivers.proxy
 
     def _deleted(self, reason: str, may_be_later: bool) -> None:
         self._done(StepDone(Step.RUNTIME, reason, retry=may_be_later))
@@ -172,6 +174,11 @@ class Cleanup:
             self._go_on_disconnecting(self._begin_disconnecting())
 
     def _begin_disconnecting(self) -> Iterator[Part]:
+        if self._run.proxied_ports and (ending := self._drivers.proxy.end(self._container.id)) is not None:
+            yield ending
+        yield from self._releasing()
+
+    def _releasing(self) -> Iterator[Part]:
         if self._container.spec.network.startswith(CNI):
             return self._drivers.cni.remove(self._container.id)
         addresses = [address for one in self._run.connections for address in one.forwarded_to]

@@ -102,7 +102,7 @@ class StopDriver:
         )
         self._recorder = Recorder(drivers, container, self.run, self._processes, self._cleanup)
         self._hooks: HookRunner | None = None
-        self._drainer = Drainer(drivers, container.id, self.run, watcher=loop, done=self._feed)
+        self._drainer = Drainer(drivers, container, self.run, watcher=loop, done=self._feed)
 
     # -- beginnings -------------------------------------------------------------------------------
 

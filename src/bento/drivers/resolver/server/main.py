@@ -7,23 +7,20 @@ process that tells it: where it was killed, the next command starts another one.
 
 from __future__ import annotations
 
-import gc
-import posix
-import resource
 import sys
 from _socket import CMSG_LEN, MSG_CMSG_CLOEXEC, MSG_DONTWAIT, MSG_TRUNC, socket
 from _struct import Struct
 
-from bento.drivers.resolver.server.loop import Loop
 from bento.drivers.resolver.server.member import Served, Service
 from bento.drivers.resolver.server.names import Names, Place
 from bento.drivers.resolver.server.upstream import HostServers, Upstream
+from bento.kernel.loop import Loop
+from bento.kernel.unprivileged import settle
 
 _BACKLOG = 64
 _WORDS_BYTES = 1 << 16
 _FDS = Struct("=3i")  # datagrams, listener, pidfd
 _IDLE_S = 10.0
-_OVERFLOW_ID = 65534  # a user and a group that own nothing (user_namespaces(7))
 
 
 class Resolver:
@@ -149,33 +146,9 @@ def _read_facts(facts: list[str]) -> tuple[dict[str, list[str]], list[Place]]:
     return own, places
 
 
-def _settle(cgroups: list[str]) -> None:
-    """Give up what is not needed, and make room for the sockets of many members."""
-    posix.chdir("/")
-    for path in cgroups:
-        try:
-            fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
-            try:
-                posix.write(fd, b"0")
-            finally:
-                posix.close(fd)
-        except OSError:  # read-only, or no root of the hierarchy: then it stays where it is
-            pass
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    try:
-        posix.setgroups([])
-        posix.setresgid(_OVERFLOW_ID, _OVERFLOW_ID, _OVERFLOW_ID)
-        posix.setresuid(_OVERFLOW_ID, _OVERFLOW_ID, _OVERFLOW_ID)
-    except OSError:  # in a user namespace that does not have this user
-        pass
-    gc.collect()
-    gc.freeze()
-
-
 def main() -> None:
-    """Be the resolver. The arguments: the listening descriptor, the first connection, and the cgroups to be in."""
+    """Be the resolver. The arguments: the listening descriptor, the first connection, ``--``, and cgroups to be in."""
     listener, first = (socket(fileno=int(word)) for word in sys.argv[1:3])
     listener.listen(_BACKLOG)  # once more: by it the others know the pid (SO_PEERCRED)
-    _settle(sys.argv[3:])
+    settle(sys.argv[4:])
     Resolver(first, listener, HostServers()).run()

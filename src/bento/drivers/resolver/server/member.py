@@ -12,9 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bento.drivers.resolver.server.loop import Loop, Timers
     from bento.drivers.resolver.server.names import Names
     from bento.drivers.resolver.server.upstream import Asking, HostServers, Upstream
+    from bento.kernel.loop import Loop, Timers
 
 _QUESTION_BYTES = 4096
 _AT_ONCE = 32  # questions of one member that are read before others get their turn

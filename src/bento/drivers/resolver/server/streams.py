@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bento.drivers.resolver.server.loop import READ, WRITE
+from bento.kernel.loop import READ, WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Callable
 
-    from bento.drivers.resolver.server.loop import Loop
+    from bento.kernel.loop import Loop
 
 _CHUNK_BYTES = 1 << 14
 _WAITING_BYTES = 1 << 18

@@ -12,8 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bento.drivers.resolver.server.loop import Loop, Timers
     from bento.drivers.resolver.server.messages import Query
+    from bento.kernel.loop import Loop, Timers
 
 _TRY_S = 2.0  # less than the 5 s after which askers ask again (resolv.conf(5))
 _STREAM_S = 5.0

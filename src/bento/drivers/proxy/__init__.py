@@ -1,0 +1,1 @@
+"""Published ports of the loopback of IPv6, which the kernel forwards nothing from."""

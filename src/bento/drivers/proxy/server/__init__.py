@@ -1,0 +1,1 @@
+"""The process that passes connections on. It imports C modules, and what is frozen, alone."""

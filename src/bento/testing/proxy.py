@@ -1,0 +1,48 @@
+"""A proxy that remembers what it was told: for tests of the engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bento.drivers.proxy.base import Proxied
+    from bento.errors import BentoError
+
+
+class FakeProxy:
+    """Implements ``ProxyDriver``.
+
+    Attributes:
+        put_for: what each container's was told, by id, until it ends.
+        killed: ids of those whose process is not there; a test adds one.
+        drained: ids of those that take no new connections.
+        put_error: raised by the next ``put``.
+    """
+
+    def __init__(self) -> None:
+        self.put_for: dict[str, Proxied] = {}
+        self.killed: set[str] = set()
+        self.drained: set[str] = set()
+        self.put_error: BentoError | None = None
+
+    def put(self, proxied: Proxied) -> None:
+        """Remember it."""
+        error, self.put_error = self.put_error, None
+        if error is not None:
+            raise error
+        self.put_for[proxied.container_id] = proxied
+        self.killed.discard(proxied.container_id)
+
+    def is_alive(self, container_id: str) -> bool:
+        """Whether it was put, and a test has not killed it."""
+        return container_id in self.put_for and container_id not in self.killed
+
+    def begin_drain(self, proxied: Proxied) -> int | None:
+        """Remember it; it is done at once."""
+        self.drained.add(proxied.container_id)
+        return None
+
+    def end(self, container_id: str) -> None:
+        """Forget it."""
+        self.put_for.pop(container_id, None)
+        self.drained.discard(container_id)
