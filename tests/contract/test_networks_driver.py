@@ -243,18 +243,31 @@ def test_ipv6_leads_outside_as_the_host_and_ports_are_reached_by_it(place: Place
             under_way.sendall(b"x")
 
 
-def test_the_host_takes_no_ipv6_address_and_goes_on_to_take_its_routers_word(place: Place, remote: Netns) -> None:
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_the_host_takes_no_ipv6_address_and_goes_on_to_take_its_routers_word(
+    place: Place, remote: Netns, is_changed: bool
+) -> None:
     host = place.host
-    host.setting("ipv6/conf/wire/accept_ra", "1")
-    one = place.raise_network(1, ipv6=True)
+    host("ip", "link", "add", "wire2", "type", "veth", "peer", "name", "wire3")
+    for link, value in (("wire", "1"), ("wire2", "0")):
+        host.setting(f"ipv6/conf/{link}/accept_ra", value)
+    one, two = (place.raise_network(number, ipv6=True) for number in (1, 2))
     place.container("a", one)
     assert host.setting("ipv6/conf/all/forwarding") == "1"
     assert host.setting("ipv6/conf/wire/accept_ra") == "2"
     assert host.setting(f"ipv6/conf/{one.bridge}/accept_ra") == "0"
-    host("ip", "link", "del", "wire")
+    if is_changed:
+        host.setting("ipv6/conf/wire/accept_ra", "0")
+    host("ip", "link", "set", "wire", "name", "renamed")
     host.inside(lambda: finish(NETWORK.release("a" * 64)))
     host.inside(lambda: finish(NETWORK.lower_network(one)))
+    assert host.setting("ipv6/conf/renamed/accept_ra") == ("0" if is_changed else "2"), "the other one needs it"
+    host.inside(lambda: finish(NETWORK.lower_network(two)))
+    assert host.setting("ipv6/conf/renamed/accept_ra") == ("0" if is_changed else "1")
+    assert host.setting("ipv6/conf/wire2/accept_ra") == "0"
     assert host.setting("ipv6/conf/all/forwarding") == "0"
+    for link in ("renamed", "wire2"):
+        host("ip", "link", "del", link)
     assert "bento" not in host.state()
 
 

@@ -238,8 +238,9 @@ class BridgeNetwork:
         walls.admit(rules.elements_of(connections))
         for bridge in rules.reached_by_loopback(connections):
             forwarding.route_loopback(bridge, is_wanted=True)
+        bridge = next((one.bridge for each in connections.values() for one in each), "")
         for family in routed:
-            forwarding.turn_on(family)
+            forwarding.turn_on(family, bridge)
 
     def disconnect(
         self, container_id: str, connection: Connection, left: Sequence[Connection], pid: int

@@ -1,7 +1,8 @@
 """Settings of the kernel that a bridge needs, and how they go back (``ip-sysctl`` in the kernel's documentation).
 
 An engine that turns forwarding on for the whole host marks the bridge: it is known there after a crash, after a
-change of firewall rules, and to engines with other roots.
+change of firewall rules, and to engines with other roots. There, too, stand the numbers of the links that went on to
+take a router's word only because their ``accept_ra`` was raised.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from bento.kernel.net.nftables import INET, IPV6
 TURNED_ON: Final = "bento turned ip_forward on"
 TURNED_ON6: Final = "bento turned IPv6 forwarding on"
 """Both together are the alias of a bridge for which, or beside which, Bento has."""
+_RAISED: Final = "accept_ra raised of"
+"""Behind them, with the numbers of links."""
+_LONGEST_ALIAS: Final = 255  # IFALIASZ (linux/if.h)
 
 _SWITCHES: Final = {
     INET: (Path("/proc/sys/net/ipv4/ip_forward"), TURNED_ON),
@@ -47,13 +51,45 @@ def mark(bridge: links.Link, families: Iterable[int]) -> None:
         links.set_alias(bridge.index, ", ".join(filter(None, [bridge.alias, *sorted(words)])))
 
 
-def turn_on(family: int = INET) -> None:
-    """Let this host forward. Idempotent. Where it takes a router's word about IPv6, it goes on to."""
+def turn_on(family: int, bridge: str) -> None:
+    """Let this host forward. Idempotent. Where it takes a router's word about IPv6, it goes on to.
+
+    ``bridge``: on which it is written what is set back later.
+    """
     if family == IPV6 and not is_on(IPV6):
-        for path in _LINKS6.glob("*/accept_ra"):
-            if path.parent.name not in ("all", "default") and path.read_text(encoding="utf-8").strip() == "1":
-                _write(path, "2", may_be_missing=True)  # else the kernel takes none, and forgets what it was told
+        names = [path.parent.name for path in _LINKS6.glob("*/accept_ra")]
+        found = {name: links.index_of(name) for name in names if _setting6(name, "accept_ra") == "1"}
+        found = {name: number for name, number in found.items() if number}  # neither "all" nor "default"
+        marked = links.find(bridge)
+        if found and marked is not None:
+            _write_raised(marked, {*_raised(marked), *found.values()})
+        for name in found:
+            # Else the kernel takes none, and forgets what it was told.
+            _write(Path(_IPV6.format(name, "accept_ra")), "2", may_be_missing=True)
     _write(_SWITCHES[family][0], "1")
+
+
+def _raised(bridge: links.Link) -> set[int]:
+    words = next((one for one in bridge.alias.split(", ") if one.startswith(_RAISED)), "")
+    return {int(word) for word in words.removeprefix(_RAISED).split() if word.isdigit()}
+
+
+def _write_raised(bridge: links.Link, numbers: Iterable[int]) -> None:
+    """Of more than there is room for, the last ones stay as they are."""
+    rest = [one for one in bridge.alias.split(", ") if one and not one.startswith(_RAISED)]
+    alias = ", ".join([*rest, _RAISED])
+    for number in sorted(numbers):
+        if len(alias) + len(str(number)) < _LONGEST_ALIAS:
+            alias += f" {number}"
+    if alias != bridge.alias:
+        links.set_alias(bridge.index, alias)
+
+
+def _set_back(numbers: Collection[int]) -> None:
+    """Put what was raised back, unless another program has changed it since."""
+    for link in links.links() if numbers else ():
+        if link.index in numbers and _setting6(link.name, "accept_ra") == "2":
+            _write(Path(_IPV6.format(link.name, "accept_ra")), "1", may_be_missing=True)
 
 
 def turn_back(bridge: str, heir: links.Link | None) -> None:
@@ -62,17 +98,32 @@ def turn_back(bridge: str, heir: links.Link | None) -> None:
     ``heir``: another bridge of the engine, on which it is written from now on.
     """
     found = links.links()
-    alias = next((link.alias for link in found if link.name == bridge), "")
-    families = [family for family, (_, word) in _SWITCHES.items() if word in alias]
+    gone = next((link for link in found if link.name == bridge), None)
+    families = [family for family, (_, word) in _SWITCHES.items() if gone is not None and word in gone.alias]
+    raised = _raised(gone) if gone is not None else set()
     if heir is not None:
         mark(heir, families)
+        _leave(raised, [heir.index])
         return
     others = [link for link in found if link.name != bridge]
     for family in families:
         path, word = _SWITCHES[family]
-        is_needed = any(word in link.alias or (link.kind in _OTHERS and not is_bentos(link)) for link in others)
-        if not is_needed and is_on(family):
+        marked = [link.index for link in others if word in link.alias]
+        if family == IPV6:
+            _leave(raised, marked[:1])
+        if marked or any(link.kind in _OTHERS and not is_bentos(link) for link in others):
+            continue
+        if is_on(family):
             _write(path, "0")
+        if family == IPV6:
+            _set_back(raised)
+
+
+def _leave(raised: set[int], heirs: Iterable[int]) -> None:
+    """Write it on another bridge, be it of an engine with another root."""
+    for link in links.links("bridge") if raised else ():
+        if link.index in heirs:
+            _write_raised(link, raised | _raised(link))
 
 
 def is_bentos(link: links.Link) -> bool:
