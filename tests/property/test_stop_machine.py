@@ -30,8 +30,10 @@ from bento.stop.inputs import (
 from bento.stop.invariants import check_invariants
 from bento.stop.machine import begin, step
 from bento.stop.methods import METHODS
+from bento.stop.process import Process
 from bento.stop.rules.watching import FIRST_MAX, LATER_MAX
 from bento.stop.states import FINAL, Phase, Step, Timer
+from bento.stop.viewing import view_of
 from bento.units import NO_LIMIT
 
 from support.looks import DEFAULT, DROPPED, HANDLED, proc, serves, sleeps, waits
@@ -427,12 +429,19 @@ _inputs = st.one_of(
 )
 def test_no_order_of_inputs_breaks_an_invariant(request, events):
     now_s = 10.0
+    seen: tuple[Process, ...] = ()
     state, actions = begin(request, now_s=now_s, born_s=0.0)
     for pause_s, event in events:
         now_s += pause_s
         before = state
         state, actions = step(before, event, now_s)
         check_invariants(before, event, state, actions)
+        gone, seen = seen, event.processes if isinstance(event, Looked) else seen
+        view = view_of(
+            "web", state, seen, tuple(one for one in gone if one not in seen), {one.key: one for one in gone}
+        )
+        assert len(view.processes) >= len(seen)
+        assert bool(view.waits) is (state.phase not in (Phase.REQUESTED, *FINAL))
         if before.phase in FINAL and not isinstance(event, Resumed):
             assert state == before
             assert not actions

@@ -279,3 +279,31 @@ class StopReport(Struct, frozen=True, kw_only=True):
     hooks: tuple[HookResult, ...] = ()
     notes: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()  # clean-up steps that failed
+
+
+class ViewedProcess(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One process in the middle of a stop, as the last look has shown it, or as it ended since."""
+
+    pid: int
+    ppid: int
+    comm: str
+    receives: str  # its disposition for the stop signal
+    does: str = ""  # what it waits for, where the look read that, or whether it has run since the look before
+    told: str = ""  # the signal that it got from Bento
+    told_s: float = 0.0  # when, CLOCK_MONOTONIC
+    is_held: bool = False
+    is_session: bool = False  # of an exec session: the signal is SIGTERM
+    has_ended: bool = False
+
+
+class StopView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One stop in the middle of it. Times are CLOCK_MONOTONIC."""
+
+    name: str
+    phase: str
+    signal: str  # its name
+    until_s: float | None = None  # the latest end of this phase
+    last_call_s: float | None = None
+    waits: str = ""  # for what it waits, and why: a sentence
+    processes: tuple[ViewedProcess, ...] = ()  # parents before their children; of very many, the first ones
+    more: int = 0  # so many more there are

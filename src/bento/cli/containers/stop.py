@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from bento.cli.context import Context, check_answers, complain, say, says_so_itself, tell_person
 from bento.cli.options import stop as stop_options
-from bento.engine.base.worker import Emit, Message, Reporter, in_worker
+from bento.engine.base.worker import Message, Reporter, in_worker
 from bento.engine.stop.request import StopOptions
 from bento.errors import AlreadyStopped, NotFound, StateCorrupt, UsageError
 from bento.lazy import LazyModule
@@ -19,8 +19,10 @@ from bento.model.stop import StopReport
 
 if TYPE_CHECKING:
     from bento.cli.output import progress as on_screen
-else:  # only for several stops on a terminal
+    from bento.cli.output import watch
+else:  # only for several stops on a terminal, and for one that is watched
     on_screen = LazyModule("bento.cli.output.progress")
+    watch = LazyModule("bento.cli.output.watch")
 
 _NOT_GRACEFUL = 4
 _INTERRUPTED = 130
@@ -38,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-wait", action="store_true", help="ask for the stop and return; it goes on by itself")
     parser.add_argument("--ignore", action="store_true", help="no error for what is unknown or has stopped already")
     parser.add_argument("--strict", action="store_true", help=f"exit with {_NOT_GRACEFUL} when a stop was not graceful")
+    parser.add_argument("--watch", action="store_true", help="show the processes while they end, on the terminal")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what happened, also without a terminal")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: the reports, on stdout")
     parser.add_argument("--total", metavar="S", help="one budget in seconds for all of them together")
@@ -48,6 +51,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out in a worker that outlives this process."""
+    if args.watch and args.no_wait:
+        raise UsageError("stop: --watch and --no-wait exclude each other")
     unreadable: list[StateCorrupt] = []
     refs = _chosen(args, context, unreadable)
     return stop_all(context, refs, stop_options.read(args), args, unreadable)
@@ -66,17 +71,20 @@ def stop_all(
 
 
 def _stop_readable(context: Context, refs: list[str], options: StopOptions, args: argparse.Namespace) -> int:
-    is_watched = len(refs) > 1 and not args.no_wait and sys.stderr.isatty()
-    screen = on_screen.Screen.on_terminal() if is_watched else None
+    screen = _screen(args, len(refs))
+    wants_views = screen is not None and getattr(args, "watch", False)
     progress = _Progress(args, len(refs), stopped_is_ok=context.settings.stop_of_stopped_is_ok)
     tick_s = on_screen.REDRAWN_EVERY_S if screen else None
     try:
         for message in in_worker(
-            lambda emit: _stop(context, refs, options, emit, wants_phases=screen is not None), tick_s=tick_s
+            lambda emit: _stop(
+                context, refs, options, Reporter(emit, wants_phases=screen is not None, wants_views=wants_views)
+            ),
+            tick_s=tick_s,
         ):
             if screen is not None:
                 screen.take(message)
-            if message.kind not in ("phase", "tick"):
+            if message.kind not in ("phase", "view", "tick"):
                 progress.take(message)
             if screen is not None:
                 screen.draw()
@@ -91,6 +99,19 @@ def _stop_readable(context: Context, refs: list[str], options: StopOptions, args
     if args.format == "json":
         say(msgspec.json.format(msgspec.json.encode(progress.results)).decode())
     return progress.status
+
+
+def _screen(args: argparse.Namespace, count: int) -> on_screen.Screen | None:
+    """Return what is drawn while the stops go on; None where nothing is."""
+    is_asked = getattr(args, "watch", False)
+    if args.no_wait or (count < 2 and not is_asked):
+        return None
+    kind = watch.Watch if is_asked else on_screen.Screen
+    screen = kind.on_terminal() if sys.stderr.isatty() else None
+    if is_asked and screen is None:
+        args.verbose = True
+        tell_person("bento: there is no terminal to watch the stop on: it is told in lines, as with -v")
+    return screen
 
 
 def _chosen(args: argparse.Namespace, context: Context, unreadable: list[StateCorrupt]) -> list[str]:
@@ -155,9 +176,9 @@ class _Progress:
             self.status = max(self.status, _print_outcome(self.args, message))
 
 
-def _stop(context: Context, refs: list[str], options: StopOptions, emit: Emit, *, wants_phases: bool) -> None:
+def _stop(context: Context, refs: list[str], options: StopOptions, reporter: Reporter) -> None:
     with context.engine() as engine:
-        engine.stop_many(refs, options, Reporter(emit, wants_phases=wants_phases))
+        engine.stop_many(refs, options, reporter)
 
 
 def _print_outcome(args: argparse.Namespace, message: Message) -> int:

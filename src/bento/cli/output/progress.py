@@ -31,7 +31,7 @@ class Screen:
 
     def __init__(self, *, columns: int, rows: int) -> None:
         self._columns, self._rows = columns, rows
-        self._lines: dict[str, Message] = {}
+        self._messages: dict[str, Message] = {}
         self._drawn = 0
 
     @classmethod
@@ -45,17 +45,14 @@ class Screen:
     def take(self, message: Message) -> None:
         """Note what a worker has reported; make room for whatever is printed because of it."""
         if message.kind == "phase":
-            self._lines[message.name] = message
+            self._messages[message.name] = message
         elif message.kind in ("ended", "failed"):
-            self._lines.pop(message.name, None)
+            self._messages.pop(message.name, None)
             self.erase()
 
     def draw(self) -> None:
         """Draw all lines anew."""
-        lines = [self._line(message) for message in self._lines.values()]
-        most = self._rows - 2
-        if len(lines) > most:
-            lines = [*lines[: most - 1], f"... and {len(lines) - most + 1} more"]
+        lines = self._lines(self._rows - 2)
         text = self._back()
         text += "".join(f"{line[: self._columns - 1]}\x1b[K\n" for line in lines)
         self._write(f"{text}\x1b[J")
@@ -67,16 +64,24 @@ class Screen:
             self._write(f"{self._back()}\x1b[J")
         self._drawn = 0
 
+    def _lines(self, most: int) -> list[str]:
+        lines = [line_of(message) for message in self._messages.values()]
+        if len(lines) > most:
+            lines = [*lines[: most - 1], f"... and {len(lines) - most + 1} more"]
+        return lines
+
     def _back(self) -> str:
         return f"\x1b[{self._drawn}A\r" if self._drawn else ""
-
-    def _line(self, message: Message) -> str:
-        text = _PHASES.get(message.phase, message.phase)
-        if message.phase in _LEFT:
-            left_s = None if message.until_s is None else max(0.0, message.until_s - clock.mono_s())
-            text += ", is never killed" if left_s is None else f", {left_s:.0f} {_LEFT[message.phase]}"
-        return f"{message.name:<{_NAME_WIDTH}} {text}"
 
     def _write(self, text: str) -> None:
         sys.stderr.write(text)
         sys.stderr.flush()
+
+
+def line_of(message: Message) -> str:
+    """Return the line of one container: its phase, and the time left."""
+    text = _PHASES.get(message.phase, message.phase)
+    if message.phase in _LEFT:
+        left_s = None if message.until_s is None else max(0.0, message.until_s - clock.mono_s())
+        text += ", is never killed" if left_s is None else f", {left_s:.0f} {_LEFT[message.phase]}"
+    return f"{message.name:<{_NAME_WIDTH}} {text}"

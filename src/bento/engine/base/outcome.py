@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from bento import log
 from bento.errors import BentoError
-from bento.model.stop import StopReport, Verdict
+from bento.model.stop import StopReport, StopView, Verdict
 
 
 class StopOutcome(Struct, frozen=True, kw_only=True):
@@ -40,11 +40,17 @@ class StopProgress(Struct, frozen=True):
 class StopObserver:
     """What a caller learns of its stops while they go on, in its own thread. Override what is of interest."""
 
+    wants_views: bool = False
+    """Whether ``view`` is to be called."""
+
     def begun(self, name: str) -> None:
         """The stop of this container is recorded, or joined: it happens now, whatever becomes of the caller."""
 
     def phase(self, progress: StopProgress) -> None:
         """It gets on, or is given more or less time."""
+
+    def view(self, view: StopView) -> None:
+        """It, or a process of it, has changed; at most ten times a second for each stop."""
 
     def outcome(self, outcome: StopOutcome) -> None:
         """It has ended, or could not be begun."""

@@ -22,7 +22,7 @@ from bento import log
 from bento.command import own_process
 from bento.engine.base.outcome import StopObserver, StopOutcome, StopProgress
 from bento.errors import BentoError, InternalError, KernelError, as_bento_error
-from bento.model.stop import StopReport
+from bento.model.stop import StopReport, StopView
 
 if TYPE_CHECKING:
     from bento.model.container import Container
@@ -33,7 +33,7 @@ _READ_BYTES = 1 << 16
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a worker reports. ``error`` is the line for stderr, ``exit_code`` goes with it."""
 
-    kind: str  # begun | phase | notice | ended | failed; tick: from the waiting itself, nothing was reported
+    kind: str  # begun | phase | view | notice | ended | failed; tick: from the waiting itself, nothing was reported
     id: str = ""  # of the container, where it is known
     name: str = ""
     code: str = ""  # of the error
@@ -42,6 +42,7 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
     report: StopReport | None = None
     phase: str = ""
     until_s: float | None = None  # the latest end of the phase, CLOCK_MONOTONIC: the same clock here and there
+    view: StopView | None = None
 
 
 TICK = Message(kind="tick")
@@ -61,10 +62,13 @@ def failed(name: str, error: BentoError, report: StopReport | None = None) -> Me
 
 
 class Reporter(StopObserver):
-    """Emits what a worker's engine reports of its stops. ``wants_phases``: where each one is, too."""
+    """Emits what a worker's engine reports of its stops.
 
-    def __init__(self, emit: Emit, *, wants_phases: bool) -> None:
-        self._emit, self._wants_phases = emit, wants_phases
+    ``wants_phases``: where each one is, too. ``wants_views``: and its processes.
+    """
+
+    def __init__(self, emit: Emit, *, wants_phases: bool, wants_views: bool = False) -> None:
+        self._emit, self._wants_phases, self.wants_views = emit, wants_phases, wants_views
 
     def begun(self, name: str) -> None:
         """See StopObserver."""
@@ -74,6 +78,10 @@ class Reporter(StopObserver):
         """See StopObserver."""
         if self._wants_phases:
             self._emit(Message(kind="phase", name=progress.name, phase=progress.phase, until_s=progress.until_s))
+
+    def view(self, view: StopView) -> None:
+        """See StopObserver."""
+        self._emit(Message(kind="view", name=view.name, view=view))
 
     def outcome(self, outcome: StopOutcome) -> None:
         """See StopObserver."""

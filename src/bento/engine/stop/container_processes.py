@@ -38,7 +38,8 @@ _WATCH_LIMIT = 256  # processes with an end of their own in the report
 class ContainerProcesses:
     """Looks at them, signals them, and sees them end. Nothing here waits: ``feed`` takes what is observed later.
 
-    ``look_again`` is called when PID 1 has left others behind, in a PID namespace in which it was only a guest.
+    ``look_again`` is called when PID 1 has left others behind, in a PID namespace in which it was only a guest;
+    ``on_end`` when any process was seen to end.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class ContainerProcesses:
         has_room_above: Callable[[int], bool],
         feed: Callable[[Input], None],
         look_again: Callable[[], None],
+        on_end: Callable[[Key], None] | None = None,
     ) -> None:
         self.processes = drivers.processes_for(container)
         self.main_fd: int | None = None
@@ -60,6 +62,7 @@ class ContainerProcesses:
         self._is_checked = container.spec.health.is_checked
         self._of_checks: set[Key] = set()  # health checks that a look has ended, and that may still be there
         self._watcher, self._feed, self._look_again = watcher, feed, look_again
+        self._on_end = on_end
         self._fds: dict[Key, int] = {}
         self._signalled: set[int] = set()
         self._memory: dict[object, object] = {}  # of ``ProcessDriver.examine``, from look to look
@@ -232,6 +235,8 @@ class ContainerProcesses:
     def _exited(self, fd: int, key: Key) -> None:
         self._watcher.unwatch(fd)
         self._endings.saw(key, clock.mono_s())
+        if self._on_end is not None:
+            self._on_end(key)
         if self._may_leave_rest and self.is_gone():
             self._feed(MainExited())
         elif key[0] in self._signalled and not self._is_main(key):  # of PID 1 another descriptor reports it

@@ -24,6 +24,7 @@ from bento.engine.stop.draining import Drainer
 from bento.engine.stop.hooks import HookRunner
 from bento.engine.stop.init_request import InitRequester
 from bento.engine.stop.recording import Recorder
+from bento.engine.stop.snapshot import Viewer
 from bento.errors import BentoError, Conflict, InternalError, as_bento_error
 from bento.model.container import Container, Run
 from bento.model.stop import StopIntent, StopRequest
@@ -79,6 +80,8 @@ class StopDriver:
         self._state: StopState | None = None
         self._queue: deque[Input] = deque()
         self._is_draining = False
+        observer = batch.observer
+        self._viewer = Viewer(container.name, observer, loop) if observer.wants_views else None
         self._trace = batch.tracing.job(self.run, self._feed)
         self._processes = ContainerProcesses(
             drivers,
@@ -89,6 +92,7 @@ class StopDriver:
             has_room_above=batch.has_room_above,
             feed=self._feed,
             look_again=self._look_again,
+            on_end=self._viewer.ended if self._viewer else None,
         )
         self._requester = InitRequester(drivers, self.run, container.id, watcher=loop, answer=self._feed)
         self._cleanup = Cleanup(
@@ -171,6 +175,8 @@ class StopDriver:
     def close(self) -> None:
         """Close every descriptor. Idempotent."""
         self._alarm.set(None)
+        if self._viewer is not None:
+            self._viewer.close()
         self._trace.close()
         self._processes.close()
         self._requester.close()
@@ -208,6 +214,8 @@ class StopDriver:
             self._is_draining = False
         if self.outcome is None and self.state.phase in FINAL:
             self.outcome = self._recorder.outcome(self.state)
+        if self._viewer is not None and self.outcome is None:
+            self._viewer.changed(self.state)
         timer = machine.next_timer(self.state) if self.outcome is None else None
         self._alarm.set(timer[1] if timer else None)
         if self.outcome is not None:
@@ -270,6 +278,8 @@ class StopDriver:
         seen = self._processes.look(signal, tracer=tracer, examine=action.examine)
         if self.state.phase is Phase.REQUESTED and isinstance(seen, Looked) and grace.may_hold(self.state, seen):
             self._trace.prepare()
+        if self._viewer is not None and isinstance(seen, Looked):
+            self._viewer.looked(seen.processes)
         self._queue.append(seen)
 
     def _hold_back(self, action: HoldBack) -> None:

@@ -1,12 +1,14 @@
-"""A look at a container's processes as a stop needs it, and a forecast of one."""
+"""A look at a container's processes: as a stop needs it, a forecast of one, and an observer that watches one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from bento import clock
 from bento.files.smallfile import read_small
+from bento.lazy import LazyModule
 from bento.stop.rules.signalling import SESSION_SIGNAL
 from bento.stop.rules.tree import entered
 
@@ -14,8 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bento.stop.process import Process
+    from bento.engine.base.loop import Loop
+    from bento.engine.base.outcome import StopObserver
+    from bento.stop import viewing
+    from bento.stop.process import Key, Process
+    from bento.stop.states import StopState
+else:  # only for a stop that is watched
+    viewing = LazyModule("bento.stop.viewing")
 
+_VIEWED_EVERY_S: Final = 0.1
 _HELPERS = ("hook.pid", "asked.pid", "check.pid")
 """Where the runtime, and engine.hooks, write the pid of what a stop itself, or a health check, runs inside."""
 
@@ -48,3 +57,52 @@ def helpers_of(run_dir: Path) -> frozenset[int]:
             continue
         found |= {int(word) for word in words[:1] if word.isdigit()}
     return frozenset(found)
+
+
+class Viewer:
+    """Shows an observer one stop when something of it has changed, at most every ``_VIEWED_EVERY_S`` seconds."""
+
+    def __init__(self, name: str, observer: StopObserver, loop: Loop) -> None:
+        self._name, self._observer = name, observer
+        self._alarm = loop.alarm(self._show)
+        self._next_s = 0.0
+        self._state: StopState | None = None
+        self._processes: tuple[Process, ...] = ()
+        self._before: dict[Key, Process] = {}  # at the look before
+        self._gone: dict[Key, Process] = {}
+
+    def looked(self, processes: tuple[Process, ...]) -> None:
+        """Note what a look has shown."""
+        now = {process.key for process in processes}
+        self._gone |= {process.key: process for process in self._processes if process.key not in now}
+        self._before = {process.key: process for process in self._processes}
+        self._processes = processes
+
+    def ended(self, key: Key) -> None:
+        """Note that a process has ended."""
+        found = next((process for process in self._processes if process.key == key), None)
+        if found is not None:
+            self._gone[key] = found
+            self.changed(self._state)
+
+    def changed(self, state: StopState | None) -> None:
+        """Show the stop as it is now, or soon."""
+        self._state = state
+        now_s = clock.mono_s()
+        if now_s >= self._next_s:
+            self._show()
+        else:
+            self._alarm.set(self._next_s)
+
+    def _show(self) -> None:
+        if self._state is not None:
+            self._alarm.set(None)
+            self._next_s = clock.mono_s() + _VIEWED_EVERY_S
+            alive = tuple(process for process in self._processes if process.key not in self._gone)
+            gone = tuple(self._gone.values())
+            self._observer.view(viewing.view_of(self._name, self._state, alive, gone, self._before))
+
+    def close(self) -> None:
+        """Show nothing more. Idempotent."""
+        self._alarm.set(None)
+        self._state = None
