@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 
 
 class BentoError(Exception):
@@ -222,6 +223,15 @@ def as_bento_error(error: BentoError | OSError) -> BentoError:
 def is_shortage(error: OSError | BentoError) -> bool:
     """Whether this process lacks descriptors or memory: what could not be read may be there all the same."""
     return isinstance(error, OSError | KernelError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def forget_calls(cause: BaseException) -> None:
+    """Have what was interrupted, as by Ctrl-C, let go of what it has, such as locks: then it can be tidied up."""
+    trace = cause.__traceback__
+    while trace is not None:
+        with suppress(RuntimeError):  # it is under way
+            trace.tb_frame.clear()
+        trace = trace.tb_next
 
 
 class InternalError(BentoError):

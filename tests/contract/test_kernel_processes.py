@@ -180,3 +180,26 @@ def test_s00_a_handler_for_nearly_all_signals_is_seen(signals, is_seen):
             assert process.catches_all is is_seen
         finally:
             child.kill()
+
+
+def test_states_show_zombies_sessions_and_masks_of_one_namespace():
+    program = (
+        "import os, signal, time\nsignal.signal(10, lambda *_: 0)\n"
+        "if os.fork() == 0: os._exit(0)\nif os.fork() == 0: os.setsid(); print('up', flush=True); time.sleep(100)\n"
+        "time.sleep(100)"
+    )
+    words = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", program]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as unshare:
+        try:
+            assert unshare.stdout and unshare.stdout.readline() == b"up\n"
+            (first,) = proc.children(unshare.pid)
+            processes = LinuxProcesses()
+            assert _eventually(lambda: "Z" in {one.state for one in processes.states(first)})
+            main, *others = sorted(processes.states(first), key=lambda one: one.pid != first)
+        finally:
+            unshare.kill()
+    assert main.caught & 1 << (signal.SIGUSR1 - 1)
+    zombie, daemon = sorted(others, key=lambda one: one.state != "Z")
+    assert (zombie.ppid, zombie.session, daemon.ppid) == (first, 0, first)
+    assert daemon.session == daemon.pid != main.session
+    assert LinuxProcesses().states(1 << 22) == ()

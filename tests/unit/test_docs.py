@@ -30,6 +30,8 @@ ROOT_PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
 PAGES = [*sorted(DOCS.rglob("*.md")), *(page for name in ROOT_PAGES if (page := REPOSITORY / name).exists())]
 FOLDERS = ("src", "tests", "docs", "tools", "bench", "demo")
 """Of the repository: paths in the pages that begin so are looked for."""
+TAKES_OPTIONS_OF = {"check": "create"}
+"""And its section says so."""
 FENCED = r"(?ms)^```.*?^```$"
 
 
@@ -67,6 +69,8 @@ def test_every_option_of_a_verb_is_described_with_it(verb):
     parser = main.Parser(prog=verb)
     main.load(verb).configure(parser)
     described = section(verb)
+    if verb in TAKES_OPTIONS_OF:
+        described += section(TAKES_OPTIONS_OF[verb])
     words = [
         word
         for action in parser._actions

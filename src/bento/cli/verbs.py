@@ -39,6 +39,7 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "logs": ("views.logs", "show the output of a container"),
         "report": ("views.report", "show what happened in the last stop, on a time axis"),
         "explain": ("views.explain", "say what a stop would do, and send nothing"),
+        "check": ("containers.check", "prove that an image shuts down properly"),
         "wait": ("containers.wait", "wait until containers have ended; print their exit codes"),
         "rename": ("containers.rename", "give a container another name"),
         "events": ("views.events", "show what happens to containers, images, volumes and networks"),

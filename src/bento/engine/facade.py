@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
+from bento.engine.facade_check import CheckVerbs
 from bento.engine.facade_files import FileVerbs
 from bento.engine.facade_images import ImageVerbs
 from bento.engine.facade_networks import NetworkVerbs
@@ -82,7 +83,7 @@ else:
     info, inspect, listing = (LazyModule(f"bento.engine.views.{name}") for name in ["info", "inspect", "listing"])
 
 
-class EngineFacade(ImageVerbs, FileVerbs, NetworkVerbs, UsageVerbs):
+class EngineFacade(ImageVerbs, FileVerbs, NetworkVerbs, UsageVerbs, CheckVerbs):
     """Containers below one root. ``bento.Engine`` puts it together. A context; safe between processes,
     not between threads: give each thread its own.
 

@@ -1,4 +1,4 @@
-"""What ``bento check`` has found: how a container took its stops, what is wrong with that, and what to change.
+"""What is asked of a check, and what it has found: how a container took its stops, what is wrong, what to change.
 
 Times are seconds. A check is judged by the *plain* stop: the signal to PID 1 alone, the grace, SIGKILL.
 """
@@ -121,11 +121,12 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 class Requests(Struct, frozen=True, kw_only=True):
-    """What became of the requests that were sent over the stop of a run (``--load-port``)."""
+    """What became of the requests that were sent before and during the stop of a run (``--load-port``)."""
 
     sent: int = 0
     answered: int = 0
-    unanswered: int = 0  # the connection was accepted, and ended without a whole answer
+    unanswered: int = 0  # under way when the stop began; the connection ended without a whole answer
+    unanswered_late: int = 0  # the same of those that were accepted after that
     refused: int = 0  # the connection was not accepted
     longest_s: float = 0.0  # of those answered
 
@@ -161,6 +162,7 @@ class WithBento(Struct, frozen=True, kw_only=True):
     verdict: Verdict | None
     cause: str
     duration_s: float | None
+    otherwise: str = ""  # how else it may end, and when it does
 
 
 class Check(Struct, frozen=True, kw_only=True):
@@ -179,3 +181,43 @@ class Check(Struct, frozen=True, kw_only=True):
     verdict: CheckVerdict
     error: str = ""  # why it could not be judged
     with_bento: WithBento | None = None
+
+
+class Readiness(Struct, frozen=True, kw_only=True):
+    """By what a container counts as ready. The first that is given: the log, the command, its health check, a port.
+
+    With none of them it is ready once it has been quiet for a while.
+    """
+
+    log: str = ""  # a regular expression, searched in each line of its output
+    command: str = ""  # for /bin/sh in the container, again and again until it succeeds
+    quiet_s: float = 1.0  # no process has worked or come or gone for so long
+    timeout_s: float = 60.0
+
+
+class Load(Struct, frozen=True, kw_only=True):
+    """Work that is under way when the stop comes."""
+
+    command: str = ""  # for /bin/sh on the host; it says by its exit status whether all was well
+    port: int | None = None  # of the container: HTTP requests go there
+    path: str = "/"
+    lead_s: float = 0.5  # the stop comes so long after it has begun
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is any."""
+        return bool(self.command) or self.port is not None
+
+
+class CheckOptions(Struct, frozen=True, kw_only=True):
+    """How a check is carried out; None leaves it to the container, then to its image, then to the default."""
+
+    grace_s: float | None = None
+    signal: int | None = None  # a number
+    ready: Readiness = Readiness()
+    load: Load = Load()
+    after: str = ""  # for /bin/sh in the next container with the same volumes; it fails where that is not whole
+    repeat: int = 1  # so often it is stopped once it is ready
+    start_up: int = 3  # so many moments of its start at which it is stopped
+    twice: bool = True  # the signal comes a second time, in a run of its own
+    fail_on: Severity = Severity.WARNING

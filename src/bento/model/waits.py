@@ -118,3 +118,17 @@ class Evidence(Struct, frozen=True, kw_only=True):
     """
     is_ended_by_alarm: bool = False
     """That signal would end it (signal(7)): there is no handler by which it would go on with anything."""
+
+
+class ProcessState(Struct, frozen=True, kw_only=True):
+    """What the kernel says of one process, a zombie too; masks have bit n-1 set for signal n (proc_pid_status(5))."""
+
+    pid: int
+    ppid: int
+    comm: str
+    state: str  # as in ThreadWait; Z: a zombie
+    start_ticks: int
+    session: int  # the process that leads its session (setsid(2)); 0 of a zombie
+    blocked: int
+    ignored: int
+    caught: int

@@ -13,7 +13,7 @@ from bento.command import Child
 from bento.drivers.processes.base import ChildProcess, Memory, MonitorCgroup, Placement, Refusal
 from bento.model.container import ProcessIdentity, Run
 from bento.model.resources import HostLimits
-from bento.model.waits import Descriptor, Evidence, ThreadWait
+from bento.model.waits import Descriptor, Evidence, ProcessState, ThreadWait
 from bento.stop.process import Disposition, Process
 from bento.units import SIGKILL
 
@@ -248,6 +248,10 @@ class FakeProcesses:
         """See ProcessDriver."""
         identity = next((one.identity for one in self._all if one.identity.pid == pid), None)
         return self.look(Run(number=1, runtime="fake", init=identity), number)
+
+    def states(self, pid: int) -> tuple[ProcessState, ...]:
+        """None is shown."""
+        return ()
 
     def watch(self, pid: int, start_ticks: int) -> int | None:
         """See ProcessDriver."""

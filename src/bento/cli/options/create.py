@@ -22,7 +22,7 @@ from bento.cli.options import transfer as transfer_options
 from bento.cli.options.env import read_lines, read_variables
 from bento.cli.options.layers import LayerScreen
 from bento.cli.options.switches import Arguments
-from bento.errors import BentoError, NotFound, UsageError
+from bento.errors import BentoError, NotFound, UsageError, forget_calls
 from bento.lazy import LazyModule
 from bento.model.container import RestartPolicy
 from bento.model.create import CreateOptions
@@ -188,7 +188,7 @@ def discarded(engine: EngineFacade) -> Iterator[str]:
         yield container_id
     except BaseException as cause:
         log.set_level("error")  # what went wrong is reported once: a full disk is in the way of the removal, too
-        _forget_calls(cause)
+        forget_calls(cause)
         try:
             engine.remove(container_id, force=True, volumes=True)
         except NotFound:  # it was not made
@@ -197,12 +197,3 @@ def discarded(engine: EngineFacade) -> Iterator[str]:
             if str(error) != str(cause):
                 complain(error)
         raise
-
-
-def _forget_calls(cause: BaseException) -> None:
-    """Have what was interrupted let go of what it has, such as locks."""
-    trace = cause.__traceback__
-    while trace is not None:
-        with suppress(RuntimeError):  # it is under way
-            trace.tb_frame.clear()
-        trace = trace.tb_next

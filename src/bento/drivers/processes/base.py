@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from bento.model.container import ProcessIdentity, Run
 from bento.model.resources import HostLimits
+from bento.model.waits import ProcessState
 from bento.stop.process import Process
 
 if TYPE_CHECKING:
@@ -246,6 +247,9 @@ class ProcessDriver(HostProcesses, Protocol):
 
     def look_namespace(self, pid: int, number: int) -> tuple[Process, ...]:
         """Return every live process of the PID namespace whose PID 1 this is, nested ones too, as ``look``. Slow."""
+
+    def states(self, pid: int) -> tuple[ProcessState, ...]:
+        """Return the state of every process of the PID namespace that a process is in, zombies too. Slow."""
 
     def watch(self, pid: int, start_ticks: int) -> int | None:
         """Return a pidfd of this very process, as ``open``."""

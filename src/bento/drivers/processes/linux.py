@@ -25,15 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bento.command import Child
-    from bento.drivers.processes import initctl, inits
+    from bento.drivers.processes import initctl, inits, states
     from bento.drivers.processes.base import Memory
     from bento.kernel import namespace, sockets
     from bento.kernel.process import threads
+    from bento.model.waits import ProcessState
 else:  # only stops of system containers, and of containers with several processes, need them
     namespace, sockets, threads = (
         LazyModule(f"bento.kernel.{name}") for name in ("namespace", "sockets", "process.threads")
     )
-    initctl, inits = (LazyModule(f"bento.drivers.processes.{name}") for name in ("initctl", "inits"))
+    initctl, inits, states = (LazyModule(f"bento.drivers.processes.{name}") for name in ("initctl", "inits", "states"))
 
 _SIGHUP, _SIGCHLD, _SIGCONT = 1, 17, 18
 _NEARLY_ALL = 50  # of 64 signals
@@ -215,6 +216,10 @@ class LinuxProcesses(LinuxHost):
             msgspec.structs.replace(process, is_entered=not process.is_main and process.ppid not in pids)
             for process in members
         )
+
+    def states(self, pid: int) -> tuple[ProcessState, ...]:
+        """See ProcessDriver."""
+        return states.read_states(pid)
 
     def watch(self, pid: int, start_ticks: int) -> int | None:
         """See ProcessDriver."""

@@ -41,7 +41,7 @@ def explain(drivers: Drivers, ref: str, options: StopOptions) -> Forecast:
     if container.status not in (Status.RUNNING, Status.PAUSED):
         raise WrongState(f"container {container.name} is {container.status.value}", hint="explain it while it runs")
     request = request_for(container, options, drivers.settings)
-    processes = _look(lambda number: drivers.processes.look(run, number), request.signal)
+    processes = steady_look(lambda number: drivers.processes.look(run, number), request.signal)
     processes = drivers.processes.examine(run, processes)
     if not any(process.is_main for process in processes):
         raise AlreadyStopped(f"container {container.name} has just ended")
@@ -51,7 +51,7 @@ def explain(drivers: Drivers, ref: str, options: StopOptions) -> Forecast:
         processes,
         age_s=max(0.0, clock.boot_s() - run.started_boot_s),
         is_frozen=freezing.is_paused(drivers, container),
-        also_receives=_also_receives(lambda number: drivers.processes.look(run, number), request.signal),
+        also_receives=also_receives(lambda number: drivers.processes.look(run, number), request.signal),
     )
 
 
@@ -73,7 +73,7 @@ def explain_process(drivers: Drivers, pid: int, options: StopOptions) -> Forecas
         id="", name=f"process {pid}", created_unix_ns=0, spec=ContainerSpec(image="", image_id="", layers=())
     )
     request = request_for(stranger, options, drivers.settings)
-    processes = _look(lambda number: drivers.processes.look_namespace(pid, number), request.signal)
+    processes = steady_look(lambda number: drivers.processes.look_namespace(pid, number), request.signal)
     processes = drivers.processes.examine(Run(number=0, runtime="", init=identity), processes)
     main = next((process for process in processes if process.is_main), None)
     if main is None:
@@ -84,11 +84,12 @@ def explain_process(drivers: Drivers, pid: int, options: StopOptions) -> Forecas
         processes,
         age_s=max(0.0, clock.boot_s() - main.start_ticks / os.sysconf("SC_CLK_TCK")),
         is_frozen=drivers.processes.is_process_frozen(pid),
-        also_receives=_also_receives(lambda number: drivers.processes.look_namespace(pid, number), request.signal),
+        also_receives=also_receives(lambda number: drivers.processes.look_namespace(pid, number), request.signal),
     )
 
 
-def _look(look: Callable[[int], tuple[Process, ...]], number: int) -> tuple[Process, ...]:
+def steady_look(look: Callable[[int], tuple[Process, ...]], number: int) -> tuple[Process, ...]:
+    """Return what a look shows, a second one where a signal may be blocked for a moment only."""
     processes = look_at(look, number)
     if any(process.disposition is Disposition.BLOCKED for process in processes):
         time.sleep(_LOOK_AGAIN_S)
@@ -96,7 +97,7 @@ def _look(look: Callable[[int], tuple[Process, ...]], number: int) -> tuple[Proc
     return processes
 
 
-def _also_receives(look: Callable[[int], tuple[Process, ...]], number: int) -> tuple[int, ...]:
+def also_receives(look: Callable[[int], tuple[Process, ...]], number: int) -> tuple[int, ...]:
     """Return which other signals PID 1 has a handler for."""
     found = []
     for other in _OTHERS:

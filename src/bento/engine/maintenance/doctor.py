@@ -23,6 +23,7 @@ from bento.engine.base import exec_sessions
 from bento.engine.base.exit_owner import has_exit_owner
 from bento.engine.base.layers import unused
 from bento.engine.base.place import elsewhere, is_own_run_dir
+from bento.engine.check import owned
 from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.remove import remove
 from bento.engine.maintenance import keepers, naming, proxying, strays
@@ -113,6 +114,7 @@ class _Look:
         return [
             *records,
             *found,
+            *self._checks(),
             *bridges,
             *self._walls(),
             *locks,
@@ -139,6 +141,14 @@ class _Look:
             list_all(on_unreadable=unreadable.append)
             for error in unreadable:
                 yield self._fix(_unreadable(kind, error), partial(mend, self._drivers, error.record_id))
+
+    def _checks(self) -> Iterator[Finding]:
+        """Yield the containers of checks that were killed."""
+        for container in owned.left_over(self._drivers):
+            left = Finding(
+                kind="check", what=f"container {container.name}, of one that was killed", container_id=container.id
+            )
+            yield self._fix(left, lambda _, container=container: owned.remove_one(self._drivers, container))  # type: ignore[misc]  # its own
 
     def _remove_unreadable(self, container_id: str) -> bool:
         try:

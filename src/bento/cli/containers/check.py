@@ -1,0 +1,108 @@
+"""``bento check``: whether an image, or what runs, shuts down properly."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
+
+from bento.cli.context import Context, end_cleanly, say, tell_person
+from bento.cli.options import create as create_options
+from bento.errors import BentoError, UsageError
+from bento.lazy import LazyModule
+from bento.model.check import Check, CheckOptions, CheckRun, CheckVerdict, Load, Readiness, Severity
+from bento.units import parse_seconds
+
+if TYPE_CHECKING:
+    from bento.check.formats import text, words
+else:
+    text, words = (LazyModule(f"bento.check.formats.{name}") for name in ("text", "words"))
+
+_STATUS = {CheckVerdict.PASSED: 0, CheckVerdict.FAILED: 1, CheckVerdict.UNJUDGED: 2}
+_COULD_NOT = 2
+_FORMATS = ("text", "json")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    group = parser.add_argument_group("the check", "docs/check.md says what is found, and what each id means.")
+    add = group.add_argument
+    add("--format", choices=_FORMATS, default="text", help="of what is printed (default text)")
+    add(
+        "--fail-on",
+        choices=[severity.value for severity in Severity],
+        default=Severity.WARNING.value,
+        help="the exit status is 1 for findings of this severity and above (default warning)",
+    )
+    add("--grace", metavar="S", help="seconds from the signal to SIGKILL (default: the container's, 10)")
+    add("--repeat", type=int, default=1, metavar="N", help="stop it so often once it is ready (default 1)")
+    add("--start-up", type=int, default=3, metavar="N", help="moments of its start at which it is stopped (default 3)")
+    add("--ready-log", default="", metavar="REGEX", help="it is ready when a line of its output matches")
+    add("--ready-exec", default="", metavar="CMD", help="it is ready when this succeeds in it")
+    add("--ready-quiet", default="1", metavar="S", help="else it is ready when it has been quiet for so long")
+    add("--ready-timeout", default="60", metavar="S", help="give up when it is not ready by then (default 60)")
+    add(
+        "--load",
+        default="",
+        metavar="CMD",
+        help="a command on this machine that puts load on it; it fails if work was lost",
+    )
+    add("--load-port", type=int, metavar="N", help="send HTTP requests to this port of the container over a stop")
+    add("--load-path", default="/", metavar="PATH", help="of these requests (default /)")
+    add("--after", default="", metavar="CMD", help="run this in the next container with the same volumes")
+    create_options.configure(parser)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Carry it out. The exit status is 0, 1 for findings, 2 for what could not be run."""
+    if args.command[:1] == ["--"]:
+        del args.command[0]
+    create, options = create_options.read(args), _options(args)
+    if create.restart.name != "no" or args.cidfile is not None:
+        raise UsageError("a check takes neither --restart nor --cidfile", hint="its containers are removed at its end")
+    end_cleanly()
+    with context.engine() as engine:
+        try:
+            create_options.provide_image(engine, args)
+            found = engine.check(create, options, on_run=_tell if args.format == "text" else None)
+        except BentoError as error:
+            tell_person(f"bento: {error}")
+            return _COULD_NOT
+    return show(found, args.format)
+
+
+def show(found: Check, form: str) -> int:
+    """Print a check; return the exit status."""
+    if form == "json":
+        say(msgspec.json.format(msgspec.json.encode(found)).decode())
+    else:
+        for line in text.draw(found):
+            say(line)
+    return _STATUS[found.verdict]
+
+
+def _tell(done: CheckRun) -> None:
+    """Say how far it is: a check takes a while."""
+    tell_person(f"run {done.number}, {words.KINDS[done.kind]}: {words.run_words(done)}")
+
+
+def _options(args: argparse.Namespace) -> CheckOptions:
+    def seconds(text: str, what: str) -> float:
+        return parse_seconds(text, what=what, allow_no_limit=False)
+
+    options = CheckOptions(
+        ready=Readiness(
+            log=args.ready_log,
+            command=args.ready_exec,
+            quiet_s=seconds(args.ready_quiet, "quiet time"),
+            timeout_s=seconds(args.ready_timeout, "ready timeout"),
+        ),
+        load=Load(command=args.load, port=args.load_port, path=args.load_path),
+        after=args.after,
+        repeat=args.repeat,
+        start_up=args.start_up,
+        fail_on=Severity(args.fail_on),
+    )
+    return options if args.grace is None else replace(options, grace_s=seconds(args.grace, "grace"))

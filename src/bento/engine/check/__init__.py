@@ -1,0 +1,1 @@
+"""How a check is carried out: by the engine's own verbs."""

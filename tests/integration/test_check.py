@@ -1,0 +1,221 @@
+"""``bento check``: a fault is found in a real program, and none in one that shuts down well; nothing is left.
+
+Each id has its program with the fault here, and the same without beside it. What does not depend on a real kernel is in
+tests/unit/check.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import pytest
+
+from bento import CreateOptions, Engine
+from bento.model.check import Check, CheckOptions, Load, Readiness
+from bento.model.container import Files, Mount, Ports, StopSettings
+from bento.model.network import Port
+
+from support import procs
+from support.workload import ONE_RUNTIME, PYTHON, ended
+
+pytestmark = ONE_RUNTIME
+
+UP = "print('up', flush=True)\ntime.sleep(100)"
+HANDLES = "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit({code}))\n{more}\n" + UP
+SIGWAIT = "import signal, time\nsignal.pthread_sigmask(0, [15])\nprint('up', flush=True)\n"
+SLOW = (
+    "import signal, sys, time\ndef end(*_):\n    {again}\n    time.sleep(0.5)\n    sys.exit(0)\n"
+    "signal.signal(15, end)\n" + UP
+)
+LONG_END = "import os, signal, sys, time\n{setsid}signal.signal(15, lambda *_: (time.sleep(5), sys.exit(0)))\n" + UP
+SWALLOWS = (
+    "import os, signal, time\nsignal.signal(15, lambda *_: (signal.signal(15, 0), os.kill(1, 15)))\nwhile 1:\n    "
+)
+ABORTS = "import os, signal, time\nsignal.signal(15, lambda *_: os.abort())\n" + UP
+
+
+def python(text: str) -> tuple[str, ...]:
+    return (PYTHON, "-c", text)
+
+
+def sh(text: str) -> tuple[str, ...]:
+    return ("/bin/sh", "-c", text)
+
+
+def handles(more: str = "", code: int = 0) -> tuple[str, ...]:
+    return python(HANDLES.format(more=more, code=code))
+
+
+def check(engine: Engine, *command: str, create: dict[str, Any] | None = None, **options: Any) -> Check:
+    """One check, as quick as it may be: ready by a line, a short grace, no other moments."""
+    defaults: dict[str, Any] = {"grace_s": 1.5, "start_up": 0, "twice": False, "ready": Readiness(log="^up")}
+    made = {"image": "host", "network": "none", "command": command} | (create or {})
+    found = engine.check(CreateOptions(**made), CheckOptions(**(defaults | options)))
+    assert found.error == ""
+    assert engine.containers(all=True) == []
+    return found
+
+
+def ids(found: Check) -> list[str]:
+    return [one.id for one in found.findings]
+
+
+QUICK = {"grace_s": 0.5}
+IDLE = sh("echo up; exec sleep 100")
+FORK = "import os\nif os.fork() == 0: os._exit(0)"
+SESSION = LONG_END.format(setsid="os.setsid()\n")
+FAULTS = {
+    "BG001": ((IDLE, QUICK), (("/usr/bin/tini", "--", *IDLE), {})),
+    "BG002": ((sh(f'{PYTHON} -c "import time\n{UP}"; true'), QUICK), (handles(), {})),
+    "BG003": ((sh("trap '' TERM; echo up; exec sleep 100"), QUICK), (("/usr/bin/dumb-init", *handles()), {})),
+    "BG004": (
+        (python(SWALLOWS + UP.replace("\n", "\n    ")), QUICK),
+        (("/usr/bin/catatonit", "--", *IDLE), {}),
+    ),
+    "BG005": ((python(SIGWAIT + "time.sleep(100)"), {"grace_s": 0.8}), (python(SIGWAIT + "signal.sigwait([15])"), {})),
+    "BG006": (
+        (sh("trap 'exit 0' TERM; echo up; sleep 100"), QUICK),
+        (sh("trap 'exit 0' TERM; sleep 100 & echo up; wait"), {}),
+    ),
+    "BG010": (
+        (python(SLOW.format(again="time.sleep(100)")), QUICK),
+        (python(SLOW.format(again="signal.signal(15, signal.SIG_IGN)")), {"grace_s": 8.0, "twice": True}),
+    ),
+    "BG020": (
+        (sh(f"trap 'exit 0' TERM; {PYTHON} -c \"{LONG_END.format(setsid='')}\" & wait"), {}),
+        (sh(f"trap 'kill $p; wait $p; exit 0' TERM; {PYTHON} -c \"{handles()[2]}\" & p=$!; wait $p"), {}),
+    ),
+    "BG021": (
+        (("/usr/bin/tini", "-g", "--", *sh(f'{PYTHON} -c "{SESSION}" & exec sleep 100')), {}),
+        (("/usr/bin/tini", "--", *handles()), {}),
+    ),
+    "BG022": ((handles(FORK), {}), (handles(f"{FORK}\nos.wait()"), {})),
+    "BG030": ((handles(code=3), {}), (handles(), {})),
+    "BG031": ((python(ABORTS), {}), (handles(), {})),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_is_found_and_none_where_there_is_none(engine, kind):
+    (faulty, with_fault), (sound, without) = FAULTS[kind]
+    found = check(engine, *faulty, **with_fault)
+    assert ids(found) == [kind]
+    assert ids(check(engine, *sound, **without)) == []
+    assert found.findings[0].remedy.text
+
+
+def test_starts_and_second_signals(engine):
+    late = python("import time\ntime.sleep(1.3)\n" + HANDLES.format(more="", code=0))
+    found = check(engine, *late, start_up=1)
+    assert ids(found) == ["BG012"]
+    assert [run.kind.value for run in found.runs] == ["settled", "start-up"]
+    broken_off = python(SLOW.format(again="signal.signal(15, lambda *_: sys.exit(4))"))
+    assert ids(check(engine, *broken_off, twice=True, grace_s=8.0)) == ["BG014"]
+    busy_at_first = python(
+        "import signal, sys, time\nready = []\nsignal.signal(15, lambda *_: ready and sys.exit(0))\n"
+        f"time.sleep(0.8)\nready = [1]\n{UP}"
+    )
+    assert ids(check(engine, *busy_at_first, start_up=1, grace_s=0.5)) == ["BG013"]
+
+
+def test_the_state_that_is_left_for_the_next_start(engine):
+    volume = Files(mounts=(Mount(kind="volume", source="data", destination="/data"),))
+    clean = "rm -f /data/clean; trap 'touch /data/clean; exit 0' TERM; sleep 100 & echo up; wait"
+    question = "test -e /data/clean || { echo not clean; false; }"
+
+    def ids_of(text: str, **more: Any) -> list[str]:
+        return ids(check(engine, *sh(text), create={"files": volume}, after=question, **more))
+
+    assert ids_of(clean.replace("rm -f /data/clean; ", "")) == []
+    assert ids_of(clean.replace("touch /data/clean; ", "")) == ["BG050"]
+    once = f"[ -e /data/lock ] && exit 3; touch /data/lock; {clean}"
+    assert ids_of(once) == ["BG051"]
+    assert engine.volumes() == []
+
+
+SERVER = """
+import os, signal, socket, sys, threading, time
+server = socket.socket()
+server.bind(("", 8000))
+server.listen(64)
+threads = []
+def answer(peer):
+    peer.recv(4096)
+    time.sleep(0.1 if "waits" in sys.argv else 60)
+    peer.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+    peer.close()
+def end(*_):
+    if "waits" in sys.argv:
+        server.close()
+        for thread in list(threads):
+            thread.join()
+    else:
+        time.sleep(0.4)
+    os._exit(0)
+signal.signal(15, end)
+while True:
+    peer, _ = server.accept()
+    threads.append(threading.Thread(target=answer, args=(peer,)))
+    threads[-1].start()
+    if "waits" not in sys.argv:
+        time.sleep(0.05)
+"""
+
+
+def test_requests_under_way(engine, share):
+    program = share.script("server.py", SERVER)
+    made = {
+        "files": Files(mounts=(Mount(kind="bind", source=str(share.path), destination="/s"),)),
+        "ports": Ports(published=(Port(container_port=8000),)),
+        "network": "bridge",
+    }
+
+    def check_of(*how: str) -> Check:
+        load = Load(port=8000, lead_s=0.1)
+        return check(engine, PYTHON, program, *how, create=made, ready=Readiness(), load=load)
+
+    assert ids(check_of("waits")) == []
+    found = check_of()
+    assert [(one.id, one.runs) for one in found.findings] == [
+        ("BG040", (2, 3)),
+        ("BG041", (2,)),
+    ]  # with --drain it is not
+
+
+def test_a_command_puts_load_on_it(engine):
+    one = handles()
+    assert ids(check(engine, *one, load=Load(command='test -n "$BENTO_CONTAINER_ID"', lead_s=0.0))) == []
+    assert ids(check(engine, *one, load=Load(command="echo lost two; exit 1", lead_s=0.0))) == ["BG042"]
+
+
+def test_sigkill_as_stop_signal(engine):
+    found = check(engine, *handles(), create={"stop": StopSettings(signal=signal.SIGKILL)})
+    assert ids(found) == ["BG007"]
+
+
+def test_the_command_line(bento):
+    quick = ("check", "--network", "none", "--grace", "0.5", "--start-up", "0", "--ready-quiet", "0.1")
+    failed = bento(*quick, "--format", "json", "host", "--", "sleep", "100", check=False)
+    found = json.loads(failed.stdout)
+    assert (failed.returncode, found["verdict"], found["findings"][0]["id"]) == (1, "failed", "BG001")
+    assert found["with_bento"]["verdict"] == "default-action"
+    passed = bento(*quick, "--ready-exec", "true", "host", "tini", "--", "sleep", "100")
+    assert "passed: no findings" in passed.stdout
+    ends = bento(*quick, "host", "sh", "-c", "echo oops; exit 3", check=False)
+    assert (ends.returncode, "ended by itself with exit code 3 before" in ends.stdout) == (2, True)
+    assert "it said: oops" in ends.stdout
+    assert "neither --restart" in bento.fails("check", "--restart", "always", "host", code=2)
+
+
+def test_a_check_that_is_interrupted_or_killed_leaves_nothing(bento):
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with ended(bento.start("check", "--network", "none", "--ready-log", "never", "host", "sleep", "100")) as one:
+            procs.wait_until(lambda: bento("ps", "-q").stdout, timeout_s=40, what="its container", every_s=0.1)
+            one.send_signal(number)
+            one.wait(timeout=40)
+        assert bento("ps", "-aq").stdout.count("\n") == (number == signal.SIGKILL)
+    assert "of one that was killed" in bento("doctor", check=False).stdout
+    bento("check", "--network", "none", "host", "true", check=False)  # the next one removes it, as doctor --fix would
+    assert bento("doctor").stdout == "nothing is left over\n"
