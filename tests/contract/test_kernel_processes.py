@@ -191,7 +191,8 @@ def test_states_show_zombies_sessions_and_masks_of_one_namespace():
     words = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", program]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as unshare:
         try:
-            assert unshare.stdout and unshare.stdout.readline() == b"up\n"
+            assert unshare.stdout
+            assert unshare.stdout.readline() == b"up\n"
             (first,) = proc.children(unshare.pid)
             processes = LinuxProcesses()
             assert _eventually(lambda: "Z" in {one.state for one in processes.states(first)})

@@ -14,8 +14,9 @@ import pytest
 
 from bento import CreateOptions, Engine
 from bento.model.check import Check, CheckOptions, Load, Readiness
-from bento.model.container import Files, Mount, Ports, StopSettings
+from bento.model.container import Files, Mount, Ports
 from bento.model.network import Port
+from bento.model.stop import StopSettings
 
 from support import procs
 from support.workload import ONE_RUNTIME, PYTHON, ended
@@ -62,11 +63,11 @@ def ids(found: Check) -> list[str]:
     return [one.id for one in found.findings]
 
 
-QUICK = {"grace_s": 0.5}
+QUICK: dict[str, Any] = {"grace_s": 0.5}
 IDLE = sh("echo up; exec sleep 100")
 FORK = "import os\nif os.fork() == 0: os._exit(0)"
 SESSION = LONG_END.format(setsid="os.setsid()\n")
-FAULTS = {
+FAULTS: dict[str, Any] = {
     "BG001": ((IDLE, QUICK), (("/usr/bin/tini", "--", *IDLE), {})),
     "BG002": ((sh(f'{PYTHON} -c "import time\n{UP}"; true'), QUICK), (handles(), {})),
     "BG003": ((sh("trap '' TERM; echo up; exec sleep 100"), QUICK), (("/usr/bin/dumb-init", *handles()), {})),
@@ -152,7 +153,7 @@ def end(*_):
         for thread in list(threads):
             thread.join()
     else:
-        time.sleep(0.4)
+        time.sleep(0.6)
     os._exit(0)
 signal.signal(15, end)
 while True:

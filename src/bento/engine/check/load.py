@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 from _queue import SimpleQueue
@@ -57,13 +58,13 @@ class HttpLoad:
     def __init__(self, drivers: Drivers, address: tuple[str, int], path: str) -> None:
         self._address = address
         self._head = f"GET {path} HTTP/1.1\r\nHost: {address[0]}\r\nConnection: close\r\n\r\n".encode()
-        self._is_over, self._slots = False, _SLOTS
+        self._is_over, self._late_s = False, math.inf
         self._done: SimpleQueue[list[Request]] = SimpleQueue()
         drivers.start_thread(self._run, 0)
 
     def stop_begins(self) -> None:
-        """Send more from now on, though all connections may wait for their answers."""
-        self._slots += _SLOTS
+        """Send more from a little later on, though all connections may still wait for their answers by then."""
+        self._late_s = clock.mono_s() + 2 * _LATE_S
 
     def finish(self) -> list[Request]:
         """Send no more, wait for the answers that are under way, and return all requests."""
@@ -82,7 +83,8 @@ class HttpLoad:
         next_s = clock.mono_s()
         while not self._is_over or open_:
             now_s = clock.mono_s()
-            if not self._is_over and len(open_) < self._slots and now_s >= next_s:
+            slots = _SLOTS if now_s < self._late_s else 2 * _SLOTS
+            if not self._is_over and len(open_) < slots and now_s >= next_s:
                 exchange = _Exchange(self._address, self._head, now_s)
                 requests.append(exchange.request)
                 open_.append(exchange)
@@ -90,7 +92,7 @@ class HttpLoad:
             poller = select.poll()
             for one in open_:
                 poller.register(one.fileno(), one.events)
-            ready = {fd for fd, _ in poller.poll(_TURN_S * 1000 if len(open_) >= self._slots or self._is_over else 10)}
+            ready = {fd for fd, _ in poller.poll(_TURN_S * 1000 if len(open_) >= slots or self._is_over else 10)}
             for one in list(open_):
                 if one.fileno() in ready:
                     one.go_on(clock.mono_s())
