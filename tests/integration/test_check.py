@@ -220,3 +220,16 @@ def test_a_check_that_is_interrupted_or_killed_leaves_nothing(bento):
     assert "of one that was killed" in bento("doctor", check=False).stdout
     bento("check", "--network", "none", "host", "true", check=False)  # the next one removes it, as doctor --fix would
     assert bento("doctor").stdout == "nothing is left over\n"
+
+
+def test_what_runs_is_looked_at_and_left_alone(bento):
+    bento.run("--name", "w", "--network", "none", "host", "sh", "-c", "sleep 1000; true")
+    pid = bento.state("w")["Pid"]
+    for which in (("--container", "w"), ("--pid", str(pid))):
+        found = json.loads(bento("check", *which, "--format", "json", check=False).stdout)
+        assert [one["id"] for one in found["findings"]] == ["BG002"]
+        assert found["with_bento"]["verdict"] == "forwarded"
+    assert bento.state("w")["Pid"] == pid
+    assert "one image, or --container" in bento.fails("check", "--container", "w", "--pid", "1", code=2)
+    assert "not PID 1" in bento.fails("check", "--pid", "1", code=2)
+    assert "bad pid" in bento.fails("check", "--pid", "host", code=2)

@@ -12,6 +12,7 @@ from bento.model.check import Finding
 from bento.model.stop import UNSEEN, ProcessEnd, StopReport, Verdict
 from bento.stop.forecast.cast import is_forwarder
 from bento.stop.methods import HALTED_CODE, REBOOT_CODE, SIGNAL
+from bento.stop.process import Process
 from bento.stop.rules.tree import named, program
 from bento.units import SIGKILL, signal_name
 
@@ -81,9 +82,8 @@ def _killed_with_it(seen: Observation, report: StopReport) -> Iterator[Finding]:
         and end.pid != main.pid
         and (end.ended_s is None or left_s - end.ended_s < _EARLIER_S)
     ]
-    sessions = {state.pid: state.session for state in seen.states}
-    near = {sessions.get(main.pid, 0)} | {sessions.get(child.pid, 0) for child in seen.tree.children(main)}
-    far = [end for end in cut if sessions.get(end.pid, 0) not in near] if is_forwarder(main) else []
+    apart = _apart(seen, main)
+    far = [end for end in cut if end.pid in apart]
     if far:
         name = _names(far)
         detail = f"{named(main)} passes the signal on to its own child; {name}, in another session, got none: killed"
@@ -94,6 +94,29 @@ def _killed_with_it(seen: Observation, report: StopReport) -> Iterator[Finding]:
         detail = f"{named(main)} left after {left_s:.2f} s, while {_names(rest)} had not ended: killed by the kernel"
         remedy = remedies.wait_for_children("it" if rest[0].comm == UNSEEN else rest[0].comm)
         yield finding("BG020", seen, detail, remedy, about=[main.pid, *(end.pid for end in rest)])
+
+
+def _apart(seen: Observation, main: Process) -> set[int]:
+    """Return what is in another session than an init and its own children, which alone it passes the signal on to."""
+    if not is_forwarder(main):
+        return set()
+    sessions = {state.pid: state.session for state in seen.states if state.session}
+    near = {sessions.get(main.pid)} | {sessions.get(child.pid) for child in seen.tree.children(main)}
+    return {pid for pid, session in sessions.items() if session not in near}
+
+
+def judge_sessions(seen: Observation) -> Finding | None:
+    """Say, of what runs, whether an init has a daemon that it will never tell."""
+    main, apart = seen.main, set[int]()
+    if main is not None and main.disposition.receives:
+        apart = _apart(seen, main)
+    daemons = [one for one in seen.look if one.pid in apart and one.disposition.receives and not one.is_entered]
+    if main is None or not daemons:
+        return None
+    names = ", ".join(map(named, daemons[:5]))
+    detail = f"{named(main)} passes the signal on to its own child; {names}, in another session, gets none"
+    remedy = remedies.wait_for_children(program(daemons[0]))
+    return finding("BG021", seen, detail, remedy, about=[main.pid, *(one.pid for one in daemons)])
 
 
 def _names(ends: list[ProcessEnd]) -> str:

@@ -10,7 +10,7 @@ from bento.model.stop import Verdict
 from bento.stop.methods import SIGNAL
 from bento.stop.process import Disposition, Process
 from bento.stop.rules.tree import Tree, is_shell, named, program
-from bento.stop.rules.wrapping import waits_for, waits_for_jobs
+from bento.stop.rules.wrapping import is_passive, waits_for, waits_for_jobs
 from bento.units import signal_name
 
 
@@ -69,11 +69,18 @@ def _late_trap(seen: Observation, main: Process, name: str) -> Finding | None:
     busy = waits_for(seen.tree, main)
     if not busy or waits_for_jobs(seen.tree, main):
         return _by_reaction(seen, main, name)
+    child = busy[-1]
     if report is not None and report.verdict is not Verdict.KILLED and not report.is_slow:
         return None
-    child = busy[-1]
+    if report is None and not _lasts(child, seen.request.grace_s):
+        return None
     does = f"{named(main)} has a trap for {name}, and runs it when {named(child)} has ended, which is not told"
     return finding("BG006", seen, does, remedies.in_background(child), about=[main.pid, child.pid])
+
+
+def _lasts(child: Process, grace_s: float) -> bool:
+    """Whether a program in the foreground stays beyond the grace, as far as a look can tell: it sleeps, or serves."""
+    return is_passive(child, grace_s) or (child.evidence is not None and child.evidence.listening > 0)
 
 
 def _by_reaction(seen: Observation, main: Process, name: str) -> Finding | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from bento.check.by_end import judge_end, was_killed
+from bento.check.by_end import judge_end, judge_sessions, was_killed
 from bento.check.by_signal import judge_signal
 from bento.check.by_start import judge_rest, judge_start, judge_twice
 from bento.check.by_work import judge_after, judge_load
@@ -59,7 +59,7 @@ def _of_run(seen: Observation) -> Iterator[Finding]:
         case RunKind.SETTLED:
             yield from _of_settled(seen)
         case RunKind.LOOK:
-            yield from (one for one in (judge_signal(seen), judge_rest(seen)) if one is not None)
+            yield from (one for one in (judge_signal(seen), judge_sessions(seen), judge_rest(seen)) if one is not None)
         case RunKind.LOAD | RunKind.DRAIN:
             yield from judge_load(seen)
         case RunKind.AFTER:

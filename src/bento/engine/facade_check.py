@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bento.engine.base.drivers import Drivers
-    from bento.engine.check import check
+    from bento.engine.check import check, passive
     from bento.model.check import Check, CheckOptions, CheckRun
     from bento.model.create import CreateOptions
 else:
-    check = LazyModule("bento.engine.check.check")
+    check, passive = (LazyModule(f"bento.engine.check.{name}") for name in ("check", "passive"))
 
 
 class CheckVerbs:
@@ -31,3 +31,14 @@ class CheckVerbs:
         in the result, as ``unjudged``. Raises UsageError for options that make no sense.
         """
         return check.check_image(self.drivers, create, options, on_run=on_run)
+
+    def check_container(self, ref: str, options: CheckOptions) -> Check:
+        """Judge what shows of a container that runs, and send nothing. Blocks for a second where it has zombies.
+
+        Of ``options`` the grace, the signal and the severity count. Raises NotFound, AlreadyStopped, WrongState.
+        """
+        return passive.check_container(self.drivers, ref, options)
+
+    def check_process(self, pid: int, options: CheckOptions) -> Check:
+        """The same for any process that is PID 1 of its PID namespace. Raises NotFound, WrongState for others."""
+        return passive.check_process(self.drivers, pid, options)

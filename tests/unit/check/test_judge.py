@@ -386,3 +386,27 @@ def test_ids_are_unique_and_every_one_is_tried_here():
     with open(__file__, encoding="utf-8") as file:
         text = file.read()
     assert [kind.id for kind in KINDS if f"test_{kind.id.lower()}_" not in text and f'"{kind.id}"' not in text] == []
+
+
+def test_a_look_shows_a_daemon_that_an_init_never_tells():
+    init = proc(1, WAITING, "tini", evidence=waits())
+    app, daemon = proc(2, HANDLED, "app", under=1), proc(3, HANDLED, "daemon", under=1)
+    far = (state(init), state(app, session=2), state(daemon, session=3))
+
+    def look(*processes: Process, states=far) -> list[str]:
+        return ids(observed(*processes, kind=RunKind.LOOK, states=states))
+
+    assert look(init, replace(app, ppid=1), replace(daemon, ppid=2)) == ["BG021"]
+    assert look(init, app, replace(daemon, ppid=2, is_entered=True)) == []
+    assert look(replace(init, comm="app", argv=("app",)), app, replace(daemon, ppid=2)) == []
+    assert look(init, app, replace(daemon, ppid=2, disposition=DEFAULT)) == []
+    assert ids(observed(kind=RunKind.LOOK)) == []
+
+
+def test_a_look_shows_a_shell_in_front_of_a_program_that_stays():
+    sh, child = _shell_with_trap()
+    assert ids(observed(sh, child, kind=RunKind.LOOK)) == ["BG006"]
+    assert ids(observed(sh, replace(child, evidence=polls("listen")), kind=RunKind.LOOK)) == []
+    listener = replace(child, evidence=replace(polls("listen"), listening=1))
+    assert ids(observed(sh, listener, kind=RunKind.LOOK)) == ["BG006"]
+    assert ids(observed(sh, replace(child, evidence=sleeps(1.0)), kind=RunKind.LOOK)) == []

@@ -52,11 +52,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--load-port", type=int, metavar="N", help="send HTTP requests to this port of the container over a stop")
     add("--load-path", default="/", metavar="PATH", help="of these requests (default /)")
     add("--after", default="", metavar="CMD", help="run this in the next container with the same volumes")
-    create_options.configure(parser)
+    add("--container", metavar="NAME", help="instead of an image: look at a container that runs, and send nothing")
+    create_options.configure(parser, is_image_needed=False)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out. The exit status is 0, 1 for findings, 2 for what could not be run."""
+    if args.container is not None or args.image is None:
+        return _look(args, context)
     if args.command[:1] == ["--"]:
         del args.command[0]
     create, options = create_options.read(args), _options(args)
@@ -71,6 +74,29 @@ def run(args: argparse.Namespace, context: Context) -> int:
             tell_person(f"bento: {error}")
             return _COULD_NOT
     return show(found, args.format)
+
+
+def _look(args: argparse.Namespace, context: Context) -> int:
+    """Carry out the part that sends nothing, on what runs already."""
+    if args.image is not None or (args.container is None) == (not args.pid):
+        raise UsageError("check: one image, or --container, or --pid", hint="see bento check --help")
+    options = _options(args)
+    with context.engine() as engine:
+        try:
+            if args.container is not None:
+                found = engine.check_container(args.container, options)
+            else:
+                found = engine.check_process(_pid(args.pid), options)
+        except BentoError as error:
+            tell_person(f"bento: {error}")
+            return _COULD_NOT
+    return show(found, args.format)
+
+
+def _pid(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= 1 << 22:  # PID_MAX_LIMIT, proc(5)
+        raise UsageError(f"bad pid {text!r}", hint="give the number of a process that is PID 1 of its PID namespace")
+    return int(text)
 
 
 def show(found: Check, form: str) -> int:

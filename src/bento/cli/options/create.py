@@ -37,7 +37,7 @@ else:  # --help does not need it
     container = LazyModule("bento.parse.container")
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser, *, is_image_needed: bool = True) -> None:
     """Add the options, the image and the command."""
     group = parser.add_argument_group
     # -h is the host name here, as in Docker and Podman, so --help has no short form.
@@ -52,7 +52,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     sandbox_options.configure(group("its sandbox"))
     _configure_fetching(group("its image"))
     add = parser.add_argument
-    add("image", help="an image's name or id, or 'host': this machine's own files, copy-on-write")
+    add(
+        "image",
+        nargs=None if is_image_needed else "?",
+        help="an image's name or id, or 'host': this machine's own files, copy-on-write",
+    )
     command = add("command", nargs=argparse.REMAINDER, help="the program and its arguments")
     command.required = False  # argparse would name it beside a missing image
 
