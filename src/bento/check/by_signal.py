@@ -38,14 +38,11 @@ def judge_signal(seen: Observation) -> Finding | None:
 
 def _awaited(tree: Tree, main: Process) -> Process | None:
     """Return what a PID 1 that does not receive the signal waits for, through all that only waits in turn."""
-    process, found = main, None
-    for _ in range(len(tree.by_pid)):
-        below = waits_for(tree, process)
-        if not below:
-            break
-        process = found = max(below, key=lambda child: child.key[1])
-        if process.disposition.receives:
-            break
+    below, found, met = waits_for(tree, main), None, {main.pid}
+    while below and not (found is not None and found.disposition.receives):
+        found = max(below, key=lambda child: child.key[1])
+        met.add(found.pid)  # a look is not one moment: parents could seem to go round in a circle
+        below = [child for child in waits_for(tree, found) if child.pid not in met]
     return found
 
 

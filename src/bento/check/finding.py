@@ -63,9 +63,10 @@ def _of_report(report: StopReport) -> Iterable[Moment]:
 
 def _of_samples(seen: Observation, report: StopReport) -> Iterable[Moment]:
     """What changed of PID 1 between two looks."""
-    main, before = seen.main, seen.main.disposition if seen.main else None
-    if main is None or before is None:
+    main = seen.main
+    if main is None:
         return
+    before = main.disposition
     ended_s = next((end.ended_s for end in report.processes if end.pid == main.pid), None)
     for sample in seen.samples:
         if ended_s is not None and sample.at_s >= ended_s:  # its clock began a little earlier

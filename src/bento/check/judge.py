@@ -64,7 +64,7 @@ def _of_run(seen: Observation) -> Iterator[Finding]:
             yield from judge_load(seen)
         case RunKind.AFTER:
             yield from (one for one in (judge_after(seen),) if one is not None)
-        case RunKind.START_UP | RunKind.TWICE:
+        case _:  # judged beside the others
             return
 
 

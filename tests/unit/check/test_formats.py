@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from xml.etree import ElementTree
+
 import pytest
 from msgspec.structs import replace
 
-from bento.check.formats import text
+from bento.check.catalogue import KINDS
+from bento.check.formats import junit, markdown, sarif, text
 from bento.check.judge import judge
 from bento.check.seeing import with_ends
-from bento.model.check import Check, CheckKind, CheckVerdict, Loaded, Requests, RunKind, WithBento
+from bento.model.check import (
+    Change,
+    Check,
+    CheckKind,
+    CheckVerdict,
+    Evidence,
+    Loaded,
+    Remedy,
+    Requests,
+    RunKind,
+    Severity,
+    WithBento,
+)
 from bento.model.stop import ProcessEnd, Verdict
 
 from support.checks import end, observed, report, state
@@ -102,3 +118,70 @@ def test_how_each_process_ended_is_added_to_what_was_seen():
     seen = observed(SHELL, proc(2, DEFAULT, "job", under=1, evidence=sleeps()))
     ended = with_ends(seen.run.processes, [ProcessEnd(pid=2, comm="job", how="exited", code=4)])
     assert [(one.how, one.code) for one in ended] == [("", None), ("exited", 4)]
+
+
+def test_junit_has_a_case_for_each_id_and_is_xml_whatever_a_program_prints():
+    found = replace(wrapped(), subject='a "web" <1>\x01')
+    document = ElementTree.fromstring(junit.draw(found))
+    suite = document[0]
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ('a "web" <1>', str(len(KINDS)), "1")
+    (failure,) = suite.iter("failure")
+    assert (failure.get("type"), "exec web" in (failure.text or "")) == ("error", True)
+    assert "with Bento" in (suite.findtext("system-out") or "")
+
+
+def test_junit_counts_what_is_below_the_severity_that_was_named_as_passed():
+    first = proc(1, HANDLED, "web", evidence=polls("listen"))
+    odd = observed(first, came=report(end(first, "signalled", 3, at_s=0.1), exit_code=3))
+    document = ElementTree.fromstring(junit.draw(check(odd, fail_on=Severity.ERROR)))
+    assert document.get("failures") == "0"
+    assert "BG030" in [case.findtext("system-out", "")[:5] for case in document.iter("testcase")]
+
+
+def test_junit_of_what_could_not_be_judged_is_an_error():
+    document = ElementTree.fromstring(junit.draw(check(verdict=CheckVerdict.UNJUDGED, error="it & ended")))
+    (error,) = document.iter("error")
+    assert (document.get("errors"), error.get("message")) == ("1", "could not be judged: it & ended")
+
+
+def test_sarif_has_a_rule_for_each_id_and_a_result_for_each_finding():
+    (run,) = json.loads(sarif.draw(wrapped(), "1.2"))["runs"]
+    rules, (result,) = run["tool"]["driver"]["rules"], run["results"]
+    assert [rule["id"] for rule in rules] == [kind.id for kind in KINDS]
+    assert (result["ruleId"], rules[result["ruleIndex"]]["id"], result["level"]) == ("BG002", "BG002", "error")
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "web_1"
+    assert "exec web" in result["message"]["text"]
+    assert run["invocations"] == [{"executionSuccessful": True}]
+    (failed,) = json.loads(sarif.draw(check(verdict=CheckVerdict.UNJUDGED, error="it ended"), "1"))["runs"]
+    (invocation,) = failed["invocations"]
+    assert (invocation["executionSuccessful"], failed["results"]) == (False, [])
+    assert invocation["toolExecutionNotifications"][0]["message"]["text"] == "could not be judged: it ended"
+
+
+def test_markdown_shows_lines_to_change_and_gives_no_words_a_meaning():
+    found = replace(wrapped(), subject="a|b *c*")
+    shown = markdown.draw(found)
+    assert shown.startswith("## a\\|b \\*c\\*: failed: 1 error\n")
+    assert "\n| 1 | stopped when ready | " in shown
+    assert "\nscript:\n\n```\nexec web\n```\n" in shown
+    assert "<details><summary>evidence</summary>" in shown
+    own = replace(
+        found.findings[0], evidence=Evidence(), remedy=Remedy(text="x", changes=(Change("script", "a ``` b"),))
+    )
+    shown = markdown.draw(replace(found, findings=(own,), with_bento=None))
+    assert "````\na ``` b\n````" in shown
+    assert "<details>" not in shown
+    assert "With Bento" not in shown
+
+
+def test_facts_are_shown_line_by_line():
+    loaded = observed(WEB, kind=RunKind.LOAD, command=Loaded(command="ab", exit_code=1, duration_s=1.0, output="a\nb"))
+    assert {"    a", "    b"} <= set(text.draw(check(loaded)))
+
+
+def test_how_it_went_is_a_timeline():
+    first = proc(1, HANDLED, "web", evidence=polls("listen"))
+    one = replace(report(end(first, "exited", 3, at_s=0.1), exit_code=3), signalled=())
+    shown = text.draw(check(observed(first, came=one)))
+    assert "       0.00 s  new connections are refused" in shown
+    assert "       0.10 s  web (1) exited with 3" in shown

@@ -320,6 +320,8 @@ def test_bg040_requests_lost():
     assert (found.id, found.detail.partition(",")[0]) == ("BG040", "2 of 12 requests")
     assert "--drain" in only(_loaded(RunKind.DRAIN, unanswered=2)).detail
     assert ids(_loaded(refused=9)) == []
+    gone = observed(kind=RunKind.LOAD, came=report(), requests=Requests(sent=1, unanswered=1))
+    assert only(gone).evidence.processes == ()
 
 
 def test_bg041_late_requests_lost():

@@ -19,29 +19,36 @@ def draw(found: Check) -> list[str]:
         *(f"  run {run.number:<3}     {words.KINDS[run.kind]}: {words.run_words(run)}" for run in found.runs),
     ]
     for one in found.findings:
-        lines += ["", *_finding(one, len(found.runs))]
+        lines += ["", *finding_lines(one, len(found.runs))]
     return lines
 
 
-def _finding(one: Finding, runs: int) -> Iterator[str]:
+def finding_lines(one: Finding, runs: int = 1) -> Iterator[str]:
+    """Yield one finding; ``runs``: how many there were."""
     seen = f"  (run{'s' * (len(one.runs) > 1)} {', '.join(map(str, one.runs))})" if runs > 1 else ""
     yield f"{one.id} {one.severity.value}: {one.title}{seen}"
     yield f"    {one.detail}"
-    yield from _evidence(one.evidence)
-    yield f"    to do: {one.remedy.text}"
+    yield from (f"    {line}" for line in evidence_lines(one.evidence))
+    yield from (f"    {line}" for line in remedy_lines(one))
+
+
+def remedy_lines(one: Finding) -> Iterator[str]:
+    """Yield what to do about it, with the lines to change."""
+    yield f"to do: {one.remedy.text}"
     for place, text in words.changes(one):
         first, *rest = text.splitlines()
-        yield f"      {place + ':':<13} {first}"
-        yield from (f"      {'':<13} {line}" for line in rest)
+        yield f"  {place + ':':<13} {first}"
+        yield from (f"  {'':<13} {line}" for line in rest)
 
 
-def _evidence(evidence: Evidence) -> Iterator[str]:
+def evidence_lines(evidence: Evidence) -> Iterator[str]:
+    """Yield what it rests on."""
     for fact in evidence.facts:
-        yield from (f"    {line}" for line in fact.splitlines())
+        yield from fact.splitlines()
     for process in evidence.processes:
-        yield f"    {process.pid} {words.shown(process.argv, process.comm)}"
+        yield f"{process.pid} {words.shown(process.argv, process.comm)}"
         if process.receives:
-            yield f"      {process.receives}: {process.why}"
-        yield f"      {words_of(process)}{f'; it {process.waits}' if process.waits else ''}"
+            yield f"  {process.receives}: {process.why}"
+        yield f"  {words_of(process)}{f'; it {process.waits}' if process.waits else ''}"
     for moment in evidence.timeline:
-        yield f"    {moment.at_s:7.2f} s  {moment.text}"
+        yield f"{moment.at_s:7.2f} s  {moment.text}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+import bento
 from bento.cli.context import Context, end_cleanly, say, tell_person
 from bento.cli.options import create as create_options
 from bento.errors import BentoError, UsageError
@@ -16,13 +17,15 @@ from bento.model.check import Check, CheckOptions, CheckRun, CheckVerdict, Load,
 from bento.units import parse_seconds
 
 if TYPE_CHECKING:
-    from bento.check.formats import text, words
+    from bento.check.formats import junit, markdown, sarif, text, words
 else:
-    text, words = (LazyModule(f"bento.check.formats.{name}") for name in ("text", "words"))
+    junit, markdown, sarif, text, words = (
+        LazyModule(f"bento.check.formats.{name}") for name in ("junit", "markdown", "sarif", "text", "words")
+    )
 
 _STATUS = {CheckVerdict.PASSED: 0, CheckVerdict.FAILED: 1, CheckVerdict.UNJUDGED: 2}
 _COULD_NOT = 2
-_FORMATS = ("text", "json")
+_FORMATS = ("text", "json", "junit", "sarif", "markdown")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -101,11 +104,18 @@ def _pid(text: str) -> int:
 
 def show(found: Check, form: str) -> int:
     """Print a check; return the exit status."""
-    if form == "json":
-        say(msgspec.json.format(msgspec.json.encode(found)).decode())
-    else:
-        for line in text.draw(found):
-            say(line)
+    match form:
+        case "json":
+            say(msgspec.json.format(msgspec.json.encode(found)).decode())
+        case "junit":
+            say(junit.draw(found))
+        case "sarif":
+            say(sarif.draw(found, bento.__version__))
+        case "markdown":
+            say(markdown.draw(found))
+        case _:
+            for line in text.draw(found):
+                say(line)
     return _STATUS[found.verdict]
 
 
