@@ -468,3 +468,50 @@ def test_sctp_is_forwarded(place: Place, remote: Netns) -> None:
     assert peer[0] == REMOTE
     assert struct.unpack(">HH", found[20:24]) == (9999, 80)
     assert socket.inet_ntoa(found[16:20]) == place.at("a").address
+
+
+ROUTED = {"options": {f"com.docker.network.bridge.gateway_mode_ipv{version}": "routed" for version in (4, 6)}}
+OPEN = (Port(container_port=80, host_ip="0.0.0.0"), Port(container_port=80, host_ip="::"))
+
+
+@pytest.mark.parametrize("is_four", [True, False])
+def test_on_a_routed_network_published_ports_are_reached_at_containers_own_addresses_and_nothing_else(
+    place: Place, remote: Netns, is_four: bool
+) -> None:
+    routed, other, third = (
+        place.raise_network(number, ipv6=True, **more) for number, more in ((1, ROUTED), (2, {}), (3, ROUTED))
+    )
+    web = place.container("a", routed, ports=OPEN)
+    beside, far = place.container("b", other), place.container("c", third)
+    mine, theirs, way = (
+        (place.at("a").address, place.at("b").address, "0.0.0.0")
+        if is_four
+        else (place.at("a").address6, place.at("b").address6, "::")
+    )
+    gateway = routed.subnets[0 if is_four else 1].gateway
+    remote("ip", "route", "add", "10.0.0.0/8", "via", HERE)
+    remote("ip", "-6", "route", "add", "fd00::/8", "via", HERE6)
+    with listen(web, way) as server, listen(web, way, 81), listen(place.host, way, 82), listen(beside, way):
+        good = (server, place.host, mine)
+        assert peer_of(server, remote, mine) == (REMOTE if is_four else REMOTE6), "the client's own address"
+        assert peer_of(server, far, mine) == (place.at("c").address if is_four else place.at("c").address6)
+        assert peer_of(server, beside, mine) == gateway, "it leads outside by NAT, also to a network that does not"
+        for where in (remote, beside, far):
+            assert is_shut(where, mine, 81, good)
+            assert is_shut(where, gateway, 82, good)
+        for where in (web, far, remote):
+            assert is_shut(where, theirs, 80, good)
+        with listen(remote, way) as outside:
+            assert peer_of(outside, web, REMOTE if is_four else REMOTE6) == mine, "it goes out under its own address"
+        place.host("nft", "flush", "ruleset")
+        assert is_shut(remote, mine, 80, (server, web, "127.0.0.1" if is_four else "::1"))
+        place.host.inside(lambda: NETWORK.mend(place.connections))
+        assert place.host.inside(lambda: NETWORK.missing(place.connections)) == []
+        with remote.connect(mine, 80) as client, server.accept()[0] as accepted:
+            place.drain("a")
+            assert remote.is_refused(mine, 80)
+            accepted.sendall(b"goes on")
+            assert client.recv(64) == b"goes on"
+        assert is_shut(remote, mine, 81, (server, web, "127.0.0.1" if is_four else "::1"))
+    place.host.inside(lambda: finish(NETWORK.release("a" * 64, place.at("a").forwarded_to)))
+    assert "a" * 12 not in place.host("nft", "list", "ruleset")

@@ -149,3 +149,35 @@ def test_s17a_a_drain_lets_a_request_by_the_loopback_of_ipv6_finish_and_refuses_
         (share.path / "finish").touch()
         assert rest_of(slow).startswith("done ")
         assert stopping.wait(TIMEOUT_S) == 0
+
+
+def test_a_network_may_be_routed_for_one_family_and_have_nat_for_the_other(
+    net_bento: NetCli, share: Share, host: Netns
+) -> None:
+    bento, remote = net_bento, Netns()
+    mode = "com.docker.network.bridge.gateway_mode_ipv"
+    try:
+        host.join(remote)
+        for end, address in ((host, HERE6), (remote, REMOTE6)):
+            end("ip", "addr", "add", f"{address}/64", "dev", "wire", "nodad")
+        remote("ip", "-6", "route", "add", "fd00:77::/64", "via", HERE6)
+        bento("network", "create", "--subnet", "fd00:77::/64", "-o", f"{mode}4=nat", "-o", f"{mode}6=routed", "six")
+        script = share.script("server6.py", SERVER)
+        bento.run("--name", "web", *share.flags, "--network", "six", "-p", "18999:80", "host", "python3", script)
+        bento.wait_for_log("web", "ready")
+        address = bento.network("web")["Networks"]["six"]["GlobalIPv6Address"]
+        assert told(remote, address, 80) == REMOTE6
+        assert told(remote, HERE, 18999) == f"::ffff:{REMOTE}"
+        assert host.is_refused(HERE6, 18999)
+        assert bento.network("web")["Ports"]["80/tcp"] == [
+            {"HostIp": "0.0.0.0", "HostPort": "18999"},
+            {"HostIp": "::", "HostPort": ""},
+        ]
+        assert bento("port", "web").stdout.splitlines() == ["80/tcp -> 0.0.0.0:18999", "80/tcp -> [::]:"]
+        assert "0.0.0.0:18999->80/tcp, 80/tcp" in bento("ps").stdout
+        assert bento("doctor").returncode == 0
+        bento("rm", "-f", "-t", "0", "web")
+        bento("network", "rm", "six")
+        host("ip", "link", "del", "wire")
+    finally:
+        remote.close()

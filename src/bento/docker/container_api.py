@@ -59,7 +59,7 @@ def _ports(container: Container) -> list[dict[str, Any]]:
         {
             "IP": port.host_ip or "0.0.0.0",
             "PrivatePort": port.container_port,
-            "PublicPort": port.host_port,
+            **({"PublicPort": port.host_port} if port.host_port else {}),
             "Type": port.protocol,
         }
         for port in published

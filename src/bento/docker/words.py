@@ -107,9 +107,9 @@ def _how(container: Container) -> str:
 
 
 def ports_text(container: Container) -> str:
-    """Return where a container's ports are reached: ``0.0.0.0:8080->80/tcp``."""
+    """Return where a container's ports are reached: ``0.0.0.0:8080->80/tcp``; at its own address: ``80/tcp``."""
     ports = container.run.ports if container.run and container.status.is_live else ()
-    return ", ".join(f"{port.outside}->{port.inside}" for port in ports)
+    return ", ".join(f"{port.outside}->{port.inside}" if port.host_port else port.inside for port in ports)
 
 
 def command_text(container: Container, *, is_whole: bool = False) -> str:

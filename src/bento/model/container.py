@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bento.model.health import Health, HealthStatus, OnUnhealthy
 from bento.model.image import Healthcheck
@@ -289,8 +290,10 @@ class Run(Struct, frozen=True, kw_only=True):
 
     @property
     def ports(self) -> tuple[Port, ...]:
-        """Those that are published, with the host ports that were chosen."""
-        return tuple(port for connection in self.connections for port in connection.ports)
+        """Those that are published, with the host ports that were chosen; 0: at the container's own address."""
+        return tuple(
+            replace(port, host_port=0) if one.opens(port) else port for one in self.connections for port in one.ports
+        )
 
     @property
     def proxied_ports(self) -> tuple[Port, ...]:

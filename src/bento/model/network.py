@@ -20,6 +20,11 @@ NAME_SERVER: Final = "127.0.0.11"
 """What answers a container, at port 53, where it has names: in its own network namespace; the same as Docker's."""
 
 
+GATEWAY_MODE: Final = "com.docker.network.bridge.gateway_mode_ipv"
+"""What the options begin with, before 4 or 6, that say how a network leads outside: by NAT, or routed."""
+ROUTED: Final = "routed"
+
+
 def builtin_id(name: str) -> str:
     """Return the id of such a network: its name in hexadecimal digits, which scripts may take for Docker's."""
     return f"be{name.encode().hex()}".ljust(64, "0")
@@ -52,6 +57,11 @@ class Network(Struct, frozen=True, kw_only=True, omit_defaults=True):
     options: dict[str, str] = {}  # as they were given
     labels: dict[str, str] = {}
 
+    @property
+    def routed(self) -> tuple[int, ...]:
+        """The versions of IP by which containers are reached, and reach others, under their own addresses."""
+        return tuple(version for version in (4, 6) if self.options.get(f"{GATEWAY_MODE}{version}") == ROUTED)
+
 
 class NetworkOptions(Struct, frozen=True, kw_only=True):
     """What a caller says of a new network.
@@ -83,7 +93,7 @@ class Port(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A port of the container that is reached on the host.
 
     ``host_ip`` "": every IPv4 address of the host, and every IPv6 address for a container that has one; "0.0.0.0" and
-    "::" are those of one family. ``host_port`` 0: a free one, chosen at each start.
+    "::" are those of one family. ``host_port`` 0: a free one, chosen at each start; of a run, none of the host.
     """
 
     container_port: int
@@ -105,7 +115,12 @@ class Port(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def outside(self) -> str:
         """Where it is reached: ``0.0.0.0:8080``, ``[::]:8080``."""
         address = f"[{self.host_ip}]" if ":" in self.host_ip else self.host_ip or "0.0.0.0"
-        return f"{address}:{self.host_port}"
+        return f"{address}:{self.host_port or ''}"
+
+
+def is_opened(port: Port, routed: tuple[int, ...]) -> bool:
+    """Whether a port is not forwarded, but opened, on a network that is routed for these versions of IP."""
+    return port.host_ip in ("", "0.0.0.0", "::") and (6 if ":" in port.host_ip else 4) in routed
 
 
 class Connection(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -126,7 +141,12 @@ class Connection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     names: bool = False  # containers on it find each other by name
     internal: bool = False
     mtu: int = 0
+    routed: tuple[int, ...] = ()  # as of the network
     ports: tuple[Port, ...] = ()  # with the host ports that were chosen
+
+    def opens(self, port: Port) -> bool:
+        """Whether a port is reached at the container's own address, and at none of the host's."""
+        return is_opened(port, self.routed)
 
     @property
     def forwarded_to(self) -> tuple[str, ...]:

@@ -210,7 +210,7 @@ def test_a_table_forwards_for_nothing_else_when_bento_made_a_router(family: int)
         assert (" ip " in text) is (family == INET)
         assert (" ip6 " in text) is (family == IPV6)
         counted = rules.counts(is_router=is_router)
-        assert sum(counted.values()) == len([line for line in text.splitlines() if line.startswith("    ")]) - 9
+        assert sum(counted.values()) == len([line for line in text.splitlines() if line.startswith("    ")]) - 10
         assert "strangers" in counted or not is_router
 
 
@@ -369,3 +369,18 @@ def test_an_address_that_is_not_this_hosts_is_refused() -> None:
 
 def test_a_free_port_has_no_holder() -> None:
     assert host_ports.holder(1, "tcp") == ""
+
+
+def test_what_is_opened_is_known_by_the_containers_own_address_and_refused_there_by_a_drain() -> None:
+    asked = (Port(container_port=80), Port(container_port=80, host_port=81), Port(container_port=53, host_ip="::"))
+    one = replace(CONNECTION, address6="fd00::2", gateway6="fd00::1", prefix6=64, routed=(4, 6), ports=asked)
+    found = rules.elements("abc", one)
+    assert [(each.set_name, each.data, each.family) for each in found] == [("opened", b"", INET), ("opened", b"", IPV6)]
+    assert [rules.own_address(each) for each in found] == [subnets.packed(one.address), subnets.packed("fd00::2")]
+    drained = rules.drained("t", "abc", [one])
+    assert f'add element inet t refused {{ {one.address} . tcp . 80 comment "abc" }}' in drained
+    assert 'add element ip6 t refused { fd00::2 . tcp . 53 comment "abc" }' in drained
+    assert "published" not in drained
+    assert rules.elements("abc", replace(one, routed=())) == rules.elements(
+        "abc", replace(one, routed=(), ports=asked[1:2])
+    )

@@ -279,3 +279,38 @@ def test_what_a_record_that_lost_its_run_did_not_know_of_goes_before_the_default
     lost = drivers.store.modify(container.id, lambda c: replace(c, status=Status.STOPPED, run=None))
     erase(drivers, lost)
     assert drivers.network.made == set()
+
+
+@pytest.mark.parametrize(
+    ("routed", "reserved", "chosen"),
+    [
+        ((), [("", 8080), ("::", 8080)], [("", 8080), ("::", 8080)]),
+        ((6,), [("", 8080)], [("", 8080), ("::", 0)]),
+        ((4, 6), [], [("", 0), ("::", 0)]),
+    ],
+)
+def test_what_is_published_on_a_routed_network_takes_no_port_of_the_host(
+    drivers, monkeypatch, routed, reserved, chosen
+):
+    options = {f"com.docker.network.bridge.gateway_mode_ipv{version}": "routed" for version in routed}
+    made = Network(id="a" * 64, name="web", created_unix_ns=0, bridge="", options=options)
+    drivers.store.put_network(drivers.network.plan(made, (), ipv6=True))
+    asked, reserve = [], drivers.network.reserve
+
+    def reserved_of(ports):
+        asked.extend(ports)
+        return reserve(ports)
+
+    monkeypatch.setattr(drivers.network, "reserve", reserved_of)
+    container = drivers.add("one", None, status=Status.STARTING, network="web", ports=Ports(published=PORTS))
+    with networking.reserved(drivers, container) as reservation:
+        assert reservation is not None
+        container, _ = networking.allot(drivers, container, reservation.ports)
+    assert [(port.host_ip, port.host_port) for port in asked] == reserved
+    assert [(port.host_ip, port.host_port) for port in run_of(drivers, container).ports] == chosen
+    one = (Port(container_port=80, host_port=8080, host_ip="127.0.0.1"),)
+    if 4 in routed:
+        with pytest.raises(UsageError, match="network web is routed for IPv4"):
+            networking.check(drivers, "web", one, drain=False)
+    else:
+        networking.check(drivers, "web", one, drain=False)

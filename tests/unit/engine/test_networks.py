@@ -371,3 +371,17 @@ class TestConnecting:
             connecting.connect(drivers, "nosuch", "box")
         with pytest.raises(NotFound):
             connecting.connect(drivers, "web", "nosuch")
+
+
+@pytest.mark.parametrize(
+    ("version", "mode", "more", "words"),
+    [
+        (4, "bridged", {}, "bad mode 'bridged'"),
+        (4, "routed", {"internal": True}, "an internal network is not routed"),
+        (6, "routed", {}, "which the network does not have"),
+    ],
+)
+def test_a_mode_that_cannot_be_is_refused(drivers, version, mode, more, words):
+    options = {f"com.docker.network.bridge.gateway_mode_ipv{version}": mode}
+    with pytest.raises(UsageError, match=words):
+        networks.create(drivers, NetworkOptions(name="web", options=options, **more))

@@ -152,6 +152,7 @@ def connection(
         names=network.names,
         internal=network.internal,
         mtu=network.mtu,
+        routed=network.routed,
     )
 
 

@@ -61,11 +61,17 @@ class Place(Struct, frozen=True):
     gateways: tuple[tuple[str, int], ...]
     mtu: int = 0
     internal: bool = False
+    routed: tuple[int, ...] = ()  # versions of IP
 
     @property
     def homes(self) -> list[Home]:
         """What the tables say of it."""
-        return [Home(self.bridge, str(around(*one)), leads_out=not self.internal) for one in self.gateways]
+        found = []
+        for address, prefix in self.gateways:
+            is_routed = (6 if ":" in address else 4) in self.routed
+            leads_out = not self.internal and not is_routed
+            found.append(Home(self.bridge, str(around(address, prefix)), leads_out, is_routed))
+        return found
 
     @property
     def has_ipv6(self) -> bool:
@@ -81,10 +87,16 @@ class Place(Struct, frozen=True):
 def place_of(connection: Connection) -> Place:
     """Return the bridge that a connection is to."""
     gateways = ((connection.gateway, connection.prefix), (connection.gateway6, connection.prefix6))
-    return Place(connection.bridge, tuple(one for one in gateways if one[0]), connection.mtu, connection.internal)
+    return Place(
+        connection.bridge,
+        tuple(one for one in gateways if one[0]),
+        connection.mtu,
+        connection.internal,
+        connection.routed,
+    )
 
 
 def place_of_network(network: Network) -> Place:
     """Return the bridge of a network."""
     gateways = tuple((one.gateway, parse(one.subnet).prefix) for one in network.subnets)
-    return Place(network.bridge, gateways, network.mtu, network.internal)
+    return Place(network.bridge, gateways, network.mtu, network.internal, network.routed)

@@ -28,11 +28,14 @@ PROTOCOLS: Final = {
     "udp": _socket.IPPROTO_UDP,
     "sctp": 132,  # IPPROTO_SCTP, which not every Python has
 }
-SETS: Final = ("published_at", "published", "closed_at", "closed")
+SETS: Final = ("published_at", "published", "closed_at", "closed", "opened", "refused")
 """Whose elements are containers' own, and bear the beginning of the container's id."""
 HOMES: Final = "homes"
 OUTWARD: Final = "outward"
+ROUTED: Final = "routed"
 FAMILIES: Final = (INET, IPV6)
+_PORT_BYTES: Final = 4  # behind an address
+_PROTOCOL_AND_PORT_BYTES: Final = 8
 _WORDS: Final = {INET: "inet", IPV6: "ip6"}
 
 _FROM_HOME_MARK: Final = 0x20000000
@@ -45,6 +48,7 @@ class Home(Struct, frozen=True):
     bridge: str
     subnet: str
     leads_out: bool = True  # what is in it goes out as the host
+    is_routed: bool = False  # it goes out, and is reached, under its own addresses
 
     @property
     def family(self) -> int:
@@ -61,10 +65,13 @@ _DECLARATIONS: Final = """\
   set homes {{ type ifname . {address}; flags interval; }}
   set inside {{ type {address}; flags interval; }}
   set outward {{ type {address}; flags interval; }}
+  set routed {{ type {address}; flags interval; }}
   map published_at {{ type {address} . inet_proto . inet_service : {address} . inet_service; }}
   map published {{ type inet_proto . inet_service : {address} . inet_service; }}
   set closed_at {{ type {address} . inet_proto . inet_service; }}
   set closed {{ type inet_proto . inet_service; }}
+  set opened {{ type {address} . inet_proto . inet_service; }}
+  set refused {{ type {address} . inet_proto . inet_service; }}
 """
 
 _FORWARDED: Final = (
@@ -78,13 +85,15 @@ _STRANGERS: Final = "{of_family}meta mark & " + f"{ALLOWED_MARK | _FROM_HOME_MAR
 _CHAINS: Final[dict[str, tuple[str, ...]]] = {
     # What comes from a link may not be for this host's loopback, nor say that it is from there. A container's address
     # is reached from its own bridge, and from elsewhere only by a published port of the host, which is another address.
+    # What is routed is judged by "admit", where connections are known; the bridge's own addresses are not.
     "walls": (
         "type filter hook prerouting priority raw",
         'iifname "lo" return',
         "{ip} daddr {loopback} drop",
         "{ip} saddr {loopback} drop",
-        "{ip} daddr @inside iifname . {ip} daddr != @homes drop",
         "{ip} saddr @inside iifname . {ip} saddr != @homes drop",
+        "{ip} daddr @routed fib daddr type unicast return",
+        "{ip} daddr @inside iifname . {ip} daddr != @homes drop",
     ),
     "ports": ("type nat hook prerouting priority dstnat", *_FORWARDED),
     "local": ("type nat hook output priority -100", *_FORWARDED),
@@ -100,6 +109,10 @@ _CHAINS: Final[dict[str, tuple[str, ...]]] = {
         "{ip} daddr . meta l4proto . th dport @closed_at goto refuse",
         "fib daddr type local meta l4proto . th dport @closed goto refuse",
     ),
+    "shut_opened": (
+        "type filter hook forward priority filter",
+        "{ip} daddr . meta l4proto . th dport @refused ct state new goto refuse",
+    ),
     "refuse": ("", "meta l4proto tcp reject with tcp reset", "reject"),
     # What the guard of the bridge lets through. Where bridges ask the firewall (br_netfilter), a packet that goes back
     # to the bridge it came from meets no chain of the hook forward before it meets the guard.
@@ -108,6 +121,9 @@ _CHAINS: Final[dict[str, tuple[str, ...]]] = {
         "type filter hook forward priority 300",
         f"oifname . {{ip}} daddr @homes ct state established,related {_ALLOW}",
         f"oifname . {{ip}} daddr @homes ct status dnat {_ALLOW}",
+        f"oifname . {{ip}} daddr @homes {{ip}} daddr . meta l4proto . th dport @opened {_ALLOW}",
+        # The guard would do so, too, but not before the host has asked for a neighbour that may not be.
+        f"{{ip}} daddr @routed meta mark & {ALLOWED_MARK:#x} == 0 drop",
         f"iifname . {{ip}} saddr @homes meta mark set meta mark | {_FROM_HOME_MARK:#x}",
     ),
     "strangers": ("type filter hook forward priority 310",),
@@ -143,7 +159,7 @@ def unsettled(name: str, found: Iterable[Home]) -> str:
 
 def _places(name: str, home: Home) -> list[str]:
     where = f"{_WORDS[home.family]} {name}"
-    sets = ("inside", OUTWARD) if home.leads_out else ("inside",)
+    sets = ["inside", *([OUTWARD] if home.leads_out else []), *([ROUTED] if home.is_routed else [])]
     return [
         f'{where} {HOMES} {{ "{home.bridge}" . {home.subnet} }}',
         *(f"{where} {one} {{ {home.subnet} }}" for one in sets),
@@ -174,11 +190,25 @@ def elements(owner: str, connection: Connection) -> list[Element]:
     for address in filter(None, (connection.address, connection.address6)):
         own, family = packed(address), family_of(address)
         found += [
-            Element(_set_of("published", port), _key(port), own + _number(port.container_port), owner, family)
+            _opened(own, port, owner, family)
+            if connection.opens(port)
+            else Element(_set_of("published", port), _key(port), own + _number(port.container_port), owner, family)
             for port in connection.ports
-            if family_of(port.host_ip) == family and not port.is_proxied
+            if family_of(port.host_ip) == family and not port.is_proxied and (port.host_port or connection.opens(port))
         ]
-    return found
+    return list(dict.fromkeys(found))
+
+
+def _opened(own: bytes, port: Port, owner: str, family: int) -> Element:
+    key = own + struct.pack("B3x", PROTOCOLS[port.protocol]) + _number(port.container_port)
+    return Element("opened", key, b"", owner, family)
+
+
+def own_address(one: Element) -> bytes:
+    """Return the container's own address of an element; nothing for those that say none."""
+    if one.set_name in ("opened", "refused"):
+        return one.key[:-_PROTOCOL_AND_PORT_BYTES]
+    return one.data[:-_PORT_BYTES]
 
 
 def elements_of(connections: Mapping[str, Sequence[Connection]]) -> list[Element]:
@@ -202,7 +232,11 @@ def drained(name: str, owner: str, connections: Iterable[Connection]) -> str:
     for connection, port in ((one, port) for one in connections for port in one.ports):
         family = family_of(port.host_ip)
         own = connection.address6 if family == IPV6 else connection.address
-        if not own or port.is_proxied:  # without one, it came from a network with IPv6
+        if not own or port.is_proxied or not (port.host_port or connection.opens(port)):
+            continue  # without an address, or a port of the host, it came from another network
+        if connection.opens(port):
+            where = f"{own} . {port.protocol} . {port.container_port}"
+            lines.append(f'add element {_WORDS[family]} {name} refused {{ {where} comment "{owner}" }}')
             continue
         where = f"{port.protocol} . {port.host_port}"
         where = where if is_everywhere(port) else f"{port.host_ip} . {where}"

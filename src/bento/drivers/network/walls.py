@@ -23,7 +23,6 @@ from bento.model.network import Connection, Port
 _TRIES: Final = 5  # another engine may change the same elements at that moment
 _CHANGED: Final = (errno.ENOENT, errno.EEXIST)
 _IPV4_BYTES: Final = 4
-_PORT_BYTES: Final = 4  # behind an address
 _NAME_BYTES: Final = 16  # of a link, before an address
 
 
@@ -53,8 +52,11 @@ class Walls:
         for family in rules.FAMILIES:
             with suppress(KernelError):  # there is no such table
                 homes = nftables.elements(self._netlink, self.table, [rules.HOMES], family)
-                outward = {one.key for one in nftables.elements(self._netlink, self.table, [rules.OUTWARD], family)}
-                found += [_home(one, outward) for one in homes]
+                outward, routed = (
+                    {one.key for one in nftables.elements(self._netlink, self.table, [name], family)}
+                    for name in (rules.OUTWARD, rules.ROUTED)
+                )
+                found += [_home(one, outward, routed) for one in homes]
         return found
 
     def families(self) -> list[int]:
@@ -98,7 +100,7 @@ class Walls:
         own = {packed(one) for one in addresses}
 
         def is_meant(one: Element) -> bool:
-            return one.comment == owner and (not own or one.data[:-_PORT_BYTES] in own)
+            return one.comment == owner and (not own or rules.own_address(one) in own)
 
         mine, found = self._change(lambda found: ([one for one in found if is_meant(one)], []))
         return mine, [one for one in found if not is_meant(one)]
@@ -123,7 +125,8 @@ class Walls:
 
         ``addresses``: more that had such a port.
         """
-        for each in {one.data[:-_PORT_BYTES] for one in gone if one.data} | {packed(one) for one in addresses}:
+        own = {rules.own_address(one) for one in gone} - {b""}
+        for each in own | {packed(one) for one in addresses}:
             conntrack.forget_answered_by(self._netlink, each)
 
     def forget_flows(self, connection: Connection) -> None:
@@ -145,11 +148,13 @@ class Walls:
                 conntrack.forget_at(self._netlink, rules.PROTOCOLS["udp"], only, is_meant, family)
 
 
-def _home(found: Element, outward: set[bytes]) -> Home:
+def _home(found: Element, outward: set[bytes], routed: set[bytes]) -> Home:
     name, first, last = found.key[:_NAME_BYTES], found.key[_NAME_BYTES:], found.end[_NAME_BYTES:]
     bits, start = len(first) * 8, int.from_bytes(first, "big")
     block = Block(bits, start, bits - (start ^ int.from_bytes(last or first, "big")).bit_length())
-    return Home(name.rstrip(b"\0").decode(errors="replace"), str(block), leads_out=first in outward)
+    return Home(
+        name.rstrip(b"\0").decode(errors="replace"), str(block), leads_out=first in outward, is_routed=first in routed
+    )
 
 
 def _goes_elsewhere(ports: Mapping[int, Port], own: bytes, here: set[bytes], flow: conntrack.Flow) -> bool:

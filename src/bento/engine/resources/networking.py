@@ -15,7 +15,7 @@ from bento import log
 from bento.errors import BentoError, Conflict, NotFound, PortTaken, RuntimeFailed, StateCorrupt, UsageError
 from bento.lazy import LazyModule
 from bento.model.container import Container, Status, attached_to
-from bento.model.network import BRIDGE, CNI, Attachment, Connection, Network, Port
+from bento.model.network import BRIDGE, CNI, Attachment, Connection, Network, Port, is_opened
 
 if TYPE_CHECKING:
     from bento.drivers.network.base import Part, Reservation
@@ -109,7 +109,16 @@ def _check_port(port: Port, networks: Sequence[Network]) -> None:
                 f"cannot publish {port.outside}/sctp: what comes to [::1] is passed on by a process, as TCP or UDP",
                 hint="publish it on 127.0.0.1, or on another address of this host",
             )
-    elif port_words.is_ipv6(port.host_ip):
+        return
+    way = next((network for network in networks if not network.internal), None)
+    version = 6 if ":" in port.host_ip else 4
+    if way is not None and version in way.routed and port.host_ip not in ("", "0.0.0.0", "::"):
+        raise UsageError(
+            f"cannot publish on {port.outside}: network {way.name} is routed for IPv{version}, and its containers are "
+            "reached at their own addresses",
+            hint="omit the address, or use a network with NAT",
+        )
+    if port_words.is_ipv6(port.host_ip):
         if not has_ipv6(networks):
             raise UsageError(
                 f"cannot publish on {port.outside}: the container has no IPv6",
@@ -143,18 +152,23 @@ def reserved(drivers: Drivers, container: Container) -> Iterator[Reservation | N
         yield None
         return
     ports = container.spec.ports.published
-    if ports and has_ipv6(find(drivers, one.network) for one in container.spec.networks):
-        ports = _of_both_families(ports)
+    routed: tuple[int, ...] = ()
+    if ports and container.spec.networks:
+        networks = [find(drivers, one.network) for one in container.spec.networks]
+        ports = _of_both_families(ports) if has_ipv6(networks) else ports
+        routed = next((one.routed for one in networks if not one.internal), ())
     try:
-        reservation = drivers.network.reserve(ports)
+        reservation = drivers.network.reserve([port for port in ports if not is_opened(port, routed)])
     except PortTaken as error:
         name = _publisher(drivers, container, error.port) if isinstance(error.port, Port) else ""
         if not name or not isinstance(error.port, Port):
             raise
         where = f"{error.port.outside}/{error.port.protocol}"
         raise PortTaken(f"port {where} is taken by container {name}", port=error.port) from error
+    chosen = iter(reservation.ports)
+    ports = tuple(replace(port, host_port=0) if is_opened(port, routed) else next(chosen) for port in ports)
     try:
-        yield reservation
+        yield replace(reservation, ports=ports)
     finally:
         for fd in reservation.fds:
             os.close(fd)

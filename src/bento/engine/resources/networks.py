@@ -13,7 +13,7 @@ from bento.engine.base.happened import tell_of_prune
 from bento.engine.resources import networking
 from bento.errors import Conflict, NotFound, StateCorrupt, UsageError
 from bento.model.event import NETWORK
-from bento.model.network import BRIDGE, BUILTIN, Connection, Network, NetworkOptions, builtin_id
+from bento.model.network import BRIDGE, BUILTIN, GATEWAY_MODE, ROUTED, Connection, Network, NetworkOptions, builtin_id
 from bento.units import new_id, parse_name
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ _RESERVED: Final = (*BUILTIN, "default", "container")
 """Names that ``--network`` takes for something else."""
 _BRIDGE_NAME: Final = "com.docker.network.bridge.name"
 _MTU: Final = ("mtu", "com.docker.network.driver.mtu")
-_OPTIONS: Final = (*_MTU, _BRIDGE_NAME)
+_MODES: Final = tuple(f"{GATEWAY_MODE}{version}" for version in (4, 6))
+_OPTIONS: Final = (*_MTU, _BRIDGE_NAME, *_MODES)
 # The kernel takes more, some of it for patterns, and gives two names to what its settings say of every link.
 _LINK: Final = re.compile(r"(?!(?:all|default)$)[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}")
 _MTU_MIN, _MTU_MIN6, _MTU_MAX = 68, 1280, 65535
@@ -42,6 +43,7 @@ def create(drivers: Drivers, options: NetworkOptions) -> Network:
     for key in options.options:
         if key not in _OPTIONS:
             raise UsageError(f"unknown option {key!r} of a network", hint=f"use {', '.join(_OPTIONS)}")
+    _check_modes(options)
     asked = Network(
         id=new_id(),
         name=name,
@@ -79,9 +81,24 @@ def _bridge(options: Mapping[str, str]) -> str:
         return ""
     name = options[_BRIDGE_NAME]
     if not _LINK.fullmatch(name):
-        hint = "use 1 to 15 letters, digits and '-', but neither all nor default"
+        hint = "use 1 to 15 letters, digits, '-', '_' and '.', but neither all nor default"
         raise UsageError(f"bad name {name!r} of a bridge", hint=hint)
     return name
+
+
+def _check_modes(options: NetworkOptions) -> None:
+    for key in (key for key in _MODES if key in options.options):
+        mode = options.options[key]
+        if mode not in ("nat", ROUTED):
+            raise UsageError(f"bad mode {mode!r} of {key}", hint=f"use nat or {ROUTED}")
+        if mode == ROUTED and options.internal:
+            raise UsageError("an internal network is not routed: nothing leads into it", hint=f"omit -o {key}")
+        if key.endswith("6") and not _has_ipv6(options):
+            raise UsageError(f"{key} is of IPv6, which the network does not have", hint="add --ipv6, or omit it")
+
+
+def _has_ipv6(options: NetworkOptions) -> bool:
+    return options.ipv6 or any(":" in subnet.subnet for subnet in options.subnets)
 
 
 def _mtu(options: NetworkOptions) -> int:
@@ -90,8 +107,7 @@ def _mtu(options: NetworkOptions) -> int:
         return 0
     if len(set(given)) > 1:
         raise UsageError(f"two MTUs: {given[0]} and {given[1]}", hint="give one")
-    has_ipv6 = options.ipv6 or any(":" in subnet.subnet for subnet in options.subnets)
-    text, least = given[0], _MTU_MIN6 if has_ipv6 else _MTU_MIN
+    text, least = given[0], _MTU_MIN6 if _has_ipv6(options) else _MTU_MIN
     if not (text.isascii() and text.isdigit() and least <= int(text[:6]) <= _MTU_MAX):
         raise UsageError(f"bad MTU {text!r}", hint=f"give bytes from {least} to {_MTU_MAX}")
     return int(text)
