@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from bento.drivers.tracer.base import AtExit, Held, LetGo, Lost, Noted, Released, Watched
 
 from support import procs
-from support.tracing import Program, Tracing, children, tracer_of
+from support.tracing import Program, Tracing, children, tracer_of, watch
 
 
 def key_of(pid: int) -> tuple[int, int]:
@@ -247,6 +249,26 @@ def test_a_shell_that_begins_its_trap_has_not_only_noted_the_signal_and_stays_wa
         tracer.release(1)
         tracer.wait_for(Released)
         assert program.code() == 5
+
+
+def test_a_tracer_that_retires_lets_all_go_and_the_next_request_starts_another(tracer):
+    """What is held goes on; and it is not refused to the next one because the first, which is slow, still traces it."""
+    with Program(["sleep", "60"]) as program:
+        hold(tracer, program.pid)
+        first, pidfd = tracer.pid, os.pidfd_open(tracer.pid)
+        tracer.retire()
+        tracer.retire()
+        assert select.select([pidfd], [], [], 10)[0]
+        assert tracer_of(program.pid) == 0
+        hold(tracer, program.pid)
+        slow = tracer.pid
+        os.kill(slow, signal.SIGSTOP)
+        tracer.retire()
+        with subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -CONT {slow}"]):
+            assert watch(tracer, program).error == ""
+            assert tracer_of(program.pid) == tracer.pid
+            assert tracer.pid not in (first, slow)
+        os.close(pidfd)
 
 
 @pytest.mark.parametrize("count", [1, 500])

@@ -40,7 +40,7 @@ CATCH_ALL = {
 FORKS = {
     "engine/base/worker.py",  # a detached worker is this program itself, still single-threaded
     "cli/containers/after_exit.py",
-    "drivers/tracer/process.py",  # and so is the tracer: there at once, with all of its modules loaded
+    "drivers/tracer/process.py",  # and so is the tracer: there at once, with what it shares loaded
 }
 ONLY_IN = {
     "ctypes": {"kernel/libc.py"},

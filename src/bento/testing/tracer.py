@@ -13,11 +13,12 @@ from bento.drivers.tracer.messages import Hold, Release, Request, Thaw, Watch
 
 
 class FakeTracer:
-    """``requests`` are those made so far. Close it when ``fileno`` was used."""
+    """``requests`` are those made so far, ``has_retired``: it was to end. Close it when ``fileno`` was used."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.pid = 0
+        self.has_retired = False
         self._events: deque[Event] = deque()
         self._pipe: tuple[int, int] | None = None
 
@@ -70,6 +71,10 @@ class FakeTracer:
         found = list(self._events)
         self._events.clear()
         return found
+
+    def retire(self) -> None:
+        """Keep that."""
+        self.has_retired = True
 
     def close(self) -> None:
         """Close the descriptor. Idempotent."""

@@ -87,3 +87,22 @@ def test_what_was_given_up_is_not_asked_for_again(one):
     one.fake.inject(Lost(jobs=(2,), by=1))
     one.read()
     assert len(one.fake.requests) == requests
+
+
+def test_a_tracer_ends_after_its_last_job_and_the_next_one_has_another(one):
+    first, second = one.job(), one.job()
+    first.watch_init(WatchInit(True, False, ()), 15)
+    first.close()
+    assert one.fake.requests[-1] == Release(job=1, keys=None)
+    assert not one.fake.has_retired
+    second.close()
+    assert one.fake.has_retired
+    assert one.read is None
+    second.let_go(None)
+    first.let_go(None)
+    assert one.fake.requests[-1] == Release(job=1, keys=None)
+    one.job().watch_init(WatchInit(True, False, ()), 15)
+    assert one.read is not None
+    one.fake.inject(Watched(job=3, pid=10))
+    one.read()
+    assert one.told == [Traced("")]

@@ -9,7 +9,7 @@ from bento.stop.actions import Look, WatchInit
 from bento.stop.inputs import TimerFired, Traced
 from bento.stop.states import Timer
 
-from support.looks import DEFAULT, DROPPED, HANDLED, IGNORED, Stop, polls, proc, runs, serves, waits
+from support.looks import DEFAULT, DROPPED, HANDLED, IGNORED, Stop, polls, proc, runs, serves, sleeps, waits
 
 MAIN = proc(1, HANDLED, "web", evidence=polls())
 DROPS = proc(1, DROPPED, "web", evidence=runs())
@@ -52,6 +52,12 @@ def called(*processes, then=None, **request) -> list[int]:
             [],
         ),
         ([DROPS, proc(2, DEFAULT, under=1), proc(3, HANDLED, under=2, evidence=serves())], []),
+        # It may pass the signal on to what the plain stop lets work until the deadline; a server may not.
+        ([DROPS, proc(2, HANDLED, under=1, evidence=waits(3)), proc(3, DEFAULT, under=2, evidence=runs())], []),
+        ([DROPS, proc(2, HANDLED, under=1, evidence=waits(3)), proc(3, DEFAULT, under=2)], []),
+        ([DROPS, proc(2, HANDLED, under=1, evidence=serves()), proc(3, DEFAULT, under=2, evidence=runs())], [2]),
+        ([DROPS, proc(2, HANDLED, under=1, evidence=waits(3)), proc(3, DEFAULT, under=2, evidence=sleeps(3600))], [2]),
+        ([DROPS, proc(2, HANDLED, under=1, evidence=waits(3)), proc(3, IGNORED, under=2, evidence=runs())], [2]),
         ([MAIN, proc(2, HANDLED, under=1, evidence=serves())], []),  # PID 1 may still tell it
         ([proc(1, HANDLED, evidence=waits()), proc(2, HANDLED, under=1, evidence=serves())], [2]),
         ([MAIN, proc(9, HANDLED, under=77, is_main=False, is_entered=True, evidence=serves())], [9]),

@@ -145,5 +145,8 @@ class TracerDriver(Protocol):
     def events(self) -> list[Event]:
         """Return what has arrived, without waiting."""
 
+    def retire(self) -> None:
+        """Let everything go, thawed, and have the tracer end meanwhile; the next request starts another. Idempotent."""
+
     def close(self) -> None:
         """End the tracer: everything goes on, thawed. Idempotent. Blocks until it has ended, for 2 s at most."""

@@ -8,10 +8,14 @@ import resource
 import signal
 import sys
 from contextlib import suppress
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
-from bento.drivers.tracer.tracer import Tracer
-from bento.kernel.process import proc
+from bento.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from bento.drivers.tracer import tracer
+else:  # loaded by the tracer process, while its starter is at work elsewhere
+    tracer = LazyModule("bento.drivers.tracer.tracer")
 
 _SOCKET_FD: Final = 3
 
@@ -21,6 +25,7 @@ def be_tracer(socket_fd: int) -> NoReturn:
 
     Signals may be blocked before, so that none ends it, or runs a handler of the caller's, before it is on its own.
     """
+    code = 1
     try:
         gc.freeze()  # what a fork has inherited is not walked through: each page touched would be copied
         with suppress(PermissionError):  # it leads one already: it was spawned so
@@ -34,15 +39,16 @@ def be_tracer(socket_fd: int) -> NoReturn:
         os.chdir("/")  # holds no mount
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        tracer = Tracer(_SOCKET_FD)
-        proc.read(os.getpid())  # each page that a fork writes to is copied first: now, not when a stop waits for it
+        server = tracer.Tracer(_SOCKET_FD)
+        server.warm_up()
         try:
-            tracer.serve()
+            server.serve()
         except BaseException as error:
-            tracer.tell_crash(error)
+            server.tell_crash(error)
             raise
+        code = 0
     finally:
-        os._exit(0)
+        os._exit(code)
 
 
 def _keep_only(socket_fd: int) -> None:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bento.command import Child, spawn
 from bento.drivers.tracer.base import Event, Key, Lost
@@ -25,9 +25,15 @@ from bento.drivers.tracer.messages import (
     Thaw,
     Watch,
     answer_of,
+    expect_answers,
 )  # fmt: skip
 from bento.errors import BentoError, KernelError
-from bento.kernel.cgroup import Cgroups
+from bento.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from bento.kernel import cgroup
+else:  # for a tracer that has died
+    cgroup = LazyModule("bento.kernel.cgroup")
 
 _END_LIMIT_S: Final = 2.0
 _PROGRAM: Final = "bento.drivers.tracer.main"
@@ -54,7 +60,7 @@ class ProcessTracer:
 
     def start(self) -> None:
         """See ``TracerDriver.start``."""
-        if self._child is None:
+        if self._child is None or self._fd < 0:
             self._start()
 
     def watch(
@@ -115,11 +121,15 @@ class ProcessTracer:
                 found.append(answer)
         return found
 
+    def retire(self) -> None:
+        """See ``TracerDriver.retire``."""
+        self._close_socket()
+        self._jobs.clear()
+
     def close(self) -> None:
         """See ``TracerDriver.close``."""
-        self._close_socket()
+        self.retire()
         self._reap()
-        self._jobs.clear()
 
     def _close_socket(self) -> None:
         if self._fd >= 0:
@@ -142,7 +152,7 @@ class ProcessTracer:
         jobs, self._jobs = self._jobs, {}
         code = self._reap()
         for cgroups in jobs.values():
-            Cgroups(cgroups).thaw()
+            cgroup.Cgroups(cgroups).thaw()
         (why, self._crash), (by, self._seizing) = (self._crash, ""), (self._seizing, 0)
         if code == -signal.SIGALRM:
             why = "a process with threads that was to be traced was on its way through execve"
@@ -154,10 +164,12 @@ class ProcessTracer:
         self.start()
         self._outbox.put(request)
         self._outbox.flush(self._fd)
+        expect_answers()
 
     def _start(self) -> None:
         """Raises KernelError."""
         self._close_socket()
+        self._reap()  # one that was to end: until it has, it may still trace what is traced next
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC, 0)
         try:
             ours.setblocking(False)

@@ -30,6 +30,7 @@ from bento.drivers.tracer.messages import (
     Seizing,
     Thaw,
     Watch,
+    pack,
     request_of,
 )  # fmt: skip
 from bento.drivers.tracer.seizing import Refused, check_transparency, look_at, seize
@@ -79,6 +80,14 @@ class Tracer:
         self._wake_fd, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only what has a handler is written to the pipe
+
+    def warm_up(self) -> None:
+        """Go once through what answers a request. Each page that a fork writes to is copied first: better before."""
+        other = Watch(job=0, pid=os.getpid(), start_ticks=0, hold_exit=True, note_signal=0, cgroups={})  # is refused
+        self._take_stops()
+        self._carry_out(request_of(pack(other)))
+        self._answer_waiting()
+        self._outbox.clear()
 
     def serve(self) -> None:
         """Return when the client has gone, with nothing frozen."""

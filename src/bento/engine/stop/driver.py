@@ -310,6 +310,7 @@ class StopDriver:
             self._queue.append(exited)
 
     def _run_step(self, step: Step) -> None:
+        self._trace.close()  # outside the grace nothing is held: the tracer ends while we are at work here
         if step is not Step.RECORD:
             self._cleanup.begin(step, self.state.step_tries)
             return

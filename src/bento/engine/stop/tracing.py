@@ -72,9 +72,15 @@ class Tracing:
                 job.lost(is_neighbours=event.by not in (0, number))
 
     def forget(self, number: int) -> None:
-        """Have a job end: what it holds goes on. Idempotent."""
-        if self._jobs.pop(number, None) is not None and self._tracer is not None and self._fd >= 0:
+        """Have a job end: what it holds goes on; after the last one the tracer ends by itself. Idempotent."""
+        if self._jobs.pop(number, None) is None or self._tracer is None or self._fd < 0:
+            return
+        if self._jobs:
             self._tracer.release(number)
+        else:
+            self._loop.unwatch(self._fd)
+            self._fd = -1
+            self._tracer.retire()
 
     def close(self) -> None:
         """End the tracer. Idempotent."""
@@ -204,4 +210,5 @@ class TraceJob:
 
     def close(self) -> None:
         """Let everything go, and receive no more events. Idempotent."""
+        self._is_used = False
         self._tracing.forget(self._number)

@@ -43,7 +43,21 @@ def _may_be_called(state: StopState, tree: Tree, process: Process, now_s: float)
     if not process.disposition.receives or not _is_unsignalled(state, process):
         return False
     limit_s = left_s(state, now_s)
+    if _may_end_work(tree, process, limit_s):
+        return False
     return not any(_may_act(state, tree, above, process, limit_s) for above in tree.ancestors(process))
+
+
+def _may_end_work(tree: Tree, process: Process, limit_s: float) -> bool:
+    """Whether something below is at work that the signal ends, should this process pass it on (timeout, su, tini).
+
+    The plain stop lets that work until the deadline. A server ends its workers in its own way.
+    """
+    if process.evidence is not None and process.evidence.listening:
+        return False
+    below = tree.below([process.key])
+    at_work = (one for one in tree.by_pid.values() if one.key in below and not is_passive(one, limit_s))
+    return any(one.disposition is Disposition.DEFAULT for one in at_work)
 
 
 def _is_unsignalled(state: StopState, process: Process) -> bool:
