@@ -196,14 +196,17 @@ def test_sigkill_as_stop_signal(engine):
     assert ids(found) == ["BG007"]
 
 
-def test_the_command_line(bento):
+def test_the_command_line(bento, tmp_path):
     quick = ("check", "--network", "none", "--grace", "0.5", "--start-up", "0", "--ready-quiet", "0.1")
     failed = bento(*quick, "--format", "json", "host", "--", "sleep", "100", check=False)
     found = json.loads(failed.stdout)
     assert (failed.returncode, found["verdict"], found["findings"][0]["id"]) == (1, "failed", "BG001")
     assert found["with_bento"]["verdict"] == "default-action"
-    passed = bento(*quick, "--ready-exec", "true", "host", "tini", "--", "sleep", "100")
+    page = tmp_path / "page.html"
+    passed = bento(*quick, "--html", str(page), "--ready-exec", "true", "host", "tini", "--", "sleep", "100")
     assert "passed: no findings" in passed.stdout
+    assert "passed: no findings" in page.read_text(encoding="utf-8")
+    assert "is no file" in bento.fails(*quick, "--html", str(tmp_path), "host", "true", code=2)
     ends = bento(*quick, "host", "sh", "-c", "echo oops; exit 3", check=False)
     assert (ends.returncode, "ended by itself with exit code 3 before" in ends.stdout) == (2, True)
     assert "it said: oops" in ends.stdout

@@ -13,10 +13,11 @@ import pytest
 from msgspec.structs import replace
 
 from bento.model.stop import HookResult, ProcessEnd, StopReport
+from bento.pages.check_page import check_page
 from bento.pages.stop_page import stop_page
 
 from support.browser import Browser, browser
-from support.reports import WRAPPER
+from support.reports import CHECKED, WRAPPER
 
 WIDTHS = (360, 1280)
 
@@ -49,9 +50,7 @@ CONTRAST = """
   return worst;
 })()
 """
-FOCUSABLE = (
-    "[...document.querySelectorAll('a[href], summary, [tabindex=\"0\"]')].filter(e => e.getClientRects().length)"
-)
+FOCUSABLE = "[...document.querySelectorAll('a[href], summary, [tabindex=\"0\"]')].filter(e => e.checkVisibility())"
 FOCUSED = f"""
 (() => {{
   const at = document.activeElement, style = getComputedStyle(at);
@@ -82,7 +81,7 @@ def hostile() -> StopReport:
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 def test_pages_are_for_every_reader(tmp_path: Path) -> None:
-    pages = {"wrapper": stop_page(WRAPPER), "hostile": stop_page(hostile())}
+    pages = {"wrapper": stop_page(WRAPPER), "hostile": stop_page(hostile()), "check": check_page(CHECKED)}
     for name, text in pages.items():
         (tmp_path / f"{name}.html").write_text(text, encoding="utf-8")
     with browser(tmp_path) as shown:
@@ -105,8 +104,11 @@ def faults(shown: Browser, page: Path):
         wide = shown.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if wide > 0:
             yield width, "scrolls sideways", wide
-        pictures = shown.evaluate("[...document.querySelectorAll('svg')].filter(e => e.getClientRects().length).length")
-        if pictures != 1:
+        pictures = shown.evaluate(
+            "[...document.querySelectorAll('figure')].map(one =>"
+            " [...one.querySelectorAll('svg')].filter(e => e.getClientRects().length).length)"
+        )
+        if set(pictures) != {1}:
             yield width, "pictures", pictures
         yield from readable(shown, width)
     yield from by_keyboard(shown)
@@ -129,7 +131,7 @@ def readable(shown: Browser, width: int):
     if ranks[:1] != [1] or ranks.count(1) != 1 or any(after > before + 1 for before, after in pairwise(ranks)):
         yield width, "headings", ranks
     wanted = {"heading", "image", "region", "link", "DisclosureTriangle"}
-    missing = wanted - {role for role, _, _ in seen}
+    missing = wanted - {"link"} - {role for role, _, _ in seen}
     if missing:
         yield width, "not there", sorted(missing)
     for role, name, properties in seen:

@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
+from bento.model.check import (
+    Change,
+    Check,
+    CheckKind,
+    CheckRun,
+    CheckVerdict,
+    Evidence,
+    Finding,
+    Loaded,
+    Moment,
+    Remedy,
+    Requests,
+    RunKind,
+    SeenProcess,
+    Severity,
+    WithBento,
+)
 from bento.model.stop import AskedBy, Held, Occasion, PhaseTiming, ProcessEnd, Signalled, StopReport, Verdict
 
 WRAPPER = StopReport(
@@ -61,6 +78,81 @@ WRAPPER = StopReport(
             receives="handled",
             waited="sleeps, for 86.9 s more at least",
             ended_s=0.3415,
+        ),
+    ),
+)
+
+SHELL = SeenProcess(
+    pid=1622,
+    ppid=1600,
+    comm="sh",
+    argv=("/bin/sh", "/srv/start.sh"),
+    state="S",
+    caught=0x10002,
+    ignored=0x300000,
+    receives="dropped",
+    why="it has no handler, and to PID 1 the kernel delivers no SIGTERM without one",
+    calls=("wait4",),
+    waits="waits for a child",
+    how="killed-by-us",
+    code=9,
+)
+
+CHECKED = Check(
+    subject="shop:1",
+    kind=CheckKind.IMAGE,
+    command=("/bin/sh", "/srv/start.sh"),
+    signal="SIGTERM",
+    grace_s=2.0,
+    started_unix_ns=1_790_000_000_000_000_000,
+    duration_s=7.5,
+    verdict=CheckVerdict.FAILED,
+    with_bento=WithBento(verdict=Verdict.FORWARDED, cause="sh does not pass signals on", duration_s=0.3),
+    runs=(
+        CheckRun(
+            number=1,
+            kind=RunKind.SETTLED,
+            ready="quiet for 1 s",
+            ready_s=0.3,
+            stopped_s=1.3,
+            report=WRAPPER,
+            processes=(SHELL,),
+        ),
+        CheckRun(
+            number=2,
+            kind=RunKind.LOAD,
+            report=WRAPPER,
+            processes=(SHELL,),
+            requests=Requests(sent=10, answered=7, unanswered=2, refused=1),
+            command=Loaded(command="load", exit_code=1, duration_s=0.5, output="first\nsecond"),
+        ),
+    ),
+    findings=(
+        Finding(
+            id="BG002",
+            name="wrapper",
+            severity=Severity.ERROR,
+            title="PID 1 only waits for the program, and does not pass the stop signal on",
+            detail="sh (1622) waits for python3 (1626) and has no handler for SIGTERM: python3 is never told",
+            evidence=Evidence(
+                facts=("sh waits in wait4",),
+                processes=(SHELL,),
+                timeline=(Moment(-0.1, "a look"), Moment(0.0, "SIGTERM to sh (1622): dropped")),
+            ),
+            remedy=Remedy(
+                text="start python3 with exec in the script",
+                changes=(Change("script", "exec python3 /srv/server.py"), Change("compose", "init: true\nimage: shop")),
+            ),
+            runs=(1, 2),
+        ),
+        Finding(
+            id="BG011",
+            name="slow-stop",
+            severity=Severity.WARNING,
+            title="it needs more than half of the grace to end",
+            detail="it took 1.5 s of 2 s",
+            evidence=Evidence(),
+            remedy=Remedy(text="have it end sooner"),
         ),
     ),
 )

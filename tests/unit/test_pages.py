@@ -12,14 +12,16 @@ from msgspec.structs import replace
 
 from bento.cli.output.page_file import check_page_file, write_page
 from bento.errors import UsageError
+from bento.model.check import Change, CheckVerdict, Evidence, Loaded, Remedy
 from bento.model.stop import HookResult, ProcessEnd, StopReport, Verdict
 from bento.pages import style
+from bento.pages.check_page import check_page
 from bento.pages.lanes import PROCESSES_MAX, timeline
 from bento.pages.stop_page import EVENTS_MAX, stop_page
 from bento.pages.text import fitted, html, seconds
 from bento.pages.timeline import BarKind, MarkKind
 
-from support.reports import WRAPPER
+from support.reports import CHECKED, SHELL, WRAPPER
 
 
 def process(pid: int, **fields: object) -> ProcessEnd:
@@ -106,6 +108,40 @@ def test_how_good_it_was_is_said_by_a_sign_too(verdict, is_graceful, level):
     assert f'<p class="verdict {level}"><b>{ {"good": "✓", "fair": "!", "bad": "✕"}[level] } {verdict.value}' in page
 
 
+def test_a_check_begins_with_its_findings_and_the_lines_to_change():
+    text = words_of(check_page(CHECKED))
+    order = [
+        text.index(part)
+        for part in (
+            "failed: 1 error, 1 warning",
+            "BG002: PID 1 only waits for the program",
+            "exec python3 /srv/server.py",
+            "BG011",
+            "the plain stop: SIGTERM to PID 1",
+            "Run 1: stopped when ready",
+            "10 requests, 7 answered, 2 lost, 1 refused",
+        )
+    ]
+    assert order[:6] == sorted(order[:6])
+    assert "INT, CHLD" in text  # SigCgt of the shell
+
+
+def test_each_run_of_a_check_has_a_timeline_of_its_own():
+    page = check_page(CHECKED)
+    ids = re.findall(r' id="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+    assert page.count("<figure>") == 2
+    assert "Timeline of run 2, stopped under load" in page
+    assert "first<br>second" in page
+
+
+def test_a_check_without_findings_says_so():
+    passed = replace(CHECKED, findings=(), runs=(), verdict=CheckVerdict.PASSED, with_bento=None)
+    text = words_of(check_page(passed))
+    assert "✓ passed: no findings" in text
+    assert text.count("None.") == 2
+
+
 HOSTILE = [
     '"><script>alert(1)</script>',
     "</title></svg><img src=x onerror=alert(1)>",
@@ -145,6 +181,44 @@ def test_a_strangers_words_are_shown_and_are_no_markup(name):
     assert tags.findall(ours) == tags.findall(harmless)
     assert ours.replace("\n", "").isprintable()
     assert html(name, most=60)[:20] in ours
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_strangers_words_are_no_markup_in_a_check(name):
+    ours, harmless = (
+        check_page(
+            replace(
+                CHECKED,
+                subject=text,
+                command=(text, text),
+                findings=tuple(
+                    replace(
+                        one,
+                        detail=text,
+                        evidence=Evidence(
+                            facts=(text,), processes=(replace(SHELL, comm=text, argv=(text,), why=text, waits=text),)
+                        ),
+                        remedy=Remedy(text=text, changes=(Change("script", text),)),
+                    )
+                    for one in CHECKED.findings
+                ),
+                runs=tuple(
+                    replace(
+                        run,
+                        ready=text,
+                        note=text,
+                        command=Loaded(command=text, exit_code=1, duration_s=1.0, output=text),
+                        processes=(replace(SHELL, argv=(), comm=text),),
+                    )
+                    for run in CHECKED.runs
+                ),
+            )
+        )
+        for text in (name, "harmless")
+    )
+    tags = re.compile(r"</?[a-z][a-z0-9]*")
+    assert tags.findall(ours) == tags.findall(harmless)
+    assert ours.replace("\n", "").isprintable()
 
 
 def test_bytes_and_marks_of_direction_are_seen():

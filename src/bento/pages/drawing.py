@@ -61,8 +61,9 @@ class Placed(NamedTuple):
 class Drawing:
     """One picture. ``texts`` and ``shapes`` have what it is made of; ``height`` is known when it has been made."""
 
-    def __init__(self, timeline: Timeline, form: Form) -> None:
+    def __init__(self, timeline: Timeline, form: Form, *, key: str = "") -> None:
         self.timeline, self.form = timeline, form
+        self._id = f"{form.name}{key}"  # of one page, each is another one
         self.texts: list[Placed] = []
         self.shapes: list[str] = []
         self._used: dict[Enum, None] = {}
@@ -150,7 +151,7 @@ class Drawing:
 
     def _rect(self, kind: BarKind, x: float, y: float, width: float, title: str) -> str:
         shape = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{_BAR:.0f}"'
-        fill = f' fill="url(#{self.form.name}-hatch)"' if kind is BarKind.HELD else ""
+        fill = f' fill="url(#{self._id}-hatch)"' if kind is BarKind.HELD else ""
         return f'<g><title>{html(title)}</title><rect class="{kind.value}" {shape} rx="2"{fill}/></g>'
 
     def _mark(self, mark: Mark, middle: float) -> str:
@@ -183,13 +184,14 @@ class Drawing:
         return "".join(self._parts(head))
 
     def _parts(self, head: str) -> Iterator[str]:
-        name, timeline = self.form.name, self.timeline
+        own, timeline = self._id, self.timeline
         yield (
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="timeline {name}" role="img" width="{self.form.width:.0f}"'
-            f' height="{self.height:.0f}" viewBox="0 0 {self.form.width:.0f} {self.height:.0f}"'
-            f' aria-labelledby="{name}-title {name}-desc"><title id="{name}-title">{html(timeline.title)}</title>'
-            f'<desc id="{name}-desc">{html(timeline.text)}</desc>{head}'
-            f'<defs><pattern id="{name}-hatch" width="6" height="6" patternUnits="userSpaceOnUse"'
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="timeline {self.form.name}" role="img"'
+            f' width="{self.form.width:.0f}" height="{self.height:.0f}"'
+            f' viewBox="0 0 {self.form.width:.0f} {self.height:.0f}"'
+            f' aria-labelledby="{own}-title {own}-desc"><title id="{own}-title">{html(timeline.title)}</title>'
+            f'<desc id="{own}-desc">{html(timeline.text)}</desc>{head}'
+            f'<defs><pattern id="{own}-hatch" width="6" height="6" patternUnits="userSpaceOnUse"'
             ' patternTransform="rotate(45)"><rect class="hatch-ground" width="6" height="6"/>'
             '<rect class="hatch" width="3" height="6"/></pattern></defs>'
         )

@@ -30,9 +30,12 @@ def page(title: str, head: str, body: str, *, foot: str) -> str:
     )
 
 
-def figure(timeline: Timeline) -> str:
-    """Return a timeline in two forms, of which the style shows the one for which there is room."""
-    return f"<figure>{Drawing(timeline, WIDE).svg()}{Drawing(timeline, NARROW).svg()}</figure>"
+def figure(timeline: Timeline, *, key: str = "") -> str:
+    """Return a timeline in two forms, of which the style shows the one for which there is room.
+
+    ``key``: what sets it apart from others on its page.
+    """
+    return f"<figure>{Drawing(timeline, WIDE, key=key).svg()}{Drawing(timeline, NARROW, key=key).svg()}</figure>"
 
 
 def picture(timeline: Timeline) -> str:
@@ -62,8 +65,8 @@ class Column:
     WORDS: Final = "words"
 
 
-def table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[object]]) -> str:
-    """Return a table with a heading of the third rank; "" without rows. ``columns``: names, and how each is set.
+def table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[object]], *, rank: int = 3) -> str:
+    """Return a table with a heading of this rank; "" without rows. ``columns``: names, and how each is set.
 
     A table that is too wide is scrolled by itself, also by keys.
     """
@@ -74,7 +77,8 @@ def table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequenc
         f"<tr>{''.join(_cell(value, kind) for value, (_, kind) in zip(row, columns, strict=True))}</tr>" for row in rows
     )
     return (
-        f'<h3>{html(title)}</h3><div class="scroll" tabindex="0" role="region" aria-label="{html(title)}"><table>'
+        f"<h{rank}>{html(title)}</h{rank}>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{html(title)}"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

@@ -9,7 +9,7 @@ from bento.model.stop import StopReport
 from bento.pages import words
 from bento.pages.lanes import timeline, told
 from bento.pages.page import Column, facts, figure, page, picture, table
-from bento.pages.text import NAME_MAX, html, seconds
+from bento.pages.text import NAME_MAX, html, seconds, sentence
 from bento.pages.tree import tree, with_depth
 
 EVENTS_MAX: Final = 500
@@ -21,7 +21,7 @@ def stop_page(report: StopReport) -> str:
     name = report.name or report.id[:12]
     body = "\n".join(
         (
-            f'<h2 id="why">Why</h2><p>{html(_sentence(report.cause))}</p>',
+            f'<h2 id="why">Why</h2><p>{html(sentence(report.cause))}</p>',
             _to_do(report),
             f'<h2 id="timeline">Timeline</h2>{figure(timeline(report))}',
             '<p class="muted">The same in words: <a href="#record">the record</a>.</p>',
@@ -46,62 +46,61 @@ def stop_picture(report: StopReport) -> str:
     return picture(timeline(report))
 
 
-def record(report: StopReport) -> str:
-    """Return everything that the report has, as tables."""
-    return "".join(
+def record(report: StopReport, *, rank: int = 3) -> str:
+    """Return everything that the report has, as tables with headings of this rank."""
+    phases = [(seconds(one.start_s), seconds(one.duration_s), one.name, words.phase(one.name)) for one in report.phases]
+    hooks = [
         (
-            _events(report),
-            _processes(report),
-            table(
-                "Phases",
-                (("From", Column.TIME), ("Took", Column.TIME), ("Phase", Column.TIME), ("What it is", Column.WORDS)),
-                [
-                    (seconds(one.start_s), seconds(one.duration_s), one.name, words.phase(one.name))
-                    for one in report.phases
-                ],
-            ),
-            table(
-                "Hooks",
-                (
-                    ("From", Column.TIME),
-                    ("Took", Column.TIME),
-                    ("When", Column.WORDS),
-                    ("Command", Column.NAME),
-                    ("Result", Column.WORDS),
-                ),
-                [
-                    (
-                        seconds(hook.start_s),
-                        seconds(hook.duration_s),
-                        f"{hook.when}, {hook.kind}",
-                        hook.command,
-                        hook.error or "succeeded",
-                    )
-                    for hook in report.hooks
-                ],
-            ),
-            table("Notes", (("Note", Column.WORDS),), [(note,) for note in report.notes]),
-            table("Errors of the clean-up", (("Error", Column.WORDS),), [(error,) for error in report.errors]),
+            seconds(hook.start_s),
+            seconds(hook.duration_s),
+            f"{hook.when}, {hook.kind}",
+            hook.command,
+            hook.error or "succeeded",
         )
+        for hook in report.hooks
+    ]
+    tables = (
+        ("In order of time", (("At", Column.TIME), ("What", Column.WORDS)), _events(report)),
+        ("Processes", _PROCESS, _processes(report)),
+        ("Phases", _PHASE, phases),
+        ("Hooks", _HOOK, hooks),
+        ("Notes", (("Note", Column.WORDS),), [(note,) for note in report.notes]),
+        ("Errors of the clean-up", (("Error", Column.WORDS),), [(error,) for error in report.errors]),
     )
+    return "".join(table(title, columns, rows, rank=rank) for title, columns, rows in tables)
 
 
-def _sentence(text: str) -> str:
-    """Return a cause as a sentence: causes begin small and have no full stop. A name that begins one stays as it is."""
-    begin = f"{text[0].upper()}{text[1:]}" if text.startswith(("it ", "its ", "the ", "the process ")) else text
-    return begin if begin.endswith((".", "!", "?")) else f"{begin}."
+_PHASE: Final = (("From", Column.TIME), ("Took", Column.TIME), ("Phase", Column.TIME), ("What it is", Column.WORDS))
+_HOOK: Final = (
+    ("From", Column.TIME),
+    ("Took", Column.TIME),
+    ("When", Column.WORDS),
+    ("Command", Column.NAME),
+    ("Result", Column.WORDS),
+)
+_PROCESS: Final = (
+    ("PID", Column.NUMBER),
+    ("Parent", Column.NUMBER),
+    ("Name", Column.NAME),
+    ("Stop signal", Column.WORDS),
+    ("At first it", Column.WORDS),
+    ("Was told", Column.TIME),
+    ("Held", Column.TIME),
+    ("End", Column.WORDS),
+    ("At", Column.TIME),
+)
 
 
 def _to_do(report: StopReport) -> str:
     if not report.remedy:
         return ""
-    todo = _sentence(f"{report.remedy[0].upper()}{report.remedy[1:]}")
+    todo = sentence(f"{report.remedy[0].upper()}{report.remedy[1:]}")
     return f'<h2 id="todo">What to do</h2><div class="todo"><p>{html(todo)}</p></div>'
 
 
 def _facts(report: StopReport) -> list[tuple[str, str]]:
     return [
-        ("Began", _moment(report.started_unix_ns)),
+        ("Began", moment(report.started_unix_ns)),
         ("Took", seconds(report.duration_s)),
         ("Grace", words.grace(report)),
         ("Asked for by", report.asked_by.value),
@@ -112,7 +111,8 @@ def _facts(report: StopReport) -> list[tuple[str, str]]:
     ]
 
 
-def _moment(unix_ns: int) -> str:
+def moment(unix_ns: int) -> str:
+    """Return a moment of the wall clock."""
     try:
         return f"{datetime.fromtimestamp(unix_ns // 10**9, tz=UTC):%Y-%m-%d %H:%M:%S} UTC"
     except (ValueError, OverflowError, OSError):  # a clock that was set to no date at all
@@ -125,7 +125,7 @@ def _tree(report: StopReport) -> str:
     return f'<h2 id="processes">Processes</h2>{tree(report)}'
 
 
-def _events(report: StopReport) -> str:
+def _events(report: StopReport) -> list[tuple[str, str]]:
     """Return all that has a time, in order: the timeline in words."""
     found: list[tuple[float, int, str]] = []
     for phase in report.phases:
@@ -146,13 +146,13 @@ def _events(report: StopReport) -> str:
     rows = [(seconds(at_s), text) for at_s, _, text in found[:EVENTS_MAX]]
     if len(found) > EVENTS_MAX:
         rows.append(("", f"and {len(found) - EVENTS_MAX} more"))
-    return table("In order of time", (("At", Column.TIME), ("What", Column.WORDS)), rows)
+    return rows
 
 
-def _processes(report: StopReport) -> str:
+def _processes(report: StopReport) -> list[tuple[object, ...]]:
     signalled = {one.pid: one for one in report.signalled}
     held = {one.pid: one for one in report.held}
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for process, _ in with_depth(report.processes):
         sent = signalled.get(process.pid)
         held_s = held[process.pid].at_s if process.pid in held else words.at_exit_s(sent, report)
@@ -169,15 +169,4 @@ def _processes(report: StopReport) -> str:
                 "" if process.ended_s is None else seconds(process.ended_s),
             )
         )
-    columns = (
-        ("PID", Column.NUMBER),
-        ("Parent", Column.NUMBER),
-        ("Name", Column.NAME),
-        ("Stop signal", Column.WORDS),
-        ("At first it", Column.WORDS),
-        ("Was told", Column.TIME),
-        ("Held", Column.TIME),
-        ("End", Column.WORDS),
-        ("At", Column.TIME),
-    )
-    return table("Processes", columns, rows)
+    return rows

@@ -77,6 +77,10 @@ summary{{cursor:pointer;padding:3px 0}}
 summary code{{font-weight:600}}
 .tree dl{{padding:0 0 8px 20px}}
 .tree dl div{{display:grid;grid-template-columns:140px 1fr;gap:0 12px}}
+pre{{margin:0;white-space:pre-wrap;font:.9rem/1.4 {_FIXED}}}
+.finding{{border-top:1px solid var(--line);padding-top:1px}}
+.changes div{{display:grid;grid-template-columns:140px 1fr;gap:0 12px;padding:3px 0}}
+h4{{font-size:.95rem;margin:16px 0 6px}}
 .scroll{{overflow-x:auto;border:1px solid var(--line);border-radius:4px}}
 table{{border-collapse:collapse;width:100%;font-size:.9rem}}
 th,td{{text-align:left;vertical-align:top;padding:5px 10px;border-bottom:1px solid var(--line)}}
@@ -90,7 +94,7 @@ footer{{font-size:.85rem;padding:32px 24px 24px}}
 header,main,footer{{padding-left:16px;padding-right:16px}}
 svg.wide{{display:none}}
 svg.narrow{{display:block;width:100%;max-width:480px}}
-.tree dl div{{display:block;margin-bottom:4px}}
+.tree dl div,.changes div{{display:block;margin-bottom:4px}}
 }}
 @media print{{
 :root{{{_LIGHT}}}

@@ -66,3 +66,9 @@ def seconds(value: float) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def sentence(text: str) -> str:
+    """Return a cause as a sentence: causes begin small and have no full stop. A name that begins one stays as it is."""
+    begin = f"{text[0].upper()}{text[1:]}" if text.startswith(("it ", "its ", "the ", "the process ")) else text
+    return begin if begin.endswith((".", "!", "?")) else f"{begin}."

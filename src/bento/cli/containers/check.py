@@ -11,6 +11,7 @@ from msgspec.structs import replace
 import bento
 from bento.cli.context import Context, end_cleanly, say, tell_person
 from bento.cli.options import create as create_options
+from bento.cli.output.page_file import STREAM, check_page_file, write_page
 from bento.errors import BentoError, UsageError
 from bento.lazy import LazyModule
 from bento.model.check import Check, CheckOptions, CheckRun, CheckVerdict, Load, Readiness, Severity
@@ -18,7 +19,9 @@ from bento.units import parse_seconds
 
 if TYPE_CHECKING:
     from bento.check.formats import junit, markdown, sarif, text, words
+    from bento.pages import check_page
 else:
+    check_page = LazyModule("bento.pages.check_page")  # only for a page
     junit, markdown, sarif, text, words = (
         LazyModule(f"bento.check.formats.{name}") for name in ("junit", "markdown", "sarif", "text", "words")
     )
@@ -33,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the check", "docs/check.md says what is found, and what each id means.")
     add = group.add_argument
     add("--format", choices=_FORMATS, default="text", help="of what is printed (default text)")
+    add("--html", metavar="FILE", help="also write a page for a browser; - for stdout, in place of what is printed")
     add(
         "--fail-on",
         choices=[severity.value for severity in Severity],
@@ -61,6 +65,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out. The exit status is 0, 1 for findings, 2 for what could not be run."""
+    if args.html is not None:
+        check_page_file("check", args.html)
     if args.container is not None or args.image is None:
         return _look(args, context)
     if args.command[:1] == ["--"]:
@@ -76,7 +82,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         except BentoError as error:
             tell_person(f"bento: {error}")
             return _COULD_NOT
-    return show(found, args.format)
+    return show(found, args.format, page=args.html)
 
 
 def _look(args: argparse.Namespace, context: Context) -> int:
@@ -93,7 +99,7 @@ def _look(args: argparse.Namespace, context: Context) -> int:
         except BentoError as error:
             tell_person(f"bento: {error}")
             return _COULD_NOT
-    return show(found, args.format)
+    return show(found, args.format, page=args.html)
 
 
 def _pid(text: str) -> int:
@@ -102,8 +108,16 @@ def _pid(text: str) -> int:
     return int(text)
 
 
-def show(found: Check, form: str) -> int:
-    """Print a check; return the exit status."""
+def show(found: Check, form: str, *, page: str | None = None) -> int:
+    """Print a check, and write its page where one is wanted; return the exit status."""
+    if page != STREAM:
+        _print(found, form)
+    if page is not None:
+        write_page(page, check_page.check_page(found))
+    return _STATUS[found.verdict]
+
+
+def _print(found: Check, form: str) -> None:
     match form:
         case "json":
             say(msgspec.json.format(msgspec.json.encode(found)).decode())
@@ -116,7 +130,6 @@ def show(found: Check, form: str) -> int:
         case _:
             for line in text.draw(found):
                 say(line)
-    return _STATUS[found.verdict]
 
 
 def _tell(done: CheckRun) -> None:
