@@ -179,16 +179,20 @@ class Drawing:
 
     # -- output -----------------------------------------------------------------------------------
 
-    def svg(self, *, head: str = "") -> str:
-        """Return the SVG element. ``head`` comes first in it, such as a style and a background."""
-        return "".join(self._parts(head))
+    def svg(self, *, style: str = "", margin: int = 0) -> str:
+        """Return the SVG element. ``style``: of a picture that stands alone, and then has a ground."""
+        return "".join(self._parts(style, margin))
 
-    def _parts(self, head: str) -> Iterator[str]:
+    def _parts(self, style: str, margin: int) -> Iterator[str]:
         own, timeline = self._id, self.timeline
+        width, height = self.form.width + 2 * margin, self.height + 2 * margin
+        size = f'width="{width:.0f}" height="{height:.0f}"'
+        head = ""
+        if style:
+            head = f'<style>{style}</style><rect class="ground" x="{-margin}" y="{-margin}" {size}/>'
         yield (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="timeline {self.form.name}" role="img"'
-            f' width="{self.form.width:.0f}" height="{self.height:.0f}"'
-            f' viewBox="0 0 {self.form.width:.0f} {self.height:.0f}"'
+            f' {size} viewBox="{-margin} {-margin} {width:.0f} {height:.0f}"'
             f' aria-labelledby="{own}-title {own}-desc"><title id="{own}-title">{html(timeline.title)}</title>'
             f'<desc id="{own}-desc">{html(timeline.text)}</desc>{head}'
             f'<defs><pattern id="{own}-hatch" width="6" height="6" patternUnits="userSpaceOnUse"'

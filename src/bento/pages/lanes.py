@@ -34,7 +34,6 @@ def timeline(report: StopReport) -> Timeline:
         text=(
             f"{seconds(report.duration_s)} from left to right: the phases of the stop, then {count}"
             f" process{'es' * (count != 1)}, each from its beginning to its end. In the end {words.verdict(report)}."
-            " The tables of the record say the same in words."
         ),
         duration_s=report.duration_s,
         groups=tuple(group for group in groups if group.lanes),

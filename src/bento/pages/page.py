@@ -40,13 +40,7 @@ def figure(timeline: Timeline, *, key: str = "") -> str:
 
 def picture(timeline: Timeline) -> str:
     """Return a timeline as a file of its own, with its style and a ground."""
-    drawing = Drawing(timeline, WIDE)
-    margin = 16
-    width, height = WIDE.width + 2 * margin, drawing.height + 2 * margin
-    ground = f'<rect class="ground" x="-{margin}" y="-{margin}" width="{width:.0f}" height="{height:.0f}"/>'
-    box = f'viewBox="0 0 {WIDE.width:.0f} {drawing.height:.0f}"'
-    room = f'viewBox="-{margin} -{margin} {width:.0f} {height:.0f}"'
-    svg = drawing.svg(head=f"<style>{PICTURE}</style>{ground}").replace(box, room, 1)
+    svg = Drawing(timeline, WIDE).svg(style=PICTURE, margin=16)
     return svg.replace("<g>", "\n<g>").replace("<text ", "\n<text ") + "\n"
 
 
