@@ -108,6 +108,10 @@ fuzz: setup-test ## Hostile layers, documents, stacks against umoci, kills: N=20
 differential: setup-test ## Stop workloads plainly and by Bento, compare (as root): W='name name', T='--full'
 	@PYTHONPATH=tests $(BIN)/python -m differential.runner $(W) $(T)
 
+.PHONY: programs
+programs: setup-test ## Each server of the table of programs gets each signal of its file (as root): T='-k nginx'
+	@BENTO_TEST_PROGRAMS=1 $(BIN)/python -m pytest -o timeout=0 tests/integration/test_programs.py $(T)
+
 .PHONY: coverage
 coverage: $(VENV)/.ready-test ## Branch coverage of the unit and property tests
 	@$(BIN)/python -m pytest -q --cov --cov-report=term $(wildcard tests/unit tests/property) $(T)

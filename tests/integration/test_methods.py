@@ -12,13 +12,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bento import Engine, Settings
 from bento.kernel import cgroup
-from bento.model.image import Image, ImageConfig
-from bento.model.reference import parse
 
 from support import inits, procs
 from support.cli import BentoCli
+from support.images import add_layer
 from support.workload import ONE_RUNTIME, POLITE, PYTHON, Share, assert_released, stop_report, wait_for_status
 
 pytestmark = pytest.mark.timeout(500)  # the first test of a machine makes the root filesystems
@@ -57,17 +55,6 @@ def layers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"busybox": busybox} | {name: inits.rootfs(name) for name in inits.PACKAGES}
 
 
-def add_image(bento: BentoCli, name: str, layer: Path) -> None:
-    """Make an image of a directory as it is: containers only read it."""
-    root, run_root = bento.roots
-    image = Image(
-        id="sha256:" + os.urandom(32).hex(), names=(str(parse(name)),), layers=(str(layer),), config=ImageConfig(),
-        created_unix_ns=0, size_bytes=0,
-    )  # fmt: skip
-    with Engine(Settings(root=root, run_root=run_root)) as engine:
-        engine.drivers.store.put_image(image, events=())
-
-
 def main_pid(bento: BentoCli, name: str = "w") -> int:
     pid: int = bento.state(name)["Pid"]
     return pid
@@ -81,7 +68,7 @@ def members(bento: BentoCli, name: str = "w") -> list[str]:
 
 def boot(bento: BentoCli, layers: dict[str, Path], kind: Kind, *flags: str) -> str:
     """Start it and return once it has booted."""
-    add_image(bento, kind.image, layers[kind.image])
+    add_layer(bento, kind.image, layers[kind.image])
     identifier = bento.run("--name", "w", *(flags or ("--system",)), kind.image, *kind.command)
     if kind.file:
         path = f"/proc/{main_pid(bento)}/root{kind.file}"  # maybe a link, which would lead out of the container
@@ -117,7 +104,7 @@ def test_s10_each_init_is_asked_by_the_trigger_it_obeys_and_halts(bento: BentoCl
 @pytest.mark.parametrize("name", KINDS)
 def test_s10_an_init_that_still_boots_halts_too(bento: BentoCli, layers, name) -> None:
     kind = KINDS[name]
-    add_image(bento, kind.image, layers[kind.image])
+    add_layer(bento, kind.image, layers[kind.image])
     bento.run("--name", "w", "--system", kind.image, *kind.command)
     report = stop_report(bento, "-t", "60", "w")
     assert (report["verdict"], report["exit_code"], report["method"]) == ("graceful", 130, kind.method), report
@@ -147,7 +134,7 @@ def test_s10_a_paused_init_is_asked_and_thawed(bento: BentoCli, layers) -> None:
 def test_s07_s10_a_reboot_from_inside_starts_the_container_again_and_its_grace_is_90_s(
     bento: BentoCli, tmp_path
 ) -> None:
-    add_image(bento, "box", inits.make_busybox(tmp_path / "box", INITTAB + REBOOTS_ONCE))
+    add_layer(bento, "box", inits.make_busybox(tmp_path / "box", INITTAB + REBOOTS_ONCE))
     bento.run("--name", "w", "--system", "box")
     procs.wait_until(lambda: bento.inspect("w")["Run"] == 2, timeout_s=20, what="the second run", every_s=0.1)
     wait_for_status(bento, "w", "running")

@@ -51,6 +51,13 @@ class OnWrapper(str, Enum):
     CONTINUE = "continue"
 
 
+class SignalFrom(str, Enum):
+    """What says the stop signal, where no call and no container names one (rules S8, S30)."""
+
+    IMAGE = "image"  # its STOPSIGNAL, or SIGTERM
+    AUTO = "auto"  # the program that is found, in the place of SIGTERM
+
+
 class Occasion(str, Enum):
     """Why a process got the stop signal from Bento."""
 
@@ -61,6 +68,7 @@ class Occasion(str, Enum):
     LAST_CALL = "last-call"
     DEFAULT_ACTION = "default-action"  # nothing in the container could wake before the deadline
     LEFT_BEHIND = "left-behind"  # by a PID 1 that was only a guest in its PID namespace
+    LAST_SIGNAL = "last-signal"  # the program has chosen its stop signal, and did not end by it (rule S30)
     PROMPT = "prompt"  # a shell at its prompt, below a PID 1 that has got its signal (rule S29)
 
 
@@ -114,6 +122,7 @@ class StopRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_call_s: float | None = None  # so long before the deadline; 0: off
     last_call_all: bool | None = None  # it goes to every process that was not signalled
     start_window_s: float | None = None  # after start, in which PID 1 may still install a handler
+    signal_from: SignalFrom | None = None  # AUTO: in the place of SIGTERM, what the program asks for (rule S30)
 
 
 class StopSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -163,6 +172,9 @@ class StopRequest(Struct, frozen=True, kw_only=True):
     exit_hold_s: float | None = None  # None: what is left of the grace; 0: off
     on_paused: OnPaused = OnPaused.REFUSE
     drain: bool = False  # first of all, refuse new connections (rule S17a)
+    signal_from: SignalFrom = SignalFrom.IMAGE
+    last_signal: int = 0  # what the program that has chosen gets shortly before the deadline; 0: nothing
+    choice: str = ""  # what was chosen, and why
     asked_by: AskedBy = AskedBy.USER
 
     @property

@@ -10,15 +10,16 @@ from typing import Final
 
 from msgspec import Struct
 
-from bento.model.stop import OnDeaf, OnWrapper, Scope
+from bento.model.stop import OnDeaf, OnWrapper, Scope, SignalFrom
 
 
 class RuleWord(Struct, frozen=True):
     """What is said of a rule: a choice, seconds (float), or a switch (bool)."""
 
-    kind: type[Scope | OnWrapper | OnDeaf | float | bool]
+    kind: type[Scope | OnWrapper | OnDeaf | SignalFrom | float | bool]
     text: str  # for --help
     is_setting: bool = True  # a whole machine may have it
+    option: str = ""  # another option that says it, with its word; "": one of its own
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -44,12 +45,18 @@ WORDS: Final[dict[str, RuleWord]] = {
     "last_call_all": RuleWord(
         bool, "at the last call, signal every process that Bento has not signalled", is_setting=False
     ),
+    "signal_from": RuleWord(SignalFrom, "", option="-s auto"),
 }
 
 
 def option_of(field: str) -> str:
     """Return how ``stop`` calls a field, such as "exit-hold"; ``run`` has "stop-" before it."""
     return field.removeprefix("on_").removesuffix("_s").replace("_", "-")
+
+
+def flag_of(field: str) -> str:
+    """Return the option of ``stop`` that says a field, such as "--exit-hold"."""
+    return WORDS[field].option or f"--{option_of(field)}"
 
 
 def key_of(field: str) -> str:

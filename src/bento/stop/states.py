@@ -187,6 +187,7 @@ class StopState(Struct, frozen=True, kw_only=True):
     init_requests: tuple[InitRequest, ...] = ()
     notes: tuple[str, ...] = ()
     signalled: tuple[Signalled, ...] = ()
+    hastened: tuple[Signalled, ...] = ()  # those of them that got the last signal as well (rule S30)
     held: tuple[Held, ...] = ()  # for the report
     marks: tuple[Mark, ...] = ()
     is_hooking: bool = False  # a hook runs

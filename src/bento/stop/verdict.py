@@ -140,9 +140,19 @@ def _wrapped(state: StopState) -> Judgement:
     behind = program(main) if main else "PID 1"
     signalled = _names([one.comm for one in state.signalled if not one.session]) or "the program"
     cause = f"{behind} does not pass signals on; {signalled} was signalled instead, and {behind} went no further"
+    if state.hastened:
+        return _hastened(state)
     if any(one.occasion is Occasion.LAST_CALL for one in state.signalled):
         return Judgement(Verdict.LAST_CALL, cause, _exec_form(main) if main else "")
     return Judgement(Verdict.FORWARDED, cause, _exec_form(main) if main else "")
+
+
+def _hastened(state: StopState) -> Judgement:
+    """It has chosen its stop signal, and ended only by the one that came shortly before the deadline (rule S30)."""
+    first, last = signal_name(state.request.signal), signal_name(state.request.last_signal)
+    names = _names([one.comm for one in state.hastened])
+    cause = f"{names} was not through with its work at {first} when the grace was nearly over, and ended after {last}"
+    return Judgement(Verdict.LAST_CALL, cause, "give it more time (stop -t, --stop-timeout)")
 
 
 def _left_behind(state: StopState) -> Judgement:
@@ -175,6 +185,8 @@ def _has_left_others(state: StopState) -> bool:
 
 def _left_by_itself(state: StopState) -> Judgement:
     main = _main(state)
+    if state.hastened:
+        return _hastened(state)
     by = {occasion: [one.comm for one in state.signalled if one.occasion is occasion] for occasion in Occasion}
     if by[Occasion.LAST_CALL]:
         return Judgement(

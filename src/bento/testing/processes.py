@@ -86,6 +86,7 @@ class FakeProcesses:
     def __init__(self) -> None:
         self.frozen: set[int] = set()
         self.method = "signal"  # what PID 1 obeys
+        self.executables: dict[int, str] = {}  # what the kernel runs, by pid
         self.shut_down: list[int] = []
         self.sessions_killed: list[int] = []
         self.kills = self.thaws = 0
@@ -184,6 +185,10 @@ class FakeProcesses:
     def find_method(self, run: Run) -> tuple[str, str]:
         """Return ``method``."""
         return self.method, "the fake says so"
+
+    def executable(self, process: Process) -> str:
+        """Return ``executables`` of its pid."""
+        return self.executables.get(process.pid, "")
 
     def has_path(self, pidfd: int, path: str) -> bool:
         """Everything has booted."""

@@ -11,7 +11,7 @@ import pytest
 from bento.config import Settings
 from bento.engine.stop.request import StopOptions, request_for
 from bento.model.container import Container, ContainerSpec
-from bento.model.stop import NOTHING_SAID, OnDeaf, OnWrapper, Scope, StopRequest, StopRules, StopSettings
+from bento.model.stop import NOTHING_SAID, OnDeaf, OnWrapper, Scope, SignalFrom, StopRequest, StopRules, StopSettings
 
 SAID: dict[str, tuple[Any, Any, Any]] = {
     "scope": (Scope.MAIN, Scope.AUTO, Scope.MAIN),
@@ -21,6 +21,7 @@ SAID: dict[str, tuple[Any, Any, Any]] = {
     "last_call_s": (0.0, 1.0, 1.5),
     "last_call_all": (False, True, False),
     "start_window_s": (0.0, 20.0, 30.0),
+    "signal_from": (SignalFrom.IMAGE, SignalFrom.AUTO, SignalFrom.IMAGE),
 }
 """What the call, the container and the configuration say; 0 and False are sayings, too."""
 

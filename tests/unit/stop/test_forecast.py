@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from bento.model.stop import Hook, Occasion, OnDeaf, OnPaused, OnWrapper, Scope, StopRequest, Verdict
 from bento.model.waits import Descriptor, Evidence, ThreadWait
+from bento.programs.table import read
 from bento.stop.forecast import forecast as forecast_module
 from bento.stop.forecast.cast import Cast
 from bento.stop.forecast.forecast import Forecast, ProcessForecast, forecast
@@ -44,9 +45,17 @@ def shell(pid: int, disposition: Disposition = DROPPED, name: str = "sh", **more
     return proc(pid, disposition, name, **({"evidence": WAITS} | more))
 
 
-def explain(*processes: Process, age_s: float = 100.0, is_frozen=False, also_receives=(), **request) -> Forecast:
+def explain(
+    *processes: Process, age_s: float = 100.0, is_frozen=False, also_receives=(), programs=None, **request
+) -> Forecast:
     return forecast(
-        "web", StopRequest(**request), processes, age_s=age_s, is_frozen=is_frozen, also_receives=also_receives
+        "web",
+        StopRequest(**request),
+        processes,
+        age_s=age_s,
+        is_frozen=is_frozen,
+        also_receives=also_receives,
+        programs=programs,
     )
 
 
@@ -387,11 +396,18 @@ def test_s07_a_long_grace_over_many_processes_takes_few_looks(monkeypatch):
 
 
 def test_s08_the_signal_that_a_program_wants_is_named():
-    found = explain(proc(1, HANDLED, "nginx"))
-    assert "use --stop-signal QUIT: at SIGQUIT nginx finishes the requests under way" in found.advice
-    assert explain(proc(1, HANDLED, "nginx"), signal=3).advice == ()
+    nginx = {1: read("nginx"), 9: read("nginx")}
+    found = explain(proc(1, HANDLED, "nginx"), programs=nginx)
+    assert "at SIGTERM nginx closes all connections at once" in found.advice[0]
+    assert "write STOPSIGNAL SIGQUIT in the Dockerfile" in found.advice[0]
+    assert shown(found, 1).known.startswith("nginx, web server and proxy: at SIGTERM it closes all connections")
+    assert explain(proc(1, HANDLED, "nginx"), signal=3, programs=nginx).advice == ()
+    assert explain(proc(1, HANDLED, "nginx"), signal=3, last_signal=15, programs=nginx).advice == ()
+    assert explain(proc(1, HANDLED, "nginx")).advice == ()  # a name alone is a guess
     assert explain(proc(1, BLOCKED, "systemd"), signal=37).verdict is Verdict.GRACEFUL
-    session = explain(proc(1, HANDLED), proc(9, HANDLED, "nginx", under=777, is_entered=True), signal=15)
+    session = explain(
+        proc(1, HANDLED), proc(9, HANDLED, "nginx", under=777, is_entered=True), programs={9: read("nginx")}
+    )
     assert session.advice == ()
 
 

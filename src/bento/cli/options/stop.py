@@ -10,7 +10,7 @@ from bento.cli.options import rules as rule_options
 from bento.engine.stop.request import StopOptions
 from bento.errors import UsageError
 from bento.lazy import LazyModule
-from bento.model.stop import OnPaused
+from bento.model.stop import OnPaused, SignalFrom
 from bento.stop import methods
 from bento.units import parse_seconds, parse_signal
 
@@ -30,7 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="grace in seconds; 0 kills now, -1 never (default 10, system containers 90)",
     )
     parser.add_argument("--force", action="store_true", help="kill at once, as -t 0 does; also what is paused")
-    parser.add_argument("-s", "--signal", metavar="SIG", help="the stop signal, such as TERM, SIGQUIT, RTMIN+3")
+    about = "the stop signal, such as TERM, SIGQUIT, RTMIN+3; auto: what the program asks for, where that is known"
+    parser.add_argument("-s", "--signal", metavar="SIG", help=about)
     parser.add_argument("--stop-method", metavar="M", help=f"how PID 1 is asked: {', '.join(methods.NAMES)}")
     parser.add_argument("--stop-command", metavar="CMD", help="what is run inside (method exec)")
     rule_options.configure(parser)
@@ -55,10 +56,11 @@ def read(args: argparse.Namespace) -> StopOptions:
     return StopOptions(
         **hook_options.read(args),
         **rule_options.read(args),
+        signal_from=rule_options.signal_from(args.signal),
         drain=args.drain,
         total_s=None if total is None else parse_seconds(total, what="total", allow_no_limit=False),
         grace_s=grace_s,
-        signal=None if args.signal is None else parse_signal(args.signal),
+        signal=None if args.signal in (None, SignalFrom.AUTO.value) else parse_signal(args.signal),
         method=None if args.stop_method is None else words.parse_method(args.stop_method),
         command=None if args.stop_command is None else words.parse_command(args.stop_command),
         on_paused=OnPaused(args.paused),

@@ -9,7 +9,7 @@ from bento.cli.options import hooks as hook_options
 from bento.cli.options import rules as rule_options
 from bento.cli.options.switches import Arguments
 from bento.lazy import LazyModule
-from bento.model.stop import StopRules, StopSettings
+from bento.model.stop import SignalFrom, StopRules, StopSettings
 from bento.stop import methods
 from bento.units import parse_seconds, parse_signal
 
@@ -22,7 +22,8 @@ else:  # most containers name neither a method nor a command
 def configure(group: Arguments) -> None:
     """Add the options; ``--drain`` stands with those of ports."""
     add = group.add_argument
-    add("--stop-signal", type=parse_signal, metavar="SIG", help="what stop sends (default: the image's, or SIGTERM)")
+    about = "what stop sends (default: the image's, or SIGTERM); auto: what the program asks for, where that is known"
+    add("--stop-signal", type=_signal, metavar="SIG", help=about)
     add(
         "--stop-timeout",
         dest="stop_timeout_s",
@@ -41,11 +42,15 @@ def configure(group: Arguments) -> None:
 def read(args: argparse.Namespace) -> StopSettings:
     """Return what was said. Raises UsageError."""
     return StopSettings(
-        signal=args.stop_signal,
+        signal=args.stop_signal if isinstance(args.stop_signal, int) else None,
         timeout_s=args.stop_timeout_s,
         method=args.stop_method or "",
         command=args.stop_command or "",
-        rules=StopRules(**rule_options.read(args)),
+        rules=StopRules(**rule_options.read(args), signal_from=rule_options.signal_from(args.stop_signal)),
         drain=args.drain,
         **hook_options.read(args),
     )
+
+
+def _signal(text: str) -> int | str:
+    return text if text == SignalFrom.AUTO.value else parse_signal(text)

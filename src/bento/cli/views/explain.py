@@ -54,6 +54,7 @@ def draw(found: Forecast) -> list[str]:
         f"  why        {found.cause}",
         *([f"  otherwise  {found.otherwise}"] if found.otherwise else []),
         f"  asked      {found.signal}, {grace}; up for {_time(found.age_s)}{paused}",
+        *([f"  chosen     {found.choice}"] if found.choice else []),
         "",
         "processes",
     ]
@@ -63,6 +64,7 @@ def draw(found: Forecast) -> list[str]:
         lines += [
             f"{indent}{process.pid} {_command(process)}{mark}",
             f"{indent}    {process.receives}: {process.why}",
+            *([f"{indent}    {process.known}"] if process.known else []),
             *([f"{indent}    {_waits(process)}"] if process.waits else []),
             f"{indent}    {process.part}",
         ]

@@ -80,7 +80,7 @@ def draw(name: str, report: StopReport, *, columns: int) -> list[str]:
         lines.append(f"  {phase.name:<{_NAME_WIDTH}} {bar} {_time(phase.duration_s):>8}")
     if report.processes:
         lines += ["", "processes"]
-    signalled = {one.pid: one for one in report.signalled}
+    signalled = {one.pid: one for one in reversed(report.signalled)}  # the first that it got
     held = {one.pid: one for one in report.held}
     for process in report.processes:
         lines.append(_process(process, signalled.get(process.pid), held.get(process.pid), report, axis))

@@ -260,6 +260,9 @@ class ProcessDriver(HostProcesses, Protocol):
     def find_method(self, run: Run) -> tuple[str, str]:
         """Return the stop method that PID 1 of the run obeys, ``signal`` when it is no init that is known, and why."""
 
+    def executable(self, process: Process) -> str:
+        """Return the path of the file that the kernel runs, in the container's root; "" where that is not shown."""
+
     def has_path(self, pidfd: int, path: str) -> bool:
         """Whether there is something at this path in the mount namespace of a process."""
 

@@ -236,6 +236,11 @@ class LinuxProcesses(LinuxHost):
         """See ProcessDriver."""
         return inits.find_method(run.init.pid) if run.init else inits.UNKNOWN
 
+    def executable(self, process: Process) -> str:
+        """See ProcessDriver."""
+        path = proc.exe(process.pid)
+        return path if proc.start_ticks_if_alive(process.pid) == process.start_ticks else ""
+
     def has_path(self, pidfd_: int, path: str) -> bool:
         """See ProcessDriver. Asked inside: a symbolic link there cannot lead out."""
         try:

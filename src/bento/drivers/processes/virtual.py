@@ -72,6 +72,10 @@ class VirtualProcesses(LinuxProcesses):
         """See ProcessDriver. What the sandbox waits for says nothing about the program in it."""
         return tuple(replace(process, evidence=_UNKNOWN) for process in processes)
 
+    def executable(self, process: Process) -> str:
+        """See ProcessDriver. The host has the sandbox's."""
+        return ""
+
     def watch(self, pid: int, start_ticks: int) -> int | None:
         """See ProcessDriver."""
         fd = super().watch(pid, start_ticks)

@@ -10,7 +10,7 @@ from bento import clock
 from bento.engine.base import freezing
 from bento.engine.lifecycle import reconcile
 from bento.engine.stop.hooks import check_hooks
-from bento.engine.stop.request import StopOptions, request_for
+from bento.engine.stop.request import StopOptions, known_programs, request_for, with_own_signal
 from bento.engine.stop.snapshot import look_at
 from bento.errors import AlreadyStopped, NotFound, WrongState
 from bento.model.container import Container, ContainerSpec, Run, Status
@@ -40,7 +40,11 @@ def explain(drivers: Drivers, ref: str, options: StopOptions) -> Forecast:
         raise AlreadyStopped(f"container {container.name} does not run: there is nothing to stop")
     if container.status not in (Status.RUNNING, Status.PAUSED):
         raise WrongState(f"container {container.name} is {container.status.value}", hint="explain it while it runs")
-    request = request_for(container, options, drivers.settings)
+    request = with_own_signal(
+        request_for(container, options, drivers.settings),
+        lambda number: drivers.processes.look(run, number),
+        drivers.processes,
+    )
     processes = steady_look(lambda number: drivers.processes.look(run, number), request.signal)
     processes = drivers.processes.examine(run, processes)
     if not any(process.is_main for process in processes):
@@ -52,6 +56,7 @@ def explain(drivers: Drivers, ref: str, options: StopOptions) -> Forecast:
         age_s=max(0.0, clock.boot_s() - run.started_boot_s),
         is_frozen=freezing.is_paused(drivers, container),
         also_receives=also_receives(lambda number: drivers.processes.look(run, number), request.signal),
+        programs=known_programs(drivers.processes, processes),
     )
 
 
@@ -72,7 +77,11 @@ def explain_process(drivers: Drivers, pid: int, options: StopOptions) -> Forecas
     stranger = Container(
         id="", name=f"process {pid}", created_unix_ns=0, spec=ContainerSpec(image="", image_id="", layers=())
     )
-    request = request_for(stranger, options, drivers.settings)
+    request = with_own_signal(
+        request_for(stranger, options, drivers.settings),
+        lambda number: drivers.processes.look_namespace(pid, number),
+        drivers.processes,
+    )
     processes = steady_look(lambda number: drivers.processes.look_namespace(pid, number), request.signal)
     processes = drivers.processes.examine(Run(number=0, runtime="", init=identity), processes)
     main = next((process for process in processes if process.is_main), None)
@@ -85,6 +94,7 @@ def explain_process(drivers: Drivers, pid: int, options: StopOptions) -> Forecas
         age_s=max(0.0, clock.boot_s() - main.start_ticks / os.sysconf("SC_CLK_TCK")),
         is_frozen=drivers.processes.is_process_frozen(pid),
         also_receives=also_receives(lambda number: drivers.processes.look_namespace(pid, number), request.signal),
+        programs=known_programs(drivers.processes, processes),
     )
 
 

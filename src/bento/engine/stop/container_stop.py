@@ -24,10 +24,10 @@ from bento.engine.stop.batch import StopBatch
 from bento.engine.stop.driver import StopDriver
 from bento.engine.stop.erase import delete_abandoned_run, erase, remove_left_run_dir
 from bento.engine.stop.join import Joiner, JoinServer
-from bento.engine.stop.request import deadline_of, request_for
+from bento.engine.stop.request import deadline_of, request_for, with_own_signal
 from bento.errors import AlreadyStopped, BentoError, Conflict, NotFound, StuckProcess, WrongState, as_bento_error
 from bento.model.container import Container, Status
-from bento.model.stop import StopReport, StopRequest
+from bento.model.stop import SignalFrom, StopReport, StopRequest
 from bento.units import NO_LIMIT
 
 if TYPE_CHECKING:
@@ -181,6 +181,7 @@ class ContainerStop:
             if self.driver is not None:
                 self.driver.feed(self._moved or deadline_of(request, self._batch.options))
         else:
+            request = self._with_own_signal(container, request)
             self._drive(container, lambda driver: driver.begin(request))
         return True
 
@@ -190,6 +191,13 @@ class ContainerStop:
         if schedule is None:
             return request
         return replace(request, grace_s=schedule.grace_s(container.id, request.grace_s, clock.mono_s()))
+
+    def _with_own_signal(self, container: Container, request: StopRequest) -> StopRequest:
+        """Let the program choose the signal, where that was asked for (rule S30)."""
+        run, processes = container.run, self._drivers.processes_for(container)
+        if run is None or request.signal_from is not SignalFrom.AUTO:
+            return request
+        return with_own_signal(request, lambda number: processes.look(run, number), processes)
 
     def _drive(self, container: Container, begin: Callable[[StopDriver], None], *, is_asked: bool = True) -> None:
         driver = StopDriver(

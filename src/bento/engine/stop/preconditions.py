@@ -13,7 +13,7 @@ from bento.errors import AlreadyStopped, WrongState
 from bento.files.tree import remove_tree
 from bento.model.container import Container, Status
 from bento.model.stop import AskedBy, OnPaused, StopRequest, first_said
-from bento.model.stop_words import option_of
+from bento.model.stop_words import flag_of
 from bento.stop.methods import SIGNAL
 from bento.units import signal_name
 
@@ -80,7 +80,7 @@ def ignored_options(container: Container, options: StopOptions) -> str:
     is_named = (options.signal, options.method, options.command) != (None, None, None)
     if is_named and _way(wanted) != _way(own):
         return f"{under_way}, by {_way(own)}: {_way(wanted)} is not sent (to end it now: stop --force)"
-    late = [f"--{option_of(name)}" for name, said in first_said(options).items() if getattr(own, name) != said]
+    late = [flag_of(name) for name, said in first_said(options).items() if getattr(own, name) != said]
     return f"{under_way}: too late for {', '.join(late)}" if late else ""
 
 

@@ -248,7 +248,8 @@ class Recorder:
 def _signals(state: StopState) -> list[int]:
     """Return the signals that a stop has sent to the container, or is about to: its own, and SIGKILL."""
     sent = (SIGHUP if one.signal == _HANGUP else state.request.signal for one in state.signalled)
-    own = list(dict.fromkeys(sent)) if state.request.method == SIGNAL else []
+    last = [state.request.last_signal] if state.hastened else []
+    own = list(dict.fromkeys((*sent, *last))) if state.request.method == SIGNAL else []
     return [*own, SIGKILL] if state.phase is Phase.KILLING else own
 
 

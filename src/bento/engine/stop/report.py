@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from bento import clock
+from bento.lazy import LazyModule
 from bento.model.container import Container, Run
 from bento.model.stop import UNSEEN, PhaseTiming, ProcessEnd, Signalled, StopReport
 from bento.model.waits import Evidence
@@ -17,11 +18,32 @@ from bento.stop.rules.tree import entered, program
 from bento.stop.rules.wake import process_wake
 from bento.stop.states import Mark, StopState
 from bento.stop.verdict import judge
-from bento.units import SIGKILL, signal_name
+from bento.units import SIGKILL, SIGTERM, signal_name
 
 if TYPE_CHECKING:
     from bento.drivers.processes.base import ProcessDriver
     from bento.engine.base.drivers import Drivers
+    from bento.programs import advice as program_advice
+    from bento.programs import table
+else:  # most programs end in order by SIGTERM, or are not known
+    program_advice, table = LazyModule("bento.programs.advice"), LazyModule("bento.programs.table")
+
+_ASKED: Final = {
+    "nginx": "nginx",
+    "apache2": "apache2",
+    "httpd": "apache2",
+    "postgres": "postgres",
+    "postmaster": "postgres",
+    "haproxy": "haproxy",
+    "lighttpd": "lighttpd",
+    "uwsgi": "uwsgi",
+    "uwsgi-core": "uwsgi",
+    "runsvdir": "runsvdir",
+} | {f"php-fpm{version}": "php-fpm" for version in ("", "7.4", "8.0", "8.1", "8.2", "8.3", "8.4")}
+"""The kernel's names of the programs for which SIGTERM is not the orderly end, and their files in the table: of no
+other is one read here, so that a stop pays for it only where there is something to say."""
+_FORWARDERS: Final = ("tini", "tini-static", "docker-init", "catatonit")
+"""What has SIGTERM has passed it on to its child."""
 
 
 _WAITS_MAX: Final = 64  # processes of which the report says what they waited for
@@ -174,23 +196,37 @@ def make_report(
         duration_s=duration_s,
         verdict=judgement.verdict,
         cause=judgement.cause,
-        remedy=judgement.remedy,
+        remedy="; ".join(text for text in (judgement.remedy, *_better_signals(state)) if text),
         exit_code=exit_code,
         disposition=main.disposition.value if main else "gone",
         is_graceful=judgement.is_graceful,
         is_slow=request.grace_s > 0 and ended_s > request.grace_s / 2,
         phases=_phases(state.marks, state.began_s, now_s),
-        signalled=(*_requests(state, main), *state.signalled),
+        signalled=(*_requests(state, main), *state.signalled, *state.hastened),
         held=state.held,
         processes=ends,
         hooks=state.hooks,
         notes=(
+            *([request.choice] if request.choice else []),
             *state.notes,
             *(f"{hook.when} hook {hook.command!r}: {hook.error}" for hook in state.hooks if hook.error),
             *notes,
         ),
         errors=state.errors,
     )
+
+
+def _better_signals(state: StopState) -> tuple[str, ...]:
+    """Say which signal would have been better for the programs that got SIGTERM, where they are known."""
+    request = state.request
+    if request.signal != SIGTERM or request.last_signal or not state.signalled:
+        return ()
+    told = {(one.pid, one.start_ticks) for one in state.signalled if not one.session}
+    passed_on = {one.pid for one in state.watch.first if one.key in told and one.comm in _FORWARDERS}
+    receivers = (one for one in state.watch.first if one.key in told or one.ppid in passed_on)
+    names = dict.fromkeys(_ASKED[one.comm] for one in receivers if one.comm in _ASKED)
+    found = (program_advice.advice(table.read(name), request.signal) for name in names)
+    return tuple(each.text for each in found if each is not None and each.better)
 
 
 def _requests(state: StopState, main: Process | None) -> tuple[Signalled, ...]:

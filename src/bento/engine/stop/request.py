@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
 from bento import clock
 from bento.config import Settings
+from bento.lazy import LazyModule
 from bento.model.container import Container, ContainerSpec
-from bento.model.stop import AskedBy, Hook, OnPaused, StopRequest, StopRules, first_said
+from bento.model.stop import AskedBy, Hook, OnPaused, SignalFrom, StopRequest, StopRules, first_said
 from bento.stop.inputs import DeadlineMoved
 from bento.stop.methods import SIGNAL, choose
-from bento.units import NO_LIMIT
+from bento.units import NO_LIMIT, SIGTERM
+
+if TYPE_CHECKING:
+    from bento.drivers.processes.base import ProcessDriver
+    from bento.programs import table
+    from bento.programs.facts import Program
+    from bento.stop import own_signal
+    from bento.stop.process import Process
+else:  # most stops leave nothing to the program
+    own_signal, table = LazyModule("bento.stop.own_signal"), LazyModule("bento.programs.table")
 
 GRACE_S: Final = 10.0
 SYSTEM_GRACE_S: Final = 90.0
@@ -77,6 +88,8 @@ def request_for(container: Container, options: StopOptions, settings: Settings) 
     if grace_s is None:
         grace_s = default_grace_s(container.spec, settings.stop_timeout_s)
     number = options.signal if options.signal is not None else container.spec.stop.signal
+    if options.signal is not None:  # it is named
+        request = replace(request, signal_from=SignalFrom.IMAGE)
     if options.on_paused is OnPaused.KILL:
         grace_s = 0.0
     request = _with_method(replace(request, grace_s=grace_s), container, options)
@@ -99,3 +112,24 @@ def _with_method(request: StopRequest, container: Container, options: StopOption
     # An init ends what it runs itself: a last call would get in its way, unless it is asked for by name.
     last_call_s = first_said(options, spec.stop.rules).get("last_call_s", 0.0)
     return replace(request, method=method, command=command, last_call_s=last_call_s)
+
+
+def known_programs(driver: ProcessDriver, processes: tuple[Process, ...]) -> dict[int, Program]:
+    """Return by pid the programs that are known. Reads the table of programs."""
+    found = ((one.pid, table.find(driver.executable(one), one.argv)) for one in processes)
+    return {pid: program for pid, program in found if program is not None}
+
+
+def with_own_signal(
+    request: StopRequest, look: Callable[[int], tuple[Process, ...]], driver: ProcessDriver
+) -> StopRequest:
+    """Return the request with the signal that the program of the container asks for, and with the reason (rule S30).
+
+    ``look``: as ProcessDriver.look. A request that leaves nothing to the program comes back as it is.
+    """
+    if not own_signal.is_wanted(request):
+        return request
+    if why := own_signal.refusal(request):
+        return own_signal.as_it_is(request, why)
+    processes = look(SIGTERM)
+    return own_signal.choose(request, processes, known_programs(driver, processes), look)

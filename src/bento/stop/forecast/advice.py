@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
 
 from bento.model.stop import Occasion, StopRequest
+from bento.programs.advice import advice as advice_of
+from bento.programs.facts import Program
 from bento.stop.forecast.rehearsal import Rehearsal
 from bento.stop.process import Disposition, Process
 from bento.stop.rules.tree import Tree, entered, is_shell, named, program
 from bento.stop.rules.wrapping import waits_for, waits_for_jobs
 from bento.stop.verdict import Judgement
 from bento.units import signal_name
-
-_BETTER: Final[dict[str, tuple[int, str]]] = {
-    "systemd": (37, "halts the container, at SIGTERM it executes itself anew"),
-    "runit": (30, "shuts down"),
-    "nginx": (3, "finishes the requests under way"),
-    "httpd": (28, "finishes the requests under way"),
-    "apache2": (28, "finishes the requests under way"),
-    "php-fpm": (3, "finishes the requests under way"),
-    "haproxy": (10, "finishes the connections under way"),
-    "postgres": (2, "disconnects its clients, at SIGTERM it waits for them"),
-    "uwsgi": (2, "ends, at SIGTERM it starts anew unless set to die-on-term"),
-}
-"""Programs for which another signal is the orderly shutdown, by their own documentation."""
 
 
 def advice(
@@ -32,8 +21,9 @@ def advice(
     shown: Rehearsal,
     judgement: Judgement | None,
     also_receives: tuple[int, ...],
+    programs: Mapping[int, Program],
 ) -> tuple[str, ...]:
-    """Return what to change. ``also_receives``: other signals that PID 1 has a handler for."""
+    """Return what to change. ``also_receives``: other signals that PID 1 has a handler for; ``programs``: by pid."""
     found: list[str] = []
     signalled = {sent.pid for sent in shown.state.signalled}
     signalled |= {event.pids[1] for event in shown.events if event.kind == "passed-on"}
@@ -42,10 +32,8 @@ def advice(
     for process in processes:
         if process.key in of_sessions:  # their signal is SIGTERM, whatever the stop signal is
             continue
-        name = program(process) if program(process) in _BETTER else process.comm
-        number, does = _BETTER.get(name, (request.signal, ""))
-        if number != request.signal and process.pid in signalled:
-            found.append(f"use --stop-signal {_short(number)}: at {signal_name(number)} {name} {does}")
+        if process.pid in signalled and (better := _better(process, request, programs)):
+            found.append(better)
     if main is not None and not main.disposition.receives and not is_shell(main):
         for number in also_receives:
             better = f"{program(main)} has a handler for {signal_name(number)}: if that ends it in order"
@@ -65,6 +53,14 @@ def advice(
     if judgement is not None and judgement.remedy:
         found.append(judgement.remedy)
     return tuple(dict.fromkeys(found))
+
+
+def _better(process: Process, request: StopRequest, programs: Mapping[int, Program]) -> str:
+    """Say which signal is better for this program; "" where none is, or the stop sends two that it has chosen."""
+    if (known := programs.get(process.pid)) is None or request.last_signal:
+        return ""
+    found = advice_of(known, request.signal)
+    return found.text if found is not None else ""
 
 
 def _short(number: int) -> str:

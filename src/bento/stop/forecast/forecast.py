@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final, assert_never
 
 from msgspec import Struct
 
 from bento.model.stop import Occasion, OnPaused, Scope, Signalled, StopRequest, Verdict
+from bento.programs.advice import describe
+from bento.programs.facts import Program
 from bento.stop.forecast.advice import advice
 from bento.stop.forecast.cast import SWALLOWERS, Assumed, Event, is_forwarder
 from bento.stop.forecast.doubts import doubts, waits_of
@@ -37,6 +40,7 @@ class ProcessForecast(Struct, frozen=True, kw_only=True):
     wakes_in_s: float | None  # nothing of its own wakes it before; None: nothing ever does, or it was not read
     is_resting: bool  # nothing can wake it before the deadline, or it is a listener at rest
     session: bool = False  # of an exec session: the signal is SIGTERM (rule S16)
+    known: str = ""  # what it is and does at the signal, where the table of programs has it
 
 
 class StepForecast(Struct, frozen=True):
@@ -62,6 +66,7 @@ class Forecast(Struct, frozen=True, kw_only=True):
     otherwise: str = ""  # how else it may end, and when it does
     unsure: tuple[str, ...] = ()  # what shows only once the stop is under way, or never
     advice: tuple[str, ...] = ()
+    choice: str = ""  # with a stop signal that the program may choose: what was chosen, and why (rule S30)
 
 
 def forecast(
@@ -72,8 +77,13 @@ def forecast(
     age_s: float,
     is_frozen: bool = False,
     also_receives: tuple[int, ...] = (),
+    programs: Mapping[int, Program] | None = None,
 ) -> Forecast:
-    """Say what a stop of these processes would do. ``also_receives``: other signals that PID 1 has a handler for."""
+    """Say what a stop of these processes would do.
+
+    ``also_receives``: other signals that PID 1 has a handler for. ``programs``: those that are known, by pid.
+    """
+    programs = programs or {}
     is_refused = is_frozen and request.on_paused is OnPaused.REFUSE
     shown = rehearse(request, processes, age_s=age_s, is_frozen=is_frozen)
     judgement = _judge(shown)
@@ -84,7 +94,8 @@ def forecast(
         age_s=age_s,
         is_paused=is_frozen,
         processes=tuple(
-            _process(process, processes, shown, is_refused=is_refused) for process in _in_tree_order(processes)
+            _process(process, processes, shown, programs.get(process.pid), is_refused=is_refused)
+            for process in _in_tree_order(processes)
         ),
         steps=() if is_refused else _steps(request, processes, shown),
         verdict=None if is_refused or judgement is None else judgement.verdict,
@@ -92,7 +103,8 @@ def forecast(
         cause=_cause(judgement, is_refused),
         otherwise=_otherwise(request, processes, judgement, age_s=age_s, is_frozen=is_frozen),
         unsure=() if is_refused else doubts(request, processes, shown, age_s=age_s),
-        advice=advice(request, processes, shown, judgement, also_receives),
+        choice=request.choice,
+        advice=advice(request, processes, shown, judgement, also_receives, programs),
     )
 
 
@@ -153,7 +165,12 @@ def _in_tree_order(processes: tuple[Process, ...]) -> list[Process]:
 
 
 def _process(
-    process: Process, processes: tuple[Process, ...], shown: Rehearsal, *, is_refused: bool
+    process: Process,
+    processes: tuple[Process, ...],
+    shown: Rehearsal,
+    known: Program | None,
+    *,
+    is_refused: bool,
 ) -> ProcessForecast:
     tree = Tree(processes)
     is_session = process.key in entered(processes)
@@ -171,6 +188,7 @@ def _process(
         wakes_in_s=waits.wakes_in_s if waits else None,
         is_resting=bool(waits and waits.is_resting),
         session=is_session,
+        known=describe(known, SESSION_SIGNAL if is_session else request.signal) if known else "",
     )
 
 
@@ -207,6 +225,7 @@ _PARTS: Final = {
     Occasion.LAST_CALL: "signalled at the last call",
     Occasion.DEFAULT_ACTION: "signalled: it ends by the default action",
     Occasion.LEFT_BEHIND: "signalled when PID 1 has gone",
+    Occasion.LAST_SIGNAL: "signalled once more",
     Occasion.PROMPT: "signalled when nothing else is left",
 }
 

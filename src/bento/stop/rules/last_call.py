@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec.structs import replace
 
-from bento.model.stop import Occasion, Scope
+from bento.model.stop import Occasion, Scope, Signalled
+from bento.stop.actions import Action, Persist, SendSignal
 from bento.stop.process import Disposition, Key, Process
 from bento.stop.rules import watching
-from bento.stop.rules.signalling import Outcome, left_s, signal
+from bento.stop.rules.signalling import WHY, Outcome, left_s, signal
 from bento.stop.rules.tree import Tree
 from bento.stop.rules.wrapping import is_passive, waits_on_the_way
 from bento.stop.states import Mark, StopState
+from bento.units import signal_name
+
+_CHOSEN: Final = (Occasion.INIT, Occasion.PROGRAM)
 
 
 def lead_s(state: StopState, now_s: float) -> float:
@@ -29,7 +35,39 @@ def make(state: StopState, processes: tuple[Process, ...], now_s: float) -> Outc
     found = [process for process in processes if _may_be_called(state, tree, process, now_s)]
     keys = {process.key for process in found}
     targets = [process for process in found if not any(above.key in keys for above in tree.ancestors(process))]
-    return signal(watching.below_signalled(state, tree, targets), targets, Occasion.LAST_CALL, now_s)
+    state, actions, _ = signal(watching.below_signalled(state, tree, targets), targets, Occasion.LAST_CALL, now_s)
+    state, more = _hasten(state, processes, now_s)
+    return state, (*actions, *more), None
+
+
+def _hasten(state: StopState, processes: tuple[Process, ...], now_s: float) -> tuple[StopState, tuple[Action, ...]]:
+    """Have the program that has chosen its stop signal end now, as the plain stop has it do from the start (rule S30).
+
+    Once, and only where the signal that it has chosen was sent: after a crash in between it is not sent again.
+    """
+    number = state.request.last_signal
+    first = {
+        (one.pid, one.start_ticks): one
+        for one in state.signalled
+        if one.occasion in _CHOSEN and not one.session and one.signal == signal_name(state.request.signal)
+    }
+    is_leaving = state.hold.at_exit_s is not None
+    targets = [one for one in processes if one.key in first and not (one.is_main and is_leaving)] if number else []
+    if not targets or state.hastened:
+        return state, ()
+    found = tuple(_again(state, first[process.key], now_s) for process in targets)
+    sends = (SendSignal(one.pid, one.start_ticks, number, one.is_halted) for one in targets)
+    return replace(state, hastened=found), (Persist(), *sends)
+
+
+def _again(state: StopState, one: Signalled, now_s: float) -> Signalled:
+    return replace(
+        one,
+        at_s=now_s - state.began_s,
+        why=WHY[Occasion.LAST_SIGNAL],
+        occasion=Occasion.LAST_SIGNAL,
+        signal=signal_name(state.request.last_signal),
+    )
 
 
 def _may_be_called(state: StopState, tree: Tree, process: Process, now_s: float) -> bool:

@@ -25,6 +25,7 @@ WHY: Final = {
     Occasion.LAST_CALL: "last call: no other process can have passed the signal on to it",
     Occasion.DEFAULT_ACTION: "nothing in the container could wake before the deadline",
     Occasion.LEFT_BEHIND: "PID 1 has gone and left it behind",
+    Occasion.LAST_SIGNAL: "it has not ended by its own stop signal, and the grace is nearly over",
     Occasion.PROMPT: "PID 1 has its signal, and nothing else is left",
 }
 _HANGUP: Final = "a shell at its prompt ends by SIGHUP, as when its terminal closes"
