@@ -183,6 +183,10 @@ def test_requests_under_way(engine, share):
         ("BG040", (2, 3)),
         ("BG041", (2,)),
     ]  # with --drain it is not
+    requests = found.runs[1].requests
+    assert requests is not None
+    assert sum(one.how == "lost" for one in requests.seen) >= requests.unanswered + requests.unanswered_late > 0
+    assert any(one.from_s < 0 <= one.until_s for one in requests.seen)
 
 
 def test_a_command_puts_load_on_it(engine):

@@ -16,6 +16,7 @@ from bento.model.check import (
     Requests,
     RunKind,
     SeenProcess,
+    SeenRequest,
     Severity,
     WithBento,
 )
@@ -123,7 +124,19 @@ CHECKED = Check(
             kind=RunKind.LOAD,
             report=WRAPPER,
             processes=(SHELL,),
-            requests=Requests(sent=10, answered=7, unanswered=2, refused=1),
+            requests=Requests(
+                sent=10,
+                answered=7,
+                unanswered=2,
+                refused=1,
+                seen=(
+                    SeenRequest(from_s=-0.02, until_s=0.1, how="lost"),
+                    SeenRequest(from_s=0.05, until_s=0.2, how="lost"),
+                    SeenRequest(from_s=-0.01, until_s=0.05, how="answered"),
+                    SeenRequest(from_s=0.3, until_s=0.3, how="refused"),
+                    SeenRequest(from_s=0.5, until_s=0.5, how="refused"),  # after the stop
+                ),
+            ),
             command=Loaded(command="load", exit_code=1, duration_s=0.5, output="first\nsecond"),
         ),
     ),

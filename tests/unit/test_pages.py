@@ -135,6 +135,16 @@ def test_each_run_of_a_check_has_a_timeline_of_its_own():
     assert "first<br>second" in page
 
 
+def test_requests_stand_on_the_axis_of_the_stop():
+    lanes = timeline(WRAPPER, CHECKED.runs[1].requests).groups[1].lanes
+    assert [(one.label, one.result, len(one.bars), len(one.marks)) for one in lanes] == [
+        ("requests answered", "7", 1, 0),
+        ("requests lost", "2", 2, 2),
+        ("requests refused", "1", 1, 1),
+    ]
+    assert "under way when the stop began" in lanes[0].bars[0].title
+
+
 def test_a_check_without_findings_says_so():
     passed = replace(CHECKED, findings=(), runs=(), verdict=CheckVerdict.PASSED, with_bento=None)
     text = words_of(check_page(passed))

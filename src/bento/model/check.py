@@ -120,6 +120,14 @@ class Finding(Struct, frozen=True, kw_only=True):
     runs: tuple[int, ...] = ()  # the numbers of the runs that show it
 
 
+class SeenRequest(Struct, frozen=True, kw_only=True):
+    """One request, from when it was sent to its whole answer, or the end of its connection; since the stop began."""
+
+    from_s: float  # less than 0: it was under way when the stop began
+    until_s: float
+    how: str  # answered | lost | refused
+
+
 class Requests(Struct, frozen=True, kw_only=True):
     """What became of the requests that were sent before and during the stop of a run (``--load-port``)."""
 
@@ -129,6 +137,7 @@ class Requests(Struct, frozen=True, kw_only=True):
     unanswered_late: int = 0  # the same of those that were accepted after that
     refused: int = 0  # the connection was not accepted
     longest_s: float = 0.0  # of those answered
+    seen: tuple[SeenRequest, ...] = ()  # those that ended after the stop signal; of many, the lost ones first
 
 
 class Loaded(Struct, frozen=True, kw_only=True):

@@ -147,7 +147,7 @@ def _run(run: CheckRun) -> str:
     """Return what there is to be seen of a run; "" where it is no more than its line in the table."""
     parts = []
     if run.report is not None:
-        shown = timeline(run.report)
+        shown = timeline(run.report, run.requests)
         title = f"Timeline of run {run.number}, {check_words.KINDS[run.kind]}"
         parts.append(figure(replace(shown, title=title), key=f"-{run.number}"))
     parts.append(_processes(run.processes))

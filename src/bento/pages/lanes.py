@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from bento.model.check import Requests, SeenRequest
 from bento.model.stop import Held, HookResult, PhaseTiming, ProcessEnd, Signalled, StopReport
 from bento.pages import words
 from bento.pages.text import NAME_MAX, fitted, seconds
@@ -23,10 +24,12 @@ _ENDS: Final = {
 }
 
 
-def timeline(report: StopReport) -> Timeline:
-    """Return the timeline of a stop."""
+def timeline(report: StopReport, requests: Requests | None = None) -> Timeline:
+    """Return the timeline of a stop; with the requests that were sent meanwhile, where there were any."""
     count = len(report.processes)
     groups = [Group("What the stop did", (*_phases(report), *(_hook(hook) for hook in report.hooks)))]
+    if requests is not None:
+        groups.append(_requests(requests, report.duration_s))
     if count:
         groups.append(_processes(report))
     return Timeline(
@@ -39,6 +42,38 @@ def timeline(report: StopReport) -> Timeline:
         groups=tuple(group for group in groups if group.lanes),
         moments=_moments(report),
     )
+
+
+def _requests(requests: Requests, duration_s: float) -> Group:
+    """Return a lane for those of each outcome. Those that were under way before the stop come from the left edge."""
+    meanwhile = [one for one in requests.seen if one.from_s <= duration_s]
+    counts = {
+        "answered": requests.answered,
+        "lost": requests.unanswered + requests.unanswered_late,
+        "refused": requests.refused,
+    }
+    return Group(
+        "Requests",
+        tuple(
+            Lane(
+                label=f"requests {how}",
+                result=str(counts.get(how, len(found))),
+                bars=tuple(_request(one) for one in found),
+                marks=tuple(
+                    Mark(MarkKind.FAILED, one.until_s, f"{how} at {seconds(one.until_s)}")
+                    for one in found
+                    if how != "answered"
+                ),
+            )
+            for how in dict.fromkeys((*counts, *(one.how for one in meanwhile)))
+            if (found := [one for one in meanwhile if one.how == how])
+        ),
+    )
+
+
+def _request(one: SeenRequest) -> Bar:
+    begin = f"from {seconds(one.from_s)} on" if one.from_s >= 0 else "under way when the stop began"
+    return Bar(BarKind.REQUEST, one.from_s, one.until_s, f"a request {one.how}, {begin}, until {seconds(one.until_s)}")
 
 
 def _moments(report: StopReport) -> tuple[Moment, ...]:

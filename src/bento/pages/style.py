@@ -26,7 +26,7 @@ paint-order:stroke;stroke:var(--ground);stroke-width:3px;stroke-linejoin:round}}
 .timeline .grid{{stroke:var(--line);stroke-width:1}}
 .timeline line.moment{{stroke:var(--muted);stroke-width:1.5;stroke-dasharray:4 3}}
 .phase{{fill:var(--phase)}}.cleanup{{fill:var(--cleanup);stroke:var(--ground);stroke-width:.5}}.hook{{fill:var(--hook)}}
-.process{{fill:var(--process)}}.request{{fill:var(--request)}}
+.process{{fill:var(--process)}}.request{{fill:var(--request);stroke:var(--ground);stroke-width:.5}}
 .unknown{{fill:var(--ground);stroke:var(--process);stroke-dasharray:3 2}}
 .held{{stroke:var(--held)}}.hatch{{fill:var(--held)}}.hatch-ground{{fill:var(--held-ground)}}
 .signal{{fill:var(--signal);stroke:var(--ground)}}.exited{{fill:var(--exited);stroke:var(--ground)}}
@@ -78,7 +78,7 @@ summary code{{font-weight:600}}
 .tree dl{{padding:0 0 8px 20px}}
 .tree dl div{{display:grid;grid-template-columns:140px 1fr;gap:0 12px}}
 pre{{margin:0;white-space:pre-wrap;font:.9rem/1.4 {_FIXED}}}
-.finding{{border-top:1px solid var(--line);padding-top:1px}}
+.finding{{border-top:1px solid var(--line);padding:1px 0 8px}}
 .changes div{{display:grid;grid-template-columns:140px 1fr;gap:0 12px;padding:3px 0}}
 h4{{font-size:.95rem;margin:16px 0 6px}}
 .scroll{{overflow-x:auto;border:1px solid var(--line);border-radius:4px}}

@@ -73,7 +73,7 @@ def shared(blocks: list[list[str]], most: int) -> list[str]:
 def block(message: Message, view: StopView, width: int) -> list[str]:
     """Return the lines of one container."""
     now_s = clock.mono_s()
-    head = line_of(message)
+    head = line_of(message) if width >= _WIDE else " ".join(line_of(message).split())
     if view.last_call_s is not None and view.last_call_s > now_s and message.phase == "grace":
         head += f", {view.last_call_s - now_s:.0f} s until the last call"
     lines = [head]

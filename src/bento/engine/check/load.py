@@ -14,7 +14,7 @@ from bento import clock
 from bento.check.answers import is_whole
 from bento.engine.check.ready import reached_at
 from bento.errors import BentoError, UsageError
-from bento.model.check import Loaded, Requests
+from bento.model.check import Loaded, Requests, SeenRequest
 from bento.model.container import Container
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ _LATE_S: Final = 0.05
 """So long after the stop has begun, a connection that is accepted is one too many."""
 _CHUNK: Final = 1 << 16
 _OUTPUT_MAX: Final = 2000
+_SEEN_MAX: Final = 100
+_ORDER: Final = ("lost", "answered", "refused")
 
 
 class Request(Struct):
@@ -49,6 +51,16 @@ def count(requests: list[Request], stopped_s: float) -> Requests:
         unanswered_late=sum(one.sent_s > stopped_s + _LATE_S for one in lost),
         refused=sum(one.ended == "refused" for one in requests),
         longest_s=max((one.ended_s - one.sent_s for one in answered), default=0.0),
+        seen=_seen(requests, stopped_s),
+    )
+
+
+def _seen(requests: list[Request], stopped_s: float) -> tuple[SeenRequest, ...]:
+    wanted = [one for one in requests if one.ended is not None and one.ended_s >= stopped_s]
+    wanted.sort(key=lambda one: (_ORDER.index(one.ended or ""), one.sent_s))
+    return tuple(
+        SeenRequest(from_s=one.sent_s - stopped_s, until_s=one.ended_s - stopped_s, how=one.ended or "")
+        for one in wanted[:_SEEN_MAX]
     )
 
 
