@@ -27,9 +27,9 @@ HERE6, REMOTE6 = "fd00:2::1", "fd00:2::2"
 NETWORK = BridgeNetwork(Path("/nonexistent"), is_default=False)
 
 
-def network(number: int, *subnets: Subnet, ipv6: bool = False, **more: Any) -> Network:
+def network(number: int, *subnets: Subnet, ipv4: bool = True, ipv6: bool = False, **more: Any) -> Network:
     made = Network(id=f"{number:08x}" * 8, name=f"net{number}", created_unix_ns=0, bridge="", subnets=subnets)
-    return NETWORK.plan(replace(made, **more), (), ipv6=ipv6)
+    return NETWORK.plan(replace(made, **more), (), ipv4=ipv4, ipv6=ipv6)
 
 
 class Place:
@@ -515,3 +515,41 @@ def test_on_a_routed_network_published_ports_are_reached_at_containers_own_addre
         assert is_shut(remote, mine, 81, (server, web, "127.0.0.1" if is_four else "::1"))
     place.host.inside(lambda: finish(NETWORK.release("a" * 64, place.at("a").forwarded_to)))
     assert "a" * 12 not in place.host("nft", "list", "ruleset")
+
+
+def test_a_network_of_ipv6_alone_has_no_ipv4_and_all_else(place: Place, remote: Netns) -> None:
+    alone, other = place.raise_network(1, ipv4=False, ipv6=True), place.raise_network(2, ipv6=True)
+    ports = (Port(container_port=80, host_port=8080), Port(container_port=80, host_port=8080, host_ip="::"))
+    web, client = place.container("a", alone, ports=ports), place.container("b", alone)
+    stranger = place.container("c", other)
+    mine = place.at("a")
+    assert (mine.address, mine.gateway, len(alone.subnets)) == ("", "", 1)
+    assert "inet 10." not in place.host("ip", "addr", "show", "dev", alone.bridge)
+    with listen(web, "::") as server:
+        good = (server, client, mine.address6)
+        assert peer_of(server, client, mine.address6) == place.at("b").address6
+        assert peer_of(server, remote, HERE6, 8080) == REMOTE6
+        assert is_shut(stranger, mine.address6, 80, good)
+        assert is_shut(remote, HERE, 8080, good)
+        place.host("nft", "flush", "ruleset")
+        assert is_shut(remote, HERE6, 8080, good)
+        place.host.inside(lambda: NETWORK.mend(place.connections))
+        assert place.host.inside(lambda: NETWORK.missing(place.connections)) == []
+        with listen(remote, "::") as outside:
+            assert peer_of(outside, client, REMOTE6) == HERE6
+        client("ip", "addr", "add", "10.1.0.2/24", "dev", "eth0")
+        web("ip", "addr", "add", "10.1.0.1/24", "dev", "eth0")
+        with listen(web, "10.1.0.1"):
+            assert is_shut(client, "10.1.0.1", 80, (server, client, mine.address6))
+        with remote.connect(HERE6, 8080) as connection, server.accept()[0] as accepted:
+            place.drain("a")
+            assert remote.is_refused(HERE6, 8080)
+            accepted.sendall(b"goes on")
+            assert connection.recv(64) == b"goes on"
+    place.host.inside(lambda: finish(NETWORK.release("a" * 64, mine.forwarded_to)))
+    for one in "bc":
+        place.host.inside(lambda one=one: finish(NETWORK.release(one * 64, ())))  # type: ignore[misc]
+    for each in (alone, other):
+        place.host.inside(lambda each=each: finish(NETWORK.lower_network(each)))  # type: ignore[misc]
+    place.host("ip", "link", "del", "wire")
+    assert "bento" not in place.host.state()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import socket
 from bento import packets
 from bento.kernel.process import pidfd
 
+from support import netns
 from support.netns import HERE, REMOTE, TIMEOUT_S, NetCli, Netns, rest_of, serve
 from support.workload import ONE_RUNTIME, Share
 
@@ -179,5 +181,78 @@ def test_a_network_may_be_routed_for_one_family_and_have_nat_for_the_other(
         bento("rm", "-f", "-t", "0", "web")
         bento("network", "rm", "six")
         host("ip", "link", "del", "wire")
+    finally:
+        remote.close()
+
+
+def test_a_network_of_ipv6_alone_has_names_published_ports_and_a_drain(
+    net_bento: NetCli, share: Share, host: Netns
+) -> None:
+    bento, remote = net_bento, Netns()
+    try:
+        host.join(remote)
+        for end, address in ((host, HERE6), (remote, REMOTE6)):
+            end("ip", "addr", "add", f"{address}/64", "dev", "wire", "nodad")
+        bento("network", "create", "--ipv6", "--ipv4=false", "six")
+        found = json.loads(bento("network", "inspect", "six").stdout)[0]
+        assert (found["EnableIPv4"], found["EnableIPv6"], len(found["IPAM"]["Config"])) == (False, True, 1)
+        script = share.script("server6.py", SERVER)
+        flags = ("--network", "six", "-p", "18999:80", "-p", "[::1]:18998:80")
+        bento.run("--name", "web", *share.flags, *flags, "host", "python3", script)
+        bento.wait_for_log("web", "ready")
+        place = bento.network("web")["Networks"]["six"]
+        assert (place["IPAddress"], place["IPPrefixLen"], place["Gateway"]) == ("", 0, "")
+        assert bento("port", "web").stdout.splitlines() == ["80/tcp -> [::]:18999", "80/tcp -> [::1]:18998"]
+        assert told(remote, HERE6, 18999) == REMOTE6
+        assert told(host, "::1", 18998) == place["IPv6Gateway"]
+        assert host.is_refused("127.0.0.1", 18999)
+        bento.run(
+            "--name",
+            "asker",
+            "--network",
+            "six",
+            "--dns-search",
+            ".",
+            "--add-host",
+            "up:host-gateway",
+            "host",
+            "sleep",
+            "1000",
+        )
+        script = 'getent ahostsv6 web | cut -d" " -f1 | head -1; getent ahostsv4 web; getent hosts up asker'
+        lines = bento("exec", "asker", "sh", "-c", script, check=False).stdout.splitlines()
+        assert lines[0] == place["GlobalIPv6Address"]
+        assert [line.split() for line in lines[-2:]] == [
+            [place["IPv6Gateway"], "up"],
+            [bento.network("asker")["Networks"]["six"]["GlobalIPv6Address"], *lines[-1].split()[1:]],
+        ]
+        for words, reason in (
+            (("-p", "127.0.0.1:1:80"), "the container has no IPv4"),
+            (("--ip", "10.0.0.9"), "network six has no IPv4"),
+        ):
+            assert reason in bento.fails("run", "--network", "six", *words, "host", "true", code=125)
+        assert bento("doctor").returncode == 0
+        bento("rm", "-f", "-t", "0", "web", "asker")
+        (share.path / "server.py").write_text(
+            netns.SERVER.replace('server(("", 80))', 'server(("::", 80), family=socket.AF_INET6)')
+        )
+        bento.run("--name", "web", *share.flags, *flags, "host", "python3", "/s/server.py")
+        bento.wait_for_log("web", "ready")
+        under_way = [remote.connect(HERE6, 18999), host.connect("::1", 18998)]
+        for one in under_way:
+            one.sendall(b"slow")
+            assert one.recv(6) == b"begun\n"
+        with bento.start("stop", "-t", "60", "--drain", "web") as stopping:
+            bento.wait_for_log("web", "told", timeout_s=TIMEOUT_S)
+            assert remote.is_refused(HERE6, 18999)
+            assert host.is_refused("::1", 18998)
+            (share.path / "finish").touch()
+            for one in under_way:
+                assert rest_of(one).startswith("done ")
+            assert stopping.wait(TIMEOUT_S) == 0
+        bento("rm", "web")
+        bento("network", "rm", "six")
+        host("ip", "link", "del", "wire")
+        assert "bento" not in host.state()
     finally:
         remote.close()

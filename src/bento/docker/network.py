@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from bento.docker.words import labels_text, time_text
@@ -41,7 +41,7 @@ def fields(network: Network, *, is_whole: bool) -> dict[str, object]:
         "Name": network.name,
         "Driver": driver_of(network.name),
         "Scope": SCOPE,
-        "IPv4": "true",
+        "IPv4": _bool(_has_ipv4(network.subnets)),
         "IPv6": _bool(_has_ipv6(network.subnets)),
         "Internal": _bool(network.internal),
         "Labels": labels_text(network.labels),
@@ -57,7 +57,7 @@ def describe(network: Network, on_it: Iterable[tuple[Container, Connection]] = (
         "Created": rfc3339(network.created_unix_ns),
         "Scope": SCOPE,
         "Driver": driver_of(network.name),
-        "EnableIPv4": True,
+        "EnableIPv4": _has_ipv4(network.subnets),
         "EnableIPv6": _has_ipv6(network.subnets),
         "IPAM": {"Driver": "default", "Options": {}, "Config": [_config(subnet) for subnet in network.subnets]},
         "Internal": network.internal,
@@ -137,6 +137,11 @@ def _with_prefix(address: str, prefix: int) -> str:
 
 def _has_ipv6(subnets: Iterable[Subnet]) -> bool:
     return any(":" in subnet.subnet for subnet in subnets)
+
+
+def _has_ipv4(subnets: Collection[Subnet]) -> bool:
+    """The default network has one, also before it is chosen, and those without a bridge say so, too."""
+    return not subnets or any(":" not in subnet.subnet for subnet in subnets)
 
 
 def _bool(value: bool) -> str:

@@ -67,11 +67,12 @@ class NetworkOptions(Struct, frozen=True, kw_only=True):
     """What a caller says of a new network.
 
     ``subnets``: at most one of each family, whose ``gateway`` may be "": the first address. What is missing is chosen:
-    one of IPv4, and where ``ipv6`` says so one of IPv6, too. ``options``: those of ``-o``, in Docker's words.
+    one of IPv4, unless ``ipv4`` says no, and where ``ipv6`` says so one of IPv6. ``options``: those of ``-o``, in Docker's words.
     """
 
     name: str
     subnets: tuple[Subnet, ...] = ()
+    ipv4: bool = True
     ipv6: bool = False
     internal: bool = False
     attachable: bool = False
@@ -130,7 +131,7 @@ class Connection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     network_id: str = ""
     bridge: str
     interface: str = "eth0"  # the container's own link on it
-    address: str  # IPv4
+    address: str  # IPv4; "" and 0 without
     prefix: int  # bits
     gateway: str  # the bridge's own address
     mac: str

@@ -90,7 +90,11 @@ def etc_files(
 
 
 def _extra_hosts(container: Container) -> str:
-    gateway = next((one.gateway for one in container.run.connections), "127.0.0.1") if container.run else "127.0.0.1"
+    gateway = (
+        next((one.gateway or one.gateway6 for one in container.run.connections), "127.0.0.1")
+        if container.run
+        else "127.0.0.1"
+    )
     lines = ((gateway if ip == HOST_GATEWAY else ip, name) for name, ip in container.spec.sandbox.extra_hosts)
     return "".join(f"{ip}\t{name}\n" for ip, name in lines)
 

@@ -64,10 +64,11 @@ class FakeNetwork:
         """Lock nothing."""
         return nullcontext()
 
-    def plan(self, network: Network, others: Collection[Network], *, ipv6: bool = False) -> Network:
+    def plan(self, network: Network, others: Collection[Network], *, ipv4: bool = True, ipv6: bool = False) -> Network:
         """Return it with what was asked for, else with subnets that have its number among the others."""
         number = len(others) + 1
-        subnets = network.subnets or (Subnet(subnet=f"10.0.{number}.0/24", gateway=f"10.0.{number}.1"),)
+        chosen = (Subnet(subnet=f"10.0.{number}.0/24", gateway=f"10.0.{number}.1"),) if ipv4 else ()
+        subnets = network.subnets or chosen
         if ipv6:
             subnets += (Subnet(subnet=f"fd00:{number}::/64", gateway=f"fd00:{number}::1"),)
         return replace(network, bridge=network.bridge or f"fake{number}", subnets=subnets)
@@ -102,19 +103,21 @@ class FakeNetwork:
         claimed: Collection[Network] = (),
     ) -> Connection:
         """Return what is asked for, or the first address that is free."""
-        four = network.subnets[0]
-        stem = four.gateway.rpartition(".")[0]
-        address = asked.ipv4 or next(one for n in range(2, 255) if (one := f"{stem}.{n}") not in taken)
-        six = next((one for one in network.subnets if ":" in one.subnet), None)
-        number = int(address.rpartition(".")[2])
+        four, six = (
+            next((one for one in network.subnets if (":" in one.subnet) is is_six), None) for is_six in (False, True)
+        )
+        stem = f"{four.gateway.rpartition('.')[0]}." if four else six.gateway[:-1] if six else ""
+        free = next(n for n in range(2, 255) if f"{stem}{n if four else format(n, 'x')}" not in taken)
+        address = (asked.ipv4 or f"{stem}{free}") if four else ""
+        number = int(address.rpartition(".")[2]) if address else free
         return Connection(
             network=network.name,
             network_id=network.id,
             bridge=network.bridge,
             interface=interface,
             address=address,
-            prefix=24,
-            gateway=four.gateway,
+            prefix=24 if four else 0,
+            gateway=four.gateway if four else "",
             names=network.names,
             mac=asked.mac or f"02:00:00:00:00:{number:02x}",
             address6=(asked.ipv6 or f"{six.gateway[:-1]}{number:x}") if six else "",

@@ -184,3 +184,20 @@ def test_a_tag_that_the_kernel_has_taken_off_counts() -> None:
 )
 def test_to_containers_goes_what_the_firewall_has_let_through(frame: bytes, mark: int, expected: int) -> None:
     assert run(guards.of_bridge(), frame, mark=mark) == expected
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (ipv4(), DROP),
+        (ipv4(source=bytes(4)), DROP),
+        (arp(), DROP),
+        (arp(address=bytes(4)), DROP),
+        (ipv6(), PASS),
+        (ipv6(source="fd00:7::3"), DROP),
+    ],
+)
+def test_a_container_without_ipv4_sends_none_of_it(frame: bytes, expected: int) -> None:
+    alone = replace(BOTH, address="", prefix=0, gateway="")
+    for each in (alone, replace(alone, internal=True)):
+        assert run(guards.of_container(each), frame) == expected

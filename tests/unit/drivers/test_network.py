@@ -155,7 +155,7 @@ def test_a_subnet_is_one_that_no_route_overlaps(others: list[str], seed: int, fo
 def test_what_the_kernel_sends_nowhere_is_no_subnet_of_a_network(subnet: str) -> None:
     asked = Network(id="f" * 64, name="x", created_unix_ns=0, bridge="x0", subnets=(Subnet(subnet=subnet, gateway=""),))
     with pytest.raises(UsageError, match="cannot be that of network x"):
-        choosing.plan(asked, (), (), ipv6=False)
+        choosing.plan(asked, (), (), ipv4=True, ipv6=False)
 
 
 def test_a_bridge_that_is_there_keeps_its_subnet() -> None:

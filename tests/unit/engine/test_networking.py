@@ -314,3 +314,17 @@ def test_what_is_published_on_a_routed_network_takes_no_port_of_the_host(
             networking.check(drivers, "web", one, drain=False)
     else:
         networking.check(drivers, "web", one, drain=False)
+
+
+def test_ports_of_a_container_without_ipv4_are_those_of_ipv6(drivers):
+    made = Network(id="a" * 64, name="six", created_unix_ns=0, bridge="")
+    drivers.store.put_network(drivers.network.plan(made, (), ipv4=False, ipv6=True))
+    networking.check(drivers, "six", PORTS, drain=False)
+    container = drivers.add("one", None, status=Status.STARTING, network="six", ports=Ports(published=PORTS))
+    with networking.reserved(drivers, container) as reservation:
+        assert reservation is not None
+        container, connections = networking.allot(drivers, container, reservation.ports)
+    assert [(port.host_ip, port.host_port) for port in run_of(drivers, container).ports] == [("::", 8080)]
+    assert (connections[0].address, bool(connections[0].address6)) == ("", True)
+    with pytest.raises(UsageError, match="the container has no IPv4"):
+        networking.check(drivers, "six", (Port(container_port=80, host_ip="0.0.0.0"),), drain=False)

@@ -385,3 +385,19 @@ def test_a_mode_that_cannot_be_is_refused(drivers, version, mode, more, words):
     options = {f"com.docker.network.bridge.gateway_mode_ipv{version}": mode}
     with pytest.raises(UsageError, match=words):
         networks.create(drivers, NetworkOptions(name="web", options=options, **more))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, "IPv4, or IPv6, or both"),
+        ({"ipv6": True, "subnets": (Subnet(subnet="10.1.0.0/24", gateway=""),)}, "has no subnet of it"),
+        ({"ipv6": True, "options": {"com.docker.network.bridge.gateway_mode_ipv4": "nat"}}, "is of IPv4"),
+    ],
+)
+def test_a_network_without_ipv4_has_ipv6_and_nothing_of_ipv4(drivers, more, words):
+    with pytest.raises(UsageError, match=words):
+        networks.create(drivers, NetworkOptions(name="six", ipv4=False, **more))
+    made = networks.create(drivers, NetworkOptions(name="six", ipv4=False, ipv6=True))
+    assert [":" in one.subnet for one in made.subnets] == [True]
+    assert networks.inspect(drivers, "six")["EnableIPv4"] is False

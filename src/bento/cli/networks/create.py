@@ -38,6 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("--ip-range", "CIDR", "the part of the subnet that containers get addresses of"),
     ):
         add(option, action="append", default=[], metavar=metavar, help=about)
+    add("--ipv4", action="store_true", default=True, help="IPv4 (default: true); false goes with --ipv6")
     add("--ipv6", action="store_true", help="IPv6 beside IPv4: without a --subnet of it one is chosen")
     add("--internal", action="store_true", help="nothing outside is reached from it, and no port of it is published")
     add("--attachable", action="store_true", help="containers can be connected to it later, as to each network here")
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     options = NetworkOptions(
         name=args.name,
         subnets=parse_subnets(args.subnet, args.gateway, args.ip_range),
+        ipv4=args.ipv4,
         ipv6=args.ipv6,
         internal=args.internal,
         attachable=args.attachable,

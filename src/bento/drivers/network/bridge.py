@@ -95,14 +95,14 @@ class BridgeNetwork:
 
     # -- networks ----------------------------------------------------------------------------------
 
-    def plan(self, network: Network, others: Collection[Network], *, ipv6: bool = False) -> Network:
+    def plan(self, network: Network, others: Collection[Network], *, ipv4: bool = True, ipv6: bool = False) -> Network:
         """See ``NetworkDriver.plan``."""
         bridge = network.bridge or self.names.bridge_of(network.id)
         if len(bridge) > _LONGEST_NAME or bridge in (".", "..") or any(one.isspace() or one in '/:"' for one in bridge):
             raise UsageError(f"bad name of a bridge: {bridge!r}", hint=f"use {_LONGEST_NAME} letters at most")
         if links.index_of(bridge) or any(one.bridge == bridge for one in others):
             raise Conflict(f"link {bridge} is there already", hint="give another name, or none")
-        planned = choosing.plan(replace(network, bridge=bridge), others, looking.routes(), ipv6=ipv6)
+        planned = choosing.plan(replace(network, bridge=bridge), others, looking.routes(), ipv4=ipv4, ipv6=ipv6)
         if any(":" in one.subnet for one in planned.subnets) and not forwarding.kernel_has_ipv6():
             raise UsageError("this kernel has no IPv6", hint="make the network without")
         return planned

@@ -19,7 +19,7 @@ _SHORTEST_PREFIX = {IPV4_BITS: 8, IPV6_BITS: 16}
 _LONGEST_PREFIX = {IPV4_BITS: 30, IPV6_BITS: 126}
 
 
-def plan(network: Network, others: Iterable[Network], routes: Collection[Route], *, ipv6: bool) -> Network:
+def plan(network: Network, others: Iterable[Network], routes: Collection[Route], *, ipv4: bool, ipv6: bool) -> Network:
     """Return a network with its subnets whole: what was asked for, and for the rest what is free.
 
     Raises UsageError for what cannot be, Conflict for what is taken, by a link or by one of the ``others``.
@@ -36,7 +36,7 @@ def plan(network: Network, others: Iterable[Network], routes: Collection[Route],
         if by:
             raise Conflict(f"subnet {one.subnet} overlaps one of {by}", hint="give another one by --subnet, or none")
     blocks = [block for block, _ in taken] + [parse(one.subnet) for one in found]
-    if IPV4_BITS not in bits:
+    if ipv4 and IPV4_BITS not in bits:
         block = _free(int(network.id[:8], 16), blocks)
         found.insert(0, Subnet(subnet=str(block), gateway=block.address(1)))
     if ipv6 and IPV6_BITS not in bits:
@@ -131,20 +131,21 @@ def connection(
     """Return a place on a network whose subnets are known. Raises UsageError, Conflict."""
     check(network, asked)
     found = {parse(one.subnet).bits: one for one in network.subnets}
-    four, six = found[IPV4_BITS], found.get(IPV6_BITS)
-    address = _address(network, four, asked.ipv4, int(container_id[:8], 16), is_taken)
-    own = subnets.number_of(address) - parse(four.subnet).first
+    four, six = found.get(IPV4_BITS), found.get(IPV6_BITS)
+    seed = int(container_id[:8], 16)
+    address = _address(network, four, asked.ipv4, seed, is_taken) if four else ""
     # The same number in both, where it is to be had.
-    address6 = _address(network, six, asked.ipv6, own - 1, is_taken) if six else ""
+    own = subnets.number_of(address) - parse(four.subnet).first - 1 if four else seed
+    address6 = _address(network, six, asked.ipv6, own, is_taken) if six else ""
     return Connection(
         network=network.name,
         network_id=network.id,
         bridge=network.bridge,
         interface=interface,
         address=address,
-        prefix=parse(four.subnet).prefix,
-        gateway=four.gateway,
-        mac=_mac(asked.mac) if asked.mac else mac_of(address),
+        prefix=parse(four.subnet).prefix if four else 0,
+        gateway=four.gateway if four else "",
+        mac=_mac(asked.mac) if asked.mac else mac_of(address or address6),
         address6=address6,
         prefix6=parse(six.subnet).prefix if six else 0,
         gateway6=six.gateway if six else "",

@@ -37,7 +37,8 @@ def set_up_inside(connections: Sequence[Connection], made: Collection[str]) -> N
             continue
         (forwarding.have_ipv6 if one.address6 else forwarding.forgo_ipv6)(one.interface)
         number = links.index_of(one.interface)
-        links.add_address(number, one.address, one.prefix)
+        if one.address:
+            links.add_address(number, one.address, one.prefix)
         if one.address6:
             links.add_address(number, one.address6, one.prefix6)
         links.set_up(number)

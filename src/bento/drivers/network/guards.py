@@ -44,15 +44,16 @@ _Step = tuple[int, int, str, str]  # what, with which number, whereto if so, whe
 def of_container(connection: Connection) -> bytes:
     """Of what a container sends: IPv4 and ARP that name its own addresses as the sender, and nothing to 127.0.0.0/8.
 
-    IPv6 only where it has an address: from that, or from its link-local one. As neighbour it speaks for these alone,
+    Each family only where it has an address of it; IPv6 from that, or from its link-local one. As neighbour it speaks for these alone,
     never as a router, and without headers between IPv6 and its protocol, which could hide that. An ARP probe has no
     address yet. So there is no VLAN and no spanning tree either. On an internal network nothing goes beyond its
     subnets.
     """
-    own = int.from_bytes(packed(connection.address), "big")
+    own = int.from_bytes(packed(connection.address), "big") if connection.address else 0
     hardware = bytes.fromhex(connection.mac.replace(":", ""))
     high, low = int.from_bytes(hardware[:4], "big"), int.from_bytes(hardware[4:], "big")
-    ends = _within(30, [around(connection.gateway, connection.prefix)]) if connection.internal else []
+    has_ends = connection.internal and connection.address
+    ends = _within(30, [around(connection.gateway, connection.prefix)]) if has_ends else []
     return _assembled([
         (_LOAD_LENGTH, 0, "", ""),
         (_IF_AT_LEAST, _SHORTEST_BYTES, "", "drop"),
@@ -63,9 +64,9 @@ def of_container(connection: Connection) -> bytes:
         (_LOAD_HALF, 10, "", ""),
         (_IF_EQUAL, low, "", "drop"),
         (_LOAD_HALF, 12, "", ""),
-        (_IF_EQUAL, _ARP, "arp", ""),
+        (_IF_EQUAL, _ARP, "arp" if connection.address else "drop", ""),
         (_IF_EQUAL, _IPV6, "ipv6" if connection.address6 else "drop", ""),
-        (_IF_EQUAL, _IPV4, "", "drop"),
+        (_IF_EQUAL, _IPV4, "" if connection.address else "drop", "drop"),
         (_LOAD_WORD, 26, "", ""),  # the sender's address
         (_IF_EQUAL, own, "", "drop"),
         (_LOAD_BYTE, 30, "", ""),  # the first number of the receiver's

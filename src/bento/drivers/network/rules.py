@@ -12,6 +12,7 @@ new connections, and those under way go on by the kernel's connection tracking.
 from __future__ import annotations
 
 import _socket
+import binascii
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -34,6 +35,7 @@ HOMES: Final = "homes"
 OUTWARD: Final = "outward"
 ROUTED: Final = "routed"
 FAMILIES: Final = (INET, IPV6)
+_IPV4_BYTES: Final = 4
 _PORT_BYTES: Final = 4  # behind an address
 _PROTOCOL_AND_PORT_BYTES: Final = 8
 _WORDS: Final = {INET: "inet", IPV6: "ip6"}
@@ -260,8 +262,12 @@ def reaches_loopback(found: Iterable[Element]) -> bool:
 
 
 def mac_of(address: str) -> str:
-    """A MAC made of the IPv4 address: the next container with the address is reached by what others remember."""
-    return "02:be:" + ":".join(f"{int(part):02x}" for part in address.split("."))
+    """A MAC made of the address: the next container with the address is reached by what others remember.
+
+    IPv6 has more of them than there are MACs: two on one bridge hardly ever have the same.
+    """
+    own = packed(address)
+    return "02:be:" + (own if len(own) == _IPV4_BYTES else binascii.crc32(own).to_bytes(4, "big")).hex(":")
 
 
 def is_everywhere(port: Port) -> bool:

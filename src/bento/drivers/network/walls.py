@@ -142,7 +142,10 @@ class Walls:
                 if port.protocol == "udp" and (":" in port.host_ip) is is_six and not port.is_proxied
             }
             if ports:
-                own = packed(connection.address6 if is_six else connection.address)
+                address = connection.address6 if is_six else connection.address
+                if not address:  # they are of another network, on which they were published before
+                    continue
+                own = packed(address)
                 is_meant = partial(_goes_elsewhere, ports, own, links.addresses(family))
                 only = next(iter(ports)) if len(ports) == 1 else 0  # to look once takes as long as for one port
                 conntrack.forget_at(self._netlink, rules.PROTOCOLS["udp"], only, is_meant, family)

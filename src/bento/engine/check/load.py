@@ -163,13 +163,17 @@ class _Exchange:
 def address_of(container: Container, port: int) -> tuple[str, int]:
     """Return where this host reaches a port of a container. Raises UsageError where it cannot."""
     run = container.run
-    published = [one for one in run.ports if one.container_port == port and one.protocol == "tcp"] if run else []
+    published = (
+        [one for one in run.ports if one.container_port == port and one.protocol == "tcp" and one.host_port]
+        if run
+        else []
+    )
     if published:
         return reached_at(published[0])
     if container.spec.network == "host":
         return "127.0.0.1", port
     if run is not None and run.connections:
-        return run.connections[0].address, port
+        return run.connections[0].address or run.connections[0].address6, port
     hint = "publish it (-p), or leave it on the default network"
     raise UsageError(f"port {port} of container {container.name} is not reached from here", hint=hint)
 

@@ -126,6 +126,11 @@ def _check_port(port: Port, networks: Sequence[Network]) -> None:
             )
     elif port.host_ip and not port_words.is_ipv4(port.host_ip):
         raise UsageError(f"cannot publish on {port.host_ip!r}", hint="give an address of this host, or none")
+    elif port.host_ip and not has_ipv4(networks):
+        raise UsageError(
+            f"cannot publish on {port.outside}: the container has no IPv4",
+            hint="publish on [::1], or on [::] or another IPv6 address of this host",
+        )
 
 
 def has_ipv6(networks: Iterable[Network]) -> bool:
@@ -134,11 +139,20 @@ def has_ipv6(networks: Iterable[Network]) -> bool:
     return way is not None and any(":" in one.subnet for one in way.subnets)
 
 
-def _of_both_families(ports: Iterable[Port]) -> tuple[Port, ...]:
-    """Return the ports, those of every address with a twin for IPv6 behind each."""
+def has_ipv4(networks: Iterable[Network]) -> bool:
+    """The same of IPv4. The default network has it, also before its subnet is chosen."""
+    way = next((network for network in networks if not network.internal), None)
+    return way is None or not way.subnets or any(":" not in one.subnet for one in way.subnets)
+
+
+def _of_families(ports: Iterable[Port], networks: Sequence[Network]) -> tuple[Port, ...]:
+    """Return the ports, those of every address in the families of the container: with a twin for IPv6 behind each."""
     found: list[Port] = []
     for port in ports:
-        found += [port] if port.host_ip else [port, replace(port, host_ip="::")]
+        if port.host_ip or has_ipv4(networks):
+            found.append(port)
+        if not port.host_ip and has_ipv6(networks):
+            found.append(replace(port, host_ip="::"))
     return tuple(found)
 
 
@@ -155,7 +169,7 @@ def reserved(drivers: Drivers, container: Container) -> Iterator[Reservation | N
     routed: tuple[int, ...] = ()
     if ports and container.spec.networks:
         networks = [find(drivers, one.network) for one in container.spec.networks]
-        ports = _of_both_families(ports) if has_ipv6(networks) else ports
+        ports = _of_families(ports, networks)
         routed = next((one.routed for one in networks if not one.internal), ())
     try:
         reservation = drivers.network.reserve([port for port in ports if not is_opened(port, routed)])

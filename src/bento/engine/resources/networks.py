@@ -43,6 +43,7 @@ def create(drivers: Drivers, options: NetworkOptions) -> Network:
     for key in options.options:
         if key not in _OPTIONS:
             raise UsageError(f"unknown option {key!r} of a network", hint=f"use {', '.join(_OPTIONS)}")
+    _check_families(options)
     _check_modes(options)
     asked = Network(
         id=new_id(),
@@ -63,7 +64,9 @@ def create(drivers: Drivers, options: NetworkOptions) -> Network:
                 f"network with name {name} already exists",
                 hint=f"choose another, or remove it: bento network rm {name}",
             )
-        network = drivers.network.plan(asked, [drivers.network.default(), *others], ipv6=options.ipv6)
+        network = drivers.network.plan(
+            asked, [drivers.network.default(), *others], ipv4=options.ipv4, ipv6=options.ipv6
+        )
         drivers.store.put_network(network)
     try:
         # Also so that engines with other roots see what it takes.
@@ -84,6 +87,17 @@ def _bridge(options: Mapping[str, str]) -> str:
         hint = "use 1 to 15 letters, digits, '-', '_' and '.', but neither all nor default"
         raise UsageError(f"bad name {name!r} of a bridge", hint=hint)
     return name
+
+
+def _check_families(options: NetworkOptions) -> None:
+    if options.ipv4:
+        return
+    if not _has_ipv6(options):
+        raise UsageError("a network has IPv4, or IPv6, or both", hint="add --ipv6, or omit --ipv4=false")
+    if any(":" not in subnet.subnet for subnet in options.subnets):
+        raise UsageError("a network without IPv4 has no subnet of it", hint="omit --ipv4=false, or the --subnet")
+    if f"{GATEWAY_MODE}4" in options.options:
+        raise UsageError(f"{GATEWAY_MODE}4 is of IPv4, which the network does not have", hint="omit it")
 
 
 def _check_modes(options: NetworkOptions) -> None:
