@@ -67,7 +67,8 @@ class NetworkOptions(Struct, frozen=True, kw_only=True):
     """What a caller says of a new network.
 
     ``subnets``: at most one of each family, whose ``gateway`` may be "": the first address. What is missing is chosen:
-    one of IPv4, unless ``ipv4`` says no, and where ``ipv6`` says so one of IPv6. ``options``: those of ``-o``, in Docker's words.
+    one of IPv4, unless ``ipv4`` says no, and where ``ipv6`` says so one of IPv6. ``options``: those of ``-o``, in
+    Docker's words.
     """
 
     name: str

@@ -75,8 +75,8 @@ class NetworkDriver(Protocol):
         """Return a new network as it is to be recorded: with what was asked for, and for the rest what is free.
 
         Its ``bridge``, its ``subnets`` and what is in those may be "" or missing; ``ipv4``, ``ipv6``: it is to
-        have a subnet of that. ``others``: those on record. Nothing is made. Call it locked, and record the answer before letting
-        go.
+        have a subnet of that. ``others``: those on record. Nothing is made. Call it locked, and record the answer
+        before letting go.
         Raises UsageError, Conflict (a subnet or a bridge's name is taken).
         """
 

@@ -44,10 +44,10 @@ _Step = tuple[int, int, str, str]  # what, with which number, whereto if so, whe
 def of_container(connection: Connection) -> bytes:
     """Of what a container sends: IPv4 and ARP that name its own addresses as the sender, and nothing to 127.0.0.0/8.
 
-    Each family only where it has an address of it; IPv6 from that, or from its link-local one. As neighbour it speaks for these alone,
-    never as a router, and without headers between IPv6 and its protocol, which could hide that. An ARP probe has no
-    address yet. So there is no VLAN and no spanning tree either. On an internal network nothing goes beyond its
-    subnets.
+    Each family only where it has an address of it; IPv6 from that, or from its link-local one. As neighbour it speaks
+    for these alone, never as a router, and without headers between IPv6 and its protocol, which could hide that. An ARP
+    probe has no address yet. So there is no VLAN and no spanning tree either. On an internal network nothing goes
+    beyond its subnets.
     """
     own = int.from_bytes(packed(connection.address), "big") if connection.address else 0
     hardware = bytes.fromhex(connection.mac.replace(":", ""))
