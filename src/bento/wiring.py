@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from bento.drivers.monitor.base import MonitorDriver
     from bento.drivers.network import bridge, cni
     from bento.drivers.network.base import CniDriver, NetworkDriver
+    from bento.drivers.processes import foreign as foreign_processes
     from bento.drivers.processes import linux, virtual
-    from bento.drivers.processes.base import BirthWatch, ProcessDriver
+    from bento.drivers.processes.base import BirthWatch, NamespaceDriver, ProcessDriver
     from bento.drivers.proxy import process as proxy_process
     from bento.drivers.proxy.base import ProxyDriver
     from bento.drivers.resolver import process as resolver_process
@@ -66,6 +67,7 @@ else:
     cni = LazyModule("bento.drivers.network.cni")
     virtual = LazyModule("bento.drivers.processes.virtual")
     proxy_process = LazyModule("bento.drivers.proxy.process")
+    foreign_processes = LazyModule("bento.drivers.processes.foreign")
     resolver_process = LazyModule("bento.drivers.resolver.process")
     detect, states = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.runtime.states")
     sqlite = LazyModule("bento.drivers.state.sqlite")
@@ -202,6 +204,9 @@ class HostDrivers(Drivers):
 
     def _make_processes(self) -> ProcessDriver:
         return linux.LinuxProcesses()
+
+    def _make_foreign_processes(self) -> NamespaceDriver:
+        return foreign_processes.ForeignProcesses()
 
     def _make_usage(self) -> UsageDriver:
         return usage_linux.LinuxUsage()

@@ -176,6 +176,7 @@ class StopRequest(Struct, frozen=True, kw_only=True):
     last_signal: int = 0  # what the program that has chosen gets shortly before the deadline; 0: nothing
     choice: str = ""  # what was chosen, and why
     asked_by: AskedBy = AskedBy.USER
+    by_engine: bool = False  # another engine, which runs it, is asked first, and signals PID 1 (rule S30)
 
     @property
     def hooks(self) -> tuple[Hook, ...]:
@@ -195,7 +196,7 @@ class StopRequest(Struct, frozen=True, kw_only=True):
     @property
     def is_sigkill(self) -> bool:
         """Whether the stop signal is SIGKILL: then Bento kills in its place, once drain and hooks are over."""
-        return self.signal == SIGKILL and self.method == "signal"
+        return self.signal == SIGKILL and self.method == "signal" and not self.by_engine
 
 
 class StopIntent(Struct, frozen=True, kw_only=True):

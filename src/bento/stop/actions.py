@@ -70,6 +70,10 @@ class SendSignal(Struct, frozen=True):
     wake: bool
 
 
+class AskEngine(Struct, frozen=True):
+    """Have the engine that runs the container stop it, with all of the grace. It signals PID 1 itself, a little later."""
+
+
 class Identify(Struct, frozen=True):
     """Find out which method PID 1 obeys and answer with Identified."""
 
@@ -114,6 +118,7 @@ Action = (
     | LetGo
     | RunHook
     | KillHook
+    | AskEngine
     | Identify
     | RequestInit
     | SendSignal

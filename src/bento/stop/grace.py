@@ -16,7 +16,7 @@ from bento.model.stop import Occasion, OnWrapper, Scope
 from bento.stop.actions import Action, Look, Thaw, WatchInit
 from bento.stop.inputs import Looked
 from bento.stop.process import Disposition, Process
-from bento.stop.rules import dropped, last_call, leaving, noting, prompt, watching
+from bento.stop.rules import asking, dropped, last_call, leaving, noting, prompt, watching
 from bento.stop.rules.holding import limit_s
 from bento.stop.rules.signalling import Outcome, is_examined, is_last_call, look, look_again, signal
 from bento.stop.rules.tree import Tree, is_shell
@@ -50,14 +50,15 @@ def after_look(state: StopState, look_: Looked, now_s: float) -> Outcome:
         return look_again(state, LOOK_SOON_S, now_s), (), None
     if look_.is_frozen and not _is_received(state, main):  # nothing in it can act before it is thawed
         return look_again(state, LOOK_SOON_S, now_s), (), None
+    state = asking.after_look(state, main, now_s)
     if main.key in state.signalled_keys:
         return _signalled(state, main, processes, now_s)
     if _is_unsure(state, main, now_s):
         return look_again(state, LOOK_AT_ONCE_S, now_s), (), None
     if prompt.is_settling(state, Tree(processes), main, now_s):
         return look_again(state, LOOK_SOON_S, now_s), (), None
-    if not _is_received(state, main):
-        return dropped.after_look(state, processes, now_s)
+    if not _is_received(state, main) or (main.is_at_prompt and asking.is_awaited(state)):
+        return _not_received(state, main, processes, now_s)
     state = replace(state, watch=replace(state.watch, main=main))  # with its mark, for when the tracer has answered
     return _begin(state, main, processes, now_s)
 
@@ -77,6 +78,9 @@ def traced(state: StopState, now_s: float) -> tuple[StopState, tuple[Action, ...
     main, thawing = state.watch.main, (Thaw(),) if state.hold.thaws else ()
     if main is None or main.key in state.signalled_keys:
         return state, thawing
+    if not _is_received(state, main) and asking.is_awaited(state):
+        state, actions = asking.go_on(state, main, now_s)
+        return state, (*actions, *thawing)
     if not _is_received(state, main):  # it has changed its mind meanwhile
         return state, (look(state), *thawing)
     state, actions, _ = signal(state, (main,), Occasion.INIT, now_s)
@@ -95,6 +99,14 @@ def _plain(state: StopState, processes: tuple[Process, ...], now_s: float) -> Ou
 def _is_received(state: StopState, main: Process) -> bool:
     """Whether PID 1 takes the signal, be it to end by its default action as a guest in another PID namespace."""
     return main.disposition.receives or main.disposition is Disposition.DEFAULT
+
+
+def _not_received(state: StopState, main: Process, processes: tuple[Process, ...], now_s: float) -> Outcome:
+    """PID 1 does not receive the signal, or not any more."""
+    if asking.is_awaited(state):
+        state, actions = asking.go_on(state, main, now_s)
+        return state, actions, None
+    return dropped.after_look(state, processes, now_s)
 
 
 def _was_a_guest(state: StopState) -> bool:
@@ -164,10 +176,10 @@ def _signalled(state: StopState, main: Process, processes: tuple[Process, ...], 
         if actions:
             return look_again(state, LOOK_SOON_S, now_s), actions, None
     if not main.disposition.receives:  # it has removed its handler and lives on, or never reads what it blocks
-        return dropped.after_look(state, processes, now_s)
+        return _not_received(state, main, processes, now_s)
     signalled_s = watching.signalled_at_s(state, main.key)
     is_fresh = now_s - (signalled_s if signalled_s is not None else -math.inf) < watching.UNREAD_S
-    shells = [] if is_fresh else prompt.left_to_it(state, Tree(processes), main)
+    shells = [] if is_fresh or asking.is_awaited(state) else prompt.left_to_it(state, Tree(processes), main)
     if shells:
         state, actions, _ = signal(state, shells, Occasion.PROMPT, now_s)
         return look_again(state, watching.UNREAD_S, now_s), actions, None

@@ -44,9 +44,9 @@ from bento.stop.inputs import (
     Traced,
     TracerLost,
 )
-from bento.stop.rules import holding, last_call, leaving, watching
+from bento.stop.rules import asking, holding, last_call, leaving, watching
 from bento.stop.rules.signalling import look, note
-from bento.stop.states import FINAL, KillCause, Mark, Phase, Step, StopState, Timer, Trace, go
+from bento.stop.states import FINAL, Ask, KillCause, Mark, Phase, Step, StopState, Timer, Trace, go
 
 
 def begin(request: StopRequest, *, now_s: float, born_s: float, has_exited: bool = False) -> Result:
@@ -172,8 +172,9 @@ def _from_tracer(
             state = holding.held_back(state, event.keys, event.refused, event.error)
             return state, (Persist(), look(state))
         case SignalNoted():
+            state = asking.arrived(state, event.key)
             if not event.is_only_noted:
-                return state, ()
+                return state, ((look(state),) if state.ask is Ask.ARRIVED else ())
             state = replace(state, hold=replace(state.hold, noted=(*state.hold.noted, event.key)))
             return state, (look(state),)
         case InitLeaving():

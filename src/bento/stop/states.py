@@ -146,6 +146,15 @@ class Trace(str, Enum):
     OFF = "off"  # not possible, or not wanted any more
 
 
+class Ask(str, Enum):
+    """How far the engine that runs the container is with its own stop (rule S30)."""
+
+    NO = "no"
+    ASKED = "asked"  # its signal is on the way to PID 1
+    ARRIVED = "arrived"  # at PID 1; the next look shows whether that received it
+    SETTLED = "settled"  # it was received, and counts as one of ours; or it was lost
+
+
 class Hold(Struct, frozen=True, kw_only=True):
     """What the tracer does for this stop. It ends with the tracer, whose process is not the driver's."""
 
@@ -182,6 +191,8 @@ class StopState(Struct, frozen=True, kw_only=True):
     watch: Watch = Watch()
     hold: Hold = Hold()
     wrapped: Wrapped = Wrapped()
+    ask: Ask = Ask.NO
+    asked_s: float = 0.0  # when the engine was asked
     method: str = ""  # that is tried, or has worked; "": not known yet, or signalled like an application from the start
     is_identified: bool = False  # PID 1 was looked at, to see which method it obeys
     init_requests: tuple[InitRequest, ...] = ()

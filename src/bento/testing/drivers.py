@@ -51,6 +51,7 @@ class FakeDrivers(Drivers):
     resolver: FakeResolver
     proxy: FakeProxy
     processes: FakeProcesses
+    foreign_processes: FakeProcesses
     usage: FakeUsage
 
     def __init__(self, base: Path) -> None:
@@ -66,7 +67,7 @@ class FakeDrivers(Drivers):
         self.images = FakeImages()
         self.transport = FakeTransport()
         self.builder = BuildahBuilder(self.root)
-        self.processes = FakeProcesses()
+        self.processes = self.foreign_processes = FakeProcesses()
         self.volumes = LocalVolumes(self.root)
         self.cni = Cni(self.cni_cache, self.root / "cni-lists", (self.root / "cni-plugins",))
         self.usage = FakeUsage()

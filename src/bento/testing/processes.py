@@ -10,7 +10,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from bento.command import Child
-from bento.drivers.processes.base import ChildProcess, Memory, MonitorCgroup, Placement, Refusal
+from bento.drivers.processes.base import ChildProcess, Memory, MonitorCgroup, Placement, Refusal, Situation
 from bento.model.container import ProcessIdentity, Run
 from bento.model.resources import HostLimits
 from bento.model.waits import Descriptor, Evidence, ProcessState, ThreadWait
@@ -79,6 +79,8 @@ class FakeProcesses:
         oom_count: what ``oom_kills`` returns; None: the cgroup is gone.
         cgroups_left: what the next ``release_cgroups`` return, first one first; then everything is gone.
         own_namespaces: of PIDs and of time.
+        own_ids: by pid, the containers of Bento's that are found by a process.
+        nested_ids: those that run below every other.
         stray: PID 1 that a look at the cgroups shows, whatever the record says.
         can_read_status: False on kernels before Linux 6.15.
     """
@@ -94,6 +96,8 @@ class FakeProcesses:
         self.cgroups_left: list[list[str]] = []
         self.can_read_status = True
         self.own_namespaces = (1, 1)
+        self.own_ids: dict[int, str] = {}
+        self.nested_ids: set[str] = set()
         self.stray: FakeProcess | None = None
         self._mutex = RLock()
         self._all: list[FakeProcess] = []
@@ -245,14 +249,20 @@ class FakeProcesses:
         """Remember."""
         self.shut_down.append(self._of(main_fd).identity.pid)
 
-    def namespace_init(self, pid: int) -> int | None:
-        """See ProcessDriver. Every container has a namespace of its own."""
-        return next((one.main.identity.pid for one in self._all if one.identity.pid == pid), None)
-
-    def look_namespace(self, pid: int, number: int) -> tuple[Process, ...]:
-        """See ProcessDriver."""
-        identity = next((one.identity for one in self._all if one.identity.pid == pid), None)
-        return self.look(Run(number=1, runtime="fake", init=identity), number)
+    def situate(self, pid: int) -> Situation:
+        """See NamespaceDriver. Every container has a namespace of its own; pid 1 is of this one."""
+        if pid == 1:
+            return Situation(process=ProcessIdentity(1, 1, BOOT_ID), is_outside=True)
+        found = next((one for one in self._all if one.identity.pid == pid and one.status is None), None)
+        if found is None:
+            return Situation()
+        return Situation(
+            process=found.identity,
+            first=found.main.identity.pid,
+            membership=f"0::/fake/{found.comm}",
+            own_id=self.own_ids.get(pid, ""),
+            nested_ids=tuple(sorted(self.nested_ids)),
+        )
 
     def states(self, pid: int) -> tuple[ProcessState, ...]:
         """None is shown."""

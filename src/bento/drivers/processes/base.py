@@ -308,3 +308,35 @@ class ProcessDriver(HostProcesses, Protocol):
 
     def name_stuck(self, run: Run) -> list[str]:
         """Return a line for each live process: pid, name, state, where in the kernel it waits."""
+
+
+class Situation(Struct, frozen=True, kw_only=True):
+    """Where a process is, for a stop of what Bento has not made.
+
+    Attributes:
+        process: None: it is gone.
+        is_outside: its PID namespace is this process's own, or one around it.
+        first: PID 1 of its namespace; 0: that cannot be known.
+        cgroups: directories by controller, "" is version 2, in which there is nothing but what its namespace holds.
+        membership: the text of its cgroups (proc_pid_cgroup(5)).
+        own_id: it is PID 1 of a container of Bento's with this id.
+        nested_ids: those of Bento's containers that run below it.
+    """
+
+    process: ProcessIdentity | None = None
+    is_outside: bool = False
+    first: int = 0
+    cgroups: dict[str, str] = {}
+    membership: str = ""
+    own_id: str = ""
+    nested_ids: tuple[str, ...] = ()
+
+
+class NamespaceDriver(ProcessDriver, Protocol):
+    """ProcessDriver for PID namespaces that another engine has made: a run has its PID 1, and maybe no cgroup.
+
+    A look shows what is in the namespace and in those nested in it, in whatever cgroup; the end of PID 1 ends all of it.
+    """
+
+    def situate(self, pid: int) -> Situation:
+        """Return where a process is. Looks at every process of the host. Raises KernelError."""

@@ -111,10 +111,14 @@ class LinuxProcesses(LinuxHost):
         monitor_cgroup = MonitorCgroup(CGROUP_PREFIX + container_id if needs_cgroup2 and mode() == "hybrid" else "")
         return None if monitor_cgroup.is_here else monitor_cgroup
 
+    def pids(self, run: Run) -> list[int]:
+        """Return the processes that a look reads, PID 1 perhaps left out."""
+        return Cgroups(run.cgroups).pids()
+
     def look(self, run: Run, number: int, *, tracer: int = 0, memory: Memory | None = None) -> tuple[Process, ...]:
         """See ProcessDriver. Zombies have exited and are left out."""
         main_pid = run.init.pid if run.init else 0
-        pids = Cgroups(run.cgroups).pids()[:_LOOK_LIMIT]
+        pids = self.pids(run)[:_LOOK_LIMIT]
         if main_pid and main_pid not in pids:
             pids.insert(0, main_pid)  # moved to another cgroup, or the cgroup is gone
         if main_pid and memory is not None:
@@ -129,8 +133,9 @@ class LinuxProcesses(LinuxHost):
         monitors = {process.ppid for process in processes if process.is_entered or process.is_main}
         outsiders = monitors | {tracer, os.getpid(), *((run.monitor.pid,) if run.monitor else ())}
         pids = [process.pid for process in processes]
-        list_again = Cgroups(run.cgroups).pids
-        found = threads.examine(pids, outsiders=outsiders - {0}, memory=memory, list_again=list_again)
+        found = threads.examine(
+            pids, outsiders=outsiders - {0}, memory=memory, list_again=functools.partial(self.pids, run)
+        )
         replace = msgspec.structs.replace
         return tuple(replace(one, evidence=found[one.pid]) for one in processes if one.pid in found)
 

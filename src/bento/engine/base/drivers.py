@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from bento.drivers.image.base import ImageDriver
     from bento.drivers.monitor.base import MonitorDriver
     from bento.drivers.network.base import CniDriver, NetworkDriver
-    from bento.drivers.processes.base import ArrivalWatch, BirthWatch, FileWatch, GoneWatch, ProcessDriver
+    from bento.drivers.processes.base import (
+        ArrivalWatch,
+        BirthWatch,
+        FileWatch,
+        GoneWatch,
+        NamespaceDriver,
+        ProcessDriver,
+    )
     from bento.drivers.proxy.base import ProxyDriver
     from bento.drivers.resolver.base import ResolverDriver
     from bento.drivers.runtime.base import RuntimeDriver
@@ -53,6 +60,7 @@ class Drivers:
     volumes: VolumeDriver
     usage: UsageDriver
     processes: ProcessDriver
+    foreign_processes: NamespaceDriver  # for what other engines have made
     locks: ContainerLocks
     settings: Settings
     helper_argv: tuple[str, ...]  # runs a verb of this engine in a process of its own

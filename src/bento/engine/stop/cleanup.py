@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from bento.drivers.network.base import Part
     from bento.engine.base.drivers import Drivers
     from bento.engine.base.loop import Watcher
+    from bento.engine.stop.batch import Releases
     from bento.engine.stop.deletions import Deletions
-    from bento.engine.stop.releases import Releases
     from bento.model.container import Container, Run
 
 

@@ -25,6 +25,7 @@ from bento.engine.stop.driver import StopDriver
 from bento.engine.stop.erase import delete_abandoned_run, erase, remove_left_run_dir
 from bento.engine.stop.join import Joiner, JoinServer
 from bento.engine.stop.request import deadline_of, request_for, with_own_signal
+from bento.engine.stop.target import OwnContainer
 from bento.errors import AlreadyStopped, BentoError, Conflict, NotFound, StuckProcess, WrongState, as_bento_error
 from bento.model.container import Container, Status
 from bento.model.stop import SignalFrom, StopReport, StopRequest
@@ -200,12 +201,7 @@ class ContainerStop:
         return with_own_signal(request, lambda number: processes.look(run, number), processes)
 
     def _drive(self, container: Container, begin: Callable[[StopDriver], None], *, is_asked: bool = True) -> None:
-        driver = StopDriver(
-            self._drivers,
-            container,
-            self._batch,
-            on_end=self._ended_soon,
-        )
+        driver = StopDriver(OwnContainer(self._drivers, container), self._batch, on_end=self._ended_soon)
         self.driver = driver
         self._batch.driven += 1
         self.server = JoinServer(self._drivers.run_dir(container.id), self._loop, driver)

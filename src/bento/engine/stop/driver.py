@@ -18,19 +18,18 @@ from msgspec.structs import replace
 
 from bento import clock
 from bento.engine.base.outcome import StopOutcome, StopProgress
-from bento.engine.stop.cleanup import Cleanup
 from bento.engine.stop.container_processes import ContainerProcesses
 from bento.engine.stop.draining import Drainer
 from bento.engine.stop.hooks import HookRunner
 from bento.engine.stop.init_request import InitRequester
-from bento.engine.stop.recording import Recorder
 from bento.engine.stop.snapshot import Viewer
 from bento.errors import BentoError, Conflict, InternalError, as_bento_error
-from bento.model.container import Container, Run
+from bento.model.container import Run
 from bento.model.stop import StopIntent, StopRequest
 from bento.stop import grace, machine
 from bento.stop.actions import (
     Action,
+    AskEngine,
     Drain,
     HoldBack,
     Identify,
@@ -52,21 +51,15 @@ from bento.stop.inputs import HookDone, Input, Looked, MainExited, Resumed, Step
 from bento.stop.states import FINAL, Phase, Step, StopState, Timer
 
 if TYPE_CHECKING:
-    from bento.engine.base.drivers import Drivers
     from bento.engine.stop.batch import StopBatch
+    from bento.engine.stop.target import StopTarget
 
 
 class StopDriver:
     """Drives one container's machine. ``on_end`` is called once, when ``outcome`` is set."""
 
-    def __init__(
-        self,
-        drivers: Drivers,
-        container: Container,
-        batch: StopBatch,
-        *,
-        on_end: Callable[[], None],
-    ) -> None:
+    def __init__(self, target: StopTarget, batch: StopBatch, *, on_end: Callable[[], None]) -> None:
+        self._target, drivers, container = target, target.drivers, target.container
         if container.run is None:
             raise InternalError(f"container {container.name} has no run to stop")
         self.run: Run = container.run
@@ -95,16 +88,8 @@ class StopDriver:
             on_end=self._viewer.ended if self._viewer else None,
         )
         self._requester = InitRequester(drivers, self.run, container.id, watcher=loop, answer=self._feed)
-        self._cleanup = Cleanup(
-            drivers,
-            container,
-            self.run,
-            watcher=loop,
-            releases=batch.releases,
-            deletions=batch.deletions,
-            done=self._feed,
-        )
-        self._recorder = Recorder(drivers, container, self.run, self._processes, self._cleanup)
+        self._cleanup = target.cleanup(batch, self._feed)
+        self._recorder = target.recorder(self._processes, self._cleanup)
         self._hooks: HookRunner | None = None
         self._drainer = Drainer(drivers, container, self.run, watcher=loop, done=self._feed)
 
@@ -171,6 +156,13 @@ class StopDriver:
         """Give the machine something from outside, such as a call that joined."""
         if self.outcome is None:
             self._feed(event)
+
+    def fail(self, error: BentoError) -> None:
+        """End with an error: what this stop needs cannot be had. Nothing more is done."""
+        if self.outcome is None:
+            self.outcome = StopOutcome(id=self._target.container.id, name=self._name, error=error)
+            self._alarm.set(None)
+            self._on_end()
 
     def close(self) -> None:
         """Close every descriptor. Idempotent."""
@@ -255,6 +247,8 @@ class StopDriver:
                 case SendSignal():
                     self._processes.send_signal(action)
                     self._loop.soon(self._cleanup.expect_end)
+                case AskEngine():
+                    self._target.ask_engine(self)
                 case Identify():
                     self._queue.append(self._requester.identify())
                 case RequestInit():

@@ -8,10 +8,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from bento.model.stop import Occasion, Scope, Signalled
-from bento.stop.actions import Action, Look, Persist, SendSignal
+from bento.stop.actions import Action, AskEngine, Look, Persist, SendSignal
 from bento.stop.process import Process
 from bento.stop.rules.tree import program
-from bento.stop.states import KillCause, StopState, Timer
+from bento.stop.states import Ask, KillCause, StopState, Timer
 from bento.units import SIGHUP, SIGTERM, signal_name
 
 SESSION_SIGNAL: Final = SIGTERM
@@ -37,26 +37,34 @@ Outcome = tuple[StopState, tuple[Action, ...], KillCause | None]
 def signal(state: StopState, targets: Iterable[Process], occasion: Occasion, now_s: float) -> Outcome:
     """Signal these processes. Persist before sending: after a crash in between, none is signalled twice."""
     found = [process for process in targets if process.key not in state.signalled_keys]
-    new = tuple(
-        Signalled(
-            pid=process.pid,
-            start_ticks=process.start_ticks,
-            comm=program(process),
-            at_s=now_s - state.began_s,
-            why=f"{WHY[occasion]}: {_HANGUP}" if process.is_at_prompt else WHY[occasion],
-            receives=process.disposition.value,
-            occasion=occasion,
-            session=process.key in state.watch.sessions,
-            signal=signal_name(_number(state, process)),
-        )
-        for process in found
-    )
-    sends = (
-        SendSignal(process.pid, process.start_ticks, _number(state, process), process.is_halted) for process in found
-    )
     if not found:
         return state, (), None
-    return replace(state, signalled=(*state.signalled, *new)), (Persist(), *sends), None
+    sends: list[Action] = []
+    for process in found:
+        if process.is_main and state.request.by_engine and state.ask is Ask.NO:
+            sends.append(AskEngine())
+            state = replace(state, ask=Ask.ASKED, asked_s=now_s)
+        else:
+            number = _number(state, process)
+            sends.append(SendSignal(process.pid, process.start_ticks, number, process.is_halted))
+        state = told(state, process, occasion, now_s)
+    return state, (Persist(), *sends), None
+
+
+def told(state: StopState, process: Process, occasion: Occasion, now_s: float) -> StopState:
+    """Write down that a process has the signal."""
+    line = Signalled(
+        pid=process.pid,
+        start_ticks=process.start_ticks,
+        comm=program(process),
+        at_s=now_s - state.began_s,
+        why=f"{WHY[occasion]}: {_HANGUP}" if process.is_at_prompt else WHY[occasion],
+        receives=process.disposition.value,
+        occasion=occasion,
+        session=process.key in state.watch.sessions,
+        signal=signal_name(_number(state, process)),
+    )
+    return replace(state, signalled=(*state.signalled, line))
 
 
 def _number(state: StopState, process: Process) -> int:
