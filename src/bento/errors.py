@@ -167,6 +167,13 @@ class TransportFailed(BentoError):
     http_status = 502
 
 
+class ForeignEngineFailed(BentoError):
+    """Another engine, which runs the container that was named, does not answer, or refuses."""
+
+    code = "foreign-engine"
+    http_status = 502
+
+
 class BuildFailed(BentoError):
     """A step of a build has failed, or its Containerfile makes no sense to the builder."""
 

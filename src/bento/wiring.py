@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from bento.command import Child
     from bento.drivers.builder import buildah
     from bento.drivers.builder.base import BuilderDriver
+    from bento.drivers.engines import containerd, docker, nerdctl, podman
+    from bento.drivers.engines.base import EngineDriver
     from bento.drivers.image.base import ImageDriver
     from bento.drivers.image.store import image_store
     from bento.drivers.monitor import conmon
@@ -53,10 +55,15 @@ if TYPE_CHECKING:
     from bento.drivers.volume.base import VolumeDriver
     from bento.engine.base import exec_sessions, store_holdup
     from bento.engine.base.drivers import T
+    from bento.engine.foreign import names as foreign_names
     from bento.kernel import inotify, mount, namespace
     from bento.kernel.process import births
     from bento.model.container import Container
 else:
+    containerd, docker, nerdctl, podman = (
+        LazyModule(f"bento.drivers.engines.{name}") for name in ("containerd", "docker", "nerdctl", "podman")
+    )
+    foreign_names = LazyModule("bento.engine.foreign.names")
     buildah = LazyModule("bento.drivers.builder.buildah")
     command, locks, own = LazyModule("bento.command"), LazyModule("bento.locks"), LazyModule("bento.own")
     image_store, conmon = (
@@ -220,6 +227,18 @@ class HostDrivers(Drivers):
         if name not in self._runtimes:
             self._runtimes[name] = detect.choose(name, self.run_root, self.settings.runtime_args)
         return self._runtimes[name]
+
+    def engine(self, name: str) -> EngineDriver:
+        """See Drivers."""
+        if name == "docker":
+            return docker.DockerEngine()
+        if name == "podman":
+            return podman.PodmanEngine()
+        if name == "containerd":
+            return containerd.ContainerdEngine()
+        if name == "nerdctl":
+            return nerdctl.NerdctlEngine()
+        raise UsageError(f"unknown engine {name!r}", hint=f"use one of {', '.join(foreign_names.ENGINES)}")
 
     def runtime_states(self) -> list[tuple[str, Path]]:
         """See Drivers."""

@@ -35,9 +35,11 @@ LIMIT_S = 60.0
 
 READS = {
     "container_size", "containers", "dependants_first", "describe_volume", "diff", "disk_usage", "doctor",
-    "drops_signal", "events", "exec_sessions", "explain", "explain_process", "get", "history", "image_usage",
+    "drops_signal", "events", "exec_sessions", "explain", "explain_foreign", "foreign_report", "get",
+    "history", "image_usage",
     "images", "info", "inspect", "inspect_image", "inspect_network", "inspect_volume", "install_unit", "login",
-    "logout", "logs", "logs_of", "names", "networks", "ports", "stats", "stats_sampler", "summaries", "tags",
+    "logout", "logs", "logs_of", "look_foreign", "names", "networks", "ports", "stats", "stats_sampler", "summaries",
+    "tags",
     "to_be_shut_down", "to_be_started", "top", "volumes", "wait", "wait_healthy", "warnings",
 }  # fmt: skip
 """Verbs that change nothing, so that there is nothing to log."""
@@ -56,6 +58,7 @@ THROUGH_OTHERS = {
     "pull": "tests/integration/test_registry.py",
     "remove_network": "tests/unit/engine/test_networks.py",
     "push": "tests/integration/test_registry.py",
+    "stop_foreign": "other engines log what they do themselves",
     "signal_exec": "a process of an exec session, of which Docker logs nothing",
     "signal_main": "kill",
     "start_attached": "start",

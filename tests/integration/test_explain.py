@@ -208,8 +208,8 @@ def test_s13_any_pid_1_of_a_namespace_whatever_started_it(bento, stranger):
 
 
 def test_s01_what_cannot_be_explained(bento):
-    assert "not PID 1" in bento.fails("explain", "--pid", str(os.getpid()))
-    assert "not PID 1" in bento.fails("explain", "--pid", "1")
+    assert "the PID namespace of Bento itself" in bento.fails("explain", "--pid", str(os.getpid()))
+    assert "the init of this host" in bento.fails("explain", "--pid", "1")
     assert "no such process" in bento.fails("explain", "--pid", str(1 << 22))
     assert "no such container" in bento.fails("explain", "nope")
     for words in ([], ["--pid", "0"], ["--pid", "-3"], ["--pid", "²"], ["--pid", "1", "w"], ["-s", "NOPE", "w"]):

@@ -14,6 +14,7 @@ from bento.model.stop import StopRequest
 from bento.stop import machine
 from bento.stop.actions import (
     Action,
+    AskEngine,
     Drain,
     HoldBack,
     Identify,
@@ -208,6 +209,8 @@ class Driver:
                     else:
                         world.hang_up(proc)
                     self._watched.add(action.pid)
+            case AskEngine():
+                raise AssertionError("no engine runs it")
             case Identify():
                 self._queue.append(Identified(world.main.does.obeys or "signal", "as it is"))
             case RequestInit():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from bento.engine.facade_check import CheckVerbs
 from bento.engine.facade_files import FileVerbs
+from bento.engine.facade_foreign import ForeignVerbs
 from bento.engine.facade_images import ImageVerbs
 from bento.engine.facade_networks import NetworkVerbs
 from bento.engine.facade_usage import UsageVerbs
@@ -83,7 +84,7 @@ else:
     info, inspect, listing = (LazyModule(f"bento.engine.views.{name}") for name in ["info", "inspect", "listing"])
 
 
-class EngineFacade(ImageVerbs, FileVerbs, NetworkVerbs, UsageVerbs, CheckVerbs):
+class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, UsageVerbs, CheckVerbs):
     """Containers below one root. ``bento.Engine`` puts it together. A context; safe between processes,
     not between threads: give each thread its own.
 
@@ -153,10 +154,6 @@ class EngineFacade(ImageVerbs, FileVerbs, NetworkVerbs, UsageVerbs, CheckVerbs):
     def explain(self, ref: str, options: StopOptions | None = None) -> Forecast:
         """Say what a stop would do, and send nothing. Raises AlreadyStopped, WrongState."""
         return explain.explain(self.drivers, ref, options or request.StopOptions())
-
-    def explain_process(self, pid: int, options: StopOptions | None = None) -> Forecast:
-        """The same for any process that is PID 1 of its PID namespace. Raises NotFound, WrongState for others."""
-        return explain.explain_process(self.drivers, pid, options or request.StopOptions())
 
     def to_be_shut_down(
         self,

@@ -76,5 +76,6 @@ class Pruned(Struct, frozen=True, kw_only=True):
     strays: tuple[str, ...] = ()  # layers and blobs of no image, such as those of an interrupted pull
     strays_bytes: int = 0
     build_bytes: int = 0  # of what builds have kept for the next ones
+    reports: int = 0  # of stops of what other engines run
     freed_bytes: int = 0
     errors: tuple[BentoError, ...] = ()

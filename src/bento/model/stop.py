@@ -176,7 +176,7 @@ class StopRequest(Struct, frozen=True, kw_only=True):
     last_signal: int = 0  # what the program that has chosen gets shortly before the deadline; 0: nothing
     choice: str = ""  # what was chosen, and why
     asked_by: AskedBy = AskedBy.USER
-    by_engine: bool = False  # another engine, which runs it, is asked first, and signals PID 1 (rule S30)
+    by_engine: bool = False  # another engine, which runs it, is asked first, and signals PID 1 (rule S31)
 
     @property
     def hooks(self) -> tuple[Hook, ...]:

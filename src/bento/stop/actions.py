@@ -71,7 +71,7 @@ class SendSignal(Struct, frozen=True):
 
 
 class AskEngine(Struct, frozen=True):
-    """Have the engine that runs the container stop it, with all of the grace. It signals PID 1 itself, a little later."""
+    """Have the engine that runs the container stop it, with all of the grace. It signals PID 1, a little later."""
 
 
 class Identify(Struct, frozen=True):

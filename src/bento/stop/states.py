@@ -147,7 +147,7 @@ class Trace(str, Enum):
 
 
 class Ask(str, Enum):
-    """How far the engine that runs the container is with its own stop (rule S30)."""
+    """How far the engine that runs the container is with its own stop (rule S31)."""
 
     NO = "no"
     ASKED = "asked"  # its signal is on the way to PID 1

@@ -15,12 +15,14 @@ from bento.drivers.network.cni import Cni
 from bento.drivers.state.sqlite import SqliteStore
 from bento.drivers.volume.local import LocalVolumes
 from bento.engine.base.drivers import Drivers
+from bento.errors import UsageError
 from bento.kernel.inotify import ArrivalWatch, GoneWatch
 from bento.locks import ContainerLocks
 from bento.model.container import Container, ContainerSpec, ProcessIdentity, Run, Status
 from bento.model.network import Connection
 from bento.stop.process import Disposition
 from bento.testing.births import FakeBirths
+from bento.testing.engines import FakeEngine
 from bento.testing.images import FakeImages
 from bento.testing.monitor import FakeMonitor
 from bento.testing.network import FakeNetwork
@@ -41,6 +43,7 @@ class FakeDrivers(Drivers):
     Attributes:
         fake_runtime: the runtime, whatever name is asked for.
         fake_births: what follows births.
+        engines: other engines of this host, by name.
         tracers: those that were asked for, in order.
         detached: the arguments of processes that were to outlive this one; none is started.
     """
@@ -77,6 +80,7 @@ class FakeDrivers(Drivers):
         self.version = "1"
         self.keeper_argv = ("/nonexistent", "keeper")
         self.fake_runtime = FakeRuntime()
+        self.engines = {"docker": FakeEngine()}
         self.tracers: list[ReadyTracer] = []
         self.fake_births = FakeBirths()
         self.detached: list[tuple[str, ...]] = []
@@ -107,6 +111,12 @@ class FakeDrivers(Drivers):
     def runtime(self, name: str) -> FakeRuntime:
         """Return ``fake_runtime``."""
         return self.fake_runtime
+
+    def engine(self, name: str) -> FakeEngine:
+        """Return the one of this name among ``engines``."""
+        if name not in self.engines:
+            raise UsageError(f"unknown engine {name!r}")
+        return self.engines[name]
 
     def runtime_states(self) -> list[tuple[str, Path]]:
         """Return nothing: no runtime keeps anything."""

@@ -268,6 +268,15 @@ class FakeProcesses:
         """None is shown."""
         return ()
 
+    def namespace_init(self, pid: int) -> int | None:
+        """See ProcessDriver. Every container has a namespace of its own."""
+        return next((one.main.identity.pid for one in self._all if one.identity.pid == pid), None)
+
+    def look_namespace(self, pid: int, number: int) -> tuple[Process, ...]:
+        """See ProcessDriver."""
+        identity = next((one.identity for one in self._all if one.identity.pid == pid), None)
+        return self.look(Run(number=1, runtime="fake", init=identity), number)
+
     def watch(self, pid: int, start_ticks: int) -> int | None:
         """See ProcessDriver."""
         return self.open(ProcessIdentity(pid, start_ticks, BOOT_ID))
@@ -294,16 +303,8 @@ class FakeProcesses:
 
     def host_limits(self) -> HostLimits:
         """Return what a host of today has: version 2, and two CPUs."""
-        files = {
-            "cpu.max",
-            "cpu.weight",
-            "cpuset.cpus",
-            "cpuset.mems",
-            "io.max",
-            "memory.low",
-            "memory.max",
-            "pids.max",
-        }
+        names = "cpu.max cpu.weight cpuset.cpus cpuset.mems io.max memory.low memory.max pids.max"
+        files = set(names.split())
         return HostLimits(files=frozenset(files | {"memory.swap.max"}), cpus="0-1", mems="0")
 
     def has_exited(self, pidfd: int) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bento.config import Settings
-from bento.engine.lifecycle.explain import explain, explain_process
+from bento.engine.foreign.looking import explain as explain_foreign
+from bento.engine.foreign.names import ForeignName
+from bento.engine.lifecycle.explain import explain
 from bento.engine.stop.request import StopOptions
 from bento.errors import AlreadyStopped, NotFound, WrongState
 from bento.model.container import Status
@@ -20,7 +22,7 @@ def test_s13_a_container_and_its_pid_1_are_explained_alike(drivers):
     found = explain(drivers, "web", StopOptions())
     assert (found.name, found.signal, found.grace_s, found.verdict) == ("web", "SIGQUIT", 3.0, Verdict.GRACEFUL)
     assert container.run is not None
-    other = explain_process(drivers, main.identity.pid, StopOptions(grace_s=1.0))
+    other = explain_foreign(drivers, ForeignName(str(main.identity.pid)), StopOptions(grace_s=1.0))
     assert (other.signal, other.grace_s, other.verdict) == ("SIGTERM", 1.0, Verdict.GRACEFUL)
 
 
@@ -46,7 +48,7 @@ def test_s00_the_configuration_is_asked_as_a_stop_would(drivers):
     assert explain(drivers, "web", StopOptions()).verdict is Verdict.DEFAULT_ACTION
     drivers.settings = Settings(stop_rules=StopRules(on_deaf=OnDeaf.WAIT))
     assert explain(drivers, "web", StopOptions()).verdict is Verdict.KILLED
-    assert explain_process(drivers, main.identity.pid, StopOptions()).verdict is Verdict.KILLED
+    assert explain_foreign(drivers, ForeignName(str(main.identity.pid)), StopOptions()).verdict is Verdict.KILLED
 
 
 def test_s01_what_does_not_run_is_not_explained(drivers):
@@ -56,11 +58,11 @@ def test_s01_what_does_not_run_is_not_explained(drivers):
     with pytest.raises(NotFound):
         explain(drivers, "nobody", StopOptions())
     with pytest.raises(NotFound):
-        explain_process(drivers, 4_000_000, StopOptions())
+        explain_foreign(drivers, ForeignName("4000000"), StopOptions())
 
 
 def test_s01_only_pid_1_of_a_namespace_is_explained(drivers):
     main = drivers.processes.add("server")
     child = drivers.processes.add("child", under=main)
     with pytest.raises(WrongState, match=f"that would be {main.identity.pid}"):
-        explain_process(drivers, child.identity.pid, StopOptions())
+        explain_foreign(drivers, ForeignName(str(child.identity.pid)), StopOptions())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
 from bento.cli.context import Context, check_answers, complain, say, says_so_itself, tell_person
+from bento.cli.options import foreign
 from bento.cli.options import stop as stop_options
 from bento.engine.base.worker import Message, Reporter, in_worker
 from bento.engine.stop.request import StopOptions
@@ -46,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--total", metavar="S", help="one budget in seconds for all of them together")
     parser.add_argument("-a", "--all", action="store_true", help="every container that runs")
     parser.add_argument("--filter", action="append", default=[], metavar="K=V", help="those that run and fit; as in ps")
+    foreign.configure(parser)
     parser.add_argument("container", nargs="*", help="name, id, or the beginning of an id")
 
 
@@ -53,9 +56,23 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out in a worker that outlives this process."""
     if args.watch and args.no_wait:
         raise UsageError("stop: --watch and --no-wait exclude each other")
+    if foreign.is_meant(args):
+        return _stop_foreign(args, context)
     unreadable: list[StateCorrupt] = []
     refs = _chosen(args, context, unreadable)
     return stop_all(context, refs, stop_options.read(args), args, unreadable)
+
+
+def _stop_foreign(args: argparse.Namespace, context: Context) -> int:
+    if args.all or args.filter:
+        raise UsageError("stop: --all and --filter are for containers of Bento's own", hint="name those of the engine")
+    wanted, options = foreign.read(args, args.container, "stop"), stop_options.read(args)
+
+    def stop(reporter: Reporter) -> None:
+        with context.engine() as engine:
+            engine.stop_foreign(wanted, options, reporter)
+
+    return _stop_readable(context, [str(each) for each in wanted], stop, args)
 
 
 def stop_all(
@@ -67,19 +84,24 @@ def stop_all(
     """
     for error in unreadable:
         complain(error)
-    return max([_stop_readable(context, refs, options, args), *(error.exit_code for error in unreadable)])
+
+    def stop(reporter: Reporter) -> None:
+        with context.engine() as engine:
+            engine.stop_many(refs, options, reporter)
+
+    return max([_stop_readable(context, refs, stop, args), *(error.exit_code for error in unreadable)])
 
 
-def _stop_readable(context: Context, refs: list[str], options: StopOptions, args: argparse.Namespace) -> int:
+def _stop_readable(
+    context: Context, refs: list[str], stop: Callable[[Reporter], None], args: argparse.Namespace
+) -> int:
     screen = _screen(args, len(refs))
     wants_views = screen is not None and getattr(args, "watch", False)
     progress = _Progress(args, len(refs), stopped_is_ok=context.settings.stop_of_stopped_is_ok)
     tick_s = on_screen.REDRAWN_EVERY_S if screen else None
     try:
         for message in in_worker(
-            lambda emit: _stop(
-                context, refs, options, Reporter(emit, wants_phases=screen is not None, wants_views=wants_views)
-            ),
+            lambda emit: stop(Reporter(emit, wants_phases=screen is not None, wants_views=wants_views)),
             tick_s=tick_s,
         ):
             if screen is not None:
@@ -93,7 +115,8 @@ def _stop_readable(context: Context, refs: list[str], options: StopOptions, args
     except KeyboardInterrupt:
         if screen is not None:
             screen.erase()
-        tell_person(f"bento: the stop goes on by itself; to wait for it: bento wait {' '.join(refs)}")
+        waiting = "" if foreign.is_meant(args) else f"; to wait for it: bento wait {' '.join(refs)}"
+        tell_person(f"bento: the stop goes on by itself{waiting}")
         return _INTERRUPTED
     progress.status = max(progress.status, check_answers(progress.answers, len(refs)))
     if args.format == "json":
@@ -174,11 +197,6 @@ class _Progress:
         self.results.append(result)
         if not self.args.no_wait:
             self.status = max(self.status, _print_outcome(self.args, message))
-
-
-def _stop(context: Context, refs: list[str], options: StopOptions, reporter: Reporter) -> None:
-    with context.engine() as engine:
-        engine.stop_many(refs, options, reporter)
 
 
 def _print_outcome(args: argparse.Namespace, message: Message) -> int:

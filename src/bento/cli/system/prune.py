@@ -17,6 +17,7 @@ from bento.wiring import Engine
 
 ANONYMOUS_VOLUMES = "all anonymous volumes that no container has"
 UNUSED_NETWORKS = "all networks that no container has"
+REPORTS = "the reports of stops of other engines' containers"
 BUILDS = "what builds have kept for the next ones"
 
 
@@ -59,7 +60,7 @@ def _going(args: argparse.Namespace, verb: str) -> list[str]:
         going.append(f"all images that {'no container was made from' if args.all else 'have lost their names'}")
     if verb in ("prune", "system prune"):
         going.append(UNUSED_NETWORKS)
-        going += [] if args.filter else [BUILDS]
+        going += [] if args.filter else [BUILDS, REPORTS]
     if verb in ("prune", "system prune") and args.volumes:
         going.append(ANONYMOUS_VOLUMES)
     return going
@@ -107,4 +108,6 @@ def _print_pruned(pruned: Pruned) -> None:
         say("")
     if pruned.build_bytes:
         say(f"Deleted what builds had kept: {size_text(pruned.build_bytes)}\n")
+    if pruned.reports:
+        say(f"Deleted reports of other engines' containers: {pruned.reports}\n")
     say(f"Total reclaimed space: {size_text(pruned.freed_bytes)}")

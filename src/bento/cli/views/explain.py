@@ -7,6 +7,7 @@ import argparse
 import msgspec
 
 from bento.cli.context import Context, say
+from bento.cli.options import foreign
 from bento.cli.options import stop as stop_options
 from bento.errors import UsageError
 from bento.stop.forecast.forecast import Forecast, ProcessForecast
@@ -17,7 +18,7 @@ _ARGV_MAX = 48
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     stop_options.configure(parser)
-    parser.add_argument("--pid", metavar="N", help="any PID 1 of a PID namespace on this host, instead of a container")
+    foreign.configure(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
     parser.add_argument("container", nargs="?", help="name, id, or the beginning of an id")
 
@@ -25,23 +26,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out. Nothing is sent."""
     options = stop_options.read(args)
-    if (args.container is None) == (args.pid is None):
+    wanted = foreign.read_one(args, args.container, "explain") if foreign.is_meant(args) else None
+    if args.container is None and wanted is None:
         raise UsageError("explain: one container, or --pid", hint="see bento explain --help")
-    pid = None if args.pid is None else _pid(args.pid)
     with context.engine() as engine:
-        found = engine.explain(args.container, options) if pid is None else engine.explain_process(pid, options)
+        found = engine.explain(args.container, options) if wanted is None else engine.explain_foreign(wanted, options)
     if args.format == "json":
         say(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
         for line in draw(found):
             say(line)
     return 0
-
-
-def _pid(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= 1 << 22:  # PID_MAX_LIMIT, proc(5)
-        raise UsageError(f"bad pid {text!r}", hint="give the number of a process")
-    return int(text)
 
 
 def draw(found: Forecast) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bento.cli.context import Context, say
+from bento.cli.options import foreign
 from bento.cli.output.page_file import check_page_file, write_page
 from bento.errors import NotFound, UsageError
 from bento.lazy import LazyModule
@@ -29,7 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--format", choices=("text", "json"))
     parser.add_argument("--html", metavar="FILE", help="write a page for a browser; - for stdout")
-    parser.add_argument("container", help="name, id, or the beginning of an id")
+    foreign.configure(parser)
+    parser.add_argument("container", nargs="?", help="name, id, or the beginning of an id")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -38,18 +40,30 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if args.format is not None:
             raise UsageError("report: --html and --format exclude each other")
         check_page_file("report", args.html)
+    name, report = _find(args, context)
+    if args.html is not None:
+        write_page(args.html, stop_page.stop_page(report))
+    elif args.format == "json":
+        say(msgspec.json.format(msgspec.json.encode(report)).decode())
+    else:
+        for line in draw(name, report, columns=_columns()):
+            say("".join(letter if letter.isprintable() else "?" for letter in line))  # names are the container's
+    return 0
+
+
+def _find(args: argparse.Namespace, context: Context) -> tuple[str, StopReport]:
+    """Return what was stopped, as it is called now, and the report."""
+    wanted = foreign.read_one(args, args.container, "report") if foreign.is_meant(args) else None
+    if args.container is None and wanted is None:
+        raise UsageError("report: one container, or --pid", hint="see bento report --help")
     with context.engine() as engine:
+        if wanted is not None:
+            report = engine.foreign_report(wanted)
+            return report.name, report
         container = engine.get(args.container)
     if container.report is None:
         raise NotFound(f"container {container.name} was never stopped", hint="a report is left by bento stop")
-    if args.html is not None:
-        write_page(args.html, stop_page.stop_page(container.report))
-    elif args.format == "json":
-        say(msgspec.json.format(msgspec.json.encode(container.report)).decode())
-    else:
-        for line in draw(container.name, container.report, columns=_columns()):
-            say("".join(letter if letter.isprintable() else "?" for letter in line))  # names are the container's
-    return 0
+    return container.name, container.report
 
 
 def _columns() -> int:

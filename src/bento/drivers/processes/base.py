@@ -335,7 +335,7 @@ class Situation(Struct, frozen=True, kw_only=True):
 class NamespaceDriver(ProcessDriver, Protocol):
     """ProcessDriver for PID namespaces that another engine has made: a run has its PID 1, and maybe no cgroup.
 
-    A look shows what is in the namespace and in those nested in it, in whatever cgroup; the end of PID 1 ends all of it.
+    A look shows what is in the namespace and in those nested in it, in whatever cgroup. The end of PID 1 ends all.
     """
 
     def situate(self, pid: int) -> Situation:

@@ -1,8 +1,10 @@
-"""Processes of a PID namespace that another engine has made. Bento knows its PID 1, and asks the kernel for the rest."""
+"""Processes of a PID namespace that another engine has made: Bento knows its PID 1, and the kernel the rest."""
 
 from __future__ import annotations
 
 import os
+import time
+from typing import Final
 
 from bento.drivers.processes.base import Situation
 from bento.drivers.processes.host import CGROUP_PREFIX
@@ -12,12 +14,16 @@ from bento.kernel.process import proc
 from bento.kernel.process.pid_namespace import PidNamespace
 from bento.model.container import ProcessIdentity, Run
 
+_SCAN_S: Final = 1.0
+"""So often all processes of the host are looked at, where most of them are found by a cgroup."""
+
 
 class ForeignProcesses(LinuxProcesses):
     """NamespaceDriver on the host's own kernel."""
 
     def __init__(self) -> None:
         self._namespaces: dict[ProcessIdentity, PidNamespace] = {}  # by PID 1
+        self._strays: dict[ProcessIdentity | None, tuple[float, list[int]]] = {}  # the same; and when they were found
 
     def situate(self, pid: int) -> Situation:
         """See NamespaceDriver."""
@@ -41,9 +47,17 @@ class ForeignProcesses(LinuxProcesses):
         )
 
     def pids(self, run: Run) -> list[int]:
-        """Return what is in the namespace."""
+        """Return what is in the namespace. What is in no cgroup of it, as by nsenter(1), is looked for now and then."""
         namespace = self._namespace(run)
-        return namespace.pids() if namespace is not None else []
+        if namespace is None:
+            return []
+        inside = [pid for pid in Cgroups(run.cgroups).pids() if namespace.has(pid)] if run.cgroups else []
+        now_s, (at_s, strays) = time.monotonic(), self._strays.get(run.init, (0.0, []))
+        if inside and now_s - at_s < _SCAN_S:
+            return inside + [pid for pid in strays if namespace.has(pid)]
+        found = namespace.pids()
+        self._strays[run.init] = (now_s, sorted(set(found).difference(inside)))
+        return found
 
     def is_empty(self, run: Run) -> bool:
         """See ProcessDriver. The namespace ends with its PID 1."""

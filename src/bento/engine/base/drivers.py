@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bento.command import Child
     from bento.config import Settings
     from bento.drivers.builder.base import BuilderDriver
+    from bento.drivers.engines.base import EngineDriver
     from bento.drivers.image.base import ImageDriver
     from bento.drivers.monitor.base import MonitorDriver
     from bento.drivers.network.base import CniDriver, NetworkDriver
@@ -124,6 +125,10 @@ class Drivers:
 
     def spawn_detached(self, argv: tuple[str, ...]) -> None:
         """Start a process that outlives this one and is not waited for here."""
+        raise NotImplementedError
+
+    def engine(self, name: str) -> EngineDriver:
+        """Return another engine of this host, one of ``bento.engine.foreign.names.ENGINES``. Raises UsageError."""
         raise NotImplementedError
 
     def runtime_states(self) -> list[tuple[str, Path]]:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from bento import clock
 from bento.check.observed import Observation
 from bento.check.seeing import seen
-from bento.engine.lifecycle.explain import also_receives, steady_look
+from bento.engine.stop.snapshot import also_receives, steady_look
 from bento.model.check import CheckRun, WithBento
 from bento.model.container import Run
 from bento.model.stop import OnPaused, Scope, StopRequest

@@ -10,6 +10,7 @@ from bento.engine.base import order
 from bento.engine.base.filters import parse_prune
 from bento.engine.base.happened import tell_of_prune
 from bento.engine.base.layers import unused
+from bento.engine.foreign.reports import Reports
 from bento.engine.images.images import remove_unused
 from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.remove import refuse_if_required
@@ -114,7 +115,8 @@ def _remove_strays(drivers: Drivers) -> tuple[tuple[str, ...], int]:
 def prune(drivers: Drivers, *, all: bool = False, volumes: bool = False, filters: Iterable[str] = ()) -> Pruned:
     """Remove the containers that do not run, the networks that none has, then the images that none needs: see above.
 
-    Without filters also what builds have kept for the next ones, which has no labels and no age, unless one goes on.
+    Without filters also what has no labels and no age: what builds have kept for the next ones, unless one goes on,
+    and the reports of stops of what other engines run.
     ``volumes``: the anonymous volumes that no container has, too. A volume has no age: then ``until`` is a UsageError.
     """
     wanted = tuple(filters)
@@ -124,6 +126,7 @@ def prune(drivers: Drivers, *, all: bool = False, volumes: bool = False, filters
     then = prune_images(drivers, all=all, filters=wanted)
     last = prune_volumes(drivers, filters=wanted) if volumes else PrunedVolumes()
     build_bytes = 0 if wanted else drivers.builder.prune()
+    reports, report_bytes = (0, 0) if wanted else Reports(drivers.root).clear()
     return Pruned(
         containers=first.containers,
         images=then.images,
@@ -132,6 +135,7 @@ def prune(drivers: Drivers, *, all: bool = False, volumes: bool = False, filters
         strays=then.strays,
         strays_bytes=then.strays_bytes,
         build_bytes=build_bytes,
-        freed_bytes=first.freed_bytes + then.freed_bytes + last.freed_bytes + build_bytes,
+        reports=reports,
+        freed_bytes=first.freed_bytes + then.freed_bytes + last.freed_bytes + build_bytes + report_bytes,
         errors=(*first.errors, *then.errors),
     )

@@ -29,7 +29,10 @@ _TRACER: Final = 3
 
 
 class Releases:
-    """Passes on which root filesystems no process holds any more (rule S22), as storage reports it; one descriptor, made when it is first needed. Close it."""
+    """Passes on which root filesystems no process holds any more (rule S22), as storage reports it. Close it.
+
+    One descriptor, made when it is first needed.
+    """
 
     def __init__(self, drivers: Drivers, loop: Loop) -> None:
         self._drivers, self._loop = drivers, loop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -9,6 +10,7 @@ from msgspec.structs import replace
 from bento import clock
 from bento.files.smallfile import read_small
 from bento.lazy import LazyModule
+from bento.stop.process import Disposition
 from bento.stop.rules.signalling import SESSION_SIGNAL
 from bento.stop.rules.tree import entered
 
@@ -25,6 +27,10 @@ else:  # only for a stop that is watched
     viewing = LazyModule("bento.stop.viewing")
 
 _VIEWED_EVERY_S: Final = 0.1
+_LOOK_AGAIN_S: Final = 0.02
+"""What starts a process blocks its signals for a moment (stop.grace): a second look shows which do so for good."""
+_OTHERS: Final = (2, 3)
+"""SIGINT and SIGQUIT: what a program that does not receive the stop signal may end on."""
 _HELPERS = ("hook.pid", "asked.pid", "check.pid")
 """Where the runtime, and engine.hooks, write the pid of what a stop itself, or a health check, runs inside."""
 
@@ -45,6 +51,25 @@ def look_at(
         return processes
     theirs = {process.key: process for process in look(SESSION_SIGNAL)}
     return tuple(theirs.get(process.key, process) if process.key in sessions else process for process in processes)
+
+
+def steady_look(look: Callable[[int], tuple[Process, ...]], number: int) -> tuple[Process, ...]:
+    """Return what ``look_at`` does, of a second look where a process may block the signal only for a moment. Blocks."""
+    processes = look_at(look, number)
+    if any(process.disposition is Disposition.BLOCKED for process in processes):
+        time.sleep(_LOOK_AGAIN_S)
+        processes = look_at(look, number)
+    return processes
+
+
+def also_receives(look: Callable[[int], tuple[Process, ...]], number: int) -> tuple[int, ...]:
+    """Return which other signals PID 1 has a handler for."""
+    found = []
+    for other in _OTHERS:
+        main = next((process for process in look(other) if process.is_main), None)
+        if other != number and main is not None and main.disposition.receives:
+            found.append(other)
+    return tuple(found)
 
 
 def helpers_of(run_dir: Path) -> frozenset[int]:

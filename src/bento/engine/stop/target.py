@@ -1,4 +1,4 @@
-"""What a driver of a stop needs to know of what it stops: a container of Bento's own, or one that another engine made."""
+"""What a driver of a stop needs to know of what it stops: a container of Bento's own, or another engine's."""
 
 from __future__ import annotations
 

@@ -47,14 +47,17 @@ class PidNamespace:
 
 
 def _inode(pid: int) -> int:
-    """Return the number of a process's PID namespace; 0 when that cannot be known. Of a leader that ended, by a thread."""
-    for tid in (pid, None):
-        try:
-            return os.stat(f"/proc/{proc.live_tid(pid) if tid is None else tid}/ns/pid").st_ino
-        except OSError as error:
-            if is_shortage(error):  # of a process that lives: it must not be taken for one that has gone
-                raise
-    return 0
+    """Return the number of a process's PID namespace; 0 when that cannot be known."""
+    return _inode_at(pid) or ((tid := proc.live_tid(pid)) != pid and _inode_at(tid)) or 0
+
+
+def _inode_at(tid: int) -> int:
+    try:
+        return os.stat(f"/proc/{tid}/ns/pid").st_ino
+    except OSError as error:
+        if is_shortage(error):  # of a process that lives: it must not be taken for one that has gone
+            raise
+        return 0
 
 
 def _own_is_not_around(pid: int) -> bool:

@@ -16,6 +16,7 @@ from bento.model.stop import ProcessEnd, StopRequest
 from bento.stop import machine
 from bento.stop.actions import (
     Action,
+    AskEngine,
     Drain,
     HoldBack,
     Identify,
@@ -192,7 +193,7 @@ class _Run:
                     self._hook = None
                 case RunStep():
                     self._queue.append(StepDone(action.step))
-                case Persist() | ReportStuck():  # nothing to the processes
+                case Persist() | ReportStuck() | AskEngine():  # nothing to the processes; no engine is asked here
                     pass
                 case _:
                     assert_never(action)

@@ -1,4 +1,4 @@
-"""A container of another engine: that is asked to stop it before anything else is done, and signals PID 1 (rule S30). Pure.
+"""A container of another engine: that is asked to stop it before anything is ended, and signals PID 1 (rule S31). Pure.
 
 So it knows of a stop that was wanted, and its restart policy starts nothing. Until its signal has arrived, which takes
 as long as its command needs to begin, nothing is ended that could end the container. To a PID 1 that does not receive

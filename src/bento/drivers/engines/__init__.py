@@ -1,0 +1,1 @@
+"""Other container engines, by their command lines."""
