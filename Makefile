@@ -120,6 +120,10 @@ coverage: $(VENV)/.ready-test ## Branch coverage of the unit and property tests
 soak: setup-test ## Many commands at one container at once, in T=100 rounds (as root); CI does two
 	@BENTO_TEST_ROUNDS=$(or $(T),100) $(BIN)/python -m pytest -q tests/integration/test_concurrent.py
 
+.PHONY: check-verdicts
+check-verdicts: setup-test ## The verdicts of `bento check` on sound and faulty programs, T=20 times under load (as root); CI does one
+	@BENTO_TEST_ROUNDS=$(or $(T),20) $(BIN)/python -m pytest -q tests/integration/test_check.py -k under_load
+
 .PHONY: stress
 stress: setup-test ## Random verbs, kills and halts against a model, for T=60 seconds (as root); SEED=N draws the same again
 	@PYTHONPATH=tests $(BIN)/python -m stress --seconds $(or $(T),60) $(if $(SEED),--seed $(SEED))

@@ -7,7 +7,11 @@ tests/unit/check.
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -96,6 +100,46 @@ FAULTS: dict[str, Any] = {
     "BG030": ((handles(code=3), {}), (handles(), {})),
     "BG031": ((python(ABORTS), {}), (handles(), {})),
 }
+
+
+SOUND = {
+    "tini": ("/usr/bin/tini", "--", *IDLE),
+    "dumb-init": ("/usr/bin/dumb-init", *IDLE),
+    "catatonit": ("/usr/bin/catatonit", "--", *IDLE),
+    "sigwait": python(SIGWAIT + "signal.sigwait([15])"),
+    "node": (
+        "/usr/bin/node",
+        "-e",
+        "process.on('SIGTERM', () => process.exit(0)); console.log('up'); setInterval(() => 0, 1e6)",
+    ),
+}
+"""None of these has a finding, whatever the machine does."""
+TURNS = int(os.environ.get("BENTO_TEST_ROUNDS", "1"))
+UNDER_LOAD = tuple(FAULTS) if TURNS > 1 else ("BG002", "BG020")
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """Keep each processor busy twice."""
+    spinners = [subprocess.Popen([PYTHON, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        yield
+    finally:
+        for one in spinners:
+            one.kill()
+            one.wait()
+
+
+@pytest.mark.parametrize("turn", range(TURNS))
+def test_verdicts_are_the_same_under_load(engine, turn):
+    with busy():
+        for kind in UNDER_LOAD:
+            (faulty, with_fault), (sound, without) = FAULTS[kind]
+            assert ids(check(engine, *faulty, **with_fault)) == [kind]
+            assert ids(check(engine, *sound, **(without | {"grace_s": 20.0}))) == [], kind
+        for name, program in SOUND.items():
+            if TURNS > 1 or name == "tini":
+                assert ids(check(engine, *program, start_up=3, twice=True, grace_s=20.0)) == [], name
 
 
 @pytest.mark.parametrize("kind", FAULTS)
