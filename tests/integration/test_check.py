@@ -284,3 +284,38 @@ def test_what_runs_is_looked_at_and_left_alone(bento):
     assert "one image, or --container" in bento.fails("check", "--container", "w", "--pid", "1", code=2)
     assert "not PID 1" in bento.fails("check", "--pid", "1", code=2)
     assert "bad pid" in bento.fails("check", "--pid", "host", code=2)
+
+
+COMPOSE = """
+services:
+  web:
+    image: host
+    command: ["/bin/sh", "-c", "getent hosts db && echo up; sleep 1000; true"]
+    depends_on: [db]
+    stop_grace_period: 600ms
+  db:
+    image: ${IMAGE:-host}
+    command: ["/usr/bin/tini", "--", "sleep", "1000"]
+    volumes: ["data:/data"]
+    healthcheck: {test: "test -d /data", interval: 100ms}
+"""
+
+
+def test_the_services_of_a_compose_file(bento, share):
+    path = share.path / "compose.yaml"
+    path.write_text(COMPOSE)
+    quick = ("--ready-quiet", "0.2", "--format", "json")
+    done = bento("check", "--compose", path, "--total", "5", *quick, check=False)
+    db, web = json.loads(done.stdout)
+    assert (db["subject"], db["verdict"], db["findings"]) == (f"{path}: db", "passed", [])
+    assert db["runs"][0]["ready"] == "its health check"
+    assert ([one["id"] for one in web["findings"]], web["grace_s"], done.returncode) == (["BG002"], 0.6, 1)
+    # Dependants first.
+    assert web["runs"][0]["report"]["started_unix_ns"] <= db["runs"][0]["report"]["started_unix_ns"]
+    assert (bento("ps", "-aq").stdout, bento("volume", "ls", "-q").stdout) == ("", "")
+    assert "check-" not in bento("network", "ls").stdout
+    path.write_text(json.dumps({"services": {"a": {"image": "host", "command": ["false"]}, "b": {"image": "host"}}}))
+    failed = bento("check", "--compose", path, *quick, check=False)
+    assert [one["verdict"] for one in json.loads(failed.stdout)] == ["unjudged", "unjudged"]
+    assert (failed.returncode, "service a: it ended by itself" in failed.stdout) == (2, True)
+    assert "is YAML" not in bento.fails("check", "--compose", share.path / "none.yaml", code=2)

@@ -134,25 +134,25 @@ def test_junit_counts_what_is_below_the_severity_that_was_named_as_passed():
     first = proc(1, HANDLED, "web", evidence=polls("listen"))
     odd = observed(first, came=report(end(first, "signalled", 3, at_s=0.1), exit_code=3))
     document = ElementTree.fromstring(junit.draw(check(odd, fail_on=Severity.ERROR)))
-    assert document.get("failures") == "0"
+    assert document[0].get("failures") == "0"
     assert "BG030" in [case.findtext("system-out", "")[:5] for case in document.iter("testcase")]
 
 
 def test_junit_of_what_could_not_be_judged_is_an_error():
     document = ElementTree.fromstring(junit.draw(check(verdict=CheckVerdict.UNJUDGED, error="it & ended")))
     (error,) = document.iter("error")
-    assert (document.get("errors"), error.get("message")) == ("1", "could not be judged: it & ended")
+    assert (document[0].get("errors"), error.get("message")) == ("1", "could not be judged: it & ended")
 
 
 def test_sarif_has_a_rule_for_each_id_and_a_result_for_each_finding():
-    (run,) = json.loads(sarif.draw(wrapped(), "1.2"))["runs"]
+    (run,) = json.loads(sarif.draw(wrapped(), version="1.2"))["runs"]
     rules, (result,) = run["tool"]["driver"]["rules"], run["results"]
     assert [rule["id"] for rule in rules] == [kind.id for kind in KINDS]
     assert (result["ruleId"], rules[result["ruleIndex"]]["id"], result["level"]) == ("BG002", "BG002", "error")
     assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "web_1"
     assert "exec web" in result["message"]["text"]
     assert run["invocations"] == [{"executionSuccessful": True}]
-    (failed,) = json.loads(sarif.draw(check(verdict=CheckVerdict.UNJUDGED, error="it ended"), "1"))["runs"]
+    (failed,) = json.loads(sarif.draw(check(verdict=CheckVerdict.UNJUDGED, error="it ended"), version="1"))["runs"]
     (invocation,) = failed["invocations"]
     assert (invocation["executionSuccessful"], failed["results"]) == (False, [])
     assert invocation["toolExecutionNotifications"][0]["message"]["text"] == "could not be judged: it ended"

@@ -16,24 +16,21 @@ from bento.model.check import Check, CheckVerdict, Finding
 _ALLOWED: Final = "\t\n\r"
 
 
-def draw(found: Check) -> str:
-    """Return the document."""
-    cases = _unjudged(found) if found.verdict is CheckVerdict.UNJUDGED else _cases(found)
-    failures = sum("<failure" in case for case in cases)
-    errors = int(found.verdict is CheckVerdict.UNJUDGED)
-    counts = f'tests="{len(cases)}" failures="{failures}" errors="{errors}" time="{found.duration_s:.3f}"'
-    out = f"    <system-out>{_text(chr(10).join(text.draw(found)))}</system-out>"
+def draw(*found: Check) -> str:
+    """Return the document of one check or more: a suite each."""
+    suites = [line for one in found for line in _suite(one)]
     return "\n".join(
-        (
-            '<?xml version="1.0" encoding="UTF-8"?>',
-            f'<testsuites name="bento check" {counts}>',
-            f"  <testsuite name={_attribute(found.subject)} {counts}>",
-            *cases,
-            out,
-            "  </testsuite>",
-            "</testsuites>",
-        )
+        ('<?xml version="1.0" encoding="UTF-8"?>', '<testsuites name="bento check">', *suites, "</testsuites>")
     )
+
+
+def _suite(found: Check) -> list[str]:
+    is_unjudged = found.verdict is CheckVerdict.UNJUDGED
+    cases = _unjudged(found) if is_unjudged else _cases(found)
+    failures = sum("<failure" in case for case in cases)
+    counts = f'tests="{len(cases)}" failures="{failures}" errors="{int(is_unjudged)}" time="{found.duration_s:.3f}"'
+    out = f"    <system-out>{_text(chr(10).join(text.draw(found)))}</system-out>"
+    return [f"  <testsuite name={_attribute(found.subject)} {counts}>", *cases, out, "  </testsuite>"]
 
 
 def _cases(found: Check) -> list[str]:

@@ -19,16 +19,16 @@ _LEVELS: Final = {Severity.INFO: "note", Severity.WARNING: "warning", Severity.E
 _SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
 
 
-def draw(found: Check, version: str) -> str:
-    """Return the document. ``version`` is Bento's."""
+def draw(*found: Check, version: str) -> str:
+    """Return the document of one check or more. ``version`` is Bento's."""
     document = {
         "$schema": _SCHEMA,
         "version": "2.1.0",
         "runs": [
             {
                 "tool": {"driver": {"name": "bento check", "version": version, "rules": _rules()}},
-                "invocations": [_invocation(found)],
-                "results": [_result(found, one) for one in found.findings],
+                "invocations": [_invocation(each) for each in found],
+                "results": [_result(each, one) for each in found for one in each.findings],
             }
         ],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -59,6 +60,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--load-port", type=int, metavar="N", help="send HTTP requests to this port of the container over a stop")
     add("--load-path", default="/", metavar="PATH", help="of these requests (default /)")
     add("--after", default="", metavar="CMD", help="run this in the next container with the same volumes")
+    add("--compose", metavar="FILE", help="instead of an image: all services of a compose file, together")
+    add("--total", metavar="S", help="with --compose: one budget for the graces of all services")
     add("--container", metavar="NAME", help="instead of an image: look at a container that runs, and send nothing")
     create_options.configure(parser, is_image_needed=False)
 
@@ -67,6 +70,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out. The exit status is 0, 1 for findings, 2 for what could not be run."""
     if args.html is not None:
         check_page_file("check", args.html)
+    if args.compose is not None:
+        return _compose(args, context)
     if args.container is not None or args.image is None:
         return _look(args, context)
     if args.command[:1] == ["--"]:
@@ -102,6 +107,24 @@ def _look(args: argparse.Namespace, context: Context) -> int:
     return show(found, args.format, page=args.html)
 
 
+def _compose(args: argparse.Namespace, context: Context) -> int:
+    """Carry it out for all services of a file; the exit status is the worst."""
+    if args.image is not None or args.container is not None or args.pid:
+        raise UsageError("check: --compose, or one image, or --container, or --pid", hint="see bento check --help")
+    if args.html is not None:
+        raise UsageError("check: --html makes the page of one check, not of the several of --compose", hint="use --format")
+    total_s = None if args.total is None else parse_seconds(args.total, what="total", allow_no_limit=False)
+    options = _options(args)
+    end_cleanly()
+    with context.engine() as engine:
+        try:
+            found = engine.check_compose(args.compose, options, total_s=total_s)
+        except BentoError as error:
+            tell_person(f"bento: {error}")
+            return _COULD_NOT
+    return show_all(found, args.format)
+
+
 def _pid(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= 1 << 22:  # PID_MAX_LIMIT, proc(5)
         raise UsageError(f"bad pid {text!r}", hint="give the number of a process that is PID 1 of its PID namespace")
@@ -110,26 +133,31 @@ def _pid(text: str) -> int:
 
 def show(found: Check, form: str, *, page: str | None = None) -> int:
     """Print a check, and write its page where one is wanted; return the exit status."""
-    if page != STREAM:
-        _print(found, form)
+    if page != STREAM and form == "json":
+        say(msgspec.json.format(msgspec.json.encode(found)).decode())
+    elif page != STREAM:
+        show_all((found,), form)
     if page is not None:
         write_page(page, check_page.check_page(found))
     return _STATUS[found.verdict]
 
 
-def _print(found: Check, form: str) -> None:
+def show_all(found: Sequence[Check], form: str) -> int:
+    """Print checks as one document; return the worst exit status."""
     match form:
         case "json":
             say(msgspec.json.format(msgspec.json.encode(found)).decode())
         case "junit":
-            say(junit.draw(found))
+            say(junit.draw(*found))
         case "sarif":
-            say(sarif.draw(found, bento.__version__))
+            say(sarif.draw(*found, version=bento.__version__))
         case "markdown":
-            say(markdown.draw(found))
+            say("\n\n".join(map(markdown.draw, found)))
         case _:
-            for line in text.draw(found):
-                say(line)
+            for one in found:
+                for line in text.draw(one):
+                    say(line)
+    return max((_STATUS[one.verdict] for one in found), default=0)
 
 
 def _tell(done: CheckRun) -> None:

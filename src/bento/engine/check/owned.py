@@ -16,7 +16,7 @@ from bento import log
 from bento.engine.lifecycle.create import create
 from bento.engine.lifecycle.remove import remove
 from bento.engine.lifecycle.start import start, start_required
-from bento.engine.resources import mounting
+from bento.engine.resources import mounting, networks
 from bento.errors import BentoError, Conflict, NotFound, forget_calls
 from bento.model.container import VOLUME, Container, ProcessIdentity, RestartPolicy
 from bento.model.create import CreateOptions
@@ -37,8 +37,7 @@ def running(drivers: Drivers, options: CreateOptions) -> Iterator[Container]:
     container_id = new_id()
     made = {mount.source for mount in options.files.mounts if mount.kind == VOLUME and mount.source}
     made -= {volume.name for volume in drivers.store.list_volumes()}
-    owner = _text(drivers.processes.own())
-    labels = options.labels | {LABEL: owner} | ({VOLUMES_LABEL: ",".join(sorted(made))} if made else {})
+    labels = options.labels | {LABEL: mark_of(drivers)} | ({VOLUMES_LABEL: ",".join(sorted(made))} if made else {})
     options = replace(
         options,
         name=options.name or f"check-{container_id[:8]}",
@@ -72,6 +71,10 @@ def remove_left_over(drivers: Drivers) -> None:
             remove_one(drivers, container)
         except BentoError as error:
             log.warning(f"container {container.name} of a check that was killed: {error}")
+    for network in drivers.store.list_networks():
+        if _is_left_over(drivers, network.labels.get(LABEL, "")):
+            with suppress(NotFound, Conflict):
+                networks.remove(drivers, network.name)
 
 
 def remove_one(drivers: Drivers, container: Container) -> None:
@@ -87,7 +90,9 @@ def _remove_volumes(drivers: Drivers, names: Iterable[str]) -> None:
             mounting.remove_volume(drivers, name)
 
 
-def _text(process: ProcessIdentity) -> str:
+def mark_of(drivers: Drivers) -> str:
+    """Return what names this process in a label."""
+    process = drivers.processes.own()
     return f"{process.pid} {process.start_ticks} {process.boot_id}"
 
 

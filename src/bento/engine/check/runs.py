@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from bento import clock
-from bento.check.observed import Observation
+from bento.check.observed import Observation, Sample
 from bento.check.seeing import with_ends
-from bento.engine.base.outcome import StopObserver
+from bento.engine.base.outcome import StopObserver, StopOutcome
 from bento.engine.check.load import CommandLoad, HttpLoad, address_of, count
 from bento.engine.check.looking import observe, target_of
 from bento.engine.check.ready import NotReady, shell, wait_ready
@@ -51,13 +52,13 @@ class Checked:
         self.drivers, self.container, self._options = drivers, container, options
         self._run: Run = container.run
         self._processes = drivers.processes_for(container)
-        self._stop = StopOptions(scope=Scope.MAIN, grace_s=options.grace_s, signal=options.signal)
+        self.plain = StopOptions(scope=Scope.MAIN, grace_s=options.grace_s, signal=options.signal)
         self._record = CheckRun(number=number, kind=kind)
 
     @property
     def request(self) -> StopRequest:
         """The plain stop of it."""
-        return request_for(self.container, self._stop, self.drivers.settings)
+        return request_for(self.container, self.plain, self.drivers.settings)
 
     def age_s(self) -> float:
         """Return how long it has been running."""
@@ -88,16 +89,16 @@ class Checked:
 
     def stop(self, seen: Seen, *, drain: bool = False, second_after_s: float | None = None) -> Seen:
         """Stop it plainly, and look at it meanwhile; add what came of it. Blocks. Raises what a stop does."""
-        number = self.request.signal
-        sampler = Sampler(self.drivers, self._processes, self._run, number)
-        try:
-            if second_after_s is not None:
-                signal_later(self.drivers, self._processes, self._run, number, second_after_s)
-            stopped_s = self.age_s()
-            options = replace(self._stop, drain=drain)
-            outcome = stop_containers(self.drivers, [self.container.id], options, _Unheard())[0]
-        finally:
-            samples = sampler.close()
+        if second_after_s is not None:
+            signal_later(self.drivers, self._processes, self._run, self.request.signal, second_after_s)
+        return plain_stops(self.drivers, [(self, seen)], drain=drain)[0]
+
+    def sampler(self) -> Sampler:
+        """Begin to look at it again and again."""
+        return Sampler(self.drivers, self._processes, self._run, self.request.signal)
+
+    def stopped(self, seen: Seen, outcome: StopOutcome, samples: tuple[Sample, ...], stopped_s: float) -> Seen:
+        """Add what came of its stop. Raises what that did."""
         if outcome.report is None:
             raise outcome.error or InternalError("a stop without a report")
         run = replace(seen.observation.run, stopped_s=stopped_s, report=outcome.report)
@@ -142,6 +143,28 @@ class Checked:
             code, output = error.exit_code, str(error).encode()
         text = output.decode(errors="replace").strip()[-_OUTPUT_MAX:]
         return Loaded(command=command, exit_code=code, duration_s=clock.mono_s() - began_s, output=text)
+
+
+def plain_stops(
+    drivers: Drivers, members: Sequence[tuple[Checked, Seen]], *, drain: bool = False, total_s: float | None = None
+) -> list[Seen]:
+    """Stop containers plainly, all together and in their order, and look at them meanwhile; return what came of each.
+
+    Blocks. Raises what a stop does.
+    """
+    first = members[0][0]
+    options = replace(first.plain, drain=drain, total_s=total_s)
+    samplers = [checked.sampler() for checked, _ in members]
+    ages_s = [checked.age_s() for checked, _ in members]
+    try:
+        ids = [checked.container.id for checked, _ in members]
+        outcomes = stop_containers(drivers, ids, options, _Unheard())
+    finally:
+        samples = [sampler.close() for sampler in samplers]
+    return [
+        checked.stopped(seen, outcome, sampled, age_s)
+        for (checked, seen), outcome, sampled, age_s in zip(members, outcomes, samples, ages_s, strict=True)
+    ]
 
 
 class _Unheard(StopObserver):
