@@ -72,6 +72,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         check_page_file("check", args.html)
     if args.compose is not None:
         return _compose(args, context)
+    if args.total is not None:
+        raise UsageError("check: --total is for the services of --compose", hint="for one container: --grace")
     if args.container is not None or args.image is None:
         return _look(args, context)
     if args.command[:1] == ["--"]:
@@ -112,7 +114,9 @@ def _compose(args: argparse.Namespace, context: Context) -> int:
     if args.image is not None or args.container is not None or args.pid:
         raise UsageError("check: --compose, or one image, or --container, or --pid", hint="see bento check --help")
     if args.html is not None:
-        raise UsageError("check: --html makes the page of one check, not of the several of --compose", hint="use --format")
+        raise UsageError(
+            "check: --html makes the page of one check, not of the several of --compose", hint="use --format"
+        )
     total_s = None if args.total is None else parse_seconds(args.total, what="total", allow_no_limit=False)
     options = _options(args)
     end_cleanly()
