@@ -38,8 +38,8 @@ READS = {
     "drops_signal", "events", "exec_sessions", "explain", "explain_foreign", "foreign_report", "get",
     "history", "image_usage",
     "images", "info", "inspect", "inspect_image", "inspect_network", "inspect_volume", "install_unit", "login",
-    "logout", "logs", "logs_of", "look_foreign", "names", "networks", "ports", "stats", "stats_sampler", "summaries",
-    "tags",
+    "log_stream", "logout", "logs", "logs_of", "look_foreign", "names", "networks", "ports", "stats", "stats_sampler",
+    "summaries", "tags",
     "to_be_shut_down", "to_be_started", "top", "volumes", "wait", "wait_healthy", "warnings",
 }  # fmt: skip
 """Verbs that change nothing, so that there is nothing to log."""
@@ -56,6 +56,7 @@ THROUGH_OTHERS = {
     "prune_networks": "prune",
     "prune_builder": "a cache, of which there are no events",
     "pull": "tests/integration/test_registry.py",
+    "resize": "a terminal, of whose size Docker logs it",
     "remove_network": "tests/unit/engine/test_networks.py",
     "push": "tests/integration/test_registry.py",
     "stop_foreign": "other engines log what they do themselves",

@@ -32,9 +32,15 @@ class Engines:
         """Have something looked up; return what ``work`` returns, raise what it raises."""
         return await asyncio.get_running_loop().run_in_executor(self._looking, self._call, work)
 
-    async def act(self, work: Callable[[Engine], T]) -> T:
-        """Have something done. It goes on when the caller is cancelled."""
-        return await asyncio.get_running_loop().run_in_executor(self._acting, self._call, work)
+    async def act(self, work: Callable[[Engine], T], undo: Callable[[T], object] | None = None) -> T:
+        """Have something done. It goes on when this is cancelled; ``undo`` is then called with what came of it."""
+        done = asyncio.get_running_loop().run_in_executor(self._acting, self._call, work)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            if undo is not None:
+                done.add_done_callback(lambda done: None if done.exception() else undo(done.result()))
+            raise
 
     def _call(self, work: Callable[[Engine], T]) -> T:
         return work(self._engine())

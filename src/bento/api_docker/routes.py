@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bento.api_docker.handlers import containers, system, waiting
+from bento.api_docker.handlers import attach, containers, execs, logs, system, waiting
 from bento.api_docker.http.router import Route
 
 _SYSTEM = (
@@ -27,12 +27,22 @@ _CONTAINERS = (
     Route("POST", "/containers/{ref}/pause", containers.pause),
     Route("POST", "/containers/{ref}/unpause", containers.unpause),
     Route("POST", "/containers/{ref}/rename", containers.rename),
+    Route("POST", "/containers/{ref}/attach", attach.attach),
+    Route("POST", "/containers/{ref}/resize", attach.resize),
+    Route("GET", "/containers/{ref}/logs", logs.logs),
     Route("POST", "/containers/{ref}/wait", waiting.wait),
     Route("DELETE", "/containers/{ref}", containers.remove),
     Route("GET", "/bento/containers/{ref}/stop-report", containers.stop_report),
 )
 
-ROUTES: Final = (*_SYSTEM, *_CONTAINERS)
+_EXECS = (
+    Route("POST", "/containers/{ref}/exec", execs.create),
+    Route("POST", "/exec/{ref}/start", execs.start),
+    Route("POST", "/exec/{ref}/resize", execs.resize),
+    Route("GET", "/exec/{ref}/json", execs.inspect),
+)
+
+ROUTES: Final = (*_SYSTEM, *_CONTAINERS, *_EXECS)
 
 _NO_SWARM: Final = "Bento has no swarm: it runs the containers of one machine"
 LEFT_OUT: Final = {

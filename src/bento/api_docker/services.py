@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bento.api_docker.engines import Engines
 from bento.api_docker.hub import EventHub
+from bento.api_docker.streams.attaching import Attaching
+from bento.api_docker.streams.execs import Execs
 from bento.api_docker.workers import Workers
 from bento.config import Settings
 
@@ -16,6 +18,8 @@ class Services:
         engines: threads that call it.
         workers: processes for what must outlive the server.
         events: what happens, followed once for all.
+        execs: exec sessions, as clients know them.
+        attaching: clients that are attached to what is still to be started.
     """
 
     def __init__(self, settings: Settings, worker_argv: tuple[str, ...]) -> None:
@@ -23,13 +27,17 @@ class Services:
         self.engines = Engines(settings)
         self.workers = Workers(settings, worker_argv)
         self.events = EventHub(settings)
+        self.attaching = Attaching()
+        self.execs = Execs(self.events)
 
     async def start(self) -> None:
         """Begin to follow the events. Raises what opening the engine raises."""
         await self.events.start()
+        self.execs.start()
 
     def close(self) -> None:
         """Let go of everything; what threads and workers are at goes on. Idempotent."""
+        self.execs.close()
         self.events.close()
         self.workers.release()
         self.engines.close()

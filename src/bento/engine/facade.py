@@ -112,12 +112,14 @@ class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, UsageVerbs
             reconcile.refresh(self.drivers, [container])
         return container
 
-    def start_attached(self, ref: str, options: AttachOptions | None = None) -> Started:
+    def start_attached(self, ref: str, options: AttachOptions | None = None, *, owns_exit: bool = True) -> Started:
         """As ``start``, with the container's streams, the output from its first byte on.
 
-        ``options``: None is the output alone. One that runs already is left alone, and not attached to.
+        ``options``: None is the output alone. One that runs already is left alone, and not attached to. ``owns_exit``:
+        the caller follows it to its end, and does what is to follow that; else it goes on as after ``start``.
         """
-        return start.start(self.drivers, self._with_required(ref), attach=options or terminal.AttachOptions())
+        options = options or terminal.AttachOptions()
+        return start.start(self.drivers, self._with_required(ref), attach=options, owns_exit=owns_exit)
 
     def attach(self, ref: str, options: AttachOptions | None = None) -> Started:
         """Attach to a container that runs, to its output from now on; None is that alone. Does not block.

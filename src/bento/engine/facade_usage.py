@@ -15,17 +15,20 @@ if TYPE_CHECKING:
     from bento.engine.events import filters as event_filters
     from bento.engine.events import stream
     from bento.engine.events.stream import EventStream
-    from bento.engine.lifecycle import reconcile
-    from bento.engine.views import log_streams, logs, stats, summary, top
+    from bento.engine.lifecycle import attach, reconcile
+    from bento.engine.views import log_stream, log_streams, logs, stats, summary, top
+    from bento.engine.views.log_stream import LogStream
     from bento.engine.views.logs import LogLine
     from bento.engine.views.stats import Sampler
     from bento.model.container import Container
     from bento.model.stats import ContainerStats, ProcessTable
+    from bento.model.terminal import WindowSize
 else:
     event_filters, stream = LazyModule("bento.engine.events.filters"), LazyModule("bento.engine.events.stream")
-    reconcile = LazyModule("bento.engine.lifecycle.reconcile")
-    log_streams, logs, stats, summary, top = (
-        LazyModule(f"bento.engine.views.{name}") for name in ["log_streams", "logs", "stats", "summary", "top"]
+    attach, reconcile = (LazyModule(f"bento.engine.lifecycle.{name}") for name in ["attach", "reconcile"])
+    log_stream, log_streams, logs, stats, summary, top = (
+        LazyModule(f"bento.engine.views.{name}")
+        for name in ["log_stream", "log_streams", "logs", "stats", "summary", "top"]
     )
 
 
@@ -33,6 +36,10 @@ class UsageVerbs:
     """A base of ``EngineFacade``."""
 
     drivers: Drivers
+
+    def resize(self, ref: str, size: WindowSize) -> None:
+        """Set the size of a container's terminal; no error where it has none. Raises WrongState: it does not run."""
+        attach.resize(self.drivers, ref, size)
 
     def summaries(self, containers: Sequence[Container], *, size: bool = False) -> list[dict[str, Any]]:
         """Return containers, as ``containers`` does, as Docker's API lists them; ``size``: with SizeRw, bytes: slow."""
@@ -95,6 +102,19 @@ class UsageVerbs:
         """
         container = reconcile.find(self.drivers, ref)
         return logs.logs(self.drivers, container, is_followed=follow, tail=tail, since=since, until=until)
+
+    def log_stream(
+        self,
+        ref: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> LogStream:
+        """As ``logs``, for a program with a loop of its own: its ``read`` does not block. Raises WrongState."""
+        container = reconcile.find(self.drivers, ref)
+        return log_stream.LogStream(self.drivers, container, is_followed=follow, tail=tail, since=since, until=until)
 
     def logs_of(
         self,

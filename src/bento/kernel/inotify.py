@@ -197,6 +197,15 @@ class FileWatch:
     def __init__(self, path: Path) -> None:
         self._fd = _watch(str(path), _IN_MODIFY | _IN_ATTRIB)
 
+    def fileno(self) -> int | None:
+        """Return a descriptor that is readable then; None: no watch is left."""
+        return self._fd
+
+    def clear(self) -> None:
+        """Take what was reported so far, where ``fileno`` is readable."""
+        if self._fd is not None:
+            os.read(self._fd, 4096)
+
     def wait(self, other_fd: int) -> None:
         """Block until the file was written to, or lost its place, since the last call, or ``other_fd`` is readable.
 
@@ -207,8 +216,8 @@ class FileWatch:
             if fd is not None:
                 poller.register(fd, select.POLLIN)
         ready = poller.poll(None if self._fd is not None else _LOOK_EVERY_S * 1000)
-        if self._fd is not None and any(fd == self._fd for fd, _ in ready):
-            os.read(self._fd, 4096)
+        if any(fd == self._fd for fd, _ in ready):
+            self.clear()
 
     def __enter__(self) -> FileWatch:
         return self

@@ -12,6 +12,7 @@ class ExecOptions(Struct, frozen=True, kw_only=True):
     """What is asked of an exec. None leaves it to the container."""
 
     command: tuple[str, ...]
+    id: str = ""  # of the session, one of ``bento.units.new_id``, for a caller that must know it before; "": drawn
     env: tuple[str, ...] = ()  # "K=V", on top of the container's; "K" unsets it
     workdir: str | None = None  # absolute, inside; must exist
     user: str | None = None  # name|uid[:group|gid], looked up in the container's files

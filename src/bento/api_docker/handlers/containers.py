@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 
 from bento.api_docker.bodies.containers import Create
 from bento.api_docker.bodies.create import read_create
+from bento.api_docker.bodies.execs import read_size
+from bento.api_docker.handlers.attach import start_attached
 from bento.api_docker.handlers.jobs import outcome
 from bento.api_docker.http.call import Call
 from bento.api_docker.http.replies import NO_CONTENT, NOT_MODIFIED, Reply, json
 from bento.api_docker.jobs import Remove, Restart, Stop
 from bento.docker import container_api
 from bento.engine.stop.request import StopOptions
-from bento.errors import NotFound, UsageError, WrongState
+from bento.errors import BentoError, NotFound, UsageError, WrongState
 from bento.model.container import Container, Status
 from bento.model.stop import AskedBy, OnPaused
 from bento.units import NO_LIMIT, SIGKILL, parse_signal
@@ -45,8 +49,11 @@ async def inspect(call: Call) -> Reply:
 
 async def create(call: Call) -> Reply:
     """``POST /containers/create``."""
-    asked = read_create(await call.read(Create), name=call.query.text("name").removeprefix("/"))
+    body = await call.read(Create)
+    asked = read_create(body, name=call.query.text("name").removeprefix("/"))
     container = await call.act(lambda engine: engine.create(asked.options))
+    if body.Tty and body.HostConfig and (size := read_size(body.HostConfig.ConsoleSize)):
+        call.services.attaching.sizes[container.id] = size
     return json({"Id": container.id, "Warnings": [*asked.warnings, *container.spec.notes]}, 201)
 
 
@@ -59,7 +66,16 @@ async def start(call: Call) -> Reply:
         return NOT_MODIFIED
     if container.status is Status.PAUSED:
         raise WrongState("cannot start a paused container, try unpause instead")
-    await call.act(lambda engine: engine.start(container.id))
+    try:
+        if pending := call.services.attaching.take(container.id):
+            await start_attached(call, container, pending)
+        else:
+            await call.act(lambda engine: engine.start(container.id))
+    except BentoError:
+        if container.spec.auto_remove:  # as Docker does; clients wait for that
+            with suppress(BentoError):
+                await call.act(lambda engine: engine.remove(container.id, volumes=True))
+        raise
     call.services.workers.prepare()  # it will be stopped one day, maybe soon
     return NO_CONTENT
 

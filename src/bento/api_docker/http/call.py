@@ -106,6 +106,9 @@ class Call:
         """Have a thread look something up in the engine; for what waits for no lock of a container."""
         return await self.services.engines.ask(work)
 
-    async def act(self, work: Callable[[Engine], T]) -> T:
-        """Have a thread do something by the engine that may take its time. It goes on when the client leaves."""
-        return await self.services.engines.act(work)
+    async def act(self, work: Callable[[Engine], T], undo: Callable[[T], object] | None = None) -> T:
+        """Have a thread do something by the engine that may take its time. It goes on when this is cancelled.
+
+        ``undo`` is then called, in the loop, with what came of it.
+        """
+        return await self.services.engines.act(work, undo)

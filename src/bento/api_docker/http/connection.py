@@ -88,7 +88,10 @@ class Connection:
             case Streamed():
                 await self._send_streamed(answer)
             case Upgrade():
-                await self._hand_over(answer)
+                try:
+                    await self._hand_over(answer)
+                finally:
+                    answer.abandon()
                 return False
         return await self._is_clean()
 

@@ -39,11 +39,13 @@ class Streamed(Struct, frozen=True, kw_only=True):
 class Upgrade(Struct, frozen=True, kw_only=True):
     """The connection is handed over: 101 where the client asked for an upgrade, else 200, then ``run`` has it.
 
-    ``run`` is cancelled when the client has left in both directions, or the server ends.
+    ``run`` is cancelled when the client has left in both directions, or the server ends. ``abandon`` is called at the
+    end, also where ``run`` was never begun.
     """
 
     run: Callable[[Duplex], Awaitable[None]]
     content_type: str
+    abandon: Callable[[], None] = lambda: None
 
 
 Answer = Reply | Streamed | Upgrade

@@ -22,6 +22,12 @@ Memory = dict[Any, Any]
 class FileWatch(Protocol):
     """Waits for writes to one file. A context."""
 
+    def fileno(self) -> int | None:
+        """Return a descriptor that is readable when it was written to; None: no watch is left."""
+
+    def clear(self) -> None:
+        """Take what was reported so far, where ``fileno`` is readable."""
+
     def wait(self, other_fd: int) -> None:
         """Block until the file was written to since the last call, or ``other_fd`` is readable."""
 

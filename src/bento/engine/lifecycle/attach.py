@@ -15,7 +15,7 @@ from bento.model.container import Container, Status
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
-    from bento.model.terminal import AttachOptions
+    from bento.model.terminal import AttachOptions, WindowSize
 
 
 def attach(drivers: Drivers, ref: str, options: AttachOptions) -> Started:
@@ -45,6 +45,15 @@ def attach(drivers: Drivers, ref: str, options: AttachOptions) -> Started:
     if options.size is not None:
         attachment.redraw(options.size)
     return Started(container, attachment, main_fd)
+
+
+def resize(drivers: Drivers, ref: str, size: WindowSize) -> None:
+    """Set the size of a container's terminal. No error where it has none. Raises NotFound, WrongState."""
+    container = reconcile.find(drivers, ref)
+    if not container.status.is_live:
+        raise WrongState(f"container {container.name} is not running", hint="start it first")
+    if container.spec.streams.tty:
+        drivers.monitor.resize(drivers.run_dir(container.id), size)
 
 
 def _refusal(container: Container, why: str, *, hint: str) -> WrongState:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
 
+_HEX = frozenset("0123456789abcdef")
 _KEEPER_LIMIT_S = 10.0  # for a shell that starts one program
 
 
@@ -165,7 +166,7 @@ def _begin(drivers: Drivers, ref: str, options: ExecOptions, *, is_attached: boo
         container = drivers.store.get(container_id)
         run = _may_enter(drivers, container)
         session = ExecSession(
-            id=new_id(),
+            id=options.id or new_id(),
             container_id=container_id,
             command=options.command,
             started_unix_ns=clock.wall_ns(),
@@ -207,6 +208,8 @@ def _checked(options: ExecOptions) -> ExecOptions:
         raise UsageError("no command to run, or one with a null byte", hint="give a program and its arguments")
     if options.workdir is not None and not options.workdir.startswith("/"):
         raise UsageError(f"working directory {options.workdir!r} is not an absolute path")
+    if not _HEX.issuperset(options.id):
+        raise UsageError(f"bad id of an exec session {options.id!r}", hint="give one of bento.units.new_id")
     for entry in options.env:
         check_variable(entry)
     return options

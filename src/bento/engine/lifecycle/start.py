@@ -70,12 +70,14 @@ def start(
     container_id: str,
     *,
     attach: AttachOptions | None = None,
+    owns_exit: bool = True,
     only_if: Status | None = None,
     deeds: tuple[Deed, ...] = (),
 ) -> Started:
     """Start a container that was created or has stopped. One that runs already is left alone.
 
-    ``only_if``: leave it alone unless this is its state, once it can be looked at. ``deeds``: what is logged besides.
+    ``owns_exit``: of one that is attached to, the caller is to look after what follows its end. ``only_if``: leave it
+    alone unless this is its state, once it can be looked at. ``deeds``: what is logged besides.
 
     Blocks until the program is about to run. Raises WrongState, Conflict (a process still holds the root filesystem of
     its last run, rule S21), CommandNotFound, CommandNotExecutable,
@@ -110,7 +112,8 @@ def start(
         except BaseException as error:
             _undo(drivers, before, runtime, error)
             raise
-    if attach is None:
+    if attach is None or not owns_exit:
+        started = replace(started, owns_exit=False)
         release(drivers, container_id)
         if is_followed(container) and not reconcile.is_alive(drivers, started.container.run):
             reconcile.follow_exit(

@@ -26,6 +26,7 @@ from bento.units import rfc3339
 
 if TYPE_CHECKING:
     from bento.drivers.monitor.base import JournalEntry
+    from bento.drivers.processes.base import FileWatch
     from bento.engine.base.drivers import Drivers
     from bento.files.log_files import LogFile
 
@@ -109,7 +110,8 @@ def _last_lines(lines: Iterator[LogLine], count: int) -> Iterator[LogLine]:
         yield from drivers
 
 
-def _is_since(line: LogLine, since: datetime | None) -> bool:
+def is_since(line: LogLine, since: datetime | None) -> bool:
+    """Whether a line is not older than this; None: it is not."""
     if since is None:
         return True
     try:
@@ -140,7 +142,7 @@ def logs(
 
 def _up_to(lines: Iterator[LogLine], until: datetime) -> Iterator[LogLine]:
     after = until + timedelta.resolution
-    return itertools.takewhile(lambda line: not _is_since(line, after), lines)
+    return itertools.takewhile(lambda line: not is_since(line, after), lines)
 
 
 def _lines(
@@ -160,9 +162,9 @@ def _of_journal(
     try:
         entries = drivers.monitor.read_journal(container.id, monitor_fd)
         old = map(_journal_line, iter(lambda: next(entries, None), None))  # up to what comes
-        lines = (line for line in old if _is_since(line, since))
+        lines = (line for line in old if is_since(line, since))
         yield from lines if tail is None else _last_lines(lines, tail)
-        yield from (line for entry in entries if entry and _is_since(line := _journal_line(entry), since))
+        yield from (line for entry in entries if entry and is_since(line := _journal_line(entry), since))
     finally:
         if monitor_fd is not None:
             os.close(monitor_fd)
@@ -176,8 +178,29 @@ def _open_monitor(drivers: Drivers, container: Container) -> int | None:
     return drivers.processes.open(container.run.monitor) if container.run and container.run.monitor else None
 
 
+class Waiting(Struct, frozen=True):
+    """There is no more now: more may be there when the file has changed, or the monitor has ended."""
+
+    changes: FileWatch
+    monitor_fd: int
+
+
 def follow(drivers: Drivers, container: Container, *, tail: int | None, since: datetime | None) -> Iterator[LogLine]:
     """Yield lines as they are written until the container's monitor has ended. Blocks, woken by inotify."""
+    for step in steps(drivers, container, tail=tail, since=since):
+        if isinstance(step, Waiting):
+            step.changes.wait(step.monitor_fd)
+        else:
+            yield step
+
+
+def steps(
+    drivers: Drivers, container: Container, *, tail: int | None, since: datetime | None
+) -> Iterator[LogLine | Waiting]:
+    """Yield lines as they are written until the container's monitor has ended, and Waiting whenever there are none.
+
+    Does not block: the caller waits.
+    """
     path = log_path(drivers, container)
     monitor_fd = _open_monitor(drivers, container)
     if monitor_fd is None:
@@ -191,7 +214,7 @@ def follow(drivers: Drivers, container: Container, *, tail: int | None, since: d
 
 def _follow(
     drivers: Drivers, path: Path, monitor_fd: int, *, tail: int | None, since: datetime | None
-) -> Iterator[LogLine]:
+) -> Iterator[LogLine | Waiting]:
     directory = os.fspath(path.parent)
     files = log_files.open_files(directory)
     try:
@@ -218,7 +241,7 @@ def _follow(
 
 def _follow_file(
     drivers: Drivers, directory: str, file: LogFile, reader: _Reader, monitor_fd: int
-) -> Iterator[LogLine]:
+) -> Iterator[LogLine | Waiting]:
     """Yield what is written to a file until another one is in its place, or the monitor has ended."""
     # The watch is on the file that was opened, whatever is in its place by now.
     with drivers.watch_file(Path(f"/proc/self/fd/{file.stream.fileno()}")) as changes:
@@ -229,7 +252,7 @@ def _follow_file(
             yield from reader.read()
             if has_ended or not is_current:
                 return
-            changes.wait(monitor_fd)
+            yield Waiting(changes, monitor_fd)
 
 
 class _Reader:
@@ -246,7 +269,7 @@ class _Reader:
         while chunk := self._stream.read(min(left, _CHUNK_BYTES)):
             left -= len(chunk)
             *whole, self._rest = (self._rest + chunk).split(b"\n")
-            yield from (line for raw in whole if (line := parse_line(raw)) and _is_since(line, self._since))
+            yield from (line for raw in whole if (line := parse_line(raw)) and is_since(line, self._since))
 
 
 def log_path(drivers: Drivers, container: Container) -> Path:

@@ -1,0 +1,111 @@
+"""``GET /containers/ID/logs``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from bento import clock
+from bento.api_docker.http.call import Call
+from bento.api_docker.http.query import Query
+from bento.api_docker.http.replies import Streamed
+from bento.api_docker.streams.frames import STDERR, STDOUT, Frames
+from bento.api_docker.streams.readiness import readable
+from bento.engine.views.logs import check_kept
+from bento.errors import UsageError
+from bento.model.container import Container
+from bento.parse.times import parse_since, parse_tail
+
+if TYPE_CHECKING:
+    from bento.engine.views.logs import LogLine
+
+_LOOK_AGAIN_S: Final = 0.2  # where nothing wakes
+
+
+class Line(Struct, frozen=True):
+    """A line of a stream, by Docker's number."""
+
+    number: int
+    time: str
+    text: bytes
+
+
+async def logs(call: Call) -> Streamed:
+    """Send the output: what is kept, and with ``follow`` what comes, until the container ends."""
+    query = call.query
+    stdout, stderr, follow = query.flag("stdout"), query.flag("stderr"), query.flag("follow")
+    if not (stdout or stderr):
+        raise UsageError("Bad parameters: you must choose at least one stream")
+    container = await call.ask(lambda engine: engine.get(call.ref))
+    since, until = _moment(query, "since"), _moment(query, "until")
+    tail = parse_tail(query.text("tail") or "all")
+    if follow and container.spec.log.driver == "journald":
+        raise UsageError(
+            "the journal is not followed by the API", hint=f"journalctl -f CONTAINER_ID_FULL={container.id}"
+        )
+    check_kept(container)
+    frames = Frames(is_terminal=container.spec.streams.tty, stdout=stdout, stderr=stderr)
+    lines = lines_of(call, container, follow=follow, tail=tail, since=since, until=until)
+    content_type = frames.content_type(call.version) if call.version >= (1, 42) else ""
+    return Streamed(chunks=_packed(lines, frames, with_time=query.flag("timestamps")), content_type=content_type)
+
+
+def _moment(query: Query, name: str) -> datetime | None:
+    """0, as clients write it, is not given."""
+    text = query.text(name)
+    return parse_since(text, clock.utc()) if text not in ("", "0") else None
+
+
+async def _packed(lines: AsyncIterator[Line], frames: Frames, *, with_time: bool) -> AsyncIterator[bytes]:
+    async for line in lines:
+        text = f"{line.time} ".encode() + line.text if with_time else line.text
+        yield frames.pack(line.number, text)
+
+
+async def lines_of(
+    call: Call,
+    container: Container,
+    *,
+    follow: bool = False,
+    tail: int | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> AsyncIterator[Line]:
+    """Yield what is kept of a container's output, and with ``follow`` what comes."""
+    if container.spec.log.driver == "journald":
+        found = await call.act(lambda engine: list(engine.logs(container.id, tail=tail, since=since, until=until)))
+        for each in found:
+            yield _line(each)
+        return
+    stream = await call.ask(
+        lambda engine: engine.log_stream(container.id, follow=follow, tail=tail, since=since, until=until)
+    )
+    reading: asyncio.Future[list[LogLine]] | None = None
+    try:
+        while not stream.is_over:
+            reading = asyncio.ensure_future(call.ask(lambda engine: stream.read()))
+            batch = await asyncio.shield(reading)
+            for each in batch:
+                yield _line(each)
+            if not batch and not stream.is_over:
+                fds = stream.filenos
+                left_s = None if until is None else max(0.0, (until - clock.utc()).total_seconds())
+                waits_s = _LOOK_AGAIN_S if fds == fds[:1] else left_s
+                ready = await readable(*fds, timeout_s=waits_s)
+                if ready is not None:
+                    stream.clear(ready)
+                elif left_s == 0.0:
+                    return
+    finally:
+        if reading is not None and not reading.done():  # a thread is at it
+            reading.add_done_callback(lambda _: stream.close())
+        else:
+            stream.close()
+
+
+def _line(line: LogLine) -> Line:
+    return Line(STDERR if line.stream == "stderr" else STDOUT, line.time, line.text)

@@ -1,0 +1,114 @@
+"""Between a client's connection and the streams of a container, or of an exec session."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, Protocol
+
+from bento import log
+from bento.api_docker.http.duplex import Duplex
+from bento.api_docker.streams.frames import STDERR, STDOUT, Frames
+from bento.api_docker.streams.readiness import read_now, readable, writable
+from bento.engine.lifecycle.attachment import Attachment
+from bento.engine.lifecycle.exec_ import Attached
+from bento.parse.detach_keys import KeyFilter
+
+Send = Callable[[bytes], Awaitable[None]]
+
+_OF_STDERR: Final = 3  # conmon's number; 2, and all of a terminal, is stdout
+_LEFT_OUT: Final = 0
+
+
+class Input(Protocol):
+    """What takes a client's input."""
+
+    @property
+    def input_fd(self) -> int | None:
+        """What to poll for writing; None: it takes none."""
+
+    def write(self, data: bytes) -> int:
+        """Take some of it; return how much. Raises BlockingIOError, BrokenPipeError."""
+
+    def end_input(self) -> None:
+        """Let it come to its end."""
+
+
+async def copy_input(duplex: Duplex, target: Input, keys: bytes) -> bool:
+    """Pass on what the client sends, up to its end; return whether it ended by the detach keys.
+
+    A client that ends its input still gets the output.
+    """
+    typed = KeyFilter(keys)
+    while data := await duplex.read():
+        left = typed.feed(data)
+        while left:
+            try:
+                left = left[target.write(left) :]
+            except BlockingIOError:
+                if target.input_fd is not None:
+                    await writable(target.input_fd)
+            except (BrokenPipeError, ConnectionResetError):
+                left = b""  # nothing reads it any more; the client is heard to its end
+        if typed.is_complete:
+            return True
+    target.end_input()
+    return False
+
+
+async def copy_attachment(attachment: Attachment, frames: Frames, send: Send) -> None:
+    """Pass a container's output on until its monitor has ended."""
+    fd = attachment.output_fd
+    if fd is None:
+        return
+    os.set_blocking(fd, False)
+    while (packet := read_now(fd)) != b"":
+        if packet is None:
+            await readable(fd)
+        elif packet[0] == _LEFT_OUT:
+            log.warning(f"a client was too slow: {packet[1:].decode(errors='replace')} bytes of output are left out")
+        elif data := frames.pack(STDERR if packet[0] == _OF_STDERR else STDOUT, packet[1:]):
+            await send(data)
+
+
+async def copy_exec(running: Attached, frames: Frames, send: Send) -> None:
+    """Pass the output of a command on until it has ended. What it has left behind is not waited for."""
+    outputs = {running.stdout_fd: STDOUT} | ({} if running.stderr_fd is None else {running.stderr_fd: STDERR})
+    for fd in outputs:
+        os.set_blocking(fd, False)
+    while (ready := await readable(*outputs, running.status_fd)) in outputs:
+        await _copy_some(ready, outputs, frames, send)
+    for fd in tuple(outputs):
+        while await _copy_some(fd, outputs, frames, send):
+            pass
+
+
+async def _copy_some(fd: int | None, outputs: dict[int, int], frames: Frames, send: Send) -> bool:
+    """Pass on what there is now; return whether there may be more."""
+    if fd is None:
+        return False
+    data = read_now(fd)
+    if data == b"":
+        del outputs[fd]
+    elif data and (packed := frames.pack(outputs[fd], data)):
+        await send(packed)
+    return bool(data)
+
+
+async def relay(output: Coroutine[Any, Any, None], typed: Coroutine[Any, Any, bool] | None) -> bool:
+    """Copy both ways until the output has ended; return whether the client has left by the detach keys."""
+    copying = asyncio.ensure_future(output)
+    typing = asyncio.ensure_future(typed) if typed is not None else None
+    tasks: list[asyncio.Future[Any]] = [copying, *([typing] if typing is not None else [])]
+    try:
+        while not copying.done():
+            await asyncio.wait([task for task in tasks if not task.done()], return_when=asyncio.FIRST_COMPLETED)
+            if typing is not None and typing.done() and typing.result():
+                return True
+        copying.result()
+        return False
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
