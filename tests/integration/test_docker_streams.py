@@ -21,6 +21,10 @@ from support.workload import ONE_RUNTIME
 pytestmark = ONE_RUNTIME
 
 
+SIZED = "until stty size | grep '24 100'; do sleep 0.05; done;"
+"""The client sends the size when the program runs already."""
+
+
 @pytest.fixture
 def served(bento: BentoCli) -> Iterator[Served]:
     with serving(bento) as found:
@@ -82,7 +86,7 @@ def test_dockers_command_line_runs_programs_with_their_streams(served):
     done = docker("exec", "-w", "/tmp", "-e", "A=b", "web", "sh", "-c", "pwd; echo $A >&2; exit 4", check=False)
     assert (done.returncode, done.stdout, done.stderr) == (4, "/tmp\n", "b\n")
     assert docker("exec", "web", "/no/such", check=False).returncode == 127
-    with on_terminal(served, "exec", "-it", "web", "sh", "-c", "stty size; read x; echo got $x") as (terminal, process):
+    with on_terminal(served, "exec", "-it", "web", "sh", "-c", SIZED + "read x; echo got $x") as (terminal, process):
         terminal.read_until("24 100")
         os.write(terminal.master, b"word\r")
         terminal.read_until("got word")
@@ -95,7 +99,7 @@ def test_dockers_command_line_runs_programs_with_their_streams(served):
 def test_a_terminal_is_left_by_its_keys_and_come_back_to(served):
     words = ("run", "-it", "--name", "term", "--network", "none", "host", "sh")
     with on_terminal(served, *words) as (terminal, process):
-        os.write(terminal.master, b"stty size; echo one''two\r")
+        os.write(terminal.master, f"{SIZED} echo one''two\r".encode())
         terminal.read_until("24 100")
         terminal.read_until("onetwo")
         os.write(terminal.master, b"\x10\x11")  # ctrl-p ctrl-q

@@ -41,6 +41,12 @@ class Changes:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def fileno(self) -> int | None:
+        return None
+
+    def clear(self) -> None:
+        pass
+
 
 class Logged:
     """A container with a living monitor and a log that the test writes."""

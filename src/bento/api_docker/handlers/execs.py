@@ -89,6 +89,8 @@ class _Running:
             duplex.end()
             return
         session.running = running
+        if session.options.size is not None:  # it may have come while the command was being begun
+            running.resize(session.options.size)
         session.pid = running.session.process.pid if running.session.process else 0
         output = copy_exec(running, self._frames, duplex.write)
         keys = session.keys if session.options.tty else b""

@@ -50,7 +50,7 @@ async def copy_input(duplex: Duplex, target: Input, keys: bytes) -> bool:
                 if target.input_fd is not None:
                     await writable(target.input_fd)
             except (BrokenPipeError, ConnectionResetError):
-                left = b""  # nothing reads it any more; the client is heard to its end
+                left = b""  # nothing reads it any more; what the client sends is read to its end
         if typed.is_complete:
             return True
     target.end_input()
