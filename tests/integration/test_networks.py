@@ -52,6 +52,7 @@ def test_a_network_from_its_creation_to_its_removal(bento: NetCli, host: Netns) 
     box = bento.run("--name", "box", "--network", f"{identifier[:12]}:ip=10.77.0.9,alias=db", "host", "sleep", "1000")
     place = bento.network("box")["Networks"]["web"]
     assert (place["IPAddress"], place["NetworkID"], place["Aliases"]) == ("10.77.0.9", identifier, ["db"])
+    assert bento.network("box")["IPAddress"] == "", "as in Docker: it is the default network's alone"
     assert place["GlobalIPv6Address"] in bento("exec", "box", "ip", "-6", "addr").stdout
     assert "mtu 1400" in bento("exec", "box", "ip", "link", "show", "eth0").stdout
     inside = bento("network", "inspect", "-f", "{{json .Containers}}", "web").stdout
@@ -64,7 +65,7 @@ def test_a_network_from_its_creation_to_its_removal(bento: NetCli, host: Netns) 
     bento("stop", "-t", "0", "box")
     assert bento("network", "ls", "-q", "-f", "dangling=true").stdout == ""
     bento("start", "box")
-    assert bento.network("box")["IPAddress"] == "10.77.0.9"
+    assert bento.network("box")["Networks"]["web"]["IPAddress"] == "10.77.0.9"
     bento("rm", "-f", "box")
     assert_released(bento, box)
     assert bento("network", "rm", "web").stdout == "web\n"

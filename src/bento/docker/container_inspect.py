@@ -12,6 +12,7 @@ from bento.docker.host_config import bindings, host_config, mode
 from bento.docker.network import endpoints
 from bento.model.container import FILE_DRIVERS, PROPAGATIONS, Container, ContainerSpec, Mount, Status
 from bento.model.health import Health
+from bento.model.network import BRIDGE, CNI
 from bento.model.stop import StopRules
 from bento.model.stop_words import WORDS, shown_as
 from bento.model.volume import DRIVER
@@ -170,10 +171,15 @@ def _mount(mount: Mount, volume_paths: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _network_settings(container: Container, network_ids: Mapping[str, str]) -> dict[str, Any]:
-    """Beside what is there of each network, that of the first one stands where scripts of old look for it."""
+    """Beside what is there of each network, that of the default one stands where scripts of old look for it.
+
+    As in Docker, whose fields of all networks together are of the network "bridge" alone; and of a CNI network, which
+    is a container's only one.
+    """
     connections = container.run.connections if container.run and container.status.is_live else ()
     networks = endpoints(container, network_ids)
-    first = networks.get(connections[0].network) if connections else None
+    is_cni = container.spec.network.startswith(CNI)
+    first = networks.get(connections[0].network if connections and is_cni else BRIDGE) if connections else None
     none = {"IPPrefixLen": 0, "GlobalIPv6PrefixLen": 0}
     return (
         _NO_SANDBOX

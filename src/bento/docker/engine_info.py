@@ -24,6 +24,7 @@ class EngineFacts(Struct, frozen=True, kw_only=True):
     runtime: str  # its path
     runtime_version: str
     has_seccomp: bool
+    resolver: str  # running, idle (no container has names) or missing
     cgroup_mode: str  # v1, hybrid or v2
     version: str  # Bento's
     cpus: int
@@ -57,6 +58,7 @@ def describe(facts: EngineFacts) -> dict[str, Any]:
         "Runtimes": {name: {"path": facts.runtime}},
         "Seccomp": facts.has_seccomp,
         "SecurityOptions": ["name=seccomp,profile=builtin"] if facts.has_seccomp else [],
+        "Resolver": facts.resolver,
         "CgroupMode": facts.cgroup_mode,
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": "2" if facts.cgroup_mode == "v2" else "1",

@@ -16,6 +16,7 @@ from bento.engine.maintenance import doctor
 from bento.engine.resources import names, networks
 from bento.engine.stop.request import StopOptions
 from bento.engine.stop.stop import stop_containers
+from bento.engine.views import info
 from bento.errors import RuntimeFailed
 from bento.model.container import Container, Sandbox, Status
 from bento.model.network import Attachment, Connection, NetworkOptions
@@ -207,3 +208,15 @@ def test_doctor_finds_what_the_resolver_was_not_told_and_what_is_left(
     monkeypatch.setattr(drivers.resolver, "resume", lambda: None)
     drivers.resolver.is_running = False
     assert [one.what for one in doctor.examine(drivers)] == ["no process resolves the names of containers"]
+
+
+def test_info_says_whether_the_resolver_is_there_where_it_is_needed(drivers: FakeDrivers) -> None:
+    def shown() -> str:
+        found = info.describe(drivers, drivers.store.list(), image_count=0, warnings=())
+        return str(found["Resolver"])
+
+    assert shown() == "idle"
+    run(drivers, connection(drivers, "front"))
+    assert shown() == "running"
+    drivers.resolver.is_running = False
+    assert shown() == "missing"

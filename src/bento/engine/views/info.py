@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bento import __version__, clock
 from bento.docker import engine_info
+from bento.engine.resources import names
 from bento.model.container import Container, Status
 from bento.oci.platform import host_platform
 
@@ -34,6 +35,7 @@ def describe(
         runtime=str(runtime.path),
         runtime_version=runtime.version,
         has_seccomp=runtime.supports_seccomp,
+        resolver=_resolver(drivers, containers),
         cgroup_mode=mode,
         version=__version__,
         cpus=os.sysconf("SC_NPROCESSORS_ONLN"),
@@ -48,6 +50,12 @@ def describe(
         warnings=tuple(warnings),
     )
     return engine_info.describe(facts)
+
+
+def _resolver(drivers: Drivers, containers: Sequence[Container]) -> str:
+    if not any(map(names.needs_resolver, containers)):
+        return "idle"
+    return "running" if drivers.resolver.is_alive() else "missing"
 
 
 def _os_release() -> dict[str, str]:
