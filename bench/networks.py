@@ -1,5 +1,6 @@
 """What a network adds to `run -d`, `stop` and `rm`, beside Podman, and how many networks and containers stay flat.
 
+Wall time, and the CPU time of the command and of the processes that it waits for, which others at work change less.
 All of it in a network namespace of its own. Needs root; Podman's network backend is that of ``--backend``, if it is
 there.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import resource
 import shutil
 import statistics
 import sys
@@ -16,6 +18,7 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
@@ -26,7 +29,8 @@ from support.leaks import LeakWatch, remove_tree  # noqa: E402
 from support.reaper import run_under_reaper  # noqa: E402
 
 VERBS = ("run -d", "stop", "rm")
-ARMS = ("none", "bridge", "named")
+ARMS = ("none", "bridge", "named", "published")
+PORT = "18080:80"
 SETTLE_S = 0.3
 MANY = 200
 IMAGE = "bench"
@@ -37,17 +41,37 @@ class Engine:
 
     def __init__(self, name: str, words: list[str], default: str) -> None:
         self.name, self.words = name, words
-        self.networks = {"none": "none", "bridge": default, "named": "named"}
+        self.networks = {"none": "none", "bridge": default, "named": "named", "published": default}
 
     def call(self, *words: str) -> float:
         return timed([*self.words, *words]).ms
 
-    def round_of(self, arm: str) -> dict[str, float]:
-        """Return ms of each verb with one container."""
-        command = ["--network", self.networks[arm], IMAGE, "sh", "-c", PROGRAMS["responsive"]]
-        took = {"run -d": self.call("run", "-d", "--name", "one", *command)}
+    def cost(self, *words: str) -> Cost:
+        """Return wall and CPU time of a command."""
+        before = _cpu_ms()
+        wall = self.call(*words)
+        return Cost(wall, _cpu_ms() - before)
+
+    def round_of(self, arm: str) -> dict[str, Cost]:
+        """Return what each verb takes with one container."""
+        command = ["--network", self.networks[arm], *(["-p", PORT] if arm == "published" else [])]
+        command += [IMAGE, "sh", "-c", PROGRAMS["responsive"]]
+        took = {"run -d": self.cost("run", "-d", "--name", "one", *command)}
         time.sleep(SETTLE_S)
-        return took | {"stop": self.call("stop", "one"), "rm": self.call("rm", "one")}
+        return took | {"stop": self.cost("stop", "one"), "rm": self.cost("rm", "one")}
+
+
+class Cost(NamedTuple):
+    """Milliseconds."""
+
+    wall: float
+    cpu: float
+
+
+def _cpu_ms() -> float:
+    """Of the processes that were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (used.ru_utime + used.ru_stime) * 1000
 
 
 def podman(base: Path, backend: str) -> list[str]:
@@ -75,7 +99,7 @@ def make_image(base: Path) -> str:
 
 def compare(engines: list[Engine], rounds: int) -> None:
     """Print medians, and what each network adds; all in random order, round by round."""
-    samples: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    samples: dict[tuple[str, str, str], list[Cost]] = defaultdict(list)
     for engine in engines:  # so that neither a bridge nor a table is made in a round
         engine.call("network", "create", "named")
         engine.call("run", "-d", "--name", "stays", "--network", "named", IMAGE, "sleep", "10000")
@@ -84,13 +108,28 @@ def compare(engines: list[Engine], rounds: int) -> None:
         for engine, arm in random.sample(
             [(engine, arm) for engine in engines for arm in ARMS], len(engines) * len(ARMS)
         ):
-            for verb, ms in engine.round_of(arm).items():
-                samples[engine.name, verb, arm].append(ms)
-    for engine in engines:
-        for verb in VERBS:
-            none, *others = (statistics.median(samples[engine.name, verb, arm]) for arm in ARMS)
-            added = ", ".join(f"{arm} {ms - none:+.1f}" for arm, ms in zip(ARMS[1:], others, strict=True))
-            print(f"{engine.name} {verb}: none {none:.1f} ms; {added}")
+            for verb, cost in engine.round_of(arm).items():
+                samples[engine.name, verb, arm].append(cost)
+    for kind in Cost._fields:
+        print(f"{kind} time; load {os.getloadavg()[0]:.1f}")
+        totals = [_print_added(engine, kind, samples) for engine in engines]
+        for arm in ARMS[1:] if len(totals) > 1 else ():
+            print(f"  of what {engines[1].name}'s adds to all: {arm} {totals[0][arm] / totals[1][arm]:.2f}")
+
+
+def _print_added(engine: Engine, kind: str, samples: dict[tuple[str, str, str], list[Cost]]) -> dict[str, float]:
+    """Return what each network adds to the three verbs together."""
+    total: dict[str, float] = defaultdict(float)
+    for verb in VERBS:
+        medians = {
+            arm: statistics.median(getattr(one, kind) for one in samples[engine.name, verb, arm]) for arm in ARMS
+        }
+        added = {arm: medians[arm] - medians["none"] for arm in ARMS[1:]}
+        for arm, ms in added.items():
+            total[arm] += ms
+        words = ", ".join(f"{arm} {ms:+.1f}" for arm, ms in added.items())
+        print(f"  {engine.name} {verb}: none {medians['none']:.1f} ms; {words}")
+    return total
 
 
 def grow(engine: Engine) -> None:

@@ -20,6 +20,7 @@ from bento.drivers.network.bridge import BridgeNetwork
 from bento.errors import Conflict, UsageError
 from bento.model.network import Attachment, Connection, Network, Port, Subnet
 
+from support import procs
 from support.breaking import Breaker, Interrupted
 from support.netns import HERE, REMOTE, TIMEOUT_S, Netns
 
@@ -333,7 +334,8 @@ def test_a_container_that_runs_goes_from_network_to_network(place: Place, remote
     assert place.host.inside(lambda: NETWORK.missing(place.connections)) == []
 
 
-def test_what_is_taken_is_refused_and_what_is_left_over_is_named(place: Place) -> None:
+def test_what_is_taken_is_refused_and_what_is_left_over_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bento.drivers.network.bridge._LINKS_GONE_WITHIN_S", 0.01)
     host = place.host
     host("ip", "link", "add", "other0", "type", "bridge")
     host("ip", "addr", "add", "10.77.0.1/16", "dev", "other0")
@@ -364,6 +366,39 @@ def test_what_is_taken_is_refused_and_what_is_left_over_is_named(place: Place) -
     host.inside(lambda: finish(NETWORK.lower_bridge(one.bridge)))
     assert host.inside(lambda: NETWORK.leftovers([])) == []
     assert "bento" not in host.state()
+
+
+def test_neighbours_are_told_where_a_container_is(place: Place) -> None:
+    one = place.raise_network(1, ipv6=True)
+    neighbour, inside = place.container("a", one), place.container("b", one)
+    at = place.at("b")
+    for address in (at.address, at.address6):
+        neighbour("ip", "neigh", "replace", address, "lladdr", "02:00:00:00:00:09", "dev", "eth0", "nud", "reachable")
+    main_fd = os.pidfd_open(inside.pid)
+
+    def is_known() -> bool:  # to be told again: the kernel may not forward yet what comes from the new link
+        place.host.inside(lambda: NETWORK.announce([at], main_fd))
+        return neighbour("ip", "neigh", "show").count(at.mac) == 2
+
+    try:
+        procs.wait_until(is_known, timeout_s=TIMEOUT_S, what="what it was told")
+    finally:
+        os.close(main_fd)
+
+
+def test_a_network_goes_with_links_that_the_kernel_has_yet_to_delete(place: Place) -> None:
+    one = place.raise_network(1)
+    place.container("a", one)
+
+    def lower() -> None:
+        steps = NETWORK.lower_network(one)
+        first = next(steps)
+        place.insides.pop("a" * 64).close()
+        first.finish(TIMEOUT_S)
+        finish(steps)
+
+    place.host.inside(lower)
+    assert "bento" not in place.host.state()
 
 
 def test_whatever_comes_next_after_a_firewall_reload_puts_all_back(place: Place) -> None:

@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 
 import pytest
 
+from support import procs
 from support.netns import TIMEOUT_S, NetCli, Netns, quick, serve
 from support.workload import ONE_RUNTIME, Share, assert_released, ended
 
@@ -20,6 +21,12 @@ def kill_after(bento: NetCli, delay_s: float, *words: str) -> None:
             process.communicate(timeout=delay_s)
         process.kill()
         process.communicate()
+
+
+def mistake(host: Netns, address: str) -> None:
+    """Have the host take another MAC for that of this address, as of a container that had it a moment ago."""
+    bridge = host("ip", "-o", "route", "get", address).split(" dev ")[1].split()[0]
+    host("ip", "neigh", "replace", address, "lladdr", "02:00:00:00:00:09", "dev", bridge, "nud", "reachable")
 
 
 @pytest.fixture
@@ -99,9 +106,11 @@ def test_containers_are_put_on_networks_and_taken_off_while_they_run(bento: NetC
     assert [line.split()[0] for line in hosts[2:]] == [bento.network("web")["Networks"]["data"]["IPAddress"]]
     assert reaches("data")
     assert "is not on network web" in bento.fails("network", "disconnect", "web", "web")
+    address = bento.network("web")["Networks"]["data"]["IPAddress"]
     bento("network", "disconnect", "data", "web")
     assert bento("port", "web").stdout == ""
     assert host.is_refused("127.0.0.1", 18999)
+    mistake(host, address)
     bento("network", "connect", "data", "web")
     assert quick(host, "127.0.0.1", 18999)  # the monitor has kept the port
 
@@ -110,6 +119,12 @@ def test_containers_are_put_on_networks_and_taken_off_while_they_run(bento: NetC
     bento("network", "connect", "web", "later")
     bento("start", "later")
     assert list(bento.network("later")["Networks"]) == ["data", "web"]
+    place = bento.network("later")["Networks"]["data"]
+    mistake(host, place["IPAddress"])
+    bento("restart", "-t", "0", "later")
+    procs.wait_until(
+        lambda: place["MacAddress"] in host("ip", "neigh", "show", place["IPAddress"]), timeout_s=TIMEOUT_S, what="it"
+    )
     bento.run("--name", "guest", "--network", "container:later", "host", "sleep", "1000")
     ends = [bento("exec", name, "readlink", "/proc/self/ns/net").stdout for name in ("later", "guest")]
     assert ends[0] == ends[1]

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from bento.drivers.network import forwarding
-from bento.drivers.network.bridge import BridgeNetwork
+from bento.drivers.network import acts, forwarding
 from bento.kernel.net.netlink import Netlink
 
 
@@ -21,7 +20,7 @@ class Breaker:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.at = self.count = 0
-        for owner, name in ((Netlink, "ask"), (forwarding, "_write"), (BridgeNetwork, "_step")):
+        for owner, name in ((Netlink, "ask"), (forwarding, "_write"), (acts, "_step")):
             monkeypatch.setattr(owner, name, self._counted(getattr(owner, name)))
 
     def _counted(self, act: Callable[..., Any]) -> Callable[..., Any]:

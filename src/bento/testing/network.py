@@ -145,6 +145,10 @@ class FakeNetwork:
         if self.connect_errors:
             raise self.connect_errors.pop(0)
 
+    def announce(self, connections: Sequence[Connection], main_fd: int) -> None:
+        """Remember."""
+        self.calls.append(("announce", " ".join(one.address for one in connections)))
+
     def disconnect(
         self, container_id: str, connection: Connection, left: Sequence[Connection], pid: int
     ) -> Iterator[Child]:
@@ -168,6 +172,10 @@ class FakeNetwork:
     def close_ports(self, container_id: str) -> None:
         """Remember."""
         self.calls.append(("close", container_id))
+
+    def forget_connections(self, container_id: str, addresses: Sequence[str]) -> None:
+        """Remember."""
+        self.calls.append(("forget", container_id))
 
     def release(self, container_id: str, addresses: Sequence[str] | None = None) -> Iterator[Child]:
         """Forget, unless a test wants an error."""

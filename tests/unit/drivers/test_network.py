@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from bento.drivers.network import choosing, keys, places, rules, subnets
+from bento.drivers.network import choosing, places, rules, subnets
 from bento.drivers.network.bridge import BridgeNetwork
+from bento.drivers.network.names import keep_seed, seed_of
 from bento.drivers.network.subnets import Route
 from bento.errors import Conflict, MissingTool, PortTaken, UsageError
 from bento.kernel.net import ports as host_ports
@@ -88,17 +89,17 @@ def test_engines_with_other_roots_have_other_names_that_fit() -> None:
 def test_a_root_that_was_moved_keeps_its_names_and_a_copy_has_others(tmp_path: Path) -> None:
     first, moved, copy = tmp_path / "first", tmp_path / "moved", tmp_path / "copy"
     first.mkdir()
-    seed = keys.seed_of(first, is_default=False)
-    keys.keep(first, seed)
-    keys.keep(first, seed)
+    seed = seed_of(first, is_default=False)
+    keep_seed(first, seed)
+    keep_seed(first, seed)
     first.rename(moved)
-    assert keys.seed_of(moved, is_default=False) == seed
+    assert seed_of(moved, is_default=False) == seed
     shutil.copytree(moved, copy)
-    assert keys.seed_of(copy, is_default=False) not in (seed, 0)
+    assert seed_of(copy, is_default=False) not in (seed, 0)
     assert [path.name for path in moved.iterdir()] == ["network-key"]
     (moved / "network-key").write_text("damaged")
-    assert keys.seed_of(moved, is_default=True) == 0
-    keys.keep(Path("/nonexistent"), 7)
+    assert seed_of(moved, is_default=True) == 0
+    keep_seed(Path("/nonexistent"), 7)
 
 
 # -- addresses ---------------------------------------------------------------------------------------
@@ -194,7 +195,7 @@ def test_addresses_come_from_the_range(subnet: str, within: str, seed: int, foun
 
 
 def test_nothing_is_free_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bento.drivers.network.looking.routes", lambda: [route("x", "10.0.0.0/8")])
+    monkeypatch.setattr("bento.drivers.network.routes.of_host", lambda: [route("x", "10.0.0.0/8")])
     with pytest.raises(Conflict, match="no address is free"):
         NETWORK.choose(NETWORK.default(), "0" * 64, (), Attachment(network="bridge"))
 

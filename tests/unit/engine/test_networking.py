@@ -110,7 +110,7 @@ def test_s17a_the_ports_are_closed_before_any_process_is_signalled(drivers):
     served(drivers)
     report, error = stop(drivers, drain=True)
     assert error is None
-    assert [verb for verb, _ in drivers.network.calls] == ["drain", "close", "release"]
+    assert [verb for verb, _ in drivers.network.calls] == ["drain", "close", "forget", "release"]
     assert [phase.name for phase in report.phases][:2] == ["drain", "signal"]
     assert report.signalled[0].at_s >= report.phases[0].duration_s
 
@@ -273,9 +273,11 @@ def test_where_the_runtime_has_no_networks_there_is_none_by_default(drivers):
     assert create(drivers, CreateOptions(image="host", command=("true",))).spec.network == "none"
 
 
-def test_what_a_record_that_lost_its_run_did_not_know_of_goes_before_the_default_network(drivers):
-    """A link that is still on the bridge would keep it there, with no record that names it."""
+@pytest.mark.parametrize("network", ["bridge", "web"])
+def test_what_a_record_that_lost_its_run_did_not_know_of_goes_with_it(drivers, network):
+    """A link that is still on a bridge would keep it there, with no record that names it."""
     container = served(drivers)
+    drivers.store.modify(container.id, lambda c: replace(c, spec=replace(c.spec, network=network)))
     lost = drivers.store.modify(container.id, lambda c: replace(c, status=Status.STOPPED, run=None))
     erase(drivers, lost)
     assert drivers.network.made == set()

@@ -256,6 +256,7 @@ class TestConnecting:
         assert after.run is not None
         (made,) = after.run.connections
         assert (made.network, made.network_id, made.interface) == ("web", web.id, "eth0")
+        assert drivers.network.calls[-1] == ("announce", made.address)
         assert (after.spec.network, after.spec.attachments) == ("web", on("web"))
         connecting.connect(drivers, "bridge", "box")
         assert drivers.network.interfaces == [(box.id, "eth0"), (box.id, "eth1")]

@@ -92,6 +92,8 @@ class NetworkDriver(Protocol):
     def lower_network(self, network: Network) -> Iterator[Part]:
         """Take a network's bridge down, and with the last one what all share; not while containers are on it.
 
+        Links that the kernel is about to delete are waited for.
+
         Children, errors: as of ``release``. Idempotent.
         """
 
@@ -137,6 +139,13 @@ class NetworkDriver(Protocol):
         ``only``: make the one of this interface; the others are there.
         """
 
+    def announce(self, connections: Sequence[Connection], main_fd: int) -> None:
+        """Tell what is on these networks of a container's addresses, unasked. Nothing where it has ended. Idempotent.
+
+        ``main_fd``: a pidfd of its PID 1. Call it some milliseconds after ``connect``: before that the kernel forwards
+        nothing that comes from the new links. Raises KernelError.
+        """
+
     def disconnect(
         self, container_id: str, connection: Connection, left: Sequence[Connection], pid: int
     ) -> Iterator[Part]:
@@ -156,6 +165,13 @@ class NetworkDriver(Protocol):
         """Take the published ports of a container that has ended out of the firewall. Does not wait. Idempotent.
 
         What ``release`` does later then takes the kernel less. Raises Conflict, RuntimeFailed: it is left to that.
+        """
+
+    def forget_connections(self, container_id: str, addresses: Sequence[str]) -> None:
+        """After ``close_ports``, have the kernel forget the connections that were forwarded to these addresses of it.
+
+        Blocks for some milliseconds, in which the kernel looks at all connections; ``release`` need not do it then.
+        Idempotent. Raises RuntimeFailed: it is left to that.
         """
 
     def release(self, container_id: str, addresses: Sequence[str] | None = None) -> Iterator[Part]:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from bento.drivers.network import forwarding, guards
+from bento.drivers.network.subnets import packed
 from bento.errors import KernelError, RuntimeFailed
 from bento.kernel import namespace
-from bento.kernel.net import links, refusing
+from bento.kernel.net import announcing, links
 from bento.kernel.process import pidfd
-from bento.model.network import Connection
+from bento.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from bento.kernel.net import refusing
+    from bento.model.network import Connection
+else:  # to drain
+    refusing = LazyModule("bento.kernel.net.refusing")
 
 
 def set_up_outside(link: str, number: int, connection: Connection, bridge: int) -> None:
@@ -57,6 +67,23 @@ def lead_outside(connections: Sequence[Connection]) -> None:
 
 def refuse(main_fd: int) -> None:
     """Close a container to new connections in its own namespace: see ``refusing``. One that has ended has no need."""
+    _inside(main_fd, refusing.refuse_connections)
+
+
+def announce(connections: Sequence[Connection], main_fd: int) -> None:
+    """See ``NetworkDriver.announce``."""
+    _inside(main_fd, lambda: _announce(connections))
+
+
+def _announce(connections: Sequence[Connection]) -> None:
+    for one in connections:
+        own = [packed(address) for address in (one.address, one.address6) if address]
+        with suppress(OSError):  # the program may have renamed its link, or set it down
+            announcing.announce(one.interface, bytes.fromhex(one.mac.replace(":", "")), own)
+
+
+def _inside(main_fd: int, act: Callable[[], None]) -> None:
+    """Do something in a container's network namespace; nothing, where it has ended."""
     try:
         namespace_fd = pidfd.open_live(main_fd, "ns/net")
     except KernelError as error:
@@ -64,7 +91,7 @@ def refuse(main_fd: int) -> None:
             raise
         return
     try:
-        namespace.in_network(namespace_fd, refusing.refuse_connections)
+        namespace.in_network(namespace_fd, act)
     finally:
         os.close(namespace_fd)
 

@@ -26,7 +26,7 @@ _SWITCHES: Final = {
     INET: (Path("/proc/sys/net/ipv4/ip_forward"), TURNED_ON),
     IPV6: (Path("/proc/sys/net/ipv6/conf/all/forwarding"), TURNED_ON6),
 }
-_GROUP_SHIFT: Final = 30  # see ``places.Names.group``
+_GROUP_SHIFT: Final = 30  # see ``names.Names.group``
 _LOCAL: Final = "/proc/sys/net/ipv4/conf/{}/route_localnet"
 _IPV6: Final = "/proc/sys/net/ipv6/conf/{}/{}"
 _LINKS6: Final = Path("/proc/sys/net/ipv6/conf")

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 
 from bento.drivers.network import forwarding, guards, places, rules, subnets
 from bento.drivers.network.base import Connections, Leftover
-from bento.drivers.network.places import Names
+from bento.drivers.network.names import Names
 from bento.drivers.network.walls import Walls
 from bento.errors import KernelError
 from bento.kernel.net import links
 from bento.kernel.net.nftables import INET, IPV6, Element
 from bento.model.network import Connection
-
-
-def routes() -> list[subnets.Route]:
-    """Return where packets have a way to."""
-    found = subnets.parse_routes(Path("/proc/thread-self/net/route").read_text(encoding="utf-8"))
-    try:
-        return found + subnets.parse_routes6(Path("/proc/thread-self/net/ipv6_route").read_text(encoding="utf-8"))
-    except FileNotFoundError:  # a kernel without IPv6
-        return found
 
 
 def loopback_routed(walls: Walls, gone: Sequence[Element], addresses: Iterable[str]) -> set[str]:

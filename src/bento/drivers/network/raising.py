@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bento.drivers.network import ends, forwarding, guards, looking, subnets
-from bento.drivers.network.places import Names, Place
+from bento.drivers.network import ends, forwarding, guards, routes, subnets
+from bento.drivers.network.names import Names
+from bento.drivers.network.places import Place
 from bento.drivers.network.rules import Home, mac_of
 from bento.drivers.network.walls import Walls
 from bento.errors import Conflict
@@ -30,7 +31,7 @@ def bridges(names: Names, wanted: Iterable[Place]) -> dict[str, Link]:
 
 def _check_free(place: Place) -> None:
     ours = [subnets.around(*gateway) for gateway in place.gateways]
-    for route in looking.routes():
+    for route in routes.of_host():
         taken = next((block for block in ours if block.overlaps(route.block)), None)
         if taken is not None and route.link != place.bridge:
             raise Conflict(

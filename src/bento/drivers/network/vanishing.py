@@ -4,40 +4,55 @@ from __future__ import annotations
 
 import os
 import select
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bento.kernel import libc
-from bento.kernel.net import links, ports
+from bento.lazy import LazyModule
 
-_LIMIT_S: Final = 0.05  # mostly it has gone when it is asked for; else it takes 15 ms under load [measured]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from bento.kernel.net import links
+else:  # mostly there is no link any more
+    links = LazyModule("bento.kernel.net.links")
+
+LIMIT_S: Final = 0.05  # mostly it has gone when it is asked for; else it takes 15 ms under load [measured]
 
 
 class Vanishing:
     """Polls readable when a link has gone, or the time is over. Close it by ``kill``.
 
     Attributes:
-        is_late: the time was over when it was last looked at.
+        names: of those links that were there when it was last looked at.
+        is_late: the time was over then.
     """
 
-    def __init__(self, prefix: str) -> None:
-        """``prefix``: what the links' names begin with."""
+    def __init__(self, names: Iterable[str], limit_s: float = LIMIT_S) -> None:
         self.is_late = False
-        self._names = [name for name in ports.interfaces() if name.startswith(prefix)]
+        self.names, self._limit_s = list(names), limit_s
         self._epoll: select.epoll | None = None
         self._events = self._timer = -1
 
+    def wait(self) -> Iterator[Vanishing]:
+        """Yield itself as often as it is to be waited for: until all have gone, or the time is over."""
+        try:
+            while self.left() and not self.is_late:
+                yield self
+        finally:
+            self.kill()
+
     def left(self) -> list[str]:
         """Return those links that are there."""
-        if self._epoll is None and self._names:
+        if self._epoll is None and self.names:
             self._begin()
         elif self._epoll is not None:
             self._drain(self._epoll)
-        self._names = [name for name in self._names if links.index_of(name)]
-        return self._names
+        self.names = [name for name in self.names if links.index_of(name)]
+        return self.names
 
     def _begin(self) -> None:
-        self._events = links.follow_end([links.index_of(name) for name in self._names])
-        self._timer = libc.timer(_LIMIT_S)
+        self._events = links.follow_end([links.index_of(name) for name in self.names])
+        self._timer = libc.timer(self._limit_s)
         self._epoll = select.epoll()
         for fd in (self._events, self._timer):
             self._epoll.register(fd, select.EPOLLIN)

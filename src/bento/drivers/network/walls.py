@@ -9,16 +9,22 @@ import errno
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bento.drivers.network import rules
 from bento.drivers.network.rules import Home
 from bento.drivers.network.subnets import Block, packed
 from bento.errors import KernelError
-from bento.kernel.net import conntrack, links, nftables
+from bento.kernel.net import links, nftables
 from bento.kernel.net.netlink import NETFILTER, Netlink
 from bento.kernel.net.nftables import Element
+from bento.lazy import LazyModule
 from bento.model.network import Connection, Port
+
+if TYPE_CHECKING:
+    from bento.kernel.net import conntrack
+else:  # for published ports
+    conntrack = LazyModule("bento.kernel.net.conntrack")
 
 _TRIES: Final = 5  # another engine may change the same elements at that moment
 _CHANGED: Final = (errno.ENOENT, errno.EEXIST)

@@ -16,17 +16,22 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from bento import command, packets
 from bento.attendants import ANSWERS_WITHIN_S, Attendant, Unanswered, exchange, send
-from bento.drivers.resolver import sockets
 from bento.drivers.resolver.base import Member
 from bento.errors import KernelError, RuntimeFailed, StorageUnusable, UsageError
 from bento.files.smallfile import read_small, write_small
 from bento.kernel.process import pidfd
+from bento.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from bento.drivers.resolver import sockets
+else:  # a stop makes none
+    sockets = LazyModule("bento.drivers.resolver.sockets")
 
 _MODULE: Final = "bento.drivers.resolver.server.main"
 _ID_DIGITS: Final = 64

@@ -144,6 +144,7 @@ def _connect_running(
         )
         names.follow(drivers, before, connected)
         proxies.publish(drivers, connected)
+        networking.announce(drivers, connected)
     except BaseException as error:
         with suppress(BentoError):  # the error that led here is the one to report
             _take_away(drivers, before, init, made, all_of_it)

@@ -232,6 +232,7 @@ def _launch(
         started = drivers.store.modify(
             container.id, lambda c: replace(c, status=Status.RUNNING, health=health), deeds=deeds
         )
+        networking.announce(drivers, started)
         if health is not None:
             presence.announce(drivers, container.id)
     except BaseException:

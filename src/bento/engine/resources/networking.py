@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -255,6 +255,20 @@ def connect(drivers: Drivers, container: Container, pid: int) -> None:
         drivers.network.connect(container.id, connections, pid, lambda: running(drivers))
 
 
+def announce(drivers: Drivers, container: Container) -> None:
+    """Tell the neighbours of a container that runs where it is: see ``NetworkDriver.announce``. Never raises."""
+    run = container.run
+    if run is None or run.init is None or not run.connections or container.spec.network.startswith(CNI):
+        return
+    with suppress(BentoError, OSError):  # else they ask for it, later
+        main_fd = drivers.processes.open(run.init)
+        if main_fd is not None:
+            try:
+                drivers.network.announce(run.connections, main_fd)
+            finally:
+                os.close(main_fd)
+
+
 def running(drivers: Drivers) -> dict[str, tuple[Connection, ...]]:
     """Return the connections that Bento has made of the containers that run and of which no stop is under way."""
     return {
@@ -289,22 +303,16 @@ def _releasing(drivers: Drivers, container_id: str, addresses: Sequence[str] | N
         yield from drivers.cni.remove(container_id)
 
 
-def lower_default(drivers: Drivers, container_id: str = "") -> None:
-    """Take the bridge of the default network down when no container on record is to be on it. Blocks. Idempotent.
-
-    ``container_id``: of one that has just been removed. What its record did not know of, as where it had lost its run,
-    may still be on the bridge.
-    """
-    default = drivers.network.default()
-    if not default.subnets:
-        return
+def lower_default(drivers: Drivers) -> None:
+    """Take the bridge of the default network down when no container on record is to be on it. Blocks. Idempotent."""
     unknown: list[StateCorrupt] = []
     containers = drivers.store.list(on_unreadable=unknown.append)
     if unknown or any(is_on_default(container) for container in containers):
         return
+    default = drivers.network.default()  # now: mostly it is not needed, and the driver takes milliseconds to import
+    if not default.subnets:
+        return
     try:
-        if container_id:
-            release_left(drivers, container_id)
         finish(lambda: drivers.network.lower_network(default))
     except BentoError as error:  # what it was for is done, and doctor finds it
         log.warning(str(error))

@@ -7,18 +7,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from bento import clock
-from bento.docker import network as docker_network
-from bento.engine.base.filters import has_label, parse_prune, split
 from bento.engine.base.happened import tell_of_prune
 from bento.engine.resources import networking
 from bento.errors import Conflict, NotFound, StateCorrupt, UsageError
+from bento.lazy import LazyModule
 from bento.model.event import NETWORK
 from bento.model.network import BRIDGE, BUILTIN, GATEWAY_MODE, ROUTED, Connection, Network, NetworkOptions, builtin_id
 from bento.units import new_id, parse_name
 
 if TYPE_CHECKING:
+    from bento.docker import network as docker_network
+    from bento.engine.base import filters as filter_words
     from bento.engine.base.drivers import Drivers
     from bento.model.container import Container
+else:  # a container that is started asks for none of it
+    docker_network, filter_words = LazyModule("bento.docker.network"), LazyModule("bento.engine.base.filters")
 
 _RESERVED: Final = (*BUILTIN, "default", "container")
 """Names that ``--network`` takes for something else."""
@@ -201,7 +204,7 @@ def _forget(drivers: Drivers, network: Network) -> None:
 
 def prune(drivers: Drivers, *, filters: Iterable[str] = ()) -> tuple[str, ...]:
     """Remove the networks that no container has; return their names. Raises UsageError for a bad filter."""
-    passes = parse_prune(filters)
+    passes = filter_words.parse_prune(filters)
     gone = []
     for network in drivers.store.list_networks():
         if not passes(network.labels, network.created_unix_ns):
@@ -257,8 +260,8 @@ _FILTERS: Final[dict[str, _Test]] = {
     "dangling": _is_dangling,
     "driver": lambda network, _, value: docker_network.driver_of(network.name) == value,
     "id": lambda network, _, value: network.id.startswith(value),
-    "label": lambda network, _, value: has_label(network.labels, value),
-    "label!": lambda network, _, value: not has_label(network.labels, value),
+    "label": lambda network, _, value: filter_words.has_label(network.labels, value),
+    "label!": lambda network, _, value: not filter_words.has_label(network.labels, value),
     "name": _is_called,
     "scope": lambda network, _, value: value == docker_network.SCOPE,
     "type": _is_type,
@@ -267,7 +270,7 @@ _FILTERS: Final[dict[str, _Test]] = {
 
 def _parse_filters(filters: Iterable[str]) -> Callable[[Network, bool], bool]:
     """Return a test of whether a network passes; values of one key are alternatives, but labels. Raises UsageError."""
-    wanted = split(filters, _FILTERS)
+    wanted = filter_words.split(filters, _FILTERS)
     for key, values in wanted.items():
         for value in values:
             _FILTERS[key](

@@ -146,7 +146,7 @@ class Cleanup:
         self._load_drivers()
 
     def _load_drivers(self) -> None:
-        """Have at hand what the next steps use: imports take milliseconds, and now the runtime is at work."""
+        """Do what takes milliseconds while the runtime is at work: have at hand what the next steps use."""
         with suppress(BentoError, OSError):  # the steps themselves say what cannot be had
             _ = self._drivers.monitor
             if not self.is_disconnected:
@@ -155,6 +155,8 @@ class Cleanup:
                 _ = self._drivers.resolver
             if self._run.proxied_ports:
                 _ = self._drivers.proxy
+            if self._run.ports:
+                self._drivers.network.forget_connections(self._container.id, self._forwarded_to())
 
     def _deleted(self, reason: str, may_be_later: bool) -> None:
         self._done(StepDone(Step.RUNTIME, reason, retry=may_be_later))
@@ -181,8 +183,11 @@ class Cleanup:
     def _releasing(self) -> Iterator[Part]:
         if self._container.spec.network.startswith(CNI):
             return self._drivers.cni.remove(self._container.id)
-        addresses = [address for one in self._run.connections for address in one.forwarded_to]
-        return self._drivers.network.release(self._container.id, addresses)
+        return self._drivers.network.release(self._container.id, self._forwarded_to())
+
+    def _forwarded_to(self) -> list[str]:
+        """Return the container's addresses to which ports were forwarded."""
+        return [address for one in self._run.connections for address in one.forwarded_to]
 
     def _go_on_disconnecting(self, release: Iterator[Part]) -> None:
         """Begin the next part; each is a child process."""

@@ -34,7 +34,10 @@ def erase(drivers: Drivers, container: Container, *, volumes: bool = False) -> i
     Raises Conflict while a process holds the root filesystem; then nothing was deleted.
     """
     refuse_if_held(drivers, container)
-    networking.release(drivers, container)
+    if _may_have_lost_its_run(container):
+        networking.release_left(drivers, container.id)
+    else:
+        networking.release(drivers, container)
     let_go(drivers, container, remove=volumes or container.spec.auto_remove)
     is_own = is_own_run_dir(drivers, container.id)  # asked while there is what its link leads to
     drivers.storage.remove(container.id)
@@ -44,8 +47,13 @@ def erase(drivers: Drivers, container: Container, *, volumes: bool = False) -> i
             logs.forget(drivers, container.id)
     freed_bytes = forget(drivers, container)
     if networking.is_on_default(container) or not container.spec.image:  # a record made anew: it may have been on it
-        networking.lower_default(drivers, container.id)
+        networking.lower_default(drivers)
     return freed_bytes
+
+
+def _may_have_lost_its_run(container: Container) -> bool:
+    """Whether there may be connections that the record does not know of; their links would keep a bridge."""
+    return not container.spec.image or (container.run is None and container.status is not Status.CREATED)
 
 
 def delete_abandoned_run(drivers: Drivers, container: Container) -> bool:
