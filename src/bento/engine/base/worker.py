@@ -126,6 +126,10 @@ def be_worker(work: Callable[[Emit], None], write_fd: int) -> NoReturn:
     os.set_blocking(write_fd, False)  # a reader that does not read must not hold up what is done here
 
     def emit(message: Message) -> None:
+        if message.view is not None and outbox:
+            _flush(write_fd, outbox)
+            if outbox:  # the reader is behind, or halted: it gets a newer one later
+                return
         outbox.extend(msgspec.json.encode(message) + b"\n")
         _flush(write_fd, outbox)
 
