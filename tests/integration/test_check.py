@@ -305,11 +305,13 @@ def test_the_services_of_a_compose_file(bento, share):
     path = share.path / "compose.yaml"
     path.write_text(COMPOSE)
     quick = ("--ready-quiet", "0.2", "--format", "json")
-    done = bento("check", "--compose", path, "--total", "5", *quick, check=False)
+    page = share.path / "page.html"
+    done = bento("check", "--compose", path, "--total", "5", "--html", page, *quick, check=False)
     db, web = json.loads(done.stdout)
     assert (db["subject"], db["verdict"], db["findings"]) == (f"{path}: db", "passed", [])
     assert db["runs"][0]["ready"] == "its health check"
     assert ([one["id"] for one in web["findings"]], web["grace_s"], done.returncode) == (["BG002"], 0.6, 1)
+    assert "1 passed, 1 failed" in page.read_text(encoding="utf-8")
     # Dependants first.
     assert web["runs"][0]["report"]["started_unix_ns"] <= db["runs"][0]["report"]["started_unix_ns"]
     assert (bento("ps", "-aq").stdout, bento("volume", "ls", "-q").stdout) == ("", "")

@@ -81,7 +81,12 @@ def hostile() -> StopReport:
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 def test_pages_are_for_every_reader(tmp_path: Path) -> None:
-    pages = {"wrapper": stop_page(WRAPPER), "hostile": stop_page(hostile()), "check": check_page(CHECKED)}
+    pages = {
+        "wrapper": stop_page(WRAPPER),
+        "hostile": stop_page(hostile()),
+        "check": check_page(CHECKED),
+        "checks": check_page(CHECKED, CHECKED),
+    }
     for name, text in pages.items():
         (tmp_path / f"{name}.html").write_text(text, encoding="utf-8")
     with browser(tmp_path) as shown:

@@ -17,6 +17,7 @@ from bento.model.stop import HookResult, ProcessEnd, StopReport, Verdict
 from bento.pages import style
 from bento.pages.check_page import check_page
 from bento.pages.lanes import PROCESSES_MAX, timeline
+from bento.pages.page import Column, table
 from bento.pages.stop_page import EVENTS_MAX, stop_page
 from bento.pages.text import fitted, html, seconds
 from bento.pages.timeline import BarKind, MarkKind
@@ -133,6 +134,22 @@ def test_each_run_of_a_check_has_a_timeline_of_its_own():
     assert page.count("<figure>") == 2
     assert "Timeline of run 2, stopped under load" in page
     assert "first<br>second" in page
+
+
+def test_several_checks_are_one_page():
+    page = check_page(CHECKED, replace(CHECKED, subject="shop:2", verdict=CheckVerdict.PASSED, findings=()))
+    ids = re.findall(r' id="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+    text = words_of(page)
+    assert "✕ 1 passed, 1 failed" in text
+    assert text.index("shop:1") < text.index("shop:2") < text.index("BG002: PID 1")
+    assert "nothing was checked" in words_of(check_page())
+
+
+def test_columns_in_which_nothing_stands_are_left_out():
+    shown = table("T", (("A", Column.WORDS), ("B", Column.WORDS), ("C", Column.NUMBER)), [("", "x", 0), ("", "", 1)])
+    assert re.findall(r"<th scope[^>]*>([^<]*)", shown) == ["B", "C"]
+    assert table("T", (("A", Column.WORDS),), []) == ""
 
 
 def test_requests_stand_on_the_axis_of_the_stop():

@@ -62,10 +62,12 @@ class Column:
 def table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[object]], *, rank: int = 3) -> str:
     """Return a table with a heading of this rank; "" without rows. ``columns``: names, and how each is set.
 
-    A table that is too wide is scrolled by itself, also by keys.
+    Columns in which nothing stands are left out. A table that is too wide is scrolled by itself, also by keys.
     """
     if not rows:
         return ""
+    filled = [index for index in range(len(columns)) if any(str(row[index]) for row in rows)]
+    columns, rows = [columns[index] for index in filled], [[row[index] for index in filled] for row in rows]
     head = "".join(f'<th scope="col">{html(name)}</th>' for name, _ in columns)
     body = "".join(
         f"<tr>{''.join(_cell(value, kind) for value, (_, kind) in zip(row, columns, strict=True))}</tr>" for row in rows

@@ -30,7 +30,7 @@ paint-order:stroke;stroke:var(--ground);stroke-width:3px;stroke-linejoin:round}}
 .unknown{{fill:var(--ground);stroke:var(--process);stroke-dasharray:3 2}}
 .held{{stroke:var(--held)}}.hatch{{fill:var(--held)}}.hatch-ground{{fill:var(--held-ground)}}
 .signal{{fill:var(--signal);stroke:var(--ground)}}.exited{{fill:var(--exited);stroke:var(--ground)}}
-.by-signal{{fill:var(--killed);stroke:var(--ground)}}.alive{{fill:var(--killed);stroke:var(--ground)}}
+.by-signal{{fill:var(--signal);stroke:var(--ground)}}.alive{{fill:var(--killed);stroke:var(--ground)}}
 .killed,.failed{{fill:none;stroke:var(--killed);stroke-width:2.5}}
 """
 
@@ -80,7 +80,7 @@ summary code{{font-weight:600}}
 pre{{margin:0;white-space:pre-wrap;font:.9rem/1.4 {_FIXED}}}
 .finding{{border-top:1px solid var(--line);padding:1px 0 8px}}
 .changes div{{display:grid;grid-template-columns:140px 1fr;gap:0 12px;padding:3px 0}}
-h4{{font-size:.95rem;margin:16px 0 6px}}
+h4,h5{{font-size:.95rem;margin:16px 0 6px}}
 .scroll{{overflow-x:auto;border:1px solid var(--line);border-radius:4px}}
 table{{border-collapse:collapse;width:100%;font-size:.9rem}}
 th,td{{text-align:left;vertical-align:top;padding:5px 10px;border-bottom:1px solid var(--line)}}

@@ -113,10 +113,6 @@ def _compose(args: argparse.Namespace, context: Context) -> int:
     """Carry it out for all services of a file; the exit status is the worst."""
     if args.image is not None or args.container is not None or args.pid:
         raise UsageError("check: --compose, or one image, or --container, or --pid", hint="see bento check --help")
-    if args.html is not None:
-        raise UsageError(
-            "check: --html makes the page of one check, not of the several of --compose", hint="use --format"
-        )
     total_s = None if args.total is None else parse_seconds(args.total, what="total", allow_no_limit=False)
     options = _options(args)
     end_cleanly()
@@ -126,7 +122,7 @@ def _compose(args: argparse.Namespace, context: Context) -> int:
         except BentoError as error:
             tell_person(f"bento: {error}")
             return _COULD_NOT
-    return show_all(found, args.format)
+    return show(found, args.format, page=args.html)
 
 
 def _pid(text: str) -> int:
@@ -135,33 +131,26 @@ def _pid(text: str) -> int:
     return int(text)
 
 
-def show(found: Check, form: str, *, page: str | None = None) -> int:
-    """Print a check, and write its page where one is wanted; return the exit status."""
-    if page != STREAM and form == "json":
-        say(msgspec.json.format(msgspec.json.encode(found)).decode())
-    elif page != STREAM:
-        show_all((found,), form)
+def show(found: Check | Sequence[Check], form: str, *, page: str | None) -> int:
+    """Print a check, or several as one document, and write their page where one is wanted; return the worst status."""
+    checks = (found,) if isinstance(found, Check) else found
+    if page != STREAM:
+        match form:
+            case "json":
+                say(msgspec.json.format(msgspec.json.encode(found)).decode())
+            case "junit":
+                say(junit.draw(*checks))
+            case "sarif":
+                say(sarif.draw(*checks, version=bento.__version__))
+            case "markdown":
+                say("\n\n".join(map(markdown.draw, checks)))
+            case _:
+                for one in checks:
+                    for line in text.draw(one):
+                        say(line)
     if page is not None:
-        write_page(page, check_page.check_page(found))
-    return _STATUS[found.verdict]
-
-
-def show_all(found: Sequence[Check], form: str) -> int:
-    """Print checks as one document; return the worst exit status."""
-    match form:
-        case "json":
-            say(msgspec.json.format(msgspec.json.encode(found)).decode())
-        case "junit":
-            say(junit.draw(*found))
-        case "sarif":
-            say(sarif.draw(*found, version=bento.__version__))
-        case "markdown":
-            say("\n\n".join(map(markdown.draw, found)))
-        case _:
-            for one in found:
-                for line in text.draw(one):
-                    say(line)
-    return max((_STATUS[one.verdict] for one in found), default=0)
+        write_page(page, check_page.check_page(*checks))
+    return max((_STATUS[one.verdict] for one in checks), default=0)
 
 
 def _tell(done: CheckRun) -> None:
