@@ -282,7 +282,7 @@ def test_what_runs_is_looked_at_and_left_alone(bento):
         assert found["with_bento"]["verdict"] == "forwarded"
     assert bento.state("w")["Pid"] == pid
     assert "one image, or --container" in bento.fails("check", "--container", "w", "--pid", "1", code=2)
-    assert "not PID 1" in bento.fails("check", "--pid", "1", code=2)
+    assert "the init of this host" in bento.fails("check", "--pid", "1", code=2)
     assert "bad pid" in bento.fails("check", "--pid", "host", code=2)
 
 

@@ -126,6 +126,8 @@ def test_s31_what_cannot_be_stopped_is_said_in_a_line(podman: PodmanWorld, roots
         assert words in done.stderr
         assert podman.status(name)[0] in ("running", "paused")
     assert bento("explain", "--engine", "podman", "web").stdout.startswith("web: forwarded")
+    checked = bento("check", "--engine", "podman", "--container", "web", "--format", "json", check=False)
+    assert [one["id"] for one in json.loads(checked.stdout)["findings"]] == ["BG002"]
     done = bento("stop", "--engine", "docker", "web", check=False, env={"DOCKER_HOST": f"unix://{tmp_path}/none"})
     assert done.returncode == 1
     assert "docker does not answer" in done.stderr
@@ -138,11 +140,6 @@ def test_s31_when_bento_is_killed_nothing_stays_held_and_the_engines_stop_goes_o
 ) -> None:
     bento = podman.bento(roots)
     work = podman.run("web", LEAVING.replace("server.py", "stubborn.py"))
-    (work.path / "stubborn.py").write_text(
-        "import signal, time\nsignal.signal(15, lambda *a: open('/w/told', 'w').close())\n"
-        "open('/w/ready', 'w').close()\nwhile True: time.sleep(1000)\n",
-        encoding="utf-8",
-    )
     work.wait_until_ready()
     bento("stop", "--engine", "podman", "--no-wait", "-t", "60", "web")
     procs.wait_until(lambda: work.has("told"), what="PID 1 is held at its exit")

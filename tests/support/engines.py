@@ -39,6 +39,14 @@ while True:
     signal.pause()
 """
 
+STUBBORN = """
+import signal
+signal.signal(signal.SIGTERM, lambda number, frame: open("/w/told", "w").close())
+open("/w/ready", "w").close()
+while True:
+    signal.pause()
+"""
+
 
 class Work:
     """A directory that a container sees as /w."""
@@ -46,7 +54,8 @@ class Work:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir()
-        (path / "server.py").write_text(SERVER, encoding="utf-8")
+        for name, program in (("server.py", SERVER), ("stubborn.py", STUBBORN)):
+            (path / name).write_text(program, encoding="utf-8")
 
     def wait_until_ready(self) -> None:
         procs.wait_until(lambda: self.has("ready"), what="the server is ready")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from bento.engine.base.drivers import Drivers
     from bento.engine.check import check, compose, passive
+    from bento.engine.foreign.names import ForeignName
     from bento.engine.images import pull
     from bento.model.check import Check, CheckOptions, CheckRun
     from bento.model.create import CreateOptions
@@ -54,6 +55,9 @@ class CheckVerbs:
         """
         return passive.check_container(self.drivers, ref, options)
 
-    def check_process(self, pid: int, options: CheckOptions) -> Check:
-        """The same for any process that is PID 1 of its PID namespace. Raises NotFound, WrongState for others."""
-        return passive.check_process(self.drivers, pid, options)
+    def check_foreign(self, wanted: ForeignName, options: CheckOptions) -> Check:
+        """The same for a container of another engine, or any process that is PID 1 of its PID namespace.
+
+        Raises as ``explain_foreign``.
+        """
+        return passive.check_foreign(self.drivers, wanted, options)

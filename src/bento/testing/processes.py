@@ -268,15 +268,6 @@ class FakeProcesses:
         """None is shown."""
         return ()
 
-    def namespace_init(self, pid: int) -> int | None:
-        """See ProcessDriver. Every container has a namespace of its own."""
-        return next((one.main.identity.pid for one in self._all if one.identity.pid == pid), None)
-
-    def look_namespace(self, pid: int, number: int) -> tuple[Process, ...]:
-        """See ProcessDriver."""
-        identity = next((one.identity for one in self._all if one.identity.pid == pid), None)
-        return self.look(Run(number=1, runtime="fake", init=identity), number)
-
     def watch(self, pid: int, start_ticks: int) -> int | None:
         """See ProcessDriver."""
         return self.open(ProcessIdentity(pid, start_ticks, BOOT_ID))

@@ -13,6 +13,7 @@ import bento
 from bento.cli.context import Context, end_cleanly, say, tell_person
 from bento.cli.options import create as create_options
 from bento.cli.output.page_file import STREAM, check_page_file, write_page
+from bento.engine.foreign.names import ENGINES, ForeignName
 from bento.errors import BentoError, UsageError
 from bento.lazy import LazyModule
 from bento.model.check import Check, CheckOptions, CheckRun, CheckVerdict, Load, Readiness, Severity
@@ -63,6 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--compose", metavar="FILE", help="instead of an image: all services of a compose file, together")
     add("--total", metavar="S", help="with --compose: one budget for the graces of all services")
     add("--container", metavar="NAME", help="instead of an image: look at a container that runs, and send nothing")
+    add("--engine", choices=ENGINES, metavar="E", help=f"with --container: it is one of {', '.join(ENGINES)}")
     create_options.configure(parser, is_image_needed=False)
 
 
@@ -96,13 +98,15 @@ def _look(args: argparse.Namespace, context: Context) -> int:
     """Carry out the part that sends nothing, on what runs already."""
     if args.image is not None or (args.container is None) == (not args.pid):
         raise UsageError("check: one image, or --container, or --pid", hint="see bento check --help")
+    if args.engine is not None and args.container is None:
+        raise UsageError("check: --engine goes with --container", hint=f"name a container of {args.engine}")
     options = _options(args)
     with context.engine() as engine:
         try:
-            if args.container is not None:
+            if args.container is not None and args.engine is None:
                 found = engine.check_container(args.container, options)
             else:
-                found = engine.check_process(_pid(args.pid), options)
+                found = engine.check_foreign(ForeignName(args.container or args.pid, args.engine or ""), options)
         except BentoError as error:
             tell_person(f"bento: {error}")
             return _COULD_NOT
@@ -123,12 +127,6 @@ def _compose(args: argparse.Namespace, context: Context) -> int:
             tell_person(f"bento: {error}")
             return _COULD_NOT
     return show(found, args.format, page=args.html)
-
-
-def _pid(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= 1 << 22:  # PID_MAX_LIMIT, proc(5)
-        raise UsageError(f"bad pid {text!r}", hint="give the number of a process that is PID 1 of its PID namespace")
-    return int(text)
 
 
 def show(found: Check | Sequence[Check], form: str, *, page: str | None) -> int:

@@ -248,12 +248,6 @@ class ProcessDriver(HostProcesses, Protocol):
         likely its children.
         """
 
-    def namespace_init(self, pid: int) -> int | None:
-        """Return PID 1 of a process's PID namespace; None when that is this process's own, or cannot be known."""
-
-    def look_namespace(self, pid: int, number: int) -> tuple[Process, ...]:
-        """Return every live process of the PID namespace whose PID 1 this is, nested ones too, as ``look``. Slow."""
-
     def states(self, pid: int) -> tuple[ProcessState, ...]:
         """Return the state of every process of the PID namespace that a process is in, zombies too. Slow."""
 

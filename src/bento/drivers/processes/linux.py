@@ -191,37 +191,6 @@ class LinuxProcesses(LinuxHost):
             hangup=take(_SIGHUP, waits=None),
         )
 
-    def namespace_init(self, pid: int) -> int | None:
-        """See ProcessDriver."""
-        namespace = proc.pid_namespace(pid)
-        if not namespace or namespace == proc.pid_namespace(os.getpid()):
-            return None
-        members = (proc.read(other) for other in proc.all_pids() if proc.pid_namespace(other) == namespace)
-        return next((member.pid for member in members if member and member.ns_pids[-1] == 1), None)
-
-    def look_namespace(self, pid: int, number: int) -> tuple[Process, ...]:
-        """See ProcessDriver. What entered from outside (nsenter, exec) has a parent that is not among them."""
-        namespace = proc.pid_namespace(pid)
-        looked = (self._look_at(other, number, is_main=other == pid) for other in proc.all_pids())
-        by_pid = {process.pid: process for process in looked if process is not None}
-
-        def belongs(process: Process) -> bool:
-            seen: set[int] = set()
-            above: Process | None = process
-            while above is not None and above.pid not in seen:
-                if proc.pid_namespace(above.pid) == namespace:
-                    return True
-                seen.add(above.pid)
-                above = by_pid.get(above.ppid)
-            return False
-
-        members = [process for process in by_pid.values() if belongs(process)]
-        pids = {process.pid for process in members}
-        return tuple(
-            msgspec.structs.replace(process, is_entered=not process.is_main and process.ppid not in pids)
-            for process in members
-        )
-
     def states(self, pid: int) -> tuple[ProcessState, ...]:
         """See ProcessDriver."""
         return states.read_states(pid)

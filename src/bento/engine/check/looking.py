@@ -42,12 +42,6 @@ def target_of(processes: ProcessDriver, run: Run) -> Target:
     return Target(processes, run, pid, lambda number: processes.look(run, number))
 
 
-def target_of_process(processes: ProcessDriver, run: Run) -> Target:
-    """Return what is looked at of the PID namespace whose PID 1 is the init of this run, whatever has made it."""
-    pid = run.init.pid if run.init else 0
-    return Target(processes, run, pid, lambda number: processes.look_namespace(pid, number))
-
-
 def observe(
     target: Target, run: CheckRun, request: StopRequest, *, name: str, is_settled: bool = False
 ) -> tuple[Observation, WithBento]:

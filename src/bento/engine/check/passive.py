@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from bento import clock
 from bento.check.judge import judge, verdict_of
-from bento.engine.check.looking import Target, observe, target_of, target_of_process
+from bento.engine.check.looking import Target, observe, target_of
+from bento.engine.foreign.find import find
+from bento.engine.foreign.request import own_request
 from bento.engine.lifecycle import reconcile
 from bento.engine.stop.request import StopOptions, request_for
 from bento.errors import AlreadyStopped, NotFound, WrongState
 from bento.model.check import Check, CheckKind, CheckOptions, CheckRun, RunKind
-from bento.model.container import Container, ContainerSpec, Run, Status
+from bento.model.container import Container, Status
 from bento.model.stop import Scope, StopRequest
 from bento.units import signal_name
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
+    from bento.engine.foreign.names import ForeignName
 
 
 def check_container(drivers: Drivers, ref: str, options: CheckOptions) -> Check:
@@ -34,22 +39,15 @@ def check_container(drivers: Drivers, ref: str, options: CheckOptions) -> Check:
     return check_running(target, _request(drivers, container, options), options, subject=container.name)
 
 
-def check_process(drivers: Drivers, pid: int, options: CheckOptions) -> Check:
-    """The same for a process that is PID 1 of its PID namespace, whatever engine started it.
+def check_foreign(drivers: Drivers, wanted: ForeignName, options: CheckOptions) -> Check:
+    """The same for a container of another engine, which is asked for it, and for any PID 1 of a PID namespace.
 
-    Raises NotFound when there is no such process, WrongState when it is not PID 1 of a namespace other than ours.
+    Raises as ``bento.engine.foreign.find.find``.
     """
-    identity = drivers.processes.identify(pid)
-    if identity is None:
-        raise NotFound(f"no such process: {pid}")
-    first = drivers.processes.namespace_init(pid)
-    if first != pid:
-        hint = "it belongs to no container that can be seen from here" if first is None else f"that would be {first}"
-        raise WrongState(f"process {pid} is not PID 1 of a PID namespace", hint=hint)
-    spec = ContainerSpec(image="", image_id="", layers=())
-    stranger = Container(id="", name=f"process {pid}", created_unix_ns=0, spec=spec)
-    target = target_of_process(drivers.processes, Run(number=0, runtime="", init=identity))
-    return check_running(target, _request(drivers, stranger, options), options, subject=stranger.name)
+    found = find(drivers, wanted, is_looked_at=True)
+    asked = StopOptions(scope=Scope.MAIN, grace_s=options.grace_s, signal=options.signal)
+    request = replace(own_request(drivers, found, asked), by_engine=False)
+    return check_running(target_of(drivers.foreign_processes, found.run), request, options, subject=found.name)
 
 
 def check_running(target: Target, request: StopRequest, options: CheckOptions, *, subject: str) -> Check:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bento import clock
 from bento.errors import AlreadyStopped, NotFound, UsageError, WrongState
@@ -48,20 +49,21 @@ class Found(Struct, frozen=True, kw_only=True):
         return f"{init.pid}-{init.start_ticks}" if init else ""
 
 
-def find(drivers: Drivers, wanted: ForeignName) -> Found:
+def find(drivers: Drivers, wanted: ForeignName, *, is_looked_at: bool = False) -> Found:
     """Find a container of another engine that runs, or a PID 1. Blocks while the engine is asked.
 
+    ``is_looked_at``: nothing is done to it, so that it may as well be of Bento's own, or have such below it.
     Raises UsageError for what is no name, NotFound, AlreadyStopped, WrongState for what Bento must not touch,
     MissingTool, ForeignEngineFailed.
     """
     if not wanted.engine:
-        return _found(drivers, _pid(wanted.ref), str(wanted))
+        return _found(drivers, _pid(wanted.ref), str(wanted), is_looked_at=is_looked_at)
     engine = drivers.engine(wanted.engine)
     described = engine.find(wanted.ref)
     if not described.pid:
         status = f" ({described.status})" if described.status else ""
         raise AlreadyStopped(f"container {described.name} of {engine.name} does not run{status}")
-    return _found(drivers, described.pid, described.name, described, engine)
+    return _found(drivers, described.pid, described.name, described, engine, is_looked_at=is_looked_at)
 
 
 def _pid(text: str) -> int:
@@ -76,8 +78,12 @@ def _found(
     name: str,
     described: ForeignContainer | None = None,
     engine: EngineDriver | None = None,
+    *,
+    is_looked_at: bool,
 ) -> Found:
     seen = drivers.foreign_processes.situate(pid)
+    if is_looked_at:
+        seen = replace(seen, own_id="", nested_ids=())
     if seen.process is None:
         hint = "" if engine is None else f"{engine.name} names it as PID 1 of {name}: does that run on this machine?"
         raise NotFound(f"no such process: {pid}", hint=hint)

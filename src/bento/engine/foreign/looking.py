@@ -55,7 +55,7 @@ def look(drivers: Drivers, wanted: ForeignName, options: StopOptions) -> Foreign
     An engine is asked first; raises as ``find``, and UsageError for a hook that cannot be run.
     """
     check_hooks((*options.pre_stop, *options.post_stop))
-    found = find(drivers, wanted)
+    found = find(drivers, wanted, is_looked_at=True)
     processes = drivers.foreign_processes
     request = own_request(drivers, found, options)
     seen = steady_look(lambda number: processes.look(found.run, number), request.signal)

@@ -223,6 +223,9 @@ def stop_foreign(
 
     stops = [ForeignStop(batch, each, ended) for each in wanted]
     try:
+        if any(each.engine for each in wanted):
+            with suppress(BentoError):  # it gets ready while the engine is asked; what fails is met again
+                batch.tracing.tracer()
         silent: dict[str, ForeignEngineFailed] = {}
         for stop in stops:  # all are asked for first: an engine's answer takes a while, in which none that runs waits
             if (error := silent.get(stop.wanted.engine)) is not None:
