@@ -52,8 +52,8 @@ def check_image(
 
 
 def _refuse(create: CreateOptions, options: CheckOptions) -> None:
-    if options.grace_s is not None and options.grace_s < 0:
-        raise UsageError("a check needs a grace that ends", hint="give seconds, such as --grace 10")
+    if options.grace_s is not None and options.grace_s <= 0:
+        raise UsageError("a check needs a grace, and one that ends", hint="give seconds, such as --grace 10")
     if options.repeat < 1:
         raise UsageError("a check is repeated once at least", hint="such as --repeat 5")
     if create.namespaces.pid:

@@ -20,7 +20,7 @@ from bento.engine.check import owned
 from bento.engine.check.ready import NotReady
 from bento.engine.check.runs import Checked, Seen, plain_stops
 from bento.engine.resources import networks
-from bento.errors import BentoError, MissingTool, NotFound, UsageError
+from bento.errors import BentoError, MissingTool, UsageError
 from bento.model.check import Check, CheckKind, CheckOptions, CheckVerdict, RunKind
 from bento.model.container import VOLUME, Container
 from bento.model.create import CreateOptions
@@ -90,7 +90,7 @@ def check_services(
     failed, reason = "", ""
     with ExitStack() as stack:
         networks.create(drivers, NetworkOptions(name=mark, labels={owned.LABEL: owned.mark_of(drivers)}))
-        stack.callback(_remove_network, drivers, mark)
+        stack.callback(owned.remove_network, drivers, mark)
         try:
             for service in services:
                 failed = service.name
@@ -133,11 +133,6 @@ def _create(service: Service, mark: str, before: list[_Member]) -> CreateOptions
         files=replace(files, mounts=mounts),
         requires=tuple(ids[name] for name in service.depends_on),
     )
-
-
-def _remove_network(drivers: Drivers, name: str) -> None:
-    with suppress(NotFound):
-        networks.remove(drivers, name)
 
 
 def _judged(

@@ -194,6 +194,10 @@ class CommandLoad:
         """Wait for its end, at most until its limit, when it is killed."""
         return self._done.get()
 
+    def kill(self) -> None:
+        """End it, with all that is in its session."""
+        self._drivers.processes.kill_session(self._child.pid)
+
     def _follow(self, began_s: float) -> None:
         """Read what it says meanwhile, lest it waits for that."""
         try:

@@ -65,23 +65,41 @@ def left_over(drivers: Drivers) -> list[Container]:
 
 
 def remove_left_over(drivers: Drivers) -> None:
-    """Remove them. What fails is a warning."""
+    """Remove them, and their networks. What fails is a warning."""
     for container in left_over(drivers):
-        try:
-            remove_one(drivers, container)
-        except BentoError as error:
-            log.warning(f"container {container.name} of a check that was killed: {error}")
-    for network in drivers.store.list_networks():
-        if _is_left_over(drivers, network.labels.get(LABEL, "")):
-            with suppress(NotFound, Conflict):
-                networks.remove(drivers, network.name)
+        remove_one(drivers, container)
+    for name in networks_left_over(drivers):
+        remove_network(drivers, name)
 
 
-def remove_one(drivers: Drivers, container: Container) -> None:
-    """Remove one of them, with the volumes that the check had made. Raises as ``remove``."""
-    with suppress(NotFound):
+def networks_left_over(drivers: Drivers) -> list[str]:
+    """Return the names of the networks of checks that were killed."""
+    found = drivers.store.list_networks(on_unreadable=lambda _: None)
+    return [network.name for network in found if _is_left_over(drivers, network.labels.get(LABEL, ""))]
+
+
+def remove_network(drivers: Drivers, name: str) -> bool:
+    """Remove one of them; return whether it is gone. A container may have it by now."""
+    try:
+        networks.remove(drivers, name)
+    except NotFound:
+        return True
+    except Conflict:
+        return False
+    return True
+
+
+def remove_one(drivers: Drivers, container: Container) -> bool:
+    """Remove one of them, with the volumes that the check had made; return whether it is gone. Else that is a warning."""
+    try:
         remove(drivers, container.id, force=True, volumes=True)
+    except NotFound:
+        pass
+    except BentoError as error:
+        log.warning(f"container {container.name} of a check that was killed: {error}")
+        return False
     _remove_volumes(drivers, filter(None, container.spec.labels.get(VOLUMES_LABEL, "").split(",")))
+    return True
 
 
 def _remove_volumes(drivers: Drivers, names: Iterable[str]) -> None:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from bento import clock
-from bento.engine.lifecycle import exec_, reconcile
+from bento.engine.check.inside import run_inside
+from bento.engine.lifecycle import reconcile
 from bento.engine.views import logs
 from bento.errors import BentoError, UsageError
 from bento.model.container import Container, Run
-from bento.model.exec import ExecOptions
 from bento.model.health import HealthStatus
 from bento.model.network import Port
 
@@ -91,7 +91,7 @@ def _probe(drivers: Drivers, container: Container, asked: Readiness) -> Probe | 
     if asked.log:
         return _log_probe(drivers, container, asked.log)
     if asked.command:
-        return _command_probe(drivers, container, asked.command)
+        return _command_probe(drivers, container, asked.command, asked.timeout_s)
     if container.spec.health.is_checked:
         return _health_probe(drivers, container)
     ports = [port for port in container.run.ports if port.protocol == "tcp"] if container.run else []
@@ -145,7 +145,7 @@ def _log_probe(drivers: Drivers, container: Container, pattern: str) -> Probe:
     return probe
 
 
-def _command_probe(drivers: Drivers, container: Container, command: str) -> Probe:
+def _command_probe(drivers: Drivers, container: Container, command: str, limit_s: float) -> Probe:
     last_s = 0.0
 
     def probe() -> str:
@@ -153,18 +153,10 @@ def _command_probe(drivers: Drivers, container: Container, command: str) -> Prob
         if clock.mono_s() - last_s < _ASK_S:
             return ""
         last_s = clock.mono_s()
-        try:
-            code = exec_.wait(drivers, exec_.attached(drivers, container.id, ExecOptions(command=shell(command))))
-        except BentoError:  # it ends just now, which the caller sees, or has no shell yet
-            return ""
-        return f"{command!r} succeeded in it" if code == 0 else ""
+        asked = run_inside(drivers, container.id, command, limit_s)  # where it cannot be run, the caller sees why
+        return f"{command!r} succeeded in it" if asked.exit_code == 0 else ""
 
     return probe
-
-
-def shell(command: str) -> tuple[str, ...]:
-    """Return a command for /bin/sh."""
-    return ("/bin/sh", "-c", command)
 
 
 def _health_probe(drivers: Drivers, container: Container) -> Probe:

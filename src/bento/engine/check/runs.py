@@ -13,25 +13,22 @@ from bento import clock
 from bento.check.observed import Observation, Sample
 from bento.check.seeing import with_ends
 from bento.engine.base.outcome import StopObserver, StopOutcome
+from bento.engine.check.inside import run_inside
 from bento.engine.check.load import CommandLoad, HttpLoad, address_of, count
 from bento.engine.check.looking import observe, target_of
-from bento.engine.check.ready import NotReady, shell, wait_ready
+from bento.engine.check.ready import NotReady, wait_ready
 from bento.engine.check.watching import Sampler, signal_later
-from bento.engine.lifecycle import exec_
 from bento.engine.stop.request import StopOptions, request_for
 from bento.engine.stop.stop import stop_containers
-from bento.errors import BentoError, InternalError
-from bento.model.check import CheckOptions, CheckRun, Loaded, RunKind, WithBento
+from bento.errors import InternalError
+from bento.model.check import CheckOptions, CheckRun, RunKind, WithBento
 from bento.model.container import Container, Run
-from bento.model.exec import ExecOptions
 from bento.model.stop import Scope, StopReport, StopRequest
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
 _LOAD_LIMIT_S: Final = 60.0
-_OUTPUT_MAX: Final = 2000
-_OUTPUT_CHUNK: Final = 1 << 16
 
 
 class Seen(Struct, frozen=True):
@@ -111,38 +108,33 @@ class Checked:
         http = HttpLoad(self.drivers, address_of(self.container, asked.port), asked.path) if asked.port else None
         limit_s = asked.lead_s + max(0.0, self.request.grace_s) + self.request.kill_timeout_s + _LOAD_LIMIT_S
         command = CommandLoad(self.drivers, self.container, asked.command, limit_s) if asked.command else None
-        requests, loaded, stopped_s = None, None, clock.mono_s()
         try:
             self.wait_age(self.age_s() + asked.lead_s)
             seen, stopped_s = self.look(), clock.mono_s()
             if http is not None:
                 http.stop_begins()
             seen = self.stop(seen, drain=drain)
+        except BaseException:
+            if command is not None:
+                command.kill()
+            raise
         finally:
-            requests = count(http.finish(), stopped_s) if http is not None else None
-            loaded = command.finish() if command is not None else None
-        run = replace(seen.observation.run, requests=requests, command=loaded)
+            requests = http.finish() if http is not None else None
+        loaded = command.finish() if command is not None else None
+        counted = count(requests, stopped_s) if requests is not None else None
+        run = replace(seen.observation.run, requests=counted, command=loaded)
         return Seen(replace(seen.observation, run=run), seen.with_bento)
 
     def after(self, command: str) -> Observation:
         """Wait until it is ready with what the run before has left, and ask a command inside whether that is whole."""
         try:
             self.wait_ready()
-            record = replace(self._record, command=self._ask(command))
+            limit_s = self._options.ready.timeout_s
+            asked = run_inside(self.drivers, self.container.id, command, limit_s)
+            record = replace(self._record, command=asked)
         except NotReady as error:
             record = replace(self._record, note=str(error))
         return Observation(run=record, request=self.request)
-
-    def _ask(self, command: str) -> Loaded:
-        began_s = clock.mono_s()
-        try:
-            running = exec_.attached(self.drivers, self.container.id, ExecOptions(command=shell(command)))
-            output = _read(running.stdout_fd) + _read(running.stderr_fd)
-            code: int | None = exec_.wait(self.drivers, running)
-        except BentoError as error:
-            code, output = error.exit_code, str(error).encode()
-        text = output.decode(errors="replace").strip()[-_OUTPUT_MAX:]
-        return Loaded(command=command, exit_code=code, duration_s=clock.mono_s() - began_s, output=text)
 
 
 def plain_stops(
@@ -172,14 +164,6 @@ class _Unheard(StopObserver):
 
     def notice(self, text: str) -> None:
         """See StopObserver."""
-
-
-def _read(fd: int | None) -> bytes:
-    found = bytearray()
-    while fd is not None and (data := os.read(fd, _OUTPUT_CHUNK)):
-        found += data
-        del found[:-_OUTPUT_CHUNK]
-    return bytes(found)
 
 
 def shutdown_s(report: StopReport) -> float:

@@ -143,12 +143,14 @@ class _Look:
                 yield self._fix(_unreadable(kind, error), partial(mend, self._drivers, error.record_id))
 
     def _checks(self) -> Iterator[Finding]:
-        """Yield the containers of checks that were killed."""
+        """Yield the containers of checks that were killed, and then their networks."""
         for container in owned.left_over(self._drivers):
-            left = Finding(
-                kind="check", what=f"container {container.name}, of one that was killed", container_id=container.id
-            )
+            what = f"container {container.name}, of one that was killed"
+            left = Finding(kind="check", what=what, container_id=container.id)
             yield self._fix(left, lambda _, container=container: owned.remove_one(self._drivers, container))  # type: ignore[misc]  # its own
+        for name in owned.networks_left_over(self._drivers):
+            left = Finding(kind="check", what=f"network {name}, of one that was killed")
+            yield self._fix(left, lambda _, name=name: owned.remove_network(self._drivers, name))  # type: ignore[misc]  # its own
 
     def _remove_unreadable(self, container_id: str) -> bool:
         try:
