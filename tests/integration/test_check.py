@@ -259,6 +259,8 @@ def test_the_command_line(bento, tmp_path):
     assert (ends.returncode, "ended by itself with exit code 3 before" in ends.stdout) == (2, True)
     assert "it said: oops" in ends.stdout
     assert "neither --restart" in bento.fails("check", "--restart", "always", "host", code=2)
+    assert "--load-port and --pid exclude" in bento.fails("check", "--pid", "1", "--load-port", "80", code=2)
+    assert "a check needs a grace" in bento.fails("check", "--grace", "0", "host", code=2)
 
 
 def test_a_check_that_is_interrupted_or_killed_leaves_nothing(bento):

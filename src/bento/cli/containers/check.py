@@ -30,6 +30,8 @@ else:
 
 _STATUS = {CheckVerdict.PASSED: 0, CheckVerdict.FAILED: 1, CheckVerdict.UNJUDGED: 2}
 _COULD_NOT = 2
+_OF_IMAGES = {"repeat": 1, "start_up": 3, "load": "", "load_port": None, "load_path": "/", "after": ""}
+"""The options that only the check of an image has a use for, with their defaults."""
 _FORMATS = ("text", "json", "junit", "sarif", "markdown")
 
 
@@ -72,6 +74,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out. The exit status is 0, 1 for findings, 2 for what could not be run."""
     if args.html is not None:
         check_page_file("check", args.html)
+    if args.engine is not None and args.container is None:
+        raise UsageError("check: --engine goes with --container", hint=f"name a container of {args.engine}")
     if args.compose is not None:
         return _compose(args, context)
     if args.total is not None:
@@ -98,8 +102,7 @@ def _look(args: argparse.Namespace, context: Context) -> int:
     """Carry out the part that sends nothing, on what runs already."""
     if args.image is not None or (args.container is None) == (not args.pid):
         raise UsageError("check: one image, or --container, or --pid", hint="see bento check --help")
-    if args.engine is not None and args.container is None:
-        raise UsageError("check: --engine goes with --container", hint=f"name a container of {args.engine}")
+    _refuse_of_images(args, "--pid" if args.container is None else "--container")
     options = _options(args)
     with context.engine() as engine:
         try:
@@ -115,6 +118,7 @@ def _look(args: argparse.Namespace, context: Context) -> int:
 
 def _compose(args: argparse.Namespace, context: Context) -> int:
     """Carry it out for all services of a file; the exit status is the worst."""
+    _refuse_of_images(args, "--compose")
     if args.image is not None or args.container is not None or args.pid:
         raise UsageError("check: --compose, or one image, or --container, or --pid", hint="see bento check --help")
     total_s = None if args.total is None else parse_seconds(args.total, what="total", allow_no_limit=False)
@@ -127,6 +131,13 @@ def _compose(args: argparse.Namespace, context: Context) -> int:
             tell_person(f"bento: {error}")
             return _COULD_NOT
     return show(found, args.format, page=args.html)
+
+
+def _refuse_of_images(args: argparse.Namespace, other: str) -> None:
+    """Refuse what would do nothing."""
+    for name, default in _OF_IMAGES.items():
+        if getattr(args, name) != default:
+            raise UsageError(f"check: --{name.replace('_', '-')} and {other} exclude each other", hint="check an image")
 
 
 def show(found: Check | Sequence[Check], form: str, *, page: str | None) -> int:

@@ -90,7 +90,7 @@ def remove_network(drivers: Drivers, name: str) -> bool:
 
 
 def remove_one(drivers: Drivers, container: Container) -> bool:
-    """Remove one of them, with the volumes that the check had made; return whether it is gone. Else that is a warning."""
+    """Remove one of them, with the volumes that the check had made; return whether it is gone, else warn."""
     try:
         remove(drivers, container.id, force=True, volumes=True)
     except NotFound:
