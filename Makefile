@@ -109,8 +109,8 @@ differential: setup-test ## Stop workloads plainly and by Bento, compare (as roo
 	@PYTHONPATH=tests $(BIN)/python -m differential.runner $(W) $(T)
 
 .PHONY: programs
-programs: setup-test ## Each server of the table of programs gets each signal of its file (as root): T='-k nginx'
-	@BENTO_TEST_PROGRAMS=1 $(BIN)/python -m pytest -o timeout=0 tests/integration/test_programs.py $(T)
+programs: setup-test ## Servers of the table get each signal of their files, and are checked (as root): T='-k nginx'
+	@BENTO_TEST_PROGRAMS=1 $(BIN)/python -m pytest -o timeout=0 tests/integration/test_programs.py tests/integration/test_gallery.py $(T)
 
 .PHONY: coverage
 coverage: $(VENV)/.ready-test ## Branch coverage of the unit and property tests

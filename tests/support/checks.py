@@ -9,6 +9,7 @@ from bento.check.seeing import seen
 from bento.model.check import CheckRun, RunKind
 from bento.model.stop import AskedBy, PhaseTiming, ProcessEnd, Signalled, StopReport, StopRequest, Verdict
 from bento.model.waits import ProcessState
+from bento.programs.facts import Program
 from bento.stop.forecast.forecast import forecast
 from bento.stop.process import Process
 
@@ -84,6 +85,7 @@ def observed(
     zombies: tuple[ProcessState, ...] = (),
     also_receives: tuple[int, ...] = (),
     request: StopRequest | None = None,
+    programs: dict[int, Program] | None = None,
     **run,
 ) -> Observation:
     """One run."""
@@ -100,6 +102,7 @@ def observed(
         zombies=zombies,
         also_receives=also_receives,
         samples=samples,
+        programs=programs or {},
     )
 
 

@@ -16,8 +16,8 @@ from bento.programs.table import programs
 from support import inits
 
 _MORE: Final = (
-    "busybox-static", "procps", "netcat-openbsd", "nginx-light", "apache2", "dovecot-imapd", "pdns-backend-bind",
-    "uwsgi-plugin-python3", "ruby", "default-jre-headless", "sudo",
+    "busybox-static", "procps", "netcat-openbsd", "nodejs", "nginx-light", "apache2", "dovecot-imapd",
+    "pdns-backend-bind", "uwsgi-plugin-python3", "ruby", "default-jre-headless", "sudo",
 )  # fmt: skip
 _OPTIONS: Final = ("--variant=essential", '--aptopt=APT::Install-Recommends "false"')
 _LIMIT_S: Final = 1800

@@ -76,23 +76,34 @@ def free_port() -> int:
         return port
 
 
+def prepared(
+    bento: BentoCli, share: Share, server: Server, backend: Backend, image: str
+) -> tuple[list[str], list[str]]:
+    """Make the files of a server; return its command, and the flags of ``run``. Its port is in the file ``port``."""
+    port = str(free_port())
+    share.script("port", port)
+
+    def filled(text: str) -> str:
+        return text.replace("@PORT@", port).replace("@SLOW@", str(backend.port))
+
+    for name, text in server.files.items():
+        share.script(name, filled(text))
+    if server.once:
+        bento("run", "--rm", "--network", "none", *share.flags, image, "sh", "-ec", server.once)
+    command = [filled(word) for word in server.command]
+    if server.setup:
+        command = ["sh", "-ec", f'{filled(server.setup)}\nexec "$@"', "sh", *command]
+    return command, [filled(word) for word in server.flags]
+
+
 class Running:
     """A server that is ready, as the container ``s``."""
 
     def __init__(self, bento: BentoCli, share: Share, server: Server, backend: Backend, image: str, *more: str) -> None:
         self.bento, self.share, self.server, self.backend = bento, share, server, backend
-        self.port = free_port()
-
-        def filled(text: str) -> str:
-            return text.replace("@PORT@", str(self.port)).replace("@SLOW@", str(backend.port))
-
-        for name, text in server.files.items():
-            share.script(name, filled(text))
-        command = [filled(word) for word in server.command]
-        if server.setup:
-            command = ["sh", "-ec", f'{filled(server.setup)}\nexec "$@"', "sh", *command]
-        flags = [*more, *(filled(word) for word in server.flags)]
-        bento.run("--name", "s", "--network", "host", *share.flags, *flags, image, *command)
+        command, flags = prepared(bento, share, server, backend, image)
+        self.port = int(share.text("port"))
+        bento.run("--name", "s", "--network", "host", *share.flags, *more, *flags, image, *command)
         self._wait()
 
     def _wait(self) -> None:

@@ -20,6 +20,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     program: str = ""
     work: str = "http"  # or "fastcgi"; "session": its greeting is read; "idle": only a port; "": not even that
     files: dict[str, str] = {}  # in /s
+    once: str = ""  # for a shell, in a container of its own before: what it makes is in /s
     setup: str = ""  # for a shell, which then executes the command
     ready: str = ""  # a regular expression for its log; "": its port answers
     hello: str = ""  # what a session says first, in Latin-1

@@ -54,6 +54,10 @@ KINDS: Final = tuple(
             "name a signal that it handles",
         ),
         (
+            "BG008", "wrong-signal", _W, "the stop signal is not the one that ends the program in order",
+            "name the signal that does",
+        ),
+        (
             "BG010", "grace-exceeded", _E, "it receives the stop signal and has not ended within the grace",
             "have it end sooner, or give it more time",
         ),

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec.structs import replace
 
 from bento.check.by_end import judge_end, judge_sessions, was_killed
+from bento.check.by_program import judge_program
 from bento.check.by_signal import judge_signal
 from bento.check.by_start import judge_rest, judge_start, judge_twice
 from bento.check.by_work import judge_after, judge_load
@@ -59,7 +60,11 @@ def _of_run(seen: Observation) -> Iterator[Finding]:
         case RunKind.SETTLED:
             yield from _of_settled(seen)
         case RunKind.LOOK:
-            yield from (one for one in (judge_signal(seen), judge_sessions(seen), judge_rest(seen)) if one is not None)
+            yield from (
+                one
+                for one in (judge_signal(seen), judge_program(seen), judge_sessions(seen), judge_rest(seen))
+                if one is not None
+            )
         case RunKind.LOAD | RunKind.DRAIN:
             yield from judge_load(seen)
         case RunKind.AFTER:
@@ -69,11 +74,13 @@ def _of_run(seen: Observation) -> Iterator[Finding]:
 
 
 def _of_settled(seen: Observation) -> Iterator[Finding]:
-    by_signal, at_rest = judge_signal(seen), judge_rest(seen)
+    by_signal, by_program, at_rest = judge_signal(seen), judge_program(seen), judge_rest(seen)
     if by_signal is not None:
         yield by_signal
     else:
         yield from judge_end(seen)
+    if by_program is not None:
+        yield by_program
     if at_rest is not None:
         yield at_rest
 

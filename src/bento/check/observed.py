@@ -7,6 +7,7 @@ from msgspec import Struct
 from bento.model.check import CheckRun
 from bento.model.stop import StopRequest
 from bento.model.waits import ProcessState
+from bento.programs.facts import Program
 from bento.stop.process import Disposition, Process
 from bento.stop.rules.tree import Tree
 
@@ -33,6 +34,7 @@ class Observation(Struct, frozen=True, kw_only=True):
     zombies: tuple[ProcessState, ...] = ()
     also_receives: tuple[int, ...] = ()  # other signals that PID 1 has a handler for
     samples: tuple[Sample, ...] = ()
+    programs: dict[int, Program] = {}  # those of the look that are known, by pid
 
     @property
     def tree(self) -> Tree:

@@ -14,7 +14,7 @@ class Effect(str, Enum):
     ENDS = "ends"  # it puts its state in order and ends at once; what its clients have under way is cut off
     WAITS = "waits"  # it takes nothing new, and ends in order when its last client has left
     RESTARTS = "restarts"  # it starts anew, and lives on
-    NOTHING = "nothing"  # it has no handler: as PID 1 it does not get the signal, else that ends it
+    NOTHING = "nothing"  # it goes on; mostly it has no handler, and as PID 1 does not even get the signal
     ABORTS = "aborts"  # it ends without putting its state in order
 
     @property

@@ -10,6 +10,7 @@ from bento.check.judge import is_hopeless, judge, verdict_of
 from bento.check.observed import Observation, Sample
 from bento.model.check import CheckVerdict, Finding, Loaded, Requests, RunKind, Severity
 from bento.model.stop import UNSEEN, ProcessEnd, StopRequest, Verdict
+from bento.programs.table import read
 from bento.stop.process import Process
 
 from support.checks import end, numbered, observed, report, state
@@ -165,6 +166,29 @@ def test_a_shell_in_its_wait_builtin_is_judged_by_what_it_does():
 def test_bg007_kill_as_stop_signal():
     found = only(killed(server(DROPPED), request=StopRequest(signal=9)))
     assert (found.id, changed(found)["compose"]) == ("BG007", "stop_signal: SIGTERM")
+
+
+NGINX, TINI = read("nginx"), read("tini")
+
+
+@pytest.mark.parametrize(("pid", "programs"), [(1, {1: NGINX}), (2, {1: TINI, 2: NGINX})])
+def test_bg008_a_known_program_gets_another_signal_than_its_orderly_one(pid, programs):
+    tini, nginx = proc(1, WAITING, "tini"), proc(pid, HANDLED, "nginx", under=pid - 1, evidence=polls("listen"))
+    look = (nginx,) if pid == 1 else (tini, nginx)
+    ends = [end(one, "exited", 0, at_s=0.1) for one in look]
+    found = only(observed(*look, came=report(*ends), received_s=0.1, ready_s=0.2, programs=programs))
+    assert (found.id, found.severity) == ("BG008", Severity.WARNING)
+    assert f"nginx ({pid}) is nginx: at SIGTERM it closes all connections at once" in found.detail
+    assert changed(found)["dockerfile"] == "STOPSIGNAL SIGQUIT"
+    assert found.evidence.facts == ("source: nginx documentation, Controlling nginx (fast shutdown)",)
+
+
+def test_bg008_not_for_its_orderly_signal_nor_for_what_is_not_known():
+    nginx = server(HANDLED, "nginx")
+    assert ids(graceful(nginx, programs={1: NGINX}, request=StopRequest(signal=3))) == []
+    assert ids(graceful(nginx)) == []
+    assert ids(graceful(server(HANDLED, "redis"), programs={1: read("redis")})) == []
+    assert ids(killed(server(DROPPED, "cron"), programs={1: read("cron")})) == ["BG001"]
 
 
 def test_an_init_is_judged_by_its_end_alone():

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from bento import clock
 from bento.check.observed import Observation
 from bento.check.seeing import seen
+from bento.engine.stop.request import known_programs
 from bento.engine.stop.snapshot import also_receives, steady_look
 from bento.model.check import CheckRun, WithBento
 from bento.model.container import Run
@@ -56,7 +57,8 @@ def observe(
     age_s = max(0.0, clock.boot_s() - main.start_ticks / os.sysconf("SC_CLK_TCK")) if main else 0.0
     age_s = max(age_s, 2 * request.start_window_s) if is_settled else age_s
     auto = replace(request, scope=Scope.AUTO, on_paused=OnPaused.THAW)
-    ahead = forecast(name, auto, look, age_s=age_s, also_receives=others)
+    programs = known_programs(target.processes, look)
+    ahead = forecast(name, auto, look, age_s=age_s, also_receives=others, programs=programs)
     observation = Observation(
         run=replace(run, processes=seen(look, states, ahead)),
         request=request,
@@ -64,6 +66,7 @@ def observe(
         states=states,
         zombies=_zombies(target, states),
         also_receives=others,
+        programs=programs,
     )
     return observation, _with_bento(ahead)
 
