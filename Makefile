@@ -34,7 +34,7 @@ setup: packages $(VENV)/.ready ## Install Debian's packages (as root) and make .
 	@test -x $(BIN)/bento && echo "ready: $(BIN)/bento"
 
 .PHONY: setup-test
-setup-test: test-packages $(VENV)/.ready-test $(VENV)/.ready-lint ## The same, with what the tests need
+setup-test: test-packages $(VENV)/.ready-test $(VENV)/.ready-lint $(VENV)/.ready-clients ## The same, with what the tests need
 
 .PHONY: packages
 packages:
@@ -81,6 +81,13 @@ $(VENV)/.ready-lint: $(VENV)/.ready-test requirements/lint.txt
 	@echo '$(CURDIR)/src' > $(VENV)/lint/$$($(VENV)/lint/bin/python -c \
 		'import os, sys, sysconfig; print(os.path.relpath(sysconfig.get_path("purelib"), sys.prefix))')/bento.pth
 	@ln -sf $(foreach tool,mypy ruff codespell lint-imports,../lint/bin/$(tool)) $(BIN)/
+	@touch $@
+
+# Docker's clients are strangers to bento: what they bring along is not to be found by it.
+$(VENV)/.ready-clients: $(VENV)/.ready-test requirements/clients.txt
+	@echo "installing pinned clients"
+	@$(BIN)/python -m venv --clear $(VENV)/clients
+	@$(VENV)/clients/bin/python -m pip $(PIP_PINNED) -r requirements/clients.txt
 	@touch $@
 
 # Use ------------------------------------------------------------------------------------

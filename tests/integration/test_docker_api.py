@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -158,7 +159,7 @@ def test_sockets_are_taken_over_from_systemd(bento, tmp_path):
     assert path.exists()  # it is systemd's
 
 
-def test_dockers_own_command_line_runs_lists_and_stops(served):
+def test_dockers_own_command_line_runs_lists_and_stops(served, tmp_path):
     docker = served.docker
     assert "1.44" in docker("version").stdout
     docker(
@@ -166,7 +167,19 @@ def test_dockers_own_command_line_runs_lists_and_stops(served):
     )
     docker("start", "web")
     assert docker("ps", "--filter", "label=a=b", "--format", "{{.Names}} {{.State}}").stdout == "web running\n"
+    assert "sleep 600" in docker("top", "web", "-o", "pid,args").stdout
+    assert docker("stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "web").stdout == "web 1\n"
+    (tmp_path / "file").write_text("text")
+    docker("cp", str(tmp_path / "file"), "web:/tmp/there")
+    docker("cp", "web:/tmp/there", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_text() == "text"
+    assert "A /tmp/there" in docker("diff", "web").stdout
+    assert docker("cp", "web:/none", str(tmp_path), check=False).returncode == 1
     docker("stop", "web")
+    ended = docker(
+        "events", "--since", "1h", "--until", str(time.time()), "--filter", "event=die", "--format", "{{json .}}"
+    ).stdout
+    assert json.loads(ended)["Actor"]["Attributes"]["verdict"] == "default-action"
     assert docker("wait", "web").stdout == "137\n"
     assert docker("inspect", "web", "--format", "{{.State.Status}} {{.Config.StopTimeout}}").stdout == "exited 30\n"
     docker("rm", "web")

@@ -16,17 +16,20 @@ T = TypeVar("T")
 LOOKING: Final = 4
 """Threads for what only looks: a listing never waits behind starts."""
 ACTING: Final = 12
-"""Threads for what takes its time: starts, execs, copies. What comes beyond that waits."""
+"""Threads for what takes its time: starts, execs. What comes beyond that waits."""
+MOVING: Final = 8
+"""Threads for what moves bytes, from or to a client that may be slow: they wait for each other alone."""
 
 
 class Engines:
-    """Two pools of threads, made as they are needed, which stay."""
+    """Three pools of threads, made as they are needed, which stay."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._own = threading.local()
         self._looking = ThreadPoolExecutor(LOOKING, thread_name_prefix="look")
         self._acting = ThreadPoolExecutor(ACTING, thread_name_prefix="act")
+        self._moving = ThreadPoolExecutor(MOVING, thread_name_prefix="move")
 
     async def ask(self, work: Callable[[Engine], T]) -> T:
         """Have something looked up; return what ``work`` returns, raise what it raises."""
@@ -42,6 +45,10 @@ class Engines:
                 done.add_done_callback(lambda done: None if done.exception() else undo(done.result()))
             raise
 
+    async def move(self, work: Callable[[Engine], T]) -> T:
+        """Have bytes moved: archives, images. It goes on when this is cancelled."""
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._moving, self._call, work))
+
     def _call(self, work: Callable[[Engine], T]) -> T:
         return work(self._engine())
 
@@ -53,5 +60,5 @@ class Engines:
 
     def close(self) -> None:
         """Take no more work. What is under way goes on. Idempotent."""
-        for pool in (self._looking, self._acting):
+        for pool in (self._looking, self._acting, self._moving):
             pool.shutdown(wait=False, cancel_futures=True)

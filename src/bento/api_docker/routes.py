@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bento.api_docker.handlers import attach, containers, execs, logs, system, waiting
+from bento.api_docker.handlers import attach, containers, events, execs, files, logs, system, views, waiting
 from bento.api_docker.http.router import Route
 
 _SYSTEM = (
@@ -15,6 +15,7 @@ _SYSTEM = (
     Route("HEAD", "/_ping", system.ping),
     Route("GET", "/version", system.version),
     Route("GET", "/info", system.info),
+    Route("GET", "/events", events.events),
 )
 _CONTAINERS = (
     Route("GET", "/containers/json", containers.list_),
@@ -27,6 +28,16 @@ _CONTAINERS = (
     Route("POST", "/containers/{ref}/pause", containers.pause),
     Route("POST", "/containers/{ref}/unpause", containers.unpause),
     Route("POST", "/containers/{ref}/rename", containers.rename),
+    Route("GET", "/containers/{ref}/top", views.top),
+    Route("GET", "/containers/{ref}/stats", views.stats),
+    Route("POST", "/containers/{ref}/update", views.update),
+    Route("POST", "/containers/prune", views.prune),
+    Route("HEAD", "/containers/{ref}/archive", files.stat),
+    Route("GET", "/containers/{ref}/archive", files.get_archive),
+    Route("PUT", "/containers/{ref}/archive", files.put_archive),
+    Route("GET", "/containers/{ref}/changes", files.changes),
+    Route("GET", "/containers/{ref}/export", files.export),
+    Route("POST", "/commit", files.commit),
     Route("POST", "/containers/{ref}/attach", attach.attach),
     Route("POST", "/containers/{ref}/resize", attach.resize),
     Route("GET", "/containers/{ref}/logs", logs.logs),

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bento.docker.network import endpoints
 from bento.docker.words import Now, status_text
-from bento.model.container import Container, Mount, Status
+from bento.model.container import LOG_DRIVERS, Container, Mount, Status
 from bento.model.volume import DRIVER
 
 _STATES: Final = {
@@ -90,6 +90,9 @@ def inspected(document: Mapping[str, Any], status: Status) -> dict[str, Any]:
     """Return what ``container_inspect`` makes, in the words of Docker's API. What Bento has beside that stays."""
     found = dict(document) | {"Name": f"/{document['Name']}"}
     found["State"] = dict(document["State"]) | {"Status": state(status)}
+    host, kept = document["HostConfig"], document["HostConfig"]["LogConfig"]
+    if kept["Type"] == LOG_DRIVERS[0]:  # by Docker's word clients know that there is a log to be read
+        found["HostConfig"] = host | {"LogConfig": kept | {"Type": LOG_DRIVERS[1]}}
     grace_s = document["Config"]["StopTimeout"]
     found["Config"] = dict(document["Config"]) | {"StopTimeout": None if grace_s is None else math.ceil(grace_s)}
     return found

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bento.model.change import Change
     from bento.model.disk import PrunedVolumes
     from bento.model.image import Image
+    from bento.model.path_stat import PathStat
     from bento.model.volume import Volume
 else:
     happened = LazyModule("bento.engine.base.happened")
@@ -56,6 +57,10 @@ class FileVerbs:
         """Unpack a tar archive from a descriptor into a directory of a container; as ``copy_out``, and UsageError."""
         copying.archive_in(self.drivers, ref, fd, path)
         happened.tell_of_ref(self.drivers, ref, "extract-to-dir")
+
+    def stat_path(self, ref: str, path: str) -> PathStat:
+        """Return what a path in a container, in any state, is: a link itself. Raises as ``copy_out``."""
+        return copying.stat_path(self.drivers, ref, path)
 
     def diff(self, ref: str) -> list[Change]:
         """Return what a container, in any state, has added, changed and deleted in its root filesystem, by path."""

@@ -86,7 +86,10 @@ class Connection:
                 async with asyncio.timeout(SEND_LIMIT_S):
                     await self._send_whole(answer, is_head=request.method == b"HEAD")
             case Streamed():
-                await self._send_streamed(answer)
+                try:
+                    await self._send_streamed(answer)
+                finally:
+                    answer.abandon()
             case Upgrade():
                 try:
                     await self._hand_over(answer)

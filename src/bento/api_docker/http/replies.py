@@ -28,12 +28,14 @@ class Streamed(Struct, frozen=True, kw_only=True):
     """An answer whose headers are sent at once and whose body comes in pieces, chunked.
 
     ``chunks`` is closed when the client has left, or the server ends: what it holds it releases in ``finally``.
+    ``abandon`` is called at the end, also where ``chunks`` was never begun.
     """
 
     chunks: AsyncIterator[bytes]
     status: int = 200
     content_type: str = JSON
     headers: Headers = ()
+    abandon: Callable[[], None] = lambda: None
 
 
 class Upgrade(Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bento.model.network import Network
+    from bento.model.stop import StopReport
     from bento.model.volume import Volume
 
 _NETWORK_DRIVERS: Final = {"none": "null", "host": "host"}
@@ -63,17 +64,21 @@ def _over(before: Container, after: Container, now_ns: int) -> list[Event]:
     ended = after.exit
     if ended is None or ended == before.exit:
         return []
-    deeds = [_death(before.run, ended)]
+    is_of_stop = after.report is not None and after.report != before.report
+    deeds = [_death(before.run, ended, after.report if is_of_stop else None)]
     if ended.oom_killed:
         deeds.insert(0, Deed(action="oom", unix_ns=ended.finished_unix_ns))
     return [*(of_container(after, deed, now_ns) for deed in deeds), *_left(replace(after, run=before.run), now_ns)]
 
 
-def _death(run: Run | None, ended: Exit) -> Deed:
+def _death(run: Run | None, ended: Exit, report: StopReport | None) -> Deed:
+    """The end of a run; of one that a stop has ended with how it did, and why."""
     code = UNKNOWN_CODE if ended.code is None else ended.code
     attributes = {"exitCode": str(code)}
     if run is not None and run.started_unix_ns:
         attributes["execDuration"] = str(max(0, ended.finished_unix_ns - run.started_unix_ns) // 1_000_000_000)
+    if report is not None:
+        attributes |= {"verdict": report.verdict.value, "cause": report.cause}
     return Deed(action="die", attributes=attributes, unix_ns=ended.finished_unix_ns)
 
 

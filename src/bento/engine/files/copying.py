@@ -30,12 +30,13 @@ from bento.engine.files.tar_tree import TarContainer
 from bento.engine.lifecycle import reconcile
 from bento.files.tarin import read_tar
 from bento.files.tarout import TarWriter
+from bento.model.path_stat import PathStat
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
     from bento.engine.files.copy_tree import ContainerTree, Tree
 
-__all__ = ["CopyOptions", "archive_in", "archive_out", "copy_in", "copy_out"]
+__all__ = ["CopyOptions", "archive_in", "archive_out", "copy_in", "copy_out", "stat_path"]
 
 
 def copy_out(drivers: Drivers, ref: str, path: str, target: str, options: CopyOptions) -> None:
@@ -76,6 +77,18 @@ def archive_in(drivers: Drivers, ref: str, fd: int, path: str) -> None:
         with tree.unpack(target) as put, map_io_errors(archive_words, target.named):
             stream = buffered(lambda size: tree.read_from(fd, size))
             put(read_tar(stream, archive_words()))
+
+
+def stat_path(drivers: Drivers, ref: str, path: str) -> PathStat:
+    """Return what a path in a container is; as ``copy_out``."""
+    with explained(), _opened(drivers, ref) as tree:
+        source = tree.path(path)
+        state = CopyState(CopyOptions(archive=True), (0, 0))
+        with tree.read(source, state) as entries, map_io_errors(source.named, archive_words):
+            first = next(entries)
+    return PathStat(
+        name=source.name or "/", size=first.size, mode=first.mode, mtime_ns=first.mtime_ns, target=first.target
+    )
 
 
 @contextmanager

@@ -1,0 +1,220 @@
+"""Streams on the loop: frames, readiness, what the engine writes and reads as a body, exec sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import pytest
+
+from bento.api_docker.bodies.commit import CommitConfig, read_changes
+from bento.api_docker.http.call import Body
+from bento.api_docker.streams.attaching import Attaching
+from bento.api_docker.streams.execs import Exec, Execs
+from bento.api_docker.streams.frames import MULTIPLEXED, RAW, STDERR, STDOUT, Frames
+from bento.api_docker.streams.pipes import inflow, outflow
+from bento.api_docker.streams.readiness import readable
+from bento.api_docker.streams.relay import copy_input
+from bento.docker.path_stat import go_mode
+from bento.errors import NotFound, WrongState
+from bento.model.exec import ExecOptions
+from bento.model.image import ImageConfig
+from bento.oci.change import apply_changes
+from bento.units import new_id
+
+BIG = os.urandom(300_000)
+
+
+class Moving:
+    """The part of a call that moves bytes; ``engine`` is nothing."""
+
+    def __init__(self, *body: bytes) -> None:
+        self.engines = self.services = self
+        pieces = iter([*body, b""])
+
+        async def receive() -> bytes:
+            return next(pieces)
+
+        self.body = Body(receive)
+
+    async def move(self, work):
+        return await asyncio.get_running_loop().run_in_executor(None, work, None)
+
+
+def moving(*body: bytes) -> Any:
+    return Moving(*body)
+
+
+def write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def test_output_is_told_apart_unless_it_is_a_terminals():
+    plain = Frames(is_terminal=False, stdout=True, stderr=False)
+    assert plain.pack(STDOUT, b"ab") == b"\1\0\0\0\0\0\0\2ab"
+    assert plain.pack(STDERR, b"ab") == b""
+    assert Frames(is_terminal=True).pack(STDERR, b"ab") == b"ab"
+    assert [plain.content_type(version) for version in ((1, 41), (1, 42))] == [RAW, MULTIPLEXED]
+    assert Frames(is_terminal=True).content_type((1, 44)) == RAW
+
+
+def test_what_the_engine_writes_is_an_answer():
+    async def run():
+        flow = await outflow(moving(), lambda engine, fd: write(fd, BIG), content_type="x")
+        found = b"".join([chunk async for chunk in flow.chunks])
+        flow.abandon()
+        return found
+
+    assert asyncio.run(run()) == BIG
+
+
+def test_an_error_before_the_first_byte_is_an_error():
+    def fail(engine, fd):
+        raise NotFound("not there")
+
+    async def run():
+        with pytest.raises(NotFound):
+            await outflow(moving(), fail, content_type="x")
+
+    asyncio.run(run())
+
+
+def test_an_answer_that_is_left_ends_what_writes_it():
+    ended = []
+
+    def endless(engine, fd):
+        try:
+            while True:
+                write(fd, BIG)
+        except BrokenPipeError:
+            ended.append(True)
+            raise
+
+    async def run():
+        flow = await outflow(moving(), endless, content_type="x")
+        flow.abandon()
+
+    asyncio.run(run())  # returns once its threads have ended
+    assert ended == [True]
+
+
+def test_a_body_is_what_the_engine_reads():
+    def read(engine, fd):
+        with open(fd, "rb", closefd=False) as file:
+            return file.read()
+
+    assert asyncio.run(inflow(moving(BIG, b"end"), read)) == BIG + b"end"
+
+
+def test_what_reads_no_more_of_a_body_is_not_given_more():
+    def refuse(engine, fd):
+        os.read(fd, 1)
+        raise WrongState("enough")
+
+    with pytest.raises(WrongState):
+        asyncio.run(inflow(moving(*[BIG] * 20), refuse))
+
+
+def test_a_descriptor_is_waited_for_at_most_so_long():
+    async def run():
+        reader, writer = os.pipe()
+        try:
+            assert await readable(reader, timeout_s=0.01) is None
+            os.write(writer, b"x")
+            assert await readable(reader, timeout_s=10.0) == reader
+        finally:
+            os.close(reader)
+            os.close(writer)
+
+    asyncio.run(run())
+
+
+class Typed:
+    """A connection that has typed this."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = iter([*pieces, b""])
+
+    async def read(self) -> bytes:
+        return next(self._pieces)
+
+
+def typed(*pieces: bytes) -> Any:
+    return Typed(*pieces)
+
+
+class Taken:
+    """What takes input, a few bytes at a time."""
+
+    input_fd = None
+
+    def __init__(self) -> None:
+        self.data, self.has_ended = b"", False
+
+    def write(self, data: bytes) -> int:
+        self.data += data[:3]
+        return len(data[:3])
+
+    def end_input(self) -> None:
+        self.has_ended = True
+
+
+@pytest.mark.parametrize(
+    ("pieces", "taken", "is_left", "has_ended"),
+    [((b"hello",), b"hello", False, True), ((b"he\x10", b"\x11lo"), b"he", True, False), ((), b"", False, True)],
+)
+def test_input_is_passed_on_up_to_its_end_or_the_detach_keys(pieces, taken, is_left, has_ended):
+    target = Taken()
+    assert asyncio.run(copy_input(typed(*pieces), target, b"\x10\x11")) is is_left
+    assert (target.data, target.has_ended) == (taken, has_ended)
+
+
+def test_the_first_attachment_that_has_an_input_gets_it():
+    async def run():
+        waiting = Attaching()
+        plain, talking = waiting.add("a", has_input=False), waiting.add("a", has_input=True)
+        gone = waiting.add("a", has_input=True)
+        waiting.remove("a", gone)
+        assert waiting.take("a") == [talking, plain]
+        assert waiting.take("a") == []
+        gone.deliver(None)
+        talking.deliver(None)
+        assert await talking.started is None
+
+    asyncio.run(run())
+
+
+def test_sessions_are_found_by_their_id_and_forgotten_when_they_are_very_many():
+    execs = Execs(None)  # type: ignore[arg-type]
+    made = []
+    for _ in range(2100):
+        one = Exec("c", ExecOptions(command=("x",), id=new_id()), stdout=True, stderr=True, keys=b"")
+        one.is_begun, one.exit_code = True, 0
+        execs.add(one)
+        made.append(one)
+    assert execs.find(made[-1].options.id[:12]) is made[-1]
+    for ref in (made[0].options.id, "none", ""):
+        with pytest.raises(NotFound):
+            execs.find(ref)
+
+
+def test_modes_are_gos():
+    assert go_mode(0o100644) == 0o644
+    assert go_mode(0o040755) == 1 << 31 | 0o755
+    assert go_mode(0o120777) == 1 << 27 | 0o777
+    assert go_mode(0o104755) == 1 << 23 | 0o755
+
+
+def test_the_configuration_of_a_commit_is_what_was_given():
+    body = CommitConfig(
+        User="me", WorkingDir="/w", Env=["A=$x \"q\"", "B="], Cmd=["a b", "$c"], Entrypoint=["e"],
+        Labels={"l.k": "v\\"}, ExposedPorts={"80/tcp": {}}, Volumes={"/v v": {}}, StopSignal="SIGINT",
+    )  # fmt: skip
+    made = apply_changes(ImageConfig(), read_changes(body))
+    assert made == ImageConfig(
+        user="me", workdir="/w", env=('A=$x "q"', "B="), command=("a b", "$c"), entrypoint=("e",),
+        labels={"l.k": "v\\"}, exposed_ports=("80/tcp",), volumes=("/v v",), stop_signal="SIGINT",
+    )  # fmt: skip
+    assert read_changes(CommitConfig()) == []
