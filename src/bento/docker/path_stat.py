@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from typing import Any, Final
 
-from bento.model.path_stat import PathStat
+from bento.model.change import PathStat
 from bento.units import rfc3339
 
 _TYPES: Final = {

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from bento.engine.files.copying import CopyOptions
     from bento.engine.images import archive
     from bento.engine.resources import mounting, volumes
-    from bento.model.change import Change
+    from bento.model.change import Change, PathStat
     from bento.model.disk import PrunedVolumes
     from bento.model.image import Image
-    from bento.model.path_stat import PathStat
     from bento.model.volume import Volume
 else:
     happened = LazyModule("bento.engine.base.happened")

@@ -1,4 +1,4 @@
-"""What a container has changed of its image's files."""
+"""What a container has changed in its root filesystem, and what a path in it is."""
 
 from __future__ import annotations
 
@@ -20,3 +20,13 @@ class Change(Struct, frozen=True):
 
     kind: Kind
     path: str
+
+
+class PathStat(Struct, frozen=True, kw_only=True):
+    """A file, as stat(2) has it; a link itself, and not what it leads to. ``mode`` has its type, too."""
+
+    name: str  # the last of its path; "/" of the root
+    size: int  # bytes
+    mode: int
+    mtime_ns: int
+    target: str = ""  # of a symbolic link

@@ -30,7 +30,7 @@ from bento.engine.files.tar_tree import TarContainer
 from bento.engine.lifecycle import reconcile
 from bento.files.tarin import read_tar
 from bento.files.tarout import TarWriter
-from bento.model.path_stat import PathStat
+from bento.model.change import PathStat
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
