@@ -49,27 +49,39 @@ def other_signal(number: int) -> tuple[Change, ...]:
 
 
 def exec_in_place(main: Process, child: Process, number: int) -> Remedy:
-    """For a wrapper, such as a shell, over the program that should have the signal."""
+    """For a wrapper, such as a shell, over the program that should have the signal.
+
+    As PID 1 a program without a handler would be as deaf: then an init goes in front as well.
+    """
     argv = child.argv or (program(child),)
-    changes = [Change("script", f"exec {shlex.join(argv)}")]
-    if any(word in _SHELL_WORDS for word in main.argv) or not is_shell(main):
-        changes.append(Change("dockerfile", f"CMD {exec_form(argv)}"))
-        changes.append(Change("compose", f"command: {exec_form(argv)}"))
-    else:
+    has_handler = child.disposition.receives
+    with_init, entrypoint, compose = "", "", ""
+    if not has_handler:
+        with_init, compose = "# and run the container with --init\n", "init: true\n"
+        entrypoint = f"ENTRYPOINT {exec_form(('/usr/bin/tini', '--'))}\n"
+    changes = [Change("script", f"{with_init}exec {shlex.join(argv)}")]
+    if has_handler and is_shell(main):
         trap = f'trap \'kill -{signal_name(number).removeprefix("SIG")} "$child"; wait "$child"; exit $?\' TERM INT'
         changes.append(Change("script", f'{trap}\n{shlex.join(argv)} & child=$!\nwait "$child"'))
+    if any(word in _SHELL_WORDS for word in main.argv) or not is_shell(main):
+        changes.append(Change("dockerfile", f"{entrypoint}CMD {exec_form(argv)}"))
+        changes.append(Change("compose", f"{compose}command: {exec_form(argv)}"))
     changes.append(Change("pod", _pre_stop(child, number)))
     text = f"start {program(child)} with exec in the script, or use the exec form of CMD, so that it is PID 1"
-    return Remedy(text=text, changes=tuple(changes))
+    more = "" if has_handler else "; and put an init in front, since it has no handler of its own"
+    return Remedy(text=text + more, changes=tuple(changes))
 
 
 def _pre_stop(child: Process, number: int) -> str:
-    """Return a hook that tells the program itself and waits for it: inside, PID 1's protection is not in the way."""
-    comm, name = child.comm, signal_name(number).removeprefix("SIG")
-    is_it = f'[ "$(cat $p/comm 2>/dev/null)" = {shlex.quote(comm)} ]'
-    tell = f"for p in /proc/[0-9]*; do {is_it} && kill -{name} ${{p#/proc/}}; done"
-    wait = f"while grep -qsx {shlex.quote(comm)} /proc/[0-9]*/comm; do sleep 0.1; done"
-    return f"lifecycle:\n  preStop:\n    exec:\n      command: {exec_form(('/bin/sh', '-c', f'{tell}; {wait}'))}"
+    """Return a hook that tells the program itself and waits for it: inside, PID 1's protection is not in the way.
+
+    It leaves out its own process, which may have the same name.
+    """
+    name = signal_name(number).removeprefix("SIG")
+    is_it = f'[ "$p" != /proc/$$ ] && [ "$(cat $p/comm 2>/dev/null)" = {shlex.quote(child.comm)} ]'
+    tell = f'set --; for p in /proc/[0-9]*; do {is_it} && kill -{name} ${{p#/proc/}} && set -- "$@" $p; done'
+    words = exec_form(("/bin/sh", "-c", f"{tell}; for p; do while [ -d $p ]; do sleep 0.1; done; done"))
+    return f"lifecycle:\n  preStop:\n    exec:\n      command: {words}"
 
 
 def in_background(child: Process) -> Remedy:

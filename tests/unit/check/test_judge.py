@@ -99,7 +99,8 @@ def test_bg002_through_several_wrappers_down_to_one_that_has_no_handler_either()
     su = proc(2, DEFAULT, "su", under=1, evidence=waits())
     job = proc(3, DEFAULT, "job", under=2, evidence=sleeps())
     found = only(killed(sh, su, job))
-    assert (found.id, changed(found)["dockerfile"]) == ("BG002", 'CMD ["job"]')
+    assert (found.id, changed(found)["dockerfile"]) == ("BG002", 'ENTRYPOINT ["/usr/bin/tini", "--"]\nCMD ["job"]')
+    assert changed(found)["compose"] == 'init: true\ncommand: ["job"]'
 
 
 def test_a_wrapper_that_handles_the_signal_is_none():
