@@ -77,6 +77,11 @@ def test_the_list_allows_none_of_the_slow_ones():
     assert not NEVER & _allowed()
 
 
+def test_stop_loads_nothing_of_what_is_drawn(loaded):
+    drawn = {"bento.cli.output.progress", "bento.cli.output.watch", "bento.stop.viewing"}
+    assert not {name for name in loaded if name in drawn or name.startswith("bento.pages")}
+
+
 def test_stop_loads_no_other_verb(loaded):
     modules = {f"bento.cli.{module}" for verb, (module, _) in VERBS.items() if verb != "stop"}
     assert not modules & loaded
