@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from bento.model.network import Port
 from support import procs
 from support.netns import REMOTE, TIMEOUT_S, Netns
 
-HERE = "::1"
+HERE, OWN6 = "::1", "fd00:2::2"
 MANY, SEVERAL = 150, 300  # connections, ports
 LARGE = os.urandom(1 << 20) * 8
 MEMORY_KIB = 16384
@@ -44,6 +45,7 @@ class World:
     def __init__(self, run_dir: Path) -> None:
         self.host, self.container = Netns(), Netns()
         self.host.join(self.container)
+        self.host("ip", "addr", "add", f"{OWN6}/64", "dev", "wire", "nodad")
         self.run_dir = run_dir
         self.driver = ProxyProcesses(lambda _: run_dir)
         self.fds: list[int] = []
@@ -101,9 +103,10 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
-def serve(world: World, act: Callable[[socket.socket], None], port: int = 80) -> socket.socket:
-    """Have each connection to a port of the container handled in a thread; close what is returned to end that."""
-    listener = world.container.listen("", port)
+@contextmanager
+def serve(world: World, act: Callable[[socket.socket], None]) -> Iterator[None]:
+    """Have each connection to port 80 of the container handled in a thread of its own."""
+    listener = world.container.listen("", 80)
 
     def accept() -> None:
         while True:
@@ -113,8 +116,14 @@ def serve(world: World, act: Callable[[socket.socket], None], port: int = 80) ->
                 return
             threading.Thread(target=act, args=(connection,), daemon=True).start()
 
-    threading.Thread(target=accept, daemon=True).start()
-    return listener
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)  # only then closed: its number is soon another one's
+        thread.join(TIMEOUT_S)
+        listener.close()
 
 
 def echo(connection: socket.socket) -> None:
@@ -294,6 +303,27 @@ def test_it_has_no_rights_and_is_in_no_namespace_of_the_containers(world):
     assert os.readlink(f"/proc/{pid}/ns/net") == os.readlink(own)
     kinds = {os.readlink(f"/proc/{pid}/fd/{fd}").partition("[")[0] for fd in os.listdir(f"/proc/{pid}/fd")}
     assert kinds == {"/dev/null", "socket:", "anon_inode:"}
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_port_may_be_published_on_every_address_and_on_the_loopback(world, is_first):
+    where = ("::", HERE) if is_first else (HERE, "::")
+    wanted = [
+        Port(container_port=80, host_port=8080, host_ip=one, protocol=kind) for kind in ("tcp", "udp") for one in where
+    ]
+    for _ in range(2):
+        world.publish(*wanted)
+        with serve(world, echo), world.host.connect(HERE, 8080) as client:
+            client.shutdown(socket.SHUT_WR)
+            assert received(client) == b"end"
+        for one in ("::", HERE, OWN6):
+            with pytest.raises(PortTaken):
+                world.host.inside(lambda one=one: reserve([Port(container_port=80, host_port=8080, host_ip=one)]))
+        ending = world.driver.end("")
+        assert ending is not None
+        ending.finish(TIMEOUT_S)
+        while world.fds:
+            os.close(world.fds.pop())
 
 
 def test_many_ports_that_lie_in_one_socket_are_found_again_and_one_without_a_monitor_is_made_anew(world):

@@ -197,14 +197,14 @@ def test_a_network_of_ipv6_alone_has_names_published_ports_and_a_drain(
         found = json.loads(bento("network", "inspect", "six").stdout)[0]
         assert (found["EnableIPv4"], found["EnableIPv6"], len(found["IPAM"]["Config"])) == (False, True, 1)
         script = share.script("server6.py", SERVER)
-        flags = ("--network", "six", "-p", "18999:80", "-p", "[::1]:18998:80")
+        flags = ("--network", "six", "-p", "18999:80", "-p", "[::1]:18999:80")
         bento.run("--name", "web", *share.flags, *flags, "host", "python3", script)
         bento.wait_for_log("web", "ready")
         place = bento.network("web")["Networks"]["six"]
         assert (place["IPAddress"], place["IPPrefixLen"], place["Gateway"]) == ("", 0, "")
-        assert bento("port", "web").stdout.splitlines() == ["80/tcp -> [::]:18999", "80/tcp -> [::1]:18998"]
+        assert bento("port", "web").stdout.splitlines() == ["80/tcp -> [::]:18999", "80/tcp -> [::1]:18999"]
         assert told(remote, HERE6, 18999) == REMOTE6
-        assert told(host, "::1", 18998) == place["IPv6Gateway"]
+        assert told(host, "::1", 18999) == place["IPv6Gateway"]
         assert host.is_refused("127.0.0.1", 18999)
         bento.run(
             "--name",
@@ -238,14 +238,14 @@ def test_a_network_of_ipv6_alone_has_names_published_ports_and_a_drain(
         )
         bento.run("--name", "web", *share.flags, *flags, "host", "python3", "/s/server.py")
         bento.wait_for_log("web", "ready")
-        under_way = [remote.connect(HERE6, 18999), host.connect("::1", 18998)]
+        under_way = [remote.connect(HERE6, 18999), host.connect("::1", 18999)]
         for one in under_way:
             one.sendall(b"slow")
             assert one.recv(6) == b"begun\n"
         with bento.start("stop", "-t", "60", "--drain", "web") as stopping:
             bento.wait_for_log("web", "told", timeout_s=TIMEOUT_S)
             assert remote.is_refused(HERE6, 18999)
-            assert host.is_refused("::1", 18998)
+            assert host.is_refused("::1", 18999)
             (share.path / "finish").touch()
             for one in under_way:
                 assert rest_of(one).startswith("done ")

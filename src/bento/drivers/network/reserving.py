@@ -5,7 +5,7 @@ from __future__ import annotations
 import _socket
 import os
 import struct
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from msgspec.structs import replace
@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from bento.drivers.network.base import Reservation
 from bento.errors import PortTaken, UsageError
 from bento.kernel.net import ports as host_ports
-from bento.model.network import Port
+from bento.model.network import LOOPBACK6, Port
 
+_PAIR: Final = {"::": LOOPBACK6, LOOPBACK6: "::"}
 _TRIES: Final = 10
 _FEW: Final = 16
 _MOST_IN_MESSAGE: Final = 253  # SCM_MAX_FD (linux/net/scm.h)
@@ -22,15 +23,18 @@ _MOST_IN_MESSAGE: Final = 253  # SCM_MAX_FD (linux/net/scm.h)
 
 def reserve(ports: Collection[Port]) -> Reservation:
     """See ``NetworkDriver.reserve``. A free port of every IPv4 address is that of its twin of IPv6 behind it, too."""
+    others = {_key(port): port for port in ports if port.host_ip in _PAIR and port.host_port}
     for left in reversed(range(_TRIES)):
         taken: list[Port] = []
         is_twin = False
+        beside: dict[Port, int] = {}  # kept together with one before
         with _Kept(is_many=len(ports) > _FEW) as kept:
             try:
                 for port in ports:
                     before = taken[-1] if taken else None
                     is_twin = before is not None and _is_twin(port, before)
-                    fd, number = _reserve(replace(port, host_port=before.host_port) if before and is_twin else port)
+                    asked = replace(port, host_port=before.host_port) if before and is_twin else port
+                    fd, number = _of_two(asked, others, beside) or _reserve(asked)
                     if fd >= 0:
                         kept.add(fd)
                     taken.append(replace(port, host_port=number))
@@ -38,6 +42,9 @@ def reserve(ports: Collection[Port]) -> Reservation:
             except PortTaken:
                 if not (is_twin and left):
                     raise
+            finally:
+                for fd in beside.values():
+                    os.close(fd)
     raise AssertionError
 
 
@@ -87,12 +94,32 @@ def _is_twin(port: Port, before: Port) -> bool:
     return not port.host_port and (port.host_ip, before.host_ip, before.inside) == ("::", "", port.inside)
 
 
+def _key(port: Port) -> tuple[str, int, str]:
+    return port.host_ip, port.host_port, port.protocol
+
+
+def _of_two(port: Port, others: dict[tuple[str, int, str], Port], beside: dict[Port, int]) -> tuple[int, int] | None:
+    """Keep a port that is published on every IPv6 address and on [::1]; None: it is not one of those two."""
+    if port in beside:
+        return beside.pop(port), port.host_port
+    other = others.get((_PAIR.get(port.host_ip, ""), port.host_port, port.protocol))
+    if other is None or port.protocol == "sctp":
+        return None
+    wide, narrow = _named(port, lambda: host_ports.reserve_with_loopback(port.host_port, port.protocol))
+    mine, beside[other] = (wide, narrow) if port.host_ip == "::" else (narrow, wide)
+    return mine, port.host_port
+
+
 def _reserve(port: Port) -> tuple[int, int]:
     """Return -1 for what is kept by the rules alone: few kernels have sockets of SCTP."""
     if port.protocol == "sctp":
         return -1, port.host_port
+    return _named(port, lambda: host_ports.reserve(port.host_ip, port.host_port, port.protocol))
+
+
+def _named(port: Port, reserve: Callable[[], tuple[int, int]]) -> tuple[int, int]:
     try:
-        return host_ports.reserve(port.host_ip, port.host_port, port.protocol)
+        return reserve()
     except OSError as error:
         where = f"{port.outside}/{port.protocol}"
         if host_ports.is_taken(error):

@@ -30,6 +30,30 @@ def reserve(host_ip: str, port: int, protocol: str) -> tuple[int, int]:
     return _bound(address, protocol, is_shared=protocol == "tcp")
 
 
+def reserve_with_loopback(port: int, protocol: str) -> tuple[int, int]:
+    """Return descriptors that keep a port of every IPv6 address, and that of ::1, on which the second one may listen.
+
+    What is bound to a port of all addresses keeps all others from it, unless both allow that and neither listens; so
+    the second one listens from now on (TCP), and the first one allows it no more. Raises as ``reserve``.
+    """
+    made: list[_socket.socket] = []
+    try:
+        for host_ip in ("::", "::1"):
+            if protocol == "tcp" and not made:
+                _check_unused((host_ip, port), protocol)
+            made.append(_made((host_ip, port), protocol))
+            made[-1].setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+            made[-1].bind((host_ip, port))
+        if protocol == "tcp":
+            made[-1].listen()
+        for sock in made if protocol == "udp" else made[:1]:
+            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 0)
+        return made[0].detach(), made[1].detach()
+    finally:
+        for sock in made:
+            sock.close()
+
+
 def _bound(address: tuple[str, int], protocol: str, *, is_shared: bool) -> tuple[int, int]:
     sock = _made(address, protocol)
     try:
