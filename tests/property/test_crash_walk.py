@@ -151,3 +151,19 @@ def test_s19_a_kill_that_was_interrupted_gets_a_limit_of_its_own():
         driver = Driver(world, request, crashes=(number,), down_s=100.0)
         assert driver.run().phase is Phase.DONE
         assert driver.stuck_reports == 0
+
+
+@pytest.mark.parametrize("down_s", [0.001, 0.4])
+@pytest.mark.parametrize("under", [False, True], ids=["PID 1", "below a shell"])
+def test_s30_the_last_signal_comes_once_wherever_the_stop_is_interrupted(down_s, under):
+    server = Does("works", needs_s=100.0)  # a client stays
+    request, tree = StopRequest(signal=3, last_signal=15), Does("shell", runs=(server,)) if under else server
+    undisturbed = Driver(World(tree), request)
+    undisturbed.run()
+    assert undisturbed.hurried == [pytest.approx(8.0, abs=0.1)]
+    for number in range(len(undisturbed.actions)):
+        driver = Driver(World(tree), request, crashes=(number,), down_s=down_s)
+        assert driver.run().phase is Phase.DONE
+        assert len(driver.state.hastened) == 1
+        is_unsure = any(isinstance(action, SendSignal) for action in driver.crashed_before)  # written down, not sent
+        assert len(driver.hurried) == 1 or (is_unsure and driver.hurried == [])

@@ -98,6 +98,7 @@ class Driver:
         self.actions: list[Action] = []
         self.steps_done: list[Step] = []
         self.tells: list[tuple[int, int]] = []
+        self.hurried: list[float] = []  # when the last signal was sent (rule S30)
         self.deadlines: list[float | None] = []
         self.asks: list[str] = []  # delivered
         self.stuck_reports = 0
@@ -202,9 +203,12 @@ class Driver:
             case SendSignal():
                 self.tells.append((action.pid, action.start_ticks))
                 proc = world.procs[action.pid]
-                assert action.signal in (self.request.signal, HUP)
+                assert action.signal in (self.request.signal, self.request.last_signal, HUP)
                 if not proc.ended:
-                    if action.signal == self.request.signal:
+                    if action.signal == self.request.last_signal:  # as the plain stop would have signalled it
+                        self.hurried.append(world.now_s - self.began_s)
+                        world.end(proc, "own")
+                    elif action.signal == self.request.signal:
                         world.signal(proc, "bento", wake=action.wake)
                     else:
                         world.hang_up(proc)

@@ -59,10 +59,10 @@ def fact_of(program: Program, signal: int) -> SignalFact | None:
     return next((fact for word, fact in program.signals.items() if parse_signal(word) == signal), None)
 
 
-def describe(program: Program, signal: int) -> str:
+def describe(program: Program, signal: int | None) -> str:
     """Return what a program is, and what it does at a signal: ``nginx, web server: at SIGTERM it ...``."""
-    fact = fact_of(program, signal)
+    fact = None if signal is None else fact_of(program, signal)
     known = f"{program.name}, {program.kind}"
-    if fact is None:
+    if fact is None or signal is None:
         return known
     return f"{known}: at {signal_name(signal)} it {fact.does}"

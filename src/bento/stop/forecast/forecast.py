@@ -188,8 +188,15 @@ def _process(
         wakes_in_s=waits.wakes_in_s if waits else None,
         is_resting=bool(waits and waits.is_resting),
         session=is_session,
-        known=describe(known, SESSION_SIGNAL if is_session else request.signal) if known else "",
+        known=_known(known, process, SESSION_SIGNAL if is_session else request.signal),
     )
+
+
+def _known(program: Program | None, process: Process, number: int) -> str:
+    """Say what a known program is, and what it does at the signal, where it gets that."""
+    if program is None:
+        return ""
+    return describe(program, number if process.disposition.receives else None)
 
 
 def _why(process: Process, tree: Tree, name: str) -> str:
