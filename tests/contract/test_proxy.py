@@ -70,9 +70,12 @@ class World:
         self.one = one = replace(self.one, **changes)
         self.host.inside(lambda: self.driver.put(one))
 
+    def is_put(self) -> bool:
+        return self.one is not None and self.driver.is_put(self.one)
+
     def process(self) -> int:
         """Return a pidfd of the proxy."""
-        assert self.driver.is_alive("")
+        assert self.is_put()
         connection = packets.connect(self.run_dir, "proxy")
         fd = os.pidfd_open(packets.peer_pid(connection))
         os.close(connection)
@@ -86,7 +89,7 @@ class World:
             os.close(connection)
 
     def close(self) -> None:
-        fd = self.process() if self.driver.is_alive("") else None
+        fd = self.process() if self.is_put() else None
         self.container.close()
         for each in self.fds:
             os.close(each)
@@ -266,6 +269,8 @@ def test_it_follows_a_container_to_another_address_and_resets_what_leads_nowhere
     fd = world.process()
     world.container("ip", "addr", "add", "192.0.2.3/24", "dev", "wire")
     with world.container.listen("192.0.2.3", 80) as listener:
+        assert world.one is not None
+        assert not world.driver.is_put(replace(world.one, address="192.0.2.3"))
         world.put(address="192.0.2.3")
         with world.host.connect(HERE, port.host_port), listener.accept()[0]:
             pass
@@ -288,7 +293,7 @@ def test_it_ends_with_the_container_and_passes_on_its_last_words(world):
         os.close(fd)
         assert received(client) == b"last words"
     world.put()  # of one that has ended
-    assert not world.driver.is_alive("")
+    assert not world.is_put()
 
 
 def test_it_has_no_rights_and_is_in_no_namespace_of_the_containers(world):
@@ -346,7 +351,7 @@ def test_many_ports_that_lie_in_one_socket_are_found_again_and_one_without_a_mon
         world.put(monitor=None)
     os.close(world.fds.pop())
     world.put(monitor=None, ports=tuple(wanted[:2]))
-    assert world.driver.is_alive("")
+    assert world.is_put()
 
 
 def _status(pid: int) -> list[str]:

@@ -33,9 +33,11 @@ class FakeProxy:
         self.put_for[proxied.container_id] = proxied
         self.killed.discard(proxied.container_id)
 
-    def is_alive(self, container_id: str) -> bool:
-        """Whether it was put, and a test has not killed it."""
-        return container_id in self.put_for and container_id not in self.killed
+    def is_put(self, proxied: Proxied) -> bool:
+        """Whether that was put, and a test has not killed it."""
+        told = self.put_for.get(proxied.container_id)
+        is_there = told is not None and proxied.container_id not in self.killed
+        return is_there and told is not None and told.address == proxied.address
 
     def begin_drain(self, proxied: Proxied) -> int | None:
         """Remember it; it is done at once."""

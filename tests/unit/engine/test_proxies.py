@@ -87,7 +87,10 @@ def test_the_next_command_starts_a_killed_one_and_what_keeps_it_from_that_is_a_w
     engine.containers()
     assert "container web is not reached on [::1]: port [::1]:8080/tcp is taken" in capsys.readouterr().err
     engine.get("web")
-    assert drivers.proxy.is_alive(container.id)
+    assert drivers.proxy.is_put(drivers.proxy.put_for[container.id])
+    drivers.proxy.put_for[container.id] = replace(drivers.proxy.put_for[container.id], address="10.0.0.9")
+    engine.get("web")
+    assert drivers.proxy.put_for[container.id].address == "10.0.0.2", "the command that moved it may have died"
     assert doctor.examine(drivers) == []
     drivers.proxy.killed.add(container.id)
     monkeypatch.setattr(proxies, "resume", lambda *_: None)

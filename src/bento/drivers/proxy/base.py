@@ -51,8 +51,8 @@ class ProxyDriver(Protocol):
         Raises RuntimeFailed, PortTaken (the monitor was killed, and another program has the port), KernelError.
         """
 
-    def is_alive(self, container_id: str) -> bool:
-        """Whether the process is there and answers."""
+    def is_put(self, proxied: Proxied) -> bool:
+        """Whether the process is there, and passes on to this address: a command may have died before it was told."""
 
     def begin_drain(self, proxied: Proxied) -> int | None:
         """Have new connections refused; those under way live on. Idempotent; does not wait.

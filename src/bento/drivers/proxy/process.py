@@ -71,9 +71,12 @@ class ProxyProcesses:
         finally:
             os.close(process_fd)
 
-    def is_alive(self, container_id: str) -> bool:
-        """See ``ProxyDriver.is_alive``."""
-        return self._of(container_id).is_alive()
+    def is_put(self, proxied: Proxied) -> bool:
+        """See ``ProxyDriver.is_put``."""
+        try:
+            return not self._of(proxied.container_id).say(("at", proxied.address))
+        except Unanswered:
+            return False
 
     def begin_drain(self, proxied: Proxied) -> int | None:
         """See ``ProxyDriver.begin_drain``. Without a process, the sockets themselves are shut."""

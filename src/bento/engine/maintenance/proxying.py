@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def look(drivers: Drivers) -> list[Container]:
-    """Return the containers that need a proxy and have none."""
+    """Return the containers that need a proxy and have none, or one that was told another address."""
     return [
         one
         for one in drivers.store.list(on_unreadable=lambda _: None)
-        if proxies.needs_proxy(one) and elsewhere(drivers, one) is None and not drivers.proxy.is_alive(one.id)
+        if elsewhere(drivers, one) is None and proxies.misses_proxy(drivers, one)
     ]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bento import log
 from bento.drivers.proxy.base import Proxied
-from bento.errors import BentoError
+from bento.errors import BentoError, NotFound
 from bento.model.container import Status
 
 if TYPE_CHECKING:
@@ -47,12 +47,20 @@ def needs_proxy(container: Container) -> bool:
     return is_live and proxied(container) is not None
 
 
+def misses_proxy(drivers: Drivers, container: Container) -> bool:
+    """Whether there is no such process, or one that passes on to another address."""
+    one = proxied(container) if needs_proxy(container) else None
+    return one is not None and not drivers.proxy.is_put(one)
+
+
 def resume(drivers: Drivers, containers: Iterable[Container]) -> None:
-    """Start the proxies again that were killed. What goes wrong is a warning."""
+    """Start the proxies again that were killed, and tell others what they were not told. What fails is a warning."""
     for container in containers:
         try:
-            if needs_proxy(container) and not drivers.proxy.is_alive(container.id):
-                publish(drivers, container)
+            if misses_proxy(drivers, container):
+                publish(drivers, drivers.store.get(container.id))
+        except NotFound:  # removed meanwhile
+            continue
         except (BentoError, OSError) as error:
             log.warning(f"container {container.name} is not reached on [::1]: {error}")
 

@@ -31,7 +31,10 @@ _NO_ROOM = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 
 
 class Proxy:
-    """Passes connections on. What it is told: ``to`` and the container's address, ``drain``, ``hello``."""
+    """Passes connections on. What it is told: ``to`` and the container's address, ``drain``, ``hello``.
+
+    Asked ``at`` and an address, it says whether it is that one.
+    """
 
     def __init__(self, control: socket, process_fd: int, address: str, ports: list[tuple[socket, int]]) -> None:
         self._loop = Loop()
@@ -134,7 +137,8 @@ class Proxy:
                     each.forget_all()
             _answer(connection, b"ok")
         else:
-            _answer(connection, b"ok" if words == ["hello"] else b"no\0what is that?")
+            is_so = words in (["hello"], ["at", self._address])
+            _answer(connection, b"ok" if is_so else b"no\0it is not")
 
     def _drain(self) -> None:
         """Take what waits, and then no more. The port stays taken, by the monitor."""
