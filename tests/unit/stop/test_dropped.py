@@ -331,6 +331,39 @@ def test_s14_a_wrapper_over_a_listener_at_rest_is_ended_with_it():
     assert stop.state.kill_cause is KillCause.WRAPPED
 
 
+@pytest.mark.parametrize(
+    ("main", "server"),
+    [
+        (SHELL, proc(3, DEFAULT, "haproxy", under=1, evidence=serves())),
+        (proc(1, DROPPED, "haproxy", evidence=serves()), None),
+    ],
+)
+def test_s13_beside_a_listener_at_rest_what_receives_the_signal_gets_it(main, server):
+    """`sh -c 'app & haproxy -f x'`, also with exec: the plain stop kills both after the grace."""
+    both = [main, WEB, *([server] if server else [])]
+    stop = shown(*both)
+    assert stop.look_until(1.4, *both) == []
+    stop.give(HeldBack((main.key,)))
+    assert stop.look(*both) == [2]
+    left = [process for process in both if process is not WEB]
+    stop.look_until(3.0, *left)
+    assert stop.state.kill_cause is KillCause.WRAPPED
+
+
+@pytest.mark.parametrize(
+    ("request_", "age_s", "processes"),
+    [
+        ({}, 3.0, [SHELL, WEB, proc(3, DEFAULT, "haproxy", under=1, evidence=serves())]),
+        ({}, 100.0, [SHELL, WEB, proc(3, DEFAULT, "haproxy", under=1, evidence=serves(connected=1))]),
+        ({"on_deaf": OnDeaf.WAIT}, 100.0, [SHELL, WEB, proc(3, DEFAULT, "haproxy", under=1, evidence=serves())]),
+        ({}, 100.0, [SHELL, WEB, *(proc(n, DEFAULT, under=1, evidence=e) for n, e in ((3, serves()), (4, runs())))]),
+    ],
+)
+def test_s13_but_not_while_it_may_be_at_work(request_, age_s, processes):
+    stop = shown(*processes, age_s=age_s, **request_)
+    assert stop.look_until(6.0, *processes) == []
+
+
 def test_s14_the_caller_has_the_last_word():
     main = proc(1, DROPPED, "sleep", evidence=sleeps())
     stop = shown(main, on_deaf=OnDeaf.WAIT)

@@ -97,6 +97,21 @@ def test_s13a_a_tick_now_and_then_is_no_work():
     assert stop.state.signalled[-1].occasion is Occasion.EXIT_HOLD
 
 
+def test_s13a_a_held_shell_that_its_supervisor_has_signalled_is_let_go_and_dies():
+    """runsv waits for the end of its service's shell, and that for nothing: it is held. The program is below it."""
+    runsv = proc(2, HANDLED, "runsv", under=1, evidence=polls("pipe"))
+    shell = proc(3, DEFAULT, "sh", under=2, evidence=waits(4))
+    program = proc(4, HANDLED, "app", under=3, evidence=serves())
+    stop = settled(runsv, shell, program)
+    assert stop.look(MAIN, runsv, shell, program) == [2]
+    dying = proc(3, DEFAULT, "sh", under=2, evidence=waits(4), is_pending=True)
+    stop.look(MAIN, runsv, dying, program, after_s=0.1)
+    assert LetGo((shell.key,)) in stop.actions
+    assert stop.look(MAIN, runsv, dying, program, after_s=0.1) == []  # it is not held once more
+    assert not any(isinstance(action, HoldBack) for action in stop.actions)
+    assert stop.look(MAIN, proc(4, HANDLED, "app", under=1, evidence=serves()), after_s=0.1) == [4]
+
+
 @pytest.mark.parametrize("work", [{"switches": 9}, {"cpu_ticks": 1}])
 def test_s13a_what_never_rests_is_signalled_at_the_last_call(work):
     stop = settled(AGENT)

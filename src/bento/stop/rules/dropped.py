@@ -55,7 +55,8 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
     is_signalled = (
         main.key in state.signalled_keys
     )  # it has taken the signal and lives on: what is below it is left to it
-    way = None if is_signalled or state.deadline_s is None else find_way(tree, main, left_s(state, now_s))
+    at_rest = _at_rest(state, processes, now_s)
+    way = None if is_signalled or state.deadline_s is None else find_way(tree, main, left_s(state, now_s), at_rest)
     if way is not None and way.is_open and _receivers(state, tree, now_s):
         state = _follow(state, way, now_s)
         if _is_steady(state, way, now_s):
@@ -296,6 +297,13 @@ def _are_resting(state: StopState, processes: tuple[Process, ...], now_s: float)
     is_quiet = state.wrapped.is_idle or now_s - max(state.watch.worked_s, state.watch.changed_s) >= REST_S
     limit_s = left_s(state, now_s)
     return is_quiet and not is_young and all(_is_resting(process, limit_s) for process in processes)
+
+
+def _at_rest(state: StopState, processes: tuple[Process, ...], now_s: float) -> frozenset[Key]:
+    """Return what does not receive the signal, where all of that is at rest: each may be at work for another one."""
+    others = tuple(process for process in processes if not process.disposition.receives)
+    is_wanted = state.request.on_deaf is not OnDeaf.WAIT and _are_resting(state, others, now_s)
+    return frozenset(process.key for process in others) if is_wanted else frozenset()
 
 
 def _may_be_ended(state: StopState, processes: tuple[Process, ...]) -> bool:

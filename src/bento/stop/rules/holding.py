@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from bento.model.stop import Held
 from bento.stop.actions import Action, HoldBack, LetGo, Persist
-from bento.stop.process import Key, Process
+from bento.stop.process import Disposition, Key, Process
 from bento.stop.rules.signalling import left_s, note
 from bento.stop.rules.tree import program
 from bento.stop.states import Hold, StopState, Timer, Trace
@@ -64,6 +64,20 @@ def held_back(state: StopState, keys: Iterable[Key], refused: Iterable[Key], err
         timers={name: at for name, at in state.timers.items() if name is not Timer.TRACER_LIMIT},
     )
     return note(state, f"could not be held: {error}") if error else state
+
+
+def is_dying(process: Process) -> bool:
+    """Whether a process ends by the stop signal before it runs any more of its program: another process has sent it."""
+    return process.is_pending and process.disposition is Disposition.DEFAULT
+
+
+def let_dying_go(state: StopState, processes: Iterable[Process]) -> tuple[StopState, tuple[Action, ...]]:
+    """Let those that are held and dying go: what has signalled them waits for their end."""
+    dying = tuple(one.key for one in processes if one.key in state.hold.held and is_dying(one))
+    if not dying:
+        return state, ()
+    hold = replace(state.hold, held=state.hold.held - frozenset(dying))
+    return replace(state, hold=hold), (LetGo(dying),)
 
 
 def let_go(state: StopState) -> tuple[StopState, tuple[Action, ...]]:

@@ -76,6 +76,9 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
         why = "it would have gone on to its next command"
         state, actions = holding.ask_to_hold(state, waiting, why, now_s, thaw=is_frozen)
         return state, actions, None
+    state, actions = holding.let_dying_go(state, processes)
+    if actions:
+        return look_again(state, LOOK_S, now_s), actions, None
     ending = [process for process in processes if is_ending(state, process)]
     receivers = [
         process
@@ -116,6 +119,8 @@ def _concerns(state: StopState, tree: Tree, process: Process) -> bool:
 def would_go_on(state: StopState, tree: Tree, process: Process) -> bool:
     """Whether a process does not receive the signal and has, or had when PID 1 got it, a child that it may wait for."""
     if process.is_main or process.disposition.receives or process.key in state.hold.held or is_ending(state, process):
+        return False
+    if holding.is_dying(process):
         return False
     return bool(tree.children(process)) or process.key in state.watch.parents
 

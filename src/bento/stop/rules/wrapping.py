@@ -40,8 +40,8 @@ _VERSION: Final = re.compile(r"[-.\d]+$")  # ruby3.1
 class Way(Struct, frozen=True):
     """From PID 1 down: what only waits, and what is waited for in the end.
 
-    ``is_open``: each end receives the signal, or nothing in it can wake before the deadline. Otherwise an end is at
-    work which the plain stop would let go on, and nothing on the way is touched.
+    ``is_open``: each end receives the signal, is at rest, or nothing in it can wake before the deadline. Otherwise an
+    end is at work which the plain stop would let go on, and nothing on the way is touched.
     """
 
     wrappers: tuple[Process, ...]
@@ -145,12 +145,15 @@ def _is_null(stdin: str, mode: str = "") -> bool:
     return target == "/dev/null" and (not mode or how.partition(" ")[0] == mode)
 
 
-def find_way(tree: Tree, main: Process, left_s: float) -> Way | None:
-    """Return the way down from a PID 1 that does not receive the signal; None when it is no wrapper."""
+def find_way(tree: Tree, main: Process, left_s: float, at_rest: frozenset[Key] = frozenset()) -> Way | None:
+    """Return the way down from a PID 1 that does not receive the signal; None when it is no wrapper.
+
+    ``at_rest``: what the plain stop would leave running without a use, listeners to which nothing is connected.
+    """
     awaited = waits_for(tree, main, left_s)
     if not awaited:
         # It may also just sleep beside what it has started; to ignore the signal on purpose is another matter.
-        is_idle = main.disposition is Disposition.DROPPED and is_passive(main, left_s)
+        is_idle = main.disposition is Disposition.DROPPED and (is_passive(main, left_s) or main.key in at_rest)
         return Way((main,), (), True) if is_idle else None
     wrappers, ends, is_open = [main], [], True
     queue = [(child, 1) for child in awaited]
@@ -165,7 +168,7 @@ def find_way(tree: Tree, main: Process, left_s: float) -> Way | None:
             queue += [(child, depth + 1) for child in below]
         else:
             ends.append(process)
-            is_open = is_open and is_passive(process, left_s)
+            is_open = is_open and (is_passive(process, left_s) or process.key in at_rest)
     return Way(tuple(wrappers), tuple(ends), is_open)
 
 
