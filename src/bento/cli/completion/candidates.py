@@ -143,7 +143,7 @@ def _values(action: argparse.Action, verb: str, context: Context) -> Iterator[_W
     dest = action.metavar if action.dest == "ref" and isinstance(action.metavar, str) else action.dest
     if (dest == "name" and verb in _NEW) or dest not in _KINDS:
         return
-    if dest == "image" and verb in ("create", "run"):
+    if dest == "image" and verb in ("create", "run", "check"):
         yield HOST_IMAGE, "this machine's own files"
     with context.engine() as engine:
         for kind in _KINDS[dest]:

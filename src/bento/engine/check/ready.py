@@ -112,7 +112,7 @@ class Quiet:
         if now != self._before:
             self._before, self._since_s = now, age_s
         if age_s - self._since_s >= self._quiet_s:
-            examined = processes.examine(run, look)
+            examined = processes.examine(run, look) if run.shows_processes else ()
             busy = [one for one in examined if one.evidence and any(t.state in "RD" for t in one.evidence.threads)]
             if look and not busy:
                 return f"quiet for {self._quiet_s:g} s", self._since_s

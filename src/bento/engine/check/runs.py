@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
 _LOAD_LIMIT_S: Final = 60.0
+_HIDDEN: Final = "its processes are not seen from here: only how PID 1 ends is judged"
 
 
 class Seen(Struct, frozen=True):
@@ -50,7 +51,8 @@ class Checked:
         self._run: Run = container.run
         self._processes = drivers.processes_for(container)
         self.plain = StopOptions(scope=Scope.MAIN, grace_s=options.grace_s, signal=options.signal)
-        self._record = CheckRun(number=number, kind=kind)
+        note = "" if container.run.shows_processes else _HIDDEN
+        self._record = CheckRun(number=number, kind=kind, note=note)
 
     @property
     def request(self) -> StopRequest:
