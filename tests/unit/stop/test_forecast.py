@@ -401,6 +401,8 @@ def test_s08_the_signal_that_a_program_wants_is_named():
     assert "at SIGTERM nginx closes all connections at once" in found.advice[0]
     assert "write STOPSIGNAL SIGQUIT in the Dockerfile" in found.advice[0]
     assert shown(found, 1).known.startswith("nginx, web server and proxy: at SIGTERM it closes all connections")
+    worker = explain(proc(1, HANDLED, "nginx"), proc(2, HANDLED, "nginx", under=1), programs=nginx | {2: nginx[1]})
+    assert shown(worker, 2).known == ""  # that is said of what has started it
     dropped = explain(proc(1, DROPPED, "nginx"), programs=nginx)
     assert shown(dropped, 1).known == "nginx, web server and proxy"  # it does not get the signal
     assert explain(proc(1, HANDLED, "nginx"), signal=3, programs=nginx).advice == ()

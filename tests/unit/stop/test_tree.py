@@ -51,6 +51,8 @@ def test_s16_a_session_is_what_entered_and_all_below_it():
         (("busybox",), "busybox", "busybox"),
         ((), "kthread", "kthread"),
         (("",), "web", "web"),
+        (("nginx: master process nginx -c /etc/nginx.conf",), "nginx", "nginx"),
+        (("/opt/my app/server", "-v"), "server", "server"),
     ],
 )
 def test_programs_have_the_names_that_people_know(argv, comm, name):

@@ -94,7 +94,7 @@ def forecast(
         age_s=age_s,
         is_paused=is_frozen,
         processes=tuple(
-            _process(process, processes, shown, programs.get(process.pid), is_refused=is_refused)
+            _process(process, processes, shown, _own_program(process, programs), is_refused=is_refused)
             for process in _in_tree_order(processes)
         ),
         steps=() if is_refused else _steps(request, processes, shown),
@@ -190,6 +190,12 @@ def _process(
         session=is_session,
         known=_known(known, process, SESSION_SIGNAL if is_session else request.signal),
     )
+
+
+def _own_program(process: Process, programs: Mapping[int, Program]) -> Program | None:
+    """Return the known program of a process; None for a worker, whose parent is of the same."""
+    found = programs.get(process.pid)
+    return None if found is programs.get(process.ppid) else found
 
 
 def _known(program: Program | None, process: Process, number: int) -> str:

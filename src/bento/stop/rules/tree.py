@@ -71,7 +71,12 @@ def entered(processes: Iterable[Process]) -> frozenset[Key]:
 
 
 def program(process: Process) -> str:
-    """Return the name of the program a process runs: ``sh`` for ``busybox sh`` and for ``-sh``."""
+    """Return the name of the program a process runs: ``sh`` for ``busybox sh`` and for ``-sh``.
+
+    One that has set a title, such as ``nginx: master process nginx -c /etc/nginx.conf``, has the kernel's name.
+    """
+    if process.argv and " " in process.argv[0].strip():
+        return process.comm
     name = process.argv[0].rsplit("/", 1)[-1].removeprefix("-") if process.argv else process.comm
     if name in ("busybox", "toybox") and len(process.argv) > 1:
         return process.argv[1].rsplit("/", 1)[-1]
