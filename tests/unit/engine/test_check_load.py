@@ -19,4 +19,5 @@ def test_requests_are_counted_by_when_they_were_sent_and_how_they_ended():
     counted = count(requests, 1.0)
     assert (counted.sent, counted.answered, counted.refused) == (8, 2, 1)
     assert (counted.unanswered, counted.unanswered_late, counted.longest_s) == (1, 1, 0.5)
+    assert count(requests, 1.0, drained_s=0.1).unanswered_late == 0
     assert count([], 1.0).longest_s == 0.0

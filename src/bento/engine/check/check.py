@@ -115,8 +115,7 @@ class _Plan:
         first = self._settled(with_after=bool(options.after))
         for _ in range(options.repeat - 1):
             self._settled(with_after=False)
-        if options.load.is_wanted:
-            self._load(RunKind.LOAD)
+        if options.load.is_wanted and self._load(RunKind.LOAD):
             self._load(RunKind.DRAIN)
         if is_hopeless(first):
             return
@@ -155,11 +154,13 @@ class _Plan:
         with owned.running(self._drivers, create) as container:
             self._add(self._checked(container, RunKind.AFTER).after(self._options.after))
 
-    def _load(self, kind: RunKind) -> None:
+    def _load(self, kind: RunKind) -> bool:
+        """Stop it under load; return whether it has connections that could be refused first."""
         with owned.running(self._drivers, self._create) as container:
             checked = self._checked(container, kind)
             checked.wait_ready()
             self._add(checked.stop_under_load(drain=kind is RunKind.DRAIN).observation)
+            return bool(container.run and container.run.connections)
 
     def _start_up(self, ready_s: float) -> None:
         """Stop it before it is ready. Where the signal would be lost that is certain: nothing is waited for then."""

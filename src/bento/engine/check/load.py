@@ -40,15 +40,18 @@ class Request(Struct):
     ended_s: float = 0.0
 
 
-def count(requests: list[Request], stopped_s: float) -> Requests:
-    """Say what became of requests that were under way when the stop began, and of those that came later."""
+def count(requests: list[Request], stopped_s: float, *, drained_s: float = 0.0) -> Requests:
+    """Say what became of requests that were under way when the stop began, and of those that came later.
+
+    ``drained_s``: so long after its begin new connections were refused, where that was asked for.
+    """
     answered = [one for one in requests if one.ended == "answered"]
     lost = [one for one in requests if one.ended == "lost" and one.ended_s >= stopped_s]
     return Requests(
         sent=len(requests),
         answered=len(answered),
         unanswered=sum(one.sent_s < stopped_s for one in lost),
-        unanswered_late=sum(one.sent_s > stopped_s + _LATE_S for one in lost),
+        unanswered_late=sum(one.sent_s > stopped_s + drained_s + _LATE_S for one in lost),
         refused=sum(one.ended == "refused" for one in requests),
         longest_s=max((one.ended_s - one.sent_s for one in answered), default=0.0),
         seen=_seen(requests, stopped_s),

@@ -123,8 +123,11 @@ class Checked:
         finally:
             requests = http.finish() if http is not None else None
         loaded = command.finish() if command is not None else None
-        counted = count(requests, stopped_s) if requests is not None else None
-        run = replace(seen.observation.run, requests=counted, command=loaded)
+        run = seen.observation.run
+        if requests is not None:
+            drained_s = _drained_s(run.report) if run.report is not None else 0.0
+            run = replace(run, requests=count(requests, stopped_s, drained_s=drained_s))
+        run = replace(run, command=loaded)
         return Seen(replace(seen.observation, run=run), seen.with_bento)
 
     def after(self, command: str) -> Observation:
@@ -166,6 +169,11 @@ class _Unheard(StopObserver):
 
     def notice(self, text: str) -> None:
         """See StopObserver."""
+
+
+def _drained_s(report: StopReport) -> float:
+    """Return when new connections were refused, in seconds since the stop began; 0: that was not asked for."""
+    return max((phase.start_s + phase.duration_s for phase in report.phases if phase.name == "drain"), default=0.0)
 
 
 def shutdown_s(report: StopReport) -> float:
