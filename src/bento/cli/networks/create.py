@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--internal", action="store_true", help="nothing outside is reached from it, and no port of it is published")
     add("--attachable", action="store_true", help="containers can be connected to it later, as to each network here")
     add("--label", action="append", default=[], metavar="K=V", help="a label")
-    add("-o", "--opt", action="append", default=[], metavar="K=V", help="mtu, or com.docker.network.bridge.name")
+    add("-o", "--opt", action="append", default=[], metavar="K=V", help="mtu, or one of com.docker.network.bridge")
     for option, (has_value, why) in _NOT_HERE.items():
         add(option, action=Refused, why=why, nargs=None if has_value else 0)
     add("name", help="a name of letters, digits, '_', '.' and '-'")
