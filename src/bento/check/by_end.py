@@ -10,6 +10,7 @@ from bento.check.finding import finding
 from bento.check.observed import Observation
 from bento.model.check import Finding
 from bento.model.stop import UNSEEN, ProcessEnd, StopReport, Verdict
+from bento.programs.advice import fact_of
 from bento.stop.forecast.cast import is_forwarder
 from bento.stop.methods import HALTED_CODE, REBOOT_CODE, SIGNAL
 from bento.stop.process import Process
@@ -138,7 +139,10 @@ def _exit_code(seen: Observation, report: StopReport) -> Iterator[Finding]:
         yield finding("BG031", seen, detail, remedies.in_program(text), about=[main.pid])
         return
     detail = f"{named(main)} ended by itself with exit code {code}; 0 or {128 + signal} say that a stop was expected"
-    more = ""
+    known, more = seen.programs.get(main.pid), ""
+    fact = fact_of(known, signal) if known is not None else None
+    if known is not None and fact is not None and code in fact.exit_codes:
+        detail += f". That is how {known.name} ends in order"
     if code == _GO_UNHANDLED and main.catches_all:
         detail += ". Go's runtime ends so, without any shutdown, where the program does not ask for the signal"
         more = f"ctx, stop := signal.NotifyContext(context.Background(), syscall.{report.signal})"

@@ -276,6 +276,14 @@ def test_bg030_knows_go_that_does_not_handle_the_signal():
     assert "signal.NotifyContext" in changed(found)["program"]
 
 
+def test_bg030_knows_with_which_code_a_known_program_ends_in_order():
+    main, programs = server(HANDLED, "privoxy"), {1: read("privoxy")}
+    for code, is_known in ((15, True), (3, False)):
+        came = report(end(main, "exited", code), exit_code=code)
+        found = only(observed(main, came=came, programs=programs))
+        assert ("That is how privoxy ends in order" in found.detail) == is_known
+
+
 def test_bg031_knows_want_of_memory():
     main = server()
     by_oom = report(end(main, "killed-with-pid-1", 9), verdict=Verdict.KILLED, exit_code=137, cause="OOM killer")
