@@ -126,6 +126,23 @@ def test_a_stop_goes_on_when_the_server_is_killed(served, bento):
     assert bento.inspect("web")["Stop"]["verdict"] == "graceful"
 
 
+def test_a_server_that_ends_lets_its_clients_know_and_its_stops_go_on(served, bento):
+    create(served, "sh", "-c", "trap 'sleep 1; exit 3' TERM; echo ready; while :; do sleep 0.1; done", name="web")
+    assert served("POST", "/containers/web/start").status == 204
+    bento.wait_for_log("web", "ready")
+    events = served.open("GET", "/events")
+    with served.connect() as client:
+        client.sendall(b"POST /containers/web/stop HTTP/1.1\r\nHost: bento\r\n\r\n")
+        wait_until(lambda: bento.state("web")["Status"] == "stopping", timeout_s=LIMIT_S, what="the stop")
+        served.process.send_signal(signal.SIGTERM)
+        assert client.makefile("rb").readline().startswith(b"HTTP/1.1 503")
+    events.read()  # to an end that is one: else this raises
+    events.close()
+    assert served.process.wait(LIMIT_S) == 0
+    assert bento("wait", "web").stdout.strip() == "3"
+    assert bento.inspect("web")["Stop"]["verdict"] == "graceful"
+
+
 def test_the_socket_is_one_servers_and_the_groups(bento, tmp_path):
     path = tmp_path / "docker.sock"
     with serving(bento, "--docker-socket", str(path), "--docker-group", "12345"):

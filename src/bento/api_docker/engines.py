@@ -6,10 +6,14 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from bento.config import Settings
 from bento.wiring import Engine
+
+if TYPE_CHECKING:
+    from bento.drivers.processes.base import FileWatch
 
 T = TypeVar("T")
 
@@ -24,8 +28,9 @@ MOVING: Final = 8
 class Engines:
     """Three pools of threads, made as they are needed, which stay."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, watch_file: Callable[[Path], FileWatch]) -> None:
+        """``watch_file``: in place of the engine's own, for all threads."""
+        self.settings, self._watch_file = settings, watch_file
         self._own = threading.local()
         self._looking = ThreadPoolExecutor(LOOKING, thread_name_prefix="look")
         self._acting = ThreadPoolExecutor(ACTING, thread_name_prefix="act")
@@ -56,6 +61,7 @@ class Engines:
         engine: Engine | None = getattr(self._own, "engine", None)
         if engine is None:
             engine = self._own.engine = Engine(self.settings)
+            engine.drivers.watch_file = self._watch_file  # type: ignore[assignment, method-assign]
         return engine
 
     def close(self) -> None:

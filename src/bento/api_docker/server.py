@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 CONNECTIONS_MAX: Final = 4000
 """More are not accepted before others have ended: they wait in the kernel's queue."""
-BACKLOG: Final = 512
 _END_LIMIT_S: Final = 10.0
 _CREDENTIALS: Final = struct.Struct("3i")
 

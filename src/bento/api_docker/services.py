@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from bento.api_docker.engines import Engines
 from bento.api_docker.hub import EventHub
 from bento.api_docker.streams.attaching import Attaching
 from bento.api_docker.streams.execs import Execs
 from bento.api_docker.workers import Workers
 from bento.config import Settings
+from bento.kernel.file_watches import FileWatches
 
 
 class Services:
@@ -16,6 +19,7 @@ class Services:
     Attributes:
         settings: of the engine.
         engines: threads that call it.
+        watches: of files that grow, for all clients by one instance of inotify.
         workers: processes for what must outlive the server.
         events: what happens, followed once for all.
         execs: exec sessions, as clients know them.
@@ -24,7 +28,8 @@ class Services:
 
     def __init__(self, settings: Settings, worker_argv: tuple[str, ...]) -> None:
         self.settings = settings
-        self.engines = Engines(settings)
+        self.watches = FileWatches()
+        self.engines = Engines(settings, self.watches.watch)
         self.workers = Workers(settings, worker_argv)
         self.events = EventHub(settings)
         self.attaching = Attaching()
@@ -32,6 +37,7 @@ class Services:
 
     async def start(self) -> None:
         """Begin to follow the events. Raises what opening the engine raises."""
+        asyncio.get_running_loop().add_reader(self.watches.fileno(), self.watches.dispatch)
         await self.events.start()
         self.execs.start()
 

@@ -52,6 +52,8 @@ class Workers:
         self._settings, self._argv = settings, argv
         self._loop = asyncio.get_running_loop()
         self._ready: _Worker | None = None
+        self._at_work: set[socket.socket] = set()
+        self.is_ended = False
         self._release: asyncio.TimerHandle | None = None
 
     async def run(self, task: Stop | Restart | Remove) -> AsyncIterator[Message]:
@@ -63,6 +65,7 @@ class Workers:
         if worker is None or not worker.is_alive():
             worker = self._start()
         ours = worker.ours
+        self._at_work.add(ours)
         try:
             await self._loop.sock_sendall(ours, encode(self._settings, task))
             self.prepare()
@@ -72,7 +75,16 @@ class Workers:
                 for line in lines:
                     yield msgspec.json.decode(line, type=Message)
         finally:
+            self._at_work.discard(ours)
             ours.close()
+
+    def end(self) -> None:
+        """Have what is at work be followed no more: it goes on. Idempotent."""
+        self.is_ended = True
+        self.release()
+        for ours in self._at_work:
+            with suppress(OSError):
+                ours.shutdown(socket.SHUT_RD)
 
     def prepare(self) -> None:
         """Have a worker ready for ``READY_S`` from now on. No error where none can be started."""

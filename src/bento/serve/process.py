@@ -67,8 +67,7 @@ async def _serve(settings: Settings, args: argparse.Namespace, handed: list[sock
         number = await ending
         log.info(f"ending by {signal.Signals(number).name}")
         _notify("STOPPING=1")
-        for listener in listeners:  # a client that comes now is refused, and not left waiting
-            listener.close()
+        services.workers.end()
         await server.end()
     finally:
         for listener in listeners:

@@ -16,7 +16,8 @@ from bento.errors import Conflict, StorageUnusable, UsageError
 _FIRST_FD: Final = 3
 _MODE: Final = 0o660
 _PATH_MAX_BYTES: Final = 107  # sun_path with its null byte (unix(7))
-BACKLOG: Final = 512
+BACKLOG: Final = 4096
+"""A client that does not block is refused at once where the queue is full (connect(2), EAGAIN), as Go's are."""
 
 
 def activated() -> list[socket.socket]:

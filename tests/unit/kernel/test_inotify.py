@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import resource
+import select
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from bento.drivers.storage.overlay import OverlayStorage
 from bento.errors import KernelError
 from bento.kernel import libc
+from bento.kernel.file_watches import FileWatches
 from bento.kernel.inotify import FileWatch, GoneWatch, arrived, watch_arrivals
 from bento.locks import ContainerLocks
 
@@ -132,3 +134,36 @@ def test_names_of_files_that_are_renamed_into_a_directory_are_told(tmp_path: Pat
         assert arrived(watch) == []
     finally:
         os.close(watch)
+
+
+def test_many_watches_share_an_instance_and_each_is_woken_for_its_own_file(tmp_path: Path) -> None:
+    names = [tmp_path / name for name in ("one", "two")]
+    for each in names:
+        each.touch()
+    watches = FileWatches()
+    made = [watches.watch(path) for path in (*names, names[0])]
+
+    def woken() -> list[bool]:
+        watches.dispatch()
+        found = []
+        for each in made:
+            poller = select.poll()
+            poller.register(each.fileno() or -1, select.POLLIN)
+            found.append(bool(poller.poll(0)))
+            each.clear()
+        return found
+
+    assert woken() == [False, False, False]
+    names[0].write_text("x")
+    assert woken() == [True, False, True]
+    made.pop().__exit__()
+    names[0].write_text("y")
+    names[1].write_text("y")
+    assert woken() == [True, True]
+    for left in made:
+        left.__exit__()
+        left.__exit__()
+    names[0].write_text("z")
+    watches.dispatch()
+    watches.close()
+    watches.close()

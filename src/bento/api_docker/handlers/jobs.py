@@ -20,6 +20,13 @@ class JobFailed(BentoError):
         self.http_status = status_of(message.code)
 
 
+class ServerEnds(BentoError):
+    """The server ends while a worker is at work, which goes on."""
+
+    code = "server-ends"
+    http_status = 503
+
+
 async def outcome(call: Call, task: Stop | Restart | Remove) -> Message:
     """Have a worker do something to one container; return what it says of its end. Raises JobFailed."""
     async for message in call.services.workers.run(task):
@@ -29,4 +36,6 @@ async def outcome(call: Call, task: Stop | Restart | Remove) -> Message:
             return message
         if message.kind == "notice":
             log.warning(message.error)
+    if call.services.workers.is_ended:
+        raise ServerEnds("the server ends; what was asked for goes on by itself", hint="ask again for what came of it")
     raise InternalError("the process that did the work was killed before it was done", hint="repeat the request")

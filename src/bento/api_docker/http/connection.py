@@ -53,16 +53,19 @@ class Connection:
         self._dispatch, self._hangups = dispatch, hangups
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_MAX_BYTES)
         self._body_is_over = asyncio.Event()
-        self._ending = asyncio.Event()
+        self._is_ending = False
+        self._endless: asyncio.Future[Any] | None = None  # what the end of the server cancels
 
     def end(self) -> None:
         """End it: at once between two requests, else after the answer, of which what goes on for a while is cut."""
-        self._ending.set()
+        self._is_ending = True
+        if self._endless is not None:
+            self._endless.cancel()
 
     async def serve(self) -> None:
         """Answer requests until it is over."""
         try:
-            while not self._ending.is_set() and await self._one():
+            while not self._is_ending and await self._one():
                 self._h11.start_next_cycle()
         except (ConnectionError, TimeoutError, h11.LocalProtocolError) as error:
             log.debug(f"connection of process {self.peer.pid} ended: {str(error) or type(error).__name__}")
@@ -129,17 +132,22 @@ class Connection:
     async def _feed(self) -> None:
         self._h11.receive_data(await self._reader.read(READ_BYTES))
 
-    async def _before_end(self, work: Coroutine[Any, Any, Any]) -> bool:
-        """Await something unless the server ends; return whether it was done."""
-        tasks = [asyncio.ensure_future(work), asyncio.ensure_future(self._ending.wait())]
+    async def _before_end(self, work: Coroutine[Any, Any, Any], *others: asyncio.Future[Any]) -> bool:
+        """Await something unless the server ends, or one of the others does; return whether it was done."""
+        task = self._endless = asyncio.ensure_future(work)
+        if self._is_ending:
+            task.cancel()
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if tasks[0].done():
-                tasks[0].result()
-            return tasks[0].done()
+            await asyncio.wait([task, *others], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
+            self._endless = None
+            for each in (task, *others):
+                each.cancel()
+            await asyncio.wait([task, *others])
+        if task.cancelled():
+            return False
+        task.result()
+        return True
 
     async def _send(self, *events: h11.Event) -> None:
         for event in events:
@@ -160,18 +168,10 @@ class Connection:
     async def _send_streamed(self, reply: Streamed) -> None:
         """Send piece by piece until the end of it, of the client, or of the server."""
         await self._send(_response(reply.status, reply.content_type, reply.headers))
-        pump = asyncio.ensure_future(self._pump(reply))
-        others = [asyncio.ensure_future(self._until_left()), asyncio.ensure_future(self._ending.wait())]
-        try:
-            await asyncio.wait([pump, *others], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (pump, *others):
-                task.cancel()
-            await asyncio.wait([pump, *others])
-        if not others[0].cancelled():
+        left = asyncio.ensure_future(self._until_left())
+        await self._before_end(self._pump(reply), left)
+        if not left.cancelled():
             raise ConnectionResetError("the client has left")
-        if not pump.cancelled():
-            pump.result()
         await self._send(h11.EndOfMessage())
 
     async def _pump(self, reply: Streamed) -> None:
@@ -206,19 +206,13 @@ class Connection:
             self._writer.write(head.encode())
             await self._writer.drain()
         first, _ = self._h11.trailing_data
-        run = asyncio.ensure_future(upgrade.run(Duplex(self._reader, self._writer, first)))
-        ending = asyncio.ensure_future(self._ending.wait())
         fd = self._writer.get_extra_info("socket").fileno()
-        self._hangups.watch(fd, run.cancel)
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._hangups.watch(fd, gone.cancel)
         try:
-            await asyncio.wait([run, ending], return_when=asyncio.FIRST_COMPLETED)
+            await self._before_end(upgrade.run(Duplex(self._reader, self._writer, first)), gone)
         finally:
             self._hangups.forget(fd)
-            for task in (run, ending):
-                task.cancel()
-            await asyncio.wait([run, ending])
-        if not run.cancelled():
-            run.result()
 
     async def _is_clean(self) -> bool:
         """Read what is left of a body that no handler wanted; return whether another request may follow."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -45,7 +45,7 @@ class Upgrade(Struct, frozen=True, kw_only=True):
     end, also where ``run`` was never begun.
     """
 
-    run: Callable[[Duplex], Awaitable[None]]
+    run: Callable[[Duplex], Coroutine[Any, Any, None]]
     content_type: str
     abandon: Callable[[], None] = lambda: None
 
