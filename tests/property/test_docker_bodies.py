@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -46,7 +47,7 @@ def _field(kind: Any) -> st.SearchStrategy[Any]:
         return TRANSLATED[kind]
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return st.deferred(lambda: of(kind))
-    arguments = getattr(kind, "__args__", ())
+    arguments: list[Any] = list(getattr(kind, "__args__", ()))
     origin = getattr(kind, "__origin__", None)
     if origin is list:
         return st.lists(_field(arguments[0]), max_size=2)
@@ -56,10 +57,8 @@ def _field(kind: Any) -> st.SearchStrategy[Any]:
 
 
 def is_read_or_refused(read: Any, *arguments: Any, **options: Any) -> None:
-    try:
+    with suppress(UsageError):
         read(*arguments, **options)
-    except UsageError as error:
-        assert error.message
 
 
 @given(of(Create), of(Host), WORDS)
