@@ -161,6 +161,8 @@ def test_clients_that_leave_leave_nothing(served, bento):
         reader.close()
         client.close()
     wait_until(lambda: descriptors() <= before, timeout_s=LIMIT_S, what="the release of what clients have left")
-    assert served("GET", f"/exec/{exec_id}/json").json["ExitCode"] == 0
+    wait_until(
+        lambda: served("GET", f"/exec/{exec_id}/json").json["ExitCode"] == 0, timeout_s=LIMIT_S, what="the exit code"
+    )
     assert served("POST", f"/exec/{exec_id}/start", {}).status == 409
     assert served("GET", "/exec/none/json").status == 404
