@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,3 +152,50 @@ def test_s31_when_bento_is_killed_nothing_stays_held_and_the_engines_stop_goes_o
     procs.kill(worker)
     procs.wait_until(lambda: podman.status("web")[0] == "exited", what="PID 1 has gone")
     assert podman.status("web")[1] == 7
+
+
+def recipe(kind: str, mark: str) -> str:
+    """Return the block of docs/other-engines.md that has this text."""
+    page = (Path(__file__).parents[2] / "docs/other-engines.md").read_text(encoding="utf-8")
+    [found] = [block for block in re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) if mark in block]
+    return str(found)
+
+
+def with_bento(bento: BentoCli, directory: Path) -> dict[str, str]:
+    """Return an environment in which ``bento`` is this one."""
+    program = directory / "bento"
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(bento.prefix)} "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    return {"PATH": f"{directory}:{os.environ['PATH']}", "ENGINE": "podman", "READY_S": "0"}
+
+
+def test_s31_the_recipes_do_what_they_say(podman: PodmanWorld, roots: Roots, tmp_path: Path) -> None:
+    bento = podman.bento(roots)
+    environment = os.environ | podman.environment | with_bento(bento, tmp_path)
+    # The drop-in: what systemctl stop runs.
+    work = deaf(podman, "web")
+    [line] = re.findall(r"^ExecStop=(/.+)$", recipe("ini", "[Service]"), re.MULTILINE)
+    words = shlex.split(line.replace("docker", "podman"))[1:]
+    for _ in range(2):  # the second one finds it stopped, as systemd does when the container has ended by itself
+        subprocess.run(["bento", *words], env=environment, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    assert work.has("saved")
+    assert podman.status("web")[0] == "exited"
+    # The hook of a pod, as the kubelet runs it: by an exec, before the signal.
+    work = deaf(podman, "pod")
+    checked = json.loads(
+        bento("check", "--engine", "podman", "--container", "pod", "--format", "json", check=False).stdout
+    )
+    [finding] = checked["findings"]
+    [change] = [one["text"] for one in finding["remedy"]["changes"] if one["place"] == "pod"]
+    command = json.loads(change.partition("command: ")[2])
+    podman.call("podman", "exec", "pod", *command, check=False)  # it may be killed with PID 1
+    assert work.has("saved")
+    # The job of CI: one that is deaf is refused, one that is not is stopped and let through.
+    script = recipe("sh", "check-stops")
+    limits = ["--network", "none", "--cgroup-parent", podman.cgroup, "-v", "/usr:/usr:ro", "--stop-timeout", "1"]
+    for program, code in (("sleep 1000; true", 1), ("trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done", 0)):
+        done = subprocess.run(
+            ["sh", "-c", script, "check-stops", *limits, "tiny", "/bin/sh", "-c", program],
+            env=environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr

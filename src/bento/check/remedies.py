@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from bento.check import pre_stop
 from bento.model.check import Change, Remedy
 from bento.stop.process import Process
 from bento.stop.rules.tree import is_shell, program
@@ -73,14 +74,7 @@ def exec_in_place(main: Process, child: Process, number: int) -> Remedy:
 
 
 def _pre_stop(child: Process, number: int) -> str:
-    """Return a hook that tells the program itself and waits for it: inside, PID 1's protection is not in the way.
-
-    It leaves out its own process, which may have the same name.
-    """
-    name = signal_name(number).removeprefix("SIG")
-    is_it = f'[ "$p" != /proc/$$ ] && [ "$(cat $p/comm 2>/dev/null)" = {shlex.quote(child.comm)} ]'
-    tell = f'set --; for p in /proc/[0-9]*; do {is_it} && kill -{name} ${{p#/proc/}} && set -- "$@" $p; done'
-    words = exec_form(("/bin/sh", "-c", f"{tell}; for p; do while [ -d $p ]; do sleep 0.1; done; done"))
+    words = exec_form(("/bin/sh", "-c", pre_stop.script(child.comm, number)))
     return f"lifecycle:\n  preStop:\n    exec:\n      command: {words}"
 
 

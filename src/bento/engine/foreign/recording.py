@@ -110,8 +110,10 @@ class ForeignRecorder:
 
     def _as_asked(self, state: StopState, code: int | None) -> StopState:
         """Put what was asked for in the place of what the machine had: an engine's kill comes before its deadline."""
-        began_s, grace_s = state.began_s, self._asked.grace_s
+        began_s, grace_s, had_s = state.began_s, self._asked.grace_s, state.request.grace_s
         deadline_s = None if grace_s == NO_LIMIT else began_s + grace_s
+        if state.deadline_s is not None and (had_s == NO_LIMIT or state.deadline_s < began_s + had_s):
+            deadline_s = state.deadline_s  # a caller that joined has brought it nearer
         cause, ended_s = state.kill_cause, state.exited_s
         is_killed = code == SIGKILL_STATUS and self._ask is not None and self._ask.engine.kills
         if is_killed and cause is None and deadline_s is not None and ended_s is not None and ended_s >= deadline_s:
