@@ -50,8 +50,8 @@ def test_doctor_finds_and_removes_it(drivers, monkeypatch):
     add_network(drivers, "cd", GONE)
     found = [finding for finding in doctor.examine(drivers) if finding.kind == "check"]
     assert [finding.what for finding in found] == [
-        "container ab, of one that was killed",
-        "network cd, of one that was killed",
+        "killed before its end: container ab",
+        "killed before its end: network cd",
     ]
     doctor.examine(drivers, fix=True)
     assert not any(finding.kind == "check" for finding in doctor.examine(drivers))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import select
 import socket
 from _queue import SimpleQueue
@@ -24,8 +23,11 @@ _SLOTS: Final = 4
 _PAUSE_S: Final = 0.01
 _TURN_S: Final = 0.05
 _ANSWER_S: Final = 30.0
-_LATE_S: Final = 0.05
-"""So long after the stop has begun, a connection that is accepted is one too many."""
+_LATE_S: Final = 0.2
+"""So long after the signal, a connection that is accepted is one too many: the program has had the time to react."""
+_LATE_EVERY_S: Final = 0.05
+_LATE_MAX: Final = 200
+_NEVER: Final = 1e18
 _CHUNK: Final = 1 << 16
 _OUTPUT_MAX: Final = 2000
 _SEEN_MAX: Final = 100
@@ -40,10 +42,10 @@ class Request(Struct):
     ended_s: float = 0.0
 
 
-def count(requests: list[Request], stopped_s: float, *, drained_s: float = 0.0) -> Requests:
+def count(requests: list[Request], stopped_s: float, *, told_s: float = 0.0) -> Requests:
     """Say what became of requests that were under way when the stop began, and of those that came later.
 
-    ``drained_s``: so long after its begin new connections were refused, where that was asked for.
+    ``told_s``: so long after its begin came the signal; and by then new connections were refused, where that was asked.
     """
     answered = [one for one in requests if one.ended == "answered"]
     lost = [one for one in requests if one.ended == "lost" and one.ended_s >= stopped_s]
@@ -51,7 +53,7 @@ def count(requests: list[Request], stopped_s: float, *, drained_s: float = 0.0) 
         sent=len(requests),
         answered=len(answered),
         unanswered=sum(one.sent_s < stopped_s for one in lost),
-        unanswered_late=sum(one.sent_s > stopped_s + drained_s + _LATE_S for one in lost),
+        unanswered_late=sum(one.sent_s > stopped_s + told_s + _LATE_S for one in lost),
         refused=sum(one.ended == "refused" for one in requests),
         longest_s=max((one.ended_s - one.sent_s for one in answered), default=0.0),
         seen=_seen(requests, stopped_s),
@@ -73,13 +75,13 @@ class HttpLoad:
     def __init__(self, drivers: Drivers, address: tuple[str, int], path: str) -> None:
         self._address = address
         self._head = f"GET {path} HTTP/1.1\r\nHost: {address[0]}\r\nConnection: close\r\n\r\n".encode()
-        self._is_over, self._late_s = False, math.inf
+        self._is_over, self._late_s = False, _NEVER
         self._done: SimpleQueue[list[Request]] = SimpleQueue()
         drivers.start_thread(self._run, 0)
 
     def stop_begins(self) -> None:
-        """Send more from a little later on, though all connections may still wait for their answers by then."""
-        self._late_s = clock.mono_s() + 2 * _LATE_S
+        """Send one more now and then from now on, though all connections may still wait for their answers."""
+        self._late_s = clock.mono_s()
 
     def finish(self) -> list[Request]:
         """Send no more, wait for the answers that are under way, and return all requests."""
@@ -98,7 +100,7 @@ class HttpLoad:
         next_s = clock.mono_s()
         while not self._is_over or open_:
             now_s = clock.mono_s()
-            slots = _SLOTS if now_s < self._late_s else 2 * _SLOTS
+            slots = _SLOTS + max(0, min(_LATE_MAX, int((now_s - self._late_s) / _LATE_EVERY_S)))
             if not self._is_over and len(open_) < slots and now_s >= next_s:
                 exchange = _Exchange(self._address, self._head, now_s)
                 requests.append(exchange.request)

@@ -125,8 +125,8 @@ class Checked:
         loaded = command.finish() if command is not None else None
         run = seen.observation.run
         if requests is not None:
-            drained_s = _drained_s(run.report) if run.report is not None else 0.0
-            run = replace(run, requests=count(requests, stopped_s, drained_s=drained_s))
+            told_s = _told_s(run.report) if run.report is not None else 0.0
+            run = replace(run, requests=count(requests, stopped_s, told_s=told_s))
         run = replace(run, command=loaded)
         return Seen(replace(seen.observation, run=run), seen.with_bento)
 
@@ -171,9 +171,9 @@ class _Unheard(StopObserver):
         """See StopObserver."""
 
 
-def _drained_s(report: StopReport) -> float:
-    """Return when new connections were refused, in seconds since the stop began; 0: that was not asked for."""
-    return max((phase.start_s + phase.duration_s for phase in report.phases if phase.name == "drain"), default=0.0)
+def _told_s(report: StopReport) -> float:
+    """Return when PID 1 got its signal, in seconds since the stop began. New connections are refused before that."""
+    return report.signalled[0].at_s if report.signalled else 0.0
 
 
 def shutdown_s(report: StopReport) -> float:

@@ -145,11 +145,11 @@ class _Look:
     def _checks(self) -> Iterator[Finding]:
         """Yield the containers of checks that were killed, and then their networks."""
         for container in owned.left_over(self._drivers):
-            what = f"container {container.name}, of one that was killed"
+            what = f"killed before its end: container {container.name}"
             left = Finding(kind="check", what=what, container_id=container.id)
             yield self._fix(left, lambda _, container=container: owned.remove_one(self._drivers, container))  # type: ignore[misc]  # its own
         for name in owned.networks_left_over(self._drivers):
-            left = Finding(kind="check", what=f"network {name}, of one that was killed")
+            left = Finding(kind="check", what=f"killed before its end: network {name}")
             yield self._fix(left, lambda _, name=name: owned.remove_network(self._drivers, name))  # type: ignore[misc]  # its own
 
     def _remove_unreadable(self, container_id: str) -> bool:
