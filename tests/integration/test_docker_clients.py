@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.cli import BentoCli
+from support.registry import PASSWORD, USER, registry
 from support.serving import LIMIT_S, Served, serving
-from support.workload import ONE_RUNTIME
+from support.workload import ONE_RUNTIME, busybox_rootfs
 
 pytestmark = ONE_RUNTIME
 
@@ -111,14 +114,97 @@ client.close()
 """
 
 
+IMAGES = """
+import io, sys
+import docker
+from docker.errors import APIError, NotFound
+
+client = docker.from_env()
+archive, place, user, password = sys.argv[1:]
+client.api.import_image(archive, repository="small", tag="1", changes=['CMD ["/bin/echo", "made"]'])
+image = client.images.get("small:1")
+assert image.tags == ["small:1"]
+assert [one.id for one in client.images.list()] == [image.id]
+assert client.containers.run("small:1", network_mode="none", remove=True) == b"made\\n"
+assert client.images.get("small:1").history()[0]["Id"] == image.id
+assert image.tag(place, tag="1")
+saved = b"".join(image.save(named=True))
+auth = {"username": user, "password": password}
+assert client.login(user, password, registry=place.partition("/")[0])["Status"] == "Login Succeeded"
+try:
+    client.login(user, "wrong", registry=place.partition("/")[0], reauth=True)
+    raise SystemExit("a wrong password was taken")
+except APIError as error:
+    assert error.status_code == 401
+pushed = list(client.images.push(place, tag="1", auth_config=auth, stream=True, decode=True))
+assert not [line for line in pushed if "error" in line], pushed
+digest = pushed[-1]["aux"]["Digest"]
+client.images.remove(place + ":1")
+client.images.remove("small:1")
+assert client.images.list() == []
+pulled = client.images.pull(place, tag="1", auth_config=auth)
+assert pulled.attrs["RepoDigests"] == [place + "@" + digest]
+try:
+    client.images.pull(place, tag="none", auth_config=auth)
+    raise SystemExit("not refused")
+except (NotFound, APIError):
+    pass
+client.images.remove(pulled.id, force=True)
+assert client.images.load(saved)[0].id == image.id
+
+net = client.networks.create("n1", labels={"a": "b"}, internal=True,
+                             ipam=docker.types.IPAMConfig(pool_configs=[docker.types.IPAMPool(subnet="10.199.8.0/24")]))
+assert net.attrs["IPAM"]["Config"][0]["Gateway"] == "10.199.8.1"
+assert [one.name for one in client.networks.list(names=["n1"])] == ["n1"]
+box = client.containers.create("small:1", ["/bin/sleep", "600"], network="n1", name="box", init=True)
+net.disconnect(box)  # as compose does
+net.connect(box, aliases=["service"])
+box.start()
+box.reload()
+assert "service" in box.attrs["NetworkSettings"]["Networks"]["n1"]["Aliases"]
+net.reload()
+assert [one.name for one in net.containers] == ["box"]
+try:
+    net.remove()
+    raise SystemExit("not refused")
+except APIError as error:
+    assert error.status_code == 409
+volume = client.volumes.create("v1", labels={"a": "b"})
+assert client.containers.run("small:1", ["/bin/sh", "-c", "echo kept > /v/f"], volumes=["v1:/v"], network_mode="none",
+                             remove=True) == b""
+assert client.containers.run("small:1", ["/bin/cat", "/v/f"], volumes={"v1": {"bind": "/v", "mode": "ro"}},
+                             network_mode="none", remove=True) == b"kept\\n"
+assert [one.name for one in client.volumes.list(filters={"label": "a=b"})] == ["v1"]
+volume.remove()
+box.remove(force=True)
+assert client.networks.prune()["NetworksDeleted"] == ["n1"]
+assert client.volumes.prune()["VolumesDeleted"] is None
+assert client.images.prune(filters={"dangling": False})["ImagesDeleted"]
+client.close()
+"""
+
+
 @pytest.fixture
 def served(bento: BentoCli) -> Iterator[Served]:
     with serving(bento) as found:
         yield found
 
 
-def test_dockers_sdk_for_python_does_what_its_pages_show(served):
+def run_sdk(served: Served, program: str, *arguments: str) -> None:
     python = Path(sys.prefix) / "clients/bin/python"
-    words = [str(python), "-W", "ignore::ResourceWarning", "-c", SDK]
+    words = [str(python), "-W", "ignore::ResourceWarning", "-c", program, *arguments]
     done = subprocess.run(words, env=served.environ(), capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_dockers_sdk_for_python_does_what_its_pages_show(served):
+    run_sdk(served, SDK)
+
+
+def test_images_networks_and_volumes_by_the_sdk(bento, tmp_path):
+    with registry(tmp_path, has_password=True) as place:
+        archive = tmp_path / "small.tar"
+        with tarfile.open(archive, "w") as tar:
+            tar.add(busybox_rootfs(tmp_path / "small"), ".")
+        with serving(bento, env=os.environ | {"BENTO_INSECURE_REGISTRIES": place.host}) as served:
+            run_sdk(served, IMAGES, str(archive), place.name("small"), USER, PASSWORD)

@@ -16,6 +16,8 @@ from bento.api_docker.bodies.create import read_create
 from bento.api_docker.bodies.execs import ExecCreate, read_exec, read_keys, read_size
 from bento.api_docker.bodies.limits import read_resources
 from bento.api_docker.bodies.networks import read_endpoint
+from bento.api_docker.bodies.registry import Auth, read_credentials, read_header
+from bento.api_docker.bodies.resources import NetworkCreate, VolumeCreate, check_volume, read_network
 from bento.api_docker.http.query import Query
 from bento.api_docker.http.replies import Reply
 from bento.api_docker.http.router import Router
@@ -71,6 +73,14 @@ def test_a_create_is_read_or_refused(body, host, name):
 def test_limits_and_endpoints_are_read_or_refused(body, endpoint, name):
     is_read_or_refused(read_resources, body)
     is_read_or_refused(read_endpoint, name, endpoint)
+
+
+@given(of(NetworkCreate), of(VolumeCreate), of(Auth), st.text(max_size=40))
+def test_networks_volumes_and_credentials_are_read_or_refused(network, volume, auth, header):
+    is_read_or_refused(read_network, network)
+    is_read_or_refused(check_volume, volume)
+    is_read_or_refused(read_credentials, auth)
+    is_read_or_refused(read_header, header)
 
 
 @given(of(ExecCreate), of(CommitConfig))

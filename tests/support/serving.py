@@ -87,9 +87,9 @@ class Served:
 
 
 @contextmanager
-def serving(bento: BentoCli, *options: str) -> Iterator[Served]:
+def serving(bento: BentoCli, *options: str, env: dict[str, str] | None = None) -> Iterator[Served]:
     """Run a server; at the end it has ended cleanly, by SIGTERM."""
-    with bento.start("serve", *options) as process:
+    with bento.start("serve", *options, env=env) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         try:

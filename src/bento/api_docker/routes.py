@@ -7,7 +7,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from bento.api_docker.handlers import attach, containers, events, execs, files, logs, system, views, waiting
+from bento.api_docker.handlers import (
+    attach,
+    containers,
+    events,
+    execs,
+    files,
+    images,
+    logs,
+    networks,
+    system,
+    transfers,
+    views,
+    volumes,
+    waiting,
+)
 from bento.api_docker.http.router import Route
 
 _SYSTEM = (
@@ -53,7 +67,38 @@ _EXECS = (
     Route("GET", "/exec/{ref}/json", execs.inspect),
 )
 
-ROUTES: Final = (*_SYSTEM, *_CONTAINERS, *_EXECS)
+_IMAGES = (
+    Route("GET", "/images/json", images.list_),
+    Route("POST", "/images/create", transfers.create),
+    Route("POST", "/images/load", transfers.load),
+    Route("GET", "/images/get", transfers.save),
+    Route("POST", "/images/prune", images.prune),
+    Route("GET", "/images/{ref*}/json", images.inspect),
+    Route("GET", "/images/{ref*}/history", images.history),
+    Route("GET", "/images/{ref*}/get", transfers.save),
+    Route("POST", "/images/{ref*}/push", transfers.push),
+    Route("POST", "/images/{ref*}/tag", images.tag),
+    Route("DELETE", "/images/{ref*}", images.remove),
+    Route("POST", "/auth", transfers.auth),
+)
+_NETWORKS = (
+    Route("GET", "/networks", networks.list_),
+    Route("POST", "/networks/create", networks.create),
+    Route("POST", "/networks/prune", networks.prune),
+    Route("GET", "/networks/{ref}", networks.inspect),
+    Route("POST", "/networks/{ref}/connect", networks.connect),
+    Route("POST", "/networks/{ref}/disconnect", networks.disconnect),
+    Route("DELETE", "/networks/{ref}", networks.remove),
+)
+_VOLUMES = (
+    Route("GET", "/volumes", volumes.list_),
+    Route("POST", "/volumes/create", volumes.create),
+    Route("POST", "/volumes/prune", volumes.prune),
+    Route("GET", "/volumes/{ref}", volumes.inspect),
+    Route("DELETE", "/volumes/{ref}", volumes.remove),
+)
+
+ROUTES: Final = (*_SYSTEM, *_CONTAINERS, *_EXECS, *_IMAGES, *_NETWORKS, *_VOLUMES)
 
 _NO_SWARM: Final = "Bento has no swarm: it runs the containers of one machine"
 LEFT_OUT: Final = {

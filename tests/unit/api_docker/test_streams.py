@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import threading
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
 
 from bento.api_docker.bodies.commit import CommitConfig, read_changes
+from bento.api_docker.bodies.registry import read_header
+from bento.api_docker.bodies.resources import (
+    Ipam,
+    IpamPool,
+    NetworkCreate,
+    VolumeCreate,
+    check_volume,
+    read_network,
+)
 from bento.api_docker.http.call import Body
 from bento.api_docker.streams.attaching import Attaching
 from bento.api_docker.streams.execs import Exec, Execs
 from bento.api_docker.streams.frames import MULTIPLEXED, RAW, STDERR, STDOUT, Frames
 from bento.api_docker.streams.pipes import inflow, outflow
+from bento.api_docker.streams.progress import transfer
 from bento.api_docker.streams.readiness import readable
 from bento.api_docker.streams.relay import copy_input
 from bento.docker.path_stat import go_mode
-from bento.errors import NotFound, WrongState
+from bento.errors import NotFound, UsageError, WrongState
 from bento.model.exec import ExecOptions
 from bento.model.image import ImageConfig
+from bento.model.network import NetworkOptions, Subnet
+from bento.model.transfer import Access, Credentials, TransferProgress
 from bento.oci.change import apply_changes
 from bento.units import new_id
 
@@ -218,3 +233,75 @@ def test_the_configuration_of_a_commit_is_what_was_given():
         labels={"l.k": "v\\"}, exposed_ports=("80/tcp",), volumes=("/v v",), stop_signal="SIGINT",
     )  # fmt: skip
     assert read_changes(CommitConfig()) == []
+
+
+def report(phase: str, done: int = 0) -> TransferProgress:
+    return TransferProgress(digest="sha256:" + "a" * 64, phase=phase, done_bytes=done, total_bytes=9)
+
+
+def told(work: Any, **options: Any) -> list[dict[str, Any]]:
+    async def run() -> list[dict[str, Any]]:
+        answer = await transfer(moving(), work, **options)
+        return [json.loads(line) async for line in answer.chunks]
+
+    return asyncio.run(run())
+
+
+def test_a_transfer_tells_how_far_it_is_and_what_came_of_it():
+    def work(engine: object, on_progress: Any) -> str:
+        for each in (report("waiting"), report("moving", 3), report("done")):
+            on_progress(each)
+        return "digest"
+
+    lines = told(work, first=[{"status": "Pulling"}], last=lambda digest: [{"status": digest}])
+    assert lines[0] == {"status": "Pulling"}
+    assert lines[-2:] == [
+        {"status": "Pull complete", "progressDetail": {}, "id": "a" * 12}, {"status": "digest"},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_a_transfer_that_fails_is_an_error_or_its_last_line(begins):
+    def work(engine: object, on_progress: Any) -> None:
+        if begins:
+            on_progress(report("waiting"))
+            threading.Event().wait(0.05)  # the loop is to see the report first
+        raise NotFound("no such image: x")
+
+    if not begins:
+        with pytest.raises(NotFound):
+            told(work)
+    else:
+        assert told(work)[-1] == {"errorDetail": {"message": "No such image: x"}, "error": "No such image: x"}
+
+
+def test_credentials_of_a_request():
+    def header(**given: str) -> str:
+        return urlsafe_b64encode(json.dumps(given).encode()).decode().rstrip("=")
+
+    assert read_header("") == Access()
+    assert read_header(header()) == Access()
+    assert read_header(header(username="a", password="b")).credentials == Credentials("a", "b")
+    for bad in (header(identitytoken="x"), urlsafe_b64encode(b"[]").decode()):
+        with pytest.raises(UsageError):
+            read_header(bad)
+
+
+def test_what_is_asked_of_a_new_network_or_volume():
+    pools = [IpamPool(Subnet="10.9.0.0/24", Gateway="10.9.0.9", IPRange="10.9.0.0/28")]
+    made = read_network(NetworkCreate(Name="n", IPAM=Ipam(Config=pools), EnableIPv6=True, Internal=True))
+    assert made == NetworkOptions(
+        name="n", ipv6=True, internal=True,
+        subnets=(Subnet(subnet="10.9.0.0/24", gateway="10.9.0.9", ip_range="10.9.0.0/28"),),
+    )  # fmt: skip
+    for bad in (
+        NetworkCreate(), NetworkCreate(Name="n", Driver="overlay"), NetworkCreate(Name="n", Ingress=True),
+        NetworkCreate(Name="n", IPAM=Ipam(Driver="x")),
+        NetworkCreate(Name="n", IPAM=Ipam(Config=[IpamPool(AuxiliaryAddresses={"a": "b"})])),
+    ):  # fmt: skip
+        with pytest.raises(UsageError):
+            read_network(bad)
+    check_volume(VolumeCreate(Name="v", Driver="local"))
+    for wrong in (VolumeCreate(Driver="nfs"), VolumeCreate(ClusterVolumeSpec={"a": 1})):
+        with pytest.raises(UsageError):
+            check_volume(wrong)
