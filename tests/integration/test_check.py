@@ -97,8 +97,8 @@ FAULTS: dict[str, Any] = {
         (("/usr/bin/tini", "--", *handles()), {}),
     ),
     "BG022": ((handles(FORK), {}), (handles(f"{FORK}\nos.wait()"), {})),
-    "BG030": ((handles(code=3), {}), (handles(), {})),
-    "BG031": ((python(ABORTS), {}), (handles(), {})),
+    "BG030": ((handles(code=3), {}), None),
+    "BG031": ((python(ABORTS), {}), None),
 }
 
 
@@ -115,7 +115,7 @@ SOUND = {
 }
 """None of these has a finding, whatever the machine does."""
 TURNS = int(os.environ.get("BENTO_TEST_ROUNDS", "1"))
-UNDER_LOAD = tuple(FAULTS) if TURNS > 1 else ("BG002", "BG020")
+UNDER_LOAD = tuple(FAULTS) if TURNS > 1 else ("BG020",)
 
 
 @contextmanager
@@ -134,9 +134,10 @@ def busy() -> Iterator[None]:
 def test_verdicts_are_the_same_under_load(engine, turn):
     with busy():
         for kind in UNDER_LOAD:
-            (faulty, with_fault), (sound, without) = FAULTS[kind]
+            (faulty, with_fault), without = FAULTS[kind]
             assert ids(check(engine, *faulty, **with_fault)) == [kind]
-            assert ids(check(engine, *sound, **(without | {"grace_s": 20.0}))) == [], kind
+            if without is not None:
+                assert ids(check(engine, *without[0], **(without[1] | {"grace_s": 20.0}))) == [], kind
         for name, program in SOUND.items():
             if TURNS > 1 or name == "tini":
                 assert ids(check(engine, *program, start_up=3, twice=True, grace_s=20.0)) == [], name
@@ -144,10 +145,11 @@ def test_verdicts_are_the_same_under_load(engine, turn):
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_fault_is_found_and_none_where_there_is_none(engine, kind):
-    (faulty, with_fault), (sound, without) = FAULTS[kind]
+    (faulty, with_fault), without = FAULTS[kind]
     found = check(engine, *faulty, **with_fault)
     assert ids(found) == [kind]
-    assert ids(check(engine, *sound, **without)) == []
+    if without is not None:  # else the one without the fault is that of another id
+        assert ids(check(engine, *without[0], **without[1])) == []
     assert found.findings[0].remedy.text
 
 
