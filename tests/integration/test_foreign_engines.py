@@ -122,7 +122,7 @@ def test_s31_what_cannot_be_stopped_is_said_in_a_line(podman: PodmanWorld, roots
     refused = {
         "host": "shares the PID namespace of this host (use: podman stop host)",
         "guest": "runs in the PID namespace of another",
-        "paused": "is paused and would not get the signal (unpause it first: podman unpause paused",
+        "paused": "is paused and would not get the signal (use: podman unpause paused",
     }
     for name, words in refused.items():
         done = bento("stop", "--engine", "podman", name, check=False)

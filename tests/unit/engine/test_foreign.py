@@ -186,20 +186,36 @@ def test_s31_a_process_that_is_not_its_containers_is_refused(drivers):
     engine.add(ForeignContainer(id=ID, name="web", started_unix_s=1.0), main)
     [outcome] = stop(drivers)
     assert "does not seem to be PID 1 of container web of docker" in str(outcome.error)
-    engine.add(ForeignContainer(id=ID, name="web"), None)
+    engine.add(ForeignContainer(id=ID, name="web", status="restarting"), None)
+    [outcome] = stop(drivers)
+    assert isinstance(outcome.error, AlreadyStopped)
+    assert "to end that: docker stop web" in str(outcome.error)
+
+
+def test_s31_one_that_ends_while_it_is_looked_for_has_stopped(drivers, monkeypatch):
+    main = polite(drivers)
+    known(drivers, main)
+    situate = drivers.processes.situate
+
+    def end_first(pid: int):
+        drivers.processes.end(main, 0)
+        return situate(pid)
+
+    monkeypatch.setattr(drivers.processes, "situate", end_first)
     [outcome] = stop(drivers)
     assert isinstance(outcome.error, AlreadyStopped)
 
 
-def test_s11_what_is_paused_is_refused_but_a_kill(drivers):
+def test_s11_what_is_paused_is_refused(drivers):
     main = polite(drivers)
     engine = known(drivers, main)
     drivers.processes.frozen.add(main.identity.pid)
-    for on_paused in (OnPaused.REFUSE, OnPaused.THAW):
+    for on_paused in OnPaused:
         [outcome] = stop(drivers, on_paused=on_paused)
-        assert "unpause it first: docker unpause web" in str(outcome.error)
+        assert "use: docker unpause web; to kill it as it is: stop --force --pid" in str(outcome.error)
     assert engine.stops == []
-    [outcome] = stop(drivers, grace_s=0.0)
+    assert drivers.processes.thaws == 0
+    [outcome] = stop(drivers, ForeignName(str(main.identity.pid)), grace_s=0.0)
     assert outcome.error is None
 
     process = polite(drivers)

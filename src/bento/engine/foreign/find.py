@@ -59,11 +59,22 @@ def find(drivers: Drivers, wanted: ForeignName, *, is_looked_at: bool = False) -
     if not wanted.engine:
         return _found(drivers, _pid(wanted.ref), str(wanted), is_looked_at=is_looked_at)
     engine = drivers.engine(wanted.engine)
-    described = engine.find(wanted.ref)
-    if not described.pid:
-        status = f" ({described.status})" if described.status else ""
-        raise AlreadyStopped(f"container {described.name} of {engine.name} does not run{status}")
-    return _found(drivers, described.pid, described.name, described, engine, is_looked_at=is_looked_at)
+    described = _running(engine, wanted.ref)
+    try:
+        return _found(drivers, described.pid, described.name, described, engine, is_looked_at=is_looked_at)
+    except NotFound:
+        _running(engine, wanted.ref)  # it may have ended meanwhile
+        raise
+
+
+def _running(engine: EngineDriver, ref: str) -> ForeignContainer:
+    described = engine.find(ref)
+    if described.pid:
+        return described
+    status = f" ({described.status})" if described.status else ""
+    is_coming = described.status == "restarting"
+    hint = f"it is about to be started again; to end that: {engine.name} stop {described.name}" if is_coming else ""
+    raise AlreadyStopped(f"container {described.name} of {engine.name} does not run{status}", hint=hint)
 
 
 def _pid(text: str) -> int:

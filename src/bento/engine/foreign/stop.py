@@ -109,8 +109,8 @@ class ForeignStop:
         return True
 
     def _may_be_paused(self, found: Found, request: StopRequest) -> bool:
-        """Whether it is stopped all the same: to thaw it behind its engine's back is no way, but to kill it."""
-        return request.on_paused is OnPaused.KILL or (request.on_paused is OnPaused.THAW and found.engine is None)
+        """Whether it is stopped all the same: never behind its engine's back, of which some stop nothing paused."""
+        return found.engine is None and request.on_paused is not OnPaused.REFUSE
 
     # -- joining ----------------------------------------------------------------------------------
 
@@ -179,10 +179,12 @@ class ForeignStop:
 
 
 def _paused(found: Found) -> WrongState:
+    pid = found.run.init.pid if found.run.init else 0
     if found.engine is not None:
-        hint = f"unpause it first: {found.engine.name} unpause {found.name}; or kill it: stop --force"
+        program, unpause = ("ctr", "tasks resume") if not found.engine.kills else (found.engine.name, "unpause")
+        hint = f"use: {program} {unpause} {found.name}; to kill it as it is: stop --force --pid {pid}"
     else:
-        hint = f"thaw it first, or use: stop --paused thaw --pid {found.run.init.pid if found.run.init else ''}"
+        hint = f"thaw it first, or use: stop --paused thaw --pid {pid}"
     return WrongState(f"{found.name} is paused and would not get the signal", hint=hint)
 
 
