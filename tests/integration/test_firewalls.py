@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support import procs
-from support.firewalls import Firewalld, Ufw
+from support.firewalls import DockerBeside, Firewalld, PodmanBeside, Ufw
 from support.netns import HERE, REMOTE, TIMEOUT_S, NetCli, Netns, quick, serve
 from support.workload import ONE_RUNTIME, Share
 
@@ -44,9 +45,9 @@ class Place:
         """Whether the host itself reaches the server."""
         return bool(quick(self._host, "127.0.0.1", 18998) and quick(self._host, self.address, 80))
 
-    def is_shut(self, *, but_published: bool = False) -> bool:
+    def is_shut(self, *more: tuple[str, int], but_published: bool = False) -> bool:
         """Whether a neighbour reaches nothing that it may not, by the time that another connection was answered."""
-        wheres = [(self.address, 80), ("127.0.0.1", 18998), *([] if but_published else [(HERE, 18999)])]
+        wheres = [(self.address, 80), ("127.0.0.1", 18998), *more, *([] if but_published else [(HERE, 18999)])]
         begun = [self._remote.inside(partial(self._begin, where)) for where in wheres]
         try:
             self._ask_for_the_host()
@@ -76,6 +77,7 @@ def remote(host: Netns) -> Iterator[Netns]:
     """A neighbour, whose ways to containers and to the host's loopback lead to the host."""
     made = Netns()
     try:
+        host.setting("ipv4/ip_forward", "0")
         host.join(made)
         made("ip", "route", "add", "10.176.0.0/12", "via", HERE)
         made("ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
@@ -132,6 +134,44 @@ def test_firewalld_opens_nothing_and_lets_through_what_it_is_told_to(
         assert "(put back)" in net_bento("doctor", "--fix").stdout
         firewalld.stop()
         firewalld.start()
+        assert place.works()
+        assert place.is_shut(but_published=True)
+    assert place.works()
+
+
+def is_served(remote: Netns, port: int) -> bool:
+    try:
+        with remote.connect(HERE, port) as connection:
+            return connection.recv(64) == b"served\n"
+    except OSError:  # it does not listen yet
+        return False
+
+
+@pytest.mark.parametrize("kind", [DockerBeside, PodmanBeside])
+def test_other_engines_that_come_later_work_beside_bento_and_reach_published_ports_alone(
+    kind: type[DockerBeside | PodmanBeside], place: Place, net_bento: NetCli, host: Netns, remote: Netns, tmp_path: Path
+) -> None:
+    """Bento has turned ip_forward on, and forwards for its own containers, and for what others' rules translate."""
+    with kind(host, tmp_path / "other") as other:
+        address = other.serve("one", 18888)
+        other.serve("two", 18889)
+        remote("ip", "route", "add", f"{address}/32", "via", HERE)
+        for port in (18888, 18889):
+            procs.wait_until(
+                partial(is_served, remote, port), timeout_s=TIMEOUT_S, what="an answer by a published port"
+            )
+        assert other.ask("two", address, 80) == "served"
+        with remote.listen(REMOTE, 90) as listener:
+            listener.settimeout(TIMEOUT_S)
+            thread = threading.Thread(target=lambda: listener.accept()[0].close())
+            thread.start()
+            assert other.ask("two", REMOTE, 90) == ""
+            thread.join()
+        assert place.works()
+        assert place.is_shut((address, 80), but_published=True)
+        host("nft", "flush", "ruleset")
+        assert place.is_shut()
+        assert "(put back)" in net_bento("doctor", "--fix").stdout
         assert place.works()
         assert place.is_shut(but_published=True)
     assert place.works()

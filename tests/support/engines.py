@@ -188,6 +188,11 @@ class DockerWorld(EngineWorld):
     """A daemon of Docker's with its own containerd, in mount, network and PID namespaces which end with it."""
 
     name = "docker"
+    unshared = "-mnpf"
+    where: tuple[str, ...] = ()  # words before all
+    networking: tuple[str, ...] = (
+        "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false", "--bridge=none",
+    )  # fmt: skip
 
     def open(self) -> None:
         _need("dockerd", "docker", "containerd", "ctr", "runc")
@@ -199,12 +204,12 @@ class DockerWorld(EngineWorld):
         words = [
             "dockerd", "--data-root", f"{self.base}/data", "--exec-root", f"{self.base}/exec",
             "-H", f"unix://{socket}", "--pidfile", f"{self.base}/pid", "--cgroup-parent", self.cgroup,
-            "--exec-opt", "native.cgroupdriver=cgroupfs", "--storage-driver", "overlay2",
-            "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false", "--bridge=none",
+            "--exec-opt", "native.cgroupdriver=cgroupfs", "--storage-driver", "overlay2", *self.networking,
         ]  # fmt: skip
         with (self.base / "log").open("w", encoding="utf-8") as log:
             self._daemon = subprocess.Popen(
-                ["unshare", "-mnpf", "--mount-proc", "--kill-child", "/bin/sh", "-c", _DAEMON, "sh", *words],
+                [*self.where, "unshare", self.unshared, "--mount-proc", "--kill-child", "/bin/sh", "-c", _DAEMON,
+                 "sh", *words],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         procs.wait_until(socket.exists, what="dockerd listens", timeout_s=TIMEOUT_S)

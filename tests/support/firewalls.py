@@ -1,4 +1,5 @@
-"""Firewalls of Debian, really started where a test's network namespace is the host's: firewalld, and ufw.
+"""What else changes the rules of a host, really started where a test's network namespace is that: firewalld, ufw,
+Docker and Podman.
 
 What they read and write is in a directory of the test. Neither needs the machine's systemd: firewalld gets a message
 bus of its own, ufw a mount namespace in which its files are others.
@@ -12,6 +13,7 @@ import subprocess
 from pathlib import Path
 
 from support import procs
+from support.engines import IMAGE, DockerWorld, PodmanWorld
 from support.netns import TIMEOUT_S, Netns
 from support.workload import ended
 
@@ -103,3 +105,65 @@ class Ufw:
         done = subprocess.run(["nsenter", *inside, "ufw", *words], capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
+
+
+_SERVER = ("/bin/busybox", "nc", "-ll", "-p", "80", "-e", "/bin/busybox", "echo", "served")
+
+_ADDRESS = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+
+
+class DockerBeside(DockerWorld):
+    """A daemon of Docker's with its networks, its rules among them."""
+
+    unshared = "-mpf"
+    networking = ()
+
+    def __init__(self, host: Netns, base: Path) -> None:
+        super().__init__(base)
+        self._host, self.where = host, tuple(host.enter)
+
+    def close(self) -> None:
+        self.call("docker", "rm", "-f", *self.call("docker", "ps", "-aq").split())
+        super().close()
+        self._host("ip", "link", "del", "docker0")
+        for table in ("nat", "filter"):
+            self._host("nft", "delete", "table", "ip", table, check=False)
+            self._host("nft", "delete", "table", "ip6", table, check=False)
+
+    def serve(self, name: str, port: int) -> str:
+        """Run a server with a published port; return its address."""
+        words = ("-d", "--name", name, "-p", f"{port}:80", "-v", "/usr:/usr:ro", IMAGE, *_SERVER)
+        self.call("docker", "run", *words)
+        return self.call("docker", "inspect", "-f", _ADDRESS, name).strip()
+
+    def ask(self, name: str, address: str, port: int) -> str:
+        """Return what a container is told there."""
+        return self.call("docker", "exec", name, "/bin/busybox", "nc", "-w", "20", address, str(port)).strip()
+
+
+class PodmanBeside(PodmanWorld):
+    """Podman with its default network."""
+
+    def __init__(self, host: Netns, base: Path) -> None:
+        super().__init__(base)
+        self._host, self.enter = host, list(host.enter)
+
+    def close(self) -> None:
+        super().close()
+        for table in ("nat", "filter"):
+            self._host("nft", "delete", "table", "ip", table, check=False)
+            self._host("nft", "delete", "table", "ip6", table, check=False)
+        for link in self._host("ip", "-o", "link", "show", "type", "bridge").splitlines():
+            name = link.split(": ")[1]
+            if name.startswith(("podman", "cni-podman")):
+                self._host("ip", "link", "del", name)
+
+    def serve(self, name: str, port: int) -> str:
+        """Run a server with a published port; return its address."""
+        words = ("-d", "--name", name, "--cgroup-parent", self.cgroup, "-p", f"{port}:80", "-v", "/usr:/usr:ro")
+        self.call("podman", "run", *words, IMAGE, *_SERVER)
+        return self.call("podman", "inspect", "-f", _ADDRESS, name).strip()
+
+    def ask(self, name: str, address: str, port: int) -> str:
+        """Return what a container is told there."""
+        return self.call("podman", "exec", name, "/bin/busybox", "nc", "-w", "20", address, str(port)).strip()

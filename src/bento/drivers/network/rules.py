@@ -42,6 +42,10 @@ _WORDS: Final = {INET: "inet", IPV6: "ip6"}
 
 _FROM_HOME_MARK: Final = 0x20000000
 """The bit by which the tables of all engines know what comes from a bridge of one of them."""
+_BACK_MARK: Final = 0x40000000
+"""That of what goes back to the bridge it came from: what is on one sends each other (br_netfilter)."""
+_LEAVING_MARK: Final = 0x80000000
+"""That of what others' bridges and tunnels send: it goes on if a rule of theirs has it leave as this host."""
 
 
 class Home(Struct, frozen=True):
@@ -82,7 +86,19 @@ _FORWARDED: Final = (
     "{not_loopback}fib daddr type local dnat {ip} to meta l4proto . th dport map @published",
 )
 _ALLOW: Final = f"meta mark set meta mark | {ALLOWED_MARK:#x}"
-_STRANGERS: Final = "{of_family}meta mark & " + f"{ALLOWED_MARK | _FROM_HOME_MARK:#x} == 0 drop"
+_STRANGERS: Final = {
+    # What is none of Bento's is forwarded where rules of others translate its addresses, as for Docker's containers, or
+    # those of a machine: they may have come after Bento, and have found a host that forwards.
+    "strangers": (
+        "{of_family}meta mark & " + f"{ALLOWED_MARK | _FROM_HOME_MARK | _BACK_MARK:#x} != 0 accept",
+        "ct status dnat accept",
+        "ct direction reply accept",
+        '{of_family}meta iifkind {{ "bridge", "tun", "wireguard" }} meta mark set meta mark | '
+        f"{_LEAVING_MARK:#x} accept",
+        "{of_family}drop",
+    ),
+    "strangers_out": (f"meta mark & {_LEAVING_MARK:#x} != 0 ct status & snat == 0 drop",),
+}
 
 _CHAINS: Final[dict[str, tuple[str, ...]]] = {
     # What comes from a link may not be for this host's loopback, nor say that it is from there. A container's address
@@ -118,7 +134,11 @@ _CHAINS: Final[dict[str, tuple[str, ...]]] = {
     "refuse": ("", "meta l4proto tcp reject with tcp reset", "reject"),
     # What the guard of the bridge lets through. Where bridges ask the firewall (br_netfilter), a packet that goes back
     # to the bridge it came from meets no chain of the hook forward before it meets the guard.
-    "admit_back": ("type filter hook prerouting priority 300", f"iifname . {{ip}} daddr @homes {_ALLOW}"),
+    "admit_back": (
+        "type filter hook prerouting priority 300",
+        f"iifname . {{ip}} daddr @homes {_ALLOW}",
+        f'meta iifkind "bridge" fib daddr . iif oif exists meta mark set meta mark | {_BACK_MARK:#x}',
+    ),
     "admit": (
         "type filter hook forward priority 300",
         f"oifname . {{ip}} daddr @homes ct state established,related {_ALLOW}",
@@ -129,6 +149,7 @@ _CHAINS: Final[dict[str, tuple[str, ...]]] = {
         f"iifname . {{ip}} saddr @homes meta mark set meta mark | {_FROM_HOME_MARK:#x}",
     ),
     "strangers": ("type filter hook forward priority 310",),
+    "strangers_out": ("type filter hook postrouting priority 110",),
     "admit_own": ("type filter hook output priority 300", f"{{ip}} daddr @inside {_ALLOW}"),
 }
 _OF_FAMILY: Final = {
@@ -140,7 +161,7 @@ _OF_FAMILY: Final = {
 def table(name: str, family: int, *, is_router: bool) -> str:
     """An engine's table, without a network yet.
 
-    ``is_router``: this host forwards packets because of Bento alone, so none of those that are none of Bento's.
+    ``is_router``: this host forwards packets because of Bento alone, so none of others that ask for no more than a way.
     """
     chains = _chains(is_router).items()
     body = "".join(_chain(chain, rules) for chain, rules in chains).format(**_OF_FAMILY[family])
@@ -174,7 +195,7 @@ def counts(*, is_router: bool) -> dict[str, int]:
 
 
 def _chains(is_router: bool) -> Mapping[str, tuple[str, ...]]:
-    return _CHAINS | ({"strangers": (*_CHAINS["strangers"], _STRANGERS)} if is_router else {})
+    return _CHAINS | {name: (*_CHAINS[name], *rules) for name, rules in (_STRANGERS if is_router else {}).items()}
 
 
 def _chain(name: str, rules: tuple[str, ...]) -> str:
