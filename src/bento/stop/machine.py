@@ -272,7 +272,10 @@ def _main_exited(state: StopState, now_s: float) -> Result:
     if state.phase is Phase.CLEANING:
         return state, ()
     state, killing_hook = hooking.cut_short(state, "the container had ended", now_s)
+    is_lost = state.phase is Phase.GRACE and state.hold.at_exit_s is not None  # its end was seen before the tracer's
     state, letting_go = holding.let_go(state)
+    if is_lost:
+        state = replace(note(state, holding.ENDED_AT_EXIT), has_lost_hold=True)
     state, actions = cleaning.begin(replace(state, exited_s=now_s), now_s)
     return state, (*killing_hook, *letting_go, Persist(), *actions)  # the hook would not be known to run any more
 

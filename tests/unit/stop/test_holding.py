@@ -92,3 +92,13 @@ def test_s13a_an_exit_of_pid_1_lets_everything_go():
     stop.state = replace(stop.state, hold=Hold(trace=Trace.ON))
     assert stop.give(MainExited())[0] == LetGo()
     assert stop.give(TracerLost("late")) == ()
+
+
+def test_s13a_an_exit_that_is_seen_before_the_end_of_the_tracer_is_a_lost_hold_too():
+    stop = Stop(StopRequest())
+    stop.look(ONE)
+    stop.state = replace(stop.state, hold=Hold(trace=Trace.ON, at_exit_s=1.0))
+    assert stop.give(MainExited())[0] == LetGo()
+    stop.give(TracerLost("the tracer ended"))
+    assert stop.state.has_lost_hold
+    assert stop.state.notes == ("PID 1 had been held at its exit and ended",)

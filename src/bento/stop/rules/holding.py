@@ -21,6 +21,9 @@ from bento.stop.states import Hold, StopState, Timer, Trace
 TRACER_LIMIT_S: Final = 2.0
 """Bento waits for the tracer this long at most, or a quarter of the remaining grace if that is less."""
 
+ENDED_AT_EXIT: Final = "PID 1 had been held at its exit and ended"
+"""For the notes: nothing had let it go."""
+
 
 def limit_s(state: StopState, now_s: float) -> float:
     """Return how long the tracer may take to answer: while it does, PID 1 has not been signalled."""
@@ -114,7 +117,7 @@ def lost(state: StopState, reason: str, *, is_resumed: bool = False) -> StopStat
     if went_on:
         state = note(state, f"{reason}: {', '.join(went_on)} had been held and went on")
     elif hold.at_exit_s is not None:
-        state = note(state, f"{reason}: PID 1 had been held at its exit and ended")
+        state = note(state, f"{reason}: {ENDED_AT_EXIT}")
     has_lost = state.has_lost_hold or bool(went_on) or hold.at_exit_s is not None
     # One that did not even begin is not asked again: PID 1 would wait for its signal, again and again.
     trace = Trace.OFF if hold.trace is Trace.ASKED and not is_resumed else Trace.NONE
