@@ -8,6 +8,8 @@ from bento.programs.facts import Effect
 from bento.programs.table import DIRECTORY, find, programs, read
 from bento.units import parse_signal
 
+from support.servers import SERVERS
+
 NAMES = sorted(path.stem for path in DIRECTORY.glob("*.toml"))
 
 
@@ -97,3 +99,8 @@ def test_a_program_is_found_by_what_the_kernel_runs(executable, argv, name):
 def test_no_two_files_describe_one_executable():
     names = [match.executable for program in programs().values() for match in program.match if match.executable]
     assert len(names) == len(set(names))
+
+
+def test_every_program_that_is_marked_as_tested_is_run_by_a_server():
+    run = {server.program for server in SERVERS.values()}
+    assert {name for name, program in programs().items() if program.package} == run
