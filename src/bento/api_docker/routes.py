@@ -16,6 +16,7 @@ from bento.api_docker.handlers import (
     images,
     logs,
     networks,
+    plugins,
     system,
     transfers,
     views,
@@ -97,8 +98,12 @@ _VOLUMES = (
     Route("GET", "/volumes/{ref}", volumes.inspect),
     Route("DELETE", "/volumes/{ref}", volumes.remove),
 )
+_PLUGINS = (
+    Route("GET", "/plugins", plugins.list_),
+    Route("GET", "/plugins/{ref*}/json", plugins.inspect),
+)
 
-ROUTES: Final = (*_SYSTEM, *_CONTAINERS, *_EXECS, *_IMAGES, *_NETWORKS, *_VOLUMES)
+ROUTES: Final = (*_SYSTEM, *_CONTAINERS, *_EXECS, *_IMAGES, *_NETWORKS, *_VOLUMES, *_PLUGINS)
 
 _NO_SWARM: Final = "Bento has no swarm: it runs the containers of one machine"
 LEFT_OUT: Final = {

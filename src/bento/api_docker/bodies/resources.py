@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -72,13 +72,23 @@ class VolumeCreate(Struct, kw_only=True):
     ClusterVolumeSpec: dict[str, Any] | None = None
 
 
+# What is so here anyway: clients send some of it with every network.
+_DEFAULTS: Final = {
+    "com.docker.network.bridge.default_bridge": ("false",),
+    "com.docker.network.bridge.enable_icc": ("true",),
+    "com.docker.network.bridge.enable_ip_masquerade": ("true",),
+    "com.docker.network.bridge.host_binding_ipv4": ("0.0.0.0",),
+}
+
+
 def read_network(body: NetworkCreate) -> NetworkOptions:
     """Return what is asked of a new network. Raises UsageError."""
     if not body.Name:
         raise UsageError("a network needs a name", hint="give Name in the body")
     if (body.Driver or BRIDGE) != BRIDGE:
         raise UsageError(f"no network driver {body.Driver!r}", hint=f"use {BRIDGE}")
-    if body.Ingress or body.ConfigOnly or (body.ConfigFrom or {}).get("Network"):
+    is_elsewhere = body.Scope not in (None, "", "local")
+    if is_elsewhere or body.Ingress or body.ConfigOnly or (body.ConfigFrom or {}).get("Network"):
         raise UsageError("networks of a swarm, and of other networks' configuration, are not supported")
     ipam = body.IPAM or Ipam()
     if (ipam.Driver or "default") != "default":
@@ -98,7 +108,7 @@ def read_network(body: NetworkCreate) -> NetworkOptions:
         internal=bool(body.Internal),
         attachable=bool(body.Attachable),
         labels=body.Labels or {},
-        options=body.Options or {},
+        options={key: value for key, value in (body.Options or {}).items() if value not in _DEFAULTS.get(key, ())},
     )
 
 
