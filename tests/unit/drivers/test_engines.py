@@ -1,4 +1,4 @@
-"""What other engines say of a container, and the commands that stop it: as they were recorded."""
+"""What other engines say of a container, and the commands that stop it; of nerdctl as its source has them."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ NERDCTL = {
     "State": {"Status": "exited", "Running": False, "Paused": False, "Pid": 0, "ExitCode": 137,
               "FinishedAt": "2026-11-30T13:33:09.302155444Z"},
     "Image": "docker.io/library/nginx:latest",
+    "Config": {"Labels": {"io.containerd.image.config.stop-signal": "SIGQUIT", "nerdctl/stop-timeout": "30",
+                          "containerd.io/restart.policy": "always", "containerd.io/restart.status": "running"}},
     "HostConfig": {},
 }  # fmt: skip
 CTR = {"ID": "web", "Labels": {"io.containerd.image.config.stop-signal": "SIGQUIT"}, "Image": "nginx:latest"}
@@ -88,7 +90,8 @@ def test_podman(program):
 def test_nerdctl(program):
     calls = program("nerdctl", ("inspect", json.dumps([NERDCTL])))
     web = NerdctlEngine().find("k8s.io/web")
-    assert (web.namespace, web.pid, web.exit_code, web.signal, web.grace_s) == ("k8s.io", 0, 137, 15, 10.0)
+    assert (web.namespace, web.pid, web.exit_code, web.image) == ("k8s.io", 0, 137, "docker.io/library/nginx:latest")
+    assert (web.signal, web.grace_s, web.restarts) == (3, 30.0, "always")
     words = "--namespace k8s.io inspect --mode dockercompat --type container web\n"
     assert calls.read_text(encoding="utf-8") == words
     stop = ["nerdctl", "--namespace", "k8s.io", "stop", "-t", "10", "web"]

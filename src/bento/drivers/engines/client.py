@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LIMIT_S: Final = 10.0
 NEVER_S: Final = 100_000_000
 """Three years, for an engine that takes no other word for never."""
+SIGNAL_LABEL: Final = "io.containerd.image.config.stop-signal"
+"""Of containerd's containers: the stop signal."""
 _REAP_S: Final = 1.0  # its end was seen
 _SAID_MOST: Final = 300
 _ENVIRONMENT: Final = (

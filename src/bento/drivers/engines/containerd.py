@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from bento.command import Child
 
 _UNKNOWN: Final = ("not found",)
-_SIGNAL_LABEL: Final = "io.containerd.image.config.stop-signal"
 _RESTART_LABEL: Final = "containerd.io/restart.status"
 _STOPPED_LABEL: Final = "containerd.io/restart.explicitly-stopped=true"
 _BOTH: Final = '"$1" "$2" "$3" "$4" "$5" "$6" "$7" >/dev/null && shift 7 && exec "$@"'
@@ -47,7 +46,7 @@ class ContainerdEngine:
             name=client.text(labels, "nerdctl/name") or name,
             image=client.text(found, "Image"),
             namespace=namespace,
-            signal=client.signal_of(labels, _SIGNAL_LABEL),
+            signal=client.signal_of(labels, client.SIGNAL_LABEL),
             restarts="containerd's restart plugin" if labels.get(_RESTART_LABEL) == "running" else "",
         )
         return _with_task(container, tasks.stdout)

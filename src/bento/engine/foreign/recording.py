@@ -99,7 +99,10 @@ class ForeignRecorder:
             now_s=clock.mono_s(),
         )
         name = "engine" if self._ask is not None else ""
+        errors = tuple(text.replace(f"{_OF_ENGINE}:", f"{name}:", 1) for text in report.errors)
+        cause = report.cause.replace(f"({_OF_ENGINE}:", f"({name}:", 1)
         phases = [replace(one, name=name) if one.name == _OF_ENGINE else one for one in report.phases]
+        report = replace(report, errors=errors, cause=cause)
         return replace(report, phases=tuple(one for one in phases if one.name and one.name not in _NOT_OURS))
 
     def _main_code(self) -> int | None:
