@@ -141,6 +141,9 @@ def test_an_engine_that_is_not_installed(monkeypatch, tmp_path):
     monkeypatch.setattr("bento.command._EXTRA_DIRECTORIES", ())
     with pytest.raises(MissingTool, match="nerdctl"):
         NerdctlEngine().find("web")
+    with pytest.raises(MissingTool) as raised:
+        ContainerdEngine().find("web")
+    assert raised.value.hint == "on Debian: apt-get install containerd"
 
 
 @pytest.mark.parametrize(("stderr", "failure"), [("Error: no such container web", ""), ("it hangs", "it hangs")])

@@ -22,6 +22,8 @@ NEVER_S: Final = 100_000_000
 """Three years, for an engine that takes no other word for never."""
 SIGNAL_LABEL: Final = "io.containerd.image.config.stop-signal"
 """Of containerd's containers: the stop signal."""
+_PACKAGES: Final = {"docker": "docker.io", "ctr": "containerd"}
+"""Debian's, where they are called otherwise than the program."""
 _REAP_S: Final = 1.0  # its end was seen
 _SAID_MOST: Final = 300
 _ENVIRONMENT: Final = (
@@ -35,14 +37,18 @@ _ENVIRONMENT: Final = (
 def run(argv: list[str]) -> Completed:
     """Run a program of an engine to its end. Raises MissingTool, ForeignEngineFailed when it does not answer."""
     try:
-        return command.run(argv, timeout_s=LIMIT_S, env=_environment())
+        return command.run(_found(argv), timeout_s=LIMIT_S, env=_environment())
     except DeadlineExceeded as error:
         raise no_answer(argv[0], f"within {LIMIT_S:g} s") from error
 
 
 def spawn(argv: list[str]) -> Child:
     """Start one, in a session of its own: what ends this process does not end it. Raises MissingTool."""
-    return command.spawn(argv, env=_environment(), new_session=True)
+    return command.spawn(_found(argv), env=_environment(), new_session=True)
+
+
+def _found(argv: list[str]) -> list[str]:
+    return [str(command.find_program(argv[0], package=_PACKAGES.get(argv[0], argv[0]))), *argv[1:]]
 
 
 def finish(child: Child) -> Completed | str:
