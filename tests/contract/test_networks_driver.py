@@ -8,6 +8,7 @@ import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -174,8 +175,12 @@ def first_word(space: Netns, address: str, words: dict[Netns, bytes]) -> bytes:
         return receiver.recv(64)
 
 
-@pytest.mark.parametrize("is_flushed", [False, True])
-def test_networks_are_apart_and_what_is_on_two_is_reached_from_both(place: Place, is_flushed: bool) -> None:
+@pytest.mark.parametrize(("is_flushed", "asks"), [(False, "1"), (True, "1"), (False, "0"), (True, "0")])
+def test_networks_are_apart_and_what_is_on_two_is_reached_from_both(place: Place, is_flushed: bool, asks: str) -> None:
+    """``asks``: whether bridges ask the firewall, in both families, where the kernel can have them do so."""
+    for name in ("iptables", "ip6tables"):
+        with suppress(FileNotFoundError):
+            place.host.setting(f"bridge/bridge-nf-call-{name}", asks)
     one, two = place.raise_network(1, ipv6=True), place.raise_network(2, ipv6=True)
     first, second, both = place.container("a", one), place.container("b", two), place.container("c", one, two)
     if is_flushed:
