@@ -18,7 +18,9 @@ from support.workload import ONE_RUNTIME, Share
 
 pytestmark = ONE_RUNTIME
 
-ASK = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 20).close()"
+ASK = (
+    "import socket, sys; s = socket.socket(); s.settimeout(20); sys.exit(s.connect_ex((sys.argv[1], int(sys.argv[2]))))"
+)
 
 
 class Place:
@@ -34,12 +36,12 @@ class Place:
     def works(self) -> bool:
         """Whether all is reached that is to be: a port from outside, and on the loopback, and what containers ask."""
         with self._remote.listen(REMOTE, 90):
-            self._ask(REMOTE, 90)
-        self._ask(self.address, 80)
-        return quick(self._remote, HERE, 18999) == REMOTE and self.is_served_here()
+            is_answered = self.asks(REMOTE, 90) and self.asks(self.address, 80)
+        return is_answered and quick(self._remote, HERE, 18999) == REMOTE and self.is_served_here()
 
-    def _ask(self, address: str, port: int) -> None:
-        self._bento("exec", "client", "python3", "-c", ASK, address, str(port))
+    def asks(self, address: str, port: int) -> bool:
+        """Whether a container gets a connection."""
+        return self._bento("exec", "client", "python3", "-c", ASK, address, str(port), check=False).returncode == 0
 
     def is_served_here(self) -> bool:
         """Whether the host itself reaches the server."""
@@ -117,10 +119,13 @@ def test_ufw_opens_nothing_and_lets_through_what_it_is_told_to(
 
 
 def test_firewalld_opens_nothing_and_lets_through_what_it_is_told_to(
-    place: Place, net_bento: NetCli, host: Netns, tmp_path: Path
+    place: Place, net_bento: NetCli, host: Netns, remote: Netns, tmp_path: Path
 ) -> None:
     with Firewalld(host, tmp_path) as firewalld:
         firewalld.start()
+        assert quick(remote, HERE, 18999) == REMOTE
+        assert not place.asks(REMOTE, 90)  # refused by the zone that the bridge is in
+        assert place.is_shut(but_published=True)
         firewalld("--permanent", "--zone=trusted", f"--add-interface={place.bridge}")
         firewalld("--reload")
         assert place.works()
