@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bento.api_docker.bodies.builds import read_build
 from bento.api_docker.bodies.commit import CommitConfig, read_changes
 from bento.api_docker.bodies.containers import Create, Endpoint, Host, Update
 from bento.api_docker.bodies.create import read_create
@@ -101,6 +102,7 @@ def test_parameters_and_paths_are_read_or_refused(text):
 
     is_read_or_refused(read)
     is_read_or_refused(lambda: Query(f"filters={text}").filters())
+    is_read_or_refused(lambda: read_build(Query(f"buildargs={text}&dockerfile={text}&labels={text}"), text))
     found = Router(ROUTES, LEFT_OUT).find("GET", text)
     assert not isinstance(found, Reply) or found.status in (404, 405, 501)
 

@@ -1,18 +1,22 @@
-"""What must go on when the server ends: a stop, a restart, a forced removal. Done by a process of its own.
+"""What is done by a process of its own: a stop, a restart, a forced removal, which go on when the server ends; and a
+build, which a signal breaks off when its client leaves.
 
 The server writes one job into the socket of a worker, as a line of JSON, and reads what the worker reports.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
+from bento.api_docker import building
 from bento.config import Settings
-from bento.engine.base.worker import Emit, Reporter, report_each
+from bento.engine.base.worker import Emit, Message, Reporter, report_each
 from bento.engine.stop.request import StopOptions
+from bento.model.build import BuildOptions
 from bento.model.stop import StopRules
 from bento.wiring import Engine
 
@@ -38,20 +42,34 @@ class Remove(Struct, frozen=True, kw_only=True, tag=True):
     volumes: bool = False
 
 
+class Build(Struct, frozen=True, kw_only=True, tag=True):
+    """Build an image. Two descriptors go with it: the context, a tar archive, and what gets the lines of the answer.
+
+    ``auths``: user and password by registry.
+    """
+
+    options: BuildOptions
+    quiet: bool = False
+    auths: dict[str, tuple[str, str]] = {}
+
+
+Task = Stop | Restart | Remove | Build
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """A task, and the settings of the engine that is to carry it out."""
 
     settings: dict[str, Any]
-    task: Stop | Restart | Remove
+    task: Task
 
 
-def encode(settings: Settings, task: Stop | Restart | Remove) -> bytes:
+def encode(settings: Settings, task: Task) -> bytes:
     """Return a job as a line."""
     return msgspec.json.encode(Job(settings=msgspec.to_builtins(settings, enc_hook=str), task=task)) + b"\n"
 
 
-def carry_out(line: bytes, emit: Emit) -> None:
-    """Do the job of a line; report by ``emit``. Blocks."""
+def carry_out(line: bytes, fds: Sequence[int], emit: Emit) -> None:
+    """Do the job of a line, with the descriptors that came with it; report by ``emit``. Blocks."""
     job = msgspec.json.decode(line, type=Job)
     with Engine(_settings(job.settings)) as engine:
         engine.drivers.verb = _VERBS[type(job.task)]
@@ -62,9 +80,12 @@ def carry_out(line: bytes, emit: Emit) -> None:
                 report_each([ref], lambda ref: engine.restart(ref, options), emit)
             case Remove(ref=ref, volumes=volumes):
                 report_each([ref], lambda ref: engine.remove(ref, force=True, volumes=volumes), emit)
+            case Build(options=asked, quiet=quiet, auths=auths):
+                building.build(engine, asked, auths, *fds, is_quiet=quiet)
+                emit(Message(kind="ended"))
 
 
-_VERBS: Final = {Stop: "stop", Restart: "restart", Remove: "rm"}
+_VERBS: Final = {Stop: "stop", Restart: "restart", Remove: "rm", Build: "build"}
 
 
 def _settings(given: dict[str, Any]) -> Settings:

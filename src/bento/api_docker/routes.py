@@ -9,6 +9,7 @@ from typing import Final
 
 from bento.api_docker.handlers import (
     attach,
+    builds,
     containers,
     events,
     execs,
@@ -81,6 +82,8 @@ _IMAGES = (
     Route("POST", "/images/{ref*}/tag", images.tag),
     Route("DELETE", "/images/{ref*}", images.remove),
     Route("POST", "/auth", transfers.auth),
+    Route("POST", "/build", builds.build),
+    Route("POST", "/build/prune", builds.prune),
 )
 _NETWORKS = (
     Route("GET", "/networks", networks.list_),

@@ -1,4 +1,4 @@
-"""Workers: processes that carry out a job each, and go on with it when the server ends.
+"""Workers: processes that carry out a job each, and go on with it when the server ends, or are told to break it off.
 
 They are started by posix_spawn(3), never forked: the server has threads. One is kept ready, with its modules loaded,
 for a while after each job: a stop by a wrapper's script is over in milliseconds, and an interpreter's start is not to
@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from bento import command, log
-from bento.api_docker.jobs import Remove, Restart, Stop, encode
+from bento.api_docker.jobs import Task, encode
 from bento.command import Child
 from bento.config import Settings
 from bento.engine.base.worker import Message
@@ -29,8 +30,8 @@ _READ_BYTES: Final = 1 << 16
 _REAP_LIMIT_S: Final = 5.0
 
 
-class _Worker:
-    """A process that waits for its job."""
+class Worker:
+    """A process that waits for its job, or is at it."""
 
     def __init__(self, child: Child, ours: socket.socket) -> None:
         self.child, self.ours = child, ours
@@ -51,32 +52,61 @@ class Workers:
     def __init__(self, settings: Settings, argv: tuple[str, ...]) -> None:
         self._settings, self._argv = settings, argv
         self._loop = asyncio.get_running_loop()
-        self._ready: _Worker | None = None
+        self._ready: Worker | None = None
         self._at_work: set[socket.socket] = set()
+        self._children: set[Child] = set()  # not reaped yet
         self.is_ended = False
         self._release: asyncio.TimerHandle | None = None
 
-    async def run(self, task: Stop | Restart | Remove) -> AsyncIterator[Message]:
+    async def run(self, task: Task) -> AsyncIterator[Message]:
         """Have a job done; yield what is reported, until the worker has ended. It goes on when this is left.
+
+        Raises MissingTool, KernelError when no worker can be started.
+        """
+        worker = await self.hand_over(task)
+        async for message in self.reports(worker):
+            yield message
+
+    async def hand_over(self, task: Task, fds: Sequence[int] = ()) -> Worker:
+        """Have a worker begin with a job, and get these descriptors. ``reports`` of it is to be read to its end.
 
         Raises MissingTool, KernelError when no worker can be started.
         """
         worker, self._ready = self._ready, None
         if worker is None or not worker.is_alive():
             worker = self._start()
-        ours = worker.ours
-        self._at_work.add(ours)
+        line = encode(self._settings, task)
+        self._at_work.add(worker.ours)
         try:
-            await self._loop.sock_sendall(ours, encode(self._settings, task))
-            self.prepare()
+            sent = socket.send_fds(worker.ours, [line], fds) if fds else 0  # nothing is in its buffer yet: some goes
+            await self._loop.sock_sendall(worker.ours, line[sent:])
+        except BaseException:
+            self._close(worker)
+            raise
+        self.prepare()
+        return worker
+
+    async def reports(self, worker: Worker) -> AsyncIterator[Message]:
+        """Yield what a worker reports, until it has ended. It goes on when this is left."""
+        try:
             rest = b""
-            while data := await self._loop.sock_recv(ours, _READ_BYTES):
+            while data := await self._loop.sock_recv(worker.ours, _READ_BYTES):
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     yield msgspec.json.decode(line, type=Message)
         finally:
-            self._at_work.discard(ours)
-            ours.close()
+            self._close(worker)
+
+    def _close(self, worker: Worker) -> None:
+        self._at_work.discard(worker.ours)
+        worker.ours.close()
+
+    def break_off(self, worker: Worker) -> None:
+        """Have a worker leave its job undone, if it is at it. Idempotent."""
+        self._close(worker)
+        if worker.child in self._children:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(worker.child.pidfd, signal.SIGTERM)
 
     def end(self) -> None:
         """Have what is at work be followed no more: it goes on. Idempotent."""
@@ -101,22 +131,26 @@ class Workers:
         if worker is not None:
             worker.ours.close()  # it has no job, and ends
 
-    def _start(self) -> _Worker:
+    def _start(self) -> Worker:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         try:
             fd = command.above_standard(theirs.detach())
             try:
-                child = command.spawn((*self._argv, str(fd)), capture=False, pass_fds=(fd,), new_session=True)
+                child = command.spawn(
+                    (*self._argv, str(fd)), env=dict(os.environ), capture=False, pass_fds=(fd,), new_session=True
+                )
             finally:
                 os.close(fd)
         except BaseException:
             ours.close()
             raise
+        self._children.add(child)
         self._loop.add_reader(child.pidfd, self._reap, child)
         log.debug(f"worker {child.pid} was started")
-        return _Worker(child, ours)
+        return Worker(child, ours)
 
     def _reap(self, child: Child) -> None:
+        self._children.discard(child)
         self._loop.remove_reader(child.pidfd)
         child.finish(_REAP_LIMIT_S)

@@ -1,11 +1,13 @@
 """One job of the server, in a process that outlives it: ``python -m bento.serve.worker FD``.
 
-The job comes over the socket FD as a line; nothing comes where the server needs none any more.
+The job comes over the socket FD as a line, maybe with descriptors (SCM_RIGHTS); nothing comes where the server needs
+none any more.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 
 from bento.api_docker import jobs
@@ -13,20 +15,22 @@ from bento.engine.base.worker import be_worker
 from bento.wiring import load_for_stop
 
 _READ_BYTES = 1 << 16
+_FDS_MAX = 4
 
 
 def main() -> None:
     """Wait for the job, carry it out, and end the process."""
-    fd = int(sys.argv[1])
-    os.set_inheritable(fd, False)
+    os.set_inheritable(int(sys.argv[1]), False)
+    server = socket.socket(fileno=int(sys.argv[1]))
     load_for_stop()
-    line = b""
+    line, fds = b"", []
     while not line.endswith(b"\n"):
-        data = os.read(fd, _READ_BYTES)
+        data, given, _, _ = socket.recv_fds(server, _READ_BYTES, _FDS_MAX, socket.MSG_CMSG_CLOEXEC)
         if not data:
             os._exit(0)
         line += data
-    be_worker(lambda emit: jobs.carry_out(line, emit), fd)
+        fds += given
+    be_worker(lambda emit: jobs.carry_out(line, fds, emit), server.detach())
 
 
 if __name__ == "__main__":

@@ -93,14 +93,15 @@ async def inflow(call: Call, read: Callable[[Engine, int], T]) -> T:
     done = asyncio.ensure_future(call.services.engines.move(work))
     try:
         async for chunk in call.body.chunks():
-            if not await _write_all(writer, chunk):
+            if not await write_all(writer, chunk):
                 break  # it has read enough, or has failed
     finally:
         os.close(writer)
     return await done
 
 
-async def _write_all(fd: int, data: bytes) -> bool:
+async def write_all(fd: int, data: bytes) -> bool:
+    """Write all of it to a descriptor that does not block; False where nothing reads it any more."""
     left = memoryview(data)
     while left:
         try:
