@@ -97,6 +97,7 @@ _STRANGERS: Final = {
         f"{_LEAVING_MARK:#x} accept",
         "{of_family}drop",
     ),
+    "admit_back": (f'meta iifkind "bridge" fib daddr . iif oif exists meta mark set meta mark | {_BACK_MARK:#x}',),
     "strangers_out": (f"meta mark & {_LEAVING_MARK:#x} != 0 ct status & snat == 0 drop",),
 }
 
@@ -134,11 +135,7 @@ _CHAINS: Final[dict[str, tuple[str, ...]]] = {
     "refuse": ("", "meta l4proto tcp reject with tcp reset", "reject"),
     # What the guard of the bridge lets through. Where bridges ask the firewall (br_netfilter), a packet that goes back
     # to the bridge it came from meets no chain of the hook forward before it meets the guard.
-    "admit_back": (
-        "type filter hook prerouting priority 300",
-        f"iifname . {{ip}} daddr @homes {_ALLOW}",
-        f'meta iifkind "bridge" fib daddr . iif oif exists meta mark set meta mark | {_BACK_MARK:#x}',
-    ),
+    "admit_back": ("type filter hook prerouting priority 300", f"iifname . {{ip}} daddr @homes {_ALLOW}"),
     "admit": (
         "type filter hook forward priority 300",
         f"oifname . {{ip}} daddr @homes ct state established,related {_ALLOW}",
