@@ -50,16 +50,17 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def _serve(settings: Settings, args: argparse.Namespace, handed: list[socket.socket]) -> int:
-    services = Services(settings, _worker_argv())
     paths = [Path(os.path.abspath(text)) for text in args.docker_socket]
     if not paths and not handed:
         paths = [Path(os.path.abspath(settings.run_root)) / "docker.sock"]
     ending = _ending()
-    await services.start()
     listeners: list[Listener] = []
+    services: Services | None = None
     try:
-        for path in paths:
+        for path in paths:  # before there is any other thread: a socket's mode is made by the umask of them all
             listeners.append(Listener(path, args.docker_group))
+        services = Services(settings, _worker_argv())
+        await services.start()
         server = DockerServer(services)
         for each in (*handed, *(listener.socket for listener in listeners)):
             server.listen(each)
@@ -72,7 +73,8 @@ async def _serve(settings: Settings, args: argparse.Namespace, handed: list[sock
     finally:
         for listener in listeners:
             listener.close()
-        services.close()
+        if services is not None:
+            services.close()
     sys.stdout.flush()
     os._exit(0)  # a thread may be in the middle of a start: what it has begun is undone, or found, by the next command
 
