@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 
 import pytest
 
-from bento.drivers.tracer.base import AtExit, Held, LetGo, Released, Watched
+from bento.drivers.tracer.base import AtExit, GaveUp, Held, LetGo, Released, Watched
 from bento.kernel.process import ptrace
 
 from support import procs
@@ -210,6 +211,65 @@ signal.signal(signal.SIGTERM, dies)
 os.write(1, b"ready\\n")
 while True: time.sleep(1)
 """
+
+
+AGAIN = """
+import os, signal, threading, time
+def again(number, frame):
+    signal.signal(number, signal.SIG_DFL)
+    RAISE
+    os.write(1, b"lives on\\n")
+signal.signal(signal.SIGTERM, again)
+os.write(1, b"ready\\n")
+while True: time.sleep(60)
+"""
+RAISES = {
+    "kill": "os.kill(os.getpid(), number)",
+    "raise": "signal.raise_signal(number)",
+    "thread": "t = threading.Thread(target=os.kill, args=(1, number)); t.start(); t.join()",
+    "twice": "os.kill(os.getpid(), number); os.kill(os.getpid(), number)",
+}
+
+
+@pytest.mark.parametrize("how", RAISES)
+def test_an_init_that_sends_itself_what_would_end_it_is_said_to_once(tracer, how):
+    with Program.python(AGAIN.replace("RAISE", RAISES[how])) as program:
+        assert program.line() == "ready"
+        assert watch(tracer, program).error == ""
+        program.send(signal.SIGTERM)
+        assert tracer.wait_for(GaveUp) == GaveUp(job=1, pid=program.pid, number=signal.SIGTERM)
+        assert program.line() == "lives on"
+        tracer.release(1)
+        tracer.wait_for(Released)
+        assert tracer.seen == []
+
+
+def test_what_others_send_an_init_is_not_its_own(tracer):
+    """From outside and by a child; and what it handles, ignores, or what would only stop it."""
+    text = """
+import os, signal, time
+signal.signal(signal.SIGUSR1, lambda *_: None)
+signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+os.write(1, b"ready\\n")
+if os.fork() == 0: os.kill(1, signal.SIGTERM); os._exit(0)
+os.wait()
+for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGCHLD): os.kill(1, number)
+os.write(1, b"done\\n")
+time.sleep(60)
+"""
+    text = text.replace('os.write(1, b"ready\\n")\n', 'os.write(1, b"ready\\n")\nos.read(0, 1)\n')
+    reader, writer = os.pipe()
+    with Program([sys.executable, "-I", "-S", "-c", text], stdin=reader) as program:
+        assert program.line() == "ready"
+        assert watch(tracer, program).error == ""
+        program.send(signal.SIGTERM)
+        os.write(writer, b"x")
+        assert program.line() == "done"
+        tracer.release(1)
+        tracer.wait_for(Released)
+        assert tracer.seen == []
+    os.close(reader)
+    os.close(writer)
 
 
 @needs_registers

@@ -340,7 +340,9 @@ class World:
             self.switch(proc, saves(self, proc))
         elif kind == "swallows":
             proc.is_reset = True
-            if not proc.is_main:
+            if proc.is_main:
+                self.tracer.gave_up()
+            else:
                 self.end(proc, "default")
         elif kind in ("forwarder", "group"):
             for child in self.children(proc)[:1] if kind == "forwarder" else self.below(proc):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bento.stop.inputs import HeldBack, InitLeaving, Input, SignalNoted, Traced, TracerLost
+from bento.stop.inputs import HeldBack, InitGaveUp, InitLeaving, Input, SignalNoted, Traced, TracerLost
 
 from support.habits import Proc
 
@@ -97,6 +97,10 @@ class Tracer:
             self._has_frozen = True
             self.world.freeze()
         self.tell(InitLeaving())
+
+    def gave_up(self) -> None:
+        if self._holds_exit:
+            self.tell(InitGaveUp())
 
     def took_signal(self, proc: Proc) -> None:
         if proc.pid in self._noting:

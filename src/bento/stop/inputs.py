@@ -40,6 +40,10 @@ class SignalNoted(Struct, frozen=True):
     is_only_noted: bool
 
 
+class InitGaveUp(Struct, frozen=True):
+    """PID 1 has sent itself the stop signal, which it does not handle any more: elsewhere it would have ended by it."""
+
+
 class InitLeaving(Struct, frozen=True):
     """PID 1 is held at its exit, and the container's cgroup is frozen. Its namespace is still alive."""
 
@@ -123,6 +127,7 @@ Input = (
     | Traced
     | HeldBack
     | SignalNoted
+    | InitGaveUp
     | InitLeaving
     | TracerLost
     | MainExited

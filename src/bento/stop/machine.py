@@ -32,6 +32,7 @@ from bento.stop.inputs import (
     HookDone,
     Identified,
     InitAnswered,
+    InitGaveUp,
     InitLeaving,
     Input,
     Looked,
@@ -90,7 +91,7 @@ def step(state: StopState, event: Input, now_s: float) -> Result:
             return _looked(state, event, now_s)
         case SignalledExited():
             return state, ((look(state),) if state.phase is Phase.GRACE else ())
-        case Traced() | HeldBack() | SignalNoted() | InitLeaving() | TracerLost():
+        case Traced() | HeldBack() | SignalNoted() | InitGaveUp() | InitLeaving() | TracerLost():
             return _from_tracer(state, event, now_s)
         case Drained():
             return _drained(state, event.error, now_s)
@@ -151,7 +152,9 @@ def _is_frozen_for_now(state: StopState, actions: tuple[Action, ...]) -> bool:
 
 
 def _from_tracer(
-    state: StopState, event: Traced | HeldBack | SignalNoted | InitLeaving | TracerLost, now_s: float
+    state: StopState,
+    event: Traced | HeldBack | SignalNoted | InitGaveUp | InitLeaving | TracerLost,
+    now_s: float,
 ) -> Result:
     """Take what the tracer says. Outside the grace nothing is held: what still comes is let go."""
     if isinstance(event, TracerLost):
@@ -177,6 +180,8 @@ def _from_tracer(
                 return state, ((look(state),) if state.ask is Ask.ARRIVED else ())
             state = replace(state, hold=replace(state.hold, noted=(*state.hold.noted, event.key)))
             return state, (look(state),)
+        case InitGaveUp():
+            return replace(state, gave_up=True), (Persist(), look(state))
         case InitLeaving():
             return leaving.begin(state, now_s)
         case _:

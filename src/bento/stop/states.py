@@ -209,6 +209,7 @@ class StopState(Struct, frozen=True, kw_only=True):
     had_exited: bool = False  # the process had gone before the stop began (rule S2)
     exited_s: float | None = None
     ended_unseen: bool = False  # PID 1 ended in the grace, when the driver had died
+    gave_up: bool = False  # PID 1 has sent itself the signal without a handler: it has done what it does at it
     has_lost_hold: bool = False  # what was held went on, since the tracer or the driver had died
     step: Step | None = None
     step_tries: int = 0

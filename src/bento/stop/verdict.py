@@ -138,8 +138,10 @@ def _wrapped(state: StopState) -> Judgement:
     """PID 1 only waited for a program, which was signalled in its place; it was held, and ended after it."""
     main = _main(state)
     behind = program(main) if main else "PID 1"
-    signalled = _names([one.comm for one in state.signalled if not one.session]) or "the program"
-    cause = f"{behind} does not pass signals on; {signalled} was signalled instead, and {behind} went no further"
+    others = [one for one in state.signalled if not one.session and one.occasion is not Occasion.INIT]
+    signalled = _names([one.comm for one in others]) or "the program"
+    why = "does not end by its signal, for it is PID 1" if state.gave_up else "does not pass signals on"
+    cause = f"{behind} {why}; {signalled} was signalled instead, and {behind} went no further"
     if state.hastened:
         return _hastened(state)
     if any(one.occasion is Occasion.LAST_CALL for one in state.signalled):

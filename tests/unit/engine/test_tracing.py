@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from bento.drivers.tracer.base import AtExit, LetGo, Lost, Watched
+from bento.drivers.tracer.base import AtExit, GaveUp, LetGo, Lost, Watched
 from bento.drivers.tracer.messages import Release, Watch
 from bento.engine.stop.tracing import TraceJob, Tracing
 from bento.model.container import ProcessIdentity, Run
 from bento.stop.actions import WatchInit
-from bento.stop.inputs import InitLeaving, Input, Traced, TracerLost
+from bento.stop.inputs import InitGaveUp, InitLeaving, Input, Traced, TracerLost
 from bento.testing.tracer import FakeTracer
 
 INIT = ProcessIdentity(10, 20, "boot")
@@ -106,3 +106,13 @@ def test_a_tracer_ends_after_its_last_job_and_the_next_one_has_another(one):
     one.fake.inject(Watched(job=3, pid=10))
     one.read()
     assert one.told == [Traced("")]
+
+
+def test_only_the_stop_signal_of_pid_1_to_itself_is_passed_on(one):
+    one.job().watch_init(WatchInit(True, False, ()), 15)
+    one.fake.inject(Watched(job=1, pid=10), GaveUp(job=1, pid=10, number=1), GaveUp(job=1, pid=11, number=15))
+    one.read()
+    assert one.told == [Traced("")]
+    one.fake.inject(GaveUp(job=1, pid=10, number=15))
+    one.read()
+    assert one.told == [Traced(""), InitGaveUp()]

@@ -8,7 +8,17 @@ from msgspec.structs import replace
 from bento.model.stop import Occasion, OnDeaf, OnWrapper, StopRequest
 from bento.model.waits import Descriptor
 from bento.stop.actions import HoldBack, KillAll, KillInit, LetGo, Look
-from bento.stop.inputs import DeadlineMoved, HeldBack, MainExited, Resumed, SignalledExited, TimerFired, TracerLost
+from bento.stop.inputs import (
+    DeadlineMoved,
+    HeldBack,
+    InitGaveUp,
+    MainExited,
+    Resumed,
+    SignalledExited,
+    TimerFired,
+    Traced,
+    TracerLost,
+)
 from bento.stop.states import KillCause, Phase, Timer
 
 from support.looks import (
@@ -329,6 +339,48 @@ def test_s14_a_wrapper_over_a_listener_at_rest_is_ended_with_it():
     assert stop.look(shell, sleep, web) == [2]
     stop.look(shell, web, after_s=0.01)
     assert stop.state.kill_cause is KillCause.WRAPPED
+
+
+def gave_up(*processes) -> Stop:
+    """PID 1 had a handler, and has sent itself the signal without one. It waits for all of its children."""
+    stop = Stop()
+    stop.look(proc(1, HANDLED, "make", evidence=waits(), is_waiting=True), *processes)
+    stop.give(Traced())
+    assert stop.signalled_now == [1]
+    stop.look(proc(1, DROPPED, "make", evidence=waits()), *processes, after_s=0.1)
+    stop.give(InitGaveUp())
+    return stop
+
+
+def test_s13_a_pid_1_that_would_have_ended_by_the_signal_is_a_wrapper_from_then_on():
+    """make ends its recipe's shell, and sends itself the signal; the program below has not got it."""
+    web = proc(3, HANDLED, "web", under=1, evidence=serves())
+    stop, main = gave_up(web), proc(1, DROPPED, "make", evidence=waits())
+    assert stop.look_until(0.5, main, web) == []
+    assert stop.state.hold.asked == (main.key,)
+    stop.give(HeldBack((main.key,)))
+    assert stop.look(main, web, after_s=0.02) == [3]
+    stop.look(main, web, after_s=0.1)
+    assert stop.state.phase is Phase.GRACE
+    stop.look_until(1.5, main)
+    assert stop.state.kill_cause is KillCause.WRAPPED
+
+
+def test_s00_what_such_a_pid_1_may_have_signalled_itself_is_not_signalled_again():
+    """`trap - TERM; kill 0`: what has run since may be in its shutdown."""
+    stop = gave_up(proc(3, HANDLED, "web", under=1, evidence=serves()))
+    told = proc(3, HANDLED, "web", under=1, evidence=polls(), switches=9)
+    assert stop.look_until(7.9, proc(1, DROPPED, "make", evidence=waits()), told) == []
+    assert not stop.state.hold.held
+
+
+def test_s13_one_that_lives_on_without_that_is_left_to_its_shutdown():
+    web = proc(3, HANDLED, "web", under=1, evidence=serves())
+    stop = Stop()
+    stop.look(proc(1, HANDLED, "py", evidence=waits()), web)
+    stop.give(Traced())
+    main = proc(1, DROPPED, "py", evidence=waits())
+    assert stop.look_until(7.9, main, web) == []
 
 
 @pytest.mark.parametrize(

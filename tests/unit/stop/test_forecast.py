@@ -347,6 +347,8 @@ def test_s12_node_may_have_only_its_own_handler():
     assert explain(proc(1, HANDLED, "python3")).otherwise == ""
     assert explain(shell(1), proc(2, HANDLED, "node", under=1)).otherwise != ""
     assert explain(proc(1, HANDLED, "node"), grace_s=0.0).otherwise == ""
+    over = explain(proc(1, HANDLED, "node", evidence=thread("pause")), proc(2, HANDLED, under=1))
+    assert over.otherwise.startswith("forwarded, if ")
 
 
 def test_s12_what_cannot_be_read_is_said():

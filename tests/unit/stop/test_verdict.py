@@ -90,6 +90,21 @@ def test_s23_forwarded_by_the_default_action_is_not_graceful_to_strict():
     assert not judgement.is_graceful
 
 
+def test_s23_forwarded_by_one_that_would_have_ended_itself_says_so():
+    def one(pid: int, comm: str, occasion: Occasion) -> Signalled:
+        return Signalled(pid=pid, start_ticks=7, comm=comm, at_s=0.1, why="", receives="handled", occasion=occasion)
+
+    stop = Stop()
+    stop.look(proc(1, HANDLED, "make"))
+    signalled = (one(1, "make", Occasion.INIT), one(2, "web", Occasion.PROGRAM))
+    state = replace(stop.state, signalled=signalled, kill_cause=KillCause.WRAPPED, gave_up=True)
+    judgement = judge(state, exit_code=0, oom_kills=0)
+    assert judgement.verdict is Verdict.FORWARDED
+    assert judgement.cause == (
+        "make does not end by its signal, for it is PID 1; web was signalled instead, and make went no further"
+    )
+
+
 def test_s23_forwarded_before_any_process_was_seen():
     state = replace(Stop().state, kill_cause=KillCause.WRAPPED)
     assert judge(state, exit_code=137, oom_kills=0).cause.startswith("PID 1 does not pass signals on; the program")

@@ -60,6 +60,18 @@ class Noted(Struct, frozen=True, kw_only=True, tag=True):
     only_noted: bool
 
 
+class GaveUp(Struct, frozen=True, kw_only=True, tag=True):
+    """A PID 1 whose exit is watched has sent itself this signal, for its default action: said once.
+
+    Programs end so when they have a handler of their own (make, node): they have done what they do at the signal. The
+    kernel drops it, as it comes from inside, and they live on.
+    """
+
+    job: int
+    pid: int
+    number: int
+
+
 class Failure(Struct, frozen=True):
     """A process that could not be held."""
 
@@ -94,7 +106,7 @@ class Lost(Struct, frozen=True, kw_only=True, tag=True):
     by: int = 0
 
 
-Event = Watched | AtExit | LetGo | Noted | Held | Released | Lost
+Event = Watched | AtExit | LetGo | Noted | GaveUp | Held | Released | Lost
 
 
 class TracerDriver(Protocol):

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec.msgpack
 from msgspec import Struct
 
-from bento.drivers.tracer.base import AtExit, Held, Key, LetGo, Noted, Released, Watched
+from bento.drivers.tracer.base import AtExit, GaveUp, Held, Key, LetGo, Noted, Released, Watched
 
 PACKET_BYTES: Final = 1 << 18
 """More than the kernel lets through at once (net.core.wmem_max); a longer packet would be cut without a word."""
@@ -63,7 +63,7 @@ class Crashed(Struct, frozen=True, kw_only=True, tag=True):
 
 
 Request = Watch | Hold | Thaw | Release
-Answer = Watched | AtExit | LetGo | Noted | Held | Released | Seizing | Crashed
+Answer = Watched | AtExit | LetGo | Noted | GaveUp | Held | Released | Seizing | Crashed
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -14,6 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 _IGNORED_BY_DEFAULT: Final = frozenset({signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH})
+_STOPS: Final = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 _FAULTS: Final = frozenset(
     {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS}
 )  # fmt: skip
@@ -55,6 +56,13 @@ def parse_masks(status: bytes) -> Masks:
         if (place := _FIELDS.get(key)) is not None:
             found[place] = int(value, 16)
     return Masks(found[0], found[0] | found[1], *found[2:])
+
+
+def gives_up(number: int, code: int, sender: int, masks: Masks, *, is_init: bool) -> bool:
+    """Whether an init has sent itself a signal whose default action would end it, and has no handler for it."""
+    is_own = is_init and sender == 1 and code <= 0
+    is_ignored = masks.ignored >> (number - 1) & 1 or number in _IGNORED_BY_DEFAULT | _STOPS
+    return is_own and not is_ignored and not masks.catches(number)
 
 
 def judge(number: int, code: int, sender: int, masks: Masks, *, is_init: bool) -> Verdict:

@@ -18,12 +18,12 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
-from bento.drivers.tracer.base import AtExit, Key, LetGo, Noted
+from bento.drivers.tracer.base import AtExit, GaveUp, Key, LetGo, Noted
 from bento.drivers.tracer.calls import Noting, fault_again, parse_call
 from bento.drivers.tracer.freezer import Freezer
 from bento.drivers.tracer.messages import Answer
 from bento.drivers.tracer.seizing import Prospect, belongs, call_of, look_around, process_of
-from bento.drivers.tracer.signals import Verdict, judge
+from bento.drivers.tracer.signals import Verdict, gives_up, judge
 from bento.drivers.tracer.tracee import Thread, Tracee, gone_is_fine
 from bento.errors import KernelError
 from bento.kernel.process import ptrace
@@ -235,6 +235,8 @@ class Stops:
         with gone_is_fine():
             info = ptrace.signal_info(thread.tid)
             verdict = judge(number, info.code, info.sender, masks, is_init=tracee.is_init)
+            if verdict is Verdict.SUPPRESS and gives_up(number, info.code, info.sender, masks, is_init=tracee.is_init):
+                self._gave_up(tracee, number)
         if verdict is Verdict.LET_GO:
             return self._dies(thread, number)
         is_handled = masks.catches(number)
@@ -246,6 +248,11 @@ class Stops:
             thread.undo_interruption(masks)
             number = 0
         self._go_on(thread, number)
+
+    def _gave_up(self, tracee: Tracee, number: int) -> None:
+        if tracee.hold_exit and not tracee.gave_up:
+            tracee.gave_up = True
+            self._emit(GaveUp(job=tracee.job, pid=tracee.pid, number=number))
 
     def _dies(self, thread: Thread, number: int) -> None:
         """An init with a fault that nothing handles: untraced it dies, when the fault comes again at the same place."""

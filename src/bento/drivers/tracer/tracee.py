@@ -127,8 +127,8 @@ class Tracee:
     """One traced process. ``threads`` is complete: the kernel has us trace each new one from its first step."""
 
     __slots__ = (
-        "exit_code", "given_up", "has_let_go", "hold_exit", "is_held", "is_init", "job", "note_signal", "pid",
-        "start_ticks", "threads",
+        "exit_code", "gave_up", "given_up", "has_let_go", "hold_exit", "is_held", "is_init", "job", "note_signal",
+        "pid", "start_ticks", "threads",
     )  # fmt: skip
 
     def __init__(self, job: int, pid: int, start_ticks: int, *, is_init: bool) -> None:
@@ -139,6 +139,7 @@ class Tracee:
         self.is_held = False
         self.has_let_go = False  # each thread is detached at its next stop
         self.given_up = ""  # why
+        self.gave_up = False  # it has sent itself a signal that it does not handle, and that was told
         self.exit_code: int | None = None  # raw, once it is kept at its exit
 
     @property

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from bento.drivers.tracer.base import AtExit, Event, Held, LetGo, Lost, Noted, Watched
+from bento.drivers.tracer.base import AtExit, Event, GaveUp, Held, LetGo, Lost, Noted, Watched
 from bento.errors import KernelError
-from bento.stop.inputs import HeldBack, InitLeaving, Input, SignalNoted, Traced, TracerLost
+from bento.stop.inputs import HeldBack, InitGaveUp, InitLeaving, Input, SignalNoted, Traced, TracerLost
 
 if TYPE_CHECKING:
     from bento.drivers.tracer.base import TracerDriver
@@ -97,6 +97,7 @@ class TraceJob:
     def __init__(self, tracing: Tracing, number: int, run: Run, feed: Callable[[Input], None]) -> None:
         self._tracing, self._number, self._run, self._feed = tracing, number, run, feed
         self._is_used = False
+        self._signal = 0
         self._unanswered: tuple[WatchInit, int] | None = None
         self._has_held = False
         self._wanted: dict[int, Key] = {}  # watched for what they make of the signal
@@ -122,7 +123,7 @@ class TraceJob:
             self._feed(Traced("there is no process of it on record"))
             return
         self._wanted = {pid: (pid, start_ticks) for pid, start_ticks in action.noting}
-        self._unanswered = (action, signal)
+        self._unanswered, self._signal = (action, signal), signal
         try:
             tracer = self._tracing.tracer()
             for pid, start_ticks in self._wanted.values():
@@ -173,6 +174,8 @@ class TraceJob:
                 self._feed(Traced(event.error))
             case Noted() if event.pid in self._wanted:
                 self._feed(SignalNoted(self._wanted[event.pid], event.only_noted))
+            case GaveUp() if event.pid == init_pid and event.number == self._signal:
+                self._feed(InitGaveUp())
             case AtExit():
                 self._feed(InitLeaving())
             case Held():

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from bento.model.stop import ProcessEnd
 from bento.model.waits import Evidence, ThreadWait
-from bento.stop.inputs import InitLeaving, Input, Looked, SignalNoted
+from bento.stop.inputs import InitGaveUp, InitLeaving, Input, Looked, SignalNoted
 from bento.stop.methods import HALTED_CODE, METHODS, SIGNAL
 from bento.stop.process import Disposition, Key, Process
 from bento.stop.rules.tree import Tree, is_shell, program
@@ -150,6 +150,8 @@ class Cast:
         elif self._assumed.swallows and program(process) in SWALLOWERS:
             lives_on = Disposition.DROPPED if process.is_main else Disposition.DEFAULT
             self.alive[pid] = replace(process, disposition=lives_on)
+            if process.is_main and self.holds_exit:
+                self.inputs.append(InitGaveUp())
         elif number in _ENDS_ON.get(process.comm, frozenset({number})) and not notes:
             self.due.append((now_s + SOON_S, pid, 0, "trapped" if is_shell(process) and waiting else "ended"))
 

@@ -52,11 +52,11 @@ def after_look(state: StopState, processes: tuple[Process, ...], now_s: float) -
         return state, (Look(examine=True),), None
     if state.wrapped.is_begun:
         return _go_on(state, tree, processes, now_s)
-    is_signalled = (
-        main.key in state.signalled_keys
-    )  # it has taken the signal and lives on: what is below it is left to it
+    if state.gave_up:  # what it was going to do at the signal it has done, and may have passed it on to all below it
+        state = watching.below_signalled(state, tree, (main,))
+    is_at_it = main.key in state.signalled_keys and not state.gave_up  # what is below it is left to it
     at_rest = _at_rest(state, processes, now_s)
-    way = None if is_signalled or state.deadline_s is None else find_way(tree, main, left_s(state, now_s), at_rest)
+    way = None if is_at_it or state.deadline_s is None else find_way(tree, main, left_s(state, now_s), at_rest)
     if way is not None and way.is_open and _receivers(state, tree, now_s):
         state = _follow(state, way, now_s)
         if _is_steady(state, way, now_s):
@@ -146,7 +146,7 @@ def _hold(state: StopState, way: Way, now_s: float) -> Outcome:
 def _go_on(state: StopState, tree: Tree, processes: tuple[Process, ...], now_s: float) -> Outcome:
     """The wrappers are held: signal the next program, or end PID 1 when nothing is left that could do anything."""
     wrapped = state.wrapped
-    is_signalled_alive = any(process.key in state.signalled_keys for process in processes)
+    is_signalled_alive = any(process.key in state.signalled_keys and not process.is_main for process in processes)
     loose = _not_held(state, wrapped.wrappers, processes)
     if loose and is_signalled_alive and not any(one.key in state.hold.refused for one in loose):
         state, actions = holding.ask_to_hold(state, loose, WHY_HELD, now_s)  # the tracer or the driver has died
