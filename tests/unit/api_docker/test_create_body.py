@@ -190,6 +190,16 @@ def test_what_nothing_in_the_container_sees_is_a_warning():
     assert len(read_create(body, name="").warnings) == 2
 
 
+@pytest.mark.parametrize(("mode", "is_taken"), [("back", True), ("", False), ("bridge", False), ("host", False)])
+def test_links_say_nothing_where_containers_find_each_other_by_name(mode, is_taken):
+    body = Create(Image="i", HostConfig=Host(NetworkMode=mode, Links=["db:store"]))
+    if is_taken:
+        assert "Links" in read_create(body, name="").warnings[0]
+    else:
+        with pytest.raises(UsageError):
+            read_create(body, name="")
+
+
 @pytest.mark.parametrize("fields", [{"Image": ""}, {"WorkingDir": "w"}, {"StopSignal": "SIGNONE"}, {"Hostname": "a b"}])
 def test_bad_words_are_refused(fields):
     with pytest.raises(UsageError):

@@ -24,9 +24,11 @@ from bento.model.container import (
     LogSettings,
     RestartPolicy,
     Streams,
+    attached_to,
 )
 from bento.model.create import CreateOptions
 from bento.model.image import Healthcheck
+from bento.model.network import BRIDGE
 from bento.model.stop import StopSettings
 from bento.parse.container import parse_hostname, parse_restart, parse_workdir
 from bento.parse.logs import parse_log_driver, parse_log_options
@@ -145,7 +147,10 @@ def _log(given: Log | None) -> LogSettings:
 def _refuse(host: Host) -> None:
     """Raise UsageError for what would make another container than the one that is asked for."""
     asked: dict[str, Any] = {
-        "Links": (host.Links, "put the containers on a network of their own: they find each other by name there"),
+        "Links": (
+            host.Links and not _has_names(host),
+            "put the containers on a network of their own: they find each other by name there",
+        ),
         "StorageOpt": (host.StorageOpt, "layers have no limit of their own"),
         "DeviceRequests": (host.DeviceRequests, "give each device node in Devices"),
         "CpuRealtimeRuntime": (host.CpuRealtimeRuntime, "use CpuQuota"),
@@ -161,6 +166,12 @@ def _refuse(host: Host) -> None:
         raise UsageError(f"isolation {host.Isolation!r} is not supported", hint="that is Windows' own")
 
 
+def _has_names(host: Host) -> bool:
+    """Whether the containers on its network find each other by name: not on the default one."""
+    mode = host.NetworkMode or BRIDGE
+    return mode not in ("default", BRIDGE) and bool(attached_to(mode))
+
+
 def _warnings(body: Create, host: Host) -> list[str]:
     """Say of each thing without which the container is the same but for what nothing in it sees."""
     given = {
@@ -170,4 +181,7 @@ def _warnings(body: Create, host: Host) -> list[str]:
         "KernelMemoryTCP": host.KernelMemoryTCP,
         "Domainname (without a Hostname)": body.Domainname and not body.Hostname,
     }
-    return [f"{field} is not supported and was left out" for field, value in given.items() if value]
+    said = [f"{field} is not supported and was left out" for field, value in given.items() if value]
+    if host.Links and _has_names(host):  # docker-compose run sends some, of names that are known there anyway
+        said.append("Links were left out: containers on a network find each other by their names and aliases there")
+    return said
