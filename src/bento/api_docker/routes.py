@@ -11,6 +11,7 @@ from bento.api_docker.handlers import (
     attach,
     builds,
     containers,
+    disk,
     events,
     execs,
     files,
@@ -32,6 +33,7 @@ _SYSTEM = (
     Route("GET", "/version", system.version),
     Route("GET", "/info", system.info),
     Route("GET", "/events", events.events),
+    Route("GET", "/system/df", disk.usage),
 )
 _CONTAINERS = (
     Route("GET", "/containers/json", containers.list_),
@@ -72,6 +74,7 @@ _EXECS = (
 _IMAGES = (
     Route("GET", "/images/json", images.list_),
     Route("POST", "/images/create", transfers.create),
+    Route("GET", "/images/search", images.search),
     Route("POST", "/images/load", transfers.load),
     Route("GET", "/images/get", transfers.save),
     Route("POST", "/images/prune", images.prune),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from bento.docker.words import size_text
 from bento.model import reference
@@ -99,3 +100,36 @@ def freed(pruned: Pruned) -> dict[str, object]:
         "VolumesDeleted": list(pruned.volumes),
         "SpaceReclaimed": pruned.freed_bytes,
     }
+
+
+def volumes(usage: DiskUsage, described: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return volumes as ``GET /system/df`` has them. ``described``: as the list of volumes has them."""
+    taken = {each.name: each for each in usage.volumes}
+    return [
+        {
+            **one,
+            "UsageData": {"Size": taken[one["Name"]].size_bytes, "RefCount": len(taken[one["Name"]].containers)},
+        }
+        for one in described
+        if one["Name"] in taken
+    ]
+
+
+def build_cache(size_bytes: int) -> list[dict[str, Any]]:
+    """Return what builds have kept, which goes as a whole, as ``GET /system/df`` has it."""
+    if not size_bytes:
+        return []
+    return [
+        {
+            "ID": "build",
+            "Parent": "",
+            "Type": "regular",
+            "Description": "what builds have kept for the next ones",
+            "InUse": False,
+            "Shared": False,
+            "Size": size_bytes,
+            "CreatedAt": "0001-01-01T00:00:00Z",
+            "LastUsedAt": None,
+            "UsageCount": 0,
+        }
+    ]

@@ -67,6 +67,10 @@ class ImageVerbs:
         """Delete what builds have kept for the next ones; return the bytes that frees. Leaves it while one goes on."""
         return self.drivers.builder.prune()
 
+    def builder_bytes(self) -> int:
+        """Return what builds have kept for the next ones takes of the disk. Looks at every file of it: slow."""
+        return self.drivers.builder.size_bytes()
+
     def pull(
         self,
         source: str,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bento.api_docker.http.call import Call
-from bento.api_docker.http.replies import Reply, json
+from bento.api_docker.http.replies import Reply, failure, json
 from bento.docker import image_api
 from bento.errors import UsageError
 from bento.wiring import Engine
@@ -54,3 +54,12 @@ async def prune(call: Call) -> Reply:
     pruned = await call.act(lambda engine: engine.prune_images(all=is_all, filters=others))
     deleted = [entry for image in pruned.images for entry in image_api.removed(image)]
     return json({"ImagesDeleted": deleted or None, "SpaceReclaimed": pruned.freed_bytes})
+
+
+async def search(call: Call) -> Reply:
+    """``GET /images/search``, which Bento leaves out."""
+    return failure(
+        "there is no search: registries have no common way to be searched, and Docker Hub's is its own "
+        "(use the registry's web page; skopeo list-tags docker://NAME lists the tags of an image)",
+        501,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -39,12 +39,16 @@ async def create(call: Call) -> Streamed:
         raise UsageError("no image to pull: give ?fromImage=")
     access = read_header(call.header("x-registry-auth"))
 
-    def pull(engine: Engine, on_progress: OnProgress) -> Pulled:
-        return engine.pull(name, platform=platform, access=access, on_progress=on_progress)
+    def pull(engine: Engine, on_progress: OnProgress) -> tuple[Pulled, bool]:
+        before = {(image.id, each) for image in engine.images() for each in image.names}
+        pulled = engine.pull(name, platform=platform, access=access, on_progress=on_progress)
+        return pulled, (pulled.image.id, pulled.name) in before
 
-    def last(pulled: Pulled) -> list[dict[str, object]]:
+    def last(done: tuple[Pulled, bool]) -> list[dict[str, object]]:
+        pulled, was_here = done
         shown = reference.familiar(pulled.name) if pulled.name else pulled.image.id
-        return [{"status": f"Digest: {pulled.image.digest}"}, {"status": f"Status: Downloaded newer image for {shown}"}]
+        what = "Image is up to date" if was_here else "Downloaded newer image"
+        return [{"status": f"Digest: {pulled.image.digest}"}, {"status": f"Status: {what} for {shown}"}]
 
     first = [{"status": f"Pulling from {query.text('fromImage')}", "id": query.text("tag") or "latest"}]
     return await transfer(call, pull, first=first, last=last)
@@ -95,22 +99,30 @@ async def save(call: Call) -> Streamed:
 
 
 async def push(call: Call) -> Streamed:
-    """``POST /images/NAME/push``."""
-    name = _named(call.ref, call.query.text("tag"))
+    """``POST /images/NAME/push``; without a tag all those that the repository has here."""
+    ref, tag = _named(call.ref, call.query.text("tag")), call.query.text("tag")
     access = read_header(call.header("x-registry-auth"))
+    full = reference.complete(call.ref)
+    repository, has_tag = reference.repository(full), reference.split(full)[1]
+    is_all = not tag and has_tag == "latest" and not call.ref.endswith(":latest")
 
-    def send(engine: Engine, on_progress: OnProgress) -> str:
-        return engine.push(name, access=access, on_progress=on_progress)
+    def send(engine: Engine, on_progress: OnProgress) -> list[tuple[str, str, int]]:
+        names = engine.tags(ref) if is_all else [ref]
+        return [_sent(engine, name, engine.push(name, access=access, on_progress=on_progress)) for name in names]
 
-    def last(digest: str) -> list[dict[str, object]]:
-        tag = call.query.text("tag") or "latest"
-        return [
-            {"status": f"{tag}: digest: {digest} size: 0"},
-            {"progressDetail": {}, "aux": {"Tag": tag, "Digest": digest, "Size": 0}},
-        ]
+    def last(sent: list[tuple[str, str, int]]) -> Iterator[dict[str, object]]:
+        for name, digest, size in sent:
+            yield {"status": f"{name}: digest: {digest} size: {size}"}
+            yield {"progressDetail": {}, "aux": {"Tag": name, "Digest": digest, "Size": size}}
 
-    first = [{"status": f"The push refers to repository [{reference.repository(reference.complete(call.ref))}]"}]
+    first = [{"status": f"The push refers to repository [{repository}]"}]
     return await transfer(call, send, first=first, last=last, is_push=True)
+
+
+def _sent(engine: Engine, name: str, digest: str) -> tuple[str, str, int]:
+    """Return the tag, the digest, and the size of the manifest, which is the same as in the registry."""
+    manifest = engine.drivers.images.blobs_dir / digest.replace(":", "/")
+    return reference.split(reference.complete(name))[1], digest, manifest.stat().st_size
 
 
 async def auth(call: Call) -> Reply:
