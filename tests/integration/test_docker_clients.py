@@ -139,6 +139,9 @@ except APIError as error:
 pushed = list(client.images.push(place, tag="1", auth_config=auth, stream=True, decode=True))
 assert not [line for line in pushed if "error" in line], pushed
 digest = pushed[-1]["aux"]["Digest"]
+there = client.images.get_registry_data(place + ":1", auth_config=auth)
+assert (there.id, there.attrs["Platforms"][0]["os"]) == (digest, "linux"), there.attrs
+assert there.attrs["Descriptor"]["size"] == pushed[-1]["aux"]["Size"] > 0
 client.images.remove(place + ":1")
 client.images.remove("small:1")
 assert client.images.list() == []
@@ -156,12 +159,14 @@ net = client.networks.create("n1", labels={"a": "b"}, internal=True,
                              ipam=docker.types.IPAMConfig(pool_configs=[docker.types.IPAMPool(subnet="10.199.8.0/24")]))
 assert net.attrs["IPAM"]["Config"][0]["Gateway"] == "10.199.8.1"
 assert [one.name for one in client.networks.list(names=["n1"])] == ["n1"]
-box = client.containers.create("small:1", ["/bin/sleep", "600"], network="n1", name="box", init=True)
+box = client.containers.create("small:1", ["/bin/sleep", "600"], network="n1", name="box", init=True,
+                               extra_hosts={"host.docker.internal": "host-gateway"})
 net.disconnect(box)  # as compose does
 net.connect(box, aliases=["service"])
 box.start()
 box.reload()
 assert "service" in box.attrs["NetworkSettings"]["Networks"]["n1"]["Aliases"]
+assert b"10.199.8.1\\thost.docker.internal" in box.exec_run("/bin/cat /etc/hosts").output
 net.reload()
 assert [one.name for one in net.containers] == ["box"]
 try:

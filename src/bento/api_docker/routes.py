@@ -84,6 +84,7 @@ _IMAGES = (
     Route("POST", "/images/{ref*}/push", transfers.push),
     Route("POST", "/images/{ref*}/tag", images.tag),
     Route("DELETE", "/images/{ref*}", images.remove),
+    Route("GET", "/distribution/{ref*}/json", transfers.distribution),
     Route("POST", "/auth", transfers.auth),
     Route("POST", "/build", builds.build),
     Route("POST", "/build/prune", builds.prune),

@@ -10,6 +10,7 @@ from bento.model import reference
 from bento.model.disk import ImageUsage, RemovedImage
 from bento.model.image import HistoryStep, Image
 from bento.model.transfer import TransferProgress
+from bento.oci.remote_image import RemoteImage
 
 _PHASES: Final = {
     "waiting": "Pulling fs layer",
@@ -91,3 +92,14 @@ def progress(report: TransferProgress, *, is_push: bool = False) -> dict[str, An
 def failure(message: str) -> dict[str, Any]:
     """Return the line of an error in the middle of an answer."""
     return {"errorDetail": {"message": message}, "error": message}
+
+
+def distribution(found: RemoteImage) -> dict[str, Any]:
+    """Return the answer to ``GET /distribution/NAME/json``."""
+    return {
+        "Descriptor": {"mediaType": found.media_type, "digest": found.digest, "size": found.size_bytes},
+        "Platforms": [
+            {"architecture": each.architecture, "os": each.os} | ({"variant": each.variant} if each.variant else {})
+            for each in found.platforms
+        ],
+    }

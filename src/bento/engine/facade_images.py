@@ -11,18 +11,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from bento.engine.base.drivers import Drivers
-    from bento.engine.images import archive, build, image_inspect, image_list, images, login, pull, push
+    from bento.engine.images import archive, build, image_inspect, image_list, images, login, pull, push, remote
     from bento.engine.images.pull import Pulled
     from bento.engine.maintenance import prune
     from bento.model.build import BuildOptions
     from bento.model.disk import DiskUsage, ImageUsage, Pruned, RemovedImage
     from bento.model.image import HistoryStep, Image, ImageConfig
     from bento.model.transfer import Access, Credentials, TransferProgress
+    from bento.oci.remote_image import RemoteImage
     from bento.parse import places
 else:
-    archive, build, image_inspect, image_list, images, login, pull, push = (
+    archive, build, image_inspect, image_list, images, login, pull, push, remote = (
         LazyModule(f"bento.engine.images.{name}")
-        for name in ["archive", "build", "image_inspect", "image_list", "images", "login", "pull", "push"]
+        for name in ["archive", "build", "image_inspect", "image_list", "images", "login", "pull", "push", "remote"]
     )
     prune, places = LazyModule("bento.engine.maintenance.prune"), LazyModule("bento.parse.places")
 
@@ -101,6 +102,10 @@ class ImageVerbs:
         Returns what was fetched; None when nothing was. Blocks. Raises as ``pull``.
         """
         return pull.provide(self.drivers, ref, policy, platform=platform, access=access, on_progress=on_progress)
+
+    def remote_image(self, name: str, *, access: Access) -> RemoteImage:
+        """Return what a registry has under a name, without fetching it. Blocks. Raises as ``pull``."""
+        return remote.look(self.drivers, name, access)
 
     def tags(self, repository: str) -> list[str]:
         """Return the names with a tag that images have in a repository: what ``push --all-tags`` sends.

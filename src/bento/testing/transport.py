@@ -41,6 +41,14 @@ class FakeTransport:
             on_progress(TransferProgress(digest=digest_of(found), phase="moved"))
         return inbox.add_bytes(found)
 
+    def look(self, source: str, inbox: Inbox, *, access: Access) -> tuple[bytes, bytes]:
+        """Return the manifest of this place, and a configuration. Raises NotFound for an unknown one."""
+        self.asked.append(source)
+        found = self.images.get(source, NotFound(f"{source}: there is no such image"))
+        if isinstance(found, BentoError):
+            raise found
+        return found, b'{"os": "linux", "architecture": "arm", "variant": "v7"}'
+
     def send(
         self, manifest: bytes, blobs: Path, inbox: Inbox, destination: str, *, access: Access,
         on_progress: OnProgress | None = None,

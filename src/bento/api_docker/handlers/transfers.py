@@ -12,6 +12,7 @@ from bento.api_docker.http.call import Call
 from bento.api_docker.http.replies import Reply, Streamed, failure, json, line
 from bento.api_docker.streams.pipes import inflow, outflow
 from bento.api_docker.streams.progress import transfer
+from bento.docker import image_api
 from bento.engine.images.pull import Pulled
 from bento.errors import NotPermitted, UsageError
 from bento.files.tree import remove_tree
@@ -123,6 +124,13 @@ def _sent(engine: Engine, name: str, digest: str) -> tuple[str, str, int]:
     """Return the tag, the digest, and the size of the manifest, which is the same as in the registry."""
     manifest = engine.drivers.images.blobs_dir / digest.replace(":", "/")
     return reference.split(reference.complete(name))[1], digest, manifest.stat().st_size
+
+
+async def distribution(call: Call) -> Reply:
+    """``GET /distribution/NAME/json``: what a registry has under a name."""
+    access = read_header(call.header("x-registry-auth"))
+    found = await call.services.engines.move(lambda engine: engine.remote_image(call.ref, access=access))
+    return json(image_api.distribution(found))
 
 
 async def auth(call: Call) -> Reply:

@@ -23,6 +23,12 @@ class TransportDriver(Protocol):
         StorageUnusable, UsageError for content that makes no sense, MissingTool.
         """
 
+    def look(self, source: str, inbox: Inbox, *, access: Access) -> tuple[bytes, bytes]:
+        """Return the manifest that is at ``TRANSPORT:DETAILS``, and its configuration, which a list of several has not.
+
+        Nothing is stored. Blocks. Raises as ``fetch``.
+        """
+
     def send(
         self, manifest: bytes, blobs: Path, inbox: Inbox, destination: str, *, access: Access,
         on_progress: OnProgress | None = None,

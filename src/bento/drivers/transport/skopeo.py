@@ -63,6 +63,14 @@ class SkopeoTransport:
             _check_promise(source, raw)
             return session.bring(source, [], raw, image_manifest(raw), on_progress)
 
+    def look(self, source: str, inbox: Inbox, *, access: Access) -> tuple[bytes, bytes]:
+        """See TransportDriver."""
+        with _Session(source, inbox, access, self._insecure) as session:
+            raw = session.inspect(source, "--raw")
+            _check_promise(source, raw)
+            is_one = isinstance(parse_manifest(raw), Manifest)
+            return raw, session.inspect(source, "--config", "--raw") if is_one else b""
+
     def send(
         self, manifest: bytes, blobs: Path, inbox: Inbox, destination: str, *, access: Access,
         on_progress: OnProgress | None = None,
