@@ -61,6 +61,18 @@ def test_the_classic_builder_builds(served, tmp_path):
     assert served("POST", "/build/prune").json["SpaceReclaimed"] > 0
 
 
+def test_a_client_that_leaves_in_the_middle_of_a_body_leaves_nothing(served, bento):
+    head = b" HTTP/1.1\r\nHost: bento\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n"
+    for target in (b"/build", b"/images/load", b"/images/create?fromSrc=-"):
+        with served.connect() as client:
+            client.sendall(b"POST " + target + head + b"x" * 600)
+        with served.connect() as client:
+            client.sendall(b"POST " + target + head + b"x" * 0x1000 + b"\r\nno size\r\n")
+            assert client.recv(12) == b"HTTP/1.1 400"
+    assert served.docker("images", "-q", "--filter", "dangling=true").stdout == ""
+    procs.wait_until(lambda: not list((bento.roots.root / "build").glob("run-*")), what="the build to be gone")
+
+
 def test_a_client_that_leaves_ends_its_build(served, bento):
     mark = f"6{os.getpid()}"
 

@@ -9,6 +9,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+import h11
+
 from bento import log
 from bento.api_docker.http.call import Body, Call, Peer
 from bento.api_docker.http.connection import Connection
@@ -21,8 +23,6 @@ from bento.api_docker.routes import LEFT_OUT, ROUTES
 from bento.errors import BentoError, InternalError, as_bento_error
 
 if TYPE_CHECKING:
-    import h11
-
     from bento.api_docker.services import Services
 
 CONNECTIONS_MAX: Final = 4000
@@ -111,8 +111,8 @@ class DockerServer:
                 peer=connection.peer,
             )
             return await found.handler(call)
-        except (ConnectionError, TimeoutError):
-            raise  # of the connection itself
+        except (ConnectionError, TimeoutError, h11.RemoteProtocolError):
+            raise  # of the connection itself: its client has left, or sends a body that is none
         except (BentoError, OSError) as error:
             return as_reply(as_bento_error(error))
         except Exception as error:

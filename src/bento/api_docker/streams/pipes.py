@@ -95,6 +95,9 @@ async def inflow(call: Call, read: Callable[[Engine, int], T]) -> T:
         async for chunk in call.body.chunks():
             if not await write_all(writer, chunk):
                 break  # it has read enough, or has failed
+    except BaseException:
+        done.add_done_callback(lambda done: done.cancelled() or done.exception())  # nothing is left to be told of it
+        raise
     finally:
         os.close(writer)
     return await done
