@@ -38,6 +38,11 @@ LONG_END = "import os, signal, sys, time\n{setsid}signal.signal(15, lambda *_: (
 SWALLOWS = (
     "import os, signal, time\nsignal.signal(15, lambda *_: (signal.signal(15, 0), os.kill(1, 15)))\nwhile 1:\n    "
 )
+SIGNALFD = (
+    "import ctypes, os, signal, struct\nsignal.pthread_sigmask(0, [15])\n"
+    "fd = ctypes.CDLL(None).signalfd(-1, struct.pack('Q', 1 << 14), 0)\nprint('up', flush=True)\nos.read(fd, 128)\n"
+)
+TAKES_LONG = "import signal, sys, time\nsignal.signal(15, lambda *_: (time.sleep(2.4), sys.exit(0)))\n" + UP
 ABORTS = "import os, signal, time\nsignal.signal(15, lambda *_: os.abort())\n" + UP
 
 
@@ -71,6 +76,7 @@ QUICK: dict[str, Any] = {"grace_s": 0.5}
 IDLE = sh("echo up; exec sleep 100")
 FORK = "import os\nif os.fork() == 0: os._exit(0)"
 SESSION = LONG_END.format(setsid="os.setsid()\n")
+GO = ("containerd", "--root", "/tmp/r", "--state", "/tmp/s", "--address", "/tmp/a")
 FAULTS: dict[str, Any] = {
     "BG001": ((IDLE, QUICK), (("/usr/bin/tini", "--", *IDLE), {})),
     "BG002": ((sh(f'{PYTHON} -c "import time\n{UP}"; true'), QUICK), (handles(), {})),
@@ -88,6 +94,7 @@ FAULTS: dict[str, Any] = {
         (python(SLOW.format(again="time.sleep(100)")), QUICK),
         (python(SLOW.format(again="signal.signal(15, signal.SIG_IGN)")), {"grace_s": 8.0, "twice": True}),
     ),
+    "BG011": ((python(TAKES_LONG), {"grace_s": 4.0}), (python(TAKES_LONG), {"grace_s": 10.0})),
     "BG020": (
         (sh(f"trap 'exit 0' TERM; {PYTHON} -c \"{LONG_END.format(setsid='')}\" & wait"), {}),
         (sh(f"trap 'kill $p; wait $p; exit 0' TERM; {PYTHON} -c \"{handles()[2]}\" & p=$!; wait $p"), {}),
@@ -97,8 +104,8 @@ FAULTS: dict[str, Any] = {
         (("/usr/bin/tini", "--", *handles()), {}),
     ),
     "BG022": ((handles(FORK), {}), (handles(f"{FORK}\nos.wait()"), {})),
-    "BG030": ((handles(code=3), {}), None),
-    "BG031": ((python(ABORTS), {}), None),
+    "BG030": ((handles(code=3), {}), (GO, {"ready": Readiness(log="successfully booted"), "grace_s": 8.0})),
+    "BG031": ((python(ABORTS), {}), (python(SIGNALFD), {})),
 }
 
 
@@ -263,6 +270,17 @@ def test_the_command_line(bento, tmp_path):
     assert "neither --restart" in bento.fails("check", "--restart", "always", "host", code=2)
     assert "--load-port and --pid exclude" in bento.fails("check", "--pid", "1", "--load-port", "80", code=2)
     assert "a check needs a grace" in bento.fails("check", "--grace", "0", "host", code=2)
+    late = bento("check", "host", *quick[1:], "-e", "A=b", "--", "sh", "-c", 'test "$A" = b && exec tini -- sleep 100')
+    assert "passed: no findings" in late.stdout
+    assert "sleep is no option" in bento.fails("check", "host", *quick[1:], "sleep", "--", "1", code=2)
+    assert "--env and --pid exclude" in bento.fails("check", "--pid", "1", "-e", "A=b", code=2)
+    assert "is no directory" in bento.fails(*quick, "--html", str(tmp_path / "no" / "x"), "host", "true", code=2)
+    assert "bad port 0" in bento.fails(*quick, "--load-port", "0", "host", "true", code=2)
+    assert "not valid UTF-8" in bento.fails("exec", "w", "\udcff", code=125)
+    with open("/dev/full", "wb") as full:  # its 1 would say that something was found
+        lost = subprocess.run([*bento.prefix, *quick, "host", "tini", "--", "sleep", "9"], stdout=full, check=False)
+        listed = subprocess.run([*bento.prefix, "ps"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (lost.returncode, listed.returncode, listed.stderr.count(b"\n")) == (2, 1, 1)
 
 
 def test_a_check_that_is_interrupted_or_killed_leaves_nothing(bento):

@@ -93,7 +93,8 @@ def test_each_service_comes_after_what_it_depends_on():
 
 
 def test_what_has_no_part_in_it_is_named():
-    assert one(networks=["x"], deploy={}, container_name="y", restart="always").left_out == ("deploy", "networks")
+    said = {"networks": ["x"], "deploy": {}, "container_name": "y", "restart": "always", "x-more": 1, "tmpfs": "/t"}
+    assert one(**said).left_out == ("deploy", "tmpfs")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from bento.check import remedies
 from bento.check.finding import finding
 from bento.check.observed import Observation
@@ -97,7 +99,8 @@ def _by_reaction(seen: Observation, main: Process, name: str) -> Finding | None:
 def _own_handler(main: Process, name: str) -> Remedy:
     if program(main) in ("node", "nodejs"):
         text = "node's own handler only raises the signal again, which the kernel drops for PID 1: set one that ends it"
-        return remedies.in_program(text, f"process.on('{name}', () => server.close(() => process.exit(0)))")
+        own = remedies.in_program("", f"process.on('{name}', () => server.close(() => process.exit(0)))").changes
+        return replace(remedies.use_init(main, more=own), text=f"{text}; with a small init in front it ends at once")
     return remedies.use_init(main)
 
 

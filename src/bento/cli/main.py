@@ -87,6 +87,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         sys.stdout.flush()
     except BrokenPipeError:
         status = status or 1
+    except OSError as error:
+        if not status:  # else it was said before
+            _complain(f"standard output cannot be written: {error.strerror or error}")
+            status = 1
     # Nothing is left to be done by an orderly end of the interpreter, which would take some ms.
     os._exit(status)
 
@@ -122,6 +126,8 @@ def run(argv: Sequence[str]) -> int:
             return 0 if options is None else _usage(sys.stderr, 2)
         if verb in ("run", "exec"):
             failure = 125
+        elif verb == "check":  # whose 1 says that it has found something
+            failure = 2
         settings = config_load.load(options or {})
         log.set_level(settings.log_level)
         module, (_, about) = load(verb), (verbs.VERBS | verbs.HIDDEN)[verb]

@@ -28,6 +28,8 @@ _TAKEN: Final = frozenset(
     {"image", "command", "entrypoint", "environment", "volumes", "ports", "depends_on", "healthcheck", "stop_signal"}
     | {"stop_grace_period", "init", "user", "working_dir", "container_name", "restart"}
 )
+_IDLE: Final = frozenset({"annotations", "build", "expose", "labels", "logging", "networks", "profiles", "pull_policy"})
+"""What is without a part in the start and the stop of a service that has an image."""
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 _VARIABLE: Final = re.compile(rf"\$(?:(\$)|({_NAME})|\{{({_NAME})(?:(:?[-?+])([^}}]*))?\}})")
 
@@ -41,7 +43,7 @@ class Service(Struct, frozen=True, kw_only=True):
     name: str
     create: CreateOptions
     depends_on: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()  # keys that have no part in it
+    left_out: tuple[str, ...] = ()  # keys that would have a part in it, and have none
 
 
 def parse_compose(document: Any, environ: Mapping[str, str], *, directory: str) -> tuple[Service, ...]:
@@ -90,7 +92,7 @@ def _service(name: str, body: dict[str, Any], directory: str) -> Service:
         name=name,
         create=create,
         depends_on=tuple(map(str, body.get("depends_on") or ())),
-        left_out=tuple(sorted(str(key) for key in body if key not in _TAKEN)),
+        left_out=tuple(sorted(key for key in map(str, body) if key not in _TAKEN | _IDLE and not key.startswith("x-"))),
     )
 
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from bento.engine.base.worker import Message, in_worker
+from bento.engine.base.worker import Message, failed, in_worker
+from bento.errors import NotFound
 from bento.model.stop import StopView
 
 from support import procs
+
+
+def test_a_name_may_be_any_bytes():
+    def work(emit):
+        for name in ("a\udcff", "web"):
+            emit(failed(name, NotFound(f"no such container: {name}")))
+
+    assert [message.name for message in in_worker(work)] == ["a\\udcff", "web"]
 
 
 def test_s06_views_that_are_not_read_do_not_pile_up(tmp_path):

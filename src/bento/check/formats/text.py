@@ -16,7 +16,7 @@ def draw(found: Check) -> list[str]:
         f"{found.subject}: {words.headline(found)}",
         f"  judged by   the plain stop: {words.asked(found)}",
         *([f"  with Bento  {own}"] if own else []),
-        *(f"  run {run.number:<3}     {words.KINDS[run.kind]}: {words.run_words(run)}" for run in found.runs),
+        *(f"  run {run.number:<3}     {words.run_line(run)}" for run in found.runs),
     ]
     for one in found.findings:
         lines += ["", *finding_lines(one, len(found.runs))]

@@ -43,6 +43,11 @@ def asked(found: Check) -> str:
     return f"{found.signal} to PID 1, a grace of {found.grace_s:g} s, SIGKILL"
 
 
+def run_line(run: CheckRun) -> str:
+    """Return what a run was, and what came of it."""
+    return ": ".join(filter(None, (KINDS[run.kind], run_words(run))))
+
+
 def run_words(run: CheckRun) -> str:
     """Return what came of a run, in a line."""
     parts = []

@@ -12,12 +12,14 @@ from msgspec.structs import replace
 import bento
 from bento.cli.context import Context, end_cleanly, say, tell_person
 from bento.cli.options import create as create_options
+from bento.cli.options.switches import take_values
 from bento.cli.output.page_file import STREAM, check_page_file, write_page
+from bento.engine.check.options import refuse
 from bento.engine.foreign.names import ENGINES, ForeignName
 from bento.errors import BentoError, UsageError
 from bento.lazy import LazyModule
 from bento.model.check import Check, CheckOptions, CheckRun, CheckVerdict, Load, Readiness, Severity
-from bento.units import parse_seconds
+from bento.units import parse_seconds, parse_signal
 
 if TYPE_CHECKING:
     from bento.check.formats import junit, markdown, sarif, text, words
@@ -30,8 +32,11 @@ else:
 
 _STATUS = {CheckVerdict.PASSED: 0, CheckVerdict.FAILED: 1, CheckVerdict.UNJUDGED: 2}
 _COULD_NOT = 2
-_OF_IMAGES = {"repeat": 1, "start_up": 3, "load": "", "load_port": None, "load_path": "/", "after": ""}
-"""The options that only the check of an image has a use for, with their defaults."""
+_OF_LOOKS = {"format", "html", "fail_on", "grace", "stop_signal", "engine", "container", "pid"}
+_OF_SERVICES = {"format", "html", "fail_on", "grace", "ready_log", "ready_exec", "ready_quiet", "ready_timeout"} | {
+    "compose", "total",
+}  # fmt: skip
+"""The options that have a use where no image is checked; all others would do nothing there."""
 _FORMATS = ("text", "json", "junit", "sarif", "markdown")
 
 
@@ -68,10 +73,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--container", metavar="NAME", help="instead of an image: look at a container that runs, and send nothing")
     add("--engine", choices=ENGINES, metavar="E", help=f"with --container: it is one of {', '.join(ENGINES)}")
     create_options.configure(parser, is_image_needed=False)
+    parser.set_defaults(parser=parser)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out. The exit status is 0, 1 for findings, 2 for what could not be run."""
+    args = _with_late_options(args)
     if args.html is not None:
         check_page_file("check", args.html)
     if args.engine is not None and args.container is None:
@@ -98,12 +105,32 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return show(found, args.format, page=args.html)
 
 
+def _with_late_options(args: argparse.Namespace) -> argparse.Namespace:
+    """Take the options between the image and a ``--`` as those of the check: ``check IMAGE [OPTIONS] -- COMMAND``.
+
+    Without a ``--`` they are arguments of the image's entry point, as those of ``run`` are.
+    """
+    words: list[str] = args.command
+    if args.image is None or not words or not words[0].startswith("-") or "--" not in words[1:] or words[0] == "--":
+        return args
+    at, image = words.index("--"), args.image
+    take_values(args.parser, words[:at])
+    found: argparse.Namespace = args.parser.parse_args([*words[:at], image, *words[at:]], args)
+    command = words[at + 1 :]
+    if found.image != image or found.command not in (command, words[at:]):  # argparse may have taken the "--"
+        word = found.image if found.image != image else found.command[0]
+        raise UsageError(f"check: {word} is no option", hint="check IMAGE [OPTIONS] -- COMMAND")
+    return found
+
+
 def _look(args: argparse.Namespace, context: Context) -> int:
     """Carry out the part that sends nothing, on what runs already."""
     if args.image is not None or (args.container is None) == (not args.pid):
         raise UsageError("check: one image, or --container, or --pid", hint="see bento check --help")
-    _refuse_of_images(args, "--pid" if args.container is None else "--container")
+    _refuse_others(args, _OF_LOOKS, "--pid" if args.container is None else "--container")
     options = _options(args)
+    if args.stop_signal is not None:
+        options = replace(options, signal=parse_signal(args.stop_signal))
     with context.engine() as engine:
         try:
             if args.container is not None and args.engine is None:
@@ -118,9 +145,9 @@ def _look(args: argparse.Namespace, context: Context) -> int:
 
 def _compose(args: argparse.Namespace, context: Context) -> int:
     """Carry it out for all services of a file; the exit status is the worst."""
-    _refuse_of_images(args, "--compose")
     if args.image is not None or args.container is not None or args.pid:
         raise UsageError("check: --compose, or one image, or --container, or --pid", hint="see bento check --help")
+    _refuse_others(args, _OF_SERVICES, "--compose")
     total_s = None if args.total is None else parse_seconds(args.total, what="total", allow_no_limit=False)
     options = _options(args)
     end_cleanly()
@@ -133,11 +160,13 @@ def _compose(args: argparse.Namespace, context: Context) -> int:
     return show(found, args.format, page=args.html)
 
 
-def _refuse_of_images(args: argparse.Namespace, other: str) -> None:
+def _refuse_others(args: argparse.Namespace, known: set[str], other: str) -> None:
     """Refuse what would do nothing."""
-    for name, default in _OF_IMAGES.items():
-        if getattr(args, name) != default:
-            raise UsageError(f"check: --{name.replace('_', '-')} and {other} exclude each other", hint="check an image")
+    for action in args.parser._actions:
+        has_value = action.option_strings and action.default is not argparse.SUPPRESS
+        if has_value and action.dest not in known and getattr(args, action.dest, action.default) != action.default:
+            name = action.option_strings[-1]
+            raise UsageError(f"check: {name} and {other} exclude each other", hint="check an image")
 
 
 def show(found: Check | Sequence[Check], form: str, *, page: str | None) -> int:
@@ -184,4 +213,6 @@ def _options(args: argparse.Namespace) -> CheckOptions:
         start_up=args.start_up,
         fail_on=Severity(args.fail_on),
     )
-    return options if args.grace is None else replace(options, grace_s=seconds(args.grace, "grace"))
+    options = options if args.grace is None else replace(options, grace_s=seconds(args.grace, "grace"))
+    refuse(options)
+    return options

@@ -18,6 +18,9 @@ def check_page_file(verb: str, name: str) -> None:
         raise UsageError(f"{verb}: --html needs the name of a file, or - for stdout")
     if name != STREAM and os.path.exists(name) and not os.path.isfile(name):
         raise UsageError(f"{verb}: {name} is no file", hint="name a file for the page, or - for stdout")
+    directory = os.path.dirname(name) or "."
+    if name != STREAM and not os.path.isdir(directory):
+        raise UsageError(f"{verb}: {directory} is no directory", hint="make it, or name another place for the page")
 
 
 def write_page(name: str, text: str) -> None:

@@ -130,7 +130,7 @@ def be_worker(work: Callable[[Emit], None], write_fd: int) -> NoReturn:
             _flush(write_fd, outbox)
             if outbox:  # the reader is behind, or halted: it gets a newer one later
                 return
-        outbox.extend(msgspec.json.encode(message) + b"\n")
+        outbox.extend(_encoded(message) + b"\n")
         _flush(write_fd, outbox)
 
     try:
@@ -157,6 +157,15 @@ def be_worker(work: Callable[[Emit], None], write_fd: int) -> NoReturn:
         os.set_blocking(write_fd, True)
         _flush(write_fd, outbox)
         os._exit(0)
+
+
+def _encoded(message: Message) -> bytes:
+    """Return a message as JSON. A name that was asked for may be any bytes, and its error quotes it."""
+    try:
+        return msgspec.json.encode(message)
+    except UnicodeEncodeError:
+        name, error = (text.encode(errors="backslashreplace").decode() for text in (message.name, message.error))
+        return msgspec.json.encode(replace(message, name=name, error=error))
 
 
 def _flush(write_fd: int, outbox: bytearray) -> None:

@@ -13,6 +13,7 @@ from bento.check.by_start import TWICE_MIN_S
 from bento.check.judge import is_hopeless, judge, verdict_of
 from bento.check.observed import Observation
 from bento.engine.check import owned
+from bento.engine.check.options import refuse
 from bento.engine.check.ready import NotReady
 from bento.engine.check.runs import Checked, shutdown_s
 from bento.errors import BentoError, UsageError
@@ -46,18 +47,11 @@ def check_image(
 
     What cannot be run is in the result, as ``unjudged``. Raises UsageError for options that make no sense.
     """
-    _refuse(create, options)
-    owned.remove_left_over(drivers)
-    return _Plan(drivers, create, options, subject or create.image, kind, on_run).carry_out()
-
-
-def _refuse(create: CreateOptions, options: CheckOptions) -> None:
-    if options.grace_s is not None and options.grace_s <= 0:
-        raise UsageError("a check needs a grace, and one that ends", hint="give seconds, such as --grace 10")
-    if options.repeat < 1:
-        raise UsageError("a check is repeated once at least", hint="such as --repeat 5")
+    refuse(options)
     if create.namespaces.pid:
         raise UsageError("a check needs a PID namespace of the container's own", hint="leave out --pid")
+    owned.remove_left_over(drivers)
+    return _Plan(drivers, create, options, subject or create.image, kind, on_run).carry_out()
 
 
 class _Made(Struct):
@@ -83,7 +77,7 @@ class _Plan:
         self._subject, self._kind, self._on_run = subject, kind, on_run
         self._seen: list[Observation] = []
         self._with_bento: WithBento | None = None
-        self._made = _Made()
+        self._made = _Made(request=_asked(create, options))
 
     def carry_out(self) -> Check:
         """Do all runs; what keeps one from being done makes it ``unjudged``."""
@@ -182,6 +176,13 @@ class _Plan:
             checked = self._checked(container, RunKind.TWICE)
             checked.wait_ready()
             self._add(checked.stop(checked.look(), second_after_s=after_s).observation)
+
+
+def _asked(create: CreateOptions, options: CheckOptions) -> StopRequest:
+    """Return what is known of the stop before there is a container, whose image may say more."""
+    grace_s = create.stop.timeout_s if options.grace_s is None else options.grace_s
+    request = StopRequest() if grace_s is None else StopRequest(grace_s=grace_s)
+    return request if create.stop.signal is None else replace(request, signal=create.stop.signal)
 
 
 def _without_volumes(files: Files) -> Files:

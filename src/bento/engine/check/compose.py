@@ -13,10 +13,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bento import clock
+from bento import clock, log
 from bento.check.judge import judge, verdict_of
 from bento.check.observed import Observation
 from bento.engine.check import owned
+from bento.engine.check.options import refuse
 from bento.engine.check.ready import NotReady
 from bento.engine.check.runs import Checked, Seen, plain_stops
 from bento.engine.resources import networks
@@ -83,6 +84,8 @@ def check_services(
     by their names, with volumes of their own; ports get free ports of the host. Where one cannot be started, it and
     those after it are ``unjudged``.
     """
+    refuse(options)
+    _tell_left_out(services)
     owned.remove_left_over(drivers)
     began_ns, began_s, mark = clock.wall_ns(), clock.mono_s(), f"check-{new_id()[:8]}"
     members: list[_Member] = []
@@ -109,6 +112,13 @@ def check_services(
         _judged(service, by_name.get(service.name), observed.get(service.name), reason, options, subject, times)
         for service in services
     )
+
+
+def _tell_left_out(services: tuple[Service, ...]) -> None:
+    """Say what a service asks for in vain: it may not become ready without it."""
+    for service in services:
+        if service.left_out:
+            log.warning(f"service {service.name} is checked without its {', '.join(service.left_out)}")
 
 
 def _settled(drivers: Drivers, service: Service, container: Container, options: CheckOptions, number: int) -> _Member:
@@ -151,7 +161,7 @@ def _judged(
         kind=CheckKind.SERVICE,
         command=member.checked.container.spec.argv if member is not None else (),
         signal=signal_name(request.signal if request else service.create.stop.signal or 15),
-        grace_s=request.grace_s if request else service.create.stop.timeout_s or 10.0,
+        grace_s=request.grace_s if request else options.grace_s or service.create.stop.timeout_s or 10.0,
         fail_on=options.fail_on,
         started_unix_ns=times[0],
         duration_s=times[1],

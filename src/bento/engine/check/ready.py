@@ -7,7 +7,6 @@ ready is asked in between.
 from __future__ import annotations
 
 import os
-import re
 import select
 import socket
 from _queue import Empty, SimpleQueue
@@ -19,9 +18,10 @@ from msgspec import Struct
 
 from bento import clock
 from bento.engine.check.inside import run_inside
+from bento.engine.check.options import expression
 from bento.engine.lifecycle import reconcile
 from bento.engine.views import logs
-from bento.errors import BentoError, UsageError
+from bento.errors import BentoError
 from bento.model.container import Container, Run
 from bento.model.health import HealthStatus
 from bento.model.network import Port
@@ -121,10 +121,7 @@ class Quiet:
 
 
 def _log_probe(drivers: Drivers, container: Container, pattern: str) -> Probe:
-    try:
-        wanted = re.compile(pattern.encode())
-    except re.error as error:
-        raise UsageError(f"bad regular expression {pattern!r}: {error}", hint="see Python's re") from None
+    wanted = expression(pattern)
     found: SimpleQueue[bool] = SimpleQueue()
     lines = logs.logs(drivers, container, is_followed=True, tail=None, since=None, until=None)
 

@@ -212,7 +212,18 @@ def _checked(options: ExecOptions) -> ExecOptions:
         raise UsageError(f"bad id of an exec session {options.id!r}", hint="give one of bento.units.new_id")
     for entry in options.env:
         check_variable(entry)
+    for word in (*words, *options.env):
+        if not word.isascii():
+            _check_text(word)
     return options
+
+
+def _check_text(word: str) -> None:
+    """Refuse what no record can hold. Arguments of a command line may be any bytes (PEP 383)."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"not valid UTF-8: {word!r}", hint="a command and its variables must be text") from None
 
 
 def _may_enter(drivers: Drivers, container: Container) -> Run:
