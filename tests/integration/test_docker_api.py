@@ -143,6 +143,37 @@ def test_a_server_that_ends_lets_its_clients_know_and_its_stops_go_on(served, be
     assert bento.inspect("web")["Stop"]["verdict"] == "graceful"
 
 
+def test_a_new_server_goes_on_where_the_old_one_ends(bento, tmp_path):
+    """An upgrade: the old one finishes what clients have of it, and the new one joins the stop of its worker."""
+    program = "trap 'until [ -e /s/go ]; do sleep 0.1; done; exit 3' TERM; echo ready; while :; do sleep 0.1; done"
+    with serving(bento) as old:
+        config = {"NetworkMode": "none", "Binds": [f"{tmp_path}:/s"]}
+        create(old, "sh", "-c", program, name="web", HostConfig=config)
+        assert old("POST", "/containers/web/start").status == 204
+        bento.wait_for_log("web", "ready")
+        with old.connect() as first, old.connect() as slow:
+            first.sendall(b"POST /containers/web/stop?t=600 HTTP/1.1\r\nHost: bento\r\n\r\n")
+            slow.sendall(b"POST /containers/create HTTP/1.1\r\nHost: bento\r\nContent-Length: 2\r\n\r\n{")
+            wait_until(lambda: bento.state("web")["Status"] == "stopping", timeout_s=LIMIT_S, what="the stop")
+            before = bento.inspect("web")["Stopping"]["DeadlineBoottime"]
+            old.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: not old.path.exists(), timeout_s=LIMIT_S, what="the old socket's end")
+            slow.sendall(b"}")
+            assert slow.makefile("rb").readline().startswith(b"HTTP/1.1 400")  # it names no image
+            assert first.makefile("rb").readline().startswith(b"HTTP/1.1 503")
+    with serving(bento) as new, new.connect() as second:
+        second.sendall(b"POST /containers/web/stop?t=300 HTTP/1.1\r\nHost: bento\r\n\r\n")
+        wait_until(
+            lambda: bento.inspect("web")["Stopping"]["DeadlineBoottime"] < before, timeout_s=LIMIT_S, what="the join"
+        )
+        (tmp_path / "go").touch()
+        assert b"\r\nx-bento-verdict: graceful\r\n" in second.recv(4096).lower()
+        report = new("GET", "/bento/containers/web/stop-report").json
+        assert (report["verdict"], report["exit_code"]) == ("graceful", 3)
+        died = new("GET", f"/events?since=1&until={time.time()}&filters=%7B%22event%22%3A%5B%22die%22%5D%7D").body
+        assert len(died.splitlines()) == 1
+
+
 def test_the_socket_is_one_servers_and_the_groups(bento, tmp_path):
     path = tmp_path / "docker.sock"
     with serving(bento, "--docker-socket", str(path), "--docker-group", "12345"):

@@ -133,6 +133,18 @@ def test_s07_the_unit_is_computed_from_the_containers(bento, tmp_path):
     bento("install-unit", "--prefix", tmp_path / "p")  # over the old one
 
 
+def test_s07_the_units_of_the_server_are_written(bento, tmp_path):
+    paths = [tmp_path / f"lib/systemd/system/bento-serve.{kind}" for kind in ("socket", "service")]
+    finished = bento("install-unit", "--serve", "--docker-group", "adm", "--prefix", tmp_path)
+    assert finished.stdout == "".join(f"{path}\n" for path in paths)
+    socket, service = (path.read_text() for path in paths)
+    assert f"ListenStream={bento.roots.run_root}/docker.sock\nSocketMode=0660\nSocketGroup=adm\n" in socket
+    assert f"--root {bento.roots.root} --run-root {bento.roots.run_root} serve\n" in service
+    assert service in bento("install-unit", "--serve", "--print").stdout
+    bento.fails("install-unit", "--serve", "--docker-group", "a b", code=2)
+    bento.fails("install-unit", "--docker-group", "adm", code=2)
+
+
 def test_s08_bad_requests_change_nothing(bento, tmp_path):
     bento.run("--name", "w", "host", *IGNORING)
     for words in (["shutdown", "--total", "x"], ["shutdown", "--total", "-1"], ["shutdown", "w"], ["start"],

@@ -119,12 +119,17 @@ class DockerServer:
             log.warning(f"defect in the answer to {request.target!r}: {type(error).__name__}: {error}")
             return as_reply(InternalError(f"{type(error).__name__}: {error}", hint="please report this"))
 
-    async def end(self) -> None:
-        """Accept no more, end all connections, and return once they are over, or after a limit."""
+    async def refuse(self) -> None:
+        """Accept no more, and close the sockets; connections go on. Idempotent."""
         for task in self._accepting:
             task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
         for listener in self._listeners:
             listener.close()
+
+    async def end(self) -> None:
+        """Accept no more, end all connections, and return once they are over, or after a limit."""
+        await self.refuse()
         for connection in self._connections:
             connection.end()
         if self._connections:

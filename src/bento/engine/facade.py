@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         healthy,
         reconcile,
         remove,
+        serve_units,
         shutdown,
         signals,
         start,
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from bento.stop.forecast.forecast import Forecast
 else:
     exec_sessions, exit_owner = (LazyModule(f"bento.engine.base.{name}") for name in ["exec_sessions", "exit_owner"])
-    after_exit, attach, create, exec_, explain, healthy, reconcile, remove, shutdown, signals, start, update, wait = (
+    after_exit, attach, create, exec_, explain, healthy, reconcile, remove, *_rest = (
         LazyModule(f"bento.engine.lifecycle.{name}")
         for name in [
             "after_exit",
@@ -70,6 +71,7 @@ else:
             "healthy",
             "reconcile",
             "remove",
+            "serve_units",
             "shutdown",
             "signals",
             "start",
@@ -77,6 +79,7 @@ else:
             "wait",
         ]
     )
+    serve_units, shutdown, signals, start, update, wait = _rest
     waiting = LazyModule("bento.engine.events.waiting")
     doctor, prune = (LazyModule(f"bento.engine.maintenance.{name}") for name in ["doctor", "prune"])
     request, stop = (LazyModule(f"bento.engine.stop.{name}") for name in ["request", "stop"])
@@ -179,6 +182,13 @@ class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, UsageVerbs
         Written below ``prefix`` unless that is None. Raises StorageUnusable when it cannot be written.
         """
         return shutdown.install_unit(self.drivers, prefix)
+
+    def install_serve_units(self, prefix: Path | None, group: str = "") -> dict[str, str]:
+        """Return systemd's units of ``bento serve`` by their names; ``group``: whose members may connect, too.
+
+        Written below ``prefix`` unless that is None. Raises UsageError, StorageUnusable when it cannot be written.
+        """
+        return serve_units.install(self.drivers, prefix, group)
 
     def finish_stop(self, container_id: str) -> None:
         """Go on with a stop whose driver died. Blocks. No error when there is nothing to do."""

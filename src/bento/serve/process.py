@@ -68,6 +68,9 @@ async def _serve(settings: Settings, args: argparse.Namespace, handed: list[sock
         number = await ending
         log.info(f"ending by {signal.Signals(number).name}")
         _notify("STOPPING=1")
+        await server.refuse()
+        for listener in listeners:
+            listener.close()  # another server may take its place while this one finishes
         services.workers.end()
         await server.end()
     finally:

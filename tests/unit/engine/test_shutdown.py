@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bento.engine.base.order import Schedule
+from bento.engine.lifecycle.serve_units import SERVICE, SOCKET, service_unit, socket_unit
 from bento.engine.lifecycle.shutdown import Budget, budget, is_wanted, unit
 from bento.model.container import Container, ContainerSpec, RestartPolicy, Run, Status
 from bento.model.stop import StopSettings
@@ -119,3 +120,20 @@ def test_systemd_takes_the_unit(tmp_path, argv):
     )
     mine = [line for line in done.stderr.splitlines() if "bento" in line]
     assert mine == [], done.stderr
+
+
+@pytest.mark.parametrize("argv", [("/bin/true",), ("/bin/true", *ODD[1:])], ids=["plain", "odd"])
+def test_systemd_takes_the_units_of_the_server(tmp_path, argv):
+    service = service_unit(argv, (Path(ODD[4]), tmp_path))
+    assert "\nType=notify\n" in service
+    assert "\nKillMode=process\n" in service  # monitors and running stops are not systemd's to end
+    assert "ExecStop" not in service
+    assert "\nSocketGroup=" not in socket_unit(Path("/run/bento/docker.sock"))
+    (tmp_path / SERVICE).write_text(service)
+    (tmp_path / SOCKET).write_text(socket_unit(Path(ODD[4]) / "docker.sock", "root"))
+    tool = shutil.which("systemd-analyze")
+    if tool is None:
+        pytest.skip("systemd-analyze is not installed")
+    words = [tool, "verify", "--man=no", str(tmp_path / SERVICE), str(tmp_path / SOCKET)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert [line for line in done.stderr.splitlines() if "bento" in line] == [], done.stderr

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from bento.cli.context import Context, say, tell_person
+from bento.engine.lifecycle.serve_units import DIRECTORY, SOCKET
 from bento.engine.lifecycle.shutdown import UNIT_PATH
 from bento.errors import UsageError
 
@@ -15,6 +16,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--prefix", metavar="DIR", help=f"write DIR/{UNIT_PATH} (default DIR: /usr/local)")
     parser.add_argument("--print", action="store_true", help="print it instead")
+    parser.add_argument("--serve", action="store_true", help="the socket and the service of bento serve instead")
+    parser.add_argument("--docker-group", default="", metavar="GROUP", help="with --serve: its members may connect")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -23,7 +26,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise UsageError("install-unit: --print and --prefix exclude each other")
     if args.prefix == "":
         raise UsageError("install-unit: an empty --prefix", hint="name a directory, such as /usr/local")
+    if args.docker_group and not args.serve:
+        raise UsageError("install-unit: --docker-group is for --serve")
     prefix = Path(os.path.abspath(args.prefix or "/usr/local"))
+    if args.serve:
+        return _install_serve(args, context, prefix)
     with context.engine() as engine:
         text = engine.install_unit(None if args.print else prefix)
     if args.print:
@@ -31,4 +38,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
     else:
         say(str(prefix / UNIT_PATH))
         tell_person("now: systemctl daemon-reload && systemctl enable --now bento")
+    return 0
+
+
+def _install_serve(args: argparse.Namespace, context: Context, prefix: Path) -> int:
+    with context.engine() as engine:
+        units = engine.install_serve_units(None if args.print else prefix, args.docker_group)
+    for name, text in units.items():
+        say(f"# {name}\n{text}" if args.print else str(prefix / DIRECTORY / name))
+    if not args.print:
+        tell_person(f"now: systemctl daemon-reload && systemctl enable --now {SOCKET}")
     return 0

@@ -104,7 +104,7 @@ def install_unit(drivers: Drivers, prefix: Path | None) -> str:
 
 def unit(needed: Budget, argv: Sequence[str], roots: Sequence[Path]) -> str:
     """Return the text of the unit (systemd.service(5)). Pure."""
-    command = " ".join(map(_quote, argv))
+    command = " ".join(map(quoted, argv))
     return f"""\
 # Made by bento install-unit. The longest grace is {needed.longest_s:g} s; rounds (--requires): {needed.rounds}.
 # To be made anew when a container has a longer one (--stop-timeout, --system): TimeoutStopSec must be longer than
@@ -112,7 +112,7 @@ def unit(needed: Budget, argv: Sequence[str], roots: Sequence[Path]) -> str:
 [Unit]
 Description=Containers of Bento
 After=local-fs.target network.target network-online.target
-RequiresMountsFor={" ".join(_quote(str(root)) for root in roots)}
+RequiresMountsFor={" ".join(quoted(str(root)) for root in roots)}
 
 [Service]
 Type=oneshot
@@ -130,7 +130,7 @@ WantedBy=multi-user.target
 """
 
 
-def _quote(word: str) -> str:
+def quoted(word: str) -> str:
     """Return a word as systemd reads it: specifiers, variables and quotes stand for themselves."""
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"' if escaped != word or not word or any(c.isspace() or c in "';" for c in word) else word
