@@ -133,7 +133,7 @@ def test_s07_the_unit_is_computed_from_the_containers(bento, tmp_path):
     bento("install-unit", "--prefix", tmp_path / "p")  # over the old one
 
 
-def test_s07_the_units_of_the_server_are_written(bento, tmp_path):
+def test_the_units_of_the_server_are_written(bento, tmp_path):
     paths = [tmp_path / f"lib/systemd/system/bento-serve.{kind}" for kind in ("socket", "service")]
     finished = bento("install-unit", "--serve", "--docker-group", "adm", "--prefix", tmp_path)
     assert finished.stdout == "".join(f"{path}\n" for path in paths)
