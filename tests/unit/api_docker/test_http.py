@@ -141,16 +141,17 @@ def test_a_client_that_leaves_ends_what_goes_on_for_it():
     assert closed == [True]
 
 
-def test_a_server_that_ends_ends_a_stream_whole():
+@pytest.mark.parametrize(("is_one", "end"), [(False, b"0\r\n\r\n"), (True, b"")])
+def test_a_server_that_ends_ends_a_stream_whole_but_cuts_what_is_nothing_in_part(is_one, end):
     async def answer(connection, request):
         async def chunks():
             yield b"first"
             connection.end()
             await asyncio.Event().wait()
 
-        return Streamed(chunks=chunks())
+        return Streamed(chunks=chunks(), is_one=is_one)
 
-    assert talk(answer, GET, ends=False).endswith(b"5\r\nfirst\r\n0\r\n\r\n")
+    assert talk(answer, GET, ends=False).endswith(b"5\r\nfirst\r\n" + end)
 
 
 @pytest.mark.parametrize("asked", [b"Upgrade: tcp\r\nConnection: Upgrade\r\n", b""])

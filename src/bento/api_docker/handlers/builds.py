@@ -26,7 +26,7 @@ async def build(call: Call) -> Streamed:
     except BaseException:
         run.close()
         raise
-    return Streamed(chunks=run.chunks(), abandon=run.close)
+    return Streamed(chunks=run.chunks(), abandon=run.close, is_one=True)
 
 
 class _Run:

@@ -169,9 +169,11 @@ class Connection:
         """Send piece by piece until the end of it, of the client, or of the server."""
         await self._send(_response(reply.status, reply.content_type, reply.headers))
         left = asyncio.ensure_future(self._until_left())
-        await self._before_end(self._pump(reply), left)
+        is_complete = await self._before_end(self._pump(reply), left)
         if not left.cancelled():
             raise ConnectionResetError("the client has left")
+        if reply.is_one and not is_complete:
+            raise ConnectionResetError("the server ends")
         await self._send(h11.EndOfMessage())
 
     async def _pump(self, reply: Streamed) -> None:

@@ -28,10 +28,12 @@ class Streamed(Struct, frozen=True, kw_only=True):
     """An answer whose headers are sent at once and whose body comes in pieces, chunked.
 
     ``chunks`` is closed when the client has left, or the server ends: what it holds it releases in ``finally``.
-    ``abandon`` is called at the end, also where ``chunks`` was never begun.
+    ``abandon`` is called at the end, also where ``chunks`` was never begun. ``is_one``: a part of it is nothing, as of
+    an archive: where the server ends before, the client is to see that it was cut short.
     """
 
     chunks: AsyncIterator[bytes]
+    is_one: bool = False
     status: int = 200
     content_type: str = JSON
     headers: Headers = ()

@@ -33,7 +33,7 @@ async def outflow(
     except BaseException:
         flow.close()
         raise
-    return Streamed(chunks=flow.chunks(), content_type=content_type, headers=headers, abandon=flow.close)
+    return Streamed(chunks=flow.chunks(), content_type=content_type, headers=headers, abandon=flow.close, is_one=True)
 
 
 class _Outflow:

@@ -41,7 +41,7 @@ async def transfer(
     await reports.news.wait()
     if done.done():
         done.result()
-    return Streamed(chunks=_lines(done, reports, list(first), last, is_push=is_push))
+    return Streamed(chunks=_lines(done, reports, list(first), last, is_push=is_push), is_one=True)
 
 
 class _Reports:
