@@ -118,6 +118,13 @@ def test_s26_without_a_terminal_it_says_so_and_tells_it_in_lines(bento: BentoCli
     bento.wait_for_log("deaf", "ready")
     finished = bento("stop", "--watch", "-t", "0", "deaf")
     assert finished.stdout == "deaf\n"
+    small = Terminal(rows=24, columns=39)
+    try:
+        with ended(start(bento, small, "nobody")) as process:
+            small.read_until_end(process)
+        assert "the terminal is too small" in small.text
+    finally:
+        small.close()
     told, outcome = finished.stderr.splitlines()
     assert told == "bento: there is no terminal to watch the stop on: it is told in lines, as with -v"
     assert outcome.startswith("deaf: stopped in ")

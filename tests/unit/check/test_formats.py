@@ -57,6 +57,16 @@ def wrapped() -> Check:
     return check(seen, observed(WEB, kind=RunKind.START_UP, number=2, stopped_s=0.05, came=odd), with_bento=OWN)
 
 
+def test_an_init_is_asked_by_its_method():
+    asked = replace(report(end(WEB, "exited", 130), exit_code=130), method="systemd")
+    lines = text.draw(check(observed(WEB, came=asked)))
+    assert "  judged by   the plain stop: its init asked by method systemd, a grace of 10 s, SIGKILL" in lines
+
+
+def test_what_was_looked_at_has_no_more_to_say():
+    assert text.draw(check(observed(WEB, kind=RunKind.LOOK)))[-1] == "  run 1       looked at"
+
+
 def test_text_says_what_and_why_and_what_to_do():
     lines = text.draw(wrapped())
     shown = "\n".join(lines)
@@ -87,6 +97,10 @@ def test_text_of_what_passed_and_of_what_could_not_be_judged():
         (
             {"requests": Requests(sent=9, answered=5, unanswered=2, refused=2)},
             "9 requests, 5 answered, 2 lost, 2 refused",
+        ),
+        (
+            {"requests": Requests(sent=10, answered=5, unanswered=2, refused=2)},
+            "10 requests, 5 answered, 2 lost, 2 refused, 1 more without an answer",
         ),
         ({"command": Loaded(command="ab", exit_code=3, duration_s=1.0)}, "'ab': exit code 3"),
         ({"command": Loaded(command="ab", exit_code=None, duration_s=1.0)}, "'ab': killed"),

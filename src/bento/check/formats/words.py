@@ -6,6 +6,7 @@ from typing import Final
 
 from bento.model.check import Check, CheckRun, CheckVerdict, Finding, RunKind, Severity
 from bento.model.stop import StopReport
+from bento.stop.methods import SIGNAL
 
 PLACES: Final = {
     "dockerfile": "Dockerfile",
@@ -39,8 +40,11 @@ def headline(found: Check) -> str:
 
 
 def asked(found: Check) -> str:
-    """Return what was asked: the plain stop."""
-    return f"{found.signal} to PID 1, a grace of {found.grace_s:g} s, SIGKILL"
+    """Return what was asked: the plain stop. The init of a system container is asked by what it obeys."""
+    methods = (run.report.method for run in found.runs if run.report is not None)
+    method = next(methods, SIGNAL)
+    how = f"{found.signal} to PID 1" if method == SIGNAL else f"its init asked by method {method}"
+    return f"{how}, a grace of {found.grace_s:g} s, SIGKILL"
 
 
 def run_line(run: CheckRun) -> str:
@@ -61,7 +65,11 @@ def run_words(run: CheckRun) -> str:
     if run.requests is not None:
         counted = run.requests
         lost = counted.unanswered + counted.unanswered_late
-        parts.append(f"{counted.sent} requests, {counted.answered} answered, {lost} lost, {counted.refused} refused")
+        rest = counted.sent - counted.answered - lost - counted.refused
+        parts.append(
+            f"{counted.sent} requests, {counted.answered} answered, {lost} lost, {counted.refused} refused"
+            f"{f', {rest} more without an answer' if rest > 0 else ''}"
+        )
     if run.command is not None:
         code = run.command.exit_code
         parts.append(f"{run.command.command!r}: {'killed' if code is None else f'exit code {code}'}")

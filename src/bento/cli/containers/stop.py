@@ -133,7 +133,8 @@ def _screen(args: argparse.Namespace, count: int) -> on_screen.Screen | None:
     screen = kind.on_terminal() if sys.stderr.isatty() else None
     if is_asked and screen is None:
         args.verbose = True
-        tell_person("bento: there is no terminal to watch the stop on: it is told in lines, as with -v")
+        why = "the terminal is too small, or dumb," if sys.stderr.isatty() else "there is no terminal"
+        tell_person(f"bento: {why} to watch the stop on: it is told in lines, as with -v")
     return screen
 
 
