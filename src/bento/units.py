@@ -164,5 +164,10 @@ def rfc3339(unix_ns: int) -> str:
     """Return a time as Docker writes it; Go's zero time for 0."""
     if not unix_ns:
         return "0001-01-01T00:00:00Z"
+    return utc_text(unix_ns)
+
+
+def utc_text(unix_ns: int) -> str:
+    """Return a time as Docker writes it; 0 is in 1970, as for files."""
     seconds, rest_ns = divmod(unix_ns, 10**9)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest_ns:09d}Z"

@@ -186,10 +186,16 @@ def _network_settings(container: Container, network_ids: Mapping[str, str]) -> d
         | {name: first[name] if first else none.get(name, "") for name in _OF_FIRST}
         | {
             "Bridge": connections[0].bridge if connections else "",
-            "Ports": bindings(container.run.ports) if container.run and connections else {},
+            "Ports": _ports(container) if connections else {},
             "Networks": networks,
         }
     )
+
+
+def _ports(container: Container) -> dict[str, list[dict[str, str]] | None]:
+    """One that is exposed and not published is there without an address: proxies take it for what is served."""
+    published = bindings(container.run.ports if container.run else ())
+    return dict.fromkeys(container.spec.ports.exposed) | published
 
 
 def _state(container: Container, *, is_short_of_memory: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import stat
 from typing import Any, Final
 
 from bento.model.change import PathStat
-from bento.units import rfc3339
+from bento.units import utc_text
 
 _TYPES: Final = {
     stat.S_IFDIR: 1 << 31,
@@ -25,7 +25,7 @@ def document(found: PathStat) -> dict[str, Any]:
         "name": found.name,
         "size": found.size,
         "mode": go_mode(found.mode),
-        "mtime": rfc3339(found.mtime_ns),
+        "mtime": utc_text(found.mtime_ns),
         "linkTarget": found.target,
     }
 

@@ -122,16 +122,17 @@ def _memory(usage: Usage | None) -> dict[str, Any]:
 
 
 def _blocks(blocks: tuple[BlockUsage, ...], version: int) -> dict[str, Any]:
-    """Docker writes the operations of version 1 with a capital, those of version 2 without."""
+    """Docker writes the operations of version 1 with a capital, those of version 2 without; and none as [] and null."""
+    none: list[object] | None = [] if version == 1 else None
     words = ("Read", "Write") if version == 1 else ("read", "write")
     sizes = [(block, word, size) for block in blocks for word, size in zip(words, _sizes(block), strict=True)]
     counts = [(block, word, count) for block in blocks for word, count in zip(words, _counts(block), strict=True)]
     unknown = ("io_queue_recursive", "io_service_time_recursive", "io_wait_time_recursive", "io_merged_recursive",
                "io_time_recursive", "sectors_recursive")  # fmt: skip
     return {
-        "io_service_bytes_recursive": [_entry(*each) for each in sizes] or None,
-        "io_serviced_recursive": [_entry(*each) for each in counts] or None,
-        **dict.fromkeys(unknown),
+        "io_service_bytes_recursive": [_entry(*each) for each in sizes] or none,
+        "io_serviced_recursive": [_entry(*each) for each in counts] or none,
+        **dict.fromkeys(unknown, none),
     }
 
 

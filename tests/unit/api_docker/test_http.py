@@ -9,13 +9,14 @@ import pytest
 
 from bento.api_docker.http.call import Body, Peer
 from bento.api_docker.http.connection import Connection
-from bento.api_docker.http.errors import as_reply, status_of
+from bento.api_docker.http.errors import as_reply, message_of, status_of
 from bento.api_docker.http.hangups import Hangups
 from bento.api_docker.http.query import Query
 from bento.api_docker.http.replies import Reply, Streamed, Upgrade, failure, json
 from bento.api_docker.http.router import Found, Route, Router
 from bento.api_docker.routes import LEFT_OUT, ROUTES
-from bento.errors import AlreadyStopped, CommandNotExecutable, NotFound, UsageError
+from bento.drivers.state.resolve import name_taken
+from bento.errors import AlreadyStopped, CommandNotExecutable, Conflict, NotFound, UsageError, WrongState
 
 LIMIT_S = 20.0
 
@@ -71,6 +72,11 @@ def test_errors_have_dockers_status_and_words():
     assert as_reply(AlreadyStopped("it has")).status == 304
     assert b"No such container: web" in as_reply(NotFound("no such container: web", hint="see")).body
     assert b"permission denied" in as_reply(CommandNotExecutable("no")).body
+    assert message_of(name_taken("web")).startswith('Conflict. The container name "/web" is already in use.')
+    assert message_of(Conflict("volume data is used by a, b", hint="see")) == "remove data: volume is in use - [a, b]"
+    unpaused = WrongState("cannot unpause container web: it is running", hint="see")
+    assert message_of(unpaused) == "Container web is not paused: it is running"
+    assert message_of(Conflict("another thing", hint="see")) == "another thing (see)"
     assert (status_of("not-found"), status_of("nonsense")) == (404, 500)
 
 

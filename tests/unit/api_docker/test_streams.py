@@ -21,6 +21,7 @@ from bento.api_docker.bodies.resources import (
     check_volume,
     read_network,
 )
+from bento.api_docker.handlers.logs import in_utc
 from bento.api_docker.http.call import Body
 from bento.api_docker.streams.attaching import Attaching
 from bento.api_docker.streams.execs import Exec, Execs
@@ -29,8 +30,9 @@ from bento.api_docker.streams.pipes import inflow, outflow
 from bento.api_docker.streams.progress import transfer
 from bento.api_docker.streams.readiness import readable
 from bento.api_docker.streams.relay import copy_input
-from bento.docker.path_stat import go_mode
+from bento.docker.path_stat import document, go_mode
 from bento.errors import NotFound, UsageError, WrongState
+from bento.model.change import PathStat
 from bento.model.exec import ExecOptions
 from bento.model.image import ImageConfig
 from bento.model.network import NetworkOptions, Subnet
@@ -220,6 +222,16 @@ def test_modes_are_gos():
     assert go_mode(0o040755) == 1 << 31 | 0o755
     assert go_mode(0o120777) == 1 << 27 | 0o777
     assert go_mode(0o104755) == 1 << 23 | 0o755
+
+
+def test_a_file_of_1970_has_its_time():
+    found = PathStat(name="a", size=1, mode=0o644, mtime_ns=0, target="")
+    assert document(found)["mtime"] == "1970-01-01T00:00:00.000000000Z"
+
+
+@pytest.mark.parametrize(("zone", "time"), [("+00:00", "2026-01-02T03:04:05"), ("+02:00", "2026-01-02T05:04:05")])
+def test_the_time_of_a_line_is_in_utc(zone, time):
+    assert in_utc(f"{time}.123456789{zone}") == "2026-01-02T03:04:05.123456789Z"
 
 
 def test_the_configuration_of_a_commit_is_what_was_given():

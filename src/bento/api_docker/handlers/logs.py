@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -62,8 +62,14 @@ def _moment(query: Query, name: str) -> datetime | None:
 
 async def _packed(lines: AsyncIterator[Line], frames: Frames, *, with_time: bool) -> AsyncIterator[bytes]:
     async for line in lines:
-        text = f"{line.time} ".encode() + line.text if with_time else line.text
+        text = f"{in_utc(line.time)} ".encode() + line.text if with_time else line.text
         yield frames.pack(line.number, text)
+
+
+def in_utc(time: str) -> str:
+    """Return a time of a log as Docker writes it: the nanoseconds stay, and the zone is Z."""
+    moment = datetime.fromisoformat(time[:19] + time[29:]).astimezone(UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{time[19:29]}Z"
 
 
 async def lines_of(

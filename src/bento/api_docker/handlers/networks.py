@@ -7,7 +7,7 @@ from bento.api_docker.bodies.resources import Connect, Disconnect, NetworkCreate
 from bento.api_docker.http.call import Call
 from bento.api_docker.http.replies import NO_CONTENT, Reply, json
 from bento.docker import network as network_words
-from bento.errors import UsageError
+from bento.errors import Conflict, NotPermitted, UsageError
 
 
 async def list_(call: Call) -> Reply:
@@ -53,8 +53,11 @@ def _container(ref: str | None) -> str:
 
 
 async def remove(call: Call) -> Reply:
-    """``DELETE /networks/ID``."""
-    await call.act(lambda engine: engine.remove_network(call.ref))
+    """``DELETE /networks/ID``. One that cannot go is 403 in Docker, and not a conflict."""
+    try:
+        await call.act(lambda engine: engine.remove_network(call.ref))
+    except Conflict as error:
+        raise NotPermitted(error.message, hint=error.hint) from error
     return NO_CONTENT
 
 

@@ -52,4 +52,4 @@ async def prune(call: Call) -> Reply:
     is_all = call.version < (1, 42) or any(text in ("all=true", "all=1") for text in filters)
     others = tuple(text for text in filters if not text.startswith("all="))
     pruned = await call.act(lambda engine: engine.prune_volumes(all=is_all, filters=others))
-    return json({"VolumesDeleted": list(pruned.names) or None, "SpaceReclaimed": pruned.freed_bytes})
+    return json({"VolumesDeleted": list(pruned.names), "SpaceReclaimed": pruned.freed_bytes})

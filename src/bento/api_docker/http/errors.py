@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from bento.api_docker.http.replies import NOT_MODIFIED, Reply, failure
+from bento.api_docker.http.words import in_dockers
 from bento.errors import BentoError, CommandNotExecutable, CommandNotFound
 
-_WORDS: Final = (
-    ("no such container: ", "No such container: "),
-    ("no such image: ", "No such image: "),
-)
-"""Words that clients read, in Docker's spelling."""
 _ENDINGS: Final[dict[type[BentoError], str]] = {
     # By these words Docker's command line finds its exit status: 127, and 126.
     CommandNotFound: "executable file not found in $PATH",
@@ -26,10 +22,7 @@ def as_reply(error: BentoError) -> Reply:
 
 def message_of(error: BentoError) -> str:
     """Return an error in one line, in the words that clients look for."""
-    text = str(error)
-    for ours, dockers in _WORDS:
-        if text.startswith(ours):
-            text = dockers + error.message.removeprefix(ours)
+    text = in_dockers(error.message) or str(error)
     ending = _ENDINGS.get(type(error), "")
     return text if not ending or ending in text else f"{text}: {ending}"
 
