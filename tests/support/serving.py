@@ -51,6 +51,8 @@ class Served:
 
     def __init__(self, process: subprocess.Popen[str], path: Path) -> None:
         self.process, self.path = process, path
+        self.line = ""  # that says where it listens
+        self.errors = ""  # what it has said on stderr, once it has ended
 
     def connect(self) -> socket.socket:
         """Return a connection of one's own."""
@@ -87,19 +89,23 @@ class Served:
 
 
 @contextmanager
-def serving(bento: BentoCli, *options: str, env: dict[str, str] | None = None) -> Iterator[Served]:
+def serving(
+    bento: BentoCli, *options: str, env: dict[str, str] | None = None, prefix: tuple[str, ...] = ()
+) -> Iterator[Served]:
     """Run a server; at the end it has ended cleanly, by SIGTERM."""
-    with bento.start("serve", *options, env=env) as process:
+    with bento.start(*prefix, "serve", *options, env=env) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         try:
             line = process.stdout.readline()
             assert "unix://" in line, process.stderr.read()
             served = Served(process, Path(line.strip().rpartition("unix://")[2]))
+            served.line = line
             yield served
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
             _, errors = process.communicate(timeout=LIMIT_S)
+            served.errors = errors
             assert process.returncode in (0, -signal.SIGKILL), errors
             assert "Traceback" not in errors, errors
             assert "defect" not in errors, errors

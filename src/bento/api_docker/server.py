@@ -7,27 +7,33 @@ import socket
 import struct
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import h11
 
 from bento import log
 from bento.api_docker.http.call import Body, Call, Peer
 from bento.api_docker.http.connection import Connection
+from bento.api_docker.http.duplex import Reader, Writer
 from bento.api_docker.http.errors import as_reply
 from bento.api_docker.http.hangups import Hangups
 from bento.api_docker.http.query import Query
 from bento.api_docker.http.replies import Answer, Reply
 from bento.api_docker.http.router import Router
+from bento.api_docker.http.tls import TlsStream
 from bento.api_docker.routes import LEFT_OUT, ROUTES
 from bento.errors import BentoError, InternalError, as_bento_error
 
 if TYPE_CHECKING:
+    import ssl
+
     from bento.api_docker.services import Services
 
 CONNECTIONS_MAX: Final = 4000
 """More are not accepted before others have ended: they wait in the kernel's queue."""
 _END_LIMIT_S: Final = 10.0
+_GREETING_LIMIT_S: Final = 10.0
+"""For the handshake of TLS."""
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
@@ -41,15 +47,16 @@ class DockerServer:
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._listeners: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
+        self._greeting: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(CONNECTIONS_MAX)
 
-    def listen(self, listener: socket.socket) -> None:
-        """Accept connections on one more socket."""
+    def listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Accept connections on one more socket. ``tls``: needed where it is no unix socket."""
         listener.setblocking(False)
         self._listeners.append(listener)
-        self._accepting.append(asyncio.ensure_future(self._accept(listener)))
+        self._accepting.append(asyncio.ensure_future(self._accept(listener, tls)))
 
-    async def _accept(self, listener: socket.socket) -> None:
+    async def _accept(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._room.acquire()
@@ -60,16 +67,42 @@ class DockerServer:
                 log.warning_once(f"connections cannot be accepted now: {error}")
                 await asyncio.sleep(1.0)
                 continue
-            reader, writer = (
-                await asyncio.open_unix_connection(sock=client)
-                if _is_unix(client)
-                else (await asyncio.open_connection(sock=client))
-            )
-            peer = _peer(client)
-            log.info(f"connection from process {peer.pid} of user {peer.uid}")
-            connection = Connection(reader, writer, peer, self._answer, self._hangups)
-            task = asyncio.ensure_future(self._serve(connection))
-            self._connections[connection] = task
+            if tls is not None:
+                task = asyncio.ensure_future(self._greet(client, tls))
+                self._greeting.add(task)
+                task.add_done_callback(self._greeting.discard)
+            else:
+                reader, writer = await asyncio.open_unix_connection(sock=client)
+                self._begin(reader, writer, _peer(client))
+
+    async def _greet(self, client: socket.socket, tls: ssl.SSLContext) -> None:
+        """Begin a connection once its client has proven by a certificate that it may have one."""
+        has_begun = False
+        address = "an address that is gone"
+        try:
+            address = place(client.getpeername())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # one whose machine has died is noticed
+            reader, writer = await asyncio.open_connection(sock=client)
+            stream = TlsStream(reader, writer, tls)
+            try:
+                async with asyncio.timeout(_GREETING_LIMIT_S):
+                    subject = await stream.handshake()
+                self._begin(stream, stream, Peer(subject=subject, address=address))
+                has_begun = True
+            finally:
+                if not has_begun:
+                    writer.close()
+        except (OSError, TimeoutError) as error:
+            log.info(f"a client at {address} was refused: {str(error) or 'it took too long'}")
+        finally:
+            if not has_begun:
+                client.close()
+                self._room.release()
+
+    def _begin(self, reader: Reader, writer: Writer, peer: Peer) -> None:
+        log.info(f"connection from {peer.shown}")
+        connection = Connection(reader, writer, peer, self._answer, self._hangups)
+        self._connections[connection] = asyncio.ensure_future(self._serve(connection))
 
     async def _serve(self, connection: Connection) -> None:
         try:
@@ -90,7 +123,7 @@ class DockerServer:
             status = answer.status if isinstance(answer, Reply) else "stream"
             took_ms = (time.monotonic() - began_s) * 1000
             target = request.target.decode("ascii", "replace")
-            log.debug(f"{request.method.decode()} {target}: {status}, {took_ms:.1f} ms, process {connection.peer.pid}")
+            log.debug(f"{request.method.decode()} {target}: {status}, {took_ms:.1f} ms, {connection.peer.shown}")
         return answer
 
     async def _handled(self, connection: Connection, request: h11.Request) -> Answer:
@@ -121,9 +154,10 @@ class DockerServer:
 
     async def refuse(self) -> None:
         """Accept no more, and close the sockets; connections go on. Idempotent."""
-        for task in self._accepting:
+        tasks = [*self._accepting, *self._greeting]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._accepting, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for listener in self._listeners:
             listener.close()
 
@@ -137,13 +171,14 @@ class DockerServer:
         self._hangups.close()
 
 
-def _is_unix(client: socket.socket) -> bool:
-    return client.family == socket.AF_UNIX
+def place(address: tuple[Any, ...]) -> str:
+    """Return an address of TCP as it is written."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _peer(client: socket.socket) -> Peer:
-    if _is_unix(client):
-        with suppress(OSError):
-            given = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            return Peer(*_CREDENTIALS.unpack(given))
+    with suppress(OSError):
+        given = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return Peer(*_CREDENTIALS.unpack(given))
     return Peer()

@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,7 +22,8 @@ from bento.api_docker.server import DockerServer
 from bento.api_docker.services import Services
 from bento.command import own_process
 from bento.config import Settings
-from bento.errors import BentoError
+from bento.errors import BentoError, UsageError
+from bento.serve import tcp
 from bento.serve.sockets import Listener, activated
 
 _GLOBAL: Final = ("root", "run_root", "runtime", "runtime_args", "log_level")
@@ -34,6 +36,9 @@ def main(argv: Sequence[str]) -> int:
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name)
     parser.add_argument("--docker-socket", action="append", default=[])
     parser.add_argument("--docker-group", default="")
+    parser.add_argument("--tcp", action="append", default=[])
+    for name in ("cert", "key", "ca"):
+        parser.add_argument(f"--tls-{name}", default="")
     args = parser.parse_args(argv)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -50,6 +55,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def _serve(settings: Settings, args: argparse.Namespace, handed: list[socket.socket]) -> int:
+    tls = _tls(args, handed)
     paths = [Path(os.path.abspath(text)) for text in args.docker_socket]
     if not paths and not handed:
         paths = [Path(os.path.abspath(settings.run_root)) / "docker.sock"]
@@ -59,12 +65,13 @@ async def _serve(settings: Settings, args: argparse.Namespace, handed: list[sock
     try:
         for path in paths:  # before there is any other thread: a socket's mode is made by the umask of them all
             listeners.append(Listener(path, args.docker_group))
+        sockets = [*handed, *map(tcp.listen, args.tcp), *(listener.socket for listener in listeners)]
         services = Services(settings, _worker_argv())
         await services.start()
         server = DockerServer(services)
-        for each in (*handed, *(listener.socket for listener in listeners)):
-            server.listen(each)
-        _say_ready([str(each.getsockname()) for each in handed] + [str(path) for path in paths])
+        for each in sockets:
+            server.listen(each, None if each.family == socket.AF_UNIX else tls)
+        _say_ready(list(map(tcp.place, sockets)))
         number = await ending
         log.info(f"ending by {signal.Signals(number).name}")
         _notify("STOPPING=1")
@@ -80,6 +87,18 @@ async def _serve(settings: Settings, args: argparse.Namespace, handed: list[sock
             services.close()
     sys.stdout.flush()
     os._exit(0)  # a thread may be in the middle of a start: what it has begun is undone, or found, by the next command
+
+
+def _tls(args: argparse.Namespace, handed: list[socket.socket]) -> ssl.SSLContext | None:
+    """Return what clients over TCP are judged by; None where there are none. Raises UsageError."""
+    named = (args.tls_cert, args.tls_key, args.tls_ca)
+    if args.tcp or any(each.family != socket.AF_UNIX for each in handed):
+        if not all(named):
+            raise UsageError("TCP without TLS would give root to every process that reaches it", hint=tcp.NEEDED)
+        return tcp.context(*named)
+    if any(named):
+        raise UsageError("--tls-cert, --tls-key and --tls-ca are for --tcp", hint="give --tcp HOST:PORT")
+    return None
 
 
 def _ending() -> asyncio.Future[int]:
@@ -101,8 +120,7 @@ def _worker_argv() -> tuple[str, ...]:
 
 
 def _say_ready(places: list[str]) -> None:
-    where = ", ".join(f"unix://{place}" for place in places)
-    sys.stdout.write(f"bento: Docker's API is served at {where}\n")
+    sys.stdout.write(f"bento: Docker's API is served at {', '.join(places)}\n")
     sys.stdout.flush()
     _notify("READY=1")
 

@@ -23,12 +23,21 @@ DOCUMENT_MAX_BYTES: Final = 4 << 20
 class Peer(Struct, frozen=True):
     """The process at the other end of a socket, as it was when it connected (SO_PEERCRED, unix(7)).
 
-    ``pid`` 0: it is in another PID namespace. None of it where the connection is no unix socket.
+    ``pid`` 0: it is in another PID namespace. Over TCP there are an ``address`` and the ``subject`` of its certificate.
     """
 
     pid: int = 0
     uid: int = -1
     gid: int = -1
+    subject: str = ""
+    address: str = ""
+
+    @property
+    def shown(self) -> str:
+        """How the log names it."""
+        if self.address:
+            return f"{self.subject or 'a client'} at {self.address}"
+        return f"process {self.pid} of user {self.uid}"
 
 
 class Body:

@@ -6,6 +6,7 @@ h11 reads and writes HTTP and has no I/O; this is its I/O, with a limit for ever
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any, Final, cast
@@ -14,7 +15,7 @@ import h11
 
 from bento import __version__, log
 from bento.api_docker.http.call import Peer
-from bento.api_docker.http.duplex import READ_BYTES, Duplex
+from bento.api_docker.http.duplex import READ_BYTES, Duplex, Reader, Writer
 from bento.api_docker.http.hangups import Hangups
 from bento.api_docker.http.replies import Answer, Headers, Reply, Streamed, Upgrade, failure
 
@@ -42,8 +43,8 @@ class Connection:
 
     def __init__(
         self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        reader: Reader,
+        writer: Writer,
         peer: Peer,
         dispatch: Dispatch,
         hangups: Hangups,
@@ -68,7 +69,7 @@ class Connection:
             while not self._is_ending and await self._one():
                 self._h11.start_next_cycle()
         except (ConnectionError, TimeoutError, h11.LocalProtocolError) as error:
-            log.debug(f"connection of process {self.peer.pid} ended: {str(error) or type(error).__name__}")
+            log.debug(f"connection of {self.peer.shown} ended: {str(error) or type(error).__name__}")
         except h11.RemoteProtocolError as error:
             await self._refuse(error)
         finally:
@@ -208,9 +209,10 @@ class Connection:
             self._writer.write(head.encode())
             await self._writer.drain()
         first, _ = self._h11.trailing_data
-        fd = self._writer.get_extra_info("socket").fileno()
+        client = self._writer.get_extra_info("socket")
+        fd = client.fileno()
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._hangups.watch(fd, gone.cancel)
+        self._hangups.watch(fd, gone.cancel, is_whole=client.family != socket.AF_UNIX)
         try:
             await self._before_end(upgrade.run(Duplex(self._reader, self._writer, first)), gone)
         finally:

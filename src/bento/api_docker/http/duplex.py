@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final, Protocol
 
 READ_BYTES: Final = 1 << 16
+
+
+class Reader(Protocol):
+    """What is used of asyncio.StreamReader."""
+
+    async def read(self, n: int, /) -> bytes: ...
+
+
+class Writer(Protocol):
+    """What is used of asyncio.StreamWriter."""
+
+    def write(self, data: bytes, /) -> None: ...
+    async def drain(self) -> None: ...
+    def write_eof(self) -> None: ...
+    def close(self) -> None: ...
+    async def wait_closed(self) -> None: ...
+    def get_extra_info(self, name: str, /) -> Any: ...
 
 
 class Duplex:
     """Both directions of a connection after its upgrade."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes) -> None:
+    def __init__(self, reader: Reader, writer: Writer, first: bytes) -> None:
         self._reader, self._writer, self._first = reader, writer, first
 
     async def read(self) -> bytes:

@@ -22,10 +22,14 @@ class Hangups:
         self._callbacks: dict[int, Callable[[], object]] = {}
         loop.add_reader(self._epoll.fileno(), self._look)
 
-    def watch(self, fd: int, callback: Callable[[], object]) -> None:
-        """Watch a socket; the caller calls ``forget`` before it is closed."""
+    def watch(self, fd: int, callback: Callable[[], object], *, is_whole: bool = False) -> None:
+        """Watch a socket; the caller calls ``forget`` before it is closed.
+
+        ``is_whole``: an end of its sending side is the end of both, as with TLS, which has an end of its own for that.
+        """
         self._callbacks[fd] = callback
-        self._epoll.register(fd, select.EPOLLONESHOT)  # HUP and ERR are always reported
+        events = select.EPOLLONESHOT | (select.EPOLLRDHUP if is_whole else 0)
+        self._epoll.register(fd, events)  # HUP and ERR are always reported
 
     def forget(self, fd: int) -> None:
         """Watch it no more. Idempotent."""

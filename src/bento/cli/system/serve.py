@@ -21,6 +21,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="where Docker's API is served (default: docker.sock in the run root); may be given again",
     )
     add("--docker-group", default="", metavar="GROUP", help="members of this group may use it, too: they are root then")
+    add(
+        "--tcp",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="serve it there, too, for clients with a certificate; may be given again",
+    )
+    add("--tls-cert", "--tlscert", default="", metavar="FILE", help="the server's certificate (PEM), for --tcp")
+    add("--tls-key", "--tlskey", default="", metavar="FILE", help="its key")
+    add("--tls-ca", "--tlscacert", default="", metavar="FILE", help="what the certificates of clients are signed by")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -28,6 +38,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     words = [f"--docker-socket={os.path.abspath(path)}" for path in args.docker_socket]
     if args.docker_group:
         words.append(f"--docker-group={args.docker_group}")
+    words += [f"--tcp={address}" for address in args.tcp]
+    for name in ("tls_cert", "tls_key", "tls_ca"):
+        if path := getattr(args, name):
+            words.append(f"--{name.replace('_', '-')}={os.path.abspath(path)}")
     isolation = "-I" if sys.flags.isolated else "-P"
     os.execv(sys.executable, [sys.executable, isolation, "-m", "bento.serve", *_globals(context.settings), *words])
 
