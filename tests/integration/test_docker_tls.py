@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bento.errors import StorageUnusable, UsageError
+from bento.serve import tcp
+
 from support.cli import BentoCli
 from support.serving import LIMIT_S, serving
 from support.workload import ONE_RUNTIME
@@ -96,18 +99,22 @@ def test_dockers_command_line_over_tls(bento: BentoCli, tls: tuple[str, ...], tm
 
 
 def test_there_is_no_tcp_without_tls(bento: BentoCli, tls: tuple[str, ...], tmp_path: Path) -> None:
+    assert "TCP without TLS" in bento.fails("serve", "--tcp", "127.0.0.1:0", *tls[:4], code=2)
+    assert "are for --tcp" in bento.fails("serve", *tls, code=2)
+    cert, key, ca = tls[1::2]
     (tmp_path / "text").write_text("no certificate")
-    for words, said in (
-        (("--tcp", "127.0.0.1:0"), "TCP without TLS"),
-        (("--tcp", "127.0.0.1:0", *tls[:4]), "--tls-ca"),
-        (tls, "are for --tcp"),
-        (("--tcp", "127.0.0.1", *tls), "bad address"),
-        (("--tcp", ":2376", *tls), "bad address"),
-        (("--tcp", "127.0.0.1:0", *tls[:5], str(tmp_path / "none.pem")), "No such file"),
-        (("--tcp", "127.0.0.1:0", *tls[:5], str(tmp_path / "text")), "no usable PEM file"),
-        (("--tcp", "127.0.0.1:0", *tls[:3], str(tmp_path / "text"), *tls[4:]), "no usable PEM file"),
-        (("--tcp", "127.0.0.1:0", *tls[:3], str(tmp_path / "key.pem"), *tls[4:]), "--tls-key"),
+    for files, said in (
+        ((cert, key, str(tmp_path / "none.pem")), "--tls-ca .*No such file"),
+        ((cert, key, str(tmp_path / "text")), "--tls-ca .*no usable PEM file"),
+        ((cert, str(tmp_path / "text"), ca), "--tls-key .*no usable PEM file"),
+        ((cert, str(tmp_path / "key.pem"), ca), "--tls-key .*no usable PEM file"),  # of another certificate
     ):
-        refused = bento.fails("serve", *words, code=2)
-        assert said in refused
-        assert len(refused.splitlines()) == 1
+        with pytest.raises(UsageError, match=said):
+            tcp.context(*files)
+    for address in ("127.0.0.1", ":2376", "127.0.0.1:x", "127.0.0.1:65536", ""):
+        with pytest.raises(UsageError, match="bad address"):
+            tcp.listen(address)
+    with tcp.listen("tcp://[::1]:0") as listener:
+        assert tcp.place(listener).startswith("tcp://[::1]:")
+        with pytest.raises(StorageUnusable, match="cannot listen"):
+            tcp.listen(tcp.place(listener))
