@@ -25,7 +25,7 @@ class TlsStream:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
     async def handshake(self) -> str:
-        """Have both sides prove who they are, by certificates; return the subject of the client's certificate.
+        """Have both sides look at the other's certificate; return the subject of the client's.
 
         Raises ConnectionError, also when the client has no certificate that is accepted: it gets an alert.
         """
