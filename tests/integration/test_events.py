@@ -54,6 +54,7 @@ THROUGH_OTHERS = {
     "disconnect_network": "the same",
     "finish_stop": "stop",
     "leave": "detach",
+    "leave_exec": "tests/unit/engine/test_exec.py",
     "provide_image": "pull",
     "prune_networks": "prune",
     "prune_builder": "a cache, of which there are no events",

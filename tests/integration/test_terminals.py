@@ -149,6 +149,7 @@ def test_exec_at_a_terminal(bento: BentoCli) -> None:
         console.type(DETACH)
         assert console.end() == 0
     assert len(bento.inspect("c")["ExecIDs"]) == 1  # it goes on, and its terminal with it
+    assert len(bento.listing("events", "--until", "0s", "-f", "event=exec_detach")) == 1
     with Console(
         bento, "exec", "-it", "--detach-keys=", "c", "/bin/sh", "-c", "trap 'exit 9' HUP; echo there; read x"
     ) as one:

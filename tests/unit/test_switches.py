@@ -53,3 +53,9 @@ def test_another_value_is_refused_in_one_line():
 def test_the_word_behind_a_switch_is_not_its_value():
     args = parser_of("run", "--rm", "false").parse_args(["--rm", "false", "--rm=false"])
     assert (args.auto_remove, args.image, args.command) == (True, "false", ["--rm=false"])
+
+
+def test_the_last_of_several_letters_has_the_value():
+    for word, want in (("-it=true", (True, True)), ("-it=false", (True, False)), ("-ti=0", (False, True))):
+        args = parser_of("run", word, "-eA=1", "img").parse_args([word, "-eA=1", "img"])
+        assert ((args.stdin_open, args.tty), args.env) == (want, ["A=1"])

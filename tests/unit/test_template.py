@@ -42,6 +42,8 @@ def one(text: str) -> str:
         ("{{.State.Health}} {{.State.Health.Status}}", "<no value> <no value>"),
         ("{{.State}}", "map[Error: Health:<nil> Load:1.5 Pid:7 Running:true]"),
         ("{{.Args}}", "[-c sleep 1]"),
+        ("{{.Config.Cmd}} {{len .Config.Cmd}} {{json .Config.Cmd}}", "[] 0 null"),
+        ("{{.config.cmd}}{{range .Config.Cmd}}x{{else}}none{{end}}", "[]none"),
         ("{{json .Args}}", '["-c","sleep 1"]'),
         ("{{.Config.Labels | json}}", '{"a.b":"c","tier":"front"}'),
         ('{{index .Config.Labels "a.b"}}|{{index .Config.Labels "no"}}|{{.Config.Labels.no}}', "c||<no value>"),

@@ -235,6 +235,10 @@ class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, UsageVerbs
         """
         return exec_.wait(self.drivers, running)
 
+    def leave_exec(self, running: Attached) -> None:
+        """Close the descriptors of a command of ``exec``, which goes on: ``Attached.detach``, and an event of it."""
+        exec_.leave(self.drivers, running)
+
     def signal_exec(self, session: ExecSession, number: int) -> None:
         """Pass a signal on to an exec's process; no error when it has ended."""
         exec_.signal(self.drivers, session, number)

@@ -164,6 +164,15 @@ def test_an_end_is_logged_once_by_whichever_takes_it(drivers):
     assert os.listdir(exec_sessions.all_in(drivers, container.id)) == []
 
 
+def test_one_that_is_left_is_logged_and_goes_on(drivers):
+    container = _sleeping(drivers)
+    running = exec_.attached(drivers, "web", CAT)
+    exec_.leave(drivers, running)
+    assert [session.id for session in exec_sessions.live(drivers, container.id)] == [running.session.id]
+    (left,) = [event for event in drivers.store.events() if event.action == "exec_detach"]
+    assert left.attributes == {"image": "host", "name": "web", "execID": running.session.id}
+
+
 def test_the_end_of_a_detached_one_is_logged_when_the_next_begins(drivers):
     container = _sleeping(drivers)
     session = exec_.detached(drivers, "web", CAT)

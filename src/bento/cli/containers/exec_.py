@@ -69,7 +69,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         try:
             _relay(running, options, keys)
         except Detached:
-            running.detach()
+            engine.leave_exec(running)
             return 0
         except BrokenPipeError:  # our output has no reader: the command, whose pipe is closed, finds out by itself
             running.close()

@@ -151,6 +151,12 @@ def wait(drivers: Drivers, running: Attached) -> int:
     return code
 
 
+def leave(drivers: Drivers, running: Attached) -> None:
+    """Detach from a process, which goes on, and log that."""
+    running.detach()
+    tell_of_id(drivers, running.session.container_id, "exec_detach", execID=running.session.id)
+
+
 def signal(drivers: Drivers, session: ExecSession, number: int) -> None:
     """Send a signal to an exec's process; no error when it has ended."""
     fd = drivers.processes.open(session.process) if session.process else None

@@ -18,6 +18,13 @@ MAPS: Final = frozenset((
 ))  # fmt: skip
 """Fields that hold maps, whose keys a user has chosen, and not records, whose fields are ours."""
 
+_LISTS: Final = frozenset((
+    "Aliases", "CapAdd", "CapDrop", "Cmd", "DNSNames", "DeviceCgroupRules", "Entrypoint", "ExecIDs", "ExtraHosts",
+    "GroupAdd", "Links", "OnBuild", "SecondaryIPAddresses", "SecondaryIPv6Addresses", "SecurityOpt", "Shell",
+    "VolumesFrom",
+))  # fmt: skip
+"""Fields that hold lists, or null where they are empty."""
+
 _ZEROS: Final = {"Mounts": {"Name": "", "Driver": ""}}
 """Fields of a list's records that none of them may have, with their zero values."""
 
@@ -200,6 +207,8 @@ def _field(value: Any, name: str) -> Any:
                 f"bad template: there is no field {quoted(name)}", hint=f"there are {', '.join(sorted(known))}"
             )
         name, found = alike[0], known[alike[0]]
+    if found is None and name in _LISTS:
+        return words.NilList()
     if isinstance(found, list | tuple):
         return words.elements(found, _ZEROS.get(name, {}))
     return words.Map(found) if name in MAPS and isinstance(found, dict) else found

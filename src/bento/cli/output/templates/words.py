@@ -21,6 +21,10 @@ class Map(dict[str, Any]):
     """A mapping whose keys are data, such as labels: what is not there is no mistake of the template."""
 
 
+class NilList(list[Any]):
+    """A list that is nil in Go: it prints as an empty one, and is null in JSON."""
+
+
 class Element(dict[str, Any]):
     """A record in a list: fields that it lacks and others of its kind have are zero values, as in Go."""
 
@@ -87,6 +91,8 @@ def keep(*words: Any) -> Any:
 
 
 def _json(value: Any) -> str:
+    if isinstance(value, NilList):
+        return "null"
     try:
         return msgspec.json.encode(shown(value) if isinstance(value, Mapping) else value).decode()
     except (TypeError, ValueError):
