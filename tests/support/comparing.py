@@ -39,7 +39,7 @@ _KINDS = (
     ("mac", r"([0-9a-f]{2}:){5}[0-9a-f]{2}"),
     ("digits", r"\d+"),
 )
-_OF_KERNEL = ("memory_stats.stats",)
+_OF_KERNEL = ("memory_stats.stats", "_recursive")  # what is in them comes of the kernel, and of what has been read
 _STREAMS = ("stdin", "stdout", "stderr")
 
 Facts = dict[str, set[str]]
@@ -94,7 +94,8 @@ class Recorder:
 
     def open(self, label: str, method: str, target: str, body: Any = None) -> Any:
         """Send a request and keep the facts of the head of its answer; the caller reads the rest."""
-        response = self.served.open(method, self._prefix + target, body)
+        prefix = "" if target.startswith("/v1.") else self._prefix
+        response = self.served.open(method, prefix + target, body)
         facts = self.fact(label)
         facts["status"] = {str(response.status)}
         for name, value in response.getheaders():
@@ -139,7 +140,8 @@ class Recorder:
                 add_header(facts, name.lower(), value)
         if facts["status"] == {"101"}:
             client.sendall(sent)
-            client.shutdown(1)
+            if framed:  # Docker ends all of a terminal's connection with this half
+                client.shutdown(1)
             content = stream.read()
             facts["stream"] = set(frames(content)) if framed else {f"raw {content!r}"}
 
@@ -177,13 +179,11 @@ def add_shape(facts: Facts, path: str, value: Any) -> None:
     """Add the kinds of a document and of all that is in it. An id that is a key stands for every one."""
     if isinstance(value, dict):
         facts[path].add("object")
-        if path.endswith(_OF_KERNEL):
-            return
-        for key, inner in value.items():
+        for key, inner in () if path.endswith(_OF_KERNEL) else value.items():
             add_shape(facts, f"{path}.{_key(key)}", inner)
     elif isinstance(value, list):
         facts[path].add("array")
-        for inner in value:
+        for inner in () if path.endswith(_OF_KERNEL) else value:
             add_shape(facts, f"{path}[]", inner)
     else:
         facts[path].add(kind_of(value))

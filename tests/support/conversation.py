@@ -7,12 +7,12 @@ import json
 import re
 import tarfile
 import time
-from typing import Any
 from urllib.parse import quote
 
+from support import conversation_more
 from support.comparing import Recorder, add_shape, frames
+from support.conversation_words import IMAGE, create
 
-IMAGE = "box:latest"
 _SCRIPT = "echo out; echo err >&2; trap 'exit 7' TERM; while :; do sleep 0.05; done"
 
 
@@ -43,6 +43,7 @@ def converse(ask: Recorder) -> None:
     files(ask)
     networks(ask)
     volumes(ask)
+    conversation_more.converse(ask)
     images_end(ask)
     events(ask, begun)
 
@@ -53,6 +54,10 @@ def system(ask: Recorder) -> None:
     ask("GET /version", "GET", "/version")
     ask("GET /info", "GET", "/info")
     ask("GET /nothing", "GET", "/nothing")
+    ask("GET /_ping too new", "GET", "/v1.99/_ping", words="is too new")
+    ask("GET /_ping too old", "GET", "/v1.1/_ping", words="is too old")
+    ask("GET /plugins", "GET", "/plugins")
+    ask("GET /plugins/{}/json unknown", "GET", "/plugins/none/json", words="not found")
 
 
 def images_begin(ask: Recorder) -> None:
@@ -128,11 +133,6 @@ def endings(ask: Recorder) -> None:
         words="no such file or directory|executable file not found")  # fmt: skip
     ask("GET /containers/{}/json not started", "GET", "/containers/bad/json")
     ask("POST /containers/prune", "POST", "/containers/prune")
-
-
-def create(ask: Recorder, label: str, name: str, *command: str, **fields: Any) -> None:
-    body = {"Image": IMAGE, "Cmd": command, "Labels": {"a": "b"}, "HostConfig": {"NetworkMode": "none"}} | fields
-    ask(label, "POST", f"/containers/create?name={name}", body)
 
 
 def wait_for_output(ask: Recorder, name: str) -> None:
@@ -230,8 +230,10 @@ def networks(ask: Recorder) -> None:
         words="network with name back already exists")  # fmt: skip
     ask("GET /networks", "GET", "/networks")
     ask("GET /networks/{} unknown", "GET", "/networks/nothing", words="^network nothing not found$")
-    host = {"NetworkMode": "bridge", "Init": True}
-    create(ask, "POST /containers/create net", "net", "sleep", "600", HostConfig=host, ExposedPorts={"80/tcp": {}})
+    ports = {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}
+    host = {"NetworkMode": "bridge", "Init": True, "PortBindings": ports}
+    create(ask, "POST /containers/create net", "net", "sleep", "600", HostConfig=host,
+           ExposedPorts={"80/tcp": {}, "81/udp": {}})  # fmt: skip
     ask("POST /networks/{}/connect", "POST", "/networks/back/connect",
         {"Container": "net", "EndpointConfig": {"Aliases": ["store"]}})  # fmt: skip
     ask("POST /networks/{}/connect no container", "POST", "/networks/back/connect", {"Container": "none"},

@@ -53,7 +53,7 @@ def summary(
 
 
 def _ports(container: Container) -> list[dict[str, Any]]:
-    """Published ones with where they are reached, and the others that are exposed."""
+    """Published ones with where they are reached, and the others that are exposed: of what runs, on a network."""
     published = container.run.ports if container.run and container.status.is_live else ()
     found = [
         {
@@ -65,7 +65,8 @@ def _ports(container: Container) -> list[dict[str, Any]]:
         for port in published
     ]
     known = {port.inside for port in published}
-    for text in container.spec.ports.exposed:
+    is_reached = container.run is not None and container.status.is_live and container.run.connections
+    for text in container.spec.ports.exposed if is_reached else ():
         number, _, protocol = text.partition("/")
         if text not in known:
             found.append({"PrivatePort": int(number), "Type": protocol})
