@@ -176,7 +176,7 @@ def test_a_network_may_be_routed_for_one_family_and_have_nat_for_the_other(
             {"HostIp": "::", "HostPort": ""},
         ]
         assert bento("port", "web").stdout.splitlines() == ["80/tcp -> 0.0.0.0:18999", "80/tcp -> [::]:"]
-        assert "0.0.0.0:18999->80/tcp, 80/tcp" in bento("ps").stdout
+        assert "80/tcp, 0.0.0.0:18999->80/tcp" in bento("ps").stdout
         assert bento("doctor").returncode == 0
         bento("rm", "-f", "-t", "0", "web")
         bento("network", "rm", "six")

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from bento.docker.words import ports_text
 from bento.errors import UsageError
-from bento.model.network import Attachment, Subnet
+from bento.model.container import Container, ContainerSpec, Ports, Run, Status
+from bento.model.network import Attachment, Connection, Port, Subnet
 from bento.parse.networks import parse_networks, parse_subnets
 
 
@@ -111,3 +113,32 @@ def test_gateways_and_ranges_belong_to_the_subnet_of_their_family() -> None:
     ):
         with pytest.raises(UsageError, match=said):
             parse_subnets(*words)
+
+
+def shown(*ports: Port, exposed: tuple[str, ...] = (), status: Status = Status.RUNNING) -> str:
+    one = Connection(
+        bridge="b", address="10.1.0.2", prefix=24, gateway="10.1.0.1", mac="02:42:ac:11:00:02", routed=(6,), ports=ports
+    )
+    spec = ContainerSpec(image="a", image_id="", layers=(), ports=Ports(exposed=exposed))
+    record = Container(
+        id="1" * 64,
+        name="a",
+        created_unix_ns=1,
+        spec=spec,
+        status=status,
+        run=Run(number=1, runtime="", connections=(one,)),
+    )
+    return ports_text(record)
+
+
+def test_ports_that_follow_one_another_are_shown_as_one_range_and_each_once() -> None:
+    kept = [Port(container_port=n, host_port=n, host_ip=ip) for n in (9, 10, 11, 20) for ip in ("0.0.0.0", "1.2.3.4")]
+    moved = Port(container_port=80, host_port=8080, host_ip="::1")
+    text = "0.0.0.0:9-11->9-11/tcp, 1.2.3.4:9-11->9-11/tcp, 0.0.0.0:20->20/tcp, 1.2.3.4:20->20/tcp, [::1]:8080->80/tcp"
+    assert shown(moved, *kept) == text
+    opened = [
+        Port(container_port=80, host_port=80, host_ip="::"),
+        Port(container_port=80, host_port=8080, host_ip="::"),
+    ]
+    assert shown(*opened, exposed=("80/tcp", "7001/udp", "7000/udp", "7001/tcp")) == "80/tcp, 7000-7001/udp, 7001/tcp"
+    assert shown(moved, exposed=("90/tcp",), status=Status.STOPPED) == ""

@@ -11,6 +11,7 @@ from bento.model import reference
 from bento.model.container import Container, Status
 from bento.model.health import HealthStatus
 from bento.model.image import NO_NAME
+from bento.model.network import Port
 from bento.units import short_id
 
 _DAY_S = 86400
@@ -107,9 +108,55 @@ def _how(container: Container) -> str:
 
 
 def ports_text(container: Container) -> str:
-    """Return where a container's ports are reached: ``0.0.0.0:8080->80/tcp``; at its own address: ``80/tcp``."""
-    ports = container.run.ports if container.run and container.status.is_live else ()
-    return ", ".join(f"{port.outside}->{port.inside}" if port.host_port else port.inside for port in ports)
+    """Return where a container's ports are reached, in Docker's words and order, once each.
+
+    Those that follow one another and keep their number are one range: ``0.0.0.0:9100-9109->9100-9109/tcp``; behind them
+    the others: ``0.0.0.0:8080->80/tcp``. At the container's own address alone: ``80/tcp``, ``7000-7003/tcp``.
+    """
+    run = container.run if container.status.is_live else None
+    if run is None:
+        return ""
+    ports = run.ports
+    moved = sorted((port for port in ports if port.host_port not in (0, port.container_port)), key=_docker_order)
+    kept = {
+        (port.container_port, _before(port), port.protocol)
+        for port in ports
+        if port.host_port in (0, port.container_port)
+    }
+    known = {port.inside for port in ports}
+    for text in container.spec.ports.exposed if run.connections else ():
+        number, _, protocol = text.partition("/")
+        if text not in known:
+            kept.add((int(number), "", protocol))
+    return ", ".join([*_ranges(sorted(kept)), *(f"{port.outside}->{port.inside}" for port in moved)])
+
+
+def _before(port: Port) -> str:
+    """Return the address of the host before a port that keeps its number; "" where it is at the container's alone."""
+    return port.outside.rpartition(":")[0] if port.host_port else ""
+
+
+def _docker_order(port: Port) -> tuple[int, str, int, str]:
+    return port.container_port, port.host_ip or "0.0.0.0", port.host_port, port.protocol
+
+
+def _ranges(ports: list[tuple[int, str, str]]) -> list[str]:
+    """Return the texts of ports (number, address, protocol) in order, those that follow one another as one."""
+    found: list[tuple[int, int, str, str]] = []
+    open_ones: dict[tuple[str, str], int] = {}  # the place in ``found`` of the last range of an address and protocol
+    for number, address, protocol in ports:
+        place = open_ones.get((address, protocol))
+        if place is not None and found[place][1] == number - 1:
+            found[place] = (found[place][0], number, address, protocol)
+            continue
+        open_ones[address, protocol] = len(found)
+        found.append((number, number, address, protocol))
+    return [_range_text(*one) for one in found]
+
+
+def _range_text(first: int, last: int, address: str, protocol: str) -> str:
+    numbers = str(first) if first == last else f"{first}-{last}"
+    return f"{address}:{numbers}->{numbers}/{protocol}" if address else f"{numbers}/{protocol}"
 
 
 def command_text(container: Container, *, is_whole: bool = False) -> str:
