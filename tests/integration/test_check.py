@@ -345,4 +345,7 @@ def test_the_services_of_a_compose_file(bento, share):
     failed = bento("check", "--compose", path, *quick, check=False)
     assert [one["verdict"] for one in json.loads(failed.stdout)] == ["unjudged", "unjudged"]
     assert (failed.returncode, "service a: it ended by itself" in failed.stdout) == (2, True)
+    for text in ("services: &a {web: *a}", "[" * 10_000):
+        path.write_text(text)
+        assert "nested too deeply" in bento.fails("check", "--compose", path, code=2)
     assert "is YAML" not in bento.fails("check", "--compose", share.path / "none.yaml", code=2)

@@ -69,6 +69,8 @@ def _service(name: str, body: dict[str, Any], directory: str) -> Service:
             f"service {name} of the compose file has no image", hint="build it first, and name it: 'image:'"
         )
     try:
+        needed = body.get("depends_on")
+        depends_on = tuple(map(str, needed if isinstance(needed, dict) else _list(needed, "depends_on")))
         create = CreateOptions(
             image=image,
             command=_words(body.get("command")),
@@ -91,7 +93,7 @@ def _service(name: str, body: dict[str, Any], directory: str) -> Service:
     return Service(
         name=name,
         create=create,
-        depends_on=tuple(map(str, body.get("depends_on") or ())),
+        depends_on=depends_on,
         left_out=tuple(sorted(key for key in map(str, body) if key not in _TAKEN | _IDLE and not key.startswith("x-"))),
     )
 
@@ -146,8 +148,10 @@ def _ports(said: Any) -> list[Port]:
 
 
 def _health(said: Any) -> HealthSettings:
-    if not isinstance(said, dict):
+    if said is None:
         return HealthSettings()
+    if not isinstance(said, dict):
+        raise UsageError("healthcheck has no keys", hint="such as test and interval")
     test = said.get("test")
     words = tuple(map(str, test)) if isinstance(test, list) else (CMD_SHELL, str(test)) if test else ()
     if said.get("disable") in (True, "true"):

@@ -47,7 +47,10 @@ def read_services(path: str) -> tuple[Service, ...]:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UsageError(f"compose file {path}: {reason}") from None
     directory = os.getcwd() if path == _STDIN else os.path.dirname(os.path.abspath(path))
-    return parse_compose(_decoded(text, path), os.environ, directory=directory)
+    try:
+        return parse_compose(_decoded(text, path), os.environ, directory=directory)
+    except RecursionError:  # anchors of YAML can hold themselves
+        raise UsageError(f"compose file {path} is nested too deeply, or in itself") from None
 
 
 def _decoded(text: str, path: str) -> Any:
