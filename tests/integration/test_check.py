@@ -302,6 +302,7 @@ def test_what_runs_is_looked_at_and_left_alone(bento):
         found = json.loads(bento("check", *which, "--format", "json", check=False).stdout)
         assert [one["id"] for one in found["findings"]] == ["BG002"]
         assert found["with_bento"]["verdict"] == "forwarded"
+    assert "SIGINT to PID 1" in bento("check", "--container", "w", "--stop-signal", "INT", check=False).stdout
     assert bento.state("w")["Pid"] == pid
     hook = next(change["text"] for change in found["findings"][0]["remedy"]["changes"] if change["place"] == "pod")
     bento("exec", "w", *json.loads(hook.partition("command: ")[2]), check=False)  # it may be killed along with PID 1
