@@ -56,7 +56,8 @@ class Process(Struct, frozen=True, kw_only=True):
     kills_group: bool = False  # passes the signal on to a whole process group (tini -g, dumb-init)
     catches_all: bool = False  # it has a handler for nearly all signals, as Go's runtime has in every program
     sees_children: bool = False  # catches or blocks SIGCHLD: the end of a child may wake it
-    is_waiting: bool = False  # its only thread sits in wait4 or waitid
+    call: str = ""  # the system call that its only thread is blocked in; "": it runs, or has more threads
+    is_waiting: bool = False  # that is wait4 or waitid
     cpu_ticks: int = 0
     switches: int = 0  # context switches of all its threads: equal in two looks, it has not run in between
     age_s: float = 100.0

@@ -126,6 +126,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     answered: frozenset[Key] = frozenset()  # were below one that was signalled, and it may have notified them
     idle: tuple[Idle, ...] = ()  # all at the last look
     before: tuple[tuple[Key, int], ...] = ()  # context switches at the last look before PID 1 was signalled
+    calls: tuple[tuple[Key, str], ...] = ()  # what they were blocked in then
     parents: frozenset[Key] = frozenset()  # those that had a child then
     cpu_ticks: int = -1  # of all together; -1 before the first look
     changed_s: float = 0.0  # when a process last came or went

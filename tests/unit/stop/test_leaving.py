@@ -112,6 +112,19 @@ def test_s13a_a_held_shell_that_its_supervisor_has_signalled_is_let_go_and_dies(
     assert stop.look(MAIN, proc(4, HANDLED, "app", under=1, evidence=serves()), after_s=0.1) == [4]
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "is_told"),
+    [("read", "read", True), ("read", "", True), ("", "clock_nanosleep", True), ("read", "clock_nanosleep", False)],
+)
+def test_s13a_what_sleeps_while_it_saves_is_not_signalled_again(before, now, is_told):
+    """`trap 'kill $P; exit'`: PID 1 has signalled it, and it ticks as an idle program does, but elsewhere."""
+    stop = settled(proc(2, HANDLED, "saver", under=1, evidence=serves(), call=before))
+    told = []
+    for turn in range(1, 10):
+        told += stop.look(MAIN, proc(2, HANDLED, under=1, evidence=sleeps(0.1), switches=turn, call=now), after_s=0.1)
+    assert told == [2] * is_told
+
+
 @pytest.mark.parametrize("work", [{"switches": 9}, {"cpu_ticks": 1}])
 def test_s13a_what_never_rests_is_signalled_at_the_last_call(work):
     stop = settled(AGENT)

@@ -169,6 +169,7 @@ class LinuxProcesses(LinuxHost):
             is_namespace_init=is_init,
             is_traced=status.tracer_pid not in (0, tracer),
         )
+        call = proc.syscall_name(pid) if status.threads == 1 else ""
         is_clear = not (status.blocked | status.ignored | status.caught) & bit
         return Process(
             pid=pid,
@@ -182,7 +183,8 @@ class LinuxProcesses(LinuxHost):
             is_namespace_init=is_init,
             catches_all=status.caught.bit_count() >= _NEARLY_ALL,
             sees_children=bool((status.caught | status.blocked) & 1 << (_SIGCHLD - 1)),
-            is_waiting=status.threads == 1 and proc.syscall_name(pid) in _WAITS,
+            call=call,
+            is_waiting=call in _WAITS,
             kills_group=forwarders.kills_group(argv, lambda name: proc.variable(pid, name)),
             cpu_ticks=status.utime_ticks,
             switches=status.switches if status.threads == 1 else threads.switches(pid),

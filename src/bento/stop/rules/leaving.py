@@ -149,6 +149,8 @@ def _is_due(state: StopState, process: Process, now_s: float) -> bool:
         return False
     if process.is_at_prompt or watching.is_certainly_unsignalled(state, process):
         return True
+    if watching.has_left_its_wait(state, process):  # as PID 1 has signalled it, and many give up at the second one
+        return False
     since_s = max(watching.calm_since_s(state, process.key), state.hold.at_exit_s or 0.0)
     return now_s - since_s >= watching.CALM_S
 

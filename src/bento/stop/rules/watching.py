@@ -40,6 +40,7 @@ def watch(state: StopState, look: Looked, now_s: float) -> StopState:
         sessions=roots | tree.below(roots) if roots else roots,
         idle=_idle(old.idle, look.processes, now_s),
         before=tuple((p.key, p.switches) for p in look.processes) if is_before else old.before,
+        calls=tuple((p.key, p.call) for p in look.processes if p.call) if is_before else old.calls,
         parents=frozenset(p.key for p in look.processes if tree.children(p)) if is_before else old.parents,
         cpu_ticks=cpu_ticks,
         changed_s=now_s if keys != old.keys else old.changed_s,
@@ -130,6 +131,15 @@ def may_have_been_notified(state: StopState, process: Process) -> bool:
 def is_certainly_unsignalled(state: StopState, process: Process) -> bool:
     """Whether no thread of a process has run since before PID 1 was signalled: so no signal was delivered to it."""
     return any(key == process.key and turns == process.switches for key, turns in state.watch.before)
+
+
+def has_left_its_wait(state: StopState, process: Process) -> bool:
+    """Whether a process is blocked in another system call than before PID 1 was signalled: it is at something.
+
+    A server waits for clients; while it saves, it sleeps, or waits for the disk.
+    """
+    before = next((call for key, call in state.watch.calls if key == process.key), "")
+    return bool(before and process.call) and process.call != before
 
 
 def as_it_acts(state: StopState, process: Process, now_s: float) -> Process:
