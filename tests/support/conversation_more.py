@@ -30,6 +30,7 @@ HEALTH = {"Test": ["CMD", "true"], "Interval": 3600 * 10**9, "Timeout": 10**9, "
 def converse(ask: Recorder) -> None:
     options(ask)
     terminals(ask)
+    rest(ask)
     filters(ask)
     ask("GET /system/df", "GET", "/system/df")
     registries(ask)
@@ -68,6 +69,34 @@ def terminals(ask: Recorder) -> None:
     ask.hijack("POST /containers/{}/attach terminal", attach, sent=b"in\n", framed=False)
     with waiting:
         ask.keep("POST /containers/{}/wait removed", waiting.read(), "application/json")
+
+
+def rest(ask: Recorder) -> None:
+    create(ask, "POST /containers/create rest", "rest", "sh", "-c", "echo out; exec sleep 600")
+    ask("GET /containers/{}/logs created", "GET", "/containers/rest/logs?stdout=1")
+    ask("GET /containers/{}/top created", "GET", "/containers/rest/top", words="is not running")
+    ask("POST /containers/{}/attach created, no upgrade", "POST", "/containers/rest/attach?logs=1&stdout=1")
+    ask("POST /containers/{}/start rest", "POST", "/containers/rest/start")
+    made = ask.json("POST /containers/{}/exec rest", "POST", "/containers/rest/exec",
+                    {"Cmd": ["sleep", "600"], "Tty": True})["Id"]  # fmt: skip
+    ask("POST /exec/{}/start rest", "POST", f"/exec/{made}/start", {"Detach": True, "Tty": True})
+    ask("GET /exec/{}/json running", "GET", f"/exec/{made}/json")
+    ask("POST /exec/{}/resize unknown", "POST", "/exec/none/resize?h=24&w=80")
+    ask("GET /containers/{}/json execs", "GET", "/containers/rest/json")
+    ask("HEAD /containers/{}/archive folder", "HEAD", "/containers/rest/archive?path=/bin/")
+    ask("HEAD /containers/{}/archive link", "HEAD", "/containers/rest/archive?path=/bin/sh")
+    ask("POST /containers/{}/update policy", "POST", "/containers/rest/update", {"RestartPolicy": {"Name": "always"}})
+    ask("POST /containers/{}/update bad", "POST", "/containers/rest/update", {"Memory": 1})
+    ask("POST /containers/{}/rename none", "POST", "/containers/rest/rename?name=")
+    ask("POST /containers/{}/rename bad", "POST", "/containers/rest/rename?name=a/b")
+    ask("POST /containers/{}/pause rest", "POST", "/containers/rest/pause")
+    ask("POST /containers/{}/exec paused", "POST", "/containers/rest/exec", {"Cmd": ["true"]}, words="is paused")
+    ask("POST /containers/{}/start paused", "POST", "/containers/rest/start", words="cannot start a paused container")
+    ask("DELETE /containers/{} paused", "DELETE", "/containers/rest")
+    ask("DELETE /containers/{} paused, forced", "DELETE", "/containers/rest?force=1")
+    ask("GET /exec/{}/json of what is gone", "GET", f"/exec/{made}/json", words="^No such exec instance")
+    ask("GET /images/get", "GET", f"/images/get?names={IMAGE}")
+    ask("POST /build/prune", "POST", "/build/prune")
 
 
 def filters(ask: Recorder) -> None:
