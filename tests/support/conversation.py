@@ -292,7 +292,7 @@ def images_end(ask: Recorder) -> None:
 
 def events(ask: Recorder, since: float) -> None:
     label = "GET /events"
-    with ask.open(label, "GET", f"/events?since={since:.0f}&until={time.time() + 0.02:.3f}") as response:
+    with ask.open(label, "GET", f"/events?since={int(since)}&until={time.time() + 0.02:.3f}") as response:
         lines = [json.loads(line) for line in response.read().splitlines() if line.strip()]
     facts = ask.fact(label)
     for event in lines:
