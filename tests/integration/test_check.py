@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from bento import CreateOptions, Engine
+from bento.engine.check.runs import Checked
 from bento.model.check import Check, CheckOptions, Load, Readiness
 from bento.model.container import Files, Mount, Ports
 from bento.model.network import Port
@@ -251,6 +252,22 @@ def test_a_command_puts_load_on_it(engine):
 def test_sigkill_as_stop_signal(engine):
     found = check(engine, *handles(), create={"stop": StopSettings(signal=signal.SIGKILL)}, repeat=2)
     assert (ids(found), found.findings[0].runs) == (["BG007"], (1, 2))
+
+
+def test_what_ends_before_its_stop_is_not_judged(engine, monkeypatch):
+    stop = Checked.stop
+
+    def late(self, *words, **more):
+        procs.wait_until(lambda: not os.path.exists(f"/proc/{self.container.run.init.pid}"), what="its end")
+        return stop(self, *words, **more)
+
+    monkeypatch.setattr(Checked, "stop", late)
+    create = CreateOptions(
+        image="host", network="none", command=handles("print('up', flush=True); time.sleep(0.4); sys.exit(0)")
+    )
+    found = engine.check(create, CheckOptions(ready=Readiness(log="up")))
+    assert (found.verdict, found.findings) == ("unjudged", ())
+    assert found.error.startswith("it ended by itself with exit code 0 before it was ")
 
 
 def test_the_command_line(bento, tmp_path):

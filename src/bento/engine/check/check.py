@@ -20,7 +20,7 @@ from bento.errors import BentoError, UsageError
 from bento.model.check import Check, CheckKind, CheckOptions, CheckRun, CheckVerdict, RunKind, WithBento
 from bento.model.container import Container, Files
 from bento.model.create import CreateOptions
-from bento.model.stop import StopRequest
+from bento.model.stop import StopRequest, Verdict
 from bento.units import signal_name
 
 if TYPE_CHECKING:
@@ -138,6 +138,9 @@ class _Plan:
             self._with_bento = self._with_bento or seen.with_bento
             observation = checked.stop(seen).observation
             self._add(observation)
+            report = observation.run.report
+            if report is not None and report.verdict is Verdict.ALREADY_EXITED:
+                raise NotReady(f"it ended by itself with exit code {report.exit_code} before it was stopped")
             if with_after:
                 self._after(container)
         return observation
