@@ -18,7 +18,7 @@ import pytest
 from support.cli import BentoCli
 from support.procs import wait_until
 from support.serving import LIMIT_S, Served, serving
-from support.workload import ONE_RUNTIME
+from support.workload import ONE_RUNTIME, busybox_rootfs
 
 pytestmark = ONE_RUNTIME
 
@@ -232,6 +232,33 @@ def test_dockers_own_command_line_runs_lists_and_stops(served, tmp_path):
     assert docker("inspect", "web", "--format", "{{.State.Status}} {{.Config.StopTimeout}}").stdout == "exited 30\n"
     docker("rm", "web")
     assert docker("inspect", "web", check=False).returncode == 1
+
+
+def test_a_profile_of_the_client_and_a_commit(served, bento, tmp_path):
+    docker = served.docker
+    bento("import", busybox_rootfs(tmp_path / "fs"), "bb")
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}
+    file = tmp_path / "profile.json"
+    file.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}, indent=2))
+    option = ("--security-opt", f"seccomp={file}")
+    docker("create", "--name", "w", "--network", "none", *option, "bb", "sh", "-c", "mkdir /x; echo a > /made")
+    file.unlink()  # it is with the container
+    docker("start", "w")
+    assert docker("wait", "w").stdout == "0\n"
+    assert "not implemented" in docker("logs", "w").stderr
+    (kept,) = served("GET", "/containers/w/json").json["HostConfig"]["SecurityOpt"]
+    assert json.loads(kept.removeprefix("seccomp="))["syscalls"][0]["names"] == rule["names"]
+    file.write_text('{"defaultAction": 3}')
+    refused = docker("create", *option, "host", "true", check=False)
+    assert (refused.returncode, refused.stderr.count("seccomp profile")) == (1, 1), refused
+
+    image = docker("commit", "-a", "author", "-m", "words", "-c", 'CMD ["cat", "/made"]', "w", "made:1").stdout.strip()
+    shown = served("GET", "/images/made:1/json").json
+    assert (shown["Id"], shown["Author"], shown["Comment"]) == (image, "author", "words")
+    assert docker("run", "--rm", "--network", "none", "made:1").stdout == "a\n"
+    assert served("POST", "/commit?container=none").status == 404
+    docker("rm", "w")
+    docker("rmi", "made:1", "bb")
 
 
 def test_without_h11_there_is_one_clear_line(bento):

@@ -93,8 +93,8 @@ class Device(Struct, frozen=True, kw_only=True):
 class Sandbox(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked for beside the default sandbox, or instead of a part of it.
 
-    ``seccomp``: "" is the machine's profile, "unconfined" none, else the path of a file. ``shm_bytes``: None is the
-    default. ``extra_hosts`` are (name, address).
+    ``seccomp``: "" is the machine's profile, "unconfined" none, else the path of a file, or a profile's text,
+    which begins with {. ``shm_bytes``: None is the default. ``extra_hosts`` are (name, address).
     """
 
     cap_add: tuple[str, ...] = ()  # as CAP_CHOWN, or ALL

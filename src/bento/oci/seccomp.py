@@ -134,20 +134,25 @@ def for_capabilities(capabilities: Iterable[str]) -> dict[str, Any]:
     return without_kexec(filtered) if "CAP_SYS_BOOT" in held else filtered
 
 
-def from_file(path: Path, capabilities: Iterable[str]) -> dict[str, Any]:
-    """Return ``linux.seccomp`` of a profile of the user's, as it is. Raises UsageError."""
+def of_user(profile: str, capabilities: Iterable[str]) -> dict[str, Any]:
+    """Return ``linux.seccomp`` of a profile of the user's, as it is: a file's path, or a text, which begins with {.
+
+    Raises UsageError.
+    """
+    is_text = profile.startswith("{")
     try:
         return convert(
-            path.read_bytes(),
+            profile.encode() if is_text else Path(profile).read_bytes(),
             frozenset(capabilities),
             machine=os.uname().machine,
             kernel=kernel_version(),
             has_ia32=_IA32.exists(),
         )
     except OSError as error:
-        raise UsageError(f"seccomp profile {path}: {error.strerror}") from None
+        raise UsageError(f"seccomp profile {profile}: {error.strerror}") from None
     except MissingTool as error:
-        raise UsageError(f"{path}: {error.message}", hint="see seccomp.json(5)") from None
+        said = error.message if is_text else f"{profile}: {error.message}"
+        raise UsageError(said, hint="see seccomp.json(5)") from None
 
 
 def convert(

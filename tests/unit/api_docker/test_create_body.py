@@ -169,11 +169,19 @@ def test_limits_and_sandbox():
     assert (asked.log.driver, asked.log.max_bytes, asked.init, asked.auto_remove) == ("json-file", 10 << 20, True, True)
 
 
+def test_a_seccomp_profile_comes_as_a_text_or_as_a_file():
+    text = '{"defaultAction":"SCMP_ACT_ALLOW"}'
+    box = host(SecurityOpt=[f"seccomp={text}", "no-new-privileges", "label=disable"]).sandbox
+    assert (box.seccomp, box.no_new_privileges, box.labels) == (text, True, ("disable",))
+    assert host(SecurityOpt=["seccomp=/etc/profile.json"]).sandbox.seccomp == "/etc/profile.json"
+    assert host(SecurityOpt=["seccomp=builtin"]).sandbox.seccomp == ""
+
+
 @pytest.mark.parametrize(
     "fields",
     [
         {"Links": ["a:b"]}, {"StorageOpt": {"size": "1G"}}, {"DeviceRequests": [{}]}, {"VolumeDriver": "nfs"},
-        {"MaskedPaths": ["/x"]}, {"Isolation": "hyperv"}, {"SecurityOpt": ["seccomp={}"]}, {"Binds": ["./a:/b"]},
+        {"MaskedPaths": ["/x"]}, {"Isolation": "hyperv"}, {"SecurityOpt": ["colour={}"]}, {"Binds": ["./a:/b"]},
         {"Mounts": [{"Type": "npipe", "Target": "/a"}]}, {"Mounts": [{"Type": "bind", "Source": "a", "Target": "/a"}]},
         {"Mounts": [{"Type": "volume", "Target": "/a", "VolumeOptions": {"Subpath": "x"}}]},
         {"LogConfig": {"Type": "syslog"}}, {"RestartPolicy": {"Name": "sometimes"}}, {"CpuRealtimeRuntime": 5},

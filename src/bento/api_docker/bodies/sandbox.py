@@ -12,9 +12,10 @@ from bento.parse.sandbox import parse_capabilities, parse_device_rule, parse_hos
 
 def read_sandbox(host: bodies.Host) -> Sandbox:
     """Return what widens or narrows the default sandbox. Raises UsageError."""
-    security: dict[str, Any] = parse_security(
-        _security(word) for word in host.SecurityOpt or () if word != "seccomp=builtin"
-    )
+    words = [word for word in host.SecurityOpt or () if word != "seccomp=builtin"]
+    security: dict[str, Any] = parse_security(word for word in words if not _profile(word))
+    if texts := [text for word in words if (text := _profile(word))]:  # a client's file comes as its text
+        security["seccomp"] = texts[-1]
     if host.MaskedPaths == [] and host.ReadonlyPaths == []:  # how clients say systempaths=unconfined
         security["shows_system_paths"] = True
     elif host.MaskedPaths or host.ReadonlyPaths:
@@ -36,13 +37,11 @@ def read_sandbox(host: bodies.Host) -> Sandbox:
     )
 
 
-def _security(word: str) -> str:
-    """A profile of seccomp comes as its text, not as a file of the server's machine."""
-    if word.partition("=")[2].lstrip().startswith("{"):
-        raise UsageError(
-            "a seccomp profile in the request is not supported", hint="give seccomp=/PATH of a file on the server"
-        )
-    return word
+def _profile(word: str) -> str:
+    """Return the text of a seccomp profile; "": the word is something else."""
+    key, _, value = word.partition("=")
+    text = value.lstrip()
+    return text if key == "seccomp" and text.startswith("{") else ""
 
 
 def _device(asked: bodies.Device) -> Device:

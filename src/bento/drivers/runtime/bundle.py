@@ -267,7 +267,7 @@ def _user(user: str, accounts: tuple[str, str], groups: tuple[str, ...]) -> Reso
 
 
 def _filter(profile: str, held: list[str]) -> dict[str, Any]:
-    filtered = seccomp.from_file(Path(profile), held) if profile else seccomp.for_capabilities(held)
+    filtered = seccomp.of_user(profile, held) if profile else seccomp.for_capabilities(held)
     return seccomp.without_kexec(filtered) if profile and defaults.REBOOT in held else filtered
 
 

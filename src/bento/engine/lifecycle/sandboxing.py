@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from bento.errors import UsageError
 from bento.model.container import UNCONFINED, Device, Sandbox
@@ -16,6 +17,8 @@ from bento.oci import capabilities, confinement, limits, seccomp
 from bento.oci.etc import HOST_GATEWAY
 from bento.parse.sandbox import is_address, parse_capability
 
+_PROFILE_MAX: Final = 256 * 1024
+"""Of one that comes as text: it is in the container's record. Docker's own has 13 KiB."""
 _SHM_BYTES_MIN = 4096
 _IPC_SYSCTLS = frozenset(
     f"kernel.{name}" for name in ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced")
@@ -42,9 +45,11 @@ def check(options: CreateOptions) -> tuple[str, ...]:
     for name in sandbox.cap_drop:
         parse_capability(name)
     if sandbox.seccomp not in ("", UNCONFINED):
-        if not sandbox.seccomp.startswith("/"):
+        if not sandbox.seccomp.startswith(("/", "{")):
             raise UsageError(f"seccomp profile {sandbox.seccomp!r} is not an absolute path")
-        seccomp.from_file(Path(sandbox.seccomp), ())
+        if len(sandbox.seccomp) > _PROFILE_MAX:
+            raise UsageError(f"the seccomp profile is too long: more than {_PROFILE_MAX} characters")
+        seccomp.of_user(sandbox.seccomp, ())
     if sandbox.shm_bytes is not None and sandbox.shm_bytes < _SHM_BYTES_MIN:
         raise UsageError(f"bad size of /dev/shm: {sandbox.shm_bytes} bytes", hint="4k is the least")
     for device in sandbox.devices:
