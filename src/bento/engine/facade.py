@@ -60,26 +60,14 @@ if TYPE_CHECKING:
     from bento.stop.forecast.forecast import Forecast
 else:
     exec_sessions, exit_owner = (LazyModule(f"bento.engine.base.{name}") for name in ["exec_sessions", "exit_owner"])
-    after_exit, attach, create, exec_, explain, healthy, reconcile, remove, *_rest = (
+    after_exit, attach, create, exec_, explain, healthy, reconcile, remove = (
         LazyModule(f"bento.engine.lifecycle.{name}")
-        for name in [
-            "after_exit",
-            "attach",
-            "create",
-            "exec_",
-            "explain",
-            "healthy",
-            "reconcile",
-            "remove",
-            "serve_units",
-            "shutdown",
-            "signals",
-            "start",
-            "update",
-            "wait",
-        ]
+        for name in ["after_exit", "attach", "create", "exec_", "explain", "healthy", "reconcile", "remove"]
     )
-    serve_units, shutdown, signals, start, update, wait = _rest
+    serve_units, shutdown, signals, start, update, wait = (
+        LazyModule(f"bento.engine.lifecycle.{name}")
+        for name in ["serve_units", "shutdown", "signals", "start", "update", "wait"]
+    )
     waiting = LazyModule("bento.engine.events.waiting")
     doctor, prune = (LazyModule(f"bento.engine.maintenance.{name}") for name in ["doctor", "prune"])
     request, stop = (LazyModule(f"bento.engine.stop.{name}") for name in ["request", "stop"])
