@@ -12,6 +12,7 @@ from urllib.parse import quote
 from support import conversation_more
 from support.comparing import Recorder, add_shape, frames
 from support.conversation_words import IMAGE, create
+from support.procs import wait_until
 
 _SCRIPT = "echo out; echo err >&2; trap 'exit 7' TERM; while :; do sleep 0.05; done"
 
@@ -180,6 +181,7 @@ def execs(ask: Recorder) -> None:
     made = ask.json("POST /containers/{}/exec", "POST", "/containers/term/exec", {"Cmd": command} | streams_)["Id"]
     ask("GET /exec/{}/json created", "GET", f"/exec/{made}/json")
     ask.hijack("POST /exec/{}/start", f"/exec/{made}/start", {"Detach": False, "Tty": False}, b"said\n")
+    wait_until(lambda: not ask.served("GET", f"/exec/{made}/json").json["Running"], what="the end of the command")
     ask("GET /exec/{}/json", "GET", f"/exec/{made}/json")
     ask("POST /exec/{}/start again", "POST", f"/exec/{made}/start", {"Detach": True})
     again = ask.json("POST /containers/{}/exec tty", "POST", "/containers/term/exec",
