@@ -181,12 +181,16 @@ def remove(drivers: Drivers, ref: str) -> Network:
     if network.name in BUILTIN:
         raise Conflict(f"{network.name} is a pre-defined network and cannot be removed", hint="it takes no room")
     with drivers.network.locked():
-        _forget(drivers, network)
+        _check_unused(drivers, network)
+    # Before it is forgotten: what is interrupted here, or fails, is done by the next try.
     networking.finish(lambda: drivers.network.lower_network(network))
+    with drivers.network.locked():
+        _check_unused(drivers, network)  # a container that came meanwhile raises it again
+        drivers.store.remove_network(network.id)
     return network
 
 
-def _forget(drivers: Drivers, network: Network) -> None:
+def _check_unused(drivers: Drivers, network: Network) -> None:
     drivers.store.find_network(network.id)
     unknown: list[StateCorrupt] = []
     users = _users(drivers.store.list(on_unreadable=unknown.append)).get(network.name)
@@ -199,7 +203,6 @@ def _forget(drivers: Drivers, network: Network) -> None:
             f"network {network.name} may be used by container {unknown[0].record_id[:12]}, whose record cannot be read",
             hint="remove that container first: bento rm -f",
         )
-    drivers.store.remove_network(network.id)
 
 
 def prune(drivers: Drivers, *, filters: Iterable[str] = ()) -> tuple[str, ...]:
