@@ -114,7 +114,14 @@ def test_s13a_a_held_shell_that_its_supervisor_has_signalled_is_let_go_and_dies(
 
 @pytest.mark.parametrize(
     ("before", "now", "is_told"),
-    [("read", "read", True), ("read", "", True), ("", "clock_nanosleep", True), ("read", "clock_nanosleep", False)],
+    [
+        ("read", "read", True),
+        ("read", "", True),
+        ("", "clock_nanosleep", True),
+        ("poll", "restart_syscall", True),  # it was frozen with the container
+        ("restart_syscall", "poll", True),
+        ("read", "clock_nanosleep", False),
+    ],
 )
 def test_s13a_what_sleeps_while_it_saves_is_not_signalled_again(before, now, is_told):
     """`trap 'kill $P; exit'`: PID 1 has signalled it, and it ticks as an idle program does, but elsewhere."""

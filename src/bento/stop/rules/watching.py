@@ -17,6 +17,7 @@ FIRST_MAX: Final = 1024  # processes that a stop remembers
 LATER_MAX: Final = 256
 CALM_S: Final = 0.5  # without work: a process that another may have notified does nothing about it
 TURNS_OF_CALM: Final = 3  # context switches from one look to the next of a process that only ticks
+_RESUMED: Final = "restart_syscall"  # any call with a timeout, once it was interrupted, such as by the freezer
 UNREAD_S: Final = 0.5  # a signal that is still pending after so long is read by no thread
 
 
@@ -40,7 +41,9 @@ def watch(state: StopState, look: Looked, now_s: float) -> StopState:
         sessions=roots | tree.below(roots) if roots else roots,
         idle=_idle(old.idle, look.processes, now_s),
         before=tuple((p.key, p.switches) for p in look.processes) if is_before else old.before,
-        calls=tuple((p.key, p.call) for p in look.processes if p.call) if is_before else old.calls,
+        calls=tuple((p.key, p.call) for p in look.processes if p.call not in ("", _RESUMED))
+        if is_before
+        else old.calls,
         parents=frozenset(p.key for p in look.processes if tree.children(p)) if is_before else old.parents,
         cpu_ticks=cpu_ticks,
         changed_s=now_s if keys != old.keys else old.changed_s,
@@ -139,7 +142,7 @@ def has_left_its_wait(state: StopState, process: Process) -> bool:
     A server waits for clients; while it saves, it sleeps, or waits for the disk.
     """
     before = next((call for key, call in state.watch.calls if key == process.key), "")
-    return bool(before and process.call) and process.call != before
+    return bool(before and process.call) and process.call not in (before, _RESUMED)
 
 
 def as_it_acts(state: StopState, process: Process, now_s: float) -> Process:
