@@ -13,7 +13,7 @@ from bento.api_docker.http import connection as bounds
 from bento.api_docker.http.call import Body, Peer
 from bento.api_docker.http.connection import Connection
 from bento.api_docker.http.hangups import Hangups
-from bento.api_docker.http.replies import Reply
+from bento.api_docker.http.replies import Reply, Streamed
 
 LIMIT_S = 20.0
 Send = Callable[[socket.socket], Awaitable[None]]
@@ -86,6 +86,23 @@ def test_a_head_is_not_larger_than_its_limit(head):
         await push(client, (b"" if head.startswith(b"GET") else b"GET / HTTP/1.1\r\n") + head)
 
     assert talk(send).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_client_that_leaves_an_answer_is_noticed_where_it_has_sent_an_empty_body(monkeypatch):
+    async def endless():
+        yield b"x"
+        await asyncio.Event().wait()
+
+    async def stream(connection, request):
+        return Streamed(chunks=endless(), content_type="")
+
+    monkeypatch.setitem(globals(), "answer", stream)
+
+    async def send(client: socket.socket) -> None:
+        await push(client, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+
+    assert talk(send).startswith(b"HTTP/1.1 200 ")  # and comes to an end
 
 
 def test_what_no_handler_reads_is_read_up_to_a_limit(monkeypatch):

@@ -81,8 +81,8 @@ class Connection:
         request = await self._request()
         if request is None:
             return False
-        names = {name for name, _ in request.headers}
-        if b"content-length" not in names and b"transfer-encoding" not in names:
+        headers = dict(request.headers)
+        if headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers:
             await self.receive()  # nothing: a handler need not ask for a body that is not there
         answer = await self._dispatch(self, request)
         match answer:
