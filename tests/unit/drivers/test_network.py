@@ -216,6 +216,18 @@ def test_a_table_forwards_for_nothing_else_when_bento_made_a_router(family: int)
         assert sum(counted.values()) == len([line for line in text.splitlines() if line.startswith("    ")]) - 11
 
 
+def test_a_port_that_drains_is_refused_in_its_own_family_alone() -> None:
+    """A table of the family inet sees both: ::1 has a process, and another address of IPv6 may be another program's."""
+    refused = [
+        next(line.strip() for line in rules.table("t", family, is_router=False).splitlines() if "@closed goto" in line)
+        for family in rules.FAMILIES
+    ]
+    assert refused == [
+        "meta nfproto ipv4 fib daddr type local meta l4proto . th dport @closed goto refuse",
+        "ip6 daddr != ::1 fib daddr type local meta l4proto . th dport @closed goto refuse",
+    ]
+
+
 def test_a_network_is_an_element_for_each_family() -> None:
     place = places.place_of(replace(CONNECTION, address6="fd00::2", prefix6=64, gateway6="fd00::1"))
     assert rules.settled("t", place.homes).splitlines() == [

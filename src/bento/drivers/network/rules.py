@@ -126,7 +126,7 @@ _CHAINS: Final[dict[str, tuple[str, ...]]] = {
     "shut": (
         "type filter hook input priority filter",
         "{ip} daddr . meta l4proto . th dport @closed_at goto refuse",
-        "{not_loopback}fib daddr type local meta l4proto . th dport @closed goto refuse",
+        "{of_family}{not_loopback}fib daddr type local meta l4proto . th dport @closed goto refuse",
     ),
     "shut_opened": (
         "type filter hook forward priority filter",
