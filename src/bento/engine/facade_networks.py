@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
     from bento.engine.lifecycle import connecting
     from bento.engine.resources import networks
+    from bento.model.disk import Pruned
     from bento.model.network import Attachment, Network, NetworkOptions
 else:
     connecting = LazyModule("bento.engine.lifecycle.connecting")
@@ -52,8 +53,8 @@ class NetworkVerbs:
         """
         return networks.remove(self.drivers, ref)
 
-    def prune_networks(self, *, filters: Iterable[str] = ()) -> tuple[str, ...]:
-        """Delete the networks that no container has; return their names. Raises UsageError for a bad filter."""
+    def prune_networks(self, *, filters: Iterable[str] = ()) -> Pruned:
+        """Delete the networks that no container has. Raises UsageError (filter); others are in the result."""
         return networks.prune(self.drivers, filters=filters)
 
     def connect_network(self, ref: str, container: str, asked: Attachment | None = None) -> None:

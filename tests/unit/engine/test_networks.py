@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from bento.drivers.state.base import StateStore
 from bento.engine.lifecycle import connecting
 from bento.engine.resources import networks
-from bento.errors import BentoError, Conflict, NotFound, RuntimeFailed, UsageError, WrongState
+from bento.errors import BentoError, Conflict, MissingTool, NotFound, RuntimeFailed, UsageError, WrongState
 from bento.model.container import Ports, Sandbox, Status
 from bento.model.create import CreateOptions
 from bento.model.network import Attachment, Connection, Network, NetworkOptions, Port, Subnet
@@ -123,7 +123,7 @@ class TestRecords:
             networks.remove(drivers, "web")
         with pytest.raises(Conflict, match="network data is used by box, two"):
             networks.remove(drivers, "data")
-        assert networks.prune(drivers) == ("idle",)
+        assert networks.prune(drivers).networks == ("idle",)
         drivers.store.remove(box.id)
         assert networks.remove(drivers, "web").name == "web"
         assert [network.name for network in drivers.store.list_networks()] == ["data"]
@@ -135,8 +135,23 @@ class TestRecords:
         make(drivers, "data")
         with pytest.raises(UsageError):
             networks.prune(drivers, filters=["name=web"])
-        assert networks.prune(drivers, filters=["until=1h"]) == ()
-        assert networks.prune(drivers, filters=["label!=keep"]) == ("data",)
+        assert networks.prune(drivers, filters=["until=1h"]).networks == ()
+        assert networks.prune(drivers, filters=["label!=keep"]).networks == ("data",)
+
+    def test_one_that_cannot_be_removed_ends_no_prune(self, drivers: FakeDrivers, monkeypatch) -> None:
+        for name in ("web", "data"):
+            make(drivers, name)
+        lower = drivers.network.lower_network
+
+        def fail_once(network):
+            monkeypatch.setattr(drivers.network, "lower_network", lower)
+            raise MissingTool("nft is missing")
+
+        monkeypatch.setattr(drivers.network, "lower_network", fail_once)
+        pruned = networks.prune(drivers)
+        assert [error.message for error in pruned.errors] == ["nft is missing"]
+        assert len(pruned.networks) == 1
+        assert len(networks.prune(drivers).networks) == 1
 
     def test_inspect_names_those_that_run_on_it(self, drivers: FakeDrivers) -> None:
         web = make(drivers, "web", ipv6=True)

@@ -64,5 +64,5 @@ async def remove(call: Call) -> Reply:
 async def prune(call: Call) -> Reply:
     """``POST /networks/prune``."""
     filters = call.query.filters()
-    names = await call.act(lambda engine: engine.prune_networks(filters=filters))
-    return json({"NetworksDeleted": list(names) or None})
+    pruned = await call.act(lambda engine: engine.prune_networks(filters=filters))
+    return json({"NetworksDeleted": list(pruned.networks) or None})

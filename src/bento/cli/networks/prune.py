@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bento.cli.context import Context, say
+from bento.cli.context import Context, complain, say
 from bento.cli.system.prune import UNUSED_NETWORKS, is_agreed
 
 
@@ -21,9 +21,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if not args.force and not is_agreed([UNUSED_NETWORKS]):
         return 1
     with context.engine() as engine:
-        names = engine.prune_networks(filters=args.filter)
-    if names:
+        pruned = engine.prune_networks(filters=args.filter)
+    for error in pruned.errors:
+        complain(error)
+    if pruned.networks:
         say("Deleted Networks:")
-    for name in names:
+    for name in pruned.networks:
         say(name)
-    return 0
+    return max((error.exit_code for error in pruned.errors), default=0)

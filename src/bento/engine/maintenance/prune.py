@@ -130,12 +130,12 @@ def prune(drivers: Drivers, *, all: bool = False, volumes: bool = False, filters
     return Pruned(
         containers=first.containers,
         images=then.images,
-        networks=networks,
+        networks=networks.networks,
         volumes=last.names,
         strays=then.strays,
         strays_bytes=then.strays_bytes,
         build_bytes=build_bytes,
         reports=reports,
         freed_bytes=first.freed_bytes + then.freed_bytes + last.freed_bytes + build_bytes + report_bytes,
-        errors=(*first.errors, *then.errors),
+        errors=(*first.errors, *networks.errors, *then.errors),
     )

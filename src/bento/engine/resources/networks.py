@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from bento import clock
 from bento.engine.base.happened import tell_of_prune
 from bento.engine.resources import networking
-from bento.errors import Conflict, NotFound, StateCorrupt, UsageError
+from bento.errors import BentoError, Conflict, NotFound, StateCorrupt, UsageError
 from bento.lazy import LazyModule
+from bento.model.disk import Pruned
 from bento.model.event import NETWORK
 from bento.model.network import BRIDGE, BUILTIN, GATEWAY_MODE, ROUTED, Connection, Network, NetworkOptions, builtin_id
 from bento.units import new_id, parse_name
@@ -205,10 +206,11 @@ def _check_unused(drivers: Drivers, network: Network) -> None:
         )
 
 
-def prune(drivers: Drivers, *, filters: Iterable[str] = ()) -> tuple[str, ...]:
-    """Remove the networks that no container has; return their names. Raises UsageError for a bad filter."""
+def prune(drivers: Drivers, *, filters: Iterable[str] = ()) -> Pruned:
+    """Remove the networks that no container has. Raises UsageError for a bad filter; other errors are in the result."""
     passes = filter_words.parse_prune(filters)
-    gone = []
+    gone: list[str] = []
+    errors: list[BentoError] = []
     for network in drivers.store.list_networks():
         if not passes(network.labels, network.created_unix_ns):
             continue
@@ -216,9 +218,12 @@ def prune(drivers: Drivers, *, filters: Iterable[str] = ()) -> tuple[str, ...]:
             remove(drivers, network.id)
         except (Conflict, NotFound):  # a container has it, or another command was quicker
             continue
+        except BentoError as error:
+            errors.append(error)
+            continue
         gone.append(network.name)
     tell_of_prune(drivers, NETWORK, 0)
-    return tuple(gone)
+    return Pruned(networks=tuple(gone), errors=tuple(errors))
 
 
 def _users(containers: Iterable[Container]) -> dict[str, list[str]]:
