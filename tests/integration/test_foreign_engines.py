@@ -18,6 +18,7 @@ from support import leaks, procs
 from support.cli import BentoCli, Roots
 from support.engines import DEAF, WORLDS, EngineWorld, PodmanWorld, Work
 
+CRASH_AT = Path(__file__).parents[1] / "support/crash_at.py"
 IDLE = "sleep 1000; echo went on > /w/went-on"
 LEAVING = """
 /usr/bin/python3 -u /w/server.py &
@@ -152,6 +153,26 @@ def test_s31_when_bento_is_killed_nothing_stays_held_and_the_engines_stop_goes_o
     procs.kill(worker)
     procs.wait_until(lambda: podman.status("web")[0] == "exited", what="PID 1 has gone")
     assert podman.status("web")[1] == 7
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_s31_the_driver_is_killed_where_it_asks_the_engine(
+    when: str, podman: PodmanWorld, roots: Roots, tmp_path: Path
+) -> None:
+    bento = podman.bento(roots)
+    work = podman.run("web", LEAVING)
+    work.wait_until_ready()
+    words = bento.prefix
+    at = words.index("-m")
+    words[at : at + 2] = [str(CRASH_AT), str(tmp_path / "trace"), when, "AskEngine", "1"]
+    killed = subprocess.run([*words, "stop", "--engine", "podman", "web"], capture_output=True, text=True, check=False)
+    assert killed.returncode != 0
+    assert "AskEngine" in (tmp_path / "trace").read_text(encoding="utf-8")
+    if when == "before":
+        assert podman.status("web")[0] == "running"
+        bento("stop", "--engine", "podman", "web")
+        assert work.has("saved")
+    procs.wait_until(lambda: podman.status("web") == ("exited", 7), what="the engine's stop has ended PID 1")
 
 
 def recipe(kind: str, mark: str) -> str:
