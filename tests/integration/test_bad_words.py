@@ -53,6 +53,8 @@ STOP = HOOKS | {
     "--drain": SWITCH,
     "--force": SWITCH,
 }
+PIDS = ("", "0", "-1", "one", "1.5", "99999999999")
+ENGINES = ("", "lxd", "Podman")
 ONCE_MORE = {option: values[:2] for option, values in STOP.items()}
 """Verbs that read the options of a stop by the same function."""
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -60,12 +62,13 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--extend": SWITCH, "--no-wait": SWITCH, "--ignore": SWITCH, "--strict": SWITCH, "-v": ("=yes",),
         "--verbose": SWITCH, "--format": ("xml", ""), "--total": NO_SECONDS, "-a": ("=yes",), "--all": SWITCH,
         "--filter": ("w", "", "=w", "color=red", "status=dead", "exited=x", "label="),
+        "--watch": SWITCH, "--engine": ENGINES, "--pid": PIDS,
     },
     "restart": ONCE_MORE,
-    "explain": ONCE_MORE | {"--pid": ("", "0", "-1", "one", "1.5", "99999999999"), "--format": ("xml", "")},
-    "report": {"--format": ("xml", "")},
+    "explain": ONCE_MORE | {"--pid": PIDS, "--engine": ENGINES, "--format": ("xml", "")},
+    "report": {"--format": ("xml", ""), "--engine": ENGINES, "--pid": PIDS, "--html": ("",)},
     "shutdown": {"--total": NO_SECONDS, "-v": ("=yes",), "--verbose": SWITCH, "--format": ("xml", "")},
-    "install-unit": {"--print": SWITCH, "--prefix": ("",)},
+    "install-unit": {"--print": SWITCH, "--prefix": ("",), "--serve": SWITCH, "--docker-group": ("", "wheel")},
     "start": {
         "--restart-policy": SWITCH, "-a": (), "--attach": SWITCH, "-i": (), "--interactive": SWITCH,
         "--sig-proxy": SWITCH, "--detach-keys": (), "--wait": SWITCH, "--wait-timeout": NO_SECONDS,

@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prefix", metavar="DIR", help=f"write DIR/{UNIT_PATH} (default DIR: /usr/local)")
     parser.add_argument("--print", action="store_true", help="print it instead")
     parser.add_argument("--serve", action="store_true", help="the socket and the service of bento serve instead")
-    parser.add_argument("--docker-group", default="", metavar="GROUP", help="with --serve: its members may connect")
+    parser.add_argument("--docker-group", metavar="GROUP", help="with --serve: its members may connect")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -26,8 +26,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise UsageError("install-unit: --print and --prefix exclude each other")
     if args.prefix == "":
         raise UsageError("install-unit: an empty --prefix", hint="name a directory, such as /usr/local")
-    if args.docker_group and not args.serve:
+    if args.docker_group is not None and not args.serve:
         raise UsageError("install-unit: --docker-group is for --serve")
+    if args.docker_group == "":
+        raise UsageError("install-unit: an empty --docker-group", hint="name a group, such as docker")
     prefix = Path(os.path.abspath(args.prefix or "/usr/local"))
     if args.serve:
         return _install_serve(args, context, prefix)
@@ -43,7 +45,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _install_serve(args: argparse.Namespace, context: Context, prefix: Path) -> int:
     with context.engine() as engine:
-        units = engine.install_serve_units(None if args.print else prefix, args.docker_group)
+        units = engine.install_serve_units(None if args.print else prefix, args.docker_group or "")
     for name, text in units.items():
         say(f"# {name}\n{text}" if args.print else str(prefix / DIRECTORY / name))
     if not args.print:
