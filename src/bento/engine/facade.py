@@ -258,7 +258,7 @@ class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, UsageVerbs
         """
         if condition != "not-running":
             return waiting.wait(self.drivers, ref, condition)
-        return wait.wait_for_exit(self.drivers, reconcile.find(self.drivers, ref).id)
+        return wait.wait_for(self.drivers, self.drivers.store.find(ref))
 
     def wait_healthy(self, ref: str, timeout_s: float | None = None) -> Container:
         """Block until a container is healthy, one without a health check until it runs; return it.

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from bento.engine.events.stream import EventStream
 from bento.engine.lifecycle import reconcile
-from bento.engine.lifecycle.wait import wait_for_exit
+from bento.engine.lifecycle.wait import as_logged, wait_for, wait_for_exit
 from bento.errors import NotFound, UsageError
 from bento.model.container import Container, Exit, Status
 from bento.model.event import UNKNOWN_CODE, Event
@@ -32,14 +32,14 @@ def wait(drivers: Drivers, ref: str, condition: str) -> Container:
         raise UsageError(f"unknown condition {condition!r}", hint=f"use {', '.join(CONDITIONS)}")
     container = reconcile.find(drivers, ref)
     if condition == NOT_RUNNING or (condition == NEXT_EXIT and container.status.is_live):
-        return wait_for_exit(drivers, container.id)
+        return wait_for(drivers, container)
     with EventStream(
         drivers, lambda event: event.actor == container.id, since_ns=None, until_ns=None, is_followed=True
     ) as events:
         try:
             now = drivers.store.get(container.id)
         except NotFound:
-            return container  # removed before it could be followed
+            return as_logged(drivers, container)  # removed before it could be followed
         if condition == NEXT_EXIT and now.run != container.run:  # it was started before it could be followed
             return wait_for_exit(drivers, container.id)
         return _follow(events, now, condition)

@@ -13,6 +13,7 @@ from bento.engine.lifecycle import reconcile
 from bento.engine.stop.report import exit_code_from
 from bento.errors import NotFound
 from bento.model.container import Container, Exit, Status
+from bento.model.event import UNKNOWN_CODE
 from bento.units import NO_LIMIT
 
 if TYPE_CHECKING:
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
 
 _PAUSE_S = 0.01  # doubled each time
 _PAUSE_MAX_S = 1.0
+
+
+def wait_for(drivers: Drivers, found: Container) -> Container:
+    """Return a container that was found once it is not live any more: see ``wait_for_exit``. Raises NotFound.
+
+    One that is removed before it can be followed is returned with the exit code that the log of events has.
+    """
+    try:
+        return wait_for_exit(drivers, reconcile.current(drivers, found).id)
+    except NotFound:
+        return as_logged(drivers, found)
 
 
 def wait_for_exit(drivers: Drivers, container_id: str, started: Started | None = None) -> Container:
@@ -74,6 +86,19 @@ def _wait_for_started(drivers: Drivers, container: Container, main_fd: int) -> C
         return _as_it_ended(container, exit_code_from(drivers.processes, main_fd))
     finally:
         os.close(main_fd)
+
+
+def as_logged(drivers: Drivers, gone: Container) -> Container:
+    """Return a container that was removed as the log of events says it ended. Raises NotFound where it does not."""
+    code, sequence = None, 0
+    while events := drivers.store.events(sequence):
+        for event in events:
+            if event.actor == gone.id and event.action == "die":
+                code = int(event.attributes["exitCode"])
+        sequence = events[-1].sequence
+    if code is None:
+        raise NotFound(f"container {gone.name} was removed before it had ended")
+    return _as_it_ended(gone, None if code == UNKNOWN_CODE else code)
 
 
 def _as_it_ended(container: Container, code: int | None) -> Container:
