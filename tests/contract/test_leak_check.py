@@ -150,7 +150,8 @@ def test_what_others_do_meanwhile_is_no_leak(leak_check, tmp_path):
             assert [line for line in host.inside(leak_check.look) if not line.startswith("process ")] == []
             procs.kill(theirs)
             procs.wait_until(lambda: not (cgroup / "cgroup.procs").read_text(), what="its end")
-            assert leak_check.new_cgroups() == []
+            # Another run on this machine may just then have one that is empty: it is not looked for.
+            assert str(cgroup) not in leak_check.new_cgroups()
     finally:
         host.close()
         inside.close()
