@@ -113,6 +113,8 @@ def test_a_copy_that_is_ended_leaves_no_draft(bento: BentoCli) -> None:
         copy.stdin.write("x" * (1 << 20))
         copy.stdin.flush()
         procs.wait_until(lambda: any(upper.glob("var/tmp/.*")), timeout_s=30.0, what="the draft")
+        waits = Path(f"/proc/{copy.pid}/wchan")
+        procs.wait_until(lambda: "pipe" in waits.read_text(), timeout_s=30.0, what="it reads on")
         copy.terminate()
         assert copy.wait(30) == 143
     assert list(upper.glob("var/tmp/*")) + list(upper.glob("var/tmp/.*")) == []
