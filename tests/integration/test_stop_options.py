@@ -30,7 +30,7 @@ def test_s00_inspect_shows_what_a_container_was_given(bento: BentoCli) -> None:
     assert {key: value for key, value in config.items() if key.startswith("Stop")} == {
         "StopSignal": "SIGTERM", "StopTimeout": None, "StopMethod": "signal", "StopCommand": "", "StopDrain": False,
         "StopScope": "main", "StopWrapper": "continue", "StopDeaf": "wait", "StopExitHold": 3.0, "StopLastCall": 0.0,
-        "StopLastCallAll": True, "StopStartWindow": 2.5,
+        "StopLastCallAll": True, "StopStartWindow": 2.5, "StopSignalFrom": None,
     }  # fmt: skip
     bento("create", "--name", "plain", "host", "true")
     assert bento.inspect("plain")["Config"]["StopScope"] is None
