@@ -34,7 +34,8 @@ CRASH_AT = Path(__file__).parents[1] / "support/crash_at.py"
 LIMIT_S = 60.0
 
 READS = {
-    "builder_bytes", "check_container", "check_foreign", "container_size", "containers", "dependants_first", "describe_volume", "diff",
+    "builder_bytes",
+    "check_container", "check_foreign", "container_size", "containers", "dependants_first", "describe_volume", "diff",
     "disk_usage", "doctor", "drops_signal", "events", "exec_sessions", "explain", "explain_foreign", "foreign_report",
     "get", "history", "image_usage", "images", "info", "inspect", "inspect_image", "inspect_network",
     "inspect_volume", "install_serve_units", "install_unit", "log_stream", "login", "logout", "logs", "logs_of",
