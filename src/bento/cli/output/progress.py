@@ -55,14 +55,12 @@ class Screen:
         lines = self._lines(self._rows - 2)
         text = self._back()
         text += "".join(f"{line[: self._columns - 1]}\x1b[K\n" for line in lines)
-        self._write(f"{text}\x1b[J")
-        self._drawn = len(lines)
+        self._write(f"{text}\x1b[J", drawn=len(lines))
 
     def erase(self) -> None:
         """Remove the lines; the cursor stands where they began."""
         if self._drawn:
-            self._write(f"{self._back()}\x1b[J")
-        self._drawn = 0
+            self._write(f"{self._back()}\x1b[J", drawn=0)
 
     def _lines(self, most: int) -> list[str]:
         lines = [line_of(message) for message in self._messages.values()]
@@ -73,9 +71,13 @@ class Screen:
     def _back(self) -> str:
         return f"\x1b[{self._drawn}A\r" if self._drawn else ""
 
-    def _write(self, text: str) -> None:
-        sys.stderr.write(text)
-        sys.stderr.flush()
+    def _write(self, text: str, *, drawn: int) -> None:
+        """Write, and note how many lines are there then: Ctrl-C comes right after what it has waited for."""
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        finally:
+            self._drawn = drawn
 
 
 def line_of(message: Message) -> str:
