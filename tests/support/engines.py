@@ -164,6 +164,12 @@ class PodmanWorld(EngineWorld):
     def close(self) -> None:
         self.call("podman", "rm", "--force", "--all", "--time", "0")
         self.call("podman", "rmi", "--force", "--all")
+        # Podman's monitors run a clean-up of their own at the end of each container. One that is on its way while
+        # the storage is let go mounts its directory once more.
+        storage = f"{self.base}/l"
+        procs.wait_until(lambda: not procs.with_word(storage), what="the end of Podman's clean-ups")
+        if os.path.ismount(f"{storage}/overlay"):
+            subprocess.run(["umount", f"{storage}/overlay"], check=True)
 
     def run(self, name: str, script: str, *options: str) -> Work:
         work = self.work()

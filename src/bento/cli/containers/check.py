@@ -37,6 +37,8 @@ _OF_SERVICES = {"format", "html", "fail_on", "grace", "ready_log", "ready_exec",
     "compose", "total",
 }  # fmt: skip
 """The options that have a use where no image is checked; all others would do nothing there."""
+_REFUSED = ("restart", "cidfile")
+"""Options of ``run`` that a check has no use for: they are read to be refused by name."""
 _FORMATS = ("text", "json", "junit", "sarif", "markdown")
 
 
@@ -73,6 +75,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--container", metavar="NAME", help="instead of an image: look at a container that runs, and send nothing")
     add("--engine", choices=ENGINES, metavar="E", help=f"with --container: it is one of {', '.join(ENGINES)}")
     create_options.configure(parser, is_image_needed=False)
+    for action in parser._actions:
+        if action.dest in _REFUSED:
+            action.help = argparse.SUPPRESS
+        elif action.dest == "pid":
+            action.metavar = "N|host|container:NAME"
+            action.help = "N: instead of an image, look at any PID 1, and send nothing; else share a PID namespace"
     parser.set_defaults(parser=parser)
 
 
