@@ -55,6 +55,8 @@ def host_limits(root: str = "/sys/fs/cgroup", mounts: list[mountinfo.MountEntry]
     table = mountinfo.mount_table(os.getpid()) if mounts is None else mounts
     places = [entry for entry in table if entry.fstype == "cgroup"]
     files = {name for entry in places for name in _in_and_below(entry.target)}
+    if any("pids" in entry.options.split(",") for entry in places):
+        files |= {*_STANDARD["pids"]}  # its root has none, and below it there may be no cgroup yet
     if _BFQ in files:
         files |= {*_OF_BFQ}
     cpuset = next((entry.target for entry in places if "cpuset" in entry.options.split(",")), root)

@@ -78,6 +78,12 @@ def test_version_1_is_known_by_its_hierarchies(tmp_path: Path) -> None:
     assert (found.cpus, found.mems) == ("0-3", "0-1")
 
 
+def test_version_1_limits_processes_where_no_cgroup_is_below_the_root_yet(tmp_path: Path) -> None:
+    lay_out(tmp_path, {"pids/tasks": "1\n"})
+    assert "pids.max" in host_limits(str(tmp_path), mounts_of(tmp_path, "pids")).files
+    assert "pids.max" not in host_limits(str(tmp_path), mounts_of(tmp_path, "memory")).files
+
+
 def test_a_hierarchy_that_is_not_mounted_does_not_count(tmp_path: Path) -> None:
     lay_out(tmp_path, V1)
     found = host_limits(str(tmp_path), mounts_of(tmp_path, "pids"))
