@@ -1,6 +1,7 @@
 """The program ``bento``, and ``python -m bento``."""
 
 import gc
+import sys
 
 
 def main() -> None:
@@ -8,6 +9,11 @@ def main() -> None:
     # Imports make thousands of objects that stay; looking through them for cycles is a tenth of the start of a
     # process. It is turned on again before a verb begins its work.
     gc.disable()
+
+    if any(word.startswith("--trace") for word in sys.argv):
+        from bento.trace import recorder  # before what it is to see is imported
+
+        recorder.begin(sys.argv[1:])
 
     from bento.cli.lean import import_lean
 

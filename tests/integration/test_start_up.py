@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -27,3 +28,16 @@ def test_a_whole_stop_loads_only_what_is_listed(bento, roots, runtime):
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     allowed = {line.partition("#")[0].strip() for line in BUDGET.read_text(encoding="utf-8").splitlines()}
     assert set(done.stdout.split()) <= allowed
+
+
+def test_a_trace_shows_where_a_run_and_a_stop_spend_their_time(bento, tmp_path):
+    run, stop = tmp_path / "run.json", tmp_path / "stop.json"
+    bento("--trace", str(run), "run", "-d", "--name", "w", "host", "/bin/sh", "-c", "/bin/sleep 60; true")
+    bento("--trace", str(stop), "stop", "w")
+    spans = [event for event in json.loads(run.read_text()) if event["ph"] == "X"]
+    wanted = "import configuration store lock image mount network monitor runtime process wait"
+    assert set(wanted.split()) <= {span["cat"] for span in spans}
+    assert any(span["name"].endswith(" start") for span in spans)  # the runtime's, on a track of its own
+    spans = [event for event in json.loads(stop.read_text()) if event["ph"] == "X"]
+    assert len({span["pid"] for span in spans}) == 2  # the command, and the worker that has stopped it
+    assert "stop.machine.step" in {span["name"] for span in spans}

@@ -128,7 +128,8 @@ def run(argv: Sequence[str]) -> int:
             failure = 125
         elif verb == "check":  # whose 1 says that it has found something
             failure = 2
-        settings = config_load.load(options or {})
+        options = {name: value for name, value in (options or {}).items() if name != "trace"}  # bento.__main__ has it
+        settings = config_load.load(options)
         log.set_level(settings.log_level)
         module, (_, about) = load(verb), (verbs.VERBS | verbs.HIDDEN)[verb]
         parser = Parser(prog=f"bento {verb}", allow_abbrev=False, formatter_class=Formatter, description=about)
@@ -209,6 +210,7 @@ GLOBAL = {
     "--runtime": "runtime",
     "--runtime-args": "runtime_args",
     "--log-level": "log_level",
+    "--trace": "trace",
 }
 
 

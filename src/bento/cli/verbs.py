@@ -163,12 +163,13 @@ GLOBAL_OPTIONS: Final = {
     "--runtime": ("NAME|PATH", "the OCI runtime (default: the first of crun and runc that works)"),
     "--runtime-args": ("ARGS", "global arguments for a runtime with a virtual machine or gVisor"),
     "--log-level": ("LEVEL", "debug, info, warning or error (default warning)"),
+    "--trace": ("FILE", "write where the time goes, in Chrome's trace event format, for ui.perfetto.dev"),
 }
 """What stands before the verb: its value, and the line of it in the help."""
 _WIDTH: Final = 18
 _USAGE: Final = """\
 usage: bento [--root DIR] [--run-root DIR] [--runtime NAME|PATH] [--runtime-args ARGS]
-             [--log-level LEVEL] VERB ...
+             [--log-level LEVEL] [--trace FILE] VERB ...
 
 Stops containers gracefully, says what happened, and leaves nothing behind.
 """
