@@ -183,10 +183,11 @@ def recipe(kind: str, mark: str) -> str:
 
 
 def with_bento(bento: BentoCli, directory: Path) -> dict[str, str]:
-    """Return an environment in which ``bento`` is this one."""
-    program = directory / "bento"
-    program.write_text(f'#!/bin/sh\nexec {shlex.join(bento.prefix)} "$@"\n', encoding="utf-8")
-    program.chmod(0o755)
+    """Return an environment where ``bento`` is this one, and ``sudo``, which would look for another, adds nothing."""
+    for name, words in (("bento", shlex.join(bento.prefix)), ("sudo", "")):
+        program = directory / name
+        program.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
+        program.chmod(0o755)
     return {"PATH": f"{directory}:{os.environ['PATH']}", "ENGINE": "podman", "READY_S": "0"}
 
 
