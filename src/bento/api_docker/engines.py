@@ -13,6 +13,7 @@ from bento.config import Settings
 from bento.wiring import Engine
 
 if TYPE_CHECKING:
+    from bento.drivers.monitor.base import MonitorDriver
     from bento.drivers.processes.base import FileWatch
 
 T = TypeVar("T")
@@ -32,6 +33,8 @@ class Engines:
         """``watch_file``: in place of the engine's own, for all threads."""
         self.settings, self._watch_file = settings, watch_file
         self._own = threading.local()
+        self._making = threading.Lock()
+        self._monitor: MonitorDriver | None = None
         self._looking = ThreadPoolExecutor(LOOKING, thread_name_prefix="look")
         self._acting = ThreadPoolExecutor(ACTING, thread_name_prefix="act")
         self._moving = ThreadPoolExecutor(MOVING, thread_name_prefix="move")
@@ -62,6 +65,8 @@ class Engines:
         if engine is None:
             engine = self._own.engine = Engine(self.settings)
             engine.drivers.watch_file = self._watch_file  # type: ignore[assignment, method-assign]
+            with self._making:  # one for all: it has one process for all that clients are attached to
+                self._monitor = engine.drivers.monitor = self._monitor or engine.drivers.monitor
         return engine
 
     def close(self) -> None:

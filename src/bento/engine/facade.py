@@ -378,7 +378,9 @@ class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, UsageVerbs
         return doctor.examine(self.drivers, fix=fix)
 
     def close(self) -> None:
-        """Close the store. Idempotent."""
+        """Close the store. What is attached stays so. Idempotent."""
+        if "monitor" in vars(self.drivers):
+            self.drivers.monitor.close()
         if "store" in vars(self.drivers):  # else it was never opened, or could not be: that has been reported
             self.drivers.store.close()
 

@@ -136,6 +136,9 @@ class FakeMonitor:
         os.set_blocking(ours, False)
         return Connection(reader, ours)
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def resize(self, run_dir: Path, size: WindowSize) -> None:
         """Remember it in ``sizes``."""
         self.sizes.append(size)

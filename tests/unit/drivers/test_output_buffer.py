@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from bento import packets
-from bento.drivers.monitor import buffer
-from bento.drivers.monitor.buffer import Backlog
+from bento.drivers.monitor import backlog as backlogs
+from bento.drivers.monitor.backlog import Backlog
+from bento.drivers.monitor.buffers import _RUN, _SOURCES, Buffers
 
 
 def packet(number: int) -> bytes:
@@ -48,8 +49,8 @@ def test_beyond_the_limit_the_oldest_goes_and_is_counted(tmp_path: Path, there: 
     for one in wanted:
         backlog.put(one)
     found = list(everything(backlog))
-    told = [one for one in found if one[0] == buffer.LEFT_OUT]
-    kept = [one for one in found if one[0] != buffer.LEFT_OUT]
+    told = [one for one in found if one[0] == backlogs.LEFT_OUT]
+    kept = [one for one in found if one[0] != backlogs.LEFT_OUT]
     missing = sum(len(one) - 1 for one in wanted) - sum(len(one) - 1 for one in kept)
     assert [int(one[1:]) for one in told] == [missing]
     assert kept == wanted[-len(kept) :]  # the last words are there
@@ -59,76 +60,112 @@ def test_beyond_the_limit_the_oldest_goes_and_is_counted(tmp_path: Path, there: 
     assert list(everything(backlog)) == [packet(1)]
 
 
+@contextlib.contextmanager
+def running(tmp_path: Path, *words: str, has_input: bool = False) -> Iterator[tuple[int, int, int, int]]:
+    """Run the process with one passage; yield the monitor's side, the input, the reader's side and its control.
+
+    At the end it has ended by itself, and well. Without ``has_input`` the input is -1.
+    """
+    (monitor, connection), (reader, writer), (control, theirs) = packets.pair(), packets.pair(), packets.pair()
+    given = (connection, writer, theirs)
+    argv = [sys.executable, "-I", "-S", "-c", _RUN, str(_SOURCES), *map(str, given), str(tmp_path), *words]
+    with subprocess.Popen(argv, pass_fds=given) as process:
+        for fd in (writer, theirs, *(() if has_input else (connection,))):
+            os.close(fd)
+        yield monitor, connection if has_input else -1, reader, control
+        with contextlib.suppress(OSError):
+            os.close(control)
+        assert process.wait(timeout=60) == 0
+
+
+def everything_of(reader: int) -> list[bytes]:
+    return list(iter(lambda: os.read(reader, backlogs.PACKET_MAX), b""))
+
+
 def test_c11_a_reader_that_does_not_read_does_not_hold_the_writer_up(tmp_path: Path) -> None:
-    (source, theirs), (reader, writer) = packets.pair(), packets.pair()
-    words = [sys.executable, "-I", "-S", buffer.__file__, str(theirs), str(writer), str(tmp_path)]
-    with subprocess.Popen(words, pass_fds=(theirs, writer)) as process:
-        os.close(theirs)
-        os.close(writer)
+    with running(tmp_path) as (monitor, _, reader, _):
         wanted = [b"\3" + os.urandom(8192) for _ in range(400)]
         for one in wanted:
-            os.write(source, one)  # would block for ever: 3 MB are more than sockets hold
-        os.close(source)
-        found = list(iter(lambda: os.read(reader, buffer.PACKET_MAX), b""))
-        assert found == wanted
-        assert process.wait(timeout=60) == 0
+            os.write(monitor, one)  # would block for ever: 3 MB are more than sockets hold
+        os.close(monitor)
+        assert everything_of(reader) == wanted
     os.close(reader)
 
 
 def test_it_ends_with_its_reader(tmp_path: Path) -> None:
-    (source, theirs), (reader, writer) = packets.pair(), packets.pair()
-    words = [sys.executable, "-I", "-S", buffer.__file__, str(theirs), str(writer), str(tmp_path)]
-    with subprocess.Popen(words, pass_fds=(theirs, writer)) as process:
-        os.close(theirs)
-        os.close(writer)
-        os.write(source, b"\2out")
+    with running(tmp_path) as (monitor, _, reader, _):
+        os.write(monitor, b"\2out")
         os.close(reader)
-        assert process.wait(timeout=60) == 0
-    os.close(source)
-
-
-def run_with_input(tmp_path: Path, *words: str) -> tuple[subprocess.Popen[bytes], int, int, int]:
-    """Start one whose connection is an input, too; return it, the monitor's side, the input and the reader's side."""
-    (monitor, connection), (reader, writer) = packets.pair(), packets.pair()
-    command = [sys.executable, "-I", "-S", buffer.__file__, str(connection), str(writer), str(tmp_path), *words]
-    process = subprocess.Popen(command, pass_fds=(connection, writer))
-    os.close(writer)
-    return process, monitor, connection, reader
+    os.close(monitor)
 
 
 def test_the_end_of_the_input_comes_before_the_monitor_can_write_no_more(tmp_path: Path) -> None:
-    process, monitor, connection, reader = run_with_input(tmp_path)
-    with process:
+    with running(tmp_path, has_input=True) as (monitor, connection, reader, _):
         os.close(connection)
         os.close(reader)
         assert os.read(monitor, 100) == b""
         os.write(monitor, b"\2more")
         os.close(monitor)
-        assert process.wait(timeout=60) == 0
 
 
 def test_what_stays_does_not_end_the_input(tmp_path: Path) -> None:
-    process, monitor, connection, reader = run_with_input(tmp_path, "stay")
-    with process:
+    with running(tmp_path, "stay", has_input=True) as (monitor, connection, reader, _):
         os.close(connection)
         os.close(reader)
         with contextlib.suppress(BrokenPipeError):  # as soon as it reads no more
             while os.write(monitor, b"\2more"):
                 pass
         assert not select.select([monitor], [], [], 0.0)[0]
-        assert process.poll() is None
         os.close(monitor)
-        assert process.wait(timeout=60) == 0
 
 
 def test_output_is_not_lost_where_input_was_not_read(tmp_path: Path) -> None:
-    process, monitor, connection, reader = run_with_input(tmp_path)
-    with process:
+    with running(tmp_path, has_input=True) as (monitor, connection, reader, _):
         os.write(connection, b"input")
         os.close(connection)
         os.write(monitor, b"\2out")
         os.close(monitor)
-        assert os.read(reader, 100) == b"\2out"
-        assert os.read(reader, 100) == b""
-        assert process.wait(timeout=60) == 0
+        assert everything_of(reader) == [b"\2out"]
     os.close(reader)
+
+
+def test_c11_one_process_serves_many_readers_and_none_holds_up_another(tmp_path: Path) -> None:
+    """And it goes on with them when what has started it has gone; one that has ended is replaced."""
+    buffers = Buffers()
+
+    def attach() -> tuple[int, int]:
+        (monitor, connection), (reader, writer) = packets.pair(), packets.pair()
+        buffers.pass_on(connection, writer, tmp_path, stays=False)
+        os.close(connection)
+        os.close(writer)
+        return monitor, reader
+
+    wanted = [b"\2" + os.urandom(8192) for _ in range(200)]
+    (slow, unread), *others = [attach() for _ in range(50)]
+    control = buffers._control
+    for one in wanted:
+        os.write(slow, one)  # nothing reads it yet
+    for monitor, reader in others:
+        os.write(monitor, b"\2out")
+        assert os.read(reader, 100) == b"\2out"
+    assert buffers._control is control  # one process
+    for monitor, reader in others[:25]:
+        os.close(reader)
+        assert os.read(monitor, 100) == b""
+        os.close(monitor)
+    buffers.close()
+    for monitor, reader in others[25:]:
+        os.write(monitor, b"\2last")
+        os.close(monitor)
+        assert everything_of(reader) == [b"\2last"]
+        os.close(reader)
+    os.close(slow)
+    assert everything_of(unread) == wanted
+    os.close(unread)
+    monitor, reader = attach()
+    os.write(monitor, b"\2again")
+    assert os.read(reader, 100) == b"\2again"
+    os.close(monitor)
+    assert everything_of(reader) == []
+    os.close(reader)
+    buffers.close()

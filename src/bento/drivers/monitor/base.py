@@ -173,5 +173,8 @@ class MonitorDriver(Protocol):
         attached to it, is not to end with this.
         """
 
+    def close(self) -> None:
+        """Attach to nothing more; what is attached stays so. Idempotent."""
+
     def resize(self, run_dir: Path, size: WindowSize) -> None:
         """Set the size of the container's terminal. No error where it has none, or has ended. Does not block."""

@@ -1,190 +1,216 @@
-"""A process between a monitor and the reader of a container's output, so that no reader holds the monitor up.
+"""A process between monitors and the readers of containers' output, so that no reader holds a monitor up.
 
 conmon writes to each attached reader with a write that blocks, and until that returns it neither reads the container's
-output, nor logs it, nor sees the exit. This process always reads. What its own reader has not taken waits here, in
-order: a little in memory, the rest in a file without a name beside the container's log. When that is full, the oldest
-of it is dropped, and a packet says how much; the log has it all. The process is in a session of its own: what stops
-its reader, such as SIGSTOP or Ctrl-Z, does not stop it. It ends with its reader, or when everything has been read.
+output, nor logs it, nor sees the exit. This process always reads. What a reader has not taken waits here, in order: a
+little in memory, the rest in a file without a name beside the container's log. When that is full, the oldest of it is
+dropped, and a packet says how much; the log has it all. The process is in a session of its own: what stops a reader,
+such as SIGSTOP or Ctrl-Z, does not stop it.
 
-It is run as a file, by an interpreter without site packages, and so imports nothing of ours.
+One serves everything that one program is attached to: of ``bento run`` that is one container, of ``bento serve`` one
+for each client. It is given the first at its start, the others over a socket (``buffers``). It ends after the last one,
+once that program has gone, or has given it nothing for a while.
+
+It is run by an interpreter without site packages, and imports nothing of ours but what is beside it.
 """
 
 from __future__ import annotations
 
+import array
+import gc
 import os
+import resource
 import select
-import struct
 import sys
 import time
-from _socket import SHUT_RD, SHUT_WR, socket
-from collections import deque
+from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, SHUT_RD, SHUT_WR, SOL_SOCKET, socket
 from contextlib import suppress
 from typing import Final
 
-PACKET_MAX: Final = 1 << 16  # conmon's own are 8 to 32 KiB, and a byte
-LEFT_OUT: Final = 0
-"""The stream of a packet that says, in digits, how many bytes of output are missing at this place."""
+from bento.drivers.monitor.backlog import CHUNK_BYTES, PACKET_MAX, Backlog
 
-_CHUNK_BYTES: Final = 1 << 20
-_CHUNKS_MAX: Final = 1024
-_ROOM_SHARE: Final = 2  # the file takes at most this part, a half, of what is free on its disk when it is made
-_LENGTH: Final = struct.Struct("=I")
+_IDLE_S: Final = 5.0
+"""So long it waits for something to do while the program that has started it lives."""
+_STAY: Final = b"stay"
+_DONE: Final = b"\1"
+"""The answer to each order: the descriptors have come."""
 _LEAVE_S: Final = 1.0
-_OBJECT_BYTES: Final = 64  # what a packet in memory takes beside its bytes
+_ORDER_MAX: Final = 8192
+_FDS: Final = 2
 
 
-class Backlog:
-    """Packets in order: the oldest and the newest in memory, what is between them in chunks of a file.
+class Passage:
+    """From one monitor's connection to one reader. It closes both.
 
-    Memory: three chunks at most. ``directory``: where the file is made, when one is needed. A disk without room is no
-    error: then what was oldest between the two is dropped.
+    ``stays``: after its reader has gone, keep the connection, reading nothing, until the monitor ends it. conmon ends
+    the input of a container when any connection ends (terminate_remote_sock), also one that never wrote.
     """
 
-    def __init__(self, directory: str, *, chunk_bytes: int = _CHUNK_BYTES, chunks_max: int = _CHUNKS_MAX) -> None:
-        self._directory, self._chunk_bytes, self._chunks_max = directory, chunk_bytes, chunks_max
-        self._head: deque[bytes] = deque()
-        self._middle: deque[_Chunk] = deque()
-        self._tail: deque[bytes] = deque()
-        self._tail_bytes = 0
-        self._left_out = 0  # bytes of output that are missing behind the head
-        self._fd: int | None = None
-        self._free: list[int] = []  # places in the file that were used before
-        self._places = 0  # so many chunks long the file is
+    def __init__(self, loop: Loop, source_fd: int, reader_fd: int, directory: str, *, stays: bool) -> None:
+        self._loop, self._source_fd, self._reader_fd = loop, source_fd, reader_fd
+        self._backlog, self._stays = Backlog(directory), stays
+        self._packet: bytes | None = None
+        self._is_open = True
+        self._is_left = False  # its reader has gone
+        for fd in (source_fd, reader_fd):
+            os.set_blocking(fd, False)
+        loop.watch(source_fd, select.EPOLLIN, self._on_source)
+        loop.watch(reader_fd, 0, self._on_reader)  # its end is reported in any case
 
-    def put(self, packet: bytes) -> None:
-        """Take the next packet."""
-        self._tail.append(packet)
-        self._tail_bytes += len(packet) + _OBJECT_BYTES
-        if self._tail_bytes >= self._chunk_bytes:
-            chunk = _Chunk(self._tail)
-            self._tail, self._tail_bytes = deque(), 0
-            while not self._store(chunk) and self._middle:
-                self._drop()
-            self._middle.append(chunk)
-
-    def get(self) -> bytes | None:
-        """Return the oldest packet and forget it; None when there is none."""
-        if not self._head:
-            if self._left_out:
-                missing, self._left_out = self._left_out, 0
-                return bytes((LEFT_OUT,)) + str(missing).encode()
-            if self._middle:
-                self._head = self._load(self._middle.popleft())
-            else:
-                self._head, self._tail, self._tail_bytes = self._tail, deque(), 0
-        if not self._head:
-            self._shrink()
-            return None
-        return self._head.popleft()
-
-    def _store(self, chunk: _Chunk) -> bool:
-        """Move a chunk from memory into the file; False: there is no room."""
-        place = self._free.pop() if self._free else self._new_place()
-        if place is None or self._fd is None:
-            return False
-        data = b"".join(_LENGTH.pack(len(packet)) + packet for packet in chunk.packets)
-        offset = place * self._place_bytes
-        view = memoryview(data)
-        try:
-            while view:
-                done = os.pwrite(self._fd, view, offset)
-                view, offset = view[done:], offset + done
-        except OSError:  # full; the place is given up
-            return False
-        chunk.place, chunk.length, chunk.packets = place, len(data), deque()
-        return True
-
-    @property
-    def _place_bytes(self) -> int:
-        return self._chunk_bytes + 2 * PACKET_MAX  # the last packet of a chunk goes beyond its size
-
-    def _new_place(self) -> int | None:
-        if self._fd is None:
-            self._open()
-        if self._places >= self._chunks_max:
-            return None
-        self._places += 1
-        return self._places - 1
-
-    def _open(self) -> None:
-        try:
-            self._fd = os.open(self._directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            room = os.statvfs(self._directory)
-            free_bytes = room.f_bavail * room.f_frsize
-            self._chunks_max = min(self._chunks_max, free_bytes // _ROOM_SHARE // self._chunk_bytes)
-        except OSError:
-            self._chunks_max = 0
-
-    def _load(self, chunk: _Chunk) -> deque[bytes]:
-        if chunk.place is None or self._fd is None:
-            return chunk.packets
-        packets: deque[bytes] = deque()
-        try:
-            data = os.pread(self._fd, chunk.length, chunk.place * self._place_bytes)
-        except OSError:  # the disk has lost it
-            data = b""
-        at = 0
-        while at + _LENGTH.size <= len(data):
-            (length,) = _LENGTH.unpack_from(data, at)
-            at += _LENGTH.size
-            packets.append(data[at : at + length])
-            at += length
-        self._free.append(chunk.place)
-        self._left_out += chunk.output_bytes - sum(len(packet) - 1 for packet in packets)
-        return packets
-
-    def _drop(self) -> None:
-        chunk = self._middle.popleft()
-        self._left_out += chunk.output_bytes
-        if chunk.place is not None:
-            self._free.append(chunk.place)
-
-    def _shrink(self) -> None:
-        if self._fd is not None and self._places:
-            with suppress(OSError):
-                os.ftruncate(self._fd, 0)
-            self._free, self._places = [], 0
-
-
-class _Chunk:
-    """Packets in memory, or a place in the file."""
-
-    __slots__ = ("length", "output_bytes", "packets", "place")
-
-    def __init__(self, packets: deque[bytes]) -> None:
-        self.packets = packets
-        self.output_bytes = sum(len(packet) - 1 for packet in packets)
-        self.place: int | None = None
-        self.length = 0
-
-
-def pass_on(source_fd: int, reader_fd: int, backlog: Backlog) -> None:
-    """Pass packets on until there are no more, or their reader has gone. Blocks."""
-    for fd in (source_fd, reader_fd):
-        os.set_blocking(fd, False)
-    poller = select.poll()
-    poller.register(source_fd, select.POLLIN)
-    poller.register(reader_fd, 0)  # its end is reported in any case
-    is_open = True
-    packet: bytes | None = None
-    while True:
-        events = dict(poller.poll())
-        if events.get(reader_fd, 0) & (select.POLLHUP | select.POLLERR):
+    def _on_source(self, events: int) -> None:
+        if self._is_left:
+            self._on_last(events)
             return
-        if source_fd in events and not _take(source_fd, backlog):
-            poller.unregister(source_fd)
-            is_open = False
-        packet = packet if packet is not None else backlog.get()
-        while packet is not None and _give(reader_fd, packet):
-            packet = backlog.get()
-        if packet is None and not is_open:
+        if not _take(self._source_fd, self._backlog):
+            self._is_open = False
+            self._loop.forget(self._source_fd)
+        self._give()
+
+    def _on_reader(self, events: int) -> None:
+        if events & (select.EPOLLHUP | select.EPOLLERR):
+            self._leave()
+        else:
+            self._give()
+
+    def _give(self) -> None:
+        """Give the reader what it takes; end after the last."""
+        packet = self._packet if self._packet is not None else self._backlog.get()
+        while packet is not None and _written(self._reader_fd, packet):
+            packet = self._backlog.get()
+        self._packet = packet
+        if packet is None and not self._is_open:
+            self.close()
+        else:
+            self._loop.watch(self._reader_fd, 0 if packet is None else select.EPOLLOUT, self._on_reader)
+
+    def _leave(self) -> None:
+        """End the connection, as its reader has gone, or stay.
+
+        conmon is to take the end of the input before it finds that it can write no more: the other way round it forgets
+        to pass that on. So what it writes is read on until it has closed, or for a second.
+        """
+        self._close_reader()
+        self._backlog, self._packet, self._is_left = Backlog(""), None, True
+        if not self._is_open:
+            self.close()
             return
-        poller.modify(reader_fd, 0 if packet is None else select.POLLOUT)
+        source = socket(fileno=self._source_fd)
+        with suppress(OSError):
+            source.shutdown(SHUT_RD if self._stays else SHUT_WR)  # to one that stays, conmon's next write is its last
+        source.detach()
+        self._loop.watch(self._source_fd, 0 if self._stays else select.EPOLLIN, self._on_source)
+        if not self._stays:
+            self._loop.later(_LEAVE_S, self)
+
+    def _on_last(self, events: int) -> None:
+        if events & (select.EPOLLHUP | select.EPOLLERR):
+            self.close()
+            return
+        with suppress(BlockingIOError, ConnectionResetError):
+            if not os.read(self._source_fd, PACKET_MAX):
+                self.close()
+
+    def _close_reader(self) -> None:
+        fd, self._reader_fd = self._reader_fd, -1
+        if fd >= 0:
+            self._loop.forget(fd)
+            os.close(fd)
+
+    def close(self) -> None:
+        """Close both ends. Idempotent."""
+        self._close_reader()
+        fd, self._source_fd = self._source_fd, -1
+        if fd >= 0:
+            self._loop.forget(fd)
+            os.close(fd)
+            self._loop.ended(self)
+
+
+class Loop:
+    """Waits for all of them at once."""
+
+    def __init__(self, control_fd: int) -> None:
+        self._control_fd = control_fd
+        self._epoll = select.epoll()
+        self._watched: dict[int, tuple[int, object]] = {}
+        self._passages: set[Passage] = set()
+        self._deadlines: list[tuple[float, Passage]] = []  # in order: all are of the same length
+        self._is_owned = True
+        self.watch(control_fd, select.EPOLLIN, self._on_order)
+
+    def add(self, source_fd: int, reader_fd: int, directory: str, *, stays: bool) -> None:
+        """Begin with one more."""
+        self._passages.add(Passage(self, source_fd, reader_fd, directory, stays=stays))
+
+    def run(self) -> None:
+        """Pass on until there is nothing more to do. Blocks."""
+        while self._passages or self._is_owned:
+            ready = self._epoll.poll(self._timeout_s())
+            if not ready and not self._passages:
+                return
+            for fd, events in ready:
+                if fd in self._watched:  # and not closed by one before it
+                    self._watched[fd][1](events)  # type: ignore[operator]
+            now_s = time.monotonic()
+            while self._deadlines and self._deadlines[0][0] <= now_s:
+                self._deadlines.pop(0)[1].close()
+
+    def _timeout_s(self) -> float | None:
+        if self._deadlines:
+            return max(0.0, self._deadlines[0][0] - time.monotonic())
+        return None if self._passages else _IDLE_S
+
+    def _on_order(self, events: int) -> None:
+        """Take one more: a packet with where its file may be, and its two descriptors."""
+        control = socket(fileno=self._control_fd)
+        try:
+            order, fds = _received(control)
+            if len(fds) == _FDS:
+                directory, _, how = order.partition(b"\0")
+                self.add(fds[0], fds[1], os.fsdecode(directory), stays=how == _STAY)
+                control.send(_DONE)
+            elif not order:
+                self._is_owned = False
+                self.forget(self._control_fd)
+        except OSError:  # it has gone meanwhile
+            return
+        finally:
+            control.detach()
+
+    def watch(self, fd: int, events: int, call: object) -> None:
+        """Have something called with what happens to a descriptor."""
+        known = self._watched.get(fd)
+        if known is None:
+            self._epoll.register(fd, events)
+        elif known[0] != events:
+            self._epoll.modify(fd, events)
+        self._watched[fd] = (events, call)
+
+    def forget(self, fd: int) -> None:
+        """Watch it no more; to be called before it is closed: others may have it open, too. Idempotent."""
+        if self._watched.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def later(self, seconds: float, passage: Passage) -> None:
+        """Have a passage closed then, where it is not by itself."""
+        self._deadlines.append((time.monotonic() + seconds, passage))
+
+    def ended(self, passage: Passage) -> None:
+        """Count it no more."""
+        self._passages.discard(passage)
+
+
+def _received(control: socket) -> tuple[bytes, list[int]]:
+    order, rights, _, _ = control.recvmsg(_ORDER_MAX, CMSG_SPACE(_FDS * 4), MSG_CMSG_CLOEXEC)
+    fds = array.array("i")
+    for level, _, data in rights:
+        if level == SOL_SOCKET:
+            fds.frombytes(data)
+    return order, fds.tolist()
 
 
 def _take(source_fd: int, backlog: Backlog) -> bool:
     """Take what is there, and no more than a chunk of it; False at the end."""
-    for _ in range(_CHUNK_BYTES // PACKET_MAX):
+    for _ in range(CHUNK_BYTES // PACKET_MAX):
         try:
             packet = os.read(source_fd, PACKET_MAX)
         except BlockingIOError:
@@ -197,52 +223,24 @@ def _take(source_fd: int, backlog: Backlog) -> bool:
     return True
 
 
-def _give(reader_fd: int, packet: bytes) -> bool:
+def _written(reader_fd: int, packet: bytes) -> bool:
     try:
         os.write(reader_fd, packet)
     except BlockingIOError:
         return False
-    except ConnectionError:  # the next poll reports it
+    except ConnectionError:  # the next look reports it
         return False
     return True
 
 
-def stay(source: socket) -> None:
-    """Keep a connection whose reader has gone, reading nothing, until the monitor ends it. Blocks.
-
-    conmon ends the input of a container when any connection ends (terminate_remote_sock), also one that never wrote.
-    """
-    with suppress(OSError):
-        source.shutdown(SHUT_RD)  # conmon's next write fails, and is its last
-        poller = select.poll()
-        poller.register(source.fileno(), 0)
-        poller.poll()
-
-
-def leave(source: socket) -> None:
-    """End a connection whose reader has gone. Blocks for a second at most.
-
-    conmon is to take the end of the input before it finds that it can write no more: the other way round it forgets
-    to pass that on.
-    """
-    with suppress(OSError):
-        source.shutdown(SHUT_WR)
-        until_s = time.monotonic() + _LEAVE_S
-        poller = select.poll()
-        poller.register(source.fileno(), select.POLLIN)
-        while (left_s := until_s - time.monotonic()) > 0 and poller.poll(left_s * 1000):
-            if not source.recv(PACKET_MAX):
-                break
-
-
-def main(argv: list[str]) -> None:
-    """``buffer.py SOURCE_FD READER_FD DIRECTORY [stay]``."""
-    source_fd, reader_fd, directory = argv[:3]
+def main() -> None:
+    """``SOURCE_FD READER_FD CONTROL_FD DIRECTORY [stay]``: with the first one, and a socket for others."""
+    source_fd, reader_fd, control_fd, directory = sys.argv[1:5]
     os.chdir("/")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    gc.freeze()
     with suppress(KeyboardInterrupt):
-        pass_on(int(source_fd), int(reader_fd), Backlog(directory))
-        (stay if argv[3:] else leave)(socket(fileno=int(source_fd)))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+        loop = Loop(int(control_fd))
+        loop.add(int(source_fd), int(reader_fd), directory, stays=bool(sys.argv[5:]))
+        loop.run()

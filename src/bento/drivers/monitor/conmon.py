@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from bento import command, packets
 from bento.command import Child
-from bento.drivers.monitor import reports
+from bento.drivers.monitor import buffers, reports
 from bento.drivers.monitor.base import Connection, ExecLaunch, ExecLaunched, ExitStatus, Launch, Launched
 from bento.errors import BentoError, DeadlineExceeded, KernelError, MissingTool, RuntimeFailed, StorageUnusable
 from bento.files.smallfile import read_number
@@ -43,7 +43,6 @@ _MONITOR_PID_FILE: Final = "conmon.pid"
 _CODE_MAX: Final = 255
 _COARSE: Final = 5  # CLOCK_REALTIME_COARSE, linux/time.h
 _WINDOW_MAX: Final = 1000
-_BUFFER: Final = Path(__file__).with_name("buffer.py")
 _SOURCES: Final = Path(__file__).parents[3]
 _ROTATE: Final = "import sys; sys.path.append(sys.argv.pop(1)); from bento.drivers.monitor.rotation import main; main()"
 _JOURNAL: Final = "/run/systemd/journal/socket"
@@ -54,6 +53,7 @@ class ConmonMonitor:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._buffers = buffers.Buffers()
 
     def launch(self, launch: Launch) -> Launched:
         """See ``MonitorDriver.launch``."""
@@ -133,8 +133,7 @@ class ConmonMonitor:
         source_fd = command.above_standard(_connect(run_dir))
         ours, theirs = map(command.above_standard, packets.pair())
         try:
-            words = (sys.executable, "-I", "-S", str(_BUFFER), str(source_fd), str(theirs), str(spool))
-            command.spawn_detached((*words, *(("stay",) if stays else ())), pass_fds=(source_fd, theirs))
+            self._buffers.pass_on(source_fd, theirs, spool, stays=stays)
         except BaseException:
             os.close(ours)
             raise
@@ -145,6 +144,10 @@ class ConmonMonitor:
         if has_input:
             os.set_blocking(source_fd, False)
         return Connection(ours, source_fd if has_input else None)
+
+    def close(self) -> None:
+        """See ``MonitorDriver.close``."""
+        self._buffers.close()
 
     def resize(self, run_dir: Path, size: WindowSize) -> None:
         """See ``MonitorDriver.resize``. conmon takes a line ``1 ROWS COLUMNS`` on a FIFO, 1000 at most (ctrl.c)."""
