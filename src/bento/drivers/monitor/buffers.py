@@ -45,6 +45,9 @@ class Buffers:
         with self._lock:
             self._forget()
 
+    def __del__(self) -> None:
+        self._forget()
+
     def _forget(self) -> None:
         control, self._control = self._control, None
         if control is not None:
