@@ -119,6 +119,11 @@ differential: setup-test ## Stop workloads plainly and by Bento, compare (as roo
 programs: setup-test ## Servers of the table get each signal of their files, and are checked (as root): T='-k nginx'
 	@BENTO_TEST_PROGRAMS=1 $(BIN)/python -m pytest -o timeout=0 tests/integration/test_programs.py tests/integration/test_gallery.py $(T)
 
+.PHONY: systemd
+systemd: setup-test ## Containers as units of a real systemd, in a machine of its own that is made once (as root)
+	@PYTHONPATH=tests $(BIN)/python -m support.prepare machine
+	@$(BIN)/python -m pytest -o timeout=0 tests/integration/systemd_machine.py $(T)
+
 .PHONY: coverage
 coverage: $(VENV)/.ready-test ## Branch coverage of the unit and property tests
 	@$(BIN)/python -m pytest -q --cov --cov-report=term $(wildcard tests/unit tests/property) $(T)

@@ -11,6 +11,7 @@ from bento.model.stop import StopRules
 DEFAULT_ROOT = Path("/var/lib/bento")
 DEFAULT_RUN_ROOT = Path("/run/bento")
 CONFIG_FILE = Path("/etc/bento/config.toml")
+CGROUP_MANAGERS = ("cgroupfs", "systemd", "auto")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -25,6 +26,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     cni_directory: Path | str = "/etc/cni/net.d"  # where the lists of CNI networks are
     cni_plugins: tuple[str, ...] = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")  # where plugins are looked for
     runtime_args: tuple[str, ...] = ()
+    cgroup_manager: str = "cgroupfs"  # of new containers; "systemd": they are scopes; "auto": where systemd runs
     network: str = "bridge"  # of containers that name none: "bridge", "host" or "none"
     log_level: str = "warning"
     stop_timeout_s: float | None = None  # the grace of containers that name none; None: 10, of system containers 90

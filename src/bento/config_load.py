@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bento import log
-from bento.config import CONFIG_FILE, Settings
+from bento.config import CGROUP_MANAGERS, CONFIG_FILE, Settings
 from bento.errors import UsageError
 from bento.lazy import LazyModule
 from bento.model.stop import StopRules
@@ -60,6 +60,7 @@ _SETTINGS: Final[dict[str, tuple[str, _Reader]]] = {
     "run_root": ("run_root", _directory),
     "runtime": ("runtime", _text),
     "runtime_args": ("runtime_args", lambda _, text: tuple(text.split())),
+    "cgroup_manager": ("cgroup_manager", _one_of(CGROUP_MANAGERS)),
     "network": ("network", _one_of(("bridge", "host", "none"))),
     "cni_directory": ("cni_directory", _directory),
     "cni_plugins": ("cni_plugins", _words),

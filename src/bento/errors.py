@@ -202,6 +202,12 @@ class Unhealthy(BentoError):
     http_status = 409
 
 
+class UnitsFailed(BentoError):
+    """systemd could not be asked, did not answer in time, or refused."""
+
+    code = "units-failed"
+
+
 class StuckProcess(BentoError):
     """SIGKILL did not end the container within the kill limit, or its clean-up is stuck. A later stop goes on."""
 

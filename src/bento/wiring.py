@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from bento.drivers.tracer.base import TracerDriver
     from bento.drivers.transport import skopeo
     from bento.drivers.transport.base import TransportDriver
+    from bento.drivers.units import systemd
+    from bento.drivers.units.base import UnitDriver
     from bento.drivers.usage import linux as usage_linux
     from bento.drivers.usage.base import UsageDriver
     from bento.drivers.volume import local
@@ -84,6 +86,7 @@ else:
     )
     overlay, skopeo = LazyModule("bento.drivers.storage.overlay"), LazyModule("bento.drivers.transport.skopeo")
     tracer_process = LazyModule("bento.drivers.tracer.process")
+    systemd = LazyModule("bento.drivers.units.systemd")
     local, usage_linux = LazyModule("bento.drivers.volume.local"), LazyModule("bento.drivers.usage.linux")
     births, inotify = LazyModule("bento.kernel.process.births"), LazyModule("bento.kernel.inotify")
     mount, namespace = LazyModule("bento.kernel.mount"), LazyModule("bento.kernel.namespace")
@@ -217,6 +220,9 @@ class HostDrivers(Drivers):
 
     def _make_usage(self) -> UsageDriver:
         return usage_linux.LinuxUsage()
+
+    def _make_units(self) -> UnitDriver:
+        return systemd.SystemdUnits()
 
     def _make_locks(self) -> locks.ContainerLocks:
         return locks.ContainerLocks(self.run_root, self.verb)

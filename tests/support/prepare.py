@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -19,9 +21,12 @@ def _make(make: Callable[[], object]) -> None:
 
 
 def main() -> None:
+    """Make all, or the root filesystems that are named."""
     begun = time.monotonic()
+    makers: list[Callable[[], object]] = [partial(inits.make, name) for name in sys.argv[1:]]
+    makers = makers or [inits.make_all, webimages.layout]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(_make, (inits.make_all, webimages.layout)))
+        list(pool.map(_make, makers))
     print(f"root filesystems and images for the tests: {time.monotonic() - begun:.0f} s")
 
 

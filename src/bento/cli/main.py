@@ -209,6 +209,7 @@ GLOBAL = {
     "--run-root": "run_root",
     "--runtime": "runtime",
     "--runtime-args": "runtime_args",
+    "--cgroup-manager": "cgroup_manager",
     "--log-level": "log_level",
     "--trace": "trace",
 }

@@ -108,8 +108,9 @@ HIDDEN: Final = {
     "complete": ("completion.candidates", ""),
     "finish-stop": ("containers.finish_stop", ""),
     "after-exit": ("containers.after_exit", ""),
+    "unit-stop": ("containers.unit_stop", ""),
 }
-"""For processes that Bento itself starts, and for the scripts by which shells complete."""
+"""For processes that Bento itself starts, or has systemd start, and for the scripts by which shells complete."""
 
 LEFT_OUT: Final = {
     "search": (
@@ -162,6 +163,7 @@ GLOBAL_OPTIONS: Final = {
     "--run-root": ("DIR", "what does not: sockets, locks, pid files (default /run/bento)"),
     "--runtime": ("NAME|PATH", "the OCI runtime (default: the first of crun and runc that works)"),
     "--runtime-args": ("ARGS", "global arguments for a runtime with a virtual machine or gVisor"),
+    "--cgroup-manager": ("NAME", "of new containers: cgroupfs (default), systemd, or auto"),
     "--log-level": ("LEVEL", "debug, info, warning or error (default warning)"),
     "--trace": ("FILE", "write where the time goes, in Chrome's trace event format, for ui.perfetto.dev"),
 }
@@ -169,7 +171,7 @@ GLOBAL_OPTIONS: Final = {
 _WIDTH: Final = 18
 _USAGE: Final = """\
 usage: bento [--root DIR] [--run-root DIR] [--runtime NAME|PATH] [--runtime-args ARGS]
-             [--log-level LEVEL] [--trace FILE] VERB ...
+             [--cgroup-manager NAME] [--log-level LEVEL] [--trace FILE] VERB ...
 
 Stops containers gracefully, says what happened, and leaves nothing behind.
 """

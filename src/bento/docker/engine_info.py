@@ -26,6 +26,7 @@ class EngineFacts(Struct, frozen=True, kw_only=True):
     has_seccomp: bool
     resolver: str  # running, idle (no container has names) or missing
     cgroup_mode: str  # v1, hybrid or v2
+    cgroup_manager: str  # of new containers: cgroupfs or systemd
     version: str  # Bento's
     cpus: int
     memory_bytes: int
@@ -60,7 +61,7 @@ def describe(facts: EngineFacts) -> dict[str, Any]:
         "SecurityOptions": ["name=seccomp,profile=builtin"] if facts.has_seccomp else [],
         "Resolver": facts.resolver,
         "CgroupMode": facts.cgroup_mode,
-        "CgroupDriver": "cgroupfs",
+        "CgroupDriver": facts.cgroup_manager,
         "CgroupVersion": "2" if facts.cgroup_mode == "v2" else "1",
         "ServerVersion": facts.version,
         "OperatingSystem": facts.system,

@@ -14,7 +14,6 @@ from bento.oci.defaults import READ_ONLY_PATHS, SHM_BYTES
 _NOT_ASKED: Final = {
     "Annotations": {},
     "Cgroup": "",
-    "CgroupParent": "",
     "ConsoleSize": [0, 0],
     "ContainerIDFile": "",
     "CpuRealtimePeriod": 0,
@@ -38,6 +37,7 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
         "PidMode": spec.namespaces.pid,
         "IpcMode": spec.namespaces.ipc or "private",
         "UTSMode": spec.namespaces.uts if spec.namespaces.uts == "host" else "",
+        "CgroupParent": spec.cgroups.parent,
         "CgroupnsMode": spec.namespaces.cgroup or "private",
         "UsernsMode": spec.namespaces.user,
         **_resource_words(spec.resources),

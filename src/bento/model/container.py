@@ -200,6 +200,12 @@ class Namespaces(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str = ""  # "host" and "": there are no others yet
 
 
+class CgroupSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where its cgroups are."""
+
+    parent: str = ""  # a slice of systemd's, as "web.slice". Of a record "": it is no unit of systemd
+
+
 class ContainerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a caller says of a container and what is recorded of it alike, in a group for each concern."""
 
@@ -218,6 +224,7 @@ class ContainerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     limits: ProcessLimits = ProcessLimits()
     namespaces: Namespaces = Namespaces()
     sandbox: Sandbox = Sandbox()
+    cgroups: CgroupSettings = CgroupSettings()
 
 
 class ContainerSpec(ContainerSettings, frozen=True, kw_only=True, omit_defaults=True):
@@ -282,6 +289,7 @@ class Run(Struct, frozen=True, kw_only=True):
     init: ProcessIdentity | None = None  # None until the runtime has created it
     monitor: ProcessIdentity | None = None
     cgroups: dict[str, str] = {}  # controller ("" is v2) -> directory below /sys/fs/cgroup
+    scope: str = ""  # the cgroup of the scope that systemd has made for it, from the root of the hierarchy; "": none
     connections: tuple[Connection, ...] = ()  # what has to be taken down; the first that is not internal has the ports
     idle_ports: tuple[Port, ...] = ()  # chosen and kept, and published by the next network that it is connected to
     place: Place | None = None  # None: of a version that did not record it

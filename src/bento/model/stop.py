@@ -19,6 +19,7 @@ class AskedBy(str, Enum):
     DEPENDENCY = "dependency"
     SHUTDOWN = "shutdown"
     REMOVAL = "removal"
+    SYSTEMD = "systemd"  # which stops the container's unit
 
 
 class OnPaused(str, Enum):

@@ -93,7 +93,7 @@ def build(
     }
     document["linux"] = _asked_of_linux(spec, seccomp, devices) | {
         "namespaces": [*_own_namespaces(spec), *namespaces],
-        "cgroupsPath": cgroups_path(container.id),
+        "cgroupsPath": (container.run.scope if container.run else "") + cgroups_path(container.id),
         "rootfsPropagation": _propagation(spec),
         "resources": (_device_rules(spec, devices) if filters_devices else {}) | resources.build(limited, blocks),
         "maskedPaths": masked_paths(spec),
@@ -172,7 +172,10 @@ def _rule(text: str) -> dict[str, Any]:
 
 
 def cgroups_path(container_id: str) -> str:
-    """Return the container's cgroup below every hierarchy's root: flat, so that no parent is left over."""
+    """Return the container's cgroup below every hierarchy's root: flat, so that no parent is left over.
+
+    Where systemd has made a scope for it, it is below that.
+    """
     return f"/bento-{container_id}"
 
 

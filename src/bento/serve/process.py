@@ -13,11 +13,10 @@ import socket
 import ssl
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from bento import config_load, log
+from bento import config_load, log, sd_notify
 from bento.api_docker.server import DockerServer
 from bento.api_docker.services import Services
 from bento.command import own_process
@@ -26,7 +25,7 @@ from bento.errors import BentoError, UsageError
 from bento.serve import tcp
 from bento.serve.sockets import Listener, activated
 
-_GLOBAL: Final = ("root", "run_root", "runtime", "runtime_args", "log_level")
+_GLOBAL: Final = ("root", "run_root", "runtime", "runtime_args", "cgroup_manager", "log_level")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -74,7 +73,7 @@ async def _serve(settings: Settings, args: argparse.Namespace, handed: list[sock
         _say_ready(list(map(tcp.place, sockets)))
         number = await ending
         log.info(f"ending by {signal.Signals(number).name}")
-        _notify("STOPPING=1")
+        sd_notify.tell("STOPPING=1")
         await server.refuse()
         for listener in listeners:
             listener.close()  # another server may take its place while this one finishes
@@ -122,12 +121,4 @@ def _worker_argv() -> tuple[str, ...]:
 def _say_ready(places: list[str]) -> None:
     sys.stdout.write(f"bento: Docker's API is served at {', '.join(places)}\n")
     sys.stdout.flush()
-    _notify("READY=1")
-
-
-def _notify(state: str) -> None:
-    """Tell systemd (sd_notify(3)), where it asks for that."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if address:
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
-            notifier.sendto(state.encode(), f"\0{address[1:]}" if address.startswith("@") else address)
+    sd_notify.tell("READY=1")

@@ -34,6 +34,7 @@ from bento.testing.state import MemoryDatabase
 from bento.testing.storage import FakeMounts, FakeStorage
 from bento.testing.tracer import ReadyTracer
 from bento.testing.transport import FakeTransport
+from bento.testing.units import FakeUnits
 from bento.testing.usage import FakeUsage
 
 
@@ -56,6 +57,7 @@ class FakeDrivers(Drivers):
     processes: FakeProcesses
     foreign_processes: FakeProcesses
     usage: FakeUsage
+    units: FakeUnits
 
     def __init__(self, base: Path) -> None:
         self.root, self.run_root = base / "l", base / "r"
@@ -74,6 +76,7 @@ class FakeDrivers(Drivers):
         self.volumes = LocalVolumes(self.root)
         self.cni = Cni(self.cni_cache, self.root / "cni-lists", (self.root / "cni-plugins",))
         self.usage = FakeUsage()
+        self.units = FakeUnits()
         self.locks = ContainerLocks(self.run_root)
         self.settings = Settings(stop_timeout_s=10.0)
         self.helper_argv = ("/nonexistent",)

@@ -15,7 +15,7 @@ from bento.api_docker.bodies.limits import read_process_limits, read_resources
 from bento.api_docker.bodies.mounts import read_mounts
 from bento.api_docker.bodies.networks import read_networks
 from bento.api_docker.bodies.ports import read_ports
-from bento.api_docker.bodies.sandbox import read_namespaces, read_sandbox
+from bento.api_docker.bodies.sandbox import read_cgroups, read_namespaces, read_sandbox
 from bento.errors import UsageError
 from bento.model.container import (
     LOG_DRIVERS,
@@ -78,6 +78,7 @@ def read_create(body: Create, *, name: str) -> Asked:
         limits=read_process_limits(host),
         namespaces=read_namespaces(host),
         sandbox=read_sandbox(host),
+        cgroups=read_cgroups(host),
     )
     return Asked(options, tuple(_warnings(body, host)))
 
@@ -176,7 +177,7 @@ def _warnings(body: Create, host: Host) -> list[str]:
     """Say of each thing without which the container is the same but for what nothing in it sees."""
     given = {
         "Annotations": host.Annotations,
-        "CgroupParent": host.CgroupParent,
+        "CgroupParent": host.CgroupParent and not read_cgroups(host).parent,
         "KernelMemory": host.KernelMemory,
         "KernelMemoryTCP": host.KernelMemoryTCP,
         "Domainname (without a Hostname)": body.Domainname and not body.Hostname,

@@ -6,7 +6,7 @@ from typing import Any
 
 from bento.api_docker.bodies import containers as bodies
 from bento.errors import UsageError
-from bento.model.container import Device, Namespaces, Sandbox
+from bento.model.container import CgroupSettings, Device, Namespaces, Sandbox
 from bento.parse.sandbox import parse_capabilities, parse_device_rule, parse_host, parse_security
 
 
@@ -62,3 +62,9 @@ def read_namespaces(host: bodies.Host) -> Namespaces:
         cgroup=host.CgroupnsMode or "",
         user=host.UsernsMode or "",
     )
+
+
+def read_cgroups(host: bodies.Host) -> CgroupSettings:
+    """Return the slice of systemd's that it is to be in; a path of cgroups is none."""
+    parent = host.CgroupParent or ""
+    return CgroupSettings(parent=parent if parent.endswith(".slice") else "")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from bento import sd_notify
 from bento.cli.context import Context, check_answers, complain, say, says_so_itself, tell_person
 from bento.cli.options import foreign
 from bento.cli.options import stop as stop_options
@@ -98,12 +99,15 @@ def _stop_readable(
     screen = _screen(args, len(refs))
     wants_views = screen is not None and getattr(args, "watch", False)
     progress = _Progress(args, len(refs), stopped_is_ok=context.settings.stop_of_stopped_is_ok)
-    tick_s = on_screen.REDRAWN_EVERY_S if screen else None
+    extension = sd_notify.Extension() if sd_notify.address() else None
+    tick_s = on_screen.REDRAWN_EVERY_S if screen else sd_notify.EVERY_S if extension else None
     try:
         for message in in_worker(
             lambda emit: stop(Reporter(emit, wants_phases=screen is not None, wants_views=wants_views)),
             tick_s=tick_s,
         ):
+            if extension is not None:
+                extension.turn()
             if screen is not None:
                 screen.take(message)
             if message.kind not in ("phase", "view", "tick"):

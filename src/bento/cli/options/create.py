@@ -139,6 +139,7 @@ def read(args: argparse.Namespace) -> CreateOptions:
         limits=limit_options.read_process_limits(args),
         namespaces=sandbox_options.read_namespaces(args),
         sandbox=sandbox_options.read(args),
+        cgroups=sandbox_options.read_cgroups(args),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bento.cli.options.refused import Refused
 from bento.cli.options.switches import Arguments
 from bento.lazy import LazyModule
-from bento.model.container import Namespaces, Sandbox
+from bento.model.container import CgroupSettings, Namespaces, Sandbox
 from bento.units import parse_bytes
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ def configure(parser: Arguments) -> None:
         ("--cgroupns", "the cgroup namespace: the machine's, or one of its own (default)"),
     ):
         parser.add_argument(option, default="", choices=("host", "private"), help=about)
+    parser.add_argument(
+        "--cgroup-parent", default="", metavar="SLICE", help="a slice of systemd's, with --cgroup-manager systemd"
+    )
     parser.add_argument("--userns", default="", metavar="host", help="there are no user namespaces yet")
     parser.add_argument("--shm-size", metavar="BYTES[kmg]", help="the size of /dev/shm (default 64m)")
 
@@ -88,3 +91,8 @@ def read(args: argparse.Namespace) -> Sandbox:
 def read_namespaces(args: argparse.Namespace) -> Namespaces:
     """Return what was said of namespaces."""
     return Namespaces(pid=args.pid, ipc=args.ipc, uts=args.uts, cgroup=args.cgroupns, user=args.userns)
+
+
+def read_cgroups(args: argparse.Namespace) -> CgroupSettings:
+    """Return what was said of its cgroups as a whole."""
+    return CgroupSettings(parent=args.cgroup_parent)

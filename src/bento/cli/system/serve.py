@@ -53,6 +53,7 @@ def _globals(settings: Settings) -> list[str]:
         "run-root": os.path.abspath(settings.run_root),
         "runtime": settings.runtime,
         "runtime-args": " ".join(settings.runtime_args),
+        "cgroup-manager": settings.cgroup_manager,
         "log-level": settings.log_level,
     }
     return [f"--{name}={value}" for name, value in given.items() if value]

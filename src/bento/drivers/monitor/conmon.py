@@ -169,8 +169,8 @@ class ConmonMonitor:
 
     def _argv(self, launch: Launch) -> list[str]:
         run_dir = launch.run_dir
-        argv = [str(self.path), "--api-version", "1", "-c", launch.container_id, "-u", launch.container_id]
-        argv += ["-n", launch.name, "-r", str(launch.runtime.path)]
+        argv = [*launch.words_before, str(self.path), "--api-version", "1", "-c", launch.container_id]
+        argv += ["-u", launch.container_id, "-n", launch.name, "-r", str(launch.runtime.path)]
         for argument in launch.runtime.monitor_arguments():
             argv += ["--runtime-arg", argument]
         # The run directory is the bundle as conmon knows it, since that is where it makes its socket and FIFOs.

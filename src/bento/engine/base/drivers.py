@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bento.drivers.storage.base import Mounts, StorageDriver
     from bento.drivers.tracer.base import TracerDriver
     from bento.drivers.transport.base import TransportDriver
+    from bento.drivers.units.base import UnitDriver
     from bento.drivers.usage.base import UsageDriver
     from bento.drivers.volume.base import VolumeDriver
     from bento.locks import ContainerLocks
@@ -60,6 +61,7 @@ class Drivers:
     builder: BuilderDriver
     volumes: VolumeDriver
     usage: UsageDriver
+    units: UnitDriver
     processes: ProcessDriver
     foreign_processes: NamespaceDriver  # for what other engines have made
     locks: ContainerLocks

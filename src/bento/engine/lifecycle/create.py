@@ -12,7 +12,7 @@ from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.fd_limits import check_limits
 from bento.engine.base.find_image import find_image
 from bento.engine.lifecycle import connecting, sandboxing, sharing
-from bento.engine.resources import logs, mounting, networking
+from bento.engine.resources import logs, mounting, networking, units
 from bento.engine.stop.hooks import check_hooks
 from bento.errors import Conflict, NotFound, UsageError
 from bento.model.container import Container, ContainerSettings, ContainerSpec
@@ -102,10 +102,9 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
     unobeyed = sandboxing.check(options)
     check_hooks((*options.stop.pre_stop, *options.stop.post_stop))
     options = replace(
-        options,
-        log=logs.settle(options.log, drivers.settings),
-        namespaces=sharing.resolve(drivers, options.namespaces),
+        options, log=logs.settle(options.log, drivers.settings), cgroups=units.settle(drivers, options.cgroups)
     )
+    options = replace(options, namespaces=sharing.resolve(drivers, options.namespaces))
     required = [_required(drivers, ref) for ref in options.requires]
     healthy = tuple(dict.fromkeys(needed_id for needed_id, is_healthy in required if is_healthy))
     shared = map(sharing.container_of, (options.namespaces.pid, options.namespaces.ipc, options.network))

@@ -24,7 +24,7 @@ from bento.engine.base.happened import tell_of
 from bento.engine.base.order import required_first
 from bento.engine.lifecycle import reconcile, sharing
 from bento.engine.lifecycle.attachment import Attachment
-from bento.engine.resources import logs, mounting, networking
+from bento.engine.resources import logs, mounting, networking, units
 from bento.engine.resources.rooted import root_of
 from bento.engine.stop.erase import refuse_if_held
 from bento.errors import BentoError, Conflict, RuntimeFailed, Unhealthy, WrongState
@@ -207,16 +207,10 @@ def _launch(
             run = replace(run, connections=connections)
         kept_fds = reservation.fds if reservation else ()
         size = attach.size if attach is not None else None
-        launched, notes = _create_sandbox(drivers, container, runtime, kept_fds, size)
-    run, init = _identified(drivers, container, run, launched)
+        launched, notes, scope = _create_sandbox(drivers, container, runtime, kept_fds, size)
+    run, init = _identified(drivers, container, replace(run, scope=scope), launched)
     created = drivers.store.modify(container.id, lambda c: replace(c, run=run, notes=(*c.spec.notes, *notes)))
-    logs.keep(drivers, created)
-    if run.connections:
-        networking.connect(drivers, created, init.pid)
-    if run.has_names:
-        names.publish(drivers, created)
-    if run.proxied_ports:
-        proxies.publish(drivers, created)
+    _surround(drivers, created, run, init.pid)
     bundle = drivers.storage.bundle(container.id)
     with root_of(drivers, container.id, run) as root:
         if root is not None:
@@ -244,6 +238,18 @@ def _launch(
     return Started(started, attachment, main_fd, owns_exit=attach is not None)
 
 
+def _surround(drivers: Drivers, created: Container, run: Run, init_pid: int) -> None:
+    """Make what others do for a container that is about to run."""
+    logs.keep(drivers, created)
+    units.have_stop(drivers, created)
+    if run.connections:
+        networking.connect(drivers, created, init_pid)
+    if run.has_names:
+        names.publish(drivers, created)
+    if run.proxied_ports:
+        proxies.publish(drivers, created)
+
+
 def _identified(drivers: Drivers, container: Container, run: Run, launched: Launched) -> tuple[Run, ProcessIdentity]:
     """Return the run with what the kernel knows of it, and its PID 1. Raises RuntimeFailed: it has ended already."""
     init = drivers.processes.identify(launched.init_pid)
@@ -267,8 +273,11 @@ def _create_sandbox(
     runtime: RuntimeDriver,
     kept_fds: tuple[int, ...],
     size: WindowSize | None,
-) -> tuple[Launched, tuple[str, ...]]:
-    """Mount the root filesystem and have the monitor create the container, all in one private mount namespace."""
+) -> tuple[Launched, tuple[str, ...], str]:
+    """Mount the root filesystem and have the monitor create the container, all in one private mount namespace.
+
+    The last that is returned is the scope that systemd has made for it, or "".
+    """
     bundle = drivers.storage.prepare(container.id)
     run_dir = drivers.run_dir(container.id)
     remove_tree(run_dir)  # of an earlier run that the machine did not survive
@@ -277,25 +286,27 @@ def _create_sandbox(
         runtime.discard(container.id)
     claim(drivers, container.id)  # while we are at it, so that the monitor of a failed start runs no helper
     needs_cgroup2 = container.spec.system and not runtime.sees_cgroup2
-    monitor_cgroup = drivers.processes.monitor_cgroup(container.id, needs_cgroup2=needs_cgroup2)
-
-    enter = monitor_cgroup.enter if monitor_cgroup else None
-    try:
-        with sharing.shared(drivers, container) as shared:
-            result = drivers.in_private_mounts(
-                lambda: _create_inside(drivers, container, runtime, bundle, shared, enter, kept_fds, size)
+    with units.enclosed(drivers, container) as unit, sharing.shared(drivers, container) as shared:
+        # One that systemd gives a scope of its own is moved nowhere else.
+        monitor_cgroup = (
+            None if unit.is_unit else drivers.processes.monitor_cgroup(container.id, needs_cgroup2=needs_cgroup2)
+        )
+        enter = monitor_cgroup.enter if monitor_cgroup else None
+        try:
+            launched, notes = drivers.in_private_mounts(
+                lambda: _create_inside(drivers, unit, runtime, bundle, shared, enter, kept_fds, size)
             )
-        if monitor_cgroup is not None:
-            monitor_cgroup.leave(result[0].monitor_pid)
-    finally:
-        if monitor_cgroup is not None:
-            monitor_cgroup.close()
-    return result
+            if monitor_cgroup is not None:
+                monitor_cgroup.leave(launched.monitor_pid)
+        finally:
+            if monitor_cgroup is not None:
+                monitor_cgroup.close()
+        return launched, notes, unit.container.run.scope if unit.container.run else ""
 
 
 def _create_inside(
     drivers: Drivers,
-    container: Container,
+    unit: units.Enclosed,
     runtime: RuntimeDriver,
     bundle: Path,
     shared: sharing.Shared,
@@ -304,6 +315,7 @@ def _create_inside(
     size: WindowSize | None,
 ) -> tuple[Launched, tuple[str, ...]]:
     """What happens in the private mount namespace."""
+    container = unit.container
     runtime.enter()
     rootfs = drivers.storage.mount(container.id, container.spec.layers)
     if shared.shm_fd is not None:
@@ -329,6 +341,7 @@ def _create_inside(
         command=container.spec.argv[0],
         exit_command=exit_script(drivers, container),
         enter=enter,
+        words_before=unit.monitor_words,
         kept_fds=kept_fds,
     )
     return drivers.monitor.launch(launch), notes
@@ -349,6 +362,7 @@ def _undo(drivers: Drivers, before: Container, runtime: RuntimeDriver, reason: B
         _end(drivers, pid, before.id)
     with suppress(BentoError):  # the error that led here is the one to report
         runtime.discard(before.id)
+    units.discard(drivers, before)
     with suppress(BentoError):
         networking.release(drivers, drivers.store.get(before.id))
     remove_tree(drivers.run_dir(before.id))

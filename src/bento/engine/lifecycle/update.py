@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.exit_owner import is_followed
 from bento.engine.lifecycle import reconcile
+from bento.engine.resources import units
 from bento.errors import UsageError, WrongState
 from bento.model.container import Container, ContainerSpec, Run, Status
 from bento.model.create import UpdateOptions
@@ -98,4 +99,11 @@ def _apply(drivers: Drivers, container: Container, run: Run, asked: Resources, a
     if asked.pids_limit is not None:
         values["pids_limit"] = asked.pids_limit
     runtime = drivers.runtime(run.runtime)
-    return runtime.update(Change(container_id=container.id, limits=Resources(**values), cgroups=run.cgroups))
+    limits = Resources(**values)
+    put_back = runtime.update(Change(container_id=container.id, limits=limits, cgroups=run.cgroups))
+    try:
+        units.change(drivers, container, limits)
+    except BaseException:
+        put_back()
+        raise
+    return put_back

@@ -26,12 +26,13 @@ from bento.units import SIGHUP, SIGKILL, signal_name
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
+    from bento.engine.resources import units
     from bento.engine.stop import erase
     from bento.engine.stop.cleanup import Cleanup
     from bento.engine.stop.container_processes import ContainerProcesses
     from bento.locks import Lock
-else:  # most root filesystems are released
-    erase = LazyModule("bento.engine.stop.erase")
+else:  # most root filesystems are released, and few containers are units
+    erase, units = LazyModule("bento.engine.stop.erase"), LazyModule("bento.engine.resources.units")
 
 _HANGUP = signal_name(SIGHUP)
 
@@ -146,6 +147,8 @@ class Recorder:
                 ),
             )
             leave_run_dir(self._drivers, self.container)
+        if self._run.scope:
+            units.forget(self._drivers, self.container)
 
     def _is_stop(self, state: StopState) -> bool:
         """Whether it is logged as a stop: not of a start that had died, nor of a removal, as in Docker."""
@@ -261,7 +264,7 @@ def _stopped(
     stopped = replace(
         container,
         status=Status.STOPPED,
-        run=replace(run, init=None, monitor=None, cgroups={}, connections=connections),
+        run=replace(run, init=None, monitor=None, cgroups={}, scope="", connections=connections),
         exit=ended,
         intent=None,
         report=report or container.report,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bento import __version__, clock
 from bento.docker import engine_info
-from bento.engine.resources import names
+from bento.engine.resources import names, units
 from bento.model.container import Container, Status
 from bento.oci.platform import host_platform
 
@@ -24,6 +24,7 @@ def describe(
     runtime, host = drivers.runtime(""), os.uname()
     release = _os_release()
     mode = drivers.processes.cgroup_mode()
+    manager, why_not = units.manager(drivers)
     facts = engine_info.EngineFacts(
         containers=len(containers),
         running=sum(c.status in (Status.RUNNING, Status.STOPPING) for c in containers),
@@ -37,6 +38,7 @@ def describe(
         has_seccomp=runtime.supports_seccomp,
         resolver=_resolver(drivers, containers),
         cgroup_mode=mode,
+        cgroup_manager=manager,
         version=__version__,
         cpus=os.sysconf("SC_NPROCESSORS_ONLN"),
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
@@ -47,9 +49,18 @@ def describe(
         system=release.get("PRETTY_NAME", ""),
         system_version=release.get("VERSION_ID", ""),
         now_unix_ns=clock.wall_ns(),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *_of_manager(drivers, why_not)),
     )
     return engine_info.describe(facts)
+
+
+def _of_manager(drivers: Drivers, why_not: str) -> tuple[str, ...]:
+    """Say why containers are not scopes of systemd where that is wanted."""
+    if not why_not:
+        return ()
+    asked = drivers.settings.cgroup_manager
+    what = "no container can be made" if asked == units.SYSTEMD else "containers get their cgroups without it"
+    return (f"--cgroup-manager {asked}: {why_not}: {what}",)
 
 
 def _resolver(drivers: Drivers, containers: Sequence[Container]) -> str:
