@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import os
-import signal
-import threading
 from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
+from bento.api_docker.answering import Lines, start_thread
 from bento.api_docker.http.errors import message_of
 from bento.docker import image_api
 from bento.errors import BentoError
@@ -33,12 +31,11 @@ def build(
     *,
     is_quiet: bool,
 ) -> None:
-    """Build from the archive on ``context_fd``; tell of it on ``answer_fd``. Blocks; SIGTERM breaks it off.
+    """Build from the archive on ``context_fd``; tell of it on ``answer_fd``. Blocks; KeyboardInterrupt breaks it off.
 
     What goes wrong is the last line. Nothing of a build that was broken off is left.
     """
-    signal.signal(signal.SIGTERM, _break_off)
-    lines = _Lines(answer_fd)
+    lines = Lines(answer_fd)
     try:
         with _Printed(lines, is_shown=not is_quiet) as printed:
             made = engine.build(
@@ -57,11 +54,6 @@ def build(
         lines.say({"stream": f"Successfully tagged {tag}\n"})
 
 
-def _break_off(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what follows is tidying up
-    raise KeyboardInterrupt
-
-
 def _access(auths: Mapping[str, tuple[str, str]]) -> Access:
     """Return how registries are asked: by a file in memory, which is there for as long as this process."""
     if not auths:
@@ -72,31 +64,16 @@ def _access(auths: Mapping[str, tuple[str, str]]) -> Access:
     return Access(authfile=f"/proc/{os.getpid()}/fd/{fd}")
 
 
-class _Lines:
-    """The answer. Safe between threads. A reader that has gone is no error: the signal is on its way."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._lock = threading.Lock()
-
-    def say(self, document: dict[str, Any]) -> None:
-        left = memoryview(msgspec.json.encode(document) + b"\r\n")
-        with self._lock, suppress(BrokenPipeError):
-            while left:
-                left = left[os.write(self._fd, left) :]
-
-
 class _Printed:
     """What a build prints, each line as one of the answer. A context; leaving it waits until all is said."""
 
-    def __init__(self, lines: _Lines, *, is_shown: bool) -> None:
+    def __init__(self, lines: Lines, *, is_shown: bool) -> None:
         self._lines, self._is_shown = lines, is_shown
         self._phases: dict[str, str] = {}
         self._reader, self.fd = os.pipe2(os.O_CLOEXEC)
-        self._thread = threading.Thread(target=self._pass_on, daemon=True)
 
     def __enter__(self) -> _Printed:
-        self._thread.start()
+        self._thread = start_thread(self._pass_on)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,18 +1,21 @@
 """What is done by a process of its own: a stop, a restart, a forced removal, which go on when the server ends; and a
-build, which a signal breaks off when its client leaves.
+build, or an image on its way, which a signal breaks off when its client leaves.
 
 The server writes one job into the socket of a worker, as a line of JSON, and reads what the worker reports.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from bento.api_docker import building
+from bento.api_docker import building, transferring
+from bento.api_docker.answering import may_be_broken_off
+from bento.api_docker.transferring import Import, Load, Pull, Push, Transfer
+from bento.api_docker.uploads import Upload
 from bento.config import Settings
 from bento.engine.base.worker import Emit, Message, Reporter, report_each
 from bento.engine.stop.request import StopOptions
@@ -53,7 +56,7 @@ class Build(Struct, frozen=True, kw_only=True, tag=True):
     auths: dict[str, tuple[str, str]] = {}
 
 
-Task = Stop | Restart | Remove | Build
+Task = Stop | Restart | Remove | Build | Transfer
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -68,9 +71,16 @@ def encode(settings: Settings, task: Task) -> bytes:
     return msgspec.json.encode(Job(settings=msgspec.to_builtins(settings, enc_hook=str), task=task)) + b"\n"
 
 
-def carry_out(line: bytes, fds: Sequence[int], emit: Emit) -> None:
-    """Do the job of a line, with the descriptors that came with it; report by ``emit``. Blocks."""
+def carry_out(line: bytes, fds: Sequence[int], emit: Emit, is_whole: Callable[[], bool]) -> None:
+    """Do the job of a line, with the descriptors that came with it; report by ``emit``. Blocks.
+
+    ``is_whole`` says of a body that is at its end whether all of it has come.
+    """
     job = msgspec.json.decode(line, type=Job)
+    if isinstance(job.task, Build | Transfer):
+        may_be_broken_off()
+        if len(fds) > 1:
+            fds = (Upload(fds[0], is_whole).fd, *fds[1:])
     with Engine(_settings(job.settings)) as engine:
         engine.drivers.verb = _VERBS[type(job.task)]
         match job.task:
@@ -83,9 +93,15 @@ def carry_out(line: bytes, fds: Sequence[int], emit: Emit) -> None:
             case Build(options=asked, quiet=quiet, auths=auths):
                 building.build(engine, asked, auths, *fds, is_quiet=quiet)
                 emit(Message(kind="ended"))
+            case Pull() | Push() | Load() | Import():
+                transferring.carry_out(engine, job.task, *fds)
+                emit(Message(kind="ended"))
 
 
-_VERBS: Final = {Stop: "stop", Restart: "restart", Remove: "rm", Build: "build"}
+_VERBS: Final = {
+    Stop: "stop", Restart: "restart", Remove: "rm", Build: "build",
+    Pull: "pull", Push: "push", Load: "load", Import: "import",
+}  # fmt: skip
 
 
 def _settings(given: dict[str, Any]) -> Settings:

@@ -139,7 +139,7 @@ class DockerServer:
                 params=found.params,
                 query=Query(query),
                 headers={name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers},
-                body=Body(connection.receive),
+                body=Body(connection.receive, connection.until_left),
                 services=self._services,
                 peer=connection.peer,
             )

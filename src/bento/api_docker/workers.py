@@ -55,6 +55,7 @@ class Workers:
         self._ready: Worker | None = None
         self._at_work: set[socket.socket] = set()
         self._children: set[Child] = set()  # not reaped yet
+        self._breakable: set[Child] = set()
         self.is_ended = False
         self._release: asyncio.TimerHandle | None = None
 
@@ -70,12 +71,16 @@ class Workers:
     async def hand_over(self, task: Task, fds: Sequence[int] = ()) -> Worker:
         """Have a worker begin with a job, and get these descriptors. ``reports`` of it is to be read to its end.
 
+        A job that gets some has a client that reads what comes of it: ``end`` breaks it off.
+
         Raises MissingTool, KernelError when no worker can be started.
         """
         worker, self._ready = self._ready, None
         if worker is None or not worker.is_alive():
             worker = self._start()
         line = encode(self._settings, task)
+        if fds:
+            self._breakable.add(worker.child)
         self._at_work.add(worker.ours)
         try:
             sent = socket.send_fds(worker.ours, [line], fds) if fds else 0  # nothing is in its buffer yet: some goes
@@ -85,6 +90,11 @@ class Workers:
             raise
         self.prepare()
         return worker
+
+    def say_whole(self, worker: Worker) -> None:
+        """Tell a worker that all of the body has been written that it is about to see the end of."""
+        with suppress(OSError):
+            worker.ours.send(b".", socket.MSG_DONTWAIT)
 
     async def reports(self, worker: Worker) -> AsyncIterator[Message]:
         """Yield what a worker reports, until it has ended. It goes on when this is left."""
@@ -104,14 +114,19 @@ class Workers:
     def break_off(self, worker: Worker) -> None:
         """Have a worker leave its job undone, if it is at it. Idempotent."""
         self._close(worker)
-        if worker.child in self._children:
+        self._terminate(worker.child)
+
+    def _terminate(self, child: Child) -> None:
+        if child in self._children:
             with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(worker.child.pidfd, signal.SIGTERM)
+                signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
 
     def end(self) -> None:
-        """Have what is at work be followed no more: it goes on. Idempotent."""
+        """Have what is at work be followed no more: it goes on, but for what needs its client. Idempotent."""
         self.is_ended = True
         self.release()
+        for child in self._breakable:
+            self._terminate(child)
         for ours in self._at_work:
             with suppress(OSError):
                 ours.shutdown(socket.SHUT_RD)
@@ -152,5 +167,6 @@ class Workers:
 
     def _reap(self, child: Child) -> None:
         self._children.discard(child)
+        self._breakable.discard(child)
         self._loop.remove_reader(child.pidfd)
         child.finish(_REAP_LIMIT_S)

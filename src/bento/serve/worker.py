@@ -30,7 +30,15 @@ def main() -> None:
             os._exit(0)
         line += data
         fds += given
-    be_worker(lambda emit: jobs.carry_out(line, fds, emit), server.detach())
+    be_worker(lambda emit: jobs.carry_out(line, fds, emit, lambda: _is_whole(server)), server.fileno())
+
+
+def _is_whole(server: socket.socket) -> bool:
+    """Whether the server has said that it has passed on all of a body."""
+    try:
+        return bool(server.recv(1, socket.MSG_DONTWAIT))
+    except OSError:
+        return False
 
 
 if __name__ == "__main__":

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import threading
+import subprocess
+import sys
 from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
 
+from bento.api_docker import transferring
+from bento.api_docker.answering import Lines, Progress
 from bento.api_docker.bodies.commit import CommitConfig, read_changes
 from bento.api_docker.bodies.registry import read_header
 from bento.api_docker.bodies.resources import (
@@ -27,14 +30,14 @@ from bento.api_docker.streams.attaching import Attaching
 from bento.api_docker.streams.execs import Exec, Execs
 from bento.api_docker.streams.frames import MULTIPLEXED, RAW, STDERR, STDOUT, Frames
 from bento.api_docker.streams.pipes import inflow, outflow
-from bento.api_docker.streams.progress import transfer
 from bento.api_docker.streams.readiness import readable
 from bento.api_docker.streams.relay import copy_input
 from bento.docker.path_stat import document, go_mode
-from bento.errors import NotFound, UsageError, WrongState
+from bento.engine.images.pull import Pulled
+from bento.errors import BentoError, NotFound, UsageError, WrongState
 from bento.model.change import PathStat
 from bento.model.exec import ExecOptions
-from bento.model.image import ImageConfig
+from bento.model.image import Image, ImageConfig
 from bento.model.network import NetworkOptions, Subnet
 from bento.model.transfer import Access, Credentials, TransferProgress
 from bento.oci.change import apply_changes
@@ -251,40 +254,85 @@ def report(phase: str, done: int = 0) -> TransferProgress:
     return TransferProgress(digest="sha256:" + "a" * 64, phase=phase, done_bytes=done, total_bytes=9)
 
 
-def told(work: Any, **options: Any) -> list[dict[str, Any]]:
-    async def run() -> list[dict[str, Any]]:
-        answer = await transfer(moving(), work, **options)
-        return [json.loads(line) async for line in answer.chunks]
+class Transfers:
+    """An engine that moves images; ``fails``: with what, before or after it has told something."""
 
-    return asyncio.run(run())
+    def __init__(self, *reports: TransferProgress, fails: BentoError | None = None) -> None:
+        self.reports, self.fails = reports, fails
+
+    def images(self) -> list[Any]:
+        return []
+
+    def pull(self, name: str, *, on_progress: Any, **_: Any) -> Pulled:
+        for each in self.reports:
+            on_progress(each)
+        if self.fails is not None:
+            raise self.fails
+        image = Image(
+            id="sha256:1", names=(), layers=(), config=ImageConfig(), digest="d", created_unix_ns=0, size_bytes=0
+        )
+        return Pulled(image, name)
+
+
+def told(engine: Any) -> list[dict[str, Any]]:
+    reader, writer = os.pipe()
+    try:
+        transferring.carry_out(engine, transferring.Pull(name="x.io/a:1", shown="x.io/a", tag="1"), writer)
+    finally:
+        os.close(writer)
+        with open(reader, "rb") as answer:
+            lines = answer.read().splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def test_a_transfer_tells_how_far_it_is_and_what_came_of_it():
-    def work(engine: object, on_progress: Any) -> str:
-        for each in (report("waiting"), report("moving", 3), report("done")):
-            on_progress(each)
-        return "digest"
+    lines = told(Transfers(report("waiting"), report("moving", 3), report("moving", 4), report("done")))
+    assert lines[0] == {"status": "Pulling from x.io/a", "id": "1"}
+    assert [line["status"] for line in lines[1:3]] == ["Pulling fs layer", "Downloading"]
+    assert lines[3:] == [
+        {"status": "Pull complete", "progressDetail": {}, "id": "a" * 12},
+        {"status": "Digest: d"},
+        {"status": "Status: Downloaded newer image for x.io/a:1"},
+    ]
+    assert told(Transfers())[0] == {"status": "Pulling from x.io/a", "id": "1"}
 
-    lines = told(work, first=[{"status": "Pulling"}], last=lambda digest: [{"status": digest}])
-    assert lines[0] == {"status": "Pulling"}
-    assert lines[-2:] == [
-        {"status": "Pull complete", "progressDetail": {}, "id": "a" * 12}, {"status": "digest"},
-    ]  # fmt: skip
+
+def test_a_transfer_that_fails_is_an_error_or_its_last_line():
+    error = NotFound("no such image: x")
+    with pytest.raises(NotFound):
+        told(Transfers(fails=error))
+    failed = {"errorDetail": {"message": "No such image: x"}, "error": "No such image: x"}
+    assert told(Transfers(report("waiting"), fails=error))[-1] == failed
 
 
-@pytest.mark.parametrize("begins", [False, True])
-def test_a_transfer_that_fails_is_an_error_or_its_last_line(begins):
-    def work(engine: object, on_progress: Any) -> None:
-        if begins:
-            on_progress(report("waiting"))
-            threading.Event().wait(0.05)  # the loop is to see the report first
-        raise NotFound("no such image: x")
+def test_a_client_that_does_not_read_holds_no_transfer_up():
+    reader, writer = os.pipe()
+    progress = Progress(Lines(writer))
+    for number in range(20_000):
+        progress(TransferProgress(digest=f"sha256:{number:064}", phase="waiting"))
+    os.close(writer)
+    with open(reader, "rb") as answer:
+        lines = answer.read().splitlines()
+    assert 100 < len(lines) < 20_000
+    assert all(json.loads(line)["status"] == "Pulling fs layer" for line in lines)
 
-    if not begins:
-        with pytest.raises(NotFound):
-            told(work)
-    else:
-        assert told(work)[-1] == {"errorDetail": {"message": "No such image: x"}, "error": "No such image: x"}
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_what_was_cut_off_is_never_read_to_its_end(is_whole):
+    program = """if True:
+        import os, signal, sys
+        from bento.api_docker.answering import may_be_broken_off
+        from bento.api_docker.uploads import Upload
+        may_be_broken_off()
+        try:
+            with open(Upload(0, lambda: sys.argv[1] == "True").fd, "rb") as body:
+                print(len(body.read()))
+        except KeyboardInterrupt:
+            print("broken off")
+    """
+    words = [sys.executable, "-c", program, str(is_whole)]
+    done = subprocess.run(words, input=b"x" * 300_000, capture_output=True, timeout=60, check=True)
+    assert done.stdout == (b"300000\n" if is_whole else b"broken off\n")
 
 
 def test_credentials_of_a_request():

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 
 from bento.api_docker.bodies.registry import Auth, read_credentials, read_header
+from bento.api_docker.handlers.runs import run
 from bento.api_docker.http.call import Call
-from bento.api_docker.http.replies import Reply, Streamed, failure, json, line
-from bento.api_docker.streams.pipes import inflow, outflow
-from bento.api_docker.streams.progress import transfer
+from bento.api_docker.http.replies import Reply, Streamed, failure, json
+from bento.api_docker.streams.pipes import outflow
+from bento.api_docker.transferring import Import, Load, Pull, Push
 from bento.docker import image_api
-from bento.engine.images.pull import Pulled
 from bento.errors import NotPermitted, UsageError
 from bento.files.tree import remove_tree
 from bento.model import reference
 from bento.model.image import ImageConfig
-from bento.model.transfer import Access, OnProgress
+from bento.model.transfer import Access
 from bento.oci.change import apply_changes
 from bento.wiring import Engine
 
@@ -39,20 +38,8 @@ async def create(call: Call) -> Streamed:
     if not query.text("fromImage"):
         raise UsageError("no image to pull: give ?fromImage=")
     access = read_header(call.header("x-registry-auth"))
-
-    def pull(engine: Engine, on_progress: OnProgress) -> tuple[Pulled, bool]:
-        before = {(image.id, each) for image in engine.images() for each in image.names}
-        pulled = engine.pull(name, platform=platform, access=access, on_progress=on_progress)
-        return pulled, (pulled.image.id, pulled.name) in before
-
-    def last(done: tuple[Pulled, bool]) -> list[dict[str, object]]:
-        pulled, was_here = done
-        shown = reference.familiar(pulled.name) if pulled.name else pulled.image.id
-        what = "Image is up to date" if was_here else "Downloaded newer image"
-        return [{"status": f"Digest: {pulled.image.digest}"}, {"status": f"Status: {what} for {shown}"}]
-
-    first = [{"status": f"Pulling from {query.text('fromImage')}", "id": query.text("tag") or "latest"}]
-    return await transfer(call, pull, first=first, last=last)
+    shown, tag = query.text("fromImage"), query.text("tag")
+    return await run(call, Pull(name=name, platform=platform, access=access, shown=shown, tag=tag))
 
 
 async def _import(call: Call) -> Streamed:
@@ -62,33 +49,13 @@ async def _import(call: Call) -> Streamed:
     changes = [text for given in query.texts("changes") for text in given.splitlines() if text]
     config = apply_changes(ImageConfig(), changes)
     name = _named(query.text("repo"), query.text("tag"))
-    image = await inflow(
-        call,
-        lambda engine, fd: engine.import_image(
-            _path(fd), name, config, message=query.text("message") or "Imported from -", platform=query.text("platform")
-        ),
-    )
-    return Streamed(chunks=_said({"status": image.id}))
-
-
-async def _said(*documents: dict[str, str]) -> AsyncIterator[bytes]:
-    for document in documents:
-        yield line(document)
-
-
-def _path(fd: int) -> Path:
-    return Path(f"/proc/self/fd/{fd}")
+    task = Import(name=name, config=config, message=query.text("message"), platform=query.text("platform"))
+    return await run(call, task, has_body=True)
 
 
 async def load(call: Call) -> Streamed:
     """``POST /images/load``: the images of the archive in the body."""
-    loaded = await inflow(call, lambda engine, fd: engine.load(_path(fd)))
-    lines = [
-        {"stream": f"Loaded image: {reference.familiar(each.name)}\n" if each.name
-         else f"Loaded image ID: {each.image.id}\n"}
-        for each in loaded
-    ]  # fmt: skip
-    return Streamed(chunks=_said(*lines))
+    return await run(call, Load(), has_body=True)
 
 
 async def save(call: Call) -> Streamed:
@@ -107,23 +74,7 @@ async def push(call: Call) -> Streamed:
     repository, has_tag = reference.repository(full), reference.split(full)[1]
     is_all = not tag and has_tag == "latest" and not call.ref.endswith(":latest")
 
-    def send(engine: Engine, on_progress: OnProgress) -> list[tuple[str, str, int]]:
-        names = engine.tags(ref) if is_all else [ref]
-        return [_sent(engine, name, engine.push(name, access=access, on_progress=on_progress)) for name in names]
-
-    def last(sent: list[tuple[str, str, int]]) -> Iterator[dict[str, object]]:
-        for name, digest, size in sent:
-            yield {"status": f"{name}: digest: {digest} size: {size}"}
-            yield {"progressDetail": {}, "aux": {"Tag": name, "Digest": digest, "Size": size}}
-
-    first = [{"status": f"The push refers to repository [{repository}]"}]
-    return await transfer(call, send, first=first, last=last, is_push=True)
-
-
-def _sent(engine: Engine, name: str, digest: str) -> tuple[str, str, int]:
-    """Return the tag, the digest, and the size of the manifest, which is the same as in the registry."""
-    manifest = engine.drivers.images.blobs_dir / digest.replace(":", "/")
-    return reference.split(reference.complete(name))[1], digest, manifest.stat().st_size
+    return await run(call, Push(ref=ref, is_all=is_all, access=access, repository=repository))
 
 
 async def distribution(call: Call) -> Reply:

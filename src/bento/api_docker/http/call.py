@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -43,8 +44,14 @@ class Peer(Struct, frozen=True):
 class Body:
     """The body of a request, read as it comes, once."""
 
-    def __init__(self, receive: Callable[[], Awaitable[bytes]]) -> None:
-        self._receive = receive
+    def __init__(
+        self, receive: Callable[[], Awaitable[bytes]], until_left: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self._receive, self._until_left = receive, until_left
+
+    async def left(self) -> None:
+        """Return when the client has left, once the body is over; what it sends meanwhile is kept."""
+        await (self._until_left() if self._until_left is not None else asyncio.Event().wait())
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield it in pieces. Raises ConnectionError when the client leaves in the middle."""

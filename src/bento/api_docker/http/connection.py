@@ -169,7 +169,7 @@ class Connection:
     async def _send_streamed(self, reply: Streamed) -> None:
         """Send piece by piece until the end of it, of the client, or of the server."""
         await self._send(_response(reply.status, reply.content_type, reply.headers))
-        left = asyncio.ensure_future(self._until_left())
+        left = asyncio.ensure_future(self.until_left())
         is_complete = await self._before_end(self._pump(reply), left)
         if not left.cancelled():
             raise ConnectionResetError("the client has left")
@@ -183,7 +183,7 @@ class Connection:
                 if chunk:
                     await self._send(h11.Data(data=chunk))
 
-    async def _until_left(self) -> None:
+    async def until_left(self) -> None:
         """Return when the client has left. What it sends meanwhile is kept for its next request."""
         await self._body_is_over.wait()  # until then the body's reader sees it
         kept = 0
