@@ -171,6 +171,11 @@ bench: setup ## Compare with the engines found here (as root); T='--quick --out 
 	@$(MAKE) install PREFIX=$(CURDIR)/build/bench
 	@$(BIN)/python bench/bench.py --bento $(BENCHED) $(T)
 
+.PHONY: bench-budgets
+bench-budgets: setup-test ## The budgets of speed: against Podman, Docker, containerd, by API, library (as root); T='--rounds 5'
+	@$(MAKE) install PREFIX=$(CURDIR)/build/bench
+	@$(BIN)/python bench/budgets.py --bento $(BENCHED) $(T)
+
 .PHONY: bench-images
 bench-images: setup-test ## Compare what is done with images with Podman and umoci (as root); T='--rounds 3'
 	@$(MAKE) install PREFIX=$(CURDIR)/build/bench

@@ -199,7 +199,7 @@ class Raw(Peer):
     def run(self, name: str, command: list[str]) -> Timed:
         bundle = self.home / name
         bundle.mkdir()
-        (bundle / "config.json").write_text(json.dumps(_config(self.rootfs, name, command)))
+        (bundle / "config.json").write_text(json.dumps(bundle_config(self.rootfs, name, command)))
         self.live.add(name)
         pid_file = str(bundle / "pid")
         return timed([*self.argv, "run", "--detach", "--bundle", str(bundle), "--pid-file", pid_file, name])
@@ -235,7 +235,7 @@ class Raw(Peer):
                 timed([*self.argv, "delete", "--force", name])
 
 
-def _config(rootfs: Path, name: str, command: list[str]) -> dict[str, object]:
+def bundle_config(rootfs: Path, name: str, command: list[str]) -> dict[str, object]:
     kinds = ("pid", "ipc", "uts", "mount", "network")
     return {
         "ociVersion": "1.0.2",

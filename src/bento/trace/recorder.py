@@ -116,18 +116,21 @@ def install(recorder: Recorder) -> None:
     """Have all spans noted, of modules that are imported from now on and of those that are there."""
     os.register_at_fork(after_in_child=recorder.forget)
     atexit.register(recorder.flush)
-    leave = os._exit
-
-    def flush_and_leave(status: int) -> None:
-        recorder.flush()
-        leave(status)
-
-    os._exit = flush_and_leave  # type: ignore[assignment]
+    for name in ("_exit", "execv"):
+        setattr(os, name, _after_flush(recorder, getattr(os, name)))
     for loader in (SourceFileLoader, ExtensionFileLoader):
         _follow_imports(recorder, loader)
     for name in POINTS:
         if name in sys.modules:
             wrap(recorder, sys.modules[name])
+
+
+def _after_flush(recorder: Recorder, leave: Callable[..., Any]) -> Callable[..., Any]:
+    def flush_and_leave(*args: Any) -> Any:
+        recorder.flush()
+        return leave(*args)
+
+    return flush_and_leave
 
 
 def _follow_imports(recorder: Recorder, loader: type[Any]) -> None:
