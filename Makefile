@@ -49,8 +49,10 @@ $(VENV)/.made:
 	@python=$$(tools/find-python) && echo "making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV)
 	@touch $@
 
-# The script runs this interpreter, and isolated (-I): what PYTHONPATH or a package in a home directory has is not taken in.
-isolate = sed -i '1s|.*|\#!$(2) -I|' '$(1)'
+# The script runs this interpreter, and isolated (-I): what PYTHONPATH or a package in a home directory has is not taken in;
+# and without site (-S), which the plain way makes up for: a command that is handed to a zygote needs none of it.
+write-script = printf '%s\n' '\#!$(2) -IS' 'import sys' 'sys.path.insert(0, "$(3)")' 'from bento.zygote.client import main' \
+	'del sys.path[0]' 'main()' > '$(1)'
 
 ifneq ($(wildcard $(VENV)),)
 ifneq ($(shell $(BIN)/python -c 'print("ok")' 2>/dev/null),ok)
@@ -62,7 +64,7 @@ $(VENV)/.ready: $(VENV)/.made requirements/run.txt requirements/serve.txt requir
 	@echo "installing pinned requirements"
 	@$(BIN)/python -m pip $(PIP_PINNED) -r requirements/run.txt -r requirements/serve.txt -r requirements/build.txt
 	@$(BIN)/python -m pip $(PIP_INSTALL) --no-index --no-build-isolation --no-deps --editable .
-	@$(call isolate,$(BIN)/bento,$(CURDIR)/$(BIN)/python)
+	@$(call write-script,$(BIN)/bento,$(CURDIR)/$(BIN)/python,$(CURDIR)/src)
 # setuptools comes with venv before Python 3.12 and puts itself into every start of the interpreter; nothing needs it.
 	@$(BIN)/python -m pip --disable-pip-version-check uninstall --quiet --yes --root-user-action=ignore setuptools 2>/dev/null || true
 	@touch $@
@@ -198,7 +200,8 @@ install: setup ## Put bento on PATH, with manual pages and completion: PREFIX=/u
 	@$(BIN)/python -m pip --python '$(DESTDIR)$(LIBDIR)/bin/python' $(PIP_PINNED) -r requirements/run.txt -r requirements/serve.txt
 	@$(BIN)/python -m pip --python '$(DESTDIR)$(LIBDIR)/bin/python' $(PIP_INSTALL) --no-index --no-deps build/wheel/*.whl
 # pip writes the interpreter's path at build time into the script; below DESTDIR that is not where it will live.
-	@$(call isolate,$(DESTDIR)$(LIBDIR)/bin/bento,$(LIBDIR)/bin/python)
+	@packages=$$('$(DESTDIR)$(LIBDIR)/bin/python' -c 'import sys; print("lib/python%d.%d/site-packages" % sys.version_info[:2])') && \
+		test -d "$(DESTDIR)$(LIBDIR)/$$packages/bento" && $(call write-script,$(DESTDIR)$(LIBDIR)/bin/bento,$(LIBDIR)/bin/python,$(LIBDIR)/'"$$packages"')
 	@ln -sfn '$(LIBDIR)/bin/bento' '$(DESTDIR)$(PREFIX)/bin/bento'
 	@rm -rf build/wheel
 	@mv build/made-directories '$(DESTDIR)$(MADE_DIRECTORIES)'

@@ -53,6 +53,14 @@ BUDGETS = (
     ("ps", "podman/", 0.7),
     ("stop-20", "podman/", 0.25),
 )
+ZYGOTE_BUDGETS = (
+    ("ps", "docker", 1.15),
+    ("rm", "docker", 1.15),
+    ("stop", "docker", 0.6),
+    ("stop", "podman/", 0.25),
+    ("run", "podman/", 0.7),
+)
+"""The same where a zygote carries the commands out."""
 
 
 class Bench:
@@ -148,7 +156,7 @@ def ratios(middle: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     """Return Bento's medians as multiples of each peer's; same runtime where the peer has one."""
     found: dict[str, dict[str, float]] = {}
     for metric, by_peer in middle.items():
-        for ours in (name for name in by_peer if name.startswith("bento/")):
+        for ours in (name for name in by_peer if name.startswith(("bento/", "bento+"))):
             runtime = ours.partition("/")[2]
             for peer, value in by_peer.items():
                 if value and peer in (f"podman/{runtime}", f"raw {runtime}", "docker"):
@@ -159,14 +167,15 @@ def ratios(middle: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
 def budgets(middle: dict[str, dict[str, float]], found: dict[str, dict[str, float]], many: int) -> list[str]:
     """Return one line per budget that could be judged in this run; those for 20 need 20."""
     lines = []
-    for metric, prefix, limit in BUDGETS:
-        if metric == "stop-20" and many != 20:
-            continue
-        for pair, ratio in found.get(metric, {}).items():
-            if f": {prefix}" in pair:
-                lines.append(
-                    f"{'ok  ' if ratio <= limit else 'OVER'} {TITLES[metric]}: {pair} = {ratio} (at most {limit})"
-                )
+    for ours, budget in (("bento/", BUDGETS), ("bento+", ZYGOTE_BUDGETS)):
+        for metric, prefix, limit in budget:
+            if metric == "stop-20" and many != 20:
+                continue
+            for pair, ratio in found.get(metric, {}).items():
+                if pair.startswith(ours) and f": {prefix}" in pair:
+                    lines.append(
+                        f"{'ok  ' if ratio <= limit else 'OVER'} {TITLES[metric]}: {pair} = {ratio} (at most {limit})"
+                    )
     for peer, value in middle["stop-20-1s"].items():
         if peer.startswith("bento/") and many == 20:
             lines.append(

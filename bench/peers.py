@@ -6,6 +6,9 @@ import contextlib
 import json
 import os
 import shutil
+import signal
+import socket
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -121,6 +124,27 @@ class Bento(_CommandLine):
 
     def close(self) -> None:
         self._remove_all()
+
+
+class BentoByZygote(Bento):
+    """The same, where a zygote carries the commands out; it ends with the run."""
+
+    def __init__(self, program: str, runtime: str, home: Path) -> None:
+        super().__init__(program, runtime, home)
+        self.name = f"bento+zygote/{runtime}"
+        # What the interpreter reads has a command take the plain way.
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LD_"))}
+        self.env["BENTO_ZYGOTE"] = "on"
+
+    def close(self) -> None:
+        super().close()
+        for path in (self.home / "r" / "zygote").glob("*[0-9]"):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking, contextlib.suppress(OSError):
+                asking.connect(str(path))
+                pid = struct.unpack("iII", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+                pidfd = os.pidfd_open(pid)
+                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+                wait_gone([pidfd])
 
 
 class Podman(_CommandLine):
@@ -268,6 +292,7 @@ def find(bento: str, runtimes: list[str], home: Path, hidden: HiddenUnified) -> 
         # crun refuses a hybrid host; bento hides the second hierarchy itself.
         prefix = hidden.prefix if runtime == "crun" else []
         peers.append(Bento(bento, runtime, home / f"b{runtime}"))
+        peers.append(BentoByZygote(bento, runtime, home / f"z{runtime}"))
         peers.append(Raw(runtime, home / f"x{runtime}", prefix))
         if shutil.which("podman"):
             peers.append(Podman(runtime, home / f"p{runtime}", prefix))

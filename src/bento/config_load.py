@@ -71,6 +71,7 @@ _SETTINGS: Final[dict[str, tuple[str, _Reader]]] = {
     "events_max": ("events_max", lambda key, text: parse_number(text, what=key)),
     "absolute_names": ("takes_absolute_names", _one_of(("refuse", "take"), lambda text: text == "take")),
     "bridge_names": ("bridge_has_names", _one_of(("none", "resolve"), lambda text: text == "resolve")),
+    "zygote": ("starts_zygote", _one_of(("off", "on"), lambda text: text == "on")),
     "registries": ("registries", _words),
     "insecure_registries": ("insecure_registries", _words),
 }

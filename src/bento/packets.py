@@ -16,6 +16,7 @@ from pathlib import Path
 _KIND = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
 _BACKLOG = 64
 _UCRED = struct.Struct("iII")  # pid, uid, gid
+_FD = struct.Struct("i")
 _TIMEVAL = struct.Struct("ll")
 
 
@@ -64,6 +65,19 @@ def send(connection: int, packet: bytes, fds: Sequence[int] = ()) -> None:
         sock.detach()
 
 
+def receive(connection: int, size: int, fds_max: int) -> tuple[bytes, list[int], bool]:
+    """Return a packet, the descriptors that came with it, closed on exec, and whether it is whole. Raises OSError."""
+    sock = _socket.socket(fileno=connection)
+    try:
+        room = _socket.CMSG_SPACE(fds_max * _FD.size)
+        packet, extra, flags, _ = sock.recvmsg(size, room, _socket.MSG_CMSG_CLOEXEC)
+    finally:
+        sock.detach()
+    rights = b"".join(each[: len(each) // _FD.size * _FD.size] for _, _, each in extra)
+    fds = [fd for (fd,) in _FD.iter_unpack(rights)]
+    return packet, fds, not flags & (_socket.MSG_TRUNC | _socket.MSG_CTRUNC)
+
+
 def end_writing(connection: int) -> None:
     """Let the other side read to the end of file. Idempotent; no error when it has gone."""
     sock = _socket.socket(fileno=connection)
@@ -77,12 +91,26 @@ def end_writing(connection: int) -> None:
 
 def peer_pid(connection: int) -> int:
     """Return the process that listened when this descriptor was connected; 0: in a PID namespace not seen here."""
+    return peer(connection)[0]
+
+
+def peer(connection: int) -> tuple[int, int]:
+    """Return process and user of the other side: as ``peer_pid``, or, of what was accepted, those that connected."""
     sock = _socket.socket(fileno=connection)
     try:
-        pid, _, _ = _UCRED.unpack(sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _UCRED.size))
+        pid, uid, _ = _UCRED.unpack(sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _UCRED.size))
     finally:
         sock.detach()
-    return int(pid)
+    return int(pid), int(uid)
+
+
+def set_limit(connection: int, limit_s: int) -> None:
+    """Have no wait for a packet take longer; then BlockingIOError."""
+    sock = _socket.socket(fileno=connection)
+    try:
+        _limit(sock, limit_s)
+    finally:
+        sock.detach()
 
 
 def accept(listener: int) -> int | None:

@@ -38,8 +38,8 @@ READS = {
     "check_container", "check_foreign", "container_size", "containers", "dependants_first", "describe_volume", "diff",
     "disk_usage", "doctor", "drops_signal", "events", "exec_sessions", "explain", "explain_foreign", "foreign_report",
     "get", "history", "image_usage", "images", "info", "inspect", "inspect_image", "inspect_network",
-    "inspect_volume", "install_serve_units", "install_unit", "log_stream", "login", "logout", "logs", "logs_of",
-    "look_foreign", "names",
+    "inspect_volume", "install_serve_units", "install_unit", "install_zygote_units", "log_stream", "login", "logout",
+    "logs", "logs_of", "look_foreign", "names",
     "networks", "ports", "remote_image", "stat_path", "stats", "stats_sampler", "summaries", "tags", "to_be_shut_down",
     "to_be_started", "top", "volumes", "wait", "wait_healthy", "warnings",
 }  # fmt: skip

@@ -11,9 +11,11 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, NoReturn, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO
+
+from msgspec import Struct
 
 from bento import __version__, config_load, log
 from bento.cli import verbs
@@ -21,6 +23,12 @@ from bento.cli.context import Context, Ended
 from bento.cli.options.switches import take_values
 from bento.cli.suggest import meant
 from bento.errors import BentoError, UsageError, as_bento_error, is_shortage
+from bento.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from bento.cli import zygote
+else:  # most users have none
+    zygote = LazyModule("bento.cli.zygote")
 
 _INTERRUPTED = 130
 
@@ -82,7 +90,13 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:  # it was pending
         os._exit(_INTERRUPTED)
     _have_streams()
-    status = run(sys.argv[1:] if argv is None else argv)
+    status = flushed(run(sys.argv[1:] if argv is None else argv))
+    # Nothing is left to be done by an orderly end of the interpreter, which would take some ms.
+    os._exit(status)
+
+
+def flushed(status: int) -> int:
+    """Write what is left to be written; return the exit status, which tells of a failure in that."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -91,8 +105,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         if not status:  # else it was said before
             _complain(f"standard output cannot be written: {error.strerror or error}")
             status = 1
-    # Nothing is left to be done by an orderly end of the interpreter, which would take some ms.
-    os._exit(status)
+    return status
 
 
 def _have_signals() -> None:
@@ -117,28 +130,60 @@ def _have_streams() -> None:
             setattr(sys, name, os.fdopen(fd, mode, encoding="utf-8", errors="surrogateescape", closefd=False))
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run the command line; return the exit status. Every error becomes one line on stderr."""
+class Prepared(Struct, frozen=True):
+    """A command line that was read, and found to be right."""
+
+    module: VerbModule
+    args: argparse.Namespace
+    context: Context
+
+
+def prepare(options: Mapping[str, str | None], verb: str, words: list[str]) -> Prepared:
+    """Read the settings and the words of a verb, and do nothing yet.
+
+    Raises BentoError; SystemExit when help was shown.
+    """
+    options = {name: value for name, value in options.items() if name != "trace"}  # bento.__main__ has it
+    settings = config_load.load(options)
+    log.set_level(settings.log_level)
+    module, parser = load(verb), parser_of(verb)
+    take_values(parser, words)
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()  # a run in the foreground, or a stop of hundreds, may take hours
+    return Prepared(module, parser.parse_args(words), Context(settings, verb))
+
+
+def parser_of(verb: str) -> Parser:
+    """Return what reads the words of a verb; the same one again when called again."""
+    if verb not in _parsers:
+        _, about = (verbs.VERBS | verbs.HIDDEN)[verb]
+        parser = Parser(prog=f"bento {verb}", allow_abbrev=False, formatter_class=Formatter, description=about)
+        load(verb).configure(parser)
+        _parsers[verb] = parser
+    return _parsers[verb]
+
+
+_parsers: dict[str, Parser] = {}  # the zygote makes them before it forks
+
+
+def run(argv: Sequence[str], prepared: Prepared | None = None) -> int:
+    """Run the command line; return the exit status. Every error becomes one line on stderr.
+
+    ``prepared``: what was made of it already.
+    """
     failure = 1
     try:
-        options, verb, rest = split(argv)
-        if verb is None:
-            return 0 if options is None else _usage(sys.stderr, 2)
-        if verb in ("run", "exec"):
-            failure = 125
-        elif verb == "check":  # whose 1 says that it has found something
-            failure = 2
-        options = {name: value for name, value in (options or {}).items() if name != "trace"}  # bento.__main__ has it
-        settings = config_load.load(options)
-        log.set_level(settings.log_level)
-        module, (_, about) = load(verb), (verbs.VERBS | verbs.HIDDEN)[verb]
-        parser = Parser(prog=f"bento {verb}", allow_abbrev=False, formatter_class=Formatter, description=about)
-        module.configure(parser)
-        take_values(parser, rest)
-        if not gc.isenabled():
-            gc.freeze()
-            gc.enable()  # a run in the foreground, or a stop of hundreds, may take hours
-        return module.run(parser.parse_args(rest), Context(settings, verb))
+        if prepared is None:
+            options, verb, rest = split(argv)
+            if verb is None:
+                return 0 if options is None else _usage(sys.stderr, 2)
+            failure = _failure_of(verb)
+            prepared = prepare(options or {}, verb, rest)
+            if prepared.context.settings.starts_zygote and verb in verbs.VERBS and verb != "serve":
+                zygote.start(prepared.context.settings)
+        failure = _failure_of(prepared.context.verb)
+        return prepared.module.run(prepared.args, prepared.context)
     except BentoError as error:
         _complain(str(error))
         # A verb that passes on the container's exit status keeps its own failures apart from it.
@@ -158,6 +203,11 @@ def run(argv: Sequence[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         _complain(f"{where}{error.strerror or error}")
         return failure
+
+
+def _failure_of(verb: str) -> int:
+    """Return the exit status of an error of Bento itself, where others are the container's, or a finding."""
+    return {"run": 125, "exec": 125, "check": 2}.get(verb, 1)
 
 
 def split(argv: Sequence[str]) -> tuple[dict[str, str | None] | None, str | None, list[str]]:

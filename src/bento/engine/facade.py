@@ -179,6 +179,10 @@ class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, UsageVerbs
         """
         return serve_units.install(self.drivers, prefix, group)
 
+    def install_zygote_units(self, prefix: Path | None) -> dict[str, str]:
+        """The same for a zygote, a process that makes commands of the command line faster. Raises StorageUnusable."""
+        return serve_units.install_zygote(self.drivers, prefix)
+
     def finish_stop(self, container_id: str) -> None:
         """Go on with a stop whose driver died. Blocks. No error when there is nothing to do."""
         reconcile.finish_stop(self.drivers, container_id)

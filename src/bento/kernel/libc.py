@@ -52,6 +52,9 @@ _NR_FSCONFIG: Final = 431
 _NR_FSMOUNT: Final = 432
 _NR_OPENAT2: Final = 437
 _NR_PIDFD_GETFD: Final = 438
+_NR_IOPRIO_GET: Final = {"x86_64": 252, "aarch64": 31}  # ioprio_set is the number before it
+
+_IOPRIO_PROCESS: Final = 1
 
 RESOLVE_NO_MAGICLINKS: Final = 0x02
 RESOLVE_NO_SYMLINKS: Final = 0x04
@@ -253,6 +256,18 @@ def forget_pages(address: int, length: int) -> None:
 def set_child_subreaper() -> None:
     """Make orphaned descendants children of this process instead of init's (prctl(2)). Idempotent."""
     _checked(_lib.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), _long(0), _long(0), _long(0)), "prctl")
+
+
+def io_priority(pid: int) -> int:
+    """Return class and level of a process's I/O in one number (ioprio_set(2)); 0, "not set", where it is not known."""
+    number = _NR_IOPRIO_GET.get(os.uname().machine)
+    return max(0, _lib.syscall(_long(number), _long(_IOPRIO_PROCESS), _long(pid))) if number else 0
+
+
+def set_io_priority(priority: int) -> None:
+    """Give this thread, and what it starts, a priority that ``io_priority`` has returned."""
+    number = _long(_NR_IOPRIO_GET[os.uname().machine] - 1)
+    _checked(_lib.syscall(number, _long(_IOPRIO_PROCESS), _long(0), _long(priority)), "ioprio_set")
 
 
 def ptrace(request: int, tid: int, address: int = 0, data: int | bytearray = 0) -> int:

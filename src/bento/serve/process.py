@@ -24,6 +24,7 @@ from bento.config import Settings
 from bento.errors import BentoError, UsageError
 from bento.serve import tcp
 from bento.serve.sockets import Listener, activated
+from bento.serve.zygote import KeptZygote
 
 _GLOBAL: Final = ("root", "run_root", "runtime", "runtime_args", "cgroup_manager", "log_level")
 
@@ -36,6 +37,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--docker-socket", action="append", default=[])
     parser.add_argument("--docker-group", default="")
     parser.add_argument("--tcp", action="append", default=[])
+    parser.add_argument("--zygote", action="store_true")
     for name in ("cert", "key", "ca"):
         parser.add_argument(f"--tls-{name}", default="")
     args = parser.parse_args(argv)
@@ -61,6 +63,7 @@ async def _serve(settings: Settings, args: argparse.Namespace, handed: list[sock
     ending = _ending()
     listeners: list[Listener] = []
     services: Services | None = None
+    zygote: KeptZygote | None = None
     try:
         for path in paths:  # before there is any other thread: a socket's mode is made by the umask of them all
             listeners.append(Listener(path, args.docker_group))
@@ -70,6 +73,8 @@ async def _serve(settings: Settings, args: argparse.Namespace, handed: list[sock
         server = DockerServer(services)
         for each in sockets:
             server.listen(each, None if each.family == socket.AF_UNIX else tls)
+        if args.zygote:
+            zygote = KeptZygote(settings)
         _say_ready(list(map(tcp.place, sockets)))
         number = await ending
         log.info(f"ending by {signal.Signals(number).name}")
@@ -82,6 +87,8 @@ async def _serve(settings: Settings, args: argparse.Namespace, handed: list[sock
     finally:
         for listener in listeners:
             listener.close()
+        if zygote is not None:
+            zygote.close()
         if services is not None:
             services.close()
     sys.stdout.flush()

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from bento.engine.base.order import Schedule
-from bento.engine.lifecycle.serve_units import SERVICE, SOCKET, service_unit, socket_unit
+from bento.engine.lifecycle.serve_units import (
+    SERVICE,
+    SOCKET,
+    ZYGOTE_SERVICE,
+    ZYGOTE_SOCKET,
+    service_unit,
+    socket_unit,
+    zygote_service_unit,
+    zygote_socket_unit,
+)
 from bento.engine.lifecycle.shutdown import Budget, budget, is_wanted, unit
 from bento.model.container import Container, ContainerSpec, RestartPolicy, Run, Status
 from bento.model.stop import StopSettings
@@ -129,11 +138,24 @@ def test_systemd_takes_the_units_of_the_server(tmp_path, argv):
     assert "\nKillMode=process\n" in service  # monitors and running stops are not systemd's to end
     assert "ExecStop" not in service
     assert "\nSocketGroup=" not in socket_unit(Path("/run/bento/docker.sock"))
-    (tmp_path / SERVICE).write_text(service)
-    (tmp_path / SOCKET).write_text(socket_unit(Path(ODD[4]) / "docker.sock", "root"))
+    verify(tmp_path, {SERVICE: service, SOCKET: socket_unit(Path(ODD[4]) / "docker.sock", "root")})
+
+
+@pytest.mark.parametrize("argv", [("/bin/true",), ("/bin/true", *ODD[1:])], ids=["plain", "odd"])
+def test_systemd_takes_the_units_of_a_zygote(tmp_path, argv):
+    service = zygote_service_unit(argv, (Path(ODD[4]), tmp_path))
+    assert "\nKillMode=process\n" in service  # what it has forked goes on
+    text = zygote_socket_unit(Path("/run/bento/zygote/1-0"))
+    assert "\nListenSequentialPacket=/run/bento/zygote/1-0\nSocketMode=0600\n" in text
+    verify(tmp_path, {ZYGOTE_SERVICE: service, ZYGOTE_SOCKET: zygote_socket_unit(Path(ODD[4]) / "zygote" / "1-0")})
+
+
+def verify(directory: Path, units: dict[str, str]) -> None:
+    for name, text in units.items():
+        (directory / name).write_text(text)
     tool = shutil.which("systemd-analyze")
     if tool is None:
         pytest.skip("systemd-analyze is not installed")
-    words = [tool, "verify", "--man=no", str(tmp_path / SERVICE), str(tmp_path / SOCKET)]
+    words = [tool, "verify", "--man=no", *(str(directory / name) for name in units)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert [line for line in done.stderr.splitlines() if "bento" in line] == [], done.stderr

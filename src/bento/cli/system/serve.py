@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="serve it there, too, for clients with a certificate; may be given again",
     )
+    add("--zygote", action="store_true", help="keep a zygote, too: commands of the command line are faster then")
     add("--tls-cert", "--tlscert", default="", metavar="FILE", help="the server's certificate (PEM), for --tcp")
     add("--tls-key", "--tlskey", default="", metavar="FILE", help="its key")
     add("--tls-ca", "--tlscacert", default="", metavar="FILE", help="what the certificates of clients are signed by")
@@ -39,6 +40,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.docker_group:
         words.append(f"--docker-group={args.docker_group}")
     words += [f"--tcp={address}" for address in args.tcp]
+    words += ["--zygote"] if args.zygote or context.settings.starts_zygote else []
     for name in ("tls_cert", "tls_key", "tls_ca"):
         if path := getattr(args, name):
             words.append(f"--{name.replace('_', '-')}={os.path.abspath(path)}")

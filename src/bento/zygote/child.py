@@ -1,0 +1,211 @@
+"""A child of the zygote: it waits for a caller, becomes what that would be on the plain way, and does its work."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from io import StringIO
+from pathlib import Path
+from typing import Final, NoReturn
+
+from msgspec import Struct
+
+from bento import packets
+from bento.cli import main as command_line
+from bento.errors import BentoError
+from bento.zygote import client, handover, terminal
+from bento.zygote.code import CodeWatch
+from bento.zygote.loading import warm_up
+from bento.zygote.surroundings import Differs, of, take_over
+
+TAKEN, OTHER_CGROUP, USED = b"taken", b"cgroup", b"used"
+"""What the zygote is told: a command was taken, and its connection comes along; it came from another cgroup, whose
+text follows; the child was used up by a caller that has left, or is refused."""
+
+NOT_SERVED: Final = frozenset(
+    ("serve", "check", "shutdown", "install-unit", "doctor", "complete", "finish-stop", "after-exit")
+)
+"""What stays for long, or has its own process anyway."""
+_REQUEST_BYTES: Final = 1 << 18
+_TALK_S: Final = 1
+
+
+class Request(Struct, frozen=True):
+    """What a caller hands over. ``fds``: the standard streams, its working directory, the end of its pipe."""
+
+    peer: int
+    identity: bytes
+    streams: tuple[str, ...]
+    argv: list[str]
+    environ: dict[bytes, bytes]
+    fds: tuple[int, ...]
+
+
+class Child:
+    """The process of one command. ``control``: to the zygote; ``own``: the surroundings that it has from that."""
+
+    def __init__(self, listener: int, control: int, roots: Sequence[Path], code: CodeWatch) -> None:
+        self._listener, self._control, self._roots, self._code = listener, control, roots, code
+        self._own = of(os.getpid())
+        self._identity = handover.identity()
+        self._connection = -1
+        warm_up(roots[1] / client.DIRECTORY)
+
+    def be(self) -> NoReturn:
+        """Wait for a command, carry it out, and end the process."""
+        try:
+            request = self._await()
+            try:
+                prepared = self._prepared(request)
+            except (Differs, BentoError, OSError, SystemExit, ValueError) as reason:
+                self._refuse(str(reason))
+            status = self._carry_out(request, prepared)
+        except BaseException:
+            traceback.print_exc()
+            status = 1
+        os._exit(status)
+
+    def _await(self) -> Request:
+        """Return the request of the first caller that makes one. Ends the process with the zygote."""
+        poller = select.poll()
+        poller.register(self._listener, select.POLLIN)
+        poller.register(self._control, select.POLLIN)
+        while True:
+            if any(fd == self._control for fd, _ in poller.poll()):
+                os._exit(0)
+            connection = packets.accept(self._listener)
+            if connection is None:
+                continue
+            os.set_inheritable(connection, False)
+            self._connection = connection
+            request = _received(connection)
+            if request is not None:
+                return request
+            os.close(connection)
+
+    def _prepared(self, request: Request) -> command_line.Prepared:
+        """Become what the caller is, and read its words. Raises Differs and others."""
+        if request.identity != self._identity or self._code.may_have_changed():
+            raise Differs("code")
+        caller = of(request.peer)
+        if caller.cgroup != self._own.cgroup:
+            packets.send(self._control, b"%s %s" % (OTHER_CGROUP, os.fsencode(caller.cgroup)))
+        os.setsid()
+        take_over(self._own, caller)
+        os.fchdir(request.fds[3])
+        _end_with_caller(request.fds[4])
+        for number in handover.STANDARD:
+            os.dup2(request.fds[number], number)
+        _take_environment(request.environ)
+        sys.argv[1:] = request.argv
+        sys.stdout = sys.stderr = said = StringIO()
+        options, verb, words = command_line.split(request.argv)
+        if verb is None or verb in NOT_SERVED or (options and "trace" in options):
+            raise Differs("verb")
+        prepared = command_line.prepare(options or {}, verb, words)
+        settings = prepared.context.settings
+        if tuple(Path(os.path.abspath(each)) for each in (settings.root, settings.run_root)) != tuple(self._roots):
+            raise Differs("roots")
+        if said.getvalue() or terminal.is_read(verb, prepared.args):
+            raise Differs("terminal")
+        return prepared
+
+    def _carry_out(self, request: Request, prepared: command_line.Prepared) -> int:
+        _open_streams(request.streams)
+        for fd in request.fds[:4]:
+            os.close(fd)
+        pidfd = os.pidfd_open(os.getpid())
+        packets.send(self._connection, handover.YES, (pidfd,))
+        os.close(pidfd)
+        if os.read(self._connection, len(handover.GO)) != handover.GO:
+            self._give_up()
+        packets.send(self._control, TAKEN, (self._connection,))
+        for fd in (self._control, self._listener, self._code.fileno()):
+            os.close(fd)
+        # What is forked from here on, such as the worker of a stop, must not keep the caller waiting.
+        os.register_at_fork(after_in_child=lambda: _close(self._connection, request.fds[4]))
+        status = command_line.flushed(command_line.run((), prepared))
+        with suppress(OSError):
+            packets.send(self._connection, b"%s %d" % (handover.EXIT, status))
+        return status
+
+    def _refuse(self, reason: str) -> NoReturn:
+        with suppress(OSError):
+            packets.send(self._connection, b"%s %s" % (handover.NO, reason.encode(errors="replace")))
+        self._give_up()
+
+    def _give_up(self) -> NoReturn:
+        with suppress(OSError):
+            packets.send(self._control, USED)
+        os._exit(0)
+
+
+def _received(connection: int) -> Request | None:
+    """Return what a caller asks for; None: it has left, does not speak as it should, or is another user's."""
+    fds: list[int] = []
+    try:
+        packets.set_limit(connection, _TALK_S)
+        peer, uid = packets.peer(connection)
+        packet, fds, is_whole = packets.receive(connection, _REQUEST_BYTES, handover.REQUEST_FDS)
+        if is_whole and uid == os.geteuid() and peer and len(fds) == handover.REQUEST_FDS:
+            return _read(packet, peer, fds)
+    except (OSError, ValueError):
+        pass
+    _close(*fds)
+    return None
+
+
+def _read(packet: bytes, peer: int, fds: Sequence[int]) -> Request:
+    """Raises ValueError."""
+    tag, identity, streams, count, *words = packet.split(b"\0")
+    if tag != handover.TAG:
+        raise ValueError("another protocol")
+    argv = [os.fsdecode(word) for word in words[: int(count)]]
+    environ = dict(word.split(b"=", 1) for word in words[int(count) :] if b"=" in word)
+    return Request(peer, identity, tuple(streams.decode().split()), argv, environ, tuple(fds))
+
+
+def _take_environment(environ: dict[bytes, bytes]) -> None:
+    zone = os.environb.get(b"TZ")
+    for name in [name for name in os.environb if name not in environ]:
+        del os.environb[name]
+    for name, value in environ.items():
+        if os.environb.get(name) != value:
+            os.environb[name] = value
+    if os.environb.get(b"TZ") != zone:
+        time.tzset()
+
+
+def _end_with_caller(pipe: int) -> None:
+    """Have the kernel kill this process when the caller dies: nothing else happens to the pipe (F_SETSIG, fcntl(2)).
+
+    Processes that are forked from this one are not killed: the owner of the descriptor is this one.
+    """
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | fcntl.FASYNC)
+
+
+def _open_streams(described: Sequence[str]) -> None:
+    """Make sys.stdin and its kin as the interpreter makes them; encoding and errors are those of the caller's."""
+    for index, name in enumerate(("stdin", "stdout", "stderr")):
+        encoding, errors = described[2 * index : 2 * index + 2]
+        stream = open(  # noqa: SIM115
+            index, "w" if index else "r", encoding=encoding, errors=errors, newline="\n", closefd=False
+        )
+        if index == 2 or os.isatty(index):
+            stream.reconfigure(line_buffering=True)
+        setattr(sys, name, stream)
+
+
+def _close(*fds: int) -> None:
+    for fd in fds:
+        with suppress(OSError):
+            os.close(fd)

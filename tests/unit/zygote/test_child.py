@@ -1,0 +1,95 @@
+"""What a child takes from a caller, and which commands it leaves to the plain way."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+from msgspec.structs import replace
+
+from bento import packets
+from bento.cli import main as command_line
+from bento.zygote import child, handover, surroundings, terminal
+
+
+def received(packet: bytes, fds: int = handover.REQUEST_FDS) -> child.Request | None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, open(os.devnull) as null:
+        packets.send(ours.fileno(), packet, [null.fileno()] * fds)
+        got = child._received(theirs.fileno())
+    for fd in got.fds if got else ():
+        os.close(fd)
+    return got
+
+
+def request(monkeypatch: pytest.MonkeyPatch, *argv: str) -> bytes:
+    monkeypatch.setattr("sys.argv", ["bento", *argv])
+    with open(os.devnull) as null:
+        monkeypatch.setattr("sys.stdin", null)  # pytest's own has no encoding
+        return handover._request()
+
+
+def test_words_and_variables_arrive_as_they_were(monkeypatch):
+    monkeypatch.setattr("posix.environ", {b"A": b"=1=\xff", b"EMPTY": b""})
+    got = received(request(monkeypatch, "run", "", "\udcff", "a=b"))
+    assert got is not None
+    assert got.argv == ["run", "", "\udcff", "a=b"]
+    assert got.environ == {b"A": b"=1=\xff", b"EMPTY": b""}
+    assert (got.peer, got.identity) == (os.getpid(), handover.identity())
+    assert len(got.streams) == 6
+
+
+@pytest.mark.parametrize("packet", [b"", b"bento 0\0a\0b\0000", b"bento 1\0a", b"bento 1\0a\0b\0x", b"\xff" * 5000])
+def test_a_caller_that_speaks_otherwise_is_not_listened_to(packet):
+    assert received(packet) is None
+
+
+def test_a_caller_without_its_descriptors_is_not_listened_to_and_those_are_closed(monkeypatch):
+    packet = request(monkeypatch, "ps")
+    before = len(os.listdir("/proc/self/fd"))
+    assert received(packet, fds=2) is None
+    assert received(b"\0", fds=handover.REQUEST_FDS) is None
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_surroundings_of_a_process_are_its_own():
+    own = surroundings.of(os.getpid())
+    assert own == surroundings.of(os.getpid())
+    surroundings.take_over(own, own)  # nothing is to be done
+    assert own.umask == os.umask(own.umask)
+    assert all(value is not None for value in own.fixed.values())
+
+
+def test_what_cannot_be_taken_over_is_named():
+    own = surroundings.of(os.getpid())
+    for name in own.fixed:
+        with pytest.raises(surroundings.Differs, match=name):
+            surroundings.take_over(own, replace(own, fixed=own.fixed | {name: "other"}))
+    with pytest.raises(surroundings.Differs, match="cgroup"):
+        surroundings.take_over(own, replace(own, cgroup="0::/other\n"))
+    limits = list(own.limits)
+    for number in surroundings._OF_MEMORY:
+        limits[surroundings._LIMITS.index(number)] = (1 << 40, 1 << 40)
+    with pytest.raises(surroundings.Differs, match="memory"):
+        surroundings.take_over(own, replace(own, limits=tuple(limits)))
+
+
+READS = {
+    "run -it host sh": True, "run -i host sh": True, "run -t host sh": True, "run host sh": False,
+    "run -d host sh": False, "run -dit host sh": False, "exec -it w sh": True, "exec w sh -it": False,
+    "exec -d w sh": False, "attach w": True, "start w": False, "start -a w": True,
+    "start -i w": True, "stop w": False, "ps": False, "rm -f w": False,
+    "login x": True, "container prune": True, "container prune -f": False, "system prune": True, "volume prune": True,
+    "builder prune": True, "builder prune -f": False, "cp - w:/": True, "cp w:/a b": False, "load": True,
+    "load -i f": False, "import - x": True, "build -": True, "build .": False, "build -f - .": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", READS)
+def test_what_may_read_a_terminal_is_known(line):
+    options, verb, words = command_line.split(line.split())
+    assert options is not None
+    assert verb is not None
+    args = command_line.parser_of(verb).parse_args(words)
+    assert terminal._reads_input(verb, vars(args)) == READS[line]
