@@ -23,11 +23,13 @@ LOOKING: Final = 4
 ACTING: Final = 12
 """Threads for what takes its time: starts, execs. What comes beyond that waits."""
 MOVING: Final = 8
-"""Threads for what moves bytes, from or to a client that may be slow: they wait for each other alone."""
+"""Threads for what moves bytes on this machine, or asks a registry: what comes beyond that waits for these alone."""
+FLOWING: Final = 64
+"""Threads for archives from or to a client, which may be slow, or stand still: it holds up other archives at most."""
 
 
 class Engines:
-    """Three pools of threads, made as they are needed, which stay."""
+    """Pools of threads, made as they are needed, which stay."""
 
     def __init__(self, settings: Settings, watch_file: Callable[[Path], FileWatch]) -> None:
         """``watch_file``: in place of the engine's own, for all threads."""
@@ -38,6 +40,7 @@ class Engines:
         self._looking = ThreadPoolExecutor(LOOKING, thread_name_prefix="look")
         self._acting = ThreadPoolExecutor(ACTING, thread_name_prefix="act")
         self._moving = ThreadPoolExecutor(MOVING, thread_name_prefix="move")
+        self._flowing = ThreadPoolExecutor(FLOWING, thread_name_prefix="flow")
 
     async def ask(self, work: Callable[[Engine], T]) -> T:
         """Have something looked up; return what ``work`` returns, raise what it raises."""
@@ -54,8 +57,12 @@ class Engines:
             raise
 
     async def move(self, work: Callable[[Engine], T]) -> T:
-        """Have bytes moved: archives, images. It goes on when this is cancelled."""
+        """Have bytes moved, at the speed of this machine, or of a registry. It goes on when this is cancelled."""
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._moving, self._call, work))
+
+    async def flow(self, work: Callable[[Engine], T]) -> T:
+        """Have bytes moved at the speed of a client. It goes on when this is cancelled."""
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._flowing, self._call, work))
 
     def _call(self, work: Callable[[Engine], T]) -> T:
         return work(self._engine())
@@ -71,5 +78,5 @@ class Engines:
 
     def close(self) -> None:
         """Take no more work. What is under way goes on. Idempotent."""
-        for pool in (self._looking, self._acting, self._moving):
+        for pool in (self._looking, self._acting, self._moving, self._flowing):
             pool.shutdown(wait=False, cancel_futures=True)

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 
+from bento.api_docker.http import call as calls
 from bento.api_docker.http import connection as bounds
 from bento.api_docker.http.call import Body, Peer
 from bento.api_docker.http.connection import Connection
@@ -117,3 +118,57 @@ def test_what_no_handler_reads_is_read_up_to_a_limit(monkeypatch):
         await drip(client, b"x" * 1000)
 
     assert talk(send).startswith(b"HTTP/1.1 404 ")
+
+
+def test_a_document_that_drips_has_a_limit_of_time(monkeypatch):
+    monkeypatch.setattr(calls, "DOCUMENT_LIMIT_S", 0.2)
+
+    async def send(client: socket.socket) -> None:
+        await push(client, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        await drip(client, b"x")
+
+    assert talk(send) == b""
+
+
+def test_a_body_that_drips_and_is_not_read_has_one_too(monkeypatch):
+    async def refuse(connection, request):
+        return Reply(status=404)
+
+    monkeypatch.setattr(bounds, "DRAIN_LIMIT_S", 0.2)
+    monkeypatch.setitem(globals(), "answer", refuse)
+
+    async def send(client: socket.socket) -> None:
+        await push(client, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        await drip(client, b"x")
+
+    assert talk(send).startswith(b"HTTP/1.1 404 ")
+
+
+def test_a_client_that_reads_nothing_of_an_archive_is_left_and_holds_nothing(monkeypatch):
+    """Also not its connection, of which it has not taken what was sent."""
+    left = []
+
+    async def archive():
+        while True:
+            yield b"x" * 100_000
+
+    async def stream(connection, request):
+        return Streamed(chunks=archive(), is_one=True, stall_limit_s=0.2, abandon=lambda: left.append(True))
+
+    monkeypatch.setattr(bounds, "CLOSE_LIMIT_S", 0.2)
+
+    async def run() -> None:
+        ours, theirs = socket.socketpair()
+        hangups = Hangups(asyncio.get_running_loop())
+        streams = await asyncio.open_unix_connection(sock=theirs)
+        ours.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(LIMIT_S):
+            await Connection(*streams, Peer(), stream, hangups).serve()
+            ours.settimeout(LIMIT_S)
+            while theirs.fileno() >= 0:
+                await asyncio.sleep(0.01)
+        hangups.close()
+        ours.close()
+
+    asyncio.run(run())
+    assert left == [True]

@@ -34,7 +34,7 @@ from bento.api_docker.streams.readiness import readable
 from bento.api_docker.streams.relay import copy_input
 from bento.docker.path_stat import document, go_mode
 from bento.engine.images.pull import Pulled
-from bento.errors import BentoError, NotFound, UsageError, WrongState
+from bento.errors import BentoError, NotFound, StorageUnusable, UsageError, WrongState
 from bento.model.change import PathStat
 from bento.model.exec import ExecOptions
 from bento.model.image import Image, ImageConfig
@@ -58,7 +58,7 @@ class Moving:
 
         self.body = Body(receive)
 
-    async def move(self, work):
+    async def flow(self, work):
         return await asyncio.get_running_loop().run_in_executor(None, work, None)
 
 
@@ -135,6 +135,26 @@ def test_what_reads_no_more_of_a_body_is_not_given_more():
 
     with pytest.raises(WrongState):
         asyncio.run(inflow(moving(*[BIG] * 20), refuse))
+
+
+@pytest.mark.parametrize("way", [outflow, inflow])
+def test_without_an_engine_there_is_an_error_and_no_wait(way):
+    call = moving(BIG, BIG)
+
+    async def flow(work):
+        raise StorageUnusable("no engine")
+
+    call.flow = flow
+    options = {"content_type": ""} if way is outflow else {}
+
+    async def run() -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(StorageUnusable):
+            async with asyncio.timeout(60):
+                await way(call, lambda engine, fd: None, **options)
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    asyncio.run(run())
 
 
 def test_a_descriptor_is_waited_for_at_most_so_long():

@@ -136,6 +136,7 @@ def test_systemd_takes_the_units_of_the_server(tmp_path, argv):
     service = service_unit(argv, (Path(ODD[4]), tmp_path))
     assert "\nType=notify\n" in service
     assert "\nKillMode=process\n" in service  # monitors and running stops are not systemd's to end
+    assert "\nLimitNOFILE=1024:524288\n" in service
     assert "ExecStop" not in service
     assert "\nSocketGroup=" not in socket_unit(Path("/run/bento/docker.sock"))
     verify(tmp_path, {SERVICE: service, SOCKET: socket_unit(Path(ODD[4]) / "docker.sock", "root")})

@@ -21,6 +21,7 @@ from bento.model.container import Container
 from bento.parse.times import parse_since, parse_tail
 
 if TYPE_CHECKING:
+    from bento.engine.views.log_stream import LogStream
     from bento.engine.views.logs import LogLine
 
 _LOOK_AGAIN_S: Final = 0.2  # where nothing wakes
@@ -108,9 +109,16 @@ async def lines_of(
                     return
     finally:
         if reading is not None and not reading.done():  # a thread is at it
-            reading.add_done_callback(lambda _: stream.close())
+            reading.add_done_callback(lambda done: _close(stream, done))
         else:
             stream.close()
+
+
+def _close(stream: LogStream, reading: asyncio.Future[list[LogLine]]) -> None:
+    """Close what nothing reads any more; what was wrong with it is told to nothing."""
+    if not reading.cancelled():
+        reading.exception()
+    stream.close()
 
 
 def _line(line: LogLine) -> Line:

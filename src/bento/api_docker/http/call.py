@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DOCUMENT_MAX_BYTES: Final = 4 << 20
+DOCUMENT_LIMIT_S: Final = 120.0
+"""For all of a document to come, however many pieces it comes in."""
 
 
 class Peer(Struct, frozen=True):
@@ -59,12 +61,13 @@ class Body:
             yield chunk
 
     async def whole(self, limit_bytes: int = DOCUMENT_MAX_BYTES) -> bytes:
-        """Return all of it. Raises UsageError when it is more than ``limit_bytes``."""
+        """Return all of it. Raises UsageError when it is more than ``limit_bytes``, TimeoutError."""
         found = bytearray()
-        while chunk := await self._receive():
-            found += chunk
-            if len(found) > limit_bytes:
-                raise UsageError(f"the body of this request is larger than {limit_bytes} bytes")
+        async with asyncio.timeout(DOCUMENT_LIMIT_S):
+            while chunk := await self._receive():
+                found += chunk
+                if len(found) > limit_bytes:
+                    raise UsageError(f"the body of this request is larger than {limit_bytes} bytes")
         return bytes(found)
 
 

@@ -26,6 +26,10 @@ BODY_STALL_S: Final = 120.0
 """Between two pieces of a body."""
 SEND_LIMIT_S: Final = 60.0
 """For a client to take a whole answer. One that goes on for a while waits for its client without a limit."""
+CLOSE_LIMIT_S: Final = 30.0
+"""For a client to take the rest of what was sent, once the connection is over."""
+DRAIN_LIMIT_S: Final = 30.0
+"""For the rest of a body that no handler has read."""
 _KEPT_MAX_BYTES: Final = 256 * 1024  # of what is sent while an answer is on its way
 _DRAINED_MAX_BYTES: Final = 1 << 20  # of a body that was not read; more ends the connection
 
@@ -181,7 +185,8 @@ class Connection:
         async with aclosing(cast(Any, reply.chunks)) as chunks:
             async for chunk in chunks:
                 if chunk:
-                    await self._send(h11.Data(data=chunk))
+                    async with asyncio.timeout(reply.stall_limit_s):
+                        await self._send(h11.Data(data=chunk))
 
     async def until_left(self) -> None:
         """Return when the client has left. What it sends meanwhile is kept for its next request."""
@@ -221,11 +226,12 @@ class Connection:
     async def _is_clean(self) -> bool:
         """Read what is left of a body that no handler wanted; return whether another request may follow."""
         read = 0
-        while not self._body_is_over.is_set() and self._h11.their_state is not h11.MUST_CLOSE:
-            chunk = await self.receive()
-            read += len(chunk)
-            if read > _DRAINED_MAX_BYTES:
-                return False
+        async with asyncio.timeout(DRAIN_LIMIT_S):
+            while not self._body_is_over.is_set() and self._h11.their_state is not h11.MUST_CLOSE:
+                chunk = await self.receive()
+                read += len(chunk)
+                if read > _DRAINED_MAX_BYTES:
+                    return False
         return self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
 
     async def _refuse(self, error: h11.RemoteProtocolError) -> None:
@@ -237,9 +243,12 @@ class Connection:
 
     async def _close(self) -> None:
         self._writer.close()
-        with suppress(ConnectionError, TimeoutError):
-            async with asyncio.timeout(SEND_LIMIT_S):
-                await self._writer.wait_closed()
+        with suppress(ConnectionError):
+            try:
+                async with asyncio.timeout(CLOSE_LIMIT_S):
+                    await self._writer.wait_closed()
+            except TimeoutError:  # it does not read the rest
+                self._writer.transport.abort()
 
 
 def _response(status: int, content_type: str, headers: Headers) -> h11.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -17,6 +18,8 @@ class Reader(Protocol):
 class Writer(Protocol):
     """What is used of asyncio.StreamWriter."""
 
+    @property
+    def transport(self) -> asyncio.WriteTransport: ...
     def write(self, data: bytes, /) -> None: ...
     async def drain(self) -> None: ...
     def write_eof(self) -> None: ...

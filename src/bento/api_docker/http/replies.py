@@ -29,11 +29,13 @@ class Streamed(Struct, frozen=True, kw_only=True):
 
     ``chunks`` is closed when the client has left, or the server ends: what it holds it releases in ``finally``.
     ``abandon`` is called at the end, also where ``chunks`` was never begun. ``is_one``: a part of it is nothing, as of
-    an archive: where the server ends before, the client is to see that it was cut short.
+    an archive: where the server ends before, the client is to see that it was cut short. ``stall_limit_s``: so long the
+    client may take nothing of it; None: without a limit.
     """
 
     chunks: AsyncIterator[bytes]
     is_one: bool = False
+    stall_limit_s: float | None = None
     status: int = 200
     content_type: str = JSON
     headers: Headers = ()

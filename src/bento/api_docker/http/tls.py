@@ -75,6 +75,11 @@ class TlsStream:
         if data := self._outgoing.read():
             self._writer.write(data)
 
+    @property
+    def transport(self) -> asyncio.WriteTransport:
+        """The connection below."""
+        return self._writer.transport
+
     def write(self, data: bytes) -> None:
         """Send; see ``drain``. Raises ConnectionError."""
         view = memoryview(data)

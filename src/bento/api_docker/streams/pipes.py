@@ -1,7 +1,7 @@
 """What the engine writes to a descriptor, or reads from one, as the body of an answer, or of a request.
 
 A thread of a pool of its own is at the other end of a pipe. A client that does not read, or does not send, has that
-thread wait, and holds up other transfers at most.
+thread wait, up to a limit, and holds up other archives at most.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from typing import TypeVar
+from contextlib import suppress
+from typing import Final, TypeVar
 
 from bento.api_docker.http.call import Call
 from bento.api_docker.http.replies import Headers, Streamed
@@ -17,6 +18,9 @@ from bento.api_docker.streams.readiness import read_now, readable, writable
 from bento.wiring import Engine
 
 T = TypeVar("T")
+
+STALL_LIMIT_S: Final = 600.0
+"""So long a client may take nothing of an archive."""
 
 
 async def outflow(
@@ -33,7 +37,14 @@ async def outflow(
     except BaseException:
         flow.close()
         raise
-    return Streamed(chunks=flow.chunks(), content_type=content_type, headers=headers, abandon=flow.close, is_one=True)
+    return Streamed(
+        chunks=flow.chunks(),
+        content_type=content_type,
+        headers=headers,
+        abandon=flow.close,
+        is_one=True,
+        stall_limit_s=STALL_LIMIT_S,
+    )
 
 
 class _Outflow:
@@ -44,15 +55,18 @@ class _Outflow:
         self._head: bytes | None = None
 
     def begin(self, call: Call, write: Callable[[Engine, int], object]) -> None:
+        end = _Once(self._writer)
+
         def work(engine: Engine) -> None:
             try:
                 write(engine, self._writer)
             except BrokenPipeError:
                 return
             finally:
-                os.close(self._writer)
+                end.close()
 
-        self._done = asyncio.ensure_future(call.services.engines.move(work))
+        self._done = asyncio.ensure_future(call.services.engines.flow(work))
+        self._done.add_done_callback(end.close)  # also where there was no engine to do it
 
     async def first(self) -> None:
         """Wait for the first bytes, or the end. Raises what has come before them."""
@@ -79,18 +93,33 @@ class _Outflow:
             os.close(fd)
 
 
+class _Once:
+    """A descriptor that is closed once, by the thread that has used it, or by the loop."""
+
+    def __init__(self, fd: int) -> None:
+        self._fds = [fd]
+
+    def close(self, _: object = None) -> None:
+        """Close it. Idempotent, and safe between threads."""
+        with suppress(IndexError):
+            os.close(self._fds.pop())
+
+
 async def inflow(call: Call, read: Callable[[Engine, int], T]) -> T:
     """Have ``read`` read the body of a request from its descriptor; return what it returns, raise what it raises."""
     fd, writer = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(writer, False)
 
+    end = _Once(fd)
+
     def work(engine: Engine) -> T:
         try:
             return read(engine, fd)
         finally:
-            os.close(fd)
+            end.close()
 
-    done = asyncio.ensure_future(call.services.engines.move(work))
+    done = asyncio.ensure_future(call.services.engines.flow(work))
+    done.add_done_callback(end.close)  # also where there was no engine to do it
     try:
         async for chunk in call.body.chunks():
             if not await write_all(writer, chunk):

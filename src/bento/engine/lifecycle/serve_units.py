@@ -95,6 +95,8 @@ ExecStart={command} serve
 Restart=on-failure
 # What the server has started stays: the monitors of containers, and the processes that carry out stops.
 KillMode=process
+# The server raises its own limit to the second; what it starts has the first. A client that is attached takes three.
+LimitNOFILE=1024:524288
 TimeoutStopSec={_END_S}
 
 [Install]
