@@ -55,6 +55,25 @@ def test_forbidden_calls_fail(run) -> None:
     assert {int(answers[name][1]) for name in ("keyctl", "unshare", "setns", "fsopen")} == {errno.EPERM}
 
 
+def test_a_filter_that_was_compiled_before_refuses_the_same(leak_check, runtime: str) -> None:
+    """The filter itself is compared, as crun keeps it for an exec, and what the kernel makes of it."""
+    argv = ("/bin/sh", "-c", "grep ^Seccomp: /proc/self/status; /usr/bin/unshare -U true || echo refused")
+    said, compiled, given = [], [], []
+    for _ in range(2):
+        with Sandbox(leak_check.base, runtime, *argv) as it:
+            it.create()
+            given.append("seccomp_bpf_data" in (it.bundle / "config.json").read_text())
+            state = leak_check.base / "r" / "runtime" / runtime / it.id / "seccomp.bpf"
+            compiled.append(state.read_bytes() if state.exists() else b"")
+            it.start()
+            said.append(it.read_output()[0])
+            it.wait()
+    assert given == [False, runtime == "crun"]  # another runtime compiles each
+    assert compiled[0] == compiled[1]
+    assert said[0] == said[1]
+    assert said[0].split() == ["Seccomp:", "2", "refused"]
+
+
 def test_nothing_makes_namespaces_or_mounts(run) -> None:
     out, _, _ = run(
         "/bin/sh",

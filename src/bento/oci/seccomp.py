@@ -5,7 +5,7 @@ The profile speaks of architectures, capabilities and kernel versions; config.js
 
 containers-common relies on capabilities where Docker's profile relies on the filter: it lets any process make a user
 namespace, which is the way to most of the kernel's privileged code. ``harden`` closes that, as Docker does. And each
-architecture of the filter costs a runtime 4 to 6 ms at every start, so those that cannot run here are left out.
+architecture of the filter costs a runtime 4 to 6 ms whenever it compiles one, so what cannot run here is left out.
 """
 
 from __future__ import annotations

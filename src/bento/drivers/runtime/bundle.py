@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -13,6 +14,7 @@ from msgspec import Struct
 
 from bento import command
 from bento.drivers.runtime import destinations, executable
+from bento.drivers.runtime.filters import Filters
 from bento.errors import KernelError, StorageUnusable, UsageError
 from bento.files import owner, rootfs
 from bento.files.smallfile import read_small
@@ -44,6 +46,7 @@ def write(
     has_seccomp: bool,
     filters_devices: bool,
     knows_rro: bool,
+    filters: Filters | None = None,
     size: WindowSize | None = None,
 ) -> tuple[str, ...]:
     """Write the bundle's files for a root filesystem mounted at ``root``; return notes on what was clamped or left out.
@@ -83,17 +86,30 @@ def write(
         own=own,
         confined=confinement.words(spec.sandbox),
     )
+    _take_compiled(document, container.id, filters)
     document["process"] |= process.console_size(size)
     _write_etc(container, bundle)
-    wanted, asked = document["mounts"], spec.files.mounts
-    document["mounts"], notes = destinations.check(wanted, root=root, asked=asked, workdir=spec.workdir)
+    asked, workdir = spec.files.mounts, spec.workdir
+    document["mounts"], notes = destinations.check(document["mounts"], root=root, asked=asked, workdir=workdir)
     _give_mounts(spec, user)
     _write(bundle / "config.json", _encode(document), 0o600)  # it holds the environment: passwords, often
-    has_devices = filters_devices or spec.sandbox.privileged
-    if not has_devices:
+    return (*clamped.notes, *_left_out(spec, root, has_seccomp=has_seccomp, filters_devices=filters_devices), *notes)
+
+
+def _take_compiled(document: dict[str, Any], container_id: str, filters: Filters | None) -> None:
+    """Have the runtime take a filter that it has compiled before, where there is one."""
+    wanted = document["linux"].get("seccomp")
+    if filters is not None and wanted is not None:
+        document.setdefault("annotations", {}).update(filters.annotations(container_id, wanted))
+
+
+def _left_out(spec: ContainerSpec, root: Path, *, has_seccomp: bool, filters_devices: bool) -> Iterator[str]:
+    """Yield what the container has to do without, once the root filesystem has been made to refuse devices, too."""
+    if not has_seccomp and _wants_filter(spec):
+        yield _NO_FILTER
+    if not (filters_devices or spec.sandbox.privileged):
         mount.refuse_devices(root)
-    present = ((_NO_FILTER, has_seccomp or not _wants_filter(spec)), (_NO_DEVICES, has_devices))
-    return (*clamped.notes, *(note for note, is_there in present if not is_there), *notes)
+        yield _NO_DEVICES
 
 
 def _wants_filter(spec: ContainerSpec) -> bool:

@@ -25,10 +25,13 @@ from bento.model.terminal import WindowSize
 
 if TYPE_CHECKING:
     from bento.drivers.runtime import bundle as bundles
+    from bento.drivers.runtime import filters
+    from bento.drivers.runtime.filters import Filters
     from bento.kernel import cgroup_limits
     from bento.oci import config, resources
 else:  # only a start, or a change of limits, needs them
     bundles, config = LazyModule("bento.drivers.runtime.bundle"), LazyModule("bento.oci.config")
+    filters = LazyModule("bento.drivers.runtime.filters")
     cgroup_limits, resources = LazyModule("bento.kernel.cgroup_limits"), LazyModule("bento.oci.resources")
 
 _CALL_TIMEOUT_S: Final = 30.0  # crun and runc need 10 ms; virtual machines some seconds
@@ -68,6 +71,7 @@ class OciRuntime:
         self._arguments = arguments
         self.has_networks = "--network=none" not in arguments
         self._hide_unified = hide_unified
+        self._filters: Filters | None = None  # made by a start alone
 
     def enter(self) -> None:
         """See ``RuntimeDriver.enter``."""
@@ -85,6 +89,8 @@ class OciRuntime:
         size: WindowSize | None = None,
     ) -> tuple[str, ...]:
         """See ``RuntimeDriver.write_bundle``."""
+        if self.name == "crun" and self._filters is None:
+            self._filters = filters.Filters(self._state_root.parents[1] / "filters", self.path)
         return bundles.write(
             container,
             bundle=bundle,
@@ -94,6 +100,7 @@ class OciRuntime:
             size=size,
             has_seccomp=self.supports_seccomp,
             filters_devices=self.filters_devices,
+            filters=self._filters,
             knows_rro=self.shows_processes,  # runsc has it not; what is virtual serves its files by other means
         )
 
@@ -131,6 +138,8 @@ class OciRuntime:
         done = self._call("start", container_id)
         if done.returncode != 0:
             raise output.explain(done.stderr, verb="start")
+        if self._filters is not None:
+            self._filters.keep(container_id, self._state_root / container_id)
 
     def update(self, change: Change) -> Callable[[], None]:
         """See ``RuntimeDriver.update``. crun sets one limit after the other, and leaves those that it has set."""
