@@ -7,8 +7,6 @@ with Engine() as engine:
     print(report.verdict, report.cause)
 """
 
-from __future__ import annotations
-
 TYPE_CHECKING = False  # typing is not loaded for it: processes that stay import this package, too
 if TYPE_CHECKING:
     from bento.config import Settings

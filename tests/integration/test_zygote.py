@@ -153,6 +153,15 @@ def test_the_plain_way_is_taken_where_something_differs(bento: BentoCli, zygote:
     assert not zygote.is_refused("ps")
 
 
+def test_a_caller_that_does_not_wait_for_an_answer_is_told_nothing(bento: BentoCli, zygote: Zygote) -> None:
+    bento("ps")
+    zygote.program.write_text(zygote.program.read_text().replace("PATIENCE_S = 30.0", "PATIENCE_S = 0.0"))
+    for _ in range(5):
+        done = zygote.by("run", "-d", *SLEEP)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{PLAIN}\n")
+    assert bento("ps", "-aq").stdout == ""
+
+
 def test_a_signal_ends_the_command_as_on_the_plain_way(bento: BentoCli, zygote: Zygote) -> None:
     bento.run("--name", "w", *TALK)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):

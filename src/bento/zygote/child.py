@@ -19,7 +19,6 @@ from msgspec import Struct
 
 from bento import packets
 from bento.cli import main as command_line
-from bento.errors import BentoError
 from bento.zygote import client, handover, terminal
 from bento.zygote.code import CodeWatch
 from bento.zygote.loading import warm_up
@@ -64,8 +63,9 @@ class Child:
             request = self._await()
             try:
                 prepared = self._prepared(request)
-            except (Differs, BentoError, OSError, SystemExit, ValueError) as reason:
+            except BaseException as reason:  # whatever it is, the plain way says it
                 self._refuse(str(reason))
+            self._agree(request)
             status = self._carry_out(request, prepared)
         except BaseException:
             traceback.print_exc()
@@ -117,15 +117,22 @@ class Child:
             raise Differs("terminal")
         return prepared
 
-    def _carry_out(self, request: Request, prepared: command_line.Prepared) -> int:
+    def _agree(self, request: Request) -> None:
+        """Say yes, and wait for the word to begin. Ends the process, without a word, when the caller has left."""
         _open_streams(request.streams)
         for fd in request.fds[:4]:
             os.close(fd)
         pidfd = os.pidfd_open(os.getpid())
-        packets.send(self._connection, handover.YES, (pidfd,))
-        os.close(pidfd)
-        if os.read(self._connection, len(handover.GO)) != handover.GO:
+        try:
+            packets.send(self._connection, handover.YES, (pidfd,))
+            has_begun = os.read(self._connection, len(handover.GO)) == handover.GO
+        except OSError:  # it was not patient enough
+            has_begun = False
+        if not has_begun:
             self._give_up()
+        os.close(pidfd)
+
+    def _carry_out(self, request: Request, prepared: command_line.Prepared) -> int:
         packets.send(self._control, TAKEN, (self._connection,))
         for fd in (self._control, self._listener, self._code.fileno()):
             os.close(fd)
