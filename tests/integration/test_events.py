@@ -41,7 +41,7 @@ READS = {
     "inspect_volume", "install_serve_units", "install_unit", "install_zygote_units", "log_stream", "login", "logout",
     "logs", "logs_of", "look_foreign", "names",
     "networks", "ports", "remote_image", "stat_path", "stats", "stats_sampler", "summaries", "tags", "to_be_shut_down",
-    "to_be_started", "top", "volumes", "wait", "wait_healthy", "warnings",
+    "to_be_started", "top", "unit_stop", "volumes", "wait", "wait_healthy", "warnings",
 }  # fmt: skip
 """Verbs that change nothing, so that there is nothing to log."""
 THROUGH_OTHERS = {

@@ -133,7 +133,8 @@ class Child:
         os.close(pidfd)
 
     def _carry_out(self, request: Request, prepared: command_line.Prepared) -> int:
-        packets.send(self._control, TAKEN, (self._connection,))
+        with suppress(OSError):  # the zygote was killed: then the command tells its end alone
+            packets.send(self._control, TAKEN, (self._connection,))
         for fd in (self._control, self._listener, self._code.fileno()):
             os.close(fd)
         # What is forked from here on, such as the worker of a stop, must not keep the caller waiting.
