@@ -55,18 +55,19 @@ class _Outflow:
         self._head: bytes | None = None
 
     def begin(self, call: Call, write: Callable[[Engine, int], object]) -> None:
-        end = _Once(self._writer)
+        end = _End(self._writer)
 
         def work(engine: Engine) -> None:
+            writer = end.take()
             try:
-                write(engine, self._writer)
+                write(engine, writer)
             except BrokenPipeError:
                 return
             finally:
-                end.close()
+                os.close(writer)
 
         self._done = asyncio.ensure_future(call.services.engines.flow(work))
-        self._done.add_done_callback(end.close)  # also where there was no engine to do it
+        self._done.add_done_callback(end.drop)
 
     async def first(self) -> None:
         """Wait for the first bytes, or the end. Raises what has come before them."""
@@ -93,14 +94,21 @@ class _Outflow:
             os.close(fd)
 
 
-class _Once:
-    """A descriptor that is closed once, by the thread that has used it, or by the loop."""
+class _End:
+    """The end of a pipe that is for a thread: it takes it, or the loop closes it where no thread will."""
 
     def __init__(self, fd: int) -> None:
         self._fds = [fd]
 
-    def close(self, _: object = None) -> None:
-        """Close it. Idempotent, and safe between threads."""
+    def take(self) -> int:
+        """Return it: from now on it is the caller's to close. Raises ConnectionResetError where it was closed."""
+        try:
+            return self._fds.pop()
+        except IndexError:
+            raise ConnectionResetError("the client has left") from None
+
+    def drop(self, _: object = None) -> None:
+        """Close it, unless it was taken: there was no engine, or no thread. Idempotent."""
         with suppress(IndexError):
             os.close(self._fds.pop())
 
@@ -110,16 +118,17 @@ async def inflow(call: Call, read: Callable[[Engine, int], T]) -> T:
     fd, writer = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(writer, False)
 
-    end = _Once(fd)
+    end = _End(fd)
 
     def work(engine: Engine) -> T:
+        reader = end.take()
         try:
-            return read(engine, fd)
+            return read(engine, reader)
         finally:
-            end.close()
+            os.close(reader)
 
     done = asyncio.ensure_future(call.services.engines.flow(work))
-    done.add_done_callback(end.close)  # also where there was no engine to do it
+    done.add_done_callback(end.drop)
     try:
         async for chunk in call.body.chunks():
             if not await write_all(writer, chunk):
