@@ -33,6 +33,21 @@ def listen(directory: Path, name: str) -> int:
     return _made(directory, name, bind)
 
 
+def receive_at(directory: Path, name: str) -> int:
+    """Return a non-blocking descriptor that gets the datagrams sent to ``directory/name``, in place of an old one.
+
+    Raises OSError.
+    """
+    with suppress(FileNotFoundError):
+        os.unlink(directory / name)
+
+    def bind(sock: _socket.socket, address: str) -> None:
+        sock.bind(address)
+        sock.setblocking(False)
+
+    return _made(directory, name, bind, kind=_socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+
+
 def connect(directory: Path, name: str, *, wait: bool = True, limit_s: int = 0) -> int:
     """Return a descriptor connected to ``directory/name``. Raises OSError when no process listens there.
 
@@ -130,10 +145,10 @@ def _limit(sock: _socket.socket, limit_s: int) -> None:
         sock.setsockopt(_socket.SOL_SOCKET, option, _TIMEVAL.pack(limit_s, 0))
 
 
-def _made(directory: Path, name: str, act: Callable[[_socket.socket, str], None]) -> int:
+def _made(directory: Path, name: str, act: Callable[[_socket.socket, str], None], *, kind: int = _KIND) -> int:
     # An address holds 108 bytes; a path through the descriptor of its directory always fits.
     at = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    sock = _socket.socket(_socket.AF_UNIX, _KIND)
+    sock = _socket.socket(_socket.AF_UNIX, kind)
     try:
         act(sock, f"/proc/self/fd/{at}/{name}")
         return sock.detach()

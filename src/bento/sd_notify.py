@@ -24,6 +24,11 @@ def address() -> str:
     return os.environ.get("NOTIFY_SOCKET", "")
 
 
+def is_stop() -> bool:
+    """Whether this command is an ExecStop= of a service that listens, and no child of one (systemd.exec(5))."""
+    return bool(address()) and "SERVICE_RESULT" in os.environ
+
+
 def tell(state: str, to: str = "") -> None:
     """Send lines such as READY=1. ``to``: where, in place of ``address()``. No error when nothing receives it."""
     if target := to or address():

@@ -42,6 +42,9 @@ class Machine:
             flags = ["--system", "--cap-add", "ALL", "--security-opt", "seccomp=unconfined", "--network", "none"]
             flags += ["-v", f"{_SOURCES}:{_SOURCES}:ro", "-v", f"{self.root}:/var/lib/bento"]
             self.bento.run("--name", "m", *flags, inits.MACHINE, "/sbin/init")
+        # With a process in the root of its cgroups no runtime inside gives controllers to those below, and crun goes on
+        # to bring commands in there (cgroup-v2.rst, "No Internal Process Constraint").
+        self.bento("exec", "-d", "m", "sleep", "infinity")
         procs.wait_until(
             lambda: self("systemctl", "is-system-running", check=False).stdout.strip() in ("running", "degraded"),
             timeout_s=60, what="systemd", every_s=0.2,
@@ -210,6 +213,32 @@ def test_a_systemd_that_is_refused_is_one_error(machine: Machine) -> None:
     assert "systemd has made no scope: Access denied" in refused.stderr
     assert machine.engine("ps", "-aq").stdout == ""
     assert machine.units() == []
+
+
+def test_a_generated_unit_starts_restarts_and_stops(machine: Machine) -> None:
+    """The service's exit status is the container's, and a restart is systemd's."""
+    fails = "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; if [ -e /fail ]; then rm /fail; exit 7; fi; done"
+    options = ["--name", "w", "--security-opt", "seccomp=unconfined", "--network", "none"]
+    machine.engine("create", *options, "host", "/bin/sh", "-c", fails)
+    text = machine.engine("generate", "systemd", "w").stdout
+    machine("sh", "-c", 'echo "$1" > /etc/systemd/system/w.service; systemctl daemon-reload', "sh", text)
+    machine("systemctl", "start", "w")
+    first = machine.show("w.service", "ActiveState", "NRestarts", "MainPID")
+    assert (first["ActiveState"], first["NRestarts"]) == ("active", "0")
+    assert machine("cat", f"/proc/{first['MainPID']}/comm").stdout.strip() == "conmon"
+    machine.engine("exec", "w", "touch", "/fail")
+    again = {"NRestarts": "1", "ActiveState": "active"}
+    procs.wait_until(
+        lambda: machine.show("w.service", "NRestarts", "ActiveState") == again, timeout_s=30, what="a restart"
+    )
+    machine("systemctl", "stop", "w")
+    assert (machine.report("w")["asked_by"], machine.report("w")["verdict"]) == ("systemd", "graceful")
+    shown = machine.show("w.service", "ActiveState", "Result")
+    assert shown == {"ActiveState": "inactive", "Result": "success"}
+    words = ["journalctl", "-o", "json", "CONTAINER_NAME=w", "BENTO_VERDICT=graceful"]
+    (line,) = machine(*words).stdout.splitlines()
+    assert json.loads(line)["BENTO_ASKED_BY"] == "systemd"
+    assert [unit for unit in machine.units() if unit != "bento.slice"] == []
 
 
 @units_only

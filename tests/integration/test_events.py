@@ -37,9 +37,10 @@ READS = {
     "builder_bytes",
     "check_container", "check_foreign", "container_size", "containers", "dependants_first", "describe_volume", "diff",
     "disk_usage", "doctor", "drops_signal", "events", "exec_sessions", "explain", "explain_foreign", "foreign_report",
+    "generate_systemd",
     "get", "history", "image_usage", "images", "info", "inspect", "inspect_image", "inspect_network",
     "inspect_volume", "install_serve_units", "install_unit", "install_zygote_units", "log_stream", "login", "logout",
-    "logs", "logs_of", "look_foreign", "names",
+    "logs", "logs_of", "look_foreign", "names", "notify_by",
     "networks", "ports", "remote_image", "stat_path", "stats", "stats_sampler", "summaries", "tags", "to_be_shut_down",
     "to_be_started", "top", "unit_stop", "volumes", "wait", "wait_healthy", "warnings",
 }  # fmt: skip

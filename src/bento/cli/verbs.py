@@ -96,6 +96,10 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "serve": ("system.serve", "answer Docker's clients: the Engine API on a unix socket"),
         "shutdown": ("system.shutdown", "stop everything, in order, before the machine goes down"),
         "install-unit": ("system.install_unit", "have systemd start and shut down the containers with the machine"),
+        "generate systemd": (
+            "system.generate_systemd",
+            "print a unit by which systemd starts and restarts a container",
+        ),
         "doctor": ("system.doctor", "find what was left behind"),
         "info": ("system.info", "show what this engine uses on this host"),
         "completion": ("completion.script", "print the script that has bash, zsh or fish complete command lines"),
@@ -142,7 +146,7 @@ _ALIASES: Final = {
 _GROUP_OF: Final = {CONTAINERS: "container", FILES: "container", IMAGES: "image"}
 
 
-GROUPS: Final = ("container", "image", "network", "volume", "builder", "system")
+GROUPS: Final = ("container", "image", "network", "volume", "builder", "system", "generate")
 
 
 def words_of(group: str) -> dict[str, str]:

@@ -50,6 +50,7 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
         "ReadonlyRootfs": spec.files.read_only,
         "Init": spec.init,
         "System": spec.system,
+        "SdNotify": spec.sdnotify,
         "Requires": list(spec.requires),
         "RequiresHealthy": list(spec.requires_healthy),
         "HealthcheckOnFailureAction": spec.health.on_failure.value,

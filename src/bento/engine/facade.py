@@ -99,7 +99,7 @@ class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, UsageVerbs
 
         Raises WrongState, CommandNotFound, CommandNotExecutable, RuntimeFailed; then it is as it was before.
         """
-        container = start.start(self.drivers, self._with_required(ref)).container
+        container = self._tell_started(start.start(self.drivers, self._with_required(ref))).container
         if container.spec.auto_remove:  # it may have ended before its monitor's helper was needed
             reconcile.refresh(self.drivers, [container])
         return container
@@ -111,7 +111,8 @@ class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, UsageVerbs
         the caller follows it to its end, and does what is to follow that; else it goes on as after ``start``.
         """
         options = options or terminal.AttachOptions()
-        return start.start(self.drivers, self._with_required(ref), attach=options, owns_exit=owns_exit)
+        started = start.start(self.drivers, self._with_required(ref), attach=options, owns_exit=owns_exit)
+        return self._tell_started(started)
 
     def attach(self, ref: str, options: AttachOptions | None = None) -> Started:
         """Attach to a container that runs, to its output from now on; None is that alone. Does not block.

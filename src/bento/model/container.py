@@ -200,6 +200,10 @@ class Namespaces(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str = ""  # "host" and "": there are no others yet
 
 
+SD_NOTIFY: Final = ("container", "conmon", "healthy", "ignore")
+"""What tells systemd that a container is ready: its program, its start, its health check, or nothing."""
+
+
 class CgroupSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where its cgroups are."""
 
@@ -225,6 +229,7 @@ class ContainerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     namespaces: Namespaces = Namespaces()
     sandbox: Sandbox = Sandbox()
     cgroups: CgroupSettings = CgroupSettings()
+    sdnotify: str = SD_NOTIFY[-1]  # one of these
 
 
 class ContainerSpec(ContainerSettings, frozen=True, kw_only=True, omit_defaults=True):

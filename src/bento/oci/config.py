@@ -185,6 +185,7 @@ def mount_points(container: Container) -> set[str]:
     paths = [mount["destination"] for mount in (*defaults.mounts(), *defaults.system_mounts(has_cgroup2=True))]
     paths += [f"/etc/{name}" for name in etc.ETC_FILES]
     paths += [process.INIT_PATH_ON_ROOT, *(mount.destination for mount in spec.files.mounts)]
+    paths += ["/run/notify"] if spec.sdnotify == "container" else []
     points = set()
     for path in paths:
         while path.strip("/"):

@@ -24,8 +24,9 @@ STANDARD = (0, 1, 2)
 REQUEST_FDS = len(STANDARD) + 2
 """The standard streams, the working directory, the end of the pipe."""
 PATIENCE_S = 0.005
-_FOREIGN = (b"PYTHON", b"LD_", b"GLIBC_TUNABLES", b"MALLOC_", b"GCONV_PATH", b"LOCPATH")
-"""What the interpreter or the C library reads when a process starts; a child of the zygote starts no more."""
+_FOREIGN = (b"PYTHON", b"LD_", b"GLIBC_TUNABLES", b"MALLOC_", b"GCONV_PATH", b"LOCPATH", b"NOTIFY_SOCKET")
+"""What the interpreter or the C library reads when a process starts; a child of the zygote starts no more. And where
+systemd listens to the processes of a service alone (sd_notify(3)): the child is one of another."""
 _ANSWER_BYTES = 4096
 _INT_BYTES = 4
 

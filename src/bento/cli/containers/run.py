@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from bento import sd_notify
 from bento.cli.context import Context, complain, end_cleanly, say
 from bento.cli.options import create as create_options
 from bento.cli.options import health as health_options
@@ -39,7 +40,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if not args.detach and streams.lacks_terminal():
         return 1
     end_cleanly()
+    if options.sdnotify == "healthy" and not args.detach:
+        raise UsageError("--sdnotify healthy needs -d", hint="in the foreground, use conmon or container")
     with context.engine() as engine:
+        engine.notify_by(sd_notify.address())
         create_options.provide_image(engine, args)
         cidfile = create_options.Cidfile(args.cidfile)
         foreground = None if args.detach else Foreground(engine, streams)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from bento import sd_notify
 from bento.cli.context import Context, each, each_quietly
 from bento.cli.options import health as health_options
 from bento.cli.options import terminal as terminal_options
@@ -26,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--restart-policy", action="store_true", help="those whose restart policy wants them to run, as after a boot")
     add("-a", "--attach", action="store_true", help="show its output, and end as it does")
     add("-i", "--interactive", action="store_true", help="the same, with our stdin as its input")
+    add("--sdnotify", choices=("conmon", "healthy"), help="of one made without: what tells systemd that it is ready")
     health_options.configure_wait(parser)
     terminal_options.add_sig_proxy(parser)
     terminal_options.add_detach_keys(parser)
@@ -43,6 +45,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if is_attached and waiting.is_wanted:
         raise UsageError("start: -a and -i wait for the end, and --wait does not", hint="omit one of them")
     with context.engine() as engine:
+        if len(args.container) == 1:
+            engine.notify_by(sd_notify.address(), args.sdnotify or "")
         if is_attached:
             return _attached(engine, args)
         refs = [container.id for container in engine.to_be_started()] if args.restart_policy else args.container
@@ -55,6 +59,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _attached(engine: Engine, args: argparse.Namespace) -> int:
     container = engine.get(args.container[0])
+    if "healthy" in (container.spec.sdnotify, args.sdnotify):
+        engine.notify_by("")  # to wait for that would keep its output back
     streams = foreground.Streams(
         has_terminal=container.spec.streams.tty,
         has_input=args.interactive and container.spec.streams.stdin_open,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bento import sd_notify
 from bento.cli.context import Context, check_answers, complain, say, says_so_itself, tell_person
@@ -18,7 +19,7 @@ from bento.engine.base.worker import Message, Reporter, in_worker
 from bento.engine.stop.request import StopOptions
 from bento.errors import AlreadyStopped, NotFound, StateCorrupt, UsageError
 from bento.lazy import LazyModule
-from bento.model.stop import StopReport
+from bento.model.stop import AskedBy, StopReport
 
 if TYPE_CHECKING:
     from bento.cli.output import progress as on_screen
@@ -61,7 +62,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return _stop_foreign(args, context)
     unreadable: list[StateCorrupt] = []
     refs = _chosen(args, context, unreadable)
-    return stop_all(context, refs, stop_options.read(args), args, unreadable)
+    options = stop_options.read(args)
+    if sd_notify.is_stop():
+        options = replace(options, asked_by=AskedBy.SYSTEMD)
+    return stop_all(context, refs, options, args, unreadable)
 
 
 def _stop_foreign(args: argparse.Namespace, context: Context) -> int:
@@ -99,7 +103,7 @@ def _stop_readable(
     screen = _screen(args, len(refs))
     wants_views = screen is not None and getattr(args, "watch", False)
     progress = _Progress(args, len(refs), stopped_is_ok=context.settings.stop_of_stopped_is_ok)
-    extension = sd_notify.Extension() if sd_notify.address() else None
+    extension = sd_notify.Extension() if sd_notify.is_stop() else None
     tick_s = on_screen.REDRAWN_EVERY_S if screen else sd_notify.EVERY_S if extension else None
     try:
         for message in in_worker(

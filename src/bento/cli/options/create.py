@@ -24,7 +24,7 @@ from bento.cli.options.layers import LayerScreen
 from bento.cli.options.switches import Arguments
 from bento.errors import BentoError, NotFound, UsageError, forget_calls
 from bento.lazy import LazyModule
-from bento.model.container import RestartPolicy
+from bento.model.container import SD_NOTIFY, RestartPolicy
 from bento.model.create import CreateOptions
 from bento.model.transfer import POLICIES, Access
 from bento.units import new_id
@@ -84,6 +84,12 @@ def _configure_program(group: Arguments) -> None:
 
 def _configure_life(group: Arguments) -> None:
     add = group.add_argument
+    add(
+        "--sdnotify",
+        choices=SD_NOTIFY,
+        default=SD_NOTIFY[-1],
+        help="what tells systemd that it is ready (default ignore)",
+    )
     add("--rm", dest="auto_remove", action="store_true", help="delete it when it has ended")
     add(
         "--restart",
@@ -140,6 +146,7 @@ def read(args: argparse.Namespace) -> CreateOptions:
         namespaces=sandbox_options.read_namespaces(args),
         sandbox=sandbox_options.read(args),
         cgroups=sandbox_options.read_cgroups(args),
+        sdnotify=args.sdnotify,
     )
 
 

@@ -180,6 +180,8 @@ class ConmonMonitor:
         argv += ["-l", "journald" if launch.is_logged_to_journal else file]
         argv += ["--log-tag", launch.log_tag] if launch.log_tag else []
         argv += ["--no-sync-log", "--log-level", "error"]
+        if launch.notify_socket:
+            argv += ["--sdnotify-socket", launch.notify_socket]
         if launch.log_max_bytes:
             argv += ["--log-size-max", str(launch.log_max_bytes)]
         if launch.has_terminal:

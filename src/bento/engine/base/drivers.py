@@ -69,6 +69,8 @@ class Drivers:
     helper_argv: tuple[str, ...]  # runs a verb of this engine in a process of its own
     keeper_argv: tuple[str, ...]  # runs the process that carries out this engine's health checks
     version: str  # of the package
+    notify_socket: str = ""  # where a start tells systemd that the container is ready (sd_notify(3)); "": nowhere
+    notify_mode: str = ""  # in the place of an ``sdnotify`` of "ignore"
     verb: str = (
         ""  # of Bento's own command line, which this process is and nothing else; "": a program that uses the library
     )

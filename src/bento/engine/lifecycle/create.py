@@ -232,6 +232,8 @@ def _check_health(spec: ContainerSpec) -> None:
         raise UsageError(
             f"there is no health check to have these times: image {spec.image} has none", hint="--health-cmd"
         )
+    if spec.sdnotify == "healthy" and not spec.health.is_checked:
+        raise UsageError("--sdnotify healthy needs a health check", hint="give a --health-cmd")
     if spec.health.on_failure is not OnUnhealthy.NONE and not spec.health.is_checked:
         raise UsageError("--health-on-failure needs a health check", hint="give a --health-cmd")
 

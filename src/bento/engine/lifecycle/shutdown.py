@@ -122,6 +122,8 @@ ExecStart=-{command} start --restart-policy
 ExecStop={command} shutdown --total {needed.total_s:g}
 TimeoutStartSec=infinity
 TimeoutStopSec={needed.timeout_s:g}
+# While the stops go on, they ask for more time.
+NotifyAccess=all
 # The monitors of containers belong to this unit when it has started them; ending them is not systemd's task.
 KillMode=process
 

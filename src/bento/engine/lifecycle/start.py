@@ -24,7 +24,7 @@ from bento.engine.base.happened import tell_of
 from bento.engine.base.order import required_first
 from bento.engine.lifecycle import reconcile, sharing
 from bento.engine.lifecycle.attachment import Attachment
-from bento.engine.resources import logs, mounting, networking, units
+from bento.engine.resources import logs, mounting, networking, notify_socket, units
 from bento.engine.resources.rooted import root_of
 from bento.engine.stop.erase import refuse_if_held
 from bento.errors import BentoError, Conflict, RuntimeFailed, Unhealthy, WrongState
@@ -315,7 +315,7 @@ def _create_inside(
     size: WindowSize | None,
 ) -> tuple[Launched, tuple[str, ...]]:
     """What happens in the private mount namespace."""
-    container = unit.container
+    container = notify_socket.with_socket(drivers, unit.container)
     runtime.enter()
     rootfs = drivers.storage.mount(container.id, container.spec.layers)
     if shared.shm_fd is not None:
@@ -342,6 +342,7 @@ def _create_inside(
         exit_command=exit_script(drivers, container),
         enter=enter,
         words_before=unit.monitor_words,
+        notify_socket=notify_socket.relayed_to(drivers, container),
         kept_fds=kept_fds,
     )
     return drivers.monitor.launch(launch), notes

@@ -27,14 +27,18 @@ from bento.engine.stop.join import Joiner, JoinServer
 from bento.engine.stop.request import deadline_of, request_for, with_own_signal
 from bento.engine.stop.target import OwnContainer
 from bento.errors import AlreadyStopped, BentoError, Conflict, NotFound, StuckProcess, WrongState, as_bento_error
-from bento.model.container import Container, Status
+from bento.lazy import LazyModule
+from bento.model.container import SD_NOTIFY, Container, Status
 from bento.model.stop import SignalFrom, StopReport, StopRequest
 from bento.units import NO_LIMIT
 
 if TYPE_CHECKING:
+    from bento.engine.resources import extending
     from bento.locks import Lock
     from bento.model.container import ProcessIdentity
     from bento.stop.inputs import DeadlineMoved
+else:  # few programs ask for more time
+    extending = LazyModule("bento.engine.resources.extending")
 
 
 _PAUSE_S = 0.001  # doubled each time
@@ -55,6 +59,7 @@ class ContainerStop:
         self._lock: Lock | None = None
         self.server: JoinServer | None = None
         self.joiner: Joiner | None = None
+        self._extensions: extending.Extensions | None = None
         self._alarm = self._loop.alarm(self._attempt)  # to try again what is not free yet
         self._patience = self._loop.alarm(self._succeed)  # with a driver that does not answer
         self._pause_s = _PAUSE_S
@@ -206,6 +211,10 @@ class ContainerStop:
         self._batch.driven += 1
         self.server = JoinServer(self._drivers.run_dir(container.id), self._loop, driver)
         spec = container.spec
+        if spec.sdnotify == SD_NOTIFY[0] and is_asked:
+            self._extensions = extending.Extensions(
+                self._drivers.run_dir(container.id), self._loop, state=lambda: driver.state, feed=driver.feed
+            )
         if spec.auto_remove:
             driver.has_exit_owner = claim(self._drivers, container.id)
         elif is_asked and spec.restart.name != "no":
@@ -340,9 +349,9 @@ class ContainerStop:
         self._alarm.set(None)
         self._patience.set(None)
         self._batch.driven -= self.driver is not None
-        for part in (self.server, self.driver, self.joiner):
+        for part in (self._extensions, self.server, self.driver, self.joiner):
             if part is not None:
                 part.close()
         if self._lock is not None:
             self._lock.release()
-        self.server = self.driver = self.joiner = self._lock = None
+        self._extensions = self.server = self.driver = self.joiner = self._lock = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from bento import clock, log
+from bento import clock, log, sd_journal
 from bento.engine.base import exec_sessions, policy
 from bento.engine.base.exit_owner import leave_run_dir
 from bento.engine.base.holdup import Holdup
@@ -147,6 +147,8 @@ class Recorder:
                 ),
             )
             leave_run_dir(self._drivers, self.container)
+        if report is not None:
+            sd_journal.send(sd_journal.fields(self.container, report))
         if self._run.scope:
             units.forget(self._drivers, self.container)
 
