@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from enclosure import Enclosure
 from machine import Failed, timed, wait_gone
-from peers import IMAGE, Bento, Peer, Podman, bundle_config
+from peers import IMAGE, Bento, CommandLine, Podman, bundle_config
 
 from support.engines import DockerWorld
 
@@ -62,7 +62,7 @@ class Arm:
 class Line(Arm):
     """A command line, by the small interface that bench.py has for them."""
 
-    peer: Peer
+    peer: CommandLine
 
     def open(self, rootfs: Path) -> None:
         with self.enclosure.joined():
@@ -93,6 +93,18 @@ class BentoLine(Line):
         peer = Bento(program, runtime, home)
         peer.argv = [*self.enclosure.prefix, *peer.argv]
         self.peer = peer
+
+
+class ZygoteLine(BentoLine):
+    """``bento``, where the first command starts a zygote for the next ones."""
+
+    name = "bento zygote"
+
+    def __init__(self, home: Path, program: str, runtime: str) -> None:
+        super().__init__(home, program, runtime)
+        # What the interpreter reads of the environment has a command take the plain way.
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LD_"))}
+        self.peer.env = plain | {"BENTO_ZYGOTE": "on"}
 
 
 class PodmanLine(Line):

@@ -22,7 +22,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-from arms import ApiArm, Arm, BentoApi, BentoLine, CtrLine, DockerApi, DockerLine, InsideArm, PodmanLine  # noqa: E402
+from arms import ApiArm, Arm, BentoApi, BentoLine, CtrLine, DockerApi, DockerLine, InsideArm, PodmanLine, ZygoteLine  # noqa: E402
 from machine import PROGRAMS, Failed, facts, make_rootfs  # noqa: E402
 
 from support.leaks import LeakWatch, remove_tree  # noqa: E402
@@ -31,9 +31,9 @@ from support.reaper import run_under_reaper  # noqa: E402
 SHELL = ["/bin/sh", "-c", PROGRAMS["responsive"]]
 # row, ours, theirs, at most this many times the other's median
 BUDGETS = (
-    ("stop", "bento", "docker", 0.6),
-    ("stop", "bento", "podman", 0.25),
-    ("run -d", "bento", "podman", 0.7),
+    ("stop", "bento zygote", "docker", 0.6),
+    ("stop", "bento zygote", "podman", 0.25),
+    ("run -d", "bento zygote", "podman", 0.7),
     ("stop", "bento serve", "dockerd", 0.5),
     ("create+start", "bento serve", "dockerd", 0.4),
     ("list of many", "bento serve", "dockerd", 1.0),
@@ -137,6 +137,7 @@ def opened(base: Path, options: argparse.Namespace) -> tuple[list[Arm], dict[str
     python = str(Path(program).resolve().with_name("python"))
     kinds: list[tuple[str, tuple[str, ...], Callable[[], Arm]]] = [
         ("bento", (runtime,), lambda: BentoLine(base / "b", program, runtime)),
+        ("bento zygote", (runtime,), lambda: ZygoteLine(base / "z", program, runtime)),
         ("podman", ("podman", runtime), lambda: PodmanLine(base / "p", runtime)),
         ("docker", ("docker", "dockerd"), lambda: DockerLine(base / "d")),
         ("ctr", ("dockerd", "ctr"), lambda: CtrLine(base / "c")),

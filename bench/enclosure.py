@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -107,8 +108,17 @@ class Enclosure:
             used_ms = self.cpu_ms() - before
         return took_ms, used_ms if self.is_counted else None
 
+    @staticmethod
+    def _end_what_stays(group: Path) -> None:
+        for path, _, _ in os.walk(group):
+            with contextlib.suppress(OSError):
+                pids = map(int, (Path(path) / "cgroup.procs").read_text().split())
+                for pid in pids:
+                    if pid != os.getpid():
+                        os.kill(pid, signal.SIGKILL)
+
     def close(self) -> None:
-        """End what is inside, and remove the cgroups."""
+        """End what is inside, such as a process that would stay for a minute more, and remove the cgroups."""
         if self._holder is None:
             return
         self._holder.kill()
@@ -118,6 +128,7 @@ class Enclosure:
         deadline = time.monotonic() + _LEFT_S
         for group in self._groups:
             while group.exists():
+                self._end_what_stays(group)
                 for path, _, _ in os.walk(group, topdown=False):
                     with contextlib.suppress(OSError):
                         os.rmdir(path)

@@ -61,7 +61,7 @@ class Peer:
         """Remove everything of this peer."""
 
 
-class _CommandLine(Peer):
+class CommandLine(Peer):
     """The engines whose command lines follow Docker's words."""
 
     def __init__(self, argv: list[str], env: dict[str, str] | None = None) -> None:
@@ -104,7 +104,7 @@ class _CommandLine(Peer):
                 self.call("rm", "-f", *names)
 
 
-class Bento(_CommandLine):
+class Bento(CommandLine):
     """This engine."""
 
     def __init__(self, program: str, runtime: str, home: Path) -> None:
@@ -147,7 +147,7 @@ class BentoByZygote(Bento):
                 wait_gone([pidfd])
 
 
-class Podman(_CommandLine):
+class Podman(CommandLine):
     """Podman with roots of its own; ``prefix`` enters a mount namespace where crun accepts a hybrid host."""
 
     def __init__(self, runtime: str, home: Path, prefix: list[str]) -> None:
@@ -176,7 +176,7 @@ class Podman(_CommandLine):
             self.call("rmi", "-f", "-a")
 
 
-class Docker(_CommandLine):
+class Docker(CommandLine):
     """Docker's daemon as it runs here; it has no roots of its own to give, so names and the image are prefixed."""
 
     name = "docker"

@@ -26,6 +26,9 @@ from bento.errors import BentoError
 
 READY_S: Final = 60.0
 """So long a worker is kept ready for a job that may come."""
+NEXT_AFTER_S: Final = 0.25
+"""After a job was handed over the next worker is started. An interpreter's start takes more CPU time than most stops,
+which are over by then, or wait; it would take it from them."""
 _READ_BYTES: Final = 1 << 16
 _REAP_LIMIT_S: Final = 5.0
 
@@ -88,7 +91,7 @@ class Workers:
         except BaseException:
             self._close(worker)
             raise
-        self.prepare()
+        self._loop.call_later(NEXT_AFTER_S, self.prepare)
         return worker
 
     def say_whole(self, worker: Worker) -> None:
@@ -132,7 +135,9 @@ class Workers:
                 ours.shutdown(socket.SHUT_RD)
 
     def prepare(self) -> None:
-        """Have a worker ready for ``READY_S`` from now on. No error where none can be started."""
+        """Have a worker ready for ``READY_S`` from now on. No error where none can be started, or the end has come."""
+        if self.is_ended:
+            return
         if self._release is not None:
             self._release.cancel()
         self._release = self._loop.call_later(READY_S, self.release)
