@@ -1,8 +1,8 @@
-"""Import pathlib and msgspec without what they import themselves and a command line never calls.
+"""Import pathlib, msgspec and argparse without what they import themselves and a command line never calls.
 
-They are a seventh of the start of a process. In the place of such modules stand others that hand out functions
+That is a seventh of the start of a process. In the place of such modules stand others that hand out functions
 which, when called after all, import the real module and call its own. They are in ``sys.modules`` only while the
-two are imported: what imports one of these modules later gets the real one. The library, which is a guest in
+three are imported: what imports one of these modules later gets the real one. The library, which is a guest in
 its caller's process, does none of this.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 _UNUSED = (
     "urllib",  # pathlib, for Path.as_uri
     "urllib.parse",  # the same; brings ipaddress
+    "gettext",  # argparse, which looks for translations of its words; they stay English here, as Bento's own
     "platform",  # uuid, which msgspec imports to know UUIDs
     "decimal",  # msgspec, for a type that no record has; brings numbers
     "textwrap",  # msgspec._json_schema
@@ -37,13 +38,16 @@ class _StandIn(ModuleType):
 
 
 def import_lean() -> None:
-    """Import pathlib and msgspec, unless they are there. Idempotent."""
+    """Import pathlib, msgspec and argparse, unless they are there. Idempotent."""
     standing = {name: _StandIn(name) for name in _UNUSED if name not in sys.modules}
     if "platform" in standing:  # the one function that is called while it is imported
         standing["platform"].system = lambda: os.uname().sysname  # type: ignore[attr-defined]
+    if "gettext" in standing:  # those that argparse calls
+        standing["gettext"].gettext = lambda message: message  # type: ignore[attr-defined]
+        standing["gettext"].ngettext = lambda one, several, n: one if n == 1 else several  # type: ignore[attr-defined]
     sys.modules.update(standing)
     try:
-        for name in ("pathlib", "msgspec"):
+        for name in ("pathlib", "msgspec", "argparse"):
             import_module(name)
     finally:
         for name, module in standing.items():
