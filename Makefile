@@ -142,6 +142,10 @@ check-verdicts: setup-test ## The verdicts of `bento check` on sound and faulty 
 stress: setup-test ## Random verbs, kills and halts against a model, for T=60 seconds (as root); SEED=N draws the same again
 	@PYTHONPATH=tests $(BIN)/python -m stress --seconds $(or $(T),60) $(if $(SEED),--seed $(SEED))
 
+.PHONY: load
+load: setup-test ## `bento serve` with N=1000 streams, 200 requests a second for T=60 s, clients that die, kills (as root); some minutes
+	@PYTHONPATH=tests $(BIN)/python -m load --streams $(or $(N),1000) --seconds $(or $(T),60)
+
 .PHONY: lint
 lint: $(VENV)/.ready-lint ## ruff, formatting, spelling
 	@$(BIN)/ruff check --quiet .
