@@ -96,5 +96,20 @@ class Zygote:
     def end(self) -> None:
         """End it, as systemd does; it has to do so by itself."""
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(30) == 0
+        assert self.process.wait(60) == 0
         assert not self.socket.exists()
+        self.wait_until_gone()
+
+    def left(self) -> list[procs.Process]:
+        """The zygote of these roots, and its children that wait for a command or carry one out."""
+        run_root = self._roots[-1]
+        return [
+            each
+            for each in procs.descendants()
+            if each.is_alive and {"--run-root", run_root} <= set(words := procs.whole_cmdline(each.pid).split("\0"))
+            and any("bento.zygote" in word for word in words)
+        ]  # fmt: skip
+
+    def wait_until_gone(self) -> None:
+        """A child that waits ends when it sees that the zygote has."""
+        procs.wait_until(lambda: not self.left(), what="the zygote and its children to be gone")
