@@ -235,5 +235,6 @@ def test_a_digest_is_saved_and_pushed_under_the_names_of_its_repository(engine, 
 @pytest.mark.parametrize(("verb", "words"), [("push", "cannot be pushed"), ("history", "has no history")])
 def test_the_machine_itself_is_no_image_to_push_or_look_into(engine, verb: str, words: str) -> None:
     arguments = ("host", "localhost/x") if verb == "push" else ("host",)
-    with pytest.raises(UsageError, match=f"'host' is this machine itself and {words}"):
-        getattr(engine, verb)(*arguments)
+    for ref in ("host", engine.inspect_image("host")["Id"]):
+        with pytest.raises(UsageError, match=f"'host' is this machine itself and {words}"):
+            getattr(engine, verb)(ref, *arguments[1:])

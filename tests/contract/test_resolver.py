@@ -116,6 +116,14 @@ def test_names_aliases_and_addresses_are_resolved_by_udp_and_tcp(world):
     assert [values(answer) for answer in dns.ask_by_tcp(web, "db", "web")] == [["10.0.0.3"], ["10.0.0.2"]]
 
 
+def test_links_are_the_linking_members_alone(world):
+    web, db = world.namespace(), world.namespace()
+    world.put(web, 1, replace(place("front", "web", at="10.0.0.2"), links=("db:store",)))
+    world.put(db, 2, place("front", "db", at="10.0.0.3"))
+    assert values(dns.ask(web, "store")) == values(dns.ask(web, "store.front")) == ["10.0.0.3"]
+    assert is_unknown(db, "store")
+
+
 def test_a_member_resolves_what_is_on_its_own_networks_alone(world):
     web, app, db = (world.namespace() for _ in range(3))
     world.put(web, 1, place("front", "web", at="10.0.0.2"))

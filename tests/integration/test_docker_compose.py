@@ -25,10 +25,16 @@ services:
     volumes: ["data:/data"]
   web:
     image: host
-    command: sh -c 'getent hosts store db; trap "exit 0" TERM; while :; do sleep 0.1; done'
+    command: sh -c 'getent hosts store db ali; trap "exit 0" TERM; while :; do sleep 0.1; done'
+    links: ["db:ali"]
     depends_on: {db: {condition: service_healthy}}
     networks: {back: {}, front: {aliases: [www]}}
     stop_grace_period: 30s
+  probe:
+    image: host
+    command: sleep 600
+    init: true
+    network_mode: "service:web"
   side:
     image: host
     command: sleep 600
@@ -59,12 +65,16 @@ def test_a_project_goes_up_is_scaled_and_goes_down(served, bento, tmp_path: Path
 
     compose("up", "-d")
     assert sorted(compose("ps", "-q").split()) == sorted(bento("ps", "-q", "--no-trunc").stdout.split())
-    bento.wait_for_log("proj_web_1", "db")
-    assert [line.split()[-1] for line in bento("logs", "proj_web_1").stdout.splitlines()] == ["store", "db"]
+    bento.wait_for_log("proj_web_1", "ali")
+    assert [line.split()[-1] for line in bento("logs", "proj_web_1").stdout.splitlines()] == ["store", "db", "ali"]
     assert bento.state("proj_db_1")["Health"]["Status"] == "healthy"
     compose("up", "-d", "--scale", "side=2")  # what is up to date is left alone
     assert len(set(compose("exec", "-T", "web", "getent", "ahostsv4", "side").split())) > 1
     assert compose("run", "--rm", "-T", "--no-deps", "side", "getent", "hosts", "www").split()[-1] == "www"
+    before = set(bento("ps", "-q").stdout.split())
+    compose("up", "-d", "--force-recreate", "web", "probe")  # also what shares a network with what is replaced
+    assert len(set(bento("ps", "-q").stdout.split()) - before) == 3  # and what it depends on
+    assert compose("exec", "-T", "probe", "getent", "hosts", "ali").split()[-1] == "ali"
     compose("stop", "web")
     assert bento.inspect("proj_web_1")["Stop"]["verdict"] == "graceful"
     compose("down", "-v")

@@ -431,7 +431,9 @@ def test_create_list_and_filter(bento: BentoCli) -> None:
     assert bento("volume", "list", "--filter", "name=one", "--format", "json").stdout.count('"Name"') == 1
     described = json.loads(bento("volume", "inspect", "one").stdout)[0]
     assert (described["Labels"], described["Scope"], described["Driver"]) == ({"a": "1", "b": ""}, "local", "local")
-    bento("volume", "rm", anonymous)
+    assert fitting("label=com.docker.volume.anonymous") == [anonymous]
+    assert bento("volume", "prune", "-f").stdout.splitlines()[:2] == ["Deleted Volumes:", anonymous]
+    assert set(fitting()) == {"one", "used"}
 
 
 @ONE_RUNTIME

@@ -9,7 +9,7 @@ import tarfile
 import time
 from urllib.parse import quote
 
-from support import conversation_more
+from support import conversation_lists, conversation_more
 from support.comparing import Recorder, add_shape, frames
 from support.conversation_words import IMAGE, create
 from support.procs import wait_until
@@ -45,6 +45,7 @@ def converse(ask: Recorder) -> None:
     networks(ask)
     volumes(ask)
     conversation_more.converse(ask)
+    conversation_lists.converse(ask)
     images_end(ask)
     events(ask, begun)
 

@@ -89,7 +89,8 @@ def carry_out(line: bytes, fds: Sequence[int], emit: Emit, is_whole: Callable[[]
             case Restart(ref=ref, options=options):
                 report_each([ref], lambda ref: engine.restart(ref, options), emit)
             case Remove(ref=ref, volumes=volumes):
-                report_each([ref], lambda ref: engine.remove(ref, force=True, volumes=volumes), emit)
+                words = {"force": True, "volumes": volumes, "shared": True}
+                report_each([ref], lambda ref: engine.remove(ref, **words), emit)
             case Build(options=asked, quiet=quiet, auths=auths):
                 building.build(engine, asked, auths, *fds, is_quiet=quiet)
                 emit(Message(kind="ended"))

@@ -120,6 +120,7 @@ LEFT_OUT: Final = {
     "/tasks": _NO_SWARM,
     "/secrets": _NO_SWARM,
     "/configs": _NO_SWARM,
+    "/plugins": "Bento has no plugins: its drivers of networks (bridge) and volumes (local) are its own",
     "/session": "Bento builds by buildah, and not by BuildKit: use the classic builder (DOCKER_BUILDKIT=0)",
     "/grpc": "Bento builds by buildah, and not by BuildKit: use the classic builder (DOCKER_BUILDKIT=0)",
 }

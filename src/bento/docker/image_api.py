@@ -52,6 +52,8 @@ def inspected(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return what ``inspect`` of an image says with the fields that older clients read."""
     return {
         "Parent": "",
+        "Container": "",
+        "ContainerConfig": document["Config"],  # docker-compose 1 reads its volumes before it makes a container again
         "DockerVersion": "",
         "VirtualSize": document["Size"],
         "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},

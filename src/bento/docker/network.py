@@ -110,7 +110,7 @@ def _endpoint(
     has_names = connection.names if connection else is_one
     return {
         "IPAMConfig": {key: value for key, value in addresses.items() if value} or None,
-        "Links": None,
+        "Links": list(asked.links) or None,
         "Aliases": list(asked.aliases) or None,
         "MacAddress": connection.mac if connection else asked.mac,
         "DriverOpts": None,

@@ -287,12 +287,15 @@ class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, UsageVerbs
         """
         start.leave_started(self.drivers, started)
 
-    def remove(self, ref: str, *, force: bool = False, volumes: bool = False, grace_s: float = 0.0) -> Container:
+    def remove(
+        self, ref: str, *, force: bool = False, volumes: bool = False, grace_s: float = 0.0, shared: bool = False
+    ) -> Container:
         """Delete a container; ``force`` stops it first, within ``grace_s``; ``volumes``: its anonymous volumes, too.
 
+        ``shared``: also one whose namespaces others share, as Docker does; they can then not be started again.
         Raises WrongState, StuckProcess, Conflict when another one requires it.
         """
-        return remove.remove(self.drivers, ref, force=force, volumes=volumes, grace_s=grace_s)
+        return remove.remove(self.drivers, ref, force=force, volumes=volumes, grace_s=grace_s, shared=shared)
 
     def dependants_first(self, refs: Sequence[str]) -> list[str]:
         """Return the names so that each comes before those it requires: in this order they can be removed."""

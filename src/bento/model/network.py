@@ -82,13 +82,17 @@ class NetworkOptions(Struct, frozen=True, kw_only=True):
 
 
 class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One network that a container is to be on, and what it asks for there. "" is: whatever is free."""
+    """One network that a container is to be on, and what it asks for there. "" is: whatever is free.
+
+    ``links``: as ``NAME:ALIAS``, names of other containers there that this one, and no other, finds by an alias, too.
+    """
 
     network: str  # its name
     ipv4: str = ""
     ipv6: str = ""
     mac: str = ""  # as "02:be:0a:59:03:02"
     aliases: tuple[str, ...] = ()  # names beside the container's own, its id's first 12 digits, and its hostname
+    links: tuple[str, ...] = ()
 
 
 class Port(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -140,6 +144,7 @@ class Connection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     prefix6: int = 0
     gateway6: str = ""
     aliases: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
     names: bool = False  # containers on it find each other by name
     internal: bool = False
     mtu: int = 0

@@ -9,6 +9,9 @@ from msgspec import Struct
 DRIVER: Final = "local"
 """The one that there is: directories below the root."""
 
+ANONYMOUS: Final = "com.docker.volume.anonymous"
+"""The label of a volume that was given no name, by which Docker's users find such."""
+
 
 class Volume(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is kept of a volume beside its files. Its users are not: containers' records name them.

@@ -12,12 +12,14 @@ from msgspec.structs import replace
 from bento.errors import UsageError
 from bento.model.network import BRIDGE, CNI, Attachment, Subnet
 from bento.parse.sandbox import is_address
+from bento.units import short_id
 
 ALONE: Final = ("none", "host")
 """Networks beside which there is no other."""
 _OF_ANOTHER: Final = "container:"
 _MAC: Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _ALIAS: Final = re.compile(r"[a-zA-Z0-9_]([a-zA-Z0-9_.-]{0,252}[a-zA-Z0-9_])?")
+_ID: Final = re.compile(r"[0-9a-f]{64}")
 _HINT: Final = "use NAME, or NAME:ip=A,ip6=A,mac=M,alias=N"
 _FIELDS: Final = {"ip": "ipv4", "ip6": "ipv6", "mac": "mac", "mac-address": "mac", "alias": "aliases"}
 
@@ -80,6 +82,7 @@ def _merged(given: Attachment, asked: Attachment) -> Attachment:
         ipv6=given.ipv6 or asked.ipv6,
         mac=given.mac or asked.mac,
         aliases=tuple(dict.fromkeys((*given.aliases, *asked.aliases))),
+        links=(*given.links, *asked.links),
     )
 
 
@@ -146,6 +149,19 @@ def parse_alias(text: str) -> str:
     if not _ALIAS.fullmatch(text):
         raise UsageError(f"bad alias {text!r}", hint="use letters, digits, '-', '_' and '.', 254 at most")
     return text
+
+
+def parse_link(text: str) -> str:
+    """Return a link as ``NAME:ALIAS``: what one container calls another one. Raises UsageError.
+
+    As in Docker: an alias that is left out is the name; one that is a path (``/db:/web/store``) is the last part of it.
+    A whole id is found by its first 12 digits.
+    """
+    name, colon, alias = text.removeprefix("/").partition(":")
+    alias = alias.rpartition("/")[2] if colon else name
+    if not _ALIAS.fullmatch(name) or not _ALIAS.fullmatch(alias):
+        raise UsageError(f"bad link {text!r}", hint="use NAME:ALIAS")
+    return f"{short_id(name) if _ID.fullmatch(name) else name}:{alias}"
 
 
 def parse_subnets(subnets: Sequence[str], gateways: Sequence[str], ranges: Sequence[str]) -> tuple[Subnet, ...]:

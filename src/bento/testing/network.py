@@ -124,6 +124,7 @@ class FakeNetwork:
             prefix6=64 if six else 0,
             gateway6=six.gateway if six else "",
             aliases=asked.aliases,
+            links=asked.links,
             internal=network.internal,
             mtu=network.mtu,
         )

@@ -134,6 +134,12 @@ def test_networks():
         (Attachment(network="n", aliases=("a",), ipv4="10.1.2.3"), Attachment(network="m")),
     )
     assert networks("", {"m": {"Aliases": ["a"]}})[0] == "m"
+    links = ["db:store", "/db:/web/other", "db", "a" * 64 + ":long", "db:store"]
+    linked = ("db:store", "db:other", "db:db", "a" * 12 + ":long")
+    assert networks("n", {"n": {"Links": links}})[1] == (Attachment(network="n", links=linked),)
+    for bad in ("a:b:c", ":b", "a:", "a b", "a=b:c"):
+        with pytest.raises(UsageError):
+            networks("n", {"n": {"Links": [bad]}})
     assert networks("n", {}, MacAddress="02:00:00:00:00:01") == (
         "n",
         (Attachment(network="n", mac="02:00:00:00:00:01"),),
@@ -199,10 +205,11 @@ def test_what_nothing_in_the_container_sees_is_a_warning():
 
 
 @pytest.mark.parametrize(("mode", "is_taken"), [("back", True), ("", False), ("bridge", False), ("host", False)])
-def test_links_say_nothing_where_containers_find_each_other_by_name(mode, is_taken):
+def test_links_are_those_of_the_first_network_where_containers_find_each_other_by_name(mode, is_taken):
     body = Create(Image="i", HostConfig=Host(NetworkMode=mode, Links=["db:store"]))
     if is_taken:
-        assert "Links" in read_create(body, name="").warnings[0]
+        asked = read_create(body, name="")
+        assert (asked.options.attachments, asked.warnings) == ((Attachment(network="back", links=("db:store",)),), ())
     else:
         with pytest.raises(UsageError):
             read_create(body, name="")

@@ -41,6 +41,22 @@ def test_a_name_of_several_has_all_of_their_addresses_until_the_last_has_gone():
     assert not names._by_address
 
 
+def test_a_link_is_an_alias_for_its_holder_alone():
+    names = Names()
+    links = ["DB:Store", "db:web", "gone:web", "gone:worker"]
+    names.put("app", [Place("front", ["app"], ["10.0.0.1"], []), Place("back", ["app"], ["10.0.1.1"], [], links)])
+    put(names, "db", ("back", "db", "10.0.1.2"), ("front", "db", "10.0.0.2"))
+    put(names, "web", ("front", "web", "10.0.0.3"))
+    assert names.addresses("app", "store") == names.addresses("app", "store.back") == [packed("10.0.1.2")]
+    assert names.addresses("app", "web") == [packed("10.0.1.2")], "an alias comes first"
+    assert names.addresses("app", "db") == [packed("10.0.0.2")]
+    assert names.addresses("app", "worker") is None
+    assert names.addresses("db", "store") is names.addresses("web", "store") is None
+    names.drop("db")
+    assert names.addresses("app", "store") is None
+    assert names.addresses("app", "web") == [packed("10.0.0.3")]
+
+
 def test_an_address_is_called_what_its_holder_is_first():
     names = Names()
     put(names, "a", ("front", "web www", "10.0.0.1 fd00::1"), ("back", "web", "10.0.1.1"))

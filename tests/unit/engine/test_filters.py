@@ -10,9 +10,9 @@ from bento.engine.base.filters import parse_prune, split
 from bento.engine.images import image_list
 from bento.engine.views.listing import parse_filters
 from bento.errors import UsageError
-from bento.model.container import Container, ContainerSpec, Ports
+from bento.model.container import Container, ContainerSpec, Ports, Run, Status
 from bento.model.image import Image, ImageConfig
-from bento.model.network import Port
+from bento.model.network import Connection, Port
 
 FRONT = {"tier": "front", "x": ""}
 
@@ -104,18 +104,24 @@ def listed(**fields: object) -> Container:
     [
         ("name=web", True), ("name=^web-[0-9]$", True), ("name=^web$", False), ("name=", True),
         ("status=created", True), ("status=dead", False), ("status=exited", False), ("exited=0", False),
-        ("exited=-1", False), ("network=bridge", True), ("network=brid", False), ("publish=80", True),
-        ("publish=80/tcp", True), ("publish=80/udp", False), ("publish=8080", False), ("before=other", True),
-        ("since=other", False), ("before=older", False), ("since=older", True), ("before=same", False),
-        ("since=same", False),
+        ("exited=-1", False), ("network=bridge", True), ("network=brid", False), ("publish=8080", True),
+        ("publish=8080/tcp", True), ("publish=8000-9000", True), ("publish=8080/udp", False), ("publish=80", False),
+        ("expose=80", True), ("expose=70-80/tcp", True), ("expose=90", True), ("expose=8080", False),
+        ("expose=80/udp", False), ("before=other", True), ("since=other", False), ("before=older", False),
+        ("since=older", True), ("before=same", False), ("since=same", False), ("isolation=default", True),
+        ("isolation=hyperv", False), ("is-task=true", False), ("is-task=false", True),
     ],
 )  # fmt: skip
 def test_filters_of_containers(store: StateStore, text: str, passes: bool) -> None:
     for number, (name, created_ns) in enumerate((("other", 9), ("older", 1), ("same", 5))):
         store.add(replace(listed(), id=str(number + 2) * 64, name=name, created_unix_ns=created_ns))
-    subject = listed(network="bridge", ports=Ports(published=(Port(container_port=80, host_port=8080),)))
-
-    assert parse_filters(store, [text])(subject) == passes
+    port = Port(container_port=80, host_port=8080)
+    made = listed(network="bridge", ports=Ports(published=(port,), exposed=("90/tcp",)))
+    on_bridge = Connection(bridge="b", address="10.0.0.2", prefix=24, gateway="10.0.0.1", mac="", ports=(port,))
+    running = replace(made, status=Status.RUNNING, run=Run(number=1, runtime="crun", connections=(on_bridge,)))
+    is_of_now = text.startswith(("publish", "expose"))
+    assert parse_filters(store, [text])(running if is_of_now else made) == passes
+    assert not (is_of_now and parse_filters(store, [text])(made))
 
 
 @pytest.mark.parametrize("text", ["name=[", "name=*", "status=bogus", "status=", "exited=abc", "exited=", "exited=²"])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from bento.docker.network import endpoints
 from bento.drivers.monitor.base import Launched
 from bento.engine.facade import EngineFacade
 from bento.engine.lifecycle import connecting, reconcile
@@ -17,7 +18,7 @@ from bento.engine.resources import names, networks
 from bento.engine.stop.request import StopOptions
 from bento.engine.stop.stop import stop_containers
 from bento.engine.views import info
-from bento.errors import RuntimeFailed
+from bento.errors import RuntimeFailed, UsageError
 from bento.model.container import Container, Sandbox, Status
 from bento.model.network import Attachment, Connection, NetworkOptions
 from bento.testing.drivers import FakeDrivers
@@ -148,6 +149,16 @@ def test_connect_and_disconnect_are_followed_in_its_files_too(drivers: FakeDrive
     connecting.disconnect(drivers, "back", "web")
     assert drivers.resolver.members == {}
     assert drivers.fake_runtime.calls.count(("etc", container.id)) == 4
+
+
+def test_links_are_told_and_shown_and_need_names(drivers: FakeDrivers) -> None:
+    run(drivers, connection(drivers, "front"))
+    connecting.connect(drivers, "back", "web", Attachment(network="back", links=("db:store", "db:store")))
+    [member] = drivers.resolver.members.values()
+    assert [place.links for place in member.places] == [(), ("db:store",)]
+    assert endpoints(drivers.store.find("web"), {})["back"]["Links"] == ["db:store"]
+    with pytest.raises(UsageError, match="no names on network bridge"):
+        connecting.connect(drivers, "bridge", "web", Attachment(network="bridge", links=("db:store",)))
 
 
 def test_a_connect_that_cannot_be_told_is_undone(drivers: FakeDrivers) -> None:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from bento.api_docker.bodies.containers import Create, Health, Host, Log, Restart
 from bento.api_docker.bodies.limits import read_process_limits, read_resources
 from bento.api_docker.bodies.mounts import read_mounts
-from bento.api_docker.bodies.networks import read_networks
+from bento.api_docker.bodies.networks import has_names, read_networks
 from bento.api_docker.bodies.ports import read_ports
 from bento.api_docker.bodies.sandbox import read_cgroups, read_namespaces, read_sandbox
 from bento.errors import UsageError
@@ -24,11 +24,9 @@ from bento.model.container import (
     LogSettings,
     RestartPolicy,
     Streams,
-    attached_to,
 )
 from bento.model.create import CreateOptions
 from bento.model.image import Healthcheck
-from bento.model.network import BRIDGE
 from bento.model.stop import StopSettings
 from bento.parse.container import parse_hostname, parse_restart, parse_workdir
 from bento.parse.logs import parse_log_driver, parse_log_options
@@ -149,7 +147,7 @@ def _refuse(host: Host) -> None:
     """Raise UsageError for what would make another container than the one that is asked for."""
     asked: dict[str, Any] = {
         "Links": (
-            host.Links and not _has_names(host),
+            host.Links and not has_names(host),
             "put the containers on a network of their own: they find each other by name there",
         ),
         "StorageOpt": (host.StorageOpt, "layers have no limit of their own"),
@@ -167,12 +165,6 @@ def _refuse(host: Host) -> None:
         raise UsageError(f"isolation {host.Isolation!r} is not supported", hint="that is Windows' own")
 
 
-def _has_names(host: Host) -> bool:
-    """Whether the containers on its network find each other by name: not on the default one."""
-    mode = host.NetworkMode or BRIDGE
-    return mode not in ("default", BRIDGE) and bool(attached_to(mode))
-
-
 def _warnings(body: Create, host: Host) -> list[str]:
     """Say of each thing without which the container is the same but for what nothing in it sees."""
     given = {
@@ -183,6 +175,4 @@ def _warnings(body: Create, host: Host) -> list[str]:
         "Domainname (without a Hostname)": body.Domainname and not body.Hostname,
     }
     said = [f"{field} is not supported and was left out" for field, value in given.items() if value]
-    if host.Links and _has_names(host):  # docker-compose run sends some, of names that are known there anyway
-        said.append("Links were left out: containers on a network find each other by their names and aliases there")
     return said

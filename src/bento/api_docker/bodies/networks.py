@@ -8,7 +8,7 @@ from bento.api_docker.bodies import containers as bodies
 from bento.errors import UsageError
 from bento.model.container import attached_to
 from bento.model.network import BRIDGE, Attachment
-from bento.parse.networks import parse_alias, parse_ipv4, parse_ipv6, parse_mac
+from bento.parse.networks import parse_alias, parse_ipv4, parse_ipv6, parse_link, parse_mac
 
 _DEFAULT = ("", "default")
 
@@ -35,21 +35,30 @@ def read_networks(body: bodies.Create, host: bodies.Host) -> tuple[str, tuple[At
         first, *rest = asked or [Attachment(network=network or BRIDGE)]
         network = first.network
         asked = [replace(first, mac=first.mac or parse_mac(body.MacAddress)), *rest]
+    if host.Links and has_names(host):  # as docker compose sends them beside those of the network itself
+        first, *rest = asked or [Attachment(network=network)]
+        links = dict.fromkeys((*first.links, *map(parse_link, host.Links)))
+        asked = [replace(first, links=tuple(links)), *rest]
     if all(each == Attachment(network=network) for each in asked):
         return network, ()
     return network, tuple(asked)
+
+
+def has_names(host: bodies.Host) -> bool:
+    """Whether the containers on its network find each other by name: not on the default one."""
+    mode = host.NetworkMode or BRIDGE
+    return mode not in ("default", BRIDGE) and bool(attached_to(mode))
 
 
 def read_endpoint(name: str, given: bodies.Endpoint | None) -> Attachment:
     """Return what is asked of one network. Raises UsageError."""
     given = given or bodies.Endpoint()
     addresses = given.IPAMConfig or bodies.Ipam()
-    if given.Links:
-        raise UsageError("links are not supported", hint="containers on a network find each other by name")
     return Attachment(
         network=BRIDGE if name in _DEFAULT else name,
         ipv4=parse_ipv4(addresses.IPv4Address, "IPv4Address") if addresses.IPv4Address else "",
         ipv6=parse_ipv6(addresses.IPv6Address, "IPv6Address") if addresses.IPv6Address else "",
         mac=parse_mac(given.MacAddress) if given.MacAddress else "",
         aliases=tuple(dict.fromkeys(map(parse_alias, given.Aliases or ()))),
+        links=tuple(dict.fromkeys(map(parse_link, given.Links or ()))),
     )

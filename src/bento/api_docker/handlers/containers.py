@@ -16,7 +16,7 @@ from bento.api_docker.http.replies import NO_CONTENT, NOT_MODIFIED, Reply, json
 from bento.api_docker.jobs import Remove, Restart, Stop
 from bento.docker import container_api
 from bento.engine.stop.request import StopOptions
-from bento.errors import BentoError, NotFound, UsageError, WrongState
+from bento.errors import BentoError, MissingTool, NotFound, UsageError, WrongState
 from bento.model.container import Container, Status
 from bento.model.stop import AskedBy, OnPaused
 from bento.units import NO_LIMIT, SIGKILL, parse_signal
@@ -50,8 +50,21 @@ async def inspect(call: Call) -> Reply:
 async def create(call: Call) -> Reply:
     """``POST /containers/create``."""
     body = await call.read(Create)
-    asked = read_create(body, name=call.query.text("name").removeprefix("/"))
-    container = await call.act(lambda engine: engine.create(asked.options))
+    asked, platform = read_create(body, name=call.query.text("name").removeprefix("/")), call.query.text("platform")
+
+    def make(engine: Engine) -> Container:
+        engine.provide_image(asked.options.image, "never", platform=platform)
+        try:
+            return engine.create(asked.options)
+        except MissingTool as error:
+            if asked.options.runtime:
+                raise UsageError(error.message, hint=error.hint) from error
+            raise
+        except NotFound as error:  # a network, or another container: clients take 404 for an image to be fetched
+            engine.provide_image(asked.options.image, "never", platform=platform)  # it may have gone just now
+            raise UsageError(error.message, hint=error.hint) from error
+
+    container = await call.act(make)
     if body.Tty and body.HostConfig and (size := read_size(body.HostConfig.ConsoleSize)):
         call.services.attaching.sizes[container.id] = size
     return json({"Id": container.id, "Warnings": [*asked.warnings, *container.spec.notes]}, 201)
@@ -155,7 +168,7 @@ async def remove(call: Call) -> Reply:
         await outcome(call, Remove(ref=container.id, volumes=volumes))
     else:
         _refuse_if_live(container)
-        await call.act(lambda engine: engine.remove(container.id, force=force, volumes=volumes))
+        await call.act(lambda engine: engine.remove(container.id, force=force, volumes=volumes, shared=True))
     return NO_CONTENT
 
 

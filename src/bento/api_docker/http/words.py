@@ -10,6 +10,8 @@ _WORDS: Final = tuple(
     for ours, dockers in (
         (r"no such (container|image): ", r"No such \1: "),
         (r"network (\S+) not found$", r"network \1 not found"),
+        (r"image (\S+) is here for (\S+), not for (\S+)$",
+         r"image with reference \1 was found but does not match the specified platform: wanted \3, actual: \2"),
         (r"the name '(.+)' is already taken$", r'Conflict. The container name "/\1" is already in use. You have to '
             r"remove (or rename) that container to be able to reuse that name."),
         (r"cannot kill container (\S+): it is", r"Cannot kill container: \1: Container \1 is not running: it is"),

@@ -56,7 +56,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="K=V",
-        help="id, name, status, label, label!, ancestor, before, since, exited, health, network, publish or volume",
+        help="id, name, status, label, label!, ancestor, before, since, exited, health, network, publish, expose or "
+        "volume",
     )
 
 

@@ -150,6 +150,7 @@ def connection(
         prefix6=parse(six.subnet).prefix if six else 0,
         gateway6=six.gateway if six else "",
         aliases=asked.aliases,
+        links=asked.links,
         names=network.names,
         internal=network.internal,
         mtu=network.mtu,

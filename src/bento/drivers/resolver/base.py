@@ -14,13 +14,15 @@ class Place(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``names``: its name first, which reverse look-ups are answered with, then aliases; upper and lower case are the
     same. Each is also known with ``.NETWORK`` behind it. ``addresses``: IPv4 and IPv6. ``subnets``: of the network; an
-    address in them that no member has is never asked for elsewhere.
+    address in them that no member has is never asked for elsewhere. ``links``: as ``NAME:ALIAS``, what this member,
+    and no other, calls others there; an alias is looked for before a name.
     """
 
     network: str
     names: tuple[str, ...]
     addresses: tuple[str, ...]
     subnets: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
 
 class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -204,8 +204,8 @@ def _sentence(member: Member) -> tuple[str, ...]:
     words += ["cut-off="] if member.is_cut_off else []
     for place in member.places:
         words.append(f"network={place.network}")
-        for key, values in (("name", place.names), ("address", place.addresses), ("subnet", place.subnets)):
-            words += [f"{key}={value}" for value in values]
+        said = {"name": place.names, "address": place.addresses, "subnet": place.subnets, "link": place.links}
+        words += [f"{key}={value}" for key, values in said.items() for value in values]
     if any("\0" in word for word in words):
         raise UsageError("a name has a NUL in it", hint="leave it out")
     return tuple(words)

@@ -11,16 +11,18 @@ if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
 HOST_IMAGE: Final = "host"
+HOST_REFS: Final = (HOST_IMAGE, "sha256:" + "0" * 64)
+"""How it is named: its id is no other image's."""
 
 
 def host_image() -> Image:
     """The pseudo-image: this machine's own root filesystem, copy-on-write, no download."""
-    return Image(id="sha256:" + "0" * 64, layers=("/",), config=ImageConfig(), created_unix_ns=0, size_bytes=0)
+    return Image(id=HOST_REFS[1], layers=("/",), config=ImageConfig(), created_unix_ns=0, size_bytes=0)
 
 
 def find_image(drivers: Drivers, ref: str) -> Image:
     """Return the image of this name or id; ``host`` always exists. Raises NotFound with what to do."""
-    if ref == HOST_IMAGE:
+    if ref in HOST_REFS:
         return host_image()
     try:
         return drivers.store.find_image(ref)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from bento import clock
 from bento.engine.base import freezing
-from bento.engine.base.find_image import HOST_IMAGE
+from bento.engine.base.find_image import HOST_REFS
 from bento.engine.base.happened import of_image
 from bento.engine.files.diff import changes_of
 from bento.engine.images import images
@@ -55,7 +55,7 @@ def commit(drivers: Drivers, ref: str, name: str, options: CommitOptions) -> Ima
     """
     full = images.new_name(name) if name else ""
     container = reconcile.find(drivers, ref)
-    if container.spec.image == HOST_IMAGE:
+    if container.spec.image in HOST_REFS:
         raise UsageError(
             f"container {container.name} stands on this machine's own files, not on an image", hint="use export"
         )

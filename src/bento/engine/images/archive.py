@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bento import log
-from bento.engine.base.find_image import HOST_IMAGE, find_image
+from bento.engine.base.find_image import HOST_IMAGE, HOST_REFS, find_image
 from bento.engine.base.happened import of_image, tell
 from bento.engine.images.images import blame, names_meant, record, recorded
 from bento.engine.images.pull import Pulled, check_platform
@@ -46,7 +46,7 @@ def save(
     """
     if format not in FORMATS:
         raise UsageError(f"unknown format {format!r}", hint=f"use one of {', '.join(FORMATS)}")
-    if HOST_IMAGE in refs:
+    if not set(HOST_REFS).isdisjoint(refs):
         raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and cannot be saved")
     chosen: dict[str, tuple[Image, list[str]]] = {}
     for ref in refs:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bento.engine.base.find_image import HOST_IMAGE, find_image
+from bento.engine.base.find_image import HOST_IMAGE, HOST_REFS, find_image
 from bento.engine.base.happened import of_image
 from bento.engine.images import pull
 from bento.engine.images.images import blame, record, recorded, refuse_host
@@ -83,7 +83,7 @@ def _provide(
     on_progress: OnProgress | None,
 ) -> None:
     """Put a base image where the build looks for it; fetch it where it is not here."""
-    if name == HOST_IMAGE:
+    if name in HOST_REFS:
         raise UsageError(f"FROM {name}: {HOST_IMAGE!r} is this machine itself", hint="import a root filesystem first")
     policy = "always" if options.pull else "missing"
     pull.provide(drivers, name, policy, platform=options.platform, access=access, on_progress=on_progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bento.docker import image as docker_image
-from bento.engine.base.find_image import HOST_IMAGE, find_image
+from bento.engine.base.find_image import HOST_IMAGE, HOST_REFS, find_image
 from bento.engine.images.images import holders
 from bento.errors import UsageError
 from bento.model.image import HistoryStep, Image
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def history(drivers: Drivers, ref: str) -> list[HistoryStep]:
     """Return how an image was built, last step first. Raises NotFound, Conflict, UsageError for ``host``."""
-    if ref == HOST_IMAGE:
+    if ref in HOST_REFS:
         raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and has no history")
     image = find_image(drivers, ref)
     layers = list(zip(image.diff_ids, image.layer_sizes_bytes, strict=True))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bento.engine.base.find_image import HOST_IMAGE
+from bento.engine.base.find_image import HOST_IMAGE, HOST_REFS
 from bento.engine.base.happened import of_image
 from bento.engine.base.layers import unused
 from bento.errors import BadImage, Conflict, NotFound, UsageError
@@ -110,7 +110,7 @@ def _first(names: Sequence[str]) -> str:
 def tag_image(drivers: Drivers, ref: str, name: str) -> Image:
     """Give an image one more name; the image that had it before loses it. Raises NotFound, UsageError."""
     full = new_name(name)
-    if ref == HOST_IMAGE:
+    if ref in HOST_REFS:
         raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and cannot be named")
     with drivers.images.gc_lock():
         image = drivers.store.find_image(ref)
@@ -125,7 +125,7 @@ def remove_image(drivers: Drivers, ref: str, *, force: bool = False, all_names: 
     the names also from an image that containers hold; it stays, without names. A name must be a whole one: a short one
     that finds an image of another registry elsewhere does not here. Raises NotFound, Conflict when containers hold it.
     """
-    if ref == HOST_IMAGE:
+    if ref in HOST_REFS:
         raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and cannot be removed")
     outcome = RemovedImage()
 

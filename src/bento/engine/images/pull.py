@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from bento import log
-from bento.engine.base.find_image import HOST_IMAGE, find_image
+from bento.engine.base.find_image import HOST_IMAGE, HOST_REFS, find_image
 from bento.engine.base.happened import of_image
 from bento.engine.images.images import blame, record, recorded, refuse_host
 from bento.errors import MissingTool, NotFound, NotPermitted, TransportFailed, UsageError
@@ -87,7 +87,7 @@ def provide(
     if policy not in POLICIES:
         raise UsageError(f"unknown pull policy {policy!r}", hint=f"use {', '.join(POLICIES)}")
     wanted = parse_platform(platform) if platform else None
-    if ref == HOST_IMAGE:
+    if ref in HOST_REFS:
         if wanted is not None and not _fits(host_platform(), wanted, is_exact=True):
             raise UsageError(f"{HOST_IMAGE!r} is this machine, and not for {wanted}", hint="omit --platform")
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bento.engine.base.find_image import HOST_IMAGE, find_image
+from bento.engine.base.find_image import HOST_IMAGE, HOST_REFS, find_image
 from bento.engine.base.happened import of_image, tell
 from bento.engine.images.images import names_meant
 from bento.engine.images.pull import REGISTRY
@@ -35,7 +35,7 @@ def push(
     In a registry the digest is the one that the image has here. Raises NotFound, UsageError, NotPermitted,
     TransportFailed, MissingTool.
     """
-    if ref == HOST_IMAGE:
+    if ref in HOST_REFS:
         raise UsageError(f"the image {HOST_IMAGE!r} is this machine itself and cannot be pushed")
     image = find_image(drivers, ref)
     target = _target(image, ref, destination)

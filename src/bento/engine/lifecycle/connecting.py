@@ -77,16 +77,17 @@ def _normal(network: Network, asked: Attachment) -> Attachment:
     """Return what is asked of a network, by its name, each thing said in one way. Raises UsageError."""
     if network.name in _WITHOUT:
         raise UsageError(f"--network {network.name} goes with no other network", hint="give it alone")
-    if asked.aliases and not network.names:
+    if (asked.aliases or asked.links) and not network.names:
         raise UsageError(
             f"there are no names on network {network.name}",
-            hint="make one by bento network create, or omit the aliases",
+            hint="make one by bento network create, or omit the aliases and links",
         )
     return replace(
         asked,
         network=network.name,
         mac=network_words.parse_mac(asked.mac) if asked.mac else "",
         aliases=tuple(dict.fromkeys(map(network_words.parse_alias, asked.aliases))),
+        links=tuple(dict.fromkeys(map(network_words.parse_link, asked.links))),
     )
 
 

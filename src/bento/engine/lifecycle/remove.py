@@ -22,24 +22,32 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bento.engine.base.drivers import Drivers
-    from bento.engine.lifecycle import salvage
+    from bento.engine.lifecycle import salvage, sharing
     from bento.engine.resources import names
     from bento.engine.stop import request, stop
     from bento.locks import Lock
 else:  # most of what is deleted has stopped
     request, stop = LazyModule("bento.engine.stop.request"), LazyModule("bento.engine.stop.stop")
     salvage, names = LazyModule("bento.engine.lifecycle.salvage"), LazyModule("bento.engine.resources.names")
+    sharing = LazyModule("bento.engine.lifecycle.sharing")
 
 _ATTEMPTS = 3  # a restart policy, or a user, may start it between the kill and the removal
 
 
 def remove(
-    drivers: Drivers, ref: str, *, force: bool = False, volumes: bool = False, grace_s: float = 0.0
+    drivers: Drivers,
+    ref: str,
+    *,
+    force: bool = False,
+    volumes: bool = False,
+    grace_s: float = 0.0,
+    shared: bool = False,
 ) -> Container:
     """Delete a container and everything that is its own. ``force`` stops it first when it runs.
 
     ``grace_s``: of that stop; 0 kills at once, -1 never.
     ``volumes``: its anonymous volumes, too, unless another container has them; else they are left, as those with names.
+    ``shared``: those that only share its namespaces do not require it. They run on, and cannot be started again.
 
     Raises NotFound, WrongState when it runs, Conflict when another container requires it, StuckProcess when it cannot
     be killed; then the record is kept: nothing vanishes from the list while a process of it lives. StateCorrupt when
@@ -54,7 +62,7 @@ def remove(
         is_salvaged = True
         container = reconcile.current(drivers, salvage.salvage(drivers, error.record_id))
     for _ in range(_ATTEMPTS):
-        refuse_if_required(drivers, container)
+        refuse_if_required(drivers, container, shared=shared)
         if container.status.is_wanted:
             if not force:
                 raise WrongState(
@@ -67,7 +75,7 @@ def remove(
         with _lock(drivers, container, force=force):
             container = drivers.store.get(container.id)
             if not container.status.is_wanted:
-                refuse_if_required(drivers, container)
+                refuse_if_required(drivers, container, shared=shared)
                 erase(drivers, container, volumes=volumes)
                 if is_salvaged:  # its record did not know of a connection
                     networking.release_left(drivers, container.id)
@@ -95,9 +103,13 @@ def _exists(drivers: Drivers, container_id: str) -> bool:
     return True
 
 
-def refuse_if_required(drivers: Drivers, container: Container) -> None:
+def refuse_if_required(drivers: Drivers, container: Container, *, shared: bool = False) -> None:
     """Raise Conflict when another container requires this one."""
-    names = [other.name for other in drivers.store.requiring(container.id)]
+    names = [
+        other.name
+        for other in drivers.store.requiring(container.id)
+        if not (shared and container.id in sharing.givers(other.spec))
+    ]
     if names:
         raise Conflict(f"container {container.name} is required by {', '.join(names)}", hint="remove that first")
 

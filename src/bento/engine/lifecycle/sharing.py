@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from bento.engine.lifecycle import reconcile
 from bento.engine.stop import joined
 from bento.errors import KernelError, UsageError, WrongState
-from bento.model.container import Container, Namespaces, ProcessIdentity
+from bento.model.container import Container, ContainerSpec, Namespaces, ProcessIdentity
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
@@ -73,6 +73,12 @@ def resolve_network(drivers: Drivers, text: str) -> tuple[str, Container | None]
 def container_of(mode: str) -> str:
     """Return the container whose namespace is named, or ""."""
     return mode.removeprefix(_CONTAINER) if mode.startswith(_CONTAINER) else ""
+
+
+def givers(spec: ContainerSpec) -> set[str]:
+    """Return the ids of the containers whose namespaces it shares."""
+    modes = (spec.network, spec.namespaces.pid, spec.namespaces.ipc)
+    return {giver for mode in modes if (giver := container_of(mode))}
 
 
 def _find(drivers: Drivers, mode: str, *, is_ipc: bool = False) -> Container:

@@ -20,7 +20,7 @@ from bento.engine.base.layers import HOST_LAYER
 from bento.errors import Conflict, KernelError, NotFound, StateCorrupt, UsageError
 from bento.files.rootfs import mend_in_root, open_in, open_in_root
 from bento.model.container import VOLUME, Container, ContainerSpec, Mount
-from bento.model.volume import Volume
+from bento.model.volume import ANONYMOUS, Volume
 from bento.oci.defaults import PROC_FILES
 from bento.units import new_id, parse_name
 
@@ -143,9 +143,11 @@ def ensure(
     *,
     labels: dict[str, str] | None = None,
     options: dict[str, str] | None = None,
+    anonymous: bool = False,
     container_id: str = "",
 ) -> Volume:
-    """Return the volume of this name; make it when it is not there. With ``container_id`` it is anonymous."""
+    """Return the volume of this name; make it when it is not there. With ``container_id`` it is anonymous, too."""
+    anonymous = anonymous or bool(container_id)
     with drivers.volumes.changing():
         is_new = not drivers.volumes.path(name).exists()
         drivers.volumes.make(name)
@@ -154,9 +156,9 @@ def ensure(
         volume = Volume(
             name=name,
             created_unix_ns=clock.wall_ns(),
-            labels=labels or {},
+            labels=(labels or {}) | ({ANONYMOUS: ""} if anonymous else {}),
             options=options or {},
-            anonymous=bool(container_id),
+            anonymous=anonymous,
             container_id=container_id,
         )
         try:

@@ -99,4 +99,5 @@ def _place(container: Container, connection: Connection) -> Place:
         names=etc.names_of(container, connection.aliases),
         addresses=tuple(address for address, _ in both if address),
         subnets=tuple(f"{address}/{prefix}" for address, prefix in both if address),
+        links=connection.links,
     )

@@ -13,7 +13,7 @@ from bento.errors import Conflict, NotFound, UsageError
 from bento.model.container import VOLUME
 from bento.model.disk import PrunedVolumes
 from bento.model.event import VOLUME as VOLUME_TYPE
-from bento.model.volume import DRIVER, Volume
+from bento.model.volume import ANONYMOUS, DRIVER, Volume
 from bento.units import new_id, parse_name
 
 if TYPE_CHECKING:
@@ -26,13 +26,15 @@ _TRUE, _FALSE = ("true", "1"), ("false", "0")
 def create(
     drivers: Drivers, name: str = "", labels: dict[str, str] | None = None, options: dict[str, str] | None = None
 ) -> Volume:
-    """Make a volume, empty; without a name one of 64 digits. One that is there already is returned as it is.
+    """Make a volume, empty; without a name one of 64 digits, anonymous. One that is there already is returned as it is.
 
     ``options``: see ``Volume``. Raises UsageError for the name and the options, StorageUnusable.
     """
     _check_options(options or {})
     drivers.storage.check()
-    return mounting.ensure(drivers, parse_name(name) if name else new_id(), labels=labels, options=options)
+    is_anonymous = not name or ANONYMOUS in (labels or {})
+    name = parse_name(name) if name else new_id()
+    return mounting.ensure(drivers, name, labels=labels, options=options, anonymous=is_anonymous)
 
 
 def _check_options(options: dict[str, str]) -> None:

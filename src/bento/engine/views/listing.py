@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bento.engine.base.filters import has_label, split
 from bento.errors import NotFound, UsageError
+from bento.lazy import LazyModule
 from bento.model.container import Container, Status
 from bento.model.health import HealthStatus
 from bento.model.network import BUILTIN
@@ -15,6 +16,9 @@ from bento.model.reference import complete, familiar
 
 if TYPE_CHECKING:
     from bento.drivers.state.base import StateStore
+    from bento.parse import ports as port_words
+else:  # most filters are of no port
+    port_words = LazyModule("bento.parse.ports")
 
 _ID_DIGITS_MIN = 12  # what listings show of an id: fewer are a word
 
@@ -25,9 +29,9 @@ def parse_filters(store: StateStore, filters: Iterable[str]) -> Callable[[Contai
     Values of one key are alternatives, but labels.
 
     Keys: id, name (a regular expression), status, label (KEY or KEY=VALUE), ``label!`` (does not have it), ancestor,
-    before and since (a container), exited, health, network, publish (a port of the container), volume (a mount's source
-    or destination); as in Docker. Raises UsageError, NotFound for such a container, and Conflict for an ancestor that
-    may be several images.
+    before and since (a container), exited, health, network, publish (a port of this machine, while it runs) and expose
+    (one of the container), also ranges of them, volume (a mount's source or destination), isolation, is-task; as in
+    Docker. Raises UsageError, NotFound for such a container, and Conflict for an ancestor that may be several images.
     """
     wanted = split(filters, _FILTERS)
     for key, values in wanted.items():
@@ -37,6 +41,7 @@ def parse_filters(store: StateStore, filters: Iterable[str]) -> Callable[[Contai
         value: store.find(value).created_unix_ns for key in ("before", "since") for value in wanted.get(key, ())
     }
     networks = {value: _network(store, value) for value in wanted.get("network", ())}
+    ports = {value: frozenset(port_words.parse_expose(value)) for key in _PORTS for value in wanted.get(key, ())}
     families = {value: _family(store, value) for value in wanted.get("ancestor", ())}
 
     def fits(container: Container, key: str, value: str) -> bool:
@@ -44,6 +49,8 @@ def parse_filters(store: StateStore, filters: Iterable[str]) -> Callable[[Contai
             return container.spec.image_id in family
         if key == "network":
             return _has_network(container, networks[value])
+        if key in _PORTS:
+            return not ports[value].isdisjoint(_PORTS[key](container))
         if key in ("before", "since"):
             age_ns = container.created_unix_ns - created_ns[value]
             return age_ns < 0 if key == "before" else age_ns > 0
@@ -115,8 +122,16 @@ def _has_mount(container: Container, value: str) -> bool:
     return any(value in (mount.source, mount.destination) for mount in container.spec.files.mounts)
 
 
-def _publishes(container: Container, value: str) -> bool:
-    return any(value in (str(port.container_port), port.inside) for port in container.spec.ports.published)
+def _published(container: Container) -> set[str]:
+    run = container.run if container.status.is_live else None
+    return {f"{port.host_port}/{port.protocol}" for port in (run.ports if run else ()) if port.host_port}
+
+
+def _exposed(container: Container) -> set[str]:
+    """Those of what runs, on a network, as they are listed."""
+    run = container.run if container.status.is_live else None
+    own = container.spec.ports.exposed if run and run.connections else ()
+    return {*(port.inside for port in (run.ports if run else ())), *own}
 
 
 def _check_health(value: str) -> None:
@@ -145,6 +160,11 @@ def _check_status(value: str) -> None:
         raise UsageError(f"bad filter 'status={value}'", hint=f"use one of {', '.join(_STATUSES)}")
 
 
+def _check_is_task(value: str) -> None:
+    if value not in ("true", "false", "1", "0"):
+        raise UsageError(f"bad filter 'is-task={value}'", hint="use is-task=true or is-task=false")
+
+
 def _check_exited(value: str) -> None:
     if not re.fullmatch(r"-?\d{1,10}", value, re.ASCII):
         raise UsageError(f"bad filter 'exited={value}'", hint="give an exit code, such as 137")
@@ -154,7 +174,11 @@ _NEVER = ("dead", "removing")  # Docker's, in which no container of Bento is; sc
 _STATUSES = (*(status.value for status in Status), "exited", *_NEVER)
 _NO_HEALTH = "none"
 _HEALTH = (*(status.value for status in HealthStatus), _NO_HEALTH)
-_CHECKS = {"name": _check_name, "status": _check_status, "exited": _check_exited, "health": _check_health}
+_CHECKS = {
+    "name": _check_name, "status": _check_status, "exited": _check_exited, "health": _check_health,
+    "is-task": _check_is_task,
+}  # fmt: skip
+_PORTS: dict[str, Callable[[Container], set[str]]] = {"publish": _published, "expose": _exposed}
 _FILTERS: dict[str, Callable[[Container, str], bool]] = {
     "id": lambda c, value: c.id.startswith(value),
     "name": lambda c, value: re.search(value, c.name) is not None or re.search(value, f"/{c.name}") is not None,
@@ -167,6 +191,9 @@ _FILTERS: dict[str, Callable[[Container, str], bool]] = {
     "exited": _has_exited_with,
     "health": _is_health,
     "network": lambda c, value: False,  # parse_filters knows what it is called
-    "publish": _publishes,
+    "publish": lambda c, value: False,  # parse_filters has read the ports
+    "expose": lambda c, value: False,
+    "isolation": lambda c, value: value == "default",  # the others are Windows'
+    "is-task": lambda c, value: value in ("false", "0"),  # a swarm's
     "volume": _has_mount,
 }

@@ -140,7 +140,7 @@ def _read_facts(facts: list[str]) -> tuple[dict[str, list[str]], list[Place]]:
         else:
             lists.setdefault(key, []).append(value)
     places = [
-        Place(network, said.get("name", ()), said.get("address", ()), said.get("subnet", ()))
+        Place(network, said.get("name", ()), said.get("address", ()), said.get("subnet", ()), said.get("link", ()))
         for network, said in networks
     ]
     return own, places

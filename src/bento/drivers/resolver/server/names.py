@@ -39,14 +39,25 @@ class Subnet:
 class Place:
     """What a member is on one network, as ``resolver.base`` has it."""
 
-    __slots__ = ("addresses", "names", "network", "subnets")
+    __slots__ = ("addresses", "links", "names", "network", "subnets")
 
-    def __init__(self, network: str, names: Sequence[str], addresses: Sequence[str], subnets: Sequence[str]) -> None:
+    def __init__(
+        self,
+        network: str,
+        names: Sequence[str],
+        addresses: Sequence[str],
+        subnets: Sequence[str],
+        links: Sequence[str] = (),
+    ) -> None:
         """Raises OSError, ValueError."""
         self.network = network.lower()
         self.names = tuple(name.lower() for name in names)
         self.addresses = tuple(packed(address) for address in addresses)
         self.subnets = tuple(Subnet(subnet) for subnet in subnets)
+        self.links: dict[str, list[str]] = {}  # the names that are meant, by alias
+        for link in links:
+            name, _, alias = link.lower().partition(":")
+            self.links.setdefault(alias, []).append(name)
 
 
 class Names:
@@ -89,11 +100,15 @@ class Names:
 
     def _readings(self, asker: str, name: str) -> Iterator[tuple[str, str]]:
         places = self._places.get(asker, ())
-        for place in places:
-            yield place.network, name
+        readings = [(place, name) for place in places]
         for place in places:
             if name.endswith(f".{place.network}"):
-                yield place.network, name[: -len(place.network) - 1]
+                readings.append((place, name[: -len(place.network) - 1]))
+        for place, plain in readings:
+            for linked in place.links.get(plain, ()):
+                yield place.network, linked
+        for place, plain in readings:
+            yield place.network, plain
 
     def name_of(self, asker: str, address: bytes) -> str | None:
         """Return what an address is called: ``NAME.NETWORK``; "": nothing may know it; None: others may."""
