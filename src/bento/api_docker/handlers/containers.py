@@ -169,6 +169,7 @@ async def remove(call: Call) -> Reply:
     else:
         _refuse_if_live(container)
         await call.act(lambda engine: engine.remove(container.id, force=force, volumes=volumes, shared=True))
+    call.services.execs.forget(container.id)  # the event comes later
     return NO_CONTENT
 
 

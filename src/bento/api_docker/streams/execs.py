@@ -69,6 +69,10 @@ class Execs:
             raise NotFound(f"No such exec instance: {ref}")
         return found[0]
 
+    def forget(self, container_id: str) -> None:
+        """Forget those of a container that is gone. Idempotent."""
+        self._execs = {key: each for key, each in self._execs.items() if each.container_id != container_id}
+
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that goes on when its request is over."""
         task = asyncio.ensure_future(work)
@@ -80,7 +84,7 @@ class Execs:
             with self._events.subscribe(lambda event: event.action in ("exec_die", "destroy")) as events:
                 while (event := await events.next()) is not None:
                     if event.action == "destroy":
-                        self._execs = {k: each for k, each in self._execs.items() if each.container_id != event.actor}
+                        self.forget(event.actor)
                     elif (found := self._execs.get(event.attributes.get("execID", ""))) is not None:
                         code = int(event.attributes.get("exitCode", UNKNOWN_CODE))
                         if found.exit_code is None:
