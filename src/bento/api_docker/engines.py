@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bento.config import Settings
+from bento.errors import as_bento_error
 from bento.wiring import Engine
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ class Engines:
 
     async def ask(self, work: Callable[[Engine], T]) -> T:
         """Have something looked up; return what ``work`` returns, raise what it raises."""
-        return await asyncio.get_running_loop().run_in_executor(self._looking, self._call, work)
+        return await asyncio.get_running_loop().run_in_executor(self._looking, self._answer, work)
 
     async def act(self, work: Callable[[Engine], T], undo: Callable[[T], object] | None = None) -> T:
         """Have something done. It goes on when this is cancelled; ``undo`` is then called with what came of it."""
-        done = asyncio.get_running_loop().run_in_executor(self._acting, self._call, work)
+        done = asyncio.get_running_loop().run_in_executor(self._acting, self._answer, work)
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
@@ -63,6 +64,13 @@ class Engines:
     async def flow(self, work: Callable[[Engine], T]) -> T:
         """Have bytes moved at the speed of a client. It goes on when this is cancelled."""
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._flowing, self._call, work))
+
+    def _answer(self, work: Callable[[Engine], T]) -> T:
+        """An error of the engine's own sockets is none of the client's connection, which is closed by such."""
+        try:
+            return self._call(work)
+        except (ConnectionError, TimeoutError) as error:
+            raise as_bento_error(error) from error
 
     def _call(self, work: Callable[[Engine], T]) -> T:
         return work(self._engine())
