@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ import pytest
 
 from support.cli import BentoCli
 from support.registry import PASSWORD, USER, registry
-from support.serving import LIMIT_S, Served, serving
+from support.serving import Served, run_client, serving
 from support.workload import ONE_RUNTIME, busybox_rootfs
 
 pytestmark = ONE_RUNTIME
@@ -195,15 +193,28 @@ def served(bento: BentoCli) -> Iterator[Served]:
         yield found
 
 
-def run_sdk(served: Served, program: str, *arguments: str) -> None:
-    python = Path(sys.prefix) / "clients/bin/python"
-    words = [str(python), "-W", "ignore::ResourceWarning", "-c", program, *arguments]
-    done = subprocess.run(words, env=served.environ(), capture_output=True, text=True, timeout=LIMIT_S, check=False)
-    assert done.returncode == 0, done.stderr
-
-
 def test_dockers_sdk_for_python_does_what_its_pages_show(served):
-    run_sdk(served, SDK)
+    run_client(served, SDK)
+
+
+EXAMPLES = """
+import doctest, sys
+failed, tried = doctest.testfile(sys.argv[1], module_relative=False)
+raise SystemExit(bool(failed) or tried < 100)
+"""
+
+
+def test_the_calls_that_the_sdk_documents_return_what_they_say(bento, tmp_path):
+    root = busybox_rootfs(tmp_path / "fs")
+    for applet in ("pwd", "stty", "nslookup"):
+        (root / "bin" / applet).symlink_to("busybox")
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context/Dockerfile").write_text("FROM busybox\nARG WHO\nRUN echo $WHO > /who\n")
+    bento("import", root, "busybox")
+    bento("tag", "busybox", "alpine")
+    page = Path(__file__).with_name("docker_sdk_examples.txt")
+    with serving(bento) as served:
+        run_client(served, EXAMPLES, str(page), env={"CONTEXT": str(tmp_path / "context")})
 
 
 def test_images_networks_and_volumes_by_the_sdk(bento, tmp_path):
@@ -212,4 +223,4 @@ def test_images_networks_and_volumes_by_the_sdk(bento, tmp_path):
         with tarfile.open(archive, "w") as tar:
             tar.add(busybox_rootfs(tmp_path / "small"), ".")
         with serving(bento, env=os.environ | {"BENTO_INSECURE_REGISTRIES": place.host}) as served:
-            run_sdk(served, IMAGES, str(archive), place.name("small"), USER, PASSWORD)
+            run_client(served, IMAGES, str(archive), place.name("small"), USER, PASSWORD)

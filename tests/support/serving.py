@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,15 @@ class Served:
         )
         assert not check or done.returncode == 0, f"docker {args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+
+def run_client(served: Served, program: str, *arguments: str, env: dict[str, str] | None = None) -> None:
+    """Run a program of Python with Docker's clients of requirements/clients.txt; it must end well."""
+    python = Path(sys.prefix) / "clients/bin/python"
+    words = [str(python), "-W", "ignore::ResourceWarning", "-c", program, *arguments]
+    environ = served.environ() | (env or {})
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=3 * LIMIT_S, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from bento.api_docker.handlers import (
     volumes,
     waiting,
 )
+from bento.api_docker.http.replies import failure
 from bento.api_docker.http.router import Route
 
 _SYSTEM = (
@@ -112,16 +113,18 @@ _PLUGINS = (
 
 ROUTES: Final = (*_SYSTEM, *_CONTAINERS, *_EXECS, *_IMAGES, *_NETWORKS, *_VOLUMES, *_PLUGINS)
 
-_NO_SWARM: Final = "Bento has no swarm: it runs the containers of one machine"
+# The status and the first words are those of a daemon of Docker's that is in no swarm: clients take them for that.
+_NO_SWARM: Final = failure(
+    "This node is not a swarm manager: Bento has no swarm, and runs the containers of one machine", 503
+)
+_NO_PLUGINS: Final = failure("Bento has no plugins: drivers are bridge for networks and local for volumes", 501)
+_NO_BUILDKIT: Final = failure(
+    "Bento builds by buildah, and not by BuildKit: use the classic builder (DOCKER_BUILDKIT=0)", 501
+)
 LEFT_OUT: Final = {
-    "/swarm": _NO_SWARM,
-    "/nodes": _NO_SWARM,
-    "/services": _NO_SWARM,
-    "/tasks": _NO_SWARM,
-    "/secrets": _NO_SWARM,
-    "/configs": _NO_SWARM,
-    "/plugins": "Bento has no plugins: its drivers of networks (bridge) and volumes (local) are its own",
-    "/session": "Bento builds by buildah, and not by BuildKit: use the classic builder (DOCKER_BUILDKIT=0)",
-    "/grpc": "Bento builds by buildah, and not by BuildKit: use the classic builder (DOCKER_BUILDKIT=0)",
+    **dict.fromkeys(("/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs"), _NO_SWARM),
+    "/plugins": _NO_PLUGINS,
+    "/session": _NO_BUILDKIT,
+    "/grpc": _NO_BUILDKIT,
 }
-"""Beginnings of paths that Docker has and Bento does not, on purpose: they are answered by 501 and this."""
+"""Beginnings of paths that Docker has and Bento does not, on purpose, and how they are answered."""

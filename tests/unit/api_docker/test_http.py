@@ -32,7 +32,8 @@ def status_found(router: Router, method: str, target: str) -> int:
 
 
 def test_a_path_has_its_version_its_parts_and_its_handler():
-    router = Router([Route("GET", "/images/{ref*}/json", nothing), Route("GET", "/x/{ref}", nothing)], {"/swarm": "no"})
+    routes = [Route("GET", "/images/{ref*}/json", nothing), Route("GET", "/x/{ref}", nothing)]
+    router = Router(routes, {"/swarm": failure("no", 501)})
     found = router.find("GET", "/v1.30/images/docker.io/library/a%20b:1/json")
     assert isinstance(found, Found)
     assert (found.path, found.version) == ("/images/docker.io/library/a%20b:1/json", (1, 30))

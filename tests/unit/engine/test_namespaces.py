@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bento.engine.lifecycle import sandboxing, sharing
-from bento.errors import NotFound, UsageError, WrongState
-from bento.model.container import Namespaces, Sandbox
+from bento.engine.lifecycle.remove import remove
+from bento.errors import Conflict, NotFound, UsageError, WrongState
+from bento.model.container import Namespaces, Sandbox, Status
 from bento.model.create import CreateOptions
 from bento.testing.drivers import FakeDrivers
 
@@ -35,6 +36,20 @@ def test_what_is_the_machines_may_be_asked_for() -> None:
     sandboxing.check(CreateOptions(image="host", namespaces=all_of_them))
     open_one = Namespaces(ipc="shareable")
     sandboxing.check(CreateOptions(image="host", namespaces=open_one, sandbox=Sandbox(shm_bytes=1 << 20)))
+
+
+def test_one_whose_namespaces_are_shared_goes_where_that_is_said_and_one_that_is_required_does_not(
+    drivers: FakeDrivers,
+) -> None:
+    giver = drivers.add("giver", None, status=Status.STOPPED)
+    drivers.add("sharer", None, status=Status.STOPPED, network=f"container:{giver.id}", requires=(giver.id,))
+    other = drivers.add("other", None, status=Status.STOPPED)
+    drivers.add("dependant", None, status=Status.STOPPED, requires=(other.id,))
+    with pytest.raises(Conflict, match="is required by sharer"):
+        remove(drivers, "giver")
+    assert remove(drivers, "giver", shared=True).id == giver.id
+    with pytest.raises(Conflict, match="is required by dependant"):
+        remove(drivers, "other", shared=True)
 
 
 def shared_memory(drivers: FakeDrivers, mode: str) -> str:

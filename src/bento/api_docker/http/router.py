@@ -44,9 +44,9 @@ class Found(Struct, frozen=True):
 
 
 class Router:
-    """All routes. ``left_out``: beginnings of paths that Docker has and Bento does not, and why."""
+    """All routes. ``left_out``: beginnings of paths that Docker has and Bento does not, and the answer."""
 
-    def __init__(self, routes: Iterable[Route], left_out: dict[str, str]) -> None:
+    def __init__(self, routes: Iterable[Route], left_out: dict[str, Reply]) -> None:
         self._routes: dict[str, list[tuple[str, re.Pattern[str], Handler]]] = {}
         for route in routes:
             first = route.pattern.split("/")[1]
@@ -70,9 +70,9 @@ class Router:
             others = True
         if others:
             return failure(f"{method} is not allowed for {path}", 405)
-        for beginning, why in self._left_out.items():
+        for beginning, answer in self._left_out.items():
             if path == beginning or path.startswith(f"{beginning}/"):
-                return failure(why, 501)
+                return answer
         return failure("page not found", 404)
 
 
