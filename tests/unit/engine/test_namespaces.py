@@ -44,11 +44,11 @@ def test_one_whose_namespaces_are_shared_goes_where_that_is_said_and_one_that_is
     giver = drivers.add("giver", None, status=Status.STOPPED)
     drivers.add("sharer", None, status=Status.STOPPED, network=f"container:{giver.id}", requires=(giver.id,))
     other = drivers.add("other", None, status=Status.STOPPED)
-    drivers.add("dependant", None, status=Status.STOPPED, requires=(other.id,))
+    drivers.add("needs", None, status=Status.STOPPED, requires=(other.id,))
     with pytest.raises(Conflict, match="is required by sharer"):
         remove(drivers, "giver")
     assert remove(drivers, "giver", shared=True).id == giver.id
-    with pytest.raises(Conflict, match="is required by dependant"):
+    with pytest.raises(Conflict, match="is required by needs"):
         remove(drivers, "other", shared=True)
 
 
