@@ -292,8 +292,7 @@ class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, UsageVerbs
     ) -> Container:
         """Delete a container; ``force`` stops it first, within ``grace_s``; ``volumes``: its anonymous volumes, too.
 
-        ``shared``: also one whose namespaces others share, as Docker does; they can then not be started again.
-        Raises WrongState, StuckProcess, Conflict when another one requires it.
+        ``shared``: also one whose namespaces others share. Raises WrongState, StuckProcess, Conflict: it is required.
         """
         return remove.remove(self.drivers, ref, force=force, volumes=volumes, grace_s=grace_s, shared=shared)
 
