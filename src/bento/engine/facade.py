@@ -274,10 +274,7 @@ class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, UsageVerbs
         return healthy.wait_until_healthy(self.drivers, reconcile.find(self.drivers, ref).id, timeout_s)
 
     def wait_attached(self, started: Started) -> Container:
-        """As ``wait``, for what ``start_attached`` or ``attach`` has returned; also when it is removed meanwhile.
-
-        Closes its pidfd.
-        """
+        """As ``wait``, for what ``start_attached`` or ``attach`` gave, also if it is removed. Closes its pidfd."""
         return wait.wait_for_exit(self.drivers, started.container.id, started)
 
     def leave(self, started: Started) -> None:
