@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Sequence
 
-from bento.api_docker import jobs
+from bento.api_docker import building
 from bento.engine.base.worker import be_worker
-from bento.wiring import load_for_stop
+from bento.serving import jobs
+from bento.wiring import Engine, load_for_stop
 
 _READ_BYTES = 1 << 16
 _FDS_MAX = 4
@@ -30,7 +32,11 @@ def main() -> None:
             os._exit(0)
         line += data
         fds += given
-    be_worker(lambda emit: jobs.carry_out(line, fds, emit), server.detach())
+    be_worker(lambda emit: jobs.carry_out(line, fds, emit, _build), server.detach())
+
+
+def _build(engine: Engine, job: jobs.Build, fds: Sequence[int]) -> None:
+    building.build(engine, job.options, job.auths, *fds, is_quiet=job.quiet)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from bento.api_docker.bodies.builds import read_build
 from bento.api_docker.http.call import Call
 from bento.api_docker.http.replies import Reply, Streamed, json, line
-from bento.api_docker.jobs import Build
 from bento.api_docker.streams.pipes import write_all
 from bento.api_docker.streams.readiness import read_now, readable
-from bento.api_docker.workers import Worker
 from bento.docker import image_api
 from bento.errors import UsageError
+from bento.serving.jobs import Build
+from bento.serving.workers import Worker
 
 
 async def build(call: Call) -> Streamed:

@@ -18,11 +18,11 @@ from typing import Final
 import msgspec
 
 from bento import command, log
-from bento.api_docker.jobs import Task, encode
 from bento.command import Child
 from bento.config import Settings
 from bento.engine.base.worker import Message
 from bento.errors import BentoError
+from bento.serving.jobs import Task, encode
 
 READY_S: Final = 60.0
 """So long a worker is kept ready for a job that may come."""

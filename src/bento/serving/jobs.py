@@ -6,13 +6,12 @@ The server writes one job into the socket of a worker, as a line of JSON, and re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from bento.api_docker import building
 from bento.config import Settings
 from bento.engine.base.worker import Emit, Message, Reporter, report_each
 from bento.engine.stop.request import StopOptions
@@ -68,7 +67,11 @@ def encode(settings: Settings, task: Task) -> bytes:
     return msgspec.json.encode(Job(settings=msgspec.to_builtins(settings, enc_hook=str), task=task)) + b"\n"
 
 
-def carry_out(line: bytes, fds: Sequence[int], emit: Emit) -> None:
+Builder = Callable[[Engine, "Build", Sequence[int]], None]
+"""Builds, with the descriptors that came with the job. What it prints is in the words of one front alone."""
+
+
+def carry_out(line: bytes, fds: Sequence[int], emit: Emit, build: Builder) -> None:
     """Do the job of a line, with the descriptors that came with it; report by ``emit``. Blocks."""
     job = msgspec.json.decode(line, type=Job)
     with Engine(_settings(job.settings)) as engine:
@@ -80,8 +83,8 @@ def carry_out(line: bytes, fds: Sequence[int], emit: Emit) -> None:
                 report_each([ref], lambda ref: engine.restart(ref, options), emit)
             case Remove(ref=ref, volumes=volumes):
                 report_each([ref], lambda ref: engine.remove(ref, force=True, volumes=volumes), emit)
-            case Build(options=asked, quiet=quiet, auths=auths):
-                building.build(engine, asked, auths, *fds, is_quiet=quiet)
+            case Build():
+                build(engine, job.task, fds)
                 emit(Message(kind="ended"))
 
 
