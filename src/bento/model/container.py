@@ -191,7 +191,7 @@ class ProcessLimits(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Namespaces(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which namespaces it shares, and with what. The record has an id behind "container:"."""
 
-    pid: str = ""  # "" is its own; "host", or "container:" and a name or id
+    pid: str = ""  # "" and "private" are its own, in a pod "" is the pod's mode; "host", "container:" and a name or id
     ipc: str = (
         ""  # and /dev/shm: "" and "private" are its own; "shareable", "none", "host", "container:" and a name or id
     )
@@ -233,6 +233,7 @@ class ContainerSpec(ContainerSettings, frozen=True, kw_only=True, omit_defaults=
     user: str = ""  # name|uid[:group|gid], resolved in the root filesystem at start
     hostname: str = ""
     network: str = "none"  # "none", "host", "container:" and an id, "cni:" and a name, or the name of its first network
+    pod: str = ""  # the id of the pod that it is in
     labels: dict[str, str] = {}
     requires: tuple[str, ...] = ()  # ids of containers that are started before it and stopped after it
     runtime: str = ""  # name or path; "" is the engine's default, resolved at create
