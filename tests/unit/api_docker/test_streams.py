@@ -28,8 +28,6 @@ from bento.api_docker.streams.execs import Exec, Execs
 from bento.api_docker.streams.frames import MULTIPLEXED, RAW, STDERR, STDOUT, Frames
 from bento.api_docker.streams.pipes import inflow, outflow
 from bento.api_docker.streams.progress import transfer
-from bento.api_docker.streams.readiness import readable
-from bento.api_docker.streams.relay import copy_input
 from bento.docker.path_stat import document, go_mode
 from bento.errors import NotFound, UsageError, WrongState
 from bento.model.change import PathStat
@@ -38,6 +36,8 @@ from bento.model.image import ImageConfig
 from bento.model.network import NetworkOptions, Subnet
 from bento.model.transfer import Access, Credentials, TransferProgress
 from bento.oci.change import apply_changes
+from bento.serving.feeding import copy_input
+from bento.serving.readiness import readable
 from bento.units import new_id
 
 BIG = os.urandom(300_000)

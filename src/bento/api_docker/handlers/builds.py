@@ -9,10 +9,10 @@ from bento.api_docker.bodies.builds import read_build
 from bento.api_docker.http.call import Call
 from bento.api_docker.http.replies import Reply, Streamed, json, line
 from bento.api_docker.streams.pipes import write_all
-from bento.api_docker.streams.readiness import read_now, readable
 from bento.docker import image_api
 from bento.errors import UsageError
 from bento.serving.jobs import Build
+from bento.serving.readiness import read_now, readable
 from bento.serving.workers import Worker
 
 
