@@ -180,8 +180,9 @@ class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, PodVerbs, 
         return serve_units.install(self.drivers, prefix, group)
 
     def finish_stop(self, container_id: str) -> None:
-        """Go on with a stop whose driver died. Blocks. No error when there is nothing to do."""
+        """Go on with a stop whose driver died, also of a pod. Blocks. No error when there is nothing to do."""
         reconcile.finish_stop(self.drivers, container_id)
+        self.finish_pod(container_id)
 
     def restart(self, ref: str, options: StopOptions | None = None) -> Container:
         """Stop a container, if it runs, and start it again. Blocks."""

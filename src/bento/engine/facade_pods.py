@@ -10,20 +10,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bento.engine.base.drivers import Drivers
-    from bento.engine.base.outcome import StopOutcome
-    from bento.engine.pods import create, listing, remove, stop
+    from bento.engine.base.outcome import StopObserver, StopOutcome
+    from bento.engine.maintenance import prune
+    from bento.engine.pods import create, listing, stop
     from bento.model.container import Container
+    from bento.model.disk import Pruned
     from bento.model.pods import Pod, PodOptions
 else:
-    create, listing, remove, stop = (
-        LazyModule(f"bento.engine.pods.{name}") for name in ["create", "listing", "remove", "stop"]
-    )
+    prune = LazyModule("bento.engine.maintenance.prune")
+    create, listing, stop = (LazyModule(f"bento.engine.pods.{name}") for name in ["create", "listing", "stop"])
 
 
 class PodVerbs:
     """What an engine can do with pods. One is named by its name, its id, or an unambiguous prefix of that.
 
-    A container is made into a pod by ``CreateOptions.pod``, and is created, started, stopped and removed like any other.
+    A container is made into a pod by ``CreateOptions.pod``, and is started, stopped and removed like any other.
     """
 
     drivers: Drivers
@@ -44,7 +45,10 @@ class PodVerbs:
         return create.start(self.drivers, ref)
 
     def pods(self, *, filters: Iterable[str] = ()) -> list[Pod]:
-        """Return the pods as they are now, newest first. Filters: id, label, name, status. Raises UsageError."""
+        """Return the pods as they are now, newest first. ``bento.docker.pod`` makes Podman's documents of them.
+
+        Filters: id, label, ``label!``, name, network, status. Raises UsageError.
+        """
         return listing.pods(self.drivers, filters)
 
     def pod(self, ref: str) -> Pod:
@@ -59,18 +63,37 @@ class PodVerbs:
         """Return a pod, and its containers, in Podman's words. Raises NotFound, Conflict."""
         return listing.inspect(self.drivers, ref)
 
-    def stop_pod(self, ref: str, grace_s: float | None = None) -> list[StopOutcome]:
+    def stop_pod(
+        self, ref: str, grace_s: float | None = None, *, observer: StopObserver | None = None
+    ) -> list[StopOutcome]:
         """Stop the containers of a pod, then release its network and namespaces: it is NOT_READY. Idempotent. Blocks.
 
-        ``grace_s``: for all of them together, those first that no other requires; 0 kills, None is each one's own. The
-        outcomes of containers, which the errors of single ones are in. Raises NotFound, RuntimeFailed (the network
-        could not be released: another call does it).
+        ``grace_s``: for all of them together, those first that no other requires; 0 kills, -1 waits without end, None
+        is each one's own. A second call joins the first, and may shorten it. Returns the outcomes of containers. Should
+        this process end meanwhile, the next command that meets the pod goes on with the time that was left.
+        ``observer``: of the containers' stops, as of ``stop_all``. Raises NotFound, StuckProcess, RuntimeFailed (the
+        network could not be released: another call does it).
         """
-        return stop.stop(self.drivers, ref, grace_s)
+        return stop.stop(self.drivers, ref, grace_s, observer)
 
-    def remove_pod(self, ref: str, *, force: bool = False, grace_s: float = 0.0) -> Pod:
-        """Remove a pod, and its containers; ``force``: also those that run, which are stopped within ``grace_s``.
+    def remove_pod(
+        self, ref: str, *, force: bool = False, grace_s: float = 0.0, observer: StopObserver | None = None
+    ) -> Pod:
+        """Remove a pod, and its containers with their anonymous volumes; return what it was. Blocks.
 
-        Returns what it was. Blocks. Raises NotFound, Conflict (a container runs), StuckProcess, RuntimeFailed.
+        ``force``: also those that run, which are stopped within ``grace_s``, as by ``stop_pod``. One that is being
+        removed already is waited for. Raises NotFound, WrongState (a container runs), Conflict (a container outside
+        requires one of them), StuckProcess, RuntimeFailed.
         """
-        return remove.remove(self.drivers, ref, force=force, grace_s=grace_s)
+        return stop.remove(self.drivers, ref, force=force, grace_s=grace_s, observer=observer)
+
+    def finish_pod(self, pod_id: str) -> None:
+        """Go on with a stop or a removal of a pod whose process died. Blocks. No error when there is nothing to do."""
+        stop.finish(self.drivers, pod_id)
+
+    def prune_pods(self, *, filters: Iterable[str] = ()) -> Pruned:
+        """Remove the pods that are not ready and have no container.
+
+        Raises UsageError for a bad filter; other errors are in the result.
+        """
+        return prune.prune_pods(self.drivers, filters)

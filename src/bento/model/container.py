@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from bento.model.health import Health, HealthStatus, OnUnhealthy
 from bento.model.image import Healthcheck
-from bento.model.network import CNI, Attachment, Connection, Port
+from bento.model.network import CNI, OF_OTHERS, Attachment, Connection, Port
 from bento.model.resources import Resources
 from bento.model.stop import StopIntent, StopReport, StopSettings
 
@@ -117,8 +117,8 @@ class Sandbox(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def attached_to(network: str) -> tuple[Attachment, ...]:
-    """Return what is asked of a network by its name alone; nothing of "none", "host", "container:" and "cni:"."""
-    is_one = network not in ("none", "host") and not network.startswith(("container:", CNI))
+    """Return what is asked of a network by its name alone; nothing of "none", "host", "container:", "pod:", "cni:"."""
+    is_one = network not in ("none", "host") and not network.startswith((*OF_OTHERS, CNI))
     return (Attachment(network=network),) if is_one else ()
 
 
@@ -189,9 +189,12 @@ class ProcessLimits(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Namespaces(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which namespaces it shares, and with what. The record has an id behind "container:"."""
+    """Which namespaces it shares, and with what. The record has an id behind "container:".
 
-    pid: str = ""  # "" and "private" are its own, in a pod "" is the pod's mode; "host", "container:" and a name or id
+    In a pod "" is the pod's mode, and the record of what shares the pod's has "pod:" and its id.
+    """
+
+    pid: str = ""  # "" and "private" are its own; "host", or "container:" and a name or id
     ipc: str = (
         ""  # and /dev/shm: "" and "private" are its own; "shareable", "none", "host", "container:" and a name or id
     )
@@ -232,8 +235,11 @@ class ContainerSpec(ContainerSettings, frozen=True, kw_only=True, omit_defaults=
     workdir: str = "/"
     user: str = ""  # name|uid[:group|gid], resolved in the root filesystem at start
     hostname: str = ""
-    network: str = "none"  # "none", "host", "container:" and an id, "cni:" and a name, or the name of its first network
+    network: str = (
+        "none"  # "none", "host", "container:" or "pod:" and an id, "cni:" and a name, or the name of its first network
+    )
     pod: str = ""  # the id of the pod that it is in
+    cgroup_parent: str = ""  # its pod's: where its cgroups are, below the root of each hierarchy; "" is there
     labels: dict[str, str] = {}
     requires: tuple[str, ...] = ()  # ids of containers that are started before it and stopped after it
     runtime: str = ""  # name or path; "" is the engine's default, resolved at create
@@ -286,6 +292,7 @@ class Run(Struct, frozen=True, kw_only=True):
     connections: tuple[Connection, ...] = ()  # what has to be taken down; the first that is not internal has the ports
     idle_ports: tuple[Port, ...] = ()  # chosen and kept, and published by the next network that it is connected to
     place: Place | None = None  # None: of a version that did not record it
+    shared: tuple[Connection, ...] = ()  # its pod's, whose network it has; that one takes them down
     started_unix_ns: int = 0
     started_boot_s: float = 0.0  # CLOCK_BOOTTIME
 

@@ -70,6 +70,7 @@ class Pruned(Struct, frozen=True, kw_only=True):
     """What has gone, how many bytes of the disk that frees, and what should have gone and could not."""
 
     containers: tuple[str, ...] = ()  # ids
+    pods: tuple[str, ...] = ()  # ids
     images: tuple[RemovedImage, ...] = ()
     networks: tuple[str, ...] = ()  # names
     volumes: tuple[str, ...] = ()

@@ -8,16 +8,19 @@ from typing import Final
 from msgspec import Struct
 
 from bento.model.container import Place, ProcessIdentity
-from bento.model.network import Connection, Port
+from bento.model.network import POD, Connection, Port
 
-POD: Final = "pod:"
-"""What the network, and a namespace, of a container begins with that are its pod's; behind it is the pod's id."""
+__all__ = ["POD", "NamespaceMode", "Pin", "Pod", "PodOptions", "PodSettings", "PodState", "PodStop"]
+
+CNI_FIRST: Final = "cni:"
+"""A network of a pod: the first list of the CNI directory, where that has one, else the default network."""
 
 
 class PodState(str, Enum):
     """Where a pod is in its life. What is under way is finished by the next command that meets it, should it die."""
 
     CREATING = "creating"  # a killed creation is undone: there is no pod then
+    STARTING = "starting"  # was not ready; a killed start is undone
     READY = "ready"
     STOPPING = "stopping"
     NOT_READY = "not-ready"  # stopped, or lost to a reboot: nothing of it is held
@@ -38,9 +41,9 @@ class NamespaceMode(str, Enum):
 class PodSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a caller says of a pod and what is recorded of it alike.
 
-    ``network``: as of a container: none, host (which is NODE), bridge, the name of a network, or "cni:" and one of the
-    CNI directory. "": the first list of the configured CNI directory where it has any, else Bento's default network.
-    The record has what came of it.
+    ``network``: as of a container: none, host (which is NODE), bridge, the name of a network, or "cni:" and the name of
+    one in the configured CNI directory. "cni:" alone: the first list there, by the name of its file, and without one
+    the default network; "": that of containers. The record has what came of it.
     """
 
     hostname: str = ""  # "": the pod's name
@@ -59,6 +62,7 @@ class PodSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     runtime: str = ""  # of its containers, unless one says another; "": the engine's default
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
+    cni_args: dict[str, str] = {}  # CNI_ARGS of the plugins, as K8S_POD_NAME
     front: dict[str, str] = {}  # what the API that made it keeps of it, for itself alone
 
 
@@ -76,17 +80,18 @@ class Pin(Struct, frozen=True):
 
 
 class PodStop(Struct, frozen=True, kw_only=True):
-    """A stop under way: until when its containers may take. CLOCK_BOOTTIME, of the boot of the pod's ``place``."""
+    """A stop under way: how long its containers may take. CLOCK_BOOTTIME, of the boot of the pod's ``place``."""
 
-    deadline_boot_s: float | None  # None: they are not killed
-    grace_s: float | None = None  # of each container; None: its own
+    deadline_boot_s: float | None = None  # for all of them together; None: each has its own grace
+    is_endless: bool = False  # they are not killed
+    helped_boot_s: float = 0.0  # when a process was last started that goes on with it
 
 
 class Pod(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The whole record.
 
-    ``place``, ``pins``, ``init`` and ``connections`` are of the time since it was last made ready, and are gone, but
-    for ``place``, when it is NOT_READY.
+    ``place``, ``pins``, ``init``, ``connections`` and ``cgroups`` are of the time since it was last made ready, and are
+    gone, but for ``place``, when it is NOT_READY and all was released.
     """
 
     id: str  # 64 hexadecimal digits
@@ -98,6 +103,7 @@ class Pod(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pins: tuple[Pin, ...] = ()
     init: ProcessIdentity | None = None  # of its PID namespace, where that is the pod's
     connections: tuple[Connection, ...] = ()  # as of a container's run, with the addresses and the ports
+    cgroups: tuple[str, ...] = ()  # directories that were not there before it, innermost first
     stop: PodStop | None = None
 
     @property

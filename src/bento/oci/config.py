@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bento.model.container import PROPAGATIONS, Container, ContainerSpec, Mount
+from bento.model.network import OF_OTHERS, POD
 from bento.oci import defaults, etc, process, resources
 from bento.oci.capabilities import NAMES
 from bento.oci.limits import Limits
@@ -93,13 +94,13 @@ def build(
     }
     document["linux"] = _asked_of_linux(spec, seccomp, devices) | {
         "namespaces": [*_own_namespaces(spec), *namespaces],
-        "cgroupsPath": cgroups_path(container.id),
+        "cgroupsPath": cgroups_path(container.id, spec.cgroup_parent),
         "rootfsPropagation": _propagation(spec),
         "resources": (_device_rules(spec, devices) if filters_devices else {}) | resources.build(limited, blocks),
         "maskedPaths": masked_paths(spec),
         "readonlyPaths": _read_only_paths(spec, "v2" if has_own_cgroup2 else cgroups_mode),
     }
-    return document | ({"hostname": etc.hostname(container)} if etc.owns_hostname(spec) else {})
+    return document | ({"hostname": etc.hostname(container)} if _has_own_uts(spec) else {})
 
 
 def _propagation(spec: ContainerSpec) -> str:
@@ -134,12 +135,16 @@ def _read_only_paths(spec: ContainerSpec, cgroups_mode: str) -> list[str]:
 def _own_namespaces(spec: ContainerSpec) -> list[dict[str, str]]:
     shared = {"pid": spec.namespaces.pid, "ipc": shares_ipc(spec), "cgroup": spec.namespaces.cgroup == "host"}
     kinds = [kind for kind in defaults.NAMESPACES if not shared.get(kind)]
-    return [{"type": kind} for kind in (*kinds, *(["uts"] if etc.owns_hostname(spec) else []))]
+    return [{"type": kind} for kind in (*kinds, *(["uts"] if _has_own_uts(spec) else []))]
 
 
 def shares_ipc(spec: ContainerSpec) -> bool:
     """Whether the container is in an IPC namespace, and has a /dev/shm, that is another's."""
-    return spec.namespaces.ipc == "host" or spec.namespaces.ipc.startswith("container:")
+    return spec.namespaces.ipc == "host" or spec.namespaces.ipc.startswith(OF_OTHERS)
+
+
+def _has_own_uts(spec: ContainerSpec) -> bool:
+    return etc.owns_hostname(spec) and not spec.namespaces.uts.startswith(POD)
 
 
 def _asked_of_linux(
@@ -171,9 +176,12 @@ def _rule(text: str) -> dict[str, Any]:
     return {"allow": True, "access": access, **said}
 
 
-def cgroups_path(container_id: str) -> str:
-    """Return the container's cgroup below every hierarchy's root: flat, so that no parent is left over."""
-    return f"/bento-{container_id}"
+def cgroups_path(container_id: str, parent: str = "") -> str:
+    """Return the container's cgroup below every hierarchy's root: flat, so that no parent is left over.
+
+    ``parent``: of what is in a pod, whose it is.
+    """
+    return f"{parent}/bento-{container_id}"
 
 
 def mount_points(container: Container) -> set[str]:

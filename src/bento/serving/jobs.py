@@ -15,8 +15,8 @@ from msgspec import Struct
 from bento.config import Settings
 from bento.engine.base.worker import Emit, Message, Reporter, report_each
 from bento.engine.stop.request import StopOptions
-from bento.model.build import BuildOptions
 from bento.model.stop import StopRules
+from bento.model.transfer import BuildOptions
 from bento.wiring import Engine
 
 

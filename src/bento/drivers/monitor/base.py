@@ -34,6 +34,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     command: str = ""  # what the container is to run, for error messages
     exit_command: tuple[str, ...] = ()  # run by the monitor after the exit file is written
     kept_fds: tuple[int, ...] = ()  # the monitor has them open until it ends
+    cgroup_parent: str = ""  # as of the spec
     enter: Callable[[int], None] | None = None  # called with the monitor's pid before that does anything
     timeout_s: float = 60.0  # for the runtime's create; virtual machines need seconds
 

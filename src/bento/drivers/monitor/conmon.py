@@ -216,7 +216,7 @@ class ConmonMonitor:
                 reports.kill_monitor(self.pids(launch.run_dir)[1])
             # Also after a failure that the runtime has reported: not all of them clean up after themselves.
             with suppress(BentoError):  # the error that led here is the one to report
-                launch.runtime.discard(launch.container_id)
+                launch.runtime.discard(launch.container_id, launch.cgroup_parent)
             _remove_files(launch.run_dir, launch.container_id)
             raise
 

@@ -100,6 +100,7 @@ def start(
             runtime=str(runtime.path),
             shows_processes=runtime.shows_processes,
             place=place.here(drivers),
+            shared=sharing.ready_pod(drivers, before).connections if before.spec.pod else (),
         )
         place.refuse_namesake(drivers, before, run)
         container = drivers.store.modify(
@@ -274,10 +275,12 @@ def _create_sandbox(
     remove_tree(run_dir)  # of an earlier run that the machine did not survive
     run_dir.mkdir(parents=True, mode=0o700)
     if runtime.knows(container.id):  # of a run whose delete was killed
-        runtime.discard(container.id)
+        runtime.discard(container.id, container.spec.cgroup_parent)
     claim(drivers, container.id)  # while we are at it, so that the monitor of a failed start runs no helper
     needs_cgroup2 = container.spec.system and not runtime.sees_cgroup2
-    monitor_cgroup = drivers.processes.monitor_cgroup(container.id, needs_cgroup2=needs_cgroup2)
+    monitor_cgroup = drivers.processes.monitor_cgroup(
+        container.id, needs_cgroup2=needs_cgroup2, parent=container.spec.cgroup_parent
+    )
 
     enter = monitor_cgroup.enter if monitor_cgroup else None
     try:
@@ -328,6 +331,7 @@ def _create_inside(
         keeps_input=container.spec.streams.stdin_open and not container.spec.streams.stdin_once,
         command=container.spec.argv[0],
         exit_command=exit_script(drivers, container),
+        cgroup_parent=container.spec.cgroup_parent,
         enter=enter,
         kept_fds=kept_fds,
     )
@@ -348,7 +352,7 @@ def _undo(drivers: Drivers, before: Container, runtime: RuntimeDriver, reason: B
     for pid in (init_pid, monitor_pid):
         _end(drivers, pid, before.id)
     with suppress(BentoError):  # the error that led here is the one to report
-        runtime.discard(before.id)
+        runtime.discard(before.id, before.spec.cgroup_parent)
     with suppress(BentoError):
         networking.release(drivers, drivers.store.get(before.id))
     remove_tree(drivers.run_dir(before.id))

@@ -28,7 +28,7 @@ from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.remove import remove
 from bento.engine.maintenance import keepers, naming, proxying, strays
 from bento.engine.maintenance.finding import Finding, Key
-from bento.engine.resources import cni, networking
+from bento.engine.resources import cni, default_network, networking
 from bento.engine.resources.mounting import remove_empty, remove_volume
 from bento.errors import BentoError, Conflict, Elsewhere, MissingTool, NotFound, StateCorrupt
 from bento.files.tree import remove_tree
@@ -103,7 +103,9 @@ class _Look:
             self._cgroups[container_id].append((directory, pids))
         for container_id, path in drivers.runtime_states():
             self._states[container_id].append(path)
-        left = drivers.network.leftovers(networking.claimed(drivers))  # before the records: each is older than its own
+        left = drivers.network.leftovers(
+            default_network.claimed(drivers)
+        )  # before the records: each is older than its own
         left += cni.leftovers(drivers) if drivers.has_cni() else []
         records = list(self._records())
         ids = {container.id for container in drivers.store.list(on_unreadable=lambda _: None)}
