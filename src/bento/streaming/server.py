@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+import asyncio
+import errno
+from contextlib import suppress
+from typing import Final
 
-from bento.streaming.requests import AttachRequest, ExecRequest, PortForwardRequest
-from bento.wiring import Engine
+from bento import log
+from bento.errors import BentoError, KernelError
+from bento.serving.hangups import Hangups
+from bento.streaming.handshake import Handshake, Refused
+from bento.streaming.host import Engines, Host, OpenNetwork
+from bento.streaming.requests import AttachRequest, ExecRequest, PortForwardRequest, Request, check
+from bento.streaming.sessions import Session
+from bento.streaming.tokens import Tokens
 
-T = TypeVar("T")
-
-
-class Engines(Protocol):
-    """Threads that call the engine, so that the loop never blocks."""
-
-    async def ask(self, work: Callable[[Engine], T]) -> T:
-        """Have something looked up; return what ``work`` returns, raise what it raises."""
-
-    async def act(self, work: Callable[[Engine], T], undo: Callable[[T], object] | None = None) -> T:
-        """Have something done. It goes on when this is cancelled; ``undo`` is then called with what came of it."""
-
-
-OpenNetwork = Callable[[Engine, str], int | None]
-"""Opens the network namespace of a pod, by the id of its sandbox: returns a descriptor, which the caller closes, or
-None: the pod is in the host's. Called in a thread of ``Engines``. Raises NotFound, WrongState (it is not ready)."""
+CONNECTIONS_MAX: Final = 2000
+"""More are closed at once."""
+_CLOSE_LIMIT_S: Final = 60.0
+"""For a client to take what was sent before the end."""
+_KINDS: Final[dict[str, type[Request]]] = {
+    "exec": ExecRequest,
+    "attach": AttachRequest,
+    "portforward": PortForwardRequest,
+}
 
 
 class StreamingServer:
@@ -35,21 +36,96 @@ class StreamingServer:
 
     def __init__(self, engines: Engines, open_network: OpenNetwork, *, host: str = "127.0.0.1", port: int = 0) -> None:
         """``host``, ``port``: to listen at; port 0 is one that is free."""
+        self._host = Host(engines, open_network)
+        self._address, self._port = host, port
+        self._tokens = Tokens()
+        self._hangups = Hangups(asyncio.get_running_loop())
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen. Raises KernelError where the address is taken or none of this machine."""
+        try:
+            self._server = await asyncio.start_server(self._accept, self._address, self._port)
+        except OSError as error:
+            where = f"{self._address}:{self._port}"
+            raise KernelError("bind", error.errno or errno.EINVAL, error.strerror or str(error), path=where) from error
+        self._port = self._server.sockets[0].getsockname()[1]
 
     def exec_url(self, request: ExecRequest) -> str:
         """Return where a client gets the streams of a new command.
 
         Raises UsageError (INVALID_ARGUMENT), TooMany (RESOURCE_EXHAUSTED: a thousand URLs wait to be used).
         """
+        return self._url("exec", request)
 
     def attach_url(self, request: AttachRequest) -> str:
         """Return where a client gets the streams of a container. Raises as ``exec_url``."""
+        return self._url("attach", request)
 
     def port_forward_url(self, request: PortForwardRequest) -> str:
         """Return where a client gets connections to ports of a pod. Raises as ``exec_url``."""
+        return self._url("portforward", request)
+
+    def _url(self, kind: str, request: Request) -> str:
+        check(request)
+        place = f"[{self._address}]" if ":" in self._address else self._address
+        return f"http://{place}:{self._port}/{kind}/{self._tokens.give(request)}"
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self._connections) >= CONNECTIONS_MAX:
+            writer.transport.abort()
+            return
+        self._connections.add(task)
+        try:
+            await self._serve(reader, writer)
+            writer.close()
+            async with asyncio.timeout(_CLOSE_LIMIT_S):
+                await writer.wait_closed()
+        except (ConnectionError, TimeoutError, asyncio.CancelledError):
+            pass  # the client has left, or the server ends
+        except BentoError as error:
+            log.warning(f"a streaming session was cut short: {error}")
+        except Exception as error:
+            log.warning(f"defect in a streaming session: {type(error).__name__}: {error}")
+        finally:
+            writer.transport.abort()
+            self._connections.discard(task)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handshake = Handshake(reader, writer)
+        try:
+            head = await handshake.read()
+            if head is not None:
+                request = self._request(head.method, head.target)
+                await Session(self._host, reader, writer, handshake, self._hangups).run(head, request)
+        except Refused as refused:
+            handshake.refuse(refused)
+            await writer.drain()
+
+    def _request(self, method: bytes, target: bytes) -> Request:
+        """Return what a URL is good for, which it is once. Raises Refused."""
+        _, kind, token, *rest = [*target.decode("latin-1").partition("?")[0].split("/"), "", ""]
+        wanted = _KINDS.get(kind)
+        if wanted is None or any(rest):
+            raise Refused(404, "page not found")
+        if method not in (b"GET", b"POST"):
+            raise Refused(405, "give GET or POST", (("Allow", "GET, POST"),))
+        request = self._tokens.take(token)
+        if request is None or type(request) is not wanted:
+            raise Refused(404, "page not found: a URL is good for one use, and for a minute")
+        return request
 
     async def close(self) -> None:
         """Accept no more, and end the sessions under way; commands go on, as when their client leaves. Idempotent."""
+        if self._server is not None:
+            self._server.close()
+        tasks = tuple(self._connections)
+        for task in tasks:
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await self._host.close()
+        self._hangups.close()
