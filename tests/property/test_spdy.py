@@ -57,7 +57,8 @@ def on_the_wire(frames: Frames, step: Any) -> bytes:
             return spdy.settings(_7=size)
         case ("bytes", plain):
             return plain
-    raise AssertionError(step)
+        case _:
+            raise AssertionError(step)
 
 
 def act(server: Connection, action: Any) -> None:
@@ -73,7 +74,7 @@ def act(server: Connection, action: Any) -> None:
                 server.reset(stream_id)
             case ("consumed", stream_id, count):
                 server.consumed(stream_id, count)
-            case ("go_away",):
+            case _:
                 server.go_away()
     except StreamClosed:
         pass

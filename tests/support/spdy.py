@@ -106,10 +106,10 @@ class SpdyClient:
         self._next_id = 1
         self._take(first)
 
-    def open(self, flags: int = 0, **headers: str) -> int:
+    def open(self, **headers: str) -> int:
         """Open a stream; return its number."""
         number, self._next_id = self._next_id, self._next_id + 2
-        self.connection.sendall(self.frames.syn_stream(number, headers, flags))
+        self.connection.sendall(self.frames.syn_stream(number, headers))
         self.output[number] = bytearray()
         return number
 

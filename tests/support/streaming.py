@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import subprocess
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -74,8 +75,6 @@ class Program:
 
     def resize(self, size: WindowSize) -> None:
         self.sizes.append(size)
-        import termios
-
         termios.tcsetwinsize(self.stdout_fd, (size.rows, size.columns))
 
     def finish(self) -> int:
@@ -123,7 +122,13 @@ class Machine:
         return await asyncio.get_running_loop().run_in_executor(None, work, self)
 
     async def act(self, work: Callable[[Any], Any], undo: Callable[[Any], object] | None = None) -> Any:
-        return await self.ask(work)
+        done = asyncio.get_running_loop().run_in_executor(None, work, self)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            if undo is not None:
+                done.add_done_callback(lambda done: None if done.exception() else undo(done.result()))
+            raise
 
 
 class Streaming:
@@ -164,6 +169,9 @@ class Streaming:
         return found
 
     def close(self) -> None:
+        """End it. Idempotent."""
+        if self._loop.is_closed():
+            return
         self.call(self.server.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(LIMIT_S)

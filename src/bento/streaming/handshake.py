@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Final
 
 import h11
@@ -12,6 +14,7 @@ from bento import __version__
 
 HEAD_MAX_BYTES: Final = 64 * 1024
 HEAD_LIMIT_S: Final = 30.0
+LINGER_S: Final = 2.0
 _READ_BYTES: Final = 1 << 16
 
 
@@ -70,8 +73,11 @@ class Handshake:
         answer = h11.InformationalResponse(status_code=101, headers=lines, reason=b"Switching Protocols")
         self._writer.write(self._h11.send(answer) or b"")
 
-    def refuse(self, refused: Refused) -> None:
-        """Answer an error, which is the last answer on this connection."""
+    async def refuse(self, refused: Refused) -> None:
+        """Answer an error, which is the last answer on this connection. Raises ConnectionError.
+
+        What a client still sends is read for a while: unread, it would have the kernel take the answer back.
+        """
         body = f"{refused}\n".encode()
         lines = [
             ("Content-Type", "text/plain; charset=utf-8"),
@@ -81,15 +87,10 @@ class Handshake:
             *refused.headers,
         ]
         head = "".join(f"{name}: {value}\r\n" for name, value in lines)
-        self._writer.write(
-            f"HTTP/1.1 {refused.status} {_REASONS.get(refused.status, 'Error')}\r\n{head}\r\n".encode() + body
-        )
-
-
-_REASONS: Final = {
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    426: "Upgrade Required",
-}
+        reason = HTTPStatus(refused.status).phrase
+        self._writer.write(f"HTTP/1.1 {refused.status} {reason}\r\n{head}\r\n".encode() + body)
+        self._writer.write_eof()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while await self._reader.read(_READ_BYTES):
+                    pass

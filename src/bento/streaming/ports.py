@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -78,8 +79,12 @@ class Forwarding:
             connection = await connect(self._host, self._request.sandbox_id, port)
             with connection:
                 await _relay(connection, data, error)
-        except (BentoError, OSError, TimeoutError) as failure:
-            why = str(failure) or "it took too long"
+        except TimeoutError:
+            why = "it took too long"
+        except OSError as failure:
+            why = os.strerror(failure.errno) if failure.errno else str(failure)
+        except BentoError as failure:
+            why = str(failure)
         except Exception as defect:
             why = f"{type(defect).__name__}: {defect}"
         if why:

@@ -102,8 +102,7 @@ class StreamingServer:
                 request = self._request(head.method, head.target)
                 await Session(self._host, reader, writer, handshake, self._hangups).run(head, request)
         except Refused as refused:
-            handshake.refuse(refused)
-            await writer.drain()
+            await handshake.refuse(refused)
 
     def _request(self, method: bytes, target: bytes) -> Request:
         """Return what a URL is good for, which it is once. Raises Refused."""

@@ -66,6 +66,8 @@ class WebSocket:
                 elif isinstance(event, CloseConnection):
                     if self._wsproto.state is ConnectionState.REMOTE_CLOSING:
                         output += self._wsproto.send(event.response())
+                    else:  # not of the client: it has sent what makes no sense
+                        output += self.close(event.code)
                     return pieces, output, False
         except RemoteProtocolError as error:
             hint = getattr(error, "event_hint", None)

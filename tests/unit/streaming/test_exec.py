@@ -303,4 +303,3 @@ def test_the_end_of_the_server_ends_sessions(machine):
         server.close()
         client.until_over()
         assert machine.programs[0].process.poll() is None  # it goes on
-        server.close = lambda: None  # type: ignore[method-assign]
