@@ -58,9 +58,9 @@ $(shell rm -rf $(VENV))
 endif
 endif
 
-$(VENV)/.ready: $(VENV)/.made requirements/run.txt requirements/serve.txt requirements/build.txt pyproject.toml src/bento/__init__.py
+$(VENV)/.ready: $(VENV)/.made requirements/run.txt requirements/serve.txt requirements/cri.txt requirements/build.txt pyproject.toml src/bento/__init__.py
 	@echo "installing pinned requirements"
-	@$(BIN)/python -m pip $(PIP_PINNED) -r requirements/run.txt -r requirements/serve.txt -r requirements/build.txt
+	@$(BIN)/python -m pip $(PIP_PINNED) -r requirements/run.txt -r requirements/serve.txt -r requirements/cri.txt -r requirements/build.txt
 	@$(BIN)/python -m pip $(PIP_INSTALL) --no-index --no-build-isolation --no-deps --editable .
 	@$(call isolate,$(BIN)/bento,$(CURDIR)/$(BIN)/python)
 # setuptools comes with venv before Python 3.12 and puts itself into every start of the interpreter; nothing needs it.

@@ -37,6 +37,7 @@ CATCH_ALL = {
     "engine/base/background.py",  # the same
     "api_cri/server.py",  # a call
     "api_docker/server.py",  # a request
+    "streaming/server.py",  # a session
 }
 FORKS = {
     "engine/base/worker.py",  # a detached worker is this program itself, still single-threaded

@@ -84,7 +84,7 @@ async def serve(link: Link, work: Coroutine[Any, Any, None]) -> None:
 
 
 async def cancel(*tasks: asyncio.Future[Any]) -> None:
-    """Cancel tasks and wait for their ends; what they raise is nobody's any more."""
+    """Cancel tasks and wait for their ends, however they end."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

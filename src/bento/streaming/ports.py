@@ -63,7 +63,12 @@ class Forwarding:
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (defect := task.exception()) is not None:
+            log.warning(f"defect in a connection that was forwarded: {type(defect).__name__}: {defect}")
 
     async def _expire(self, number: str, pair: dict[str, SpdyStream]) -> None:
         """Refuse a stream whose other one does not come."""
@@ -74,27 +79,25 @@ class Forwarding:
                 stream.reset()
 
     async def _forward(self, port: int, data: SpdyStream, error: SpdyStream) -> None:
-        why = ""
         try:
             connection = await connect(self._host, self._request.sandbox_id, port)
             with connection:
                 await _relay(connection, data, error)
-        except TimeoutError:
-            why = "it took too long"
-        except OSError as failure:
-            why = os.strerror(failure.errno) if failure.errno else str(failure)
-        except BentoError as failure:
-            why = str(failure)
-        except Exception as defect:
-            why = f"{type(defect).__name__}: {defect}"
-        if why:
-            message = f"error forwarding port {port} to pod {self._request.sandbox_id}: {why}"
+        except (BentoError, OSError) as failure:  # TimeoutError is an OSError
+            message = f"error forwarding port {port} to pod {self._request.sandbox_id}: {_words(failure)}"
             log.debug(message)
             with suppress(ConnectionError):
                 await error.write(message.encode())
-        data.end()
-        error.end()
-        data.reset()  # what the client still sends goes nowhere; nothing where it has ended, too
+        finally:
+            data.end()
+            error.end()
+            data.reset()  # what the client still sends goes nowhere; nothing where it has ended, too
+
+
+def _words(failure: BentoError | OSError) -> str:
+    if isinstance(failure, OSError) and failure.errno:
+        return os.strerror(failure.errno)
+    return str(failure) or "it took too long"
 
 
 async def _relay(connection: socket.socket, data: SpdyStream, error: SpdyStream) -> None:
