@@ -14,7 +14,6 @@ from bento.oci.defaults import READ_ONLY_PATHS, SHM_BYTES
 _NOT_ASKED: Final = {
     "Annotations": {},
     "Cgroup": "",
-    "CgroupParent": "",
     "ConsoleSize": [0, 0],
     "ContainerIDFile": "",
     "CpuRealtimePeriod": 0,
@@ -37,9 +36,10 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
         "PublishAllPorts": spec.ports.publish_all,
         "PidMode": spec.namespaces.pid,
         "IpcMode": spec.namespaces.ipc or "private",
-        "UTSMode": spec.namespaces.uts if spec.namespaces.uts == "host" else "",
+        "UTSMode": "" if spec.namespaces.uts == "private" else spec.namespaces.uts,
         "CgroupnsMode": spec.namespaces.cgroup or "private",
         "UsernsMode": spec.namespaces.user,
+        "CgroupParent": spec.cgroup_parent,
         **_resource_words(spec.resources),
         "LogConfig": {
             "Type": spec.log.driver,

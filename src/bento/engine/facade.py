@@ -332,7 +332,7 @@ class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, PodVerbs, 
         return [c for c in found if (all or wants_status or c.status.is_wanted) and passes(c)]
 
     def names(self, kind: str) -> list[str]:
-        """Return the names of all things of a kind (container, image, volume, network), as they are recorded.
+        """Return the names of all things of a kind (container, image, volume, network, pod), as they are recorded.
 
         Quick, as the completion of a command line needs it: nothing is held against the kernel.
         """

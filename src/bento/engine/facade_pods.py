@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from bento.engine.base.drivers import Drivers
     from bento.engine.base.outcome import StopObserver, StopOutcome
     from bento.engine.maintenance import prune
     from bento.engine.pods import create, listing, stop
+    from bento.engine.pods.stop import PodOutcome
     from bento.model.container import Container
     from bento.model.disk import Pruned
     from bento.model.pods import Pod, PodOptions
@@ -75,6 +76,12 @@ class PodVerbs:
         network could not be released: another call does it).
         """
         return stop.stop(self.drivers, ref, grace_s, observer)
+
+    def stop_pods(
+        self, refs: Sequence[str], grace_s: float | None = None, *, observer: StopObserver | None = None
+    ) -> list[PodOutcome]:
+        """Stop pods, all together, as ``stop_pod``; return what became of each, in their order. Errors are in there."""
+        return stop.stop_many(self.drivers, refs, grace_s, observer)
 
     def remove_pod(
         self, ref: str, *, force: bool = False, grace_s: float = 0.0, observer: StopObserver | None = None

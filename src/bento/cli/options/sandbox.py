@@ -48,7 +48,10 @@ def configure(parser: Arguments) -> None:
         "--privileged", action="store_true", help="all capabilities and devices, no filter, nothing hidden"
     )
     parser.add_argument(
-        "--pid", default="", metavar="host|container:NAME", help="share a PID namespace (default: one of its own)"
+        "--pid",
+        default="",
+        metavar="MODE",
+        help="the PID namespace: private (default, in a pod that one's), container:NAME, or host",
     )
     parser.add_argument(
         "--ipc",

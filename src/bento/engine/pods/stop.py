@@ -5,13 +5,16 @@ No lock is held while containers stop: a second call joins, and may bring their 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from bento import clock
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
+from bento.engine.base.outcome import StopObserver, StopOutcome
 from bento.engine.lifecycle.remove import dependants_first
 from bento.engine.lifecycle.remove import remove as remove_container
 from bento.engine.pods import settle
@@ -25,38 +28,84 @@ from bento.units import NO_LIMIT
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
-    from bento.engine.base.outcome import StopObserver, StopOutcome
     from bento.model.container import Container
 
 _ROUNDS = 3  # one that was being started when its pod's stop began shows up in the next
+
+
+class PodOutcome(Struct, frozen=True, kw_only=True):
+    """What became of one pod of a stop. ``outcomes``: of its containers, which may have errors of their own."""
+
+    name: str  # as it was named
+    error: BentoError | None = None
+    outcomes: tuple[StopOutcome, ...] = ()
 
 
 def stop(
     drivers: Drivers, ref: str, grace_s: float | None = None, observer: StopObserver | None = None
 ) -> list[StopOutcome]:
     """Stop a pod. See ``Engine.stop_pod``."""
-    pod = settle.find(drivers, ref)
-    settle.refuse_elsewhere(drivers, pod)
-    is_over = pod.state is PodState.NOT_READY and not (pod.connections or pod.pins)
-    if is_over and not _live(drivers, pod.id):
-        return []
-    _begin(drivers, pod.id, PodState.STOPPING, grace_s)
-    return _drive(drivers, pod.id, grace_s, observer)
+    outcome = stop_many(drivers, [ref], grace_s, observer)[0]
+    if outcome.error is not None:
+        raise outcome.error
+    return list(outcome.outcomes)
 
 
-def _drive(drivers: Drivers, pod_id: str, grace_s: float | None, observer: StopObserver | None) -> list[StopOutcome]:
-    lock = drivers.locks.try_stop(pod_id)  # None: another process is at it, and this one joins
+def stop_many(
+    drivers: Drivers, refs: Sequence[str], grace_s: float | None = None, observer: StopObserver | None = None
+) -> list[PodOutcome]:
+    """Stop pods, all together. See ``Engine.stop_pods``."""
+    pods: dict[str, str] = {}  # those that are not over, by what they were named
+    errors: dict[str, BentoError] = {}
+    for ref in dict.fromkeys(refs):
+        try:
+            pod = settle.find(drivers, ref)
+            settle.refuse_elsewhere(drivers, pod)
+            is_over = pod.state is PodState.NOT_READY and not (pod.connections or pod.pins)
+            if not is_over or _live(drivers, pod.id):
+                _begin(drivers, pod.id, PodState.STOPPING, grace_s)
+                pods[ref] = pod.id
+        except BentoError as error:
+            errors[ref] = error
+    outcomes = _drive(drivers, list(pods.values()), grace_s, observer) if pods else {}
+    found = []
+    for ref in dict.fromkeys(refs):
+        known = outcomes.get(pods.get(ref, ""), PodOutcome(name=ref, error=errors.get(ref)))
+        found.append(replace(known, name=ref))
+    return found
+
+
+def _drive(
+    drivers: Drivers, ids: Sequence[str], grace_s: float | None, observer: StopObserver | None
+) -> dict[str, PodOutcome]:
+    """Stop what runs in pods, and take them down. Return what became of each, by its id."""
+    locks = [drivers.locks.try_stop(pod_id) for pod_id in ids]  # None: another process is at it, and this one joins
     try:
-        outcomes = _stop_containers(drivers, pod_id, grace_s, observer)
-        with suppress(NotFound), drivers.locks.hold(pod_id, LOCK_TIMEOUT_S):
-            now = drivers.store.get_pod(pod_id)
-            if now.state is PodState.STOPPING:  # else it is done, or to be removed
-                pod_sandbox.take_down(drivers, now)
-                drivers.store.modify_pod(pod_id, lambda p: replace(p, state=PodState.NOT_READY, stop=None))
-        return outcomes
+        outcomes = _stop_containers(drivers, ids, grace_s, observer)
+        found = {}
+        for pod_id in ids:
+            error: BentoError | None = None
+            try:
+                _refuse_live(drivers, pod_id, outcomes[pod_id])
+                _take_down(drivers, pod_id)
+            except NotFound:  # removed meanwhile
+                pass
+            except BentoError as why:
+                error = why
+            found[pod_id] = PodOutcome(name="", error=error, outcomes=tuple(outcomes[pod_id]))
+        return found
     finally:
-        if lock is not None:
-            lock.release()
+        for lock in locks:
+            if lock is not None:
+                lock.release()
+
+
+def _take_down(drivers: Drivers, pod_id: str) -> None:
+    with drivers.locks.hold(pod_id, LOCK_TIMEOUT_S):
+        now = drivers.store.get_pod(pod_id)
+        if now.state is PodState.STOPPING:  # else it is done, or to be removed
+            pod_sandbox.take_down(drivers, now)
+            drivers.store.modify_pod(pod_id, lambda p: replace(p, state=PodState.NOT_READY, stop=None))
 
 
 def remove(
@@ -80,7 +129,8 @@ def remove(
 def _drive_removal(drivers: Drivers, pod_id: str, grace_s: float | None, observer: StopObserver | None) -> None:
     lock = drivers.locks.try_stop(pod_id)
     try:
-        _stop_containers(drivers, pod_id, grace_s, observer)
+        outcomes = _stop_containers(drivers, [pod_id], grace_s, observer)[pod_id]
+        _refuse_live(drivers, pod_id, outcomes)
         for container_id in dependants_first(drivers, [one.id for one in drivers.store.containers_of_pod(pod_id)]):
             with suppress(NotFound):
                 remove_container(drivers, container_id, force=True, volumes=True)
@@ -114,7 +164,7 @@ def finish(drivers: Drivers, pod_id: str) -> None:
     grace_s = None if deadline_s is None else max(0.0, deadline_s - clock.boot_s())
     grace_s = float(NO_LIMIT) if pod.stop.is_endless else grace_s
     if pod.state is PodState.STOPPING:
-        _drive(drivers, pod_id, grace_s, None)
+        _drive(drivers, [pod_id], grace_s, None)
     elif pod.state is PodState.REMOVING:
         with suppress(NotFound):
             _drive_removal(drivers, pod_id, grace_s, None)
@@ -148,31 +198,34 @@ def _live(drivers: Drivers, pod_id: str) -> list[Container]:
 
 
 def _stop_containers(
-    drivers: Drivers, pod_id: str, grace_s: float | None, observer: StopObserver | None
-) -> list[StopOutcome]:
-    """Stop what runs, within one budget; return what became of each. Raises what keeps one from being ended."""
+    drivers: Drivers, ids: Sequence[str], grace_s: float | None, observer: StopObserver | None
+) -> dict[str, list[StopOutcome]]:
+    """Stop what runs in pods, within one budget; return what became of each container, by its pod."""
     is_one_budget = grace_s is not None and grace_s > 0
     options = StopOptions(
         grace_s=grace_s,
         total_s=grace_s if is_one_budget else None,
         on_paused=OnPaused.KILL if grace_s == 0 else OnPaused.THAW,
     )
-    outcomes: list[StopOutcome] = []
+    outcomes: dict[str, list[StopOutcome]] = {pod_id: [] for pod_id in ids}
     for _ in range(_ROUNDS):
-        live = _live(drivers, pod_id)
-        if not live:
-            return outcomes
-        found = stop_containers(drivers, [one.id for one in live], options, observer)
-        outcomes += [one for one in found if not isinstance(one.error, (NotFound, AlreadyStopped))]
-    live = _live(drivers, pod_id)
-    if live:
-        errors = {one.id: one.error for one in outcomes if one.error is not None}
-        error = errors.get(live[0].id)
-        raise (
-            error
-            if error is not None
-            else WrongState(
-                f"container {live[0].name} of the pod is {live[0].status.value}", hint="it is started again and again"
-            )
-        )
+        pod_of = {one.id: pod_id for pod_id in ids for one in _live(drivers, pod_id)}
+        if not pod_of:
+            break
+        for found in stop_containers(drivers, list(pod_of), options, observer):
+            if not isinstance(found.error, (NotFound, AlreadyStopped)) and found.id in pod_of:
+                outcomes[pod_of[found.id]].append(found)
     return outcomes
+
+
+def _refuse_live(drivers: Drivers, pod_id: str, outcomes: Iterable[StopOutcome]) -> None:
+    """Raise what keeps a container of a pod from being ended."""
+    live = _live(drivers, pod_id)
+    if not live:
+        return
+    error = {one.id: one.error for one in outcomes}.get(live[0].id)
+    if error is not None:
+        raise error
+    raise WrongState(
+        f"container {live[0].name} of the pod is {live[0].status.value}", hint="it is started again and again"
+    )
