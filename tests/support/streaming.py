@@ -241,6 +241,7 @@ class WebSocketClient:
         self.protocol: str | None = None
         self.status = 0
         self.messages: list[bytes | str] = []
+        self._pieces: list[Any] = []
         self.pongs: list[bytes] = []
         self.close_code: int | None = None
         self.send(Request(host="localhost", target=urlsplit(url).path, subprotocols=list(protocols)))
@@ -266,7 +267,10 @@ class WebSocketClient:
             elif isinstance(event, RejectConnection):
                 self.status = event.status_code
             elif isinstance(event, BytesMessage | TextMessage):
-                self.messages.append(event.data if isinstance(event, TextMessage) else bytes(event.data))
+                self._pieces.append(event.data if isinstance(event, TextMessage) else bytes(event.data))
+                if event.message_finished:
+                    self.messages.append(type(self._pieces[0])().join(self._pieces))
+                    self._pieces.clear()
             elif isinstance(event, Ping):
                 self.send(event.response())
             elif isinstance(event, Pong):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from contextlib import suppress
+import os
+import socket
 from typing import Final
 
 from bento import log
@@ -12,12 +13,14 @@ from bento.errors import BentoError, KernelError
 from bento.serving.hangups import Hangups
 from bento.streaming.handshake import Handshake, Refused
 from bento.streaming.host import Engines, Host, OpenNetwork
+from bento.streaming.links import cancel
 from bento.streaming.requests import AttachRequest, ExecRequest, PortForwardRequest, Request, check
 from bento.streaming.sessions import Session
 from bento.streaming.tokens import Tokens
 
 CONNECTIONS_MAX: Final = 2000
 """More are closed at once."""
+_RETRY_S: Final = 1.0
 _CLOSE_LIMIT_S: Final = 60.0
 """For a client to take what was sent before the end."""
 _KINDS: Final[dict[str, type[Request]]] = {
@@ -40,17 +43,21 @@ class StreamingServer:
         self._address, self._port = host, port
         self._tokens = Tokens()
         self._hangups = Hangups(asyncio.get_running_loop())
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._listener: socket.socket | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._connections: dict[asyncio.Future[None], socket.socket] = {}
 
     async def start(self) -> None:
         """Listen. Raises KernelError where the address is taken or none of this machine."""
+        family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
         try:
-            self._server = await asyncio.start_server(self._accept, self._address, self._port)
+            self._listener = socket.create_server((self._address, self._port), family=family)
         except OSError as error:
             where = f"{self._address}:{self._port}"
-            raise KernelError("bind", error.errno or errno.EINVAL, error.strerror or str(error), path=where) from error
-        self._port = self._server.sockets[0].getsockname()[1]
+            raise KernelError("bind", error.errno or errno.EINVAL, os.strerror(error.errno or 0), path=where) from error
+        self._listener.setblocking(False)
+        self._port = self._listener.getsockname()[1]
+        self._watch(self._listener)
 
     def exec_url(self, request: ExecRequest) -> str:
         """Return where a client gets the streams of a new command.
@@ -72,27 +79,48 @@ class StreamingServer:
         place = f"[{self._address}]" if ":" in self._address else self._address
         return f"http://{place}:{self._port}/{kind}/{self._tokens.give(request)}"
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        if len(self._connections) >= CONNECTIONS_MAX:
-            writer.transport.abort()
+    def _watch(self, listener: socket.socket) -> None:
+        # Not by sock_accept: where that is cancelled, a connection that was just accepted is lost.
+        asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            client, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
             return
-        self._connections.add(task)
+        except OSError as error:  # too many open files
+            log.warning_once(f"streaming connections cannot be accepted now: {error}")
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listener.fileno())
+            self._retry = loop.call_later(_RETRY_S, self._watch, listener)
+            return
+        if len(self._connections) >= CONNECTIONS_MAX:
+            client.close()
+            return
+        client.setblocking(False)
+        task = asyncio.ensure_future(self._run(client))
+        self._connections[task] = client
+        task.add_done_callback(self._forget)
+
+    async def _run(self, client: socket.socket) -> None:
+        """Serve a connection to its end."""
+        reader, writer = await asyncio.open_connection(sock=client)
         try:
             await self._serve(reader, writer)
             writer.close()
             async with asyncio.timeout(_CLOSE_LIMIT_S):
                 await writer.wait_closed()
-        except (ConnectionError, TimeoutError, asyncio.CancelledError):
-            pass  # the client has left, or the server ends
+        except (ConnectionError, TimeoutError):
+            pass  # the client has left
         except BentoError as error:
             log.warning(f"a streaming session was cut short: {error}")
         except Exception as error:
             log.warning(f"defect in a streaming session: {type(error).__name__}: {error}")
         finally:
             writer.transport.abort()
-            self._connections.discard(task)
+
+    def _forget(self, task: asyncio.Future[None]) -> None:
+        self._connections.pop(task).close()  # where it was cancelled before it began; else it is closed by now
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         handshake = Handshake(reader, writer)
@@ -119,12 +147,11 @@ class StreamingServer:
 
     async def close(self) -> None:
         """Accept no more, and end the sessions under way; commands go on, as when their client leaves. Idempotent."""
-        if self._server is not None:
-            self._server.close()
-        tasks = tuple(self._connections)
-        for task in tasks:
-            task.cancel()
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._listener is not None and self._listener.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._listener.fileno())
+            self._listener.close()
+        await cancel(*self._connections)
         await self._host.close()
         self._hangups.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
@@ -93,7 +94,8 @@ def test_requests_that_ask_for_no_stream_are_told_why(server, headers, status):
 def test_a_client_that_says_nothing_is_left_when_the_server_ends(server):
     with connect(server.url("exec", EXEC)) as client:
         server.close()
-        assert client.recv(1) == b""
+        with suppress(ConnectionResetError):  # it was not accepted yet
+            assert client.recv(1) == b""
 
 
 @pytest.mark.parametrize(("kind", "request_", "words"), [
