@@ -30,6 +30,7 @@ GROUPS = {
 """The groups of settings, which CreateOptions and ContainerSpec share."""
 RECORDED_OTHERWISE = {
     "image", "command", "entrypoint", "env", "workdir", "user", "hostname", "network", "labels", "runtime", "requires",
+    "pod",
 }  # fmt: skip
 """What a caller says of a container and the record has with another meaning (see ARCHITECTURE.md)."""
 NOT_SHOWN = {"read_only_tmpfs", "pre_stop", "post_stop", "hook_timeout_s", "max_bytes", "max_files"}
