@@ -129,7 +129,13 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
         _check_health(spec)
         runtime.check(spec)
         mounting.check(spec.files.mounts)  # with the image's own
-        return _make(drivers, name, container_id, spec)
+        return _make(drivers, name, _record(container_id, spec))
+
+
+def _record(container_id: str, spec: ContainerSpec) -> Container:
+    for note in spec.notes:
+        log.warning(note)
+    return Container(id=container_id, name="", created_unix_ns=clock.wall_ns(), spec=spec, notes=spec.notes)
 
 
 def _published(options: CreateOptions, config: ImageConfig, network: str) -> CreateOptions:
@@ -181,10 +187,7 @@ def _check_combinations(options: CreateOptions) -> None:
         choose(method=parse_method(options.stop.method), command=options.stop.command, is_system=options.system)
 
 
-def _make(drivers: Drivers, name: str, container_id: str, spec: ContainerSpec) -> Container:
-    for note in spec.notes:
-        log.warning(note)
-    container = Container(id=container_id, name="", created_unix_ns=clock.wall_ns(), spec=spec, notes=spec.notes)
+def _make(drivers: Drivers, name: str, container: Container) -> Container:
     with drivers.locks.hold(container.id, 0.0):  # a record whose directories are still to come is no leftover
         try:  # Ctrl-C may come as soon as the record is written
             with connecting.held(drivers, container.spec):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
 
-def look(drivers: Drivers) -> Iterator[tuple[Finding, Callable[[str], object]]]:
+def look(drivers: Drivers) -> Iterator[tuple[Finding, Callable[[str], None]]]:
     """Yield each with what puts it right."""
     store = drivers.store
     for kind, list_all, mend in (

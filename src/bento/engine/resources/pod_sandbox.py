@@ -104,33 +104,33 @@ def take_down(drivers: Drivers, pod: Pod) -> Pod:
     Raises RuntimeFailed, KernelError; the rest is released all the same, and another call does what failed.
     """
     errors: list[BentoError] = []
-    connections = pod.connections
-    try:
-        _disconnect(drivers, pod)
-        connections = ()
-    except BentoError as error:
-        errors.append(error)
-    try:
-        _end_init(drivers, pod)
-        with drivers.locks.hold(_ALL, LOCK_TIMEOUT_S):
-            drivers.pods.remove(pod.id)
-        for directory in pod.cgroups:
-            drivers.processes.remove_empty_cgroup(directory)
-    except BentoError as error:
-        errors.append(error)
-        raise errors[0] from None
-    finally:
-        pod = drivers.store.modify_pod(pod.id, lambda p: replace(p, connections=connections))
-    pod = drivers.store.modify_pod(pod.id, lambda p: replace(p, pins=(), init=None, cgroups=()))
+    # Plugins are to find the namespace; Bento's own links go with it sooner than they are deleted.
+    has_plugins = pod.settings.network.startswith(CNI)
+    for step in (_disconnect, _let_go) if has_plugins else (_let_go, _disconnect):
+        try:
+            pod = step(drivers, pod)
+        except BentoError as error:
+            errors.append(error)
     if errors:
         raise errors[0]
     return pod
 
 
-def _disconnect(drivers: Drivers, pod: Pod) -> None:
-    if pod.connections:
-        addresses = [address for one in pod.connections for address in one.forwarded_to]
-        networking.finish(lambda: _parts(drivers, pod, addresses))
+def _let_go(drivers: Drivers, pod: Pod) -> Pod:
+    _end_init(drivers, pod)
+    with drivers.locks.hold(_ALL, LOCK_TIMEOUT_S):
+        drivers.pods.remove(pod.id)
+    for directory in pod.cgroups:
+        drivers.processes.remove_empty_cgroup(directory)
+    return drivers.store.modify_pod(pod.id, lambda p: replace(p, pins=(), init=None, cgroups=()))
+
+
+def _disconnect(drivers: Drivers, pod: Pod) -> Pod:
+    if not pod.connections:
+        return pod
+    addresses = [address for one in pod.connections for address in one.forwarded_to]
+    networking.finish(lambda: _parts(drivers, pod, addresses))
+    return drivers.store.modify_pod(pod.id, lambda p: replace(p, connections=()))
 
 
 def _parts(drivers: Drivers, pod: Pod, addresses: list[str]) -> Iterator[Part]:
