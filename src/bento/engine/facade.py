@@ -10,6 +10,7 @@ from bento.engine.facade_files import FileVerbs
 from bento.engine.facade_foreign import ForeignVerbs
 from bento.engine.facade_images import ImageVerbs
 from bento.engine.facade_networks import NetworkVerbs
+from bento.engine.facade_node import NodeVerbs
 from bento.engine.facade_pods import PodVerbs
 from bento.engine.facade_usage import UsageVerbs
 from bento.errors import AlreadyStopped
@@ -76,7 +77,7 @@ else:
     info, inspect, listing = (LazyModule(f"bento.engine.views.{name}") for name in ["info", "inspect", "listing"])
 
 
-class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, PodVerbs, UsageVerbs, CheckVerbs):
+class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, PodVerbs, UsageVerbs, CheckVerbs, NodeVerbs):
     """Containers below one root. ``bento.Engine`` puts it together. A context; safe between processes,
     not between threads: give each thread its own.
 

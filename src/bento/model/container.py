@@ -21,6 +21,11 @@ UNCONFINED: Final = "unconfined"
 """Instead of a seccomp profile: there is none."""
 VOLUME: Final = "volume"
 """The kind of a mount that is a volume."""
+IMAGE: Final = "image"
+"""The kind of a mount that is an image, read-only."""
+MERGE: Final = "merge"
+STRICT: Final = "strict"
+"""How groups are found: see ``NodeSettings``."""
 PROPAGATIONS: Final = frozenset(
     {"private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"}
 )
@@ -56,21 +61,24 @@ class RestartPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A bind mount, a volume or a tmpfs (``-v``, ``--mount``, ``--tmpfs``); paths are absolute.
+    """A bind mount, a volume or a tmpfs (``-v``, ``--mount``, ``--tmpfs``), or an image; paths are absolute.
 
-    ``source`` of a volume is its name; "" asks ``create`` for an anonymous one. ``options``: of a bind mount its
-    propagation, "bind" where what is mounted below is left out, nosuid, nodev, noexec, the last three of a volume, too;
-    of a tmpfs those of mount(8).
+    ``source`` of an image is a name, in the record its id. Of a volume it is its name; "" asks ``create`` for an
+    anonymous one. ``options``: of a bind mount its propagation, "bind" where what is mounted below is left out, nosuid,
+    nodev, noexec, the last three of a volume, too; of a tmpfs those of mount(8).
     """
 
-    kind: str  # "bind", "volume" or "tmpfs"
+    kind: str  # "bind", "volume", "tmpfs" or "image"
     destination: str
     source: str = ""
     read_only: bool = False
+    read_only_flat: bool = False  # of a bind mount that is read-only: what is mounted below it is as on the host
     options: tuple[str, ...] = ()
+    reaches_host: bool = False  # of a bind mount: what is mounted below it in the container is there on the host, too
     no_copy: bool = False  # of a volume: what the image has at the destination is not copied into it
     chown: bool = False  # of a bind mount or a volume: each start gives all in it to the container's user
     anonymous: bool = False  # a volume that is this container's own
+    sub_path: str = ""  # of an image: what of it is mounted; "" is all
     of_image: bool = False  # a volume that the image alone has asked for
 
 
@@ -203,6 +211,18 @@ class Namespaces(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str = ""  # "host" and "": there are no others yet
 
 
+class NodeSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the agent of a cluster's node asks of a container, and no option of the command line says."""
+
+    log_path: str = (
+        ""  # absolute: where its output is kept in place of Bento's own file; the caller rotates and removes it
+    )
+    masked_paths: tuple[str, ...] | None = None  # what of /proc and /sys shows nothing; None: what does by default
+    read_only_paths: tuple[str, ...] | None = None  # what of them is read-only; None: what is by default
+    group_policy: str = ""  # "merge": /etc/group counts also where a group is asked for; "strict": never; "": only else
+    front: dict[str, str] = {}  # what the API that made it keeps of it, for itself alone
+
+
 class ContainerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a caller says of a container and what is recorded of it alike, in a group for each concern."""
 
@@ -221,6 +241,7 @@ class ContainerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     limits: ProcessLimits = ProcessLimits()
     namespaces: Namespaces = Namespaces()
     sandbox: Sandbox = Sandbox()
+    node: NodeSettings = NodeSettings()
 
 
 class ContainerSpec(ContainerSettings, frozen=True, kw_only=True, omit_defaults=True):

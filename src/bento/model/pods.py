@@ -120,3 +120,16 @@ class Pod(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def has_network(self) -> bool:
         """Whether it has a network namespace."""
         return self.settings.network != "host"
+
+
+class Readiness(Struct, frozen=True, kw_only=True):
+    """Whether containers, and pods with a network, can be made here: why not, in a sentence, or "" where they can.
+
+    ``runtimes``: the names of the OCI runtimes that there are. ``has_recursive_read_only``: whether a read-only bind
+    mount can be read-only all the way down.
+    """
+
+    runtime: str = ""
+    network: str = ""
+    runtimes: tuple[str, ...] = ()
+    has_recursive_read_only: bool = False

@@ -105,6 +105,8 @@ def build(
 
 def _propagation(spec: ContainerSpec) -> str:
     """A root that is private cuts all below it off from the host, whatever a mount has asked for."""
+    if any(mount.reaches_host for mount in spec.files.mounts):
+        return "rshared"
     return "rslave" if any(is_slave(mount) for mount in spec.files.mounts) else "rprivate"
 
 
@@ -115,6 +117,8 @@ def is_slave(mount: Mount) -> bool:
 
 def masked_paths(spec: ContainerSpec) -> list[str]:
     """Return what of /proc and /sys shows nothing."""
+    if spec.node.masked_paths is not None and not spec.sandbox.privileged:
+        return list(spec.node.masked_paths)
     return [] if shows_system_paths(spec) else list(defaults.MASKED_PATHS)
 
 
@@ -123,8 +127,15 @@ def shows_system_paths(spec: ContainerSpec) -> bool:
     return spec.sandbox.privileged or spec.sandbox.shows_system_paths
 
 
+def read_only_paths(spec: ContainerSpec) -> list[str]:
+    """Return what of /proc and /sys is read-only."""
+    if spec.node.read_only_paths is not None and not spec.sandbox.privileged:
+        return list(spec.node.read_only_paths)
+    return [] if shows_system_paths(spec) else list(defaults.READ_ONLY_PATHS)
+
+
 def _read_only_paths(spec: ContainerSpec, cgroups_mode: str) -> list[str]:
-    paths = [] if shows_system_paths(spec) else list(defaults.READ_ONLY_PATHS)
+    paths = read_only_paths(spec)
     if spec.sandbox.privileged:
         return paths
     if cgroups_mode == "hybrid":
@@ -255,11 +266,13 @@ def _asked(mount: Mount, *, is_rro: bool, has_devices: bool) -> dict[str, Any]:
         options = [*_TMPFS_OPTIONS, *(("ro",) if mount.read_only else ()), *mount.options]
         return _tmpfs(mount.destination, _without_contradiction(options))
     options = [*(() if "bind" in mount.options else ("rbind",)), *mount.options, *(() if has_devices else ("nodev",))]
-    if PROPAGATIONS.isdisjoint(mount.options):
+    if mount.reaches_host:
+        options.append("rshared")
+    elif PROPAGATIONS.isdisjoint(mount.options):
         # With "rprivate" crun takes the bind itself for recursive.
         options.append("private" if "bind" in mount.options else "rprivate")
     if mount.read_only:
-        options += ["ro", "rro"] if is_rro else ["ro"]
+        options += ["ro", "rro"] if is_rro and not mount.read_only_flat else ["ro"]
     return _bind(mount.source, mount.destination, *options)
 
 

@@ -174,5 +174,12 @@ class MonitorDriver(Protocol):
         attached to it, is not to end with this.
         """
 
+    def reopen_log(self, run_dir: Path, path: Path) -> None:
+        """Have the container's log be written to a new file at ``path``, from where the old one was moved away.
+
+        Returns when it is there, which may be some milliseconds. Raises WrongState: the monitor has ended, or does not
+        do it in time; then no file was made.
+        """
+
     def resize(self, run_dir: Path, size: WindowSize) -> None:
         """Set the size of the container's terminal. No error where it has none, or has ended. Does not block."""

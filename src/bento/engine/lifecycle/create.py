@@ -12,7 +12,7 @@ from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.fd_limits import check_limits
 from bento.engine.base.find_image import find_image
 from bento.engine.lifecycle import connecting, in_pod, sandboxing, sharing
-from bento.engine.resources import logs, mounting, networking
+from bento.engine.resources import beside, logs, mounting, networking
 from bento.engine.stop.hooks import check_hooks
 from bento.errors import Conflict, NotFound, UsageError
 from bento.model.container import Container, ContainerSettings, ContainerSpec
@@ -103,11 +103,8 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
     limits.check(options.limits.ulimits)
     unobeyed = sandboxing.check(options)
     check_hooks((*options.stop.pre_stop, *options.stop.post_stop))
-    options = replace(
-        options,
-        log=logs.settle(options.log, drivers.settings),
-        namespaces=sharing.resolve(drivers, options.namespaces),
-    )
+    options = replace(options, log=logs.settle(options.log, drivers.settings))
+    options = replace(options, namespaces=sharing.resolve(drivers, options.namespaces))
     required = [_required(drivers, ref) for ref in options.requires]
     healthy = tuple(dict.fromkeys(needed_id for needed_id, is_healthy in required if is_healthy))
     shared = map(sharing.container_of, (options.namespaces.pid, options.namespaces.ipc, options.network))
@@ -120,8 +117,8 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
             held.enter_context(drivers.locks.hold(needed_id, LOCK_TIMEOUT_S))
             drivers.store.get(needed_id)
         held.enter_context(in_pod.held(drivers, pod, runtime, options))
-        options = _with_mounts_of(drivers, options, givers)
         held.enter_context(drivers.images.gc_lock())  # from finding the image to the record that stands on its layers
+        options = beside.with_image_ids(drivers, _with_mounts_of(drivers, options, givers))
         container_id = container_id or new_id()
         spec = _merge(options, find_image(drivers, options.image), container_id, str(runtime.path), requires)
         spec = replace(spec, requires_healthy=healthy, notes=(*spec.notes, *discarded, *unobeyed))

@@ -24,7 +24,7 @@ from bento.engine.base.happened import tell_of
 from bento.engine.base.order import required_first
 from bento.engine.lifecycle import reconcile, sharing
 from bento.engine.lifecycle.attachment import Attachment
-from bento.engine.resources import logs, mounting, networking
+from bento.engine.resources import beside, logs, mounting, networking
 from bento.engine.resources.rooted import root_of
 from bento.engine.stop.erase import refuse_if_held
 from bento.errors import BentoError, Conflict, RuntimeFailed, Unhealthy, WrongState
@@ -284,9 +284,9 @@ def _create_sandbox(
 
     enter = monitor_cgroup.enter if monitor_cgroup else None
     try:
-        with sharing.shared(drivers, container) as shared:
+        with sharing.shared(drivers, container) as shared, beside.reaching_host(drivers, container) as peers:
             result = drivers.in_private_mounts(
-                lambda: _create_inside(drivers, container, runtime, bundle, shared, enter, kept_fds, size)
+                lambda: _create_inside(drivers, container, runtime, bundle, shared, peers, enter, kept_fds, size)
             )
         if monitor_cgroup is not None:
             monitor_cgroup.leave(result[0].monitor_pid)
@@ -302,6 +302,7 @@ def _create_inside(
     runtime: RuntimeDriver,
     bundle: Path,
     shared: sharing.Shared,
+    peers: dict[str, int],
     enter: Callable[[int], None] | None,
     kept_fds: tuple[int, ...],
     size: WindowSize | None,
@@ -311,8 +312,9 @@ def _create_inside(
     rootfs = drivers.storage.mount(container.id, container.spec.layers)
     if shared.shm_fd is not None:
         drivers.storage.mount_beside(container.id, "shm", shared.shm_fd)
+    placed = beside.with_peers(drivers, beside.with_images(drivers, container), peers)
     notes = runtime.write_bundle(
-        mounting.attach(drivers, container, rootfs),
+        mounting.attach(drivers, placed, rootfs),
         bundle=bundle,
         rootfs=rootfs,
         namespaces=[*drivers.network.namespaces(container.spec.network), *shared.namespaces],
@@ -341,6 +343,8 @@ def _create_inside(
 def _log_of(spec: ContainerSpec, path: Path) -> dict[str, Any]:
     if spec.log.driver not in FILE_DRIVERS:
         return {"log_path": None, "is_logged_to_journal": spec.log.driver == "journald", "log_tag": spec.log.tag}
+    if spec.node.log_path:
+        return {"log_path": logs.callers_own(spec.node.log_path)}
     room_bytes = logs.make_room(path, spec.log.limit_bytes, spec.log.file_count)
     return {"log_path": path, "log_max_bytes": room_bytes}
 
