@@ -15,6 +15,7 @@ from msgspec import Struct
 from bento.config import Settings
 from bento.engine.base.worker import Emit, Message, Reporter, report_each
 from bento.engine.stop.request import StopOptions
+from bento.errors import AlreadyStopped, NotFound
 from bento.model.stop import StopRules
 from bento.model.transfer import BuildOptions
 from bento.wiring import Engine
@@ -41,6 +42,19 @@ class Remove(Struct, frozen=True, kw_only=True, tag=True):
     volumes: bool = False
 
 
+class StopPod(Struct, frozen=True, kw_only=True, tag=True):
+    """Stop a pod."""
+
+    ref: str
+    grace_s: float | None = None
+
+
+class RemovePod(Struct, frozen=True, kw_only=True, tag=True):
+    """Stop a pod by force, and delete it with its containers."""
+
+    ref: str
+
+
 class Build(Struct, frozen=True, kw_only=True, tag=True):
     """Build an image. Two descriptors go with it: the context, a tar archive, and what gets the lines of the answer.
 
@@ -52,7 +66,7 @@ class Build(Struct, frozen=True, kw_only=True, tag=True):
     auths: dict[str, tuple[str, str]] = {}
 
 
-Task = Stop | Restart | Remove | Build
+Task = Stop | Restart | Remove | StopPod | RemovePod | Build
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -83,12 +97,28 @@ def carry_out(line: bytes, fds: Sequence[int], emit: Emit, build: Builder) -> No
                 report_each([ref], lambda ref: engine.restart(ref, options), emit)
             case Remove(ref=ref, volumes=volumes):
                 report_each([ref], lambda ref: engine.remove(ref, force=True, volumes=volumes), emit)
+            case StopPod(ref=ref, grace_s=grace_s):
+                failed_ones = [each.error for each in engine.stop_pod(ref, grace_s) if each.error is not None]
+                for error in failed_ones:
+                    if not isinstance(error, AlreadyStopped | NotFound):
+                        raise error
+                emit(Message(kind="ended"))
+            case RemovePod(ref=ref):
+                engine.remove_pod(ref, force=True)
+                emit(Message(kind="ended"))
             case Build():
                 build(engine, job.task, fds)
                 emit(Message(kind="ended"))
 
 
-_VERBS: Final = {Stop: "stop", Restart: "restart", Remove: "rm", Build: "build"}
+_VERBS: Final = {
+    Stop: "stop",
+    Restart: "restart",
+    Remove: "rm",
+    StopPod: "pod stop",
+    RemovePod: "pod rm",
+    Build: "build",
+}
 
 
 def _settings(given: dict[str, Any]) -> Settings:
