@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,6 +87,20 @@ def test_they_are_what_was_asked_for(pins: PodPins) -> None:
     with pytest.raises(UsageError, match=r"net\.nosuch"):
         pins.make(OTHER, KINDS, sysctls={"net.nosuch": "1"})
     assert pins.ids() == [ID]
+
+
+def test_other_mount_namespaces_let_go_of_them_with_the_host(pins: PodPins) -> None:
+    pins.make(ID, KINDS, sysctls={})
+    place = str(pins.directory(ID))
+    words = ["unshare", "-m", "--propagation", "slave", "sh", "-c", "echo ready; read line"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"ready\n"
+        table = Path(f"/proc/{other.pid}/mountinfo")
+        assert place in table.read_text(encoding="utf-8")
+        pins.remove(ID)
+        assert place not in table.read_text(encoding="utf-8")
+        other.communicate(b"\n")
 
 
 def test_a_mount_namespace_that_was_made_meanwhile_keeps_none_of_them(pins: PodPins, roots: Roots) -> None:

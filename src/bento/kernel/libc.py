@@ -33,8 +33,8 @@ MS_NOEXEC: Final = 0x8
 MS_REMOUNT: Final = 0x20
 MS_BIND: Final = 0x1000
 MS_REC: Final = 0x4000
-MS_PRIVATE: Final = 0x40000
 MS_SLAVE: Final = 0x80000
+MS_SHARED: Final = 0x100000
 MNT_DETACH: Final = 0x2
 UMOUNT_NOFOLLOW: Final = 0x8
 

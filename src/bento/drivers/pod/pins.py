@@ -1,8 +1,9 @@
 """Namespaces kept by bind mounts below the run root, as ``ip netns`` keeps its own: no process is needed for one.
 
-All of them are below one mount point of the host's, a bind mount of the directory on itself. It is private, so that no
-other mount namespace is told of what is mounted below it; and one unmount rids the private mount namespace of a
-container of the copies it was born with, which would keep the namespaces of pods that are removed while it runs
+A mount namespace begins with copies of all of them, which would keep the namespaces of pods that are removed while it
+is there. So they are below one mount point of the host's, a bind mount of the directory on itself, which is shared:
+what is unmounted below it is unmounted in other mount namespaces, too, unless these are cut off (mount_namespaces(7)).
+Those of Bento's own containers are rid of that place as soon as they are made
 (``kernel.namespace.in_private_mounts``). It goes with the last pod.
 """
 
@@ -133,7 +134,7 @@ class PodPins:
         path = str(self._home)
         if not self._is_mounted(self._home.parent, DIRECTORY):
             libc.mount(path, path, "", libc.MS_BIND)
-        libc.mount("", path, "", libc.MS_PRIVATE)  # also where a process was killed between the two
+        libc.mount("", path, "", libc.MS_SHARED)  # also where a process was killed between the two
 
     def _forgo_home(self) -> None:
         while self._is_mounted(self._home.parent, DIRECTORY):

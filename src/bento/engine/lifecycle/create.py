@@ -11,8 +11,8 @@ from bento import clock, log
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.fd_limits import check_limits
 from bento.engine.base.find_image import find_image
-from bento.engine.lifecycle import connecting, in_pod, sandboxing, sharing
-from bento.engine.resources import beside, logs, mounting, networking
+from bento.engine.lifecycle import connecting, sandboxing, sharing
+from bento.engine.resources import beside, in_pod, logs, mounting, networking
 from bento.engine.stop.hooks import check_hooks
 from bento.errors import Conflict, NotFound, UsageError
 from bento.model.container import Container, ContainerSettings, ContainerSpec
