@@ -119,6 +119,12 @@ differential: setup-test ## Stop workloads plainly and by Bento, compare (as roo
 programs: setup-test ## Servers of the table get each signal of their files, and are checked (as root): T='-k nginx'
 	@BENTO_TEST_PROGRAMS=1 $(BIN)/python -m pytest -o timeout=0 tests/integration/test_programs.py tests/integration/test_gallery.py $(T)
 
+.PHONY: spdy-client
+spdy-client: setup-test ## npm's spdy-transport as a client of the streaming server (needs npm and its registry)
+	@mkdir -p build/spdy-client && cp tests/support/spdy_transport/package*.json build/spdy-client
+	@npm ci --silent --no-audit --no-fund --prefix build/spdy-client
+	@BENTO_TEST_NODE_MODULES=$(CURDIR)/build/spdy-client/node_modules $(BIN)/python -m pytest tests/integration/spdy_transport.py $(T)
+
 .PHONY: coverage
 coverage: $(VENV)/.ready-test ## Branch coverage of the unit and property tests
 	@$(BIN)/python -m pytest -q --cov --cov-report=term $(wildcard tests/unit tests/property) $(T)

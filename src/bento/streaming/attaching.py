@@ -51,10 +51,10 @@ def _leave(started: Started) -> None:
 async def _relay(attachment: Attachment, streams: Streams) -> None:
     """Copy both ways until the container has ended."""
     others: list[asyncio.Future[Any]] = []
-    if streams.stdin is not None:
-        others.append(asyncio.ensure_future(copy_typed(streams.stdin, attachment)))
     if streams.resize is not None:
         others.append(asyncio.ensure_future(follow(streams.resize, attachment.resize)))
+    if streams.stdin is not None:
+        others.append(asyncio.ensure_future(copy_typed(streams.stdin, attachment)))
     try:
         await _copy_output(attachment, streams)
     finally:

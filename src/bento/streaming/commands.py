@@ -70,10 +70,10 @@ async def _relay(running: Attached, streams: Streams | None) -> None:
         outputs.append(copy_output(running.stderr_fd, over, streams.stderr if streams else None))
     copying: list[asyncio.Future[Any]] = [asyncio.ensure_future(each) for each in outputs]
     others: list[asyncio.Future[Any]] = []
-    if streams is not None and streams.stdin is not None:
-        others.append(asyncio.ensure_future(copy_typed(streams.stdin, running)))
     if streams is not None and streams.resize is not None:
         others.append(asyncio.ensure_future(follow(streams.resize, running.resize)))
+    if streams is not None and streams.stdin is not None:
+        others.append(asyncio.ensure_future(copy_typed(streams.stdin, running)))
     try:
         await asyncio.gather(*copying, over)
     finally:

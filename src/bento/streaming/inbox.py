@@ -9,7 +9,7 @@ from typing import Final
 
 HELD_MAX_BYTES: Final = 1 << 20
 """Of one connection. A client that sends more waits, with all its streams, until some of it is read: there is no other
-way to have Kubernetes' clients wait (docs/decisions/0045-spdy.md)."""
+way to have Kubernetes' clients wait (docs/decisions/0044-streaming.md)."""
 
 
 class Held:
