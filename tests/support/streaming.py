@@ -40,13 +40,15 @@ LIMIT_S = 60.0
 class Program:
     """A program of this machine, as an exec in a container is (engine.lifecycle.exec_.Attached)."""
 
-    def __init__(self, argv: tuple[str, ...], *, has_input: bool, tty: bool) -> None:
+    def __init__(self, argv: tuple[str, ...], *, has_input: bool, tty: bool, size: WindowSize | None = None) -> None:
         self.sizes: list[WindowSize] = []
         if tty:
             self.stdout_fd, theirs = pty.openpty()
             ends: tuple[int, ...] = (theirs, theirs, theirs)
             self.stderr_fd: int | None = None
             self.stdin_fd: int | None = os.dup(self.stdout_fd)
+            if size is not None:
+                termios.tcsetwinsize(self.stdout_fd, (size.rows, size.columns))
         else:
             (stdin, self.stdin_fd), (self.stdout_fd, stdout), (self.stderr_fd, stderr) = os.pipe(), os.pipe(), os.pipe()
             ends = (stdin, stdout, stderr)
@@ -99,7 +101,7 @@ class Machine:
         if container_id != "c":
             raise NotFound(f"no such container: {container_id}")
         try:
-            program = Program(options.command, has_input=options.has_input, tty=options.tty)
+            program = Program(options.command, has_input=options.has_input, tty=options.tty, size=options.size)
         except FileNotFoundError:
             raise CommandNotFound(f"{options.command[0]}: not found") from None
         self.programs.append(program)

@@ -18,7 +18,7 @@ from bento.streaming.host import Host
 from bento.streaming.links import cancel
 from bento.streaming.remote import Streams
 from bento.streaming.requests import AttachRequest
-from bento.streaming.sizes import follow
+from bento.streaming.sizes import Sizes
 from bento.streaming.status import Outcome
 
 _OF_STDERR: Final = 3  # conmon's number; 2, and all of a terminal, is stdout
@@ -52,7 +52,7 @@ async def _relay(attachment: Attachment, streams: Streams) -> None:
     """Copy both ways until the container has ended."""
     others: list[asyncio.Future[Any]] = []
     if streams.resize is not None:
-        others.append(asyncio.ensure_future(follow(streams.resize, attachment.resize)))
+        others.append(asyncio.ensure_future(Sizes(streams.resize).follow(attachment.resize)))
     if streams.stdin is not None:
         others.append(asyncio.ensure_future(copy_typed(streams.stdin, attachment)))
     try:

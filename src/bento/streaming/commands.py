@@ -16,7 +16,7 @@ from bento.streaming.host import Host
 from bento.streaming.links import Stream, cancel
 from bento.streaming.remote import Streams
 from bento.streaming.requests import ExecRequest
-from bento.streaming.sizes import follow
+from bento.streaming.sizes import Sizes
 from bento.streaming.status import Outcome
 
 _CODES: Final[dict[type[BentoError], int]] = {CommandNotFound: 127, CommandNotExecutable: 126}
@@ -26,7 +26,9 @@ async def run(host: Host, request: ExecRequest, streams: Streams) -> None:
     """Run a command, and tell the client how it has ended. It goes on when this is cancelled, as with other runtimes:
     its input ends, unless that is a terminal, and its output is read and lost.
     """
-    options = ExecOptions(command=request.command, has_input=request.stdin, tty=request.tty)
+    sizes = Sizes(streams.resize) if streams.resize is not None else None
+    size = await sizes.first() if sizes is not None else None
+    options = ExecOptions(command=request.command, has_input=request.stdin, tty=request.tty, size=size)
     try:
         running = await host.engines.act(
             lambda engine: engine.exec(request.container_id, options),
@@ -36,7 +38,9 @@ async def run(host: Host, request: ExecRequest, streams: Streams) -> None:
         await streams.finish(await _refusal(error, streams))
         return
     try:
-        await _relay(running, streams)
+        if size is not None:
+            running.resize(size)  # not every runtime has heeded it
+        await _relay(running, streams, sizes)
         code = await _code(host, running)
     except BaseException:
         host.in_background(_drain(host, running))
@@ -56,7 +60,7 @@ async def _refusal(error: BentoError, streams: Streams) -> Outcome:
     return Outcome(code)
 
 
-async def _relay(running: Attached, streams: Streams | None) -> None:
+async def _relay(running: Attached, streams: Streams | None, sizes: Sizes | None) -> None:
     """Copy both ways until the command has ended and its output has come. What it has left behind is not waited for.
 
     ``streams`` None: the client has left.
@@ -70,8 +74,8 @@ async def _relay(running: Attached, streams: Streams | None) -> None:
         outputs.append(copy_output(running.stderr_fd, over, streams.stderr if streams else None))
     copying: list[asyncio.Future[Any]] = [asyncio.ensure_future(each) for each in outputs]
     others: list[asyncio.Future[Any]] = []
-    if streams is not None and streams.resize is not None:
-        others.append(asyncio.ensure_future(follow(streams.resize, running.resize)))
+    if sizes is not None:
+        others.append(asyncio.ensure_future(sizes.follow(running.resize)))
     if streams is not None and streams.stdin is not None:
         others.append(asyncio.ensure_future(copy_typed(streams.stdin, running)))
     try:
@@ -130,5 +134,5 @@ async def _drain(host: Host, running: Attached) -> None:
     if running.stderr_fd is not None:
         running.end_input()
     with suppress(OSError):
-        await _relay(running, None)
+        await _relay(running, None, None)
     await _code(host, running)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -11,6 +13,8 @@ from msgspec import Struct
 from bento.model.terminal import WindowSize
 from bento.streaming.links import Stream
 
+FIRST_LIMIT_S: Final = 0.1
+"""For the size that clients send at once, so that the command begins with it."""
 _DOCUMENT_MAX_BYTES: Final = 4096
 
 
@@ -20,12 +24,33 @@ class _Size(Struct):
 
 
 class Sizes:
-    """Puts documents together again, however they were cut."""
+    """Reads them. What is none ends them: the rest is not heeded."""
 
-    def __init__(self) -> None:
-        self._rest = b""
+    def __init__(self, stream: Stream) -> None:
+        self._stream, self._rest = stream, b""
 
-    def feed(self, data: bytes) -> WindowSize | None:
+    async def first(self) -> WindowSize | None:
+        """Return the first size; None: there is none yet, or none will come. Raises ConnectionError."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LIMIT_S):
+                return await self._next()
+        return None
+
+    async def follow(self, resize: Callable[[WindowSize], object]) -> None:
+        """Pass sizes on until the client sends no more. Raises ConnectionError."""
+        while (size := await self._next()) is not None:
+            resize(size)
+
+    async def _next(self) -> WindowSize | None:
+        try:
+            while data := await self._stream.read():
+                if (size := self._feed(data)) is not None:
+                    return size
+        except (ValueError, msgspec.MsgspecError):
+            self._stream.drop()
+        return None
+
+    def _feed(self, data: bytes) -> WindowSize | None:
         """Return the last size that is whole; None: there is none. Raises ValueError for what is none."""
         *documents, self._rest = (self._rest + data).split(b"}")
         if len(self._rest) > _DOCUMENT_MAX_BYTES:
@@ -36,14 +61,3 @@ class Sizes:
             if 0 < size.Width <= 0xFFFF and 0 < size.Height <= 0xFFFF:
                 found = WindowSize(size.Height, size.Width)
         return found
-
-
-async def follow(stream: Stream, resize: Callable[[WindowSize], object]) -> None:
-    """Pass sizes on until the client sends no more, or something that is none: then the rest is not heeded."""
-    sizes = Sizes()
-    try:
-        while data := await stream.read():
-            if (size := sizes.feed(data)) is not None:
-                resize(size)
-    except (ValueError, msgspec.MsgspecError):
-        stream.drop()

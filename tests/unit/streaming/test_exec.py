@@ -115,6 +115,15 @@ def test_a_terminal_has_one_output_and_gets_its_sizes(server, machine):
     assert [(each.rows, each.columns) for each in machine.programs[0].sizes][-1] == (24, 100)
 
 
+def test_a_command_begins_with_the_size_that_a_client_sends_at_once(server, monkeypatch):
+    monkeypatch.setattr("bento.streaming.sizes.FIRST_LIMIT_S", 60.0)
+    with spdy(shell(server, "stty size", stdout=True, tty=True)) as client:
+        streams = opened(client, "stdout", "resize")
+        client.send(streams["resize"], b'{"Width":100,"Height":24}\n')
+        client.until(streams["stdout"], streams["error"])
+        assert client.output[streams["stdout"]] == b"24 100\r\n"
+
+
 @pytest.mark.parametrize(
     "sent", [b"no json", b'{"Width":"x"}', b'{"Width":-1,"Height":2}', b"{" * 5000, b'{"Width":0}']
 )
