@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from bento.errors import UsageError
 from bento.model.container import PROPAGATIONS, Container, ContainerSpec, Mount
 from bento.model.network import OF_OTHERS, POD
 from bento.oci import defaults, etc, process, resources
@@ -96,11 +97,20 @@ def build(
         "namespaces": [*_own_namespaces(spec), *namespaces],
         "cgroupsPath": cgroups_path(container.id, spec.cgroup_parent),
         "rootfsPropagation": _propagation(spec),
-        "resources": (_device_rules(spec, devices) if filters_devices else {}) | resources.build(limited, blocks),
+        "resources": (_device_rules(spec, devices) if filters_devices else {})
+        | resources.build(limited, blocks)
+        | _unified(spec, cgroups_mode),
         "maskedPaths": masked_paths(spec),
         "readonlyPaths": _read_only_paths(spec, "v2" if has_own_cgroup2 else cgroups_mode),
     }
     return document | ({"hostname": etc.hostname(container)} if _has_own_uts(spec) else {})
+
+
+def _unified(spec: ContainerSpec, cgroups_mode: str) -> dict[str, Any]:
+    """Return what is asked of version 2 of cgroups by the names of its files. Raises UsageError where it is not there."""
+    if spec.node.unified and cgroups_mode != "v2":
+        raise UsageError("files of version 2 of cgroups are asked for, and this machine has version 1")
+    return {"unified": spec.node.unified} if spec.node.unified else {}
 
 
 def _propagation(spec: ContainerSpec) -> str:

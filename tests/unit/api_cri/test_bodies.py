@@ -211,6 +211,11 @@ def test_a_new_container_has_no_limit_that_is_none():
     assert container(linux={"resources": {"oom_score_adj": 5}}).limits.oom_score_adj == 5
 
 
+def test_files_of_cgroups_are_passed_on():
+    made = container(linux={"resources": {"unified": {"memory.oom.group": "1"}}})
+    assert made.node.unified == {"memory.oom.group": "1"}
+
+
 def test_limits_of_huge_pages_are_refused():
     with pytest.raises(UsageError, match="huge pages"):
         read_resources(pb.LinuxContainerResources(hugepage_limits=[{"page_size": "2MB", "limit": 1}]))

@@ -49,6 +49,7 @@ def read_container(config: Message, sandbox: Message, pod_id: str) -> CreateOpti
             log_path=log_path(config, sandbox),
             masked_paths=security.masked_paths if is_said else None,
             read_only_paths=security.read_only_paths if is_said else None,
+            unified=dict(linux.resources.unified),
             group_policy=security.group_policy,
             front=front.keep(_without_secrets(config)),
         ),

@@ -30,19 +30,31 @@ async def run(context: Context, request: Message) -> Message:
     return pb.RunPodSandboxResponse(pod_sandbox_id=made.id)
 
 
+def _look(engine: Engine, ref: str) -> tuple[Pod, bool]:
+    """Return a pod, and whether anything runs in it. Raises NotFound."""
+    pod = finding.pod(engine, ref)
+    return pod, any(each.status.is_live for each in engine.pod_containers(pod.id))
+
+
 async def stop(context: Context, request: Message) -> Message:
     """End what runs in a pod, and release its network. What is stopped, or not there, is no error."""
     with suppress(NotFound):
-        pod = await context.engines.ask(lambda engine: finding.pod(engine, request.pod_sandbox_id))
-        await jobs.done(context, StopPod(ref=pod.id, grace_s=LEFT_GRACE_S))
+        pod, is_live = await context.engines.ask(lambda engine: _look(engine, request.pod_sandbox_id))
+        if is_live:
+            await jobs.done(context, StopPod(ref=pod.id, grace_s=LEFT_GRACE_S))
+        else:  # there is nothing to wait for that a process of its own would have to be started for
+            await context.engines.act(lambda engine: engine.stop_pod(pod.id, LEFT_GRACE_S))
     return pb.StopPodSandboxResponse()
 
 
 async def remove(context: Context, request: Message) -> Message:
     """Remove a pod and its containers, which are ended. What is not there is no error."""
     with suppress(NotFound):
-        pod = await context.engines.ask(lambda engine: finding.pod(engine, request.pod_sandbox_id))
-        await jobs.done(context, RemovePod(ref=pod.id))
+        pod, is_live = await context.engines.ask(lambda engine: _look(engine, request.pod_sandbox_id))
+        if is_live:
+            await jobs.done(context, RemovePod(ref=pod.id))
+        else:
+            await context.engines.act(lambda engine: engine.remove_pod(pod.id, force=True))
     return pb.RemovePodSandboxResponse()
 
 
