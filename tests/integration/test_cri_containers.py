@@ -67,6 +67,13 @@ class Kubelet:
         assert answer.exit_code == 0, answer
         return bytes(answer.stdout).decode().strip()
 
+    def until_stopping(self, made: str) -> None:
+        """Wait until the stop of a container is under way: a worker may have to be started for it."""
+        deadline_s = time.monotonic() + LIMIT_S
+        while not json.loads(self.call("ContainerStatus", container_id=made, verbose=True).info["info"])["stopping"]:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+
     def ended(self, made: str) -> Any:
         """Wait for the end of a container; return its status."""
         deadline_s = time.monotonic() + LIMIT_S
@@ -234,13 +241,14 @@ def test_a_stop_goes_on_without_its_caller_and_without_the_server(bento: BentoCl
         with pytest.raises((GRPCError, asyncio.TimeoutError)):
             client("StopContainer", 1.0, container_id=deaf, timeout=1000)
         assert kubelet.status(deaf).state == pb.CONTAINER_RUNNING
-        assert json.loads(client("ContainerStatus", container_id=deaf, verbose=True).info["info"])["stopping"]
+        kubelet.until_stopping(deaf)
         client("StopContainer", container_id=deaf, timeout=0)  # it joins, and brings the end nearer
         assert kubelet.ended(deaf).message.startswith("killed")
-        slow = kubelet.start("sh", "-c", "trap 'sleep 2; exit 5' TERM; while :; do sleep 0.1; done", name="slow")
+        slow = kubelet.start("sh", "-c", "trap 'sleep 5; exit 5' TERM; while :; do sleep 0.1; done", name="slow")
         other = kubelet.start(*SLEEP, name="other")
         with pytest.raises((GRPCError, asyncio.TimeoutError)):
             client("StopContainer", 1.0, container_id=slow, timeout=100)
+        kubelet.until_stopping(slow)
         node.process.send_signal(signal.SIGKILL)
         node.process.wait()
     with cri.serving(bento) as node, node.client() as client:
