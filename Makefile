@@ -60,9 +60,9 @@ $(shell rm -rf $(VENV))
 endif
 endif
 
-$(VENV)/.ready: $(VENV)/.made requirements/run.txt requirements/serve.txt requirements/build.txt pyproject.toml src/bento/__init__.py
+$(VENV)/.ready: $(VENV)/.made requirements/run.txt requirements/serve.txt requirements/cri.txt requirements/build.txt pyproject.toml src/bento/__init__.py
 	@echo "installing pinned requirements"
-	@$(BIN)/python -m pip $(PIP_PINNED) -r requirements/run.txt -r requirements/serve.txt -r requirements/build.txt
+	@$(BIN)/python -m pip $(PIP_PINNED) -r requirements/run.txt -r requirements/serve.txt -r requirements/cri.txt -r requirements/build.txt
 	@$(BIN)/python -m pip $(PIP_INSTALL) --no-index --no-build-isolation --no-deps --editable .
 	@$(call write-script,$(BIN)/bento,$(CURDIR)/$(BIN)/python,$(CURDIR)/src)
 # setuptools comes with venv before Python 3.12 and puts itself into every start of the interpreter; nothing needs it.
@@ -125,6 +125,12 @@ programs: setup-test ## Servers of the table get each signal of their files, and
 systemd: setup-test ## Containers as units of a real systemd, in a machine of its own that is made once (as root)
 	@PYTHONPATH=tests $(BIN)/python -m support.prepare machine
 	@$(BIN)/python -m pytest -o timeout=0 tests/integration/systemd_machine.py $(T)
+
+.PHONY: spdy-client
+spdy-client: setup-test ## npm's spdy-transport as a client of the streaming server (needs npm and its registry)
+	@mkdir -p build/spdy-client && cp tests/support/spdy_transport/package*.json build/spdy-client
+	@npm ci --silent --no-audit --no-fund --prefix build/spdy-client
+	@BENTO_TEST_NODE_MODULES=$(CURDIR)/build/spdy-client/node_modules $(BIN)/python -m pytest tests/integration/spdy_transport.py $(T)
 
 .PHONY: coverage
 coverage: $(VENV)/.ready-test ## Branch coverage of the unit and property tests

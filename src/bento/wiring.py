@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from bento.drivers.monitor.base import MonitorDriver
     from bento.drivers.network import bridge, cni
     from bento.drivers.network.base import CniDriver, NetworkDriver
+    from bento.drivers.pod import pins
+    from bento.drivers.pod.base import PodDriver
     from bento.drivers.processes import foreign as foreign_processes
     from bento.drivers.processes import linux, virtual
     from bento.drivers.processes.base import BirthWatch, NamespaceDriver, ProcessDriver
@@ -73,7 +75,7 @@ else:
         LazyModule("bento.drivers.monitor.conmon"),
     )
     bridge, linux = LazyModule("bento.drivers.network.bridge"), LazyModule("bento.drivers.processes.linux")
-    cni = LazyModule("bento.drivers.network.cni")
+    cni, pins = LazyModule("bento.drivers.network.cni"), LazyModule("bento.drivers.pod.pins")
     virtual = LazyModule("bento.drivers.processes.virtual")
     proxy_process = LazyModule("bento.drivers.proxy.process")
     foreign_processes = LazyModule("bento.drivers.processes.foreign")
@@ -200,6 +202,9 @@ class HostDrivers(Drivers):
         programs = tuple(map(Path, self.settings.cni_plugins))
         return cni.Cni(self.cni_cache, Path(self.settings.cni_directory), programs)
 
+    def _make_pods(self) -> PodDriver:
+        return pins.PodPins(self.run_root)
+
     def _make_volumes(self) -> VolumeDriver:
         return local.LocalVolumes(self.root)
 
@@ -270,7 +275,7 @@ class HostDrivers(Drivers):
 
     def in_private_mounts(self, fn: Callable[[], T]) -> T:
         """See Drivers."""
-        return namespace.in_private_mounts(fn)
+        return namespace.in_private_mounts(fn, without=str(self.run_root / "pods"))
 
     def start_thread(self, main: Callable[[T], None], argument: T) -> None:
         """See Drivers."""

@@ -81,7 +81,9 @@ def test_links_and_tables_of_an_engine_of_this_test_are_seen(leak_check, roots):
     try:
         driver = BridgeNetwork(roots.root, is_default=False)
         identifier = os.urandom(32).hex()
-        host.inside(lambda: driver.connect(identifier, (_place(driver, identifier),), inside.pid, dict))
+        host.inside(
+            lambda: driver.connect(identifier, (_place(driver, identifier),), f"/proc/{inside.pid}/ns/net", dict)
+        )
         kinds = [line.split()[0] for line in host.inside(leak_check.network)]
         assert kinds.count("link") == 2
         assert "table" in kinds
@@ -145,7 +147,9 @@ def test_what_others_do_meanwhile_is_no_leak(leak_check, tmp_path):
         (cgroup / "cgroup.procs").write_text(str(theirs.pid))
         driver = BridgeNetwork(tmp_path / "other", is_default=False)
         identifier = os.urandom(32).hex()
-        host.inside(lambda: driver.connect(identifier, (_place(driver, identifier),), inside.pid, dict))
+        host.inside(
+            lambda: driver.connect(identifier, (_place(driver, identifier),), f"/proc/{inside.pid}/ns/net", dict)
+        )
         host("nft", "add", "table", "ip", "filter")
         with _orphans_are_of_others():
             # The processes that keep the two network namespaces have their parent here.

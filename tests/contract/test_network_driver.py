@@ -66,7 +66,7 @@ def connect(
 ) -> Connection:
     taken = {one.address for one in (others or {}).values()}
     connection = choose(container_id, taken, ports)
-    NETWORK.connect(container_id, (connection,), inside.pid, lambda: each(others or {}))
+    NETWORK.connect(container_id, (connection,), f"/proc/{inside.pid}/ns/net", lambda: each(others or {}))
     return connection
 
 
@@ -217,7 +217,7 @@ def test_forwarding_goes_back_unless_another_process_needs_it(host: Netns, insid
     insides += [Netns(), Netns(), Netns()]
     host.inside(lambda: connect(ID, insides[0]))
     place = host.inside(lambda: choose(OTHER, driver=other_engine))
-    host.inside(lambda: other_engine.connect(OTHER, (place,), insides[1].pid, dict))
+    host.inside(lambda: other_engine.connect(OTHER, (place,), f"/proc/{insides[1].pid}/ns/net", dict))
     host.inside(lambda: end(ID))
     assert host.setting("ipv4/ip_forward") == "1"  # the other engine has found it on, but by Bento alone
     host("ip", "link", "add", "docker0", "type", "bridge")
@@ -227,7 +227,7 @@ def test_forwarding_goes_back_unless_another_process_needs_it(host: Netns, insid
     assert host.setting("ipv4/ip_forward") == "1"
     host("ip", "link", "del", "docker0")
     host.setting("ipv4/ip_forward", "0")
-    host.inside(lambda: other_engine.connect(OTHER, (place,), insides[2].pid, dict))
+    host.inside(lambda: other_engine.connect(OTHER, (place,), f"/proc/{insides[2].pid}/ns/net", dict))
     host.inside(lambda: release(OTHER, network=other_engine))
     host.inside(lambda: lower(other_engine))
     assert host.setting("ipv4/ip_forward") == "0"
@@ -237,7 +237,7 @@ def test_elements_of_a_container_that_was_not_released_give_way(host: Netns, ins
     insides += [Netns(), Netns()]
     old = host.inside(lambda: connect(ID, insides[0]))
     new = host.inside(lambda: choose(OTHER, {old.address}, PORTS))
-    host.inside(lambda: NETWORK.connect(OTHER, (new,), insides[1].pid, dict))
+    host.inside(lambda: NETWORK.connect(OTHER, (new,), f"/proc/{insides[1].pid}/ns/net", dict))
 
     def published() -> set[str]:
         with Netlink(NETFILTER) as netlink:

@@ -71,7 +71,7 @@ class Place:
     def _connect(self, container_id: str, only: str) -> None:
         pid, each = self.insides[container_id].pid, self.connections[container_id]
         others = {name: one for name, one in self.connections.items() if name != container_id}
-        self.host.inside(lambda: NETWORK.connect(container_id, each, pid, lambda: others, only=only))
+        self.host.inside(lambda: NETWORK.connect(container_id, each, f"/proc/{pid}/ns/net", lambda: others, only=only))
 
     def drain(self, digit: str) -> None:
         main_fd = os.pidfd_open(self.insides[digit * 64].pid)
@@ -447,8 +447,8 @@ def test_interrupted_anywhere_networks_and_what_is_on_them_are_taken_away_whole(
     def make() -> None:
         NETWORK.raise_network(one, dict)
         NETWORK.raise_network(two, dict)
-        NETWORK.connect("a" * 64, both[:1], inside.pid, dict)
-        NETWORK.connect("a" * 64, both, inside.pid, lambda: {"a" * 64: both}, only="eth1")
+        NETWORK.connect("a" * 64, both[:1], f"/proc/{inside.pid}/ns/net", dict)
+        NETWORK.connect("a" * 64, both, f"/proc/{inside.pid}/ns/net", lambda: {"a" * 64: both}, only="eth1")
 
     def end() -> None:
         finish(NETWORK.disconnect("a" * 64, both[0], both[1:], inside.pid))

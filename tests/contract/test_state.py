@@ -571,7 +571,7 @@ except BentoError as error:
     print(error.code, "full" in str(error))
 print(len(store.find("web").notes) == number)
 """
-        assert in_tmpfs(tmp_path, "size=300k", code).split() == ["storage-unusable", "True", "True"]
+        assert in_tmpfs(tmp_path, "size=320k", code).split() == ["storage-unusable", "True", "True"]
 
     def test_a_disk_that_something_fills_lets_records_change_and_go(self, tmp_path: Path) -> None:
         code = """

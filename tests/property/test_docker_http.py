@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from bento import log
 from bento.api_docker.http.call import Peer
 from bento.api_docker.http.connection import Connection
-from bento.api_docker.http.hangups import Hangups
 from bento.api_docker.routes import ROUTES
 from bento.api_docker.server import DockerServer
 from bento.errors import NotFound
+from bento.serving.hangups import Hangups
 
 LIMIT_S = 60.0
 STATUSES = {200, 201, 400, 404, 405, 411, 413, 415, 431, 500, 501}

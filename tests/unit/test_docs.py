@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from bento import StopOptions, config_load
+from bento.api_cri.methods import METHODS, STREAMS
 from bento.api_docker.routes import ROUTES
 from bento.cli import main, verbs
 from bento.engine.facade import EngineFacade
@@ -134,6 +135,13 @@ def test_every_promise_about_security_names_tests_that_there_are():
     promises = {promise: re.findall(r"`(test_\w+)`", held_by) for promise, held_by in rows if promise != "promise"}
     assert promises
     assert {promise: names for promise, names in promises.items() if not names or not known.issuperset(names)} == {}
+
+
+def test_every_call_is_described():
+    rows = [row for row in section_of(REPOSITORY / "docs/kubernetes.md", "Calls").splitlines() if row.startswith("| ")]
+    described = {name: row for row in rows for name in row.split("|")[1].strip().split(", ")}
+    answered = {name for name, row in described.items() if "Unimplemented" not in row}
+    assert answered - {"call"} == {*METHODS, *STREAMS}
 
 
 def test_methods_of_the_library_are_described():

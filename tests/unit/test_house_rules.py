@@ -39,7 +39,9 @@ CATCH_ALL = {
     "engine/base/worker.py",  # and its forked worker
     "kernel/namespace.py",  # hands over from a thread to its waiter
     "engine/base/background.py",  # the same
+    "api_cri/server.py",  # a call
     "api_docker/server.py",  # a request
+    "streaming/server.py",  # a session
     "zygote/child.py",  # a command, as the program
 }
 FORKS = {
@@ -53,7 +55,7 @@ ONLY_IN = {
     "sqlite3": {"drivers/state/", "testing/state.py"},
     "subprocess": set(),
     "multiprocessing": set(),
-    "asyncio": {"api_docker/", "serve/"},
+    "asyncio": {"api_cri/", "api_docker/", "serve/", "serving/", "streaming/"},
     "dataclasses": set(),
     "inspect": set(),
 }

@@ -14,8 +14,7 @@ from bento.api_docker.answering import Lines, start_thread
 from bento.api_docker.http.errors import message_of
 from bento.docker import image_api
 from bento.errors import BentoError
-from bento.model.build import BuildOptions
-from bento.model.transfer import Access, TransferProgress
+from bento.model.transfer import Access, BuildOptions, TransferProgress
 from bento.units import short_id
 from bento.wiring import Engine
 

@@ -1,13 +1,11 @@
-"""What is done by a process of its own: a stop, a restart, a forced removal, which go on when the server ends; and a
-build, or an image on its way, which a signal breaks off when its client leaves.
-
-The server writes one job into the socket of a worker, as a line of JSON, and reads what the worker reports.
+"""What Docker's API has done by a process of its own: builds, and images on their way, which a signal breaks off when
+their client leaves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -16,33 +14,9 @@ from bento.api_docker import building, transferring
 from bento.api_docker.answering import may_be_broken_off
 from bento.api_docker.transferring import Import, Load, Pull, Push, Transfer
 from bento.api_docker.uploads import Upload
-from bento.config import Settings
-from bento.engine.base.worker import Emit, Message, Reporter, report_each
-from bento.engine.stop.request import StopOptions
-from bento.model.build import BuildOptions
-from bento.model.stop import StopRules
-from bento.wiring import Engine
-
-
-class Stop(Struct, frozen=True, kw_only=True, tag=True):
-    """Stop a container."""
-
-    ref: str
-    options: StopOptions = StopOptions()
-
-
-class Restart(Struct, frozen=True, kw_only=True, tag=True):
-    """Stop a container and start it again."""
-
-    ref: str
-    options: StopOptions = StopOptions()
-
-
-class Remove(Struct, frozen=True, kw_only=True, tag=True):
-    """End a container and delete it."""
-
-    ref: str
-    volumes: bool = False
+from bento.engine.base.worker import Emit, Message
+from bento.model.transfer import BuildOptions
+from bento.serving.jobs import Job
 
 
 class Build(Struct, frozen=True, kw_only=True, tag=True):
@@ -56,56 +30,24 @@ class Build(Struct, frozen=True, kw_only=True, tag=True):
     auths: dict[str, tuple[str, str]] = {}
 
 
-Task = Stop | Restart | Remove | Build | Transfer
+Task = Build | Transfer
+_VERBS: Final = {Build: "build", Pull: "pull", Push: "push", Load: "load", Import: "import"}
 
 
-class Job(Struct, frozen=True, kw_only=True):
-    """A task, and the settings of the engine that is to carry it out."""
-
-    settings: dict[str, Any]
-    task: Task
-
-
-def encode(settings: Settings, task: Task) -> bytes:
-    """Return a job as a line."""
-    return msgspec.json.encode(Job(settings=msgspec.to_builtins(settings, enc_hook=str), task=task)) + b"\n"
-
-
-def carry_out(line: bytes, fds: Sequence[int], emit: Emit, is_whole: Callable[[], bool]) -> None:
-    """Do the job of a line, with the descriptors that came with it; report by ``emit``. Blocks.
+def carry_out(job: Job, fds: Sequence[int], emit: Emit, is_whole: Callable[[], bool]) -> None:
+    """Do a job, with the descriptors that came with it; report by ``emit``. Blocks.
 
     ``is_whole`` says of a body that is at its end whether all of it has come.
     """
-    job = msgspec.json.decode(line, type=Job)
-    if isinstance(job.task, Build | Transfer):
-        may_be_broken_off()
-        if len(fds) > 1:
-            fds = (Upload(fds[0], is_whole).fd, *fds[1:])
-    with Engine(_settings(job.settings)) as engine:
-        engine.drivers.verb = _VERBS[type(job.task)]
-        match job.task:
-            case Stop(ref=ref, options=options):
-                engine.stop_many([ref], options, Reporter(emit, wants_phases=False))
-            case Restart(ref=ref, options=options):
-                report_each([ref], lambda ref: engine.restart(ref, options), emit)
-            case Remove(ref=ref, volumes=volumes):
-                words = {"force": True, "volumes": volumes, "shared": True}
-                report_each([ref], lambda ref: engine.remove(ref, **words), emit)
+    task: Task = msgspec.json.decode(job.task, type=Task)
+    may_be_broken_off()
+    if len(fds) > 1:
+        fds = (Upload(fds[0], is_whole).fd, *fds[1:])
+    with job.engine() as engine:
+        engine.drivers.verb = _VERBS[type(task)]
+        match task:
             case Build(options=asked, quiet=quiet, auths=auths):
                 building.build(engine, asked, auths, *fds, is_quiet=quiet)
-                emit(Message(kind="ended"))
             case Pull() | Push() | Load() | Import():
-                transferring.carry_out(engine, job.task, *fds)
-                emit(Message(kind="ended"))
-
-
-_VERBS: Final = {
-    Stop: "stop", Restart: "restart", Remove: "rm", Build: "build",
-    Pull: "pull", Push: "push", Load: "load", Import: "import",
-}  # fmt: skip
-
-
-def _settings(given: dict[str, Any]) -> Settings:
-    values: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in given.items()}
-    values["stop_rules"] = msgspec.convert(given["stop_rules"], StopRules)
-    return Settings(**values)
+                transferring.carry_out(engine, task, *fds)
+        emit(Message(kind="ended"))

@@ -16,13 +16,13 @@ from bento.api_docker.http.call import Body, Call, Peer
 from bento.api_docker.http.connection import Connection
 from bento.api_docker.http.duplex import Reader, Writer
 from bento.api_docker.http.errors import as_reply
-from bento.api_docker.http.hangups import Hangups
 from bento.api_docker.http.query import Query
 from bento.api_docker.http.replies import Answer, Reply
 from bento.api_docker.http.router import Router
 from bento.api_docker.http.tls import TlsStream
 from bento.api_docker.routes import LEFT_OUT, ROUTES
 from bento.errors import BentoError, InternalError, as_bento_error
+from bento.serving.hangups import Hangups
 
 if TYPE_CHECKING:
     import ssl

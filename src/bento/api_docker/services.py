@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from bento.api_docker.engines import Engines
-from bento.api_docker.hub import EventHub
 from bento.api_docker.streams.attaching import Attaching
 from bento.api_docker.streams.execs import Execs
-from bento.api_docker.workers import Workers
 from bento.config import Settings
 from bento.kernel.file_watches import FileWatches
+from bento.serving.engines import Engines
+from bento.serving.hub import EventHub
+from bento.serving.workers import Workers
 
 
 class Services:

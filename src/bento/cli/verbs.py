@@ -7,9 +7,10 @@ from typing import Final
 Verb = tuple[str, str]
 """The module below ``bento.cli`` (verbs that differ little may share one), and the line of the verb in the help."""
 
-CONTAINERS, FILES, IMAGES, NETWORKS, VOLUMES, ROOM, ENGINE = (
+CONTAINERS, FILES, PODS, IMAGES, NETWORKS, VOLUMES, ROOM, ENGINE = (
     "Containers",
     "Files of containers",
+    "Pods",
     "Images",
     "Networks",
     "Volumes",
@@ -51,6 +52,15 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "commit": ("files.commit", "make an image of what a container has changed"),
         "export": ("files.export", "write a container's root filesystem as a tar archive"),
     },
+    PODS: {
+        "pod create": ("pods.create", "make a pod: containers that share a network and namespaces"),
+        "pod ls": ("pods.ls", "list pods"),
+        "pod inspect": ("pods.inspect", "show all about pods, as JSON"),
+        "pod start": ("pods.start", "make pods ready again, and start their containers"),
+        "pod stop": ("pods.stop", "stop the containers of pods gracefully, and release their networks"),
+        "pod rm": ("pods.rm", "delete pods and their containers"),
+        "pod exists": ("views.exists", "say by the exit status whether there is a pod"),
+    },
     IMAGES: {
         "pull": ("images.pull", "fetch images from registries and elsewhere"),
         "push": ("images.push", "copy an image to a registry"),
@@ -85,7 +95,7 @@ BY_TOPIC: Final[dict[str, dict[str, Verb]]] = {
         "volume exists": ("views.exists", "say by the exit status whether there is a volume"),
     },
     ROOM: {
-        "prune": ("system.prune", "delete what nothing uses: containers, networks, images, the cache of builds"),
+        "prune": ("system.prune", "delete what nothing uses: containers, pods, networks, images, the cache of builds"),
         "container prune": ("system.prune", "delete the containers that do not run"),
         "image prune": ("system.prune", "delete the images that nothing needs"),
         "system prune": ("system.prune", "the same as prune"),
@@ -138,6 +148,8 @@ _ALIASES: Final = {
     "network remove": "network rm",
     "volume list": "volume ls",
     "volume remove": "volume rm",
+    "pod list": "pod ls",
+    "pod ps": "pod ls",
     "system info": "info",
     "system service": "serve",
 }
@@ -146,7 +158,7 @@ _ALIASES: Final = {
 _GROUP_OF: Final = {CONTAINERS: "container", FILES: "container", IMAGES: "image"}
 
 
-GROUPS: Final = ("container", "image", "network", "volume", "builder", "system", "generate")
+GROUPS: Final = ("container", "pod", "image", "network", "volume", "builder", "system", "generate")
 
 
 def words_of(group: str) -> dict[str, str]:

@@ -84,6 +84,7 @@ def inspect(
         "HostConfig": host_config(spec),
         "Mounts": [_mount(mount, volume_paths) for mount in spec.files.mounts],
         "NetworkSettings": _network_settings(container, network_ids),
+        "Pod": container.spec.pod,
         "Run": run.number if run else 0,
         "Monitor": {"Pid": run.monitor.pid} if run and run.monitor else None,
         "Cgroups": run.cgroups if run else {},

@@ -26,6 +26,7 @@ FIELDS: Final = {
     "Size": "SIZE",
     "Pid": "PID",
     "ExitCode": "EXIT CODE",
+    "Pod": "POD ID",
 }
 """What a template is given of a container, and the header of each in a table. Size is there where it is asked for."""
 
@@ -52,6 +53,7 @@ def fields(container: Container, now: Now, *, is_whole: bool, size_bytes: int | 
         "Networks": ",".join(asked.network for asked in spec.networks) or ("" if giver(spec) else spec.network),
         "Pid": run.init.pid if run and run.init and container.status.is_live else 0,
         "ExitCode": ended.code if ended else None,
+        "Pod": spec.pod if is_whole else short_id(spec.pod),
         "Labels": labels_text(spec.labels),
         **({} if size_bytes is None else {"Size": size_text(size_bytes)}),
     }

@@ -8,8 +8,8 @@ from typing import Any, Final
 from bento.model.container import ContainerSpec, LogSettings, Mount, Sandbox
 from bento.model.network import Port
 from bento.model.resources import DeviceRate, Resources
-from bento.oci.config import masked_paths, shows_system_paths
-from bento.oci.defaults import READ_ONLY_PATHS, SHM_BYTES
+from bento.oci.config import masked_paths, read_only_paths
+from bento.oci.defaults import SHM_BYTES
 
 _NOT_ASKED: Final = {
     "Annotations": {},
@@ -30,16 +30,16 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
     """Return what was asked for; null, 0 and "" where nothing was."""
     return _NOT_ASKED | {
         "MaskedPaths": masked_paths(spec),
-        "ReadonlyPaths": [] if shows_system_paths(spec) else list(READ_ONLY_PATHS),
+        "ReadonlyPaths": read_only_paths(spec),
         "NetworkMode": spec.network,
         "PortBindings": bindings(spec.ports.published),
         "PublishAllPorts": spec.ports.publish_all,
         "PidMode": spec.namespaces.pid,
         "IpcMode": spec.namespaces.ipc or "private",
         "UTSMode": spec.namespaces.uts if spec.namespaces.uts == "host" else "",
-        "CgroupParent": spec.cgroups.parent,
         "CgroupnsMode": spec.namespaces.cgroup or "private",
         "UsernsMode": spec.namespaces.user,
+        "CgroupParent": spec.cgroups.parent or spec.cgroup_parent,
         **_resource_words(spec.resources),
         "LogConfig": {
             "Type": spec.log.driver,

@@ -10,6 +10,8 @@ from bento.engine.facade_files import FileVerbs
 from bento.engine.facade_foreign import ForeignVerbs
 from bento.engine.facade_images import ImageVerbs
 from bento.engine.facade_networks import NetworkVerbs
+from bento.engine.facade_node import NodeVerbs
+from bento.engine.facade_pods import PodVerbs
 from bento.engine.facade_units import UnitVerbs
 from bento.engine.facade_usage import UsageVerbs
 from bento.errors import AlreadyStopped
@@ -76,7 +78,9 @@ else:
     info, inspect, listing = (LazyModule(f"bento.engine.views.{name}") for name in ["info", "inspect", "listing"])
 
 
-class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, UsageVerbs, CheckVerbs, UnitVerbs):
+class EngineFacade(
+    ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, PodVerbs, UsageVerbs, CheckVerbs, NodeVerbs, UnitVerbs
+):
     """Containers below one root. ``bento.Engine`` puts it together. A context; safe between processes,
     not between threads: give each thread its own.
 
@@ -185,8 +189,9 @@ class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, UsageVerbs
         return serve_units.install_zygote(self.drivers, prefix)
 
     def finish_stop(self, container_id: str) -> None:
-        """Go on with a stop whose driver died. Blocks. No error when there is nothing to do."""
+        """Go on with a stop whose driver died, also of a pod. Blocks. No error when there is nothing to do."""
         reconcile.finish_stop(self.drivers, container_id)
+        self.finish_pod(container_id)
 
     def restart(self, ref: str, options: StopOptions | None = None) -> Container:
         """Stop a container, if it runs, and start it again. Blocks."""
@@ -335,15 +340,11 @@ class EngineFacade(ImageVerbs, FileVerbs, ForeignVerbs, NetworkVerbs, UsageVerbs
         return [c for c in found if (all or wants_status or c.status.is_wanted) and passes(c)]
 
     def names(self, kind: str) -> list[str]:
-        """Return the names of all things of a kind (container, image, volume, network), as they are recorded.
+        """Return the names of all things of a kind (container, image, volume, network, pod), as they are recorded.
 
         Quick, as the completion of a command line needs it: nothing is held against the kernel.
         """
         return listing.names(self.drivers.store, kind)
-
-    def container_size(self, ref: str) -> int:
-        """Return the bytes that a container's own files take of the disk. Looks at every one of them: slow."""
-        return self.drivers.storage.size_bytes(self.drivers.store.find(ref).id)
 
     def inspect(self, ref: str, *, size: bool = False) -> dict[str, Any]:
         """Return one container in Docker's words; with ``size`` also SizeRw and SizeRootFs, bytes: slow."""

@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from bento.engine.images import archive, build, image_inspect, image_list, images, login, pull, push, remote
     from bento.engine.images.pull import Pulled
     from bento.engine.maintenance import prune
-    from bento.model.build import BuildOptions
     from bento.model.disk import DiskUsage, ImageUsage, Pruned, RemovedImage
     from bento.model.image import HistoryStep, Image, ImageConfig
-    from bento.model.transfer import Access, Credentials, TransferProgress
+    from bento.model.transfer import Access, BuildOptions, Credentials, TransferProgress
     from bento.oci.remote_image import RemoteImage
     from bento.parse import places
 else:

@@ -45,6 +45,10 @@ class UsageVerbs:
         """Return containers, as ``containers`` does, as Docker's API lists them; ``size``: with SizeRw, bytes: slow."""
         return summary.summaries(self.drivers, containers, is_sized=size)
 
+    def container_size(self, ref: str) -> int:
+        """Return the bytes that a container's own files take of the disk. Looks at every one of them: slow."""
+        return self.drivers.storage.size_bytes(self.drivers.store.find(ref).id)
+
     def top(self, ref: str, options: Sequence[str] = ()) -> ProcessTable:
         """Return the processes of a container as ps(1) lists them with ``options``, by the host's pids; none: ``-ef``.
 

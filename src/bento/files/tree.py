@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
+
 from bento.errors import CleanupFailed
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -55,22 +57,34 @@ def remove_tree(path: Path) -> None:
         raise _cleanup_failed(path, error) from error
 
 
+class Taken(Struct, frozen=True):
+    """What files take of the disk, and how many they are, directories among them."""
+
+    used_bytes: int = 0
+    files: int = 0
+
+
 def taken_bytes(path: Path) -> int:
-    """Return how much of the disk ``path`` and all below it take, a file with several names once.
+    """Return how much of the disk ``path`` and all below it take, as ``taken``."""
+    return taken(path).used_bytes
+
+
+def taken(path: Path) -> Taken:
+    """Return what ``path`` and all below it take of the disk, a file with several names once.
 
     Follows no symlink. Blocks for as long as it takes. What goes meanwhile, or cannot be looked at, counts nothing.
     Any depth needs two open descriptors: the way back is "..", which is held against where it came from.
     """
-    taken: dict[tuple[int, int], int] = {}
+    found_here: dict[tuple[int, int], int] = {}
     above: list[tuple[tuple[int, int], list[str]]] = []  # the directories that were left for one in them
     try:
         top = os.lstat(path)
-        taken[top.st_dev, top.st_ino] = top.st_blocks * _BLOCK_BYTES
+        found_here[top.st_dev, top.st_ino] = top.st_blocks * _BLOCK_BYTES
         current = os.open(path, _DIRECTORY)
     except OSError:
-        return sum(taken.values())
+        return Taken(sum(found_here.values()), len(found_here))
     try:
-        here, inside = _key(os.fstat(current)), _take(current, taken)
+        here, inside = _key(os.fstat(current)), _take(current, found_here)
         while inside or above:
             if inside:
                 with suppress(OSError):
@@ -78,7 +92,7 @@ def taken_bytes(path: Path) -> int:
                     above.append((here, inside))
                     os.close(current)
                     current = found
-                    here, inside = _key(os.fstat(current)), _take(current, taken)
+                    here, inside = _key(os.fstat(current)), _take(current, found_here)
                 continue
             found = os.open("..", _DIRECTORY, dir_fd=current)
             os.close(current)
@@ -90,7 +104,7 @@ def taken_bytes(path: Path) -> int:
         pass
     finally:
         os.close(current)
-    return sum(taken.values())
+    return Taken(sum(found_here.values()), len(found_here))
 
 
 def _take(directory: int, taken: dict[tuple[int, int], int]) -> list[str]:

@@ -21,6 +21,11 @@ def hide_unified() -> None:
         libc.mount(_SOURCE, str(_UNIFIED), "tmpfs", libc.MS_NODEV, "size=1m,mode=700")
 
 
+def leave_unified(pid: int) -> None:
+    """Move a process to the root of that hierarchy; not an error where it may not be, or has ended."""
+    cgroup.write_control(f"{_UNIFIED}/cgroup.procs", str(pid))
+
+
 def show_unified() -> None:
     """Undo ``hide_unified``, also of an earlier process in this namespace. Idempotent."""
     table = mountinfo.mount_table()

@@ -11,10 +11,20 @@ from pathlib import Path
 from typing import Final
 
 from bento.errors import KernelError
-from bento.kernel import libc
+from bento.kernel import libc, mountinfo
 from bento.kernel.libc import open_tree
 
-__all__ = ["bind", "hide", "is_upper_in_use", "open_tree", "overlay", "refuse_devices", "refuse_writes", "unmount"]
+__all__ = [
+    "bind",
+    "hide",
+    "is_shared",
+    "is_upper_in_use",
+    "open_tree",
+    "overlay",
+    "refuse_devices",
+    "refuse_writes",
+    "unmount",
+]
 
 _VALUE_LIMIT: Final = 255
 """Bytes of one fsconfig(2) string (fs/fsopen.c copies at most 256 with the final zero)."""
@@ -27,12 +37,12 @@ _SPECIAL: Final = re.compile(r"[\\,:]")
 """What overlayfs or the option parser gives a meaning inside a path."""
 
 
-def overlay(target: Path, *, lower: Sequence[str], upper: Path, work: Path) -> None:
+def overlay(target: Path, *, lower: Sequence[str], upper: Path | None = None, work: Path | None = None) -> None:
     """Mount an overlay at ``target`` in the calling thread's mount namespace.
 
-    ``lower`` is topmost first. All are existing directories; ``upper`` and ``work`` are on the
-    same filesystem. Nothing keeps a second mount from using the same ``upper``: the caller
-    holds the container's lock. Raises KernelError.
+    ``lower`` is topmost first. All are existing directories; ``upper`` and ``work`` are on the same filesystem; without
+    these two it is read-only, and ``lower`` has two at least. Nothing keeps a second mount from using the same
+    ``upper``: the caller holds the container's lock. Raises KernelError.
     """
     try:
         _overlay_by_layer(target, lower=lower, upper=upper, work=work)
@@ -77,6 +87,11 @@ def unmount(target: Path) -> None:
     libc.umount2(str(target), libc.UMOUNT_NOFOLLOW)
 
 
+def is_shared(path: str) -> bool:
+    """Whether what is mounted below ``path`` reaches other namespaces (mount_namespaces(7)). Raises OSError."""
+    return "shared:" in mountinfo.of_path(path).peers
+
+
 def bind(source: str, target: str, *, read_only: bool = False) -> None:
     """Mount a file or directory, with all that is mounted below it, in the calling thread's mount namespace."""
     libc.mount(source, target, "", libc.MS_BIND | libc.MS_REC)
@@ -99,7 +114,7 @@ def refuse_devices(target: Path) -> None:
     libc.mount("", str(target), "", libc.MS_REMOUNT | libc.MS_BIND | libc.MS_NODEV)
 
 
-def _overlay_by_layer(target: Path, *, lower: Sequence[str], upper: Path, work: Path) -> None:
+def _overlay_by_layer(target: Path, *, lower: Sequence[str], upper: Path | None, work: Path | None) -> None:
     """The way of Linux 6.8 and newer: one option per layer, as many as the kernel allows (500)."""
     with ExitStack() as stack:
         fs_fd = libc.fsopen("overlay")
@@ -107,8 +122,9 @@ def _overlay_by_layer(target: Path, *, lower: Sequence[str], upper: Path, work: 
         libc.fsconfig_set(fs_fd, "source", "overlay")
         for layer in lower:
             libc.fsconfig_set(fs_fd, "lowerdir+", _as_option(layer, stack))
-        libc.fsconfig_set(fs_fd, "upperdir", _as_option(str(upper), stack))
-        libc.fsconfig_set(fs_fd, "workdir", _as_option(str(work), stack))
+        for key, path in (("upperdir", upper), ("workdir", work)):
+            if path is not None:
+                libc.fsconfig_set(fs_fd, key, _as_option(str(path), stack))
         # The index is for hard links and NFS; it ties an upper directory to one lower filesystem for ever.
         for key in ("index", *_PLAIN):
             libc.fsconfig_set(fs_fd, key, "off")
@@ -118,11 +134,12 @@ def _overlay_by_layer(target: Path, *, lower: Sequence[str], upper: Path, work: 
         libc.move_mount(mount_fd, str(target))
 
 
-def _overlay_by_string(target: Path, *, lower: Sequence[str], upper: Path, work: Path) -> None:
+def _overlay_by_string(target: Path, *, lower: Sequence[str], upper: Path | None, work: Path | None) -> None:
     """The way of older kernels: all in one page of options."""
     with ExitStack() as stack:
         off = "".join(f",{key}=off" for key in ("index", *_PLAIN))
-        own = f"upperdir={_as_option(str(upper), stack)},workdir={_as_option(str(work), stack)}{off}"
+        writable = (("upperdir", upper), ("workdir", work))
+        own = ",".join(f"{key}={_as_option(str(path), stack)}" for key, path in writable if path is not None) + off
         layers = ":".join(_as_option(layer, stack) for layer in lower)
         if len(os.fsencode(own + layers)) > _DATA_LIMIT - len(",lowerdir="):
             layers = ":".join(_as_link(layer, stack) for layer in lower)

@@ -11,6 +11,7 @@ import _thread
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from bento.errors import KernelError
@@ -20,8 +21,11 @@ from bento.kernel.process.pidfd import open_live
 T = TypeVar("T")
 
 
-def in_private_mounts(fn: Callable[[], T]) -> T:
+def in_private_mounts(fn: Callable[[], T], *, without: str = "") -> T:
     """Run ``fn`` in a new mount namespace, copied from the caller's; return what it returns.
+
+    ``without``: what is mounted at this path, and below it, is left out: a copy would keep it from going with the
+    host's.
 
     The host sees no mount made there. Unmounts on the host still reach it (MS_SLAVE), so a
     long-lived monitor in it never keeps a host's filesystem busy. The working directory is /
@@ -33,6 +37,9 @@ def in_private_mounts(fn: Callable[[], T]) -> T:
         libc.mount("", "/", "", libc.MS_REC | libc.MS_SLAVE)
         # A working directory is a reference to its mount, and children inherit it. unshare gave this thread its own.
         os.chdir("/")
+        if without:
+            with suppress(KernelError):  # nothing is mounted there
+                libc.umount2(without, libc.MNT_DETACH | libc.UMOUNT_NOFOLLOW)
 
     return _Call(enter, fn).result()
 
@@ -68,6 +75,14 @@ def in_network(namespace_fd: int, fn: Callable[[], T]) -> T:
     The processes it starts are in that namespace, too. Needs CAP_SYS_ADMIN.
     """
     return _Call(lambda: libc.setns(namespace_fd, libc.CLONE_NEWNET), fn).result()
+
+
+def in_new(flags: int, fn: Callable[[], T]) -> T:
+    """Run ``fn`` in new namespaces (unshare(2)), which end with it unless something keeps them. Blocks.
+
+    ``fn`` is in a thread of its own: /proc/thread-self/ns has them. Mounts are the caller's.
+    """
+    return _Call(lambda: libc.unshare(flags), fn).result()
 
 
 def start_thread(main: Callable[..., None], *arguments: object) -> None:

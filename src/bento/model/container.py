@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from bento.model.health import Health, HealthStatus, OnUnhealthy
 from bento.model.image import Healthcheck
-from bento.model.network import CNI, Attachment, Connection, Port
-from bento.model.resources import Resources
+from bento.model.network import CNI, OF_OTHERS, Attachment, Connection, Port
+from bento.model.resources import CgroupSettings, Resources
 from bento.model.stop import StopIntent, StopReport, StopSettings
 
 LOG_DRIVERS: Final = ("k8s-file", "json-file", "local", "journald", "none")
@@ -21,6 +21,11 @@ UNCONFINED: Final = "unconfined"
 """Instead of a seccomp profile: there is none."""
 VOLUME: Final = "volume"
 """The kind of a mount that is a volume."""
+IMAGE: Final = "image"
+"""The kind of a mount that is an image, read-only."""
+MERGE: Final = "merge"
+STRICT: Final = "strict"
+"""How groups are found: see ``NodeSettings``."""
 PROPAGATIONS: Final = frozenset(
     {"private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"}
 )
@@ -56,21 +61,24 @@ class RestartPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A bind mount, a volume or a tmpfs (``-v``, ``--mount``, ``--tmpfs``); paths are absolute.
+    """A bind mount, a volume or a tmpfs (``-v``, ``--mount``, ``--tmpfs``), or an image; paths are absolute.
 
-    ``source`` of a volume is its name; "" asks ``create`` for an anonymous one. ``options``: of a bind mount its
-    propagation, "bind" where what is mounted below is left out, nosuid, nodev, noexec, the last three of a volume, too;
-    of a tmpfs those of mount(8).
+    ``source`` of an image is a name, in the record its id. Of a volume it is its name; "" asks ``create`` for an
+    anonymous one. ``options``: of a bind mount its propagation, "bind" where what is mounted below is left out, nosuid,
+    nodev, noexec, the last three of a volume, too; of a tmpfs those of mount(8).
     """
 
-    kind: str  # "bind", "volume" or "tmpfs"
+    kind: str  # "bind", "volume", "tmpfs" or "image"
     destination: str
     source: str = ""
     read_only: bool = False
+    read_only_flat: bool = False  # of a bind mount that is read-only: what is mounted below it is as on the host
     options: tuple[str, ...] = ()
+    reaches_host: bool = False  # of a bind mount: what is mounted below it in the container is there on the host, too
     no_copy: bool = False  # of a volume: what the image has at the destination is not copied into it
     chown: bool = False  # of a bind mount or a volume: each start gives all in it to the container's user
     anonymous: bool = False  # a volume that is this container's own
+    sub_path: str = ""  # of an image: what of it is mounted; "" is all
     of_image: bool = False  # a volume that the image alone has asked for
 
 
@@ -117,8 +125,8 @@ class Sandbox(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def attached_to(network: str) -> tuple[Attachment, ...]:
-    """Return what is asked of a network by its name alone; nothing of "none", "host", "container:" and "cni:"."""
-    is_one = network not in ("none", "host") and not network.startswith(("container:", CNI))
+    """Return what is asked of a network by its name alone; nothing of "none", "host", "container:", "pod:", "cni:"."""
+    is_one = network not in ("none", "host") and not network.startswith((*OF_OTHERS, CNI))
     return (Attachment(network=network),) if is_one else ()
 
 
@@ -189,9 +197,12 @@ class ProcessLimits(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Namespaces(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which namespaces it shares, and with what. The record has an id behind "container:"."""
+    """Which namespaces it shares, and with what. The record has an id behind "container:".
 
-    pid: str = ""  # "" is its own; "host", or "container:" and a name or id
+    In a pod "" is the pod's mode, and the record of what shares the pod's has "pod:" and its id.
+    """
+
+    pid: str = ""  # "" and "private" are its own; "host", or "container:" and a name or id
     ipc: str = (
         ""  # and /dev/shm: "" and "private" are its own; "shareable", "none", "host", "container:" and a name or id
     )
@@ -204,10 +215,15 @@ SD_NOTIFY: Final = ("container", "conmon", "healthy", "ignore")
 """What tells systemd that a container is ready: its program, its start, its health check, or nothing."""
 
 
-class CgroupSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where its cgroups are."""
+class NodeSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the agent of a cluster's node asks of a container, and no option of the command line says."""
 
-    parent: str = ""  # a slice of systemd's, as "web.slice". Of a record "": it is no unit of systemd
+    log_path: str = ""  # absolute: its output is kept there, and not in Bento's own file; the caller rotates it
+    masked_paths: tuple[str, ...] | None = None  # what of /proc and /sys shows nothing; None: what does by default
+    read_only_paths: tuple[str, ...] | None = None  # what of them is read-only; None: what is by default
+    unified: dict[str, str] = {}  # files of version 2 of cgroups, as "memory.oom.group", and what is written to them
+    group_policy: str = ""  # "merge": /etc/group counts also where a group is asked for; "strict": never; "": only else
+    front: dict[str, str] = {}  # what the API that made it keeps of it, for itself alone
 
 
 class ContainerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -228,6 +244,7 @@ class ContainerSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     limits: ProcessLimits = ProcessLimits()
     namespaces: Namespaces = Namespaces()
     sandbox: Sandbox = Sandbox()
+    node: NodeSettings = NodeSettings()
     cgroups: CgroupSettings = CgroupSettings()
     sdnotify: str = SD_NOTIFY[-1]  # one of these
 
@@ -244,7 +261,11 @@ class ContainerSpec(ContainerSettings, frozen=True, kw_only=True, omit_defaults=
     workdir: str = "/"
     user: str = ""  # name|uid[:group|gid], resolved in the root filesystem at start
     hostname: str = ""
-    network: str = "none"  # "none", "host", "container:" and an id, "cni:" and a name, or the name of its first network
+    network: str = (
+        "none"  # "none", "host", "container:" or "pod:" and an id, "cni:" and a name, or the name of its first network
+    )
+    pod: str = ""  # the id of the pod that it is in
+    cgroup_parent: str = ""  # its pod's: where its cgroups are, below the root of each hierarchy; "" is there
     labels: dict[str, str] = {}
     requires: tuple[str, ...] = ()  # ids of containers that are started before it and stopped after it
     runtime: str = ""  # name or path; "" is the engine's default, resolved at create
@@ -298,6 +319,7 @@ class Run(Struct, frozen=True, kw_only=True):
     connections: tuple[Connection, ...] = ()  # what has to be taken down; the first that is not internal has the ports
     idle_ports: tuple[Port, ...] = ()  # chosen and kept, and published by the next network that it is connected to
     place: Place | None = None  # None: of a version that did not record it
+    shared: tuple[Connection, ...] = ()  # its pod's, whose network it has; that one takes them down
     started_unix_ns: int = 0
     started_boot_s: float = 0.0  # CLOCK_BOOTTIME
 

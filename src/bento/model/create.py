@@ -23,6 +23,7 @@ class CreateOptions(ContainerSettings, frozen=True, kw_only=True):
     user: str | None = None  # name|uid[:group|gid]
     hostname: str | None = None  # None: the short id
     network: str = ""  # "": bridge when ports are published, else none
+    pod: str = ""  # name or id of the pod that it is made into, whose network and namespaces it has
     labels: dict[str, str] = {}
     runtime: str = ""  # name or path; "": the engine's
     requires: tuple[str, ...] = ()  # names or ids; with ":healthy" behind it, the start waits for that

@@ -70,6 +70,7 @@ class Pruned(Struct, frozen=True, kw_only=True):
     """What has gone, how many bytes of the disk that frees, and what should have gone and could not."""
 
     containers: tuple[str, ...] = ()  # ids
+    pods: tuple[str, ...] = ()  # ids
     images: tuple[RemovedImage, ...] = ()
     networks: tuple[str, ...] = ()  # names
     volumes: tuple[str, ...] = ()
@@ -79,3 +80,12 @@ class Pruned(Struct, frozen=True, kw_only=True):
     reports: int = 0  # of stops of what other engines run
     freed_bytes: int = 0
     errors: tuple[BentoError, ...] = ()
+
+
+class FilesystemUsage(Struct, frozen=True, kw_only=True):
+    """What a group of files takes of the filesystem that ``path`` is on, at a moment."""
+
+    path: str
+    used_bytes: int
+    files: int  # with directories
+    unix_ns: int

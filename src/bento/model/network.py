@@ -10,6 +10,10 @@ BRIDGE: Final = "bridge"
 """The default network, and the driver of all."""
 CNI: Final = "cni:"
 """What the name of a network begins with that plugins of the host make."""
+POD: Final = "pod:"
+"""What the network, and a namespace, of a container begins with that are its pod's; behind it is the pod's id."""
+OF_OTHERS: Final = ("container:", POD)
+"""What the network of a container begins with that is another's: nothing is made for it."""
 BUILTIN: Final = (BRIDGE, "host", "none")
 """Networks that are always there, and have no record."""
 

@@ -44,6 +44,12 @@ class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True):
     device_write_iops: tuple[DeviceRate, ...] = ()
 
 
+class CgroupSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where its cgroups are."""
+
+    parent: str = ""  # a slice of systemd's, as "web.slice". Of a record "": it is no unit of systemd
+
+
 class HostLimits(Struct, frozen=True, kw_only=True):
     """What a host's cgroups can keep: the names of the control files that a container's cgroups would have.
 

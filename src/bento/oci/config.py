@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from bento.errors import UsageError
 from bento.model.container import PROPAGATIONS, Container, ContainerSpec, Mount
+from bento.model.network import OF_OTHERS, POD
 from bento.oci import defaults, etc, process, resources
 from bento.oci.capabilities import NAMES
 from bento.oci.limits import Limits
@@ -72,7 +74,7 @@ def build(
         own: the capabilities that there are to give.
         confined: what ``confinement.words`` says.
     """
-    spec, limited = container.spec, container.spec.resources
+    spec = container.spec
     has_own_cgroup2 = spec.system and has_cgroup2
     held = process.capabilities(spec, filters_devices=filters_devices, has_filter=seccomp is not None, own=own)
     document: dict[str, Any] = {
@@ -93,17 +95,27 @@ def build(
     }
     document["linux"] = _asked_of_linux(spec, seccomp, devices) | {
         "namespaces": [*_own_namespaces(spec), *namespaces],
-        "cgroupsPath": (container.run.scope if container.run else "") + cgroups_path(container.id),
+        "cgroupsPath": (container.run.scope if container.run else "") + cgroups_path(container.id, spec.cgroup_parent),
         "rootfsPropagation": _propagation(spec),
-        "resources": (_device_rules(spec, devices) if filters_devices else {}) | resources.build(limited, blocks),
+        "resources": (_device_rules(spec, devices) if filters_devices else {}) | _kept(spec, blocks, cgroups_mode),
         "maskedPaths": masked_paths(spec),
         "readonlyPaths": _read_only_paths(spec, "v2" if has_own_cgroup2 else cgroups_mode),
     }
-    return document | ({"hostname": etc.hostname(container)} if etc.owns_hostname(spec) else {})
+    return document | ({"hostname": etc.hostname(container)} if _has_own_uts(spec) else {})
+
+
+def _kept(spec: ContainerSpec, blocks: Mapping[str, tuple[int, int]] | None, cgroups_mode: str) -> dict[str, Any]:
+    """Return the limits, and what is asked of version 2 of cgroups by files. Raises UsageError: it is not there."""
+    if spec.node.unified and cgroups_mode != "v2":
+        raise UsageError("files of version 2 of cgroups are asked for, and this machine has version 1")
+    unified = {"unified": spec.node.unified} if spec.node.unified else {}
+    return resources.build(spec.resources, blocks) | unified
 
 
 def _propagation(spec: ContainerSpec) -> str:
     """A root that is private cuts all below it off from the host, whatever a mount has asked for."""
+    if any(mount.reaches_host for mount in spec.files.mounts):
+        return "rshared"
     return "rslave" if any(is_slave(mount) for mount in spec.files.mounts) else "rprivate"
 
 
@@ -114,6 +126,8 @@ def is_slave(mount: Mount) -> bool:
 
 def masked_paths(spec: ContainerSpec) -> list[str]:
     """Return what of /proc and /sys shows nothing."""
+    if spec.node.masked_paths is not None and not spec.sandbox.privileged:
+        return list(spec.node.masked_paths)
     return [] if shows_system_paths(spec) else list(defaults.MASKED_PATHS)
 
 
@@ -122,8 +136,15 @@ def shows_system_paths(spec: ContainerSpec) -> bool:
     return spec.sandbox.privileged or spec.sandbox.shows_system_paths
 
 
+def read_only_paths(spec: ContainerSpec) -> list[str]:
+    """Return what of /proc and /sys is read-only."""
+    if spec.node.read_only_paths is not None and not spec.sandbox.privileged:
+        return list(spec.node.read_only_paths)
+    return [] if shows_system_paths(spec) else list(defaults.READ_ONLY_PATHS)
+
+
 def _read_only_paths(spec: ContainerSpec, cgroups_mode: str) -> list[str]:
-    paths = [] if shows_system_paths(spec) else list(defaults.READ_ONLY_PATHS)
+    paths = read_only_paths(spec)
     if spec.sandbox.privileged:
         return paths
     if cgroups_mode == "hybrid":
@@ -134,12 +155,16 @@ def _read_only_paths(spec: ContainerSpec, cgroups_mode: str) -> list[str]:
 def _own_namespaces(spec: ContainerSpec) -> list[dict[str, str]]:
     shared = {"pid": spec.namespaces.pid, "ipc": shares_ipc(spec), "cgroup": spec.namespaces.cgroup == "host"}
     kinds = [kind for kind in defaults.NAMESPACES if not shared.get(kind)]
-    return [{"type": kind} for kind in (*kinds, *(["uts"] if etc.owns_hostname(spec) else []))]
+    return [{"type": kind} for kind in (*kinds, *(["uts"] if _has_own_uts(spec) else []))]
 
 
 def shares_ipc(spec: ContainerSpec) -> bool:
     """Whether the container is in an IPC namespace, and has a /dev/shm, that is another's."""
-    return spec.namespaces.ipc == "host" or spec.namespaces.ipc.startswith("container:")
+    return spec.namespaces.ipc == "host" or spec.namespaces.ipc.startswith(OF_OTHERS)
+
+
+def _has_own_uts(spec: ContainerSpec) -> bool:
+    return etc.owns_hostname(spec) and not spec.namespaces.uts.startswith(POD)
 
 
 def _asked_of_linux(
@@ -171,12 +196,12 @@ def _rule(text: str) -> dict[str, Any]:
     return {"allow": True, "access": access, **said}
 
 
-def cgroups_path(container_id: str) -> str:
+def cgroups_path(container_id: str, parent: str = "") -> str:
     """Return the container's cgroup below every hierarchy's root: flat, so that no parent is left over.
 
-    Where systemd has made a scope for it, it is below that.
+    ``parent``: of what is in a pod, whose it is. Where systemd has made a scope for it, it is below that.
     """
-    return f"/bento-{container_id}"
+    return f"{parent}/bento-{container_id}"
 
 
 def mount_points(container: Container) -> set[str]:
@@ -251,11 +276,13 @@ def _asked(mount: Mount, *, is_rro: bool, has_devices: bool) -> dict[str, Any]:
         options = [*_TMPFS_OPTIONS, *(("ro",) if mount.read_only else ()), *mount.options]
         return _tmpfs(mount.destination, _without_contradiction(options))
     options = [*(() if "bind" in mount.options else ("rbind",)), *mount.options, *(() if has_devices else ("nodev",))]
-    if PROPAGATIONS.isdisjoint(mount.options):
+    if mount.reaches_host:
+        options.append("rshared")
+    elif PROPAGATIONS.isdisjoint(mount.options):
         # With "rprivate" crun takes the bind itself for recursive.
         options.append("private" if "bind" in mount.options else "rprivate")
     if mount.read_only:
-        options += ["ro", "rro"] if is_rro else ["ro"]
+        options += ["ro", "rro"] if is_rro and not mount.read_only_flat else ["ro"]
     return _bind(mount.source, mount.destination, *options)
 
 

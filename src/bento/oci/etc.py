@@ -20,7 +20,9 @@ HOST_GATEWAY: Final = "host-gateway"
 
 
 def owns_hostname(spec: ContainerSpec) -> bool:
-    """Whether the container has a UTS namespace of its own: not on the host's network, unless that was asked for."""
+    """Whether its UTS namespace, its own or its pod's, is another than the host's: not on the host's network, unless
+    that was asked for.
+    """
     return spec.namespaces.uts != "host" and (spec.network != "host" or bool(spec.hostname or spec.namespaces.uts))
 
 
@@ -69,7 +71,7 @@ def etc_files(
         files = {"hosts": host_hosts, "resolv.conf": host_resolv_conf}
     else:
         local = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-        connections = container.run.connections if container.run else ()
+        connections = (container.run.connections or container.run.shared) if container.run else ()
         own_addresses = [one for each in connections for one in (each.address, each.address6) if one] or ["127.0.0.1"]
         files = {"hosts": local + "".join(f"{one}\t{name}\n" for one in own_addresses), "resolv.conf": ""}
         if asks_resolver:
@@ -90,11 +92,8 @@ def etc_files(
 
 
 def _extra_hosts(container: Container) -> str:
-    gateway = (
-        next((one.gateway or one.gateway6 for one in container.run.connections), "127.0.0.1")
-        if container.run
-        else "127.0.0.1"
-    )
+    connections = (container.run.connections or container.run.shared) if container.run else ()
+    gateway = next((one.gateway or one.gateway6 for one in connections), "127.0.0.1")
     lines = ((gateway if ip == HOST_GATEWAY else ip, name) for name, ip in container.spec.sandbox.extra_hosts)
     return "".join(f"{ip}\t{name}\n" for ip, name in lines)
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bento.errors import UsageError
+from bento.model.container import MERGE, STRICT
 
 _MAX_ID: Final = 2**31 - 1  # -1 means "unchanged" to setuid(2), and runtimes keep ids in a signed int
 _CREATE_HINT: Final = "use an id, or a name that stands in the image's /etc/passwd or /etc/group"
@@ -40,7 +41,7 @@ class _Group(Struct, frozen=True):
     members: tuple[str, ...]
 
 
-def resolve(user: str, *, passwd: str, group: str) -> ResolvedUser:
+def resolve(user: str, *, passwd: str, group: str, policy: str = "") -> ResolvedUser:
     """Return the ids, home and supplementary groups of ``user``; "" is root.
 
     An id that the files do not know is fine: its primary group is 0 and its home ``/``, as in Docker. A group that was
@@ -50,6 +51,7 @@ def resolve(user: str, *, passwd: str, group: str) -> ResolvedUser:
         user: ``name|uid[:group|gid]``.
         passwd: text of the container's /etc/passwd, "" when there is none.
         group: text of its /etc/group, "" when there is none.
+        policy: of ``NodeSettings.group_policy``: whether the groups that the user belongs to count.
 
     Raises:
         UsageError: malformed, a number out of range, or a name that is not there.
@@ -58,12 +60,10 @@ def resolve(user: str, *, passwd: str, group: str) -> ResolvedUser:
     if ":" in group_word:
         raise UsageError(f"bad user {user!r}", hint="write NAME, UID, or either followed by :GROUP or :GID")
     entry = _find_user(user_word or "0", passwd)
-    if group_word:
-        gid = _find_group(group_word, group)
-        groups = [gid]
-    else:
-        gid = entry.gid
-        groups = [gid, *(g.gid for g in _groups(group) if entry.name and entry.name in g.members)]
+    gid = _find_group(group_word, group) if group_word else entry.gid
+    groups = [gid]
+    if policy == MERGE or (not group_word and policy != STRICT):
+        groups += [each.gid for each in _groups(group) if entry.name and entry.name in each.members]
     return ResolvedUser(uid=entry.uid, gid=gid, groups=tuple(dict.fromkeys(groups)), home=entry.home or "/")
 
 

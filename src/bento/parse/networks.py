@@ -10,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from bento.errors import UsageError
-from bento.model.network import BRIDGE, CNI, Attachment, Subnet
+from bento.model.network import BRIDGE, CNI, OF_OTHERS, Attachment, Subnet
 from bento.parse.sandbox import is_address
 from bento.units import short_id
 
@@ -69,7 +69,7 @@ def parse_networks(
 
 
 def _is_network(name: str) -> bool:
-    return name not in ALONE and not name.startswith((_OF_ANOTHER, CNI))
+    return name not in ALONE and not name.startswith((*OF_OTHERS, CNI))
 
 
 def _merged(given: Attachment, asked: Attachment) -> Attachment:

@@ -14,7 +14,7 @@ import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bento import config_load, log, sd_notify
 from bento.api_docker.server import DockerServer
@@ -22,9 +22,15 @@ from bento.api_docker.services import Services
 from bento.command import own_process
 from bento.config import Settings
 from bento.errors import BentoError, UsageError
+from bento.lazy import LazyModule
 from bento.serve import tcp
 from bento.serve.sockets import Listener, activated
 from bento.serve.zygote import KeptZygote
+
+if TYPE_CHECKING:
+    from bento.serve import cri
+else:  # only a node of a cluster pays for it
+    cri = LazyModule("bento.serve.cri")
 
 _GLOBAL: Final = ("root", "run_root", "runtime", "runtime_args", "cgroup_manager", "log_level")
 
@@ -36,6 +42,8 @@ def main(argv: Sequence[str]) -> int:
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name)
     parser.add_argument("--docker-socket", action="append", default=[])
     parser.add_argument("--docker-group", default="")
+    parser.add_argument("--cri-socket", default="")
+    parser.add_argument("--cri-pin", action="append", default=[])
     parser.add_argument("--tcp", action="append", default=[])
     parser.add_argument("--zygote", action="store_true")
     for name in ("cert", "key", "ca"):
@@ -58,28 +66,42 @@ def main(argv: Sequence[str]) -> int:
 async def _serve(settings: Settings, args: argparse.Namespace, handed: list[socket.socket]) -> int:
     tls = _tls(args, handed)
     paths = [Path(os.path.abspath(text)) for text in args.docker_socket]
-    if not paths and not handed:
+    if not paths and not handed and not args.cri_socket:
         paths = [Path(os.path.abspath(settings.run_root)) / "docker.sock"]
     ending = _ending()
     listeners: list[Listener] = []
     services: Services | None = None
+    cri_front: cri.Cri | None = None
     zygote: KeptZygote | None = None
     try:
         for path in paths:  # before there is any other thread: a socket's mode is made by the umask of them all
             listeners.append(Listener(path, args.docker_group))
-        sockets = [*handed, *map(tcp.listen, args.tcp), *(listener.socket for listener in listeners)]
+        cri_listener = Listener(Path(os.path.abspath(args.cri_socket))) if args.cri_socket else None
+        listeners += [cri_listener] if cri_listener is not None else []
+        sockets = [
+            *handed,
+            *map(tcp.listen, args.tcp),
+            *(listener.socket for listener in listeners if listener is not cri_listener),
+        ]
         services = Services(settings, _worker_argv())
         await services.start()
         server = DockerServer(services)
         for each in sockets:
             server.listen(each, None if each.family == socket.AF_UNIX else tls)
+        cri_place = ""
+        if cri_listener is not None:
+            cri_front = cri.Cri(services, args.cri_pin)
+            await cri_front.listen(cri_listener.socket)
+            cri_place = tcp.place(cri_listener.socket)
         if args.zygote:
             zygote = KeptZygote(settings)
-        _say_ready(list(map(tcp.place, sockets)))
+        _say_ready(list(map(tcp.place, sockets)), cri_place)
         number = await ending
         log.info(f"ending by {signal.Signals(number).name}")
         sd_notify.tell("STOPPING=1")
         await server.refuse()
+        if cri_front is not None:
+            await cri_front.end()
         for listener in listeners:
             listener.close()  # another server may take its place while this one finishes
         services.workers.end()
@@ -125,7 +147,10 @@ def _worker_argv() -> tuple[str, ...]:
     return (sys.executable, "-I" if sys.flags.isolated else "-P", "-m", "bento.serve.worker")
 
 
-def _say_ready(places: list[str]) -> None:
-    sys.stdout.write(f"bento: Docker's API is served at {', '.join(places)}\n")
+def _say_ready(places: list[str], cri_place: str) -> None:
+    if places:
+        sys.stdout.write(f"bento: Docker's API is served at {', '.join(places)}\n")
+    if cri_place:
+        sys.stdout.write(f"bento: the Container Runtime Interface is served at {cri_place}\n")
     sys.stdout.flush()
     sd_notify.tell("READY=1")

@@ -10,8 +10,9 @@ import os
 import socket
 import sys
 
-from bento.api_docker import jobs
-from bento.engine.base.worker import be_worker
+from bento.api_docker import jobs as docker_jobs
+from bento.engine.base.worker import Emit, be_worker
+from bento.serving import jobs
 from bento.wiring import load_for_stop
 
 _READ_BYTES = 1 << 16
@@ -30,7 +31,7 @@ def main() -> None:
             os._exit(0)
         line += data
         fds += given
-    be_worker(lambda emit: jobs.carry_out(line, fds, emit, lambda: _is_whole(server)), server.fileno())
+    be_worker(lambda emit: _carry_out(line, fds, emit, server), server.fileno())
 
 
 def _is_whole(server: socket.socket) -> bool:
@@ -39,6 +40,14 @@ def _is_whole(server: socket.socket) -> bool:
         return bool(server.recv(1, socket.MSG_DONTWAIT))
     except OSError:
         return False
+
+
+def _carry_out(line: bytes, fds: list[int], emit: Emit, server: socket.socket) -> None:
+    job = jobs.decode(line)
+    if job.tag in jobs.TAGS:
+        jobs.carry_out(job, emit)
+    else:
+        docker_jobs.carry_out(job, fds, emit, lambda: _is_whole(server))
 
 
 if __name__ == "__main__":

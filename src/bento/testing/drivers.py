@@ -26,6 +26,7 @@ from bento.testing.engines import FakeEngine
 from bento.testing.images import FakeImages
 from bento.testing.monitor import FakeMonitor
 from bento.testing.network import FakeNetwork
+from bento.testing.pods import FakePods
 from bento.testing.processes import BOOT_ID, FakeProcess, FakeProcesses
 from bento.testing.proxy import FakeProxy
 from bento.testing.resolver import FakeResolver
@@ -54,6 +55,7 @@ class FakeDrivers(Drivers):
     network: FakeNetwork
     resolver: FakeResolver
     proxy: FakeProxy
+    pods: FakePods
     processes: FakeProcesses
     foreign_processes: FakeProcesses
     usage: FakeUsage
@@ -69,6 +71,7 @@ class FakeDrivers(Drivers):
         self.network = FakeNetwork()
         self.resolver = FakeResolver()
         self.proxy = FakeProxy()
+        self.pods = FakePods(self.run_root)
         self.images = FakeImages()
         self.transport = FakeTransport()
         self.builder = BuildahBuilder(self.root)

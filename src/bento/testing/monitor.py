@@ -126,6 +126,10 @@ class FakeMonitor:
         """See ``MonitorDriver.saw_oom``: whether there is a file ``oom``."""
         return (run_dir / "oom").exists()
 
+    def reopen_log(self, run_dir: Path, path: Path) -> None:
+        """Make the file, as one that writes to it does."""
+        path.touch()
+
     def attach(self, run_dir: Path, spool: Path, *, has_input: bool = False, stays: bool = False) -> Connection:
         """Return an output that is at its end already, and an input whose other end is ``input_fd``."""
         reader, writer = os.pipe2(os.O_CLOEXEC)

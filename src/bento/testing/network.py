@@ -133,7 +133,7 @@ class FakeNetwork:
         self,
         container_id: str,
         connections: Sequence[Connection],
-        pid: int,
+        netns: str,
         others: Callable[[], Connections],
         *,
         only: str = "",

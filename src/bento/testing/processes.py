@@ -182,7 +182,7 @@ class FakeProcesses:
     def unhide_cgroup2(self) -> None:
         """Nothing is hidden."""
 
-    def monitor_cgroup(self, container_id: str, *, needs_cgroup2: bool) -> MonitorCgroup | None:
+    def monitor_cgroup(self, container_id: str, *, needs_cgroup2: bool, parent: str = "") -> MonitorCgroup | None:
         """It is where we are."""
         return None
 
@@ -202,7 +202,7 @@ class FakeProcesses:
         """Refuse: there is no FIFO."""
         return Refusal("there is no FIFO")
 
-    def find_cgroups_of(self, container_id: str) -> dict[str, str]:
+    def find_cgroups_of(self, container_id: str, parent: str = "") -> dict[str, str]:
         """There are no cgroups."""
         return {}
 
@@ -218,7 +218,7 @@ class FakeProcesses:
         """Return those in which the fake's identities are."""
         return self.own_namespaces
 
-    def shows_life(self, run: Run, container_id: str) -> bool:
+    def shows_life(self, run: Run, container_id: str, parent: str = "") -> bool:
         """See ProcessDriver."""
         return not self.is_empty(run)
 
@@ -367,6 +367,13 @@ class FakeProcesses:
     def find_monitors(self, run_root: str) -> list[tuple[int, str]]:
         """Return nothing: no arguments are kept."""
         return []
+
+    def missing_cgroups(self, parent: str) -> tuple[str, ...]:
+        """Return nothing: all are there."""
+        return ()
+
+    def remove_empty_cgroup(self, directory: str) -> None:
+        """There is none."""
 
     def find_cgroups(self) -> list[tuple[str, str, list[int]]]:
         """Return nothing: there are no cgroups."""

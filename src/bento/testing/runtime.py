@@ -46,6 +46,7 @@ class FakeRuntime:
 
     Attributes:
         calls: (verb, container id) in order.
+        holder_pid: of the processes that hold namespaces.
         start_error: raised by ``start`` when set.
         notes: what ``write_bundle`` returns.
         changes: the changes of limits, in order, but for those that were put back.
@@ -62,6 +63,7 @@ class FakeRuntime:
         self.supports_seccomp = True
         self.sees_cgroup2 = True
         self.calls: list[tuple[str, str]] = []
+        self.holder_pid = 0
         self.signals: list[int] = []
         self.start_error: BentoError | None = None
         self.notes: tuple[str, ...] = ()
@@ -203,9 +205,16 @@ class FakeRuntime:
     def clear(self, container_id: str) -> None:
         """It keeps nothing."""
 
-    def discard(self, container_id: str) -> None:
+    def discard(self, container_id: str, cgroup_parent: str = "") -> None:
         """Remember."""
         self.calls.append(("discard", container_id))
+
+    def hold_namespaces(
+        self, container_id: str, directory: Path, namespaces: list[dict[str, str]], cgroup_parent: str
+    ) -> int:
+        """Remember, and return ``holder_pid``."""
+        self.calls.append(("hold", container_id))
+        return self.holder_pid
 
     def explain_create_failure(self, message: str, command: str = "") -> BentoError:
         """Return the message as a RuntimeFailed."""

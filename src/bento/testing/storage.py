@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bento.drivers.storage.base import Holder, ReleaseWatch
 from bento.errors import BentoError, StorageUnusable
-from bento.files.tree import remove_tree, taken_bytes
+from bento.files.tree import Taken, remove_tree, taken
 
 
 class FakeMounts:
@@ -19,6 +19,10 @@ class FakeMounts:
     def open_tree(self, path: str, *, recursive: bool) -> int:
         """Open the directory itself."""
         return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def is_shared(self, path: str) -> bool:
+        """Say that all are."""
+        return True
 
     def bind(self, source: str, target: str) -> None:
         """Remember."""
@@ -77,6 +81,10 @@ class FakeStorage:
         self.held.pop(container_id, None)
         self.mounted.pop(container_id, None)
 
+    def mount_image(self, container_id: str, name: str, layers: tuple[str, ...], sub_path: str) -> Path:
+        """Say where it would be."""
+        return self.bundle(container_id) / name
+
     def mount_beside(self, container_id: str, name: str, mount_fd: int) -> None:
         """Nothing is mounted."""
 
@@ -98,7 +106,11 @@ class FakeStorage:
 
     def size_bytes(self, container_id: str) -> int:
         """Return how much of the disk the container's directories take."""
-        return taken_bytes(self.bundle(container_id))
+        return self.taken(container_id).used_bytes
+
+    def taken(self, container_id: str) -> Taken:
+        """Return what the container's directories take of the disk."""
+        return taken(self.bundle(container_id))
 
     def remove(self, container_id: str) -> None:
         """Delete the container's directories. Idempotent. Whether they are held is for the caller to know."""

@@ -13,8 +13,8 @@ from bento.api_docker.http import call as calls
 from bento.api_docker.http import connection as bounds
 from bento.api_docker.http.call import Body, Peer
 from bento.api_docker.http.connection import Connection
-from bento.api_docker.http.hangups import Hangups
 from bento.api_docker.http.replies import Reply, Streamed
+from bento.serving.hangups import Hangups
 
 LIMIT_S = 20.0
 Send = Callable[[socket.socket], Awaitable[None]]

@@ -10,13 +10,13 @@ import pytest
 from bento.api_docker.http.call import Body, Peer
 from bento.api_docker.http.connection import Connection
 from bento.api_docker.http.errors import as_reply, message_of, status_of
-from bento.api_docker.http.hangups import Hangups
 from bento.api_docker.http.query import Query
 from bento.api_docker.http.replies import Reply, Streamed, Upgrade, failure, json
 from bento.api_docker.http.router import Found, Route, Router
 from bento.api_docker.routes import LEFT_OUT, ROUTES
 from bento.drivers.state.resolve import name_taken
 from bento.errors import AlreadyStopped, CommandNotExecutable, Conflict, NotFound, UsageError, WrongState
+from bento.serving.hangups import Hangups
 
 LIMIT_S = 20.0
 

@@ -30,8 +30,6 @@ from bento.api_docker.streams.attaching import Attaching
 from bento.api_docker.streams.execs import Exec, Execs
 from bento.api_docker.streams.frames import MULTIPLEXED, RAW, STDERR, STDOUT, Frames
 from bento.api_docker.streams.pipes import inflow, outflow
-from bento.api_docker.streams.readiness import readable
-from bento.api_docker.streams.relay import copy_input
 from bento.docker.path_stat import document, go_mode
 from bento.engine.images.pull import Pulled
 from bento.errors import BentoError, NotFound, StorageUnusable, UsageError, WrongState
@@ -41,6 +39,8 @@ from bento.model.image import Image, ImageConfig
 from bento.model.network import NetworkOptions, Subnet
 from bento.model.transfer import Access, Credentials, TransferProgress
 from bento.oci.change import apply_changes
+from bento.serving.feeding import copy_input
+from bento.serving.readiness import readable
 from bento.units import new_id
 
 BIG = os.urandom(300_000)

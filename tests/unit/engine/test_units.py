@@ -11,9 +11,9 @@ from bento.drivers.monitor.base import Launched
 from bento.engine.facade import EngineFacade
 from bento.engine.lifecycle import start
 from bento.errors import RuntimeFailed, UnitsFailed, UsageError
-from bento.model.container import CgroupSettings, Container
+from bento.model.container import Container
 from bento.model.create import CreateOptions, UpdateOptions
-from bento.model.resources import Resources
+from bento.model.resources import CgroupSettings, Resources
 from bento.model.stop import AskedBy
 from bento.testing.drivers import FakeDrivers
 

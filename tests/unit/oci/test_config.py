@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from bento.model.container import Container, ContainerSpec, Files, Mount, Namespaces, Run, Sandbox
+from bento.errors import UsageError
+from bento.model.container import Container, ContainerSpec, Files, Mount, Namespaces, NodeSettings, Run, Sandbox
 from bento.model.network import Connection
 from bento.oci import config, defaults, etc
 from bento.oci.capabilities import NAMES
@@ -449,3 +450,28 @@ def test_the_words_of_security_modules_are_the_processs() -> None:
     process = build(container(), confined={"apparmorProfile": "web"})["process"]
     assert process["apparmorProfile"] == "web"
     assert "selinuxLabel" not in process
+
+
+def test_what_a_node_asks_of_proc_and_of_its_cgroups() -> None:
+    asked = NodeSettings(masked_paths=("/proc/x",), read_only_paths=(), unified={"memory.oom.group": "1"})
+    linux = build(container(node=asked))["linux"]
+    assert (linux["maskedPaths"], linux["readonlyPaths"]) == (["/proc/x"], [])
+    assert linux["resources"]["unified"] == {"memory.oom.group": "1"}
+    with pytest.raises(UsageError, match="version 1"):
+        build(container(node=asked), cgroups_mode="v1")
+    opened = build(container(node=asked, sandbox=Sandbox(privileged=True)))["linux"]
+    assert (opened["maskedPaths"], opened["readonlyPaths"]) == ([], [])
+
+
+def test_mounts_as_a_node_has_them() -> None:
+    flat = Mount(kind="bind", source="/s", destination="/d", read_only=True, read_only_flat=True)
+    found = mount_at(build(container(files=Files(mounts=(flat,))), kernel=(6, 1)), "/d")
+    assert found is not None
+    assert "ro" in found["options"]
+    assert "rro" not in found["options"]
+    peer = Mount(kind="bind", source="/s", destination="/d", reaches_host=True)
+    document = build(container(files=Files(mounts=(peer,))))
+    found = mount_at(document, "/d")
+    assert found is not None
+    assert {"rbind", "rshared"} <= set(found["options"])
+    assert document["linux"]["rootfsPropagation"] == "rshared"

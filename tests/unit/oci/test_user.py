@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bento.errors import UsageError
+from bento.model.container import MERGE, STRICT
 from bento.oci.user import resolve
 
 PASSWD = """root:x:0:0:root:/root:/bin/sh
@@ -73,3 +74,15 @@ def test_any_text_gives_ids_in_range_or_a_usage_error(user: str, passwd: str, gr
     except UsageError:
         return
     assert all(0 <= number < 2**31 for number in (found.uid, found.gid, *found.groups))
+
+
+def test_groups_of_the_image_count_as_the_policy_says():
+    passwd, group = "ann:x:5:6::/:/bin/sh\n", "staff:x:77:ann\nother:x:8:\n"
+    for user, policy, groups in (
+        ("ann:8", "", (8,)),
+        ("ann:8", MERGE, (8, 77)),
+        ("5", MERGE, (6, 77)),
+        ("5", STRICT, (6,)),
+        ("5", "", (6, 77)),
+    ):
+        assert resolve(user, passwd=passwd, group=group, policy=policy).groups == groups, (user, policy)

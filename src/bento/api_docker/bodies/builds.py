@@ -13,7 +13,7 @@ from msgspec import Struct
 from bento.api_docker.bodies.registry import Auth, read_credentials
 from bento.api_docker.http.query import Query
 from bento.errors import UsageError
-from bento.model.build import BuildOptions
+from bento.model.transfer import BuildOptions
 from bento.parse.images import parse_registry
 
 _NETWORKS: Final = {"": "host", "default": "host", "host": "host", "none": "none"}

@@ -6,7 +6,8 @@ from typing import Any
 
 from bento.api_docker.bodies import containers as bodies
 from bento.errors import UsageError
-from bento.model.container import CgroupSettings, Device, Namespaces, Sandbox
+from bento.model.container import Device, Namespaces, Sandbox
+from bento.model.resources import CgroupSettings
 from bento.parse.sandbox import parse_capabilities, parse_device_rule, parse_host, parse_security
 
 

@@ -11,12 +11,13 @@ from bento.api_docker.http.duplex import Duplex
 from bento.api_docker.http.replies import Reply, Streamed, Upgrade
 from bento.api_docker.streams.attaching import Pending, close
 from bento.api_docker.streams.frames import Frames
-from bento.api_docker.streams.relay import copy_attachment, copy_input, relay
+from bento.api_docker.streams.relay import copy_attachment, relay
 from bento.engine.lifecycle.start import Started
 from bento.errors import UsageError, WrongState
 from bento.model.container import Container, Status
 from bento.model.terminal import AttachOptions, WindowSize
 from bento.parse import detach_keys
+from bento.serving.feeding import copy_input
 
 
 async def attach(call: Call) -> Upgrade | Streamed:

@@ -13,12 +13,12 @@ from bento.api_docker.handlers.attach import start_attached
 from bento.api_docker.handlers.jobs import outcome
 from bento.api_docker.http.call import Call
 from bento.api_docker.http.replies import NO_CONTENT, NOT_MODIFIED, Reply, json
-from bento.api_docker.jobs import Remove, Restart, Stop
 from bento.docker import container_api
 from bento.engine.stop.request import StopOptions
 from bento.errors import BentoError, MissingTool, NotFound, UsageError, WrongState
 from bento.model.container import Container, Status
 from bento.model.stop import AskedBy, OnPaused
+from bento.serving.jobs import Remove, Restart, Stop
 from bento.units import NO_LIMIT, SIGKILL, parse_signal
 from bento.wiring import Engine
 

@@ -15,12 +15,13 @@ from bento.api_docker.http.errors import message_of
 from bento.api_docker.http.replies import Reply, Upgrade, json
 from bento.api_docker.streams.execs import Exec
 from bento.api_docker.streams.frames import STDOUT, Frames
-from bento.api_docker.streams.relay import copy_exec, copy_input, relay
+from bento.api_docker.streams.relay import copy_exec, relay
 from bento.docker import exec_api
 from bento.engine.lifecycle.exec_ import Attached
 from bento.errors import BentoError, Conflict, WrongState
 from bento.model.container import Status
 from bento.model.event import UNKNOWN_CODE
+from bento.serving.feeding import copy_input
 from bento.units import new_id
 
 

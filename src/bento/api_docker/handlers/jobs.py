@@ -5,9 +5,9 @@ from __future__ import annotations
 from bento import log
 from bento.api_docker.http.call import Call
 from bento.api_docker.http.errors import status_of
-from bento.api_docker.jobs import Remove, Restart, Stop
 from bento.engine.base.worker import Message
 from bento.errors import BentoError, InternalError
+from bento.serving.jobs import Remove, Restart, Stop
 
 
 class JobFailed(BentoError):

@@ -14,11 +14,11 @@ from bento.api_docker.http.call import Call
 from bento.api_docker.http.query import Query
 from bento.api_docker.http.replies import Streamed
 from bento.api_docker.streams.frames import STDERR, STDOUT, Frames
-from bento.api_docker.streams.readiness import readable
 from bento.engine.views.logs import check_kept
 from bento.errors import UsageError
 from bento.model.container import Container
 from bento.parse.times import parse_since, parse_tail
+from bento.serving.readiness import readable
 
 if TYPE_CHECKING:
     from bento.engine.views.log_stream import LogStream

@@ -11,10 +11,10 @@ from bento.api_docker.http.call import Call
 from bento.api_docker.http.replies import Streamed, line
 from bento.api_docker.jobs import Task
 from bento.api_docker.streams.pipes import write_all
-from bento.api_docker.streams.readiness import read_now, readable
-from bento.api_docker.workers import Worker
 from bento.docker import image_api
 from bento.engine.base.worker import Message
+from bento.serving.readiness import read_now, readable
+from bento.serving.workers import Worker
 
 
 async def run(call: Call, task: Task, *, has_body: bool = False) -> Streamed:

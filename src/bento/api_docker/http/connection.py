@@ -16,8 +16,8 @@ import h11
 from bento import __version__, log
 from bento.api_docker.http.call import Peer
 from bento.api_docker.http.duplex import READ_BYTES, Duplex, Reader, Writer
-from bento.api_docker.http.hangups import Hangups
 from bento.api_docker.http.replies import Answer, Headers, Reply, Streamed, Upgrade, failure
+from bento.serving.hangups import Hangups
 
 HEAD_MAX_BYTES: Final = 64 * 1024
 HEAD_LIMIT_S: Final = 30.0

@@ -10,10 +10,10 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from bento.api_docker.hub import EventHub
 from bento.errors import NotFound
 from bento.model.event import UNKNOWN_CODE
 from bento.model.exec import ExecOptions
+from bento.serving.hub import EventHub
 
 if TYPE_CHECKING:
     from bento.engine.lifecycle.exec_ import Attached

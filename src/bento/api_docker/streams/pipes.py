@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from bento.api_docker.http.call import Call
 from bento.api_docker.http.replies import Headers, Streamed
-from bento.api_docker.streams.readiness import read_now, readable, writable
+from bento.serving.readiness import read_now, readable, writable
 from bento.wiring import Engine
 
 T = TypeVar("T")

@@ -5,56 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from bento import log
-from bento.api_docker.http.duplex import Duplex
 from bento.api_docker.streams.frames import STDERR, STDOUT, Frames
-from bento.api_docker.streams.readiness import read_now, readable, writable
 from bento.engine.lifecycle.attachment import Attachment
 from bento.engine.lifecycle.exec_ import Attached
-from bento.parse.detach_keys import KeyFilter
+from bento.serving.readiness import read_now, readable
 
 Send = Callable[[bytes], Awaitable[None]]
 
 _OF_STDERR: Final = 3  # conmon's number; 2, and all of a terminal, is stdout
 _LEFT_OUT: Final = 0
-
-
-class Input(Protocol):
-    """What takes a client's input."""
-
-    @property
-    def input_fd(self) -> int | None:
-        """What to poll for writing; None: it takes none."""
-
-    def write(self, data: bytes) -> int:
-        """Take some of it; return how much. Raises BlockingIOError, BrokenPipeError."""
-
-    def end_input(self) -> None:
-        """Let it come to its end."""
-
-
-async def copy_input(duplex: Duplex, target: Input, keys: bytes) -> bool:
-    """Pass on what the client sends, up to its end; return whether it ended by the detach keys.
-
-    A client that ends its input still gets the output.
-    """
-    typed = KeyFilter(keys)
-    while data := await duplex.read():
-        left = typed.feed(data)
-        while left:
-            try:
-                left = left[target.write(left) :]
-            except BlockingIOError:
-                if target.input_fd is not None:
-                    await writable(target.input_fd)
-            except (BrokenPipeError, ConnectionResetError):
-                left = b""  # nothing reads it any more; what the client sends is read to its end
-        if typed.is_complete:
-            return True
-    target.end_input()
-    return False
 
 
 async def copy_attachment(attachment: Attachment, frames: Frames, send: Send) -> None:

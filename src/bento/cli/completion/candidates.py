@@ -24,6 +24,7 @@ _KINDS: Final = {
     "reference": ("image",),
     "volume": ("volume",),
     "network": ("network",),
+    "pod": ("pod",),
     "name": ("container", "image"),
     "source": ("container:",),
     "target": ("container:",),
@@ -31,7 +32,7 @@ _KINDS: Final = {
     "volumes_from": ("container",),
 }
 """By the name under which a verb takes a word: of which things it may be the name. ``:``: with a colon behind it."""
-_NEW: Final = ("rename", "commit", "tag", "import", "network create", "volume create")
+_NEW: Final = ("rename", "commit", "tag", "import", "network create", "volume create", "pod create")
 """Verbs whose word ``name`` is a new one."""
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from bento.cli.context import Context, end_cleanly, say, tell_person
 from bento.cli.options import transfer as transfer_options
 from bento.docker.words import size_text
-from bento.model.build import NETWORKS, BuildOptions
-from bento.model.transfer import TransferProgress
+from bento.model.transfer import NETWORKS, BuildOptions, TransferProgress
 from bento.parse.container import parse_label
 from bento.parse.environment import variable
 

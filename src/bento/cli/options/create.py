@@ -104,6 +104,7 @@ def _configure_life(group: Arguments) -> None:
         metavar="NAME[:healthy]",
         help="a container started before it, and healthy by then; stopped after it",
     )
+    add("--pod", default="", metavar="NAME", help="the pod that it is made into, whose network and namespaces it has")
     add("--cidfile", metavar="F", help="write the id to a new file")
 
 
@@ -134,6 +135,7 @@ def read(args: argparse.Namespace) -> CreateOptions:
         auto_remove=args.auto_remove,
         restart=args.restart or RestartPolicy(),
         requires=tuple(args.requires),
+        pod=args.pod,
         **publish_options.read_networks(args),
         streams=terminal_options.read_streams(args),
         files=file_options.read(args),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from bento.cli.options.refused import Refused
 from bento.cli.options.switches import Arguments
 from bento.lazy import LazyModule
-from bento.model.container import CgroupSettings, Namespaces, Sandbox
+from bento.model.container import Namespaces, Sandbox
+from bento.model.resources import CgroupSettings
 from bento.units import parse_bytes
 
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ def configure(parser: Arguments) -> None:
         "--privileged", action="store_true", help="all capabilities and devices, no filter, nothing hidden"
     )
     parser.add_argument(
-        "--pid", default="", metavar="host|container:NAME", help="share a PID namespace (default: one of its own)"
+        "--pid",
+        default="",
+        metavar="MODE",
+        help="the PID namespace: private (default, in a pod that one's), container:NAME, or host",
     )
     parser.add_argument(
         "--ipc",

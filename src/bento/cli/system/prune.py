@@ -16,6 +16,7 @@ from bento.model.disk import Pruned
 from bento.wiring import Engine
 
 ANONYMOUS_VOLUMES = "all anonymous volumes that no container has"
+UNUSED_PODS = "all pods that are not ready and have no container"
 UNUSED_NETWORKS = "all networks that no container has"
 REPORTS = "the reports of stops of other engines' containers"
 BUILDS = "what builds have kept for the next ones"
@@ -59,7 +60,7 @@ def _going(args: argparse.Namespace, verb: str) -> list[str]:
     if verb != "container prune":
         going.append(f"all images that {'no container was made from' if args.all else 'have lost their names'}")
     if verb in ("prune", "system prune"):
-        going.append(UNUSED_NETWORKS)
+        going += [UNUSED_PODS, UNUSED_NETWORKS]
         going += [] if args.filter else [BUILDS, REPORTS]
     if verb in ("prune", "system prune") and args.volumes:
         going.append(ANONYMOUS_VOLUMES)
@@ -91,6 +92,9 @@ def _print_pruned(pruned: Pruned) -> None:
     if pruned.containers:
         say("Deleted Containers:")
         say("\n".join(pruned.containers) + "\n")
+    if pruned.pods:
+        say("Deleted Pods:")
+        say("\n".join(pruned.pods) + "\n")
     if pruned.networks:
         say("Deleted Networks:")
         say("\n".join(pruned.networks) + "\n")

@@ -22,6 +22,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--docker-group", default="", metavar="GROUP", help="members of this group may use it, too: they are root then")
     add(
+        "--cri-socket",
+        default="",
+        metavar="PATH",
+        help="where the Container Runtime Interface is served, for a kubelet; Docker's API is there on demand then",
+    )
+    add("--cri-pin", action="append", default=[], metavar="IMAGE", help="an image that the kubelet is not to collect")
+    add(
         "--tcp",
         action="append",
         default=[],
@@ -39,6 +46,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     words = [f"--docker-socket={os.path.abspath(path)}" for path in args.docker_socket]
     if args.docker_group:
         words.append(f"--docker-group={args.docker_group}")
+    if args.cri_socket:
+        words.append(f"--cri-socket={os.path.abspath(args.cri_socket)}")
+    words += [f"--cri-pin={name}" for name in args.cri_pin]
     words += [f"--tcp={address}" for address in args.tcp]
     words += ["--zygote"] if args.zygote or context.settings.starts_zygote else []
     for name in ("tls_cert", "tls_key", "tls_ca"):

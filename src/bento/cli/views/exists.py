@@ -1,4 +1,4 @@
-"""``bento container exists``, and the same of images, networks and volumes."""
+"""``bento container exists``, and the same of images, networks, pods and volumes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ _LOOK_UP: Final = {
     "container exists": Engine.get,
     "image exists": Engine.inspect_image,
     "network exists": Engine.inspect_network,
+    "pod exists": Engine.pod,
     "volume exists": Engine.inspect_volume,
 }
 

@@ -47,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="only ids")
     parser.add_argument("-s", "--size", action="store_true", help="what its own files take of the disk, too (slow)")
     parser.add_argument("--no-trunc", action="store_true", help="whole ids and commands")
+    parser.add_argument("-p", "--pod", action="store_true", help="with the id of the pod that each is in")
     parser.add_argument("--noheading", action="store_true", help="a table without its header")
     parser.add_argument("--sort", choices=tuple(_SORT_KEYS), metavar="KEY", help=f"by {', '.join(_SORT_KEYS)}")
     format_options.configure_listing(parser)
@@ -56,8 +57,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="K=V",
-        help="id, name, status, label, label!, ancestor, before, since, exited, health, network, publish, expose or "
-        "volume",
+        help="id, name, status, label, label!, ancestor, before, since, exited, health, network, pod, publish, expose "
+        "or volume",
     )
 
 
@@ -87,8 +88,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
         fields = [_fields(each, shown_at, sizes.get(each.id), is_whole=args.no_trunc) for each in containers]
         format_options.show(args.format, fields, container_list.FIELDS, has_header=not args.noheading)
     else:
-        header = (*_HEADER, "SIZE") if is_sized else _HEADER
+        header = (*_HEADER, *(["SIZE"] if is_sized else []), *(["POD ID"] if args.pod else []))
         rows = [_row(each, shown_at, sizes.get(each.id), is_whole=args.no_trunc) for each in containers]
+        if args.pod:
+            rows = [(*row, _pod(each, is_whole=args.no_trunc)) for row, each in zip(rows, containers, strict=True)]
         format_options.say_table(table(header, rows), args.noheading)
     for error in errors:
         complain(error)
@@ -101,6 +104,10 @@ def _size(engine: Engine, container_id: str) -> int:
         return engine.container_size(container_id)
     except NotFound:
         return 0
+
+
+def _pod(container: Container, *, is_whole: bool) -> str:
+    return container.spec.pod if is_whole else short_id(container.spec.pod)
 
 
 def _row(container: Container, shown_at: Now, size_bytes: int | None, *, is_whole: bool) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from bento.model.build import BuildOptions
+from bento.model.transfer import BuildOptions
 
 
 class BuildSession(Protocol):

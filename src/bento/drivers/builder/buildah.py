@@ -28,7 +28,7 @@ from bento.command import Child, clean_environment, find_program, replay_line, s
 from bento.errors import BuildFailed, StorageUnusable
 from bento.files.tree import remove_tree, taken_bytes
 from bento.kernel.process import pidfd, proc
-from bento.model.build import BuildOptions
+from bento.model.transfer import BuildOptions
 from bento.units import SIGKILL
 
 _RUN: Final = "run-"

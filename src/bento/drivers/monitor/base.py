@@ -34,6 +34,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     command: str = ""  # what the container is to run, for error messages
     exit_command: tuple[str, ...] = ()  # run by the monitor after the exit file is written
     kept_fds: tuple[int, ...] = ()  # the monitor has them open until it ends
+    cgroup_parent: str = ""  # as of the spec
     notify_socket: str = ""  # where it passes READY=1 on, which it gets at "notify/notify.sock"
     words_before: tuple[str, ...] = ()  # a program that the monitor is started by, and becomes
     enter: Callable[[int], None] | None = None  # called with the monitor's pid before that does anything
@@ -173,6 +174,13 @@ class MonitorDriver(Protocol):
         limits (1 GiB, or half of what the disk has left) is missing, the oldest first; a packet of stream 0 tells, in
         digits, how many bytes are missing at this place. ``stays``: the container's input, which ends with what is
         attached to it, is not to end with this.
+        """
+
+    def reopen_log(self, run_dir: Path, path: Path) -> None:
+        """Have the container's log be written to a new file at ``path``, from where the old one was moved away.
+
+        Returns when it is there, which may be some milliseconds. Raises WrongState: the monitor has ended, or does not
+        do it in time; then no file was made.
         """
 
     def close(self) -> None:

@@ -18,7 +18,15 @@ from bento import command, packets
 from bento.command import Child
 from bento.drivers.monitor import buffers, reports
 from bento.drivers.monitor.base import Connection, ExecLaunch, ExecLaunched, ExitStatus, Launch, Launched
-from bento.errors import BentoError, DeadlineExceeded, KernelError, MissingTool, RuntimeFailed, StorageUnusable
+from bento.errors import (
+    BentoError,
+    DeadlineExceeded,
+    KernelError,
+    MissingTool,
+    RuntimeFailed,
+    StorageUnusable,
+    WrongState,
+)
 from bento.files.smallfile import read_number
 from bento.lazy import LazyModule
 from bento.model.terminal import WindowSize
@@ -43,6 +51,8 @@ _MONITOR_PID_FILE: Final = "conmon.pid"
 _CODE_MAX: Final = 255
 _COARSE: Final = 5  # CLOCK_REALTIME_COARSE, linux/time.h
 _WINDOW_MAX: Final = 1000
+_REOPEN_LIMIT_S: Final = 5.0
+_REOPEN_LOOK_S: Final = 0.002
 _SOURCES: Final = Path(__file__).parents[3]
 _ROTATE: Final = "import sys; sys.path.append(sys.argv.pop(1)); from bento.drivers.monitor.rotation import main; main()"
 _JOURNAL: Final = "/run/systemd/journal/socket"
@@ -153,11 +163,19 @@ class ConmonMonitor:
         """See ``MonitorDriver.resize``. conmon takes a line ``1 ROWS COLUMNS`` on a FIFO, 1000 at most (ctrl.c)."""
         rows, columns = (max(0, min(number, _WINDOW_MAX)) for number in (size.rows, size.columns))
         with suppress(OSError):  # it has just ended
-            fd = os.open(run_dir / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                os.write(fd, f"1 {rows} {columns}\n".encode())
-            finally:
-                os.close(fd)
+            _tell(run_dir, f"1 {rows} {columns}\n")
+
+    def reopen_log(self, run_dir: Path, path: Path) -> None:
+        """See ``MonitorDriver.reopen_log``. conmon takes a line ``2 0 0`` on the same FIFO, and opens the log anew."""
+        deadline_mono_s = time.monotonic() + _REOPEN_LIMIT_S
+        try:
+            _tell(run_dir, "2 0 0\n")
+        except OSError as error:
+            raise WrongState("the log is written by nothing any more", hint="the container has ended") from error
+        while not path.exists():  # it answers nothing
+            if time.monotonic() > deadline_mono_s:
+                raise WrongState(f"no new log has appeared at {path} in time", hint="try again")
+            time.sleep(_REOPEN_LOOK_S)
 
     def launch_exec(self, launch: ExecLaunch) -> ExecLaunched:
         """See ``MonitorDriver.launch_exec``."""
@@ -221,7 +239,7 @@ class ConmonMonitor:
                 reports.kill_monitor(self.pids(launch.run_dir)[1])
             # Also after a failure that the runtime has reported: not all of them clean up after themselves.
             with suppress(BentoError):  # the error that led here is the one to report
-                launch.runtime.discard(launch.container_id)
+                launch.runtime.discard(launch.container_id, launch.cgroup_parent)
             _remove_files(launch.run_dir, launch.container_id)
             raise
 
@@ -238,6 +256,14 @@ def find(path: str = "") -> ConmonMonitor:
     if path and not os.access(path, os.X_OK):
         raise MissingTool(f"no conmon at {path}", hint=f"apt install {PACKAGE}")
     return ConmonMonitor(Path(path) if path else command.find_program("conmon", package=PACKAGE))
+
+
+def _tell(run_dir: Path, line: str) -> None:
+    fd = os.open(run_dir / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.write(fd, line.encode())
+    finally:
+        os.close(fd)
 
 
 def _connect(run_dir: Path) -> int:

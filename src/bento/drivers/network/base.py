@@ -56,12 +56,12 @@ class NetworkDriver(Protocol):
         """Return the default network, with the subnets that it has at present, if its bridge is there."""
 
     def check(self, network: str, ports: Collection[Port]) -> None:
-        """Refuse what cannot be had, before anything is made. ``network``: none, host, "container:" and an id, or any
-        network's name. Raises UsageError, MissingTool.
+        """Refuse what cannot be had, before anything is made. ``network``: none, host, "container:" or "pod:" and an
+        id, or any network's name. Raises UsageError, MissingTool.
         """
 
     def namespaces(self, network: str) -> list[dict[str, str]]:
-        """Return the entries for ``linux.namespaces`` of config.json; of another container's there is none."""
+        """Return the entries for ``linux.namespaces`` of config.json; none for another container's, or a pod's."""
 
     def reserve(self, ports: Collection[Port]) -> Reservation:
         """Take ports of the host. Raises PortTaken, UsageError (not an address of this host)."""
@@ -126,14 +126,15 @@ class NetworkDriver(Protocol):
         self,
         container_id: str,
         connections: Sequence[Connection],
-        pid: int,
+        netns: str,
         others: Callable[[], Connections],
         *,
         only: str = "",
     ) -> None:
-        """Make the connections of the network namespace of this process. Blocks. Raises RuntimeFailed, Conflict; then
-        ``release`` removes what there is of them.
+        """Make the connections of a network namespace. Blocks. Raises RuntimeFailed, Conflict; then ``release`` removes
+        what there is of them.
 
+        ``netns``: its path, such as /proc/PID/ns/net.
         ``connections``: all that the container has, in order: by the first that is not internal it leads outside.
         ``others``: asked for those of all containers that run, where firewall rules of theirs have to be made again.
         ``only``: make the one of this interface; the others are there.
@@ -243,6 +244,9 @@ class CniDriver(Protocol):
 
     def load(self, name: str) -> Plugins:
         """Return the network of this name. Raises NotFound, UsageError for a list that cannot be used, MissingTool."""
+
+    def first(self) -> str:
+        """Return the name of the first network, by the names of the files; "" where there is none."""
 
     def add(self, joined: Joined) -> Place:
         """Have the plugins bring a network namespace in. Blocks. What is kept is written before anything is made.

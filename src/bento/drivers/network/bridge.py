@@ -23,7 +23,7 @@ from bento.drivers.network.names import MOST, Names, keep_seed, number_of, seed_
 from bento.drivers.network.vanishing import Vanishing
 from bento.errors import Conflict, KernelError, UsageError
 from bento.lazy import LazyModule
-from bento.model.network import BRIDGE, Attachment, Connection, Network, Port, Subnet, builtin_id
+from bento.model.network import BRIDGE, OF_OTHERS, Attachment, Connection, Network, Port, Subnet, builtin_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -93,13 +93,13 @@ class BridgeNetwork:
                 f"--publish does not go with --network {network}, which {_WITHOUT_PORTS[network]}",
                 hint="use --network bridge",
             )
-        if network not in _WITHOUT_PORTS and not network.startswith("container:"):
+        if network not in _WITHOUT_PORTS and not network.startswith(OF_OTHERS):
             acts.ip()
             acts.nft()
 
     def namespaces(self, network: str) -> list[dict[str, str]]:
         """See ``NetworkDriver.namespaces``. Runtimes bring a new namespace's loopback up themselves."""
-        return [] if network == "host" or network.startswith("container:") else [{"type": "network"}]
+        return [] if network == "host" or network.startswith(OF_OTHERS) else [{"type": "network"}]
 
     def reserve(self, ports: Collection[Port]) -> Reservation:
         """See ``NetworkDriver.reserve``."""
@@ -227,14 +227,14 @@ class BridgeNetwork:
         self,
         container_id: str,
         connections: Sequence[Connection],
-        pid: int,
+        netns: str,
         others: Callable[[], Connections],
         *,
         only: str = "",
     ) -> None:
         """See ``NetworkDriver.connect``. The walls stand before there is a way."""
         made = [one for one in connections if not only or one.interface == only]
-        namespace_fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        namespace_fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
         try:
             with network_errors(), self.locked(), self._open_walls() as walls:
                 numbers, routed = self._raise(walls, list(map(places.place_of, made)), others, is_used=True)

@@ -42,6 +42,10 @@ class Cni:
             self._program(plugin["type"])
         return network
 
+    def first(self) -> str:
+        """See ``CniDriver.first``."""
+        return cni_lists.first(self._lists)
+
     def add(self, joined: Joined) -> Place:
         """See ``CniDriver.add``."""
         self._keep(joined)

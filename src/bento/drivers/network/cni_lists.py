@@ -14,6 +14,17 @@ from bento.files.smallfile import read_small
 _OLDEST: Final = (0, 3, 0)  # before, a result had another form
 _CHECKS: Final = (0, 4, 0)  # the first with CHECK
 _BIGGEST: Final = 1 << 20
+_ENDINGS: Final = (".conflist", ".conf", ".json")
+
+
+def first(directory: Path) -> str:
+    """Return the name of the first network by the file's name; "" where there is none."""
+    try:
+        files = sorted(one for one in os.listdir(directory) if one.endswith(_ENDINGS))
+    except OSError:
+        return ""
+    names = (said.get("name") for one in files if (said := _read(directory / one)) is not None)
+    return next((name for name in names if isinstance(name, str) and name), "")
 
 
 def load(directory: Path, name: str) -> Plugins:
@@ -22,7 +33,7 @@ def load(directory: Path, name: str) -> Plugins:
     A file that is no list spoils none of the others. Raises NotFound, UsageError for a list that cannot be used.
     """
     try:
-        files = sorted(one for one in os.listdir(directory) if one.endswith((".conflist", ".conf", ".json")))
+        files = sorted(one for one in os.listdir(directory) if one.endswith(_ENDINGS))
     except OSError as error:
         raise NotFound(f"there are no CNI networks: {directory}: {error.strerror}", hint="see cni_directory") from error
     for path in (directory / one for one in files):

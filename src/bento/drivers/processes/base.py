@@ -191,6 +191,12 @@ class HostProcesses(Protocol):
     def remove_cgroup(self, directory: str) -> bool:
         """Remove one empty cgroup directory that ``find_cgroups`` named; return whether it is gone."""
 
+    def missing_cgroups(self, parent: str) -> tuple[str, ...]:
+        """Return the directories that are not there yet of a parent cgroup, in every hierarchy, innermost first."""
+
+    def remove_empty_cgroup(self, directory: str) -> None:
+        """Remove a cgroup in which nothing is, neither processes nor cgroups; else leave it alone."""
+
     def host_limits(self) -> HostLimits:
         """Return what this host's cgroups can keep, by those that a runtime uses."""
 
@@ -207,8 +213,11 @@ class ProcessDriver(HostProcesses, Protocol):
         A runtime does not place a container in every hierarchy; elsewhere it is where its starter was.
         """
 
-    def find_cgroups_of(self, container_id: str) -> dict[str, str]:
-        """Return by controller the directories that have a container's name, whatever is in them."""
+    def find_cgroups_of(self, container_id: str, parent: str = "") -> dict[str, str]:
+        """Return by controller the directories that have a container's name, whatever is in them.
+
+        ``parent``: its spec's ``cgroup_parent``, here and below.
+        """
 
     def find_init(self, run: Run) -> ProcessIdentity | None:
         """Return PID 1 of a run from its cgroups, whatever was recorded; None when it cannot be known."""
@@ -216,10 +225,10 @@ class ProcessDriver(HostProcesses, Protocol):
     def has_main_thread(self, run: Run) -> bool:
         """Whether the first thread of PID 1 still runs: others may go on without it (pthread_exit(3) in ``main``)."""
 
-    def shows_life(self, run: Run, container_id: str) -> bool:
+    def shows_life(self, run: Run, container_id: str, parent: str = "") -> bool:
         """Whether any process is in the cgroups of a run, or of that name, be it in another PID namespace."""
 
-    def monitor_cgroup(self, container_id: str, *, needs_cgroup2: bool) -> MonitorCgroup | None:
+    def monitor_cgroup(self, container_id: str, *, needs_cgroup2: bool, parent: str = "") -> MonitorCgroup | None:
         """Return where a monitor is to be; None when that is where this process is. Raises KernelError.
 
         ``needs_cgroup2``: the runtime does not see that hierarchy, and the container is to have a cgroup of its own in

@@ -66,7 +66,7 @@ class ForeignProcesses(LinuxProcesses):
             os.close(fd)
         return fd is None
 
-    def shows_life(self, run: Run, container_id: str) -> bool:
+    def shows_life(self, run: Run, container_id: str, parent: str = "") -> bool:
         """See ProcessDriver."""
         return not self.is_empty(run)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bento.drivers.processes.base import ChildProcess, Placement
@@ -22,7 +23,8 @@ else:  # only ``create``, a monitor's helper, and what looks into a container's 
     )
 
 CGROUP_PREFIX = "bento-"
-"""A container's cgroup is named by this and its id, directly below the root: no parent to leak or to race for."""
+"""A container's cgroup is named by this and its id, directly below the root: no parent to leak or to race for. That of
+what is in a pod with a parent cgroup is below that."""
 _SESSION_ROUNDS = 4
 
 
@@ -167,6 +169,18 @@ class LinuxHost:
     def remove_cgroup(self, directory: str) -> bool:
         """See HostProcesses."""
         return not Cgroups({"": directory}).remove()
+
+    def missing_cgroups(self, parent: str) -> tuple[str, ...]:
+        """See HostProcesses."""
+        steps = parent.strip("/").split("/") if parent.strip("/") else []
+        names = ["/".join(steps[:count]) for count in range(len(steps), 0, -1)]
+        paths = [f"{root}/{name}" for name in names for root in hierarchies()]
+        return tuple(path for path in paths if not os.path.isdir(path))
+
+    def remove_empty_cgroup(self, directory: str) -> None:
+        """See HostProcesses."""
+        with suppress(OSError):
+            os.rmdir(directory)
 
     def host_limits(self) -> HostLimits:
         """See HostProcesses."""

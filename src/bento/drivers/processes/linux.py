@@ -85,9 +85,9 @@ class LinuxProcesses(LinuxHost):
         own = f"/{CGROUP_PREFIX}{container_id}"
         return {name: path for name, path in Cgroups.of_process(pid).paths.items() if path.endswith(own)}
 
-    def find_cgroups_of(self, container_id: str) -> dict[str, str]:
+    def find_cgroups_of(self, container_id: str, parent: str = "") -> dict[str, str]:
         """See ProcessDriver."""
-        return named(CGROUP_PREFIX + container_id)
+        return named(_cgroup_name(container_id, parent))
 
     def find_init(self, run: Run) -> ProcessIdentity | None:
         """See ProcessDriver. In a shared PID namespace nothing distinguishes it from the others."""
@@ -101,14 +101,15 @@ class LinuxProcesses(LinuxHost):
         """See ProcessDriver."""
         return run.init is None or not run.shows_processes or proc.live_tid(run.init.pid) == run.init.pid
 
-    def shows_life(self, run: Run, container_id: str) -> bool:
+    def shows_life(self, run: Run, container_id: str, parent: str = "") -> bool:
         """See ProcessDriver."""
-        both = (run.cgroups, self.find_cgroups_of(container_id))
+        both = (run.cgroups, self.find_cgroups_of(container_id, parent))
         return any(Cgroups(paths).is_populated() for paths in both)
 
-    def monitor_cgroup(self, container_id: str, *, needs_cgroup2: bool) -> MonitorCgroup | None:
+    def monitor_cgroup(self, container_id: str, *, needs_cgroup2: bool, parent: str = "") -> MonitorCgroup | None:
         """See ProcessDriver."""
-        monitor_cgroup = MonitorCgroup(CGROUP_PREFIX + container_id if needs_cgroup2 and mode() == "hybrid" else "")
+        name = _cgroup_name(container_id, parent) if needs_cgroup2 and mode() == "hybrid" else ""
+        monitor_cgroup = MonitorCgroup(name)
         return None if monitor_cgroup.is_here else monitor_cgroup
 
     def pids(self, run: Run) -> list[int]:
@@ -278,3 +279,8 @@ class LinuxProcesses(LinuxHost):
     def name_stuck(self, run: Run) -> list[str]:
         """See ProcessDriver."""
         return stuck.name_stuck(run)
+
+
+def _cgroup_name(container_id: str, parent: str) -> str:
+    """Return the name of a container's cgroup, seen from the root of each hierarchy."""
+    return f"{parent}/{CGROUP_PREFIX}{container_id}".lstrip("/")

@@ -137,8 +137,18 @@ class RuntimeDriver(Protocol):
     def is_still_running(self, reason: str) -> bool:
         """Whether a reason from ``end_delete`` says that the runtime does not see the container stopped yet."""
 
-    def discard(self, container_id: str) -> None:
+    def discard(self, container_id: str, cgroup_parent: str = "") -> None:
         """Delete whatever a failed create has left, killing it. Blocks. Idempotent: nothing there is fine."""
+
+    def hold_namespaces(
+        self, container_id: str, directory: Path, namespaces: list[dict[str, str]], cgroup_parent: str
+    ) -> int:
+        """Start a process that does nothing but reap, as PID 1 of a PID namespace of its own; return its pid. Blocks.
+
+        It has no rights, and nothing to see: no file but its own program. ``directory``: for what it is made of, empty.
+        ``namespaces``: entries for ``linux.namespaces``, those that it shares. ``discard`` ends it.
+        Raises MissingTool, RuntimeFailed.
+        """
 
     def knows(self, container_id: str) -> bool:
         """Whether it keeps anything of a container, be it an empty directory. Only looks; starts no process."""

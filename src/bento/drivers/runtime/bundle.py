@@ -64,7 +64,7 @@ def write(
     clamped = _clamped(spec)
     is_filtered = has_seccomp and _wants_filter(spec)
     held = process.capabilities(spec, filters_devices=filters_devices, has_filter=is_filtered, own=own)
-    user = _user(spec.user, _accounts(root), spec.sandbox.group_add)
+    user = _user(spec.user, _accounts(root), spec)
     document = config.build(
         container,
         rootfs=root,
@@ -166,7 +166,7 @@ def write_process(container: Container, extra: ExecOptions, *, bundle: Path, roo
     if extra.user is not None:
         if accounts is None:
             raise UsageError(f"cannot look up user {extra.user!r}: the container's files cannot be seen")
-        user = _user(extra.user, accounts, container.spec.sandbox.group_add)
+        user = _user(extra.user, accounts, container.spec)
     _write(path, _encode(process.of_exec(container.spec, running, extra, user, capabilities.own())), 0o600)
 
 
@@ -277,9 +277,10 @@ def _accounts(root: Path) -> tuple[str, str]:
     return texts[0], texts[1]
 
 
-def _user(user: str, accounts: tuple[str, str], groups: tuple[str, ...]) -> ResolvedUser:
+def _user(user: str, accounts: tuple[str, str], spec: ContainerSpec) -> ResolvedUser:
     passwd, group = accounts
-    return with_groups(resolve(user, passwd=passwd, group=group), groups, group=group)
+    found = resolve(user, passwd=passwd, group=group, policy=spec.node.group_policy)
+    return with_groups(found, spec.sandbox.group_add, group=group)
 
 
 def _filter(profile: str, held: list[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from bento import command, log
 from bento.command import Child, Completed
 from bento.drivers.runtime import output, states
 from bento.errors import BentoError, DeadlineExceeded, RuntimeFailed, UsageError
+from bento.files.smallfile import read_small
 from bento.files.tree import remove_tree
 from bento.kernel import hybrid, mountinfo, namespace
 from bento.kernel.cgroup import Cgroups, locate
@@ -26,11 +27,13 @@ from bento.model.terminal import WindowSize
 if TYPE_CHECKING:
     from bento.drivers.runtime import bundle as bundles
     from bento.drivers.runtime import filters
+    from bento.drivers.runtime import holder as holders
     from bento.drivers.runtime.filters import Filters
     from bento.kernel import cgroup_limits
     from bento.oci import config, resources
 else:  # only a start, or a change of limits, needs them
     bundles, config = LazyModule("bento.drivers.runtime.bundle"), LazyModule("bento.oci.config")
+    holders = LazyModule("bento.drivers.runtime.holder")
     filters = LazyModule("bento.drivers.runtime.filters")
     cgroup_limits, resources = LazyModule("bento.kernel.cgroup_limits"), LazyModule("bento.oci.resources")
 
@@ -264,15 +267,29 @@ class OciRuntime:
         """See ``RuntimeDriver.is_still_running``."""
         return output.is_still_running(reason)
 
-    def discard(self, container_id: str) -> None:
+    def discard(self, container_id: str, cgroup_parent: str = "") -> None:
         """See ``RuntimeDriver.discard``."""
         self._call("delete", "--force", container_id)
         # crun forgets the cgroup when it fails between making it and keeping state. A process in it was never started.
-        left = _cgroups(container_id)
+        left = _cgroups(container_id, cgroup_parent)
         if left.exists():
             left.kill()
             left.remove()
         self.clear(container_id)
+
+    def hold_namespaces(
+        self, container_id: str, directory: Path, namespaces: list[dict[str, str]], cgroup_parent: str
+    ) -> int:
+        """See ``RuntimeDriver.hold_namespaces``."""
+        pid_file = holders.write(directory, container_id, namespaces, cgroup_parent)
+        done = self._call("create", "--bundle", str(directory), "--pid-file", str(pid_file), container_id)
+        if done.returncode != 0:
+            raise output.explain(done.stderr, verb="create")
+        self.start(container_id)
+        pid = int(read_small(pid_file))
+        if self._hide_unified:  # it is where this process is, in the hierarchy that the runtime does not see
+            hybrid.leave_unified(pid)
+        return pid
 
     def knows(self, container_id: str) -> bool:
         """See ``RuntimeDriver.knows``."""
@@ -303,9 +320,9 @@ class OciRuntime:
         return namespace.in_private_mounts(in_own_view) if self._hide_unified else spawn()
 
 
-def _cgroups(container_id: str) -> Cgroups:
+def _cgroups(container_id: str, parent: str) -> Cgroups:
     """Where the container's cgroups are, or would be: in every hierarchy that the calling thread sees."""
-    path = config.cgroups_path(container_id)
+    path = config.cgroups_path(container_id, parent)
     with open("/proc/self/cgroup", encoding="utf-8", errors="replace") as file:
         membership = "".join(f"{line.rsplit(':/', 1)[0]}:{path}\n" for line in file)
     return Cgroups(locate(membership, mountinfo.mount_table()))

@@ -12,6 +12,7 @@ from bento.model.container import Container
 from bento.model.event import Deed, Event
 from bento.model.image import Image
 from bento.model.network import Network
+from bento.model.pods import Pod
 from bento.model.volume import Volume
 
 
@@ -136,6 +137,27 @@ class StateStore(Protocol):
 
     def remove_network(self, network_id: str) -> None:
         """Forget a network, by its full id. Idempotent."""
+
+    def add_pod(self, pod: Pod) -> None:
+        """Store a new pod. Raises Conflict when its name or id is taken."""
+
+    def get_pod(self, pod_id: str) -> Pod:
+        """Return the pod with this full id, or raise NotFound."""
+
+    def find_pod(self, ref: str) -> Pod:
+        """Return the pod of this name, full id, or unambiguous id prefix; a name wins. Raises NotFound, Conflict."""
+
+    def list_pods(self, *, on_unreadable: Callable[[StateCorrupt], None] | None = None) -> builtins.list[Pod]:
+        """Return all pods, newest first. ``on_unreadable``: as in ``list``."""
+
+    def modify_pod(self, pod_id: str, change: Callable[[Pod], Pod]) -> Pod:
+        """Read, change and write one pod in one transaction, as ``modify``. Raises NotFound."""
+
+    def remove_pod(self, pod_id: str) -> None:
+        """Forget a pod, by its full id. Idempotent."""
+
+    def containers_of_pod(self, pod_id: str) -> builtins.list[Container]:
+        """Return the containers that are in a pod, newest first."""
 
     def log(self, events: Iterable[Event]) -> None:
         """Log what has happened and no record says. Not idempotent."""

@@ -14,7 +14,7 @@ from bento.model.container import VOLUME as VOLUME_MOUNT
 from bento.model.container import Container, ContainerSpec, Exit, Run, Status
 from bento.model.event import IMAGE, NETWORK, UNKNOWN_CODE, VOLUME, Deed, Event, of_container
 from bento.model.health import HealthStatus
-from bento.model.network import BRIDGE, builtin_id
+from bento.model.network import BRIDGE, OF_OTHERS, builtin_id
 from bento.model.reference import familiar
 from bento.model.volume import DRIVER
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from bento.model.volume import Volume
 
 _NETWORK_DRIVERS: Final = {"none": "null", "host": "host"}
-_OF_ANOTHER: Final = "container:"
 
 
 def of_change(before: Container, after: Container, deeds: Iterable[Deed], now_ns: int) -> list[Event]:
@@ -110,7 +109,7 @@ def _left(container: Container, now_ns: int) -> list[Event]:
 
 def _of_networks(container: Container, action: str, now_ns: int) -> list[Event]:
     """In the order in which it has them. ``none`` and ``host`` are networks here, one of another container is not."""
-    if container.spec.network.startswith(_OF_ANOTHER):
+    if container.spec.network.startswith(OF_OTHERS):
         return []
     names = [asked.network for asked in container.spec.networks] or [container.spec.network]
     return [_of_network(container, name, action, now_ns) for name in names]

@@ -149,6 +149,13 @@ def _several_connections(connection: sqlite3.Connection) -> None:
     )
 
 
+def _pods(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "CREATE TABLE pods (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_unix_ns INTEGER NOT NULL,"
+        " document BLOB NOT NULL)"
+    )
+
+
 MIGRATIONS: Final[tuple[tuple[str, Step], ...]] = (
     ("first-schema", _first_schema),
     ("images-by-id", _images_by_id),
@@ -158,6 +165,7 @@ MIGRATIONS: Final[tuple[tuple[str, Step], ...]] = (
     ("settings-in-groups", _settings_in_groups),
     ("networks", _networks),
     ("several-connections", _several_connections),
+    ("pods", _pods),
 )
 CURRENT: Final = len(MIGRATIONS)
 

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from bento.drivers.state.database import Database
     from bento.drivers.state.event_log import EventLog
     from bento.drivers.state.paths import Below
+    from bento.model.pods import Pod
 else:  # what only reads needs none of it
     derived = LazyModule("bento.drivers.state.derived")
 
-_Record = TypeVar("_Record", Container, Image, Network, Volume)
+_Record = TypeVar("_Record", Container, Image, Network, Volume, "Pod")
 OnUnreadable = Callable[[StateCorrupt], None] | None
 _HINTS: dict[type[Any], str] = {
     Container: "nothing was changed: restore the file from a copy, or have rm -f end and remove this one",
@@ -133,7 +134,7 @@ class RecordTables:
                     network = Network(id=network_id, name=name, created_unix_ns=0, bridge="")
                 transaction.log([derived.of_network(network, "destroy", clock.wall_ns())])
 
-    def _encode(self, record: Container | Image | Network | Volume) -> bytes:
+    def _encode(self, record: Container | Image | Network | Volume | Pod) -> bytes:
         try:
             return msgspec.json.encode(self._below.written(record))
         except UnicodeEncodeError as error:
@@ -154,7 +155,7 @@ class RecordTables:
                 f"{self._database.path}: the record of {record.__name__.lower()} {key} cannot be read: {error}",
                 record_id=key,
                 document=bytes(document) if isinstance(document, bytes) else str(document).encode(),
-                hint=_HINTS[record],
+                hint=_HINTS.get(record, "nothing was changed: have doctor --fix forget it"),
             ) from error
         return self._below.used(decoded)
 

@@ -71,6 +71,21 @@ def no_network(ref: str) -> NotFound:
     return NotFound(f"network {ref} not found", hint="'bento network ls' lists them")
 
 
+def no_pod(ref: str) -> NotFound:
+    """Return the error for a pod that does not exist."""
+    return NotFound(f"no such pod: {ref}", hint="'bento pod ls' lists them")
+
+
+def ambiguous_pod(ref: str, names: Sequence[str]) -> Conflict:
+    """Return the error for an id prefix that fits several pods."""
+    return Conflict(f"several pods begin with {ref!r}: {_some(names)}", hint="give more digits, or the name")
+
+
+def pod_taken(name: str) -> Conflict:
+    """Return the error for a pod's name that is in use."""
+    return Conflict(f"the name {name!r} is taken by a pod", hint=f"choose another, or remove it: bento pod rm {name}")
+
+
 def ambiguous_container(ref: str, names: Sequence[str]) -> Conflict:
     """Return the error for an id prefix that fits several containers."""
     return Conflict(f"several containers begin with {ref!r}: {_some(names)}", hint="give more digits, or the name")

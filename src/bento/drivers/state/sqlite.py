@@ -16,7 +16,8 @@ from bento import clock
 from bento.drivers.state.database import BUSY_TIMEOUT_S, ClearWay, Database
 from bento.drivers.state.event_log import LIMIT, EventLog, LoggedTransaction
 from bento.drivers.state.paths import Below
-from bento.drivers.state.records import AFTER_HEX, OnUnreadable, RecordTables, readable
+from bento.drivers.state.pod_table import PodTable
+from bento.drivers.state.records import AFTER_HEX, OnUnreadable, readable
 from bento.drivers.state.resolve import (
     ambiguous_container,
     ambiguous_image,
@@ -45,7 +46,7 @@ else:  # what only reads needs none of them
 _IMAGES = "SELECT id, document, (SELECT json_group_array(name) FROM image_names WHERE image_id = id) FROM images"
 
 
-class SqliteStore(RecordTables):
+class SqliteStore(PodTable):
     """A StateStore in the file ``path``. Safe between threads and processes, not across fork(2)."""
 
     def __init__(

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from bento.files.tree import Taken
+
 
 class Holder(Struct, frozen=True):
     """A process whose mount namespace still holds a container's root filesystem."""
@@ -42,6 +44,9 @@ class Mounts(Protocol):
         it. A process that holds the descriptor holds the filesystems, in any namespace.
         """
 
+    def is_shared(self, path: str) -> bool:
+        """Whether what is mounted below ``path`` reaches other namespaces (mount_namespaces(7))."""
+
     def bind(self, source: str, target: str) -> None:
         """Mount a file or directory, with all that is mounted below it."""
 
@@ -76,6 +81,12 @@ class StorageDriver(Protocol):
     def mount_beside(self, container_id: str, name: str, mount_fd: int) -> None:
         """Put a detached mount into the bundle, at a directory ``name`` that is made for it, as ``mount``."""
 
+    def mount_image(self, container_id: str, name: str, layers: tuple[str, ...], sub_path: str) -> Path:
+        """Mount an image, read-only, beside the root filesystem, as ``mount``; return where it is, or a path in it.
+
+        Raises UsageError where that path is not there; StorageUnusable, KernelError.
+        """
+
     def unmount(self, container_id: str) -> None:
         """Unmount the root filesystem in the calling thread's mount namespace. Idempotent; never lazy."""
 
@@ -92,6 +103,9 @@ class StorageDriver(Protocol):
 
     def size_bytes(self, container_id: str) -> int:
         """Return how much of the disk the container's directories take: what ``remove`` frees. Looks at every file."""
+
+    def taken(self, container_id: str) -> Taken:
+        """Return what the container's directories take of the disk. Looks at every file."""
 
     def remove(self, container_id: str) -> None:
         """Delete the container's directories. Idempotent. Whether they are held is for the caller to know."""

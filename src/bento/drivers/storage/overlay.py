@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
 from bento.drivers.storage.base import Holder, ReleaseWatch
-from bento.errors import KernelError, NotPermitted, StorageUnusable, as_bento_error, is_shortage
-from bento.files.tree import remove_tree, taken_bytes
+from bento.errors import KernelError, NotPermitted, StorageUnusable, UsageError, as_bento_error, is_shortage
+from bento.files.rootfs import open_in_root
+from bento.files.tree import Taken, remove_tree, taken
 from bento.kernel import libc
 from bento.kernel.inotify import Unmounts
 from bento.kernel.mount import is_upper_in_use, overlay, unmount
@@ -135,6 +137,32 @@ class OverlayStorage:
         place.mkdir(mode=0o700, exist_ok=True)
         libc.move_mount(mount_fd, str(place))
 
+    def mount_image(self, container_id: str, name: str, layers: tuple[str, ...], sub_path: str) -> Path:
+        """See ``StorageDriver.mount_image``."""
+        place = self.bundle(container_id) / name
+        place.mkdir(mode=0o755, exist_ok=True)
+        overlay(place, lower=(*layers, str(place)))  # itself, which is empty: one layer alone would be refused
+        if not sub_path.strip("/"):
+            return place
+        try:
+            fd = open_in_root(place, sub_path, os.O_PATH)
+        except KernelError as error:
+            raise UsageError(f"{sub_path} in the image: {os.strerror(error.errno)}", hint="see what it has") from None
+        try:
+            part = place.with_name(f"{name}-part")
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                part.mkdir(mode=0o755, exist_ok=True)
+            else:
+                part.touch(mode=0o644)
+            tree = libc.open_tree(f"/proc/self/fd/{fd}", recursive=False)
+            try:
+                libc.move_mount(tree, str(part))
+            finally:
+                os.close(tree)
+        finally:
+            os.close(fd)
+        return part
+
     def unmount(self, container_id: str) -> None:
         """Unmount the root filesystem in the calling thread's mount namespace. Idempotent; never lazy."""
         rootfs = self.bundle(container_id) / "rootfs"
@@ -180,8 +208,11 @@ class OverlayStorage:
 
     def size_bytes(self, container_id: str) -> int:
         """Return how much of the disk the container's directories take. Looks at every file."""
-        bundle = self.bundle(container_id)  # what is mounted at ``rootfs`` in a namespace of its own is not seen here
-        return taken_bytes(bundle)
+        return self.taken(container_id).used_bytes
+
+    def taken(self, container_id: str) -> Taken:
+        """See ``StorageDriver.taken``."""
+        return taken(self.bundle(container_id))  # what is mounted at ``rootfs`` in a namespace of its own is not seen
 
     def remove(self, container_id: str) -> None:
         """Delete the container's directories. Idempotent. Whether they are held is for the caller to know."""

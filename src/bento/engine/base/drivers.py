@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bento.drivers.image.base import ImageDriver
     from bento.drivers.monitor.base import MonitorDriver
     from bento.drivers.network.base import CniDriver, NetworkDriver
+    from bento.drivers.pod.base import PodDriver
     from bento.drivers.processes.base import (
         ArrivalWatch,
         BirthWatch,
@@ -54,6 +55,7 @@ class Drivers:
     monitor: MonitorDriver
     network: NetworkDriver
     cni: CniDriver
+    pods: PodDriver
     resolver: ResolverDriver
     proxy: ProxyDriver
     images: ImageDriver

@@ -23,11 +23,11 @@ def recover_start(drivers: Drivers, container: Container) -> Container:
     """
     if not container.status.is_live:
         return container
-    run = container.run or _nameless(drivers, container)
+    run, parent = container.run or _nameless(drivers, container), container.spec.cgroup_parent
     if lives(drivers, run.init):
         return container
     if run.init is None:
-        run = replace(run, cgroups=run.cgroups or drivers.processes.find_cgroups_of(container.id))
+        run = replace(run, cgroups=run.cgroups or drivers.processes.find_cgroups_of(container.id, parent))
     init_pid, monitor_pid = drivers.monitor.pids(drivers.run_dir(container.id))
     init = drivers.processes.identify(init_pid, mark=container.id) if init_pid else None
     init = init or drivers.processes.find_init(run)

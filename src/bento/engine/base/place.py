@@ -50,7 +50,7 @@ def elsewhere(drivers: Drivers, container: Container) -> Elsewhere | None:
     if container.status is Status.RESTARTING:
         is_alive = run.place is not None and _awaits_restart(run.place, now)
     else:
-        is_alive = _shows_life(drivers, container.id, run)
+        is_alive = _shows_life(drivers, container, run)
     if not is_alive:
         return None
     is_copy = run.place is not None and _is_copy(run.place, now)
@@ -69,7 +69,7 @@ def refuse_namesake(drivers: Drivers, container: Container, run: Run) -> None:
 
     They are of a root that was copied, of which one has started it: cgroups and links are named by its id.
     """
-    if drivers.processes.shows_life(run, container.id):
+    if drivers.processes.shows_life(run, container.id, container.spec.cgroup_parent):
         raise Conflict(
             f"processes of a container with the id {container.id[:12]} run already, started from a copy of this root",
             hint="stop it there",
@@ -125,10 +125,10 @@ def _awaits_restart(place: Place, now: Place) -> bool:
     return _is_copy(place, now) and place.boot_id == now.boot_id and is_there
 
 
-def _shows_life(drivers: Drivers, container_id: str, run: Run) -> bool:
-    if drivers.processes.shows_life(run, container_id):
+def _shows_life(drivers: Drivers, container: Container, run: Run) -> bool:
+    if drivers.processes.shows_life(run, container.id, container.spec.cgroup_parent):
         return True
     try:
-        return drivers.storage.is_held(container_id)
+        return drivers.storage.is_held(container.id)
     except (BentoError, OSError):  # it cannot be asked here, as in a container without the privilege
         return True

@@ -15,8 +15,7 @@ from bento.errors import NotFound, UsageError
 from bento.files.place import Placer
 from bento.files.tarin import read_tar
 from bento.model import reference
-from bento.model.build import NETWORKS, BuildOptions
-from bento.model.transfer import Access
+from bento.model.transfer import NETWORKS, Access, BuildOptions
 from bento.parse import containerfile as containerfiles
 
 if TYPE_CHECKING:

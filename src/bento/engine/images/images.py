@@ -15,6 +15,7 @@ from bento.engine.base.happened import of_image
 from bento.engine.base.layers import unused
 from bento.errors import BadImage, Conflict, NotFound, UsageError
 from bento.model import reference
+from bento.model.container import IMAGE, Container
 from bento.model.disk import RemovedImage
 from bento.model.image import Image, ImageConfig
 from bento.oci.platform import host_platform
@@ -177,8 +178,13 @@ def remove_unused(drivers: Drivers, image_id: str, *, named: bool) -> RemovedIma
 
 
 def holders(drivers: Drivers, image: Image) -> tuple[str, ...]:
-    """Return the names of the containers that were made from an image."""
-    return tuple(container.name for container in drivers.store.list() if container.spec.image_id == image.id)
+    """Return the names of the containers that were made from an image, or have it mounted."""
+    return tuple(container.name for container in drivers.store.list() if _holds(container, image.id))
+
+
+def _holds(container: Container, image_id: str) -> bool:
+    mounted = (mount.source for mount in container.spec.files.mounts if mount.kind == IMAGE)
+    return container.spec.image_id == image_id or image_id in mounted
 
 
 def names_meant(image: Image, ref: str) -> tuple[str, ...]:

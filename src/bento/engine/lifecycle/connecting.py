@@ -9,11 +9,11 @@ from msgspec.structs import replace
 
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.lifecycle import reconcile, sharing
-from bento.engine.resources import networking
+from bento.engine.resources import default_network, networking
 from bento.errors import BentoError, Conflict, NotFound, UsageError, WrongState
 from bento.lazy import LazyModule
 from bento.model.container import Container, ContainerSpec, ProcessIdentity, Status
-from bento.model.network import BRIDGE, CNI, Attachment, Connection, Network
+from bento.model.network import BRIDGE, CNI, POD, Attachment, Connection, Network
 from bento.oci import etc
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def settle(drivers: Drivers, options: CreateOptions) -> CreateOptions:
 
     Raises UsageError, NotFound, Conflict.
     """
+    if options.network.startswith(POD):  # in_pod has looked at the rest
+        return options
     mode, other = sharing.resolve_network(drivers, options.network)
     if other is not None:
         return replace(options, network=mode, hostname=_hostname_of(options, other))
@@ -132,7 +134,7 @@ def _connect_running(
     for left in (one for one in had if one.network == network.name):  # of a call that was killed
         had = _take_away(drivers, before, init, left, had)
     with _held(drivers, [network.name] if network.name != BRIDGE else []):
-        taken = networking.addresses_of_others(drivers, before)
+        taken = networking.addresses_of_others(drivers, before.id)
         taken.update(address for one in had for address in (one.address, one.address6) if address)
         made = networking.choose(drivers, before.id, taken, wanted, _free_interface(had))
         # Recorded first: whatever comes, it can be taken away.
@@ -140,9 +142,8 @@ def _connect_running(
     all_of_it = connected.run.connections if connected.run else ()
     made = all_of_it[-1]
     try:
-        drivers.network.connect(
-            before.id, all_of_it, init.pid, lambda: networking.running(drivers), only=made.interface
-        )
+        netns = f"/proc/{init.pid}/ns/net"
+        drivers.network.connect(before.id, all_of_it, netns, lambda: networking.running(drivers), only=made.interface)
         names.follow(drivers, before, connected)
         proxies.publish(drivers, connected)
         networking.announce(drivers, connected)
@@ -178,7 +179,7 @@ def disconnect(drivers: Drivers, ref: str, container_ref: str, *, force: bool = 
         else:
             drivers.store.modify(before.id, lambda c: _without(c, name))
     if name == BRIDGE:
-        networking.lower_default(drivers)
+        default_network.lower_default(drivers)
 
 
 def _name_of(drivers: Drivers, ref: str, container: Container) -> str:
@@ -195,6 +196,11 @@ def _changeable(drivers: Drivers, container_id: str) -> Container:
         raise Conflict(f"container {container.name} is on the host's network", hint="create it with other networks")
     if mode.startswith(CNI):
         raise Conflict(f"container {container.name} is on network {mode} alone", hint="create it with other networks")
+    if mode.startswith(POD):
+        raise Conflict(
+            f"container {container.name} has the network of pod {mode.removeprefix(POD)[:12]}",
+            hint="that has one for its life",
+        )
     if sharing.container_of(mode):
         raise Conflict(
             f"container {container.name} has the network of container {sharing.container_of(mode)[:12]}",

@@ -12,7 +12,7 @@ from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.fd_limits import check_limits
 from bento.engine.base.find_image import find_image
 from bento.engine.lifecycle import connecting, sandboxing, sharing
-from bento.engine.resources import logs, mounting, networking, units
+from bento.engine.resources import beside, in_pod, logs, mounting, networking, units
 from bento.engine.stop.hooks import check_hooks
 from bento.errors import Conflict, NotFound, UsageError
 from bento.model.container import Container, ContainerSettings, ContainerSpec
@@ -30,6 +30,8 @@ from bento.stop.methods import choose
 from bento.units import new_id, parse_name, parse_signal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bento.engine.base.drivers import Drivers
 
 _SYSTEM_COMMAND = "/sbin/init"
@@ -82,7 +84,7 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
     Raises UsageError, NotFound (image), Conflict (name), StorageUnusable, MissingTool (runtime); then nothing is left.
     """
     _check_combinations(options)
-    check_limits()
+    options, pod = in_pod.settle(drivers, options)
     name = parse_name(options.name) if options.name is not None else ""
     image = find_image(drivers, options.image)  # the most likely mistake is reported first
     runtime = drivers.runtime(options.runtime)
@@ -102,9 +104,11 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
     unobeyed = sandboxing.check(options)
     check_hooks((*options.stop.pre_stop, *options.stop.post_stop))
     options = replace(
-        options, log=logs.settle(options.log, drivers.settings), cgroups=units.settle(drivers, options.cgroups)
+        options,
+        log=logs.settle(options.log, drivers.settings),
+        cgroups=units.settle(drivers, options.cgroups, in_pod=pod is not None),
+        namespaces=sharing.resolve(drivers, options.namespaces),
     )
-    options = replace(options, namespaces=sharing.resolve(drivers, options.namespaces))
     required = [_required(drivers, ref) for ref in options.requires]
     healthy = tuple(dict.fromkeys(needed_id for needed_id, is_healthy in required if is_healthy))
     shared = map(sharing.container_of, (options.namespaces.pid, options.namespaces.ipc, options.network))
@@ -116,19 +120,23 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
         for needed_id in sorted({*requires, *(giver for giver, _ in givers)}):
             held.enter_context(drivers.locks.hold(needed_id, LOCK_TIMEOUT_S))
             drivers.store.get(needed_id)
-        options = _with_mounts_of(drivers, options, givers)
+        held.enter_context(in_pod.held(drivers, pod, runtime, options))
         held.enter_context(drivers.images.gc_lock())  # from finding the image to the record that stands on its layers
+        options = beside.with_image_ids(drivers, _with_mounts_of(drivers, options, givers))
         container_id = container_id or new_id()
         spec = _merge(options, find_image(drivers, options.image), container_id, str(runtime.path), requires)
         spec = replace(spec, requires_healthy=healthy, notes=(*spec.notes, *discarded, *unobeyed))
-        spec = _limited(drivers, spec)
+        spec = in_pod.placed(_limited(drivers, spec), pod)
         _check_health(spec)
         runtime.check(spec)
         mounting.check(spec.files.mounts)  # with the image's own
-        for note in spec.notes:
-            log.warning(note)
-        made = Container(id=container_id, name="", created_unix_ns=clock.wall_ns(), spec=spec, notes=spec.notes)
-        return _make(drivers, name, made)
+        return _make(drivers, name, _record(container_id, spec))
+
+
+def _record(container_id: str, spec: ContainerSpec) -> Container:
+    for note in spec.notes:
+        log.warning(note)
+    return Container(id=container_id, name="", created_unix_ns=clock.wall_ns(), spec=spec, notes=spec.notes)
 
 
 def _published(options: CreateOptions, config: ImageConfig, network: str) -> CreateOptions:
@@ -171,6 +179,7 @@ def _with_mounts_of(drivers: Drivers, options: CreateOptions, givers: list[tuple
 
 
 def _check_combinations(options: CreateOptions) -> None:
+    check_limits()
     if options.auto_remove and options.restart.name != "no":
         raise UsageError("--rm and --restart exclude each other", hint="omit one of them")
     if options.system and options.init:
@@ -330,12 +339,19 @@ def _health_notes(name: str, config: ImageConfig) -> tuple[str, ...]:
 
 def _free_name(drivers: Drivers, container_id: str) -> str:
     """A name people can say; the id decides, so no list of taken names is needed first."""
+    for name in drawn_names(container_id):
+        try:
+            drivers.store.find(name)
+        except NotFound:
+            break
+    return name
+
+
+def drawn_names(container_id: str) -> Iterator[str]:
+    """Yield names, of containers or pods, that people can say; the last one no other id has."""
     digits = int(container_id[:16], 16)
     for attempt in range(_NAME_ATTEMPTS):
         value = digits >> (attempt * 4)
         name = f"{_FIRST[value % len(_FIRST)]}_{_SECOND[value // 64 % len(_SECOND)]}"
-        try:
-            drivers.store.find(name)
-        except NotFound:
-            return name
-    return f"{name}_{container_id[:6]}"
+        yield name
+    yield f"{name}_{container_id[:6]}"

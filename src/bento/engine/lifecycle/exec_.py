@@ -272,7 +272,9 @@ def _launch(
             runtime.check_program(spec_path, root=root)
     # As for the container itself (start): so that the process is in the container's cgroup2, too.
     needs_cgroup2 = container.spec.system and not runtime.sees_cgroup2
-    monitor_cgroup = drivers.processes.monitor_cgroup(container.id, needs_cgroup2=needs_cgroup2)
+    monitor_cgroup = drivers.processes.monitor_cgroup(
+        container.id, needs_cgroup2=needs_cgroup2, parent=container.spec.cgroup_parent
+    )
     launch = ExecLaunch(
         container_id=container.id,
         exec_id=session.id,

@@ -10,7 +10,7 @@ from bento import log
 from bento.engine.base import holdup, order
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.lifecycle import reconcile
-from bento.engine.resources import networking
+from bento.engine.resources import default_network, networking
 from bento.engine.stop.erase import erase
 from bento.errors import BentoError, Conflict, NotFound, StateCorrupt, WrongState
 from bento.lazy import LazyModule
@@ -79,7 +79,7 @@ def remove(
                 erase(drivers, container, volumes=volumes)
                 if is_salvaged:  # its record did not know of a connection
                     networking.release_left(drivers, container.id)
-                    networking.lower_default(drivers)
+                    default_network.lower_default(drivers)
                 break
     else:
         raise WrongState(

@@ -13,6 +13,7 @@ from typing import Final
 from bento.errors import UsageError
 from bento.model.container import UNCONFINED, Device, Sandbox
 from bento.model.create import CreateOptions
+from bento.model.network import OF_OTHERS
 from bento.oci import capabilities, confinement, limits, seccomp
 from bento.oci.etc import HOST_GATEWAY
 from bento.parse.sandbox import is_address, parse_capability
@@ -55,8 +56,8 @@ def check(options: CreateOptions) -> tuple[str, ...]:
     for device in sandbox.devices:
         _check_device(device)
     for key in sandbox.sysctls:
-        _check_sysctl(key, options)
-    _check_names(sandbox, options.network)
+        check_sysctl(key, options.network, options.namespaces.ipc)
+    check_names(sandbox, options.network)
     return confinement.check(sandbox)
 
 
@@ -114,24 +115,24 @@ def _check_namespaces(options: CreateOptions) -> None:
         )
 
 
-def _check_sysctl(key: str, options: CreateOptions) -> None:
+def check_sysctl(key: str, network: str, ipc: str) -> None:
+    """Raise UsageError for a sysctl that is of none of the namespaces that these modes make."""
     if not _SYSCTL.fullmatch(key):
         raise UsageError(f"bad sysctl {key!r}", hint="use KEY=VALUE, such as net.core.somaxconn=1024")
     dotted = key.replace("/", ".")
     if dotted.startswith("net."):
-        if options.network == "host":
+        if network == "host":
             raise UsageError(f"sysctl {key} is the host's with --network host", hint="set it on the host")
-    elif options.namespaces.ipc == "host" or options.namespaces.ipc.startswith("container:"):
-        raise UsageError(
-            f"sysctl {key} is not the container's own with --ipc {options.namespaces.ipc}", hint="set it where it is"
-        )
+    elif ipc == "host" or ipc.startswith(OF_OTHERS):
+        raise UsageError(f"sysctl {key} is not the container's own with --ipc {ipc}", hint="set it where it is")
     elif dotted not in _IPC_SYSCTLS and not dotted.startswith("fs.mqueue."):
         raise UsageError(
             f"sysctl {key} is not of a namespace: it would be set for the whole machine", hint="set it on the host"
         )
 
 
-def _check_names(sandbox: Sandbox, network: str) -> None:
+def check_names(sandbox: Sandbox, network: str) -> None:
+    """Raise UsageError for hosts, name servers and what else is of resolv.conf(5) that cannot be."""
     for name, address in sandbox.extra_hosts:
         if not _WORD.fullmatch(name):
             raise UsageError(f"bad host name {name!r}", hint="use NAME:IP")

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bento.engine.base.liveness import lives
 from bento.engine.lifecycle import reconcile
 from bento.engine.stop import joined
 from bento.errors import KernelError, UsageError, WrongState
 from bento.model.container import Container, ContainerSpec, Namespaces, ProcessIdentity
+from bento.model.network import POD
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
+    from bento.model.pods import Pod
 
 _CONTAINER: Final = "container:"
 _IPC: Final = ("", "private", "shareable", "none", "host")
@@ -38,15 +41,15 @@ def resolve(drivers: Drivers, asked: Namespaces) -> Namespaces:
 
 
 def _resolve_pid(drivers: Drivers, text: str) -> str:
-    if text in ("", "host"):
-        return text
+    if text in ("", "host", "private") or text.startswith(POD):
+        return "" if text == "private" else text
     if not container_of(text):
-        raise UsageError(f"bad PID namespace {text!r}", hint="use host, or container:NAME")
+        raise UsageError(f"bad PID namespace {text!r}", hint="use host, private, or container:NAME")
     return _CONTAINER + _find(drivers, text).id
 
 
 def _resolve_ipc(drivers: Drivers, text: str) -> str:
-    if text in _IPC:
+    if text in _IPC or text.startswith(POD):
         return text
     if not container_of(text):
         raise UsageError(f"bad IPC namespace {text!r}", hint="use private, shareable, none, host or container:NAME")
@@ -96,16 +99,25 @@ def _find(drivers: Drivers, mode: str, *, is_ipc: bool = False) -> Container:
 
 @contextmanager
 def shared(drivers: Drivers, container: Container) -> Iterator[Shared]:
-    """Give what a container shares with other containers, within the context.
+    """Give what a container shares with other containers, or with its pod, within the context.
 
-    Raises NotFound, WrongState when another container does not run (any more).
+    Raises NotFound, WrongState when another container does not run (any more), or the pod is not ready (any more).
     """
     spec = container.spec
+    pod = ready_pod(drivers, container) if spec.pod else None
     entries: list[dict[str, str]] = []
     shm_fd = None
     with ExitStack() as stack:
         namespaces = spec.namespaces
-        for kind, mode in (("pid", namespaces.pid), ("ipc", namespaces.ipc), ("network", spec.network)):
+        modes = (("pid", namespaces.pid), ("ipc", namespaces.ipc), ("uts", namespaces.uts), ("network", spec.network))
+        for kind, mode in modes:
+            if pod is not None and mode.startswith(POD):
+                fd = _open_of_pod(drivers, pod, _FILES.get(kind, kind))
+                stack.callback(os.close, fd)
+                entries.append({"type": kind, "path": f"/proc/{os.getpid()}/fd/{fd}"})
+                if kind == "ipc":
+                    shm_fd = _found(drivers.pods.open_shm(pod.id), pod)
+                    stack.callback(os.close, shm_fd)
             if not container_of(mode):
                 continue
             other = _find(drivers, mode, is_ipc=kind == "ipc")
@@ -118,6 +130,38 @@ def shared(drivers: Drivers, container: Container) -> Iterator[Shared]:
                 shm_fd = _open_shm(drivers, other, init)
                 stack.callback(os.close, shm_fd)
         yield Shared(entries, shm_fd)
+
+
+def ready_pod(drivers: Drivers, container: Container) -> Pod:
+    """Return the pod of a container. Raises WrongState unless it is ready, NotFound."""
+    pod = drivers.store.get_pod(container.spec.pod)
+    if not pod.is_ready:
+        raise WrongState(f"pod {pod.name} is {pod.state.value}", hint=f"start it first: bento pod start {pod.name}")
+    return pod
+
+
+def _open_of_pod(drivers: Drivers, pod: Pod, kind: str) -> int:
+    if kind == "pid":
+        return _open_pid_of_pod(drivers, pod)
+    pin = next((pin for pin in pod.pins if pin.kind == kind), None)
+    return _found(drivers.pods.open(pod.id, pin) if pin is not None else None, pod)
+
+
+def _open_pid_of_pod(drivers: Drivers, pod: Pod) -> int:
+    try:
+        fd = os.open(f"/proc/{pod.init.pid if pod.init else 0}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return _found(None, pod)
+    if not lives(drivers, pod.init):  # checked after it was opened, as below
+        os.close(fd)
+        return _found(None, pod)
+    return fd
+
+
+def _found(fd: int | None, pod: Pod) -> int:
+    if fd is None:
+        raise WrongState(f"pod {pod.name} has lost its namespaces", hint=f"start it again: bento pod start {pod.name}")
+    return fd
 
 
 def _open(drivers: Drivers, other: Container, kind: str) -> tuple[int, ProcessIdentity]:

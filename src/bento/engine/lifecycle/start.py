@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -24,13 +24,13 @@ from bento.engine.base.happened import tell_of
 from bento.engine.base.order import required_first
 from bento.engine.lifecycle import reconcile, sharing
 from bento.engine.lifecycle.attachment import Attachment
-from bento.engine.resources import logs, mounting, networking, notify_socket, units
+from bento.engine.resources import beside, logs, mounting, networking, notify_socket, units
 from bento.engine.resources.rooted import root_of
 from bento.engine.stop.erase import refuse_if_held
 from bento.errors import BentoError, Conflict, RuntimeFailed, Unhealthy, WrongState
 from bento.files.tree import remove_tree
 from bento.lazy import LazyModule
-from bento.model.container import FILE_DRIVERS, Container, ContainerSpec, ProcessIdentity, Run, StartFailure, Status
+from bento.model.container import Container, ProcessIdentity, Run, StartFailure, Status
 from bento.model.event import Deed
 from bento.model.health import Health
 from bento.model.terminal import AttachOptions, WindowSize
@@ -100,6 +100,7 @@ def start(
             runtime=str(runtime.path),
             shows_processes=runtime.shows_processes,
             place=place.here(drivers),
+            shared=sharing.ready_pod(drivers, before).connections if before.spec.pod else (),
         )
         place.refuse_namesake(drivers, before, run)
         container = drivers.store.modify(
@@ -283,18 +284,26 @@ def _create_sandbox(
     remove_tree(run_dir)  # of an earlier run that the machine did not survive
     run_dir.mkdir(parents=True, mode=0o700)
     if runtime.knows(container.id):  # of a run whose delete was killed
-        runtime.discard(container.id)
+        runtime.discard(container.id, container.spec.cgroup_parent)
     claim(drivers, container.id)  # while we are at it, so that the monitor of a failed start runs no helper
     needs_cgroup2 = container.spec.system and not runtime.sees_cgroup2
-    with units.enclosed(drivers, container) as unit, sharing.shared(drivers, container) as shared:
+    with (
+        units.enclosed(drivers, container) as unit,
+        sharing.shared(drivers, container) as shared,
+        beside.reaching_host(drivers, container) as peers,
+    ):
         # One that systemd gives a scope of its own is moved nowhere else.
         monitor_cgroup = (
-            None if unit.is_unit else drivers.processes.monitor_cgroup(container.id, needs_cgroup2=needs_cgroup2)
+            None
+            if unit.is_unit
+            else drivers.processes.monitor_cgroup(
+                container.id, needs_cgroup2=needs_cgroup2, parent=container.spec.cgroup_parent
+            )
         )
         enter = monitor_cgroup.enter if monitor_cgroup else None
         try:
             launched, notes = drivers.in_private_mounts(
-                lambda: _create_inside(drivers, unit, runtime, bundle, shared, enter, kept_fds, size)
+                lambda: _create_inside(drivers, unit, runtime, bundle, shared, peers, enter, kept_fds, size)
             )
             if monitor_cgroup is not None:
                 monitor_cgroup.leave(launched.monitor_pid)
@@ -310,6 +319,7 @@ def _create_inside(
     runtime: RuntimeDriver,
     bundle: Path,
     shared: sharing.Shared,
+    peers: dict[str, int],
     enter: Callable[[int], None] | None,
     kept_fds: tuple[int, ...],
     size: WindowSize | None,
@@ -320,8 +330,9 @@ def _create_inside(
     rootfs = drivers.storage.mount(container.id, container.spec.layers)
     if shared.shm_fd is not None:
         drivers.storage.mount_beside(container.id, "shm", shared.shm_fd)
+    placed = beside.with_peers(drivers, beside.with_images(drivers, container), peers)
     notes = runtime.write_bundle(
-        mounting.attach(drivers, container, rootfs),
+        mounting.attach(drivers, placed, rootfs),
         bundle=bundle,
         rootfs=rootfs,
         namespaces=[*drivers.network.namespaces(container.spec.network), *shared.namespaces],
@@ -334,25 +345,19 @@ def _create_inside(
         runtime=runtime,
         bundle=bundle,
         run_dir=drivers.run_dir(container.id),
-        **_log_of(container.spec, bundle / "log"),
+        **logs.of_launch(container.spec, bundle / "log"),
         has_terminal=container.spec.streams.tty,
         has_input=container.spec.streams.stdin_open,
         keeps_input=container.spec.streams.stdin_open and not container.spec.streams.stdin_once,
         command=container.spec.argv[0],
         exit_command=exit_script(drivers, container),
+        cgroup_parent=container.spec.cgroup_parent,
         enter=enter,
         words_before=unit.monitor_words,
         notify_socket=notify_socket.relayed_to(drivers, container),
         kept_fds=kept_fds,
     )
     return drivers.monitor.launch(launch), notes
-
-
-def _log_of(spec: ContainerSpec, path: Path) -> dict[str, Any]:
-    if spec.log.driver not in FILE_DRIVERS:
-        return {"log_path": None, "is_logged_to_journal": spec.log.driver == "journald", "log_tag": spec.log.tag}
-    room_bytes = logs.make_room(path, spec.log.limit_bytes, spec.log.file_count)
-    return {"log_path": path, "log_max_bytes": room_bytes}
 
 
 def _undo(drivers: Drivers, before: Container, runtime: RuntimeDriver, reason: BaseException) -> None:
@@ -362,7 +367,7 @@ def _undo(drivers: Drivers, before: Container, runtime: RuntimeDriver, reason: B
     for pid in (init_pid, monitor_pid):
         _end(drivers, pid, before.id)
     with suppress(BentoError):  # the error that led here is the one to report
-        runtime.discard(before.id)
+        runtime.discard(before.id, before.spec.cgroup_parent)
     units.discard(drivers, before)
     with suppress(BentoError):
         networking.release(drivers, drivers.store.get(before.id))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bento import clock, log
+from bento import log
 from bento.engine.base import exec_sessions
 from bento.engine.base.exit_owner import has_exit_owner
 from bento.engine.base.layers import unused
@@ -26,14 +26,14 @@ from bento.engine.base.place import elsewhere, is_own_run_dir
 from bento.engine.check import owned
 from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.remove import remove
-from bento.engine.maintenance import keepers, naming, proxying, strays
+from bento.engine.maintenance import keepers, naming, pod_remains, proxying, strays
+from bento.engine.maintenance import records as unreadable_records
 from bento.engine.maintenance.finding import Finding, Key
-from bento.engine.resources import cni, networking
+from bento.engine.resources import cni, default_network, networking
 from bento.engine.resources.mounting import remove_empty, remove_volume
 from bento.errors import BentoError, Conflict, Elsewhere, MissingTool, NotFound, StateCorrupt
 from bento.files.tree import remove_tree
 from bento.model.container import Container
-from bento.model.volume import Volume
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +53,7 @@ def examine(drivers: Drivers, *, fix: bool = False) -> list[Finding]:
     """
     records = drivers.store.list(on_unreadable=lambda _: None)
     reconcile.refresh(drivers, records, on_elsewhere=_refuse_unless_copied)
+    pod_remains.settle_all(drivers)
     first = {finding.key for finding in _Look(drivers).findings()}
     if not first:
         return []
@@ -103,18 +104,24 @@ class _Look:
             self._cgroups[container_id].append((directory, pids))
         for container_id, path in drivers.runtime_states():
             self._states[container_id].append(path)
-        left = drivers.network.leftovers(networking.claimed(drivers))  # before the records: each is older than its own
+        left = drivers.network.leftovers(
+            default_network.claimed(drivers)
+        )  # before the records: each is older than its own
         left += cni.leftovers(drivers) if drivers.has_cni() else []
         records = list(self._records())
         ids = {container.id for container in drivers.store.list(on_unreadable=lambda _: None)}
         ids.update(drivers.storage.ids(), _names_in(drivers.run_root / "containers"), self._monitors, self._states)
+        pods = pod_remains.ids(drivers)
+        ids |= pods
         bridges = list(self._networks(left, ids))
+        ids -= pods
         found = [finding for container_id in sorted(ids) for finding in self._judge(container_id)]
         found = [self._end_stray(each) if each.container_id in self._strays else each for each in found]
         return [
             *records,
             *found,
             *self._checks(),
+            *(self._fix(finding, mend) for finding, mend in pod_remains.look(drivers, pods, self._links)),
             *bridges,
             *self._walls(),
             *locks,
@@ -131,16 +138,10 @@ class _Look:
         store.list(on_unreadable=unreadable.append)
         for error in unreadable:
             self._unreadable.add(error.record_id)
-            yield self._fix(_unreadable("container", error, container_id=error.record_id), self._remove_unreadable)
-        for kind, list_all, mend in (
-            ("image", store.list_images, _forget_image),
-            ("volume", store.list_volumes, _write_volume),
-            ("network", store.list_networks, lambda drivers, key, _: drivers.store.remove_network(key)),
-        ):
-            unreadable.clear()
-            list_all(on_unreadable=unreadable.append)
-            for error in unreadable:
-                yield self._fix(_unreadable(kind, error), partial(mend, self._drivers, error.record_id))
+            found = unreadable_records.finding("container", error, container_id=error.record_id)
+            yield self._fix(found, self._remove_unreadable)
+        for finding, mend in unreadable_records.look(self._drivers):
+            yield self._fix(finding, mend)
 
     def _checks(self) -> Iterator[Finding]:
         """Yield the containers of checks that were killed, and then their networks."""
@@ -220,7 +221,7 @@ class _Look:
 
     def _is_known(self, container_id: str) -> bool:
         with suppress(StateCorrupt):
-            return self._record(container_id) is not None
+            return self._record(container_id) is not None or container_id in pod_remains.ids(self._drivers)
         return True
 
     def _remains(self, container_id: str) -> list[Finding]:
@@ -367,19 +368,6 @@ class _Look:
             ]
         for image, layer in gone:
             yield Finding(kind="missing", what=f"the layer {layer} of image {image.name} is gone: pull it again")
-
-
-def _unreadable(kind: str, error: StateCorrupt, container_id: str = "") -> Finding:
-    whose = "" if container_id else f" of {kind} {error.record_id}"
-    return Finding(kind="record", what=f"unreadable document{whose}", container_id=container_id)
-
-
-def _forget_image(drivers: Drivers, image_id: str, _: str) -> None:
-    drivers.store.remove_image(image_id)
-
-
-def _write_volume(drivers: Drivers, name: str, _: str) -> None:
-    drivers.store.put_volume(Volume(name=name, created_unix_ns=clock.wall_ns()))
 
 
 def _remove(path: Path, _: str) -> None:

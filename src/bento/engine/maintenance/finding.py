@@ -15,7 +15,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     ``is_kept``: on purpose, a part of an image of which the rest has not come; the next pull goes on with it.
     """
 
-    # record, container, network, name, wall, mount, cgroup, process, directory, lock, layer, blob, volume,
+    # record, container, pod, network, name, wall, mount, cgroup, process, directory, lock, layer, blob, volume,
     # build, check, missing
     kind: str
     what: str

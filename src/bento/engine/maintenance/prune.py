@@ -14,11 +14,13 @@ from bento.engine.foreign.reports import Reports
 from bento.engine.images.images import remove_unused
 from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.remove import refuse_if_required
+from bento.engine.pods import listing as pod_listing
+from bento.engine.pods.stop import remove as remove_pod
 from bento.engine.resources.networks import prune as prune_networks
 from bento.engine.resources.volumes import check_filters
 from bento.engine.resources.volumes import prune as prune_volumes
 from bento.engine.stop.erase import erase
-from bento.errors import BentoError, Conflict, NotFound
+from bento.errors import BentoError, Conflict, NotFound, WrongState
 from bento.model.container import Container, Status
 from bento.model.disk import Pruned, PrunedVolumes, RemovedImage
 from bento.model.event import CONTAINER, IMAGE
@@ -73,6 +75,25 @@ def _remove(drivers: Drivers, container_id: str) -> int:
     return freed_bytes
 
 
+def prune_pods(drivers: Drivers, filters: Iterable[str] = ()) -> Pruned:
+    """Remove the pods that are not ready and have no container. Raises UsageError for a bad filter."""
+    passes = parse_prune(filters)
+    gone: list[str] = []
+    errors: list[BentoError] = []
+    for pod in pod_listing.pods(drivers, ["status=not-ready"]):
+        if drivers.store.containers_of_pod(pod.id) or not passes(pod.settings.labels, pod.created_unix_ns):
+            continue
+        try:
+            remove_pod(drivers, pod.id)
+        except (Conflict, NotFound, WrongState):  # in use after all, or another command was quicker
+            continue
+        except BentoError as error:
+            errors.append(error)
+            continue
+        gone.append(pod.id)
+    return Pruned(pods=tuple(gone), errors=tuple(errors))
+
+
 def prune_images(drivers: Drivers, *, all: bool = False, filters: Iterable[str] = ()) -> Pruned:
     """Remove the images without a name, or ``all``, that no container was made from.
 
@@ -113,7 +134,8 @@ def _remove_strays(drivers: Drivers) -> tuple[tuple[str, ...], int]:
 
 
 def prune(drivers: Drivers, *, all: bool = False, volumes: bool = False, filters: Iterable[str] = ()) -> Pruned:
-    """Remove the containers that do not run, the networks that none has, then the images that none needs: see above.
+    """Remove the containers that do not run, the pods that are not ready and have none, the networks that none has,
+    then the images that none needs: see above.
 
     Without filters also what has no labels and no age: what builds have kept for the next ones, unless one goes on,
     and the reports of stops of what other engines run.
@@ -122,6 +144,7 @@ def prune(drivers: Drivers, *, all: bool = False, volumes: bool = False, filters
     wanted = tuple(filters)
     check_filters(wanted if volumes else ())
     first = prune_containers(drivers, wanted)
+    pods = prune_pods(drivers, wanted)
     networks = prune_networks(drivers, filters=wanted)
     then = prune_images(drivers, all=all, filters=wanted)
     last = prune_volumes(drivers, filters=wanted) if volumes else PrunedVolumes()
@@ -129,6 +152,7 @@ def prune(drivers: Drivers, *, all: bool = False, volumes: bool = False, filters
     reports, report_bytes = (0, 0) if wanted else Reports(drivers.root).clear()
     return Pruned(
         containers=first.containers,
+        pods=pods.pods,
         images=then.images,
         networks=networks.networks,
         volumes=last.names,
@@ -137,5 +161,5 @@ def prune(drivers: Drivers, *, all: bool = False, volumes: bool = False, filters
         build_bytes=build_bytes,
         reports=reports,
         freed_bytes=first.freed_bytes + then.freed_bytes + last.freed_bytes + build_bytes + report_bytes,
-        errors=(*first.errors, *networks.errors, *then.errors),
+        errors=(*first.errors, *pods.errors, *networks.errors, *then.errors),
     )

@@ -13,7 +13,7 @@ from bento import clock, log
 from bento.engine.base.liveness import lives, recover_start
 from bento.engine.base.place import here, is_own_run_dir
 from bento.engine.lifecycle.remove import remove
-from bento.engine.resources import networking
+from bento.engine.resources import default_network, networking
 from bento.engine.stop.request import StopOptions
 from bento.engine.stop.stop import stop_containers
 from bento.errors import BentoError, Conflict
@@ -55,7 +55,7 @@ def end(drivers: Drivers, container: Container) -> bool:
         stop_containers(drivers, [container.id], StopOptions(on_paused=OnPaused.THAW))
         remove(drivers, container.id, force=True)
         networking.release_left(drivers, container.id)
-        networking.lower_default(drivers)
+        default_network.lower_default(drivers)
     except Conflict:  # it has a record again
         return False
     except BentoError as error:

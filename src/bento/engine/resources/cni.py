@@ -6,6 +6,7 @@ command that takes a container's connections down, also after a crash or a reboo
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -43,17 +44,32 @@ def connect(drivers: Drivers, container: Container, pid: int) -> None:
 
     Raises NotFound, UsageError, MissingTool, RuntimeFailed.
     """
-    network, connections = container.spec.network, container.run.connections if container.run else ()
+    connections = container.run.connections if container.run else ()
+    made = join(drivers, container.id, connections[0], f"/proc/{pid}/ns/net")
+    _name(drivers, container, [one for one in (made.address, made.address6) if one])
+    drivers.store.modify(
+        container.id, lambda c: replace(c, run=replace(c.run, connections=(made,))) if c.run is not None else c
+    )
+
+
+def join(
+    drivers: Drivers, container_id: str, planned: Connection, netns: str, args: dict[str, str] | None = None
+) -> Connection:
+    """Have the plugins bring a network namespace in, by its path; return the connection with what they say. Blocks.
+
+    ``container_id``: or a pod's. ``args``: CNI_ARGS. Raises NotFound, UsageError, MissingTool, RuntimeFailed.
+    """
     joined = Joined(
-        container_id=container.id,
-        network=drivers.cni.load(network.removeprefix(CNI)),
-        netns=f"/proc/{pid}/ns/net",
+        container_id=container_id,
+        network=drivers.cni.load(planned.network.removeprefix(CNI)),
+        netns=netns,
         interface=INTERFACE,
-        ports=connections[0].ports,
+        ports=planned.ports,
+        args=args or {},
     )
     place = drivers.cni.add(joined)
-    made = replace(
-        connections[0],
+    return replace(
+        planned,
         address=place.address,
         prefix=place.prefix,
         gateway=place.gateway,
@@ -61,10 +77,6 @@ def connect(drivers: Drivers, container: Container, pid: int) -> None:
         prefix6=place.prefix6,
         gateway6=place.gateway6,
         mac=place.mac,
-    )
-    _name(drivers, container, [one for one in (place.address, place.address6) if one])
-    drivers.store.modify(
-        container.id, lambda c: replace(c, run=replace(c.run, connections=(made,))) if c.run is not None else c
     )
 
 
@@ -92,10 +104,18 @@ def missing(drivers: Drivers) -> list[str]:
     """Return what plugins miss, asked for it, of what they have made for containers that run. Slow."""
     found = []
     for container_id in drivers.cni.kept():
-        try:
-            container = drivers.store.get(container_id)
-        except (NotFound, StateCorrupt):  # what is left of it is another finding
-            continue
-        if container.status in (Status.RUNNING, Status.PAUSED):
-            found += [f"of the network of {container.name}: {what}" for what in drivers.cni.check(container_id)]
+        name = _user(drivers, container_id)
+        if name:
+            found += [f"of the network of {name}: {what}" for what in drivers.cni.check(container_id)]
     return found
+
+
+def _user(drivers: Drivers, container_id: str) -> str:
+    """Return the name of a container that runs, or of a pod that is ready; "": it does not use its network."""
+    with suppress(NotFound, StateCorrupt):  # what is left of it is another finding
+        container = drivers.store.get(container_id)
+        return container.name if container.status in (Status.RUNNING, Status.PAUSED) else ""
+    with suppress(NotFound, StateCorrupt):
+        pod = drivers.store.get_pod(container_id)
+        return f"pod {pod.name}" if pod.is_ready else ""
+    return ""

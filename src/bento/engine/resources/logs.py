@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from bento.errors import UsageError
+from bento.errors import StorageUnusable, UsageError, WrongState
 from bento.files import log_files
-from bento.model.container import FILE_DRIVERS, Container, LogSettings
+from bento.model.container import FILE_DRIVERS, Container, ContainerSpec, LogSettings
 from bento.parse.logs import FILES_MAX, parse_log_driver
 from bento.units import check_log_size
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bento.config import Settings
     from bento.engine.base.drivers import Drivers
 
@@ -57,6 +56,39 @@ def notes(asked: LogSettings) -> tuple[str, ...]:
     if asked.driver not in FILE_DRIVERS[1:]:
         return ()
     return (f"the log driver {asked.driver} is a file of Bento's own here, which bento logs reads",)
+
+
+def callers_own(text: str) -> Path:
+    """Return the path of a log that the caller of the engine looks after, with its directory made.
+
+    Raises StorageUnusable.
+    """
+    path = Path(text)
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageUnusable(f"{path.parent}: {error.strerror}", hint="choose another place for the log") from None
+    return path
+
+
+def reopen(drivers: Drivers, container: Container) -> None:
+    """Have a log that the caller looks after be written to a new file. Raises WrongState."""
+    path = container.spec.node.log_path
+    if not path:
+        raise WrongState(f"the log of container {container.name} is Bento's own", hint="it is rotated by --log-opt")
+    if not container.status.is_live:
+        raise WrongState(f"container {container.name} does not run: nothing writes its log")
+    drivers.monitor.reopen_log(drivers.run_dir(container.id), Path(path))
+
+
+def of_launch(spec: ContainerSpec, path: Path) -> dict[str, Any]:
+    """Return what a launch is told of the log, which is made ready; ``path``: Bento's own. Raises StorageUnusable."""
+    if spec.log.driver not in FILE_DRIVERS:
+        return {"log_path": None, "is_logged_to_journal": spec.log.driver == "journald", "log_tag": spec.log.tag}
+    if spec.node.log_path:
+        return {"log_path": callers_own(spec.node.log_path)}
+    room_bytes = make_room(path, spec.log.limit_bytes, spec.log.file_count)
+    return {"log_path": path, "log_max_bytes": room_bytes}
 
 
 def make_room(path: Path, limit_bytes: int, files: int = 1) -> int:

@@ -65,6 +65,8 @@ def _check_one(mount: Mount) -> None:
         )
     if not mount.source.startswith("/"):
         raise UsageError(f"mount source {mount.source!r} is not an absolute path")
+    if mount.reaches_host and not os.path.isdir(mount.source):
+        raise UsageError(f"mount source {mount.source} is no directory: nothing can be mounted below")
     if mount.chown and os.path.realpath(mount.source) in _SYSTEM:
         raise UsageError(
             f"{mount.source} is the machine's own, and is not given to a container's user",

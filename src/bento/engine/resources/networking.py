@@ -6,12 +6,12 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from bento import log
 from bento.errors import BentoError, Conflict, NotFound, PortTaken, RuntimeFailed, StateCorrupt, UsageError
 from bento.lazy import LazyModule
 from bento.model.container import Container, Status, attached_to
@@ -156,29 +156,48 @@ def _of_families(ports: Iterable[Port], networks: Sequence[Network]) -> tuple[Po
     return tuple(found)
 
 
+class Wanted(Struct, frozen=True):
+    """What a container, or a pod, is to have of networks. ``network``: its first, or what takes the place of one."""
+
+    id: str
+    network: str
+    networks: tuple[Attachment, ...]
+    ports: tuple[Port, ...]
+
+
+def _wanted_by(container: Container) -> Wanted:
+    spec = container.spec
+    return Wanted(container.id, spec.network, spec.networks, spec.ports.published)
+
+
+def reserved(drivers: Drivers, container: Container) -> AbstractContextManager[Reservation | None]:
+    """Take a container's ports of the host; see ``reserved_for``."""
+    return reserved_for(drivers, _wanted_by(container))
+
+
 @contextmanager
-def reserved(drivers: Drivers, container: Container) -> Iterator[Reservation | None]:
-    """Take the container's ports of the host, for as long as the context, or a process that inherits them, lasts.
+def reserved_for(drivers: Drivers, wanted: Wanted) -> Iterator[Reservation | None]:
+    """Take the ports of the host, for as long as the context, or a process that inherits them, lasts.
 
     Raises PortTaken, which names the process that has it where that is known, UsageError.
     """
-    if not container.spec.networks and not container.spec.network.startswith(CNI):
+    if not wanted.networks and not wanted.network.startswith(CNI):
         yield None
         return
-    ports = container.spec.ports.published
+    ports = wanted.ports
     routed: tuple[int, ...] = ()
-    if ports and container.spec.networks:
-        networks = [find(drivers, one.network) for one in container.spec.networks]
+    if ports and wanted.networks:
+        networks = [find(drivers, one.network) for one in wanted.networks]
         ports = _of_families(ports, networks)
         routed = next((one.routed for one in networks if not one.internal), ())
     try:
         reservation = drivers.network.reserve([port for port in ports if not is_opened(port, routed)])
     except PortTaken as error:
-        name = _publisher(drivers, container, error.port) if isinstance(error.port, Port) else ""
+        name = _publisher(drivers, wanted.id, error.port) if isinstance(error.port, Port) else ""
         if not name or not isinstance(error.port, Port):
             raise
         where = f"{error.port.outside}/{error.port.protocol}"
-        raise PortTaken(f"port {where} is taken by container {name}", port=error.port) from error
+        raise PortTaken(f"port {where} is taken by {name}", port=error.port) from error
     chosen = iter(reservation.ports)
     ports = tuple(replace(port, host_port=0) if is_opened(port, routed) else next(chosen) for port in ports)
     try:
@@ -188,48 +207,73 @@ def reserved(drivers: Drivers, container: Container) -> Iterator[Reservation | N
             os.close(fd)
 
 
-def _publisher(drivers: Drivers, container: Container, wanted: Port) -> str:
+def _publisher(drivers: Drivers, own_id: str, wanted: Port) -> str:
+    """Return what publishes a port, in words; "" when nothing of this engine's does."""
     for other in drivers.store.list():
-        ports = other.run.ports if other.run and other.status.is_live and other.id != container.id else ()
-        if any((port.host_port, port.protocol) == (wanted.host_port, wanted.protocol) for port in ports):
-            return other.name
+        ports = other.run.ports if other.run and other.status.is_live and other.id != own_id else ()
+        if _has(ports, wanted):
+            return f"container {other.name}"
+    return _publishing_pod(drivers, own_id, wanted)
+
+
+def _publishing_pod(drivers: Drivers, own_id: str, wanted: Port) -> str:
+    for pod in drivers.store.list_pods(on_unreadable=lambda _: None):
+        if pod.id != own_id and any(_has(one.ports, wanted) for one in pod.connections):
+            return f"pod {pod.name}"
     return ""
 
 
-def allot(drivers: Drivers, container: Container, ports: tuple[Port, ...]) -> tuple[Container, tuple[Connection, ...]]:
-    """Choose the container's addresses and record them. Raises Conflict when there is none, UsageError."""
-    if container.spec.network.startswith(CNI):
-        planned = (cni.planned(container.spec.network, ports),)
-        return drivers.store.modify(container.id, lambda c: _with(c, planned)), planned
+def _has(ports: Iterable[Port], wanted: Port) -> bool:
+    return any((port.host_port, port.protocol) == (wanted.host_port, wanted.protocol) for port in ports)
+
+
+def allot_for(
+    drivers: Drivers, wanted: Wanted, ports: tuple[Port, ...], record: Callable[[tuple[Connection, ...]], None]
+) -> tuple[Connection, ...]:
+    """Choose the addresses and have them recorded. Raises Conflict when there is none, PortTaken, UsageError."""
+    if wanted.network.startswith(CNI):
+        planned = (cni.planned(wanted.network, ports),)
+        record(planned)
+        return planned
     with drivers.network.locked():
-        taken = addresses_of_others(drivers, container)
-        for port in (one for one in ports if one.protocol == "sctp"):  # of which no socket is kept
-            name = _publisher(drivers, container, port)
+        taken = addresses_of_others(drivers, wanted.id)
+        for port in (one for one in ports if one.host_port):
+            # Of SCTP no socket is kept, and a pod keeps none.
+            is_kept = port.protocol != "sctp"
+            name = (_publishing_pod if is_kept else _publisher)(drivers, wanted.id, port)
             if name:
-                raise PortTaken(f"port {port.outside}/{port.protocol} is taken by container {name}", port=port)
+                raise PortTaken(f"port {port.outside}/{port.protocol} is taken by {name}", port=port)
         connections: list[Connection] = []
-        for number, asked in enumerate(container.spec.networks):
-            one = choose(drivers, container.id, taken, asked, f"eth{number}")
+        for number, asked in enumerate(wanted.networks):
+            one = choose(drivers, wanted.id, taken, asked, f"eth{number}")
             connections.append(one)
             taken |= {one.address, one.address6}
         way = next((number for number, one in enumerate(connections) if not one.internal), None)
         if way is not None:
             connections[way] = replace(connections[way], ports=ports)
-        container = drivers.store.modify(container.id, lambda c: _with(c, tuple(connections)))
-    return container, tuple(connections)
+        record(tuple(connections))
+    return tuple(connections)
 
 
-def addresses_of_others(drivers: Drivers, container: Container) -> set[str]:
-    """Return the addresses that other containers have."""
+def allot(drivers: Drivers, container: Container, ports: tuple[Port, ...]) -> tuple[Container, tuple[Connection, ...]]:
+    """Do so for a container. Return its record, too."""
+
+    def record(connections: tuple[Connection, ...]) -> None:
+        nonlocal container
+        container = drivers.store.modify(container.id, lambda c: _with(c, connections))
+
+    connections = allot_for(drivers, _wanted_by(container), ports, record)
+    return container, connections
+
+
+def addresses_of_others(drivers: Drivers, own_id: str) -> set[str]:
+    """Return the addresses that other containers, and pods, have."""
     unknown: list[StateCorrupt] = []
     others = drivers.store.list(on_unreadable=unknown.append)
-    found = {
-        address
-        for other in others
-        if other.run and other.id != container.id
-        for one in other.run.connections
-        for address in (one.address, one.address6)
-    }
+    pods = drivers.store.list_pods(on_unreadable=unknown.append)
+    held = [other.run.connections for other in others if other.run and other.id != own_id]
+    held += [pod.connections for pod in pods if pod.id != own_id]
+    found = {address for each in held for one in each for address in (one.address, one.address6)}
     # One whose record cannot be read may run all the same: what looks like its address is left to it.
     found.update(word.decode() for error in unknown for word in _ADDRESS.findall(error.document))
     return found
@@ -252,7 +296,7 @@ def connect(drivers: Drivers, container: Container, pid: int) -> None:
     if container.spec.network.startswith(CNI):
         cni.connect(drivers, container, pid)
     elif connections:
-        drivers.network.connect(container.id, connections, pid, lambda: running(drivers))
+        drivers.network.connect(container.id, connections, f"/proc/{pid}/ns/net", lambda: running(drivers))
 
 
 def announce(drivers: Drivers, container: Container) -> None:
@@ -270,8 +314,11 @@ def announce(drivers: Drivers, container: Container) -> None:
 
 
 def running(drivers: Drivers) -> dict[str, tuple[Connection, ...]]:
-    """Return the connections that Bento has made of the containers that run and of which no stop is under way."""
-    return {
+    """Return the connections that Bento has made of the containers that run and of which no stop is under way.
+
+    And of the pods that are ready.
+    """
+    found = {
         container.id: container.run.connections
         for container in drivers.store.list()
         if container.run
@@ -279,6 +326,10 @@ def running(drivers: Drivers) -> dict[str, tuple[Connection, ...]]:
         and not container.spec.network.startswith(CNI)
         and container.status in (Status.RUNNING, Status.PAUSED)
     }
+    for pod in drivers.store.list_pods(on_unreadable=lambda _: None):
+        if pod.is_ready and pod.connections and not pod.settings.network.startswith(CNI):
+            found[pod.id] = pod.connections
+    return found
 
 
 def release(drivers: Drivers, container: Container) -> None:
@@ -301,35 +352,6 @@ def _releasing(drivers: Drivers, container_id: str, addresses: Sequence[str] | N
     yield from drivers.network.release(container_id, addresses)
     if drivers.has_cni():
         yield from drivers.cni.remove(container_id)
-
-
-def lower_default(drivers: Drivers) -> None:
-    """Take the bridge of the default network down when no container on record is to be on it. Blocks. Idempotent."""
-    unknown: list[StateCorrupt] = []
-    containers = drivers.store.list(on_unreadable=unknown.append)
-    if unknown or any(is_on_default(container) for container in containers):
-        return
-    default = drivers.network.default()  # now: mostly it is not needed, and the driver takes milliseconds to import
-    if not default.subnets:
-        return
-    try:
-        finish(lambda: drivers.network.lower_network(default))
-    except BentoError as error:  # what it was for is done, and doctor finds it
-        log.warning(str(error))
-
-
-def is_on_default(container: Container) -> bool:
-    """Whether a container has, or is to have, a connection to the default network."""
-    has = container.run is not None and any(one.network == BRIDGE for one in container.run.connections)
-    return has or any(one.network == BRIDGE for one in container.spec.networks)
-
-
-def claimed(drivers: Drivers) -> list[Network]:
-    """Return the networks that are to be there."""
-    found = drivers.store.list_networks(on_unreadable=lambda _: None)
-    if any(map(is_on_default, drivers.store.list(on_unreadable=lambda _: None))):
-        found.append(drivers.network.default())
-    return found
 
 
 def finish(begin: Callable[[], Iterator[Part]]) -> None:

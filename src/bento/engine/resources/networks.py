@@ -159,7 +159,7 @@ def builtin(drivers: Drivers) -> list[Network]:
 def list_all(drivers: Drivers, filters: Iterable[str] = ()) -> list[Network]:
     """Return the networks that pass all filters, by name. Raises UsageError for a bad filter."""
     passes = _parse_filters(filters)
-    users = _users(drivers.store.list())
+    users = _pods_on(drivers, None) | _users(drivers.store.list())
     found = sorted([*builtin(drivers), *drivers.store.list_networks()], key=lambda network: network.name)
     return [network for network in found if passes(network, bool(users.get(network.name)))]
 
@@ -194,14 +194,15 @@ def remove(drivers: Drivers, ref: str) -> Network:
 def _check_unused(drivers: Drivers, network: Network) -> None:
     drivers.store.find_network(network.id)
     unknown: list[StateCorrupt] = []
-    users = _users(drivers.store.list(on_unreadable=unknown.append)).get(network.name)
+    users = _users(drivers.store.list(on_unreadable=unknown.append)).get(network.name, [])
+    users += _pods_on(drivers, unknown.append).get(network.name, [])
     if users:
         raise Conflict(
             f"network {network.name} is used by {', '.join(users)}", hint="remove these containers, or disconnect them"
         )
     if unknown:
         raise Conflict(
-            f"network {network.name} may be used by container {unknown[0].record_id[:12]}, whose record cannot be read",
+            f"network {network.name} may be used by {unknown[0].record_id[:12]}, whose record cannot be read",
             hint="remove that container first: bento rm -f",
         )
 
@@ -233,6 +234,14 @@ def _users(containers: Iterable[Container]) -> dict[str, list[str]]:
         asked = [attachment.network for attachment in container.spec.networks]
         for name in dict.fromkeys(asked or [container.spec.network]):
             found.setdefault(name, []).append(container.name)
+    return found
+
+
+def _pods_on(drivers: Drivers, on_unreadable: Callable[[StateCorrupt], None] | None) -> dict[str, list[str]]:
+    """Return the pods that have each network, or will have it when they are started again."""
+    found: dict[str, list[str]] = {}
+    for pod in drivers.store.list_pods(on_unreadable=on_unreadable):
+        found.setdefault(pod.settings.network, []).append(f"pod {pod.name}")
     return found
 
 

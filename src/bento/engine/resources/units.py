@@ -19,7 +19,7 @@ from bento.config import CGROUP_MANAGERS
 from bento.drivers.units.base import DEFAULT_SLICE, ScopeWanted, StopWanted
 from bento.errors import UnitsFailed, UsageError
 from bento.lazy import LazyModule
-from bento.model.container import CgroupSettings
+from bento.model.resources import CgroupSettings
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
@@ -45,8 +45,15 @@ def manager(drivers: Drivers) -> tuple[str, str]:
     return (CGROUPFS if reason else SYSTEMD), reason
 
 
-def settle(drivers: Drivers, asked: CgroupSettings) -> CgroupSettings:
-    """Return what is recorded of a new container. Raises UsageError, UnitsFailed where systemd alone would do."""
+def settle(drivers: Drivers, asked: CgroupSettings, *, in_pod: bool = False) -> CgroupSettings:
+    """Return what is recorded of a new container. Raises UsageError, UnitsFailed where systemd alone would do.
+
+    ``in_pod``: the cgroups of a pod are its containers' parents, and no slice of systemd's.
+    """
+    if in_pod:
+        if asked.parent:
+            raise UsageError("--cgroup-parent is the pod's", hint="give it to pod create")
+        return CgroupSettings()
     found, reason = manager(drivers)
     if drivers.settings.cgroup_manager == SYSTEMD and reason:
         raise UnitsFailed(

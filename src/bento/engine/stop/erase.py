@@ -21,8 +21,9 @@ from bento.model.container import Container, Status
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
-    from bento.engine.resources import logs
-else:  # only a log of several files needs it
+    from bento.engine.resources import default_network, logs
+else:  # a stop erases little
+    default_network = LazyModule("bento.engine.resources.default_network")
     logs = LazyModule("bento.engine.resources.logs")
 
 
@@ -46,8 +47,10 @@ def erase(drivers: Drivers, container: Container, *, volumes: bool = False) -> i
         if container.spec.log.file_count > 1:
             logs.forget(drivers, container.id)
     freed_bytes = forget(drivers, container)
-    if networking.is_on_default(container) or not container.spec.image:  # a record made anew: it may have been on it
-        networking.lower_default(drivers)
+    if (
+        default_network.is_on_default(container) or not container.spec.image
+    ):  # a record made anew: it may have been on it
+        default_network.lower_default(drivers)
     return freed_bytes
 
 

@@ -29,9 +29,9 @@ def parse_filters(store: StateStore, filters: Iterable[str]) -> Callable[[Contai
     Values of one key are alternatives, but labels.
 
     Keys: id, name (a regular expression), status, label (KEY or KEY=VALUE), ``label!`` (does not have it), ancestor,
-    before and since (a container), exited, health, network, publish (a port of this machine, while it runs) and expose
-    (one of the container), also ranges of them, volume (a mount's source or destination), isolation, is-task; as in
-    Docker. Raises UsageError, NotFound for such a container, and Conflict for an ancestor that may be several images.
+    before and since (a container), exited, health, network, pod, publish (a port of this machine, while it runs) and
+    expose (one of the container), also ranges of them, volume (a mount's source or destination), isolation, is-task; as
+    in Docker. Raises UsageError, NotFound for such a container, Conflict for an ancestor that may be several images.
     """
     wanted = split(filters, _FILTERS)
     for key, values in wanted.items():
@@ -41,6 +41,7 @@ def parse_filters(store: StateStore, filters: Iterable[str]) -> Callable[[Contai
         value: store.find(value).created_unix_ns for key in ("before", "since") for value in wanted.get(key, ())
     }
     networks = {value: _network(store, value) for value in wanted.get("network", ())}
+    pods = {value: _pod(store, value) for value in wanted.get("pod", ())}
     ports = {value: frozenset(port_words.parse_expose(value)) for key in _PORTS for value in wanted.get(key, ())}
     families = {value: _family(store, value) for value in wanted.get("ancestor", ())}
 
@@ -49,6 +50,8 @@ def parse_filters(store: StateStore, filters: Iterable[str]) -> Callable[[Contai
             return container.spec.image_id in family
         if key == "network":
             return _has_network(container, networks[value])
+        if key == "pod":
+            return bool(container.spec.pod) and container.spec.pod == pods[value]
         if key in _PORTS:
             return not ports[value].isdisjoint(_PORTS[key](container))
         if key in ("before", "since"):
@@ -66,7 +69,7 @@ def parse_filters(store: StateStore, filters: Iterable[str]) -> Callable[[Contai
 
 
 def names(store: StateStore, kind: str) -> list[str]:
-    """Return the recorded names of all things of a kind: container, image, volume or network."""
+    """Return the recorded names of all things of a kind: container, image, volume, network or pod."""
     match kind:
         case "container":
             return sorted(container.name for container in store.list())
@@ -76,8 +79,18 @@ def names(store: StateStore, kind: str) -> list[str]:
             return sorted(volume.name for volume in store.list_volumes())
         case "network":
             return sorted([*BUILTIN, *(network.name for network in store.list_networks())])
+        case "pod":
+            return sorted(pod.name for pod in store.list_pods())
         case _:
             return []
+
+
+def _pod(store: StateStore, ref: str) -> str:
+    """Return the id of a pod; "" where there is none."""
+    try:
+        return store.find_pod(ref).id
+    except NotFound:
+        return ""
 
 
 def _network(store: StateStore, ref: str) -> str:
@@ -191,6 +204,7 @@ _FILTERS: dict[str, Callable[[Container, str], bool]] = {
     "exited": _has_exited_with,
     "health": _is_health,
     "network": lambda c, value: False,  # parse_filters knows what it is called
+    "pod": lambda c, value: False,  # parse_filters knows which one it is
     "publish": lambda c, value: False,  # parse_filters has read the ports
     "expose": lambda c, value: False,
     "isolation": lambda c, value: value == "default",  # the others are Windows'

@@ -274,4 +274,5 @@ class _Reader:
 
 def log_path(drivers: Drivers, container: Container) -> Path:
     """Where the monitor writes the container's output."""
-    return drivers.storage.bundle(container.id) / "log"
+    own = container.spec.node.log_path
+    return Path(own) if own else drivers.storage.bundle(container.id) / "log"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bento.api_docker.engines import Engines
 from bento.errors import KernelError
+from bento.serving.engines import Engines
 
 
 @pytest.mark.parametrize("error", [ConnectionRefusedError(111, "refused"), TimeoutError(), BrokenPipeError(32, "gone")])

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from bento.api_docker import workers
-from bento.api_docker.jobs import Stop
 from bento.config import Settings
+from bento.serving import workers
+from bento.serving.jobs import Stop
 
 WAITS = (sys.executable, "-I", "-S", "-c", "import os, sys\nwhile os.read(int(sys.argv[1]), 4096): pass")
 """To the end of its socket, as a worker without a job."""

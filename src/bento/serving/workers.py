@@ -16,13 +16,14 @@ from contextlib import suppress
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from bento import command, log
-from bento.api_docker.jobs import Task, encode
 from bento.command import Child
 from bento.config import Settings
 from bento.engine.base.worker import Message
 from bento.errors import BentoError
+from bento.serving.jobs import encode
 
 READY_S: Final = 60.0
 """So long a worker is kept ready for a job that may come."""
@@ -62,7 +63,7 @@ class Workers:
         self.is_ended = False
         self._release: asyncio.TimerHandle | None = None
 
-    async def run(self, task: Task) -> AsyncIterator[Message]:
+    async def run(self, task: Struct) -> AsyncIterator[Message]:
         """Have a job done; yield what is reported, until the worker has ended. It goes on when this is left.
 
         Raises MissingTool, KernelError when no worker can be started.
@@ -71,7 +72,7 @@ class Workers:
         async for message in self.reports(worker):
             yield message
 
-    async def hand_over(self, task: Task, fds: Sequence[int] = ()) -> Worker:
+    async def hand_over(self, task: Struct, fds: Sequence[int] = ()) -> Worker:
         """Have a worker begin with a job, and get these descriptors. ``reports`` of it is to be read to its end.
 
         A job that gets some has a client that reads what comes of it: ``end`` breaks it off.

@@ -1,0 +1,1 @@
+"""Messages of the Container Runtime Interface as what the engine takes. Pure."""

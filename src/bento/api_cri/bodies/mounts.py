@@ -1,0 +1,73 @@
+"""The mounts and devices of the interface as Bento's."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+
+from bento.api_cri.messages import Message, pb
+from bento.errors import UsageError
+from bento.model.container import IMAGE, Device, Mount
+
+
+def read_mounts(mounts: Iterable[Message]) -> tuple[Mount, ...]:
+    """Return the mounts of a container. Raises UsageError for what does not go together."""
+    return tuple(map(_read, mounts))
+
+
+def _read(mount: Message) -> Mount:
+    place = mount.container_path
+    if mount.HasField("image"):
+        return _image(mount)
+    if mount.recursive_read_only and not mount.readonly:
+        raise UsageError(f"mount at {place}: recursive_read_only needs readonly")
+    if mount.recursive_read_only and mount.propagation != pb.PROPAGATION_PRIVATE:
+        raise UsageError(f"mount at {place}: recursive_read_only needs a propagation of its own (private)")
+    if mount.uidMappings or mount.gidMappings:
+        raise UsageError(f"mount at {place}: ids are not mapped", hint="user namespaces are not supported")
+    options = {
+        pb.PROPAGATION_PRIVATE: (),
+        pb.PROPAGATION_HOST_TO_CONTAINER: ("rslave",),
+        pb.PROPAGATION_BIDIRECTIONAL: (),
+    }
+    return Mount(
+        kind="bind",
+        source=mount.host_path,
+        destination=_absolute(place),
+        read_only=mount.readonly,
+        read_only_flat=mount.readonly and not mount.recursive_read_only,
+        options=options[mount.propagation],
+        reaches_host=mount.propagation == pb.PROPAGATION_BIDIRECTIONAL,
+    )
+
+
+def _image(mount: Message) -> Mount:
+    if not mount.readonly:
+        raise UsageError(f"mount at {mount.container_path}: an image is mounted read-only alone", hint="set readonly")
+    if mount.host_path:
+        raise UsageError(f"mount at {mount.container_path}: an image and a path of the host exclude each other")
+    return Mount(
+        kind=IMAGE,
+        source=mount.image.image,
+        destination=_absolute(mount.container_path),
+        read_only=True,
+        sub_path=mount.image_sub_path,
+    )
+
+
+def _absolute(path: str) -> str:
+    return posixpath.join("/", path)
+
+
+def read_devices(devices: Iterable[Message], cdi: Iterable[Message]) -> tuple[Device, ...]:
+    """Return the devices of a container. Raises UsageError for those of CDI."""
+    for device in cdi:
+        raise UsageError(f"device {device.name}: the Container Device Interface is not supported", hint="name a node")
+    return tuple(
+        Device(
+            host_path=device.host_path,
+            path=device.container_path or device.host_path,
+            access=device.permissions or "rwm",
+        )
+        for device in devices
+    )

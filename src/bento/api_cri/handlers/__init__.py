@@ -1,0 +1,1 @@
+"""A function for each call of the Container Runtime Interface, by topic."""

@@ -1,0 +1,97 @@
+"""Pods: RunPodSandbox, StopPodSandbox, RemovePodSandbox, PodSandboxStatus, ListPodSandbox."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final
+
+from bento import clock
+from bento.api_cri.bodies import front
+from bento.api_cri.bodies.sandboxes import read_sandbox
+from bento.api_cri.context import Context
+from bento.api_cri.handlers import finding, jobs
+from bento.api_cri.messages import Message, pb
+from bento.api_cri.shapes import containers as container_shapes
+from bento.api_cri.shapes import sandboxes as shapes
+from bento.errors import NotFound
+from bento.model.pods import Pod
+from bento.serving.jobs import RemovePod, StopPod
+from bento.wiring import Engine
+
+LEFT_GRACE_S: Final = 2.0
+"""For what still runs in a pod that is stopped: the interface has it end by force, after its containers were stopped.
+Programs that hear may still end in order."""
+
+
+async def run(context: Context, request: Message) -> Message:
+    """Make a pod, which is ready then."""
+    options = read_sandbox(request.config, request.runtime_handler)
+    made = await context.engines.act(lambda engine: engine.create_pod(options))
+    return pb.RunPodSandboxResponse(pod_sandbox_id=made.id)
+
+
+def _look(engine: Engine, ref: str) -> tuple[Pod, bool]:
+    """Return a pod, and whether anything runs in it. Raises NotFound."""
+    pod = finding.pod(engine, ref)
+    return pod, any(each.status.is_live for each in engine.pod_containers(pod.id))
+
+
+async def stop(context: Context, request: Message) -> Message:
+    """End what runs in a pod, and release its network. What is stopped, or not there, is no error."""
+    with suppress(NotFound):
+        pod, is_live = await context.engines.ask(lambda engine: _look(engine, request.pod_sandbox_id))
+        if is_live:
+            await jobs.done(context, StopPod(ref=pod.id, grace_s=LEFT_GRACE_S))
+        else:  # there is nothing to wait for that a process of its own would have to be started for
+            await context.engines.act(lambda engine: engine.stop_pod(pod.id, LEFT_GRACE_S))
+    return pb.StopPodSandboxResponse()
+
+
+async def remove(context: Context, request: Message) -> Message:
+    """Remove a pod and its containers, which are ended. What is not there is no error."""
+    with suppress(NotFound):
+        pod, is_live = await context.engines.ask(lambda engine: _look(engine, request.pod_sandbox_id))
+        if is_live:
+            await jobs.done(context, RemovePod(ref=pod.id))
+        else:
+            await context.engines.act(lambda engine: engine.remove_pod(pod.id, force=True))
+    return pb.RemovePodSandboxResponse()
+
+
+async def status(context: Context, request: Message) -> Message:
+    """Return a pod, and its containers. Raises NotFound."""
+
+    def look(engine: Engine) -> Message:
+        pod = finding.pod(engine, request.pod_sandbox_id)
+        config = front.sandbox_config(pod.settings.front)
+        found = [c for c in engine.pod_containers(pod.id) if front.is_ours(c.spec.node.front)]
+        reply = pb.PodSandboxStatusResponse(
+            status=shapes.status(pod),
+            containers_statuses=[container_shapes.status(each, config) for each in found],
+            timestamp=clock.wall_ns(),
+        )
+        if request.verbose:
+            reply.info["info"] = shapes.info(pod)
+        return reply
+
+    return await context.engines.ask(look)
+
+
+async def list_all(context: Context, request: Message) -> Message:
+    """Return the pods that pass a filter."""
+    wanted = request.filter
+    state = wanted.state.state if wanted.HasField("state") else None
+    selector = dict(wanted.label_selector)
+
+    def passes(pod: Pod) -> bool:
+        return (
+            front.is_ours(pod.settings.front)
+            and pod.id.startswith(wanted.id)
+            and (state is None or shapes.state(pod) == state)
+            and finding.is_selected(front.sandbox_config(pod.settings.front).labels, selector)
+        )
+
+    def look(engine: Engine) -> Message:
+        return pb.ListPodSandboxResponse(items=[shapes.listed(each) for each in engine.pods() if passes(each)])
+
+    return await context.engines.ask(look)

@@ -1,0 +1,1 @@
+"""Records as messages of the Container Runtime Interface. Pure."""

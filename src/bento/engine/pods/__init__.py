@@ -1,0 +1,1 @@
+"""Pods: made, looked at, stopped and removed."""

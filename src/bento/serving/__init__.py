@@ -1,0 +1,1 @@
+"""What the servers of all interfaces share: threads that call the engine, its events, workers, waiting on the loop."""

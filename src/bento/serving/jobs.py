@@ -1,0 +1,118 @@
+"""What is done by a process of its own: a stop, a restart, a forced removal, which go on when the server ends.
+
+The server writes one job into the socket of a worker, as a line of JSON, and reads what the worker reports. An
+interface may have jobs of its own (``bento.api_docker.jobs``).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from bento.config import Settings
+from bento.engine.base.worker import Emit, Message, Reporter, report_each
+from bento.engine.stop.request import StopOptions
+from bento.errors import AlreadyStopped, NotFound
+from bento.model.stop import StopRules
+from bento.wiring import Engine
+
+
+class Stop(Struct, frozen=True, kw_only=True, tag=True):
+    """Stop a container."""
+
+    ref: str
+    options: StopOptions = StopOptions()
+
+
+class Restart(Struct, frozen=True, kw_only=True, tag=True):
+    """Stop a container and start it again."""
+
+    ref: str
+    options: StopOptions = StopOptions()
+
+
+class Remove(Struct, frozen=True, kw_only=True, tag=True):
+    """End a container and delete it."""
+
+    ref: str
+    volumes: bool = False
+
+
+class StopPod(Struct, frozen=True, kw_only=True, tag=True):
+    """Stop a pod."""
+
+    ref: str
+    grace_s: float | None = None
+
+
+class RemovePod(Struct, frozen=True, kw_only=True, tag=True):
+    """Stop a pod by force, and delete it with its containers."""
+
+    ref: str
+
+
+Task = Stop | Restart | Remove | StopPod | RemovePod
+_VERBS: Final = {Stop: "stop", Restart: "restart", Remove: "rm", StopPod: "pod stop", RemovePod: "pod rm"}
+TAGS: Final = frozenset(kind.__name__ for kind in _VERBS)
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """A task, as JSON, and the settings of the engine that is to carry it out."""
+
+    settings: dict[str, Any]
+    task: msgspec.Raw
+
+    @property
+    def tag(self) -> str:
+        """Which task it is: the name of its record."""
+        return msgspec.json.decode(self.task, type=_Tagged).type
+
+    def engine(self) -> Engine:
+        """Return an engine of these settings; a context."""
+        return Engine(_settings(self.settings))
+
+
+class _Tagged(Struct, frozen=True):
+    type: str
+
+
+def encode(settings: Settings, task: Struct) -> bytes:
+    """Return a job as a line."""
+    said = msgspec.Raw(msgspec.json.encode(task))
+    return msgspec.json.encode(Job(settings=msgspec.to_builtins(settings, enc_hook=str), task=said)) + b"\n"
+
+
+def decode(line: bytes) -> Job:
+    """Return the job of a line."""
+    return msgspec.json.decode(line, type=Job)
+
+
+def carry_out(job: Job, emit: Emit) -> None:
+    """Do a job of ``TAGS``; report by ``emit``. Blocks."""
+    task: Task = msgspec.json.decode(job.task, type=Task)
+    with job.engine() as engine:
+        engine.drivers.verb = _VERBS[type(task)]
+        match task:
+            case Stop(ref=ref, options=options):
+                engine.stop_many([ref], options, Reporter(emit, wants_phases=False))
+            case Restart(ref=ref, options=options):
+                report_each([ref], lambda ref: engine.restart(ref, options), emit)
+            case Remove(ref=ref, volumes=volumes):
+                words = {"force": True, "volumes": volumes, "shared": True}
+                report_each([ref], lambda ref: engine.remove(ref, **words), emit)
+            case StopPod(ref=ref, grace_s=grace_s):
+                for outcome in engine.stop_pod(ref, grace_s):
+                    if outcome.error is not None and not isinstance(outcome.error, AlreadyStopped | NotFound):
+                        raise outcome.error
+                emit(Message(kind="ended"))
+            case RemovePod(ref=ref):
+                engine.remove_pod(ref, force=True)
+                emit(Message(kind="ended"))
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    values: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in given.items()}
+    values["stop_rules"] = msgspec.convert(given["stop_rules"], StopRules)
+    return Settings(**values)
