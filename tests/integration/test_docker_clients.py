@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -194,6 +195,26 @@ def served(bento: BentoCli) -> Iterator[Served]:
 
 def test_dockers_sdk_for_python_does_what_its_pages_show(served):
     run_client(served, SDK)
+
+
+EXAMPLES = """
+import doctest, sys
+failed, tried = doctest.testfile(sys.argv[1], module_relative=False)
+raise SystemExit(bool(failed) or tried < 100)
+"""
+
+
+def test_the_calls_that_the_sdk_documents_return_what_they_say(bento, tmp_path):
+    root = busybox_rootfs(tmp_path / "fs")
+    for applet in ("pwd", "stty", "nslookup"):
+        (root / "bin" / applet).symlink_to("busybox")
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context/Dockerfile").write_text("FROM busybox\nARG WHO\nRUN echo $WHO > /who\n")
+    bento("import", root, "busybox")
+    bento("tag", "busybox", "alpine")
+    page = Path(__file__).with_name("docker_sdk_examples.txt")
+    with serving(bento) as served:
+        run_client(served, EXAMPLES, str(page), env={"CONTEXT": str(tmp_path / "context")})
 
 
 def test_images_networks_and_volumes_by_the_sdk(bento, tmp_path):
