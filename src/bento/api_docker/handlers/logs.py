@@ -50,9 +50,11 @@ async def logs(call: Call) -> Streamed:
         )
     check_kept(container)
     frames = Frames(is_terminal=container.spec.streams.tty, stdout=stdout, stderr=stderr)
-    lines = lines_of(call, container, follow=follow, tail=tail, since=since, until=until)
+    # Opened before the head of the answer: with that, clients go on, and may remove the container.
+    output = await _Output.open(call, container, follow=follow, tail=tail, since=since, until=until)
     content_type = frames.content_type(call.version) if call.version >= (1, 42) else ""
-    return Streamed(chunks=_packed(lines, frames, with_time=query.flag("timestamps")), content_type=content_type)
+    chunks = _packed(output.lines(), frames, with_time=query.flag("timestamps"))
+    return Streamed(chunks=chunks, content_type=content_type, abandon=output.abandon)
 
 
 def _moment(query: Query, name: str) -> datetime | None:
@@ -73,44 +75,74 @@ def in_utc(time: str) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}{time[19:29]}Z"
 
 
-async def lines_of(
-    call: Call,
-    container: Container,
-    *,
-    follow: bool = False,
-    tail: int | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> AsyncIterator[Line]:
-    """Yield what is kept of a container's output, and with ``follow`` what comes."""
-    if container.spec.log.driver == "journald":
-        found = await call.act(lambda engine: list(engine.logs(container.id, tail=tail, since=since, until=until)))
-        for each in found:
+async def lines_of(call: Call, container: Container) -> AsyncIterator[Line]:
+    """Yield what is kept of a container's output."""
+    async for line in (await _Output.open(call, container)).lines():
+        yield line
+
+
+class _Output:
+    """What is kept of a container's output, and what comes."""
+
+    def __init__(self, call: Call, kept: list[LogLine], stream: LogStream | None, until: datetime | None) -> None:
+        self._call, self._kept, self._stream, self._until = call, kept, stream, until
+
+    @classmethod
+    async def open(
+        cls,
+        call: Call,
+        container: Container,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> _Output:
+        if container.spec.log.driver == "journald":
+            found = await call.act(lambda engine: list(engine.logs(container.id, tail=tail, since=since, until=until)))
+            return cls(call, found, None, until)
+        stream = await call.act(
+            lambda engine: engine.log_stream(container.id, follow=follow, tail=tail, since=since, until=until),
+            lambda stream: stream.close(),
+        )
+        return cls(call, [], stream, until)
+
+    async def lines(self) -> AsyncIterator[Line]:
+        for each in self._kept:
             yield _line(each)
-        return
-    stream = await call.ask(
-        lambda engine: engine.log_stream(container.id, follow=follow, tail=tail, since=since, until=until)
-    )
-    reading: asyncio.Future[list[LogLine]] | None = None
-    try:
-        while not stream.is_over:
-            reading = asyncio.ensure_future(call.ask(lambda engine: stream.read()))
-            batch = await asyncio.shield(reading)
-            for each in batch:
-                yield _line(each)
-            if not batch and not stream.is_over:
-                fds = stream.filenos
-                left_s = None if until is None else max(0.0, (until - clock.utc()).total_seconds())
-                waits_s = _LOOK_AGAIN_S if fds == fds[:1] else left_s
-                ready = await readable(*fds, timeout_s=waits_s)
-                if ready is not None:
-                    stream.clear(ready)
-                elif left_s == 0.0:
+        stream, self._stream = self._stream, None
+        if stream is None:
+            return
+        reading: asyncio.Future[list[LogLine]] | None = None
+        try:
+            while not stream.is_over:
+                reading = asyncio.ensure_future(self._call.ask(lambda engine: stream.read()))
+                batch = await asyncio.shield(reading)
+                for each in batch:
+                    yield _line(each)
+                if batch or stream.is_over:
+                    continue
+                if not await self._more(stream):
                     return
-    finally:
-        if reading is not None and not reading.done():  # a thread is at it
-            reading.add_done_callback(lambda done: _close(stream, done))
-        else:
+        finally:
+            if reading is not None and not reading.done():  # a thread is at it
+                reading.add_done_callback(lambda done: _close(stream, done))
+            else:
+                stream.close()
+
+    async def _more(self, stream: LogStream) -> bool:
+        """Wait until there may be more; return whether any of it is asked for."""
+        fds = stream.filenos
+        left_s = None if self._until is None else max(0.0, (self._until - clock.utc()).total_seconds())
+        ready = await readable(*fds, timeout_s=_LOOK_AGAIN_S if fds == fds[:1] else left_s)
+        if ready is not None:
+            stream.clear(ready)
+        return ready is not None or left_s != 0.0
+
+    def abandon(self) -> None:
+        """Let go of what was opened and never read. Idempotent."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
             stream.close()
 
 
