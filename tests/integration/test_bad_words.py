@@ -68,10 +68,12 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "explain": ONCE_MORE | {"--pid": PIDS, "--engine": ENGINES, "--format": ("xml", "")},
     "report": {"--format": ("xml", ""), "--engine": ENGINES, "--pid": PIDS, "--html": ("",)},
     "shutdown": {"--total": NO_SECONDS, "-v": ("=yes",), "--verbose": SWITCH, "--format": ("xml", "")},
-    "install-unit": {"--print": SWITCH, "--prefix": ("",), "--serve": SWITCH, "--docker-group": ("", "wheel")},
+    "install-unit": {"--print": SWITCH, "--prefix": ("",), "--serve": SWITCH, "--zygote": SWITCH,
+                     "--docker-group": ("", "wheel")},
     "start": {
         "--restart-policy": SWITCH, "-a": (), "--attach": SWITCH, "-i": (), "--interactive": SWITCH,
         "--sig-proxy": SWITCH, "--detach-keys": (), "--wait": SWITCH, "--wait-timeout": NO_SECONDS,
+        "--sdnotify": A_CHOICE,
     },
     "attach": {"--no-stdin": SWITCH, "--sig-proxy": SWITCH, "--detach-keys": KEYS},
     "kill": {"-s": SIGNALS, "--signal": ("NOPE",)},
@@ -119,6 +121,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--device-read-bps": ("x", "/dev/null"), "--device-write-bps": ("x",), "--device-read-iops": ("x",),
         "--device-write-iops": ("x",), "--device-cgroup-rule": ("", "x"),
         "--ipc": ("token-ring",), "--uts": A_CHOICE, "--cgroupns": A_CHOICE, "--userns": ("maybe", "END"),
+        "--sdnotify": A_CHOICE, "--cgroup-parent": ("web", "a.slice"), "--pod": (),
     },
 }  # fmt: skip
 """Every option of these verbs, or of create's those of this capability, with what is not to be taken for anything."""
