@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 
@@ -41,7 +42,7 @@ def test_where_there_is_nothing_for_it_to_do_there_is_none(look):
 
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
 def test_it_tells_the_top_most_of_that_name_and_waits_for_their_end(shell, tmp_path):
-    name = f"srv{tmp_path.name[-8:]}"[:15]
+    name = f"srv{os.getpid()}"  # no other run of the tests beside this one has that: the hook looks at all processes
     program = tmp_path / name
     shutil.copy("/usr/bin/python3", program)
     worker = f"import subprocess; child = subprocess.Popen(['{program}', '-c', 'import time; time.sleep(1000)'])\n"
