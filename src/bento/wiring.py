@@ -302,7 +302,8 @@ class HostDrivers(Drivers):
         command.spawn_detached(argv)
 
 
-_KEEPER = "from bento.cli.lean import import_lean; import_lean(); from bento.cli.keeper import main; main()"
+_LEAN = "from bento.cli.lean import import_lean; import_lean('pathlib', 'msgspec')"  # it stays: no more than it needs
+_KEEPER = f"{_LEAN}; from bento.cli.keeper import main; main()"
 
 
 _OF_KEEPER = (

@@ -37,8 +37,8 @@ class _StandIn(ModuleType):
         return lambda *args, **kwargs: getattr(import_module(self.__name__), name)(*args, **kwargs)
 
 
-def import_lean() -> None:
-    """Import pathlib, msgspec and argparse, unless they are there. Idempotent."""
+def import_lean(*names: str) -> None:
+    """Import these, or pathlib, msgspec and argparse, unless they are there. Idempotent."""
     standing = {name: _StandIn(name) for name in _UNUSED if name not in sys.modules}
     if "platform" in standing:  # the one function that is called while it is imported
         standing["platform"].system = lambda: os.uname().sysname  # type: ignore[attr-defined]
@@ -47,7 +47,7 @@ def import_lean() -> None:
         standing["gettext"].ngettext = lambda one, several, n: one if n == 1 else several  # type: ignore[attr-defined]
     sys.modules.update(standing)
     try:
-        for name in ("pathlib", "msgspec", "argparse"):
+        for name in names or ("pathlib", "msgspec", "argparse"):
             import_module(name)
     finally:
         for name, module in standing.items():
