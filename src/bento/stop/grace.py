@@ -25,9 +25,6 @@ from bento.stop.states import StopState, Timer, Trace
 LOOK_SOON_S: Final = 0.05
 LOOK_AT_ONCE_S: Final = 0.01
 LOOK_LATER_S: Final = 1.0
-BLOCKED_FOR_S: Final = 0.01
-"""What starts a process blocks every signal for a moment (glibc's posix_spawn, dash, bash), and is not one that reads
-signals. A shell never is: it gets UNREAD_S."""
 
 
 def after_look(state: StopState, look_: Looked, now_s: float) -> Outcome:
@@ -53,7 +50,7 @@ def after_look(state: StopState, look_: Looked, now_s: float) -> Outcome:
     state = asking.after_look(state, main, now_s)
     if main.key in state.signalled_keys:
         return _signalled(state, main, processes, now_s)
-    if _is_unsure(state, main, now_s):
+    if _is_unsure(state, main, look_.processes, now_s):
         return look_again(state, LOOK_AT_ONCE_S, now_s), (), None
     if prompt.is_settling(state, Tree(processes), main, now_s):
         return look_again(state, LOOK_SOON_S, now_s), (), None
@@ -114,11 +111,17 @@ def _was_a_guest(state: StopState) -> bool:
     return state.watch.main is not None and not state.watch.main.is_namespace_init
 
 
-def _is_unsure(state: StopState, main: Process, now_s: float) -> bool:
-    """Whether PID 1 blocks the signal, maybe for a moment only (see BLOCKED_FOR_S)."""
-    since_s = dict(state.watch.blocked).get(main.key)
-    limit_s = watching.UNREAD_S if is_shell(main) else BLOCKED_FOR_S
-    return since_s is not None and now_s - since_s < limit_s
+def _is_unsure(state: StopState, main: Process, seen: tuple[Process, ...], now_s: float) -> bool:
+    """Whether PID 1 blocks the signal, maybe for a moment only; or another does, and it depends on that one.
+
+    A PID 1 that receives the signal gets it whatever the others do. A shell below it reads no signal that it blocks.
+    """
+    if watching.may_block_for_a_moment(state, main, now_s):
+        return True
+    if _is_received(state, main):
+        return False
+    others = (process for process in seen if not process.is_main and not is_shell(process))
+    return any(watching.may_block_for_a_moment(state, process, now_s) for process in others)
 
 
 # -- PID 1 receives the signal -----------------------------------------------------------------------

@@ -46,6 +46,7 @@ class Process(Struct, frozen=True, kw_only=True):
     comm: str
     disposition: Disposition
     argv: tuple[str, ...] = ()
+    unblocked: Disposition = Disposition.BLOCKED  # what the stop signal would do to it if it did not block it
     hangup: Disposition = Disposition.UNKNOWN  # what SIGHUP would do to it
     is_at_prompt: bool = False  # a shell to which SIGHUP is what ends it (rule S29); set by the rules, not by a look
     is_main: bool = False  # PID 1 of the container

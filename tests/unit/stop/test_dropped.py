@@ -22,6 +22,7 @@ from bento.stop.inputs import (
 from bento.stop.states import KillCause, Phase, Timer
 
 from support.looks import (
+    BLOCKED,
     DEFAULT,
     DROPPED,
     HANDLED,
@@ -474,3 +475,43 @@ def test_s00_a_job_in_the_background_that_would_give_up_is_not_signalled_after_t
     stop = held(shell, web, feed, gzip)
     assert stop.look(shell, web, feed, gzip) == [2]
     assert stop.look_until(3.0, shell, feed, gzip) == []
+
+
+@pytest.mark.parametrize("pause_s", [0.02, 0.7])
+def test_s13_a_shell_that_blocks_the_signal_while_it_starts_a_command_does_not_receive_it(pause_s):
+    """``producer | while read line; do cmd; done``: looks meet the loop at one start after the other."""
+    shell = proc(1, DROPPED, "sh", evidence=waits())
+    web = proc(2, HANDLED, "web", under=1, evidence=serves())
+    stop, told = Stop(StopRequest(grace_s=100.0)), []
+    for turn in range(9):
+        reading = thread("read", fds=(Descriptor("pipe", True),))
+        reader = proc(3, BLOCKED, "bash", under=1, unblocked=DEFAULT, switches=turn, evidence=reading)
+        told += stop.look(shell, web, reader, after_s=pause_s)
+        if any(isinstance(action, HoldBack) for action in stop.actions):
+            stop.give(HeldBack((shell.key,)))
+            told += stop.look(shell, web, reader)
+    assert told == [2]
+    assert stop.state.watch.first[2].disposition is DEFAULT
+
+
+def test_s00_a_job_that_starts_a_process_is_not_taken_for_one_that_reads_the_signal():
+    shell = proc(1, DROPPED, "sh", evidence=waits(2))
+    blocks = proc(2, BLOCKED, "make", under=1, unblocked=DEFAULT, evidence=runs())
+    stop = Stop()
+    stop.look(shell, blocks)
+    assert stop.did()  # it is looked at again, before anything follows from it
+    assert stop.look_until(7.0, shell, replace(blocks, disposition=DEFAULT)) == []
+
+
+def test_s14_what_reads_the_signal_is_not_ended_as_a_sleeper_before_that_is_known():
+    """A process in sigwait blocks the signal, and nothing but a signal can wake it."""
+    reads = proc(2, BLOCKED, "web", under=1, unblocked=DEFAULT, evidence=thread("rt_sigtimedwait"))
+    shell = proc(1, DROPPED, "sh", evidence=waits(2))
+    stop = Stop()
+    stop.look(shell, reads)
+    while stop.did() and stop.now_s < 1001.0:
+        stop.look(shell, reads, after_s=0.012)
+    assert [action.keys for action in stop.actions if isinstance(action, HoldBack)] == [(shell.key,)]
+    stop.give(HeldBack((shell.key,)))
+    assert stop.look(shell, reads) == [2]
+    assert stop.state.signalled[0].receives == "blocked"

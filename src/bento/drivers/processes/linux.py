@@ -164,7 +164,6 @@ class LinuxProcesses(LinuxHost):
         argv = proc.cmdline(pid)
         take = functools.partial(
             disposition,
-            blocked=status.blocked,
             ignored=status.ignored,
             caught=status.caught,
             is_namespace_init=is_init,
@@ -190,8 +189,9 @@ class LinuxProcesses(LinuxHost):
             cpu_ticks=status.utime_ticks,
             switches=status.switches if status.threads == 1 else threads.switches(pid),
             age_s=time.clock_gettime(time.CLOCK_BOOTTIME) - status.start_ticks / _TICKS,
-            disposition=take(number, waits=_waits(status, number) if is_clear else False),
-            hangup=take(_SIGHUP, waits=None),
+            disposition=take(number, blocked=status.blocked, waits=_waits(status, number) if is_clear else False),
+            unblocked=take(number, blocked=0, waits=False),
+            hangup=take(_SIGHUP, blocked=status.blocked, waits=None),
         )
 
     def states(self, pid: int) -> tuple[ProcessState, ...]:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from bento.stop.inputs import Looked
 from bento.stop.methods import SIGNAL
 from bento.stop.process import Disposition, Key, Process
-from bento.stop.rules.tree import Tree, entered
+from bento.stop.rules.tree import Tree, entered, is_shell
 from bento.stop.states import Idle, Mark, StopState
 
 FIRST_MAX: Final = 1024  # processes that a stop remembers
@@ -19,6 +19,9 @@ CALM_S: Final = 0.5  # without work: a process that another may have notified do
 TURNS_OF_CALM: Final = 3  # context switches from one look to the next of a process that only ticks
 _RESUMED: Final = "restart_syscall"  # any call with a timeout, once it was interrupted, such as by the freezer
 UNREAD_S: Final = 0.5  # a signal that is still pending after so long is read by no thread
+BLOCKED_FOR_S: Final = 0.01
+"""What starts a process blocks every signal for a moment (glibc's posix_spawn, dash, bash), and is not one that reads
+signals. A shell never is: it gets UNREAD_S."""
 
 
 def watch(state: StopState, look: Looked, now_s: float) -> StopState:
@@ -66,7 +69,14 @@ def tree_keys(look: Looked) -> list[Key]:
 def _joined(old: tuple[Process, ...], new: tuple[Process, ...]) -> tuple[Process, ...]:
     """Newcomers before the first signal were there at the beginning as well: a look misses what is just forked."""
     known = {process.key for process in old}
-    return old + tuple(replace(process, evidence=None) for process in new if process.key not in known)
+    return old + tuple(_remembered(process) for process in new if process.key not in known)
+
+
+def _remembered(process: Process) -> Process:
+    """A shell reads no signal that it blocks: it is kept in mind as what it is once it has started its command."""
+    blocks = process.disposition is Disposition.BLOCKED
+    shown = process.unblocked if blocks and is_shell(process) else process.disposition
+    return replace(process, evidence=None, disposition=shown)
 
 
 def _idle(old: tuple[Idle, ...], processes: tuple[Process, ...], now_s: float) -> tuple[Idle, ...]:
@@ -148,11 +158,29 @@ def has_left_its_wait(state: StopState, process: Process) -> bool:
 def as_it_acts(state: StopState, process: Process, now_s: float) -> Process:
     """What a process does about the signal counts for more than its masks.
 
-    A signal that is still pending after UNREAD_S is read by no thread: such a process does not receive it.
+    A signal that is still pending after UNREAD_S is read by no thread: such a process does not receive it. One that
+    may block it for a moment only is what it is without that; for PID 1 the next look is awaited instead.
     """
-    if process.disposition is not Disposition.BLOCKED or not process.is_pending or process.is_halted:
+    if process.disposition is not Disposition.BLOCKED:
         return process
     at_s = signalled_at_s(state, process.key)
-    if at_s is None or now_s - at_s < UNREAD_S:
-        return process
-    return replace(process, disposition=Disposition.IGNORED)
+    if process.is_pending and not process.is_halted and at_s is not None and now_s - at_s >= UNREAD_S:
+        return replace(process, disposition=Disposition.IGNORED)
+    if not process.is_main and may_block_for_a_moment(state, process, now_s):
+        return replace(process, disposition=process.unblocked)
+    return process
+
+
+def may_block_for_a_moment(state: StopState, process: Process, now_s: float) -> bool:
+    """Whether a process may block the signal only while it starts another (see BLOCKED_FOR_S).
+
+    ``while read line`` starts a command for each line: two looks meet it at two of them. So of a shell only the time
+    counts in which it has not run.
+    """
+    since_s = dict(state.watch.blocked).get(process.key)
+    if since_s is None:
+        return False
+    if not is_shell(process):
+        return now_s - since_s < BLOCKED_FOR_S
+    began_s = since_s if process.is_main else max(since_s, idle_since_s(state, process.key))
+    return now_s - began_s < UNREAD_S
