@@ -181,9 +181,7 @@ def test_only_command_starts_processes(path):
     calls = {
         node.attr
         for node in _all(path, ast.Attribute)
-        if node.attr in STARTS_PROCESSES
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "os"
+        if node.attr in STARTS_PROCESSES and isinstance(node.value, ast.Name) and node.value.id == "os"
     }
     name = str(path.relative_to(SOURCE))
     assert name == "command.py" or not calls - ({"fork"} if name in FORKS else set())
@@ -212,11 +210,7 @@ def test_nothing_swallows_every_exception(path):
         # Tidying up and raising again swallows nothing.
         return any(isinstance(node, ast.Raise) for node in ast.walk(handler))
 
-    blanket = [
-        node.lineno
-        for node in _all(path, ast.ExceptHandler)
-        if is_blanket(node.type) and not passes_on(node)
-    ]
+    blanket = [node.lineno for node in _all(path, ast.ExceptHandler) if is_blanket(node.type) and not passes_on(node)]
     assert not blanket or str(path.relative_to(SOURCE)) in CATCH_ALL
 
 
