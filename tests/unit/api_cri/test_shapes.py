@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from grpclib.const import Status as Code
 
@@ -99,6 +100,30 @@ def test_the_report_of_a_stop_is_in_the_message():
     said = json.loads(containers.info(container(**ended, report=report(Verdict.KILLED, "it did not hear"))))
     assert said["stopReport"]["cause"] == "it did not hear"
     assert said["pid"] == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ({"image": "sha256:1", "user_specified_image": "a:2"}, "docker.io/library/a:2"),
+        ({"image": "a:2"}, "docker.io/library/a:2"),
+        ({"image": "sha256:1", "user_specified_image": "gone:1"}, "docker.io/library/a:1"),
+    ],
+)
+def test_the_image_of_a_container_has_a_name_and_the_digest_of_its_registry(asked, name):
+    config = pb.ContainerConfig(metadata={"name": "c"}, image=asked)
+    spec = ContainerSpec(
+        image="a", image_id="sha256:1", layers=(), pod="p1", node=NodeSettings(front=front.keep(config))
+    )
+    found = Image(
+        id="sha256:1", names=("docker.io/library/a:1", "docker.io/library/a:2"), digest="sha256:d", layers=(),
+        config=ImageConfig(), created_unix_ns=0, size_bytes=0,
+    )  # fmt: skip
+    made = containers.status(container(spec=spec), POD, image=found)
+    assert (made.image.image, made.image_id) == (name, "sha256:1")
+    assert made.image_ref == "docker.io/library/a@sha256:d"
+    unnamed = containers.status(container(spec=spec), POD, image=msgspec.structs.replace(found, names=()))
+    assert (unnamed.image.image, unnamed.image_ref) == (asked["image"], "sha256:1")
 
 
 def test_user_and_signal():

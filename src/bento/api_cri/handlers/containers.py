@@ -104,7 +104,8 @@ async def status(context: Context, request: Message) -> Message:
             sandbox = front.sandbox_config(engine.pod(found.spec.pod).settings.front)
         except NotFound:
             sandbox = pb.PodSandboxConfig()
-        reply = pb.ContainerStatusResponse(status=shapes.status(found, sandbox, engine.container_user(found.id)))
+        image = finding.image(engine, found.spec.image_id)
+        reply = pb.ContainerStatusResponse(status=shapes.status(found, sandbox, engine.container_user(found.id), image))
         if request.verbose:
             reply.info["info"] = shapes.info(found)
         return reply

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from bento.api_cri.bodies import front
 from bento.errors import NotFound, UsageError
 from bento.model.container import Container
+from bento.model.image import Image
 from bento.model.pods import Pod
 from bento.wiring import Engine
 
@@ -29,6 +30,14 @@ def pod(engine: Engine, ref: str) -> Pod:
     if not found.id.startswith(ref) or not front.is_ours(found.settings.front):
         raise NotFound(f"no such pod: {ref}")
     return found
+
+
+def image(engine: Engine, name: str) -> Image | None:
+    """Return an image by its name or id; what can be no name finds none."""
+    try:
+        return engine.image(name)
+    except (NotFound, UsageError):
+        return None
 
 
 def is_selected(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:

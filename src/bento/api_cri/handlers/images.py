@@ -6,20 +6,13 @@ import msgspec
 
 from bento.api_cri.bodies import images as bodies
 from bento.api_cri.context import Context
+from bento.api_cri.handlers import finding
 from bento.api_cri.messages import Message, pb
 from bento.api_cri.shapes import images as shapes
 from bento.api_cri.shapes import usage
-from bento.errors import NotFound, UsageError
+from bento.errors import NotFound
 from bento.model.image import Image
 from bento.wiring import Engine
-
-
-def _find(engine: Engine, name: str) -> Image | None:
-    """Return an image by its name or id; what can be no name finds none."""
-    try:
-        return engine.image(name)
-    except (NotFound, UsageError):
-        return None
 
 
 async def list_images(context: Context, request: Message) -> Message:
@@ -29,7 +22,7 @@ async def list_images(context: Context, request: Message) -> Message:
     def look(engine: Engine) -> list[Image]:
         if not name:
             return engine.images()
-        found = _find(engine, name)
+        found = finding.image(engine, name)
         return [found] if found is not None else []
 
     found = await context.engines.ask(look)
@@ -39,7 +32,7 @@ async def list_images(context: Context, request: Message) -> Message:
 async def image_status(context: Context, request: Message) -> Message:
     """Return an image; nothing where it is not here."""
     name = bodies.named(request.image)
-    found = await context.engines.ask(lambda engine: _find(engine, name))
+    found = await context.engines.ask(lambda engine: finding.image(engine, name))
     reply = pb.ImageStatusResponse()
     if found is not None:
         reply.image.CopyFrom(shapes.image(found, context.pinned_images))
@@ -60,7 +53,7 @@ async def remove_image(context: Context, request: Message) -> Message:
     name = bodies.named(request.image)
 
     def remove(engine: Engine) -> None:
-        found = _find(engine, name)
+        found = finding.image(engine, name)
         if found is None:
             return
         try:

@@ -10,7 +10,9 @@ from bento.api_cri.bodies import front
 from bento.api_cri.bodies.containers import log_path, signal_number
 from bento.api_cri.bodies.resources import shown
 from bento.api_cri.messages import Message, pb
+from bento.api_cri.shapes import images
 from bento.model.container import Container, Status
+from bento.model.image import Image
 from bento.model.stop import Verdict
 from bento.oci.user import ResolvedUser
 from bento.units import SIGTERM
@@ -53,8 +55,13 @@ def listed(container: Container) -> Message:
     )
 
 
-def status(container: Container, sandbox: Message, user: ResolvedUser | None = None) -> Message:
-    """Return all that is said of a container. ``sandbox``: its pod's configuration. ``user``: of its processes."""
+def status(
+    container: Container, sandbox: Message, user: ResolvedUser | None = None, image: Image | None = None
+) -> Message:
+    """Return all that is said of a container. ``sandbox``: its pod's configuration. ``user``: of its processes.
+
+    ``image`` None: it is not here any more, and its id is all that is known.
+    """
     config = front.container_config(container.spec.node.front)
     spec, began, ended = container.spec, container.run, container.exit
     code, reason, message = _end(container)
@@ -80,6 +87,9 @@ def status(container: Container, sandbox: Message, user: ResolvedUser | None = N
     )
     if found.state == pb.CONTAINER_EXITED and not found.finished_at:
         found.finished_at = container.created_unix_ns
+    if image is not None:  # a kubelet asks by the id: its users see the name, and the digest of the registry
+        found.image.image = images.called(image, config.image) or config.image.image
+        found.image_ref = next(iter(images.digests(image)), spec.image_id)
     if user is not None:
         found.user.CopyFrom(
             pb.ContainerUser(

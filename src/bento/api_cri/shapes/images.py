@@ -33,3 +33,14 @@ def digests(found: Image) -> list[str]:
     known = {reference.repository(name) for name in named}
     tagged = dict.fromkeys(reference.repository(name) for name in found.names if "@" not in name)
     return named + [f"{name}@{found.digest}" for name in tagged if name not in known and found.digest]
+
+
+def called(found: Image, asked: Message) -> str:
+    """Return what the image of a container is called: as it was asked for, where it has that name, else by its first.
+
+    A kubelet asks by the id alone, and shows this name to people. "": the image has none.
+    """
+    for name in (asked.user_specified_image, asked.image):
+        if (full := reference.complete(name)) in found.names:
+            return full
+    return found.names[0] if found.names else ""
