@@ -156,6 +156,36 @@ def test_life_of_a_container(kubelet: Kubelet) -> None:
     assert refused(kubelet, "ContainerStatus", container_id=made) is Status.NOT_FOUND
 
 
+def test_what_is_over_takes_no_name_from_what_comes(kubelet: Kubelet) -> None:
+    first = kubelet.run_pod()
+    image = kubelet.call("ImageStatus", image={"image": "bb"}).image
+    asked = {"image": {"image": image.id, "user_specified_image": "bb"}}
+    over = kubelet.start("true", **asked)
+    kubelet.ended(over)
+    made = kubelet.start(*SLEEP, **asked)
+    [listed] = kubelet.call("PodSandboxStatus", pod_sandbox_id=first).containers_statuses[-1:]
+    for found in (kubelet.status(over), kubelet.status(made), listed):
+        assert (found.image.image, found.image_id) == ("docker.io/library/bb:latest", image.id)
+        assert found.image_ref in image.repo_digests
+    assert refused(kubelet, "RunPodSandbox", config=kubelet.sandbox) is Status.FAILED_PRECONDITION
+    kubelet.call("StopPodSandbox", pod_sandbox_id=first)
+    assert kubelet.run_pod() != first
+
+
+@pytest.mark.parametrize("name", ["host", f"sha256:{'0' * 64}"])
+def test_the_machine_s_own_root_is_no_image(kubelet: Kubelet, name: str) -> None:
+    pod = kubelet.run_pod()
+    assert not kubelet.call("ImageStatus", image={"image": name}).HasField("image")
+    assert not kubelet.call("ListImages", filter={"image": {"image": name}}).images
+    with pytest.raises(GRPCError):
+        kubelet.call("PullImage", image={"image": name})
+    config: dict[str, Any] = {"metadata": {"name": "x"}, "image": {"image": name}, "command": SLEEP}
+    assert refused(kubelet, "CreateContainer", pod_sandbox_id=pod, config=config) is Status.NOT_FOUND
+    config["mounts"] = [{"container_path": "/host", "image": config["image"], "readonly": True}]
+    config["image"] = {"image": "bb"}
+    assert refused(kubelet, "CreateContainer", pod_sandbox_id=pod, config=config) is Status.NOT_FOUND
+
+
 def test_a_container_as_its_security_context_has_it(kubelet: Kubelet, tmp_path: Path) -> None:
     outer = tmp_path / "outer"
     (outer / "below").mkdir(parents=True)

@@ -100,7 +100,7 @@ def made_of(record: type[Struct]) -> set[str]:
     return given
 
 
-OF_NODES = {"node"}
+OF_NODES = {"node", "image_name"}
 """What the agent of a cluster's node says alone, and nothing on the command line."""
 
 

@@ -15,6 +15,7 @@ class CreateOptions(ContainerSettings, frozen=True, kw_only=True):
     """
 
     image: str  # a name or id, or "host"
+    image_name: str = ""  # what the record calls the image; "": as ``image``
     command: tuple[str, ...] = ()  # instead of the image's, after the entry point
     name: str | None = None  # None: two words, drawn
     entrypoint: tuple[str, ...] | None = None

@@ -79,7 +79,7 @@ class Listener:
         except FileNotFoundError:
             return
         if not is_socket:
-            raise UsageError(f"{self.path} is there, and is no socket", hint="name another --docker-socket")
+            raise UsageError(f"{self.path} is there, and is no socket", hint="name another path")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(1.0)
             try:
@@ -93,7 +93,7 @@ class Listener:
         raise self._taken()
 
     def _taken(self) -> Conflict:
-        return Conflict(f"another server listens on {self.path}", hint="end it, or name another --docker-socket")
+        return Conflict(f"another server listens on {self.path}", hint="end it, or name another path")
 
     def _bind(self, gid: int) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

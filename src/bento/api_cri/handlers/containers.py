@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from msgspec.structs import replace
+
 from bento.api_cri.bodies import front
 from bento.api_cri.bodies.containers import read_container
 from bento.api_cri.bodies.resources import read_resources
@@ -11,10 +13,13 @@ from bento.api_cri.context import Context
 from bento.api_cri.handlers import finding, jobs
 from bento.api_cri.messages import Message, pb
 from bento.api_cri.shapes import containers as shapes
+from bento.api_cri.shapes import images
 from bento.engine.stop.request import StopOptions
 from bento.errors import NotFound, UsageError, WrongState
-from bento.model.container import Container, Status
-from bento.model.create import UpdateOptions
+from bento.model.container import IMAGE, Container, Status
+from bento.model.create import CreateOptions, UpdateOptions
+from bento.model.image import Image
+from bento.model.pods import Pod
 from bento.model.stop import OnPaused
 from bento.oci.resources import given
 from bento.serving.jobs import Remove, Stop
@@ -28,10 +33,28 @@ async def create(context: Context, request: Message) -> Message:
         pod = finding.pod(engine, request.pod_sandbox_id)
         if not pod.is_ready:
             raise WrongState(f"pod {pod.name} is not ready", hint="make another one")
-        return engine.create(read_container(request.config, front.sandbox_config(pod.settings.front), pod.id))
+        return engine.create(_asked(engine, request.config, pod))
 
     made = await context.engines.act(make)
     return pb.CreateContainerResponse(container_id=made.id)
+
+
+def _asked(engine: Engine, config: Message, pod: Pod) -> CreateOptions:
+    """Return what is asked of a container. Raises UsageError, NotFound: ImageStatus knows no such image."""
+    options = read_container(config, front.sandbox_config(pod.settings.front), pod.id)
+    image = _image(engine, options.image)
+    for mount in options.files.mounts:
+        if mount.kind == IMAGE:
+            _image(engine, mount.source)
+    name = finding.free_container_name(engine, options.name) if options.name else None
+    return replace(options, name=name, image_name=images.called(image, config.image))
+
+
+def _image(engine: Engine, name: str) -> Image:
+    found = finding.image(engine, name)
+    if found is None:
+        raise NotFound(f"no such image: {name}", hint="pull it")
+    return found
 
 
 async def start(context: Context, request: Message) -> Message:
@@ -104,8 +127,7 @@ async def status(context: Context, request: Message) -> Message:
             sandbox = front.sandbox_config(engine.pod(found.spec.pod).settings.front)
         except NotFound:
             sandbox = pb.PodSandboxConfig()
-        image = finding.image(engine, found.spec.image_id)
-        reply = pb.ContainerStatusResponse(status=shapes.status(found, sandbox, engine.container_user(found.id), image))
+        reply = pb.ContainerStatusResponse(status=finding.described(engine, found, sandbox))
         if request.verbose:
             reply.info["info"] = shapes.info(found)
         return reply

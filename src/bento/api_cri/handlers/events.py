@@ -13,7 +13,6 @@ from bento.api_cri.bodies import front
 from bento.api_cri.context import Context
 from bento.api_cri.handlers import finding
 from bento.api_cri.messages import Message, pb
-from bento.api_cri.shapes import containers as container_shapes
 from bento.api_cri.shapes import sandboxes as shapes
 from bento.errors import NotFound
 from bento.model.event import CONTAINER, Event
@@ -64,7 +63,7 @@ def _answer(engine: Engine, event: Event, pods: dict[str, str]) -> Message | Non
         config = front.sandbox_config(pod.settings.front)
         answer.pod_sandbox_status.CopyFrom(shapes.status(pod))
         answer.containers_statuses.extend(
-            container_shapes.status(each, config, image=finding.image(engine, each.spec.image_id))
+            finding.described(engine, each, config)
             for each in engine.pod_containers(pod_id)
             if front.is_ours(each.spec.node.front)
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Final
 
+from msgspec.structs import replace
+
 from bento import clock
 from bento.api_cri.bodies import front
 from bento.api_cri.bodies.sandboxes import read_sandbox
 from bento.api_cri.context import Context
 from bento.api_cri.handlers import finding, jobs
 from bento.api_cri.messages import Message, pb
-from bento.api_cri.shapes import containers as container_shapes
 from bento.api_cri.shapes import sandboxes as shapes
 from bento.errors import NotFound
 from bento.model.pods import Pod
@@ -26,7 +27,12 @@ Programs that hear may still end in order."""
 async def run(context: Context, request: Message) -> Message:
     """Make a pod, which is ready then."""
     options = read_sandbox(request.config, request.runtime_handler)
-    made = await context.engines.act(lambda engine: engine.create_pod(options))
+
+    def make(engine: Engine) -> Pod:
+        name = finding.free_pod_name(engine, options.name) if options.name else ""
+        return engine.create_pod(replace(options, name=name))
+
+    made = await context.engines.act(make)
     return pb.RunPodSandboxResponse(pod_sandbox_id=made.id)
 
 
@@ -62,13 +68,14 @@ async def status(context: Context, request: Message) -> Message:
     """Return a pod, and its containers. Raises NotFound."""
 
     def look(engine: Engine) -> Message:
+        as_of_ns = clock.wall_ns()  # before the look: a kubelet takes what an event said later for the newer
         pod = finding.pod(engine, request.pod_sandbox_id)
         config = front.sandbox_config(pod.settings.front)
         found = [c for c in engine.pod_containers(pod.id) if front.is_ours(c.spec.node.front)]
         reply = pb.PodSandboxStatusResponse(
             status=shapes.status(pod),
-            containers_statuses=[container_shapes.status(each, config) for each in found],
-            timestamp=clock.wall_ns(),
+            containers_statuses=[finding.described(engine, each, config) for each in found],
+            timestamp=as_of_ns,
         )
         if request.verbose:
             reply.info["info"] = shapes.info(pod)

@@ -268,7 +268,7 @@ def _merge(
     settings["health"] = replace(options.health, check=_health(options.health.check, config.healthcheck))
     return ContainerSpec(
         **settings,
-        image=options.image,
+        image=options.image_name or options.image,
         image_id=image.id,
         layers=image.layers,
         entrypoint=entrypoint,
