@@ -152,6 +152,10 @@ stress: setup-test ## Random verbs, kills and halts against a model, for T=60 se
 load: setup-test ## `bento serve` with N=1000 streams, 200 requests a second for T=60 s, clients that die, kills (as root); some minutes
 	@PYTHONPATH=tests $(BIN)/python -m load --streams $(or $(N),1000) --seconds $(or $(T),60)
 
+.PHONY: node-kills
+node-kills: setup-test ## The server of a node, killed at N=20 moments of every call, or at all, N=0 (as root); ten minutes
+	@PYTHONPATH=tests $(BIN)/python -m load.node_kills --kills $(or $(N),20) $(T)
+
 .PHONY: lint
 lint: $(VENV)/.ready-lint ## ruff, formatting, spelling
 	@$(BIN)/ruff check --quiet .

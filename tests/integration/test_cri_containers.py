@@ -325,26 +325,34 @@ def test_a_pod_with_a_network(net_bento: NetCli, tmp_path: Path) -> None:
         client("StopPodSandbox", pod_sandbox_id=pod)
 
 
-def test_events(kubelet: Kubelet) -> None:
-    kubelet.run_pod()
+def test_events_of_a_pod_and_its_container(kubelet: Kubelet) -> None:
+    kubelet.run_pod("other")
 
-    async def follow() -> list[tuple[bool, int, int]]:
+    async def follow() -> list[tuple[str, int, int, int]]:
+        call = kubelet.call.call
+        metadata = {"name": "web", "uid": "u", "namespace": "tests"}
         async with kubelet.call.stream("GetContainerEvents") as events:
+            pod = (await call("RunPodSandbox", config={"metadata": metadata, "linux": ON_HOST})).pod_sandbox_id
             config = {"metadata": {"name": "c"}, "image": {"image": "bb"}, "command": ["true"]}
-            made = (await kubelet.call.call("CreateContainer", pod_sandbox_id=kubelet.pod, config=config)).container_id
-            await kubelet.call.call("StartContainer", container_id=made)
-            seen: list[tuple[bool, int, int]] = []
-            while not seen or seen[-1][1] != pb.CONTAINER_DELETED_EVENT:
+            made = (await call("CreateContainer", pod_sandbox_id=pod, config=config)).container_id
+            await call("StartContainer", container_id=made)
+            seen: list[tuple[str, int, int, int]] = []
+            while not seen or seen[-1][:2] != ("pod", pb.CONTAINER_DELETED_EVENT):
                 event = await asyncio.wait_for(events.recv_message(), LIMIT_S)
-                assert event.pod_sandbox_status.id == kubelet.pod
-                seen.append((event.container_id == made, event.container_event_type, len(event.containers_statuses)))
-                if event.container_event_type == pb.CONTAINER_STOPPED_EVENT:
-                    await kubelet.call.call("RemoveContainer", container_id=made)
+                found = event.pod_sandbox_status
+                assert (found.id, found.metadata.uid) == (pod, "u"), event
+                whose = {pod: "pod", made: "container"}[event.container_id]
+                seen.append((whose, event.container_event_type, found.state, len(event.containers_statuses)))
+                if seen[-1][:2] == ("container", pb.CONTAINER_STOPPED_EVENT):
+                    for method in ("StopPodSandbox", "RemovePodSandbox"):
+                        await call(method, pod_sandbox_id=pod)
             await events.cancel()
             return seen
 
     seen = kubelet.call.run(follow())
-    assert [kind for ours, kind, _ in seen if ours] == [0, 1, 2, 3]
+    assert [kind for whose, kind, _, _ in seen if whose == "container"] == [0, 1, 2, 3]
+    assert [kind for whose, kind, _, _ in seen if whose == "pod"] == [0, 1, 2, 3]
+    assert seen[-1] == ("pod", pb.CONTAINER_DELETED_EVENT, pb.SANDBOX_NOTREADY, 0)  # of what is gone by then
 
 
 def test_what_a_container_mounts_reaches_the_host_where_that_is_asked_for(kubelet: Kubelet, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ READS = {
     "history", "image", "image_usage", "images", "info", "inspect", "inspect_image", "inspect_network",
     "inspect_pod", "inspect_volume", "install_serve_units", "install_unit", "install_zygote_units", "log_stream",
     "login", "logout", "logs", "logs_of", "look_foreign", "names", "networks", "notify_by", "open_pod_network",
-    "own_files", "pod", "pod_containers", "pods", "ports", "readiness", "remote_image", "stat_path", "stats",
+    "own_files", "pod", "pod_containers", "pods", "ports", "readiness", "remote_image", "stat_path", "stats", "tidy",
     "stats_sampler", "summaries", "tags", "to_be_shut_down", "to_be_started", "top", "unit_stop", "volumes", "wait",
     "wait_healthy", "warnings",
 }  # fmt: skip

@@ -1,7 +1,8 @@
 """``bento serve`` that kills itself before one of its actions on the world: dying.py FILE WORDS...
 
 It counts its actions from the moment on that FILE is there. FILE has the number of the one that is not done; 0: none,
-and FILE.count gets a byte at each. Nothing of this is in the product.
+and FILE.count gets a byte at each. With "records" before the number only what is before a change of a record, and what
+is behind it, are counted, which are as many each time. Nothing of this is in the product.
 """
 
 from __future__ import annotations
@@ -21,23 +22,33 @@ _ACTIONS = {
     "os.truncate", "os.kill", "socket.connect", "socket.sendmsg",
 }  # fmt: skip
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-_RECORDS = ("add", "_modify", "_remove", "put_image", "_log")
+_RECORDS = (
+    "add", "_modify", "_remove", "put_image", "_log", "_unname_image", "_remove_image", "add_pod", "_modify_pod",
+    "_remove_pod",
+)  # fmt: skip
 
 _file = sys.argv[1]
 _lock = threading.Lock()
 _count = 0
+_armed = ""
 
 
-def act() -> None:
+def act(*, is_record: bool = False) -> None:
     """Count one more, or die before it."""
-    global _count
+    global _count, _armed
     with _lock:
         try:
             fd = os.open(_file, os.O_RDONLY)
         except FileNotFoundError:
             return
-        limit = int(os.read(fd, 20))
+        armed = os.read(fd, 200).decode()
         os.close(fd)
+        if armed != _armed:
+            _armed, _count = armed, 0
+        words = armed.split()
+        if words[0] == "records" and not is_record:
+            return
+        limit = int(next(word for word in words if word.isdigit()))
         _count += 1
         if _count == limit:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -59,11 +70,11 @@ def counted(record: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a change of a record: what is before it and what is behind it are two moments."""
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        act()
+        act(is_record=True)
         try:
             return record(*args, **kwargs)
         finally:
-            act()
+            act(is_record=True)
 
     return wrapped
 

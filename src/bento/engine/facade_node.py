@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from bento.engine.base import find_image
     from bento.engine.base.drivers import Drivers
     from bento.engine.lifecycle import reconcile
+    from bento.engine.maintenance import doctor
     from bento.engine.pods import settle
     from bento.engine.resources import logs as log_files
     from bento.engine.views import node
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bento.model.pods import Readiness
     from bento.oci.user import ResolvedUser
 else:
+    doctor = LazyModule("bento.engine.maintenance.doctor")
     find_image = LazyModule("bento.engine.base.find_image")
     log_files = LazyModule("bento.engine.resources.logs")
     node = LazyModule("bento.engine.views.node")
@@ -62,6 +64,13 @@ class NodeVerbs:
         Raises NotFound, WrongState: it is not ready.
         """
         return node.open_pod_network(self.drivers, settle.find(self.drivers, ref))
+
+    def tidy(self) -> None:
+        """Remove what was left by what was killed in the middle, as ``doctor`` would, but nothing that runs.
+
+        Blocks while it looks at every process. Idempotent. Raises Elsewhere: containers run that are not to be seen.
+        """
+        doctor.examine(self.drivers, fix=True, kinds=doctor.LEFT_BY_KILLED)
 
     def image(self, ref: str) -> Image:
         """Return one image by a name, or by its id or the beginning of that. Raises NotFound, Conflict."""

@@ -13,13 +13,15 @@ CONTAINER: Final = "container"
 IMAGE: Final = "image"
 VOLUME: Final = "volume"
 NETWORK: Final = "network"
+POD: Final = "pod"
+"""As Podman has it: Docker has no pods."""
 UNKNOWN_CODE: Final = -1
 """An exit code that was not seen, as ``inspect`` has it."""
-TYPES: Final = (CONTAINER, IMAGE, NETWORK, VOLUME)
+TYPES: Final = (CONTAINER, IMAGE, NETWORK, POD, VOLUME)
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that has happened to a container, an image, a volume or a network.
+    """One thing that has happened to a container, an image, a volume, a network or a pod.
 
     ``sequence`` is given by the log: a later event has a greater one, and none is given twice. ``unix_ns`` is when it
     happened, which of an end that was seen later is before the time of events with a lesser sequence.
@@ -27,7 +29,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     type: str
     action: str  # "start", "exec_create: ls -l"
-    actor: str  # the full id of a container or an image, the name of what has no id
+    actor: str  # the full id of a container, an image or a pod, the name of what has no id
     unix_ns: int
     attributes: dict[str, str] = {}
     sequence: int = 0

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from bento.errors import MissingTool
+from bento import log
+from bento.errors import BentoError, MissingTool
 from bento.lazy import LazyModule
 from bento.model import reference
+from bento.serving import jobs
 
 if TYPE_CHECKING:
     from bento.api_cri import context, server
@@ -28,6 +31,8 @@ class Cri:
     def __init__(self, services: Services, pinned: list[str]) -> None:
         """``pinned``: names of images that the kubelet is not to collect. Raises UsageError, MissingTool."""
         _check_packages()
+        self._services = services
+        self._tidying: asyncio.Future[None] | None = None
         self._streaming = streaming.StreamingServer(services.engines, _open_network)
         self._server = server.CriServer(
             context.Context(
@@ -44,9 +49,24 @@ class Cri:
         """Serve on a unix socket."""
         await self._streaming.start()
         await self._server.listen(listener)
+        self._tidying = asyncio.ensure_future(self._tidy())
+
+    async def _tidy(self) -> None:
+        """Remove what the server before this one has left if it was killed: on a node no person does it.
+
+        A process of its own does it, whose memory goes with it.
+        """
+        try:
+            async for message in self._services.workers.run(jobs.Tidy()):
+                if message.error:
+                    log.warning(f"what was left over by killed commands is not removed: {message.error}")
+        except (BentoError, OSError) as error:
+            log.warning(f"what was left over by killed commands is not removed: {error}")
 
     async def end(self) -> None:
         """Accept no more, and end what is under way with clients; what they began goes on."""
+        if self._tidying is not None:
+            self._tidying.cancel()
         await self._streaming.close()
         await self._server.end()
 

@@ -53,8 +53,19 @@ class RemovePod(Struct, frozen=True, kw_only=True, tag=True):
     ref: str
 
 
-Task = Stop | Restart | Remove | StopPod | RemovePod
-_VERBS: Final = {Stop: "stop", Restart: "restart", Remove: "rm", StopPod: "pod stop", RemovePod: "pod rm"}
+class Tidy(Struct, frozen=True, kw_only=True, tag=True):
+    """Remove what has been left by what was killed in the middle, such as a server before this one."""
+
+
+Task = Tidy | Stop | Restart | Remove | StopPod | RemovePod
+_VERBS: Final = {
+    Stop: "stop",
+    Restart: "restart",
+    Remove: "rm",
+    StopPod: "pod stop",
+    RemovePod: "pod rm",
+    Tidy: "doctor",
+}
 TAGS: Final = frozenset(kind.__name__ for kind in _VERBS)
 
 
@@ -106,6 +117,9 @@ def carry_out(job: Job, emit: Emit) -> None:
                 for outcome in engine.stop_pod(ref, grace_s):
                     if outcome.error is not None and not isinstance(outcome.error, AlreadyStopped | NotFound):
                         raise outcome.error
+                emit(Message(kind="ended"))
+            case Tidy():
+                engine.tidy()
                 emit(Message(kind="ended"))
             case RemovePod(ref=ref):
                 engine.remove_pod(ref, force=True)

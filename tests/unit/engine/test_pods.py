@@ -276,6 +276,35 @@ def test_a_pod_that_has_lost_its_namespaces_is_not_ready_and_can_be_started_agai
     assert drivers.store.get(container.id).start_failure is not None
 
 
+def test_the_log_tells_of_a_pod_once_it_has_been_ready(drivers: FakeDrivers) -> None:
+    def told() -> list[str]:
+        events = drivers.store.events(after=0)
+        return [event.action for event in events if (event.type, event.actor) == ("pod", pod.id)]
+
+    pod = make(drivers, labels={"app": "web"})
+    assert told() == ["create", "start"]
+    stop.stop(drivers, "web")
+    making.start(drivers, "web")
+    drivers.pods.pins.clear()
+    listing.pods(drivers)
+    stop.remove(drivers, "web")
+    assert told() == ["create", "start", "stop", "start", "stop", "remove"]
+    [first, *_] = [event for event in drivers.store.events(after=0) if event.type == "pod"]
+    assert first.attributes == {"app": "web", "name": "web"}
+
+
+@pytest.mark.parametrize("how", ["create", "start"])
+def test_the_log_says_nothing_of_a_pod_that_was_never_ready(drivers: FakeDrivers, how: str) -> None:
+    if how == "start":
+        make(drivers)
+        stop.stop(drivers, "web")
+    before = drivers.store.newest_event()
+    drivers.pods.make_error = KernelError("unshare", 28, "no room")
+    with pytest.raises(KernelError):
+        make(drivers) if how == "create" else making.start(drivers, "web")
+    assert [event.action for event in drivers.store.events(after=before) if event.type == "pod"] == []
+
+
 def test_a_network_is_kept_for_its_pods(drivers: FakeDrivers) -> None:
     made = networks.create(drivers, NetworkOptions(name="apart"))
     make(drivers, network=made.id)

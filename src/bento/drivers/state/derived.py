@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from bento.model.container import VOLUME as VOLUME_MOUNT
 from bento.model.container import Container, ContainerSpec, Exit, Run, Status
-from bento.model.event import IMAGE, NETWORK, UNKNOWN_CODE, VOLUME, Deed, Event, of_container
+from bento.model.event import IMAGE, NETWORK, POD, UNKNOWN_CODE, VOLUME, Deed, Event, of_container
 from bento.model.health import HealthStatus
 from bento.model.network import BRIDGE, OF_OTHERS, builtin_id
 from bento.model.reference import familiar
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bento.model.network import Network
+    from bento.model.pods import Pod
     from bento.model.stop import StopReport
     from bento.model.volume import Volume
 
@@ -160,3 +161,25 @@ def unreadable(container_id: str, name: str, created_unix_ns: int) -> Container:
     """Return what is known of a container whose record cannot be read."""
     spec = ContainerSpec(image="", image_id="", layers=())
     return Container(id=container_id, name=name, created_unix_ns=created_unix_ns, spec=spec)
+
+
+def of_pod_change(before: Pod, after: Pod | None, now_ns: int) -> list[Event]:
+    """Return what happened to a pod, in Podman's words. ``after`` None: its record was removed.
+
+    One is created when it is ready for the first time: before that there is none, and its making may be undone.
+    """
+    was = before.state.value
+    has = after.state.value if after is not None else ""
+    if was == has or (was == "creating" and has != "ready"):
+        return []
+    actions = {
+        "ready": ("create", "start") if was == "creating" else ("start",),
+        "not-ready": ("stop",),
+        "": ("remove",),
+    }
+    attributes = before.settings.labels | {"name": before.name}
+    return [
+        Event(type=POD, action=action, actor=before.id, unix_ns=now_ns, attributes=attributes)
+        for action in actions.get(has, ())
+        if (was, action) != ("starting", "stop")  # it has not been ready meanwhile
+    ]

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from bento import clock
 from bento.drivers.state.records import AFTER_HEX, OnUnreadable, RecordTables, readable
 from bento.drivers.state.resolve import ambiguous_pod, no_pod, pod_taken
-from bento.errors import InternalError
+from bento.errors import InternalError, StateCorrupt
 from bento.lazy import LazyModule
 from bento.model.container import Container
 
 if TYPE_CHECKING:
+    from bento.drivers.state import derived
     from bento.model import pods
     from bento.model.pods import Pod
 else:  # most engines have none
+    derived = LazyModule("bento.drivers.state.derived")
     pods = LazyModule("bento.model.pods")
 
 
@@ -66,7 +70,7 @@ class PodTable(RecordTables):
         return self._database.urgent(lambda: self._modify_pod(pod_id, change))
 
     def _modify_pod(self, pod_id: str, change: Callable[[Pod], Pod]) -> Pod:
-        with self._database.atomic() as transaction:
+        with self._events.transaction() as transaction:
             rows = transaction.execute("SELECT document FROM pods WHERE id = ?", (pod_id,))
             if not rows:
                 raise no_pod(pod_id)
@@ -76,6 +80,7 @@ class PodTable(RecordTables):
                 raise InternalError(f"a change gave pod {pod_id} another name")
             if after is not before:
                 transaction.execute("UPDATE pods SET document = ? WHERE id = ?", (self._encode(after), pod_id))
+                transaction.log(derived.of_pod_change(before, after, clock.wall_ns()))
             return after
 
     def remove_pod(self, pod_id: str) -> None:
@@ -83,8 +88,12 @@ class PodTable(RecordTables):
         self._database.urgent(lambda: self._remove_pod(pod_id))
 
     def _remove_pod(self, pod_id: str) -> None:
-        with self._database.atomic() as transaction:
-            transaction.execute("DELETE FROM pods WHERE id = ?", (pod_id,))
+        with self._events.transaction() as transaction:
+            for (document,) in transaction.execute("SELECT document FROM pods WHERE id = ?", (pod_id,)):
+                transaction.execute("DELETE FROM pods WHERE id = ?", (pod_id,))
+                with suppress(StateCorrupt):  # then its name is not known either
+                    pod = self._decode(document, pods.Pod, pod_id)
+                    transaction.log(derived.of_pod_change(pod, None, clock.wall_ns()))
 
     def containers_of_pod(self, pod_id: str) -> list[Container]:
         """Return the containers that are in a pod, newest first."""

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -41,12 +41,16 @@ if TYPE_CHECKING:
     from bento.drivers.network.base import Leftover
     from bento.engine.base.drivers import Drivers
 
+LEFT_BY_KILLED: Final = frozenset({"directory", "cgroup", "network", "lock", "layer", "build", "pod"})
+"""Kinds of what killed commands leave: nothing of it runs, is a record, or has files of users."""
 _SECOND_LOOK_S = 0.1
 """What is about to go, such as a monitor that has done its work or a lock file just made, has gone then."""
 
 
-def examine(drivers: Drivers, *, fix: bool = False) -> list[Finding]:
+def examine(drivers: Drivers, *, fix: bool = False, kinds: Collection[str] = ()) -> list[Finding]:
     """Return what is left over; ``fix`` removes what no process holds. Blocks while it looks at every process.
+
+    ``kinds``: what is of another kind is not removed; () is all.
 
     Containers that have ended unseen are settled first, as by every verb. Raises Elsewhere in another namespace than
     that of live containers, where their processes are not to be seen; what a copied root has of others' is left alone.
@@ -58,7 +62,8 @@ def examine(drivers: Drivers, *, fix: bool = False) -> list[Finding]:
     if not first:
         return []
     time.sleep(_SECOND_LOOK_S)
-    again = _Look(drivers, may_fix=first if fix else ()).findings()
+    may_fix = {key for key in first if not kinds or key[0] in kinds} if fix else ()
+    again = _Look(drivers, may_fix=may_fix).findings()
     return [finding for finding in again if finding.key in first]
 
 
