@@ -25,6 +25,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     runtime: str = ""
     cni_directory: Path | str = "/etc/cni/net.d"  # where the lists of CNI networks are
     cni_plugins: tuple[str, ...] = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")  # where plugins are looked for
+    cdi_directories: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")  # of files that describe devices; the last wins
     runtime_args: tuple[str, ...] = ()
     cgroup_manager: str = "cgroupfs"  # of new containers; "systemd": they are scopes; "auto": where systemd runs
     network: str = "bridge"  # of containers that name none: "bridge", "host" or "none"

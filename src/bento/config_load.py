@@ -64,6 +64,7 @@ _SETTINGS: Final[dict[str, tuple[str, _Reader]]] = {
     "network": ("network", _one_of(("bridge", "host", "none"))),
     "cni_directory": ("cni_directory", _directory),
     "cni_plugins": ("cni_plugins", _words),
+    "cdi_directories": ("cdi_directories", _words),
     "log_level": ("log_level", _one_of(log.LEVELS)),
     "stop_timeout": ("stop_timeout_s", lambda key, text: parse_seconds(text, what=key)),
     "stop_of_stopped": ("stop_of_stopped_is_ok", _one_of(("error", "ok"), lambda text: text == "ok")),

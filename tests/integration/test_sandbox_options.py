@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,42 @@ def test_device_is_there_for_what_was_asked(bento: BentoCli) -> None:
     assert "read" in said
 
 
+def test_a_directory_stands_for_the_devices_below_it(bento: BentoCli, tmp_path: Path) -> None:
+    (tmp_path / "board" / "port").mkdir(parents=True)
+    for name, minor in (("a", 3), ("port/b", 5)):
+        os.mknod(tmp_path / "board" / name, 0o600 | stat.S_IFCHR, os.makedev(1, minor))
+    (tmp_path / "board" / "readme").touch()
+    said = out(bento, "--device", f"{tmp_path}/board:/dev/mine:r", "host", "find", "/dev/mine", "-type", "c")
+    assert sorted(said.split()) == ["/dev/mine/a", "/dev/mine/port/b"]
+
+
+def test_device_of_cdi_comes_with_all_that_it_needs(bento: BentoCli, tmp_path: Path) -> None:
+    """And a hook is run, by its runtime, before its program."""
+    (tmp_path / "lib").write_text("library\n")
+    hook = tmp_path / "hook"
+    hook.write_text(f'#!/bin/sh\ncat >{tmp_path}/state; echo "$1$B" >{tmp_path}/ran\n')
+    hook.chmod(0o755)
+    edits = {
+        "env": ["BOARD=1"],
+        "deviceNodes": [{"path": "/dev/board", "hostPath": "/dev/zero"}],
+        "mounts": [{"hostPath": f"{tmp_path}/lib", "containerPath": "/usr/lib/board.so", "options": ["ro", "bind"]}],
+        "additionalGids": [4242],
+        "hooks": [{"hookName": "createContainer", "path": str(hook), "args": ["hook", "1"], "env": ["B=2"]}],
+    }
+    file = {"cdiVersion": "0.7.0", "kind": "vendor.com/board", "devices": [{"name": "0", "containerEdits": edits}]}
+    (tmp_path / "cdi.json").write_text(json.dumps(file))
+    (tmp_path / "cdi.json").chmod(0o644)
+    words = ("-u", "65534:65534", "--device", "vendor.com/board=0", "--name", "w")
+    script = "echo $BOARD; stat -c '%t:%T %u' /dev/board; cat /usr/lib/board.so; id -G"
+    bento("create", *words, "host", *SH, script, env={"BENTO_CDI_DIRECTORIES": str(tmp_path)})
+    said = bento("start", "-a", "w", env={"BENTO_CDI_DIRECTORIES": str(tmp_path)}).stdout
+    assert said.splitlines() == ["1", "1:5 65534", "library", "65534 4242"]
+    assert (tmp_path / "ran").read_text() == "12\n"
+    assert json.loads((tmp_path / "state").read_text())["id"] == bento.inspect("w")["Id"]
+    assert bento.inspect("w")["HostConfig"]["DeviceRequests"][0]["DeviceIDs"] == ["vendor.com/board=0"]
+    assert "no device vendor.com/board=0" in bento.fails("start", "w", code=2, env={"BENTO_CDI_DIRECTORIES": "/none"})
+
+
 def test_labels_from_a_file(bento: BentoCli, tmp_path: Path) -> None:
     file = tmp_path / "labels"
     file.write_text("# of the team\none=1\nboth=file\nalone\n")
@@ -217,5 +254,3 @@ def test_a_read_only_root_has_places_to_write_to(bento: BentoCli) -> None:
     said = out(bento, "--read-only", "--read-only-tmpfs", "host", *SH, script)
     assert said.splitlines()[:3] == ["/run", "/tmp", "/var/tmp"]
     assert "Read-only" in said
-    for words in (("--gpus", "all"), ("--device", "nvidia.com/gpu=all")):
-        assert "CDI" in bento.fails("run", *words, "host", "true", code=125)

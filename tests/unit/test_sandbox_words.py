@@ -40,6 +40,40 @@ def test_other_device_rules_are_refused(text: str) -> None:
         sandbox.parse_device_rule(text)
 
 
+@pytest.mark.parametrize("text", ["vendor.com/gpu=0", "a/b=c", "v-1.com/net_x=GPU-1:2.3"])
+def test_names_of_devices_of_cdi(text: str) -> None:
+    assert sandbox.is_cdi(text)
+    assert sandbox.parse_cdi(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "/dev/null", "a/b", "a=b", "a/b=", "/b=c", "1a/b=c", "a/b=c-", "a/b/c=d"])
+def test_what_is_no_name_of_cdi(text: str) -> None:
+    assert not sandbox.is_cdi(text)
+    with pytest.raises(UsageError, match="bad device"):
+        sandbox.parse_cdi(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("all", ["all"]),
+        ("2", ["0", "1"]),
+        ("count=1", ["0"]),
+        ("count=all", ["all"]),
+        ("device=3", ["3"]),
+        ('"device=0,GPU-ab"', ["0", "GPU-ab"]),
+    ],
+)
+def test_gpus_are_devices_of_cdi(text: str, names: list[str]) -> None:
+    assert sandbox.parse_gpus(text) == tuple(f"nvidia.com/gpu={name}" for name in names)
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "-1", "1000", "device=", "device=a b", "all,capabilities=utility"])
+def test_other_gpus_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="bad"):
+        sandbox.parse_gpus(text)
+
+
 @pytest.mark.parametrize("text", ["NET_ADMIN", "CAP_NET_ADMIN", "net_admin", "cap_Net_Admin"])
 def test_capabilities_as_people_write_them(text: str) -> None:
     assert sandbox.parse_capability(text) == "CAP_NET_ADMIN"

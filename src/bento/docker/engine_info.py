@@ -26,6 +26,7 @@ class EngineFacts(Struct, frozen=True, kw_only=True):
     has_seccomp: bool
     resolver: str  # running, idle (no container has names) or missing
     cgroup_mode: str  # v1, hybrid or v2
+    cdi_directories: tuple[str, ...]
     cgroup_manager: str  # of new containers: cgroupfs or systemd
     version: str  # Bento's
     cpus: int
@@ -60,6 +61,7 @@ def describe(facts: EngineFacts) -> dict[str, Any]:
         "Seccomp": facts.has_seccomp,
         "SecurityOptions": ["name=seccomp,profile=builtin"] if facts.has_seccomp else [],
         "Resolver": facts.resolver,
+        "CDISpecDirs": list(facts.cdi_directories),
         "CgroupMode": facts.cgroup_mode,
         "CgroupDriver": facts.cgroup_manager,
         "CgroupVersion": "2" if facts.cgroup_mode == "v2" else "1",

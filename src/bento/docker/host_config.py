@@ -24,6 +24,7 @@ _NOT_ASKED: Final = {
     "VolumeDriver": "",
 }
 """What cannot be asked for here, as Docker has it where it was not."""
+_REQUEST: Final = {"Driver": "cdi", "Count": 0, "Capabilities": None, "Options": {}}
 
 
 def host_config(spec: ContainerSpec) -> dict[str, Any]:
@@ -87,6 +88,7 @@ def _sandbox_words(asked: Sandbox) -> dict[str, Any]:
         "Devices": [
             {"PathOnHost": d.host_path, "PathInContainer": d.path, "CgroupPermissions": d.access} for d in asked.devices
         ],
+        "DeviceRequests": [_REQUEST | {"DeviceIDs": list(asked.cdi_devices)}] if asked.cdi_devices else None,
     }
 
 

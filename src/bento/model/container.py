@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from bento.model.health import Health, HealthStatus, OnUnhealthy
 from bento.model.image import Healthcheck
 from bento.model.network import CNI, OF_OTHERS, Attachment, Connection, Port
-from bento.model.resources import CgroupSettings, Resources
+from bento.model.resources import CgroupSettings, Device, Resources
 from bento.model.stop import StopIntent, StopReport, StopSettings
 
 LOG_DRIVERS: Final = ("k8s-file", "json-file", "local", "journald", "none")
@@ -90,14 +90,6 @@ class Ulimit(Struct, frozen=True, kw_only=True):
     hard: int
 
 
-class Device(Struct, frozen=True, kw_only=True):
-    """A device of the host, to be had in the container as ``path``. ``access``: of r, w and m (make nodes of it)."""
-
-    host_path: str
-    path: str
-    access: str = "rwm"
-
-
 class Sandbox(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked for beside the default sandbox, or instead of a part of it.
 
@@ -117,6 +109,7 @@ class Sandbox(Struct, frozen=True, kw_only=True, omit_defaults=True):
     shm_bytes: int | None = None
     sysctls: dict[str, str] = {}
     devices: tuple[Device, ...] = ()
+    cdi_devices: tuple[str, ...] = ()  # as "vendor.com/class=name": the Container Device Interface describes them
     device_rules: tuple[str, ...] = ()  # as "c 10:* rwm"
     privileged: bool = False  # all capabilities, all devices, no filter, nothing hidden
     shows_system_paths: bool = False  # what of /proc and /sys is hidden or read-only else

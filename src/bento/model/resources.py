@@ -10,6 +10,21 @@ UNLIMITED: Final = -1
 """Of memory with swap, of processes, and of a quota: no limit, also in the place of one that was set."""
 
 
+class Device(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A device of the host, or a directory of them, to be had in the container as ``path``.
+
+    ``access``: of r, w and m (make nodes of it). ``mode``, ``uid`` and ``gid`` of the node: None is as on the host.
+    """
+
+    host_path: str
+    path: str
+    access: str = "rwm"
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    is_users: bool = False  # where no ``uid`` is said it belongs to the container's user
+
+
 class DeviceRate(Struct, frozen=True, kw_only=True):
     """A share or a rate of one block device of the host: a weight, or bytes or operations each second."""
 

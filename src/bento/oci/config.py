@@ -184,6 +184,7 @@ def _device_rules(spec: ContainerSpec, devices: Sequence[dict[str, Any]]) -> dic
     asked = [
         {"allow": True, "access": device.access, **{key: node[key] for key in ("type", "major", "minor")}}
         for device, node in zip(spec.sandbox.devices, devices, strict=True)
+        if device.access
     ]
     return {"devices": defaults.device_rules() + asked + list(map(_rule, spec.sandbox.device_rules))}
 

@@ -9,12 +9,16 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from bento.errors import UsageError
-from bento.model.container import UNCONFINED, Device
+from bento.model.container import UNCONFINED
+from bento.model.resources import Device
 from bento.oci import capabilities
 
 _ACCESS: Final = re.compile(r"(?!.*(.).*\1)[rwm]{1,3}")
-_CDI: Final = re.compile(r"[A-Za-z][\w.-]*/[A-Za-z][\w.-]*=\w[\w.:-]*")
+_CDI: Final = re.compile(r"[A-Za-z][\w.-]*/[A-Za-z][\w.-]*=[A-Za-z0-9]([\w.:-]*[A-Za-z0-9])?", re.ASCII)
 """``vendor.com/class=name`` (the Container Device Interface's SPEC.md)."""
+_GPU: Final = "nvidia.com/gpu"
+_COUNT: Final = re.compile("[1-9][0-9]{0,2}")
+_FIELD: Final = re.compile(r'"([^"]*)"|([^,"]+)')
 _RULE: Final = re.compile(r"[acb] (\d{1,9}|\*):(\d{1,9}|\*) (?!.*(.).*\3)[rwm]{1,3}", re.ASCII)
 _SWITCHES: Final = {"": True, "true": True, "false": False}
 
@@ -94,16 +98,53 @@ def parse_sysctl(text: str) -> tuple[str, str]:
     return key, value
 
 
+def is_cdi(text: str) -> bool:
+    """Whether this is the name of a device that the Container Device Interface describes: ``vendor.com/class=name``."""
+    return _CDI.fullmatch(text) is not None
+
+
+def parse_cdi(text: str) -> str:
+    """Return the name of such a device. Raises UsageError."""
+    if not is_cdi(text):
+        raise UsageError(f"bad device {text!r}", hint="use vendor.com/class=name, as a file of CDI has it")
+    return text
+
+
+def gpus(count: int | None, ids: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the names that GPUs have in the files of their vendor's tool. ``count`` -1: all; None: those of ``ids``.
+
+    Raises UsageError.
+    """
+    if count is not None and count < 0:
+        return (f"{_GPU}=all",)
+    return tuple(parse_cdi(f"{_GPU}={each}") for each in (ids if count is None else range(count)))
+
+
+def parse_gpus(text: str) -> tuple[str, ...]:
+    """``all``, ``N``, ``count=N``, ``device=ID``, or ``"device=ID,ID"`` with its quotes. Raises UsageError."""
+    found: tuple[str, ...] = ()
+    for quoted, plain in _FIELD.findall(text):
+        key, equals, value = (quoted or plain).partition("=")
+        key, value = (key, value) if equals else ("count", key)
+        if key == "device" and value:
+            found += gpus(None, value.split(","))
+        elif key == "count" and (value == "all" or _COUNT.fullmatch(value)):
+            found += gpus(-1 if value == "all" else int(value))
+        else:
+            raise UsageError(f"bad GPUs {text!r}", hint="use all, a number, device=ID, or '\"device=ID,ID\"'")
+    if not found:
+        raise UsageError(f"bad GPUs {text!r}", hint="use all, a number, or device=ID")
+    return found
+
+
 def parse_device(text: str) -> Device:
     """``HOST[:DST][:rwm]``. Raises UsageError."""
-    if _CDI.fullmatch(text):
-        raise UsageError(
-            f"device {text} is one of CDI, whose specifications Bento does not read yet",
-            hint="give each device node by --device, and the driver's libraries by -v",
-        )
     host, *rest = text.split(":")
     access = rest.pop() if rest and _ACCESS.fullmatch(rest[-1]) else "rwm"
     path = rest[0] if rest else host
     if len(rest) > 1 or not host.startswith("/") or not path.startswith("/"):
-        raise UsageError(f"bad device {text!r}", hint="use HOST[:DST][:rwm], such as /dev/fuse or /dev/sda:/dev/disk:r")
+        raise UsageError(
+            f"bad device {text!r}",
+            hint="use HOST[:DST][:rwm], such as /dev/fuse, /dev/sda:/dev/disk:r, or vendor.com/class=name",
+        )
     return Device(host_path=host, path=path, access=access)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,7 @@ class FakeRuntime:
         namespaces: list[dict[str, str]],
         masked: tuple[str, ...],
         size: WindowSize | None = None,
+        hooks: Mapping[str, list[dict[str, Any]]] | None = None,
     ) -> tuple[str, ...]:
         """Write an empty config.json; return ``notes``."""
         self.calls.append(("bundle", container.id))

@@ -12,11 +12,11 @@ from bento.api_cri.bodies.resources import read_resources
 from bento.api_cri.bodies.sandboxes import read_sandbox
 from bento.api_cri.messages import pb
 from bento.errors import UsageError
-from bento.model.container import MERGE, STRICT, UNCONFINED, Device, Mount
+from bento.model.container import MERGE, STRICT, UNCONFINED, Mount
 from bento.model.create import CreateOptions
 from bento.model.network import Port
 from bento.model.pods import NamespaceMode, PodOptions
-from bento.model.resources import UNLIMITED, Resources
+from bento.model.resources import UNLIMITED, Device, Resources
 from bento.model.transfer import Credentials
 
 POD = {"name": "web", "uid": "u-1", "namespace": "default", "attempt": 2}
@@ -187,8 +187,15 @@ def test_mounts_that_make_no_sense(fields):
 def test_devices():
     made = container(devices=[{"host_path": "/dev/fuse", "container_path": "/dev/f", "permissions": "rw"}])
     assert made.sandbox.devices == (Device(host_path="/dev/fuse", path="/dev/f", access="rw"),)
-    with pytest.raises(UsageError, match="Container Device Interface"):
-        container(CDI_devices=[{"name": "a/b=c"}])
+
+
+def test_devices_of_cdi_are_of_the_field_and_of_annotations():
+    said = {"cdi.k8s.io/y": "v.com/a=2,v.com/a=3", "cdi.k8s.io/x": "v.com/a=1", "other/cdi.k8s.io/x": "no"}
+    made = container(CDI_devices=[{"name": "v.com/a=2"}, {"name": "v.com/b=0"}], annotations=said)
+    assert made.sandbox.cdi_devices == ("v.com/a=2", "v.com/b=0", "v.com/a=1", "v.com/a=3")
+    for fields in ({"CDI_devices": [{"name": "gpu"}]}, {"annotations": {"cdi.k8s.io/x": ""}}):
+        with pytest.raises(UsageError, match="bad device"):
+            container(**fields)
 
 
 @pytest.mark.parametrize(

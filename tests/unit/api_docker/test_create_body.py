@@ -10,10 +10,10 @@ import pytest
 from bento.api_docker.bodies.containers import Create, Host
 from bento.api_docker.bodies.create import read_create
 from bento.errors import UsageError
-from bento.model.container import Device, Mount, Namespaces, RestartPolicy, Streams, Ulimit
+from bento.model.container import Mount, Namespaces, RestartPolicy, Streams, Ulimit
 from bento.model.create import CreateOptions
 from bento.model.network import Attachment, Port
-from bento.model.resources import DeviceRate
+from bento.model.resources import Device, DeviceRate
 
 
 def read(name: str = "", **fields: Any) -> CreateOptions:
@@ -184,8 +184,23 @@ def test_a_seccomp_profile_comes_as_a_text_or_as_a_file():
 
 
 @pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ({"Driver": "cdi", "DeviceIDs": ["a.b/c=d", "a.b/c=e"]}, ("a.b/c=d", "a.b/c=e")),
+        ({"Driver": "", "Count": -1, "Capabilities": [["gpu"]], "Options": {}}, ("nvidia.com/gpu=all",)),
+        ({"Driver": "nvidia", "Count": 1, "Capabilities": [["compute", "gpu"]]}, ("nvidia.com/gpu=0",)),
+        ({"DeviceIDs": ["1"], "Capabilities": [["gpu"]]}, ("nvidia.com/gpu=1",)),
+    ],
+)  # fmt: skip
+def test_requests_of_devices_are_names_of_cdi(asked, names):
+    assert host(DeviceRequests=[asked]).sandbox.cdi_devices == names
+
+
+@pytest.mark.parametrize(
     "fields",
     [
+        {"DeviceRequests": [{"Driver": "cdi", "DeviceIDs": ["/dev/a"]}]}, {"DeviceRequests": [{"Driver": "amd"}]},
+        {"DeviceRequests": [{"Count": -1, "Capabilities": [["gpu"]], "Options": {"a": "b"}}]},
         {"Links": ["a:b"]}, {"StorageOpt": {"size": "1G"}}, {"DeviceRequests": [{}]}, {"VolumeDriver": "nfs"},
         {"MaskedPaths": ["/x"]}, {"Isolation": "hyperv"}, {"SecurityOpt": ["colour={}"]}, {"Binds": ["./a:/b"]},
         {"Mounts": [{"Type": "npipe", "Target": "/a"}]}, {"Mounts": [{"Type": "bind", "Source": "a", "Target": "/a"}]},

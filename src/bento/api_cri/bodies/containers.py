@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from bento.api_cri.bodies import front
-from bento.api_cri.bodies.mounts import read_devices, read_mounts
+from bento.api_cri.bodies.mounts import read_cdi, read_devices, read_mounts
 from bento.api_cri.bodies.resources import read_resources, without_defaults
 from bento.api_cri.bodies.security import read_security
 from bento.api_cri.messages import Message, pb, signal_names
@@ -27,7 +27,7 @@ def read_container(config: Message, sandbox: Message, pod_id: str) -> CreateOpti
     if not config.image.image:
         raise UsageError("no image is named", hint="fill in image.image")
     linux, is_said = config.linux, config.linux.HasField("security_context")
-    security = read_security(linux.security_context, read_devices(config.devices, config.CDI_devices))
+    security = read_security(linux.security_context, read_devices(config.devices), read_cdi(config))
     return CreateOptions(
         image=config.image.image,
         pod=pod_id,

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable
+from typing import Final
 
 from bento.api_cri.messages import Message, pb
 from bento.errors import UsageError
-from bento.model.container import IMAGE, Device, Mount
+from bento.model.container import IMAGE, Mount
+from bento.model.resources import Device
+from bento.parse.sandbox import parse_cdi
+
+_CDI: Final = "cdi.k8s.io/"
+"""How keys of annotations begin whose values are names of devices, with commas between them."""
 
 
 def read_mounts(mounts: Iterable[Message]) -> tuple[Mount, ...]:
@@ -59,10 +65,16 @@ def _absolute(path: str) -> str:
     return posixpath.join("/", path)
 
 
-def read_devices(devices: Iterable[Message], cdi: Iterable[Message]) -> tuple[Device, ...]:
-    """Return the devices of a container. Raises UsageError for those of CDI."""
-    for device in cdi:
-        raise UsageError(f"device {device.name}: the Container Device Interface is not supported", hint="name a node")
+def read_cdi(config: Message) -> tuple[str, ...]:
+    """Return the devices of CDI, of the field and of the annotations that came before it. Raises UsageError."""
+    said = [device.name for device in config.CDI_devices]
+    keys = sorted(key for key in config.annotations if key.startswith(_CDI))
+    said += [name for key in keys for name in config.annotations[key].split(",")]
+    return tuple(dict.fromkeys(map(parse_cdi, said)))
+
+
+def read_devices(devices: Iterable[Message]) -> tuple[Device, ...]:
+    """Return the devices of a container."""
     return tuple(
         Device(
             host_path=device.host_path,

@@ -6,7 +6,8 @@ from msgspec import Struct
 
 from bento.api_cri.messages import Message, pb
 from bento.errors import UsageError
-from bento.model.container import MERGE, STRICT, UNCONFINED, Device, Namespaces, Sandbox
+from bento.model.container import MERGE, STRICT, UNCONFINED, Namespaces, Sandbox
+from bento.model.resources import Device
 from bento.parse.sandbox import parse_capability
 
 _LOCAL = "localhost/"
@@ -26,7 +27,7 @@ class Security(Struct, frozen=True, kw_only=True):
     read_only_paths: tuple[str, ...] | None
 
 
-def read_security(context: Message, devices: tuple[Device, ...]) -> Security:
+def read_security(context: Message, devices: tuple[Device, ...], cdi: tuple[str, ...]) -> Security:
     """Return what a security context asks for. Raises UsageError for what is not to be had."""
     capabilities = context.capabilities
     if capabilities.add_ambient_capabilities:
@@ -42,6 +43,7 @@ def read_security(context: Message, devices: tuple[Device, ...]) -> Security:
             seccomp=UNCONFINED if privileged else _seccomp(context),
             group_add=tuple(map(str, context.supplemental_groups)),
             devices=devices,
+            cdi_devices=cdi,
             privileged=privileged,
             apparmor=_apparmor(context),
             labels=_labels(context.selinux_options),

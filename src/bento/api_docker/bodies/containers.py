@@ -104,6 +104,16 @@ class Device(Struct, kw_only=True):
     CgroupPermissions: str | None = None
 
 
+class DeviceRequest(Struct, kw_only=True):
+    """Devices that a driver of Docker's is asked for."""
+
+    Driver: str | None = None
+    Count: int | None = None
+    DeviceIDs: Words = None
+    Capabilities: list[list[str]] | None = None
+    Options: dict[str, str] | None = None
+
+
 class DeviceRate(Struct, kw_only=True):
     """A rate, or a weight, of a block device."""
 
@@ -152,7 +162,7 @@ class Resources(Struct, kw_only=True):
     Ulimits: list[Ulimit] | None = None
     Devices: list[Device] | None = None
     DeviceCgroupRules: Words = None
-    DeviceRequests: list[dict[str, Any]] | None = None
+    DeviceRequests: list[DeviceRequest] | None = None
     CgroupParent: str | None = None
     RestartPolicy: Restart | None = None
 

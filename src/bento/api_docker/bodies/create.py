@@ -151,7 +151,6 @@ def _refuse(host: Host) -> None:
             "put the containers on a network of their own: they find each other by name there",
         ),
         "StorageOpt": (host.StorageOpt, "layers have no limit of their own"),
-        "DeviceRequests": (host.DeviceRequests, "give each device node in Devices"),
         "CpuRealtimeRuntime": (host.CpuRealtimeRuntime, "use CpuQuota"),
         "CpuRealtimePeriod": (host.CpuRealtimePeriod, "use CpuPeriod"),
         "Cgroup": (host.Cgroup, "a container has cgroups of its own"),

@@ -6,9 +6,9 @@ from typing import Any
 
 from bento.api_docker.bodies import containers as bodies
 from bento.errors import UsageError
-from bento.model.container import Device, Namespaces, Sandbox
-from bento.model.resources import CgroupSettings
-from bento.parse.sandbox import parse_capabilities, parse_device_rule, parse_host, parse_security
+from bento.model.container import Namespaces, Sandbox
+from bento.model.resources import CgroupSettings, Device
+from bento.parse.sandbox import gpus, parse_capabilities, parse_cdi, parse_device_rule, parse_host, parse_security
 
 
 def read_sandbox(host: bodies.Host) -> Sandbox:
@@ -34,6 +34,7 @@ def read_sandbox(host: bodies.Host) -> Sandbox:
         shm_bytes=host.ShmSize or None,
         sysctls=host.Sysctls or {},
         devices=tuple(map(_device, host.Devices or ())),
+        cdi_devices=tuple(name for each in host.DeviceRequests or () for name in _requested(each)),
         **security,
     )
 
@@ -52,6 +53,21 @@ def _device(asked: bodies.Device) -> Device:
     if not path.startswith("/") or not inside.startswith("/") or not set(access) <= set("rwm"):
         raise UsageError(f"bad device {path!r}", hint="give absolute paths, and permissions of r, w and m")
     return Device(host_path=path, path=inside, access=access)
+
+
+def _requested(asked: bodies.DeviceRequest) -> tuple[str, ...]:
+    """Return the names of devices of CDI; what is asked for by capabilities alone are GPUs."""
+    ids = tuple(asked.DeviceIDs or ())
+    if asked.Options:
+        raise UsageError("Options of DeviceRequests are not supported", hint="a file of CDI says what a device has")
+    if asked.Driver == "cdi":
+        return tuple(map(parse_cdi, ids))
+    if (asked.Driver or "nvidia") != "nvidia" or not any("gpu" in each for each in asked.Capabilities or ()):
+        raise UsageError(
+            f"devices of driver {asked.Driver or ''!r} are not supported",
+            hint="use cdi, or GPUs with the capability gpu",
+        )
+    return gpus(None, ids) if ids else gpus(asked.Count or 0)
 
 
 def read_namespaces(host: bodies.Host) -> Namespaces:

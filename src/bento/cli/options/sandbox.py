@@ -6,7 +6,6 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from bento.cli.options.refused import Refused
 from bento.cli.options.switches import Arguments
 from bento.lazy import LazyModule
 from bento.model.container import Namespaces, Sandbox
@@ -35,16 +34,11 @@ def configure(parser: Arguments) -> None:
         ("--dns-search", "DOMAIN", "a domain that short names are looked up in, in place of the host's"),
         ("--dns-option", "OPT", "an option of the resolver, such as ndots:2, in place of the host's"),
         ("--sysctl", "K=V", "a setting of the kernel for the container's namespaces"),
-        ("--device", "HOST[:DST][:rwm]", "a device of the host"),
+        ("--device", "HOST[:DST][:rwm]", "a device of the host, all below a directory, or vendor.com/class=name (CDI)"),
         ("--device-cgroup-rule", "RULE", "devices that it may make nodes of, or use, such as 'c 10:* rwm'"),
     ):
         parser.add_argument(option, action="append", default=[], metavar=metavar, help=about)
-    parser.add_argument(
-        "--gpus",
-        action=Refused,
-        why="GPUs are described by CDI, whose specifications Bento does not read yet",
-        hint="give each device node by --device, and the driver's libraries by -v",
-    )
+    parser.add_argument("--gpus", metavar="all|N|device=ID", help="GPUs of Nvidia's, as their file of CDI has them")
     parser.add_argument(
         "--privileged", action="store_true", help="all capabilities and devices, no filter, nothing hidden"
     )
@@ -75,6 +69,7 @@ def configure(parser: Arguments) -> None:
 def read(args: argparse.Namespace) -> Sandbox:
     """Return what was said. Raises UsageError."""
     security = sandbox.parse_security(args.security_opt, cwd=os.getcwd()) if args.security_opt else {}
+    gpus = sandbox.parse_gpus(args.gpus) if args.gpus is not None else ()
     return Sandbox(
         cap_add=sandbox.parse_capabilities(args.cap_add),
         cap_drop=sandbox.parse_capabilities(args.cap_drop),
@@ -87,7 +82,8 @@ def read(args: argparse.Namespace) -> Sandbox:
         dns_options=tuple(args.dns_option),
         shm_bytes=None if args.shm_size is None else parse_bytes(args.shm_size, what="shared memory"),
         sysctls=dict(sandbox.parse_sysctl(text) for text in args.sysctl),
-        devices=tuple(sandbox.parse_device(text) for text in args.device),
+        devices=tuple(sandbox.parse_device(text) for text in args.device if not sandbox.is_cdi(text)),
+        cdi_devices=(*filter(sandbox.is_cdi, args.device), *gpus),
         **security,
     )
 

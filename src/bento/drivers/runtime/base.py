@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from bento.command import Child
 from bento.errors import BentoError
@@ -46,11 +46,13 @@ class RuntimeDriver(Protocol):
         namespaces: list[dict[str, str]],
         masked: tuple[str, ...],
         size: WindowSize | None = None,
+        hooks: Mapping[str, list[dict[str, Any]]] | None = None,
     ) -> tuple[str, ...]:
         """Write config.json for a mounted root filesystem; return notes on what was clamped or left out.
 
         Call it after ``enter``, in the same mount namespace. ``masked`` are the engine's own directories, hidden from
-        containers that see the host's files. ``size``: of its terminal, where it has one. Raises UsageError for an
+        containers that see the host's files. ``size``: of its terminal, where it has one. ``hooks``: of config.json,
+        by their moments. Raises UsageError for an
         unknown user or a missing mount source, MissingTool, StorageUnusable.
         """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -13,13 +13,13 @@ import msgspec
 from msgspec import Struct
 
 from bento import command
-from bento.drivers.runtime import destinations, executable
+from bento.drivers.runtime import destinations, executable, nodes
 from bento.drivers.runtime.filters import Filters
 from bento.errors import KernelError, StorageUnusable, UsageError
 from bento.files import owner, rootfs
 from bento.files.smallfile import read_small
 from bento.kernel import cgroup, mount, mountinfo
-from bento.model.container import UNCONFINED, Container, ContainerSpec, Device
+from bento.model.container import UNCONFINED, Container, ContainerSpec
 from bento.model.exec import ExecOptions
 from bento.model.terminal import WindowSize
 from bento.oci import capabilities, config, confinement, defaults, etc, limits, process, resources, seccomp
@@ -27,11 +27,6 @@ from bento.oci.user import ResolvedUser, resolve, with_groups
 
 _INIT: Final = "catatonit"
 _UPSTREAM: Final = "/run/systemd/resolve/resolv.conf"  # systemd-resolved(8), where /etc's names only itself
-_OWN_NODES: Final = (
-    "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/console", "/dev/ptmx"
-)  # fmt: skip
-_OWN_DIRECTORIES: Final = ("/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/hugepages")
-"""What a container has of its own (runtime-spec, config-linux.md, "Default Devices")."""
 _NO_DEVICES: Final = "no device filter: this runtime may not load one here; no device nodes but /dev's work instead"
 _NO_FILTER: Final = "no seccomp filter: this runtime was built without it"
 
@@ -48,6 +43,7 @@ def write(
     knows_rro: bool,
     filters: Filters | None = None,
     size: WindowSize | None = None,
+    hooks: Mapping[str, list[dict[str, Any]]] | None = None,
 ) -> tuple[str, ...]:
     """Write the bundle's files for a root filesystem mounted at ``root``; return notes on what was clamped or left out.
 
@@ -59,6 +55,7 @@ def write(
         MissingTool: no seccomp profile, or no init for ``--init``.
         StorageUnusable: the files cannot be written.
     """
+    container = nodes.with_expanded(container)
     spec, own = container.spec, capabilities.own()
     _check_sources(spec)
     clamped = _clamped(spec)
@@ -81,13 +78,13 @@ def write(
         filters_devices=filters_devices,
         knows_rro=knows_rro,
         files=frozenset(m.source for m in spec.files.mounts if m.kind == "bind" and not os.path.isdir(m.source)),
-        devices=[_device(one) for one in (*_all_devices(spec), *spec.sandbox.devices)],
-        blocks={one.path: _number(_status(one.path)) for one in resources.devices(spec.resources)},
+        devices=[nodes.describe(one, user) for one in (*nodes.of_host(spec), *spec.sandbox.devices)],
+        blocks={one.path: nodes.number(nodes.status_of(one.path)) for one in resources.devices(spec.resources)},
         own=own,
         confined=confinement.words(spec.sandbox),
     )
     _take_compiled(document, container.id, filters)
-    document["process"] |= process.console_size(size)
+    document |= {"process": document["process"] | process.console_size(size), "hooks": hooks or {}}
     _write_etc(container, bundle)
     asked, workdir = spec.files.mounts, spec.workdir
     document["mounts"], notes = destinations.check(document["mounts"], root=root, asked=asked, workdir=workdir)
@@ -286,51 +283,6 @@ def _user(user: str, accounts: tuple[str, str], spec: ContainerSpec) -> Resolved
 def _filter(profile: str, held: list[str]) -> dict[str, Any]:
     filtered = seccomp.of_user(profile, held) if profile else seccomp.for_capabilities(held)
     return seccomp.without_kexec(filtered) if profile and defaults.REBOOT in held else filtered
-
-
-def _device(asked: Device) -> dict[str, Any]:
-    """Return an entry of ``linux.devices``: the node as it is on the host. Raises UsageError."""
-    status = _status(asked.host_path)
-    major, minor = _number(status)
-    return {
-        "path": asked.path,
-        "type": "b" if stat.S_ISBLK(status.st_mode) else "c",
-        "major": major,
-        "minor": minor,
-        "fileMode": stat.S_IMODE(status.st_mode),
-        "uid": status.st_uid,
-        "gid": status.st_gid,
-    }
-
-
-def _all_devices(spec: ContainerSpec) -> list[Device]:
-    """Return the devices of the host that a privileged container gets, but for those that every container has.
-
-    None where the user mounts something on /dev: nodes would be made in what is there.
-    """
-    if not spec.sandbox.privileged or any(mount.destination.rstrip("/") == "/dev" for mount in spec.files.mounts):
-        return []
-    taken = {*_OWN_NODES, *(device.path for device in spec.sandbox.devices)}
-    found = []
-    for directory, below, names in os.walk("/dev"):
-        below[:] = [] if directory in _OWN_DIRECTORIES else below
-        for path in sorted(f"{directory}/{name}" for name in ([] if directory in _OWN_DIRECTORIES else names)):
-            with suppress(OSError):  # gone meanwhile
-                mode = os.lstat(path).st_mode
-                if (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)) and path not in taken:
-                    found.append(Device(host_path=path, path=path))
-    return found
-
-
-def _status(path: str) -> os.stat_result:
-    try:
-        return os.stat(path)
-    except OSError as error:
-        raise UsageError(f"device {path}: {error.strerror}", hint="it is one of the host's") from None
-
-
-def _number(status: os.stat_result) -> tuple[int, int]:
-    return os.major(status.st_rdev), os.minor(status.st_rdev)
 
 
 def _host_file(path: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -90,6 +90,7 @@ class OciRuntime:
         namespaces: list[dict[str, str]],
         masked: tuple[str, ...],
         size: WindowSize | None = None,
+        hooks: Mapping[str, list[dict[str, Any]]] | None = None,
     ) -> tuple[str, ...]:
         """See ``RuntimeDriver.write_bundle``."""
         if self.name == "crun" and self._filters is None:
@@ -101,6 +102,7 @@ class OciRuntime:
             namespaces=namespaces,
             masked=masked,
             size=size,
+            hooks=hooks,
             has_seccomp=self.supports_seccomp,
             filters_devices=self.filters_devices,
             filters=self._filters,

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack, suppress
-from importlib import import_module
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -21,18 +19,23 @@ from bento.engine.check.options import refuse
 from bento.engine.check.ready import NotReady
 from bento.engine.check.runs import Checked, Seen, plain_stops
 from bento.engine.resources import networks
-from bento.errors import BentoError, MissingTool, UsageError
+from bento.errors import BentoError, UsageError
 from bento.model.check import Check, CheckKind, CheckOptions, CheckVerdict, RunKind
 from bento.model.container import VOLUME, Container
 from bento.model.create import CreateOptions
 from bento.model.network import Attachment, NetworkOptions
 from bento.parse.compose import Service, parse_compose
+from bento.parse.documents import decode
 from bento.units import new_id, signal_name
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
 
 _STDIN: Final = "-"
+_NO_YAML: Final = (
+    "install it (pip install 'bento[compose]'), or give JSON: docker compose config --format json | "
+    "bento check --compose -"
+)
 
 
 def read_services(path: str) -> tuple[Service, ...]:
@@ -48,26 +51,9 @@ def read_services(path: str) -> tuple[Service, ...]:
         raise UsageError(f"compose file {path}: {reason}") from None
     directory = os.getcwd() if path == _STDIN else os.path.dirname(os.path.abspath(path))
     try:
-        return parse_compose(_decoded(text, path), os.environ, directory=directory)
+        return parse_compose(decode(text, f"compose file {path}", hint=_NO_YAML), os.environ, directory=directory)
     except RecursionError:  # anchors of YAML can hold themselves
         raise UsageError(f"compose file {path} is nested too deeply, or in itself") from None
-
-
-def _decoded(text: str, path: str) -> Any:
-    with suppress(msgspec.DecodeError):
-        return msgspec.json.decode(text)
-    try:
-        yaml = import_module("yaml")  # an extra: nothing else needs it
-    except ModuleNotFoundError:
-        raise MissingTool(
-            f"compose file {path} is YAML, which takes PyYAML",
-            hint="install it (pip install 'bento[compose]'), or give JSON: docker compose config --format json | "
-            "bento check --compose -",
-        ) from None
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"compose file {path}: {' '.join(str(error).split())}") from None
 
 
 class _Member(Struct):

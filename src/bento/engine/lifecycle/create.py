@@ -102,6 +102,7 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
     mounting.check(options.files.mounts)
     limits.check(options.limits.ulimits)
     unobeyed = sandboxing.check(options)
+    beside.check_devices(drivers, options.sandbox.cdi_devices)
     check_hooks((*options.stop.pre_stop, *options.stop.post_stop))
     options = replace(
         options,

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from bento.errors import UsageError
-from bento.model.container import UNCONFINED, Device, Sandbox
+from bento.files.device_nodes import below
+from bento.model.container import UNCONFINED, Sandbox
 from bento.model.create import CreateOptions
 from bento.model.network import OF_OTHERS
+from bento.model.resources import Device
 from bento.oci import capabilities, confinement, limits, seccomp
 from bento.oci.etc import HOST_GATEWAY
 from bento.parse.sandbox import is_address, parse_capability
@@ -91,8 +93,10 @@ def _mode_of(path: str) -> int:
 
 def _check_device(device: Device) -> None:
     mode = _mode_of(device.host_path)
-    if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
-        raise UsageError(f"{device.host_path} is not a device", hint="name each device, and mount other files by -v")
+    if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)):
+        raise UsageError(f"{device.host_path} is not a device", hint="mount other files by -v")
+    if stat.S_ISDIR(mode) and not any(below(device.host_path)):
+        raise UsageError(f"there is no device below {device.host_path}", hint="mount other directories by -v")
     if not posixpath.normpath(device.path).startswith("/dev/"):
         raise UsageError(f"cannot make a device at {device.path}", hint="its place is below /dev")
 

@@ -330,7 +330,7 @@ def _create_inside(
     rootfs = drivers.storage.mount(container.id, container.spec.layers)
     if shared.shm_fd is not None:
         drivers.storage.mount_beside(container.id, "shm", shared.shm_fd)
-    placed = beside.with_peers(drivers, beside.with_images(drivers, container), peers)
+    placed, hooks = beside.placed(drivers, container, peers)
     notes = runtime.write_bundle(
         mounting.attach(drivers, placed, rootfs),
         bundle=bundle,
@@ -338,6 +338,7 @@ def _create_inside(
         namespaces=[*drivers.network.namespaces(container.spec.network), *shared.namespaces],
         masked=(str(drivers.root), str(drivers.run_root)),
         size=size if container.spec.streams.tty else None,
+        hooks=hooks,
     )
     launch = Launch(
         container_id=container.id,

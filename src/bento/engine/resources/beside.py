@@ -11,11 +11,33 @@ from msgspec.structs import replace
 
 from bento.engine.base.find_image import find_image
 from bento.errors import UsageError
+from bento.lazy import LazyModule
 from bento.model.container import IMAGE, Container, Mount
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
+    from bento.engine.resources import cdi
     from bento.model.create import CreateOptions
+else:  # few containers have such devices
+    cdi = LazyModule("bento.engine.resources.cdi")
+
+
+def placed(drivers: Drivers, container: Container, peers: dict[str, int]) -> tuple[Container, cdi.Hooks]:
+    """Return the container as it is started: with what is mounted beside its root filesystem, and of its devices.
+
+    And the hooks of the runtime that these need. Called in the private namespace of a start. ``peers``: of
+    ``reaching_host``. Raises NotFound, UsageError, StorageUnusable.
+    """
+    hooks: cdi.Hooks = {}
+    if container.spec.sandbox.cdi_devices:
+        container, hooks = cdi.with_added(drivers, container)
+    return with_peers(drivers, with_images(drivers, container), peers), hooks
+
+
+def check_devices(drivers: Drivers, names: tuple[str, ...]) -> None:
+    """Raise UsageError for devices of CDI that cannot be had."""
+    if names:
+        cdi.check(drivers, names)
 
 
 @contextmanager

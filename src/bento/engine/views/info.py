@@ -38,6 +38,7 @@ def describe(
         has_seccomp=runtime.supports_seccomp,
         resolver=_resolver(drivers, containers),
         cgroup_mode=mode,
+        cdi_directories=drivers.settings.cdi_directories,
         cgroup_manager=manager,
         version=__version__,
         cpus=os.sysconf("SC_NPROCESSORS_ONLN"),
