@@ -38,7 +38,7 @@ _NO_YAML: Final = "pip install 'bento[cdi]', or have its vendor's tool write JSO
 
 
 def check(drivers: Drivers, names: Iterable[str]) -> None:
-    """Raise UsageError for devices that cannot be had: nobody describes them, or what they are to add is not there."""
+    """Raise UsageError for devices that cannot be had: no file describes them, or what they are to add is not there."""
     edits = _edits(drivers, names)
     _devices(edits)
     mounting.check(_mounts(edits))
