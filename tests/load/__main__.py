@@ -50,6 +50,7 @@ def main() -> int:
             if args.kills:
                 killing.Killer(world, place, print).run(args.kills)
         world.remove_all()
+        bento("builder", "prune", "-f")  # what builds keep for the next ones is named by digests, as containers are
         bento("doctor", "--fix", check=False)  # what a server that was killed was in the midst of
         assert_clean(bento)
         found = watch.leaks() + watch.files()
