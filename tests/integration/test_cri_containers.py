@@ -28,6 +28,11 @@ pytestmark = ONE_RUNTIME
 ON_HOST = {"security_context": {"namespace_options": {"network": pb.NODE}}}
 SLEEP = ("sleep", "1000")
 LIMIT_S = 60.0
+PLUGIN = """#!/bin/sh
+cat >/dev/null
+echo "$CNI_COMMAND $CNI_ARGS" >>{log}
+echo '{{"cniVersion": "1.0.0", "ips": [{{"address": "10.77.0.9/24"}}], "interfaces": []}}'
+"""
 
 
 class Kubelet:
@@ -38,11 +43,14 @@ class Kubelet:
         self.sandbox: dict[str, Any] = {}
         self.pod = ""
 
+    def asked(self, name: str, **fields: Any) -> dict[str, Any]:
+        """Return the configuration of a pod."""
+        metadata = {"name": name, "uid": f"uid-{name}", "namespace": "tests", "attempt": 1}
+        return {"metadata": metadata, "log_directory": str(self.node.logs / name), "linux": ON_HOST} | fields
+
     def run_pod(self, name: str = "web", **fields: Any) -> str:
         """Make a pod, for the containers to come."""
-        metadata = {"name": name, "uid": f"uid-{name}", "namespace": "tests", "attempt": 1}
-        own = {"metadata": metadata, "log_directory": str(self.node.logs / name), "linux": ON_HOST}
-        self.sandbox = own | fields
+        self.sandbox = self.asked(name, **fields)
         self.pod = self.call("RunPodSandbox", config=self.sandbox).pod_sandbox_id
         return self.pod
 
@@ -323,6 +331,38 @@ def test_a_pod_with_a_network(net_bento: NetCli, tmp_path: Path) -> None:
             client("RemovePodSandbox", pod_sandbox_id=pod)
         assert refused(kubelet, "PodSandboxStatus", pod_sandbox_id=pod) is Status.NOT_FOUND
         client("StopPodSandbox", pod_sandbox_id=pod)
+
+
+def test_pods_are_on_the_first_network_of_cni(
+    net_bento: NetCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (lists := tmp_path / "lists").mkdir()
+    (plugins := tmp_path / "plugins").mkdir()
+    (lists / "05-odd.conflist").write_text('{"cniVersion": "1.0.0", "name": "odd", "plugins": [{"type": "odd"}]}')
+    monkeypatch.setenv("BENTO_CNI_DIRECTORY", str(lists))
+    monkeypatch.setenv("BENTO_CNI_PLUGINS", str(plugins))
+    with cri.serving(net_bento) as node, node.client() as client:
+        kubelet = Kubelet(client, node)
+
+        def network() -> Any:
+            [found] = [each for each in client("Status").status.conditions if each.type == "NetworkReady"]
+            return found
+
+        assert (network().status, "'odd'" in network().message) == (False, True)
+        own = {"linux": {}, "port_mappings": [{"container_port": 80, "host_port": 8080}]}
+        assert refused(kubelet, "RunPodSandbox", config=kubelet.asked("web", **own)) is Status.UNKNOWN
+        (plugins / "odd").write_text(PLUGIN.format(log=tmp_path / "log"))
+        (plugins / "odd").chmod(0o755)
+        assert network().status
+        pod = kubelet.run_pod("web", **own)  # though the plugin publishes no port
+        assert client("PodSandboxStatus", pod_sandbox_id=pod).status.network.ip == "10.77.0.9"
+        client("RemovePodSandbox", pod_sandbox_id=pod)
+    added, *removed = (tmp_path / "log").read_text().splitlines()
+    assert added.split() == [
+        "ADD", f"IgnoreUnknown=1;K8S_POD_NAMESPACE=tests;K8S_POD_NAME=web;K8S_POD_UID=uid-web;"
+        f"K8S_POD_INFRA_CONTAINER_ID={pod}",
+    ]  # fmt: skip
+    assert {line.split()[0] for line in removed} == {"DEL"}
 
 
 def test_events_of_a_pod_and_its_container(kubelet: Kubelet) -> None:

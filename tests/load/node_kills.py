@@ -25,7 +25,7 @@ from load.node_calls import CALLS, LIMIT_S, Call
 from load.world import IMAGE, Failed, check
 
 from support import leaks, reaper
-from support.cli import BentoCli, Roots
+from support.cli import UNLESS_SAID, BentoCli, Roots
 from support.cri import Cri, Node
 from support.images import make_image
 from support.procs import wait_until
@@ -166,7 +166,8 @@ class NodeKiller:
         words += [f"--run-root={roots.run_root}", f"--runtime={self.bento.runtime}", f"--cri-socket={path}"]
         errors = self.base / "serve.log"
         with errors.open("a") as log:
-            self._process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True)
+            env = UNLESS_SAID | os.environ
+            self._process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True, env=env)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         check("unix://" in line, f"no server: {errors.read_text()[-2000:]}")

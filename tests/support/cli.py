@@ -16,6 +16,7 @@ from support import procs
 from support.reaper import machine_network
 
 _AT_HOME = {"BENTO_REGISTRIES": "127.0.0.1:9"}
+UNLESS_SAID = {"BENTO_CNI_DIRECTORY": "/proc/none"}  # Podman's package has a list in the default one, for pods of ours
 """No test asks a registry of the outside for an image that it does not have."""
 
 
@@ -66,7 +67,7 @@ class BentoCli:
         # Reading to the end of file also proves that no monitor keeps the caller's pipes open.
         done = subprocess.run(
             [*self.prefix, *words], text=True, capture_output=True, timeout=timeout_s, check=False,
-            env=os.environ | _AT_HOME | (env or {}), errors="replace",
+            env=UNLESS_SAID | os.environ | _AT_HOME | (env or {}), errors="replace",
             **({"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}),
         )  # fmt: skip
         finished = Finished(words, done.returncode, done.stdout, done.stderr, time.monotonic() - begun)
@@ -82,7 +83,7 @@ class BentoCli:
     def start(self, *args: str | Path, **options: Any) -> subprocess.Popen[str]:
         """Start a command and return it while it runs; the caller waits for it (``with``)."""
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-        options["env"] = (options.get("env") or os.environ) | _AT_HOME
+        options["env"] = UNLESS_SAID | (options.get("env") or os.environ) | _AT_HOME
         return subprocess.Popen([*self.prefix, *map(str, args)], text=True, **options)
 
     def fails(self, *args: str | Path, code: int = 1, **options: Any) -> str:

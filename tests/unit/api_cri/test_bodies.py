@@ -15,7 +15,7 @@ from bento.errors import UsageError
 from bento.model.container import MERGE, STRICT, UNCONFINED, Mount
 from bento.model.create import CreateOptions
 from bento.model.network import Port
-from bento.model.pods import NamespaceMode, PodOptions
+from bento.model.pods import CNI_FIRST, NamespaceMode, PodOptions
 from bento.model.resources import UNLIMITED, Device, Resources
 from bento.model.transfer import Credentials
 
@@ -256,13 +256,23 @@ def test_pod():
         },
     )
     assert made.name == "k8s_web_default_u-1_2"
-    assert (made.hostname, made.runtime, made.network, made.cgroup_parent) == ("h", "runc", "", "/kubepods/x")
+    assert (made.hostname, made.runtime, made.network, made.cgroup_parent) == ("h", "runc", CNI_FIRST, "/kubepods/x")
     assert made.ports == (Port(container_port=80, host_port=8080),)
     assert (made.dns, made.dns_search, made.dns_options) == (("10.0.0.1",), ("s",), ("ndots:5",))
     assert (made.pid, made.ipc) == (NamespaceMode.CONTAINER, NamespaceMode.POD)
     assert made.sysctls == {"kernel.shm_rmid_forced": "1"}
     assert front.runtime_handler(made.front) == "runc"
     assert front.sandbox_config(made.front).labels == {"a": "b"}
+
+
+def test_plugins_of_cni_are_told_which_pod_it_is():
+    metadata = {"name": "web;K8S_POD_UID=0", "namespace": "default", "uid": "u-1"}
+    assert sandbox(metadata=metadata).cni_args == {
+        "IgnoreUnknown": "1",
+        "K8S_POD_NAMESPACE": "default",
+        "K8S_POD_NAME": "web-K8S_POD_UID-0",
+        "K8S_POD_UID": "u-1",
+    }
 
 
 def test_a_pod_on_the_hosts_network_publishes_nothing():

@@ -10,7 +10,7 @@ from bento.api_cri.bodies.security import check_user_namespace
 from bento.api_cri.messages import Message, pb
 from bento.errors import UsageError
 from bento.model.network import Port
-from bento.model.pods import NamespaceMode, PodOptions
+from bento.model.pods import CNI_FIRST, NamespaceMode, PodOptions
 
 _NAME_MAX: Final = 128
 _UNFIT: Final = re.compile(r"[^a-zA-Z0-9_.-]+")
@@ -38,7 +38,7 @@ def read_sandbox(config: Message, handler: str) -> PodOptions:
     return PodOptions(
         name=_name(config.metadata),
         hostname=config.hostname,
-        network="host" if is_on_host else "",
+        network="host" if is_on_host else CNI_FIRST,
         pid=_MODES[options.pid],
         ipc=_MODES[options.ipc],
         ports=() if is_on_host else tuple(_port(each) for each in config.port_mappings if each.host_port),
@@ -50,6 +50,7 @@ def read_sandbox(config: Message, handler: str) -> PodOptions:
         runtime=handler,
         labels=dict(config.labels),
         annotations=dict(config.annotations),
+        cni_args=_cni_args(config.metadata),
         front=front.keep(config, handler),
     )
 
@@ -66,6 +67,12 @@ def _port(mapping: Message) -> Port:
         host_ip="" if mapping.host_ip in _ANY else mapping.host_ip,
         protocol=_PROTOCOLS[mapping.protocol],
     )
+
+
+def _cni_args(metadata: Message) -> dict[str, str]:
+    """Return what plugins of clusters ask for (CNI's CONVENTIONS.md). The values cannot end what they stand in."""
+    known = {"K8S_POD_NAMESPACE": metadata.namespace, "K8S_POD_NAME": metadata.name, "K8S_POD_UID": metadata.uid}
+    return {"IgnoreUnknown": "1"} | {key: _UNFIT.sub("-", value) for key, value in known.items()}
 
 
 def _name(metadata: Message) -> str:

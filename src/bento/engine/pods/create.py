@@ -129,7 +129,9 @@ def _settled(drivers: Drivers, asked: PodSettings) -> PodSettings:
         raise UsageError(f"a pod has a network of its own, not {network!r}", hint="use the name of a network, or host")
     if not runtime.has_networks and network != "host":
         network = "none" if not asked.network else network
-    networking.check(drivers, network, asked.ports, drain=False)
+    # Whatever the first list of CNI is: in a cluster ports may be the business of others than its plugins.
+    is_of_others = asked.network == CNI_FIRST and network.startswith(CNI)
+    networking.check(drivers, network, () if is_of_others else asked.ports, drain=False)
     if any(port.is_proxied for port in asked.ports):
         raise UsageError("a pod publishes no port on [::1]", hint="use 127.0.0.1, or another address of this host")
     uts = asked.uts if network != "host" else NamespaceMode.NODE

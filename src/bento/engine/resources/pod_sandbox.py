@@ -85,7 +85,10 @@ def _connect(drivers: Drivers, pod: Pod) -> Pod:
         networking.allot_for(drivers, wanted, reservation.ports, record)
         netns = str(drivers.pods.path(pod.id, "net"))
         if network.startswith(CNI):
-            record((cni.join(drivers, pod.id, pod.connections[0], netns, pod.settings.cni_args),))
+            args = pod.settings.cni_args
+            if args:
+                args = args | {"K8S_POD_INFRA_CONTAINER_ID": pod.id}
+            record((cni.join(drivers, pod.id, pod.connections[0], netns, args),))
         else:
             drivers.network.connect(pod.id, pod.connections, netns, lambda: networking.running(drivers))
     return pod

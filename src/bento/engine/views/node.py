@@ -53,7 +53,10 @@ def readiness(drivers: Drivers) -> Readiness:
     except BentoError as error:
         runtime = str(error)
     try:
-        drivers.network.check("bridge", ())
+        if first := drivers.cni.first():
+            drivers.cni.load(first)
+        else:
+            drivers.network.check("bridge", ())
     except BentoError as error:
         network = str(error)
     found = []
