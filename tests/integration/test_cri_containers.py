@@ -16,6 +16,7 @@ import pytest
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
+from bento.api_cri.bodies import front
 from bento.api_cri.messages import pb
 
 from support import cri
@@ -149,6 +150,17 @@ def test_life_of_a_container(kubelet: Kubelet) -> None:
     assert stats.memory.working_set_bytes.value > 0
     assert stats.writable_layer.inodes_used.value > 0
     assert kubelet.call("PodSandboxStats", pod_sandbox_id=pod).stats.linux.process.process_count.value >= 1
+
+    kubelet.call("UpdatePodSandboxResources", pod_sandbox_id=pod, resources={"cpu_shares": 77})
+    said = json.loads(kubelet.call("PodSandboxStatus", pod_sandbox_id=pod, verbose=True).info["info"])
+    assert front.sandbox_config(said["settings"]["front"]).linux.resources.cpu_shares == 77
+    keys = {each.name: len(each.label_keys) for each in kubelet.call("ListMetricDescriptors").descriptors}
+    [counted] = [each for each in kubelet.call("ListPodSandboxMetrics").pod_metrics if each.pod_sandbox_id == pod]
+    metrics = {each.name: each for each in counted.container_metrics[0].metrics}
+    assert all(len(each.label_values) == keys[each.name] for each in (*counted.metrics, *metrics.values()))
+    assert metrics["container_memory_working_set_bytes"].value.value > 0
+    assert metrics["container_processes"].value.value >= 1
+    assert metrics["container_file_descriptors"].value.value >= 3
 
     for _ in range(2):
         kubelet.call("StopContainer", container_id=made, timeout=10)

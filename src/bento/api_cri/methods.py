@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from bento.api_cri.context import Context
-from bento.api_cri.handlers import containers, events, execs, images, runtime, sandboxes, stats, streams
+from bento.api_cri.handlers import containers, events, execs, images, metrics, runtime, sandboxes, stats, streams
 from bento.api_cri.messages import Message
 
 METHODS: Final[dict[str, Callable[[Context, Message], Awaitable[Message]]]] = {
@@ -19,6 +19,7 @@ METHODS: Final[dict[str, Callable[[Context, Message], Awaitable[Message]]]] = {
     "RemovePodSandbox": sandboxes.remove,
     "PodSandboxStatus": sandboxes.status,
     "ListPodSandbox": sandboxes.list_all,
+    "UpdatePodSandboxResources": sandboxes.update_resources,
     "CreateContainer": containers.create,
     "StartContainer": containers.start,
     "StopContainer": containers.stop,
@@ -35,6 +36,8 @@ METHODS: Final[dict[str, Callable[[Context, Message], Awaitable[Message]]]] = {
     "ListContainerStats": stats.containers,
     "PodSandboxStats": stats.sandbox,
     "ListPodSandboxStats": stats.sandboxes,
+    "ListMetricDescriptors": metrics.descriptors,
+    "ListPodSandboxMetrics": metrics.sandboxes,
     "ListImages": images.list_images,
     "ImageStatus": images.image_status,
     "PullImage": images.pull_image,

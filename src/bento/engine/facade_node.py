@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from bento.model.disk import FilesystemUsage
     from bento.model.image import Image
     from bento.model.pods import Readiness
+    from bento.model.stats import ProcessUsage
     from bento.oci.user import ResolvedUser
 else:
     doctor = LazyModule("bento.engine.maintenance.doctor")
@@ -43,6 +46,18 @@ class NodeVerbs:
     def own_files(self, ref: str) -> FilesystemUsage:
         """Return what the own files of a container take of the disk. Looks at every one of them. Raises NotFound."""
         return node.own_files(self.drivers, self.drivers.store.find(ref).id)
+
+    def keep_pod_front(self, ref: str, front: dict[str, str]) -> None:
+        """Replace what the API that made a pod keeps of it, for itself alone. Raises NotFound."""
+        pod_id = settle.find(self.drivers, ref).id
+        self.drivers.store.modify_pod(pod_id, lambda pod: replace(pod, settings=replace(pod.settings, front=front)))
+
+    def process_usage(self, ref: str) -> ProcessUsage | None:
+        """Return how many processes a container has, and what they have open; None: it does not run. Raises NotFound.
+
+        Reads the links of /proc/PID/fd of each of them.
+        """
+        return node.process_usage(self.drivers, self.drivers.store.find(ref))
 
     def container_user(self, ref: str) -> ResolvedUser | None:
         """Return the user and groups of a container's program, as its last start has found them; None: none yet.

@@ -67,6 +67,8 @@ class Usage(Struct, frozen=True, kw_only=True):
     blocks: tuple[BlockUsage, ...]
     pids: int
     pids_limit: int | None
+    memory_kernel_bytes: int = 0  # the kernel's for it
+    memory_swap_bytes: int = 0  # what of it is swapped out
 
     @property
     def memory_bytes(self) -> int:
@@ -74,6 +76,15 @@ class Usage(Struct, frozen=True, kw_only=True):
         usage_bytes = self.memory_usage_bytes or 0
         cache_bytes = self.memory_stat.get("total_inactive_file", self.memory_stat.get("inactive_file", 0))
         return usage_bytes - cache_bytes if cache_bytes < usage_bytes else usage_bytes
+
+
+class ProcessUsage(Struct, frozen=True, kw_only=True):
+    """The processes of a container that runs, and what they have open, each in every process that has it."""
+
+    processes: int
+    descriptors: int
+    sockets: int
+    oom_kills: int | None  # processes that the kernel has killed for want of memory; None: it does not count them
 
 
 class ContainerStats(Struct, frozen=True, kw_only=True):

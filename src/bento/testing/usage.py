@@ -28,6 +28,10 @@ class FakeUsage:
         self.asked.append(tuple(options))
         return ProcessTable(("PID", "CMD"), ((str(run.init.pid if run.init else 0), "server"),))
 
+    def processes(self, run: Run) -> tuple[int, int, int]:
+        """Return PID 1, with its standard streams."""
+        return 1, 3, 0
+
     def machine(self) -> MachineUsage:
         """Return two CPUs and a GiB."""
         cpu_ns = int(self.seconds * 2e9)

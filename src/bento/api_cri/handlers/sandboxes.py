@@ -84,6 +84,22 @@ async def status(context: Context, request: Message) -> Message:
     return await context.engines.ask(look)
 
 
+async def update_resources(context: Context, request: Message) -> Message:
+    """Keep what the containers of a pod may take together: its cgroup is the kubelet's, which changes it itself."""
+
+    def change(engine: Engine) -> None:
+        pod = finding.pod(engine, request.pod_sandbox_id)
+        config = pb.PodSandboxConfig()
+        config.CopyFrom(front.sandbox_config(pod.settings.front))
+        for name in ("overhead", "resources"):
+            if request.HasField(name):
+                getattr(config.linux, name).CopyFrom(getattr(request, name))
+        engine.keep_pod_front(pod.id, front.keep(config, front.runtime_handler(pod.settings.front)))
+
+    await context.engines.act(change)
+    return pb.UpdatePodSandboxResourcesResponse()
+
+
 async def list_all(context: Context, request: Message) -> Message:
     """Return the pods that pass a filter."""
     wanted = request.filter

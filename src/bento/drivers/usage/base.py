@@ -19,6 +19,9 @@ class UsageDriver(Protocol):
         MissingTool.
         """
 
+    def processes(self, run: Run) -> tuple[int, int, int]:
+        """Return how many processes the container has, and how many descriptors and sockets these have open."""
+
     def machine(self) -> MachineUsage:
         """Return the machine's side of a sample, one for all containers. Does not wait."""
 

@@ -105,7 +105,9 @@ def _memory(directory: str) -> dict[str, Any]:
         "memory_limit_bytes": _number(f"{directory}/memory.limit_in_bytes") or 0,
         "memory_peak_bytes": _number(f"{directory}/memory.max_usage_in_bytes") or 0,
         "memory_failures": _number(f"{directory}/memory.failcnt") or 0,
-        "memory_stat": _fields(f"{directory}/memory.stat"),
+        "memory_kernel_bytes": _number(f"{directory}/memory.kmem.usage_in_bytes") or 0,
+        "memory_stat": (stat := _fields(f"{directory}/memory.stat")),
+        "memory_swap_bytes": stat.get("total_swap", 0),
     }
 
 
@@ -115,7 +117,9 @@ def _memory2(directory: str) -> dict[str, Any]:
         "memory_limit_bytes": _number(f"{directory}/memory.max") or 0,
         "memory_peak_bytes": _number(f"{directory}/memory.peak") or 0,
         "memory_failures": _fields(f"{directory}/memory.events").get("max", 0),
-        "memory_stat": _fields(f"{directory}/memory.stat"),
+        "memory_stat": (stat := _fields(f"{directory}/memory.stat")),
+        "memory_kernel_bytes": stat.get("kernel", 0),
+        "memory_swap_bytes": _number(f"{directory}/memory.swap.current") or 0,
     }
 
 

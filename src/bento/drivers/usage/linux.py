@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 from bento.drivers.usage import counters, ps
 from bento.kernel.cgroup import Cgroups
@@ -18,6 +20,17 @@ class LinuxUsage:
         """See UsageDriver.process_table."""
         return ps.process_table(_pids(run), options)
 
+    def processes(self, run: Run) -> tuple[int, int, int]:
+        """See UsageDriver.processes."""
+        processes = descriptors = sockets = 0
+        for pid in _pids(run):
+            with suppress(OSError):  # it has ended
+                targets = [_target(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
+                processes += 1
+                descriptors += len(targets)
+                sockets += sum(target.startswith("socket:") for target in targets)
+        return processes, descriptors, sockets
+
     def machine(self) -> MachineUsage:
         """See UsageDriver.machine."""
         return counters.machine()
@@ -31,6 +44,13 @@ class LinuxUsage:
         if found["pids"] is None:  # without the controller of pids
             found["pids"] = len(_pids(run))
         return Usage(machine=machine, links=counters.links(proc.live_tid(init.pid)), **found)
+
+
+def _target(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:  # it was closed meanwhile
+        return ""
 
 
 def _pids(run: Run) -> list[int]:

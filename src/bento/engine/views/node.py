@@ -15,10 +15,12 @@ from bento.errors import BentoError, MissingTool, WrongState
 from bento.files.tree import taken
 from bento.model.disk import FilesystemUsage
 from bento.model.pods import Readiness
+from bento.model.stats import ProcessUsage
 from bento.oci.user import ResolvedUser
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
+    from bento.model.container import Container
     from bento.model.pods import Pod
 
 _RRO_KERNEL: Final = (5, 12)
@@ -97,6 +99,19 @@ def open_pod_network(drivers: Drivers, pod: Pod) -> int | None:
     if found is None:
         raise WrongState(f"pod {pod.name} is not ready: it has no network now", hint="start it, or make another one")
     return found
+
+
+def process_usage(drivers: Drivers, container: Container) -> ProcessUsage | None:
+    """See ``EngineFacade.process_usage``."""
+    if container.run is None or not container.status.is_live:
+        return None
+    processes, descriptors, sockets = drivers.usage.processes(container.run)
+    return ProcessUsage(
+        processes=processes,
+        descriptors=descriptors,
+        sockets=sockets,
+        oom_kills=drivers.processes.oom_kills(container.run),
+    )
 
 
 def own_files(drivers: Drivers, container_id: str) -> FilesystemUsage:
