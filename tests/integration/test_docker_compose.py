@@ -22,7 +22,7 @@ services:
     command: sh -c 'touch /tmp/ok; trap "exit 0" TERM; while :; do sleep 0.1; done'
     healthcheck: {test: [CMD, test, -f, /tmp/ok], interval: 200ms, retries: 100}
     networks: {back: {aliases: [store]}}
-    volumes: ["data:/data"]
+    volumes: ["data:/data", "./made:/made"]  # there is no ./made
   web:
     image: host
     command: sh -c 'getent hosts store db ali; trap "exit 0" TERM; while :; do sleep 0.1; done'
@@ -67,6 +67,7 @@ def test_a_project_goes_up_is_scaled_and_goes_down(served, bento, tmp_path: Path
     assert sorted(compose("ps", "-q").split()) == sorted(bento("ps", "-q", "--no-trunc").stdout.split())
     bento.wait_for_log("proj_web_1", "ali")
     assert [line.split()[-1] for line in bento("logs", "proj_web_1").stdout.splitlines()] == ["store", "db", "ali"]
+    assert (tmp_path / "made").is_dir()
     assert bento.state("proj_db_1")["Health"]["Status"] == "healthy"
     compose("up", "-d", "--scale", "side=2")  # what is up to date is left alone
     assert len(set(compose("exec", "-T", "web", "getent", "ahostsv4", "side").split())) > 1

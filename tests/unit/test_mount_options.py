@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from msgspec.structs import replace
 
 from bento.engine.resources import mounting
 from bento.errors import UsageError
@@ -133,6 +136,16 @@ def test_nothing_is_mounted_over_proc(kind: str, destination: str) -> None:
 def test_numbers_of_the_machine_may_be_others() -> None:
     mounting.check([Mount(kind="bind", source="/etc/passwd", destination="/proc/meminfo")])
     mounting.check([Mount(kind="tmpfs", destination="/process")])
+
+
+def test_a_missing_source_is_refused_unless_it_is_to_be_made(tmp_path: Path) -> None:
+    asked = Mount(kind="bind", source=str(tmp_path / "none"), destination="/x")
+    with pytest.raises(UsageError, match="make it first"):
+        mounting.check([asked])
+    mounting.check([replace(asked, make_source=True)])
+    with pytest.raises(UsageError, match="Not a directory"):
+        mounting.check([replace(asked, source="/etc/passwd/x", make_source=True)])
+    assert list(tmp_path.iterdir()) == []  # that is left to the start
 
 
 @pytest.mark.parametrize("option", ["shared", "rshared"])

@@ -203,9 +203,9 @@ class EngineFacade(
         deeds = (Deed(action="restart"),)
         return start.start(self.drivers, self._with_required(container.id), deeds=deeds).container
 
-    def kill(self, ref: str, number: int = SIGKILL) -> Container:
-        """Send a signal to PID 1; SIGKILL also waits for the end. Raises WrongState when nothing runs."""
-        return signals.kill(self.drivers, ref, number)
+    def kill(self, ref: str, number: int = SIGKILL, *, for_good: bool = False) -> Container:
+        """Send a signal to PID 1; SIGKILL waits for the end. ``for_good``: no restart follows. Raises WrongState."""
+        return signals.kill(self.drivers, ref, number, for_good=for_good)
 
     def signal_main(self, container: Container, number: int) -> None:
         """Pass a signal on to PID 1 of a container that was started; no error when it has ended."""

@@ -75,6 +75,7 @@ class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
     read_only_flat: bool = False  # of a bind mount that is read-only: what is mounted below it is as on the host
     options: tuple[str, ...] = ()
     reaches_host: bool = False  # of a bind mount: what is mounted below it in the container is there on the host, too
+    make_source: bool = False  # of a bind mount: a directory is made where its source is missing
     no_copy: bool = False  # of a volume: what the image has at the destination is not copied into it
     chown: bool = False  # of a bind mount or a volume: each start gives all in it to the container's user
     anonymous: bool = False  # a volume that is this container's own

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from bento.api_docker import bodies
 from bento.api_docker.bodies.containers import Create, Host
 from bento.api_docker.bodies.create import read_create
 from bento.errors import UsageError
@@ -83,15 +86,25 @@ def test_mounts_of_all_kinds():
             "Tmpfs": {"/t": "size=1m", "/u": ""},
             "Mounts": [
                 {"Type": "bind", "Source": "/s", "Target": "/m", "BindOptions": {"Propagation": "rslave"}},
+                {"Type": "bind", "Source": "/s", "Target": "/p", "BindOptions": {"CreateMountpoint": True}},
+                {
+                    "Type": "bind",
+                    "Source": "/s",
+                    "Target": "/q",
+                    "ReadOnly": True,
+                    "BindOptions": {"ReadOnlyNonRecursive": True},
+                },
                 {"Type": "volume", "Target": "/n", "VolumeOptions": {"NoCopy": True}},
                 {"Type": "tmpfs", "Target": "/o", "TmpfsOptions": {"SizeBytes": 5, "Mode": 0o700}},
             ],
         },
     ).files.mounts
     assert asked == (
-        Mount(kind="bind", source="/h", destination="/c", read_only=True),
+        Mount(kind="bind", source="/h", destination="/c", read_only=True, make_source=True),
         Mount(kind="volume", source="v", destination="/taken"),
         Mount(kind="bind", source="/s", destination="/m", options=("rslave",)),
+        Mount(kind="bind", source="/s", destination="/p", make_source=True),
+        Mount(kind="bind", source="/s", destination="/q", read_only=True, read_only_flat=True),
         Mount(kind="volume", destination="/n", no_copy=True),
         Mount(kind="tmpfs", destination="/o", options=("size=5", "mode=700")),
         Mount(kind="tmpfs", destination="/t", options=("size=1m",)),
@@ -234,3 +247,26 @@ def test_links_are_those_of_the_first_network_where_containers_find_each_other_b
 def test_bad_words_are_refused(fields):
     with pytest.raises(UsageError):
         read(**fields)
+
+
+NOT_READ = {
+    "ArgsEscaped", "CpuCount", "CpuPercent", "IOMaximumBandwidth", "IOMaximumIOps",  # of Windows
+    "CheckDuplicate", "Consistency",  # of old versions, of Apple's machines
+    "OnBuild", "Shell",  # of images that are built
+}  # fmt: skip
+"""Fields of requests in which there is nothing to do."""
+
+
+def test_no_field_of_a_request_is_dropped_in_silence():
+    source = Path(bodies.__path__[0]).parent
+    nodes = [node for path in source.rglob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    read_there = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    read_there |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    declared = {
+        field.target.id
+        for node in nodes
+        if isinstance(node, ast.ClassDef) and any(getattr(base, "id", "") == "Struct" for base in node.bases)
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.target.id[0].isupper()
+    }
+    assert declared - read_there == NOT_READ

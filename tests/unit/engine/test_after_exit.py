@@ -6,7 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from bento.engine.base import policy
+from bento.engine.lifecycle import signals
+from bento.errors import WrongState
 from bento.model.container import Container, ContainerSpec, Exit, RestartPolicy, Status
+from bento.testing.drivers import FakeDrivers
 
 ALWAYS, ON_FAILURE, UNLESS = (
     RestartPolicy(name="always"),
@@ -68,6 +71,27 @@ def test_after_a_short_run_it_waits_longer_and_after_a_long_one_it_begins_anew()
 def test_s04_stays_stopped_when_a_stop_was_asked_for():
     container = stopped(stop_asked=True)
     assert after(container) == container
+
+
+@pytest.mark.parametrize(
+    ("number", "for_good", "is_over"), [(9, False, False), (9, True, True), (15, True, True), (1, True, False)]
+)
+def test_s04_a_kill_for_good_is_followed_by_no_restart(
+    drivers: FakeDrivers, number: int, for_good: bool, is_over: bool
+):
+    container, main = drivers.server("web", restart=ALWAYS)
+    main.on_signal = lambda _: None
+    signals.kill(drivers, "web", number, for_good=for_good)
+    assert drivers.store.get(container.id).stop_asked is is_over
+
+
+def test_s04_a_kill_for_good_calls_a_restart_off_that_is_due(drivers: FakeDrivers):
+    container = drivers.add("web", None, status=Status.RESTARTING, restart=ALWAYS)
+    with pytest.raises(WrongState):
+        signals.kill(drivers, "web", 9)
+    signals.kill(drivers, "web", 9, for_good=True)
+    after_it = drivers.store.get(container.id)
+    assert (after_it.status, after_it.stop_asked) == (Status.STOPPED, True)
 
 
 def test_what_is_left_of_a_pause_and_a_clock_that_began_anew():

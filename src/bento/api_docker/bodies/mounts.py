@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from bento.api_docker.bodies import containers as bodies
 from bento.errors import UsageError
 from bento.model.container import PROPAGATIONS, VOLUME, Mount
@@ -13,12 +15,17 @@ def read_mounts(body: bodies.Create, host: bodies.Host) -> tuple[Mount, ...]:
 
     Raises UsageError.
     """
-    found = [parse_volume(text) for text in host.Binds or ()]
+    found = [_bound(parse_volume(text)) for text in host.Binds or ()]
     found += [_mount(each) for each in host.Mounts or ()]
     found += [parse_tmpfs(f"{path}:{options}" if options else path) for path, options in (host.Tmpfs or {}).items()]
     taken = {mount.destination for mount in found}
     found += [parse_volume(path) for path in body.Volumes or () if path not in taken]
     return tuple(found)
+
+
+def _bound(mount: Mount) -> Mount:
+    """Return what ``-v`` asks for: by Docker's daemon the directory on the host is made where it is missing."""
+    return replace(mount, make_source=True) if mount.kind == "bind" else mount
 
 
 def _mount(asked: bodies.Mount) -> Mount:
@@ -53,6 +60,8 @@ def _bind(asked: bodies.Mount, source: str, target: str) -> Mount:
         source=source,
         destination=target,
         read_only=bool(asked.ReadOnly),
+        read_only_flat=bool(asked.ReadOnly and options.ReadOnlyNonRecursive),
+        make_source=bool(options.CreateMountpoint),
         options=(*words, "bind") if options.NonRecursive else words,
     )
 

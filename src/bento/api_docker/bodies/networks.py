@@ -54,6 +54,8 @@ def read_endpoint(name: str, given: bodies.Endpoint | None) -> Attachment:
     """Return what is asked of one network. Raises UsageError."""
     given = given or bodies.Endpoint()
     addresses = given.IPAMConfig or bodies.Ipam()
+    if addresses.LinkLocalIPs:
+        raise UsageError("LinkLocalIPs are not supported", hint="give the addresses in the container")
     return Attachment(
         network=BRIDGE if name in _DEFAULT else name,
         ipv4=parse_ipv4(addresses.IPv4Address, "IPv4Address") if addresses.IPv4Address else "",

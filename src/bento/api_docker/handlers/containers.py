@@ -134,7 +134,7 @@ async def kill(call: Call) -> Reply:
     """``POST /containers/ID/kill``."""
     text = call.query.text("signal")
     number = parse_signal(text) if text else SIGKILL
-    await call.act(lambda engine: engine.kill(call.ref, number))
+    await call.act(lambda engine: engine.kill(call.ref, number, for_good=True))
     return NO_CONTENT
 
 

@@ -14,13 +14,14 @@ from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.happened import tell_of
 from bento.engine.lifecycle import reconcile
 from bento.engine.lifecycle.wait import wait_for_exit
+from bento.engine.stop.preconditions import record_joined_intent
 from bento.engine.stop.request import StopOptions
 from bento.engine.stop.stop import stop_containers
 from bento.errors import Conflict, NotFound, RuntimeFailed, StuckProcess, WrongState
 from bento.model.container import Container, Run, Status
 from bento.model.stop import OnPaused
 from bento.stop.process import Disposition
-from bento.units import SIGKILL
+from bento.units import SIGKILL, SIGTERM
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
@@ -28,14 +29,17 @@ if TYPE_CHECKING:
 _KILL_LIMIT_S = 30.0
 
 
-def kill(drivers: Drivers, ref: str, number: int) -> Container:
+def kill(drivers: Drivers, ref: str, number: int, *, for_good: bool = False) -> Container:
     """Send a signal to PID 1 of a container. SIGKILL also waits for the end, and hurries a stop under way (rule S5).
 
-    It is no stop: a restart policy still applies (rule S4).
+    It is no stop: a restart policy still applies (rule S4), unless ``for_good``, which SIGKILL and the container's
+    stop signal are in Docker: nothing is restarted then, also where a restart is due.
     Raises NotFound, WrongState when nothing runs.
     """
     container = reconcile.find(drivers, ref)
-    if container.status is Status.STOPPING and number == SIGKILL:
+    for_good = for_good and number in (SIGKILL, container.spec.stop.signal or SIGTERM)
+    is_due = for_good and container.status is Status.RESTARTING
+    if is_due or (container.status is Status.STOPPING and number == SIGKILL):
         return _hurry(drivers, container)
     run = container.run
     fd = drivers.processes.open(run.init) if run and run.init and container.status.is_live else None
@@ -44,6 +48,8 @@ def kill(drivers: Drivers, ref: str, number: int) -> Container:
         state = "has just ended" if is_gone else f"is {container.status.value}"
         raise WrongState(f"cannot kill container {container.name}: it {state}", hint="only what runs gets signals")
     try:
+        if for_good:
+            record_joined_intent(drivers, container.id)
         _send(drivers, container, run, fd, number)
         tell_of(drivers, container, "kill", signal=str(number))
         if number != SIGKILL:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from bento import clock
 from bento.engine.base.layers import HOST_LAYER
-from bento.errors import Conflict, KernelError, NotFound, StateCorrupt, UsageError
+from bento.errors import Conflict, KernelError, NotFound, StateCorrupt, StorageUnusable, UsageError
 from bento.files.rootfs import mend_in_root, open_in, open_in_root
 from bento.model.container import VOLUME, Container, ContainerSpec, Mount
 from bento.model.volume import ANONYMOUS, Volume
@@ -40,7 +40,7 @@ _WRITABLE = ("/run", "/tmp", "/var/tmp")
 
 
 def check(mounts: Iterable[Mount]) -> None:
-    """Refuse mounts that cannot work, before anything is made. Bento does not make missing sources up."""
+    """Refuse mounts that cannot work, before anything is made. A source that is missing stays so until ``attach``."""
     destinations = set()
     for mount in mounts:
         _check_one(mount)
@@ -75,6 +75,8 @@ def _check_one(mount: Mount) -> None:
     try:
         os.stat(mount.source)
     except OSError as error:
+        if mount.make_source and isinstance(error, FileNotFoundError):
+            return
         raise UsageError(f"mount source {mount.source}: {error.strerror}", hint="make it first") from None
 
 
@@ -180,6 +182,7 @@ def attach(drivers: Drivers, container: Container, rootfs: Path) -> Container:
     is empty gets what the image has in its place when the container is started for the first time; one with options
     of its own is mounted as it is. Raises UsageError, StorageUnusable.
     """
+    _make_sources(container.spec)
     _mend(container.spec, rootfs)
     if not any(_volumes_of(container.spec)):
         return container
@@ -211,6 +214,16 @@ def bound(drivers: Drivers, spec: ContainerSpec) -> tuple[Mount, ...]:
         else m
         for m in spec.files.mounts
     )
+
+
+def _make_sources(spec: ContainerSpec) -> None:
+    """Make the directories of the host that are missing, where that was asked for, as Docker does it. Idempotent."""
+    for mount in spec.files.mounts:
+        if mount.make_source and not os.path.lexists(mount.source):
+            try:
+                os.makedirs(mount.source, 0o755, exist_ok=True)
+            except OSError as error:
+                raise StorageUnusable(f"cannot make the mount source {mount.source}: {error.strerror}") from None
 
 
 def _mend(spec: ContainerSpec, rootfs: Path) -> None:
