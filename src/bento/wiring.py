@@ -105,12 +105,17 @@ class Engine(EngineFacade):
         super().__init__(HostDrivers(settings))
 
 
+def require_root() -> None:
+    """Raise NotPermitted where this process is not root's."""
+    if os.geteuid() != 0:
+        raise NotPermitted("bento needs root: it makes namespaces, mounts and cgroups", hint="use sudo")
+
+
 class HostDrivers(Drivers):
     """The drivers of this host. Makes the roots when they are not there; opens the database when it is first used."""
 
     def __init__(self, settings: Settings) -> None:
-        if os.geteuid() != 0:
-            raise NotPermitted("bento needs root: it makes namespaces, mounts and cgroups", hint="use sudo")
+        require_root()
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # the kernel reaps at once (wait(2))
             raise UsageError(
                 "this program ignores SIGCHLD: how what Bento starts for it has ended could not be known",

@@ -73,6 +73,8 @@ def carry_out(engine: Engine, task: Transfer, *fds: int) -> None:
             case Import():
                 _import(engine, task, fds[0], lines)
     except BentoError as error:
+        for fd in fds[:-1]:
+            error.message = error.message.replace(str(_path(fd)), "the archive")
         if not lines.has_begun:
             raise
         lines.say(image_api.failure(message_of(error)))

@@ -99,14 +99,19 @@ class Listener:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o777 & ~_MODE & 0o777)
         try:
-            listener.bind(os.fspath(self.path))
+            try:
+                listener.bind(os.fspath(self.path))
+            finally:
+                os.umask(before)
+            try:
+                os.chown(self.path, 0, gid)
+                listener.listen(BACKLOG)
+            except BaseException:
+                os.unlink(self.path)
+                raise
         except BaseException:
             listener.close()
             raise
-        finally:
-            os.umask(before)
-        os.chown(self.path, 0, gid)
-        listener.listen(BACKLOG)
         return listener
 
     def _unlock(self) -> None:

@@ -8,6 +8,8 @@ import sys
 
 from bento.cli.context import Context
 from bento.config import Settings
+from bento.errors import UsageError
+from bento.wiring import require_root
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--cri-socket",
         default="",
         metavar="PATH",
-        help="where the Container Runtime Interface is served, for a kubelet; Docker's API is there on demand then",
+        help="where a kubelet finds the Container Runtime Interface; Docker's API then only by --docker-socket",
     )
     add("--cri-pin", action="append", default=[], metavar="IMAGE", help="an image that the kubelet is not to collect")
     add(
@@ -43,6 +45,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out; come back only when it cannot be begun."""
+    require_root()
+    if "" in args.docker_socket:
+        raise UsageError("--docker-socket is empty", hint="give a path, or omit it")
+    if args.cri_pin and not args.cri_socket:
+        raise UsageError("--cri-pin is for a kubelet", hint="give --cri-socket PATH, too")
     words = [f"--docker-socket={os.path.abspath(path)}" for path in args.docker_socket]
     if args.docker_group:
         words.append(f"--docker-group={args.docker_group}")
