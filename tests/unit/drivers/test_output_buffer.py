@@ -7,14 +7,17 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from bento import packets
 from bento.drivers.monitor import backlog as backlogs
-from bento.drivers.monitor.backlog import Backlog
+from bento.drivers.monitor.backlog import Backlog, Room
+from bento.drivers.monitor.buffer import Passage
 from bento.drivers.monitor.buffers import _RUN, _SOURCES, Buffers
 
 
@@ -58,6 +61,54 @@ def test_beyond_the_limit_the_oldest_goes_and_is_counted(tmp_path: Path, there: 
     assert backlog.get() is None
     backlog.put(packet(1))
     assert list(everything(backlog)) == [packet(1)]
+
+
+def test_all_files_together_take_no_more_than_they_leave_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room, total = Room(), 100 * 150_000
+    monkeypatch.setattr(os, "fstatvfs", lambda _: SimpleNamespace(f_bavail=total - room.taken_bytes, f_frsize=1))
+    held = [Backlog(str(tmp_path), chunk_bytes=1000, room=room) for _ in range(3)]
+    for number in range(2000):
+        for backlog in held:
+            backlog.put(packet(number))
+    assert 0.3 * total < room.taken_bytes <= total / 2
+    held[0].close()
+    assert 0 < room.taken_bytes <= total / 3  # and others may have it
+    for backlog in held[1:]:
+        assert list(everything(backlog))[-1] == packet(1999)
+    assert room.taken_bytes == 0
+    for backlog in held:
+        backlog.close()
+        backlog.close()
+
+
+class Still:
+    """A loop that waits for nothing."""
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+def files_in(directory: Path) -> int:
+    """How many files of a directory this process has open."""
+    links = []
+    for fd in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            links.append(os.readlink(fd))
+    return sum(link.startswith(str(directory)) for link in links)
+
+
+def test_a_reader_that_leaves_leaves_no_file(tmp_path: Path) -> None:
+    (monitor, connection), (reader, writer) = packets.pair(), packets.pair()
+    passage = Passage(cast(Any, Still()), connection, writer, str(tmp_path), stays=True)
+    for _ in range(600):
+        os.write(monitor, b"\3" + bytes(8192))
+        passage._on_source(select.EPOLLIN)
+    assert files_in(tmp_path) == 1
+    os.close(reader)
+    passage._on_reader(select.EPOLLHUP)
+    assert files_in(tmp_path) == 0
+    passage.close()
+    os.close(monitor)
 
 
 @contextlib.contextmanager

@@ -17,20 +17,45 @@ LEFT_OUT: Final = 0
 CHUNK_BYTES: Final = 1 << 20
 
 _CHUNKS_MAX: Final = 1024
-_ROOM_SHARE: Final = 2  # the file takes at most this part, a half, of what is free on its disk when it is made
 _LENGTH: Final = struct.Struct("=I")
 _OBJECT_BYTES: Final = 64  # what a packet in memory takes beside its bytes
+
+
+class Room:
+    """What the files of a process take of their disk: all of them together no more than they leave free."""
+
+    def __init__(self) -> None:
+        self.taken_bytes = 0
+
+    def take(self, fd: int, size: int) -> bool:
+        """Count so many bytes more for a file; False: there is no room for them. Raises OSError."""
+        disk = os.fstatvfs(fd)
+        if self.taken_bytes + 2 * size > disk.f_bavail * disk.f_frsize:  # these bytes are still free now
+            return False
+        self.taken_bytes += size
+        return True
+
+    def give(self, size: int) -> None:
+        """Count so many bytes less."""
+        self.taken_bytes -= size
+
+
+_OF_ALL: Final = Room()
 
 
 class Backlog:
     """Packets in order: the oldest and the newest in memory, what is between them in chunks of a file.
 
-    Memory: three chunks at most. ``directory``: where the file is made, when one is needed. A disk without room is no
-    error: then what was oldest between the two is dropped.
+    Memory: three chunks at most. ``directory``: where the file is made, when one is needed. ``room``: what it shares
+    with others, by default all of this process. A disk without room is no error: then what was oldest between the two
+    is dropped.
     """
 
-    def __init__(self, directory: str, *, chunk_bytes: int = CHUNK_BYTES, chunks_max: int = _CHUNKS_MAX) -> None:
+    def __init__(
+        self, directory: str, *, chunk_bytes: int = CHUNK_BYTES, chunks_max: int = _CHUNKS_MAX, room: Room = _OF_ALL
+    ) -> None:
         self._directory, self._chunk_bytes, self._chunks_max = directory, chunk_bytes, chunks_max
+        self._room = room
         self._head: deque[bytes] = deque()
         self._middle: deque[_Chunk] = deque()
         self._tail: deque[bytes] = deque()
@@ -88,21 +113,18 @@ class Backlog:
         return self._chunk_bytes + 2 * PACKET_MAX  # the last packet of a chunk goes beyond its size
 
     def _new_place(self) -> int | None:
-        if self._fd is None:
-            self._open()
         if self._places >= self._chunks_max:
+            return None
+        try:
+            if self._fd is None:
+                self._fd = os.open(self._directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            if not self._room.take(self._fd, self._place_bytes):
+                return None
+        except OSError:
+            self._chunks_max = 0
             return None
         self._places += 1
         return self._places - 1
-
-    def _open(self) -> None:
-        try:
-            self._fd = os.open(self._directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            room = os.statvfs(self._directory)
-            free_bytes = room.f_bavail * room.f_frsize
-            self._chunks_max = min(self._chunks_max, free_bytes // _ROOM_SHARE // self._chunk_bytes)
-        except OSError:
-            self._chunks_max = 0
 
     def _load(self, chunk: _Chunk) -> deque[bytes]:
         if chunk.place is None or self._fd is None:
@@ -132,7 +154,18 @@ class Backlog:
         if self._fd is not None and self._places:
             with suppress(OSError):
                 os.ftruncate(self._fd, 0)
-            self._free, self._places = [], 0
+            self._forget_places()
+
+    def _forget_places(self) -> None:
+        self._room.give(self._places * self._place_bytes)
+        self._free, self._places = [], 0
+
+    def close(self) -> None:
+        """Drop all of it, and the file. Idempotent; nothing is put into it, or taken from it, any more."""
+        fd, self._fd = self._fd, None
+        self._forget_places()
+        if fd is not None:
+            os.close(fd)
 
 
 class _Chunk:

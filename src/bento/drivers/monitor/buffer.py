@@ -89,7 +89,8 @@ class Passage:
         to pass that on. So what it writes is read on until it has closed, or for a second.
         """
         self._close_reader()
-        self._backlog, self._packet, self._is_left = Backlog(""), None, True
+        self._backlog.close()
+        self._packet, self._is_left = None, True
         if not self._is_open:
             self.close()
             return
@@ -118,6 +119,7 @@ class Passage:
     def close(self) -> None:
         """Close both ends. Idempotent."""
         self._close_reader()
+        self._backlog.close()
         fd, self._source_fd = self._source_fd, -1
         if fd >= 0:
             self._loop.forget(fd)
