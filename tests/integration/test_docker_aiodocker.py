@@ -12,7 +12,7 @@ pytestmark = ONE_RUNTIME
 
 PROGRAM = """
 import asyncio, io, sys, tarfile
-import aiodocker
+import aiodocker, aiohttp
 from aiodocker.exceptions import DockerContainerError, DockerError
 
 HOST = {"NetworkMode": "none"}
@@ -24,6 +24,7 @@ async def main(archive):
         assert (await docker.system.info())["OSType"] == "linux"
         events = docker.events.subscribe()
         await containers(docker)
+        await sockets(docker)
         await streams(docker)
         await resources(docker)
         await images(docker, archive)
@@ -69,6 +70,24 @@ async def containers(docker):
     except DockerContainerError as error:
         assert error.status == 400
         await docker.containers.container(error.container_id).delete()
+
+
+async def sockets(docker):
+    box = await docker.containers.create({"Image": "host", "Cmd": ["cat"], "OpenStdin": True, "HostConfig": HOST})
+    web = await box.websocket(stdin=True, stdout=True, stream=True)  # before the start, as the others
+    await box.start()
+    await web.send_bytes(b"typed")
+    assert await web.receive_bytes() == b"typed"
+    await web.close()
+    web = await box.websocket(stdout=True, stream=True)
+    await box.kill()
+    assert (await web.receive()).type.name == "CLOSE"
+    await box.delete()
+    try:
+        await box.websocket(stream=True)
+        raise SystemExit("not refused")
+    except aiohttp.WSServerHandshakeError as error:
+        assert error.status == 404
 
 
 async def streams(docker):

@@ -58,6 +58,7 @@ _CONTAINERS = (
     Route("GET", "/containers/{ref}/export", files.export),
     Route("POST", "/commit", files.commit),
     Route("POST", "/containers/{ref}/attach", attach.attach),
+    Route("GET", "/containers/{ref}/attach/ws", attach.attach_by_websocket),
     Route("POST", "/containers/{ref}/resize", attach.resize),
     Route("GET", "/containers/{ref}/logs", logs.logs),
     Route("POST", "/containers/{ref}/wait", waiting.wait),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bento.api_docker.handlers.logs import lines_of
 from bento.api_docker.http.call import Call
 from bento.api_docker.http.duplex import Duplex
-from bento.api_docker.http.replies import Reply, Streamed, Upgrade
+from bento.api_docker.http.replies import Reply, Upgrade
+from bento.api_docker.http.websocket import Messages, asked_of
 from bento.api_docker.streams.attaching import Pending, close
 from bento.api_docker.streams.frames import Frames
 from bento.api_docker.streams.relay import copy_attachment, relay
@@ -19,9 +20,21 @@ from bento.model.terminal import AttachOptions, WindowSize
 from bento.parse import detach_keys
 from bento.serving.feeding import copy_input
 
+if TYPE_CHECKING:
+    from bento.streaming.websocket import WebSocket
 
-async def attach(call: Call) -> Upgrade | Streamed:
+
+async def attach(call: Call) -> Upgrade:
     """Attach to a container that runs, or that is to be started: then from its first byte on."""
+    return await _attach(call, None)
+
+
+async def attach_by_websocket(call: Call) -> Upgrade:
+    """``GET /containers/ID/attach/ws``: the same over a WebSocket, whose messages are not told apart by stream."""
+    return await _attach(call, asked_of(call))
+
+
+async def _attach(call: Call, socket: WebSocket | None) -> Upgrade:
     query = call.query
     container = await call.ask(lambda engine: engine.get(call.ref))
     keys = detach_keys.parse(query.text("detachKeys") or detach_keys.DEFAULT)
@@ -29,15 +42,21 @@ async def attach(call: Call) -> Upgrade | Streamed:
         raise WrongState(f"container {container.id} is paused, unpause the container before attach")
     if container.status is Status.RESTARTING:
         raise WrongState(f"container {container.id} is restarting, wait until the container is running")
-    frames = Frames(is_terminal=container.spec.streams.tty, stdout=query.flag("stdout"), stderr=query.flag("stderr"))
+    frames = Frames(
+        is_terminal=container.spec.streams.tty,
+        stdout=query.flag("stdout"),
+        stderr=query.flag("stderr"),
+        is_framed=socket is None,
+    )
     session = _Session(call, container, frames, keys)
+    kind = frames.content_type(call.version)
     if not query.flag("stream"):
-        return Upgrade(run=session.log, content_type=frames.content_type(call.version), abandon=session.abandon)
+        return Upgrade(run=session.log, content_type=kind, abandon=session.abandon, socket=socket)
     if container.status.is_live:
         session.started = await attached(call, container, has_input=session.has_input)
     else:
         session.pending = call.services.attaching.add(container.id, has_input=session.has_input)
-    return Upgrade(run=session.run, content_type=frames.content_type(call.version), abandon=session.abandon)
+    return Upgrade(run=session.run, content_type=kind, abandon=session.abandon, socket=socket)
 
 
 class _Session:
@@ -74,6 +93,8 @@ class _Session:
         assert attachment is not None
         output = copy_attachment(attachment, self._frames, duplex.write)
         typed = copy_input(duplex, attachment, self._keys) if self.has_input else None
+        if typed is None and isinstance(duplex, Messages):
+            typed = duplex.drained()
         if await relay(output, typed):
             self.started = None
             attachment.close()

@@ -17,6 +17,7 @@ from bento import __version__, log
 from bento.api_docker.http.call import Peer
 from bento.api_docker.http.duplex import READ_BYTES, Duplex, Reader, Writer
 from bento.api_docker.http.replies import Answer, Headers, Reply, Streamed, Upgrade, failure
+from bento.api_docker.http.websocket import Messages
 from bento.serving.hangups import Hangups
 
 HEAD_MAX_BYTES: Final = 64 * 1024
@@ -204,7 +205,10 @@ class Connection:
         """Send the head of the answer, and let the handler have the connection."""
         await self._is_clean()
         has_asked = str(self._h11.their_state) == "MIGHT_SWITCH_PROTOCOL"
-        if has_asked:
+        if upgrade.socket is not None:
+            self._writer.write(upgrade.socket.accept(""))
+            await self._writer.drain()
+        elif has_asked:
             headers = [("Content-Type", upgrade.content_type), ("Connection", "Upgrade"), ("Upgrade", "tcp")]
             await self._send(
                 h11.InformationalResponse(status_code=101, headers=[*headers, *_OF_SERVER], reason=b"UPGRADED")
@@ -214,12 +218,14 @@ class Connection:
             self._writer.write(head.encode())
             await self._writer.drain()
         first, _ = self._h11.trailing_data
+        ends = (self._reader, self._writer, first)
+        duplex = Duplex(*ends) if upgrade.socket is None else Messages(*ends, upgrade.socket)
         client = self._writer.get_extra_info("socket")
         fd = client.fileno()
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._hangups.watch(fd, gone.cancel, is_whole=client.family != socket.AF_UNIX)
         try:
-            await self._before_end(upgrade.run(Duplex(self._reader, self._writer, first)), gone)
+            await self._before_end(upgrade.run(duplex), gone)
         finally:
             self._hangups.forget(fd)
 

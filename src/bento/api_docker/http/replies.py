@@ -10,6 +10,7 @@ from msgspec import Struct
 
 if TYPE_CHECKING:
     from bento.api_docker.http.duplex import Duplex
+    from bento.streaming.websocket import WebSocket
 
 JSON: Final = "application/json"
 Headers = tuple[tuple[str, str], ...]
@@ -45,13 +46,14 @@ class Streamed(Struct, frozen=True, kw_only=True):
 class Upgrade(Struct, frozen=True, kw_only=True):
     """The connection is handed over: 101 where the client asked for an upgrade, else 200, then ``run`` has it.
 
-    ``run`` is cancelled when the client has left in both directions, or the server ends. ``abandon`` is called at the
-    end, also where ``run`` was never begun.
+    With ``socket`` it is a WebSocket, and ``run`` is given Messages. ``run`` is cancelled when the client has left in
+    both directions, or the server ends. ``abandon`` is called at the end, also where ``run`` was never begun.
     """
 
     run: Callable[[Duplex], Coroutine[Any, Any, None]]
     content_type: str
     abandon: Callable[[], None] = lambda: None
+    socket: WebSocket | None = None
 
 
 Answer = Reply | Streamed | Upgrade

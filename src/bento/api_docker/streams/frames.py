@@ -17,15 +17,18 @@ _HEAD: Final = struct.Struct(">BxxxI")
 class Frames:
     """Which streams a client wants, and how it gets them."""
 
-    def __init__(self, *, is_terminal: bool, stdout: bool = True, stderr: bool = True) -> None:
-        self._is_terminal = is_terminal
+    def __init__(self, *, is_terminal: bool, stdout: bool = True, stderr: bool = True, is_framed: bool = True) -> None:
+        """``is_framed`` False: the streams come as they are, one after the other."""
+        self._is_terminal, self._is_framed = is_terminal, is_framed
         self._wanted = {STDOUT: stdout, STDERR: stderr}
 
     def pack(self, stream: int, data: bytes) -> bytes:
         """Return what is sent; b"": this stream is not wanted. A terminal has one stream."""
         if self._is_terminal:
             return data
-        return _HEAD.pack(stream, len(data)) + data if self._wanted[stream] else b""
+        if not self._wanted[stream]:
+            return b""
+        return _HEAD.pack(stream, len(data)) + data if self._is_framed else data
 
     def content_type(self, version: tuple[int, int]) -> str:
         """Return the name of it in this version of the API."""
