@@ -197,6 +197,12 @@ bench-images: setup-test ## Compare what is done with images with Podman and umo
 	@$(MAKE) install PREFIX=$(CURDIR)/build/bench
 	@$(BIN)/python bench/images.py --bento $(BENCHED) $(T)
 
+.PHONY: bench-pods
+bench-pods: setup-test ## Pods by `bento serve --cri-socket` beside Debian's containerd (as root); T='--rounds 5'
+	@$(MAKE) install PREFIX=$(CURDIR)/build/bench
+	@$(BIN)/python -m pip --python $(CURDIR)/build/bench/lib/bento/bin/python $(PIP_PINNED) -r requirements/cri.txt
+	@$(BIN)/python bench/pods.py --bento $(BENCHED) $(T)
+
 # Install --------------------------------------------------------------------------------
 
 .PHONY: install
