@@ -231,7 +231,7 @@ def test_a_container_as_its_security_context_has_it(kubelet: Kubelet, tmp_path: 
                 "supplemental_groups": [99],
                 "readonly_rootfs": True,
                 "no_new_privs": True,
-                "capabilities": {"drop_capabilities": ["ALL"]},
+                "capabilities": {"drop_capabilities": ["ALL"], "add_ambient_capabilities": ["CHOWN"]},
                 "masked_paths": ["/proc/keys"],
                 "readonly_paths": ["/proc/sys"],
                 "seccomp": {"profile_type": pb.SecurityProfile.RuntimeDefault},
@@ -246,7 +246,15 @@ def test_a_container_as_its_security_context_has_it(kubelet: Kubelet, tmp_path: 
     assert [mount.container_path for mount in found.mounts] == ["/flat", "/deep", "/linked", "/image", "/part"]
     facts = kubelet.said(made, "id -u; id -G; echo $A; cat /proc/self/status; ls /part /image; touch /x 2>&1 || true")
     assert facts.startswith("1234\n5 ")
-    for words in ("b c", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "passwd", "Read-only"):
+    for words in (
+        "b c",
+        "CapBnd:\t0000000000000001",
+        "CapAmb:\t0000000000000001",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        "passwd",
+        "Read-only",
+    ):
         assert words in facts
     assert kubelet.exec(made, "touch", "/image/x").exit_code != 0
     kubelet.call("UpdateContainerResources", container_id=made, linux={"memory_limit_in_bytes": 96 << 20})

@@ -35,10 +35,10 @@ RECORDED_OTHERWISE = {
 """What a caller says of a container and the record has with another meaning (see ARCHITECTURE.md)."""
 NOT_SHOWN = {
     "read_only_tmpfs", "pre_stop", "post_stop", "hook_timeout_s", "max_bytes", "max_files",
-    "unified", "group_policy", "front", "masked_paths", "read_only_paths", "log_path",
+    "ambient", "hugepages", "unified", "group_policy", "front", "masked_paths", "read_only_paths", "log_path",
 }  # fmt: skip
 """The first is shown by its mounts, max_bytes, max_files and the last three by what they come to; how hooks ended is in
-the report of a stop; the next three are of a cluster's node."""
+the report of a stop; the next five are of a cluster's node."""
 TRIED_WHOLE = {"bento.drivers.transport.skopeo", "bento.drivers.runtime.states"}
 """By the command line alone, in tests/integration."""
 

@@ -48,7 +48,7 @@ def host_limits(root: str = "/sys/fs/cgroup", mounts: list[mountinfo.MountEntry]
     if cgroup.mode(root) == "v2":
         files = _in_and_below(root)
         for name in read_control(f"{root}/cgroup.controllers").split():
-            standard = _STANDARD.get(name, ())
+            standard = _page_files() if name == "hugetlb" else _STANDARD.get(name, ())
             if files.isdisjoint(standard):
                 files |= {*standard}
         return HostLimits(files=frozenset(files), cpus=_set(root, "cpus"), mems=_set(root, "mems"))
@@ -61,6 +61,19 @@ def host_limits(root: str = "/sys/fs/cgroup", mounts: list[mountinfo.MountEntry]
         files |= {*_OF_BFQ}
     cpuset = next((entry.target for entry in places if "cpuset" in entry.options.split(",")), root)
     return HostLimits(files=frozenset(files), cpus=_set(cpuset, "cpus"), mems=_set(cpuset, "mems"))
+
+
+def _page_files(directory: str = "/sys/kernel/mm/hugepages") -> tuple[str, ...]:
+    """Return the files of version 2 for each size of huge pages that the kernel has (cgroup-v2.rst, "HugeTLB")."""
+    sizes = [int(name.removeprefix("hugepages-").removesuffix("kB")) for name in _listed(directory)]
+    return tuple(f"hugetlb.{_short(kib)}.max" for kib in sizes)
+
+
+def _short(kib: int) -> str:
+    """As the kernel shortens them (mm/hugetlb_cgroup.c, mem_fmt)."""
+    if kib >= 1 << 20:
+        return f"{kib >> 20}GB"
+    return f"{kib >> 10}MB" if kib >= 1 << 10 else f"{kib}KB"
 
 
 def _set(directory: str, name: str) -> str:

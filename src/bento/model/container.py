@@ -216,6 +216,8 @@ class NodeSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     masked_paths: tuple[str, ...] | None = None  # what of /proc and /sys shows nothing; None: what does by default
     read_only_paths: tuple[str, ...] | None = None  # what of them is read-only; None: what is by default
     unified: dict[str, str] = {}  # files of version 2 of cgroups, as "memory.oom.group", and what is written to them
+    ambient: tuple[str, ...] = ()  # capabilities that a program of any user holds and hands on; as CAP_CHOWN, or ALL
+    hugepages: dict[str, int] = {}  # bytes of pages of a size, as "2MB"; of a record: those that the host can keep
     group_policy: str = ""  # "merge": /etc/group counts also where a group is asked for; "strict": never; "": only else
     front: dict[str, str] = {}  # what the API that made it keeps of it, for itself alone
 

@@ -109,7 +109,8 @@ def _kept(spec: ContainerSpec, blocks: Mapping[str, tuple[int, int]] | None, cgr
     if spec.node.unified and cgroups_mode != "v2":
         raise UsageError("files of version 2 of cgroups are asked for, and this machine has version 1")
     unified = {"unified": spec.node.unified} if spec.node.unified else {}
-    return resources.build(spec.resources, blocks) | unified
+    pages = [{"pageSize": size, "limit": limit_bytes} for size, limit_bytes in spec.node.hugepages.items()]
+    return resources.build(spec.resources, blocks) | unified | ({"hugepageLimits": pages} if pages else {})
 
 
 def _propagation(spec: ContainerSpec) -> str:

@@ -42,15 +42,17 @@ def build(
     """
     spec = container.spec
     # A program of root holds them all at once; others get none until they execute a file that has some. Inheritable
-    # and ambient stay empty: they would hand capabilities to whatever such a program executes.
-    held = bounding if user.uid == 0 else []
+    # and ambient stay empty, but for what was asked for: they hand capabilities to whatever such a program executes.
+    ambient = [name for name in bounding if name in spec.node.ambient or ALL in spec.node.ambient]
+    held = bounding if user.uid == 0 else ambient
+    handed_on = {"inheritable": ambient, "ambient": ambient} if ambient else {}
     return {
         "terminal": spec.streams.tty,
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
         "args": [*((init_destination(spec), "--") if has_init else ()), *spec.argv],
         "env": _environment(container, user),
         "cwd": spec.workdir or "/",
-        "capabilities": {"bounding": bounding, "effective": held, "permitted": held},
+        "capabilities": {"bounding": bounding, "effective": held, "permitted": held, **handed_on},
         "rlimits": limits.rlimits,
         "noNewPrivileges": spec.sandbox.no_new_privileges,
         **confined,

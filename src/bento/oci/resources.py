@@ -182,6 +182,20 @@ def members(text: str) -> set[int]:
     return found
 
 
+def kept_pages(asked: Mapping[str, int], host: HostLimits) -> dict[str, int]:
+    """Return the limits of huge pages that a host can keep. Raises UsageError for one above 0 that it cannot."""
+    kept = {}
+    for size, limit_bytes in asked.items():
+        if not host.files.isdisjoint((f"hugetlb.{size}.limit_in_bytes", f"hugetlb.{size}.max")):
+            kept[size] = limit_bytes
+        elif limit_bytes:  # with none asked for nothing is promised that is not there
+            raise UsageError(
+                f"this host's cgroups cannot limit huge pages of {size}: there is no controller hugetlb",
+                hint="see /sys/fs/cgroup and /proc/cgroups",
+            )
+    return kept
+
+
 def devices(resources: Resources) -> Iterable[DeviceRate]:
     """Return the devices that have a weight or a rate."""
     yield from resources.blkio_weight_devices

@@ -123,8 +123,10 @@ def test_capabilities():
     assert (made.cap_add, made.cap_drop) == (("CAP_NET_ADMIN",), ("ALL",))
     with pytest.raises(UsageError, match="unknown capability"):
         secured(capabilities={"add_capabilities": ["FLY"]})
-    with pytest.raises(UsageError, match="ambient"):
-        secured(capabilities={"add_ambient_capabilities": ["CAP_CHOWN"]})
+    with pytest.raises(UsageError, match="unknown capability"):
+        secured(capabilities={"add_ambient_capabilities": ["CAP_NOPE"]})
+    ambient = secured(capabilities={"add_ambient_capabilities": ["NET_RAW"], "drop_capabilities": ["ALL"]})
+    assert (ambient.node.ambient, ambient.sandbox.cap_add) == (("CAP_NET_RAW",), ("CAP_NET_RAW",))
 
 
 def test_paths_are_those_that_are_said_and_bentos_own_where_nothing_is():
@@ -223,9 +225,11 @@ def test_files_of_cgroups_are_passed_on():
     assert made.node.unified == {"memory.oom.group": "1"}
 
 
-def test_limits_of_huge_pages_are_refused():
+def test_limits_of_huge_pages():
+    pages = [{"page_size": "2MB", "limit": 4}, {"page_size": "1GB", "limit": 0}]
+    assert container(linux={"resources": {"hugepage_limits": pages}}).node.hugepages == {"2MB": 4, "1GB": 0}
     with pytest.raises(UsageError, match="huge pages"):
-        read_resources(pb.LinuxContainerResources(hugepage_limits=[{"page_size": "2MB", "limit": 1}]))
+        container(linux={"resources": {"hugepage_limits": [{"page_size": "../x", "limit": 1}]}})
 
 
 def test_signals_go_by_the_numbers_of_the_interface():

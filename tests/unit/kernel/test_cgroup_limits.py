@@ -70,6 +70,20 @@ def test_version_2_without_controllers_can_keep_nothing(tmp_path: Path) -> None:
     assert not any(name.startswith(("cpu", "memory", "io", "pids")) for name in host_limits(str(tmp_path), []).files)
 
 
+def test_huge_pages_are_limited_by_the_sizes_that_the_kernel_has(tmp_path: Path, monkeypatch) -> None:
+    for size in ("hugepages-64kB", "hugepages-2048kB", "hugepages-1048576kB"):
+        (tmp_path / "mm" / size).mkdir(parents=True)
+    sizes = cgroup_limits._page_files(str(tmp_path / "mm"))
+    assert set(sizes) == {"hugetlb.64KB.max", "hugetlb.2MB.max", "hugetlb.1GB.max"}
+    monkeypatch.setattr(cgroup_limits, "_page_files", lambda: sizes)
+    lay_out(tmp_path / "cgroup", {"cgroup.controllers": "hugetlb\n"})
+    assert "hugetlb.2MB.max" in host_limits(str(tmp_path / "cgroup"), []).files
+    lay_out(tmp_path / "v1", {"hugetlb/hugetlb.2MB.limit_in_bytes": "0\n"})
+    assert (
+        "hugetlb.2MB.limit_in_bytes" in host_limits(str(tmp_path / "v1"), mounts_of(tmp_path / "v1", "hugetlb")).files
+    )
+
+
 def test_version_1_is_known_by_its_hierarchies(tmp_path: Path) -> None:
     lay_out(tmp_path, V1)
     found = host_limits(str(tmp_path), mounts_of(tmp_path, "cpu,cpuacct", "cpuset", "memory", "blkio", "pids"))

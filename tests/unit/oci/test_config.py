@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from bento.errors import UsageError
 from bento.model.container import Container, ContainerSpec, Files, Mount, Namespaces, NodeSettings, Run, Sandbox
 from bento.model.network import Connection
-from bento.oci import config, defaults, etc
+from bento.model.resources import HostLimits
+from bento.oci import config, defaults, etc, resources
 from bento.oci.capabilities import NAMES
 from bento.oci.limits import Limits
 from bento.oci.user import ResolvedUser
@@ -79,6 +80,35 @@ def test_capabilities_are_for_root_only_and_never_inherited() -> None:
     assert other["capabilities"] == {"bounding": list(defaults.CAPABILITIES), "effective": [], "permitted": []}
     assert other["user"] == {"uid": 5, "gid": 5, "additionalGids": [5, 6]}
     assert not {"inheritable", "ambient"} & (root.keys() | other["capabilities"].keys())
+
+
+def test_ambient_capabilities_are_held_and_handed_on_by_any_user() -> None:
+    nobody = ResolvedUser(uid=5, gid=5, groups=(5,), home="/")
+    box = container(node=NodeSettings(ambient=("CAP_NET_RAW", "CAP_SYS_ADMIN")))  # the last is not among its own
+    one = ["CAP_NET_RAW"]
+    assert build(box, user=nobody)["process"]["capabilities"] == {
+        "bounding": list(defaults.CAPABILITIES),
+        **dict.fromkeys(("effective", "permitted", "inheritable", "ambient"), one),
+    }
+    root = build(box)["process"]["capabilities"]
+    assert (root["effective"], root["ambient"]) == (list(defaults.CAPABILITIES), one)
+    every = build(container(node=NodeSettings(ambient=("ALL",))), user=nobody)["process"]["capabilities"]
+    assert every["ambient"] == every["bounding"]
+
+
+def test_limits_of_huge_pages_are_those_that_the_host_can_keep() -> None:
+    asked = {"2MB": 4 << 20, "1GB": 0}
+    document = build(container(node=NodeSettings(hugepages=asked)))
+    assert document["linux"]["resources"]["hugepageLimits"] == [
+        {"pageSize": "2MB", "limit": 4 << 20},
+        {"pageSize": "1GB", "limit": 0},
+    ]
+    assert "hugepageLimits" not in build(container())["linux"]["resources"]
+    for file in ("hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max"):
+        assert resources.kept_pages(asked, HostLimits(files=frozenset({file}))) == {"2MB": 4 << 20}
+    with pytest.raises(UsageError, match="huge pages of 2MB"):
+        resources.kept_pages(asked, HostLimits(files=frozenset({"hugetlb.1GB.max"})))
+    assert resources.kept_pages({"2MB": 0}, HostLimits(files=frozenset())) == {}
 
 
 def test_the_process_is_what_was_asked_for() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from bento.api_cri.bodies import front
 from bento.api_cri.bodies.mounts import read_cdi, read_devices, read_mounts
-from bento.api_cri.bodies.resources import read_resources, without_defaults
+from bento.api_cri.bodies.resources import read_hugepages, read_resources, without_defaults
 from bento.api_cri.bodies.security import read_security
 from bento.api_cri.messages import Message, pb, signal_names
 from bento.errors import UsageError
@@ -50,6 +50,8 @@ def read_container(config: Message, sandbox: Message, pod_id: str) -> CreateOpti
             masked_paths=security.masked_paths if is_said else None,
             read_only_paths=security.read_only_paths if is_said else None,
             unified=dict(linux.resources.unified),
+            ambient=security.ambient,
+            hugepages=read_hugepages(linux.resources),
             group_policy=security.group_policy,
             front=front.keep(_without_secrets(config)),
         ),

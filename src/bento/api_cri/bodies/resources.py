@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from bento.api_cri.messages import Message, pb
 from bento.errors import UsageError
 from bento.model.resources import UNLIMITED, Resources
 
+_PAGE_SIZE: Final = re.compile(r"[1-9][0-9]{0,9}[KMG]B", re.ASCII)
+
 
 def read_resources(linux: Message) -> Resources:
-    """Return the limits of a container; 0 is none given. Raises UsageError for those that cannot be kept."""
-    for page in linux.hugepage_limits:
-        if page.limit:
-            raise UsageError(f"huge pages of {page.page_size} are not limited here", hint="ask for none")
+    """Return the limits of a container but for those of huge pages; 0 is none given."""
     has_quota = linux.cpu_quota != 0
     return Resources(
         cpu_shares=linux.cpu_shares or None,
@@ -22,6 +24,14 @@ def read_resources(linux: Message) -> Resources:
         memory_bytes=linux.memory_limit_in_bytes or None,
         memory_swap_bytes=linux.memory_swap_limit_in_bytes or None,
     )
+
+
+def read_hugepages(linux: Message) -> dict[str, int]:
+    """Return the limits of huge pages: bytes by size. Raises UsageError for what is no size."""
+    for page in linux.hugepage_limits:
+        if not _PAGE_SIZE.fullmatch(page.page_size):
+            raise UsageError(f"bad size of huge pages {page.page_size!r}", hint="give one such as 2MB or 1GB")
+    return {page.page_size: page.limit for page in linux.hugepage_limits}
 
 
 def without_defaults(asked: Resources) -> Resources:

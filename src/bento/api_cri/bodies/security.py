@@ -21,6 +21,7 @@ class Security(Struct, frozen=True, kw_only=True):
     user: str | None
     group_policy: str
     sandbox: Sandbox
+    ambient: tuple[str, ...]  # among those that the sandbox adds
     namespaces: Namespaces
     read_only: bool
     masked_paths: tuple[str, ...] | None
@@ -30,14 +31,13 @@ class Security(Struct, frozen=True, kw_only=True):
 def read_security(context: Message, devices: tuple[Device, ...], cdi: tuple[str, ...]) -> Security:
     """Return what a security context asks for. Raises UsageError for what is not to be had."""
     capabilities = context.capabilities
-    if capabilities.add_ambient_capabilities:
-        raise UsageError("ambient capabilities are not given", hint="use add_capabilities")
+    ambient = tuple(map(parse_capability, capabilities.add_ambient_capabilities))
     privileged = context.privileged
     return Security(
         user=_user(context),
         group_policy=STRICT if context.supplemental_groups_policy == pb.Strict else MERGE,
         sandbox=Sandbox(
-            cap_add=tuple(map(parse_capability, capabilities.add_capabilities)),
+            cap_add=(*map(parse_capability, capabilities.add_capabilities), *ambient),
             cap_drop=tuple(map(parse_capability, capabilities.drop_capabilities)),
             no_new_privileges=context.no_new_privs,
             seccomp=UNCONFINED if privileged else _seccomp(context),
@@ -48,6 +48,7 @@ def read_security(context: Message, devices: tuple[Device, ...], cdi: tuple[str,
             apparmor=_apparmor(context),
             labels=_labels(context.selinux_options),
         ),
+        ambient=ambient,
         namespaces=_namespaces(context.namespace_options),
         read_only=context.readonly_rootfs,
         masked_paths=tuple(context.masked_paths),

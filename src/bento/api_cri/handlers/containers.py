@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from bento.api_cri.bodies import front
 from bento.api_cri.bodies.containers import read_container
-from bento.api_cri.bodies.resources import read_resources
+from bento.api_cri.bodies.resources import read_hugepages, read_resources
 from bento.api_cri.context import Context
 from bento.api_cri.handlers import finding, jobs
 from bento.api_cri.messages import Message, pb
@@ -138,6 +138,8 @@ async def status(context: Context, request: Message) -> Message:
 async def update_resources(context: Context, request: Message) -> Message:
     """Change the limits of a container: all that are given, or none."""
     asked = read_resources(request.linux)
+    if any(read_hugepages(request.linux).values()):
+        raise UsageError("the limits of huge pages are those that a container was made with", hint="make it anew")
 
     def change(engine: Engine) -> None:
         found = finding.container(engine, request.container_id)

@@ -167,6 +167,9 @@ def _limited(drivers: Drivers, spec: ContainerSpec) -> ContainerSpec:
         resources.check(asked, host)
         sandboxing.check_blocks(device.path for device in resources.devices(asked))
         asked = replace(asked, memory_swap_bytes=resources.with_swap(asked, host))
+    if spec.node.hugepages:
+        kept = resources.kept_pages(spec.node.hugepages, drivers.processes.host_limits())
+        spec = replace(spec, node=replace(spec.node, hugepages=kept))
     return replace(spec, resources=asked)
 
 
