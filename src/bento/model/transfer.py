@@ -11,11 +11,19 @@ POLICIES: Final = ("missing", "always", "newer", "never")
 """When a container's image is fetched."""
 
 
+TOKEN_USER: Final = "<token>"
+"""In the place of a user's name with an identity token, as Docker has it: some name has to be there."""
+
+
 class Credentials(Struct, frozen=True):
-    """The user that a registry is asked as. The password is shown nowhere."""
+    """The user that a registry is asked as. The password is shown nowhere.
+
+    ``identity_token``: in the place of the password, what the registry's server of tokens takes (OAuth 2).
+    """
 
     user: str
     password: str
+    identity_token: str = ""
 
     def __repr__(self) -> str:
         return f"Credentials(user={self.user!r}, password=...)"

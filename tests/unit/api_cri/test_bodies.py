@@ -307,13 +307,15 @@ def test_pods_that_make_no_sense(fields, words):
         ({}, None),
         ({"username": "u", "password": "p"}, Credentials("u", "p")),
         ({"auth": "dTpwOng="}, Credentials("u", "p:x")),
+        ({"identity_token": "t"}, Credentials("<token>", "", "t")),
+        ({"auth": "dTo=", "identity_token": "t"}, Credentials("u", "", "t")),
     ],
 )
 def test_credentials(auth, credentials):
     assert images.access(pb.AuthConfig(**auth)).credentials == credentials
 
 
-@pytest.mark.parametrize("auth", [{"auth": "?"}, {"identity_token": "t"}, {"registry_token": "t"}])
+@pytest.mark.parametrize("auth", [{"auth": "?"}, {"registry_token": "t"}])
 def test_credentials_that_cannot_be_used(auth):
     with pytest.raises(UsageError):
         images.access(pb.AuthConfig(**auth))

@@ -362,7 +362,8 @@ def test_credentials_of_a_request():
     assert read_header("") == Access()
     assert read_header(header()) == Access()
     assert read_header(header(username="a", password="b")).credentials == Credentials("a", "b")
-    for bad in (header(identitytoken="x"), urlsafe_b64encode(b"[]").decode()):
+    assert read_header(header(identitytoken="t")).credentials == Credentials("<token>", "", "t")
+    for bad in (header(registrytoken="x"), urlsafe_b64encode(b"[]").decode()):
         with pytest.raises(UsageError):
             read_header(bad)
 

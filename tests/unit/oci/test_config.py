@@ -83,16 +83,16 @@ def test_capabilities_are_for_root_only_and_never_inherited() -> None:
 
 
 def test_ambient_capabilities_are_held_and_handed_on_by_any_user() -> None:
-    nobody = ResolvedUser(uid=5, gid=5, groups=(5,), home="/")
+    plain = ResolvedUser(uid=5, gid=5, groups=(5,), home="/")
     box = container(node=NodeSettings(ambient=("CAP_NET_RAW", "CAP_SYS_ADMIN")))  # the last is not among its own
     one = ["CAP_NET_RAW"]
-    assert build(box, user=nobody)["process"]["capabilities"] == {
+    assert build(box, user=plain)["process"]["capabilities"] == {
         "bounding": list(defaults.CAPABILITIES),
         **dict.fromkeys(("effective", "permitted", "inheritable", "ambient"), one),
     }
     root = build(box)["process"]["capabilities"]
     assert (root["effective"], root["ambient"]) == (list(defaults.CAPABILITIES), one)
-    every = build(container(node=NodeSettings(ambient=("ALL",))), user=nobody)["process"]["capabilities"]
+    every = build(container(node=NodeSettings(ambient=("ALL",))), user=plain)["process"]["capabilities"]
     assert every["ambient"] == every["bounding"]
 
 

@@ -7,7 +7,7 @@ import binascii
 
 from bento.api_cri.messages import Message
 from bento.errors import UsageError
-from bento.model.transfer import Access, Credentials
+from bento.model.transfer import TOKEN_USER, Access, Credentials
 
 
 def named(spec: Message) -> str:
@@ -28,6 +28,8 @@ def access(auth: Message) -> Access:
             raise UsageError("auth of the registry is not base64 of USER:PASSWORD") from None
         user, _, password = text.partition(":")
         password = password.rstrip("\0")
-    if not user and (auth.identity_token or auth.registry_token):
-        raise UsageError("tokens in place of a user and a password are not taken", hint="use a user and a password")
+    if auth.identity_token:
+        return Access(credentials=Credentials(user or TOKEN_USER, password, auth.identity_token))
+    if not user and auth.registry_token:
+        raise UsageError("a registry_token is not taken: it would be on a command line", hint="use an identity_token")
     return Access(credentials=Credentials(user, password)) if user else Access()

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from bento.errors import UsageError
-from bento.model.transfer import Access, Credentials
+from bento.model.transfer import TOKEN_USER, Access, Credentials
 
 
 class Auth(Struct, kw_only=True):
@@ -33,6 +33,9 @@ def read_header(text: str) -> Access:
         given = msgspec.json.decode(urlsafe_b64decode(padded) or b"{}", type=Auth)
     except (Error, ValueError, msgspec.MsgspecError):
         raise UsageError("bad X-Registry-Auth", hint="it is JSON in base64url") from None
+    if given.identitytoken:
+        user = given.username or TOKEN_USER
+        return Access(credentials=Credentials(user, given.password or "", given.identitytoken))
     return Access(credentials=read_credentials(given))
 
 

@@ -244,7 +244,10 @@ def _secret(access: Access, host: str) -> int | None:
     if access.credentials is None:
         return None
     word = f"{access.credentials.user}:{access.credentials.password}".encode()
-    auth = {"auths": {host: {"auth": base64.b64encode(word).decode()}}}
+    entry = {"auth": base64.b64encode(word).decode()}
+    if access.credentials.identity_token:
+        entry["identitytoken"] = access.credentials.identity_token
+    auth = {"auths": {host: entry}}
     fd = os.memfd_create("auth", os.MFD_CLOEXEC)
     os.write(fd, msgspec.json.encode(auth))
     return fd
