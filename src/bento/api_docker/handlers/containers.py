@@ -162,7 +162,9 @@ async def remove(call: Call) -> Reply:
     query = call.query
     volumes, force = query.flag("v"), query.flag("force")
     if query.flag("link"):
-        raise UsageError("links are not supported", hint="omit link")
+        raise UsageError(
+            "a link is not removed by itself", hint="connect the container to its network anew, without it"
+        )
     container = await call.ask(lambda engine: engine.get(call.ref))
     if force and container.status.is_wanted:
         await outcome(call, Remove(ref=container.id, volumes=volumes))
