@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from contextlib import suppress
-from typing import Any, Final
+from contextlib import aclosing, suppress
+from typing import Any
 
-from bento import log
 from bento.engine.lifecycle.attachment import Attachment
-from bento.engine.lifecycle.start import Started
 from bento.errors import BentoError
 from bento.model.terminal import AttachOptions
-from bento.serving.readiness import read_now, readable
+from bento.serving.attachments import close, output_of
 from bento.streaming.commands import copy_typed
 from bento.streaming.host import Host
 from bento.streaming.links import cancel
@@ -21,15 +18,12 @@ from bento.streaming.requests import AttachRequest
 from bento.streaming.sizes import Sizes
 from bento.streaming.status import Outcome
 
-_OF_STDERR: Final = 3  # conmon's number; 2, and all of a terminal, is stdout
-_LEFT_OUT: Final = 0
-
 
 async def run(host: Host, request: AttachRequest, streams: Streams) -> None:
     """Attach to a container until it has ended; leave it when this is cancelled."""
     options = AttachOptions(has_input=request.stdin)
     try:
-        started = await host.engines.act(lambda engine: engine.attach(request.container_id, options), _leave)
+        started = await host.engines.act(lambda engine: engine.attach(request.container_id, options), close)
     except BentoError as error:
         await streams.finish(Outcome(failure=f"error attaching to container: {error}"))
         return
@@ -37,15 +31,8 @@ async def run(host: Host, request: AttachRequest, streams: Streams) -> None:
         if started.attachment is not None:
             await _relay(started.attachment, streams)
     finally:
-        _leave(started)
+        close(started)
     await streams.finish(Outcome())
-
-
-def _leave(started: Started) -> None:
-    if started.attachment is not None:
-        started.attachment.close()
-    if started.main_fd is not None:
-        os.close(started.main_fd)
 
 
 async def _relay(attachment: Attachment, streams: Streams) -> None:
@@ -63,17 +50,9 @@ async def _relay(attachment: Attachment, streams: Streams) -> None:
 
 async def _copy_output(attachment: Attachment, streams: Streams) -> None:
     """Pass the output on until the container's monitor has ended."""
-    fd = attachment.output_fd
-    if fd is None:
-        return
-    os.set_blocking(fd, False)
-    while (packet := read_now(fd)) != b"":
-        if packet is None:
-            await readable(fd)
-        elif packet[0] == _LEFT_OUT:
-            log.warning(f"a client was too slow: {packet[1:].decode(errors='replace')} bytes of output are left out")
-        else:
-            stream = streams.stderr if packet[0] == _OF_STDERR else streams.stdout
+    async with aclosing(output_of(attachment)) as output:
+        async for is_stderr, data in output:
+            stream = streams.stderr if is_stderr else streams.stdout
             if stream is not None:
                 with suppress(ConnectionError):  # it wants no more of this one; when it has left, this is cancelled
-                    await stream.write(packet[1:])
+                    await stream.write(data)

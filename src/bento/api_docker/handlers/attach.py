@@ -10,7 +10,7 @@ from bento.api_docker.http.call import Call
 from bento.api_docker.http.duplex import Duplex
 from bento.api_docker.http.replies import Reply, Upgrade
 from bento.api_docker.http.websocket import Messages, asked_of
-from bento.api_docker.streams.attaching import Pending, close
+from bento.api_docker.streams.attaching import Pending
 from bento.api_docker.streams.frames import Frames
 from bento.api_docker.streams.relay import copy_attachment, relay
 from bento.engine.lifecycle.start import Started
@@ -18,6 +18,7 @@ from bento.errors import UsageError, WrongState
 from bento.model.container import Container, Status
 from bento.model.terminal import AttachOptions, WindowSize
 from bento.parse import detach_keys
+from bento.serving.attachments import close
 from bento.serving.feeding import copy_input
 
 if TYPE_CHECKING:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import suppress
 
 from bento.engine.lifecycle.start import Started
 from bento.model.terminal import WindowSize
+from bento.serving.attachments import close
 
 
 class Pending:
@@ -55,11 +55,3 @@ class Attaching:
         for each in found:
             each.is_taken = True
         return found
-
-
-def close(started: Started) -> None:
-    """Close what a client was attached by. Idempotent but for the pidfd, which is closed once."""
-    if started.attachment is not None:
-        started.attachment.close()
-    if started.main_fd is not None:
-        os.close(started.main_fd)

@@ -5,33 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from contextlib import aclosing
+from typing import Any
 
-from bento import log
 from bento.api_docker.streams.frames import STDERR, STDOUT, Frames
 from bento.engine.lifecycle.attachment import Attachment
 from bento.engine.lifecycle.exec_ import Attached
+from bento.serving.attachments import output_of
 from bento.serving.readiness import read_now, readable
 
 Send = Callable[[bytes], Awaitable[None]]
 
-_OF_STDERR: Final = 3  # conmon's number; 2, and all of a terminal, is stdout
-_LEFT_OUT: Final = 0
-
 
 async def copy_attachment(attachment: Attachment, frames: Frames, send: Send) -> None:
     """Pass a container's output on until its monitor has ended."""
-    fd = attachment.output_fd
-    if fd is None:
-        return
-    os.set_blocking(fd, False)
-    while (packet := read_now(fd)) != b"":
-        if packet is None:
-            await readable(fd)
-        elif packet[0] == _LEFT_OUT:
-            log.warning(f"a client was too slow: {packet[1:].decode(errors='replace')} bytes of output are left out")
-        elif data := frames.pack(STDERR if packet[0] == _OF_STDERR else STDOUT, packet[1:]):
-            await send(data)
+    async with aclosing(output_of(attachment)) as output:
+        async for is_stderr, data in output:
+            if packed := frames.pack(STDERR if is_stderr else STDOUT, data):
+                await send(packed)
 
 
 async def copy_exec(running: Attached, frames: Frames, send: Send) -> None:
