@@ -18,9 +18,12 @@ from typing import Final, Literal, Self
 from bento.errors import DeadlineExceeded, InternalError, is_shortage
 from bento.kernel import mountinfo
 from bento.kernel.process import pidfd, proc
+from bento.kernel.pseudofile import read_whole
 
 _FREEZE_LIMIT_S: Final = 2.0
 _KILL_FREEZE_LIMIT_S: Final = 0.1
+_LEAF_LINKS: Final = 2
+"""Of a directory of kernfs: each directory in it adds one (kernfs_refresh_inode), so that nothing has to be listed."""
 _BATCH: Final = 256
 """Pidfds held at once: the usual limit of open files is 1024."""
 
@@ -267,8 +270,9 @@ def _memberships(membership: str) -> Iterator[tuple[str, str]]:
             yield name, path
 
 
-@functools.lru_cache(4096)
+@functools.lru_cache(1 << 15)
 def _is_root(path: str) -> bool:
+    """Whether a directory is a mount's. Remembered for a stop of thousands: they ask again at each look."""
     try:
         return os.stat(path).st_dev != os.stat(f"{path}/..").st_dev
     except OSError:
@@ -279,9 +283,11 @@ def _tree(path: str | None) -> Iterator[str]:
     """Yield a directory and all below, parents first; nothing when there is none."""
     if path is None:
         return
+    nested: list[str] = []
     try:
-        with os.scandir(path) as entries:
-            nested = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        if os.stat(path).st_nlink != _LEAF_LINKS:
+            with os.scandir(path) as entries:
+                nested = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError as error:
         if is_shortage(error):
             raise
@@ -303,8 +309,7 @@ def _remove_tree(path: str) -> bool:
 
 def read_control(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
+        return read_whole(path).decode(errors="replace")
     except OSError as error:
         if is_shortage(error):  # a cgroup that is there must not be taken for an empty one
             raise

@@ -178,7 +178,9 @@ class FakeNetwork:
         """Remember."""
         self.calls.append(("forget", container_id))
 
-    def release(self, container_id: str, addresses: Sequence[str] | None = None) -> Iterator[Child]:
+    def release(
+        self, container_id: str, addresses: Sequence[str] | None = None, *, ended_mono_s: float | None = None
+    ) -> Iterator[Child]:
         """Forget, unless a test wants an error."""
         self.calls.append(("release", container_id))
         if self.release_errors:

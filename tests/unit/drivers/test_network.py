@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -398,3 +399,25 @@ def test_what_is_opened_is_known_by_the_containers_own_address_and_refused_there
     assert rules.elements("abc", replace(one, routed=())) == rules.elements(
         "abc", replace(one, routed=(), ports=asked[1:2])
     )
+
+
+# -- the end of many ---------------------------------------------------------------------------------
+
+
+def test_one_look_at_all_links_serves_every_container_that_had_ended_before_it(monkeypatch):
+    looks: list[float] = []
+
+    def interfaces() -> list[str]:
+        looks.append(time.monotonic())
+        return ["lo"]
+
+    monkeypatch.setattr(host_ports, "interfaces", interfaces)
+    network = BridgeNetwork(Path("/nonexistent"), is_default=True)
+    ended_s = time.monotonic()
+    for digit in "abc":
+        assert list(network.release(digit * 64, (), ended_mono_s=ended_s)) == []
+    assert len(looks) == 1
+    assert list(network.release("d" * 64, (), ended_mono_s=time.monotonic())) == []  # its link may not have been there
+    assert len(looks) == 2
+    assert list(network.release("e" * 64, ())) == []
+    assert len(looks) == 3

@@ -144,3 +144,13 @@ def test_directories_that_stay_busy_are_named(tmp_path):
     assert groups.remove() == [str(tmp_path / "x")]
     assert not (tmp_path / "a").exists()
     assert not (tmp_path / "x/y").exists()
+
+
+def test_a_tree_is_found_however_directories_count_their_links(tmp_path, monkeypatch):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "cgroup.procs").touch()
+    everything = sorted(map(str, (tmp_path, tmp_path / "a", tmp_path / "a/b", tmp_path / "c")))
+    assert sorted(cgroup._tree(str(tmp_path))) == everything
+    monkeypatch.setattr(cgroup, "_LEAF_LINKS", -1)  # as on a filesystem where every directory has one
+    assert sorted(cgroup._tree(str(tmp_path))) == everything

@@ -175,9 +175,13 @@ class NetworkDriver(Protocol):
         Idempotent. Raises RuntimeFailed: it is left to that.
         """
 
-    def release(self, container_id: str, addresses: Sequence[str] | None = None) -> Iterator[Part]:
+    def release(
+        self, container_id: str, addresses: Sequence[str] | None = None, *, ended_mono_s: float | None = None
+    ) -> Iterator[Part]:
         """Remove all that was made for a container. What containers share stays.
 
+        ``ended_mono_s``: when it was known to have ended (CLOCK_MONOTONIC). Nothing is made for it since, so that one
+        look at the machine's links, later than that, may serve for many containers.
         ``addresses``: its own to which ports were forwarded: then the kernel forgets these connections, even where the
         rules are gone that said so. (): to none, so that nothing of it is in the firewall. None: that is not known.
 

@@ -308,9 +308,11 @@ class BridgeNetwork:
         """See ``NetworkDriver.forget_connections``."""
         self._ending.forget_connections(container_id, addresses)
 
-    def release(self, container_id: str, addresses: Sequence[str] | None = None) -> Iterator[Child | Vanishing]:
+    def release(
+        self, container_id: str, addresses: Sequence[str] | None = None, *, ended_mono_s: float | None = None
+    ) -> Iterator[Child | Vanishing]:
         """See ``NetworkDriver.release``."""
-        return self._ending.release(container_id, addresses)
+        return self._ending.release(container_id, addresses, ended_mono_s)
 
     # -- looking after them ------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ class Ending:
     def __init__(self, names: Names) -> None:
         self._names = names
         self._closing: dict[str, _Closing] = {}  # by containers' ids
+        self._listed: tuple[float, list[str]] = (0.0, [])  # all links, and since when that may have changed
 
     def close_ports(self, container_id: str) -> None:
         """See ``NetworkDriver.close_ports``. The socket stays open until ``release``: see ``nftables.change``."""
@@ -56,12 +58,23 @@ class Ending:
                 closing.walls.forget_flows_to((), addresses)
             closing.has_forgotten = True
 
-    def release(self, container_id: str, addresses: Sequence[str] | None) -> Iterator[Child | Vanishing]:
+    def release(
+        self, container_id: str, addresses: Sequence[str] | None, ended_mono_s: float | None = None
+    ) -> Iterator[Child | Vanishing]:
         """See ``NetworkDriver.release``. The kernel deletes links by itself when the last process inside has ended."""
         prefix = self._names.links_of(container_id)
-        vanishing = Vanishing(name for name in ports.interfaces() if name.startswith(prefix))
+        vanishing = Vanishing(name for name in self._links(ended_mono_s) if name.startswith(prefix))
         yield from vanishing.wait()
         yield from self.remove(container_id, vanishing.names, (), addresses)
+
+    def _links(self, since_mono_s: float | None) -> list[str]:
+        """Return the names of all links, as listed at this time or later; None: now. Of hundreds that takes a while."""
+        listed_mono_s, names = self._listed
+        if since_mono_s is None or listed_mono_s < since_mono_s:
+            listed_mono_s = time.monotonic()  # before it is looked
+            names = ports.interfaces()
+            self._listed = listed_mono_s, names
+        return names
 
     def remove(
         self, container_id: str, own: Sequence[str], addresses: Sequence[str], forwarded: Sequence[str] | None

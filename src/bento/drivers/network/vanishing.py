@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from bento.kernel.net import links
+    from bento.kernel.net.links import Link
 else:  # mostly there is no link any more
     links = LazyModule("bento.kernel.net.links")
 
@@ -43,15 +44,23 @@ class Vanishing:
 
     def left(self) -> list[str]:
         """Return those links that are there."""
-        if self._epoll is None and self.names:
-            self._begin()
-        elif self._epoll is not None:
+        if self._epoll is not None:
             self._drain(self._epoll)
-        self.names = [name for name in self.names if links.index_of(name)]
+        found = self._look()
+        if found and self._epoll is None:
+            self._begin(found)
+            self._look()  # one that has gone just before would not be reported any more
         return self.names
 
-    def _begin(self) -> None:
-        self._events = links.follow_end([links.index_of(name) for name in self.names])
+    def _look(self) -> list[Link]:
+        # By netlink: asked by ioctl for a link that is not there, the kernel has a program look for a module of that
+        # name (net/core/dev_ioctl.c, dev_load).
+        found = [link for name in self.names if (link := links.find(name)) is not None]
+        self.names = [link.name for link in found]
+        return found
+
+    def _begin(self, found: list[Link]) -> None:
+        self._events = links.follow_end([link.index for link in found])
         self._timer = libc.timer(self._limit_s)
         self._epoll = select.epoll()
         for fd in (self._events, self._timer):

@@ -253,7 +253,7 @@ class OciRuntime:
     def end_delete_many(self, child: Child, container_ids: Sequence[str]) -> list[str]:
         """See ``RuntimeDriver.end_delete_many``."""
         self._end(child, "delete")
-        return [container_id for container_id in container_ids if self.knows(container_id)]
+        return states.known(self._state_root, container_ids)
 
     def _end(self, child: Child, verb: str) -> str:
         """Reap the child; return why it failed, or "". A container that the runtime does not know is deleted."""

@@ -6,7 +6,7 @@ crun and runc have a directory ``ID``, runsc files ``ID_sandbox:ID.state`` and `
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,12 @@ _ID_CHARS: Final = 64
 def of(state_root: Path, container_id: str) -> list[Path]:
     """Return what one runtime keeps of a container."""
     return [state_root / name for name in _names(state_root) if name.startswith(container_id)]
+
+
+def known(state_root: Path, container_ids: Iterable[str]) -> list[str]:
+    """Return those of which one runtime keeps something: one look for all."""
+    kept = {name[:_ID_CHARS] for name in _names(state_root)}
+    return [container_id for container_id in container_ids if container_id in kept]
 
 
 def every(directory: Path) -> Iterator[tuple[str, Path]]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
+from bento import clock
 from bento.engine.base import exec_sessions, offspring
 from bento.errors import BentoError, Conflict, InternalError, is_shortage
 from bento.model.network import CNI
@@ -50,6 +51,7 @@ class Cleanup:
         self._release: int | None = None  # by what it is watched
         self._is_let_go = False  # it was reported that no process holds the root filesystem any more
         self._waits_for_release = False
+        self._ended_mono_s: float | None = None  # when the first step was begun, after the exit was seen
         self._disconnecting: Part | None = None
         self.is_disconnected = not run.connections and not run.proxied_ports
 
@@ -71,6 +73,8 @@ class Cleanup:
 
     def begin(self, step: Step, tries: int) -> None:
         """Begin a step, or try it again."""
+        if self._ended_mono_s is None:
+            self._ended_mono_s = clock.mono_s()
         try:
             match step:
                 case Step.MONITOR:
@@ -183,7 +187,7 @@ class Cleanup:
     def _releasing(self) -> Iterator[Part]:
         if self._container.spec.network.startswith(CNI):
             return self._drivers.cni.remove(self._container.id)
-        return self._drivers.network.release(self._container.id, self._forwarded_to())
+        return self._drivers.network.release(self._container.id, self._forwarded_to(), ended_mono_s=self._ended_mono_s)
 
     def _forwarded_to(self) -> list[str]:
         """Return the container's addresses to which ports were forwarded."""

@@ -25,6 +25,7 @@ from bento.stop.verdict import SIGKILL_STATUS
 from bento.units import SIGHUP, SIGKILL, signal_name
 
 if TYPE_CHECKING:
+    from bento.drivers.monitor.base import ExitStatus
     from bento.engine.base.drivers import Drivers
     from bento.engine.resources import units
     from bento.engine.stop import erase
@@ -126,12 +127,13 @@ class Recorder:
 
     def record(self, state: StopState) -> None:
         """Write the end: everything that happened, in one transaction. Raises Conflict while the lock is taken."""
-        code = self._exit_code(state)
+        seen = self._seen()
+        code = self._exit_code(state, seen)
         self._held = "" if self._cleanup.is_released else self._holders()
         report = self._report(state, code) if self.is_asked else None
         ended = Exit(
             code=code,
-            finished_unix_ns=ended_unix_ns(self._drivers, self.container.id, self._run),
+            finished_unix_ns=ended_unix_ns(seen, self._run),
             is_released=self._cleanup.is_released,
             oom_killed=self._cleanup.oom_kills > 0,
             note="" if code is not None else "the exit code is unknown: the monitor died before it could write it",
@@ -176,9 +178,13 @@ class Recorder:
                 raise StuckProcess(error.message, hint=error.hint) from error
             raise
 
-    def _exit_code(self, state: StopState) -> int | None:
+    def _seen(self) -> ExitStatus | None:
+        """Return what the monitor has said of the exit."""
+        return self._drivers.monitor.exit_status(self._drivers.run_dir(self.container.id), self.container.id)
+
+    def _exit_code(self, state: StopState, seen: ExitStatus | None) -> int | None:
         """Return the exit code: of the program that PID 1 only waited for, where PID 1 was ended for that (S13)."""
-        code = exit_code_of(self._drivers, self.container.id, self._processes.main_fd)
+        code = exit_code_of(seen, self._drivers.processes, self._processes.main_fd)
         if state.kill_cause is not KillCause.WRAPPED or code not in (None, SIGKILL_STATUS):
             return code
         if self._program_code is None and state.wrapped.ends:  # the kernel may tell once it has been reaped
@@ -242,7 +248,8 @@ class Recorder:
         """Every stop leaves a report, also one that did not get through (rule S23). The record stays ``stopping``."""
         is_known = state.exited_s is not None
         with suppress(BentoError, OSError):  # the error that is reported is the one that matters
-            code = exit_code_of(self._drivers, self.container.id, self._processes.main_fd) if is_known else None
+            processes, main_fd = self._drivers.processes, self._processes.main_fd
+            code = exit_code_of(self._seen(), processes, main_fd) if is_known else None
             report = self._report(state, code)
             self.container = self._drivers.store.modify(self.container.id, lambda c: replace(c, report=report))
 

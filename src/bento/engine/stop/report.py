@@ -21,8 +21,8 @@ from bento.stop.verdict import judge
 from bento.units import SIGKILL, SIGTERM, signal_name
 
 if TYPE_CHECKING:
+    from bento.drivers.monitor.base import ExitStatus
     from bento.drivers.processes.base import ProcessDriver
-    from bento.engine.base.drivers import Drivers
     from bento.programs import advice as program_advice
     from bento.programs import table
 else:  # most programs end in order by SIGTERM, or are not known
@@ -51,18 +51,16 @@ _WAITED_MAX: Final = 120
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
-def exit_code_of(drivers: Drivers, container_id: str, main_fd: int | None) -> int | None:
+def exit_code_of(seen: ExitStatus | None, processes: ProcessDriver, main_fd: int | None) -> int | None:
     """Return the exit code as the monitor saw it, else as the kernel remembers it, else None: never a guess."""
-    seen = drivers.monitor.exit_status(drivers.run_dir(container_id), container_id)
     if seen is not None:
         return seen.code
-    return exit_code_from(drivers.processes, main_fd) if main_fd is not None else None
+    return exit_code_from(processes, main_fd) if main_fd is not None else None
 
 
-def ended_unix_ns(drivers: Drivers, container_id: str, run: Run) -> int:
+def ended_unix_ns(seen: ExitStatus | None, run: Run) -> int:
     """Return when PID 1 has ended, as the monitor saw it; else now, when that is recorded."""
     now_ns = clock.wall_ns()
-    seen = drivers.monitor.exit_status(drivers.run_dir(container_id), container_id)
     # Not where the clock was set meanwhile.
     return min(seen.at_unix_ns, now_ns) if seen is not None and seen.at_unix_ns >= run.started_unix_ns else now_ns
 

@@ -37,6 +37,7 @@ class Births:
     """
 
     def __init__(self) -> None:
+        self._has_asked = False  # a kernel that has refused once does so again
         self._socket: _socket.socket | None = None
         self._roots: dict[int, int] = {}  # of each process that is followed
         self._killed: dict[int, list[int]] = {}  # by root
@@ -44,7 +45,8 @@ class Births:
 
     def follow(self, root: int, pids: Iterable[int]) -> None:
         """Follow what these begin from now on; ``root`` is a name for all of them."""
-        if self._socket is None:
+        if not self._has_asked:
+            self._has_asked = True
             self._socket = _listen()
         self.read()
         self._roots.update((pid, root) for pid in pids)

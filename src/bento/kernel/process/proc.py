@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from bento.errors import KernelError, is_shortage
 from bento.kernel.process import syscalls
+from bento.kernel.pseudofile import read_whole
 
 # rt_sigtimedwait by architecture, 32-bit ones with the call for 64-bit time too.
 _SIGTIMEDWAIT: Final = {
@@ -144,10 +145,7 @@ def _by_live_threads(leader: ProcStatus) -> ProcStatus:
 def parse(stat: bytes, status: bytes) -> ProcStatus:
     """Combine the texts of /proc/PID/stat and /proc/PID/status."""
     pid, comm, fields = _split_stat(stat)
-    values = {}
-    for line in status.split(b"\n"):  # a comm may hold \r
-        key, _, value = line.partition(b":")
-        values[key] = value
+    status = b"\n" + status
     return ProcStatus(
         pid=pid,
         ppid=int(fields[1]),
@@ -156,15 +154,25 @@ def parse(stat: bytes, status: bytes) -> ProcStatus:
         start_ticks=int(fields[19]),
         utime_ticks=int(fields[11]) + int(fields[12]),
         threads=int(fields[17]),
-        tracer_pid=int(values.get(b"TracerPid", b"0")),
-        ns_pids=tuple(int(word) for word in values.get(b"NSpid", b"").split()) or (pid,),
-        pending=int(values.get(b"SigPnd", b"0"), 16) | int(values.get(b"ShdPnd", b"0"), 16),
-        blocked=int(values.get(b"SigBlk", b"0"), 16),
-        ignored=int(values.get(b"SigIgn", b"0"), 16),
-        caught=int(values.get(b"SigCgt", b"0"), 16),
-        switches=int(values.get(b"voluntary_ctxt_switches", b"0"))
-        + int(values.get(b"nonvoluntary_ctxt_switches", b"0")),
+        tracer_pid=int(_value(status, b"\nTracerPid:") or b"0"),
+        ns_pids=tuple(int(word) for word in _value(status, b"\nNSpid:").split()) or (pid,),
+        pending=int(_value(status, b"\nSigPnd:") or b"0", 16) | int(_value(status, b"\nShdPnd:") or b"0", 16),
+        blocked=int(_value(status, b"\nSigBlk:") or b"0", 16),
+        ignored=int(_value(status, b"\nSigIgn:") or b"0", 16),
+        caught=int(_value(status, b"\nSigCgt:") or b"0", 16),
+        switches=int(_value(status, b"\nvoluntary_ctxt_switches:") or b"0")
+        + int(_value(status, b"\nnonvoluntary_ctxt_switches:") or b"0"),
     )
+
+
+def _value(status: bytes, key: bytes) -> bytes:
+    """Return what is behind a key, which begins with the end of the line before: a comm may hold \\r."""
+    begin = status.find(key)
+    if begin < 0:
+        return b""
+    begin += len(key)
+    end = status.find(b"\n", begin)
+    return status[begin:end] if end >= 0 else status[begin:]
 
 
 def start_ticks_if_alive(pid: int) -> int | None:
@@ -341,8 +349,7 @@ def _split_stat(stat: bytes) -> tuple[int, str, list[bytes]]:
 def _slurp(pid: int, name: str) -> bytes:
     """Return a whole file of /proc/PID; empty when the process is gone or it may not be read. Raises OSError."""
     try:
-        with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
-            return file.readall()
+        return read_whole(f"/proc/{pid}/{name}")
     except OSError as error:
         if is_shortage(error):  # of a process that lives: it must not be taken for one that has gone
             raise
