@@ -26,11 +26,11 @@ from support.reaper import run_under_reaper  # noqa: E402
 SETTLE_S = 1.0
 
 
-def start(bento: list[str], names: list[str], program: str) -> float:
+def start(bento: list[str], names: list[str], program: str, network: str) -> float:
     """Start containers that obey SIGTERM; return how long one took, in ms."""
     begun = time.perf_counter()
     for name in names:
-        timed([*bento, "run", "-d", "--name", name, "host", "/bin/sh", "-c", PROGRAMS[program]])
+        timed([*bento, "run", "-d", "--network", network, "--name", name, "host", "/bin/sh", "-c", PROGRAMS[program]])
     took_s = time.perf_counter() - begun
     time.sleep(SETTLE_S)
     return took_s / len(names) * 1000
@@ -52,10 +52,10 @@ def stop(bento: list[str], names: list[str]) -> tuple[float, resource.struct_rus
     return wall_s, usage
 
 
-def stop_of(bento: list[str], count: int) -> dict[str, float]:
+def stop_of(bento: list[str], count: int, network: str) -> dict[str, float]:
     """Measure one stop of so many containers that need a second each."""
     names = [f"s{number}" for number in range(count)]
-    started_ms = start(bento, names, "one-second")
+    started_ms = start(bento, names, "one-second", network)
     wall_s, usage = stop(bento, names)
     return {
         "containers": count,
@@ -67,12 +67,12 @@ def stop_of(bento: list[str], count: int) -> dict[str, float]:
     }
 
 
-def stop_of_one(bentos: list[list[str]], rounds: int) -> list[float]:
+def stop_of_one(bentos: list[list[str]], rounds: int, network: str) -> list[float]:
     """Return the median of each, in ms, of stops of one container that ends at once; they take turns."""
     took: list[list[float]] = [[] for _ in bentos]
     for number in range(rounds):
         for which in sorted(range(len(bentos)), reverse=bool(number % 2)):
-            start(bentos[which], ["one"], "responsive")
+            start(bentos[which], ["one"], "responsive", network)
             took[which].append(stop(bentos[which], ["one"])[0] * 1000)
     return [round(statistics.median(times), 1) for times in took]
 
@@ -82,6 +82,7 @@ def main() -> int:
     parser.add_argument("--counts", default="20,100,500", help="comma-separated (default 20,100,500)")
     parser.add_argument("--rounds", type=int, default=0, help="also so many stops of one (default 0)")
     parser.add_argument("--runtime", default="crun")
+    parser.add_argument("--network", default="bridge", help="of the containers: bridge (default), none, ...")
     parser.add_argument("--bento", action="append", help="a program to measure; more than one: compare them")
     parser.add_argument("--out", type=Path, help="write what was measured to this file, as JSON")
     options = parser.parse_args()
@@ -107,10 +108,10 @@ def main() -> int:
     try:
         for count in (int(word) for word in options.counts.split(",") if word):
             for program, bento in zip(programs, bentos, strict=True):
-                results.append({"program": program, **stop_of(bento, count)})
+                results.append({"program": program, **stop_of(bento, count, options.network)})
                 print(results[-1], flush=True)
         if options.rounds:
-            for program, median_ms in zip(programs, stop_of_one(bentos, options.rounds), strict=True):
+            for program, median_ms in zip(programs, stop_of_one(bentos, options.rounds, options.network), strict=True):
                 results.append({"program": program, "containers": 1, "stop_median_ms": median_ms})
                 print(results[-1], flush=True)
     finally:
