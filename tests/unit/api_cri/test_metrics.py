@@ -18,7 +18,7 @@ MACHINE = MachineUsage(unix_ns=5_000_000_000, mono_s=1.0, cpu_ns=1, cpus=2, memo
 LABELS = ["c1", "n", "busybox", "space", "web", "main"]
 
 
-def seen(resources: Resources | None = None, **some: Any) -> metrics.Seen:
+def seen(resources: Resources | None = None, oom_kills: int | None = 0, **some: Any) -> metrics.Seen:
     config = pb.ContainerConfig(metadata={"name": "main"}, image={"image": "busybox"})
     spec = ContainerSpec(
         image="busybox",
@@ -40,7 +40,7 @@ def seen(resources: Resources | None = None, **some: Any) -> metrics.Seen:
         disk_bytes=100,
         inodes=50,
         free_inodes=40,
-        processes=ProcessUsage(processes=3, descriptors=9, sockets=2, oom_kills=None),
+        processes=ProcessUsage(processes=3, descriptors=9, sockets=2, oom_kills=oom_kills),
     )
 
 
@@ -79,6 +79,11 @@ def test_what_is_counted_and_whose_it_is():
     assert found["container_network_receive_bytes_total"] == [(1, ["p1", "k8s_web", "", "space", "web", "POD", "eth0"])]
     assert found["container_spec_cpu_quota"] == found["container_spec_memory_swap_limit_bytes"] == [(0, LABELS)]
     assert found["container_spec_cpu_shares"] == [(5, LABELS)]
+
+
+def test_what_cgroups_do_not_count_has_no_value():
+    assert values(seen(oom_kills=2))["container_oom_events_total"] == [(2, LABELS)]
+    assert "container_oom_events_total" not in values(seen(oom_kills=None))
 
 
 def test_no_limit_of_memory_is_0():

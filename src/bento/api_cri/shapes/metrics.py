@@ -120,7 +120,7 @@ _ROWS: Final = (
          _used(lambda usage: usage.memory_failures), is_counter=True),
     _Row("container_memory_failures_total", "Faults of pages.", _faults, ("failure_type", "scope"), True),
     _Row("container_oom_events_total", "Processes that the kernel has killed for want of memory.",
-         lambda seen: (((seen.processes.oom_kills or 0), ()),), is_counter=True),
+         lambda seen: () if seen.processes.oom_kills is None else ((seen.processes.oom_kills, ()),), is_counter=True),
     _Row("container_fs_usage_bytes", "What its own files take of the disk.", _one(lambda seen: seen.files.used_bytes)),
     _Row("container_fs_limit_bytes", "The size of their filesystem.", _one(lambda seen: seen.disk_bytes)),
     _Row("container_fs_inodes_total", "The inodes of that filesystem.", _one(lambda seen: seen.inodes)),
