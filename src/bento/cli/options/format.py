@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from bento.cli.context import say
+from bento.cli.context import complain, say
 from bento.cli.output.render import headless
+from bento.errors import BentoError
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
@@ -89,6 +90,19 @@ def show_document(text: str | None, found: Sequence[Mapping[str, Any]]) -> None:
         say(msgspec.json.encode(found).decode())
     else:
         say(msgspec.json.format(msgspec.json.encode(found), indent=4).decode())
+
+
+def show_found(text: str | None, refs: Iterable[str], look: Callable[[str], Mapping[str, Any]]) -> int:
+    """Print what ``look`` says of each, as ``show_document`` does; complain of others. Returns the exit status."""
+    found, status = [], 0
+    for ref in refs:
+        try:
+            found.append(look(ref))
+        except BentoError as error:
+            complain(error)
+            status = max(status, error.exit_code)
+    show_document(text, found)
+    return status
 
 
 def _one_of(words: tuple[str, ...]) -> Callable[[str], str]:

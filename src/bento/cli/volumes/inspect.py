@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from bento.cli.context import Context, complain
+from bento.cli.context import Context
 from bento.cli.options import format as format_options
-from bento.errors import BentoError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,13 +16,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out: a JSON array with one object for each volume found, or what a template makes of each."""
-    found, status = [], 0
     with context.engine() as engine:
-        for name in args.volume:
-            try:
-                found.append(engine.inspect_volume(name))
-            except BentoError as error:
-                complain(error)
-                status = max(status, error.exit_code)
-    format_options.show_document(args.format, found)
-    return status
+        return format_options.show_found(args.format, args.volume, engine.inspect_volume)
