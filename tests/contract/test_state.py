@@ -133,6 +133,18 @@ class TestEveryStore:
             store.add(container(digit, digit, created=number))
         assert [c.name for c in store.list()] == ["a", "c", "b"]
 
+    def test_a_list_remembers_what_did_not_change_and_nothing_else(self, store: StateStore) -> None:
+        web, kept = container("a", "web"), container("b", "db")
+        store.add(web)
+        store.add(kept)
+        first = {one.id: one for one in store.list()}
+        store.modify(web.id, renamed("shop"))
+        again = {one.id: one for one in store.list()}
+        assert again[kept.id] is first[kept.id]
+        assert (first[web.id].name, again[web.id].name) == ("web", "shop")
+        store.remove(kept.id)
+        assert [one.name for one in store.list()] == ["shop"]
+
     def test_names_what_requires_a_container(self, store: StateStore) -> None:
         needed = container("a" * 64, "db", created=1)
         store.add(needed)

@@ -63,7 +63,8 @@ class PodTable(RecordTables):
     def list_pods(self, *, on_unreadable: OnUnreadable = None) -> list[Pod]:
         """Return all pods, newest first; report those that cannot be read."""
         rows = self._database.rows("SELECT document, id FROM pods ORDER BY created_unix_ns DESC, id")
-        return readable(rows, lambda document, key: self._decode(document, pods.Pod, key), on_unreadable)
+        kind = pods.Pod  # looked up once: the module is a lazy one
+        return readable(rows, lambda document, key: self._recalled(document, kind, key), on_unreadable)
 
     def modify_pod(self, pod_id: str, change: Callable[[Pod], Pod]) -> Pod:
         """Read, change and write one pod in one transaction; return what was written."""
@@ -103,5 +104,5 @@ class PodTable(RecordTables):
             " ORDER BY created_unix_ns DESC, id",
             (pod_id,),
         )
-        found = readable(rows, lambda document, key: self._decode(document, Container, key), None)
+        found = readable(rows, lambda document, key: self._recalled(document, Container, key), None)
         return [container for container in found if container.spec.pod == pod_id]

@@ -35,6 +35,7 @@ _HINTS: dict[type[Any], str] = {
     Volume: "nothing was changed: have doctor --fix write a new one",
 }
 
+_REMEMBERED_MAX = 4096
 AFTER_HEX = "g"
 """Sorts behind every hexadecimal digit: a prefix search becomes a range, with no wildcards to escape."""
 
@@ -46,6 +47,8 @@ class RecordTables:
     _events: EventLog
     _below: Below
     _decoders: dict[type[Any], msgspec.json.Decoder[Any]]
+    _remembered: dict[str, tuple[bytes, Any]]
+    """Containers and pods by their ids, each with the document that it was decoded from."""
 
     def put_volume(self, volume: Volume) -> None:
         """Store a volume; an older record of the same name is replaced."""
@@ -142,6 +145,17 @@ class RecordTables:
             raise UsageError(
                 f"not valid UTF-8: {error.object!r}", hint="names, variables and paths must be text"
             ) from error
+
+    def _recalled(self, document: Any, record: type[_Record], key: str) -> _Record:
+        """Return what a document says, for lists, which are asked for again and again; records are never changed."""
+        known = self._remembered.get(key)
+        if known is not None and known[0] == document and isinstance(known[1], record):
+            return known[1]
+        decoded = self._decode(document, record, key)
+        if len(self._remembered) >= _REMEMBERED_MAX:
+            self._remembered.clear()
+        self._remembered[key] = (document, decoded)
+        return decoded
 
     def _decode(self, document: Any, record: type[_Record], key: str) -> _Record:
         # A decoder per record type, made when first needed: resolving a record's annotations costs more than decoding.

@@ -67,6 +67,7 @@ class SqliteStore(PodTable):
         self.events_signal = self._events.signal
         self._below = Below(path.parent)
         self._decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+        self._remembered: dict[str, tuple[bytes, Any]] = {}
 
     def add(self, container: Container) -> None:
         """Store a new container. Raises Conflict when its name or id is taken."""
@@ -113,7 +114,7 @@ class SqliteStore(PodTable):
     def list(self, *, on_unreadable: OnUnreadable = None) -> list[Container]:
         """Return all containers, newest first; report those that cannot be read."""
         rows = self._database.rows("SELECT document, id FROM containers ORDER BY created_unix_ns DESC, id")
-        return readable(rows, lambda document, key: self._decode(document, Container, key), on_unreadable)
+        return readable(rows, lambda document, key: self._recalled(document, Container, key), on_unreadable)
 
     def requiring(self, container_id: str) -> builtins.list[Container]:
         """Return the containers that require this one, newest first."""
