@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from enclosure import Enclosure
 from machine import Failed, timed, wait_gone
-from peers import IMAGE, Bento, CommandLine, Podman, bundle_config
+from peers import IMAGE, Bento, CommandLine, Podman, bundle_config, zygote_mib
 
 from support.engines import DockerWorld
 
@@ -77,6 +77,9 @@ class Line(Arm):
     def remove(self, name: str) -> float:
         return self.peer.remove([name])
 
+    def ps(self) -> float:
+        return self.peer.list()
+
     def close(self) -> None:
         with self.enclosure.joined():
             self.peer.close()
@@ -105,6 +108,9 @@ class ZygoteLine(BentoLine):
         # What the interpreter reads of the environment has a command take the plain way.
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LD_"))}
         self.peer.env = plain | {"BENTO_ZYGOTE": "on"}
+
+    def memory_mib(self) -> float:
+        return zygote_mib(self.home / "r")
 
 
 class PodmanLine(Line):
@@ -159,6 +165,9 @@ class DockerLine(WithDaemon):
 
     def remove(self, name: str) -> float:
         return self._docker("rm", name)
+
+    def ps(self) -> float:
+        return self._docker("ps")
 
     def _docker(self, *words: str) -> float:
         # It needs no namespaces of the daemon's, only its socket.

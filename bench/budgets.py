@@ -22,7 +22,19 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-from arms import ApiArm, Arm, BentoApi, BentoLine, CtrLine, DockerApi, DockerLine, InsideArm, PodmanLine, ZygoteLine  # noqa: E402
+from arms import (  # noqa: E402
+    ApiArm,
+    Arm,
+    BentoApi,
+    BentoLine,
+    CtrLine,
+    DockerApi,
+    DockerLine,
+    InsideArm,
+    Line,
+    PodmanLine,
+    ZygoteLine,
+)
 from machine import PROGRAMS, Failed, facts, make_rootfs  # noqa: E402
 
 from support.leaks import LeakWatch, remove_tree  # noqa: E402
@@ -31,6 +43,8 @@ from support.reaper import run_under_reaper  # noqa: E402
 SHELL = ["/bin/sh", "-c", PROGRAMS["responsive"]]
 # row, ours, theirs, at most this many times the other's median
 BUDGETS = (
+    ("ps", "bento zygote", "docker", 1.15),
+    ("rm", "bento zygote", "docker", 1.15),
     ("stop", "bento zygote", "docker", 0.6),
     ("stop", "bento zygote", "podman", 0.25),
     ("run -d", "bento zygote", "podman", 0.7),
@@ -39,6 +53,8 @@ BUDGETS = (
     ("list of many", "bento serve", "dockerd", 1.0),
     ("stop", "bento library", "bare runtime", 2.0),
 )
+
+ZYGOTE_MIB = 10.0
 
 Samples = dict[str, dict[str, list[tuple[float, float | None]]]]
 
@@ -50,12 +66,16 @@ class Budgets:
         self.arms, self.rounds = arms, rounds
         self.samples: Samples = defaultdict(lambda: defaultdict(list))
         self.failed: dict[str, str] = {}
+        self.zygote_mib: float | None = None
 
     def run(self, many: int, lists: int) -> None:
         """Go through the rows; each arm in random order before the next round begins."""
         for number in range(self.rounds):
             title, name = f"life: round {number + 1} of {self.rounds}", f"b{number}"
             self._each(title, partial(self._life, name=name))
+        for arm in self.arms:
+            if isinstance(arm, ZygoteLine) and arm.name not in self.failed:
+                self.zygote_mib = arm.memory_mib()
         for arm in self.arms:
             if isinstance(arm, ApiArm) and arm.name not in self.failed:
                 note(f"{arm.name}: {many} containers")
@@ -81,6 +101,8 @@ class Budgets:
     def _life(self, arm: Arm, *, name: str) -> None:
         self._add(arm.start_row, arm, lambda: arm.start(name, SHELL))
         arm.settle()
+        if isinstance(arm, Line | DockerLine):
+            self._add("ps", arm, arm.ps)
         self._add("stop", arm, lambda: arm.stop(name))
         self._add("rm", arm, lambda: arm.remove(name))
 
@@ -177,9 +199,15 @@ def measure(base: Path, options: argparse.Namespace) -> dict[str, object]:
             arm.close()
     middle = medians(budgets.samples)
     show(middle)
+    if budgets.zygote_mib is not None:
+        verdict = "ok  " if budgets.zygote_mib <= ZYGOTE_MIB else "OVER"
+        print(f"  {verdict} memory of the zygote (PSS): {budgets.zygote_mib:.1f} MiB (at most {ZYGOTE_MIB:g})")
     for name, why in (left_out | budgets.failed).items():
         print(f"left out: {name}: {why}")
-    return {"machine": facts({}), "medians": middle, "budgets": judged(middle), "samples": budgets.samples}
+    return {
+        "machine": facts({}), "medians": middle, "zygote_mib": budgets.zygote_mib, "budgets": judged(middle),
+        "samples": budgets.samples,
+    }  # fmt: skip
 
 
 def main() -> int:

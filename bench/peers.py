@@ -126,6 +126,21 @@ class Bento(CommandLine):
         self._remove_all()
 
 
+def zygote_pid(run_root: Path) -> int:
+    """Return the process that listens for commands of these roots. Raises OSError where none does."""
+    for path in (run_root / "zygote").glob("*[0-9]"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
+            asking.connect(str(path))
+            return int(struct.unpack("iII", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+    raise FileNotFoundError(f"no zygote in {run_root}")
+
+
+def zygote_mib(run_root: Path) -> float:
+    """Return its own memory, and its share of what it has in common with its child (PSS)."""
+    rollup = Path(f"/proc/{zygote_pid(run_root)}/smaps_rollup").read_text()
+    return int(rollup.partition("Pss:")[2].split()[0]) / 1024
+
+
 class BentoByZygote(Bento):
     """The same, where a zygote carries the commands out; it ends with the run."""
 
@@ -138,13 +153,10 @@ class BentoByZygote(Bento):
 
     def close(self) -> None:
         super().close()
-        for path in (self.home / "r" / "zygote").glob("*[0-9]"):
-            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking, contextlib.suppress(OSError):
-                asking.connect(str(path))
-                pid = struct.unpack("iII", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-                pidfd = os.pidfd_open(pid)
-                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-                wait_gone([pidfd])
+        with contextlib.suppress(OSError):
+            pidfd = os.pidfd_open(zygote_pid(self.home / "r"))
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+            wait_gone([pidfd])
 
 
 class Podman(CommandLine):

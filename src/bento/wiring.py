@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from bento.drivers.resolver.base import ResolverDriver
     from bento.drivers.runtime import detect, states
     from bento.drivers.runtime.base import RuntimeDriver
-    from bento.drivers.state import sqlite
+    from bento.drivers.state import sqlite, standing
     from bento.drivers.state.base import StateStore
     from bento.drivers.storage import overlay
     from bento.drivers.storage.base import Mounts, StorageDriver
@@ -81,7 +81,7 @@ else:
     foreign_processes = LazyModule("bento.drivers.processes.foreign")
     resolver_process = LazyModule("bento.drivers.resolver.process")
     detect, states = LazyModule("bento.drivers.runtime.detect"), LazyModule("bento.drivers.runtime.states")
-    sqlite = LazyModule("bento.drivers.state.sqlite")
+    sqlite, standing = LazyModule("bento.drivers.state.sqlite"), LazyModule("bento.drivers.state.standing")
     exec_sessions, store_holdup = (
         LazyModule("bento.engine.base.exec_sessions"),
         LazyModule("bento.engine.base.store_holdup"),
@@ -109,6 +109,11 @@ def require_root() -> None:
     """Raise NotPermitted where this process is not root's."""
     if os.geteuid() != 0:
         raise NotPermitted("bento needs root: it makes namespaces, mounts and cgroups", hint="use sudo")
+
+
+def standing_database(root: Path) -> standing.Standing:
+    """Return what keeps the database of this root as it is between connections; it holds nothing yet."""
+    return standing.Standing(root / "bento.db")
 
 
 class HostDrivers(Drivers):

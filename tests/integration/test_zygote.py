@@ -61,7 +61,7 @@ def test_commands_say_and_do_the_same(bento: BentoCli, zygote: Zygote) -> None:
     assert (missing.returncode, missing.stderr) == (1, bento("rm", "nothing", check=False).stderr)
     assert zygote.by("stop", "w").stdout == "w\n"
     assert zygote.by("rm", "w").stdout == "w\n"
-    assert zygote.children() == []
+    procs.wait_until(lambda: not zygote.children(), what="the children to be gone")
     assert_clean(bento)
 
 
@@ -109,7 +109,7 @@ def test_what_is_made_is_as_on_the_plain_way(bento: BentoCli, zygote: Zygote, tm
         )  # fmt: skip
         assert logs.stdout is not None
         assert logs.stdout.readline() == b"begun\n"
-        command = zygote.children()[0].pid if name == "child" else logs.pid
+        command = zygote.child().pid if name == "child" else logs.pid
         main = bento.state(name)["Pid"]
         facts = {what: facts_of(pid) for what, pid in (("command", command), ("monitor", monitor), ("main", main))}
         facts["leads"] = {"monitor": str(is_leader(monitor)), "main": str(is_leader(main))}
@@ -190,12 +190,12 @@ def test_whatever_is_killed_the_caller_is_told(bento: BentoCli, zygote: Zygote) 
     bento.run("--name", "w", *TALK)
     with zygote.start("logs", "-f", "w") as command:
         assert command.stdout.readline() == "begun\n"
-        [child] = zygote.children()
+        child = zygote.child()
         procs.kill(child)
         assert command.wait(60) == -signal.SIGKILL
     with zygote.start("logs", "-f", "w") as command:
         assert command.stdout.readline() == "begun\n"
-        [child] = zygote.children()
+        child = zygote.child()
         command.kill()
         procs.wait_until(lambda: procs.read(child.pid) is None, what="the child to end with its caller")
     with zygote.start("logs", "-f", "w") as command, zygote.start("exec", "w", "sh", "-c", "sleep 1; exit 9") as other:
@@ -234,7 +234,7 @@ def test_a_terminal_stops_interrupts_and_leaves_the_command_as_on_the_plain_way(
     bento.run("--name", "w", *TALK)
     shell = Shell(zygote)
     shell.type("$BENTO logs -f w\n", "begun")
-    [child] = zygote.children()
+    child = zygote.child()
     shell.type("\x1a", "Stopped")
     procs.wait_until(lambda: state_of(child.pid) == "T", what="the child to be stopped")
     shell.type("fg\n", "logs -f w")
@@ -245,7 +245,7 @@ def test_a_terminal_stops_interrupts_and_leaves_the_command_as_on_the_plain_way(
     shell.type("$BENTO exec -it x true; echo $?\n", PLAIN)
     shell.type("$BENTO rm -f x; echo ended:$?\n", "ended:0")
     shell.type("$BENTO logs -f w\n", "begun")
-    [child] = zygote.children()
+    child = zygote.child()
     os.close(shell.terminal.slave)
     os.close(shell.terminal.master)
     procs.wait_until(lambda: procs.read(child.pid) is None, what="the child to end with its terminal")
@@ -271,7 +271,7 @@ def test_it_goes_to_the_cgroup_that_its_callers_come_from(bento: BentoCli, zygot
         ) as command:  # fmt: skip
             assert command.stdout is not None
             assert command.stdout.readline() == b"begun\n"
-            [child] = zygote.children()
+            child = zygote.child()
             assert Path(f"/proc/{child.pid}/cgroup").read_text() == Path(f"/proc/{command.pid}/cgroup").read_text()
             command.terminate()
         assert zygote.is_refused("ps")

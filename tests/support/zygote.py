@@ -93,6 +93,12 @@ class Zygote:
             if each.is_alive and each.ppid == self.process.pid and each.comm == self.program.name
         ]
 
+    def child(self) -> procs.Process:
+        """The one that carries out the command that is at work now; one before it may be ending still."""
+        procs.wait_until(lambda: len(self.children()) == 1, what="one command at work")
+        [child] = self.children()
+        return child
+
     def end(self) -> None:
         """End it, as systemd does; it has to do so by itself."""
         self.process.send_signal(signal.SIGTERM)

@@ -36,6 +36,8 @@ FUNCTION_IMPORTS = {
 }
 BARE = {"zygote/client.py", "zygote/handover.py"}
 """They load no module whatever that need not be, be it __future__."""
+EVALUATED = {f"model/{name}.py" for name in ("container", "health", "image", "network", "resources", "stop")}
+"""What every record of a container has: msgspec would compile their annotations anew in each process, for 2 ms."""
 CATCH_ALL = {
     "cli/main.py",  # the outer edges: the program,
     "engine/base/worker.py",  # and its forked worker
@@ -135,9 +137,9 @@ def test_module_is_short_documented_and_lazy_about_annotations(path):
     tree = _tree(path)
     assert len(text.splitlines()) <= MAX_MODULE_LINES
     assert ast.get_docstring(tree), "a module says what it is for"
-    is_bare = str(path.relative_to(SOURCE)) in BARE
-    if len(tree.body) > 1 and path.name not in ("__init__.py", "__main__.py") and not is_bare:
-        assert "from __future__ import annotations" in text
+    is_bare = str(path.relative_to(SOURCE)) in BARE | EVALUATED
+    if len(tree.body) > 1 and path.name not in ("__init__.py", "__main__.py"):
+        assert ("from __future__ import annotations" in text) is not is_bare
 
 
 @of_every_module

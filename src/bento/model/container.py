@@ -1,7 +1,5 @@
 """A container as the store keeps it: what was asked for, what runs, how it ended."""
 
-from __future__ import annotations
-
 from enum import Enum
 from typing import Final
 

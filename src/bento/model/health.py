@@ -1,7 +1,5 @@
 """What is known of a container's health: how its checks have ended, and what follows from that."""
 
-from __future__ import annotations
-
 from enum import Enum
 
 from msgspec import Struct

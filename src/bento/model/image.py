@@ -1,7 +1,5 @@
 """An image: a stack of root filesystem layers and the defaults of the containers made from it."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from msgspec import Struct

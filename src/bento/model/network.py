@@ -1,7 +1,5 @@
 """Networks, what a container asks of them, its published ports, and its place on each bridge."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from msgspec import Struct

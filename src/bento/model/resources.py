@@ -1,7 +1,5 @@
 """What a container may use, kept by its cgroups; and what a host's cgroups can keep."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from msgspec import Struct

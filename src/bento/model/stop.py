@@ -1,7 +1,5 @@
 """What is asked of a stop and what it reports afterwards."""
 
-from __future__ import annotations
-
 from enum import Enum
 from typing import Any, Final
 

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from io import StringIO
 from pathlib import Path
@@ -25,8 +25,12 @@ from bento.zygote.loading import warm_up
 from bento.zygote.surroundings import Differs, of, take_over
 
 TAKEN, OTHER_CGROUP, USED = b"taken", b"cgroup", b"used"
+WARM_UP = b"warm"
 """What the zygote is told: a command was taken, and its connection comes along; it came from another cgroup, whose
-text follows; the child was used up by a caller that has left, or is refused."""
+text follows; the child was used up by a caller that has left, or is refused. What it tells the child: no command is
+carried out now, and the child may take a CPU to get warm."""
+_WARM_UP_AFTER_MS: Final = 500
+"""Beside a command that takes longer."""
 
 NOT_SERVED: Final = frozenset(
     ("serve", "check", "shutdown", "install-unit", "doctor", "complete", "finish-stop", "after-exit")
@@ -48,14 +52,20 @@ class Request(Struct, frozen=True):
 
 
 class Child:
-    """The process of one command. ``control``: to the zygote; ``own``: the surroundings that it has from that."""
+    """The process of one command. ``control``: to the zygote; ``own``: the surroundings that it has from that.
 
-    def __init__(self, listener: int, control: int, roots: Sequence[Path], code: CodeWatch) -> None:
-        self._listener, self._control, self._roots, self._code = listener, control, roots, code
+    ``sync``: what is to be done after it.
+    """
+
+    def __init__(
+        self, listener: int, control: int, roots: Sequence[Path], code: CodeWatch, sync: Callable[[], None]
+    ) -> None:
+        self._listener, self._control, self._roots = listener, control, roots
+        self._code, self._sync = code, sync
         self._own = of(os.getpid())
         self._identity = handover.identity()
         self._connection = -1
-        warm_up(roots[1] / client.DIRECTORY)
+        self._is_warm = False
 
     def be(self) -> NoReturn:
         """Wait for a command, carry it out, and end the process."""
@@ -78,8 +88,12 @@ class Child:
         poller.register(self._listener, select.POLLIN)
         poller.register(self._control, select.POLLIN)
         while True:
-            if any(fd == self._control for fd, _ in poller.poll()):
+            ready = [fd for fd, _ in poller.poll(None if self._is_warm else _WARM_UP_AFTER_MS)]
+            if self._control in ready and os.read(self._control, len(WARM_UP)) != WARM_UP:
                 os._exit(0)
+            if self._listener not in ready:
+                self._warm_up()
+                continue
             connection = packets.accept(self._listener)
             if connection is None:
                 continue
@@ -89,6 +103,11 @@ class Child:
             if request is not None:
                 return request
             os.close(connection)
+
+    def _warm_up(self) -> None:
+        if not self._is_warm:
+            self._is_warm = True
+            warm_up(self._roots[1] / client.DIRECTORY)
 
     def _prepared(self, request: Request) -> command_line.Prepared:
         """Become what the caller is, and read its words. Raises Differs and others."""
@@ -140,8 +159,11 @@ class Child:
         # What is forked from here on, such as the worker of a stop, must not keep the caller waiting.
         os.register_at_fork(after_in_child=lambda: _close(self._connection, request.fds[4]))
         status = command_line.flushed(command_line.run((), prepared))
+        # The caller goes before this process has ended, and must not take it along.
+        _close(*handover.STANDARD, request.fds[4])
         with suppress(OSError):
             packets.send(self._connection, b"%s %d" % (handover.EXIT, status))
+        self._sync()
         return status
 
     def _refuse(self, reason: str) -> NoReturn:

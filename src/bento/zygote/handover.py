@@ -4,8 +4,8 @@
     request: surroundings, words, descriptors ->
                                               <- ``yes`` and its pidfd, or ``no`` and why
     ``go``                                    ->
-                                              <- ``exit`` and its status, when it has done its work
-                                              <- ``end`` and how it has ended, from the zygote, its parent
+                                              <- ``exit`` and its status, when it has done its work; this is the end
+                                              <- ``end`` and how it was ended before, from the zygote, its parent
 
 Until ``go`` is sent nothing is done with the command, and the plain way is open. After that there is none.
 
@@ -62,7 +62,7 @@ def hand_over(path: str) -> None:
         sock.send(GO)
     except OSError:
         _fail("the process that was to carry out the command was killed before it began (repeat the command)")
-    posix._exit(_Ending(sock, pidfd, relay).status())
+    _Ending(sock, pidfd, relay).follow()
 
 
 def identity() -> bytes:
@@ -160,10 +160,9 @@ class _Ending:
 
     def __init__(self, sock: _socket.socket, pidfd: int, relay: _Relay) -> None:
         self._sock, self._pidfd, self._relay = sock, pidfd, relay
-        self._said: int | None = None
 
-    def status(self) -> int:
-        """Wait for the child's end; return its exit status. Where a signal has ended it, this process ends by that."""
+    def follow(self) -> None:
+        """Wait until the child has done its work, or was ended, and end this process as that did."""
         import select  # while the child is at work
 
         poller = select.poll()
@@ -179,15 +178,9 @@ class _Ending:
             if self._sock.fileno() in ready and not self._hear():
                 break
             if self._pidfd in ready:
-                if self._said is not None:
-                    break
                 poller.unregister(self._pidfd)
                 wait_ms = int(_WORD_OF_PARENT_S * 1000)  # how it has ended its parent knows
-        if self._said is None:
-            _fail(
-                "the process that carried out the command was killed, and so was the zygote (look before you repeat it)"
-            )
-        return self._said if self._said is not None else _ERROR
+        _fail("the process that carried out the command was killed, and so was the zygote (look before you repeat it)")
 
     def _hear(self) -> bool:
         """Take in what was said; False when nothing more will be."""
@@ -196,7 +189,7 @@ class _Ending:
         except OSError:  # it was reset
             kind, number = b"", b""
         if kind == EXIT:
-            self._said = int(number)
+            posix._exit(int(number))
         elif kind == END:
             self._end_as(int(number))
         return bool(kind)

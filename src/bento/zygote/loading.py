@@ -10,9 +10,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from bento.cli import main as command_line
 from bento.config import Settings
+from bento.engine.base.worker import Message
 from bento.kernel import resident
+from bento.model.container import Container
+from bento.model.image import Image
 from bento.wiring import Engine
 
 VERBS: Final = (
@@ -20,11 +25,12 @@ VERBS: Final = (
     "network ls",
 )  # fmt: skip
 _LATER: Final = (
-    "bento.cli.output.progress", "bento.drivers.image.store.image_store", "bento.drivers.monitor.conmon_exec",
-    "bento.drivers.monitor.conmon", "bento.drivers.network.bridge", "bento.drivers.network.choosing",
-    "bento.drivers.network.raising", "bento.drivers.network.reserving", "bento.drivers.processes.linux",
-    "bento.drivers.runtime.bundle", "bento.drivers.runtime.detect", "bento.drivers.state.derived",
-    "bento.drivers.state.sqlite", "bento.drivers.storage.overlay", "bento.drivers.usage.linux",
+    "bento.cli.output.progress", "bento.drivers.image.base", "bento.drivers.image.store.image_store",
+    "bento.drivers.monitor.conmon", "bento.drivers.monitor.conmon_exec", "bento.drivers.network.bridge",
+    "bento.drivers.network.choosing", "bento.drivers.network.raising", "bento.drivers.network.reserving",
+    "bento.drivers.processes.linux", "bento.drivers.runtime.bundle", "bento.drivers.runtime.detect",
+    "bento.drivers.state.derived", "bento.drivers.state.sqlite", "bento.drivers.storage.overlay",
+    "bento.drivers.tracer.process", "bento.drivers.tracer.tracer", "bento.drivers.usage.linux",
     "bento.engine.images.image_list", "bento.engine.images.pull", "bento.engine.lifecycle.create",
     "bento.engine.lifecycle.exec_", "bento.engine.lifecycle.remove", "bento.engine.lifecycle.signals",
     "bento.engine.lifecycle.start", "bento.engine.stop.stop", "bento.engine.views.inspect",
@@ -32,6 +38,8 @@ _LATER: Final = (
     "bento.kernel.process.births", "bento.locks", "bento.parse.networks",
 )  # fmt: skip
 """Modules that these verbs import when they first use them."""
+_DECODED: Final = (Container, Image, Message)
+"""Records whose decoder is made here: msgspec keeps what it has found out of a type, which takes ms."""
 
 
 def load() -> None:
@@ -40,6 +48,8 @@ def load() -> None:
         command_line.parser_of(verb)
     for name in _LATER:
         import_module(name)
+    for kind in _DECODED:
+        msgspec.json.Decoder(kind)
     resident.settle()
 
 

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from bento import packets
-from bento.kernel import mountinfo
+from bento.kernel import mountinfo, resident
 from bento.kernel.cgroup import locate, write_control
+from bento.wiring import standing_database
 from bento.zygote import client, handover
-from bento.zygote.child import OTHER_CGROUP, TAKEN, Child
+from bento.zygote.child import OTHER_CGROUP, TAKEN, WARM_UP, Child
 from bento.zygote.code import CodeWatch
 from bento.zygote.loading import load
 
@@ -115,6 +116,8 @@ class Zygote:
         if keep >= 0:
             os.set_inheritable(keep, False)
         self._code = CodeWatch()
+        self._database = standing_database(roots[0])
+        self._text = resident.Text()
         self._running: dict[int, int] = {}  # connections by child
         self._ready, self._control = 0, -1
         self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -194,6 +197,15 @@ class Zygote:
             self._be_child(ours, theirs)
         os.close(theirs)
         self._ready, self._control = pid, ours
+        self._rest()
+
+    def _rest(self) -> None:
+        """When no command is at work, which may need every CPU: have the ready child get warm, and sleep small."""
+        if not self._running and self._control >= 0:
+            self._database.hold()
+            with suppress(OSError):  # it has ended
+                packets.send(self._control, WARM_UP)
+            self._text.forget()
 
     def _be_child(self, ours: int, control: int) -> NoReturn:
         signal.set_wakeup_fd(-1)
@@ -204,7 +216,7 @@ class Zygote:
             if fd >= 0:
                 os.close(fd)
         try:
-            Child(self._listener, control, self._roots, self._code).be()
+            Child(self._listener, control, self._roots, self._code, self._database.sync).be()
         finally:
             os._exit(1)  # it could not begin
 
@@ -222,3 +234,4 @@ class Zygote:
                 with suppress(OSError):
                     packets.send(connection, b"%s %d" % (handover.END, status))
                 os.close(connection)
+                self._rest()

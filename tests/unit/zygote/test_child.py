@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from bento import packets
 from bento.cli import main as command_line
 from bento.zygote import child, handover, surroundings, terminal
+from bento.zygote.code import CodeWatch
 
 
 def received(packet: bytes, fds: int = handover.REQUEST_FDS) -> child.Request | None:
@@ -51,6 +52,63 @@ def test_a_caller_without_its_descriptors_is_not_listened_to_and_those_are_close
     assert received(packet, fds=2) is None
     assert received(b"\0", fds=handover.REQUEST_FDS) is None
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.fixture
+def waiting(tmp_path, monkeypatch):
+    """A child that waits for a caller, the zygote's end of its socket, and what it was when it got warm."""
+    ours, theirs = packets.pair()
+    listener = packets.listen(tmp_path, "z")
+    code = CodeWatch()
+    made = child.Child(listener, theirs, (tmp_path, tmp_path), code, sync=lambda: None)
+    packet = request(monkeypatch, "ps")
+    callers: list[int] = []
+
+    def call() -> None:
+        callers.append(packets.connect(tmp_path, "z"))
+        with open(os.devnull) as null:
+            packets.send(callers[-1], packet, [null.fileno()] * handover.REQUEST_FDS)
+
+    warmed: list[str] = []
+    monkeypatch.setattr(child, "warm_up", lambda _: warmed.append("warm"))
+    yield made, ours, call, warmed
+    for fd in (ours, theirs, listener, code.fileno(), *callers):
+        os.close(fd)
+
+
+def taken(made: child.Child) -> list[str]:
+    got = made._await()
+    for fd in (*got.fds, made._connection):
+        os.close(fd)
+    return got.argv
+
+
+def test_a_child_gets_warm_when_it_is_told_and_then_serves(waiting, monkeypatch):
+    made, ours, call, warmed = waiting
+    monkeypatch.setattr(child, "warm_up", lambda _: (warmed.append("warm"), call()))
+    packets.send(ours, child.WARM_UP)
+    assert taken(made) == ["ps"]
+    assert warmed == ["warm"]
+    packets.send(ours, child.WARM_UP)
+    call()
+    assert taken(made) == ["ps"]
+    assert warmed == ["warm"]
+
+
+def test_a_caller_that_is_there_does_not_wait_for_it(waiting):
+    made, ours, call, warmed = waiting
+    packets.send(ours, child.WARM_UP)
+    call()
+    assert taken(made) == ["ps"]
+    assert warmed == []
+
+
+def test_beside_a_command_that_takes_long_a_child_gets_warm_by_itself(waiting, monkeypatch):
+    made, _, call, warmed = waiting
+    monkeypatch.setattr(child, "_WARM_UP_AFTER_MS", 1)
+    monkeypatch.setattr(child, "warm_up", lambda _: (warmed.append("warm"), call()))
+    assert taken(made) == ["ps"]
+    assert warmed == ["warm"]
 
 
 def test_the_surroundings_of_a_process_are_its_own():
