@@ -330,21 +330,6 @@ def load_for_keeper() -> None:
         import_module(name)
 
 
-_OF_STOP = (
-    *_OF_KEEPER,
-    "bento.engine.stop.stop",
-    "bento.drivers.monitor.conmon",
-    "bento.drivers.network.bridge",
-    "bento.drivers.storage.overlay",
-)
-
-
-def load_for_stop() -> None:
-    """Import what a process needs that waits for a stop to carry out."""
-    for name in _OF_STOP:
-        import_module(name)
-
-
 _LINKS_MAX = 40  # as the kernel's own (path_resolution(7))
 _BELOW_ROOT = ("storage", "network", "cni", "volumes", "images")
 

@@ -11,10 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support import procs
 from support.cli import BentoCli
 from support.procs import wait_until
 from support.serving import LIMIT_S, Served, serving
@@ -124,6 +128,37 @@ def test_a_stop_goes_on_when_the_server_is_killed(served, bento):
         served.process.wait(LIMIT_S)
     assert bento("wait", "web").stdout.strip() == "3"
     assert bento.inspect("web")["Stop"]["verdict"] == "graceful"
+
+
+def test_stops_are_carried_out_once_though_what_forks_their_workers_is_killed_at_any_moment(served, bento):
+    names = [f"w{number}" for number in range(8)]
+    program = "trap 'echo told; exit 3' TERM; echo ready; while :; do sleep 0.1; done"
+    for name in names:
+        create(served, "sh", "-c", program, name=name)
+        assert served("POST", f"/containers/{name}/start").status == 204
+    for name in names:
+        bento.wait_for_log(name, "ready")
+    with ThreadPoolExecutor(len(names)) as clients:
+        answers = [clients.submit(served, "POST", f"/containers/{name}/stop?t=60") for name in names]
+        for pause_s in (0.0, 0.01, 0.05, 0.2, 0.5):  # fewer than are tried for one stop
+            kill_what_forks(served)
+            time.sleep(pause_s)
+        assert [answer.result(LIMIT_S).headers.get("x-bento-verdict") for answer in answers] == ["graceful"] * len(
+            names
+        )
+    assert [bento("logs", name).stdout for name in names] == ["ready\ntold\n"] * len(names)
+    assert [bento.state(name)["ExitCode"] for name in names] == [3] * len(names)
+    bento("start", names[0])
+    kill_what_forks(served)
+    assert served("DELETE", f"/containers/{names[0]}?force=1").status == 204
+
+
+def kill_what_forks(served: Served) -> None:
+    """SIGKILL the process that forks the server's workers, where there is one now."""
+    for child in Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split():
+        if "bento.serve.worker" in procs.whole_cmdline(int(child)):
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
 
 
 def test_a_server_that_ends_lets_its_clients_know_and_its_stops_go_on(served, bento):

@@ -51,8 +51,9 @@ CATCH_ALL = {
 FORKS = {
     "engine/base/worker.py",  # a detached worker is this program itself, still single-threaded
     "cli/containers/after_exit.py",
-    "zygote/process.py",  # which is there for that
-    "drivers/tracer/process.py",  # and so is the tracer: there at once, with all of its modules loaded
+    "serve/worker.py",  # which is there for that
+    "zygote/process.py",  # and so is this one
+    "drivers/tracer/process.py",  # the tracer is there at once, with all of its modules loaded
 }
 ONLY_IN = {
     "ctypes": {"kernel/libc.py"},

@@ -40,10 +40,11 @@ class Services:
         asyncio.get_running_loop().add_reader(self.watches.fileno(), self.watches.dispatch)
         await self.events.start()
         self.execs.start()
+        self.workers.start()
 
     def close(self) -> None:
         """Let go of everything; what threads and workers are at goes on. Idempotent."""
         self.execs.close()
         self.events.close()
-        self.workers.release()
+        self.workers.close()
         self.engines.close()

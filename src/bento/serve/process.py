@@ -104,7 +104,7 @@ async def _serve(settings: Settings, args: argparse.Namespace, handed: list[sock
             await cri_front.end()
         for listener in listeners:
             listener.close()  # another server may take its place while this one finishes
-        services.workers.end()
+        await services.workers.end()
         await server.end()
     finally:
         for listener in listeners:

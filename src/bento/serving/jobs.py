@@ -6,6 +6,8 @@ interface may have jobs of its own (``bento.api_docker.jobs``).
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -67,6 +69,8 @@ _VERBS: Final = {
     Tidy: "doctor",
 }
 TAGS: Final = frozenset(kind.__name__ for kind in _VERBS)
+DONE: Final = Message(kind="done")
+"""The last message of a worker that waits for another job now."""
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -79,6 +83,11 @@ class Job(Struct, frozen=True, kw_only=True):
     def tag(self) -> str:
         """Which task it is: the name of its record."""
         return msgspec.json.decode(self.task, type=_Tagged).type
+
+    @property
+    def run_root(self) -> Path:
+        """The run root of its engine."""
+        return Path(os.path.abspath(self.settings["run_root"]))
 
     def engine(self) -> Engine:
         """Return an engine of these settings; a context."""

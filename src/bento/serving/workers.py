@@ -1,178 +1,191 @@
-"""Workers: processes that carry out a job each, and go on with it when the server ends, or are told to break it off.
+"""Workers: processes that carry out jobs, and go on with them when the server ends, or are told to break them off.
 
-They are started by posix_spawn(3), never forked: the server has threads. One is kept ready, with its modules loaded,
-for a while after each job: a stop by a wrapper's script is over in milliseconds, and an interpreter's start is not to
-be the longer part of it.
+One process forks them (``bento.serving.forker``). A worker that has done its job as it should waits for another one for
+a while: to make the pages its own that a job writes to is what a fresh fork spends most of its time on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from bento import command, log
-from bento.command import Child
 from bento.config import Settings
 from bento.engine.base.worker import Message
 from bento.errors import BentoError
-from bento.serving.jobs import encode
+from bento.serving.forker import Forker, Worker
+from bento.serving.jobs import DONE, encode
+
+T = TypeVar("T")
 
 READY_S: Final = 60.0
 """So long a worker is kept ready for a job that may come."""
-NEXT_AFTER_S: Final = 0.25
-"""After a job was handed over the next worker is started. An interpreter's start takes more CPU time than most stops,
-which are over by then, or wait; it would take it from them."""
 _READ_BYTES: Final = 1 << 16
-_REAP_LIMIT_S: Final = 5.0
+_END_LIMIT_S: Final = 10.0
 
 
-class Worker:
-    """A process that waits for its job, or is at it."""
+class Work:
+    """A job that a worker is at, or was at."""
 
-    def __init__(self, child: Child, ours: socket.socket) -> None:
-        self.child, self.ours = child, ours
-
-    def is_alive(self) -> bool:
-        """Whether it still waits; one that has ended closes its socket."""
-        try:
-            return bool(self.ours.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.messages: asyncio.Queue[Message | None] = asyncio.Queue()  # None: there are no more
 
 
 class Workers:
-    """Starts workers, and keeps one ready. ``argv``: of a worker, before the number of its descriptor."""
+    """Has jobs done. ``argv``: of what forks workers, see ``Forker``. The calls are for the loop."""
 
     def __init__(self, settings: Settings, argv: tuple[str, ...]) -> None:
-        self._settings, self._argv = settings, argv
+        self._settings = settings
         self._loop = asyncio.get_running_loop()
+        self._forker = Forker(argv)
         self._ready: Worker | None = None
-        self._at_work: set[socket.socket] = set()
-        self._children: set[Child] = set()  # not reaped yet
-        self._breakable: set[Child] = set()
-        self.is_ended = False
         self._release: asyncio.TimerHandle | None = None
+        self._at_work: set[Worker] = set()
+        self._breakable: set[Worker] = set()
+        self._handing: set[asyncio.Task[Work]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.is_ended = False
+
+    def start(self) -> None:
+        """Have the process started that forks workers: its code is this server's. Raises MissingTool, KernelError."""
+        self._forker.start()
 
     async def run(self, task: Struct) -> AsyncIterator[Message]:
-        """Have a job done; yield what is reported, until the worker has ended. It goes on when this is left.
+        """Have a job done; yield what is reported, until it is done. It is done also when this is left, or cancelled.
 
         Raises MissingTool, KernelError when no worker can be started.
         """
-        worker = await self.hand_over(task)
-        async for message in self.reports(worker):
+        handing = self._apart(self._hand_over(task, ()))
+        self._handing.add(handing)
+        handing.add_done_callback(self._handing.discard)
+        async for message in self.reports(await asyncio.shield(handing)):
             yield message
 
-    async def hand_over(self, task: Struct, fds: Sequence[int] = ()) -> Worker:
-        """Have a worker begin with a job, and get these descriptors. ``reports`` of it is to be read to its end.
+    async def hand_over(self, task: Struct, fds: Sequence[int]) -> Work:
+        """Have a worker begin with a job whose client reads what comes of it, and get these descriptors.
 
-        A job that gets some has a client that reads what comes of it: ``end`` breaks it off.
-
-        Raises MissingTool, KernelError when no worker can be started.
+        It is broken off by ``break_off``, and by ``end``. Raises MissingTool, KernelError when none can be started.
         """
+        return await self._hand_over(task, fds)
+
+    async def _hand_over(self, task: Struct, fds: Sequence[int]) -> Work:
         worker, self._ready = self._ready, None
         if worker is None or not worker.is_alive():
-            worker = self._start()
-        line = encode(self._settings, task)
+            if worker is not None:
+                worker.close()
+            worker = await self._forker.fork()
+        work, line = Work(worker), encode(self._settings, task)
+        self._at_work.add(worker)
         if fds:
-            self._breakable.add(worker.child)
-        self._at_work.add(worker.ours)
+            self._breakable.add(worker)
         try:
             sent = socket.send_fds(worker.ours, [line], fds) if fds else 0  # nothing is in its buffer yet: some goes
             await self._loop.sock_sendall(worker.ours, line[sent:])
         except BaseException:
             self._close(worker)
             raise
-        self._loop.call_later(NEXT_AFTER_S, self.prepare)
-        return worker
+        if self.is_ended:
+            self._unfollow(worker)
+        self._apart(self._follow(work))
+        return work
 
-    def say_whole(self, worker: Worker) -> None:
+    def say_whole(self, work: Work) -> None:
         """Tell a worker that all of the body has been written that it is about to see the end of."""
         with suppress(OSError):
-            worker.ours.send(b".", socket.MSG_DONTWAIT)
+            work.worker.ours.send(b".", socket.MSG_DONTWAIT)
 
-    async def reports(self, worker: Worker) -> AsyncIterator[Message]:
-        """Yield what a worker reports, until it has ended. It goes on when this is left."""
+    async def reports(self, work: Work) -> AsyncIterator[Message]:
+        """Yield what a worker reports, until its job is done. It goes on when this is left."""
+        while (message := await work.messages.get()) is not None:
+            yield message
+
+    async def _follow(self, work: Work) -> None:
+        """Take in what a worker reports, whether its client is there or not."""
+        worker, rest, is_done = work.worker, b"", False
         try:
-            rest = b""
-            while data := await self._loop.sock_recv(worker.ours, _READ_BYTES):
+            while not is_done and (data := await self._loop.sock_recv(worker.ours, _READ_BYTES)):
                 *lines, rest = (rest + data).split(b"\n")
-                for line in lines:
-                    yield msgspec.json.decode(line, type=Message)
+                for message in (msgspec.json.decode(line, type=Message) for line in lines):
+                    is_done = message.kind == DONE.kind
+                    if not is_done:
+                        work.messages.put_nowait(message)
+        except OSError:  # it was killed
+            pass
         finally:
-            self._close(worker)
+            work.messages.put_nowait(None)
+            if is_done:
+                self._at_work.discard(worker)
+                self._keep(worker)
+            else:
+                self._close(worker)
 
     def _close(self, worker: Worker) -> None:
-        self._at_work.discard(worker.ours)
-        worker.ours.close()
+        self._at_work.discard(worker)
+        self._breakable.discard(worker)
+        worker.close()
 
-    def break_off(self, worker: Worker) -> None:
+    def break_off(self, work: Work) -> None:
         """Have a worker leave its job undone, if it is at it. Idempotent."""
-        self._close(worker)
-        self._terminate(worker.child)
+        work.worker.terminate()
 
-    def _terminate(self, child: Child) -> None:
-        if child in self._children:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
+    async def end(self) -> None:
+        """Have what is at work be followed no more: it goes on, but for what needs its client. Idempotent.
 
-    def end(self) -> None:
-        """Have what is at work be followed no more: it goes on, but for what needs its client. Idempotent."""
+        Returns once what was asked for by then has been handed over.
+        """
         self.is_ended = True
         self.release()
-        for child in self._breakable:
-            self._terminate(child)
-        for ours in self._at_work:
-            with suppress(OSError):
-                ours.shutdown(socket.SHUT_RD)
+        if self._handing:
+            await asyncio.wait(self._handing, timeout=_END_LIMIT_S)
+        for worker in self._breakable:
+            worker.terminate()
+        for worker in self._at_work:
+            self._unfollow(worker)
+
+    def _unfollow(self, worker: Worker) -> None:
+        with suppress(OSError):
+            worker.ours.shutdown(socket.SHUT_RD)
 
     def prepare(self) -> None:
         """Have a worker ready for ``READY_S`` from now on. No error where none can be started, or the end has come."""
-        if self.is_ended:
+        if self._ready is not None and self._ready.is_alive():
+            self._keep(self._ready)
+        elif not self.is_ended:
+            self._apart(self._prepare())
+
+    async def _prepare(self) -> None:
+        with suppress(BentoError, OSError):
+            self._keep(await self._forker.fork())
+
+    def _keep(self, worker: Worker) -> None:
+        if self.is_ended or (self._ready not in (None, worker) and self._ready.is_alive()):
+            worker.close()
             return
+        self._ready = worker
         if self._release is not None:
             self._release.cancel()
         self._release = self._loop.call_later(READY_S, self.release)
-        if self._ready is None or not self._ready.is_alive():
-            with suppress(BentoError, OSError):
-                self._ready = self._start()
 
     def release(self) -> None:
         """Keep none ready. What is at work goes on. Idempotent."""
         worker, self._ready = self._ready, None
         if worker is not None:
-            worker.ours.close()  # it has no job, and ends
+            worker.close()  # it has no job, and ends
 
-    def _start(self) -> Worker:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        try:
-            fd = command.above_standard(theirs.detach())
-            try:
-                child = command.spawn(
-                    (*self._argv, str(fd)), env=dict(os.environ), capture=False, pass_fds=(fd,), new_session=True
-                )
-            finally:
-                os.close(fd)
-        except BaseException:
-            ours.close()
-            raise
-        self._children.add(child)
-        self._loop.add_reader(child.pidfd, self._reap, child)
-        log.debug(f"worker {child.pid} was started")
-        return Worker(child, ours)
+    def close(self) -> None:
+        """Keep neither one ready, nor what forks them. What is at work goes on. Idempotent. Blocks for some ms."""
+        self.release()
+        self._forker.close()
 
-    def _reap(self, child: Child) -> None:
-        self._children.discard(child)
-        self._breakable.discard(child)
-        self._loop.remove_reader(child.pidfd)
-        child.finish(_REAP_LIMIT_S)
+    def _apart(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Return a task that goes on when its client has left."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -19,10 +19,10 @@ from msgspec import Struct
 
 from bento import packets
 from bento.cli import main as command_line
+from bento.kernel.process.surroundings import Differs, of, take_over
 from bento.zygote import client, handover, terminal
 from bento.zygote.code import CodeWatch
 from bento.zygote.loading import warm_up
-from bento.zygote.surroundings import Differs, of, take_over
 
 TAKEN, OTHER_CGROUP, USED = b"taken", b"cgroup", b"used"
 WARM_UP = b"warm"

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from bento import packets
 from bento.cli import main as command_line
-from bento.zygote import child, handover, surroundings, terminal
+from bento.kernel.process import surroundings
+from bento.zygote import child, handover, terminal
 from bento.zygote.code import CodeWatch
 
 

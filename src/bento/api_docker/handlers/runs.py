@@ -14,7 +14,7 @@ from bento.api_docker.streams.pipes import write_all
 from bento.docker import image_api
 from bento.engine.base.worker import Message
 from bento.serving.readiness import read_now, readable
-from bento.serving.workers import Worker
+from bento.serving.workers import Work
 
 
 async def run(call: Call, task: Task, *, has_body: bool = False) -> Streamed:
@@ -36,8 +36,8 @@ async def run(call: Call, task: Task, *, has_body: bool = False) -> Streamed:
 class _Run:
     """One of them. ``close`` breaks it off, where it is not over."""
 
-    def __init__(self, call: Call, worker: Worker, body: int, answer: int) -> None:
-        self._call, self._worker = call, worker
+    def __init__(self, call: Call, work: Work, body: int, answer: int) -> None:
+        self._call, self._work = call, work
         self._body, self._answer = body, answer
         self._head = b""
         self._messages: list[Message] | None = None
@@ -50,7 +50,7 @@ class _Run:
         for fd in (answer, *((body,) if has_body else ())):
             os.set_blocking(fd, False)
         try:
-            worker = await call.services.workers.hand_over(task, given)
+            work = await call.services.workers.hand_over(task, given)
         except BaseException:
             os.close(answer)
             if has_body:
@@ -59,7 +59,7 @@ class _Run:
         finally:
             for fd in given:
                 os.close(fd)
-        return cls(call, worker, body, answer)
+        return cls(call, work, body, answer)
 
     async def send_body(self) -> None:
         """Pass the body on, and say that it was whole: one that is cut off is none."""
@@ -67,7 +67,7 @@ class _Run:
             async for chunk in self._call.body.chunks():
                 if not await write_all(self._body, chunk):
                     return  # it has failed, and says so
-            self._call.services.workers.say_whole(self._worker)
+            self._call.services.workers.say_whole(self._work)
         finally:
             os.close(self._body)
 
@@ -106,7 +106,7 @@ class _Run:
 
     async def _reports(self) -> list[Message]:
         if self._messages is None:
-            self._messages = [message async for message in self._call.services.workers.reports(self._worker)]
+            self._messages = [message async for message in self._call.services.workers.reports(self._work)]
         return self._messages
 
     async def _failure(self) -> str:
@@ -122,4 +122,4 @@ class _Run:
         fd, self._answer = self._answer, -1
         if fd >= 0:
             os.close(fd)
-            self._call.services.workers.break_off(self._worker)
+            self._call.services.workers.break_off(self._work)

@@ -33,7 +33,7 @@ _READ_BYTES = 1 << 16
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a worker reports. ``error`` is the line for stderr, ``exit_code`` goes with it."""
 
-    kind: str  # begun | phase | view | notice | ended | failed; tick: from the waiting itself, nothing was reported
+    kind: str  # begun | phase | view | notice | ended | failed; done: it waits for a job; tick: from the waiting
     id: str = ""  # of the container, where it is known
     name: str = ""
     code: str = ""  # of the error

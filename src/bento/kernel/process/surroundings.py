@@ -5,6 +5,7 @@ All of it is read from the kernel, and not told by the caller.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -57,6 +58,8 @@ def of(pid: int) -> Surroundings:
     """Read those of a live process. Raises OSError."""
     place = f"/proc/{pid}"
     status = dict(line.split(b":\t", 1) for line in _read(f"{place}/status").splitlines() if b":\t" in line)
+    if not status:
+        raise ProcessLookupError(errno.ESRCH, "the process has ended")
     fixed: dict[str, object] = {name.decode(): status.get(name, b"") for name in _STATUS}
     fixed |= {f"namespace {name}": _identity(f"{place}/ns/{name}") for name in _NAMESPACES}
     fixed["root directory"] = _identity(f"{place}/root")
