@@ -39,7 +39,7 @@ NOT_SHOWN = {
 }  # fmt: skip
 """The first is shown by its mounts, max_bytes, max_files and the last three by what they come to; how hooks ended is in
 the report of a stop; the next five are of a cluster's node."""
-TRIED_WHOLE = {"bento.drivers.transport.skopeo", "bento.drivers.runtime.states"}
+TRIED_WHOLE = {"bento.drivers.transport.skopeo"}
 """By the command line alone, in tests/integration."""
 
 
