@@ -38,6 +38,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     registries: tuple[str, ...] = ("docker.io",)  # where names without a registry are looked for, in this order
     insecure_registries: tuple[str, ...] = ()  # that need not speak TLS, nor have a certificate that is trusted
     bridge_has_names: bool = False  # containers on the default network find each other by name; in Docker they do not
+    userns_ids: str = "containers"  # ids for user namespaces: FIRST:COUNT, or a name of /etc/subuid and /etc/subgid
     starts_zygote: bool = False  # the first command of a series starts one, and "bento serve" keeps one
     takes_absolute_names: bool = False  # of a layer's files, below the root of the container; else they are refused
 

@@ -73,6 +73,7 @@ _SETTINGS: Final[dict[str, tuple[str, _Reader]]] = {
     "absolute_names": ("takes_absolute_names", _one_of(("refuse", "take"), lambda text: text == "take")),
     "bridge_names": ("bridge_has_names", _one_of(("none", "resolve"), lambda text: text == "resolve")),
     "zygote": ("starts_zygote", _one_of(("off", "on"), lambda text: text == "on")),
+    "userns_ids": ("userns_ids", _text),
     "registries": ("registries", _words),
     "insecure_registries": ("insecure_registries", _words),
 }

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state import sqlite, standing
     from bento.drivers.state.base import StateStore
-    from bento.drivers.storage import overlay
-    from bento.drivers.storage.base import Mounts, StorageDriver
+    from bento.drivers.storage import overlay, user_namespace
+    from bento.drivers.storage.base import IdMaps, Mounts, StorageDriver
     from bento.drivers.tracer import process as tracer_process
     from bento.drivers.tracer.base import TracerDriver
     from bento.drivers.transport import skopeo
@@ -87,6 +87,7 @@ else:
         LazyModule("bento.engine.base.store_holdup"),
     )
     overlay, skopeo = LazyModule("bento.drivers.storage.overlay"), LazyModule("bento.drivers.transport.skopeo")
+    user_namespace = LazyModule("bento.drivers.storage.user_namespace")
     tracer_process = LazyModule("bento.drivers.tracer.process")
     systemd = LazyModule("bento.drivers.units.systemd")
     local, usage_linux = LazyModule("bento.drivers.volume.local"), LazyModule("bento.drivers.usage.linux")
@@ -193,6 +194,9 @@ class HostDrivers(Drivers):
 
     def _make_mounts(self) -> Mounts:
         return mount
+
+    def _make_ids(self) -> IdMaps:
+        return user_namespace.UserNamespaces()
 
     def _make_monitor(self) -> MonitorDriver:
         return conmon.ConmonMonitor(Path("conmon"))  # looked for on PATH when one is started

@@ -204,7 +204,7 @@ def test_namespaces_of_the_host(bento: BentoCli) -> None:
         ).stdout
     )
     assert out(bento, "--ipc", "none", "host", *SH, "test -e /dev/shm || echo none") == "none\n"
-    assert "not there yet" in bento.fails("run", "--userns", "keep-id", "host", "true", code=125)
+    assert "use auto" in bento.fails("run", "--userns", "keep-id", "host", "true", code=125)
 
 
 def test_privileged_has_all_that_bento_has(bento: BentoCli) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from bento.model.container import ContainerSpec, LogSettings, Mount, Sandbox
+from bento.model.namespaces.mapping import IdMapping
 from bento.model.network import Port
 from bento.model.resources import DeviceRate, Resources
 from bento.oci.config import masked_paths, read_only_paths
@@ -40,6 +41,7 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
         "UTSMode": spec.namespaces.uts if spec.namespaces.uts == "host" else "",
         "CgroupnsMode": spec.namespaces.cgroup or "private",
         "UsernsMode": spec.namespaces.user,
+        **_id_words(spec.namespaces.ids),
         "CgroupParent": spec.cgroups.parent or spec.cgroup_parent,
         **_resource_words(spec.resources),
         "LogConfig": {
@@ -63,6 +65,17 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
         "Ulimits": [{"Name": u.name, "Soft": u.soft, "Hard": u.hard} for u in spec.limits.ulimits],
         "Runtime": spec.runtime,
     }
+
+
+def _id_words(ids: IdMapping | None) -> dict[str, Any]:
+    """Return the ids of a user namespace of its own, as Podman has them; Docker has no word for it."""
+    if ids is None:
+        return {}
+    words = {
+        key: [f"{one.inside}:{one.outside}:{one.size}" for one in ranges]
+        for key, ranges in (("UidMap", ids.uids), ("GidMap", ids.gids))
+    }
+    return {"IDMappings": words}
 
 
 def _sandbox_words(asked: Sandbox) -> dict[str, Any]:

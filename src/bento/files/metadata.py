@@ -10,6 +10,7 @@ from typing import Final
 
 from bento.files.entry import Entry
 from bento.files.planted import is_planted
+from bento.model.namespaces.mapping import IdMapping
 
 _SET_ID: Final = stat.S_ISUID | stat.S_ISGID
 _CAPABILITY: Final = "security.capability"
@@ -43,6 +44,14 @@ def keep_mode(parent_fd: int, name: str, there: os.stat_result) -> None:
         os.chmod(f"/proc/self/fd/{fd}", stat.S_IMODE(there.st_mode) & 0o777)
     finally:
         os.close(fd)
+
+
+def inside(entries: Iterable[Entry], ids: IdMapping | None) -> Iterator[Entry]:
+    """Yield entries with the owners that they have in a user namespace; None: as they are."""
+    for entry in entries:
+        if ids is not None:
+            entry.uid, entry.gid = ids.from_machine((entry.uid, entry.gid))
+        yield entry
 
 
 def strip_owner(entries: Iterable[Entry], owner: tuple[int, int] | None, left_out: list[str]) -> Iterator[Entry]:

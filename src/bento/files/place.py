@@ -20,6 +20,7 @@ from bento.files.metadata import apply_metadata, keep_mode
 from bento.files.rootfs import reopen
 from bento.files.way import Way
 from bento.kernel import libc
+from bento.model.namespaces.mapping import IdMapping
 
 NEVER_REPLACED: Final = (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
 
@@ -30,6 +31,7 @@ class Placer:
     ``owner`` (uid, gid): everything belongs to them, and what only its own owner may have handed out is dropped: set-id
     bits, file capabilities, device nodes (their paths go to ``left_out``). None: all as it was.
     ``keeps_modes``: with an owner, a file that is replaced by another one leaves it its mode.
+    ``ids``: owners are those of a user namespace, and the caller makes files as one of it.
     ``made`` gets the directories that are made, by device and inode: they are not to be copied into themselves.
 
     What is there is replaced, but for directories (which stay as they are, and are filled) and device nodes, FIFOs and
@@ -42,10 +44,12 @@ class Placer:
         *,
         owner: tuple[int, int] | None = None,
         keeps_modes: bool = False,
+        ids: IdMapping | None = None,
         made: set[tuple[int, int]] | None = None,
         left_out: list[str] | None = None,
     ) -> None:
-        self._owner = owner
+        self._ids = ids
+        self._owner = owner if owner is None or ids is None else ids.to_machine(owner)
         self._keeps_modes = keeps_modes and owner is not None
         self._token = os.urandom(6).hex()
         self._count = 0
@@ -87,6 +91,8 @@ class Placer:
     def put(self, entry: Entry, path: str) -> None:
         """Put one entry at ``path``. Raises Conflict, FileNotFoundError when its parent is not there, OSError."""
         try:
+            if self._ids is not None:
+                entry.uid, entry.gid = _mapped(self._ids, entry)
             self._put(entry, path)
         except OSError as error:
             error.filename = shown(path)  # not what it was called on its way
@@ -229,6 +235,13 @@ class Placer:
 
     def _whose(self, entry: Entry) -> tuple[int, int]:
         return self._owner or (entry.uid, entry.gid)
+
+
+def _mapped(ids: IdMapping, entry: Entry) -> tuple[int, int]:
+    try:
+        return ids.to_machine((entry.uid, entry.gid))
+    except ValueError:
+        raise OSError(errno.EINVAL, "its owner has no id in the user namespace") from None
 
 
 def _copy(old: str, old_dir_fd: int, name: str, dir_fd: int) -> None:

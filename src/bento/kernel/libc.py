@@ -50,6 +50,8 @@ _AT_SYMLINK_NOFOLLOW: Final = 0x100
 _AT_NO_AUTOMOUNT: Final = 0x800
 _AT_EMPTY_PATH: Final = 0x1000
 _STATX_MNT_ID: Final = 0x1000
+_MOUNT_ATTR_IDMAP: Final = 0x00100000
+_CAPABILITY_VERSION_3: Final = 0x20080522
 
 _NR_OPEN_TREE: Final = 428
 _NR_MOVE_MOUNT: Final = 429
@@ -58,6 +60,7 @@ _NR_FSCONFIG: Final = 431
 _NR_FSMOUNT: Final = 432
 _NR_OPENAT2: Final = 437
 _NR_PIDFD_GETFD: Final = 438
+_NR_MOUNT_SETATTR: Final = 442
 _NR_IOPRIO_GET: Final = {"x86_64": 252, "aarch64": 31}  # ioprio_set is the number before it
 
 _IOPRIO_PROCESS: Final = 1
@@ -184,6 +187,32 @@ def open_tree(path: str, *, recursive: bool) -> int:
     return _checked(
         _lib.syscall(_long(_NR_OPEN_TREE), _long(AT_FDCWD), os.fsencode(path), _long(flags)), "open_tree", path
     )
+
+
+def map_ids(mount_fd: int, user_namespace_fd: int, *, recursive: bool) -> None:
+    """Have a detached mount show the ids of files as those of a user namespace (mount_setattr(2), MOUNT_ATTR_IDMAP).
+
+    EINVAL: a filesystem there has no idmapped mounts; ENOSYS: the kernel is older than Linux 5.12.
+    """
+    attributes = struct.pack("@QQQQ", _MOUNT_ATTR_IDMAP, 0, 0, user_namespace_fd)
+    flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
+    result = _lib.syscall(
+        _long(_NR_MOUNT_SETATTR), _long(mount_fd), b"", _long(flags), attributes, _long(len(attributes))
+    )
+    _checked(result, "mount_setattr")
+
+
+def set_file_ids(uid: int, gid: int) -> None:
+    """Have the calling *thread* make files as this user and group (setfsuid(2)). Its capabilities stay as they are."""
+    header = struct.pack("@Ii", _CAPABILITY_VERSION_3, 0)
+    capabilities = ctypes.create_string_buffer(24)
+    _checked(_lib.capget(header, capabilities), "capget")
+    _lib.setfsgid(ctypes.c_uint32(gid))
+    _lib.setfsuid(ctypes.c_uint32(uid))  # which takes those of files away, but from root
+    _checked(_lib.capset(header, capabilities), "capset")
+    now = (_lib.setfsuid(ctypes.c_uint32(-1)), _lib.setfsgid(ctypes.c_uint32(-1)))  # what they are: no error is told
+    if tuple(ctypes.c_uint32(one).value for one in now) != (uid, gid):
+        raise KernelError("setfsuid", errno.EPERM, os.strerror(errno.EPERM), hint=_HINTS[errno.EPERM])
 
 
 class _OpenHow(ctypes.Structure):

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from bento.model.health import Health, HealthStatus, OnUnhealthy
 from bento.model.image import Healthcheck
+from bento.model.namespaces.mapping import IdMapping
 from bento.model.network import CNI, OF_OTHERS, Attachment, Connection, Port
 from bento.model.resources import CgroupSettings, Device, Resources
 from bento.model.stop import StopIntent, StopReport, StopSettings
@@ -195,12 +196,11 @@ class Namespaces(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     pid: str = ""  # "" and "private" are its own; "host", or "container:" and a name or id
-    ipc: str = (
-        ""  # and /dev/shm: "" and "private" are its own; "shareable", "none", "host", "container:" and a name or id
-    )
+    ipc: str = ""  # and /dev/shm, as ``pid``, or "none"; "shareable": its own, which others may have, too
     uts: str = ""  # "host", "private", or "": the host's with its network, unless a name was asked for
     cgroup: str = ""  # "host", or "private" and "": its own
-    user: str = ""  # "host" and "": there are no others yet
+    user: str = ""  # "host" and "": the machine's; "auto" or "auto:size=N": its own
+    ids: IdMapping | None = None  # of the record: those of a user namespace that is not the machine's
 
 
 SD_NOTIFY: Final = ("container", "conmon", "healthy", "ignore")

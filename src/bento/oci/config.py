@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from bento.errors import UsageError
 from bento.model.container import PROPAGATIONS, Container, ContainerSpec, Mount
+from bento.model.namespaces.mapping import NOT_MAPPED, IdMapping
 from bento.model.network import OF_OTHERS, POD
 from bento.oci import defaults, etc, process, resources
 from bento.oci.capabilities import NAMES
@@ -156,7 +157,19 @@ def _read_only_paths(spec: ContainerSpec, cgroups_mode: str) -> list[str]:
 def _own_namespaces(spec: ContainerSpec) -> list[dict[str, str]]:
     shared = {"pid": spec.namespaces.pid, "ipc": shares_ipc(spec), "cgroup": spec.namespaces.cgroup == "host"}
     kinds = [kind for kind in defaults.NAMESPACES if not shared.get(kind)]
-    return [{"type": kind} for kind in (*kinds, *(["uts"] if _has_own_uts(spec) else []))]
+    has_own_ids = spec.namespaces.ids is not None and not spec.namespaces.user.startswith(POD)
+    own = (*(["user"] if has_own_ids else []), *kinds, *(["uts"] if _has_own_uts(spec) else []))
+    return [{"type": kind} for kind in own]
+
+
+def _mappings(ids: IdMapping | None) -> dict[str, Any]:
+    """Return the ids of a user namespace, also of one that is there already: runc 1.1 wants them of it, too."""
+    if ids is None:
+        return {}
+    return {
+        key: [{"containerID": one.inside, "hostID": one.outside, "size": one.size} for one in ranges]
+        for key, ranges in (("uidMappings", ids.uids), ("gidMappings", ids.gids))
+    }
 
 
 def shares_ipc(spec: ContainerSpec) -> bool:
@@ -171,7 +184,7 @@ def _has_own_uts(spec: ContainerSpec) -> bool:
 def _asked_of_linux(
     spec: ContainerSpec, seccomp: dict[str, Any] | None, devices: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    asked: dict[str, Any] = {} if seccomp is None else {"seccomp": seccomp}
+    asked = _mappings(spec.namespaces.ids) | ({} if seccomp is None else {"seccomp": seccomp})
     if devices:
         asked["devices"] = list(devices)
     if spec.sandbox.sysctls:
@@ -277,7 +290,8 @@ def _asked(mount: Mount, *, is_rro: bool, has_devices: bool) -> dict[str, Any]:
     if mount.kind == "tmpfs":
         options = [*_TMPFS_OPTIONS, *(("ro",) if mount.read_only else ()), *mount.options]
         return _tmpfs(mount.destination, _without_contradiction(options))
-    options = [*(() if "bind" in mount.options else ("rbind",)), *mount.options, *(() if has_devices else ("nodev",))]
+    asked = (option for option in mount.options if option != NOT_MAPPED)
+    options = [*(() if "bind" in mount.options else ("rbind",)), *asked, *(() if has_devices else ("nodev",))]
     if mount.reaches_host:
         options.append("rshared")
     elif PROPAGATIONS.isdisjoint(mount.options):

@@ -13,6 +13,7 @@ from typing import Final
 
 from bento.errors import UsageError
 from bento.model.container import PROPAGATIONS, Mount
+from bento.model.namespaces.mapping import NOT_MAPPED
 from bento.units import parse_bytes
 
 _FLAGS: Final = ("suid", "nosuid", "dev", "nodev", "exec", "noexec")
@@ -30,6 +31,10 @@ _KEYS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+_OF_BINDS: Final = (*PROPAGATIONS, "bind", "rbind", NOT_MAPPED)
+_KEPT: Final = ("nosuid", "nodev", "noexec", "bind", NOT_MAPPED)
+
+
 def parse_volume(text: str, *, cwd: str = "", has_selinux: bool = False) -> Mount:
     """``DST``, ``NAME:DST[:OPTIONS]`` or ``SRC:DST[:OPTIONS]``.
 
@@ -44,7 +49,7 @@ def parse_volume(text: str, *, cwd: str = "", has_selinux: bool = False) -> Moun
     is_bind = source.startswith((".", "/", "~"))
     if "/" in source and not is_bind:
         raise UsageError(f"bad volume {text!r}: {source!r} is neither a volume's name nor a path", hint=_PATHS)
-    known = {"ro", "rw", "U", *_FLAGS, *_IDLE, *((*PROPAGATIONS, "bind", "rbind") if is_bind else ("nocopy",))}
+    known = {"ro", "rw", "U", *_FLAGS, *_IDLE, *(_OF_BINDS if is_bind else ("nocopy", NOT_MAPPED))}
     wrong = [word for word in words if word not in known]
     is_contrary = any({one, other} <= set(words) for one, other in _CONTRARY)
     if (colon and not source) or not destination.startswith("/") or wrong or is_contrary:
@@ -59,7 +64,7 @@ def parse_volume(text: str, *, cwd: str = "", has_selinux: bool = False) -> Moun
         source=_absolute(text, source, cwd) if source.startswith(".") else source,
         destination=destination,
         read_only="ro" in words,
-        options=tuple(word for word in words if word in PROPAGATIONS or word in ("nosuid", "nodev", "noexec", "bind")),
+        options=tuple(word for word in words if word in PROPAGATIONS or word in _KEPT),
         no_copy="nocopy" in words,
         chown="U" in words,
     )

@@ -32,7 +32,7 @@ from bento.testing.proxy import FakeProxy
 from bento.testing.resolver import FakeResolver
 from bento.testing.runtime import FakeRuntime
 from bento.testing.state import MemoryDatabase
-from bento.testing.storage import FakeMounts, FakeStorage
+from bento.testing.storage import FakeIdMaps, FakeMounts, FakeStorage
 from bento.testing.tracer import ReadyTracer
 from bento.testing.transport import FakeTransport
 from bento.testing.units import FakeUnits
@@ -66,7 +66,7 @@ class FakeDrivers(Drivers):
         for directory in (self.root, self.run_root):
             directory.mkdir(parents=True, exist_ok=True)
         self.store = SqliteStore(self.root / "bento.db", kind=MemoryDatabase)
-        self.storage, self.mounts = FakeStorage(self.root), FakeMounts()
+        self.storage, self.mounts, self.ids = FakeStorage(self.root), FakeMounts(), FakeIdMaps()
         self.monitor = FakeMonitor()
         self.network = FakeNetwork()
         self.resolver = FakeResolver()

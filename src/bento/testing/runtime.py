@@ -86,6 +86,7 @@ class FakeRuntime:
         masked: tuple[str, ...],
         size: WindowSize | None = None,
         hooks: Mapping[str, list[dict[str, Any]]] | None = None,
+        place: Callable[[str, bool], str] | None = None,
     ) -> tuple[str, ...]:
         """Write an empty config.json; return ``notes``."""
         self.calls.append(("bundle", container.id))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from bento.drivers.storage.base import Holder, ReleaseWatch
+from bento.drivers.storage.base import Holder, MappedRoot, ReleaseWatch
 from bento.errors import BentoError, StorageUnusable
 from bento.files.tree import Taken, remove_tree, taken
+from bento.model.namespaces.mapping import IdMapping
 
 
 class FakeMounts:
@@ -35,6 +38,29 @@ class FakeMounts:
     def refuse_writes(self, target: str) -> None:
         """Remember."""
         self.done.append(("refuse_writes", target))
+
+
+class FakeIdMaps:
+    """User namespaces that are only remembered, by their ids; no id is changed."""
+
+    def __init__(self) -> None:
+        self.made: list[IdMapping] = []
+
+    def namespace(self, mapping: IdMapping) -> int:
+        """Remember it; return what can be closed."""
+        self.made.append(mapping)
+        return os.open("/", os.O_PATH | os.O_CLOEXEC)
+
+    def open_tree(self, path: str, namespace_fd: int, *, recursive: bool) -> int:
+        """Open the file or directory itself."""
+        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+
+    def open_streams(self, pidfd: int) -> None:
+        """Do nothing: they are no pipes."""
+
+    def making_files_as(self, owner: tuple[int, int]) -> AbstractContextManager[None]:
+        """Change nothing."""
+        return nullcontext()
 
 
 class FakeStorage:
@@ -75,6 +101,25 @@ class FakeStorage:
         self.mounted[container_id] = layers
         self.held.setdefault(container_id, [])
         return self.bundle(container_id) / "rootfs"
+
+    def check_mapped(self, namespace_fd: int, owner: tuple[int, int]) -> None:
+        """As ``check``."""
+        self.check()
+
+    def mount_mapped(
+        self,
+        container_id: str,
+        layers: tuple[str, ...],
+        namespace_fd: int,
+        owner: tuple[int, int],
+        kept: Iterable[Path],
+    ) -> MappedRoot:
+        """As ``mount``."""
+        return MappedRoot(self.mount(container_id, layers), self.bundle(container_id))
+
+    def mount_in_view(self, view: Path, name: str, mount_fd: int) -> Path:
+        """Say where it would be."""
+        return view / name
 
     def let_go(self, container_id: str) -> None:
         """Do what the kernel does when the last process in the mount namespace has ended."""

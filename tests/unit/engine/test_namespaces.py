@@ -18,7 +18,14 @@ from bento.testing.drivers import FakeDrivers
         {"namespaces": Namespaces(uts="host"), "hostname": "web"},
         {"namespaces": Namespaces(cgroup="host"), "system": True},
         {"namespaces": Namespaces(user="keep-id")},
-        {"namespaces": Namespaces(user="auto")},
+        {"namespaces": Namespaces(user="auto", pid="host")},
+        {"namespaces": Namespaces(user="auto", ipc="container:x")},
+        {"namespaces": Namespaces(user="auto", cgroup="host")},
+        {"namespaces": Namespaces(user="auto"), "network": "host"},
+        {"namespaces": Namespaces(user="auto"), "network": "container:x"},
+        {"namespaces": Namespaces(user="auto"), "sandbox": Sandbox(privileged=True)},
+        {"namespaces": Namespaces(user="auto"), "system": True},
+        {"namespaces": Namespaces(user="auto"), "pod": "p"},
         {"namespaces": Namespaces(ipc="host"), "sandbox": Sandbox(shm_bytes=1 << 20)},
         {"namespaces": Namespaces(ipc="none"), "sandbox": Sandbox(shm_bytes=1 << 20)},
         {"namespaces": Namespaces(ipc="host"), "sandbox": Sandbox(sysctls={"kernel.shmmax": "1"})},
@@ -32,6 +39,7 @@ def test_what_contradicts_itself_or_is_not_there_is_refused(asked) -> None:
 
 
 def test_what_is_the_machines_may_be_asked_for() -> None:
+    sandboxing.check(CreateOptions(image="host", namespaces=Namespaces(user="auto:size=10"), network="none"))
     all_of_them = Namespaces(uts="host", cgroup="host", user="host", ipc="host")
     sandboxing.check(CreateOptions(image="host", namespaces=all_of_them))
     open_one = Namespaces(ipc="shareable")

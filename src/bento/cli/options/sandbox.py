@@ -42,6 +42,14 @@ def configure(parser: Arguments) -> None:
     parser.add_argument(
         "--privileged", action="store_true", help="all capabilities and devices, no filter, nothing hidden"
     )
+    _configure_namespaces(parser)
+    parser.add_argument(
+        "--cgroup-parent", default="", metavar="SLICE", help="a slice of systemd's, with --cgroup-manager systemd"
+    )
+    parser.add_argument("--shm-size", metavar="BYTES[kmg]", help="the size of /dev/shm (default 64m)")
+
+
+def _configure_namespaces(parser: Arguments) -> None:
     parser.add_argument(
         "--pid",
         default="",
@@ -60,10 +68,11 @@ def configure(parser: Arguments) -> None:
     ):
         parser.add_argument(option, default="", choices=("host", "private"), help=about)
     parser.add_argument(
-        "--cgroup-parent", default="", metavar="SLICE", help="a slice of systemd's, with --cgroup-manager systemd"
+        "--userns",
+        default="",
+        metavar="MODE",
+        help="ids of its own: auto, auto:size=N, or host: the machine's (default)",
     )
-    parser.add_argument("--userns", default="", metavar="host", help="there are no user namespaces yet")
-    parser.add_argument("--shm-size", metavar="BYTES[kmg]", help="the size of /dev/shm (default 64m)")
 
 
 def read(args: argparse.Namespace) -> Sandbox:

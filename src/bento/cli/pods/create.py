@@ -20,7 +20,7 @@ _NOT_HERE: Final = {
     "--infra-image": (1, _NO_PAUSE),
     "--infra-command": (1, _NO_PAUSE),
     "--infra-name": (1, _NO_PAUSE),
-    "--userns": (1, "there are no user namespaces yet"),
+    "--userns": (1, "a pod has no user namespace"),
 }
 """Podman's options that mean nothing here."""
 

@@ -30,6 +30,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     log_tag: str = ""  # in the journal
     has_terminal: bool = False  # its standard streams are one, made by the runtime and held by the monitor
     has_input: bool = False  # it has an input, which can be attached to
+    has_own_ids: bool = False  # it is in a user namespace in which root, whose the pipes are, has no id
     keeps_input: bool = False  # that input does not end with what is attached to it
     command: str = ""  # what the container is to run, for error messages
     exit_command: tuple[str, ...] = ()  # run by the monitor after the exit file is written
@@ -62,6 +63,7 @@ class ExecLaunch(Struct, frozen=True, kw_only=True):
     command: str = ""  # for error messages
     is_attached: bool = False
     has_terminal: bool = False
+    has_own_ids: bool = False  # as in Launch
     enter: Callable[[int], None] | None = None  # as in Launch
     timeout_s: float = 30.0
 

@@ -204,8 +204,10 @@ class ConmonMonitor:
             argv += ["--log-size-max", str(launch.log_max_bytes)]
         if launch.has_terminal:
             argv.append("-t")
-        elif launch.has_input or not launch.runtime.shows_processes:
-            argv.append("-i")  # runsc changes the owner of its stdin, which without -i is the host's /dev/null
+        elif launch.has_input or launch.has_own_ids or not launch.runtime.shows_processes:
+            # runsc changes the owner of its stdin, which without -i is the host's /dev/null; and others do where it is
+            # in a user namespace, whose /dev/null is a bind mount of the host's.
+            argv.append("-i")
         if launch.keeps_input:
             argv.append("--leave-stdin-open")
         if launch.exit_command:
@@ -248,6 +250,8 @@ class ConmonMonitor:
         monitor_pid = self.pids(launch.run_dir)[1]
         if monitor_pid is None:
             raise RuntimeFailed("conmon did not write its pid file", hint=f"is {launch.run_dir} full?")
+        if launch.has_own_ids and not (launch.has_input or launch.has_terminal):
+            reports.end_input(launch.run_dir)  # as /dev/null has one
         return Launched(init_pid=init_pid, monitor_pid=monitor_pid)
 
 

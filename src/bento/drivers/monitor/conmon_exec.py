@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from bento import command, packets
+from bento import command
 from bento.command import Child
 from bento.drivers.monitor import reports
 from bento.drivers.monitor.base import ExecLaunch, ExecLaunched, Streams
@@ -81,7 +81,7 @@ class _Conmon:
             self._close(report_fd, *(theirs or ()))
             pid = self._pid(child, status_fd)
             if streams is None and not launch.has_terminal:
-                _end_input(launch.directory)
+                reports.end_input(launch.directory)
             if self._console is not None:
                 streams = self._terminal(self._console)
             # Written before the child ended, and removed with all else once a command that is over at once has ended.
@@ -143,6 +143,9 @@ class _Conmon:
         stdout_fd, their_output = self._pipe()
         stderr_fd, their_errors = self._pipe()
         self._stderr_fd = stderr_fd
+        if self._launch.has_own_ids:
+            for fd in (their_input, their_output, their_errors):
+                os.fchmod(fd, 0o666)
         return Streams(stdin_fd, stdout_fd, stderr_fd), (their_input, their_output, their_errors)
 
     def _pipe(self) -> tuple[int, int]:
@@ -204,9 +207,3 @@ class _Conmon:
         for number, word in enumerate(words):
             argv += ["--exit-command-arg" if number else "--exit-command", word]
         return argv
-
-
-def _end_input(directory: Path) -> None:
-    """Have a conmon close its end of the process's input: it does when a client of its socket goes."""
-    with suppress(OSError):  # the command was over at once, and its monitor with it
-        os.close(packets.connect(directory, "attach"))

@@ -6,11 +6,13 @@ import os
 import select
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from bento import packets
 from bento.errors import KernelError
 from bento.kernel.process import pidfd, proc
 from bento.units import SIGKILL
@@ -77,3 +79,9 @@ def kill_monitor(pid: int | None) -> None:
                 pidfd.wait(fd, END_TIMEOUT_S)
         finally:
             os.close(fd)
+
+
+def end_input(directory: Path) -> None:
+    """Have a conmon close its end of the process's input: it does when a client of its socket goes."""
+    with suppress(OSError):  # the process was over at once, and its monitor with it
+        os.close(packets.connect(directory, "attach"))

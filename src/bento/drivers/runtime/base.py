@@ -47,13 +47,14 @@ class RuntimeDriver(Protocol):
         masked: tuple[str, ...],
         size: WindowSize | None = None,
         hooks: Mapping[str, list[dict[str, Any]]] | None = None,
+        place: Callable[[str, bool], str] | None = None,
     ) -> tuple[str, ...]:
         """Write config.json for a mounted root filesystem; return notes on what was clamped or left out.
 
         Call it after ``enter``, in the same mount namespace. ``masked`` are the engine's own directories, hidden from
         containers that see the host's files. ``size``: of its terminal, where it has one. ``hooks``: of config.json,
-        by their moments. Raises UsageError for an
-        unknown user or a missing mount source, MissingTool, StorageUnusable.
+        by their moments. ``place``: says of the source of a bind mount, and whether it is recursive, where it is to be
+        taken from. Raises UsageError for an unknown user or a missing mount source, MissingTool, StorageUnusable.
         """
 
     def rewrite_etc(self, before: Container, after: Container, *, bundle: Path) -> None:

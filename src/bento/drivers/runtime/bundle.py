@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -21,6 +21,7 @@ from bento.files.smallfile import read_small
 from bento.kernel import cgroup, mount, mountinfo
 from bento.model.container import UNCONFINED, Container, ContainerSpec
 from bento.model.exec import ExecOptions
+from bento.model.namespaces.mapping import IdMapping
 from bento.model.terminal import WindowSize
 from bento.oci import capabilities, config, confinement, defaults, etc, limits, process, resources, seccomp
 from bento.oci.user import ResolvedUser, resolve, with_groups
@@ -44,6 +45,7 @@ def write(
     filters: Filters | None = None,
     size: WindowSize | None = None,
     hooks: Mapping[str, list[dict[str, Any]]] | None = None,
+    place: Callable[[str, bool], str] | None = None,
 ) -> tuple[str, ...]:
     """Write the bundle's files for a root filesystem mounted at ``root``; return notes on what was clamped or left out.
 
@@ -57,8 +59,7 @@ def write(
     """
     container = nodes.with_expanded(container)
     spec, own = container.spec, capabilities.own()
-    _check_sources(spec)
-    clamped = _clamped(spec)
+    clamped = _checked(spec)
     is_filtered = has_seccomp and _wants_filter(spec)
     held = process.capabilities(spec, filters_devices=filters_devices, has_filter=is_filtered, own=own)
     user = _user(spec.user, _accounts(root), spec)
@@ -84,13 +85,23 @@ def write(
         confined=confinement.words(spec.sandbox),
     )
     _take_compiled(document, container.id, filters)
-    document |= {"process": document["process"] | process.console_size(size), "hooks": hooks or {}}
     _write_etc(container, bundle)
-    asked, workdir = spec.files.mounts, spec.workdir
-    document["mounts"], notes = destinations.check(document["mounts"], root=root, asked=asked, workdir=workdir)
+    mounts, notes = destinations.check(document["mounts"], root=root, asked=spec.files.mounts, workdir=spec.workdir)
     _give_mounts(spec, user)
+    document["process"] |= process.console_size(size)
+    document |= {"hooks": hooks or {}, "mounts": _placed(mounts, place)}
     _write(bundle / "config.json", _encode(document), 0o600)  # it holds the environment: passwords, often
     return (*clamped.notes, *_left_out(spec, root, has_seccomp=has_seccomp, filters_devices=filters_devices), *notes)
+
+
+def _placed(mounts: list[dict[str, Any]], place: Callable[[str, bool], str] | None) -> list[dict[str, Any]]:
+    """Return the mounts with each bind made from where the runtime finds its source."""
+    return [
+        one | {"source": place(one["source"], "rbind" in one["options"])}
+        if place is not None and one["type"] == "bind"
+        else one
+        for one in mounts
+    ]
 
 
 def _take_compiled(document: dict[str, Any], container_id: str, filters: Filters | None) -> None:
@@ -117,10 +128,14 @@ def _wants_filter(spec: ContainerSpec) -> bool:
 def _give_mounts(spec: ContainerSpec, user: ResolvedUser) -> None:
     for mount_point in spec.files.mounts:
         if mount_point.kind == "bind" and mount_point.chown:
-            owner.give(mount_point.source, user.uid, user.gid)
+            ids = spec.namespaces.ids
+            whose = (user.uid, user.gid) if ids is None else ids.to_machine((user.uid, user.gid))
+            owner.give(mount_point.source, *whose)
 
 
-def _clamped(spec: ContainerSpec) -> limits.Limits:
+def _checked(spec: ContainerSpec) -> limits.Limits:
+    """Return the limits as they can be had. Raises UsageError for a mount source that is not there."""
+    _check_sources(spec)
     wanted = limits.merge(spec.limits.ulimits)
     return limits.clamp(wanted, limits.allowance(limit.name for limit in wanted))
 
@@ -277,7 +292,22 @@ def _accounts(root: Path) -> tuple[str, str]:
 def _user(user: str, accounts: tuple[str, str], spec: ContainerSpec) -> ResolvedUser:
     passwd, group = accounts
     found = resolve(user, passwd=passwd, group=group, policy=spec.node.group_policy)
-    return with_groups(found, spec.sandbox.group_add, group=group)
+    found = with_groups(found, spec.sandbox.group_add, group=group)
+    _check_mapped(found, spec.namespaces.ids)
+    return found
+
+
+def _check_mapped(user: ResolvedUser, ids: IdMapping | None) -> None:
+    if ids is None:
+        return
+    try:
+        for gid in user.groups:
+            ids.to_machine((user.uid, gid))
+    except ValueError as error:
+        raise UsageError(
+            f"the user cannot be had: the user namespace of the container has no id {error}",
+            hint="give it more: --userns auto:size=N",
+        ) from None
 
 
 def _filter(profile: str, held: list[str]) -> dict[str, Any]:

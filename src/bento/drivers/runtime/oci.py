@@ -91,6 +91,7 @@ class OciRuntime:
         masked: tuple[str, ...],
         size: WindowSize | None = None,
         hooks: Mapping[str, list[dict[str, Any]]] | None = None,
+        place: Callable[[str, bool], str] | None = None,
     ) -> tuple[str, ...]:
         """See ``RuntimeDriver.write_bundle``."""
         if self.name == "crun" and self._filters is None:
@@ -103,6 +104,7 @@ class OciRuntime:
             masked=masked,
             size=size,
             hooks=hooks,
+            place=place,
             has_seccomp=self.supports_seccomp,
             filters_devices=self.filters_devices,
             filters=self._filters,
@@ -125,6 +127,10 @@ class OciRuntime:
         """See ``RuntimeDriver.check``."""
         if self.shows_processes:
             return
+        if spec.namespaces.ids is not None:
+            raise UsageError(
+                f"{self.name} has no user namespaces here: it has a kernel of its own", hint="omit --userns"
+            )
         if spec.namespaces.pid:
             raise UsageError(f"{self.name} cannot share PID namespaces: the host sees no processes in it")
         if config.shares_ipc(spec):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
 
 from bento.files.tree import Taken
+from bento.model.namespaces.mapping import IdMapping
 
 
 class Holder(Struct, frozen=True):
@@ -57,6 +60,38 @@ class Mounts(Protocol):
         """Make the mount at ``target`` read-only; not those below it."""
 
 
+class MappedRoot(Struct, frozen=True):
+    """A root filesystem with other ids: where it is, and the directory in which more is mounted for its runtime."""
+
+    rootfs: Path
+    view: Path
+
+
+class IdMaps(Protocol):
+    """User namespaces, and mounts that show the ids of files as those of one."""
+
+    def namespace(self, mapping: IdMapping) -> int:
+        """Return a descriptor of a new user namespace with these ids, in which nothing runs; the caller closes it.
+
+        Blocks for some milliseconds. Raises KernelError, MissingTool.
+        """
+
+    def open_tree(self, path: str, namespace_fd: int, *, recursive: bool) -> int:
+        """As ``Mounts.open_tree``, with ids shown as those of the namespace.
+
+        Raises StorageUnusable where the kernel, or a filesystem there, has no such mounts.
+        """
+
+    def open_streams(self, pidfd: int) -> None:
+        """Let all of a user namespace open the pipes that are the standard streams of a process, as /dev/stdout.
+
+        They belong to root, which has no id there. No error where the process has ended.
+        """
+
+    def making_files_as(self, owner: tuple[int, int]) -> AbstractContextManager[None]:
+        """Have the calling thread make files as this user and group of the machine, and with all its capabilities."""
+
+
 class StorageDriver(Protocol):
     """Directories below the engine's root, one per container."""
 
@@ -77,6 +112,30 @@ class StorageDriver(Protocol):
 
         ``layers`` are lower directories, topmost first. The caller must be in a private namespace.
         """
+
+    def check_mapped(self, namespace_fd: int, owner: tuple[int, int]) -> None:
+        """Raise StorageUnusable where the root filesystem of a container cannot be shown with other ids.
+
+        As ``mount_mapped``, tried on directories that are removed again. Some milliseconds.
+        """
+
+    def mount_mapped(
+        self,
+        container_id: str,
+        layers: tuple[str, ...],
+        namespace_fd: int,
+        owner: tuple[int, int],
+        kept: Iterable[Path],
+    ) -> MappedRoot:
+        """As ``mount``, with ids shown as those of a user namespace: on the disk they are the container's own.
+
+        Both are where root of that namespace (``owner`` on this machine) can reach them: on directories of the
+        machine's, which they cover in this mount namespace, and which have none of ``kept``. ``mount`` is not in effect
+        meanwhile. Raises StorageUnusable, KernelError.
+        """
+
+    def mount_in_view(self, view: Path, name: str, mount_fd: int) -> Path:
+        """Put a detached mount into a view of ``mount_mapped``, under a name; return where."""
 
     def mount_beside(self, container_id: str, name: str, mount_fd: int) -> None:
         """Put a detached mount into the bundle, at a directory ``name`` that is made for it, as ``mount``."""

@@ -5,20 +5,27 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from bento.drivers.storage.base import Holder, ReleaseWatch
+from bento.drivers.storage.base import Holder, MappedRoot, ReleaseWatch
 from bento.errors import KernelError, NotPermitted, StorageUnusable, UsageError, as_bento_error, is_shortage
 from bento.files.rootfs import open_in_root
 from bento.files.tree import Taken, remove_tree, taken
 from bento.kernel import libc
 from bento.kernel.inotify import Unmounts
 from bento.kernel.mount import is_upper_in_use, overlay, unmount
-from bento.kernel.mountinfo import mount_table
+from bento.kernel.mountinfo import MountEntry, mount_table
 from bento.kernel.namespace import in_private_mounts
 from bento.kernel.process.interrupts import uninterrupted
 from bento.kernel.process.proc import live_tid
+from bento.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from bento.drivers.storage import mapped
+else:  # few containers have ids of their own
+    mapped = LazyModule("bento.drivers.storage.mapped")
 
 _UNFIT: Final = frozenset(
     ("overlay", "ramfs", "rootfs", "nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "vfat", "exfat", "msdos", "ntfs3")
@@ -47,9 +54,14 @@ class OverlayStorage:
         """
         # A handler that raises would leave it behind: what comes meanwhile comes after that.
         with uninterrupted():
-            self._check()
+            self._check(_try_overlay)
 
-    def _check(self) -> None:
+    def check_mapped(self, namespace_fd: int, owner: tuple[int, int]) -> None:
+        """See ``StorageDriver.check_mapped``."""
+        with uninterrupted():
+            self._check(lambda scratch: _try_mapped(scratch, namespace_fd, owner))
+
+    def _check(self, attempt: Callable[[Path], object]) -> None:
         scratch = self._containers / f"{_SCRATCH}{os.getpid()}-{os.urandom(4).hex()}"
         try:
             self._make_containers()
@@ -57,7 +69,7 @@ class OverlayStorage:
                 os.makedirs(scratch / name, mode=0o700)
             if (fstype := _filesystem(scratch)) in _UNFIT:
                 raise _unfit(self._root, fstype)
-            in_private_mounts(lambda: _try_overlay(scratch))
+            in_private_mounts(lambda: attempt(scratch))
         except OSError as error:
             if is_shortage(error):
                 raise as_bento_error(error) from error
@@ -131,6 +143,29 @@ class OverlayStorage:
                 )
         return _explain(self._root, error.errno, str(error), fstype=_filesystem(self._containers))
 
+    def mount_mapped(
+        self,
+        container_id: str,
+        layers: tuple[str, ...],
+        namespace_fd: int,
+        owner: tuple[int, int],
+        kept: Iterable[Path],
+    ) -> MappedRoot:
+        """See ``StorageDriver.mount_mapped``."""
+        chosen = mapped.make_view(container_id, (self._root, *kept))
+        try:
+            mapped.mount_overlay(chosen, self.bundle(container_id), layers, namespace_fd, owner)
+        except OSError as error:
+            raise _explain(self._root, error.errno or 0, error.strerror or str(error)) from error
+        return chosen
+
+    def mount_in_view(self, view: Path, name: str, mount_fd: int) -> Path:
+        """See ``StorageDriver.mount_in_view``."""
+        place = view / name
+        mapped.make_point(place, is_directory=stat.S_ISDIR(os.fstat(mount_fd).st_mode))
+        libc.move_mount(mount_fd, str(place))
+        return place
+
     def mount_beside(self, container_id: str, name: str, mount_fd: int) -> None:
         """See ``StorageDriver.mount_beside``."""
         place = self.bundle(container_id) / name
@@ -185,6 +220,7 @@ class OverlayStorage:
         per namespace: slow. A namespace that only an open file keeps alive has no process to name."""
         bundle = self.bundle(container_id)
         rootfs, upper = os.fspath(bundle / "rootfs"), f"upperdir={bundle / 'upper'}"
+        in_view = f"/{container_id}/{mapped.UPPER}"
         seen: dict[str, bool] = {}
         found = []
         for name in os.listdir("/proc"):
@@ -199,8 +235,7 @@ class OverlayStorage:
                 continue
             if namespace not in seen:
                 seen[namespace] = any(
-                    entry.fstype == "overlay" and (entry.target == rootfs or upper in entry.options.split(","))
-                    for entry in mount_table(tid)
+                    entry.fstype == "overlay" and _is_ours(entry, rootfs, upper, in_view) for entry in mount_table(tid)
                 )
             if seen[namespace]:
                 found.append(Holder(pid=pid, comm=comm))
@@ -225,6 +260,13 @@ class OverlayStorage:
             return sorted(name for name in names if not name.startswith(".") or _is_abandoned(name))
         except FileNotFoundError:
             return []
+
+
+def _is_ours(entry: MountEntry, rootfs: str, upper: str, in_view: str) -> bool:
+    options = entry.options.split(",")
+    return entry.target == rootfs or any(
+        one == upper or (one.startswith("upperdir=") and one.endswith(in_view)) for one in options
+    )
 
 
 def _is_abandoned(name: str) -> bool:
@@ -257,6 +299,12 @@ def _try_overlay(scratch: Path) -> None:
         os.mkdir(rootfs / "directory")  # no open file, which a fork in another thread would keep busy for a moment
     finally:
         unmount(rootfs)
+
+
+def _try_mapped(scratch: Path, namespace_fd: int, owner: tuple[int, int]) -> None:
+    chosen = mapped.make_view(scratch.name, (scratch,))
+    mapped.mount_overlay(chosen, scratch, (os.fspath(scratch / "lower"),), namespace_fd, owner)
+    unmount(chosen.rootfs)
 
 
 def _filesystem(path: Path) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bento.drivers.resolver.base import ResolverDriver
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.drivers.state.base import StateStore
-    from bento.drivers.storage.base import Mounts, StorageDriver
+    from bento.drivers.storage.base import IdMaps, Mounts, StorageDriver
     from bento.drivers.tracer.base import TracerDriver
     from bento.drivers.transport.base import TransportDriver
     from bento.drivers.units.base import UnitDriver
@@ -52,6 +52,7 @@ class Drivers:
     store: StateStore
     storage: StorageDriver
     mounts: Mounts
+    ids: IdMaps
     monitor: MonitorDriver
     network: NetworkDriver
     cni: CniDriver

@@ -39,6 +39,8 @@ class ContainerRoot:
 
     def __init__(self, container: Container, root_fd: int, main_fd: int | None) -> None:
         self.container = container
+        # While it runs, its root shows the ids of its user namespace as those of the machine; else as they are on disk.
+        self.ids = container.spec.namespaces.ids if main_fd is not None else None
         self.root_fd = root_fd
         self._main_fd = main_fd
 

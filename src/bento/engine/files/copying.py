@@ -99,7 +99,7 @@ def _opened(drivers: Drivers, ref: str) -> Iterator[ContainerTree]:
         yield TarContainer(drivers, container)
         return
     with container_root.opened(drivers, ref) as root:
-        yield OpenContainer(root)
+        yield OpenContainer(root, drivers.ids.making_files_as)
 
 
 def _copy(source_tree: Tree, source: CopyPath, target_tree: Tree, target: CopyPath, state: CopyState) -> None:

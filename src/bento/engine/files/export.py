@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bento.engine.files import container_root
 from bento.engine.resources.mounting import masked
 from bento.errors import as_bento_error
+from bento.files.metadata import inside
 from bento.files.tarout import TarWriter
 from bento.files.walk import walk
 
@@ -24,7 +25,7 @@ def export(drivers: Drivers, ref: str, fd: int) -> None:
         with container_root.opened(drivers, ref, with_mounts=False) as box:
             writer = TarWriter(lambda data: box.write(fd, data))
             left_out = masked(drivers, box.container.spec, box.root_fd)
-            writer.add_all(walk(box.root_fd, left_out=left_out, check=box.check), "")
+            writer.add_all(inside(walk(box.root_fd, left_out=left_out, check=box.check), box.ids), "")
             writer.close()
     except BrokenPipeError:
         raise

@@ -7,12 +7,13 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from bento.engine.files.copy_path import CopyPath, failed
 from bento.errors import Conflict, KernelError, NotFound
 from bento.files.locate import Location, link_on_the_way, locate
+from bento.files.metadata import inside
 from bento.files.place import Placer
 from bento.files.walk import walk
 
@@ -21,12 +22,19 @@ if TYPE_CHECKING:
     from bento.engine.files.copy_path import CopyState
     from bento.engine.files.copy_tree import Put
     from bento.files.entry import Entry
+    from bento.model.namespaces.mapping import IdMapping
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class OpenTree:
-    """Tree below an open root. ``check`` is called between files. ``is_machine``: it is this machine's own."""
+    """Tree below an open root. ``check`` is called between files. ``is_machine``: it is this machine's own.
+
+    ``_ids``: its owners are those of a user namespace; files are made as its root, by ``_making``.
+    """
+
+    _ids: IdMapping | None = None
+    _making: Callable[[tuple[int, int]], AbstractContextManager[None]]
 
     def __init__(self, root_fd: int, where: str, *, check: Callable[[], object], is_machine: bool = False) -> None:
         self._root_fd, self._where, self._check, self._is_machine = root_fd, where, check, is_machine
@@ -41,7 +49,7 @@ class OpenTree:
         """See Tree."""
         fd = self._open(source, follow=state.follow)
         try:
-            yield walk(fd, left_out=state.made, check=self._check)
+            yield inside(walk(fd, left_out=state.made, check=self._check), self._ids)
         finally:
             os.close(fd)
 
@@ -51,14 +59,23 @@ class OpenTree:
         fd, name = self._open_target(target, source, is_directory=is_directory)
         try:
             placer = Placer(
-                fd, owner=state.owner, keeps_modes=self._is_machine, made=state.made, left_out=state.left_out
+                fd,
+                owner=state.owner,
+                keeps_modes=self._is_machine,
+                ids=self._ids,
+                made=state.made,
+                left_out=state.left_out,
             )
-            try:
-                yield lambda entries: placer.put_all(entries, name)
-            finally:
-                placer.close()
+            with self._as_root():
+                try:
+                    yield lambda entries: placer.put_all(entries, name)
+                finally:
+                    placer.close()
         finally:
             os.close(fd)
+
+    def _as_root(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._ids is None else self._making(self._ids.root)
 
     def _find(self, path: CopyPath, *, follow: bool) -> Location:
         """Return where it is; the caller closes it. Raises NotFound when there is no directory for it to be in."""
@@ -111,8 +128,9 @@ class OpenTree:
 class OpenContainer(OpenTree):
     """ContainerTree of a root that is open, for as long as the container lives."""
 
-    def __init__(self, root: ContainerRoot) -> None:
+    def __init__(self, root: ContainerRoot, making: Callable[[tuple[int, int]], AbstractContextManager[None]]) -> None:
         super().__init__(root.root_fd, f"in container {root.container.name}", check=root.check)
+        self._ids, self._making = root.ids, making
         self.check, self.read_from, self.write_to = root.check, root.read, root.write
 
     @contextmanager
@@ -121,11 +139,12 @@ class OpenContainer(OpenTree):
         target.wants_directory = True
         fd = self._open(target, follow=True)
         try:
-            placer = Placer(fd)
-            try:
-                yield lambda entries: placer.put_all(entries, makes_parents=True)
-            finally:
-                placer.close()
+            placer = Placer(fd, ids=self._ids)
+            with self._as_root():
+                try:
+                    yield lambda entries: placer.put_all(entries, makes_parents=True)
+                finally:
+                    placer.close()
         finally:
             os.close(fd)
 

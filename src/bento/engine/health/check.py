@@ -66,6 +66,7 @@ class Check:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         try:
             os.set_blocking(reader, False)
+            os.fchmod(writer, 0o666)  # /dev/stdout, also for what is in a user namespace, in which root has no id
             child = self._drivers.runtime(self._run.runtime).begin_process(
                 self._container_id,
                 checks.spec_path(self._drivers, self._container_id),

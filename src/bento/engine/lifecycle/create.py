@@ -12,7 +12,7 @@ from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.fd_limits import check_limits
 from bento.engine.base.find_image import find_image
 from bento.engine.lifecycle import connecting, sandboxing, sharing
-from bento.engine.resources import beside, in_pod, logs, mounting, networking, units
+from bento.engine.resources import beside, id_ranges, in_pod, logs, mounting, networking, units
 from bento.engine.stop.hooks import check_hooks
 from bento.errors import Conflict, NotFound, UsageError
 from bento.model.container import Container, ContainerSettings, ContainerSpec
@@ -32,6 +32,7 @@ from bento.units import new_id, parse_name, parse_signal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bento.drivers.runtime.base import RuntimeDriver
     from bento.engine.base.drivers import Drivers
 
 _SYSTEM_COMMAND = "/sbin/init"
@@ -122,16 +123,22 @@ def create(drivers: Drivers, options: CreateOptions, container_id: str = "") -> 
             held.enter_context(drivers.locks.hold(needed_id, LOCK_TIMEOUT_S))
             drivers.store.get(needed_id)
         held.enter_context(in_pod.held(drivers, pod, runtime, options))
+        held.enter_context(id_ranges.held(drivers, options))
         held.enter_context(drivers.images.gc_lock())  # from finding the image to the record that stands on its layers
         options = beside.with_image_ids(drivers, _with_mounts_of(drivers, options, givers))
         container_id = container_id or new_id()
         spec = _merge(options, find_image(drivers, options.image), container_id, str(runtime.path), requires)
         spec = replace(spec, requires_healthy=healthy, notes=(*spec.notes, *discarded, *unobeyed))
-        spec = in_pod.placed(_limited(drivers, spec), pod)
-        _check_health(spec)
-        runtime.check(spec)
-        mounting.check(spec.files.mounts)  # with the image's own
+        spec = id_ranges.given(drivers, in_pod.placed(_limited(drivers, spec), pod))
+        _check_whole(spec, runtime)
         return _make(drivers, name, _record(container_id, spec))
+
+
+def _check_whole(spec: ContainerSpec, runtime: RuntimeDriver) -> None:
+    """Refuse what only shows once all that the image says is known."""
+    _check_health(spec)
+    runtime.check(spec)
+    mounting.check(spec.files.mounts)
 
 
 def _record(container_id: str, spec: ContainerSpec) -> Container:

@@ -287,6 +287,7 @@ def _launch(
         command=options.command[0],
         is_attached=is_attached,
         has_terminal=options.tty,
+        has_own_ids=container.spec.namespaces.ids is not None,
         enter=monitor_cgroup.enter if monitor_cgroup else None,
     )
 

@@ -12,12 +12,13 @@ from typing import Final
 
 from bento.errors import UsageError
 from bento.files.device_nodes import below
-from bento.model.container import UNCONFINED, Sandbox
+from bento.model.container import IMAGE, UNCONFINED, Sandbox
 from bento.model.create import CreateOptions
 from bento.model.network import OF_OTHERS
 from bento.model.resources import Device
 from bento.oci import capabilities, confinement, limits, seccomp
 from bento.oci.etc import HOST_GATEWAY
+from bento.parse.id_ranges import parse_userns
 from bento.parse.sandbox import is_address, parse_capability
 
 _PROFILE_MAX: Final = 256 * 1024
@@ -108,15 +109,33 @@ def _check_namespaces(options: CreateOptions) -> None:
         raise UsageError(
             "--system needs a cgroup namespace of its own: its init manages what it sees", hint="omit --cgroupns host"
         )
-    if options.namespaces.user not in ("", "host"):
-        raise UsageError(
-            f"user namespaces are not there yet: --userns {options.namespaces.user}",
-            hint="omit it; -u runs the program as another user",
-        )
+    if parse_userns(options.namespaces.user):
+        _check_own_ids(options)
     if options.sandbox.shm_bytes is not None and options.namespaces.ipc not in ("", "private", "shareable"):
         raise UsageError(
             "--shm-size is for a /dev/shm of the container's own", hint=f"omit it with --ipc {options.namespaces.ipc}"
         )
+
+
+def _check_own_ids(options: CreateOptions) -> None:
+    """Raise UsageError for what a container cannot have with ids of its own: another namespace does not know them."""
+    userns, namespaces = f"--userns {options.namespaces.user}", options.namespaces
+    others = {"--network": options.network, "--pid": namespaces.pid, "--ipc": namespaces.ipc}
+    for option, mode in (*others.items(), ("--cgroupns", namespaces.cgroup)):
+        if mode == "host" or mode.startswith(OF_OTHERS):
+            raise UsageError(
+                f"{userns} excludes {option} {mode}: that namespace belongs to another user namespace",
+                hint="omit one of them",
+            )
+    for is_given, option in (
+        (options.sandbox.privileged, "--privileged"),
+        (options.system, "--system"),
+        (options.pod, "--pod"),
+        (any(mount.reaches_host for mount in options.files.mounts), "a mount that reaches the host"),
+        (any(mount.kind == IMAGE for mount in options.files.mounts), "an image as a mount: its ids cannot be mapped"),
+    ):
+        if is_given:
+            raise UsageError(f"{userns} excludes {option}", hint="omit one of them")
 
 
 def check_sysctl(key: str, network: str, ipc: str) -> None:

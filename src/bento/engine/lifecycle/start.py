@@ -24,7 +24,7 @@ from bento.engine.base.happened import tell_of
 from bento.engine.base.order import required_first
 from bento.engine.lifecycle import reconcile, sharing
 from bento.engine.lifecycle.attachment import Attachment
-from bento.engine.resources import beside, logs, mounting, networking, notify_socket, units
+from bento.engine.resources import beside, logs, networking, notify_socket, root_filesystem, units
 from bento.engine.resources.rooted import root_of
 from bento.engine.stop.erase import refuse_if_held
 from bento.errors import BentoError, Conflict, RuntimeFailed, Unhealthy, WrongState
@@ -211,6 +211,7 @@ def _launch(
         launched, notes, scope = _create_sandbox(drivers, container, runtime, kept_fds, size)
     run, init = _identified(drivers, container, replace(run, scope=scope), launched)
     created = drivers.store.modify(container.id, lambda c: replace(c, run=run, notes=(*c.spec.notes, *notes)))
+    root_filesystem.open_streams(drivers, created, init)
     _surround(drivers, created, run, init.pid)
     bundle = drivers.storage.bundle(container.id)
     with root_of(drivers, container.id, run) as root:
@@ -327,19 +328,17 @@ def _create_inside(
     """What happens in the private mount namespace."""
     container = notify_socket.with_socket(drivers, unit.container)
     runtime.enter()
-    rootfs = drivers.storage.mount(container.id, container.spec.layers)
-    if shared.shm_fd is not None:
-        drivers.storage.mount_beside(container.id, "shm", shared.shm_fd)
-    placed, hooks = beside.placed(drivers, container, peers)
-    notes = runtime.write_bundle(
-        mounting.attach(drivers, placed, rootfs),
-        bundle=bundle,
-        rootfs=rootfs,
-        namespaces=[*drivers.network.namespaces(container.spec.network), *shared.namespaces],
-        masked=(str(drivers.root), str(drivers.run_root)),
-        size=size if container.spec.streams.tty else None,
-        hooks=hooks,
-    )
+    with root_filesystem.ready(drivers, container, shm_fd=shared.shm_fd, peers=peers) as ready:
+        notes = runtime.write_bundle(
+            ready.container,
+            bundle=bundle,
+            rootfs=ready.rootfs,
+            namespaces=[*drivers.network.namespaces(container.spec.network), *shared.namespaces],
+            masked=(str(drivers.root), str(drivers.run_root)),
+            size=size if container.spec.streams.tty else None,
+            hooks=ready.hooks,
+            place=ready.place,
+        )
     launch = Launch(
         container_id=container.id,
         name=container.name,
@@ -349,6 +348,7 @@ def _create_inside(
         **logs.of_launch(container.spec, bundle / "log"),
         has_terminal=container.spec.streams.tty,
         has_input=container.spec.streams.stdin_open,
+        has_own_ids=container.spec.namespaces.ids is not None,
         keeps_input=container.spec.streams.stdin_open and not container.spec.streams.stdin_once,
         command=container.spec.argv[0],
         exit_command=exit_script(drivers, container),
