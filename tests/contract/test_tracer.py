@@ -11,7 +11,7 @@ import pytest
 from bento.drivers.tracer.base import AtExit, LetGo, Lost, Released, Watched
 
 from support import procs
-from support.tracing import Cgroup, Program, Tracing, tracer_of, watch
+from support.tracing import Cgroup, Program, let_go, tracer_of, watch
 
 # A leader that leaves at once over a child in a session of its own, which needs 0.5 s to save its work.
 LEAVES_ONE_BEHIND = """
@@ -30,11 +30,6 @@ while True: time.sleep(1)
 LIBC = "import ctypes; libc = ctypes.CDLL(None, use_errno=True)\n"
 
 
-def release(tracer: Tracing) -> None:
-    tracer.release(1)
-    assert tracer.wait_for(Released) == Released(job=1)
-
-
 @pytest.mark.parametrize("is_held", [True, False])
 def test_what_a_leader_leaves_behind_is_saved_only_when_its_exit_is_held(tracer, tmp_path, is_held):
     mark = tmp_path / "mark"
@@ -51,7 +46,7 @@ def test_what_a_leader_leaves_behind_is_saved_only_when_its_exit_is_held(tracer,
             procs.wait_until(lambda: not (now := procs.read(child.pid)) or not now.is_alive)
             os.close(fd)
             assert not program.has_ended()
-            release(tracer)
+            let_go(tracer)
         assert program.code() == 3
         assert mark.exists() == is_held
 
@@ -101,7 +96,7 @@ def test_threads(tracer, text, code):
         os.close(writer)
         assert tracer.wait_for(AtExit).code == code
         assert not program.has_ended(0.1)
-        release(tracer)
+        let_go(tracer)
         assert program.has_ended(5)
 
 
@@ -115,7 +110,7 @@ def test_killed_while_seized(tracer, number):
             assert "killed" in tracer.wait_for(LetGo).why
         else:
             assert tracer.wait_for(AtExit).code == number
-            release(tracer)
+            let_go(tracer)
         assert program.has_ended(5)
         assert program.code() == 128 + number
 
@@ -138,7 +133,7 @@ def test_s13a_the_container_is_frozen_at_the_exit(tracer, hierarchy, thaws):
             tracer.thaw(1)
             procs.wait_until(lambda: not cgroup.is_frozen())
             assert not program.has_ended(0.1)
-        release(tracer)
+        let_go(tracer)
         assert program.code() == 3
         procs.wait_until(lambda: not cgroup.is_frozen())
 
@@ -164,7 +159,7 @@ def test_a_program_that_executes_another_one_stays_watched(tracer):
             os.write(writer, b"\n")
             assert tracer.wait_for(AtExit).code == 5 << 8
             assert not program.has_ended(0.05)
-            release(tracer)
+            let_go(tracer)
             assert program.code() == 5
             os.close(writer)
 
@@ -197,7 +192,7 @@ def test_threads_that_end_all_at_once(tracer, place):
             # By whichever came last: the process's own code, or that thread's.
             assert tracer.wait_for(AtExit).code in (7 << 8, 0)
             assert not program.has_ended(0.01)
-            release(tracer)
+            let_go(tracer)
             assert program.has_ended(5)
             os.close(writer)
 
@@ -219,7 +214,7 @@ def test_a_storm_of_signals_does_not_hide_others(tracer):
             first.send(34)
             tracer.seen += tracer.events()
         assert time.monotonic() - begun < 1
-        release(tracer)
+        let_go(tracer)
         assert second.code() == 3
 
 

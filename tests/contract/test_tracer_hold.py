@@ -16,7 +16,7 @@ import pytest
 from bento.drivers.tracer.base import AtExit, Held, LetGo, Lost, Noted, Released, Watched
 
 from support import procs
-from support.tracing import Program, Tracing, children, tracer_of, watch
+from support.tracing import Program, Tracing, children, let_go, tracer_of, watch
 
 
 def key_of(pid: int) -> tuple[int, int]:
@@ -95,8 +95,7 @@ def test_let_go_a_held_process_goes_on(tracer):
     with Program(["/bin/sh", "-c", "sleep 0.3; echo first; sleep 0.3; echo second"]) as program:
         hold(tracer, program.pid)
         assert program.is_silent(0.6)
-        tracer.release(1, [program.key])
-        assert tracer.wait_for(Released).unfinished == ()
+        let_go(tracer, program.key)
         assert program.line() == "first"
         assert program.line() == "second"
         assert program.code() == 0
@@ -187,8 +186,7 @@ time.sleep(1); os._exit(4)
         assert set(states) == {"t"}
         assert program.is_silent(0.7)
         begun = time.monotonic()
-        tracer.release(1)
-        assert tracer.wait_for(Released).unfinished == ()
+        let_go(tracer)
         print(f"released in {(time.monotonic() - begun) * 1000:.1f} ms")
         assert program.line() == "on"
         tracer.watch(1, program.pid, program.start_ticks, hold_exit=True)
@@ -299,8 +297,7 @@ time.sleep(60)
         tracer.hold(1, keys)
         assert len(tracer.wait_for(Held).held) == count
         held = time.monotonic()
-        tracer.release(1)
-        assert tracer.wait_for(Released).unfinished == ()
+        let_go(tracer)
         released = time.monotonic()
         print(
             f"{count} processes: start {(started - begun) * 1000:.1f} ms, seize {(seized - again) * 1000:.1f} ms, hold"

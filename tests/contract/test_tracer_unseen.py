@@ -13,7 +13,7 @@ from bento.drivers.tracer.base import AtExit, GaveUp, Held, LetGo, Released, Wat
 from bento.kernel.process import ptrace
 
 from support import procs
-from support.tracing import Program, Tracing, tracer_of, watch
+from support.tracing import Program, Tracing, let_go, tracer_of, watch
 
 LIBC = "import ctypes, errno, os, signal, struct, sys, time\nlibc = ctypes.CDLL(None, use_errno=True)\n"
 
@@ -70,11 +70,6 @@ while True:
 """
 
 
-def release(tracer: Tracing) -> None:
-    tracer.release(1)
-    assert tracer.wait_for(Released) == Released(job=1)
-
-
 needs_registers = pytest.mark.skipif(not ptrace.can_restart_calls(), reason="kernel: registers cannot be set here")
 
 
@@ -106,7 +101,7 @@ def test_ignored_signals_do_not_interrupt_a_call(tracer, name):
         assert [result, error] == ["-1", "EINTR"]
         os.close(writer)
         assert tracer.wait_for(AtExit).code == 0
-        release(tracer)
+        let_go(tracer)
 
 
 @needs_registers
@@ -142,7 +137,7 @@ def test_a_call_goes_on_after_a_hold_unless_a_handler_has_run(tracer, number):
         if number:
             program.send(number)
         assert program.is_silent(0.7)
-        release(tracer)
+        let_go(tracer)
         assert program.line().split()[:2] == (["-1", "EINTR"] if number == signal.SIGUSR2 else ["0", "-"])
         os.close(writer)
 
@@ -155,7 +150,7 @@ def test_being_let_go_does_not_interrupt_a_call(tracer):
         os.write(writer, b"\n")
         assert program.line() == "in"
         time.sleep(0.05)
-        release(tracer)
+        let_go(tracer)
         assert tracer_of(program.pid) == 0
         assert program.line().split()[:2] == ["0", "-"]
         os.close(writer)
@@ -294,7 +289,7 @@ def test_a_fault_that_is_no_inits_is_held_like_any_exit(tracer):
         assert watch(tracer, program).error == ""
         program.send(signal.SIGTERM)
         assert tracer.wait_for(AtExit).code & 0x7F == signal.SIGSEGV
-        release(tracer)
+        let_go(tracer)
         assert program.code() == 128 + signal.SIGSEGV
 
 
@@ -336,7 +331,7 @@ def test_a_stop_from_outside_stops_it_until_it_is_continued(tracer, own_namespac
         # Let go while it is stopped, it stays stopped.
         program.send(signal.SIGSTOP)
         procs.wait_until(lambda: program.state() in "Tt")
-        release(tracer)
+        let_go(tracer)
         procs.wait_until(lambda: program.state() == "T")
         os.write(writer, b"\n")
         assert program.is_silent()

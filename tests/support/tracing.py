@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TypeVar
 
-from bento.drivers.tracer.base import Event, Watched
+from bento.drivers.tracer.base import Event, Released, Watched
 from bento.drivers.tracer.process import ProcessTracer
 
 from support import procs
@@ -118,6 +118,14 @@ class Tracing(ProcessTracer):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def let_go(tracer: Tracing, *keys: tuple[int, int]) -> None:
+    """Have these let go, or all of the job; return once none is traced: it may be answered before."""
+    tracer.release(1, keys or None)
+    answer = tracer.wait_for(Released)
+    assert answer.job == 1
+    procs.wait_until(lambda: all(tracer_of(pid) != tracer.pid for pid in answer.unfinished), what="the last of them")
 
 
 def watch(tracer: Tracing, program: Program, **wishes) -> Watched:

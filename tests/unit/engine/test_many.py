@@ -189,7 +189,7 @@ def test_s28_a_store_that_fails_ends_one_session_only(drivers, monkeypatch):
     monkeypatch.setattr(drivers.store, "modify", broken)
     outcomes = stop_containers(drivers, ["a", "b"], StopOptions())
     assert isinstance(outcomes[0].error, StorageUnusable)
-    assert outcomes[0].error.message == f"the stop of container a ({failing.id}) failed (grace): disk full"
+    assert outcomes[0].error.message == f"the stop of container a ({failing.id}) failed (requested): disk full"
     assert outcomes[1].error is None
 
 

@@ -56,21 +56,6 @@ def test_s01_a_running_container_is_stopped(drivers):
     assert drivers.fake_runtime.calls == [("delete", container.id)]
 
 
-def test_s04_intent_and_what_the_look_has_shown_are_written_together_before_the_signal(drivers, monkeypatch):
-    container, main = drivers.server()
-    modify, seen = drivers.store.modify, []
-
-    def watched(container_id, change, **more):
-        after = modify(container_id, change, **more)
-        seen.append((after.status, list(main.signals), [deed.action for deed in more.get("deeds", ())]))
-        return after
-
-    monkeypatch.setattr(drivers.store, "modify", watched)
-    assert stop(drivers).error is None
-    assert [one for one in seen if one[0] is Status.STOPPING and not one[1]] == [(Status.STOPPING, [], ["kill"])]
-    assert drivers.store.get(container.id).status is Status.STOPPED
-
-
 @pytest.mark.parametrize(
     ("status", "words"), [(Status.CREATED, "was never started"), (Status.STOPPED, "is already stopped")]
 )

@@ -72,7 +72,6 @@ class StopDriver:
         self._loop = loop = batch.loop
         self._state: StopState | None = None
         self._queue: deque[Input] = deque()
-        self._unsaved: StopState | None = None  # what Persist has asked for
         self._is_draining = False
         observer = batch.observer
         self._viewer = Viewer(container.name, observer, loop) if observer.wants_views else None
@@ -196,7 +195,6 @@ class StopDriver:
                 self._state, actions = machine.step(self.state, self._queue.popleft(), clock.mono_s())
                 self._report_phase()
                 self._carry_out(actions)
-            self._save()
         except (BentoError, OSError) as error:
             container, failed = self._recorder.container, as_bento_error(error)
             at = self.state.step if self.state.phase is Phase.CLEANING and self.state.step else self.state.phase
@@ -227,24 +225,11 @@ class StopDriver:
 
     # -- actions ----------------------------------------------------------------------------------
 
-    def _save(self) -> None:
-        """Write down what is still to be written."""
-        unsaved, self._unsaved = self._unsaved, None
-        if unsaved is not None:
-            self._recorder.persist(unsaved)
-
     def _carry_out(self, actions: tuple[Action, ...]) -> None:
-        """Carry out actions in order. What is to be written is, before any other action: mostly together with what a
-        look before it has shown.
-        """
         for action in actions:
-            if not isinstance(action, Persist):
-                self._save()
             match action:
                 case Persist():
-                    if self.state.phase is Phase.KILLING:  # is written under a lock that may be waited for
-                        self._save()
-                    self._unsaved = self.state
+                    self._recorder.persist(self.state)
                 case Look():
                     self._look(action)
                 case WatchInit():
