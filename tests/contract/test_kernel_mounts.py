@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -159,6 +161,23 @@ def test_unmounting_needs_nothing_inside(layers):
         assert os.listdir(layers.target) == []
 
     namespace.in_private_mounts(use)
+
+
+def test_what_a_forked_copy_of_a_descriptor_holds_can_be_taken_away_all_the_same(layers):
+    def try_it() -> tuple[int, bool]:
+        layers.mount()
+        held = os.open(layers.target, os.O_PATH | os.O_CLOEXEC)
+        try:
+            with pytest.raises(KernelError) as caught:
+                mount.unmount(layers.target)
+            mount.detach(layers.target)
+            table = mountinfo.mount_table(threading.get_native_id())
+            return caught.value.errno, any(entry.target == str(layers.target) for entry in table)
+        finally:
+            os.close(held)
+
+    assert namespace.in_private_mounts(try_it) == (errno.EBUSY, False)
+    assert list(layers.target.iterdir()) == []
 
 
 def test_a_child_is_born_into_its_threads_namespace_and_root_directory():

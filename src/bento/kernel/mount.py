@@ -87,6 +87,15 @@ def unmount(target: Path) -> None:
     libc.umount2(str(target), libc.UMOUNT_NOFOLLOW)
 
 
+def detach(target: Path) -> None:
+    """Take away what is on top at ``target``, now; it is gone when the last process lets go of it.
+
+    For a mount of the caller's alone: a fork in another thread has a copy of its descriptor until it executes, and
+    would keep ``unmount`` from it.
+    """
+    libc.umount2(str(target), libc.MNT_DETACH | libc.UMOUNT_NOFOLLOW)
+
+
 def is_shared(path: str) -> bool:
     """Whether what is mounted below ``path`` reaches other namespaces (mount_namespaces(7)). Raises OSError."""
     return "shared:" in mountinfo.of_path(path).peers

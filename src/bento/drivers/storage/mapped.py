@@ -21,7 +21,7 @@ from typing import Final
 from bento.drivers.storage.base import MappedRoot
 from bento.errors import KernelError, StorageUnusable
 from bento.kernel import idmapped, libc
-from bento.kernel.mount import overlay, unmount
+from bento.kernel.mount import detach, overlay
 
 _PLACES: Final = ("/mnt", "/media", "/srv", "/usr/games", "/usr/src", "/var/local", "/home")
 """Directories that a monitor and a runtime need nothing of (hier(7))."""
@@ -62,7 +62,7 @@ def mount_overlay(
             raise cannot(error) from error
         raise
     for point in points:
-        unmount(point)  # the overlay has copies of its own
+        detach(point)  # the overlay has copies of its own
         point.rmdir()
     if os.statvfs(rootfs).f_flag & os.ST_RDONLY:  # what a kernel does that cannot make its working directory
         raise cannot(None)

@@ -15,7 +15,7 @@ from bento.files.rootfs import open_in_root
 from bento.files.tree import Taken, remove_tree, taken
 from bento.kernel import libc
 from bento.kernel.inotify import Unmounts
-from bento.kernel.mount import is_upper_in_use, overlay, unmount
+from bento.kernel.mount import detach, is_upper_in_use, overlay, unmount
 from bento.kernel.mountinfo import MountEntry, mount_table
 from bento.kernel.namespace import in_private_mounts
 from bento.kernel.process.interrupts import uninterrupted
@@ -296,15 +296,15 @@ def _try_overlay(scratch: Path) -> None:
     rootfs = scratch / "rootfs"
     overlay(rootfs, lower=[os.fspath(scratch / "lower")], upper=scratch / "upper", work=scratch / "work")
     try:
-        os.mkdir(rootfs / "directory")  # no open file, which a fork in another thread would keep busy for a moment
+        os.mkdir(rootfs / "directory")
     finally:
-        unmount(rootfs)
+        detach(rootfs)
 
 
 def _try_mapped(scratch: Path, namespace_fd: int, owner: tuple[int, int]) -> None:
     chosen = mapped.make_view(scratch.name, (scratch,))
     mapped.mount_overlay(chosen, scratch, (os.fspath(scratch / "lower"),), namespace_fd, owner)
-    unmount(chosen.rootfs)
+    detach(chosen.rootfs)
 
 
 def _filesystem(path: Path) -> str:
