@@ -491,8 +491,11 @@ def test_s06_the_driver_is_killed_at_every_action(leak_check: leaks.LeakWatch, n
     labels = {point.label for point in points}
     assert scenario.covers <= labels
     trials = trials_of.all(points)
-    # How often an action is repeated may differ from run to run; each of them was there to be killed at.
-    assert {one.point.label for one in trials if one.was_killed} == labels
+    # How often an action is repeated may differ from run to run; each of them was there to be killed at. But whether a
+    # look meets the container while its tracer has frozen it, at PID 1's exit, differs, too: it asks for a Thaw then.
+    killed = {one.point.label for one in trials if one.was_killed}
+    assert scenario.covers <= killed
+    assert labels - killed <= {"Thaw"}
 
 
 def test_s06_every_action_of_the_machine_is_among_them() -> None:
