@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -98,6 +99,10 @@ def test_a_root_filesystem_has_the_ids_of_the_image_on_disk(ids: UserNamespaces,
             inside.stdin.write(b"x")
             inside.stdout.read(1)  # it is in this namespace, and is cat
             assert Holder(pid=inside.pid, comm="cat") in storage.holders(ID)
+        storage.unmount(ID)
+        assert not os.path.ismount(at.rootfs)
+        assert not os.path.ismount(at.view.parent)
+        storage.unmount(ID)
         return shown.st_uid, shown.st_gid
 
     try:
@@ -112,6 +117,44 @@ def test_a_root_filesystem_has_the_ids_of_the_image_on_disk(ids: UserNamespaces,
     assert owners == [(1, 2), (0, 0)]
     assert not os.path.exists(layer / "made")
     assert storage.ids() == [ID]
+
+
+def test_what_is_busy_is_not_unmounted_lazily(ids: UserNamespaces, tmp_path: Path) -> None:
+    (tmp_path / "layer").mkdir()
+    storage = OverlayStorage(tmp_path / "root")
+    storage.prepare(ID)
+    fd = ids.namespace(IDS)
+
+    def look() -> None:
+        at = storage.mount_mapped(ID, (str(tmp_path / "layer"),), fd, IDS.root, (tmp_path,))
+        held = os.open(at.rootfs, os.O_PATH)
+        try:
+            with pytest.raises(KernelError, match="busy"):
+                storage.unmount(ID)
+            assert os.path.ismount(at.rootfs)
+            Timer(0.02, os.close, (held,)).start()  # as a fork in another thread does, when it executes
+            held = -1
+            storage.unmount(ID)
+        finally:
+            if held >= 0:
+                os.close(held)
+
+    try:
+        in_private_mounts(look)
+    finally:
+        os.close(fd)
+
+
+def test_a_thread_that_cannot_make_files_as_another_is_as_it_was(ids: UserNamespaces) -> None:
+    refused = 0xFFFFFFFF  # no user: the kernel takes the group, and not this
+
+    def look() -> str:
+        with pytest.raises(KernelError, match="setfsuid"), ids.making_files_as((refused, 5)):
+            pass
+        return Path("/proc/thread-self/status").read_text()
+
+    status = in_private_mounts(look)
+    assert [status.split(f"{key}:\t")[1].split("\n")[0].split()[3] for key in ("Uid", "Gid")] == ["0", "0"]
 
 
 def test_a_kernel_without_such_mounts_is_named(

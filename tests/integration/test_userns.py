@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.cli import BentoCli
+from support.procs import wait_until
 from support.workload import busybox_rootfs, masks
 
 SH = ("/bin/sh", "-c")
@@ -97,3 +98,14 @@ def test_two_have_no_id_in_common_and_what_cannot_be_leaves_nothing(bento: Bento
     proc = ("-v", "/proc/self:/w", "--userns", "auto", image, "stat", "-c", "%u", "/w/status")
     assert "noidmap" in bento.fails("run", "--rm", *proc, code=125)
     assert bento("ps", "-aq").stdout == ""
+
+
+def test_the_end_of_a_run_is_cleaned_up_in_the_monitors_namespace(bento: BentoCli, image: str) -> None:
+    again = "n=$(cat /n 2>/dev/null); echo x$n >/n; test ${#n} = 2 && exec sleep 60; exit 4"
+    kept = bento("run", "-d", "--userns", "auto", "--restart", "on-failure:6", image, *SH, again).stdout.strip()
+    gone = bento("run", "-d", "--rm", "--userns", "auto", image, *SH, "exit 0").stdout.strip()
+    wait_until(lambda: gone not in bento("ps", "-aq", "--no-trunc").stdout, what="--rm")
+    assert not (bento.roots.root / "containers" / gone).exists()
+    wait_until(lambda: bento.inspect(kept)["RestartCount"] == 2, what="two restarts")
+    wait_until(lambda: bento.state(kept)["Running"], what="the last start")
+    bento("rm", "-f", "-t", "0", kept)

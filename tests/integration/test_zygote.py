@@ -228,6 +228,17 @@ class Shell:
         self.terminal.read_until_after(begin + len(text), until)
 
 
+def test_the_directory_of_a_caller_that_has_its_answer_is_held_no_longer(zygote: Zygote, tmp_path: Path) -> None:
+    place = tmp_path / "mounted"
+    place.mkdir()
+    for _ in range(20):
+        subprocess.run(["mount", "-t", "tmpfs", "bento-test", place], check=True)
+        try:
+            assert zygote.by("ps", cwd=place).returncode == 0
+        finally:
+            subprocess.run(["umount", place], check=True)
+
+
 def test_a_terminal_stops_interrupts_and_leaves_the_command_as_on_the_plain_way(
     bento: BentoCli, zygote: Zygote
 ) -> None:

@@ -29,8 +29,8 @@ def making_files_as(owner: tuple[int, int]) -> Iterator[None]:
 
     What root makes has no owner where root's id is not mapped: the kernel refuses that with EOVERFLOW.
     """
-    libc.set_file_ids(*owner)
     try:
+        libc.set_file_ids(*owner)  # several calls: the first may have been done when another one fails
         yield
     finally:
         libc.set_file_ids(0, 0)

@@ -159,6 +159,7 @@ class Child:
         # What is forked from here on, such as the worker of a stop, must not keep the caller waiting.
         os.register_at_fork(after_in_child=lambda: _close(self._connection, request.fds[4]))
         status = command_line.flushed(command_line.run((), prepared))
+        os.chdir("/")  # the caller's may be unmounted once the caller has gone; its cgroup is left only with the sync
         # The caller goes before this process has ended, and must not take it along.
         _close(*handover.STANDARD, request.fds[4])
         with suppress(OSError):

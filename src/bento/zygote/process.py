@@ -107,6 +107,23 @@ def _handed_over() -> int:
     return _FIRST_FD
 
 
+def last_words(control: int) -> tuple[bytes, list[int]]:
+    """Return a packet of the ready child's, and its descriptors; an empty one at its end.
+
+    A child that has taken a command closes its side, where a word to it may be unread. Of that the kernel tells first
+    (ECONNRESET, unix_release_sock in net/unix/af_unix.c), and then what the child has said.
+    """
+    for _ in range(2):
+        try:
+            packet, fds, _is_whole = packets.receive(control, _PACKET_BYTES, 1)
+        except ConnectionResetError:
+            continue
+        except OSError:
+            break
+        return packet, fds
+    return b"", []
+
+
 class Zygote:
     """Forks children, and looks after them."""
 
@@ -167,10 +184,7 @@ class Zygote:
 
     def _hear(self) -> None:
         """Take in what the ready child says. When it has taken a command, or ended, another one takes its place."""
-        try:
-            packet, fds, _ = packets.receive(self._control, _PACKET_BYTES, 1)
-        except OSError:
-            packet, fds = b"", []
+        packet, fds = last_words(self._control)
         kind, _, text = packet.partition(b" ")
         if kind == OTHER_CGROUP:
             self._follow(os.fsdecode(text))

@@ -41,7 +41,8 @@ def spec(*names: str, **said: Any) -> ContainerSpec:
 
 
 def test_a_start_adds_what_the_file_says(drivers: FakeDrivers, directories: tuple[Path, Path], tmp_path: Path) -> None:
-    library, program = tmp_path / "lib.so", tmp_path / "hook"
+    library, program, link = tmp_path / "lib.so", tmp_path / "hook", tmp_path / "link"
+    link.symlink_to(program)
     library.write_text("x")
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
@@ -52,7 +53,7 @@ def test_a_start_adds_what_the_file_says(drivers: FakeDrivers, directories: tupl
         deviceNodes=[{"path": "/dev/gpu0", "hostPath": "/dev/null", "permissions": "rw", "fileMode": 0o600, "gid": 7}],
         mounts=[{"hostPath": str(library), "containerPath": "/lib/x.so", "options": ["ro", "nosuid", "rbind"]}],
         additionalGids=[0, 4242],
-        hooks=[{"hookName": "createContainer", "path": str(program), "args": ["hook", "x"], "timeout": 5}],
+        hooks=[{"hookName": "createContainer", "path": str(link), "args": ["hook", "x"], "timeout": 5}],
     )
     mine = Mount(kind="bind", source="/etc", destination="/lib/x.so/")
     added, hooks = cdi.added(drivers, spec(env=("ONE=0",), files=Files(mounts=(mine,))))
@@ -64,6 +65,7 @@ def test_a_start_adds_what_the_file_says(drivers: FakeDrivers, directories: tupl
         Device(host_path="/dev/null", path="/dev/gpu0", access="rw", mode=0o600, gid=7, is_users=True),
     )
     assert added.sandbox.group_add == ("4242",)
+    # What was looked at is what runs, whatever becomes of the link.
     assert hooks == {"createContainer": [{"path": str(program), "args": ["hook", "x"], "timeout": 5}]}
 
 

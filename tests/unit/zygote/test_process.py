@@ -10,9 +10,11 @@ from types import ModuleType
 
 import pytest
 
+from bento import packets
 from bento.zygote import client
+from bento.zygote.child import TAKEN, WARM_UP
 from bento.zygote.code import CodeWatch
-from bento.zygote.process import Listener
+from bento.zygote.process import Listener, last_words
 
 
 def test_the_socket_is_for_its_user_alone_and_goes_with_it(tmp_path):
@@ -34,6 +36,18 @@ def test_what_a_killed_one_has_left_is_replaced(tmp_path):
     listener = Listener(tmp_path)
     assert (directory / client.name()).is_socket()
     listener.close()
+
+
+def test_a_child_that_was_told_to_get_warm_as_it_took_a_command_is_heard():
+    ours, theirs = packets.pair()
+    packets.send(ours, WARM_UP)
+    packets.send(theirs, TAKEN, (theirs,))
+    os.close(theirs)  # with a packet unread
+    said, fds = last_words(ours)
+    os.close(fds[0])
+    assert (said, len(fds)) == (TAKEN, 1)
+    assert last_words(ours) == (b"", [])
+    os.close(ours)
 
 
 def test_a_directory_is_closed_to_others_and_a_link_is_refused(tmp_path):

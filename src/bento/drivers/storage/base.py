@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
 from bento.files.tree import Taken
 from bento.model.namespaces.mapping import IdMapping
+
+VIEW_SOURCE: Final = "bento"
+"""What a table of mounts names as the source of a view (``MappedRoot``)."""
+UPPER_IN_VIEW: Final = "top/upper"
 
 
 class Holder(Struct, frozen=True):
@@ -147,7 +151,10 @@ class StorageDriver(Protocol):
         """
 
     def unmount(self, container_id: str) -> None:
-        """Unmount the root filesystem in the calling thread's mount namespace. Idempotent; never lazy."""
+        """Unmount the root filesystem in the calling thread's mount namespace, and its view. Idempotent.
+
+        Never lazy for the root filesystem, so that what holds it is seen: KernelError after 0.1 s where it is busy.
+        """
 
     def watch_releases(self) -> ReleaseWatch | None:
         """Return what reports root filesystems that are released; None where this cannot be had. Close it."""

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from bento.drivers.storage.base import MappedRoot
+from bento.drivers.storage.base import UPPER_IN_VIEW, VIEW_SOURCE, MappedRoot
 from bento.errors import KernelError, StorageUnusable
 from bento.kernel import idmapped, libc
 from bento.kernel.mount import detach, overlay
@@ -26,14 +26,13 @@ from bento.kernel.mount import detach, overlay
 _PLACES: Final = ("/mnt", "/media", "/srv", "/usr/games", "/usr/src", "/var/local", "/home")
 """Directories that a monitor and a runtime need nothing of (hier(7))."""
 _NEEDED: Final = 2
-UPPER: Final = "top/upper"
 
 
 def make_view(container_id: str, kept: Iterable[Path]) -> MappedRoot:
     """Choose the places for what is of one container, and make its view, in the calling thread's private namespace."""
     needed = (*map(str, kept), sys.prefix, sys.base_prefix, __file__)
     rootfs, place = _choose([os.path.realpath(one) for one in needed])
-    libc.mount("bento", place, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=711,size=4m")
+    libc.mount(VIEW_SOURCE, place, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=711,size=4m")
     view = Path(place) / container_id
     make_point(view)
     return MappedRoot(Path(rootfs), view)
@@ -56,7 +55,7 @@ def mount_overlay(
         # What overlayfs makes for itself belongs to the thread that mounts, and root has no id in these mounts.
         with idmapped.making_files_as(owner):
             lower = [str(point) for point in points[1:]]
-            overlay(rootfs, lower=lower, upper=view / UPPER, work=view / "top" / "work")
+            overlay(rootfs, lower=lower, upper=view / UPPER_IN_VIEW, work=view / "top" / "work")
     except KernelError as error:
         if error.call == "mount_setattr" or error.call.startswith("fsconfig"):
             raise cannot(error) from error

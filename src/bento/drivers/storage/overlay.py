@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bento.drivers.storage.base import Holder, MappedRoot, ReleaseWatch
+from bento.drivers.storage.base import UPPER_IN_VIEW, VIEW_SOURCE, Holder, MappedRoot, ReleaseWatch
 from bento.errors import KernelError, NotPermitted, StorageUnusable, UsageError, as_bento_error, is_shortage
 from bento.files.rootfs import open_in_root
 from bento.files.tree import Taken, remove_tree, taken
@@ -33,6 +34,8 @@ _UNFIT: Final = frozenset(
 """Filesystems that overlayfs refuses as upper, or that lack trusted.* xattrs or d_type (Documentation/filesystems/
 overlayfs.rst, "Upper and Lower"). Others are tried."""
 
+_BUSY_TRIES: Final = 50
+_BUSY_PAUSE_S: Final = 0.002
 _SCRATCH: Final = ".check-"
 _HINT: Final = "use --root on ext4, xfs, btrfs or tmpfs"
 
@@ -199,10 +202,15 @@ class OverlayStorage:
         return part
 
     def unmount(self, container_id: str) -> None:
-        """Unmount the root filesystem in the calling thread's mount namespace. Idempotent; never lazy."""
-        rootfs = self.bundle(container_id) / "rootfs"
-        if any(entry.target == os.fspath(rootfs) for entry in mount_table()):
-            unmount(rootfs)
+        """See ``StorageDriver.unmount``."""
+        mounted = mount_table()
+        marks = self._marks(container_id)
+        for entry in mounted:
+            if entry.fstype == "overlay" and _is_ours(entry, *marks):
+                _unmount(Path(entry.target))
+        for entry in mounted:
+            if entry.source == VIEW_SOURCE and os.path.isdir(f"{entry.target}/{container_id}"):
+                detach(Path(entry.target))
 
     def watch_releases(self) -> ReleaseWatch | None:
         """Return one inotify instance for any number of root filesystems."""
@@ -218,9 +226,7 @@ class OverlayStorage:
     def holders(self, container_id: str) -> list[Holder]:
         """Return its holders: all processes in mount namespaces that show it. Reads every /proc/PID/mountinfo once
         per namespace: slow. A namespace that only an open file keeps alive has no process to name."""
-        bundle = self.bundle(container_id)
-        rootfs, upper = os.fspath(bundle / "rootfs"), f"upperdir={bundle / 'upper'}"
-        in_view = f"/{container_id}/{mapped.UPPER}"
+        marks = self._marks(container_id)
         seen: dict[str, bool] = {}
         found = []
         for name in os.listdir("/proc"):
@@ -235,11 +241,16 @@ class OverlayStorage:
                 continue
             if namespace not in seen:
                 seen[namespace] = any(
-                    entry.fstype == "overlay" and _is_ours(entry, rootfs, upper, in_view) for entry in mount_table(tid)
+                    entry.fstype == "overlay" and _is_ours(entry, *marks) for entry in mount_table(tid)
                 )
             if seen[namespace]:
                 found.append(Holder(pid=pid, comm=comm))
         return sorted(found, key=lambda holder: holder.pid)
+
+    def _marks(self, container_id: str) -> tuple[str, str, str]:
+        """Return what tells the root filesystem of a container: its place, its upper directory, and that in a view."""
+        bundle = self.bundle(container_id)
+        return str(bundle / "rootfs"), f"upperdir={bundle / 'upper'}", f"/{container_id}/{UPPER_IN_VIEW}"
 
     def size_bytes(self, container_id: str) -> int:
         """Return how much of the disk the container's directories take. Looks at every file."""
@@ -267,6 +278,19 @@ def _is_ours(entry: MountEntry, rootfs: str, upper: str, in_view: str) -> bool:
     return entry.target == rootfs or any(
         one == upper or (one.startswith("upperdir=") and one.endswith(in_view)) for one in options
     )
+
+
+def _unmount(target: Path) -> None:
+    """Unmount what may be busy for a moment: a fork in another thread has copies of descriptors until it executes."""
+    for _ in range(_BUSY_TRIES):
+        try:
+            unmount(target)
+            return
+        except KernelError as error:
+            if error.errno != errno.EBUSY:
+                raise
+        time.sleep(_BUSY_PAUSE_S)  # the kernel does not tell
+    unmount(target)
 
 
 def _is_abandoned(name: str) -> bool:

@@ -188,5 +188,5 @@ def _hooks(edits: Iterable[cdi.Edits]) -> Hooks:
             raise UsageError(f"a device's hook {hook.path}: {error.message}") from None
         if not (place.is_file() and os.access(place, os.X_OK)):
             raise UsageError(f"a device's hook {hook.path} is no program")
-        found.setdefault(hook.hook_name, []).append(hook.entry)
+        found.setdefault(hook.hook_name, []).append({**hook.entry, "path": str(place)})
     return found
