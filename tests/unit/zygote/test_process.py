@@ -38,7 +38,7 @@ def test_what_a_killed_one_has_left_is_replaced(tmp_path):
     listener.close()
 
 
-def test_a_child_that_was_told_to_get_warm_as_it_took_a_command_is_heard():
+def test_what_a_child_says_is_not_lost_where_a_word_to_it_was_unread():
     ours, theirs = packets.pair()
     packets.send(ours, WARM_UP)
     packets.send(theirs, TAKEN, (theirs,))
