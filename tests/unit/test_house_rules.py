@@ -55,6 +55,7 @@ FORKS = {
     "zygote/process.py",  # and so is this one
     "drivers/tracer/process.py",  # the tracer is there at once, with all of its modules loaded
 }
+QUIET = {"quiet_threads.py", "kernel/namespace.py", "testing/drivers.py"}
 ONLY_IN = {
     "ctypes": {"kernel/libc.py"},
     "sqlite3": {"drivers/state/", "testing/state.py"},
@@ -188,6 +189,15 @@ def test_only_command_starts_processes(path):
     }
     name = str(path.relative_to(SOURCE))
     assert name == "command.py" or not calls - ({"fork"} if name in FORKS else set())
+
+
+@of_every_module
+def test_threads_leave_signals_to_the_main_one(path):
+    name = str(path.relative_to(SOURCE))
+    made = {f"{node.value.id}.{node.attr}" for node in _all(path, ast.Attribute) if isinstance(node.value, ast.Name)}
+    assert name in QUIET or made.isdisjoint(("threading.Thread", "_thread.start_new_thread"))
+    pools = [call for call in _all(path, ast.Call) if getattr(call.func, "id", "") == "ThreadPoolExecutor"]
+    assert all("initializer" in {word.arg for word in call.keywords} for call in pools)
 
 
 @of_every_module

@@ -6,7 +6,6 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -70,17 +69,6 @@ class Progress:
             first, self._first = self._first, []
             for each in first:
                 self._lines.say(each)
-
-
-def start_thread(work: Callable[[], None]) -> threading.Thread:
-    """Start a thread that does not keep the process. Signals stay the main thread's, which may hold them back."""
-    thread = threading.Thread(target=work, daemon=True)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        thread.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    return thread
 
 
 def may_be_broken_off() -> None:

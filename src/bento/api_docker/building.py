@@ -10,7 +10,8 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from bento.api_docker.answering import Lines, start_thread
+from bento import quiet_threads
+from bento.api_docker.answering import Lines
 from bento.api_docker.http.errors import message_of
 from bento.docker import image_api
 from bento.errors import BentoError
@@ -72,7 +73,7 @@ class _Printed:
         self._reader, self.fd = os.pipe2(os.O_CLOEXEC)
 
     def __enter__(self) -> _Printed:
-        self._thread = start_thread(self._pass_on)
+        self._thread = quiet_threads.start(self._pass_on, "build")
         return self
 
     def __exit__(self, *_: object) -> None:

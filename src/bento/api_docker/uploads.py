@@ -11,10 +11,11 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
-from bento.api_docker.answering import start_thread
+from bento import quiet_threads
 
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES: Final = 1 << 20
 
 
 class Upload:
@@ -26,7 +27,7 @@ class Upload:
     def __init__(self, body_fd: int, is_whole: Callable[[], bool]) -> None:
         self._body_fd, self._is_whole = body_fd, is_whole
         self.fd, self._writer = os.pipe2(os.O_CLOEXEC)
-        start_thread(self._pass_on)
+        quiet_threads.start(self._pass_on, "upload")
 
     def _pass_on(self) -> None:
         with suppress(BrokenPipeError):  # nothing reads it any more

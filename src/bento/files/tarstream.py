@@ -11,10 +11,10 @@ import hashlib
 import io
 import queue
 import tarfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Self
 
+from bento import quiet_threads
 from bento.errors import UsageError
 
 CHUNK_BYTES: Final = 256 << 10
@@ -50,8 +50,7 @@ class Hashing:
         self._hash = hashlib.new(algorithm)
         self._algorithm = algorithm
         self._chunks: queue.Queue[bytes] = queue.Queue(_QUEUED_CHUNKS)
-        self._thread = threading.Thread(target=self._work, name="bento-hash", daemon=True)
-        self._thread.start()
+        self._thread = quiet_threads.start(self._work, "bento-hash")
 
     def update(self, chunk: bytes) -> None:
         """Take the next bytes, which are not empty."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 import _thread
 import errno
 import os
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Generic, TypeVar
 
 from bento.errors import KernelError
 from bento.kernel import libc
+from bento.kernel.process.interrupts import uninterrupted
 from bento.kernel.process.pidfd import open_live
 
 T = TypeVar("T")
@@ -88,7 +90,8 @@ def in_new(flags: int, fn: Callable[[], T]) -> T:
 def start_thread(main: Callable[..., None], *arguments: object) -> None:
     """Run a function in a thread that nothing waits for. Raises KernelError where there is no memory for its stack."""
     try:
-        _thread.start_new_thread(main, arguments)
+        with uninterrupted(signal.valid_signals()):  # as ``quiet_threads`` says
+            _thread.start_new_thread(main, arguments)
     except RuntimeError as error:
         raise KernelError("clone", errno.EAGAIN, "no thread can be started", hint="see ulimit -v and -u") from error
 

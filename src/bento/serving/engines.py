@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from bento import quiet_threads
 from bento.config import Settings
 from bento.errors import as_bento_error
 from bento.wiring import Engine
@@ -29,6 +30,10 @@ FLOWING: Final = 64
 """Threads for archives from or to a client, which may be slow, or stand still: it holds up other archives at most."""
 
 
+def _pool(most: int, name: str) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(most, name, initializer=quiet_threads.leave_signals)
+
+
 class Engines:
     """Pools of threads, made as they are needed, which stay."""
 
@@ -38,10 +43,10 @@ class Engines:
         self._own = threading.local()
         self._making = threading.Lock()
         self._monitor: MonitorDriver | None = None
-        self._looking = ThreadPoolExecutor(LOOKING, thread_name_prefix="look")
-        self._acting = ThreadPoolExecutor(ACTING, thread_name_prefix="act")
-        self._moving = ThreadPoolExecutor(MOVING, thread_name_prefix="move")
-        self._flowing = ThreadPoolExecutor(FLOWING, thread_name_prefix="flow")
+        self._looking = _pool(LOOKING, "look")
+        self._acting = _pool(ACTING, "act")
+        self._moving = _pool(MOVING, "move")
+        self._flowing = _pool(FLOWING, "flow")
 
     async def ask(self, work: Callable[[Engine], T]) -> T:
         """Have something looked up; return what ``work`` returns, raise what it raises."""

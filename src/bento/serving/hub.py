@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import select
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from bento import log
+from bento import log, quiet_threads
 from bento.config import Settings
 from bento.errors import BentoError
 from bento.wiring import Engine
@@ -75,12 +74,11 @@ class EventHub:
         self._loop = asyncio.get_running_loop()
         self._subscriptions: set[Subscription] = set()
         self._wake_fd, self._end_fd = os.pipe2(os.O_CLOEXEC)
-        self._thread = threading.Thread(target=self._main, name="events", daemon=True)
         self._begun: asyncio.Future[None] = self._loop.create_future()
 
     async def start(self) -> None:
         """Return once nothing that happens is missed. Raises what opening the engine raises."""
-        self._thread.start()
+        quiet_threads.start(self._main, "events")
         await self._begun
 
     def subscribe(self, passes: Passes) -> Subscription:

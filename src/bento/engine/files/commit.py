@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bento import clock
+from bento import clock, quiet_threads
 from bento.engine.base import freezing
 from bento.engine.base.find_image import HOST_REFS
 from bento.engine.base.happened import of_image
@@ -145,8 +144,7 @@ def _add_layer(ingest: Ingest, changes: Changes) -> str:
     """Write the layer's archive in a thread of its own, to be read here; return its digest."""
     reader, writer = os.pipe()
     outcome: list[BentoError | OSError | None] = []
-    thread = threading.Thread(target=_write, args=(changes, writer, outcome), name="bento-commit", daemon=True)
-    thread.start()
+    thread = quiet_threads.start(partial(_write, changes, writer, outcome), "bento-commit")
     try:
         digest = ingest.add_blob(reader)
     finally:

@@ -7,12 +7,12 @@ It is not packed, as that of a commit is not: packing would take longer than all
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from bento import quiet_threads
 from bento.command import Child, find_program, spawn
 from bento.drivers.image.formats.source import Source
 from bento.errors import UsageError
@@ -81,8 +81,7 @@ class _Complaints:
         self._text = bytearray()
         self._fd = os.dup(child.stderr_fd)
         os.set_blocking(self._fd, True)
-        self._thread = threading.Thread(target=self._read, name="bento-complaints", daemon=True)
-        self._thread.start()
+        self._thread = quiet_threads.start(self._read, "bento-complaints")
 
     def text(self) -> str:
         """Return the beginning of it, once the program has ended."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from bento import quiet_threads
 from bento.command import spawn
 from bento.drivers.image.layers.decompress import decompressor, finish
 from bento.errors import NotFound, NotPermitted, UsageError
@@ -120,5 +120,5 @@ def _feed(fd: int, head: bytes) -> int:
         finally:
             os.close(writer)
 
-    threading.Thread(target=pass_on, name="bento-feed", daemon=True).start()
+    quiet_threads.start(pass_on, "bento-feed")
     return reader

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Final
 
+from bento import quiet_threads
 from bento.drivers.image.store.blob_pool import BlobPool, blame_layer, hash_file
 from bento.drivers.image.store.layer_pool import LayerPool, check_diff_id
 from bento.errors import UsageError
@@ -34,7 +35,7 @@ class UnpackQueue:
         """
         if digest not in self._ahead and not self._layers.is_unpacked(digest):
             if self._workers is None:
-                self._workers = ThreadPoolExecutor(min(_WORKERS_MAX, os.cpu_count() or 1), "bento-unpack")
+                self._workers = _workers(_WORKERS_MAX)
             self._ahead[digest] = self._workers.submit(self._unpack_ahead, digest)
 
     def finish(self, wanted: Mapping[str, Descriptor]) -> None:
@@ -67,7 +68,7 @@ class UnpackQueue:
     def _unpack_missing(self, missing: Mapping[str, Descriptor]) -> None:
         if not missing:
             return
-        with ThreadPoolExecutor(min(_WORKERS_MAX, len(missing), os.cpu_count() or 1)) as workers:
+        with _workers(len(missing)) as workers:
             jobs = [workers.submit(self._unpack_verified, layer, diff_id) for diff_id, layer in missing.items()]
             try:
                 for job in as_completed(jobs):
@@ -80,7 +81,7 @@ class UnpackQueue:
 
     def _unpack_verified(self, layer: Descriptor, diff_id: str) -> None:
         algorithm, _, digits = layer.digest.partition(":")
-        with self._blobs.open(layer.digest) as fd, blame_layer(layer.digest), ThreadPoolExecutor(1) as hasher:
+        with self._blobs.open(layer.digest) as fd, blame_layer(layer.digest), _workers(1) as hasher:
             hashed = hasher.submit(hash_file, fd, algorithm)
             got = self._layers.unpack(layer.digest, diff_id.partition(":")[0])
             if hashed.result() != digits:
@@ -93,3 +94,8 @@ class UnpackQueue:
         for digest in digests:
             size = self._blobs.size(digest)
             self._on_progress(TransferProgress(digest=digest, phase=phase, done_bytes=size, total_bytes=size))
+
+
+def _workers(most: int) -> ThreadPoolExecutor:
+    count = min(_WORKERS_MAX, most, os.cpu_count() or 1)
+    return ThreadPoolExecutor(count, "bento-unpack", initializer=quiet_threads.leave_signals)
