@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -81,6 +82,16 @@ def of_every_module(rule: Callable[[Path], None]) -> Callable[[], None]:
         assert not broken, "\n".join(broken)
 
     return test
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _read_once() -> Iterator[None]:
+    """Keep the trees of all modules to the end of these tests: millions of objects, which are in no circle."""
+    gc.disable()
+    yield
+    _nodes.cache_clear()
+    _tree.cache_clear()
+    gc.enable()
 
 
 @cache

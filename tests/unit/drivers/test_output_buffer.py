@@ -112,14 +112,16 @@ def test_a_reader_that_leaves_leaves_no_file(tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def running(tmp_path: Path, *words: str, has_input: bool = False) -> Iterator[tuple[int, int, int, int]]:
+def running(
+    tmp_path: Path, *words: str, has_input: bool = False, program: str = _RUN
+) -> Iterator[tuple[int, int, int, int]]:
     """Run the process with one passage; yield the monitor's side, the input, the reader's side and its control.
 
     At the end it has ended by itself, and well. Without ``has_input`` the input is -1.
     """
     (monitor, connection), (reader, writer), (control, theirs) = packets.pair(), packets.pair(), packets.pair()
     given = (connection, writer, theirs)
-    argv = [sys.executable, "-I", "-S", "-c", _RUN, str(_SOURCES), *map(str, given), str(tmp_path), *words]
+    argv = [sys.executable, "-I", "-S", "-c", program, str(_SOURCES), *map(str, given), str(tmp_path), *words]
     with subprocess.Popen(argv, pass_fds=given) as process:
         for fd in (writer, theirs, *(() if has_input else (connection,))):
             os.close(fd)
@@ -144,7 +146,10 @@ def test_c11_a_reader_that_does_not_read_does_not_hold_the_writer_up(tmp_path: P
 
 
 def test_it_ends_with_its_reader(tmp_path: Path) -> None:
-    with running(tmp_path) as (monitor, _, reader, _):
+    at_once = _RUN.replace("main()", "buffer._LEAVE_S = 0.0; buffer.main()").replace(
+        "monitor.buffer import main", "monitor import buffer"
+    )
+    with running(tmp_path, program=at_once) as (monitor, _, reader, _):
         os.write(monitor, b"\2out")
         os.close(reader)
     os.close(monitor)
