@@ -136,7 +136,7 @@ def zygote_pid(run_root: Path) -> int:
 
 
 def zygote_mib(run_root: Path) -> float:
-    """Return its own memory, and its share of what it has in common with its child (PSS)."""
+    """Return its own memory, and its share of what it has in common with its child and its worker (PSS)."""
     rollup = Path(f"/proc/{zygote_pid(run_root)}/smaps_rollup").read_text()
     return int(rollup.partition("Pss:")[2].split()[0]) / 1024
 

@@ -68,6 +68,11 @@ def warning_once(text: str) -> None:
         warning(text)
 
 
+def forget_warnings() -> None:
+    """Have ``warning_once`` say it again: another piece of work begins in this process."""
+    _warned.clear()
+
+
 def warning(text: str) -> None:
     """For what a user should act on, though the command goes on."""
     if _threshold <= 2:

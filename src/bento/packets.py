@@ -104,6 +104,15 @@ def end_writing(connection: int) -> None:
         sock.detach()
 
 
+def end_reading(connection: int) -> None:
+    """Have the other side fail to send from now on; what it has sent can still be read. Idempotent."""
+    sock = _socket.socket(fileno=connection)
+    try:
+        sock.shutdown(_socket.SHUT_RD)
+    finally:
+        sock.detach()
+
+
 def peer_pid(connection: int) -> int:
     """Return the process that listened when this descriptor was connected; 0: in a PID namespace not seen here."""
     return peer(connection)[0]

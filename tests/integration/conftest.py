@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from support import leaks
 from support.cli import BentoCli, Roots
 from support.netns import NetCli, Netns
 from support.workload import Share
+from support.zygote import Zygote
 
 
 @pytest.fixture
@@ -44,3 +46,13 @@ def net_bento(roots: Roots, runtime: str, host: Netns) -> Iterator[NetCli]:
     removed = cli.remove_all()
     assert removed is None or removed.returncode == 0, str(removed)
     assert host.state() == before
+
+
+@pytest.fixture
+def zygote(bento: BentoCli, tmp_path: Path) -> Iterator[Zygote]:
+    """One of the roots of the command line, which has to end by itself."""
+    made = Zygote(bento, tmp_path)
+    yield made
+    if made.process.returncode is None:
+        made.end()
+    made.wait_until_gone()

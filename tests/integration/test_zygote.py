@@ -8,11 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from bento.kernel import cgroup
 
@@ -36,15 +33,6 @@ cd /var; exec nice -n 5 ionice -c 2 -n 6 taskset -c PROCESSOR "$@"
 SURROUNDINGS = (
     "cat /proc/self/status /proc/self/limits /proc/self/cgroup /proc/self/oom_score_adj; nice; ionice; umask; pwd; env"
 )
-
-
-@pytest.fixture
-def zygote(bento: BentoCli, tmp_path: Path) -> Iterator[Zygote]:
-    made = Zygote(bento, tmp_path)
-    yield made
-    if made.process.returncode is None:
-        made.end()
-    made.wait_until_gone()
 
 
 def test_commands_say_and_do_the_same(bento: BentoCli, zygote: Zygote) -> None:
@@ -203,10 +191,12 @@ def test_whatever_is_killed_the_caller_is_told(bento: BentoCli, zygote: Zygote) 
         procs.wait_until(lambda: len(zygote.children()) == 2, what="both children")
         zygote.process.kill()
         zygote.process.wait()
+        assert PLAIN in zygote.by("ps").stderr  # nothing listens
+        zygote.begin()  # what is at work is in no other one's way
+        procs.wait_until(lambda: not zygote.is_refused("ps"), what="the next zygote")
         command.send_signal(signal.SIGINT)
         assert command.wait(60) == 130
         assert other.wait(60) == 9
-    assert PLAIN in zygote.by("ps").stderr  # nothing listens
 
 
 class Shell:

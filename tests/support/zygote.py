@@ -36,6 +36,13 @@ def clean_env(**more: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | more
 
 
+def leads_a_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
 class Zygote:
     """One of these roots, and the command line by it alone: a command that it refuses fails, and says PLAIN."""
 
@@ -98,6 +105,21 @@ class Zygote:
         procs.wait_until(lambda: len(self.children()) == 1, what="one command at work")
         [child] = self.children()
         return child
+
+    def worker(self) -> procs.Process:
+        """The one that waits for a job, once it does: it leads a session, and has the interpreter's name still."""
+
+        def waiting() -> list[procs.Process]:
+            return [
+                each
+                for each in procs.descendants(self.process.pid)
+                if each.state == "S" and each.ppid == self.process.pid and leads_a_session(each.pid)
+                and each.comm != self.program.name
+            ]  # fmt: skip
+
+        procs.wait_until(waiting, what="a worker that waits")
+        [worker] = waiting()
+        return worker
 
     def end(self) -> None:
         """End it, as systemd does; it has to do so by itself."""

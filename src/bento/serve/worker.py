@@ -13,16 +13,13 @@ import select
 import signal
 import socket
 import sys
-import threading
 from typing import Final, NoReturn
 
-from msgspec import Struct
-
-from bento import __version__, own, packets
+from bento import __version__, log, own, packets
 from bento.api_docker import jobs as docker_jobs
 from bento.engine.base.worker import Emit, be_worker
 from bento.kernel.process import surroundings
-from bento.kernel.process.surroundings import Surroundings
+from bento.kernel.process.leftovers import Held, held
 from bento.serve.loading import load
 from bento.serving import jobs
 
@@ -86,16 +83,17 @@ class _Worker:
         return line, fds
 
     def _work(self, line: bytes, fds: list[int], emit: Emit) -> None:
-        before: _Held | None = None
+        before: Held | None = None
         while line:
             job = jobs.decode(line)
             if job.tag not in jobs.TAGS:
                 docker_jobs.carry_out(job, fds, emit, self._is_whole)
                 return
             own.mark(job.run_root)  # a file that stays open
-            before = before or _held(self._server)
+            before = before or held(self._server)
+            log.forget_warnings()
             jobs.carry_out(job, emit)
-            if _held(self._server) != before:
+            if held(self._server) != before:
                 return
             self._socket.setblocking(True)  # for what could not be written yet
             emit(jobs.DONE)
@@ -108,29 +106,6 @@ class _Worker:
             return bool(self._socket.recv(1, socket.MSG_DONTWAIT))
         except OSError:
             return False
-
-
-class _Held(Struct, frozen=True):
-    """What a job may have left in its process; and what that has of the server, which may have changed."""
-
-    files: tuple[str, ...]
-    threads: int
-    has_children: bool
-    surroundings: Surroundings | None
-
-
-def _held(server: int) -> _Held:
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        has_children = True
-    except ChildProcessError:
-        has_children = False
-    try:
-        around = surroundings.of(server)
-    except OSError:  # it was killed
-        around = None
-    files = tuple(sorted(os.listdir("/proc/self/fd")))
-    return _Held(files, threading.active_count(), has_children, around)
 
 
 if __name__ == "__main__":

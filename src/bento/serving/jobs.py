@@ -1,6 +1,6 @@
-"""What is done by a process of its own: a stop, a restart, a forced removal, which go on when the server ends.
+"""What is done by a process of its own: a stop, a restart, a forced removal, which go on when what asked for it ends.
 
-The server writes one job into the socket of a worker, as a line of JSON, and reads what the worker reports. An
+A server, or a command by the zygote, hands a worker a job as a line of JSON, and reads what the worker reports. An
 interface may have jobs of its own (``bento.api_docker.jobs``).
 """
 
@@ -17,29 +17,34 @@ from bento.config import Settings
 from bento.engine.base.worker import Emit, Message, Reporter, report_each
 from bento.engine.stop.request import StopOptions
 from bento.errors import AlreadyStopped, NotFound
+from bento.model.container import Container
 from bento.model.stop import StopRules
 from bento.wiring import Engine
 
 
 class Stop(Struct, frozen=True, kw_only=True, tag=True):
-    """Stop a container."""
+    """Stop containers, all together."""
 
-    ref: str
+    refs: tuple[str, ...]
     options: StopOptions = StopOptions()
+    wants_phases: bool = False
+    wants_views: bool = False
 
 
 class Restart(Struct, frozen=True, kw_only=True, tag=True):
-    """Stop a container and start it again."""
+    """Stop containers and start them again, one by one."""
 
-    ref: str
+    refs: tuple[str, ...]
     options: StopOptions = StopOptions()
 
 
 class Remove(Struct, frozen=True, kw_only=True, tag=True):
-    """End a container and delete it."""
+    """End containers and delete them, each before those that it requires. ``shared``: see ``Engine.remove``."""
 
-    ref: str
+    refs: tuple[str, ...]
     volumes: bool = False
+    grace_s: float = 0.0
+    shared: bool = False
 
 
 class StopPod(Struct, frozen=True, kw_only=True, tag=True):
@@ -77,6 +82,7 @@ class Job(Struct, frozen=True, kw_only=True):
     """A task, as JSON, and the settings of the engine that is to carry it out."""
 
     settings: dict[str, Any]
+    verb: str  # "" where that is the task's own
     task: msgspec.Raw
 
     @property
@@ -98,10 +104,10 @@ class _Tagged(Struct, frozen=True):
     type: str
 
 
-def encode(settings: Settings, task: Struct) -> bytes:
-    """Return a job as a line."""
+def encode(settings: Settings, task: Struct, verb: str = "") -> bytes:
+    """Return a job as a line. Raises UnicodeEncodeError: a name that was asked for may be any bytes."""
     said = msgspec.Raw(msgspec.json.encode(task))
-    return msgspec.json.encode(Job(settings=msgspec.to_builtins(settings, enc_hook=str), task=said)) + b"\n"
+    return msgspec.json.encode(Job(settings=msgspec.to_builtins(settings, enc_hook=str), verb=verb, task=said)) + b"\n"
 
 
 def decode(line: bytes) -> Job:
@@ -113,26 +119,36 @@ def carry_out(job: Job, emit: Emit) -> None:
     """Do a job of ``TAGS``; report by ``emit``. Blocks."""
     task: Task = msgspec.json.decode(job.task, type=Task)
     with job.engine() as engine:
-        engine.drivers.verb = _VERBS[type(task)]
-        match task:
-            case Stop(ref=ref, options=options):
-                engine.stop_many([ref], options, Reporter(emit, wants_phases=False))
-            case Restart(ref=ref, options=options):
-                report_each([ref], lambda ref: engine.restart(ref, options), emit)
-            case Remove(ref=ref, volumes=volumes):
-                words = {"force": True, "volumes": volumes, "shared": True}
-                report_each([ref], lambda ref: engine.remove(ref, **words), emit)
-            case StopPod(ref=ref, grace_s=grace_s):
-                for outcome in engine.stop_pod(ref, grace_s):
-                    if outcome.error is not None and not isinstance(outcome.error, AlreadyStopped | NotFound):
-                        raise outcome.error
-                emit(Message(kind="ended"))
-            case Tidy():
-                engine.tidy()
-                emit(Message(kind="ended"))
-            case RemovePod(ref=ref):
-                engine.remove_pod(ref, force=True)
-                emit(Message(kind="ended"))
+        engine.drivers.verb = job.verb or _VERBS[type(task)]
+        do(engine, task, emit)
+
+
+def do(engine: Engine, task: Task, emit: Emit) -> None:
+    """Do a task; report by ``emit``. Blocks."""
+    match task:
+        case Stop():
+            reporter = Reporter(emit, wants_phases=task.wants_phases, wants_views=task.wants_views)
+            engine.stop_many(task.refs, task.options, reporter)
+        case Restart():
+            report_each(task.refs, lambda ref: engine.restart(ref, task.options), emit)
+        case Remove():
+
+            def remove(ref: str) -> Container:
+                shared, grace_s = task.shared, task.grace_s
+                return engine.remove(ref, force=True, volumes=task.volumes, grace_s=grace_s, shared=shared)
+
+            report_each(engine.dependants_first(task.refs), remove, emit)
+        case StopPod():
+            for outcome in engine.stop_pod(task.ref, task.grace_s):
+                if outcome.error is not None and not isinstance(outcome.error, AlreadyStopped | NotFound):
+                    raise outcome.error
+            emit(Message(kind="ended"))
+        case Tidy():
+            engine.tidy()
+            emit(Message(kind="ended"))
+        case RemovePod():
+            engine.remove_pod(task.ref, force=True)
+            emit(Message(kind="ended"))
 
 
 def _settings(given: dict[str, Any]) -> Settings:

@@ -7,10 +7,10 @@ import os
 import select
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Final, NoReturn
@@ -19,9 +19,11 @@ from msgspec import Struct
 
 from bento import packets
 from bento.cli import main as command_line
+from bento.cli import working
 from bento.kernel.process.surroundings import Differs, of, take_over
-from bento.zygote import client, handover, terminal
+from bento.zygote import client, handover, terminal, worker
 from bento.zygote.code import CodeWatch
+from bento.zygote.environment import take_environment
 from bento.zygote.loading import warm_up
 
 TAKEN, OTHER_CGROUP, USED = b"taken", b"cgroup", b"used"
@@ -52,15 +54,21 @@ class Request(Struct, frozen=True):
 
 
 class Child:
-    """The process of one command. ``control``: to the zygote; ``own``: the surroundings that it has from that.
+    """The process of one command. ``control``: to the zygote; ``workers``: the queue of those that wait.
 
     ``sync``: what is to be done after it.
     """
 
     def __init__(
-        self, listener: int, control: int, roots: Sequence[Path], code: CodeWatch, sync: Callable[[], None]
+        self,
+        listener: int,
+        control: int,
+        workers: int,
+        roots: Sequence[Path],
+        code: CodeWatch,
+        sync: Callable[[], None],
     ) -> None:
-        self._listener, self._control, self._roots = listener, control, roots
+        self._listener, self._control, self._workers, self._roots = listener, control, workers, roots
         self._code, self._sync = code, sync
         self._own = of(os.getpid())
         self._identity = handover.identity()
@@ -113,7 +121,7 @@ class Child:
         """Become what the caller is, and read its words. Raises Differs and others."""
         if request.identity != self._identity or self._code.may_have_changed():
             raise Differs("code")
-        caller = of(request.peer)
+        self._caller = caller = of(request.peer)
         if caller.cgroup != self._own.cgroup:
             packets.send(self._control, b"%s %s" % (OTHER_CGROUP, os.fsencode(caller.cgroup)))
         os.setsid()
@@ -122,7 +130,7 @@ class Child:
         _end_with_caller(request.fds[4])
         for number in handover.STANDARD:
             os.dup2(request.fds[number], number)
-        _take_environment(request.environ)
+        take_environment(request.environ)
         sys.argv[1:] = request.argv
         sys.stdout = sys.stderr = said = StringIO()
         options, verb, words = command_line.split(request.argv)
@@ -157,7 +165,8 @@ class Child:
         for fd in (self._control, self._listener, self._code.fileno()):
             os.close(fd)
         # What is forked from here on, such as the worker of a stop, must not keep the caller waiting.
-        os.register_at_fork(after_in_child=lambda: _close(self._connection, request.fds[4]))
+        os.register_at_fork(after_in_child=lambda: _close(self._connection, request.fds[4], self._workers))
+        working.hand_over = partial(worker.hand_over, self._workers, self._caller)
         status = command_line.flushed(command_line.run((), prepared))
         os.chdir("/")  # the caller's may be unmounted once the caller has gone; its cgroup is left only with the sync
         # The caller goes before this process has ended, and must not take it along.
@@ -201,17 +210,6 @@ def _read(packet: bytes, peer: int, fds: Sequence[int]) -> Request:
     argv = [os.fsdecode(word) for word in words[: int(count)]]
     environ = dict(word.split(b"=", 1) for word in words[int(count) :] if b"=" in word)
     return Request(peer, identity, tuple(streams.decode().split()), argv, environ, tuple(fds))
-
-
-def _take_environment(environ: dict[bytes, bytes]) -> None:
-    zone = os.environb.get(b"TZ")
-    for name in [name for name in os.environb if name not in environ]:
-        del os.environb[name]
-    for name, value in environ.items():
-        if os.environb.get(name) != value:
-            os.environb[name] = value
-    if os.environb.get(b"TZ") != zone:
-        time.tzset()
 
 
 def _end_with_caller(pipe: int) -> None:

@@ -18,6 +18,7 @@ from bento.engine.base.worker import Message
 from bento.kernel import resident
 from bento.model.container import Container
 from bento.model.image import Image
+from bento.serving import jobs
 from bento.wiring import Engine
 
 VERBS: Final = (
@@ -38,7 +39,7 @@ _LATER: Final = (
     "bento.kernel.process.births", "bento.locks", "bento.parse.networks",
 )  # fmt: skip
 """Modules that these verbs import when they first use them."""
-_DECODED: Final = (Container, Image, Message)
+_DECODED: Final = (Container, Image, Message, jobs.Job, jobs.Task)
 """Records whose decoder is made here: msgspec keeps what it has found out of a type, which takes ms."""
 
 

@@ -24,10 +24,11 @@ from bento import packets
 from bento.kernel import mountinfo, resident
 from bento.kernel.cgroup import locate, write_control
 from bento.wiring import standing_database
-from bento.zygote import client, handover
+from bento.zygote import client, handover, worker
 from bento.zygote.child import OTHER_CGROUP, TAKEN, WARM_UP, Child
 from bento.zygote.code import CodeWatch
 from bento.zygote.loading import load
+from bento.zygote.worker import Worker
 
 IDLE_S: Final = 60.0
 _PACKET_BYTES: Final = 1 << 14
@@ -55,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
         return 1
     try:
         load()
-        return Zygote(listener.fd, (args.root, args.run_root), args.keep).be()
+        return Zygote(listener, (args.root, args.run_root), args.keep).be()
     finally:
         listener.close()
 
@@ -66,6 +67,7 @@ class Listener:
     def __init__(self, run_root: Path) -> None:
         """Listen. Raises BlockingIOError where another zygote does, OSError."""
         self._path: Path | None = None
+        self.lock = -1
         self._directory = run_root / client.DIRECTORY
         run_root.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._directory.mkdir(mode=0o700, exist_ok=True)
@@ -78,10 +80,10 @@ class Listener:
             self.fd = self._listen()
 
     def _listen(self) -> int:
-        lock = os.open(
+        self.lock = os.open(
             self._directory / f"{client.name()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
         )
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._path = self._directory / client.name()
         before = os.umask(0o177)
         try:
@@ -127,8 +129,8 @@ def last_words(control: int) -> tuple[bytes, list[int]]:
 class Zygote:
     """Forks children, and looks after them."""
 
-    def __init__(self, listener: int, roots: tuple[Path, Path], keep: int) -> None:
-        self._listener, self._roots = listener, roots
+    def __init__(self, listener: Listener, roots: tuple[Path, Path], keep: int) -> None:
+        self._listener, self._lock, self._roots = listener.fd, listener.lock, roots
         self._keep = keep  # while what has the other end lives, this one stays without work
         if keep >= 0:
             os.set_inheritable(keep, False)
@@ -137,6 +139,8 @@ class Zygote:
         self._text = resident.Text()
         self._running: dict[int, int] = {}  # connections by child
         self._ready, self._control = 0, -1
+        self._worker, self._worker_failures = 0, 0
+        self._workers, self._queue = worker.queue()
         self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._is_ending = False
         self._failures = 0  # of children in a row, before any caller came
@@ -219,20 +223,39 @@ class Zygote:
             self._database.hold()
             with suppress(OSError):  # it has ended
                 packets.send(self._control, WARM_UP)
+            if not self._worker and self._worker_failures < _FAILURES_MAX:
+                self._fork_worker()
             self._text.forget()
 
+    def _fork_worker(self) -> None:
+        self._worker = os.fork()
+        if self._worker == 0:
+            self._begin_again()
+            for fd in (self._listener, self._control, self._workers, self._code.fileno()):
+                os.close(fd)
+            try:
+                Worker(self._queue, self._database.sync).be()
+            finally:
+                os._exit(1)  # it could not begin
+
     def _be_child(self, ours: int, control: int) -> NoReturn:
+        self._begin_again()
+        os.close(ours)
+        os.close(self._queue)
+        try:
+            Child(self._listener, control, self._workers, self._roots, self._code, self._database.sync).be()
+        finally:
+            os._exit(1)  # it could not begin
+
+    def _begin_again(self) -> None:
+        """In a process that was forked: let go of what is the zygote's alone."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        for fd in (ours, self._woken, self._waker, self._keep, *self._running.values()):
+        for fd in (self._lock, self._woken, self._waker, self._keep, *self._running.values()):
             if fd >= 0:
                 os.close(fd)
-        try:
-            Child(self._listener, control, self._roots, self._code, self._database.sync).be()
-        finally:
-            os._exit(1)  # it could not begin
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):
@@ -240,6 +263,12 @@ class Zygote:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
                     return
+                if pid == self._worker:
+                    self._worker = 0
+                    self._worker_failures += os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0
+                    worker.forget(self._workers)
+                    self._rest()
+                    continue
                 connection = self._running.pop(pid, -1)
                 if connection < 0:
                     self._failures += os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0

@@ -6,14 +6,11 @@ import asyncio
 import os
 import resource
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bento.command import spawn
-from bento.serve import worker
 from bento.serving.forker import Forker, Worker
 
 LIMIT_S = 120
@@ -67,34 +64,3 @@ def test_a_worker_has_what_the_server_has_now_and_no_file_but_its_socket(restore
             one.close()
 
     asyncio.run(main())
-
-
-def test_a_job_leaves_nothing_where_the_next_one_is_taken(tmp_path):
-    def held() -> worker._Held:
-        return worker._held(os.getpid())
-
-    before = held()
-    assert held() == before
-    with (tmp_path / "file").open("w"):
-        assert held() != before
-    leave = threading.Event()
-    thread = threading.Thread(target=leave.wait)
-    thread.start()
-    assert held() != before
-    leave.set()
-    thread.join()
-    child = spawn(["/bin/true"], capture=False)
-    assert held().has_children
-    child.finish(LIMIT_S)
-    assert held() == before
-    umask = os.umask(0o077)
-    try:
-        assert held() != before
-    finally:
-        os.umask(umask)
-
-
-def test_it_is_seen_when_the_server_has_gone():
-    child = spawn(["/bin/true"], capture=False)
-    child.finish(LIMIT_S)
-    assert worker._held(child.pid).surroundings is None

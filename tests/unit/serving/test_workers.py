@@ -44,7 +44,7 @@ while True:
         socket.send_fds(server, [version.encode()], [os.pidfd_open(os.getpid())])
         while line := server.recv(65536).decode():
             with open(place + "/jobs", "a") as file:
-                file.write("%d %s\\n" % (os.getpid(), line.split('"ref":"')[1].split('"')[0]))
+                file.write("%d %s\\n" % (os.getpid(), line.split('"refs":["')[1].split('"')[0]))
             while "waits" in line and not os.path.exists(place + "/go"):
                 time.sleep(0.005)
             server.sendall(b'{"kind":"ended","name":"%d"}\\n' % os.getpid())
@@ -89,7 +89,7 @@ async def eventually(is_so: Callable[[], object]) -> None:
 
 async def done(one: Workers, ref: str) -> str:
     """Have it done; return the pid of the worker."""
-    return "".join([message.name async for message in one.run(Stop(ref=ref))])
+    return "".join([message.name async for message in one.run(Stop(refs=(ref,)))])
 
 
 def test_a_worker_that_is_done_takes_the_next_job(with_workers, tmp_path):
@@ -216,8 +216,8 @@ def test_the_end_of_the_server_waits_until_jobs_are_handed_over_and_for_no_more(
 def test_what_needs_its_client_is_broken_off(with_workers, tmp_path):
     async def test(one: Workers) -> None:
         with open(os.devnull) as null:
-            first = await one.hand_over(Stop(ref="waits"), [null.fileno()])
-            second = await one.hand_over(Stop(ref="waits"), [null.fileno()])
+            first = await one.hand_over(Stop(refs=("waits",)), [null.fileno()])
+            second = await one.hand_over(Stop(refs=("waits",)), [null.fileno()])
         one.break_off(first)
         assert [message async for message in one.reports(first)] == []
         one.break_off(first)

@@ -61,7 +61,7 @@ def waiting(tmp_path, monkeypatch):
     ours, theirs = packets.pair()
     listener = packets.listen(tmp_path, "z")
     code = CodeWatch()
-    made = child.Child(listener, theirs, (tmp_path, tmp_path), code, sync=lambda: None)
+    made = child.Child(listener, theirs, -1, (tmp_path, tmp_path), code, sync=lambda: None)
     packet = request(monkeypatch, "ps")
     callers: list[int] = []
 

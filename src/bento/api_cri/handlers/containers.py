@@ -81,7 +81,7 @@ async def stop(context: Context, request: Message) -> Message:
         found = await context.engines.ask(lambda engine: finding.container(engine, request.container_id))
         if found.status.is_live:
             options = StopOptions(grace_s=float(request.timeout), on_paused=OnPaused.THAW)
-            await jobs.done(context, Stop(ref=found.id, options=options))
+            await jobs.done(context, Stop(refs=(found.id,), options=options))
     return pb.StopContainerResponse()
 
 
@@ -90,7 +90,7 @@ async def remove(context: Context, request: Message) -> Message:
     with suppress(NotFound):
         found = await context.engines.ask(lambda engine: finding.container(engine, request.container_id))
         if found.status.is_live:
-            await jobs.done(context, Remove(ref=found.id, volumes=True))
+            await jobs.done(context, Remove(refs=(found.id,), volumes=True, shared=True))
         else:
             await context.engines.act(lambda engine: engine.remove(found.id, force=True, volumes=True))
     return pb.RemoveContainerResponse()

@@ -109,7 +109,7 @@ async def stop(call: Call) -> Reply:
     container = await call.ask(lambda engine: engine.get(call.ref))
     if not container.status.is_wanted:
         return NOT_MODIFIED
-    message = await outcome(call, Stop(ref=container.id, options=options))
+    message = await outcome(call, Stop(refs=(container.id,), options=options))
     verdict = message.report.verdict.value if message.report is not None else ""
     return Reply(status=204, headers=(("X-Bento-Verdict", verdict),) if verdict else ())
 
@@ -126,7 +126,7 @@ async def restart(call: Call) -> Reply:
     """``POST /containers/ID/restart``."""
     options = _stop_options(call)
     container = await call.ask(lambda engine: engine.get(call.ref))
-    await outcome(call, Restart(ref=container.id, options=options))
+    await outcome(call, Restart(refs=(container.id,), options=options))
     return NO_CONTENT
 
 
@@ -167,7 +167,7 @@ async def remove(call: Call) -> Reply:
         )
     container = await call.ask(lambda engine: engine.get(call.ref))
     if force and container.status.is_wanted:
-        await outcome(call, Remove(ref=container.id, volumes=volumes))
+        await outcome(call, Remove(refs=(container.id,), volumes=volumes, shared=True))
     else:
         _refuse_if_live(container)
         await call.act(lambda engine: engine.remove(container.id, force=force, volumes=volumes, shared=True))

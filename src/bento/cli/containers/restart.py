@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from bento.cli import working
 from bento.cli.context import Context, print_names
 from bento.cli.options import stop as stop_options
-from bento.engine.base.worker import Emit, in_worker, report_each
-from bento.engine.stop.request import StopOptions
+from bento.serving.jobs import Restart
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,10 +18,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Carry it out in a worker that outlives this process; print each name."""
-    options = stop_options.read(args)
-    return print_names(in_worker(lambda emit: _restart(context, args.container, options, emit)), len(args.container))
-
-
-def _restart(context: Context, refs: list[str], options: StopOptions, emit: Emit) -> None:
-    with context.engine() as engine:
-        report_each(refs, lambda ref: engine.restart(ref, options), emit)
+    task = Restart(refs=tuple(args.container), options=stop_options.read(args))
+    return print_names(working.in_worker(context, task), len(args.container))

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from bento.cli.context import Context, complain, print_names, say, says_so_itself
-from bento.engine.base.worker import Emit, in_worker, report_each
 from bento.errors import BentoError, NotFound, StateCorrupt, UsageError
+from bento.lazy import LazyModule
 from bento.units import parse_seconds
+
+if TYPE_CHECKING:
+    from bento.cli import working
+    from bento.serving import jobs
+else:  # for -f alone
+    working, jobs = LazyModule("bento.cli.working"), LazyModule("bento.serving.jobs")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +39,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         complain(error)
     status = max((error.exit_code for error in unreadable), default=0)
     if args.force:
-        messages = in_worker(lambda emit: _remove(context, args, refs, grace_s, emit))
-        return max(status, print_names(messages, len(refs), ignored=(NotFound.code,)))
+        task = jobs.Remove(refs=tuple(refs), volumes=args.volumes, grace_s=grace_s)
+        return max(status, print_names(working.in_worker(context, task), len(refs), ignored=(NotFound.code,)))
     with context.engine() as engine:
         for ref in engine.dependants_first(refs):
             try:
@@ -60,12 +67,3 @@ def _chosen(args: argparse.Namespace, context: Context, unreadable: list[StateCo
         refs += [error.record_id for error in unreadable]
         unreadable.clear()
     return refs
-
-
-def _remove(context: Context, args: argparse.Namespace, refs: list[str], grace_s: float, emit: Emit) -> None:
-    with context.engine() as engine:
-        report_each(
-            engine.dependants_first(refs),
-            lambda ref: engine.remove(ref, force=True, volumes=args.volumes, grace_s=grace_s),
-            emit,
-        )

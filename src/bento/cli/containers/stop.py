@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from bento import sd_notify
+from bento.cli import working
 from bento.cli.context import Context, check_answers, complain, say, says_so_itself, tell_person
 from bento.cli.options import foreign
 from bento.cli.options import stop as stop_options
-from bento.engine.base.worker import Message, Reporter, in_worker
+from bento.engine.base.worker import Emit, Message, Reporter, in_worker
 from bento.engine.stop.request import StopOptions
 from bento.errors import AlreadyStopped, NotFound, StateCorrupt, UsageError
 from bento.lazy import LazyModule
 from bento.model.stop import AskedBy, StopReport
+from bento.serving.jobs import Stop
 
 if TYPE_CHECKING:
     from bento.cli.output import progress as on_screen
@@ -73,11 +75,15 @@ def _stop_foreign(args: argparse.Namespace, context: Context) -> int:
         raise UsageError("stop: --all and --filter are for containers of Bento's own", hint="name those of the engine")
     wanted, options = foreign.read(args, args.container, "stop"), stop_options.read(args)
 
-    def stop(reporter: Reporter) -> None:
-        with context.engine() as engine:
-            engine.stop_foreign(wanted, options, reporter)
+    def begin(tick_s: float | None, *, wants_phases: bool, wants_views: bool) -> Iterator[Message]:
+        def stop(emit: Emit) -> None:
+            with context.engine() as engine:
+                reporter = Reporter(emit, wants_phases=wants_phases, wants_views=wants_views)
+                engine.stop_foreign(wanted, options, reporter)
 
-    return _stop_readable(context, [str(each) for each in wanted], stop, args)
+        return in_worker(stop, tick_s=tick_s)
+
+    return _stop_readable(context, [str(each) for each in wanted], begin, args)
 
 
 def stop_all(
@@ -90,26 +96,27 @@ def stop_all(
     for error in unreadable:
         complain(error)
 
-    def stop(reporter: Reporter) -> None:
-        with context.engine() as engine:
-            engine.stop_many(refs, options, reporter)
+    def begin(tick_s: float | None, *, wants_phases: bool, wants_views: bool) -> Iterator[Message]:
+        task = Stop(refs=tuple(refs), options=options, wants_phases=wants_phases, wants_views=wants_views)
+        return working.in_worker(context, task, tick_s=tick_s)
 
-    return max([_stop_readable(context, refs, stop, args), *(error.exit_code for error in unreadable)])
+    return max([_stop_readable(context, refs, begin, args), *(error.exit_code for error in unreadable)])
 
 
-def _stop_readable(
-    context: Context, refs: list[str], stop: Callable[[Reporter], None], args: argparse.Namespace
-) -> int:
+class _Begin(Protocol):
+    """Has a worker begin; ``tick_s``, and what is returned: see ``in_worker``; the others: see ``Reporter``."""
+
+    def __call__(self, tick_s: float | None, *, wants_phases: bool, wants_views: bool) -> Iterator[Message]: ...
+
+
+def _stop_readable(context: Context, refs: list[str], begin: _Begin, args: argparse.Namespace) -> int:
     screen = _screen(args, len(refs))
     wants_views = screen is not None and getattr(args, "watch", False)
     progress = _Progress(args, len(refs), stopped_is_ok=context.settings.stop_of_stopped_is_ok)
     extension = sd_notify.Extension() if sd_notify.is_stop() else None
     tick_s = on_screen.REDRAWN_EVERY_S if screen else sd_notify.EVERY_S if extension else None
     try:
-        for message in in_worker(
-            lambda emit: stop(Reporter(emit, wants_phases=screen is not None, wants_views=wants_views)),
-            tick_s=tick_s,
-        ):
+        for message in begin(tick_s, wants_phases=screen is not None, wants_views=wants_views):
             if extension is not None:
                 extension.turn()
             if screen is not None:

@@ -116,11 +116,42 @@ def in_worker(work: Callable[[Emit], None], *, tick_s: float | None = None) -> I
         os.close(read_fd)
         be_worker(work, write_fd)
     os.close(write_fd)
-    return _messages(read_fd, pid, tick_s)
+    return _messages_of_child(read_fd, pid, tick_s)
 
 
 def be_worker(work: Callable[[Emit], None], write_fd: int) -> NoReturn:
-    """Do the work and end the process. Its outermost edge, so whatever goes wrong is reported to ``write_fd``."""
+    """Leave the caller, do the work, and end the process. Whatever goes wrong is reported to ``write_fd``."""
+
+    def apart(emit: Emit) -> None:
+        if os.getsid(0) != os.getpid():  # it was not started as the leader of one
+            os.setsid()
+        leave_streams()
+        have_own_limits()
+        work(emit)
+
+    try:
+        carry_out(apart, write_fd)
+    finally:
+        os._exit(0)
+
+
+def leave_streams() -> None:
+    """Put /dev/null in the place of the caller's standard streams. Raises OSError."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    if null > 2:
+        os.close(null)
+
+
+def have_own_limits() -> None:
+    """Be no more than any process of its own: SIGINT ends it, and it may open many files. Idempotent."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    own_process()
+
+
+def carry_out(work: Callable[[Emit], None], write_fd: int) -> None:
+    """Do the work. The outermost edge of it, so whatever goes wrong is reported to ``write_fd``."""
 
     outbox = bytearray()
     os.set_blocking(write_fd, False)  # a reader that does not read must not hold up what is done here
@@ -134,15 +165,6 @@ def be_worker(work: Callable[[Emit], None], write_fd: int) -> NoReturn:
         _flush(write_fd, outbox)
 
     try:
-        if os.getsid(0) != os.getpid():  # it was not started as the leader of one
-            os.setsid()
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        if null > 2:
-            os.close(null)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        own_process()
         log.sink = lambda level, text: emit(notice(f"{level}: {text}"))  # this process's own stderr is not shown
         work(emit)
     except BentoError as error:
@@ -156,7 +178,6 @@ def be_worker(work: Callable[[Emit], None], write_fd: int) -> NoReturn:
     finally:
         os.set_blocking(write_fd, True)
         _flush(write_fd, outbox)
-        os._exit(0)
 
 
 def _encoded(message: Message) -> bytes:
@@ -179,7 +200,13 @@ def _flush(write_fd: int, outbox: bytearray) -> None:
         outbox.clear()
 
 
-def _messages(read_fd: int, pid: int, tick_s: float | None) -> Iterator[Message]:
+def _messages_of_child(read_fd: int, pid: int, tick_s: float | None) -> Iterator[Message]:
+    yield from messages(read_fd, tick_s=tick_s)
+    os.waitpid(pid, 0)
+
+
+def messages(read_fd: int, *, tick_s: float | None = None) -> Iterator[Message]:
+    """Yield what a worker emits until it closes the other end; see ``in_worker``. Closes the descriptor."""
     with open(read_fd, "rb", buffering=0) as stream:
         poller = select.poll()
         poller.register(stream, select.POLLIN)
@@ -194,4 +221,3 @@ def _messages(read_fd: int, pid: int, tick_s: float | None) -> Iterator[Message]
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 yield msgspec.json.decode(line, type=Message)
-    os.waitpid(pid, 0)

@@ -30,9 +30,11 @@ _LIMITS: Final = tuple(
 )
 _OF_MEMORY: Final = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
 """What is loaded here already counts, and is more than the plain way needs."""
+NAME: Final = 0  # in _FILES
 _FILES: Final = ("comm", "oom_score_adj", "loginuid", "timerslack_ns", "coredump_filter")
 _HEX: Final = "coredump_filter"  # which is read without the prefix that it is written with
-_UNCHANGEABLE: Final = (signal.SIGKILL, signal.SIGSTOP, 32, 33)  # the C library's own two
+_UNCHANGEABLE: Final = (signal.SIGKILL, signal.SIGSTOP)
+_OF_C_LIBRARY: Final = 1 << 31 | 1 << 32  # signals 32 and 33, which it takes for itself with the first thread (nptl(7))
 
 
 class Differs(Exception):
@@ -42,9 +44,9 @@ class Differs(Exception):
 class Surroundings(Struct, frozen=True, kw_only=True):
     """Of one process. ``fixed``: what no process can change for itself, by name."""
 
-    fixed: dict[str, object]
+    fixed: dict[str, bytes | tuple[int, int] | None]
     cgroup: str  # /proc/PID/cgroup
-    ignored: int  # signals, a bit each
+    ignored: int  # signals, a bit each; without the C library's own two
     umask: int
     limits: tuple[tuple[int, int], ...]
     files: tuple[str, ...]  # what _FILES have below /proc/PID
@@ -60,7 +62,7 @@ def of(pid: int) -> Surroundings:
     status = dict(line.split(b":\t", 1) for line in _read(f"{place}/status").splitlines() if b":\t" in line)
     if not status:
         raise ProcessLookupError(errno.ESRCH, "the process has ended")
-    fixed: dict[str, object] = {name.decode(): status.get(name, b"") for name in _STATUS}
+    fixed: dict[str, bytes | tuple[int, int] | None] = {name.decode(): status.get(name, b"") for name in _STATUS}
     fixed |= {f"namespace {name}": _identity(f"{place}/ns/{name}") for name in _NAMESPACES}
     fixed["root directory"] = _identity(f"{place}/root")
     fixed["personality"] = _read(f"{place}/personality")
@@ -68,7 +70,7 @@ def of(pid: int) -> Surroundings:
     return Surroundings(
         fixed=fixed,
         cgroup=_read(f"{place}/cgroup").decode(errors="surrogateescape"),
-        ignored=int(status[b"SigIgn"], 16),
+        ignored=int(status[b"SigIgn"], 16) & ~_OF_C_LIBRARY,
         umask=int(status[b"Umask"], 8),
         limits=tuple(resource.prlimit(pid, number) for number in _LIMITS),
         files=tuple(_read(f"{place}/{name}").decode().strip() for name in _FILES),
@@ -103,6 +105,11 @@ def take_over(own: Surroundings, caller: Surroundings) -> None:
         raise Differs(str(error)) from None
     os.umask(caller.umask)
     _take_dispositions(own.ignored, caller.ignored)
+
+
+def call_itself(name: str) -> None:
+    """Give this process a name (comm in proc_pid_comm(5)). Raises OSError."""
+    _write("/proc/self/comm", name)
 
 
 def _take_limits(own: Surroundings, caller: Surroundings) -> None:
