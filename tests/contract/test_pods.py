@@ -12,9 +12,11 @@ import pytest
 
 from bento.drivers.pod.base import PodDriver
 from bento.drivers.pod.pins import PodPins
+from bento.drivers.storage.user_namespace import UserNamespaces
 from bento.errors import UsageError
 from bento.kernel import mountinfo
-from bento.kernel.namespace import in_network, in_private_mounts
+from bento.kernel.namespace import in_given, in_network, in_private_mounts
+from bento.model.namespaces.mapping import IdMapping, IdRange
 from bento.model.pods import Pin
 from bento.testing.pods import FakePods
 
@@ -66,6 +68,30 @@ def test_what_is_made_is_there_until_it_is_removed(pods: PodDriver) -> None:
     assert pods.open_shm(ID) is None
     assert pods.ids() == []
     pods.remove(ID)
+
+
+def test_those_of_a_user_namespace_are_kept_and_set(pins: PodPins) -> None:
+    first = 1_000_000
+    ids = IdMapping(uids=(IdRange(0, first, 9),), gids=(IdRange(0, first + 1, 9),))
+    given = UserNamespaces().namespaces(ids, KINDS)
+    sysctls = {"net.core.somaxconn": "77", "kernel.shmmni": "99"}
+    try:
+        kept = pins.make(ID, KINDS, hostname="box", sysctls=sysctls, given=given, root=ids.root)
+        assert {pin.kind: pin.inode for pin in kept} == {kind: os.fstat(fd).st_ino for kind, fd in given.items()}
+        read = Path("/proc/sys/kernel/shmmni").read_text
+        assert in_given([given["ipc"]], lambda: (read(), os.geteuid())) == ("99\n", 0)
+        assert in_given([given["uts"]], socket.gethostname) == "box"
+        with pytest.raises(UsageError, match=r"kernel\.nope"):
+            pins.make(OTHER, KINDS, sysctls={"kernel.nope": "1"}, given=given, root=ids.root)
+    finally:
+        for fd in given.values():
+            os.close(fd)
+    assert pins.is_whole(ID, kept)
+    shm = pins.open_shm(ID)
+    assert shm is not None
+    assert (os.fstat(shm).st_uid, os.fstat(shm).st_gid) == ids.root
+    os.close(shm)
+    assert pins.ids() == [ID]
 
 
 def test_they_are_what_was_asked_for(pins: PodPins) -> None:

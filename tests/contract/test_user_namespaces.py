@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from bento.testing.storage import FakeIdMaps
 
 ID = "d" * 64
 FIRST = 1_000_000
+NS_GET_USERNS = 0xB701
 IDS = IdMapping(uids=(IdRange(0, FIRST, 1000),), gids=(IdRange(0, FIRST, 1000),))
 
 
@@ -41,6 +43,28 @@ def test_a_namespace_is_a_descriptor_that_programs_do_not_inherit(each: IdMaps) 
     fd = each.namespace(IDS)
     assert not os.get_inheritable(fd)
     os.close(fd)
+
+
+def test_other_namespaces_belong_to_that_of_users(each: IdMaps) -> None:
+    made = each.namespaces(IDS, ("net", "uts"))
+    try:
+        assert set(made) == {"user", "net", "uts"}
+        assert len(set(made.values())) == 3
+        if isinstance(each, UserNamespaces):
+            users = os.fstat(made["user"]).st_ino
+            assert [owning(made[kind]) for kind in ("net", "uts")] == [users] * 2
+    finally:
+        for fd in made.values():
+            os.close(fd)
+
+
+def owning(namespace_fd: int) -> int:
+    """Return the inode of the user namespace that another one belongs to (ioctl_ns(2))."""
+    fd = fcntl.ioctl(namespace_fd, NS_GET_USERNS)
+    try:
+        return os.fstat(fd).st_ino
+    finally:
+        os.close(fd)
 
 
 def test_what_is_made_as_root_of_a_namespace_is_roots(each: IdMaps, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
         "UTSMode": spec.namespaces.uts if spec.namespaces.uts == "host" else "",
         "CgroupnsMode": spec.namespaces.cgroup or "private",
         "UsernsMode": spec.namespaces.user,
-        **_id_words(spec.namespaces.ids),
+        **id_words(spec.namespaces.ids),
         "CgroupParent": spec.cgroups.parent or spec.cgroup_parent,
         **_resource_words(spec.resources),
         "LogConfig": {
@@ -67,8 +67,8 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
     }
 
 
-def _id_words(ids: IdMapping | None) -> dict[str, Any]:
-    """Return the ids of a user namespace of its own, as Podman has them; Docker has no word for it."""
+def id_words(ids: IdMapping | None) -> dict[str, Any]:
+    """Return the ids of a user namespace that is not the machine's, as Podman has them; Docker has no word for it."""
     if ids is None:
         return {}
     words = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bento.docker.host_config import bindings
+from bento.docker.host_config import bindings, id_words
 from bento.docker.words import Now, ago, labels_text, time_text
 from bento.model.container import Container
 from bento.model.pods import NamespaceMode, Pod
@@ -41,7 +41,7 @@ def fields(pod: Pod, now: Now, *, count: int, is_whole: bool) -> dict[str, objec
 
 
 def describe(pod: Pod, containers: Sequence[Container]) -> dict[str, Any]:
-    """Return the document of ``pod inspect``. ``IPs`` and ``Annotations`` are Bento's own words."""
+    """Return the document of ``pod inspect``. ``IPs``, ``IDMappings`` and ``Annotations`` are Bento's own words."""
     settings = pod.settings
     shared = [
         kind
@@ -58,8 +58,9 @@ def describe(pod: Pod, containers: Sequence[Container]) -> dict[str, Any]:
         "Labels": settings.labels,
         "Annotations": settings.annotations,
         "CgroupParent": settings.cgroup_parent,
-        "SharedNamespaces": [*shared, *(["net"] if pod.has_network else [])],
+        "SharedNamespaces": [*shared, *(["net"] if pod.has_network else []), *(["user"] if settings.ids else [])],
         "Namespaces": {"pid": settings.pid.value, "ipc": settings.ipc.value, "uts": settings.uts.value},
+        **id_words(settings.ids),
         "Pid": pod.init.pid if pod.init is not None else 0,
         "Network": settings.network,
         "IPs": list(pod.addresses),

@@ -61,6 +61,7 @@ _NR_FSMOUNT: Final = 432
 _NR_OPENAT2: Final = 437
 _NR_PIDFD_GETFD: Final = 438
 _NR_MOUNT_SETATTR: Final = 442
+_NR_SETRESUID: Final = {"x86_64": 117, "aarch64": 147}
 _NR_IOPRIO_GET: Final = {"x86_64": 252, "aarch64": 31}  # ioprio_set is the number before it
 
 _IOPRIO_PROCESS: Final = 1
@@ -213,6 +214,17 @@ def set_file_ids(uid: int, gid: int) -> None:
     now = (_lib.setfsuid(ctypes.c_uint32(-1)), _lib.setfsgid(ctypes.c_uint32(-1)))  # what they are: no error is told
     if tuple(ctypes.c_uint32(one).value for one in now) != (uid, gid):
         raise KernelError("setfsuid", errno.EPERM, os.strerror(errno.EPERM), hint=_HINTS[errno.EPERM])
+
+
+def set_effective_uid(uid: int) -> None:
+    """Have the calling *thread* act as this user, which may be root again later (setresuid(2)).
+
+    Without any capability, unless it is root.
+    """
+    number = _NR_SETRESUID.get(os.uname().machine)
+    if number is None:
+        raise KernelError("setresuid", errno.ENOSYS, os.strerror(errno.ENOSYS))
+    _checked(_lib.syscall(_long(number), _long(-1), _long(uid), _long(-1)), "setresuid")
 
 
 class _OpenHow(ctypes.Structure):

@@ -11,7 +11,7 @@ import _thread
 import errno
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Generic, TypeVar
 
@@ -85,6 +85,19 @@ def in_new(flags: int, fn: Callable[[], T]) -> T:
     ``fn`` is in a thread of its own: /proc/thread-self/ns has them. Mounts are the caller's.
     """
     return _Call(lambda: libc.unshare(flags), fn).result()
+
+
+def in_given(namespace_fds: Sequence[int], fn: Callable[[], T]) -> T:
+    """Run ``fn`` in the namespaces that these descriptors stand for, of any kind but users; return what it returns.
+
+    Blocks. Needs CAP_SYS_ADMIN.
+    """
+
+    def enter() -> None:
+        for fd in namespace_fds:
+            libc.setns(fd, 0)
+
+    return _Call(enter, fn).result()
 
 
 def start_thread(main: Callable[..., None], *arguments: object) -> None:

@@ -199,8 +199,8 @@ class Namespaces(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ipc: str = ""  # and /dev/shm, as ``pid``, or "none"; "shareable": its own, which others may have, too
     uts: str = ""  # "host", "private", or "": the host's with its network, unless a name was asked for
     cgroup: str = ""  # "host", or "private" and "": its own
-    user: str = ""  # "host" and "": the machine's; "auto" or "auto:size=N": its own
-    ids: IdMapping | None = None  # of the record: those of a user namespace that is not the machine's
+    user: str = ""  # "host" and "": the machine's, or the pod's; "auto" or "auto:size=N": its own
+    ids: IdMapping | None = None  # of a user namespace that is not the machine's; of options: what the pod's has to be
 
 
 SD_NOTIFY: Final = ("container", "conmon", "healthy", "ignore")

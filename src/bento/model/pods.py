@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from bento.model.container import Place, ProcessIdentity
+from bento.model.namespaces.mapping import IdMapping
 from bento.model.network import POD, Connection, Port
 
 __all__ = ["POD", "NamespaceMode", "Pin", "Pod", "PodOptions", "PodSettings", "PodState", "PodStop"]
@@ -58,6 +59,7 @@ class PodSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     extra_hosts: tuple[tuple[str, str], ...] = ()  # (name, address), beside those of each container
     sysctls: dict[str, str] = {}  # of the namespaces that are the pod's
     shm_bytes: int | None = None  # of the pod's /dev/shm; None: the default
+    ids: IdMapping | None = None  # of a user namespace that is the pod's; None: users are the machine's
     cgroup_parent: str = ""  # below each controller, as "/kubepods/burstable/podUID"; "": where other containers are
     runtime: str = ""  # of its containers, unless one says another; "": the engine's default
     labels: dict[str, str] = {}
@@ -73,7 +75,7 @@ class PodOptions(PodSettings, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Pin(Struct, frozen=True):
-    """A namespace that is kept by a mount below the run root. ``kind`` as in /proc/PID/ns: net, ipc, uts."""
+    """A namespace that is kept by a mount below the run root. ``kind`` as in /proc/PID/ns: net, ipc, uts, user."""
 
     kind: str
     inode: int
@@ -126,10 +128,12 @@ class Readiness(Struct, frozen=True, kw_only=True):
     """Whether containers, and pods with a network, can be made here: why not, in a sentence, or "" where they can.
 
     ``runtimes``: the names of the OCI runtimes that there are. ``has_recursive_read_only``: whether a read-only bind
-    mount can be read-only all the way down.
+    mount can be read-only all the way down. ``mapping``: those of ``runtimes`` that have user namespaces here, and ""
+    where the default one has.
     """
 
     runtime: str = ""
     network: str = ""
     runtimes: tuple[str, ...] = ()
     has_recursive_read_only: bool = False
+    mapping: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from bento.errors import UsageError
-from bento.model.namespaces.mapping import ID_MAX
+from bento.model.namespaces.mapping import ID_MAX, IdMapping
 
 SIZE: Final = 65536
 """Ids of a namespace that asks for no number: all that an image may use, up to 65535."""
@@ -29,6 +29,19 @@ def parse_userns(text: str) -> int:
     if key != "size" or not (number.isascii() and number.isdigit()) or not 0 < int(number) <= ID_MAX:
         raise UsageError(f"bad option {options!r} of --userns auto", hint="it is size=N, a number of ids")
     return int(number)
+
+
+def check(ids: IdMapping) -> None:
+    """Raise UsageError for ids that no user namespace of Bento's can have."""
+    for ranges in (ids.uids, ids.gids):
+        if not any(one.inside == 0 for one in ranges):
+            raise UsageError("the ids of a user namespace have to begin with 0, its root", hint="map it, too")
+        for one in ranges:
+            if one.size < 1 or one.outside < 1 or max(one.inside, one.outside) + one.size - 1 > ID_MAX:
+                raise UsageError(
+                    f"bad range of {one.size} ids at {one.outside}",
+                    hint=f"0 is the machine's root, and {ID_MAX} the last id",
+                )
 
 
 def parse_span(text: str) -> Span | None:

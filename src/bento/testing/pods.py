@@ -35,6 +35,8 @@ class FakePods:
         hostname: str = "",
         sysctls: Mapping[str, str],
         shm_bytes: int | None = None,
+        given: Mapping[str, int] | None = None,
+        root: tuple[int, int] = (0, 0),
     ) -> tuple[Pin, ...]:
         """Remember."""
         self.remove(pod_id)
@@ -43,7 +45,7 @@ class FakePods:
         self.directory(pod_id).mkdir(parents=True)
         self.made[pod_id] = {"hostname": hostname, "sysctls": dict(sysctls), "shm_bytes": shm_bytes}
         found = []
-        for kind in sorted(kinds):
+        for kind in sorted(kinds if given is None else given):
             self._inode += 1
             found.append(Pin(kind, self._inode))
         self.pins[pod_id] = tuple(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -50,6 +50,10 @@ class FakeIdMaps:
         """Remember it; return what can be closed."""
         self.made.append(mapping)
         return os.open("/", os.O_PATH | os.O_CLOEXEC)
+
+    def namespaces(self, mapping: IdMapping, kinds: Collection[str]) -> dict[str, int]:
+        """Remember it; return what can be closed."""
+        return {kind: self.namespace(mapping) for kind in ("user", *kinds)}
 
     def open_tree(self, path: str, namespace_fd: int, *, recursive: bool) -> int:
         """Open the file or directory itself."""

@@ -14,6 +14,7 @@ from bento.api_cri.messages import pb
 from bento.errors import UsageError
 from bento.model.container import MERGE, STRICT, UNCONFINED, Mount
 from bento.model.create import CreateOptions
+from bento.model.namespaces.mapping import IdMapping, IdRange
 from bento.model.network import Port
 from bento.model.pods import CNI_FIRST, NamespaceMode, PodOptions
 from bento.model.resources import UNLIMITED, Device, Resources
@@ -148,12 +149,59 @@ def test_pid_namespace(options, pid):
     assert secured(namespace_options=options).namespaces.pid == pid
 
 
-@pytest.mark.parametrize("mode", [pb.POD, pb.CONTAINER, pb.TARGET])
-def test_a_user_namespace_is_refused(mode):
-    with pytest.raises(UsageError, match="user namespaces"):
-        secured(namespace_options={"userns_options": {"mode": mode}})
-    with pytest.raises(UsageError, match="user namespaces"):
-        sandbox(linux={"security_context": {"namespace_options": {"userns_options": {"mode": mode}}}})
+MAP = {"host_id": 1000, "container_id": 0, "length": 10}
+USERNS = {"mode": pb.POD, "uids": [MAP], "gids": [MAP | {"host_id": 2000}]}
+IDS = IdMapping(uids=(IdRange(0, 1000, 10),), gids=(IdRange(0, 2000, 10),))
+
+
+def with_userns(userns):
+    return {"security_context": {"namespace_options": {"userns_options": userns}}}
+
+
+def in_mapped_pod(userns=USERNS, **fields):
+    config = pb.ContainerConfig(metadata={"name": "c"}, image={"image": "i"}, linux=with_userns(userns), **fields)
+    return read_container(config, pb.PodSandboxConfig(metadata={"name": "p"}, linux=with_userns(USERNS)), "pod")
+
+
+def test_the_user_namespace_of_a_pod_is_that_of_its_containers():
+    assert sandbox(linux=with_userns(USERNS)).ids == IDS
+    assert sandbox(linux=with_userns({"mode": pb.NODE})).ids is None
+    assert in_mapped_pod().namespaces.ids == IDS
+    other = USERNS | {"uids": [MAP | {"length": 9}]}
+    for userns in (None, {"mode": pb.NODE}, other):
+        with pytest.raises(UsageError, match="not that of the pod"):
+            in_mapped_pod(userns)
+
+
+@pytest.mark.parametrize(
+    ("userns", "said"),
+    [
+        ({"mode": pb.CONTAINER}, "POD or NODE"),
+        ({"mode": pb.TARGET}, "POD or NODE"),
+        ({"mode": pb.NODE, "uids": [MAP]}, "omit them"),
+        ({"mode": pb.POD}, "0 ranges of users"),
+        (USERNS | {"gids": [MAP, MAP]}, "2 ranges of groups"),
+        (USERNS | {"gids": [MAP | {"length": 0}]}, "bad range of 0 ids"),
+        (USERNS | {"gids": [MAP | {"host_id": 0}]}, "the machine's root"),
+        (USERNS | {"gids": [MAP | {"host_id": 2**32 - 10}]}, "the last id"),
+        (USERNS | {"gids": [MAP | {"container_id": 1}]}, "begin with 0"),
+    ],
+)
+def test_user_namespaces_that_cannot_be(userns, said):
+    with pytest.raises(UsageError, match=said):
+        sandbox(linux=with_userns(userns))
+
+
+def test_mounts_show_ids_where_the_kubelet_says_so():
+    mapped = {"uidMappings": USERNS["uids"], "gidMappings": USERNS["gids"]}
+    mount = {"container_path": "/a", "host_path": "/h"}
+    made = in_mapped_pod(mounts=[mount | mapped, mount])
+    assert [one.options for one in made.files.mounts] == [(), ("noidmap",)]
+    for bad in (mapped | {"gidMappings": [MAP]}, {"uidMappings": [MAP]}):
+        with pytest.raises(UsageError, match="mount at /a"):
+            in_mapped_pod(mounts=[mount | bad])
+    with pytest.raises(UsageError, match="mount at /a: its ids"):
+        container(mounts=[mount | mapped])
 
 
 def test_mounts():

@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from bento.api_cri.bodies import front
+from bento.api_cri.bodies.ids import read_ids
 from bento.api_cri.bodies.mounts import read_cdi, read_devices, read_mounts
 from bento.api_cri.bodies.resources import read_hugepages, read_resources, without_defaults
 from bento.api_cri.bodies.security import read_security
@@ -28,6 +29,9 @@ def read_container(config: Message, sandbox: Message, pod_id: str) -> CreateOpti
         raise UsageError("no image is named", hint="fill in image.image")
     linux, is_said = config.linux, config.linux.HasField("security_context")
     security = read_security(linux.security_context, read_devices(config.devices), read_cdi(config))
+    ids = security.namespaces.ids
+    if ids != read_ids(sandbox.linux.security_context.namespace_options):
+        raise UsageError("the user namespace is not that of the pod", hint="give both the same userns_options")
     return CreateOptions(
         image=config.image.image,
         pod=pod_id,
@@ -39,7 +43,7 @@ def read_container(config: Message, sandbox: Message, pod_id: str) -> CreateOpti
         user=security.user,
         labels=dict(config.labels),
         streams=Streams(tty=config.tty, stdin_open=config.stdin, stdin_once=config.stdin_once),
-        files=Files(read_only=security.read_only, mounts=read_mounts(config.mounts)),
+        files=Files(read_only=security.read_only, mounts=read_mounts(config.mounts, ids)),
         stop=StopSettings(signal=read_signal(config.stop_signal)),
         resources=without_defaults(read_resources(linux.resources)),
         limits=ProcessLimits(oom_score_adj=linux.resources.oom_score_adj or None),

@@ -6,9 +6,11 @@ import posixpath
 from collections.abc import Iterable
 from typing import Final
 
+from bento.api_cri.bodies.ids import read_mapping
 from bento.api_cri.messages import Message, pb
 from bento.errors import UsageError
 from bento.model.container import IMAGE, Mount
+from bento.model.namespaces.mapping import NOT_MAPPED, IdMapping
 from bento.model.resources import Device
 from bento.parse.sandbox import parse_cdi
 
@@ -16,12 +18,12 @@ _CDI: Final = "cdi.k8s.io/"
 """How keys of annotations begin whose values are names of devices, with commas between them."""
 
 
-def read_mounts(mounts: Iterable[Message]) -> tuple[Mount, ...]:
-    """Return the mounts of a container. Raises UsageError for what does not go together."""
-    return tuple(map(_read, mounts))
+def read_mounts(mounts: Iterable[Message], ids: IdMapping | None) -> tuple[Mount, ...]:
+    """Return the mounts of a container. ``ids``: of its user namespace. Raises UsageError for what does not fit."""
+    return tuple(_read(mount, ids) for mount in mounts)
 
 
-def _read(mount: Message) -> Mount:
+def _read(mount: Message, ids: IdMapping | None) -> Mount:
     place = mount.container_path
     if mount.HasField("image"):
         return _image(mount)
@@ -29,8 +31,9 @@ def _read(mount: Message) -> Mount:
         raise UsageError(f"mount at {place}: recursive_read_only needs readonly")
     if mount.recursive_read_only and mount.propagation != pb.PROPAGATION_PRIVATE:
         raise UsageError(f"mount at {place}: recursive_read_only needs a propagation of its own (private)")
-    if mount.uidMappings or mount.gidMappings:
-        raise UsageError(f"mount at {place}: ids are not mapped", hint="user namespaces are not supported")
+    is_mapped = bool(mount.uidMappings or mount.gidMappings)
+    if is_mapped and read_mapping(mount.uidMappings, mount.gidMappings, f"mount at {place}") != ids:
+        raise UsageError(f"mount at {place}: its ids are not those of the user namespace of the pod")
     options = {
         pb.PROPAGATION_PRIVATE: (),
         pb.PROPAGATION_HOST_TO_CONTAINER: ("rslave",),
@@ -42,7 +45,7 @@ def _read(mount: Message) -> Mount:
         destination=_absolute(place),
         read_only=mount.readonly,
         read_only_flat=mount.readonly and not mount.recursive_read_only,
-        options=options[mount.propagation],
+        options=(*options[mount.propagation], *(() if is_mapped or ids is None else (NOT_MAPPED,))),
         reaches_host=mount.propagation == pb.PROPAGATION_BIDIRECTIONAL,
     )
 

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from bento.api_cri.bodies import front
-from bento.api_cri.bodies.security import check_user_namespace
+from bento.api_cri.bodies.ids import read_ids
 from bento.api_cri.messages import Message, pb
 from bento.errors import UsageError
 from bento.model.network import Port
@@ -30,7 +30,6 @@ def read_sandbox(config: Message, handler: str) -> PodOptions:
         raise UsageError("the pod has no name, or no uid", hint="fill in metadata")
     linux, dns = config.linux, config.dns_config
     options = linux.security_context.namespace_options
-    check_user_namespace(options)
     for kind in ("pid", "ipc", "network"):
         if getattr(options, kind) not in _MODES:
             raise UsageError(f"the {kind} namespace of a pod cannot be that of a container", hint="give POD or NODE")
@@ -41,6 +40,7 @@ def read_sandbox(config: Message, handler: str) -> PodOptions:
         network="host" if is_on_host else CNI_FIRST,
         pid=_MODES[options.pid],
         ipc=_MODES[options.ipc],
+        ids=read_ids(options),
         ports=() if is_on_host else tuple(_port(each) for each in config.port_mappings if each.host_port),
         dns=tuple(dns.servers),
         dns_search=tuple(dns.searches),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from bento.api_cri.bodies.ids import read_ids
 from bento.api_cri.messages import Message, pb
 from bento.errors import UsageError
 from bento.model.container import MERGE, STRICT, UNCONFINED, Namespaces, Sandbox
@@ -98,14 +99,7 @@ def _labels(options: Message) -> tuple[str, ...]:
 
 
 def _namespaces(options: Message) -> Namespaces:
-    check_user_namespace(options)
     pid = {pb.POD: "", pb.CONTAINER: "private", pb.NODE: "host", pb.TARGET: f"container:{options.target_id}"}
     if options.pid == pb.TARGET and not options.target_id:
         raise UsageError("the PID namespace of another container is asked for", hint="fill in target_id")
-    return Namespaces(pid=pid[options.pid])
-
-
-def check_user_namespace(options: Message) -> None:
-    """Refuse a user namespace: there are none yet, as Status says. Raises UsageError."""
-    if options.HasField("userns_options") and options.userns_options.mode != pb.NODE:
-        raise UsageError("user namespaces are not supported", hint="set hostUsers to true, or leave it out")
+    return Namespaces(pid=pid[options.pid], ids=read_ids(options))

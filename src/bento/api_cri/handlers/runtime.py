@@ -35,10 +35,18 @@ async def status(context: Context, request: Message) -> Message:
         )
         for name, error in (("RuntimeReady", readiness.runtime), ("NetworkReady", readiness.network))
     ]
-    features = pb.RuntimeHandlerFeatures(recursive_read_only_mounts=readiness.has_recursive_read_only)
+    handlers = [
+        pb.RuntimeHandler(
+            name=name,
+            features=pb.RuntimeHandlerFeatures(
+                recursive_read_only_mounts=readiness.has_recursive_read_only, user_namespaces=name in readiness.mapping
+            ),
+        )
+        for name in ("", *readiness.runtimes)
+    ]
     reply = pb.StatusResponse(
         status=pb.RuntimeStatus(conditions=conditions),
-        runtime_handlers=[pb.RuntimeHandler(name=name, features=features) for name in ("", *readiness.runtimes)],
+        runtime_handlers=handlers,
         features=pb.RuntimeFeatures(supplemental_groups_policy=True),
     )
     if request.verbose:

@@ -20,7 +20,7 @@ _NOT_HERE: Final = {
     "--infra-image": (1, _NO_PAUSE),
     "--infra-command": (1, _NO_PAUSE),
     "--infra-name": (1, _NO_PAUSE),
-    "--userns": (1, "a pod has no user namespace"),
+    "--userns": (1, "a kubelet alone gives pods user namespaces"),
 }
 """Podman's options that mean nothing here."""
 

@@ -20,11 +20,15 @@ class PodDriver(Protocol):
         hostname: str = "",
         sysctls: Mapping[str, str],
         shm_bytes: int | None = None,
+        given: Mapping[str, int] | None = None,
+        root: tuple[int, int] = (0, 0),
     ) -> tuple[Pin, ...]:
         """Make namespaces, of ``kinds`` net, ipc and uts, and keep them; the loopback of the first is up.
 
         ``hostname``: of the uts namespace. ``sysctls``: of all of them, by keys with dots. ``shm_bytes``: of the
         /dev/shm that goes with ipc, None for the default. What an earlier call has left is removed first.
+        ``given``: descriptors of namespaces by kind, of ``kinds`` and "user", to keep in the place of new ones;
+        ``root``: what user and group 0 of that user namespace are on the machine.
         Raises KernelError, UsageError for a sysctl that cannot be set; then nothing is left.
         """
 

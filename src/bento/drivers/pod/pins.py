@@ -26,6 +26,7 @@ from bento.model.pods import Pin
 DIRECTORY: Final = "pods"
 """Below the run root."""
 _FLAGS: Final = {"net": libc.CLONE_NEWNET, "ipc": libc.CLONE_NEWIPC, "uts": libc.CLONE_NEWUTS}
+_USER: Final = "user"
 _SHM: Final = "shm"
 _SHM_BYTES: Final = 64 << 20
 _SHM_FLAGS: Final = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
@@ -45,6 +46,8 @@ class PodPins:
         hostname: str = "",
         sysctls: Mapping[str, str],
         shm_bytes: int | None = None,
+        given: Mapping[str, int] | None = None,
+        root: tuple[int, int] = (0, 0),
     ) -> tuple[Pin, ...]:
         """See ``PodDriver.make``."""
         self.remove(pod_id)
@@ -52,11 +55,16 @@ class PodPins:
             self._have_home()
             self.directory(pod_id).mkdir(mode=0o700)
             if "ipc" in kinds:
-                self._mount_shm(pod_id, _SHM_BYTES if shm_bytes is None else shm_bytes)
+                self._mount_shm(pod_id, _SHM_BYTES if shm_bytes is None else shm_bytes, root)
             flags = 0
             for kind in kinds:
                 flags |= _FLAGS[kind]
-            return namespace.in_new(flags, lambda: self._fill(pod_id, sorted(kinds), hostname, sysctls))
+            if given is not None:
+                own = [fd for kind, fd in given.items() if kind != _USER]
+                sources = {kind: f"/proc/self/fd/{fd}" for kind, fd in sorted(given.items())}
+                return namespace.in_given(own, lambda: self._fill(pod_id, sources, hostname, sysctls, root[0]))
+            sources = {kind: f"/proc/thread-self/ns/{kind}" for kind in sorted(kinds)}
+            return namespace.in_new(flags, lambda: self._fill(pod_id, sources, hostname, sysctls, root[0]))
         except BaseException as error:
             with suppress(KernelError):
                 self.remove(pod_id)
@@ -64,19 +72,21 @@ class PodPins:
                 raise StorageUnusable(f"{error.filename}: {error.strerror}", hint="is the disk full?") from error
             raise
 
-    def _fill(self, pod_id: str, kinds: Collection[str], hostname: str, sysctls: Mapping[str, str]) -> tuple[Pin, ...]:
-        """In the new namespaces."""
-        if "net" in kinds:
+    def _fill(
+        self, pod_id: str, sources: Mapping[str, str], hostname: str, sysctls: Mapping[str, str], root: int
+    ) -> tuple[Pin, ...]:
+        """In the new namespaces, which are kept from where ``sources`` says."""
+        if "net" in sources:
             links.set_up(links.index_of("lo"))
-        if "uts" in kinds and hostname:
+        if "uts" in sources and hostname:
             socket.sethostname(hostname)
         for key, value in sysctls.items():
-            _set(key, value)
+            _set(key, value, root)
         pins = []
-        for kind in kinds:
+        for kind, source in sources.items():
             place = self.path(pod_id, kind)
             os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-            mount.bind(f"/proc/thread-self/ns/{kind}", str(place))
+            mount.bind(source, str(place))
             pins.append(Pin(kind, os.stat(place).st_ino))
         return tuple(pins)
 
@@ -116,7 +126,7 @@ class PodPins:
     def remove(self, pod_id: str) -> None:
         """See ``PodDriver.remove``."""
         directory = self.directory(pod_id)
-        for name in (*_FLAGS, _SHM):
+        for name in (*_FLAGS, _USER, _SHM):
             while self._is_mounted(directory, name):  # one that was killed may have mounted it, and begun anew
                 libc.umount2(str(directory / name), libc.MNT_DETACH | libc.UMOUNT_NOFOLLOW)
         remove_tree(directory)
@@ -143,10 +153,10 @@ class PodPins:
         with suppress(FileNotFoundError):
             self._home.rmdir()
 
-    def _mount_shm(self, pod_id: str, size_bytes: int) -> None:
+    def _mount_shm(self, pod_id: str, size_bytes: int, root: tuple[int, int]) -> None:
         place = self.directory(pod_id) / _SHM
         place.mkdir(mode=0o700)
-        libc.mount("shm", str(place), "tmpfs", _SHM_FLAGS, f"mode=1777,size={size_bytes}")
+        libc.mount("shm", str(place), "tmpfs", _SHM_FLAGS, f"mode=1777,size={size_bytes},uid={root[0]},gid={root[1]}")
 
     def _is_mounted(self, directory: Path, name: str) -> bool:
         """Whether something is mounted at a name; by ids of mounts, as a bind mount is of the same device."""
@@ -164,8 +174,12 @@ class PodPins:
             os.close(fd)
 
 
-def _set(key: str, value: str) -> None:
+def _set(key: str, value: str, root: int) -> None:
+    """``root``: the machine's user that is root there: it alone may write those of ipc (ipc_permissions(), Linux)."""
+    is_users = root != 0 and not key.startswith("net.")
     try:
+        if is_users:
+            libc.set_effective_uid(root)
         fd = os.open(f"/proc/sys/{key.replace('.', '/')}", os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.write(fd, value.encode())
@@ -173,3 +187,6 @@ def _set(key: str, value: str) -> None:
             os.close(fd)
     except OSError as error:
         raise UsageError(f"sysctl {key}={value} cannot be set: {error.strerror}", hint="see sysctl -a") from error
+    finally:
+        if is_users:
+            libc.set_effective_uid(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Protocol
@@ -79,6 +79,9 @@ class IdMaps(Protocol):
 
         Blocks for some milliseconds. Raises KernelError, MissingTool.
         """
+
+    def namespaces(self, mapping: IdMapping, kinds: Collection[str]) -> dict[str, int]:
+        """As ``namespace``, with new ones of ``kinds`` net, ipc and uts, which belong to it; by kind, and "user"."""
 
     def open_tree(self, path: str, namespace_fd: int, *, recursive: bool) -> int:
         """As ``Mounts.open_tree``, with ids shown as those of the namespace.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Final
@@ -24,8 +24,16 @@ class UserNamespaces:
     """Implements ``IdMaps``. Keeps nothing."""
 
     def namespace(self, mapping: IdMapping) -> int:
-        """See IdMaps. A thread cannot leave the user namespace of its process, and Bento does not fork: unshare(1)."""
-        argv = [str(command.find_program("unshare", package="util-linux")), "--user", "--"]
+        """See IdMaps."""
+        return self.namespaces(mapping, ())["user"]
+
+    def namespaces(self, mapping: IdMapping, kinds: Collection[str]) -> dict[str, int]:
+        """See IdMaps. A thread cannot leave the user namespace of its process, and Bento does not fork: unshare(1).
+
+        That makes the user namespace first, whatever the order of its options: the others belong to it (unshare(2)).
+        """
+        wanted = ("user", *kinds)
+        argv = [str(command.find_program("unshare", package="util-linux")), *(f"--{kind}" for kind in wanted), "--"]
         argv.append(str(command.find_program("cat", package="coreutils")))
         input_fd, to_child = os.pipe2(os.O_CLOEXEC)
         from_child, output_fd = os.pipe2(os.O_CLOEXEC)
@@ -36,7 +44,7 @@ class UserNamespaces:
                 os.close(input_fd)
                 os.close(output_fd)
             try:
-                return _mapped(child.pid, mapping, to_child, from_child)
+                return _mapped(child.pid, mapping, wanted, to_child, from_child)
             except EOFError:
                 reason = child.finish(_TIMEOUT_S).stderr.strip()
                 raise KernelError(
@@ -75,8 +83,8 @@ class UserNamespaces:
         return idmapped.making_files_as(owner)
 
 
-def _mapped(pid: int, mapping: IdMapping, to_child: int, from_child: int) -> int:
-    """Return the namespace of the child, with its ids. Raises EOFError: it has ended."""
+def _mapped(pid: int, mapping: IdMapping, kinds: Iterable[str], to_child: int, from_child: int) -> dict[str, int]:
+    """Return namespaces of the child, that of users with its ids. Raises EOFError: it has ended."""
     try:
         os.write(to_child, b"\n")  # cat answers once it is in the namespace
     except BrokenPipeError:
@@ -85,7 +93,15 @@ def _mapped(pid: int, mapping: IdMapping, to_child: int, from_child: int) -> int
         raise EOFError
     for name, ranges in (("uid_map", mapping.uids), ("gid_map", mapping.gids)):
         _write_map(Path(f"/proc/{pid}/{name}"), ranges)
-    return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    found: dict[str, int] = {}
+    try:
+        for kind in kinds:
+            found[kind] = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+    except BaseException:
+        for fd in found.values():
+            os.close(fd)
+        raise
+    return found
 
 
 def _write_map(path: Path, ranges: Iterable[IdRange]) -> None:

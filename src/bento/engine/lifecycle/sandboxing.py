@@ -109,7 +109,7 @@ def _check_namespaces(options: CreateOptions) -> None:
         raise UsageError(
             "--system needs a cgroup namespace of its own: its init manages what it sees", hint="omit --cgroupns host"
         )
-    if parse_userns(options.namespaces.user):
+    if options.namespaces.ids is not None or parse_userns(options.namespaces.user):
         _check_own_ids(options)
     if options.sandbox.shm_bytes is not None and options.namespaces.ipc not in ("", "private", "shareable"):
         raise UsageError(
@@ -119,10 +119,11 @@ def _check_namespaces(options: CreateOptions) -> None:
 
 def _check_own_ids(options: CreateOptions) -> None:
     """Raise UsageError for what a container cannot have with ids of its own: another namespace does not know them."""
-    userns, namespaces = f"--userns {options.namespaces.user}", options.namespaces
+    namespaces, is_pods = options.namespaces, options.namespaces.ids is not None
+    userns = "the user namespace of its pod" if is_pods else f"--userns {namespaces.user}"
     others = {"--network": options.network, "--pid": namespaces.pid, "--ipc": namespaces.ipc}
     for option, mode in (*others.items(), ("--cgroupns", namespaces.cgroup)):
-        if mode == "host" or mode.startswith(OF_OTHERS):
+        if mode == "host" or (not is_pods and mode.startswith(OF_OTHERS)):
             raise UsageError(
                 f"{userns} excludes {option} {mode}: that namespace belongs to another user namespace",
                 hint="omit one of them",
@@ -130,7 +131,7 @@ def _check_own_ids(options: CreateOptions) -> None:
     for is_given, option in (
         (options.sandbox.privileged, "--privileged"),
         (options.system, "--system"),
-        (options.pod, "--pod"),
+        (options.pod and not is_pods, "--pod"),
         (any(mount.reaches_host for mount in options.files.mounts), "a mount that reaches the host"),
         (any(mount.kind == IMAGE for mount in options.files.mounts), "an image as a mount: its ids cannot be mapped"),
     ):

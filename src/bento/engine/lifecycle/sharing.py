@@ -109,7 +109,13 @@ def shared(drivers: Drivers, container: Container) -> Iterator[Shared]:
     shm_fd = None
     with ExitStack() as stack:
         namespaces = spec.namespaces
-        modes = (("pid", namespaces.pid), ("ipc", namespaces.ipc), ("uts", namespaces.uts), ("network", spec.network))
+        modes = (
+            ("user", namespaces.user),
+            ("pid", namespaces.pid),
+            ("ipc", namespaces.ipc),
+            ("uts", namespaces.uts),
+            ("network", spec.network),
+        )
         for kind, mode in modes:
             if pod is not None and mode.startswith(POD):
                 fd = _open_of_pod(drivers, pod, _FILES.get(kind, kind))

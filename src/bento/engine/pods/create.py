@@ -15,11 +15,12 @@ from bento.engine.lifecycle import create as containers
 from bento.engine.lifecycle import reconcile, sandboxing
 from bento.engine.lifecycle import start as starting
 from bento.engine.pods import settle
-from bento.engine.resources import networking, pod_sandbox
+from bento.engine.resources import id_ranges, networking, pod_sandbox
 from bento.errors import BentoError, Conflict, UsageError, WrongState
 from bento.model.container import Sandbox
 from bento.model.network import BRIDGE, CNI, OF_OTHERS
 from bento.model.pods import CNI_FIRST, NamespaceMode, Pod, PodOptions, PodSettings, PodState
+from bento.parse import id_ranges as parse_ids
 from bento.units import new_id, parse_name
 
 if TYPE_CHECKING:
@@ -159,7 +160,25 @@ def _settled(drivers: Drivers, asked: PodSettings) -> PodSettings:
         ),
         network,
     )
+    if asked.ids is not None:
+        _check_ids(drivers, asked, network)
     return replace(asked, network=network, uts=uts)
+
+
+def _check_ids(drivers: Drivers, asked: PodSettings, network: str) -> None:
+    """Raise UsageError for what a pod cannot have with ids of its own; StorageUnusable, KernelError: nor can any."""
+    for is_asked, what in (
+        (network == "host", "the network of the host"),
+        (asked.pid is NamespaceMode.NODE, "the PID namespace of the host"),
+        (asked.ipc is NamespaceMode.NODE, "the IPC namespace of the host"),
+        (asked.pid is NamespaceMode.POD, "a PID namespace of the pod"),
+        (not drivers.runtime(asked.runtime).shows_processes, "a runtime with a kernel of its own"),
+    ):
+        if is_asked:
+            raise UsageError(f"a user namespace of a pod excludes {what}", hint="ask for one of them")
+    if asked.ids is not None:
+        parse_ids.check(asked.ids)
+        id_ranges.check(drivers, asked.ids)
 
 
 def _network(drivers: Drivers, asked: PodSettings) -> str:

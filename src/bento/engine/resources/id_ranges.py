@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
-from bento.errors import Conflict, UsageError
+from bento.errors import BentoError, Conflict, UsageError
 from bento.lazy import LazyModule
 
 if TYPE_CHECKING:
@@ -30,12 +31,15 @@ else:  # few containers have ids of their own
 
 _LOCK: Final = "ids"
 _FILES: Final = ("/etc/subuid", "/etc/subgid")
+_SOME_ID: Final = 65534
+_mapping_roots: Final[set[Path]] = set()
+"""Those below which ids can be mapped."""
 
 
 @contextmanager
 def held(drivers: Drivers, options: CreateOptions) -> Iterator[None]:
     """Have no other command give ids away until the record says what this one gives, where it is to give some."""
-    if options.namespaces.user in ("", "host"):
+    if options.namespaces.user in ("", "host") or options.namespaces.ids is not None:
         yield
         return
     with drivers.locks.hold(_LOCK, LOCK_TIMEOUT_S):
@@ -47,17 +51,39 @@ def given(drivers: Drivers, spec: ContainerSpec) -> ContainerSpec:
 
     Raises UsageError: none are given to Bento; Conflict: all are taken; StorageUnusable: the kernel cannot map them.
     """
+    if spec.namespaces.ids is not None:  # its pod's
+        return spec
     size = id_ranges.parse_userns(spec.namespaces.user)
     if not size:
         return spec
     first_uid, first_gid = (_free(drivers, number, size) for number in (0, 1))
     ids = mappings.IdMapping(uids=(mappings.IdRange(0, first_uid, size),), gids=(mappings.IdRange(0, first_gid, size),))
+    check(drivers, ids)
+    return replace(spec, namespaces=replace(spec.namespaces, ids=ids))
+
+
+def check(drivers: Drivers, ids: IdMapping) -> None:
+    """Try whether a root filesystem can be shown with these ids. Some milliseconds.
+
+    Raises StorageUnusable, KernelError, MissingTool.
+    """
     namespace_fd = drivers.ids.namespace(ids)
     try:
         drivers.storage.check_mapped(namespace_fd, ids.root)
     finally:
         os.close(namespace_fd)
-    return replace(spec, namespaces=replace(spec.namespaces, ids=ids))
+
+
+def can_map(drivers: Drivers) -> bool:
+    """Whether user namespaces can be had here. Once it has been seen, it is not tried again in this process."""
+    if drivers.root not in _mapping_roots:
+        one = (mappings.IdRange(0, _SOME_ID, 1),)
+        try:
+            check(drivers, mappings.IdMapping(uids=one, gids=one))
+        except BentoError:
+            return False
+        _mapping_roots.add(drivers.root)
+    return True
 
 
 def _free(drivers: Drivers, number: int, size: int) -> int:
@@ -92,7 +118,10 @@ def _spans(drivers: Drivers, path: str) -> list[Span]:
 
 
 def _recorded(drivers: Drivers) -> Iterator[IdMapping]:
-    """Yield what every container on record has, whether it runs or not. Raises StateCorrupt: one cannot be read."""
+    """Yield what every container and pod on record has, whether it runs or not. Raises StateCorrupt."""
+    for pod in drivers.store.list_pods():
+        if pod.settings.ids is not None:
+            yield pod.settings.ids
     for container in drivers.store.list():
         if container.spec.namespaces.ids is not None:
             yield container.spec.namespaces.ids

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bento.drivers.runtime.base import RuntimeDriver
     from bento.engine.base.drivers import Drivers
     from bento.model import pods
-    from bento.model.container import ContainerSpec
+    from bento.model.container import ContainerSpec, Namespaces
     from bento.model.create import CreateOptions
     from bento.model.pods import NamespaceMode, Pod
 else:  # most containers are in none
@@ -30,20 +30,25 @@ def settle(drivers: Drivers, options: CreateOptions) -> tuple[CreateOptions, Pod
 
     Raises NotFound, UsageError for what is the pod's to say, WrongState unless it is ready.
     """
-    modes = (options.network, options.namespaces.pid, options.namespaces.ipc, options.namespaces.uts)
-    if any(mode.startswith(POD) for mode in modes):
+    own = options.namespaces
+    if any(mode.startswith(POD) for mode in (options.network, own.pid, own.ipc, own.uts, own.user)):
         raise UsageError(f"bad namespace {POD!r}...", hint="name the pod: --pod")
     if not options.pod:
+        if own.ids is not None:
+            raise UsageError("ids are given for a user namespace without a pod", hint="use --userns auto")
         return options, None
     pod = drivers.store.find_pod(options.pod)
     _refuse(options, pod)
+    _refuse_ids(own, pod)
     _refuse_unready(pod)
-    settings, own = pod.settings, options.namespaces
+    settings = pod.settings
     namespaces = replace(
         own,
         pid=own.pid or _mode(pod, settings.pid),
         ipc=own.ipc or _mode(pod, settings.ipc),
         uts=own.uts or (_mode(pod, settings.uts) if pod.has_network else "host"),
+        user=own.user if settings.ids is None else f"{POD}{pod.id}",
+        ids=settings.ids,
     )
     sandbox = replace(
         options.sandbox,
@@ -78,6 +83,17 @@ def _refuse(options: CreateOptions, pod: Pod) -> None:
     ):
         if is_given:
             raise UsageError(f"{what} does not go with --pod {pod.name}", hint="say it of the pod: bento pod create")
+
+
+def _refuse_ids(own: Namespaces, pod: Pod) -> None:
+    """Raise UsageError where other users are asked for than those of the pod."""
+    ids = pod.settings.ids
+    if own.user and ids is not None:
+        raise UsageError(f"pod {pod.name} has a user namespace, which excludes --userns {own.user}", hint="omit it")
+    if own.ids is not None and own.ids != ids:
+        raise UsageError(
+            f"the ids of the container are not those of the user namespace of pod {pod.name}", hint="give the same"
+        )
 
 
 def _refuse_unready(pod: Pod) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -44,15 +44,35 @@ def bring_up(drivers: Drivers, pod: Pod) -> Pod:
         *(["ipc"] if settings.ipc is NamespaceMode.POD else []),
         *(["uts"] if settings.uts is NamespaceMode.POD and pod.has_network else []),
     ]
-    with drivers.locks.hold(_ALL, LOCK_TIMEOUT_S):
+    with drivers.locks.hold(_ALL, LOCK_TIMEOUT_S), _of_users(drivers, pod, kinds) as given:
         pins = drivers.pods.make(
-            pod.id, kinds, hostname=settings.hostname, sysctls=settings.sysctls, shm_bytes=settings.shm_bytes
+            pod.id,
+            kinds,
+            hostname=settings.hostname,
+            sysctls=settings.sysctls,
+            shm_bytes=settings.shm_bytes,
+            given=given,
+            root=(0, 0) if settings.ids is None else settings.ids.root,
         )
     here, cgroups = place.here(drivers), drivers.processes.missing_cgroups(settings.cgroup_parent)
     pod = drivers.store.modify_pod(pod.id, lambda p: replace(p, pins=pins, place=here, cgroups=cgroups))
     if settings.pid is NamespaceMode.POD:
         pod = _hold_pids(drivers, pod)
     return _connect(drivers, pod)
+
+
+@contextmanager
+def _of_users(drivers: Drivers, pod: Pod, kinds: list[str]) -> Iterator[dict[str, int] | None]:
+    """Yield new namespaces that belong to the pod's user namespace, and that; None where it has none."""
+    if pod.settings.ids is None:
+        yield None
+        return
+    made = drivers.ids.namespaces(pod.settings.ids, kinds)
+    try:
+        yield made
+    finally:
+        for fd in made.values():
+            os.close(fd)
 
 
 def _hold_pids(drivers: Drivers, pod: Pod) -> Pod:

@@ -58,13 +58,17 @@ def ready(drivers: Drivers, container: Container, *, shm_fd: int | None, peers: 
     if ids is None:
         yield Ready(attached, rootfs, hooks)
         return
-    with _mapped(drivers, attached, ids) as mapped:
+    shm = "" if shm_fd is None else str(drivers.storage.bundle(container.id) / "shm")
+    with _mapped(drivers, attached, ids, shm) as mapped:
         yield replace(mapped, hooks=hooks)
 
 
 @contextmanager
-def _mapped(drivers: Drivers, container: Container, ids: IdMapping) -> Iterator[Ready]:
-    """Mount it again by other ids. What is bound is copied first: the place of it all covers a directory."""
+def _mapped(drivers: Drivers, container: Container, ids: IdMapping, shm: str) -> Iterator[Ready]:
+    """Mount it again by other ids. What is bound is copied first: the place of it all covers a directory.
+
+    ``shm``: where the /dev/shm of a pod is, whose files have the owners of the machine that they are made by.
+    """
     with ExitStack() as stack:
         namespace_fd = drivers.ids.namespace(ids)
         stack.callback(os.close, namespace_fd)
@@ -88,7 +92,10 @@ def _mapped(drivers: Drivers, container: Container, ids: IdMapping) -> Iterator[
         def place(source: str, is_recursive: bool) -> str:
             if Path(source).is_relative_to(at.view):
                 return source  # one of those above
-            fd = drivers.ids.open_tree(source, namespace_fd, recursive=is_recursive)
+            if source == shm:
+                fd = drivers.mounts.open_tree(source, recursive=False)
+            else:
+                fd = drivers.ids.open_tree(source, namespace_fd, recursive=is_recursive)
             try:
                 return put(fd)
             finally:

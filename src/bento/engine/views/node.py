@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from bento import clock
+from bento.engine.resources import id_ranges
 from bento.errors import BentoError, MissingTool, WrongState
 from bento.files.tree import taken
 from bento.model.disk import FilesystemUsage
@@ -61,16 +62,19 @@ def readiness(drivers: Drivers) -> Readiness:
             drivers.network.check("bridge", ())
     except BentoError as error:
         network = str(error)
-    found = []
-    for name in _KNOWN_RUNTIMES:
+    found, mapping = [], []
+    for name in ("", *_KNOWN_RUNTIMES):
         with suppress(MissingTool):
-            drivers.runtime(name)
-            found.append(name)
+            one = drivers.runtime(name)
+            found += [name] if name else []
+            if one.shows_processes and id_ranges.can_map(drivers):
+                mapping.append(name)
     return Readiness(
         runtime=runtime,
         network=network,
         runtimes=tuple(found),
         has_recursive_read_only=_kernel() >= _RRO_KERNEL,
+        mapping=tuple(mapping),
     )
 
 
