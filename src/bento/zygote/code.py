@@ -25,9 +25,11 @@ class CodeWatch:
         """Raises KernelError where no watch is left: then it could not be known which code is run."""
         self._fd = libc.inotify_init(os.O_NONBLOCK)
         files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-        places = {os.path.dirname(file) for file in files if file}
-        for place in {*places, os.path.realpath(sys.executable)}:
+        for place in {os.path.dirname(file) for file in files if file}:
             libc.inotify_add_watch(self._fd, place, _CHANGED)
+        self._interpreter = os.path.realpath(sys.executable)
+        self._of_interpreter = libc.inotify_add_watch(self._fd, self._interpreter, _CHANGED)
+        self._content = _content(self._interpreter)
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -40,14 +42,16 @@ class CodeWatch:
         return bool(poller.poll(0))
 
     def has_changed(self) -> bool:
-        """Look at the events; byte code that another command writes is no change."""
+        """Look at the events; byte code that another command writes is no change, nor is a link to the interpreter."""
         with suppress(BlockingIOError):
             while data := os.read(self._fd, _READ_BYTES):
                 at = 0
                 while at < len(data):
-                    _, _, _, length = _EVENT.unpack_from(data, at)
+                    watch, _, _, length = _EVENT.unpack_from(data, at)
                     name = data[at + _EVENT.size : at + _EVENT.size + length].rstrip(b"\0")
                     at += _EVENT.size + length
+                    if watch == self._of_interpreter and _content(self._interpreter) == self._content:
+                        continue
                     if os.fsdecode(name) != _BYTE_CODE:
                         return True
         return False
@@ -55,3 +59,12 @@ class CodeWatch:
     def close(self) -> None:
         """Close it."""
         os.close(self._fd)
+
+
+def _content(path: str) -> tuple[int, ...] | None:
+    """Return what changes with the content of a file, and not with its links; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -96,3 +96,22 @@ def test_byte_code_is_no_other_code(package):
     (package / "__pycache__" / "only.pyc").write_text("")
     assert not watch.has_changed()
     watch.close()
+
+
+def test_the_interpreter_is_another_when_its_content_is_and_not_when_it_is_linked(package, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(package / "bin/python"))
+    (package / "bin").mkdir()
+    (package / "bin/python").write_text("1")
+    watch = CodeWatch()
+    os.link(package / "bin/python", package / "bin/link")
+    assert watch.may_have_changed()
+    assert not watch.has_changed()
+    assert not watch.may_have_changed()
+    (package / "bin/other").write_text("1")
+    (package / "bin/other").rename(package / "bin/python")
+    assert watch.has_changed()
+    watch.close()
+    watch = CodeWatch()
+    (package / "bin/python").write_text("2")
+    assert watch.has_changed()
+    watch.close()
