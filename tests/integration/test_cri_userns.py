@@ -101,6 +101,18 @@ def owner(path: Path) -> tuple[int, int]:
     return status.st_uid, status.st_gid
 
 
+def test_a_pid_namespace_of_the_pod_belongs_to_its_users(kubelet: Kubelet, bento: BentoCli) -> None:
+    kubelet.run_pod(namespace_options={"pid": pb.POD})
+    context = {"namespace_options": {"pid": pb.POD, "userns_options": OWN}}
+    first = kubelet.start("sleep", "1000", context=context)
+    second = kubelet.start("sleep", "2000", name="side", context=context)
+    assert "2000" in kubelet.said(first, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+    assert kubelet.said(second, "stat -c %u /proc/1") == "65534"
+    inode = os.stat(f"/proc/{pid_of(bento, first)}/ns/pid").st_ino
+    assert os.stat(f"/proc/{pid_of(bento, second)}/ns/pid").st_ino == inode
+    kubelet.call("StopPodSandbox", pod_sandbox_id=kubelet.pod)
+
+
 def test_status_says_it(kubelet: Kubelet) -> None:
     said = {one.name: one.features for one in kubelet.call("Status").runtime_handlers}
     assert said[""].user_namespaces

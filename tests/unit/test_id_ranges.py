@@ -6,7 +6,7 @@ import pytest
 
 from bento.errors import UsageError
 from bento.model.namespaces.mapping import IdMapping, IdRange
-from bento.oci.config import _mappings
+from bento.oci.config import mappings
 from bento.parse import id_ranges
 
 GIVEN = [(1000, 100), (5000, 30)]
@@ -66,5 +66,5 @@ def test_what_an_owner_is_on_the_other_side() -> None:
     assert ids.from_machine((0, 0)) == (65534, 65534)
     with pytest.raises(ValueError, match="10"):
         ids.to_machine((10, 0))
-    assert _mappings(ids)["uidMappings"][1] == {"containerID": 20, "hostID": 5000, "size": 1}
-    assert _mappings(None) == {}
+    assert mappings(ids)["uidMappings"][1] == {"containerID": 20, "hostID": 5000, "size": 1}
+    assert mappings(None) == {}

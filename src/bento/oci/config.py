@@ -162,7 +162,7 @@ def _own_namespaces(spec: ContainerSpec) -> list[dict[str, str]]:
     return [{"type": kind} for kind in own]
 
 
-def _mappings(ids: IdMapping | None) -> dict[str, Any]:
+def mappings(ids: IdMapping | None) -> dict[str, Any]:
     """Return the ids of a user namespace, also of one that is there already: runc 1.1 wants them of it, too."""
     if ids is None:
         return {}
@@ -184,7 +184,7 @@ def _has_own_uts(spec: ContainerSpec) -> bool:
 def _asked_of_linux(
     spec: ContainerSpec, seccomp: dict[str, Any] | None, devices: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    asked = _mappings(spec.namespaces.ids) | ({} if seccomp is None else {"seccomp": seccomp})
+    asked = mappings(spec.namespaces.ids) | ({} if seccomp is None else {"seccomp": seccomp})
     if devices:
         asked["devices"] = list(devices)
     if spec.sandbox.sysctls:

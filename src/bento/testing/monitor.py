@@ -28,6 +28,7 @@ class FakeMonitor:
 
     Attributes:
         launches: what was asked for, in order.
+        connected: what connections were made for, in order: "output", or "end of input".
         launched: the pids that the next launch reports; a test gives those of processes it has started.
         launch_error: raised by ``launch`` when set.
         exec_launches, exec_error, exec_pid: the same for ``launch_exec``.
@@ -40,6 +41,7 @@ class FakeMonitor:
 
     def __init__(self, launched: Launched | None = None) -> None:
         self.launches: list[Launch] = []
+        self.connected: list[str] = []
         self.launched = launched or Launched(init_pid=os.getpid(), monitor_pid=os.getpid())
         self.launch_error: BentoError | None = None
         self.exec_launches: list[ExecLaunch] = []
@@ -130,8 +132,13 @@ class FakeMonitor:
         """Make the file, as one that writes to it does."""
         path.touch()
 
+    def end_input(self, run_dir: Path) -> None:
+        """Remember."""
+        self.connected.append("end of input")
+
     def attach(self, run_dir: Path, spool: Path, *, has_input: bool = False, stays: bool = False) -> Connection:
         """Return an output that is at its end already, and an input whose other end is ``input_fd``."""
+        self.connected.append("output")
         reader, writer = os.pipe2(os.O_CLOEXEC)
         os.close(writer)
         if not has_input:

@@ -14,6 +14,7 @@ from bento.command import Child
 from bento.errors import BentoError, MissingTool, RuntimeFailed
 from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions
+from bento.model.namespaces.mapping import IdMapping
 from bento.model.resources import Change
 from bento.model.stats import ProcessTable
 from bento.model.terminal import WindowSize
@@ -212,7 +213,13 @@ class FakeRuntime:
         self.calls.append(("discard", container_id))
 
     def hold_namespaces(
-        self, container_id: str, directory: Path, namespaces: list[dict[str, str]], cgroup_parent: str
+        self,
+        container_id: str,
+        directory: Path,
+        namespaces: list[dict[str, str]],
+        *,
+        cgroup_parent: str,
+        ids: IdMapping | None = None,
     ) -> int:
         """Remember, and return ``holder_pid``."""
         self.calls.append(("hold", container_id))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from msgspec.structs import replace
 
 from bento.config import Settings
+from bento.drivers.monitor.base import Launched
 from bento.engine.facade import EngineFacade
+from bento.engine.lifecycle.start import start
 from bento.errors import Conflict, StorageUnusable, UsageError
 from bento.model.container import Container, Namespaces, Status
 from bento.model.create import CreateOptions
+from bento.model.terminal import AttachOptions
 from bento.testing.drivers import FakeDrivers
 
 
@@ -64,3 +69,15 @@ def test_where_the_kernel_cannot_map_them_nothing_is_made(
     with pytest.raises(StorageUnusable):
         make(engine)
     assert drivers.store.list() == []
+
+
+def test_the_input_ends_once_the_output_is_attached_to(engine: EngineFacade, drivers: FakeDrivers) -> None:
+    """conmon takes one connection at a time: what is written after the first may be lost to the second."""
+    main, monitor = drivers.processes.add("server"), drivers.processes.add("conmon")
+    drivers.monitor.launched = Launched(init_pid=main.identity.pid, monitor_pid=monitor.identity.pid)
+    started = start(drivers, make(engine).id, attach=AttachOptions())
+    assert drivers.monitor.connected == ["output", "end of input"]
+    assert started.attachment is not None
+    started.attachment.close()
+    assert started.main_fd is not None
+    os.close(started.main_fd)

@@ -167,6 +167,13 @@ class MonitorDriver(Protocol):
     def saw_oom(self, run_dir: Path) -> bool:
         """Whether the monitor saw the container run out of memory, by a mark that outlives its cgroup."""
 
+    def end_input(self, run_dir: Path) -> None:
+        """Let the input of a container with ids of its own come to its end: that is a pipe, also without ``-i``.
+
+        Not before the caller has attached to it: conmon takes one connection at a time, and what the program writes in
+        between would be lost to the second. No error where it has ended.
+        """
+
     def attach(self, run_dir: Path, spool: Path, *, has_input: bool = False, stays: bool = False) -> Connection:
         """Connect to the container's output, and with ``has_input`` to its input. Raises KernelError: no monitor.
 

@@ -134,6 +134,10 @@ class ConmonMonitor:
         """See ``MonitorDriver.saw_oom``."""
         return (run_dir / "persist/oom").exists()
 
+    def end_input(self, run_dir: Path) -> None:
+        """See ``MonitorDriver.end_input``."""
+        reports.end_input(run_dir)
+
     def attach(self, run_dir: Path, spool: Path, *, has_input: bool = False, stays: bool = False) -> Connection:
         """See ``MonitorDriver.attach``.
 
@@ -250,8 +254,6 @@ class ConmonMonitor:
         monitor_pid = self.pids(launch.run_dir)[1]
         if monitor_pid is None:
             raise RuntimeFailed("conmon did not write its pid file", hint=f"is {launch.run_dir} full?")
-        if launch.has_own_ids and not (launch.has_input or launch.has_terminal):
-            reports.end_input(launch.run_dir)  # as /dev/null has one
         return Launched(init_pid=init_pid, monitor_pid=monitor_pid)
 
 

@@ -10,6 +10,7 @@ from bento.command import Child
 from bento.errors import BentoError
 from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions
+from bento.model.namespaces.mapping import IdMapping
 from bento.model.resources import Change
 from bento.model.stats import ProcessTable
 from bento.model.terminal import WindowSize
@@ -144,12 +145,19 @@ class RuntimeDriver(Protocol):
         """Delete whatever a failed create has left, killing it. Blocks. Idempotent: nothing there is fine."""
 
     def hold_namespaces(
-        self, container_id: str, directory: Path, namespaces: list[dict[str, str]], cgroup_parent: str
+        self,
+        container_id: str,
+        directory: Path,
+        namespaces: list[dict[str, str]],
+        *,
+        cgroup_parent: str,
+        ids: IdMapping | None = None,
     ) -> int:
         """Start a process that does nothing but reap, as PID 1 of a PID namespace of its own; return its pid. Blocks.
 
         It has no rights, and nothing to see: no file but its own program. ``directory``: for what it is made of, empty.
-        ``namespaces``: entries for ``linux.namespaces``, those that it shares. ``discard`` ends it.
+        ``namespaces``: entries for ``linux.namespaces``, those that it shares; ``ids``: of the user namespace among
+        them. ``discard`` ends it.
         Raises MissingTool, RuntimeFailed.
         """
 

@@ -13,6 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from bento import command
+from bento.kernel import covering, libc
+from bento.model.namespaces.mapping import IdMapping
 from bento.oci import config, defaults
 
 _INIT: Final = "catatonit"
@@ -20,27 +22,41 @@ _PLACE: Final = "/init"
 _UID: Final = 65534
 
 
-def write(directory: Path, container_id: str, namespaces: list[dict[str, str]], cgroup_parent: str) -> Path:
-    """Write the bundle; return where its pid is to be written. Raises MissingTool."""
+def write(
+    directory: Path,
+    container_id: str,
+    namespaces: list[dict[str, str]],
+    cgroup_parent: str,
+    ids: IdMapping | None = None,
+) -> None:
+    """Write the bundle. With ``ids`` its root filesystem is only in the caller's private mount namespace, where each
+    user may go through it. Raises MissingTool, StorageUnusable, KernelError.
+    """
     program = command.find_program(_INIT, package=_INIT)
     rootfs = directory / "rootfs"
+    if ids is not None:
+        [place] = covering.choose(1, (str(directory), str(program)))
+        libc.mount("bento", place, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=755,size=64k")
+        rootfs = Path(place) / "rootfs"
     for path in (rootfs / "proc", rootfs / "dev"):
         path.mkdir(mode=0o755, parents=True, exist_ok=True)
     os.close(os.open(f"{rootfs}{_PLACE}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644))
-    document = build(rootfs, program, namespaces, config.cgroups_path(container_id, cgroup_parent))
+    document = build(rootfs, program, namespaces, config.cgroups_path(container_id, cgroup_parent), ids)
     (directory / "config.json").write_bytes(msgspec.json.encode(document))
-    return directory / "pid"
 
 
-def build(rootfs: Path, program: Path, namespaces: list[dict[str, str]], cgroups_path: str) -> dict[str, Any]:
+def build(
+    rootfs: Path, program: Path, namespaces: list[dict[str, str]], cgroups_path: str, ids: IdMapping | None = None
+) -> dict[str, Any]:
     """Return its config.json. Pure. ``catatonit -P`` waits for signals, and reaps (its "pause mode")."""
     mine = [kind for kind in ("pid", "mount", "cgroup", "ipc") if kind not in {one["type"] for one in namespaces}]
+    user = _UID if ids is None else min(_UID, *(one.inside + one.size - 1 for one in (ids.uids[0], ids.gids[0])))
     init = {"destination": _PLACE, "type": "bind", "source": str(program)}
     return {
         "ociVersion": config.SPEC_VERSION,
         "process": {
             "terminal": False,
-            "user": {"uid": _UID, "gid": _UID},
+            "user": {"uid": user, "gid": user},
             "args": [_PLACE, "-P"],
             "env": [],
             "cwd": "/",
@@ -63,5 +79,6 @@ def build(rootfs: Path, program: Path, namespaces: list[dict[str, str]], cgroups
             "cgroupsPath": cgroups_path,
             "maskedPaths": list(defaults.MASKED_PATHS),
             "readonlyPaths": list(defaults.READ_ONLY_PATHS),
+            **config.mappings(ids),
         },
     }

@@ -20,6 +20,7 @@ from bento.kernel.cgroup import Cgroups, locate
 from bento.lazy import LazyModule
 from bento.model.container import Container, ContainerSpec
 from bento.model.exec import ExecOptions
+from bento.model.namespaces.mapping import IdMapping
 from bento.model.resources import UNLIMITED, Change
 from bento.model.stats import ProcessTable
 from bento.model.terminal import WindowSize
@@ -208,20 +209,23 @@ class OciRuntime:
     def begin_exec(self, container_id: str, argv: list[str], *, env: list[str], pid_file: Path) -> Child:
         """See ``RuntimeDriver.begin_exec``."""
         more = [word for entry in env for word in ("--env", entry)]
-        return self._begin(pid_file, *more, container_id, *argv)
+        return self._begin("exec", self._pid_option(), str(pid_file), *more, container_id, *argv)
 
     def begin_process(self, container_id: str, spec: Path, *, pid_file: Path, output_fd: int) -> Child:
         """See ``RuntimeDriver.begin_process``."""
-        return self._begin(pid_file, "--process", str(spec), container_id, output_fd=output_fd)
+        words = (self._pid_option(), str(pid_file), "--process", str(spec), container_id)
+        return self._begin("exec", *words, output_fd=output_fd)
 
-    def _begin(self, pid_file: Path, *arguments: str, output_fd: int | None = None) -> Child:
-        pid_option = "--pid-file" if self.shows_processes else "--internal-pid-file"
+    def _pid_option(self) -> str:
+        return "--pid-file" if self.shows_processes else "--internal-pid-file"
+
+    def _begin(self, *arguments: str, output_fd: int | None = None) -> Child:
         # An input that is at its end, and never the host's /dev/null: the process gets the descriptor itself, and
         # runtimes change its owner (fchown(2)), crun to the process's user, runsc to uid 65534.
         reader, writer = os.pipe2(os.O_CLOEXEC)
         os.close(writer)
         try:
-            return self._spawn("exec", pid_option, str(pid_file), *arguments, stdin_fd=reader, output_fd=output_fd)
+            return self._spawn(*arguments, stdin_fd=reader, output_fd=output_fd)
         finally:
             os.close(reader)
 
@@ -286,11 +290,23 @@ class OciRuntime:
         self.clear(container_id)
 
     def hold_namespaces(
-        self, container_id: str, directory: Path, namespaces: list[dict[str, str]], cgroup_parent: str
+        self,
+        container_id: str,
+        directory: Path,
+        namespaces: list[dict[str, str]],
+        *,
+        cgroup_parent: str,
+        ids: IdMapping | None = None,
     ) -> int:
         """See ``RuntimeDriver.hold_namespaces``."""
-        pid_file = holders.write(directory, container_id, namespaces, cgroup_parent)
-        done = self._call("create", "--bundle", str(directory), "--pid-file", str(pid_file), container_id)
+        pid_file = directory / "pid"
+
+        def create() -> Completed:
+            holders.write(directory, container_id, namespaces, cgroup_parent, ids)
+            words = ("--bundle", str(directory), "--pid-file", str(pid_file), container_id)
+            return self._begin("create", *words).finish(_CALL_TIMEOUT_S)
+
+        done = create() if ids is None else namespace.in_private_mounts(create)
         if done.returncode != 0:
             raise output.explain(done.stderr, verb="create")
         self.start(container_id)

@@ -12,7 +12,6 @@ of the container, so layers are shared, and the files of a container are read an
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,18 +19,16 @@ from typing import Final
 
 from bento.drivers.storage.base import UPPER_IN_VIEW, VIEW_SOURCE, MappedRoot
 from bento.errors import KernelError, StorageUnusable
-from bento.kernel import idmapped, libc
+from bento.kernel import covering, idmapped, libc
 from bento.kernel.mount import detach, overlay
 
-_PLACES: Final = ("/mnt", "/media", "/srv", "/usr/games", "/usr/src", "/var/local", "/home")
-"""Directories that a monitor and a runtime need nothing of (hier(7))."""
 _NEEDED: Final = 2
 
 
 def make_view(container_id: str, kept: Iterable[Path]) -> MappedRoot:
     """Choose the places for what is of one container, and make its view, in the calling thread's private namespace."""
     needed = (*map(str, kept), sys.prefix, sys.base_prefix, __file__)
-    rootfs, place = _choose([os.path.realpath(one) for one in needed])
+    rootfs, place = covering.choose(_NEEDED, needed)
     libc.mount(VIEW_SOURCE, place, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=711,size=4m")
     view = Path(place) / container_id
     make_point(view)
@@ -83,25 +80,3 @@ def cannot(error: KernelError | None) -> StorageUnusable:
         f"this kernel, or the filesystem of the root, has no overlay on idmapped mounts{reason}",
         hint="omit --userns; it needs Linux 5.19 or newer, and ext4, xfs or btrfs",
     )
-
-
-def _choose(kept: list[str]) -> list[str]:
-    fit = [one for one in _PLACES if not any(f"{path}/".startswith(f"{one}/") for path in kept) and _is_fit(one)]
-    if len(fit) < _NEEDED:
-        raise StorageUnusable(
-            f"too few directories of this machine can be covered: of {', '.join(_PLACES)}",
-            hint="make /mnt and /media, empty",
-        )
-    return fit[:_NEEDED]
-
-
-def _is_fit(place: str) -> bool:
-    return os.path.realpath(place) == place and _is_open(place) and not os.path.ismount(place)
-
-
-def _is_open(place: str) -> bool:
-    """Whether each user may go through it."""
-    try:
-        return all(stat.S_IMODE(os.stat(one).st_mode) & 0o001 for one in (place, *map(str, Path(place).parents)))
-    except FileNotFoundError:
-        return False

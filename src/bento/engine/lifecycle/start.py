@@ -211,7 +211,6 @@ def _launch(
         launched, notes, scope = _create_sandbox(drivers, container, runtime, kept_fds, size)
     run, init = _identified(drivers, container, replace(run, scope=scope), launched)
     created = drivers.store.modify(container.id, lambda c: replace(c, run=run, notes=(*c.spec.notes, *notes)))
-    root_filesystem.open_streams(drivers, created, init)
     _surround(drivers, created, run, init.pid)
     bundle = drivers.storage.bundle(container.id)
     with root_of(drivers, container.id, run) as root:
@@ -221,6 +220,7 @@ def _launch(
             checks.prepare(drivers, container, runtime, root)
     health = Health() if container.spec.health.is_checked else None
     attachment = None if attach is None else Attachment(drivers, container, attach)
+    root_filesystem.open_streams(drivers, created, init)
     # Before it begins: by this its exit code is known also when it is over at once, and removed by another command.
     main_fd = None if attach is None else drivers.processes.open(init)
     try:

@@ -171,7 +171,6 @@ def _check_ids(drivers: Drivers, asked: PodSettings, network: str) -> None:
         (network == "host", "the network of the host"),
         (asked.pid is NamespaceMode.NODE, "the PID namespace of the host"),
         (asked.ipc is NamespaceMode.NODE, "the IPC namespace of the host"),
-        (asked.pid is NamespaceMode.POD, "a PID namespace of the pod"),
         (not drivers.runtime(asked.runtime).shows_processes, "a runtime with a kernel of its own"),
     ):
         if is_asked:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -17,7 +17,7 @@ from bento.engine.base import place
 from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.liveness import lives
 from bento.engine.resources import cni, networking
-from bento.errors import BentoError, MissingTool, RuntimeFailed
+from bento.errors import BentoError, MissingTool, RuntimeFailed, WrongState
 from bento.model.container import Place, attached_to
 from bento.model.network import CNI, Connection
 from bento.model.pods import NamespaceMode, Pod
@@ -79,11 +79,17 @@ def _hold_pids(drivers: Drivers, pod: Pod) -> Pod:
     runtime = drivers.runtime(pod.settings.runtime)
     directory = drivers.pods.directory(pod.id) / "init"
     directory.mkdir(mode=0o700)
-    shared = [
-        {"type": _OF_RUNTIMES.get(pin.kind, pin.kind), "path": str(drivers.pods.path(pod.id, pin.kind))}
-        for pin in pod.pins
-    ]
-    pid = runtime.hold_namespaces(pod.id, directory, shared, pod.settings.cgroup_parent)
+    shared = []
+    with ExitStack() as stack:
+        for pin in pod.pins:
+            fd = drivers.pods.open(pod.id, pin)
+            if fd is None:
+                raise WrongState(f"pod {pod.name} has lost its namespaces", hint="try it again")
+            stack.callback(os.close, fd)  # a private mount namespace is rid of the pins
+            shared.append({"type": _OF_RUNTIMES.get(pin.kind, pin.kind), "path": f"/proc/{os.getpid()}/fd/{fd}"})
+        pid = runtime.hold_namespaces(
+            pod.id, directory, shared, cgroup_parent=pod.settings.cgroup_parent, ids=pod.settings.ids
+        )
     init = drivers.processes.identify(pid, mark=pod.id)
     if init is None:
         raise RuntimeFailed(f"the init of pod {pod.name} ended as soon as it was started", hint="try it again")

@@ -111,13 +111,18 @@ def _mapped(drivers: Drivers, container: Container, ids: IdMapping, shm: str) ->
 
 
 def open_streams(drivers: Drivers, container: Container, init: ProcessIdentity) -> None:
-    """Let the programs of a container with ids of its own open its standard streams by name. Before they begin."""
+    """Let the programs of a container with ids of its own open its standard streams by name, and end their input.
+
+    Before they begin, and after what is to be attached is. Its input is a pipe also where it is to have none.
+    """
     fd = None if container.spec.namespaces.ids is None else drivers.processes.open(init)
     if fd is not None:
         try:
             drivers.ids.open_streams(fd)
         finally:
             os.close(fd)
+        if not (container.spec.streams.stdin_open or container.spec.streams.tty):
+            drivers.monitor.end_input(drivers.run_dir(container.id))
 
 
 def _open(drivers: Drivers, mount: Mount, namespace_fd: int) -> int:
