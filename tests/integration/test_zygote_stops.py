@@ -148,7 +148,7 @@ def test_a_caller_of_other_surroundings_gets_a_worker_of_its_own(bento: BentoCli
         bento.run("--name", "w", "--network", "none", "host", "sh", "-c", QUICK)
         bento.wait_for_log("w", "ready")
         words = ("stop", "--pre-stop-host", f"ulimit -n > {said}", "w")
-        done = zygote.by(*words, launcher=["prlimit", f"--nofile={count}:500"])
+        done = zygote.by(*words, launcher=["prlimit", f"--nofile={count}:{count}"])
         assert done.stdout == "w\n", done
         assert said.read_text() == f"{count}\n"
         bento("rm", "w")
