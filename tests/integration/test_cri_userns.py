@@ -102,15 +102,28 @@ def owner(path: Path) -> tuple[int, int]:
 
 
 def test_a_pid_namespace_of_the_pod_belongs_to_its_users(kubelet: Kubelet, bento: BentoCli) -> None:
-    kubelet.run_pod(namespace_options={"pid": pb.POD})
-    context = {"namespace_options": {"pid": pb.POD, "userns_options": OWN}}
-    first = kubelet.start("sleep", "1000", context=context)
-    second = kubelet.start("sleep", "2000", name="side", context=context)
-    assert "2000" in kubelet.said(first, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
-    assert kubelet.said(second, "stat -c %u /proc/1") == "65534"
-    inode = os.stat(f"/proc/{pid_of(bento, first)}/ns/pid").st_ino
-    assert os.stat(f"/proc/{pid_of(bento, second)}/ns/pid").st_ino == inode
-    kubelet.call("StopPodSandbox", pod_sandbox_id=kubelet.pod)
+    small = [MAP[0] | {"length": 2000}]
+    for name, userns in (("own", OWN), ("small", OWN | {"uids": small, "gids": small})):
+        shared = {"pid": pb.POD, "userns_options": userns}
+        pod = kubelet.run_pod(name, userns=userns, namespace_options={"pid": pb.POD})
+        first = kubelet.start("sh", "-c", "sleep 1001; :", context={"namespace_options": shared})
+        second = kubelet.start("sleep", "1002", name="side", context={"namespace_options": shared})
+        listed = kubelet.said(first, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+        assert all(word in listed for word in ("/init -P", "sleep 1001", "sleep 1002"))
+        init = json.loads(bento("pod", "inspect", pod).stdout)[0]["Pid"]
+        pids = (init, *(pid_of(bento, made) for made in (first, second)))
+        for kind in ("user", "pid"):
+            assert len({os.readlink(f"/proc/{pid}/ns/{kind}") for pid in pids}) == 1
+        assert FIRST <= int(masks(init)["Uid"].split()[0]) < FIRST + COUNT
+        assert int(masks(init)["CapEff"], 16) == 0
+        assert kubelet.said(second, "stat -c %u /proc/1") == str(min(65534, userns["uids"][0]["length"] - 1))
+        kubelet.call("StopContainer", container_id=first, timeout=100)
+        assert kubelet.status(first).state == pb.CONTAINER_EXITED
+        assert kubelet.status(first).message
+        assert kubelet.status(second).state == pb.CONTAINER_RUNNING
+        kubelet.call("StopPodSandbox", pod_sandbox_id=pod)
+        assert kubelet.status(second).state == pb.CONTAINER_EXITED
+        kubelet.call("RemovePodSandbox", pod_sandbox_id=pod)
 
 
 def test_status_says_it(kubelet: Kubelet) -> None:

@@ -20,6 +20,12 @@ _POLITE: Final = "trap 'echo told >> /s/told; while [ ! -e /s/go ]; do sleep 0.0
 _POLITE_LOOP: Final = "while :; do sleep 0.02; done"
 _SHARES: Final = (1024, 512)
 ON_HOST: Final = {"security_context": {"namespace_options": {"network": pb.NODE}}}
+_IDS: Final = [{"host_id": 1_000_000, "container_id": 0, "length": 65536}]
+MAPPED: Final = {
+    "security_context": {
+        "namespace_options": {"pid": pb.POD, "userns_options": {"mode": pb.POD, "uids": _IDS, "gids": _IDS}}
+    }
+}
 OF_ITS_OWN: Final = {"security_context": {"namespace_options": {"network": pb.POD, "pid": pb.POD}}}
 
 
@@ -65,11 +71,13 @@ class Call:
 
     def create(self) -> None:
         """Make the container."""
-        mounts = [{"container_path": "/s", "host_path": str(self.files)}]
+        is_mapped = self.linux is MAPPED
+        shown = {"uidMappings": _IDS, "gidMappings": _IDS} if is_mapped else {}
+        mounts = [{"container_path": "/s", "host_path": str(self.files), **shown}]
         config = {
             "metadata": {"name": "main"}, "image": {"image": IMAGE}, "mounts": mounts, "log_path": "0.log",
             "command": ["sh", "-c", _POLITE + _POLITE_LOOP],
-            "linux": {"resources": {"cpu_shares": _SHARES[0]}},
+            "linux": {"resources": {"cpu_shares": _SHARES[0]}, **(MAPPED if is_mapped else {})},
         }  # fmt: skip
         made = self.ask("CreateContainer", pod_sandbox_id=self.pod, config=config, sandbox_config=self.sandbox)
         self.container = made.container_id
@@ -151,6 +159,12 @@ class RunPodSandbox(Call):
         check(bool(status.network.ip), f"no address: {status}")
         self.create()
         self.start()
+
+
+class RunMappedPodSandbox(RunPodSandbox):
+    """The same with a user namespace, which the others belong to."""
+
+    linux = MAPPED
 
 
 class CreateContainer(Call):
@@ -374,8 +388,8 @@ class UpdateContainerResources(Call):
 CALLS: Final[dict[str, type[Call]]] = {
     kind.__name__: kind
     for kind in (
-        RunPodSandbox, CreateContainer, StartContainer, StopContainer, RemoveContainer, RemoveRunningContainer,
-        StopPodSandbox, StopLivePodSandbox, RemovePodSandbox, RemoveLivePodSandbox, PullImage, RemoveImage, ExecSync,
-        UpdateContainerResources,
+        RunPodSandbox, RunMappedPodSandbox, CreateContainer, StartContainer, StopContainer, RemoveContainer,
+        RemoveRunningContainer, StopPodSandbox, StopLivePodSandbox, RemovePodSandbox, RemoveLivePodSandbox, PullImage,
+        RemoveImage, ExecSync, UpdateContainerResources,
     )
 }  # fmt: skip

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from bento import Engine, Settings
@@ -126,7 +127,11 @@ class NodeKiller:
         check(conditions == {"RuntimeReady": True, "NetworkReady": True}, f"status: {conditions}")
         pods = [each.id for each in self.client("ListPodSandbox").items]
         for pod in pods:
-            self.client("PodSandboxStatus", pod_sandbox_id=pod)
+            try:
+                self.client("PodSandboxStatus", pod_sandbox_id=pod)
+            except GRPCError as error:  # one that was half made has been undone since
+                is_listed = any(each.id == pod for each in self.client("ListPodSandbox").items)
+                check(error.status is Status.NOT_FOUND and not is_listed, f"listed, and has no status: {error!r}")
         for each in self.client("ListContainers").containers:
             check(each.pod_sandbox_id in pods, f"a container of no pod: {each}")
             self.client("ContainerStatus", container_id=each.id)

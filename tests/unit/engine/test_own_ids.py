@@ -14,6 +14,8 @@ from bento.engine.lifecycle.start import start
 from bento.errors import Conflict, StorageUnusable, UsageError
 from bento.model.container import Container, Namespaces, Status
 from bento.model.create import CreateOptions
+from bento.model.namespaces.mapping import IdMapping, IdRange
+from bento.model.pods import PodOptions
 from bento.model.terminal import AttachOptions
 from bento.testing.drivers import FakeDrivers
 
@@ -49,6 +51,36 @@ def test_each_has_its_own_until_it_is_removed(engine: EngineFacade, drivers: Fak
     engine.remove(made[1].id)
     assert [first_of(make(engine, "auto:size=30")) for _ in range(3)] == [1100, 1130, 1160]
     assert make(engine, "host").spec.namespaces.ids is None
+
+
+def test_none_gets_those_of_a_pod(engine: EngineFacade) -> None:
+    ids = IdMapping(uids=(IdRange(0, 1000, 150),), gids=(IdRange(0, 1000, 50),))
+    pod = engine.create_pod(PodOptions(name="web", network="none", ids=ids))
+    got = make(engine).spec.namespaces.ids
+    assert got is not None
+    assert (got.uids[0].outside, got.gids[0].outside) == (1150, 1050)
+    engine.remove_pod(pod.id, force=True)
+    assert first_of(make(engine, "auto:size=50")) == 1000
+
+
+def test_a_node_says_that_it_maps_ids_once_it_has_done_so(
+    engine: EngineFacade, drivers: FakeDrivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_broken = True
+
+    def check(namespace_fd: int, owner: tuple[int, int]) -> None:
+        if is_broken:
+            raise StorageUnusable("no overlay on idmapped mounts")
+
+    monkeypatch.setattr(drivers.storage, "check_mapped", check)
+    assert engine.readiness().mapping == ()
+    is_broken = False
+    mapping = engine.readiness().mapping
+    assert mapping == ("", *engine.readiness().runtimes)
+    is_broken = True
+    assert engine.readiness().mapping == mapping
+    drivers.fake_runtime.shows_processes = False
+    assert engine.readiness().mapping == ()
 
 
 def test_without_ids_to_give_nothing_is_made(engine: EngineFacade, drivers: FakeDrivers) -> None:

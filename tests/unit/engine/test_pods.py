@@ -18,12 +18,14 @@ from bento.engine.pods import create as making
 from bento.engine.pods import listing, stop
 from bento.engine.resources import networking, networks
 from bento.errors import BentoError, Conflict, KernelError, NotFound, PortTaken, RuntimeFailed, UsageError, WrongState
-from bento.model.container import Namespaces, Ports, Status
+from bento.model.container import Namespaces, Ports, Sandbox, Status
 from bento.model.create import CreateOptions
+from bento.model.namespaces.mapping import IdMapping, IdRange
 from bento.model.network import NetworkOptions, Port
 from bento.model.pods import NamespaceMode, Pod, PodOptions, PodState
 from bento.testing.drivers import FakeDrivers
 
+IDS = IdMapping(uids=(IdRange(0, 5000, 100),), gids=(IdRange(0, 6000, 100),))
 PORTS = (Port(container_port=80, host_port=8080),)
 
 
@@ -110,6 +112,10 @@ def test_an_init_is_there_for_a_pid_namespace_of_the_pod_alone(drivers: FakeDriv
         {"ports": (Port(container_port=80, host_port=80, host_ip="::1"),)},
         {"dns": ("nosuch",)},
         {"name": "a b"},
+        {"ids": IDS, "network": "host"},
+        {"ids": IDS, "ipc": NamespaceMode.NODE},
+        {"ids": IDS, "pid": NamespaceMode.NODE},
+        {"ids": IdMapping(uids=(IdRange(1, 5000, 9),), gids=(IdRange(0, 5000, 9),))},
     ],
     ids=str,
 )
@@ -144,6 +150,27 @@ def test_a_container_has_what_is_its_pods(drivers: FakeDrivers) -> None:
     own = inside(drivers, pod, "own", namespaces=Namespaces(pid="private", ipc="private")).spec
     assert (own.namespaces.pid, own.namespaces.ipc) == ("", "private")
     assert {one.name for one in listing.containers(drivers, "web")} == {"one", "own"}
+
+
+def test_a_container_has_the_user_namespace_of_its_pod(drivers: FakeDrivers) -> None:
+    pod = make(drivers, ids=IDS)
+    assert {pin.kind for pin in pod.pins} == {"user", "net", "ipc", "uts"}
+    users = f"pod:{pod.id}"
+    assert inside(drivers, pod).spec.namespaces == Namespaces(ipc=users, uts=users, user=users, ids=IDS)
+    assert inside(drivers, pod, "same", namespaces=Namespaces(ids=IDS)).spec.namespaces.user == users
+    other = IdMapping(uids=IDS.uids, gids=IDS.uids)
+    for asked in (Namespaces(user="host"), Namespaces(user="auto"), Namespaces(ids=other), Namespaces(user=users)):
+        with pytest.raises(UsageError):
+            inside(drivers, pod, "bad", namespaces=asked)
+    with pytest.raises(UsageError, match="not those of the user namespace"):
+        inside(drivers, make(drivers, "plain"), "bad", namespaces=Namespaces(ids=IDS))
+    with pytest.raises(UsageError, match="without a pod"):
+        create_container(drivers, CreateOptions(image="host", command=("true",), namespaces=Namespaces(ids=IDS)))
+    with pytest.raises(UsageError, match="excludes --privileged"):
+        inside(drivers, pod, "bad", sandbox=Sandbox(privileged=True))
+    drivers.fake_runtime.shows_processes = False
+    with pytest.raises(UsageError, match="kernel of its own"):
+        make(drivers, "virtual", ids=IDS)
 
 
 @pytest.mark.parametrize(
