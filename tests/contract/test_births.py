@@ -21,7 +21,7 @@ read line
 true
 child=
 while [ -z "$child" ]; do read -r child </proc/$!/task/$!/children; done
-kill -9 $child $!
+kill -9 $! $child
 echo "$!"
 kill -9 $$
 """

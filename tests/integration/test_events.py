@@ -34,7 +34,8 @@ CRASH_AT = Path(__file__).parents[1] / "support/crash_at.py"
 LIMIT_S = 60.0
 
 READS = {
-    "builder_bytes", "check_container", "check_foreign", "container_size", "container_user", "containers",
+    "builder_bytes", "builder_used_unix_ns",
+    "check_container", "check_foreign", "container_size", "container_user", "containers",
     "dependants_first", "describe_volume", "diff", "disk_usage", "doctor", "drops_signal", "events",
     "exec_sessions", "explain", "explain_foreign", "filesystems", "foreign_report", "generate_systemd", "get",
     "history", "image", "image_usage", "images", "info", "inspect", "inspect_image", "inspect_network",

@@ -185,6 +185,7 @@ def test_a_host_that_did_not_forward_forwards_for_containers_alone_and_as_long_a
     bento: NetCli, share: Share, host: Netns, remote: Netns
 ) -> None:
     far = Netns()
+    before = host.setting("ipv4/ip_forward")  # a new namespace has what the machine has
     host.setting("ipv4/ip_forward", "0")
     host.join(far, "wire2", "198.51.100.1", "198.51.100.2")
     try:
@@ -207,6 +208,7 @@ def test_a_host_that_did_not_forward_forwards_for_containers_alone_and_as_long_a
             bento("rm", "-f", "other")
             assert host.setting("ipv4/ip_forward") == "1"
     finally:
+        host.setting("ipv4/ip_forward", before)
         host("ip", "link", "del", "wire2", check=False)
         far.close()
 

@@ -18,6 +18,7 @@ def test_volumes_say_what_they_take_and_one_that_has_gone_is_left_out():
 
 
 def test_what_builds_have_kept_is_one_entry_where_there_is_something():
-    assert disk.build_cache(0) == []
-    (entry,) = disk.build_cache(5)
+    assert disk.build_cache(0, 0) == []
+    (entry,) = disk.build_cache(5, 1_700_000_000_000_000_000)
     assert (entry["Size"], entry["InUse"], entry["UsageCount"]) == (5, False, 0)
+    assert entry["LastUsedAt"].startswith("2023-11-14T22:13:20")

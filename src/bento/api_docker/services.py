@@ -6,6 +6,7 @@ import asyncio
 
 from bento.api_docker.streams.attaching import Attaching
 from bento.api_docker.streams.execs import Execs
+from bento.api_docker.streams.sampling import Sampling
 from bento.config import Settings
 from bento.kernel.file_watches import FileWatches
 from bento.serving.engines import Engines
@@ -24,6 +25,7 @@ class Services:
         events: what happens, followed once for all.
         execs: exec sessions, as clients know them.
         attaching: clients that are attached to what is still to be started.
+        sampling: what containers take, for all clients that read it.
     """
 
     def __init__(self, settings: Settings, worker_argv: tuple[str, ...]) -> None:
@@ -34,6 +36,7 @@ class Services:
         self.events = EventHub(settings)
         self.attaching = Attaching()
         self.execs = Execs(self.events)
+        self.sampling = Sampling(self.engines)
 
     async def start(self) -> None:
         """Begin to follow the events. Raises what opening the engine raises."""
@@ -44,6 +47,7 @@ class Services:
 
     def close(self) -> None:
         """Let go of everything; what threads and workers are at goes on. Idempotent."""
+        self.sampling.close()
         self.execs.close()
         self.events.close()
         self.workers.close()

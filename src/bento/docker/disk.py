@@ -8,6 +8,7 @@ from typing import Any, Final
 from bento.docker.words import size_text
 from bento.model import reference
 from bento.model.disk import DiskUsage, Pruned
+from bento.units import rfc3339
 
 FIELDS: Final = {
     "Type": "TYPE",
@@ -115,8 +116,8 @@ def volumes(usage: DiskUsage, described: Iterable[Mapping[str, Any]]) -> list[di
     ]
 
 
-def build_cache(size_bytes: int) -> list[dict[str, Any]]:
-    """Return what builds have kept, which goes as a whole, as ``GET /system/df`` has it."""
+def build_cache(size_bytes: int, used_unix_ns: int) -> list[dict[str, Any]]:
+    """Return what builds have kept, which goes as a whole, as ``GET /system/df`` has it: as made by the last one."""
     if not size_bytes:
         return []
     return [
@@ -128,8 +129,8 @@ def build_cache(size_bytes: int) -> list[dict[str, Any]]:
             "InUse": False,
             "Shared": False,
             "Size": size_bytes,
-            "CreatedAt": "0001-01-01T00:00:00Z",
-            "LastUsedAt": None,
+            "CreatedAt": rfc3339(used_unix_ns),
+            "LastUsedAt": rfc3339(used_unix_ns),
             "UsageCount": 0,
         }
     ]

@@ -71,6 +71,10 @@ class ImageVerbs:
         """Return what builds have kept for the next ones takes of the disk. Looks at every file of it: slow."""
         return self.drivers.builder.size_bytes()
 
+    def builder_used_unix_ns(self) -> int:
+        """Return when the last build began or ended; 0: there was none."""
+        return self.drivers.builder.used_unix_ns()
+
     def pull(
         self,
         source: str,

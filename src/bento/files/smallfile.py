@@ -13,6 +13,7 @@ LIMIT_BYTES: Final = 1 << 20
 """More than anything that is kept in such a file; config.json is the largest."""
 
 _DIGITS: Final = 9
+_DRAFT: Final = ".draft"
 _NUMBER_BYTES: Final = 64
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -45,12 +46,31 @@ def read_number(path: Path | str) -> int | None:
     return int(text) if text.isdigit() and len(text) <= _DIGITS else None
 
 
+def remove_small(path: Path | str) -> bool:
+    """Remove a file of ``write_small``, and what writers that were killed have left; return whether it was there.
+
+    Idempotent. While no other process writes it. Raises OSError.
+    """
+    directory, name = os.path.split(path)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        is_there = False
+    else:
+        is_there = True
+    with suppress(FileNotFoundError):
+        for other in os.listdir(directory):
+            if other.startswith(f"{name}.") and other.endswith(_DRAFT):
+                os.unlink(f"{directory}/{other}")
+    return is_there
+
+
 def write_small(path: Path | str, content: bytes) -> None:
     """Put a file in the place of whatever is there but a directory; others see it whole or not at all. Raises OSError.
 
     What was there is not opened: to write into a FIFO is to wait for its reader.
     """
-    draft = f"{path}.{os.getpid()}.draft"
+    draft = f"{path}.{os.getpid()}{_DRAFT}"
     with suppress(FileNotFoundError):
         os.unlink(draft)
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

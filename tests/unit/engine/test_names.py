@@ -121,6 +121,12 @@ def test_a_container_that_ended_unseen_leaves_nothing_either(drivers: FakeDriver
     assert drivers.resolver.members == {}
 
 
+def test_a_name_that_it_has_is_refused(drivers: FakeDrivers) -> None:
+    box = drivers.add("web", None)
+    with pytest.raises(UsageError, match="has this name already"):
+        EngineFacade(drivers).rename(box.id, box.name)
+
+
 def test_a_rename_is_followed_or_does_not_happen(drivers: FakeDrivers) -> None:
     run(drivers, connection(drivers, "front", "www"))
     rename(drivers, "web", "shop")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Final
 
-from bento import clock
 from bento.api_docker.bodies.containers import Update
 from bento.api_docker.bodies.limits import read_resources
 from bento.api_docker.http.call import Call
@@ -32,21 +32,23 @@ async def stats(call: Call) -> Streamed:
     query = call.query
     is_stream, one_shot = query.flag("stream", default=True), query.flag("one-shot")
     sampler = await call.ask(lambda engine: engine.stats_sampler([call.ref]))
-    return Streamed(chunks=_samples(call, sampler, is_stream=is_stream, one_shot=one_shot))
+    return Streamed(chunks=_all(call, sampler) if is_stream else _one(call, sampler, one_shot=one_shot))
 
 
-async def _samples(call: Call, sampler: Sampler, *, is_stream: bool, one_shot: bool) -> AsyncIterator[bytes]:
-    due_mono_s = clock.mono_s()
-    is_first = True
-    while found := await call.ask(lambda engine: sampler.sample()):
-        # The first one has nothing to be compared with: what asks for one alone gets the second.
-        if is_stream or one_shot or not is_first or found[0].now is None:
-            yield line(stats_words.document(found[0]))
-            if not is_stream:
-                return
-        is_first = False
-        due_mono_s = max(due_mono_s + _INTERVAL_S, clock.mono_s())
-        await asyncio.sleep(max(0.0, due_mono_s - clock.mono_s()))
+async def _all(call: Call, sampler: Sampler) -> AsyncIterator[bytes]:
+    [container_id] = sampler.ids
+    async with aclosing(call.services.sampling.follow(container_id, sampler)) as samples:
+        async for sample in samples:
+            yield line(stats_words.document(sample))
+
+
+async def _one(call: Call, sampler: Sampler, *, one_shot: bool) -> AsyncIterator[bytes]:
+    found = await call.ask(lambda engine: sampler.sample())
+    if found and found[0].now is not None and not one_shot:  # the first one has nothing to be compared with
+        await asyncio.sleep(_INTERVAL_S)
+        found = await call.ask(lambda engine: sampler.sample())
+    if found:
+        yield line(stats_words.document(found[0]))
 
 
 async def update(call: Call) -> Reply:

@@ -40,6 +40,9 @@ class BuilderDriver(Protocol):
     def size_bytes(self) -> int:
         """Return how much room the cache takes on disk. Blocks while it looks at each file."""
 
+    def used_unix_ns(self) -> int:
+        """Return when the last build began or ended; 0: there was none."""
+
     def prune(self) -> int:
         """Delete the cache, and return how many bytes that frees. 0, and nothing is deleted, while a build goes on."""
 

@@ -89,6 +89,10 @@ class BuildahBuilder:
         """See BuilderDriver."""
         return taken_bytes(self._home) if self._home.exists() else 0
 
+    def used_unix_ns(self) -> int:
+        """See BuilderDriver. Each build makes a directory there, and removes it."""
+        return os.stat(self._home).st_mtime_ns if self._home.exists() else 0
+
     def prune(self) -> int:
         """See BuilderDriver."""
         with self._alone() as is_alone:

@@ -22,7 +22,7 @@ from bento.command import Child
 from bento.drivers.network import cni_lists
 from bento.drivers.network.base import Joined, Place, Plugins, publishes
 from bento.errors import BentoError, MissingTool, RuntimeFailed, StateCorrupt
-from bento.files.smallfile import read_small, write_small
+from bento.files.smallfile import read_small, remove_small, write_small
 from bento.model.network import Port
 
 _LIMIT_S: Final = 60.0
@@ -95,7 +95,7 @@ class Cni:
                 if child is not None:
                     child.kill()
         if len(failures) == known:
-            self._path(joined).unlink(missing_ok=True)
+            remove_small(self._path(joined))
 
     def find(self, container_id: str) -> list[Joined]:
         """Return what is kept of a container, by interface. Raises StateCorrupt."""

@@ -24,7 +24,7 @@ from bento import command, packets
 from bento.attendants import ANSWERS_WITHIN_S, Attendant, Unanswered, exchange, send
 from bento.drivers.resolver.base import Member
 from bento.errors import KernelError, RuntimeFailed, StorageUnusable, UsageError
-from bento.files.smallfile import read_small, write_small
+from bento.files.smallfile import read_small, remove_small, write_small
 from bento.kernel.process import pidfd
 from bento.lazy import LazyModule
 
@@ -69,14 +69,13 @@ class ResolverProcess:
 
     def drop(self, container_id: str) -> None:
         """See ``ResolverDriver.drop``."""
-        with suppress(FileNotFoundError, Unanswered):  # without its file it is not put again
-            os.unlink(self._file(container_id))
-            self._process.say(("drop", container_id))
+        if remove_small(self._file(container_id)):
+            with suppress(Unanswered):  # without its file it is not put again
+                self._process.say(("drop", container_id))
 
     def forget(self, container_id: str) -> None:
         """See ``ResolverDriver.forget``."""
-        with suppress(FileNotFoundError):
-            os.unlink(self._file(container_id))
+        remove_small(self._file(container_id))
 
     def resume(self) -> None:
         """See ``ResolverDriver.resume``."""

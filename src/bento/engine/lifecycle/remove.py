@@ -12,7 +12,7 @@ from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.lifecycle import reconcile
 from bento.engine.resources import default_network, networking
 from bento.engine.stop.erase import erase
-from bento.errors import BentoError, Conflict, NotFound, StateCorrupt, WrongState
+from bento.errors import BentoError, Conflict, NotFound, StateCorrupt, UsageError, WrongState
 from bento.lazy import LazyModule
 from bento.model.container import Container
 from bento.model.stop import AskedBy, OnPaused
@@ -139,11 +139,13 @@ def _stop(drivers: Drivers, container: Container, grace_s: float) -> None:
 
 
 def rename(drivers: Drivers, ref: str, name: str) -> Container:
-    """Give a container another name, in any state. Raises NotFound, UsageError, Conflict when it is taken; what
-    ``names.publish`` raises: then it has its old one.
+    """Give a container another name, in any state. Raises NotFound, UsageError (it is its own), Conflict when it is
+    taken; what ``names.publish`` raises: then it has its old one.
     """
     name = parse_name(name)
     before = drivers.store.find(ref)
+    if before.name == name:
+        raise UsageError(f"container {name} has this name already", hint="give another one")
     after = drivers.store.modify(before.id, lambda c: replace(c, name=name))
     if after.run is not None and after.run.has_names:
         try:

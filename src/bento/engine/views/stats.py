@@ -22,8 +22,13 @@ class Sampler:
     """
 
     def __init__(self, drivers: Drivers, ids: Sequence[str] = (), *, is_all: bool = False) -> None:
-        self._drivers, self._ids, self._is_all = drivers, ids, is_all
+        self._drivers, self._ids, self._is_all = drivers, tuple(ids), is_all
         self._last: dict[tuple[str, int], Usage] = {}
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The containers that were named; (): those that run."""
+        return self._ids
 
     @property
     def is_of_named(self) -> bool:
