@@ -46,5 +46,7 @@ _PARTS: dict[str, _Part] = {
     "container": _containers,
     "image": lambda _, found: {"Images": [image_api.summary(each) for each in found.images]},
     "volume": _volumes,
-    "build-cache": lambda engine, _: {"BuildCache": disk.build_cache(engine.builder_bytes(), engine.builder_used_unix_ns())},
+    "build-cache": lambda engine, _: {
+        "BuildCache": disk.build_cache(engine.builder_bytes(), engine.builder_used_unix_ns())
+    },
 }
