@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +13,12 @@ from typing import Any
 
 import pytest
 from grpclib.const import Status
-from grpclib.exceptions import GRPCError
+from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from support import cri, webimages
 from support.cli import BentoCli
-from support.registry import PASSWORD, USER, Registry, registry
+from support.procs import descendants, wait_until
+from support.registry import PASSWORD, USER, Registry, gate, registry, skopeo
 from support.workload import ONE_RUNTIME
 
 pytestmark = ONE_RUNTIME
@@ -42,6 +46,59 @@ def place(scratch) -> Iterator[Registry]:
 def status(client: cri.Cri, name: str) -> Any:
     answer = client("ImageStatus", image={"image": name})
     return answer.image if answer.HasField("image") else None
+
+
+def test_a_pull_ends_with_its_caller_its_time_and_the_server(bento: BentoCli, scratch: Path) -> None:
+    layout = webimages.layout()
+    manifest = json.loads(skopeo("inspect", "--raw", f"oci:{layout}:base"))
+    layer = manifest["layers"][0]["digest"]
+    with registry(scratch) as made, gate(made) as door:
+        made.push(f"oci:{layout}:base", "base:1")
+        image: dict[str, Any] = {"image": {"image": f"{door.host}/base:1"}}
+
+        def is_broken_off() -> bool:
+            half_made = list((bento.roots.root / "layers").glob("tmp-*"))
+            return not half_made and not any(each.comm == "skopeo" and each.is_alive for each in descendants())
+
+        with cri.serving(bento) as node, node.client() as client, node.client() as other:
+            for _ in range(2):
+                door.hold(layer)
+                with pytest.raises((GRPCError, TimeoutError)):
+                    client("PullImage", limit_s=3, **image)
+                assert door.waits.is_set()
+                wait_until(is_broken_off, what="the end of what fetched")
+                door.held[layer].set()
+            assert not client("ListImages").images
+            # A second one of the same image is another one.
+            door.hold(layer)
+
+            async def leave() -> str:
+                leaving = asyncio.ensure_future(client.call("PullImage", **image))
+                while not door.waits.is_set():
+                    await asyncio.sleep(0.01)
+                leaving.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await leaving
+                door.held[layer].set()
+                return (await client.call("PullImage", **image)).image_ref
+
+            ref = client.run(leave())
+            assert other("ImageStatus", **image).image.id == ref
+            other("RemoveImage", **image)
+            door.hold(layer)
+
+            async def end() -> None:
+                pulling = asyncio.ensure_future(client.call("PullImage", **image))
+                while not door.waits.is_set():
+                    await asyncio.sleep(0.01)
+                node.process.send_signal(signal.SIGKILL)
+                with pytest.raises((GRPCError, OSError, StreamTerminatedError)):
+                    await pulling
+
+            client.run(end())
+            wait_until(is_broken_off, what="the end of what fetched for a server that was killed")
+            door.held[layer].set()
+        assert bento("images", "-q").stdout == ""
 
 
 def test_images_by_every_kind_of_name(bento: BentoCli, place: Registry):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import threading
 from contextlib import suppress
 from typing import Any, Final
@@ -69,13 +68,3 @@ class Progress:
             first, self._first = self._first, []
             for each in first:
                 self._lines.say(each)
-
-
-def may_be_broken_off() -> None:
-    """From now on SIGTERM ends what this process is at as Ctrl-C would."""
-    signal.signal(signal.SIGTERM, _break_off)
-
-
-def _break_off(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what follows is tidying up
-    raise KeyboardInterrupt

@@ -11,11 +11,11 @@ import msgspec
 from msgspec import Struct
 
 from bento.api_docker import building, transferring
-from bento.api_docker.answering import may_be_broken_off
 from bento.api_docker.transferring import Import, Load, Pull, Push, Transfer
 from bento.api_docker.uploads import Upload
 from bento.engine.base.worker import Emit, Message
 from bento.model.transfer import BuildOptions
+from bento.serving.breaking import may_be_broken_off
 from bento.serving.jobs import Job
 
 

@@ -21,7 +21,7 @@ from bento.engine.base.worker import Emit, be_worker
 from bento.kernel.process import surroundings
 from bento.kernel.process.leftovers import Held, held
 from bento.serve.loading import load
-from bento.serving import jobs
+from bento.serving import fetching, jobs
 
 _READ_BYTES: Final = 1 << 16
 _FDS_MAX: Final = 4
@@ -86,6 +86,9 @@ class _Worker:
         before: Held | None = None
         while line:
             job = jobs.decode(line)
+            if job.tag == fetching.Fetch.__name__:
+                fetching.carry_out(job, emit, self._socket.fileno())
+                return
             if job.tag not in jobs.TAGS:
                 docker_jobs.carry_out(job, fds, emit, self._is_whole)
                 return

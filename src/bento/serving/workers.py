@@ -61,7 +61,7 @@ class Workers:
 
         Raises MissingTool, KernelError when no worker can be started.
         """
-        handing = self._apart(self._hand_over(task, ()))
+        handing = self._apart(self._hand_over(task, (), is_breakable=False))
         self._handing.add(handing)
         handing.add_done_callback(self._handing.discard)
         async for message in self.reports(await asyncio.shield(handing)):
@@ -72,9 +72,9 @@ class Workers:
 
         It is broken off by ``break_off``, and by ``end``. Raises MissingTool, KernelError when none can be started.
         """
-        return await self._hand_over(task, fds)
+        return await self._hand_over(task, fds, is_breakable=True)
 
-    async def _hand_over(self, task: Struct, fds: Sequence[int]) -> Work:
+    async def _hand_over(self, task: Struct, fds: Sequence[int], *, is_breakable: bool) -> Work:
         worker, self._ready = self._ready, None
         if worker is None or not worker.is_alive():
             if worker is not None:
@@ -82,7 +82,7 @@ class Workers:
             worker = await self._forker.fork()
         work, line = Work(worker), encode(self._settings, task)
         self._at_work.add(worker)
-        if fds:
+        if is_breakable:
             self._breakable.add(worker)
         try:
             sent = socket.send_fds(worker.ours, [line], fds) if fds else 0  # nothing is in its buffer yet: some goes

@@ -341,7 +341,7 @@ def test_a_client_that_does_not_read_holds_no_transfer_up():
 def test_what_was_cut_off_is_never_read_to_its_end(is_whole):
     program = """if True:
         import os, signal, sys
-        from bento.api_docker.answering import may_be_broken_off
+        from bento.serving.breaking import may_be_broken_off
         from bento.api_docker.uploads import Upload
         may_be_broken_off()
         try:

@@ -6,12 +6,13 @@ import msgspec
 
 from bento.api_cri.bodies import images as bodies
 from bento.api_cri.context import Context
-from bento.api_cri.handlers import finding
+from bento.api_cri.handlers import finding, jobs
 from bento.api_cri.messages import Message, pb
 from bento.api_cri.shapes import images as shapes
 from bento.api_cri.shapes import usage
 from bento.errors import NotFound
 from bento.model.image import Image
+from bento.serving.fetching import Fetch
 from bento.wiring import Engine
 
 
@@ -42,10 +43,9 @@ async def image_status(context: Context, request: Message) -> Message:
 
 
 async def pull_image(context: Context, request: Message) -> Message:
-    """Fetch an image. It goes on when the client has left, so that a second call finds what has come by then."""
-    name, access = bodies.named(request.image), bodies.access(request.auth)
-    pulled = await context.engines.move(lambda engine: engine.pull(name, access=access))
-    return pb.PullImageResponse(image_ref=pulled.image.id)
+    """Fetch an image. It is broken off when the client leaves, or its time is over."""
+    task = Fetch(name=bodies.named(request.image), access=bodies.access(request.auth))
+    return pb.PullImageResponse(image_ref=(await jobs.waited_for(context, task)).id)
 
 
 async def remove_image(context: Context, request: Message) -> Message:
