@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -36,31 +37,41 @@ async def run(context: Context, request: Message) -> Message:
     return pb.RunPodSandboxResponse(pod_sandbox_id=made.id)
 
 
-def _look(engine: Engine, ref: str) -> tuple[Pod, bool]:
-    """Return a pod, and whether anything runs in it. Raises NotFound."""
+def _unless_live(engine: Engine, ref: str, do: Callable[[str], object]) -> str:
+    """Do something to a pod in which nothing runs, here: there is nothing to wait for that needs a process of its own.
+
+    Return its id where something runs, and "" where it is done. Raises NotFound, and what ``do`` raises.
+    """
     pod = finding.pod(engine, ref)
-    return pod, any(each.status.is_live for each in engine.pod_containers(pod.id))
+    if any(each.status.is_live for each in engine.pod_containers(pod.id)):
+        return pod.id
+    do(pod.id)
+    return ""
 
 
 async def stop(context: Context, request: Message) -> Message:
     """End what runs in a pod, and release its network. What is stopped, or not there, is no error."""
     with suppress(NotFound):
-        pod, is_live = await context.engines.ask(lambda engine: _look(engine, request.pod_sandbox_id))
-        if is_live:
-            await jobs.done(context, StopPod(ref=pod.id, grace_s=LEFT_GRACE_S))
-        else:  # there is nothing to wait for that a process of its own would have to be started for
-            await context.engines.act(lambda engine: engine.stop_pod(pod.id, LEFT_GRACE_S))
+        live = await context.engines.act(
+            lambda engine: _unless_live(
+                engine, request.pod_sandbox_id, lambda pod_id: engine.stop_pod(pod_id, LEFT_GRACE_S)
+            )
+        )
+        if live:
+            await jobs.done(context, StopPod(ref=live, grace_s=LEFT_GRACE_S))
     return pb.StopPodSandboxResponse()
 
 
 async def remove(context: Context, request: Message) -> Message:
     """Remove a pod and its containers, which are ended. What is not there is no error."""
     with suppress(NotFound):
-        pod, is_live = await context.engines.ask(lambda engine: _look(engine, request.pod_sandbox_id))
-        if is_live:
-            await jobs.done(context, RemovePod(ref=pod.id))
-        else:
-            await context.engines.act(lambda engine: engine.remove_pod(pod.id, force=True))
+        live = await context.engines.act(
+            lambda engine: _unless_live(
+                engine, request.pod_sandbox_id, lambda pod_id: engine.remove_pod(pod_id, force=True)
+            )
+        )
+        if live:
+            await jobs.done(context, RemovePod(ref=live))
     return pb.RemovePodSandboxResponse()
 
 
