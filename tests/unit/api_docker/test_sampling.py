@@ -89,6 +89,25 @@ def test_a_container_that_goes_ends_its_readers_alone():
     asyncio.run(main())
 
 
+def test_a_container_that_cannot_be_looked_at_ends_its_readers_alone():
+    class Broken(FakeSampler):
+        def sample(self) -> list[ContainerStats]:
+            raise RuntimeFailed("broken")
+
+    async def main() -> None:
+        made = Sampling(cast("Engines", FakeEngines()))
+        sound = follow(made, "b", FakeSampler())
+        await anext(sound)
+        with pytest.raises(RuntimeFailed):
+            await anext(follow(made, "a", Broken()))
+        last = await anext(sound)
+        assert int((await anext(sound)).name) > int(last.name)
+        await sound.aclose()
+        assert not made.is_at_work
+
+    asyncio.run(main())
+
+
 def test_an_error_reaches_all_readers_and_the_next_one_tries_again():
     async def main() -> None:
         engines = FakeEngines()

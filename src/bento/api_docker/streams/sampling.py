@@ -6,13 +6,13 @@ It runs while a client reads. A client that reads slowly misses samples, and hol
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from typing import Final
 
 from bento import clock
 from bento.engine.views.stats import Sampler
-from bento.errors import BentoError
+from bento.errors import BentoError, as_bento_error
 from bento.model.stats import ContainerStats
 from bento.serving.engines import Engines
 from bento.wiring import Engine
@@ -28,17 +28,16 @@ class _Followed:
         self.readers = 0
         self.latest: ContainerStats | None = None
         self.number = 0  # of the latest sample
-        self.is_over = False
         self.error: BentoError | None = None
         self._news = asyncio.Event()
 
-    def put(self, found: list[ContainerStats]) -> None:
-        """Let the readers go on: with a sample, or to their end, as the container is gone."""
-        self.latest, self.is_over = (found[0] if found else None), not found
-        self.number += 1
-        self.wake()
-
-    def wake(self) -> None:
+    def put(self, found: list[ContainerStats] | BentoError) -> None:
+        """Let the readers go on: with a sample, or to their end, as the container is gone, or cannot be looked at."""
+        if isinstance(found, BentoError):
+            self.error = found
+        else:
+            self.latest = found[0] if found else None
+            self.number += 1
         news, self._news = self._news, asyncio.Event()
         news.set()
 
@@ -49,6 +48,14 @@ class _Followed:
         if self.error is not None:
             raise self.error
         return self.latest
+
+
+def _taken(sampler: Sampler) -> list[ContainerStats] | BentoError:
+    """Return a sample, or why there is none: the clients of other containers are to have theirs."""
+    try:
+        return sampler.sample()
+    except (BentoError, OSError) as error:
+        return as_bento_error(error)
 
 
 class Sampling:
@@ -106,16 +113,14 @@ class Sampling:
         if not wanted:
             return
 
-        def take(_: Engine) -> list[list[ContainerStats]]:
-            return [one.sampler.sample() for one in wanted]
+        def take(_: Engine) -> list[list[ContainerStats] | BentoError]:
+            return [_taken(one.sampler) for one in wanted]
 
+        found: Sequence[list[ContainerStats] | BentoError]
         try:
             found = await self._engines.ask(take)
-        except BentoError as error:
-            for one in wanted:
-                one.error = error
-                one.wake()
-            return
+        except (BentoError, OSError) as error:  # no engine can be had
+            found = [as_bento_error(error)] * len(wanted)
         for one, samples in zip(wanted, found, strict=True):
             one.put(samples)
 
