@@ -21,12 +21,12 @@ from bento.api_cri.messages import pb
 
 from support import cri
 from support.cli import BentoCli
+from support.cri import ON_HOST, Kubelet, refused
 from support.netns import NetCli
 from support.workload import ONE_RUNTIME, busybox_rootfs
 
 pytestmark = ONE_RUNTIME
 
-ON_HOST = {"security_context": {"namespace_options": {"network": pb.NODE}}}
 SLEEP = ("sleep", "1000")
 LIMIT_S = 60.0
 PLUGIN = """#!/bin/sh
@@ -34,68 +34,6 @@ cat >/dev/null
 echo "$CNI_COMMAND $CNI_ARGS" >>{log}
 echo '{{"cniVersion": "1.0.0", "ips": [{{"address": "10.77.0.9/24"}}], "interfaces": []}}'
 """
-
-
-class Kubelet:
-    """What a kubelet would ask."""
-
-    def __init__(self, call: cri.Cri, node: cri.Node) -> None:
-        self.call, self.node = call, node
-        self.sandbox: dict[str, Any] = {}
-        self.pod = ""
-
-    def asked(self, name: str, **fields: Any) -> dict[str, Any]:
-        """Return the configuration of a pod."""
-        metadata = {"name": name, "uid": f"uid-{name}", "namespace": "tests", "attempt": 1}
-        return {"metadata": metadata, "log_directory": str(self.node.logs / name), "linux": ON_HOST} | fields
-
-    def run_pod(self, name: str = "web", **fields: Any) -> str:
-        """Make a pod, for the containers to come."""
-        self.sandbox = self.asked(name, **fields)
-        self.pod = self.call("RunPodSandbox", config=self.sandbox).pod_sandbox_id
-        return self.pod
-
-    def create(self, *command: str, name: str = "main", **fields: Any) -> str:
-        config = {"metadata": {"name": name}, "image": {"image": "bb"}, "command": command} | fields
-        request: dict[str, Any] = {"pod_sandbox_id": self.pod, "config": config, "sandbox_config": self.sandbox}
-        return str(self.call("CreateContainer", **request).container_id)
-
-    def start(self, *command: str, **fields: Any) -> str:
-        made = self.create(*command, **fields)
-        self.call("StartContainer", container_id=made)
-        return made
-
-    def status(self, made: str) -> Any:
-        return self.call("ContainerStatus", container_id=made).status
-
-    def exec(self, made: str, *command: str, **fields: Any) -> Any:
-        return self.call("ExecSync", container_id=made, cmd=command, **fields)
-
-    def said(self, made: str, script: str) -> str:
-        answer = self.exec(made, "sh", "-c", script)
-        assert answer.exit_code == 0, answer
-        return bytes(answer.stdout).decode().strip()
-
-    def until_stopping(self, made: str) -> None:
-        """Wait until the stop of a container is under way: a worker may have to be started for it."""
-        deadline_s = time.monotonic() + LIMIT_S
-        while not json.loads(self.call("ContainerStatus", container_id=made, verbose=True).info["info"])["stopping"]:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.02)
-
-    def ended(self, made: str) -> Any:
-        """Wait for the end of a container; return its status."""
-        deadline_s = time.monotonic() + LIMIT_S
-        while (found := self.status(made)).state != pb.CONTAINER_EXITED:
-            assert time.monotonic() < deadline_s, found
-            time.sleep(0.05)
-        return found
-
-
-def refused(kubelet: Kubelet, name: str, **fields: Any) -> Status:
-    with pytest.raises(GRPCError) as error:
-        kubelet.call(name, **fields)
-    return error.value.status
 
 
 @pytest.fixture

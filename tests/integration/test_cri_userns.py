@@ -17,6 +17,7 @@ from bento.api_cri.messages import pb
 
 from support import cri
 from support.cli import BentoCli
+from support.cri import Kubelet
 from support.procs import wait_until
 from support.workload import busybox_rootfs, masks
 
@@ -27,42 +28,19 @@ OWN = {"mode": pb.POD, "uids": MAP, "gids": MAP}
 SCRIPT = "trap 'exit 3' TERM; touch /f; chown 5:6 /f; echo ready; while :; do sleep 1; done"
 
 
-class Kubelet:
+class MappedKubelet(Kubelet):
     """What a kubelet would ask for a pod with ``hostUsers: false``."""
-
-    def __init__(self, call: cri.Cri, node: cri.Node) -> None:
-        self.call, self.node = call, node
-        self.sandbox: dict[str, Any] = {}
-        self.pod = ""
 
     def run_pod(self, name: str = "own", userns: dict[str, Any] = OWN, **linux: Any) -> str:
         """Make a pod, for the containers to come."""
-        metadata = {"name": name, "uid": f"uid-{name}", "namespace": "tests", "attempt": 1}
         options = {"userns_options": userns, **linux.pop("namespace_options", {"pid": pb.CONTAINER})}
-        context = {"security_context": {"namespace_options": options}}
-        self.sandbox = {"metadata": metadata, "log_directory": str(self.node.logs / name), "linux": context | linux}
-        self.pod = self.call("RunPodSandbox", config=self.sandbox).pod_sandbox_id
-        return self.pod
+        return super().run_pod(name, linux={"security_context": {"namespace_options": options}} | linux)
 
     def create(self, *command: str, name: str = "main", userns: dict[str, Any] = OWN, **fields: Any) -> str:
+        """Make a container."""
         options = {"namespace_options": {"pid": pb.CONTAINER, "userns_options": userns}}
         context = {"security_context": options | fields.pop("context", {})}
-        config = {"metadata": {"name": name}, "image": {"image": "bb"}, "command": command, "linux": context} | fields
-        request: dict[str, Any] = {"pod_sandbox_id": self.pod, "config": config, "sandbox_config": self.sandbox}
-        return str(self.call("CreateContainer", **request).container_id)
-
-    def start(self, *command: str, **fields: Any) -> str:
-        made = self.create(*command, **fields)
-        self.call("StartContainer", container_id=made)
-        return made
-
-    def said(self, made: str, script: str) -> str:
-        answer = self.call("ExecSync", container_id=made, cmd=["sh", "-c", script])
-        assert answer.exit_code == 0, answer
-        return bytes(answer.stdout).decode().strip()
-
-    def status(self, made: str) -> Any:
-        return self.call("ContainerStatus", container_id=made).status
+        return super().create(*command, name=name, linux=context, **fields)
 
 
 def refused(call: Any, *arguments: Any, **fields: Any) -> str:
@@ -84,9 +62,9 @@ def image(bento: BentoCli, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def kubelet(bento: BentoCli, image: None) -> Iterator[Kubelet]:
+def kubelet(bento: BentoCli, image: None) -> Iterator[MappedKubelet]:
     with cri.serving(bento) as node, node.client() as client:
-        made = Kubelet(client, node)
+        made = MappedKubelet(client, node)
         yield made
         for pod in client("ListPodSandbox").items:
             client("RemovePodSandbox", pod_sandbox_id=pod.id)
@@ -101,7 +79,7 @@ def owner(path: Path) -> tuple[int, int]:
     return status.st_uid, status.st_gid
 
 
-def test_a_pid_namespace_of_the_pod_belongs_to_its_users(kubelet: Kubelet, bento: BentoCli) -> None:
+def test_a_pid_namespace_of_the_pod_belongs_to_its_users(kubelet: MappedKubelet, bento: BentoCli) -> None:
     small = [MAP[0] | {"length": 2000}]
     for name, userns in (("own", OWN), ("small", OWN | {"uids": small, "gids": small})):
         shared = {"pid": pb.POD, "userns_options": userns}
@@ -126,7 +104,7 @@ def test_a_pid_namespace_of_the_pod_belongs_to_its_users(kubelet: Kubelet, bento
         kubelet.call("RemovePodSandbox", pod_sandbox_id=pod)
 
 
-def test_status_says_it(kubelet: Kubelet) -> None:
+def test_status_says_it(kubelet: MappedKubelet) -> None:
     said = {one.name: one.features for one in kubelet.call("Status").runtime_handlers}
     assert said[""].user_namespaces
     assert said["crun"].user_namespaces
@@ -135,7 +113,7 @@ def test_status_says_it(kubelet: Kubelet) -> None:
 
 
 def test_two_containers_of_a_pod_share_ids_that_are_no_others(
-    kubelet: Kubelet, bento: BentoCli, tmp_path: Path
+    kubelet: MappedKubelet, bento: BentoCli, tmp_path: Path
 ) -> None:
     volume = tmp_path / "volume"
     volume.mkdir()
@@ -191,7 +169,7 @@ def test_two_containers_of_a_pod_share_ids_that_are_no_others(
     assert not list((bento.roots.run_root / "pods").glob("*"))
 
 
-def test_what_cannot_be_is_refused_and_leaves_nothing(kubelet: Kubelet, bento: BentoCli, tmp_path: Path) -> None:
+def test_what_cannot_be_is_refused_and_leaves_nothing(kubelet: MappedKubelet, bento: BentoCli, tmp_path: Path) -> None:
     assert "network of the host" in refused(
         kubelet.run_pod, namespace_options={"network": pb.NODE, "pid": pb.CONTAINER}
     )
@@ -223,7 +201,7 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(kubelet: Kubelet, bento: B
 
 def test_another_server_finds_it_after_a_kill(bento: BentoCli, image: None) -> None:
     with cri.serving(bento) as node, node.client() as client:
-        kubelet = Kubelet(client, node)
+        kubelet = MappedKubelet(client, node)
         pod = kubelet.run_pod()
         first = kubelet.start("sleep", "1000")
         node.process.send_signal(signal.SIGKILL)

@@ -25,6 +25,7 @@ from bento.units import new_id, parse_name
 
 if TYPE_CHECKING:
     from bento.engine.base.drivers import Drivers
+    from bento.model.namespaces.mapping import IdMapping
 
 _HOSTNAME_MAX: Final = 63  # hostname(7): 64 with the final zero
 _HOSTNAME: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?")
@@ -161,11 +162,11 @@ def _settled(drivers: Drivers, asked: PodSettings) -> PodSettings:
         network,
     )
     if asked.ids is not None:
-        _check_ids(drivers, asked, network)
+        _check_ids(drivers, asked, asked.ids, network)
     return replace(asked, network=network, uts=uts)
 
 
-def _check_ids(drivers: Drivers, asked: PodSettings, network: str) -> None:
+def _check_ids(drivers: Drivers, asked: PodSettings, ids: IdMapping, network: str) -> None:
     """Raise UsageError for what a pod cannot have with ids of its own; StorageUnusable, KernelError: nor can any."""
     for is_asked, what in (
         (network == "host", "the network of the host"),
@@ -174,10 +175,9 @@ def _check_ids(drivers: Drivers, asked: PodSettings, network: str) -> None:
         (not drivers.runtime(asked.runtime).shows_processes, "a runtime with a kernel of its own"),
     ):
         if is_asked:
-            raise UsageError(f"a user namespace of a pod excludes {what}", hint="ask for one of them")
-    if asked.ids is not None:
-        parse_ids.check(asked.ids)
-        id_ranges.check(drivers, asked.ids)
+            raise UsageError(f"a user namespace of a pod excludes {what}", hint="omit one of them")
+    parse_ids.check(ids)
+    id_ranges.check(drivers, ids)
 
 
 def _network(drivers: Drivers, asked: PodSettings) -> str:
