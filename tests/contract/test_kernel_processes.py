@@ -18,6 +18,7 @@ from bento.kernel.process import pidfd, proc
 from bento.model.container import Run
 
 from support import procs
+from support.tracing import Program, kept_in_exit
 
 LIMIT_S = 20.0
 TERM = signal.SIGTERM
@@ -204,3 +205,16 @@ def test_states_show_zombies_sessions_and_masks_of_one_namespace():
     assert (zombie.ppid, zombie.session, daemon.ppid) == (first, 0, first)
     assert daemon.session == daemon.pid != main.session
     assert LinuxProcesses().states(1 << 22) == ()
+
+
+def test_pid_1_that_waits_for_the_others_of_its_namespace_is_exiting() -> None:
+    text = "import os, time\nif os.fork():\n    print('ready', flush=True)\ntime.sleep(1000)"
+    with Program.python(text) as program:
+        assert program.line() == "ready"
+        assert not proc.is_exiting(program.pid)
+        with kept_in_exit(program.pid, signal.SIGKILL):
+            assert proc.is_exiting(program.pid)
+            assert not program.has_ended()
+            assert program.state() not in "ZX"
+        assert program.has_ended(LIMIT_S)
+        assert not proc.is_exiting(program.pid)

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from support import cri
 from support.cli import BentoCli
 from support.cri import ON_HOST, Kubelet, refused
 from support.netns import NetCli
+from support.tracing import kept_in_exit
 from support.workload import ONE_RUNTIME, busybox_rootfs
 
 pytestmark = ONE_RUNTIME
@@ -112,6 +113,47 @@ def test_life_of_a_container(kubelet: Kubelet) -> None:
         kubelet.call("RemoveContainer", container_id=made)
     kubelet.call("StopContainer", container_id=made)
     assert refused(kubelet, "ContainerStatus", container_id=made) is Status.NOT_FOUND
+
+
+def test_every_moment_of_an_exit_has_its_answer(kubelet: Kubelet) -> None:
+    kubelet.run_pod()
+    own = {"linux": {"security_context": {"namespace_options": {"network": pb.NODE, "pid": pb.CONTAINER}}}}
+    made = kubelet.start("sh", "-c", "trap 'exit 3' TERM; sleep 1000 & wait", log_path="main/0.log", **own)
+    pid = json.loads(kubelet.call("ContainerStatus", container_id=made, verbose=True).info["info"])["pid"]
+
+    async def run(*command: str) -> Any:
+        return await kubelet.call.call("ExecSync", container_id=made, cmd=command)
+
+    def answers(expected: dict[str, Status]) -> None:
+        asked: dict[str, dict[str, Any]] = {
+            "ExecSync": {"cmd": ["true"]},
+            "Exec": {"cmd": ["true"], "stdout": True},
+            "Attach": {"stdout": True},
+            "ReopenContainerLog": {},
+            "UpdateContainerResources": {"linux": {"cpu_shares": 100}},
+            "ContainerStats": {},
+        }
+        for name, fields in asked.items():
+            try:
+                kubelet.call(name, container_id=made, **fields)
+                got = Status.OK
+            except GRPCError as error:
+                got = error.status
+            assert got is expected.get(name, Status.OK), name
+
+    begun = kubelet.call.run(_begun(run("sh", "-c", "echo x >/tmp/begun; exec sleep 1000")))
+    while kubelet.exec(made, "cat", "/tmp/begun").exit_code:
+        time.sleep(0.02)
+    with kept_in_exit(pid):
+        assert kubelet.call.run(begun).exit_code == 128 + signal.SIGKILL
+        answers({"ExecSync": Status.FAILED_PRECONDITION})
+    assert kubelet.ended(made).exit_code == 3
+    over = ("ExecSync", "Exec", "Attach", "ReopenContainerLog")
+    answers(dict.fromkeys(over, Status.FAILED_PRECONDITION))
+
+
+async def _begun(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    return asyncio.ensure_future(work)
 
 
 def test_what_is_over_takes_no_name_from_what_comes(kubelet: Kubelet) -> None:

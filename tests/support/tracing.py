@@ -9,15 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from bento.drivers.tracer.base import Event, Released, Watched
 from bento.drivers.tracer.process import ProcessTracer
+from bento.kernel.process import proc, ptrace
 
 from support import procs
 
 _Event = TypeVar("_Event")
+_WALL = 0x40000000  # wait(2): children of any kind, and what this thread traces
 
 
 class Program:
@@ -190,3 +193,22 @@ def tracer_of(pid: int) -> int:
             if line.startswith("TracerPid:"):
                 return int(line.split()[1])
     return 0
+
+
+@contextlib.contextmanager
+def kept_in_exit(init: int, number: int = signal.SIGTERM) -> Iterator[None]:
+    """End PID 1 of a PID namespace by a signal, and have it stay in the middle of its exit: it waits for its child.
+
+    The kernel keeps a zombie for what traces it, which is this thread.
+    """
+    procs.wait_until(lambda: children(init), what="a child of PID 1")
+    [child] = children(init)
+    ptrace.seize(child, 0)
+    try:
+        os.kill(init, number)
+        procs.wait_until(lambda: proc.is_exiting(init), what="the exit of PID 1")
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, _WALL)

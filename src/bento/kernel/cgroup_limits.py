@@ -119,15 +119,17 @@ def read_limits(paths: Mapping[str, str]) -> dict[str, str]:
 def put_back(limits: Mapping[str, str]) -> list[str]:
     """Write the limits that are not as in ``limits`` any more; return the files that could not be.
 
-    In any order: memory and memory with swap must not pass each other (cgroup-v1/memory.rst), so what is refused is
-    tried again after the others.
+    A cgroup that is gone has none. In any order: memory and memory with swap must not pass each other
+    (cgroup-v1/memory.rst), so what is refused is tried again after the others.
     """
     left = list(limits)
     for _ in range(2):
         left = [
             path
             for path in left
-            if read_control(path) != limits[path] and not write_control(path, _value(limits[path]))
+            if read_control(path) != limits[path]
+            and not write_control(path, _value(limits[path]))
+            and os.path.exists(path)
         ]
     return left
 

@@ -72,7 +72,7 @@ class FakeProcesses:
     """Implements ``ProcessDriver``. A test adds processes and says what they do. Safe between threads.
 
     Attributes:
-        frozen: pids of the PID 1s whose containers are paused.
+        frozen, exiting: pids of the PID 1s whose containers are paused, and of those in the middle of their exit.
         sessions_killed: the pids that ``kill_session`` was called for.
         kills: how often everything was killed.
         thaws: how often something was thawed.
@@ -86,7 +86,7 @@ class FakeProcesses:
     """
 
     def __init__(self) -> None:
-        self.frozen: set[int] = set()
+        self.frozen, self.exiting = set[int](), set[int]()
         self.method = "signal"  # what PID 1 obeys
         self.executables: dict[int, str] = {}  # what the kernel runs, by pid
         self.shut_down: list[int] = []
@@ -170,6 +170,10 @@ class FakeProcesses:
     def open_root(self, process: ProcessIdentity, *, with_mounts: bool = True) -> int | None:
         """None has a root directory that could be opened."""
         return None
+
+    def is_exiting(self, run: Run) -> bool:
+        """Whether a test has said so."""
+        return run.init is not None and run.init.pid in self.exiting
 
     def has_main_thread(self, run: Run) -> bool:
         """Every one has."""

@@ -107,6 +107,16 @@ def test_nor_does_what_is_paused(drivers):
         exec_.detached(drivers, "web", CAT)
 
 
+def test_nor_does_what_is_in_its_exit(drivers):
+    container = _sleeping(drivers)
+    assert container.run is not None
+    assert container.run.init is not None
+    drivers.processes.exiting.add(container.run.init.pid)
+    with pytest.raises(WrongState, match="has just ended"):
+        exec_.detached(drivers, "web", CAT)
+    assert not drivers.monitor.exec_launches
+
+
 @pytest.mark.parametrize(
     "options",
     [

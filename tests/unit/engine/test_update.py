@@ -107,6 +107,15 @@ def test_a_runtime_that_refuses_leaves_the_record(drivers: FakeDrivers) -> None:
     assert drivers.store.get(before.id) == before
 
 
+def test_one_in_its_exit_is_changed_in_its_record_alone(drivers: FakeDrivers) -> None:
+    made = limited(drivers)
+    drivers.fake_runtime.update_error = RuntimeFailed("its state is gone")
+    assert made.run is not None
+    assert made.run.init is not None
+    drivers.processes.exiting.add(made.run.init.pid)
+    assert update(drivers, pids_limit=5).spec.resources.pids_limit == 5
+
+
 def test_a_record_that_cannot_be_written_leaves_the_kernel(
     drivers: FakeDrivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,8 +150,9 @@ def test_limits_are_put_back_in_whatever_order_they_allow(tmp_path: Path, monkey
 
 
 def test_what_cannot_be_put_back_is_named(tmp_path: Path) -> None:
-    path = str(tmp_path / "gone/pids.max")
-    assert put_back({path: "5\n"}) == [path]
+    refusing = tmp_path / "pids.max"
+    refusing.mkdir()
+    assert put_back({str(refusing): "5\n", str(tmp_path / "gone/pids.max"): "5\n"}) == [str(refusing)]
 
 
 def test_a_weight_of_version_2_is_written_as_a_number(tmp_path: Path) -> None:

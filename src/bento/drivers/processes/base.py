@@ -222,6 +222,9 @@ class ProcessDriver(HostProcesses, Protocol):
     def find_init(self, run: Run) -> ProcessIdentity | None:
         """Return PID 1 of a run from its cgroups, whatever was recorded; None when it cannot be known."""
 
+    def is_exiting(self, run: Run) -> bool:
+        """Whether PID 1, which lives, is in the middle of its exit: nothing gets into its namespaces any more."""
+
     def has_main_thread(self, run: Run) -> bool:
         """Whether the first thread of PID 1 still runs: others may go on without it (pthread_exit(3) in ``main``)."""
 

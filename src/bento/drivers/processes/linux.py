@@ -97,6 +97,10 @@ class LinuxProcesses(LinuxHost):
             return None
         return self.identify(min(inits, key=lambda member: len(member.ns_pids)).pid)  # others are of nested ones
 
+    def is_exiting(self, run: Run) -> bool:
+        """See ProcessDriver."""
+        return run.init is not None and proc.is_exiting(run.init.pid)
+
     def has_main_thread(self, run: Run) -> bool:
         """See ProcessDriver."""
         return run.init is None or not run.shows_processes or proc.live_tid(run.init.pid) == run.init.pid

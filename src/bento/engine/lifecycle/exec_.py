@@ -239,7 +239,7 @@ def _may_enter(drivers: Drivers, container: Container) -> Run:
         raise WrongState(f"container {name} is not running: it is {container.status.value}", hint="start it first")
     if container.status is Status.STOPPING and not door_is_open(container.intent):
         raise WrongState(f"container {name} is ending: nothing more is run in it", hint="start it again later")
-    if not reconcile.is_alive(drivers, run):
+    if not reconcile.is_alive(drivers, run) or drivers.processes.is_exiting(run):
         raise WrongState(f"container {name} is not running: it has just ended", hint="start it first")
     if drivers.processes.is_frozen(run):
         if (holder := drivers.locks.freezer(container.id)) is not None:

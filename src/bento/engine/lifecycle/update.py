@@ -10,7 +10,7 @@ from bento.engine.base.drivers import LOCK_TIMEOUT_S
 from bento.engine.base.exit_owner import is_followed
 from bento.engine.lifecycle import reconcile
 from bento.engine.resources import units
-from bento.errors import UsageError, WrongState
+from bento.errors import BentoError, UsageError, WrongState
 from bento.model.container import Container, ContainerSpec, Run, Status
 from bento.model.create import UpdateOptions
 from bento.model.resources import UNLIMITED, Change, Resources
@@ -41,7 +41,7 @@ def update(drivers: Drivers, ref: str, options: UpdateOptions) -> Container:
         changed = _changed(drivers, before, options)
         put_back = _nothing
         if before.status is Status.RUNNING and before.run is not None and resources.given(options.resources):
-            put_back = _apply(drivers, before, before.run, options.resources, changed.resources)
+            put_back = _applied(drivers, before, before.run, options.resources, changed.resources)
         try:
             after = drivers.store.modify(before.id, lambda c: _with(c, changed))
         except BaseException:
@@ -87,6 +87,18 @@ def _changed(drivers: Drivers, container: Container, options: UpdateOptions) -> 
 def _with(container: Container, changed: ContainerSpec) -> Container:
     spec = replace(container.spec, resources=changed.resources, restart=changed.restart)
     return replace(container, spec=spec)
+
+
+def _applied(
+    drivers: Drivers, container: Container, run: Run, asked: Resources, after: Resources
+) -> Callable[[], None]:
+    """Change what the kernel keeps; return what puts it back. Of a container that has just ended it keeps nothing."""
+    try:
+        return _apply(drivers, container, run, asked, after)
+    except BentoError:
+        if reconcile.is_alive(drivers, run) and not drivers.processes.is_exiting(run):
+            raise
+        return _nothing
 
 
 def _apply(drivers: Drivers, container: Container, run: Run, asked: Resources, after: Resources) -> Callable[[], None]:

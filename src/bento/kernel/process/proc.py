@@ -31,6 +31,7 @@ _SIGTIMEDWAIT: Final = {
 }
 
 _ENDED: Final = (b"Z", b"X", b"x")  # of a thread
+_PF_EXITING: Final = 0x4  # include/linux/sched.h: set at the beginning of do_exit()
 _MAX_THREADS: Final = 256  # of a process whose leader has ended: so many are asked
 
 
@@ -102,6 +103,19 @@ def live_tid(pid: int) -> int:
     and cgroups of version 1 not rightly, while /proc/TID of its other threads does.
     """
     return next(iter(_live_tids(pid)), pid) if _has_leader_ended(pid) else pid
+
+
+def is_exiting(pid: int) -> bool:
+    """Whether a process has begun to exit, with all its threads, and is no zombie yet: nothing stops that any more.
+
+    PID 1 of a PID namespace stays so until all others in it are gone; its namespaces are let go of before.
+    """
+    try:
+        stats = [_slurp(pid, f"task/{tid}/stat") for tid in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return False
+    threads = [fields for stat in stats if stat for fields in (_split_stat(stat)[2],) if fields[0] not in _ENDED]
+    return bool(threads) and all(int(fields[6]) & _PF_EXITING for fields in threads)
 
 
 def _has_leader_ended(pid: int) -> bool:
