@@ -153,6 +153,22 @@ def test_a_caller_that_does_not_wait_for_an_answer_is_told_nothing(bento: BentoC
     assert bento("ps", "-aq").stdout == ""
 
 
+def test_a_signal_that_comes_before_the_word_to_begin_is_no_killed_process(bento: BentoCli, zygote: Zygote) -> None:
+    bento("ps")
+    early = (
+        "handover.PATIENCE_S = 30.0\nimport signal\nclass Early(handover._Relay):\n"
+        "    def __init__(self, pidfd):\n        signal.pidfd_send_signal(pidfd, signal.SIGINT)\n"
+        "        super().__init__(pidfd)\nhandover._Relay = Early"
+    )
+    plain = zygote.program.read_text()
+    zygote.program.write_text(plain.replace("handover.PATIENCE_S = 30.0", early))
+    for _ in range(3):
+        done = zygote.by("run", "-d", *SLEEP)
+        assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+    zygote.program.write_text(plain)
+    assert zygote.by("ps", "-aq").stdout == ""
+
+
 def test_a_signal_ends_the_command_as_on_the_plain_way(bento: BentoCli, zygote: Zygote) -> None:
     bento.run("--name", "w", *TALK)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):

@@ -137,7 +137,10 @@ def do(engine: Engine, task: Task, emit: Emit) -> None:
                 shared, grace_s = task.shared, task.grace_s
                 return engine.remove(ref, force=True, volumes=task.volumes, grace_s=grace_s, shared=shared)
 
-            report_each(engine.dependants_first(task.refs), remove, emit)
+            left = list(task.refs)
+            for ref in (first := engine.dependants_first(task.refs)):
+                left.remove(ref)
+            report_each([*first, *left], remove, emit)  # what was named twice has gone by then, and says so
         case StopPod():
             for outcome in engine.stop_pod(task.ref, task.grace_s):
                 if outcome.error is not None and not isinstance(outcome.error, AlreadyStopped | NotFound):

@@ -20,6 +20,7 @@ from msgspec import Struct
 from bento import packets
 from bento.cli import main as command_line
 from bento.cli import working
+from bento.kernel.process.interrupts import uninterrupted
 from bento.kernel.process.surroundings import Differs, of, take_over
 from bento.zygote import client, handover, terminal, worker
 from bento.zygote.code import CodeWatch
@@ -145,23 +146,32 @@ class Child:
         return prepared
 
     def _agree(self, request: Request) -> None:
-        """Say yes, and wait for the word to begin. Ends the process, without a word, when the caller has left."""
+        """Say yes, and wait for the word to begin. Ends the process, without a word, when the caller has left.
+
+        The caller passes signals on from then on. They wait until the zygote knows of this child, and then end it as
+        they end an interpreter that starts: nothing was done yet.
+        """
         _open_streams(request.streams)
         for fd in request.fds[:4]:
             os.close(fd)
         pidfd = os.pidfd_open(os.getpid())
-        try:
-            packets.send(self._connection, handover.YES, (pidfd,))
-            has_begun = os.read(self._connection, len(handover.GO)) == handover.GO
-        except OSError:  # it was not patient enough
-            has_begun = False
-        if not has_begun:
-            self._give_up()
+        handler = signal.getsignal(signal.SIGINT)
+        with uninterrupted():
+            if handler is signal.default_int_handler:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+            try:
+                packets.send(self._connection, handover.YES, (pidfd,))
+                has_begun = os.read(self._connection, len(handover.GO)) == handover.GO
+            except OSError:  # it was not patient enough
+                has_begun = False
+            if not has_begun:
+                self._give_up()
+            with suppress(OSError):  # the zygote was killed: then the command tells its end alone
+                packets.send(self._control, TAKEN, (self._connection,))
+        signal.signal(signal.SIGINT, handler)
         os.close(pidfd)
 
     def _carry_out(self, request: Request, prepared: command_line.Prepared) -> int:
-        with suppress(OSError):  # the zygote was killed: then the command tells its end alone
-            packets.send(self._control, TAKEN, (self._connection,))
         for fd in (self._control, self._listener, self._code.fileno()):
             os.close(fd)
         # What is forked from here on, such as the worker of a stop, must not keep the caller waiting.

@@ -11,7 +11,7 @@ import pytest
 from bento.api_docker.streams import sampling
 from bento.api_docker.streams.sampling import Sampling
 from bento.engine.views.stats import Sampler
-from bento.errors import RuntimeFailed
+from bento.errors import InternalError, RuntimeFailed
 from bento.model.stats import ContainerStats
 from bento.serving.engines import Engines
 
@@ -104,6 +104,27 @@ def test_a_container_that_cannot_be_looked_at_ends_its_readers_alone():
         assert int((await anext(sound)).name) > int(last.name)
         await sound.aclose()
         assert not made.is_at_work
+
+    asyncio.run(main())
+
+
+def test_a_defect_ends_all_readers_and_the_next_one_begins_anew():
+    class Defect(FakeSampler):
+        def sample(self) -> list[ContainerStats]:
+            raise ValueError("a file of the kernel's that has other words")
+
+    async def main() -> None:
+        made = Sampling(cast("Engines", FakeEngines()))
+        sound = follow(made, "b", FakeSampler())
+        await anext(sound)
+        for reader in (follow(made, "a", Defect()), sound):
+            with pytest.raises(InternalError, match="ValueError"):
+                async for _ in reader:
+                    pass
+        assert not made.is_at_work
+        again = follow(made, "b", FakeSampler())
+        assert (await anext(again)).name == "1"
+        await again.aclose()
 
     asyncio.run(main())
 

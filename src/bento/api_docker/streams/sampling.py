@@ -12,7 +12,7 @@ from typing import Final
 
 from bento import clock
 from bento.engine.views.stats import Sampler
-from bento.errors import BentoError, as_bento_error
+from bento.errors import BentoError, InternalError, as_bento_error
 from bento.model.stats import ContainerStats
 from bento.serving.engines import Engines
 from bento.wiring import Engine
@@ -82,6 +82,7 @@ class Sampling:
         self._joined.set()
         if self._timer is None:
             self._timer = asyncio.get_running_loop().create_task(self._run())
+            self._timer.add_done_callback(self._end)
         try:
             number = max(0, one.number - 1)
             while (sample := await one.after(number)) is not None:
@@ -123,6 +124,13 @@ class Sampling:
             found = [as_bento_error(error)] * len(wanted)
         for one, samples in zip(wanted, found, strict=True):
             one.put(samples)
+
+    def _end(self, timer: asyncio.Task[None]) -> None:
+        """Let no reader wait for a timer that has met a defect."""
+        if not timer.cancelled() and (error := timer.exception()) is not None:
+            self.close()
+            for one in self._followed.values():
+                one.put(InternalError(f"{type(error).__name__}: {error}"))
 
     def close(self) -> None:
         """Take no more samples. Idempotent."""

@@ -164,6 +164,7 @@ def carry_out(work: Callable[[Emit], None], write_fd: int) -> None:
         outbox.extend(_encoded(message) + b"\n")
         _flush(write_fd, outbox)
 
+    outer = log.sink
     try:
         log.sink = lambda level, text: emit(notice(f"{level}: {text}"))  # this process's own stderr is not shown
         work(emit)
@@ -176,6 +177,7 @@ def carry_out(work: Callable[[Emit], None], write_fd: int) -> None:
     except Exception as error:
         emit(failed("", InternalError(f"{type(error).__name__}: {error}", hint="please report this")))
     finally:
+        log.sink = outer  # what is said from here on is of no use to the reader, who may have gone
         os.set_blocking(write_fd, True)
         _flush(write_fd, outbox)
 
