@@ -177,7 +177,7 @@ def carry_out(work: Callable[[Emit], None], write_fd: int) -> None:
     except Exception as error:
         emit(failed("", InternalError(f"{type(error).__name__}: {error}", hint="please report this")))
     finally:
-        log.sink = outer  # what is said from here on is of no use to the reader, who may have gone
+        log.sink = outer  # what is said from here on must not go into what is closed then
         os.set_blocking(write_fd, True)
         _flush(write_fd, outbox)
 
